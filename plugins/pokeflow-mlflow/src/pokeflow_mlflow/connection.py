@@ -1,0 +1,114 @@
+"""A connection to an MLflow store: no global state, one writer at a time where the store is a SQLite file."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from pokeflow import File, PokeflowError, progress
+from pokeflow_mlflow.address import database, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 600
+# Read by MLflow when it is imported; what the environment says already stands.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server that is away is known in 4 seconds; by MLflow's default every task would wait for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # No open file outlives its use, so that a forked process inherits none.
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client of one store, and the folder of its database; None where a server keeps it."""
+
+    client: "MlflowClient"
+    folder: Path | None
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment, which is made if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, self._artifacts(name)))
+            except MlflowException as error:
+                # Somebody else on the same server was quicker.
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise error from None
+        if found.lifecycle_stage != "active":
+            raise PokeflowError(f"MLflow: experiment {name!r} was deleted. Restore it there, or name another one.")
+        return str(found.experiment_id)
+
+    def _artifacts(self, name: str) -> str | None:
+        if self.folder is None:
+            return None
+        # MLflow's default is ./mlruns, wherever the process happens to be.
+        return (self.folder / "mlartifacts" / re.sub(r"[^\w.-]|^\.+", "-", name)).as_uri()
+
+
+@contextmanager
+def connect(uri: str, registry_uri: str | None = None) -> Iterator[Connection]:
+    """Open a store, and a registry if it is elsewhere; whatever MLflow reports is raised as PokeflowError.
+
+    A SQLite file is made if it is missing, its folder too. A lock beside it lets one process in at a time:
+    MLflow's migrations must not meet, and SQLite fails where two transactions both go from reading to writing.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    file = database(uri)
+    files = {f for f in (file, database(registry_uri or uri)) if f}
+    try:
+        with ExitStack() as locks:
+            # In one order everywhere, or two processes could wait for each other.
+            for each in sorted(files):
+                each.parent.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(FileLock(f"{each}.lock", timeout=LOCK_SECONDS))
+                if not each.exists():
+                    log.info("making the MLflow database %s", each)
+            client = MlflowClient(tracking_uri=_resolved(uri), registry_uri=_resolved(registry_uri or uri))
+            yield Connection(client, file.parent if file else None)
+    except Timeout as error:
+        raise PokeflowError(f"{error.lock_file}: another process has held it for {LOCK_SECONDS} s.") from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        # Not chained: the original may hold the address with its password.
+        what = redact(str(error)).partition("\n")[0]
+        raise PokeflowError(f"MLflow at {redact(uri)}: {what} ({type(error).__name__})") from None
+
+
+def _resolved(uri: str) -> str:
+    """The same address, whatever the current folder is later."""
+    file = database(uri)
+    if file is None:
+        return uri
+    return "?".join([f"sqlite:///{file.as_posix()}", *uri.split("?", 1)[1:]])
+
+
+def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, str], None]) -> None:
+    """Send files of a result; ``put`` takes a file's path and the artifact folder it belongs in."""
+    chosen = [(file, folder / file.path) for file in files if (folder / file.path).is_file()]
+    with progress.bar(label, sum(file.size for file, _ in chosen) or 1) as advance:
+        for file, path in chosen:
+            put(str(path), file.path.rpartition("/")[0])
+            advance(file.size, text=file.path)

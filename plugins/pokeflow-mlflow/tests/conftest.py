@@ -1,0 +1,127 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import File, Input, Record, Task
+from pokeflow_mlflow.connection import connect
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: its migrations take seconds, a copy takes none."""
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    with connect(f"sqlite:///{file}") as connection:
+        connection.client.search_experiments()
+    return file
+
+
+@pytest.fixture
+def database(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of its own for a test, which runs in an empty folder that must stay empty."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (tmp_path / "store").mkdir()
+    return Path(shutil.copy(template, tmp_path / "store" / "mlflow.db"))
+
+
+@pytest.fixture
+def uri(database: Path) -> str:
+    return f"sqlite:///{database}"
+
+
+def _record() -> Record:
+    return Record(
+        task="distill:efficientnet-student-stage1",
+        stage="distill",
+        backend="torch",
+        revision="1",
+        model="efficientnet-student-stage1",
+        version="v1.0",
+        type="student",
+        digest="0123456789abcdef",
+        params={"epochs": 3, "losses": {"kl": {"weight": 0.5, "temperature": 4}}, "layers": [1, 2], "note": None},
+        inputs={"prepare:data": "aaaa", "train:dinov3-teacher": "bbbb"},
+        metrics={"top1_accuracy": 0.875, "energy_j": None},
+        facts={"architecture": "EfficientNet-Lite0", "parameters": 3_371_000, "embedding_dim": 4},
+        reasons={"energy_j": "no meter on this machine"},
+        files=(),
+        content="cccc",
+        environment={"python": "3.11.7", "git": "f00d" * 10},
+        executor="local",
+        started="2026-01-10T13:00:00.000+00:00",
+        finished="2026-01-10T13:01:40.000+00:00",
+        seconds=99.5,
+    )
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Input]:
+    """Makes a finished task: its files (path to text or bytes), and changes to the usual record."""
+
+    def make(files: dict[str, str | bytes] | None = None, **changes: Any) -> Input:
+        folder = tmp_path / f"made-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
+        listed = []
+        for path, content in (files or {}).items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+            listed.append(File(path, file.stat().st_size, "0" * 64))
+        return Input(replace(_record(), files=tuple(listed), **changes), folder)
+
+    return make
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Callable[..., Task]:
+    """Makes the task that a stage of this plugin is given for finished ones."""
+
+    def make(stage: str, params: Any, *inputs: Input) -> Task:
+        record, output = inputs[0].record, tmp_path / f"{stage}-output"
+        output.mkdir(exist_ok=True)
+        return Task(
+            stage, "mlflow", record.model, record.version, record.type, "d1", params, inputs, tmp_path, output
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def server(database: Path, tmp_path: Path) -> Iterator[str]:
+    """A real MLflow server on this machine; skips where only mlflow-skinny is installed."""
+    pytest.importorskip("flask")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
+        "--artifacts-destination", str(tmp_path / "served"), "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    log = (tmp_path / "server.log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail((tmp_path / "server.log").read_text())
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+        log.close()

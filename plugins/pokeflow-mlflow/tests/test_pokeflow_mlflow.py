@@ -1,0 +1,76 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pluggy
+import pytest
+from omegaconf import OmegaConf
+
+import pokeflow_mlflow
+from pokeflow import hookspecs
+from pokeflow.plugins import config_packages, registry
+from pokeflow.schema import parse
+from pokeflow_mlflow import RegisterParams, TrackParams
+
+
+@pytest.fixture
+def pm() -> pluggy.PluginManager:
+    pm = pluggy.PluginManager("pokeflow")
+    pm.add_hookspecs(hookspecs)
+    pm.register(pokeflow_mlflow)
+    pm.check_pending()
+    return pm
+
+
+def test_tracking_and_registering_are_both_done_by_the_backend_named_mlflow(pm):
+    backends = registry(pm).backends
+
+    assert set(backends) == {("track", "mlflow"), ("register", "mlflow")}
+    assert backends["register", "mlflow"].named  # a version's label is part of what is registered
+
+
+def test_tracking_yaml_fits_the_parameters_and_names_the_three_experiments(pm):
+    (package,) = config_packages(pm)
+    folder = Path(pokeflow_mlflow.__file__).parent / package.rpartition(".")[2]
+    cfg = OmegaConf.create({"tracking": OmegaConf.load(folder / "tracking/mlflow.yaml")})
+    cfg = OmegaConf.merge(cfg, {"store": {"root": "/data/store"}, "project": {"name": "cards"}})
+    data = OmegaConf.to_container(cfg, resolve=True)["tracking"]
+    assert data.pop("backend") == "mlflow"
+
+    params = parse(TrackParams, data, "tracking", faults := [])
+
+    assert not faults
+    assert params == TrackParams(
+        uri="sqlite:////data/store/mlflow.db",
+        project="cards",
+        experiments={
+            "dinov3-teacher": "pokemon-card-dinov3-teacher",
+            "efficientnet-student-stage1": "pokemon-card-student-distillation-stage1",
+            "efficientnet-student-stage2": "pokemon-card-student-distillation-stage2",
+        },
+    )
+    assert not list(registry(pm).backends["track", "mlflow"].check(params))
+
+
+def test_faults_name_the_parameter_they_are_in(pm):
+    track, register = (registry(pm).backends[stage, "mlflow"].check for stage in ("track", "register"))
+
+    assert [key for key, _ in track(TrackParams("s4://x", project="", experiments={"a": ""}))] == [
+        "uri",
+        "project",
+        "experiments.a",
+    ]
+    assert [key for key, _ in register(RegisterParams("http://h", registry_uri="file:///x", experiment=""))] == [
+        "registry_uri",
+        "experiment",
+    ]
+
+
+def test_importing_the_plugin_loads_neither_mlflow_nor_sqlalchemy():
+    code = (
+        "import sys, pokeflow_mlflow, pokeflow_mlflow.track, pokeflow_mlflow.register, pokeflow_mlflow.pyfunc\n"
+        "print({'mlflow', 'sqlalchemy', 'alembic', 'numpy', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"

@@ -1,0 +1,179 @@
+"""Stage ``benchmark``: what a model answers on the test split, and how long that takes on this machine's CPU."""
+
+import csv
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pokeflow import PokeflowError, Result, Task, progress
+from pokeflow.images import dataset, preprocessing, retrieval
+from pokeflow.images.dataset import Dataset
+from pokeflow_onnxruntime import index
+from pokeflow_onnxruntime.session import FILE, FRAMEWORK, Network, embed, model_input, network_input, opened, size_mb
+
+if TYPE_CHECKING:
+    from pokeflow_onnxruntime import BenchmarkParams
+
+SPLIT = "test"
+PERCENTILES = {50: 1, 95: 20, 99: 100}
+"""Which are reported, and the fewest runs for which each says something."""
+TIMING = (
+    "latency is the network alone at batch 1; preprocess is resizing and normalising one decoded picture; search is "
+    "one look-up in the gallery; recognition is these three in a row. Decoding a file is in none of them"
+)
+
+
+def run(task: Task) -> Result:
+    """Benchmark the task's first model.
+
+    Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of single runs;
+    ``throughput_fps_batchN`` pictures a second through the network; ``size_mb`` 10^6 bytes of the network's files.
+    """
+    params: BenchmarkParams = task.params
+    model = model_input(task)
+    data = dataset.read(task.input(stage="prepare").folder)
+    spec = data.preprocessing
+    preprocessing.require_same(spec, preprocessing.read(model.folder), model.record.task)
+    queries = data.queries_of(SPLIT)
+    if not queries:
+        raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
+    file = model.folder / FILE
+
+    network = opened(file, spec, params.embed_threads)
+    gallery = index.build(data, embed(network, data.references, range(len(data.cards)), spec, "gallery"))
+    asked = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
+    found, _ = retrieval.nearest(asked, gallery.embeddings, 5)
+    metrics: dict[str, float | None] = dict(retrieval.accuracy(found, data, queries))
+    reasons = _unknown(metrics, "the data set does not say which cards share an artwork")
+
+    timings = measure(opened(file, spec, params.threads), data, queries, gallery.embeddings, params)
+    figures, too_few = summary(timings)
+    metrics |= figures | {"size_mb": size_mb(file)}
+    reasons |= too_few
+    facts: dict[str, Any] = {
+        "protocol": retrieval.protocol(data, SPLIT),
+        "timing": TIMING,
+        "preprocessing": spec.hash,
+        "device": device(),
+        "threads": params.threads,
+        "runs": {t.name: len(t.milliseconds) for t in timings},
+        "framework": FRAMEWORK,
+        "embedding_dim": network.dim,
+        "input_size": spec.size,
+    }
+
+    spec.write(task.output)
+    index.write(task.output, gallery)
+    write_latencies(task.output / "latencies.csv", timings)
+    text = json.dumps({**facts, "metrics": metrics, "reasons": reasons}, indent=2, ensure_ascii=False, sort_keys=True)
+    (task.output / "performance.json").write_text(text + "\n", encoding="utf-8")
+    return Result(metrics, facts, reasons)
+
+
+def _unknown(metrics: dict[str, float | None], reason: str) -> dict[str, str]:
+    return {name: reason for name, value in metrics.items() if value is None}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every timed run of one thing: ``batch`` pictures a run, in milliseconds, in order."""
+
+    name: str
+    batch: int
+    milliseconds: tuple[float, ...]
+
+
+def measure(
+    network: Network, data: Dataset, rows: Sequence[int], gallery: "np.ndarray", params: "BenchmarkParams"
+) -> list[Timing]:
+    """Time the network at each batch size, and what stands before and after it at batch 1, on test pictures."""
+    spec = data.preprocessing
+
+    def pictures(count: int) -> "np.ndarray":
+        return network_input(data.query_images, [rows[i % len(rows)] for i in range(count)], spec)
+
+    picture = np.array(data.query_images[rows[0]])
+    one = pictures(1)
+    query = retrieval.normalized(network(one))[0]
+
+    def preprocess() -> "np.ndarray":
+        return preprocessing.normalize(preprocessing.to_square([picture], spec), spec)
+
+    def recognize() -> object:
+        return index.search(gallery, retrieval.normalized(network(preprocess()))[0], 5)
+
+    batches = {n: pictures(n) for n in params.batch_sizes}
+    steps: list[tuple[str, int, Callable[[], object]]] = [
+        *((f"batch{n}", n, lambda images=images: network(images)) for n, images in batches.items()),
+        ("preprocess", 1, preprocess),
+        ("search", 1, lambda: index.search(gallery, query, 5)),
+        ("recognition", 1, recognize),
+    ]
+    return [Timing(name, batch, tuple(timed(step, params, f"timing {name}"))) for name, batch, step in steps]
+
+
+def timed(step: Callable[[], object], params: "BenchmarkParams", label: str) -> Iterator[float]:
+    """Milliseconds of each run that counts; at least one, and none begins after ``max_seconds``.
+
+    A warm-up takes a tenth of that time at most, so that what is slow is still measured more than once.
+    """
+    began = time.perf_counter()
+    with progress.bar(label, params.warmup + params.runs) as advance:
+        for _ in range(params.warmup):
+            step()
+            advance()
+            if time.perf_counter() - began > params.max_seconds / 10:
+                break
+        for _ in range(params.runs):
+            start = time.perf_counter()
+            step()
+            end = time.perf_counter()
+            yield (end - start) * 1000
+            advance()
+            if end - began > params.max_seconds:
+                break
+
+
+def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The figures of all timings, and a reason for each percentile that too few runs cannot give."""
+    metrics: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for timing in timings:
+        if timing.name.startswith("batch"):
+            throughput = timing.batch * len(timing.milliseconds) / sum(timing.milliseconds) * 1000
+            metrics[f"throughput_fps_{timing.name}"] = throughput
+        else:
+            metrics[f"{timing.name}_p50_ms"] = float(np.percentile(timing.milliseconds, 50))
+        if timing.name == "batch1":
+            for percent, least in PERCENTILES.items():
+                name, runs = f"latency_p{percent}_ms", len(timing.milliseconds)
+                metrics[name] = float(np.percentile(timing.milliseconds, percent)) if runs >= least else None
+                if runs < least:
+                    reasons[name] = f"{runs} runs were made; {least} or more are needed for this percentile"
+    return metrics, reasons
+
+
+def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
+    """Every single run as a row: what, batch, run, milliseconds."""
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("what", "batch", "run", "milliseconds"))
+        for timing in timings:
+            name = "network" if timing.name.startswith("batch") else timing.name
+            writer.writerows((name, timing.batch, i, f"{ms:.6f}") for i, ms in enumerate(timing.milliseconds))
+
+
+def device() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -1,0 +1,269 @@
+"""Stage ``compile``: float32 ONNX → static INT8 ONNX, calibrated on captures and compared with what it came from."""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx import numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_static,
+)
+
+from pokeflow import PokeflowError, Result, Task, progress
+from pokeflow.images import dataset, preprocessing, retrieval
+from pokeflow.images.dataset import CALIBRATION, Dataset
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_onnxruntime.session import FILE, FRAMEWORK, embed, model_input, network_input, opened, size_mb
+
+if TYPE_CHECKING:
+    from pokeflow_onnxruntime import CompileParams
+
+log = logging.getLogger(__name__)
+
+METHODS = {
+    "percentile": CalibrationMethod.Percentile,
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+}
+LEAST_OPSET = 13
+"""The first with per-channel QuantizeLinear."""
+WEIGHTED = {"Conv", "Gemm", "MatMul"}
+COPIED_FACTS = ("architecture", "parameters")
+
+
+def run(task: Task) -> Result:
+    """Quantise the task's first model.
+
+    ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient.
+    ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare both networks on the same
+    val queries, each against its own references. ``accuracy_drop`` is a difference of shares, not of per cent.
+    """
+    params: CompileParams = task.params
+    parent = model_input(task)
+    data = dataset.read(task.input(stage="prepare").folder)
+    spec = data.preprocessing
+    preprocessing.require_same(spec, preprocessing.read(parent.folder), parent.record.task)
+    source, target = parent.folder / FILE, task.output / FILE
+    opset = require_quantizable(source)
+    queries = data.queries_of("val")
+    if not queries:
+        raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
+    rows = calibration_rows(data, params.calibration_images)
+    # Before the calibration, which takes longest: a network that cannot be run is refused at once.
+    before = embeddings_of(source, data, queries, "fp32")
+
+    with progress.bar("calibration", len(rows)) as advance:
+        pictures = Pictures(data.query_images, rows, spec, params.batch_size, advance)
+        quantize(source, target, pictures, params, task.work)
+    metrics = compared(before, embeddings_of(target, data, queries, "INT8"), data, queries)
+    size, fp32_size = size_mb(target), size_mb(source)
+    metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
+
+    spec.write(task.output)
+    _write(task.output / "calibration_config.json", calibration_config(data, rows, params))
+    scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
+    facts: dict[str, Any] = {
+        "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
+        "calibration": f"{params.method}, {len(rows)} captures of train cards",
+        "format": "ONNX",
+        "framework": FRAMEWORK,
+        "embedding_dim": before[0].shape[1],
+        "input_size": spec.size,
+        "preprocessing": spec.hash,
+        "protocol": retrieval.protocol(data, "val"),
+    } | {name: parent.record.facts[name] for name in COPIED_FACTS if name in parent.record.facts}
+    report = {**facts, "metrics": metrics, "operators": operators(target), "opset": opset}
+    _write(task.output / "compilation_report.json", report)
+    return Result(metrics, facts)
+
+
+def require_quantizable(file: Path) -> int:
+    """The network's opset; PokeflowError where it is not sound float32 ONNX."""
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no such network. Make its model again.")
+    try:
+        onnx.checker.check_model(file)
+        model = onnx.load(file)
+    except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < LEAST_OPSET:
+        raise PokeflowError(
+            f"{file}: opset {opset}; per-channel INT8 needs {LEAST_OPSET} or later. Export it with opset 17."
+        )
+    kinds = {node.op_type for node in model.graph.node}
+    if "QuantizeLinear" in kinds:
+        raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
+    if not kinds & WEIGHTED:
+        raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor, base_dir=str(file.parent))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise PokeflowError(f"{file}: weight {tensor.name!r} holds NaN or infinity. Train it again.")
+    return int(opset)
+
+
+def calibration_rows(data: Dataset, count: int) -> list[int]:
+    """``count`` query rows spread evenly over the calibration split, in order."""
+    rows = data.queries_of(CALIBRATION)
+    if len(rows) < count:
+        raise PokeflowError(
+            f"target.compile.params.calibration_images: {count} asked for, the data set has {len(rows)} calibration "
+            f"captures. Raise data.queries.calibration, or lower this."
+        )
+    return [rows[i * len(rows) // count] for i in range(count)]
+
+
+class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+    """Calibration pictures as the quantiser asks for them: in ranges of batches, one batch in memory at once.
+
+    Batches are of equal length (histograms of ragged ones fail), so a last short one stands alone in its range.
+    """
+
+    def __init__(
+        self,
+        images: "np.ndarray",
+        rows: Sequence[int],
+        spec: Preprocessing,
+        batch: int,
+        advance: Callable[..., None] = lambda n: None,
+    ) -> None:
+        self._images, self._spec, self.advance = images, spec, advance
+        self._batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
+        self._waiting: Iterator[Sequence[int]] = iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Make ``get_next`` give these batches."""
+        self._waiting = iter(self._batches[start_index:end_index])
+
+    def get_next(self) -> dict[str, "np.ndarray"] | None:
+        """The next batch of the range as the network's input; None where it ends."""
+        rows = next(self._waiting, None)
+        if rows is None:
+            return None
+        self.advance(len(rows))
+        return {"image": network_input(self._images, rows, self._spec)}
+
+
+def quantize(source: Path, target: Path, pictures: Pictures, params: "CompileParams", work: Path) -> None:
+    """Write ``source`` as INT8 to ``target``; files on the way lie in ``work`` and are gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
+        clean = Path(name) / FILE
+        # Symbolic shapes are for transformers and need sympy; a convolutional network's are inferred without.
+        quant_pre_process(source, clean, skip_symbolic_shape=True)
+        quantize_static(
+            clean,
+            target,
+            pictures,
+            quant_format=QuantFormat.QDQ,
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=METHODS[params.method],
+            # Ranges are merged after each batch: without a stride, every activation of every image is held.
+            extra_options={"CalibPercentile": params.percentile, "CalibStridedMinMax": 1},
+        )
+    if not operators(target).get("QuantizeLinear"):
+        raise PokeflowError(f"{source}: nothing of it was quantised; its shapes cannot be inferred. Export it again.")
+
+
+@contextlib.contextmanager
+def _third_party(folder: Path) -> Iterator[None]:
+    """Keep onnxruntime's temporary files in ``folder``, its prints out of stdout, its log(0) to itself."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        with contextlib.redirect_stdout(_Lines()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"onnxruntime\.quantization\.")
+            yield
+    finally:
+        tempfile.tempdir = before
+
+
+class _Lines(io.TextIOBase):
+    """A stdout that tells the log instead."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            log.debug("onnxruntime: %s", text.strip())
+        return len(text)
+
+
+def operators(file: Path) -> dict[str, int]:
+    """How often each operator stands in a network."""
+    model = onnx.load(file, load_external_data=False)
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def embeddings_of(file: Path, data: Dataset, queries: Sequence[int], label: str) -> tuple["np.ndarray", "np.ndarray"]:
+    """What a network makes of all references and of these queries: (N×D, M×D)."""
+    network = opened(file, data.preprocessing, threads=0)
+    references = embed(network, data.references, range(len(data.cards)), data.preprocessing, f"{label} references")
+    return references, embed(network, data.query_images, queries, data.preprocessing, f"{label} val queries")
+
+
+def compared(
+    before: tuple["np.ndarray", "np.ndarray"],
+    after: tuple["np.ndarray", "np.ndarray"],
+    data: Dataset,
+    queries: Sequence[int],
+) -> dict[str, float]:
+    """How two networks' (references, queries) agree and how often each is right: see ``run`` for the figures."""
+    cosine = np.sum(retrieval.normalized(before[1]) * retrieval.normalized(after[1]), axis=1)
+    answers = [retrieval.nearest(asked, gallery, 1)[0] for gallery, asked in (before, after)]
+    # The exact printing is always known: only artworks can be missing.
+    right = [retrieval.accuracy(found, data, queries)["top1_accuracy"] or 0.0 for found in answers]
+    return {
+        "cosine_to_parent": float(cosine.mean()),
+        "cosine_to_parent_min": float(cosine.min()),
+        "top1_agreement": float((answers[0] == answers[1]).mean()),
+        "top1_accuracy_fp32": right[0],
+        "top1_accuracy": right[1],
+        "accuracy_drop": right[0] - right[1],
+    }
+
+
+def calibration_config(data: Dataset, rows: Sequence[int], params: "CompileParams") -> dict[str, Any]:
+    """What the network was calibrated on, for whoever must repeat or doubt it.
+
+    ``sha256`` is of the uint8 N×size×size×3 pictures in order; ``range`` is what 0 and 255 become per channel.
+    """
+    spec, digest = data.preprocessing, hashlib.sha256()
+    for row in rows:
+        digest.update(preprocessing.to_square(data.query_images[[row]], spec).tobytes())
+    ends = preprocessing.normalize(np.asarray([0, 255], np.uint8)[:, None, None, None].repeat(3, 3), spec)[..., 0, 0]
+    return {
+        "source": f"{CALIBRATION} queries of the data set: {data.about['queries']}",
+        "count": len(rows),
+        "sha256": digest.hexdigest(),
+        "layout": "NCHW float32 RGB",
+        "range": {"from": ends[0].tolist(), "to": ends[1].tolist()},
+        "normalised_by": "the host, before the graph (mean and std of preprocessing.json)",
+        "preprocessing": spec.hash,
+        "method": params.method,
+        "percentile": params.percentile if params.method == "percentile" else None,
+        "batch_size": params.batch_size,
+    }
+
+
+def _write(file: Path, value: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,63 @@
+"""The plugin's door: light to import, its faults found before anything runs, its target in YAML."""
+
+import dataclasses
+import importlib.resources
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+import pokeflow_onnxruntime as plugin
+
+HEAVY = ("onnxruntime", "onnx", "numpy", "PIL", "torch", "google.protobuf")
+
+
+def test_importing_the_plugin_loads_nothing_heavy():
+    code = (
+        f"import sys, pokeflow_onnxruntime as p; p.pokeflow_backends(); print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=path)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_brings_three_stages(backends):
+    assert set(backends) == {"compile", "benchmark", "recognize"}
+    assert {backend.name for backend in backends.values()} == {"onnxruntime"}
+
+
+def test_the_target_names_every_parameter_with_its_default(backends):
+    package = importlib.resources.files(plugin.pokeflow_config_package())
+    target = OmegaConf.create((package / "target" / "cpu.yaml").read_text())
+    assert target.name == "cpu"
+    for stage in ("compile", "benchmark"):
+        assert target[stage].backend == "onnxruntime"
+        defaults = dataclasses.asdict(backends[stage].params())
+        told = OmegaConf.to_container(target[stage].params)
+        assert told == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "faults"),
+    [
+        ("compile", {}, []),
+        ("compile", {"percentile": 100.5}, ["percentile"]),
+        ("compile", {"percentile": 0.99}, ["percentile"]),
+        ("compile", {"calibration_images": 0, "batch_size": -1}, ["calibration_images", "batch_size"]),
+        ("benchmark", {}, []),
+        ("benchmark", {"runs": 0, "warmup": -1, "threads": 0}, ["runs", "warmup", "threads"]),
+        ("benchmark", {"max_seconds": 0.0}, ["max_seconds"]),
+        ("benchmark", {"max_seconds": float("nan")}, ["max_seconds"]),
+        ("benchmark", {"batch_sizes": (8,)}, ["batch_sizes"]),
+        ("benchmark", {"batch_sizes": ()}, ["batch_sizes"]),
+        ("benchmark", {"batch_sizes": (1, 1)}, ["batch_sizes"]),
+        ("benchmark", {"batch_sizes": (1, 0)}, ["batch_sizes"]),
+        ("recognize", {"image": __file__}, []),
+        ("recognize", {"image": "absent.png", "top": 0}, ["top", "image"]),
+        ("recognize", {"image": "."}, ["image"]),
+    ],
+)
+def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
+    backend = backends[stage]
+    assert [name for name, _ in backend.check(backend.params(**params))] == faults

@@ -1,0 +1,117 @@
+"""Opening a network: its contract, its threads, its embeddings."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pokeflow import PokeflowError
+from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_onnxruntime import session
+
+SPEC = Preprocessing(16)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    def saved(model: onnx.ModelProto, spec: Preprocessing = SPEC) -> session.Network:
+        onnx.save(model, tmp_path / "model.onnx")
+        return session.opened(tmp_path / "model.onnx", spec, 1)
+
+    return saved
+
+
+def test_a_network_maps_pictures_to_embeddings(opened, make_network):
+    network = opened(make_network(dim=24))
+    assert network.dim == 24
+    assert network(np.zeros((3, 3, 16, 16), np.float32)).shape == (3, 24)
+
+
+def test_threads_are_bounded_and_do_not_spin(opened, make_network):
+    options = opened(make_network()).session.get_session_options()
+    assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_embeddings_come_in_order_whatever_the_batch(opened, make_network, make_data):
+    data, network = make_data(), opened(make_network())
+    rows = [5, 3, 70, 0, 9]
+    expected = np.concatenate([network(session.network_input(data.query_images, [row], SPEC)) for row in rows])
+    for batch in (1, 2, 5, 32):
+        found = session.embed(network, data.query_images, rows, SPEC, "queries", batch=batch)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_network_sees_what_the_shared_preprocessing_makes(make_data):
+    data = make_data()
+    squares = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(session.network_input(squares, [2, 0], SPEC), normalize(squares[[2, 0]], SPEC))
+    assert session.network_input(data.references, range(3), SPEC).shape == (3, 3, 16, 16)
+
+
+def two_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.output.append(helper.make_tensor_value_info("f", TensorProto.FLOAT, None))
+    return model
+
+
+def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "logits"
+    return model
+
+
+def collapsed(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.node[-1].output[0] = "e"
+    model.graph.node.append(helper.make_node("ReduceMean", ["e"], ["embedding"], axes=[0], keepdims=1))
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "one"
+    return model
+
+
+def divided(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.node[-1].output[0] = "e"
+    model.graph.node.append(helper.make_node("Sub", ["e", "e"], ["zero"]))
+    model.graph.node.append(helper.make_node("Div", ["e", "zero"], ["embedding"]))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (two_outputs, "outputs embedding, f; must have one input 'image'"),
+        (renamed, "outputs logits; must have"),
+        (collapsed, r"gives \[1, 24\] for a batch of 2"),
+        (divided, "not finite"),
+    ],
+)
+def test_a_graph_outside_the_contract_is_refused(opened, make_network, spoil, sentence):
+    with pytest.raises(PokeflowError, match=sentence):
+        opened(spoil(make_network()))
+
+
+@pytest.mark.parametrize(("changes", "found"), [({"size": 32}, "32, 32"), ({"batch": 1}, r"\[1, 3, 16, 16\]")])
+def test_a_wrong_or_static_shape_is_refused(opened, make_network, changes, found):
+    with pytest.raises(PokeflowError, match=rf"{found}.*must have .*\[batch, 3, 16, 16\].* dynamic batch"):
+        opened(make_network(**changes))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 9])
+def test_a_file_that_is_no_network_is_refused(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(PokeflowError, match="not a network that ONNX Runtime"):
+        session.opened(tmp_path / "model.onnx", SPEC, 1)
+
+
+def test_a_missing_network_is_refused(tmp_path):
+    with pytest.raises(PokeflowError, match="no such network"):
+        session.opened(tmp_path / "model.onnx", SPEC, 1)
+
+
+def test_size_is_in_millions_of_bytes_and_counts_weights_beside_the_file(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"0" * 1_000)
+    (tmp_path / "model.onnx.data").write_bytes(b"0" * 2_000_000)
+    (tmp_path / "weights.pt").write_bytes(b"0" * 500)
+    assert session.size_mb(tmp_path / "model.onnx") == 2.001
+
+
+def test_the_first_model_is_the_one_worked_on(flow):
+    student, data = flow.student(), flow.prepared()
+    assert session.model_input(flow.compile(data, student)) is student

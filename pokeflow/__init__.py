@@ -1,0 +1,22 @@
+"""pokeflow: YAML says what to make, plugins make it, records say how it was made."""
+
+from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
+from pokeflow.hookspecs import hookimpl
+from pokeflow.types import Backend, Executor, File, Input, NoParams, Record, Result, Task
+
+__version__ = "0.1.0"
+__all__ = [
+    "Backend",
+    "ConfigError",
+    "Executor",
+    "Fault",
+    "File",
+    "Input",
+    "NoParams",
+    "PokeflowError",
+    "Record",
+    "Result",
+    "Task",
+    "TaskError",
+    "hookimpl",
+]

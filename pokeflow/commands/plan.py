@@ -1,0 +1,14 @@
+"""pokeflow plan: what would run, where, what is reused, at what estimated cost."""
+
+from collections.abc import Sequence
+
+from pokeflow import compose, config, engine, plugins, report
+from pokeflow.resolve import resolve
+
+
+def main(args: Sequence[str]) -> int:
+    """Print the plan of a configuration; nothing is written."""
+    registry = plugins.registry(plugins.manager())
+    flow = resolve(config.plain(compose.composed(args)), registry)
+    print(report.plan(flow, engine.plan(flow, engine.now()), registry))  # noqa: T201
+    return 0

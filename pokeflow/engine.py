@@ -1,0 +1,287 @@
+"""Runs a flow: reuses what is made, makes what is missing, once, and leaves a record of it."""
+
+import logging
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pluggy
+
+import pokeflow
+from pokeflow.digest import content
+from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
+from pokeflow.flow import PREPARE, REGISTER, Flow, Step
+from pokeflow.plugins import Registry
+from pokeflow.store import LOG, Store, list_files
+from pokeflow.types import Input, Record, Result, Task
+
+log = logging.getLogger("pokeflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would happen to a step: its record if it is reused, else why it is made."""
+
+    step: Step
+    record: Record | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run left: a record for each step, by name, and the names of those that ran."""
+
+    records: Mapping[str, Record]
+    ran: tuple[str, ...]
+
+
+def plan(flow: Flow, since: str) -> Iterator[Planned]:
+    """Tell for each step whether it is reused or made, and why, without touching anything."""
+    check_versions(flow)
+    store = Store(flow.root)
+    done: dict[str, Record] = {}
+    for step in flow.steps:
+        again = next((need for need in step.needs if need not in done), None)
+        if again:
+            yield Planned(step, None, f"after {again}")
+            continue
+        record, why = _reusable(flow, store, step, done, since)
+        if record:
+            done[step.name] = record
+        yield Planned(step, record, why)
+
+
+def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> Report:
+    """Make what is missing, in order. A failed task holds up only what needs it; TaskError names it at the end.
+
+    ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
+    made after that.
+    """
+    check_versions(flow)
+    store = Store(flow.root)
+    done: dict[str, Record] = {}
+    ran: list[str] = []
+    failures: list[str] = []
+    held: list[str] = []
+    for step in flow.steps:
+        if any(need not in done for need in step.needs):
+            held.append(step.name)
+            continue
+        record, _ = _reusable(flow, store, step, done, since)
+        try:
+            if record is None:
+                with store.claim(step):
+                    # Whoever held the claim before may have made it meanwhile.
+                    record, why = _reusable(flow, store, step, done, since)
+                    if record is None:
+                        record = _make(flow, registry, store, step, done, why)
+                        ran.append(step.name)
+                        _tell(flow, hook, store, step, record)
+            if flow.publish and step.stage == REGISTER:
+                store.publish(step.model, step.version, flow.maker(step.model).digest)
+        except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
+            failures.append(_failure(store, step, error))
+            continue
+        done[step.name] = record
+    if failures:
+        waiting = [f"Not run, for want of it: {', '.join(held)}."] if held else []
+        again = f"What is done is kept. Go on with: {flow.command}"
+        raise TaskError("\n".join([*failures, *waiting, again]), ran)
+    return Report(done, tuple(ran))
+
+
+def check_versions(flow: Flow) -> None:
+    """Refuse, before anything runs, to register under a version that was published with another digest."""
+    store = Store(flow.root)
+    faults = []
+    for step in flow.steps:
+        if step.stage != REGISTER:
+            continue
+        made, fixed = flow.maker(step.model).digest, store.published(step.model, step.version)
+        if fixed not in (None, made):
+            message = (
+                f"{step.version} is published with digest {fixed}, and this configuration makes {made}. "
+                "Raise the version, or leave the stage 'register' out."
+            )
+            faults.append(Fault(f"lineage.models.{step.model}.version", message))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _reusable(
+    flow: Flow, store: Store, step: Step, done: Mapping[str, Record], since: str
+) -> tuple[Record | None, str]:
+    """The record that makes a step unnecessary, or None and the reason why it is made."""
+    record = store.load(step)
+    if record is None:
+        return None, "not made yet"
+    if step.model in flow.force and record.finished < since:
+        return None, "forced"
+    changed = [need for need in step.needs if record.inputs.get(need) != done[need].content]
+    if changed:
+        return None, f"{changed[0]} was made again and differs"
+    return record, ""
+
+
+def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str) -> Record:
+    work, output = store.begin(step)
+    executor = registry.executors[step.on]
+    inputs = tuple(Input(done[need], store.folder(flow.step(need))) for need in step.needs)
+    task = Task(
+        step.stage,
+        step.backend.name,
+        step.model,
+        step.version,
+        step.type,
+        step.digest,
+        step.params,
+        inputs,
+        work,
+        output,
+    )
+    log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, why)
+    started, clock = now(), time.perf_counter()
+    with _log_file(work / LOG):
+        result = executor.run(task, step.backend, flow.executors.get(step.on))
+    seconds = time.perf_counter() - clock
+    price = executor.price(flow.executors.get(step.on), seconds) if executor.price else None
+    record = _record(step, result, inputs, output, started, seconds, price)
+    store.commit(step, output, record)
+    log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
+    return record
+
+
+def _record(
+    step: Step,
+    result: Result,
+    inputs: tuple[Input, ...],
+    output: Path,
+    started: str,
+    seconds: float,
+    price: float | None,
+) -> Record:
+    files = list_files(output)
+    reasons = dict(result.reasons)
+    if price is None:
+        reasons["cost_usd"] = f"executor {step.on!r} is not billed"
+    return Record(
+        task=step.name,
+        stage=step.stage,
+        backend=step.backend.name,
+        revision=step.backend.revision,
+        model=step.model,
+        version=step.version,
+        type=step.type,
+        digest=step.digest,
+        params=msgspec.to_builtins(step.params),
+        inputs={i.record.task: i.record.content for i in inputs},
+        metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
+        facts=dict(result.facts),
+        reasons=reasons,
+        files=files,
+        content=content(files),
+        environment=environment(),
+        executor=step.on,
+        started=started,
+        finished=now(),
+        seconds=seconds,
+        cost_usd=price,
+    )
+
+
+def _tell(flow: Flow, hook: pluggy.HookRelay, store: Store, step: Step, record: Record) -> None:
+    """Tracking and other plugins hear of the record; whatever goes wrong there is a warning."""
+    folder = store.folder(step)
+    if flow.tracking:
+        backend = flow.tracking.backend
+        task = Task(
+            backend.stage,
+            backend.name,
+            step.model,
+            step.version,
+            step.type,
+            step.digest,
+            flow.tracking.params,
+            (Input(record, folder),),
+            folder,
+            folder,
+        )
+        try:
+            backend.run(task)
+        except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
+            log.warning("%s: tracking in %s failed: %s", step.name, backend.name, error)
+    for impl in hook.pokeflow_task_finished.get_hookimpls():
+        try:
+            given = {"record": record, "folder": folder}
+            impl.function(**{name: given[name] for name in impl.argnames})
+        except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
+            log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
+
+
+def _failure(store: Store, step: Step, error: Exception) -> str:
+    what = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
+    message = f"{step.name} failed: {what}\n  log: {store.work(step) / LOG}"
+    log.error("%s", message)
+    return message
+
+
+def _brief(record: Record) -> str:
+    shown = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
+    return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
+
+
+@contextmanager
+def _log_file(file: Path) -> Iterator[None]:
+    """Everything that is logged meanwhile goes to this file as well, and a traceback if it ends in one."""
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    except BaseException:
+        with file.open("a", encoding="utf-8") as out:
+            traceback.print_exc(file=out)
+        raise
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@cache
+def environment() -> Mapping[str, Any]:
+    """What a record says of the machine and the code: nothing that names a person or a host."""
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)  # noqa: S607
+        revision = git.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        revision = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "pokeflow": pokeflow.__version__,
+        "git": revision,
+    }
+
+
+def now() -> str:
+    """The present moment in UTC, as records write it: sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def objective(flow: Flow, report: Report) -> float | None:
+    """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making."""
+    if flow.objective is None:
+        return None
+    model, _, metric = flow.objective.rpartition(".")
+    records = [report.records[s.name] for s in reversed(flow.steps) if s.model == model and s.name in report.records]
+    return next((r.metrics[metric] for r in records if metric in r.metrics), None)

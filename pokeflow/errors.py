@@ -1,0 +1,60 @@
+"""Every error that a person can mend: where, what, the nearest name, the known names."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in the configuration: the path of the key, and what is wrong with it."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def unknown(path: str, what: str, name: object, known: Iterable[str], hint: str = "") -> Fault:
+    """The one sentence for every "no such name": the path, the fault, the nearest name, the known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    parts = [
+        f"no {what} {str(name)!r}.",
+        f"Did you mean {near[0]!r}?" if near else "",
+        f"Known: {_some(names)}.",
+        hint,
+    ]
+    return Fault(path, " ".join(filter(None, parts)))
+
+
+def _some(names: Sequence[str], limit: int = 12) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+class PokeflowError(Exception):
+    """A mistake or a mishap told in a sentence; never a bug in pokeflow."""
+
+    exit_code = 1
+
+
+class ConfigError(PokeflowError):
+    """Every fault found in what the user asked for; nothing has been run or changed."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class TaskError(PokeflowError):
+    """Tasks that failed: their names and logs, and the command that goes on from there. ``ran``: those that did not."""
+
+    def __init__(self, message: str, ran: Iterable[str] = ()) -> None:
+        self.ran = tuple(ran)
+        super().__init__(message)

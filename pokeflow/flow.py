@@ -1,0 +1,129 @@
+"""What is to be done: the lineage's models as tasks, each with its digest, in an order that works."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from pokeflow.digest import digest
+from pokeflow.errors import Fault
+from pokeflow.types import Backend
+
+DATA = "data"
+"""The name that stands for the data set where a task's model is asked for."""
+PREPARE, REGISTER = "prepare", "register"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One task before it has folders: what is done, to which model, from what, where. ``needs`` are task names."""
+
+    stage: str
+    backend: Backend
+    model: str
+    version: str
+    type: str
+    params: Any
+    needs: tuple[str, ...]
+    on: str
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """As people call it: ``distill:efficientnet-student-stage1``."""
+        return f"{self.stage}:{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """The tracking backend and its parameters."""
+
+    backend: Backend
+    params: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A resolved configuration: nothing is left to look up, and OmegaConf is gone.
+
+    ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
+    parent; ``force`` holds model names to redo; ``command`` is what a person types to run this again.
+    """
+
+    project: str
+    steps: tuple[Step, ...]
+    parents: Mapping[str, tuple[str, ...]]
+    root: Path
+    executors: Mapping[str, Any] = field(default_factory=dict)
+    tracking: Observer | None = None
+    objective: str | None = None
+    publish: bool = False
+    force: frozenset[str] = frozenset()
+    command: str = "pokeflow"
+
+    _by_name: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _makers: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            self._by_name[step.name] = step
+            self._makers.setdefault(step.model, step)  # the maker comes before all that needs it
+
+    def step(self, name: str) -> Step:
+        """The step of this name."""
+        return self._by_name[name]
+
+    def maker(self, model: str) -> Step:
+        """The step that makes a model, or the data set."""
+        return self._makers[model]
+
+
+def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
+    """Sort steps so that each comes after what it needs, and give each its digest. A cycle is a fault."""
+    try:
+        names = list(TopologicalSorter({s.name: s.needs for s in steps.values()}).static_order())
+    except CycleError as error:
+        chain = " → ".join(name.partition(":")[2] for name in error.args[1])
+        faults.append(Fault("lineage.models", f"parents form a cycle: {chain}."))
+        return ()
+    done: dict[str, Step] = {}
+    for name in names:
+        done[name] = _with_digest(steps[name], done)
+    return tuple(done.values())
+
+
+def _with_digest(step: Step, done: Mapping[str, Step]) -> Step:
+    backend = step.backend
+    parts = [
+        step.stage,
+        backend.name,
+        backend.revision,
+        step.params,
+        backend.fingerprint(step.params) if backend.fingerprint else None,
+        [step.model, step.version] if backend.named else None,
+        [done[need].digest for need in step.needs],
+    ]
+    # dataclasses.replace is slow for slots; this runs once a task, thousands of times.
+    return Step(
+        step.stage, backend, step.model, step.version, step.type, step.params, step.needs, step.on, digest(parts)
+    )
+
+
+def select(steps: tuple[Step, ...], models: Collection[str] | None, stages: Collection[str] | None) -> tuple[Step, ...]:
+    """The steps asked for by model and by stage (None: all), and everything that these need."""
+    by_name = {s.name: s for s in steps}
+    wanted = [
+        s.name
+        for s in steps
+        if (models is None or s.model in models) and (stages is None or s.stage in stages) and s.stage != PREPARE
+    ]
+    if models is not None and DATA in models and f"{PREPARE}:{DATA}" in by_name:
+        wanted.append(f"{PREPARE}:{DATA}")
+    needed: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name not in needed:
+            needed.add(name)
+            wanted.extend(by_name[name].needs)
+    return tuple(s for s in steps if s.name in needed)

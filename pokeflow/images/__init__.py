@@ -1,0 +1,4 @@
+"""What the image plugins share: the preprocessing spec, the data set folder, the recognition protocol.
+
+Needs ``pokeflow[images]`` (numpy, pillow); the core itself never imports it.
+"""

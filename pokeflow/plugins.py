@@ -1,0 +1,75 @@
+"""Finds the installed plugins, and every name that YAML may use because of them."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import TypeVar
+
+import pluggy
+
+from pokeflow import hookspecs
+from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.types import Backend, Executor
+
+GROUP = "pokeflow"
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The backends by (stage, name) and the executors by name."""
+
+    backends: Mapping[tuple[str, str], Backend]
+    executors: Mapping[str, Executor]
+
+    def backends_of(self, stage: str) -> list[str]:
+        """Names of the installed backends that do a stage."""
+        return sorted(name for known, name in self.backends if known == stage)
+
+    @property
+    def stages(self) -> list[str]:
+        """Every stage that some installed backend does."""
+        return sorted({stage for stage, _ in self.backends})
+
+
+@cache
+def manager() -> pluggy.PluginManager:
+    """The plugin manager with every installed plugin loaded; a broken or misspelt hook is an error."""
+    pm = pluggy.PluginManager(GROUP)
+    pm.add_hookspecs(hookspecs)
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            pm.register(entry.load(), name=entry.name)
+            pm.check_pending()
+        except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
+            raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
+    return pm
+
+
+def registry(pm: pluggy.PluginManager) -> Registry:
+    """Ask every plugin what it brings; two that bring the same name are an error."""
+    return Registry(
+        backends=_by_key(pm, "pokeflow_backends", lambda b: (b.stage, b.name)),
+        executors=_by_key(pm, "pokeflow_executors", lambda e: e.name),
+    )
+
+
+def config_packages(pm: pluggy.PluginManager) -> list[str]:
+    """The packages that hold the plugins' YAML, in a fixed order."""
+    return sorted(pm.hook.pokeflow_config_package())
+
+
+def _by_key(pm: pluggy.PluginManager, hook: str, key: Callable[[Item], Key]) -> dict[Key, Item]:
+    found: dict[Key, Item] = {}
+    owner: dict[Key, str] = {}
+    # Each implementation is called by itself, so that an error can name its plugin.
+    for impl in sorted(getattr(pm.hook, hook).get_hookimpls(), key=lambda impl: str(impl.plugin_name)):
+        plugin = impl.plugin_name
+        for item in impl.function():
+            if key(item) in found:
+                what = type(item).__name__.lower()
+                raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both bring {what} {key(item)}.")])
+            found[key(item)], owner[key(item)] = item, plugin
+    return found

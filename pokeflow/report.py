@@ -1,0 +1,82 @@
+"""What people read in the end: the plan, and a table of the models, from records alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pokeflow.engine import Planned
+from pokeflow.flow import DATA, Flow
+from pokeflow.plugins import Registry
+from pokeflow.store import Store
+from pokeflow.types import Record
+
+COLUMNS = {
+    "top1_accuracy": ("top-1", "{:.1%}"),
+    "top5_accuracy": ("top-5", "{:.1%}"),
+    "size_mb": ("size", "{:.2f} MB"),
+    "latency_p50_ms": ("p50", "{:.2f} ms"),
+    "latency_p99_ms": ("p99", "{:.2f} ms"),
+}
+"""Benchmark figures that have a column; every other figure is told below the table."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head, columns aligned; plain text, so that it can be piped."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def models(flow: Flow, records: Mapping[str, Record]) -> str:
+    """For each model its benchmark, digest and place; below, the figures of its making and the protocols."""
+    store = Store(flow.root)
+    made = [s for s in flow.steps if s.model != DATA and s is flow.maker(s.model) and s.name in records]
+    rows, notes, protocols = [], [], []
+    for step in made:
+        record, bench = records[step.name], records.get(f"benchmark:{step.model}")
+        figures = bench.metrics if bench else {}
+        cells = [shape.format(v) if (v := figures.get(key)) is not None else "–" for key, (_, shape) in COLUMNS.items()]
+        rows.append((step.model, step.version, *cells, step.digest, str(store.folder(step))))
+        notes.append(f"  {step.stage}:{step.model}: {_figures(record)}")
+        protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
+    parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
+    if f"prepare:{DATA}" in records:
+        notes.insert(0, f"  prepare:{DATA}: {_figures(records[f'prepare:{DATA}'])}")
+    parts.append("figures of each making:\n" + "\n".join(notes))
+    if protocols:
+        parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))
+    return "\n\n".join(parts)
+
+
+def _figures(record: Record) -> str:
+    known = (
+        f"{k} {v:.4g}" if v is not None else f"{k} unknown ({record.reasons[k]})" for k, v in record.metrics.items()
+    )
+    return ", ".join(known) or "no figures"
+
+
+def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
+    """What would run, where, why, for how long and at what cost; what is reused; nothing is touched."""
+    rows, seconds, cost, unknown, ran = [], 0.0, 0.0, 0, 0
+    for item in planned:
+        step = item.step
+        if item.record:
+            rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", ""))
+            continue
+        ran += 1
+        last = _last_seconds(flow.root, step.stage, step.model)
+        price = registry.executors[step.on].price
+        dollars = price(flow.executors.get(step.on), last) if price and last is not None else None
+        seconds, cost, unknown = seconds + (last or 0), cost + (dollars or 0), unknown + (last is None)
+        time = f"about {last:.0f} s" if last is not None else "unknown"
+        bill = "not billed" if price is None else f"${dollars:.2f}" if dollars is not None else "unknown"
+        rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, bill, item.why))
+    known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
+    bill = f"estimated cost ${cost:.2f}" if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
+    summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
+    return table(("", "task", "backend", "on", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
+
+
+def _last_seconds(root: Path, stage: str, model: str) -> float | None:
+    """How long the same stage took the same model the last time: the only honest estimate there is."""
+    finished = [(r.finished, r.seconds) for r, _ in Store(root).records(stage, model)]
+    return max(finished)[1] if finished else None

@@ -1,0 +1,180 @@
+"""From plain data to a Flow: every name and every value is checked, and all the faults are told at once."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pokeflow.errors import ConfigError, Fault, unknown
+from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, order, select
+from pokeflow.plugins import Registry
+from pokeflow.schema import parse
+from pokeflow.settings import Model, Settings, Work
+from pokeflow.types import Backend
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+TRACK = "track"
+
+
+def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False, command: str = "pokeflow") -> Flow:
+    """Check the configuration and make the flow; ConfigError holds all the faults there are.
+
+    A ``trial`` of a sweep registers nothing unless ``stages`` says so: a registry holds what is meant to stay.
+    """
+    faults: list[Fault] = []
+    settings = parse(Settings, data, "", faults)
+    if settings is None or None in (settings.lineage, settings.project, settings.store, settings.executor):
+        raise ConfigError(faults)  # nothing to look further into
+    steps = _Builder(settings, registry, faults).steps()
+    stages = _stages(settings)
+    models = {DATA, *(settings.lineage.models or ())}
+    for path, what, names, known in (
+        ("models", "model", settings.models, models),
+        ("force", "model", settings.force, models),
+        ("stages", "stage", settings.stages, stages),
+    ):
+        faults.extend(unknown(path, what, name, known) for name in names or () if name not in known)
+    if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
+        faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
+    tracking = _observer(settings.tracking, registry, faults)
+    executors = _executors(settings, registry, faults)
+    ordered = order(steps, faults) if not faults else ()
+    if faults:
+        raise ConfigError(dict.fromkeys(faults))  # what many models share is told once
+    wanted = settings.stages if settings.stages is not None or not trial else sorted(stages - {REGISTER})
+    return Flow(
+        project=settings.project.name,
+        steps=select(ordered, settings.models, wanted),
+        parents={name: model.parents for name, model in settings.lineage.models.items()},
+        root=Path(settings.store.root),
+        executors=executors,
+        tracking=tracking,
+        objective=settings.lineage.objective,
+        publish=settings.publish,
+        force=frozenset(settings.force),
+        command=command,
+    )
+
+
+def _stages(settings: Settings) -> set[str]:
+    """Every stage that the configuration names."""
+    models = [model for model in (settings.lineage.models or {}).values() if model is not None]
+    then = [stage for works in (settings.lineage.then, *(m.then for m in models)) for stage in works or ()]
+    return {PREPARE, *(model.stage for model in models if model.stage), *then}
+
+
+class _Builder:
+    """Turns models into steps, collecting faults on the way."""
+
+    def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
+        self.settings, self.registry, self.faults = settings, registry, faults
+        self.found: dict[str, Step] = {}
+
+    def steps(self) -> dict[str, Step]:
+        """Every step of the lineage by name."""
+        data = self._add_data()
+        # A model that was no mapping has its fault already.
+        models = {name: model for name, model in (self.settings.lineage.models or {}).items() if model is not None}
+        for name, model in models.items():
+            path = f"lineage.models.{name}"
+            self._check_model(path, name, model)
+            parents = tuple(f"{models[p].stage}:{p}" for p in model.parents if p in models)
+            work = Work(model.backend, model.params, model.on)
+            self._add(model.stage, work, name, model, (*parents, *data), path)
+            before: tuple[str, ...] = (f"{model.stage}:{name}",)
+            for stage, then in {**self.settings.lineage.then, **model.then}.items():
+                where = f"{path}.then.{stage}" if stage in model.then else f"lineage.then.{stage}"
+                if then is None:
+                    continue
+                if f"{stage}:{name}" in before:
+                    self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
+                    continue
+                self._add(stage, then, name, model, (*before, *data), where)
+                before = (*before, f"{stage}:{name}")
+        return self.found
+
+    def _add_data(self) -> tuple[str, ...]:
+        """The step that prepares the data set, if the configuration names one."""
+        data = dict(self.settings.data)
+        backend, on = data.pop("backend", None), data.pop("on", None)
+        if backend is None:
+            return ()
+        checked = _backend(PREPARE, backend, "data.backend", self.registry, self.faults)
+        params = checked and _params(checked, data, "data", self.faults)
+        if checked and params is not None:
+            step = Step(PREPARE, checked, DATA, "", DATA, params, (), self._executor(on, "data"))
+            self.found[step.name] = step
+        return (f"{PREPARE}:{DATA}",)
+
+    def _check_model(self, path: str, name: str, model: Model) -> None:
+        if not NAME.fullmatch(name) or name == DATA:
+            self.faults.append(Fault(path, f"no name for a model: letters, digits, '.', '_', '-'; and not {DATA!r}."))
+        if model.version is not None and not NAME.fullmatch(model.version):
+            self.faults.append(Fault(f"{path}.version", f"no version: {model.version!r}; letters, digits, '.', '-'."))
+        known = self.settings.lineage.models
+        self.faults.extend(
+            unknown(f"{path}.parents[{i}]", "model", parent, known)
+            for i, parent in enumerate(model.parents)
+            if parent not in known
+        )
+
+    def _add(self, stage: str, work: Work, name: str, model: Model, needs: tuple[str, ...], path: str) -> None:
+        on = self._executor(work.on, path)
+        backend = _backend(stage, work.backend, f"{path}.backend", self.registry, self.faults)
+        params = backend and _params(backend, work.params, f"{path}.params", self.faults)
+        if backend and params is not None:
+            step = Step(stage, backend, name, model.version, model.type, params, needs, on)
+            self.found[step.name] = step
+
+    def _executor(self, on: str | None, path: str) -> str:
+        name = on or self.settings.executor.name
+        if name not in self.registry.executors:
+            where = f"{path}.on" if on else "executor.name"
+            self.faults.append(unknown(where, "executor", name, self.registry.executors, _HINT))
+        return name
+
+
+_HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
+
+
+def _backend(stage: str | None, name: str | None, path: str, registry: Registry, faults: list[Fault]) -> Backend | None:
+    if stage is None or name is None:
+        return None  # has its fault already
+    known = registry.backends_of(stage)
+    if not known:
+        faults.append(unknown(path, "stage", stage, registry.stages, _HINT))
+    elif name not in known:
+        faults.append(unknown(path, f"backend for stage {stage!r} named", name, known, _HINT))
+    return registry.backends.get((stage, name))
+
+
+def _params(backend: Backend, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
+    """The backend's own dataclass, filled; None where something is wrong with it."""
+    before = len(faults)
+    params = parse(backend.params, data, path, faults)
+    if len(faults) == before and backend.check:
+        faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.check(params))
+    return params if len(faults) == before else None
+
+
+def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Observer | None:
+    rest = dict(data)
+    name = rest.pop("backend", None)
+    if name is None:
+        return None
+    backend = _backend(TRACK, name, "tracking.backend", registry, faults)
+    params = backend and _params(backend, rest, "tracking", faults)
+    return Observer(backend, params) if backend and params is not None else None
+
+
+def _executors(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Any]:
+    """Parameters of every executor that is in use: those given for the chosen one, the defaults of the others."""
+    chosen = settings.executor
+    used: Iterable[str] = {chosen.name, *(m.on for m in settings.lineage.models.values() if m.on)}
+    return {
+        name: parse(
+            registry.executors[name].params, chosen.params if name == chosen.name else {}, "executor.params", faults
+        )
+        for name in sorted(used)
+        if name in registry.executors
+    }

@@ -1,0 +1,127 @@
+"""Typed configuration: plain data against dataclasses, every fault collected, and the same as JSON Schema."""
+
+import dataclasses
+import functools
+import operator
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from pokeflow.errors import Fault, unknown
+
+T = TypeVar("T")
+MISSING = "???"
+"""What OmegaConf leaves where a value must be given."""
+
+
+def parse(kind: type[T], data: Any, path: str, faults: list[Fault]) -> T | None:
+    """Make a ``kind`` from plain data; what is wrong goes to ``faults``.
+
+    Types are strict: no string becomes a number; only an int may stand for a float. With faults the answer is
+    as much as could be made, so that the search for faults can go on: a bad value is its default, or None.
+    """
+    return typing.cast("T | None", _parse(kind, data, path, faults))
+
+
+@functools.cache
+def hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, resolved."""
+    return typing.get_type_hints(kind)
+
+
+def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa: PLR0911 - one return a kind of type
+    if isinstance(data, str) and data == MISSING:
+        faults.append(Fault(path, f"no value. Set it in YAML or with {path}=…"))
+        return None
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType) and type(None) in args:
+        rest = [a for a in args if a is not type(None)]
+        kind = rest[0] if len(rest) == 1 else functools.reduce(operator.or_, rest)
+        return None if data is None else _parse(kind, data, path, faults)
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(typing.cast("type", kind), data, path, faults)
+    if origin is dict or origin is Mapping:
+        if not isinstance(data, Mapping):
+            return _wrong(path, "a mapping", data, faults)
+        # A key of YAML may be a number or a date; everything after this relies on text.
+        return {str(key): _parse(args[1], value, _join(path, key), faults) for key, value in data.items()}
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        if isinstance(data, str) or not isinstance(data, Sequence):
+            return _wrong(path, "a list", data, faults)
+        return tuple(_parse(args[0], value, f"{path}[{i}]", faults) for i, value in enumerate(data))
+    if origin is Literal and data not in args:
+        faults.append(unknown(path, "choice", data, map(str, args)))
+        return None
+    return _parse_leaf(kind, data, path, faults)
+
+
+def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> Any:
+    if not isinstance(data, Mapping):
+        return _wrong(path, "a mapping", data, faults)
+    types_of = hints(kind)
+    faults.extend(unknown(_join(path, key), "key", key, types_of) for key in data if key not in types_of)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        where, before = _join(path, field.name), len(faults)
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.name in data:
+            value = _parse(types_of[field.name], data[field.name], where, faults)
+            if value is not None or required or len(faults) == before:
+                values[field.name] = value
+        elif required:
+            faults.append(Fault(where, f"no value. Set it in YAML or with {where}=…"))
+            values[field.name] = None
+    return kind(**values)
+
+
+def _parse_leaf(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:
+    if kind is Any:
+        return data
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError:
+        return _wrong(path, _name(kind), data, faults)
+
+
+def _wrong(path: str, expected: str, data: Any, faults: list[Fault]) -> None:
+    got = "nothing (null)" if data is None else f"{type(data).__name__} {data!r}"
+    faults.append(Fault(path, f"expected {expected}, got {got[:80]}."))
+
+
+def _name(kind: Any) -> str:
+    if isinstance(kind, type) and not typing.get_args(kind):
+        return {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}.get(
+            kind.__name__, kind.__name__
+        )
+    return str(kind).replace("typing.", "")
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def json_schemas(kinds: Sequence[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Dataclasses as JSON Schema 2020-12: a reference for each, and the definitions that they refer to.
+
+    Unknown keys are refused, and an interpolation ``${…}`` is taken anywhere.
+    """
+    references, definitions = msgspec.json.schema_components(kinds)
+    for schema in definitions.values():
+        if schema.get("type") == "object" and "properties" in schema:
+            schema["additionalProperties"] = False
+            schema["properties"] = {key: or_interpolation(value) for key, value in schema["properties"].items()}
+            # A group may be completed by another option or by the command line: nothing is required of one file.
+            schema.pop("required", None)
+    return list(references), definitions
+
+
+def or_interpolation(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let YAML give ``${model.teacher}`` or ``???`` where the schema wants something else than text."""
+    if (schema.get("type") == "string" and "enum" not in schema) or not schema:
+        return schema
+    interpolation = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
+    default = {"default": schema["default"]} if "default" in schema else {}
+    return {"anyOf": [{k: v for k, v in schema.items() if k != "default"}, interpolation], **default}

@@ -1,0 +1,112 @@
+"""The shape of the configuration: one dataclass a group. What is written nowhere here is refused in YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ModelType = Literal["teacher", "student", "optimized"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A backend and its parameters; ``on`` names the executor, the chosen one if it is not given."""
+
+    backend: str
+    params: dict[str, Any] = field(default_factory=dict)
+    on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A named node of the lineage, and how it is made.
+
+    ``parents`` are models; the first one is the parent in the lineage. ``then`` overrides the lineage's
+    ``then`` for this model, stage by stage; null leaves a stage out.
+    """
+
+    version: str
+    type: ModelType
+    stage: Literal["train", "distill", "compile"]
+    backend: str
+    parents: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    on: str | None = None
+    then: dict[str, Work | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The models, and the stages that every finished model goes through, in this order.
+
+    ``objective`` is ``<model>.<metric>``: what a run returns to a sweep.
+    """
+
+    name: str
+    models: dict[str, Model]
+    then: dict[str, Work | None] = field(default_factory=dict)
+    objective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What all of this belongs to."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A piece of hardware: the backends that compile for it and measure on it."""
+
+    name: str
+    compile: Work
+    benchmark: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where records and files live: a local folder."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Where tasks run that name no other place."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration.
+
+    ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` and
+    ``layout`` hold values that other groups refer to.
+    """
+
+    project: Project
+    lineage: Lineage
+    model: dict[str, Any]
+    data: dict[str, Any]
+    target: Target | None
+    store: Store
+    layout: dict[str, Any]
+    executor: Executor
+    tracking: dict[str, Any]
+    models: tuple[str, ...] | None = None
+    stages: tuple[str, ...] | None = None
+    force: tuple[str, ...] = ()
+    publish: bool = False
+
+
+GROUPS: Mapping[str, type] = {
+    "project": Project,
+    "lineage": Lineage,
+    "target": Target,
+    "store": Store,
+    "executor": Executor,
+}
+"""The groups whose whole shape is known here; the others are typed by the plugins."""

@@ -1,0 +1,140 @@
+"""The nouns of pokeflow: what a plugin brings, what it is told, what it leaves."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a finished task: path within its folder, size in bytes, content checksum."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a finished task left behind, and everything that decided it. Never edited.
+
+    ``metrics`` are numbers; a ``None`` is an unknown figure and has its reason in ``reasons``.
+    ``facts`` are what else is worth telling (protocol, parameter count, preprocessing hash).
+    ``inputs`` maps each input's task name to the ``content`` it had when it was read.
+    ``started`` and ``finished`` are UTC, ISO 8601; ``seconds`` is what the backend took.
+    """
+
+    task: str
+    stage: str
+    backend: str
+    revision: str
+    model: str
+    version: str
+    type: str
+    digest: str
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    metrics: Mapping[str, float | None]
+    facts: Mapping[str, Any]
+    reasons: Mapping[str, str]
+    files: tuple[File, ...]
+    content: str
+    environment: Mapping[str, Any]
+    executor: str
+    started: str
+    finished: str
+    seconds: float
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A finished task that another one reads: its record, and the folder its files lie in."""
+
+    record: Record
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that a backend is told: what to read, where to write, and its parameters.
+
+    ``output`` is empty at the start; what lies in it at the end is the result.
+    ``work`` outlives a kill: checkpoints go there, and a second attempt finds them.
+    ``version`` may show in the result only where the backend is ``named``.
+    """
+
+    stage: str
+    backend: str
+    model: str
+    version: str
+    type: str
+    digest: str
+    params: Any
+    inputs: tuple[Input, ...]
+    work: Path
+    output: Path
+
+    @property
+    def name(self) -> str:
+        """How people call it: ``distill:efficientnet-student-stage1``."""
+        return f"{self.stage}:{self.model}"
+
+    def input(self, *, stage: str | None = None, type: str | None = None) -> Input:
+        """The first input made by this stage, or that is a model of this type; LookupError if there is none."""
+        for item in self.inputs:
+            if stage in (None, item.record.stage) and type in (None, item.record.type):
+                return item
+        have = ", ".join(f"{i.record.task} ({i.record.type})" for i in self.inputs) or "none"
+        wanted = " ".join(filter(None, (f"stage {stage!r}" if stage else "", f"type {type!r}" if type else "")))
+        raise LookupError(f"{self.name} needs an input of {wanted}; its inputs are: {have}")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a backend returns: figures, other facts, and a reason for every figure that is unknown (None)."""
+
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Plugin code that does one stage one way, under a name that YAML can give.
+
+    ``run`` fills ``task.output`` and returns its figures. ``params`` is a dataclass: the typed form of the
+    YAML's ``params``. Raise ``revision`` when the same input would give another output: it is part of the
+    digest. ``check`` finds faults that types cannot show, as (parameter, what is wrong) pairs, before
+    anything runs. ``fingerprint`` names the content of what ``params`` point to outside the store.
+    ``named`` backends write the model's name and version into their result, so these join the digest.
+    """
+
+    name: str
+    stage: str
+    run: Callable[[Task], "Result | Mapping[str, float]"]
+    params: type
+    revision: str = "1"
+    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    fingerprint: Callable[[Any], str] | None = None
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoParams:
+    """The parameters of what takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Plugin code that carries a task to a machine, has its backend run there, and brings the result back.
+
+    ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds
+    into US dollars; None means that nobody sends a bill for this machine.
+    """
+
+    name: str
+    run: Callable[[Task, Backend, Any], Result]
+    params: type = NoParams
+    price: Callable[[Any, float], float] | None = None

@@ -1,0 +1,21 @@
+"""What every test of the core shares."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import POKEFLOW, Cli, environment
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run ``pokeflow`` as a user does, in an empty folder; the store lies in it."""
+
+    def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [POKEFLOW, *args]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return run

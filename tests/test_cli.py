@@ -1,0 +1,209 @@
+"""The command line as a user meets it: exit codes, what it prints, what it loads, what a kill leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support import POKEFLOW, TOY_FLOW, Cli, environment
+
+HEAVY = ("torch", "timm", "torchvision", "mlflow", "boto3", "onnxruntime", "numpy", "PIL")
+
+
+def start(folder: Path, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [POKEFLOW, *args], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(condition, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_runs_the_flow_and_ends_with_a_table_of_the_models(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*TOY_FLOW)
+    assert done.returncode == 0, done.stderr
+    head, *rows = done.stdout.split("\n\n")[0].splitlines()
+    assert head.split() == ["model", "version", "top-1", "top-5", "size", "p50", "p99", "digest", "folder"]
+    assert [row.split()[:2] for row in rows] == [["teacher", "v1.0"], ["student", "v1.0"], ["tiny", "v2.1"]]
+    for row in rows:
+        digest, folder = row.split()[-2:]
+        assert json.loads((tmp_path / folder / "record.json").read_text())["digest"] == digest
+    assert "9 of 9 tasks ran" in done.stderr
+
+
+def test_the_second_run_executes_no_task(cli: Cli) -> None:
+    cli(*TOY_FLOW)
+    again = cli(*TOY_FLOW)
+    assert again.returncode == 0
+    assert "0 of 9 tasks ran" in again.stderr
+
+
+def test_a_failure_exits_with_1_and_the_printed_command_goes_on(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*TOY_FLOW, "lineage.models.tiny.params.fail=true")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "compile:tiny failed: it was told to fail." in done.stderr
+    command = done.stderr.partition("Go on with: pokeflow ")[2].strip()
+    assert command.split() == [*TOY_FLOW, "lineage.models.tiny.params.fail=true"]
+    assert "3 of 9 tasks ran" in cli(*TOY_FLOW).stderr  # compile, benchmark and register of tiny
+
+
+@pytest.mark.parametrize("args", [["plan"], [], ["--help"], ["plugins"], ["schema"]])
+def test_help_plan_and_a_run_of_nothing_load_no_heavy_package(tmp_path: Path, args: list[str]) -> None:
+    code = (
+        "import sys; from pokeflow import cli; code = cli.run(sys.argv[1:]);"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
+    )
+    overrides = [*TOY_FLOW] if args in ([], ["plan"]) else []
+    for _ in range(2):  # the second run reuses everything
+        command = [sys.executable, "-c", code, *args, *overrides]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "LOADED []" in done.stdout
+
+
+def test_the_plan_of_the_default_lineage_loads_no_heavy_package(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pokeflow import cli; code = cli.run(['plan']);"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "LOADED []" in done.stdout
+
+
+def test_help_lists_commands_groups_and_options(cli: Cli) -> None:
+    told = cli("--help").stdout
+    for word in ("plan", "recognize", "doctor", "lineage", "pokemon, toy", "data", "folder", "-m"):
+        assert word in told
+
+
+def test_a_killed_run_goes_on_where_its_checkpoint_was(cli: Cli, tmp_path: Path) -> None:
+    slow = (*TOY_FLOW, "lineage.models.student.params.seconds=3")
+    process = start(tmp_path, *slow)
+    steps = tmp_path / "store" / "work"
+    wait_for(lambda: any(f.read_text() >= "5" for f in steps.glob("*/steps.txt")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (state,) = steps.glob("*/steps.txt")
+    reached = int(state.read_text())
+    assert not list((tmp_path / "store" / "tasks" / "distill").glob("*/*/record.json"))
+    began = time.monotonic()
+    assert cli(*slow).returncode == 0
+    assert time.monotonic() - began < 3 - reached / 10 + 2.5, "it began anew"
+    assert "0 of 9 tasks ran" in cli(*slow).stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_run_says_so_and_keeps_what_is_done(
+    cli: Cli, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    slow = (*TOY_FLOW, "lineage.models.student.params.seconds=20")
+    process = start(tmp_path, *slow)
+    wait_for(lambda: list((tmp_path / "store" / "work").glob("distill-*/steps.txt")))
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "the same command goes on from here" in told
+    assert "Traceback" not in told
+    assert "run" in cli("plan", *slow).stdout
+
+
+def test_parallel_runs_make_each_task_once(tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    slow = (*TOY_FLOW, "lineage.models.teacher.params.seconds=1", f"lineage.models.teacher.params.note={note}")
+    processes = [start(tmp_path, *slow, f"lineage.models.student.params.lr=0.{i}") for i in range(1, 5)]
+    told = [p.communicate(timeout=120)[1] for p in processes]
+    assert [p.returncode for p in processes] == [0] * 4, told
+    assert note.read_text().splitlines() == [note.read_text().strip()], "the teacher was made more than once"
+    assert sum("another process is making it, waiting" in t for t in told) >= 1
+
+
+def test_whoever_waits_goes_on_when_the_maker_is_killed(tmp_path: Path) -> None:
+    slow = (*TOY_FLOW, "lineage.models.teacher.params.seconds=2")
+    maker = start(tmp_path, *slow)
+    wait_for(lambda: list((tmp_path / "store" / "work").glob("train-*/steps.txt")))
+    waiter = start(tmp_path, *slow)
+    time.sleep(1)
+    maker.send_signal(signal.SIGKILL)
+    maker.communicate()
+    _, told = waiter.communicate(timeout=60)
+    assert waiter.returncode == 0, told
+    assert "9 of 9 tasks ran" in told
+
+
+def test_output_into_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{POKEFLOW} plan {' '.join(TOY_FLOW)} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_hydra_prints_the_composed_configuration(cli: Cli) -> None:
+    done = cli("--cfg", "job", *TOY_FLOW)
+    assert done.returncode == 0
+    assert "name: toy" in done.stdout
+
+
+def test_init_makes_a_project_whose_yaml_rules(cli: Cli, tmp_path: Path) -> None:
+    assert cli("init", "my-project").returncode == 0
+    project = tmp_path / "my-project"
+    assert "name: my-project" in (project / "conf" / "project" / "my-project.yaml").read_text()
+    lineage = project / "conf" / "lineage" / "mine.yaml"
+    lineage.write_text("name: mine\nmodels:\n  one: {version: v1, type: teacher, stage: train, backend: toy}\n")
+    command = [POKEFLOW, "plan", "lineage=mine", "data=none", "tracking=none"]
+    done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train:one" in done.stdout
+    again = cli("init", "my-project")
+    assert again.returncode == 2
+    assert "exists and is not empty" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a b"])
+def test_init_refuses_what_is_no_name(cli: Cli, name: str) -> None:
+    assert cli("init", name).returncode == 2
+
+
+def test_recognize_without_a_compiled_model_says_what_to_do(cli: Cli) -> None:
+    done = cli("recognize", "photo.jpg")
+    assert done.returncode == 1
+    assert "there is no compiled model yet. Run 'pokeflow' first" in done.stderr
+
+
+def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
+    fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
+    assert fine.returncode == 0
+    assert "9 tasks, no fault" in fine.stdout
+    assert faulty.returncode == 1
+    assert "no executor 'sagemaker'" in faulty.stdout
+
+
+def test_plugins_lists_what_each_brings(cli: Cli) -> None:
+    told = cli("plugins").stdout
+    assert "pokeflow-toy 0.1" in told
+    assert "train:toy" in told
+
+
+def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    info = tmp_path / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pokeflow]\nbroken = no_such_module\n")
+    variables = environment()
+    variables["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    done = subprocess.run([POKEFLOW, "plan"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,93 @@
+"""Every option of every group composes, and resolves or says what is missing."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pokeflow import compose, config, plugins
+from pokeflow.errors import ConfigError
+from pokeflow.flow import Flow
+from pokeflow.resolve import resolve
+
+SPEC = {
+    "dinov3-teacher": ("v1.0", "teacher", ()),
+    "efficientnet-student-stage1": ("v1.0", "student", ("dinov3-teacher",)),
+    "efficientnet-student-stage2": ("v2.0", "student", ("efficientnet-student-stage1", "dinov3-teacher")),
+    "efficientnet-hailo-optimized": ("v2.1", "optimized", ("efficientnet-student-stage2",)),
+}
+NEEDS = {"data=folder": ("data.root=conf",), "lineage=toy": ("data=none", "target=toy", "tracking=none")}
+MISSING = {
+    "target=hailo8l": "no backend for stage 'compile' named 'hailo'",
+    "target=none": "no backend for stage 'compile' named 'none'",
+    "executor=sagemaker": "no executor 'sagemaker'",
+    "experiment=full": "no executor 'sagemaker'",
+    "data=folder": "data.csv",
+}
+
+
+def options() -> list[str]:
+    return [f"{g}={o}" for g in config.GROUPS if g not in ("hydra", "tracking") for o in config.options(g)]
+
+
+def flow(*overrides: str) -> Flow:
+    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("POKEFLOW_CARDS", str(tmp_path))
+    needs = NEEDS.get(option, ())
+    if option in MISSING:
+        with pytest.raises(ConfigError, match=MISSING[option]):
+            flow(option, *needs)
+    else:
+        assert flow(option, *needs).steps
+
+
+def test_the_default_lineage_is_the_owners() -> None:
+    default = flow()
+    assert {n: (s.version, s.type, default.parents[n]) for n in SPEC for s in [default.maker(n)]} == SPEC
+    assert {s.stage for s in default.steps} == {"prepare", "train", "distill", "compile", "benchmark", "register"}
+
+
+def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
+    monkeypatch.setenv("POKEFLOW_CARDS", "conf")
+    data = config.plain(compose.composed(["experiment=full"]))
+    teacher = data["lineage"]["models"]["dinov3-teacher"]["params"]["network"]
+    student = data["lineage"]["models"]["efficientnet-student-stage1"]["params"]
+    assert (teacher["name"], teacher["embedding_dim"], teacher["pretrained"]) == ("vit_large_patch16_dinov3", 768, True)
+    assert student["network"]["name"] == "efficientnet_lite0"
+    assert student["losses"] == {"feature": 0.35, "kl": 0.25, "attention": 0.25, "highfreq": 0.15}
+    assert data["data"]["preprocessing"]["size"] == 224
+    assert data["executor"] == {"name": "sagemaker", "params": {"instance_type": "ml.p4d.24xlarge"}}
+    assert data["target"]["name"] == "hailo8l"
+
+
+def test_only_experiments_and_sweeps_write_outside_their_group() -> None:
+    for file in config.shipped_conf().rglob("*.yaml"):
+        is_global = "@package _global_" in file.read_text()
+        assert is_global == (file.parent.name in ("experiment", "sweep")), file
+
+
+def test_no_configuration_can_run_code() -> None:
+    for file in config.shipped_conf().rglob("*.yaml"):
+        if "hydra" not in file.relative_to(config.shipped_conf()).parts:
+            assert "_target_" not in file.read_text(), file
+
+
+def test_defaults_lists_are_one_deep() -> None:
+    for file in config.shipped_conf().glob("*/*.yaml"):
+        listed = (yaml.safe_load(file.read_text()) or {}).get("defaults", [])
+        assert all(str(key).startswith("override /") for entry in listed for key in entry), file
+
+
+def test_an_option_shipped_twice_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    package = tmp_path / "twice"
+    (package / "target").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "target" / "hailo8l.yaml").write_text("name: hailo8l\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(config, "config_packages", lambda pm: ["twice"])
+    with pytest.raises(ConfigError, match=r"target/hailo8l.yaml: shipped by both pokeflow and twice"):
+        compose.composed([])

@@ -1,0 +1,284 @@
+"""What is made is reused, what is missing is made once, and nothing half-made counts."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pokeflow import Backend, Result, Task, compose, config, engine, plugins
+from pokeflow.errors import ConfigError, TaskError
+from pokeflow.flow import Flow
+from pokeflow.resolve import resolve
+from pokeflow.store import Store
+from support import TOY_FLOW
+
+NOTE = "lineage.models.{}.params.note={}"
+ALL = (
+    "train:teacher",
+    "benchmark:teacher",
+    "distill:student",
+    "register:teacher",
+    "benchmark:student",
+    "compile:tiny",
+    "register:student",
+    "benchmark:tiny",
+    "register:tiny",
+)
+
+
+@pytest.fixture
+def flow_of(tmp_path: Path):
+    def make(*overrides: str) -> Flow:
+        cfg = compose.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
+        return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+
+    return make
+
+
+def run(flow: Flow, since: str | None = None) -> engine.Report:
+    pm = plugins.manager()
+    return engine.run(flow, plugins.registry(pm), pm.hook, since or engine.now())
+
+
+def statuses(flow: Flow) -> dict[str, str]:
+    return {p.step.name: "reuse" if p.record else p.why for p in engine.plan(flow, engine.now())}
+
+
+def test_makes_everything_once_and_then_nothing(flow_of) -> None:
+    assert set(run(flow_of()).ran) == set(ALL)
+    assert run(flow_of()).ran == ()
+    assert set(statuses(flow_of()).values()) == {"reuse"}
+
+
+def test_a_step_comes_after_all_that_it_needs(flow_of) -> None:
+    ran = run(flow_of()).ran
+    assert ran.index("train:teacher") < ran.index("distill:student") < ran.index("compile:tiny")
+    assert ran.index("benchmark:tiny") < ran.index("register:tiny")
+
+
+def test_a_changed_parameter_remakes_the_model_and_what_descends_from_it(flow_of) -> None:
+    run(flow_of())
+    ran = run(flow_of("lineage.models.student.params.lr=0.2")).ran
+    assert set(ran) == {name for name in ALL if not name.endswith(":teacher")}
+
+
+def test_a_changed_version_remakes_only_what_is_named(flow_of) -> None:
+    run(flow_of())
+    assert run(flow_of("lineage.models.student.version=v1.1")).ran == ("register:student",)
+
+
+def test_plan_touches_nothing_and_says_why(flow_of, tmp_path: Path) -> None:
+    assert statuses(flow_of())["train:teacher"] == "not made yet"
+    assert statuses(flow_of())["distill:student"] == "after train:teacher"
+    assert not (tmp_path / "store").exists()
+
+
+def test_record_says_how_it_was_made(flow_of, tmp_path: Path) -> None:
+    report = run(flow_of())
+    record, parent = report.records["distill:student"], report.records["train:teacher"]
+    assert record.params["lr"] == 0.1
+    assert record.inputs == {"train:teacher": parent.content}
+    assert record.metrics == {"score": 0.1}
+    assert record.reasons == {"cost_usd": "executor 'local' is not billed"}
+    assert [f.path for f in record.files] == ["model.txt"]
+    assert record.started <= record.finished
+    on_disk = tmp_path / "store" / "tasks" / "distill" / "student" / record.digest
+    assert json.loads((on_disk / "record.json").read_text())["digest"] == record.digest
+    assert (on_disk / "log.txt").exists()
+
+
+@pytest.mark.parametrize("models", ["teacher", "student"])
+def test_models_select_themselves_and_their_ancestors(flow_of, models: str) -> None:
+    named = {s.name for s in flow_of(f"models=[{models}]").steps}
+    assert ("distill:student" in named) == (models == "student")
+    assert "train:teacher" in named
+    assert "benchmark:tiny" not in named
+
+
+def test_stages_select_tasks_and_what_they_need(flow_of) -> None:
+    assert {s.name for s in flow_of("stages=[train,distill]").steps} == {"train:teacher", "distill:student"}
+    needed = {s.name for s in flow_of("stages=[compile]").steps}
+    assert needed == {"train:teacher", "distill:student", "compile:tiny"}
+
+
+def test_force_makes_again_and_stops_where_nothing_changed(flow_of) -> None:
+    run(flow_of())
+    assert set(run(flow_of("force=[teacher]")).ran) == {"train:teacher", "benchmark:teacher", "register:teacher"}
+
+
+def test_force_remakes_descendants_when_the_files_differ(flow_of, tmp_path: Path) -> None:
+    flow = flow_of()
+    run(flow)
+    step = flow.step("train:teacher")
+
+    def other(task: Task) -> Result:
+        (task.output / "model.txt").write_text("other weights")
+        return Result({"score": 0.1})
+
+    changed = replace(step, backend=replace(step.backend, run=other))
+    steps = tuple(changed if s is step else s for s in flow.steps)
+    forced = Flow(flow.project, steps, flow.parents, flow.root, force=frozenset({"teacher"}))
+    assert "distill:student" in run(forced).ran
+    assert run(flow).ran == ()
+
+
+def test_force_within_a_sweep_is_done_once(flow_of) -> None:
+    run(flow_of())
+    began = engine.now()
+    assert "train:teacher" in run(flow_of("force=[teacher]"), began).ran
+    assert run(flow_of("force=[teacher]"), began).ran == ()
+
+
+def test_a_failed_task_names_itself_its_log_and_the_way_on_and_holds_up_only_its_descendants(flow_of) -> None:
+    with pytest.raises(TaskError) as caught:
+        run(flow_of("lineage.models.student.params.fail=true"))
+    message = str(caught.value)
+    assert "distill:student failed: it was told to fail." in message
+    log = Path(message.partition("log: ")[2].splitlines()[0])
+    assert "it was told to fail" in log.read_text()
+    assert "Go on with: pokeflow" in message
+    assert set(caught.value.ran) == {"train:teacher", "benchmark:teacher", "register:teacher"}
+
+
+def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
+    flow = flow_of()
+    step = flow.step("distill:student")
+
+    def broken(task: Task) -> Result:
+        (task.output / "half.txt").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    failing = replace(step, backend=replace(step.backend, run=broken))
+    with pytest.raises(TaskError, match="No space left on device"):
+        run(Flow(flow.project, tuple(failing if s is step else s for s in flow.steps), flow.parents, flow.root))
+    report = run(flow)
+    assert "distill:student" in report.ran
+    assert [f.path for f in report.records["distill:student"].files] == ["model.txt"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        (("params.value=nan",), "score = nan; an unknown figure is None"),
+        (("params.value=inf",), "score = inf; an unknown figure is None"),
+        (('params.reason=""',), "leaves score unknown and gives no reason"),
+    ],
+)
+def test_a_figure_is_a_number_or_unknown_with_a_reason(flow_of, overrides, fault: str) -> None:
+    with pytest.raises(TaskError, match=fault):
+        run(flow_of(*(f"lineage.models.teacher.{o}" for o in overrides), "models=[teacher]"))
+
+
+def test_an_unknown_figure_keeps_its_reason(flow_of) -> None:
+    report = run(flow_of("lineage.models.teacher.params.reason='no sensor'", "models=[teacher]"))
+    record = report.records["train:teacher"]
+    assert record.metrics == {"score": None}
+    assert record.reasons["score"] == "no sensor"
+
+
+def lose_a_file(folder: Path) -> None:
+    (folder / "model.txt").unlink()
+
+
+def cut_a_file(folder: Path) -> None:
+    (folder / "model.txt").write_text("")
+
+
+def lose_the_record(folder: Path) -> None:
+    (folder / "record.json").unlink()
+
+
+def cut_the_record(folder: Path) -> None:
+    file = folder / "record.json"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def lose_the_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("damage", [lose_a_file, cut_a_file, lose_the_record, cut_the_record, lose_the_folder])
+def test_what_is_damaged_is_made_again(flow_of, damage) -> None:
+    flow = flow_of()
+    run(flow)
+    damage(Store(flow.root).folder(flow.step("distill:student")))
+    # The same files come out, so what was made from them still stands.
+    assert run(flow).ran == ("distill:student",)
+
+
+def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tmp_path: Path, caplog) -> None:
+    run(flow_of("tracking=toy"))
+    assert set((tmp_path / "store" / "tracked.txt").read_text().split()) == set(ALL)
+    assert run(flow_of("tracking=toy")).ran == ()
+    assert len((tmp_path / "store" / "tracked.txt").read_text().split()) == len(ALL)
+    away = flow_of("tracking=toy", "tracking.fail=true", "lineage.models.tiny.params.lr=0.5")
+    assert "compile:tiny" in run(away).ran
+    assert "the tracking server is away" in caplog.text
+
+
+def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flow_of) -> None:
+    run(flow_of("publish=true"))
+    assert run(flow_of("publish=true")).ran == ()
+    changed = "lineage.models.student.params.lr=0.2"
+    with pytest.raises(ConfigError) as caught:
+        run(flow_of(changed))
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "lineage.models.student.version",
+        "lineage.models.tiny.version",
+    ]
+    assert "v1.0 is published with digest" in lines[0]
+    assert "Raise the version" in lines[0]
+    # To try something out without registering it is nobody's business.
+    assert "distill:student" in run(flow_of(changed, "stages=[train,distill]")).ran
+    raised = ("lineage.models.student.version=v1.1", "lineage.models.tiny.version=v2.2")
+    assert "register:student" in run(flow_of(changed, *raised)).ran
+
+
+def test_the_same_task_has_the_same_digest_wherever_it_runs(flow_of) -> None:
+    here, there = flow_of(), flow_of("executor=process")
+    assert [s.digest for s in here.steps] == [s.digest for s in there.steps]
+
+
+def test_the_digest_covers_all_that_decides_a_result_and_nothing_else(flow_of) -> None:
+    base = flow_of().step("distill:student").digest
+    different = [
+        flow_of("lineage.models.student.params.lr=0.11"),
+        flow_of("lineage.models.teacher.params.lr=0.11"),
+        flow_of("lineage.models.student.parents=[]"),
+    ]
+    assert base not in {f.step("distill:student").digest for f in different}
+    same = [flow_of("lineage.models.student.version=v9"), flow_of("project.name=other"), flow_of("force=[student]")]
+    assert {base} == {f.step("distill:student").digest for f in same}
+
+
+def test_a_raised_revision_makes_another_digest(flow_of) -> None:
+    from pokeflow.flow import order
+
+    step = flow_of().step("train:teacher")
+    raised = replace(step, backend=replace(step.backend, revision="2"))
+    assert order({step.name: raised}, [])[0].digest != step.digest
+
+
+def test_a_fingerprint_joins_the_digest() -> None:
+    from pokeflow.flow import Step, order
+
+    def digest(content: str) -> str:
+        backend = Backend("x", "prepare", lambda task: {}, dict, fingerprint=lambda params: content)
+        step = Step("prepare", backend, "data", "", "data", {}, (), "local")
+        return order({step.name: step}, [])[0].digest
+
+    assert digest("one") == digest("one") != digest("two")
+
+
+def test_hundreds_of_models_are_made_and_found_again(tmp_path: Path, flow_of) -> None:
+    names = [f"m{i}" for i in range(300)]
+    models = ",".join(f"{n}: {{version: v1, type: teacher, stage: train, backend: toy}}" for n in names)
+    flow = flow_of(
+        "lineage.then={benchmark: null, register: null}", "lineage.objective=null", f"lineage.models={{{models}}}"
+    )
+    assert len(flow.steps) == 303
+    assert len(run(flow).ran) == 303
+    assert run(flow).ran == ()

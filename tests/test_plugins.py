@@ -1,0 +1,78 @@
+"""The contract with plugins: four documented hooks, look-up by name, and errors that name the culprit."""
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+
+import pluggy
+import pytest
+
+from pokeflow import Backend, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
+
+HOOKS = ["pokeflow_backends", "pokeflow_executors", "pokeflow_config_package", "pokeflow_task_finished"]
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def manager(**named: object) -> pluggy.PluginManager:
+    pm = pluggy.PluginManager(plugins.GROUP)
+    pm.add_hookspecs(hookspecs)
+    for name, plugin in named.items():
+        pm.register(plugin, name=name)
+    return pm
+
+
+def bringing(*backends: Backend) -> SimpleNamespace:
+    def pokeflow_backends() -> list[Backend]:
+        return list(backends)
+
+    return SimpleNamespace(pokeflow_backends=hookimpl(pokeflow_backends))
+
+
+def backend(name: str, stage: str) -> Backend:
+    return Backend(name, stage, lambda task: {}, NoParams)
+
+
+def test_there_are_four_hooks() -> None:
+    assert [name for name in vars(hookspecs) if name.startswith("pokeflow_")] == HOOKS
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_and_typed(name: str) -> None:
+    hook = getattr(hookspecs, name)
+    assert hook.__doc__
+    assert inspect.signature(hook).return_annotation is not inspect.Signature.empty
+    assert name in (DOCS / "plugins.md").read_text()
+
+
+def test_backends_are_found_by_stage_and_name() -> None:
+    registry = plugins.registry(manager(a=bringing(backend("x", "train")), b=bringing(backend("x", "distill"))))
+    assert set(registry.backends) == {("train", "x"), ("distill", "x")}
+    assert registry.backends_of("train") == ["x"]
+    assert registry.stages == ["distill", "train"]
+
+
+def test_two_plugins_that_bring_the_same_backend_are_both_named() -> None:
+    with pytest.raises(ConfigError, match=r"plugins: a and b both bring backend \('train', 'x'\)"):
+        plugins.registry(manager(b=bringing(backend("x", "train")), a=bringing(backend("x", "train"))))
+
+
+def test_two_executors_of_one_name_are_an_error() -> None:
+    def pokeflow_executors() -> list[Executor]:
+        return [Executor("local", lambda *a: None)] * 2  # type: ignore[list-item]
+
+    with pytest.raises(ConfigError, match="both bring executor local"):
+        plugins.registry(manager(twice=SimpleNamespace(pokeflow_executors=hookimpl(pokeflow_executors))))
+
+
+def test_a_misspelt_hook_is_loud() -> None:
+    def pokeflow_backend() -> list[Backend]:
+        return []
+
+    pm = manager(typo=SimpleNamespace(pokeflow_backend=hookimpl(pokeflow_backend)))
+    with pytest.raises(pluggy.PluginValidationError, match="pokeflow_backend"):
+        pm.check_pending()
+
+
+def test_built_ins_come_through_the_same_door() -> None:
+    names = {name for name, _ in plugins.manager().list_name_plugin()}
+    assert {"local", "cards", "torch", "onnxruntime", "mlflow", "toy"} <= names

@@ -1,0 +1,54 @@
+"""Progress: silent while quick, lines where there is no terminal, a bar where there is one."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pokeflow import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_quick_work_says_nothing(clock, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    with progress.bar("cards", 10) as advance:
+        for _ in range(10):
+            clock.now += 0.1
+            advance()
+    assert caplog.messages == []
+
+
+def test_long_work_says_a_line_now_and_then(clock, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    with progress.bar("cards", 60) as advance:
+        for _ in range(60):
+            clock.now += 1
+            advance(text="loss 0.5")
+    assert caplog.messages[0] == "  cards: 2 of 60, loss 0.5, about 58 s left"
+    assert len(caplog.messages) == 4
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    pty = pytest.importorskip("pty")
+    code = (
+        "from pokeflow import progress; progress.QUICK = 0\n"
+        "with progress.bar('cards', 3) as advance:\n"
+        "    for _ in range(3): advance(text='loss 0.5')\n"
+    )
+    leader, follower = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=follower, env={**os.environ, "TERM": "xterm"}, check=True)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "cards" in shown
+    assert "3/3" in shown

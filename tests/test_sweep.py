@@ -1,0 +1,60 @@
+"""A sweep: one trial a combination, ancestors made once, a failed trial ends nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from pokeflow import sweep
+from support import TOY_FLOW, Cli
+
+EIGHT = "lineage.models.student.params.lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8"
+LAUNCHERS = {"serial": (), "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=4")}
+
+
+def trials(store: Path) -> list[sweep.Trial]:
+    (folder,) = (store / "sweeps").glob("*/*")
+    return sweep.read(folder)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_eight_trials_make_their_teacher_once(cli: Cli, tmp_path: Path, launcher: str) -> None:
+    note = tmp_path / "note.txt"
+    teacher = (f"lineage.models.teacher.params.note={note}", "lineage.models.teacher.params.seconds=0.5")
+    done = cli("-m", *TOY_FLOW, EIGHT, *teacher, *LAUNCHERS[launcher])
+    assert done.returncode == 0, done.stderr
+    assert len(note.read_text().splitlines()) == 1
+    found = trials(tmp_path / "store")
+    assert [t.objective for t in found] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert len(list((tmp_path / "store" / "tasks" / "distill" / "student").iterdir())) == 8
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_failed_trial_ends_nothing_but_is_told(cli: Cli, tmp_path: Path, launcher: str) -> None:
+    done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,-1,fast,0.4", *LAUNCHERS[launcher])
+    assert done.returncode == 1
+    found = trials(tmp_path / "store")
+    assert [t.error is None for t in found] == [True, False, False, True]
+    assert "lineage.models.student.params.lr: is negative." in done.stderr
+    assert "expected a number, got str 'fast'" in done.stderr
+    assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "failed", "0.4000"]
+
+
+def test_a_trial_registers_nothing_unless_asked_to(cli: Cli, tmp_path: Path) -> None:
+    cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2")
+    assert not (tmp_path / "store" / "tasks" / "register").exists()
+    cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", "stages=[register]")
+    assert len(list((tmp_path / "store" / "tasks" / "register" / "student").iterdir())) == 2
+
+
+def test_running_a_sweep_again_makes_nothing(cli: Cli, tmp_path: Path) -> None:
+    cli("-m", *TOY_FLOW, EIGHT)
+    again = cli("-m", *TOY_FLOW, EIGHT)
+    assert [line.split()[-2:] for line in again.stdout.splitlines()[1:]] == [["0", "run"]] * 8
+
+
+def test_a_forced_sweep_remakes_the_shared_teacher_once(cli: Cli, tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    args = ("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", f"lineage.models.teacher.params.note={note}")
+    cli(*args)
+    cli(*args, "force=[teacher]")
+    assert len(note.read_text().splitlines()) == 2

@@ -1,0 +1,74 @@
+"""A task is JSON in and JSON out: another process does it and gives the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pokeflow import Backend, PokeflowError, Result, Task, compose, config, engine, plugins, worker
+from pokeflow.errors import TaskError
+from pokeflow.executors import run_in_process
+from pokeflow.flow import Flow
+from pokeflow.resolve import resolve
+from pokeflow_toy import Toy
+from support import TOY_FLOW
+
+
+@pytest.fixture(autouse=True)
+def toy_in_sight(monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "toy"))
+
+
+def flow_of(root: Path, *overrides: str) -> Flow:
+    cfg = compose.composed([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+
+
+def run(flow: Flow) -> engine.Report:
+    pm = plugins.manager()
+    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+
+
+def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
+    report = run(flow_of(tmp_path, "models=[teacher]", "stages=[train]"))
+    from pokeflow import Input
+
+    parent = Input(report.records["train:teacher"], tmp_path / "folder")
+    task = Task("distill", "toy", "s", "v1", "student", "d", Toy(lr=0.5), (parent,), tmp_path, tmp_path / "output")
+    again, backend = worker.load(worker.dump(task), plugins.registry(plugins.manager()))
+    assert again == task
+    assert backend.name == "toy"
+
+
+def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
+    here = run(flow_of(tmp_path / "a"))
+    there = run(flow_of(tmp_path / "b", "executor=process"))
+    assert {n: (r.digest, r.content, r.metrics) for n, r in here.records.items()} == {
+        n: (r.digest, r.content, r.metrics) for n, r in there.records.items()
+    }
+
+
+def test_what_went_wrong_there_is_said_here(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="distill:student failed: it was told to fail"):
+        run(flow_of(tmp_path, "executor=process", "lineage.models.student.params.fail=true"))
+
+
+def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path, monkeypatch) -> None:
+    flow = flow_of(tmp_path, "executor=process", "models=[teacher]", "stages=[train]")
+    step = flow.steps[0]
+    work, output = tmp_path / "w", tmp_path / "w" / "output"
+    output.mkdir(parents=True)
+    task = Task("train", "toy", "teacher", "v1", "teacher", "d", step.params, (), work, output)
+    # Shadow the worker module by one that dies as the kernel's memory killer would have it.
+    (tmp_path / "sitecustomize.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PokeflowError, match="ended by signal SIGKILL; out of memory, perhaps"):
+        run_in_process(task, step.backend, None)
+
+
+def test_a_mapping_of_figures_is_a_result(tmp_path: Path) -> None:
+    task = Task("train", "x", "m", "v1", "teacher", "d", None, (), tmp_path, tmp_path)
+    plain = Backend("x", "train", lambda task: {"score": 1}, Toy)
+    assert worker.run(task, plain) == Result({"score": 1})
+    with pytest.raises(PokeflowError, match="returns score = nan"):
+        worker.run(task, replace(plain, run=lambda task: {"score": float("nan")}))

@@ -1,0 +1,243 @@
+"""What a person gets wrong, and the sentence that says so: path, fault, nearest, known. Nothing is run."""
+
+from pathlib import Path
+
+import pytest
+
+from pokeflow import compose, config, plugins
+from pokeflow.errors import ConfigError
+from pokeflow.resolve import resolve
+from support import TOY_FLOW, Cli
+
+STUDENT = "lineage.models.student"
+STAGE1 = "lineage.models.efficientnet-student-stage1"
+
+WRONG = {
+    "unknown top-level key": (
+        ["modles=[teacher]"],
+        "modles: no key 'modles'. Did you mean 'models'? Known: data, executor, force, layout, lineage, model, models, "
+        "project, publish, stages, store, target and 1 more.",
+    ),
+    "unknown key of a model": (
+        [f"{STUDENT}.verson=v2"],
+        "lineage.models.student.verson: no key 'verson'. Did you mean 'version'? Known: backend, on, params, parents, "
+        "stage, then, type, version.",
+    ),
+    "unknown parameter": (
+        [f"{STUDENT}.params.lrr=1"],
+        "lineage.models.student.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: fail, lr, metric, note, reason, "
+        "seconds, value.",
+    ),
+    "parameter of a wrong type": (
+        [f"{STUDENT}.params.lr=fast"],
+        "lineage.models.student.params.lr: expected a number, got str 'fast'.",
+    ),
+    "number where yes or no is asked": (
+        [f"{STUDENT}.params.fail=1"],
+        "lineage.models.student.params.fail: expected true or false, got int 1.",
+    ),
+    "nothing where a value is asked": (
+        [f"{STUDENT}.params.lr=null"],
+        "lineage.models.student.params.lr: expected a number, got nothing (null).",
+    ),
+    "list where a mapping is asked": (
+        [f"{STUDENT}.params=[1]"],
+        "lineage.models.student.params: expected a mapping, got list [1].",
+    ),
+    "text where a list is asked": (
+        [f"{STUDENT}.parents=teacher"],
+        "lineage.models.student.parents: expected a list, got str 'teacher'.",
+    ),
+    "value that the backend refuses": (
+        [f"{STUDENT}.params.lr=-1"],
+        "lineage.models.student.params.lr: is negative.",
+    ),
+    "unknown parent": (
+        [f"{STUDENT}.parents=[teachr]"],
+        "lineage.models.student.parents[0]: no model 'teachr'. Did you mean 'teacher'? Known: student, teacher, tiny.",
+    ),
+    "cycle": (
+        ["lineage.models.teacher.parents=[tiny]"],
+        "lineage.models: parents form a cycle: teacher → student → tiny → teacher.",
+    ),
+    "own parent": (
+        ["lineage.models.teacher.parents=[teacher]"],
+        "lineage.models: parents form a cycle: teacher → teacher.",
+    ),
+    "unknown stage of a model": (
+        [f"{STUDENT}.stage=destill"],
+        "lineage.models.student.stage: no choice 'destill'. Did you mean 'distill'? Known: compile, distill, train.",
+    ),
+    "unknown type of a model": (
+        [f"{STUDENT}.type=pupil"],
+        "lineage.models.student.type: no choice 'pupil'. Known: optimized, student, teacher.",
+    ),
+    "backend that is not installed": (
+        [f"{STUDENT}.backend=tensorflow"],
+        "lineage.models.student.backend: no backend for stage 'distill' named 'tensorflow'. Known: torch, toy. A "
+        "plugin that is not installed may bring it: 'pokeflow plugins' lists those that are.",
+    ),
+    "target whose plugin is not installed": (
+        ["target=hailo8l", "lineage=pokemon", "data=synthetic", "stages=[compile]", "tracking=mlflow"],
+        "lineage.models.efficientnet-hailo-optimized.backend: no backend for stage 'compile' named 'hailo'.",
+    ),
+    "stage that no plugin does": (
+        ["lineage.then.prune={backend: toy}"],
+        "lineage.then.prune.backend: no stage 'prune'.",
+    ),
+    "executor that is not installed": (
+        ["executor=sagemaker"],
+        "executor.name: no executor 'sagemaker'. Known: local, process. A plugin that is not installed may bring it: "
+        "'pokeflow plugins' lists those that are.",
+    ),
+    "executor of one model": (
+        [f"{STUDENT}.on=locale"],
+        "lineage.models.student.on: no executor 'locale'. Did you mean 'local'? Known: local, process.",
+    ),
+    "parameter of an executor": (
+        ["executor.params.cores=4"],
+        "executor.params.cores: no key 'cores'. Known: none.",
+    ),
+    "unknown option of a group": (
+        ["lineage=pokmon"],
+        "lineage: no option 'pokmon'. Did you mean 'pokemon'? Known: pokemon, toy.",
+    ),
+    "unknown model asked for": (
+        ["models=[studnt]"],
+        "models: no model 'studnt'. Did you mean 'student'? Known: data, student, teacher, tiny.",
+    ),
+    "unknown stage asked for": (
+        ["stages=[distil]"],
+        "stages: no stage 'distil'. Did you mean 'distill'? Known: benchmark, compile, distill, prepare, "
+        "register, train.",
+    ),
+    "unknown model forced": (
+        ["force=[teacherr]"],
+        "force: no model 'teacherr'. Did you mean 'teacher'? Known: data, student, teacher, tiny.",
+    ),
+    "name that would leave the store": (
+        ["lineage.models.student.version=../../v1"],
+        "lineage.models.student.version: no version: '../../v1'; letters, digits, '.', '-'.",
+    ),
+    "interpolation that leads nowhere": (
+        ["lineage.models.student.params.lr=${model.nothing}"],
+        "lineage.models.student.params.lr: Interpolation key 'model.nothing' not found.",
+    ),
+    "stage that is done twice": (
+        ["lineage.models.student.then.distill={backend: toy}"],
+        "lineage.models.student.then.distill: student is made by the stage 'distill' already.",
+    ),
+    "objective of no model": (
+        ["lineage.objective=studnt.score"],
+        "lineage.objective: no model 'studnt'. Did you mean 'student'? Known: data, student, teacher, tiny.",
+    ),
+    "override that is none": (
+        ["models=[teacher"],
+        "models=[teacher: not KEY=VALUE as Hydra reads it: ",
+    ),
+    "folder that is missing": (
+        ["data=folder", "data.root=no/such/folder"],
+        "data.root: ",
+    ),
+    "value that must be given": (
+        ["data=folder"],
+        "data.root: no value. Set it in YAML or with data.root=…",
+    ),
+    "unknown timm-side key of the default lineage": (
+        ["lineage=pokemon", "data=synthetic", "target=cpu", "tracking=mlflow", f"{STAGE1}.params.optim.rl=1e-3"],
+        f"{STAGE1}.params.optim.rl: no key 'rl'.",
+    ),
+    "unknown loss term": (
+        ["lineage=pokemon", "data=synthetic", "target=cpu", "tracking=mlflow", f"{STAGE1}.params.losses.high_freq=1"],
+        f"{STAGE1}.params.losses.high_freq: no loss term 'high_freq'. Did you mean 'highfreq'?",
+    ),
+    "mistyped network": (
+        ["lineage=pokemon", "data=synthetic", "target=cpu", "tracking=mlflow", "model.studnt.name=x"],
+        "model.studnt: no key 'studnt'. Did you mean 'student'?",
+    ),
+}
+
+
+def faults_of(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(
+            config.plain(compose.composed([*TOY_FLOW, "store.root=store", *overrides])),
+            plugins.registry(plugins.manager()),
+        )
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_tells_path_fault_nearest_and_known(name: str) -> None:
+    overrides, expected = WRONG[name]
+    told = faults_of(*overrides)
+    assert told.startswith(expected), told
+    if expected.endswith((".", "…")) and "hailo" not in expected:
+        assert told.splitlines()[0].startswith(expected)
+
+
+def test_tells_all_faults_at_once() -> None:
+    told = faults_of(
+        "modles=[x]",
+        f"{STUDENT}.params.lr=fast",
+        f"{STUDENT}.parents=[teachr]",
+        "lineage.models.tiny.backend=hailo",
+        "executor=sagemaker",
+        "stages=[distil]",
+        "lineage.models.teacher.params.lr=-1",
+    )
+    paths = [line.partition(":")[0] for line in told.splitlines()]
+    assert sorted(paths) == sorted(
+        [
+            "modles",
+            "lineage.models.student.params.lr",
+            "lineage.models.student.parents[0]",
+            "lineage.models.tiny.backend",
+            "executor.name",
+            "stages",
+            "lineage.models.teacher.params.lr",
+        ]
+    )
+
+
+def test_what_four_models_share_is_told_once() -> None:
+    told = faults_of("lineage.then.benchmark.params.lrr=1")
+    assert told.splitlines() == [
+        "lineage.then.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: fail, lr, metric, note, reason, "
+        "seconds, value."
+    ]
+
+
+@pytest.mark.parametrize("command", [[], ["plan"]])
+def test_exits_with_2_and_leaves_nothing_behind(cli: Cli, tmp_path: Path, command: list[str]) -> None:
+    done = cli(*command, *TOY_FLOW, f"{STUDENT}.parents=[teachr]")
+    assert done.returncode == 2
+    assert "no model 'teachr'. Did you mean 'teacher'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store" / "tasks").exists()
+    assert not (tmp_path / "store" / "work").exists()
+
+
+def test_yaml_that_cannot_be_read_names_file_and_line(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "lineage"
+    folder.mkdir(parents=True)
+    (folder / "broken.yaml").write_text("name: x\nmodels: {a: [\n")
+    done = cli("plan", "--config-dir", "mine", "lineage=broken")
+    assert done.returncode == 2
+    assert "broken.yaml:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["pln"], "no command 'pln'. Did you mean 'plan'?"),
+        (["plan", "--jsn"], "no flag '--jsn'."),
+        (["plan", "--config-dir", "nowhere"], "--config-dir: no folder nowhere."),
+    ],
+)
+def test_command_line_mistakes(cli: Cli, args: list[str], expected: str) -> None:
+    done = cli(*args)
+    assert done.returncode == 2
+    assert expected in done.stderr

@@ -1,0 +1,62 @@
+"""A third party's plugin: every stage, in a line or two each, with faults on demand."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pokeflow import Backend, PokeflowError, Result, Task, hookimpl
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """``fail`` raises; ``seconds`` sleeps; ``note`` names a file that gets a line for each task that runs."""
+
+    lr: float = 0.1
+    fail: bool = False
+    seconds: float = 0.0
+    note: str | None = None
+    metric: str = "score"
+    value: float | None = None
+    reason: str | None = None
+
+
+def run(task: Task) -> Result:
+    params = task.params
+    if params.note:
+        with Path(params.note).open("a") as file:
+            file.write(f"{task.name} {os.getpid()}\n")
+    # Each tenth of a second is a step; a checkpoint after each, so that a kill costs one step.
+    state = task.work / "steps.txt"
+    for step in range(int(state.read_text()) if state.exists() else 0, round(params.seconds * 10)):
+        time.sleep(0.1)
+        state.write_text(str(step + 1))
+    if params.fail:
+        raise PokeflowError("it was told to fail.")
+    (task.output / "model.txt").write_text(f"{task.stage} {params.lr} {[i.record.digest for i in task.inputs]}\n")
+    value = params.lr if params.value is None and params.reason is None else params.value
+    return Result({params.metric: value}, reasons={params.metric: params.reason} if params.reason else {})
+
+
+def finds_negative(params: Toy) -> list[tuple[str, str]]:
+    return [("lr", "is negative.")] if params.lr < 0 else []
+
+
+def track(task: Task) -> dict[str, float]:
+    if task.params.fail:
+        raise ConnectionError("the tracking server is away")
+    with Path(task.params.note).open("a") as file:
+        file.write(f"{task.input().record.task}\n")
+    return {}
+
+
+@hookimpl
+def pokeflow_backends() -> list[Backend]:
+    stages = ("prepare", "train", "distill", "compile", "benchmark")
+    made = [Backend("toy", stage, run, Toy, check=finds_negative) for stage in stages]
+    return [*made, Backend("toy", "register", run, Toy, named=True), Backend("toy", "track", track, Toy)]
+
+
+@hookimpl
+def pokeflow_config_package() -> str:
+    return "pokeflow_toy.conf"
