@@ -77,12 +77,12 @@ def _tell(message: str) -> None:
 
 
 def _help() -> str:
-    from pokeflow import config
+    from pokeflow.groups import GROUPS, options
 
-    names = [g for g in config.GROUPS if g != "hydra"]
+    names = [group for group in GROUPS if group != "hydra"]
     return HELP.format(
         commands="\n".join(f"  pokeflow {name:10} {text}" for name, text in COMMANDS.items()),
-        groups="\n".join(f"  {group:11} {', '.join(config.options(group)) or '–'}" for group in names),
+        groups="\n".join(f"  {group:11} {', '.join(options(group)) or '–'}" for group in names),
     )
 
 

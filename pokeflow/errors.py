@@ -1,6 +1,5 @@
 """Every error that a person can mend: where, what, the nearest name, the known names."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ class Fault:
 
 def unknown(path: str, what: str, name: object, known: Iterable[str], hint: str = "") -> Fault:
     """The one sentence for every "no such name": the path, the fault, the nearest name, the known ones."""
+    import difflib  # costs more than most runs have use for
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
     parts = [

@@ -171,3 +171,10 @@ def test_accuracy_counts_the_exact_printing_and_the_artwork_apart() -> None:
 def test_artwork_accuracy_is_unknown_where_twins_are() -> None:
     data = small_dataset(("", "", "", ""))
     assert retrieval.accuracy(np.array([[0], [1], [2], [3]]), data, range(4))["artwork_top1_accuracy"] is None
+
+
+def test_a_format_that_starts_other_programs_is_not_opened(tmp_path: Path) -> None:
+    file = tmp_path / "x.jpg"
+    Image.new("RGB", (4, 4)).save(file, "EPS")
+    with pytest.raises(PokeflowError, match="not a readable image"):
+        preprocessing.load_image(file)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FILE = "preprocessing.json"
 # Bombs are refused before they are decoded: no phone makes more than this.
 MAX_PIXELS = 120_000_000
+# Formats of scans and photos. Pillow knows more, some of which start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +76,21 @@ def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> N
 def load_image(file: Path) -> "np.ndarray":
     """Read an image file as uint8 RGB, H×W×3, upright; PokeflowError for what is no image or far too large."""
     import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         # Pillow warns at fewer pixels than are allowed here; its own error, at twice as many, stays.
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(file) as image,
+            Image.open(file, formats=FORMATS) as image,
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise PokeflowError(f"{file}: {image.width}×{image.height} pixels, the limit is {MAX_PIXELS:,} in all.")
             upright = ImageOps.exif_transpose(image)
             return np.asarray(upright.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except PokeflowError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged file makes decoders fail in every way there is
         raise PokeflowError(f"{file}: not a readable image ({type(error).__name__}: {error}).") from error
 
 

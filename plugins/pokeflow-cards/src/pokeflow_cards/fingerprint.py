@@ -1,0 +1,123 @@
+"""The content of a folder of scans as one hash: the CSV and every image it lists, without paths or times.
+
+Images are hashed once: a cache in the user's cache folder remembers (size, mtime) → sha256, as git's index does.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pokeflow import PokeflowError, progress
+from pokeflow.images.dataset import Card
+from pokeflow_cards import catalog
+from pokeflow_cards.params import FolderParams
+
+log = logging.getLogger(__name__)
+
+RACY_NS = 2_000_000_000
+"""A file this young may change again without a new mtime: clocks of file systems are coarse."""
+
+Known = dict[str, list[Any]]
+"""Path within the root → [size, mtime_ns, sha256]."""
+
+
+def of(params: FolderParams) -> str:
+    """The sha256 of the CSV's bytes and, for each card used, of its image's; what cannot be read counts as that."""
+    content = catalog.csv_bytes(params)
+    cards = catalog.read(content, params).cards
+    total = hashlib.sha256(hashlib.sha256(content).digest())
+    for card_id, image in _images(params, cards):
+        total.update(f"{card_id}\0{image}\0".encode())
+    return total.hexdigest()
+
+
+def _images(params: FolderParams, cards: Sequence[Card]) -> list[tuple[str, str]]:
+    file = cache_file(catalog.root_of(params))
+    known = _read(file)
+    result: list[tuple[str, str]] = []
+    stale: list[tuple[int, str, Path]] = []
+    for card, relative, image, _ in catalog.image_paths(params, cards):
+        entry = known.get(relative)
+        status = _stat(image) if image else None
+        if status and entry and entry[:2] == [status.st_size, status.st_mtime_ns]:
+            result.append((card.card_id, entry[2]))
+        else:
+            if image and status:
+                stale.append((len(result), relative, image))
+            result.append((card.card_id, "unreadable"))
+    if stale:
+        fresh: Known = {}
+        with progress.bar("fingerprint", len(stale)) as advance, ThreadPoolExecutor(4) as pool:
+            for (row, relative, _), (entry, settled) in zip(
+                stale, pool.map(lambda item: _entry(item[2]), stale), strict=True
+            ):
+                if entry:
+                    result[row] = (result[row][0], entry[2])
+                if entry and settled:
+                    fresh[relative] = entry
+                advance()
+        if fresh:
+            _write(file, known | fresh)
+    return result
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
+
+
+def _entry(file: Path) -> tuple[list[Any] | None, bool]:
+    """[size, mtime_ns, sha256] of a file, None where it cannot be read; and whether that may be remembered."""
+    began = time.time_ns()
+    try:
+        with file.open("rb") as source:
+            before = os.fstat(source.fileno())
+            sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+            after = os.fstat(source.fileno())
+    except OSError:
+        return None, False
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise PokeflowError(f"{file}: changed while it was read. Wait until the copy is complete.")
+    return [after.st_size, after.st_mtime_ns, sha256], began - after.st_mtime_ns > RACY_NS
+
+
+def cache_file(root: Path) -> Path:
+    """Where the hashes of this root's images are remembered."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path counts as none.
+    base = Path(home) if Path(home).is_absolute() else Path("~/.cache").expanduser()
+    return base / "pokeflow" / f"fingerprints-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+
+
+def _read(file: Path) -> Known:
+    """What is remembered; nothing where the cache is missing or damaged."""
+    try:
+        raw = json.loads(file.read_bytes())
+        return {path: [int(size), int(mtime), str(sha256)] for path, (size, mtime, sha256) in raw.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _write(file: Path, known: Known) -> None:
+    """Replace the cache in one step; where that cannot be done, the next call hashes again."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump(known, out)
+            Path(name).replace(file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        log.debug("%s: not written (%s)", file, error)

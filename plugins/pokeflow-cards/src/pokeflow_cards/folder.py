@@ -1,0 +1,98 @@
+"""Scans from a folder: a CSV and one image file a card."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pokeflow import PokeflowError, progress
+from pokeflow.images.preprocessing import load_image
+from pokeflow_cards import catalog, fingerprint
+from pokeflow_cards.params import MIN_CARDS, FolderParams
+from pokeflow_cards.scans import LeftOut, Scans, array, shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pokeflow.images.dataset import Card
+
+MAX_LEFT_OUT = 0.05
+BLOCK = 64
+"""Pictures under way at once; only so many, resized, wait for their turn."""
+
+
+def scans(params: FolderParams, work: Path) -> Scans:
+    """Every readable card; PokeflowError where more than 5 per cent are not, or fewer than 20 are left."""
+    listed = catalog.read(catalog.csv_bytes(params), params)
+    places = list(catalog.image_paths(params, listed.cards))
+    left_out = [LeftOut(card.card_id, path, reason) for card, path, file, reason in places if file is None]
+    # Before hours of decoding: most of the files not being there at all is the likeliest mistake.
+    _require_enough(len(places), left_out, params)
+    readable = [(card, path, file) for card, path, file, _ in places if file is not None]
+    references = array(work / "references.npy", max(1, len(readable)), params.preprocessing)
+    cards: list[Card] = []
+    digests: list[str] = []
+    with progress.bar("read scans", len(readable)) as advance:
+        for (card, path, _), outcome in zip(readable, _pictures([f for _, _, f in readable], params), strict=True):
+            if isinstance(outcome, str):
+                left_out.append(LeftOut(card.card_id, path, outcome))
+            else:
+                digest, references[len(cards)] = outcome
+                cards.append(card)
+                digests.append(digest)
+            advance()
+    _require_enough(len(places), left_out, params)
+    return Scans(
+        name="folder",
+        source={"sha256": fingerprint.of(params)},
+        cards=tuple(cards),
+        has_artwork=listed.has_artwork,
+        references=references[: len(cards)],
+        digests=tuple(digests),
+        left_out=tuple(left_out),
+        repeats=listed.repeats,
+    )
+
+
+def _require_enough(total: int, left_out: Sequence[LeftOut], params: FolderParams) -> None:
+    bad, where = len(left_out), catalog.root_of(params)
+    first = "; ".join(f"{item.file}: {item.reason}" for item in left_out[:3])
+    if bad > MAX_LEFT_OUT * total:
+        raise PokeflowError(
+            f"{where}: {bad} of {total} cards have no usable image, more than {MAX_LEFT_OUT:.0%} ({first}). "
+            "Complete the folder, take these cards out of the CSV, or correct data.images."
+        )
+    if total - bad < MIN_CARDS:
+        also = f" ({bad} left out: {first})" if bad else ""
+        raise PokeflowError(f"{where}: {total - bad} usable cards{also}; at least {MIN_CARDS} are needed. Add cards.")
+
+
+def _pictures(files: Sequence[Path], params: FolderParams) -> "Iterator[tuple[str, np.ndarray] | str]":
+    """For each file the digest of its pixels and the picture resized, or why it cannot be read."""
+    height, width = shape(params.preprocessing)
+
+    def one(file: Path) -> "tuple[str, np.ndarray] | str":
+        return _picture(file, height, width)
+
+    # Decoding and resizing let go of the interpreter lock; four full-size pictures at once are memory enough.
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(files), BLOCK):
+            yield from pool.map(one, files[start : start + BLOCK])
+
+
+def _picture(file: Path, height: int, width: int) -> "tuple[str, np.ndarray] | str":
+    import numpy as np
+    from PIL import Image
+
+    try:
+        pixels = load_image(file)
+    except PokeflowError as error:
+        # Records travel; where a folder lies on this machine is nobody's business.
+        return str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything on a damaged or hostile file
+        return f"not a readable image ({type(error).__name__}: {error})"
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return digest.hexdigest(), np.asarray(small)

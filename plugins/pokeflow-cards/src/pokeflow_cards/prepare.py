@@ -1,0 +1,90 @@
+"""The stage ``prepare``: scans become a data set of references, query views and splits, with its findings."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import Result, Task
+from pokeflow.images import dataset, retrieval
+from pokeflow.images.dataset import Card, Dataset, Query
+from pokeflow_cards import folder, phash, queries, samples, splits, synthetic, validation
+from pokeflow_cards.params import NEAR_DUPLICATE_BITS, FolderParams, SyntheticParams
+from pokeflow_cards.scans import Scans
+from pokeflow_cards.validation import Validation
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def run_folder(task: Task) -> Result:
+    """Prepare a folder of scans."""
+    params: FolderParams = task.params
+    return _prepare(task, params, folder.scans(params, task.work), params.near_duplicates)
+
+
+def run_synthetic(task: Task) -> Result:
+    """Prepare a drawn deck."""
+    params: SyntheticParams = task.params
+    return _prepare(task, params, synthetic.scans(params, task.work), NEAR_DUPLICATE_BITS)
+
+
+def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, within: int) -> Result:
+    codes = phash.codes(scans.references)
+    found = validation.examine(scans, codes, within)
+    split_of = splits.assign(params.seed, [card.card_id for card in scans.cards])
+    cards = tuple(
+        replace(card, split=split_of[card.card_id], artwork=artwork)
+        for card, artwork in zip(scans.cards, found.artwork, strict=True)
+    )
+    taken = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
+    photos = queries.take(
+        taken, scans, params.seed, params.queries.strength, params.preprocessing, task.work / "queries.npy"
+    )
+    about = _about(scans, cards, taken, params)
+    data = Dataset(about, params.preprocessing, cards, scans.references, taken, photos)
+    dataset.write(task.output, data, validation.report(scans, found, within))
+    samples.write(task.output, data)
+    result = _result(data, scans, found, codes)
+    for file in ("references.npy", "queries.npy"):
+        (task.work / file).unlink()
+    return result
+
+
+def _about(
+    scans: Scans, cards: tuple[Card, ...], taken: tuple[Query, ...], params: FolderParams | SyntheticParams
+) -> Mapping[str, Any]:
+    of_split, of_query = Counter(card.split for card in cards), Counter(query.split for query in taken)
+    strength = params.queries.strength
+    return {
+        "name": scans.name,
+        "seed": params.seed,
+        "counts": {"cards": len(cards), "splits": dict(of_split), "queries": dict(of_query)},
+        "queries": f"simulated phone captures, strength {strength}" if strength else "the clean references themselves",
+        "source": scans.source,
+    }
+
+
+def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray") -> Result:
+    rows = data.queries_of("test")
+    first, last = rows[0], rows[-1] + 1
+    baseline = phash.accuracy(codes, phash.codes(data.query_images[first:last], "hashes of test views"), data, rows)
+    of_split = data.about["counts"]["splits"]
+    metrics = {
+        "cards": len(data.cards),
+        **{f"{split}_cards": of_split[split] for split in dataset.SPLITS},
+        **validation.counts(scans, found),
+        **{f"phash256_{name}": value for name, value in baseline.items()},
+    }
+    unknown = sum(not card.artwork for card in data.cards)
+    reasons = (
+        {"phash256_artwork_top1_accuracy": f"the CSV's column artwork is empty for {unknown} cards"} if unknown else {}
+    )
+    facts = {
+        "protocol": retrieval.protocol(data, "test"),
+        "baseline": "pHash, 256 bits, on the same queries and references; nearest by Hamming distance",
+        "preprocessing": data.preprocessing.hash,
+        "validation": validation.summary(scans, found),
+        "source": dict(data.about["source"]),
+    }
+    return Result({name: None if value is None else float(value) for name, value in metrics.items()}, facts, reasons)

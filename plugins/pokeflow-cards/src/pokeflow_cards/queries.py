@@ -1,0 +1,54 @@
+"""The query views: photos of val and test cards, and of train cards for calibration."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pokeflow import progress
+from pokeflow.images.dataset import CALIBRATION, Query
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_cards.capture import capture
+from pokeflow_cards.chance import Purpose, generator
+from pokeflow_cards.params import Queries
+from pokeflow_cards.scans import Scans, array, shape
+from pokeflow_cards.splits import order
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BLOCK = 64
+
+
+def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query, ...]:
+    """Which views are taken: ``views`` of each val and test card, one of each of the first train cards by seed."""
+    measured = tuple(
+        Query(card_id, split, view)
+        for wanted in ("val", "test")
+        for card_id, split in split_of.items()
+        if split == wanted
+        for view in range(params.views)
+    )
+    train = order(seed, (card_id for card_id, split in split_of.items() if split == "train"))
+    return measured + tuple(Query(card_id, CALIBRATION, 0) for card_id in train[: params.calibration])
+
+
+def take(
+    queries: tuple[Query, ...], scans: Scans, seed: int, strength: float, spec: Preprocessing, file: Path
+) -> "np.ndarray":
+    """The photos, uint8 M×H×W×3, written to a file; each depends on its card, view and seed only."""
+    row_of = {card.card_id: row for row, card in enumerate(scans.cards)}
+    images = array(file, len(queries), spec)
+    height, _ = shape(spec)
+
+    def one(query: Query) -> "np.ndarray":
+        purpose = Purpose.CALIBRATION if query.split == CALIBRATION else Purpose.QUERY
+        rng = generator(seed, query.card_id, purpose, query.view)
+        return capture(scans.references[row_of[query.card_id]], rng, strength, height)
+
+    with progress.bar("take photos", len(queries)) as advance, ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(queries), BLOCK):
+            for row, picture in enumerate(pool.map(one, queries[start : start + BLOCK]), start):
+                images[row] = picture
+                advance()
+    return images

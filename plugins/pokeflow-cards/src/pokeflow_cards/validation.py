@@ -1,0 +1,138 @@
+"""What is wrong with, or remarkable about, the scans: left out, exact and near duplicates, label clashes."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pokeflow_cards import phash
+from pokeflow_cards.scans import Scans
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The findings, in cards' ids; ``artwork`` names for each card the art it shows."""
+
+    exact: tuple[tuple[str, ...], ...]
+    near: tuple[tuple[str, str, int], ...]
+    clashes: tuple[dict[str, Any], ...]
+    artwork: tuple[str, ...]
+
+    @property
+    def exact_duplicates(self) -> int:
+        """Cards whose image is, pixel for pixel, that of an earlier card."""
+        return sum(len(group) - 1 for group in self.exact)
+
+
+def examine(scans: Scans, codes: "np.ndarray", within: int) -> Validation:
+    """Look at all scans; ``codes`` are their perceptual hashes, ``within`` the bits that near duplicates may differ."""
+    import numpy as np
+
+    ids = [card.card_id for card in scans.cards]
+    image = _numbered(scans.digests)
+    name = _numbered([card.name for card in scans.cards])
+    groups = np.arange(len(ids))
+    # Of each card, its nearest neighbour as distance × N + row: one minimum finds both.
+    nearest = np.full(len(ids), (phash.BITS + 1) * len(ids))
+    for i, j, bits in phash.pairs(codes, within):
+        other = image[i] != image[j]
+        np.minimum.at(nearest, i[other], bits[other] * len(ids) + j[other])
+        np.minimum.at(nearest, j[other], bits[other] * len(ids) + i[other])
+        same = (name[i] == name[j]) | ~other
+        groups = joined(groups, i[same], j[same])
+    exact = _exact(scans, ids)
+    return Validation(exact, _near(nearest, ids), _clashes(scans, exact), _artwork(scans, groups))
+
+
+def joined(groups: "np.ndarray", i: "np.ndarray", j: "np.ndarray") -> "np.ndarray":
+    """Groups (row → lowest row of its group) after the rows i and j of each pair have been put together."""
+    import numpy as np
+
+    groups = groups.copy()
+    while (groups[i] != groups[j]).any():
+        low = np.minimum(groups[i], groups[j])
+        np.minimum.at(groups, groups[i], low)
+        np.minimum.at(groups, groups[j], low)
+        while (groups != groups[groups]).any():
+            groups = groups[groups]
+    return groups
+
+
+def _numbered(values: "tuple[str, ...] | list[str]") -> "np.ndarray":
+    import numpy as np
+
+    number = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    return np.asarray([number[value] for value in values])
+
+
+def _exact(scans: Scans, ids: list[str]) -> tuple[tuple[str, ...], ...]:
+    by_digest: defaultdict[str, list[str]] = defaultdict(list)
+    for card_id, digest in zip(ids, scans.digests, strict=True):
+        by_digest[digest].append(card_id)
+    return tuple(tuple(group) for group in by_digest.values() if len(group) > 1)
+
+
+def _near(nearest: "np.ndarray", ids: list[str]) -> tuple[tuple[str, str, int], ...]:
+    """Each card with its nearest neighbour, closest first; two that are each other's appear once."""
+    found = set()
+    for row, code in enumerate(nearest.tolist()):
+        bits, other = divmod(code, len(ids))
+        if bits <= phash.BITS:
+            found.add((bits, min(row, other), max(row, other)))
+    return tuple((ids[a], ids[b], bits) for bits, a, b in sorted(found))
+
+
+def _clashes(scans: Scans, exact: tuple[tuple[str, ...], ...]) -> tuple[dict[str, Any], ...]:
+    card_of = {card.card_id: card for card in scans.cards}
+    repeated = ({"kind": "card_id given twice", **asdict(repeat)} for repeat in scans.repeats)
+    shared = (
+        {"kind": "one image, several cards", "cards": list(group), "names": [card_of[c].name for c in group]}
+        for group in exact
+    )
+    return (*repeated, *shared)
+
+
+def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
+    """What the source says; else the smallest card_id among the cards of one name that are near duplicates."""
+    if scans.has_artwork:
+        return tuple(card.artwork for card in scans.cards)
+    name_of: dict[int, str] = {}
+    for card, group in zip(scans.cards, groups.tolist(), strict=True):
+        name_of[group] = min(name_of.get(group, card.card_id), card.card_id)
+    return tuple(name_of[group] for group in groups.tolist())
+
+
+def report(scans: Scans, found: Validation, within: int) -> dict[str, Any]:
+    """validation.json: counts first, then every finding."""
+    name_of = {card.card_id: card.name for card in scans.cards}
+    return {
+        "counts": counts(scans, found),
+        "near_duplicates_within_bits": within,
+        "unreadable": [asdict(item) for item in scans.left_out],
+        "exact_duplicates": [list(group) for group in found.exact],
+        "near_duplicates": [
+            {"cards": [a, b], "names": [name_of[a], name_of[b]], "bits": bits} for a, b, bits in found.near
+        ],
+        "label_clashes": list(found.clashes),
+    }
+
+
+def counts(scans: Scans, found: Validation) -> dict[str, int]:
+    """The findings as figures: cards left out, surplus exact duplicates, near pairs, clashes."""
+    return {
+        "unreadable": len(scans.left_out),
+        "exact_duplicates": found.exact_duplicates,
+        "near_duplicates": len(found.near),
+        "label_clashes": len(found.clashes),
+    }
+
+
+def summary(scans: Scans, found: Validation) -> str:
+    """The findings in a sentence."""
+    figures = counts(scans, found)
+    return (
+        f"{figures['unreadable']} cards left out, {figures['exact_duplicates']} exact duplicates, "
+        f"{figures['near_duplicates']} pairs of near duplicates, {figures['label_clashes']} label clashes"
+    )

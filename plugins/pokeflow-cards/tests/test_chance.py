@@ -1,0 +1,21 @@
+import numpy as np
+
+from pokeflow_cards.chance import Purpose, generator
+
+
+def test_the_same_card_draws_the_same_numbers() -> None:
+    a, b = (generator(7, "base1-1", Purpose.QUERY, 2).random(5) for _ in range(2))
+    assert (a == b).all()
+
+
+def test_seed_card_purpose_and_view_each_lead_elsewhere() -> None:
+    streams = [
+        generator(7, "base1-1", Purpose.QUERY, 0),
+        generator(8, "base1-1", Purpose.QUERY, 0),
+        generator(7, "base1-2", Purpose.QUERY, 0),
+        generator(7, "base1-1", Purpose.CALIBRATION, 0),
+        generator(7, "base1-1", Purpose.QUERY, 1),
+    ]
+    numbers = np.concatenate([stream.integers(0, 2**63, 2000) for stream in streams])
+    # Streams that overlapped, even shifted, would share numbers.
+    assert len(np.unique(numbers)) == len(numbers)

@@ -1,0 +1,188 @@
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow_cards import catalog
+from pokeflow_cards import fingerprint as module
+from pokeflow_cards.params import FolderParams
+
+OLD = time.time() - 1000
+
+
+@pytest.fixture
+def settled(folder):
+    """All files old enough for their hashes to be remembered."""
+    for file in folder.root.rglob("*"):
+        os.utime(file, (OLD, OLD))
+    return folder
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[Path]:
+    """The images that were read."""
+    read: list[Path] = []
+    real = module._entry
+    monkeypatch.setattr(module, "_entry", lambda file: read.append(file) or real(file))
+    return read
+
+
+def test_it_is_the_content_wherever_it_lies_and_however_old_it_is(settled, tmp_path) -> None:
+    copy = tmp_path / "somewhere" / "else"
+    shutil.copytree(settled.root, copy, copy_function=shutil.copyfile)
+    moved = type(settled.params())(str(copy))
+    assert module.of(moved) == module.of(settled.params())
+
+
+def test_another_image_another_csv_or_a_missing_image_changes_it(settled) -> None:
+    seen = {module.of(settled.params())}
+    image = settled.root / "images" / "s-3.jpg"
+    image.write_bytes(image.read_bytes() + b"!")
+    seen.add(module.of(settled.params()))
+    image.unlink()
+    seen.add(module.of(settled.params()))
+    settled.rows[0]["artist"] = "somebody"
+    settled.write()
+    seen.add(module.of(settled.params()))
+    assert len(seen) == 4
+
+
+def test_images_that_are_not_listed_do_not_matter(settled) -> None:
+    before = module.of(settled.params())
+    (settled.root / "images" / "other.jpg").write_bytes(b"x")
+    assert module.of(settled.params()) == before
+
+
+def test_two_images_that_change_places_change_it(settled) -> None:
+    before = module.of(settled.params())
+    a, b = (settled.root / "images" / f"s-{i}.jpg" for i in (1, 2))
+    a.rename(a.with_suffix(".tmp"))
+    b.rename(a)
+    a.with_suffix(".tmp").rename(b)
+    assert module.of(settled.params()) != before
+
+
+def test_the_second_call_reads_no_image(settled, hashed) -> None:
+    first = module.of(settled.params())
+    assert len(hashed) == 24
+    assert module.of(settled.params()) == first
+    assert len(hashed) == 24
+
+
+def test_a_changed_image_is_read_again_and_only_that(settled, hashed) -> None:
+    module.of(settled.params())
+    hashed.clear()
+    os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
+    module.of(settled.params())
+    assert [file.name for file in hashed] == ["s-5.jpg"]
+
+
+def test_an_image_that_was_just_written_is_not_remembered(settled, hashed) -> None:
+    young = settled.root / "images" / "s-7.jpg"
+    os.utime(young)
+    module.of(settled.params())
+    hashed.clear()
+    module.of(settled.params())
+    assert [file.name for file in hashed] == ["s-7.jpg"]
+
+
+def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:
+    later = time.time() + 1e6
+    os.utime(settled.root / "images" / "s-7.jpg", (later, later))
+    module.of(settled.params())
+    hashed.clear()
+    module.of(settled.params())
+    assert len(hashed) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"images/s-1.jpg": 3}', b'{"images/s-1.jpg": [1, "x", null]}']
+)
+def test_a_damaged_cache_is_ignored(settled, hashed, damage) -> None:
+    first = module.of(settled.params())
+    module.cache_file(catalog.root_of(settled.params())).write_bytes(damage)
+    hashed.clear()
+    assert module.of(settled.params()) == first
+    assert len(hashed) == 24
+    hashed.clear()
+    assert module.of(settled.params()) == first
+    assert hashed == []
+
+
+def test_where_the_cache_cannot_be_written_it_works_without(settled, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    first = module.of(settled.params())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert module.of(settled.params()) == first
+
+
+def test_the_cache_lies_in_the_users_cache_folder(tmp_path, monkeypatch) -> None:
+    root = Path("/data/cards")
+    name = f"fingerprints-{hashlib.sha256(b'/data/cards').hexdigest()[:16]}.json"
+    assert module.cache_file(root) == tmp_path / "cache" / "pokeflow" / name
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert module.cache_file(root) == tmp_path / ".cache" / "pokeflow" / name
+
+
+def test_the_cache_is_replaced_whole_and_leaves_nothing_beside_it(settled) -> None:
+    module.of(settled.params())
+    file = module.cache_file(catalog.root_of(settled.params()))
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    known = json.loads(file.read_text())
+    assert len(known) == 24
+    image = settled.root / "images" / "s-1.jpg"
+    assert known["images/s-1.jpg"] == [
+        image.stat().st_size,
+        image.stat().st_mtime_ns,
+        hashlib.sha256(image.read_bytes()).hexdigest(),
+    ]
+
+
+def test_a_part_of_the_cards_keeps_what_is_known_of_the_others(settled, hashed) -> None:
+    module.of(settled.params())
+    os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
+    for limit in (20, 23, None):
+        module.of(settled.params(limit=limit))
+    assert len(hashed) == 25
+
+
+def test_a_link_that_leaves_the_root_is_not_read(settled, tmp_path, hashed) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    image = settled.root / "images" / "s-1.jpg"
+    image.unlink()
+    image.symlink_to(tmp_path / "secret")
+    module.of(settled.params())
+    assert "secret" not in {file.name for file in hashed}
+
+
+def test_an_image_that_grows_while_it_is_read_is_an_error(settled, monkeypatch) -> None:
+    real = hashlib.file_digest
+
+    def grow(source, algorithm):
+        digest = real(source, algorithm)
+        with Path(source.name).open("ab") as out:
+            out.write(b"more")
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", grow)
+    with pytest.raises(PokeflowError, match="changed while it was read"):
+        module.of(settled.params())
+
+
+def test_a_missing_root_is_told(tmp_path) -> None:
+    with pytest.raises(PokeflowError, match="no such file"):
+        module.of(FolderParams(str(tmp_path / "nowhere")))
+
+
+def test_1407_real_cards_take_well_under_a_second_when_known(real_cards) -> None:
+    params = FolderParams(str(real_cards))
+    first = module.of(params)
+    began = time.process_time()
+    assert module.of(params) == first
+    assert time.process_time() - began < 0.5

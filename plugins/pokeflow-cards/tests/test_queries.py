@@ -1,0 +1,56 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pokeflow.images.dataset import Card
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_cards import queries, splits
+from pokeflow_cards.params import Queries
+from pokeflow_cards.scans import Scans
+
+SPEC = Preprocessing(size=32)
+IDS = [f"c{i}" for i in range(100)]
+SPLIT_OF = splits.assign(0, IDS)
+
+
+@pytest.fixture
+def scans() -> Scans:
+    images = np.random.default_rng(0).integers(0, 256, (100, 48, 34, 3), np.uint8)
+    cards = tuple(Card(card_id, "n", "s", "1", "", "") for card_id in IDS)
+    return Scans("test", {}, cards, False, images, tuple(IDS))
+
+
+def test_every_val_and_test_card_has_its_views_and_train_cards_calibrate() -> None:
+    plan = queries.plan(0, SPLIT_OF, Queries(views=3, calibration=10))
+    assert Counter(query.split for query in plan) == {"val": 45, "test": 15, "calibration": 10}
+    for query in plan:
+        assert SPLIT_OF[query.card_id] == {"calibration": "train"}.get(query.split, query.split)
+    assert {query.view for query in plan if query.split == "test"} == {0, 1, 2}
+
+
+def test_a_train_card_gives_one_calibration_view_at_most() -> None:
+    plan = queries.plan(0, SPLIT_OF, Queries(calibration=5000))
+    ids = [query.card_id for query in plan if query.split == "calibration"]
+    assert len(ids) == len(set(ids)) == 80
+
+
+def test_more_calibration_views_keep_those_there_were() -> None:
+    few, many = (queries.plan(0, SPLIT_OF, Queries(calibration=n)) for n in (5, 50))
+    assert many[: len(few)] == few
+
+
+def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None:
+    plan = queries.plan(0, SPLIT_OF, Queries(views=2, calibration=8))
+    images = queries.take(plan, scans, 0, 1.0, SPEC, tmp_path / "a.npy")
+    again = queries.take(plan[::-1], scans, 0, 1.0, SPEC, tmp_path / "b.npy")[::-1]
+    other = queries.take(plan, scans, 1, 1.0, SPEC, tmp_path / "c.npy")
+    assert images.shape == (len(plan), 48, 34, 3)
+    assert (images == again).all()
+    assert (images != other).mean() > 0.5
+
+
+def test_clean_queries_are_the_references(scans, tmp_path) -> None:
+    plan = queries.plan(0, SPLIT_OF, Queries(views=1, calibration=0))
+    images = queries.take(plan, scans, 0, 0.0, SPEC, tmp_path / "a.npy")
+    assert all((images[j] == scans.references[IDS.index(query.card_id)]).all() for j, query in enumerate(plan))

@@ -1,0 +1,62 @@
+"""What the documents say is so: links lead somewhere, commands resolve, files named exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pokeflow import compose, config, plugins
+from pokeflow.cli import COMMANDS
+from pokeflow.resolve import resolve
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def commands() -> list[str]:
+    found = []
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            match = re.match(r"(?:\$ )?(?:\.venv/bin/)?(pokeflow(?: [^#]*)?)(?:#.*)?$", line.strip())
+            if match and not line.lstrip().startswith(("pokeflow/", "pokeflow makes", "pokeflow:")):
+                found.append(match[1].strip())
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_ones_that_pokeflow_takes(command: str, tmp_path: Path) -> None:
+    _, *args = shlex.split(command)
+    if args and args[0] in COMMANDS:
+        if args[0] != "plan":
+            return
+        args = args[1:]
+    if any(word in command for word in ("dinov3-teachr", "acme", "--")):
+        return  # shown for their error, or for a plugin that is only written in the page
+    (tmp_path / "images").mkdir()
+    rows = [f"c{i},name,set,{i}" for i in range(25)]
+    (tmp_path / "cards.csv").write_text("\n".join(["card_id,name,set,number", *rows]))
+    for i in range(25):
+        (tmp_path / "images" / f"c{i}.jpg").write_bytes(b"never decoded by a plan")
+    args = [a for a in args if not a.startswith(("-m", "hydra", "sweep"))]
+    args = [
+        f"data.root={tmp_path}" if a.startswith("data.root=") else a.split(",")[0] if ",3e-4" in a else a for a in args
+    ]
+    flow = resolve(config.plain(compose.composed(args)), plugins.registry(plugins.manager()))
+    assert flow.steps
+
+
+def test_some_commands_were_found() -> None:
+    assert len(commands()) >= 12
+
+
+def test_every_command_of_the_command_line_is_documented() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for name in COMMANDS:
+        assert re.search(rf"\b{name}\b", text), name
