@@ -1,19 +1,12 @@
 """pokeflow: compose a configuration, resolve it to a flow, run it; and a few commands beside."""
 
 import importlib
-import logging
 import os
-import shlex
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from pokeflow.errors import ConfigError, PokeflowError, unknown
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 COMMANDS = {
     "plan": "what would run, where, what is reused, at what estimated cost",
@@ -35,7 +28,6 @@ KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=..
   models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
 Hydra's own flags work as well: --cfg job, --info, --multirun, --config-dir DIR, --hydra-help.
 """
-SINCE = "POKEFLOW_SINCE"
 
 
 def main() -> None:
@@ -55,7 +47,9 @@ def run(args: list[str]) -> int:
             return 0
         if args and "=" not in args[0] and not args[0].startswith(("-", "~", "+")):
             raise ConfigError([unknown("pokeflow", "command", args[0], COMMANDS)])
-        return _run_flow(args)
+        from pokeflow import run_flow
+
+        return run_flow.main(args)
     except KeyboardInterrupt:
         _tell("interrupted. What is done is kept; the same command goes on from here.")
         return 130
@@ -84,58 +78,3 @@ def _help() -> str:
         commands="\n".join(f"  pokeflow {name:10} {text}" for name, text in COMMANDS.items()),
         groups="\n".join(f"  {group:11} {', '.join(options(group)) or '–'}" for group in names),
     )
-
-
-def _run_flow(args: list[str]) -> int:
-    """Let Hydra compose and call ``job``: once, or once a trial."""
-    import hydra
-
-    from pokeflow import compose, config, engine
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing: our errors say where and what to do
-    os.environ.setdefault(SINCE, engine.now())  # launchers' processes inherit it
-    config.register_search_path()
-    sys.argv[1:] = compose.overrides(args)
-    with compose.faults():
-        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
-    if errors:
-        raise errors[0]
-    from pokeflow import sweep
-
-    return int(bool(sweep.failed))
-
-
-errors: list[PokeflowError] = []
-"""What a single run ended in: kept here since Hydra would wrap it on its way up."""
-
-
-def job(cfg: "DictConfig") -> float | None:
-    """Run one composed configuration; returns the objective, NaN for a trial that failed."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from pokeflow import config, engine, plugins, report, sweep
-    from pokeflow.resolve import resolve
-
-    hydra_cfg = HydraConfig.get()
-    trial = hydra_cfg.mode == RunMode.MULTIRUN
-    mine = [override.lstrip("+") for override in hydra_cfg.overrides.task]
-    failure: PokeflowError | None = None
-    value, ran = None, 0
-    try:
-        pm = plugins.manager()
-        registry = plugins.registry(pm)
-        flow = resolve(config.plain(cfg), registry, trial=trial, command=shlex.join(["pokeflow", *mine]))
-        outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
-        value, ran = engine.objective(flow, outcome), len(outcome.ran)
-        if not trial:
-            print(report.models(flow, outcome.records))  # noqa: T201
-            logging.getLogger("pokeflow").info("%d of %d tasks ran, the others are reused", ran, len(outcome.records))
-    except PokeflowError as error:
-        failure, ran = error, len(getattr(error, "ran", ()))
-    if not trial:
-        errors.extend(filter(None, [failure]))
-        return value
-    text = str(failure) if failure else None
-    sweep.write(Path(hydra_cfg.runtime.output_dir), sweep.Trial(hydra_cfg.job.num, mine, value, ran, text))
-    return sweep.FAILED if failure else value

@@ -9,7 +9,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pokeflow import config
@@ -34,6 +35,11 @@ def _may_add(arg: str) -> bool:
 
 def composed(args: Sequence[str]) -> DictConfig:
     """Compose without running: for plan and the other commands. ConfigError where Hydra cannot."""
+    return composed_with_mode(args)[0]
+
+
+def composed_with_mode(args: Sequence[str]) -> tuple[DictConfig, RunMode]:
+    """The same, and whether Hydra would run this configuration once or sweep."""
     config.register_search_path()
     args, extra = _config_dir(args)
     with faults():
@@ -41,7 +47,11 @@ def composed(args: Sequence[str]) -> DictConfig:
         # What Hydra's own flag does: a place to look in after all the others.
         path = [f"hydra.searchpath=[{_quoted(f'file://{extra.resolve()}')}]"] if extra else []
         with initialize_config_dir(str(config.conf_dir().resolve()), version_base="1.3", job_name="pokeflow"):
-            return hydra_compose("config", overrides=[*path, *overrides(args)])
+            cfg = hydra_compose("config", overrides=[*path, *overrides(args)], return_hydra_config=True)
+    mode = RunMode(cfg.hydra.mode or RunMode.RUN)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, mode
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pokeflow.engine import Planned
+from pokeflow.engine import Planned, Report
 from pokeflow.flow import DATA, Flow
 from pokeflow.plugins import Registry
 from pokeflow.store import Store
@@ -45,6 +45,11 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
     if protocols:
         parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))
     return "\n\n".join(parts)
+
+
+def count(outcome: Report) -> str:
+    """How many tasks ran, in a sentence."""
+    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran, the others are reused"
 
 
 def _figures(record: Record) -> str:

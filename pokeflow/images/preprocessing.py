@@ -90,7 +90,7 @@ def load_image(file: Path) -> "np.ndarray":
             return np.asarray(upright.convert("RGB"))
     except PokeflowError:
         raise
-    except Exception as error:  # noqa: BLE001 - a damaged file makes decoders fail in every way there is
+    except Exception as error:  # a damaged file makes decoders fail in every way there is
         raise PokeflowError(f"{file}: not a readable image ({type(error).__name__}: {error}).") from error
 
 

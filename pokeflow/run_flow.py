@@ -1,0 +1,86 @@
+"""Running: a configuration that has nothing left to run is answered at once, everything else goes through Hydra."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from pokeflow import compose, config, engine, plugins, report, sweep
+from pokeflow.errors import PokeflowError
+from pokeflow.resolve import resolve
+
+log = logging.getLogger("pokeflow")
+SINCE = "POKEFLOW_SINCE"
+"""Variable with the moment a run or a sweep began; the processes of launchers inherit it."""
+
+errors: list[PokeflowError] = []
+"""What a single run ended in: kept here since Hydra would wrap it on its way up."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the lineage once, or once a trial; 0, or 1 where a trial failed."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing: our errors say where and what to do
+    os.environ.setdefault(SINCE, engine.now())
+    if _is_plain(args) and _nothing_to_run(args):
+        return 0
+    config.register_search_path()
+    sys.argv[1:] = compose.overrides(args)
+    with compose.faults():
+        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
+    if errors:
+        raise errors[0]
+    return int(bool(sweep.failed))
+
+
+def _is_plain(args: Sequence[str]) -> bool:
+    """Whether the arguments are values and options alone: Hydra's flags and settings are for Hydra to follow."""
+    return not any(arg.startswith(("-", "hydra")) and not arg.startswith("--config-dir=") for arg in args)
+
+
+def _nothing_to_run(args: Sequence[str]) -> bool:
+    """Whether all is made; if so it is reported. No folder is made for a run of nothing, or for one full of faults."""
+    cfg, mode = compose.composed_with_mode(args)
+    if mode == RunMode.MULTIRUN:
+        return False
+    pm = plugins.manager()
+    registry = plugins.registry(pm)
+    flow = resolve(config.plain(cfg), registry)
+    if not all(planned.record for planned in engine.plan(flow, os.environ[SINCE])):
+        return False
+    outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
+    print(report.models(flow, outcome.records))  # noqa: T201
+    print(report.count(outcome), file=sys.stderr)  # noqa: T201
+    return True
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Run one composed configuration; returns the objective, NaN for a trial that failed."""
+    hydra_cfg = HydraConfig.get()
+    trial = hydra_cfg.mode == RunMode.MULTIRUN
+    mine = [override.lstrip("+") for override in hydra_cfg.overrides.task]
+    failure: PokeflowError | None = None
+    value, ran = None, 0
+    try:
+        pm = plugins.manager()
+        registry = plugins.registry(pm)
+        flow = resolve(config.plain(cfg), registry, trial=trial, command=shlex.join(["pokeflow", *mine]))
+        outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
+        value, ran = engine.objective(flow, outcome), len(outcome.ran)
+        if not trial:
+            print(report.models(flow, outcome.records))  # noqa: T201
+            log.info("%s", report.count(outcome))
+    except PokeflowError as error:
+        failure, ran = error, len(getattr(error, "ran", ()))
+    if not trial:
+        errors.extend(filter(None, [failure]))
+        return value
+    text = str(failure) if failure else None
+    sweep.write(Path(hydra_cfg.runtime.output_dir), sweep.Trial(hydra_cfg.job.num, mine, value, ran, text))
+    return sweep.FAILED if failure else value
