@@ -107,6 +107,11 @@ def test_too_few_calibration_pictures_are_refused_with_both_keys(flow, backends)
         backends["compile"].run(flow.compile(calibration_images=256))
 
 
+def test_all_calibration_pictures_are_taken_where_no_number_is_asked_for(make_data):
+    data = make_data()
+    assert quantize.calibration_rows(data, None) == data.queries_of("calibration")
+
+
 def test_no_val_queries_are_refused(flow, backends, make_data):
     data = make_data()
     kept = [j for j, query in enumerate(data.queries) if query.split != "val"]

@@ -18,14 +18,16 @@ class CompileParams:
 
     ``percentile`` is the share (in per cent) of a tensor's values that its range keeps; only the method of that
     name reads it. ``reduce_range`` keeps weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can
-    saturate. ``batch_size`` bounds the memory of calibration: activations of that many images are held at once.
+    saturate. ``calibration_images`` asks for that many captures of train cards; None takes all that the data set
+    has, and at least 32. ``batch_size`` bounds the memory of calibration: activations of that many images are
+    held at once.
     """
 
     method: Literal["percentile", "minmax", "entropy"] = "percentile"
     percentile: float = 99.999
     per_channel: bool = True
     reduce_range: bool = False
-    calibration_images: int = 256
+    calibration_images: int | None = None
     batch_size: int = 8
 
 
@@ -58,8 +60,8 @@ def _check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
     if not 50 < params.percentile <= 100:
         yield "percentile", f"{params.percentile} is not above 50 and at most 100"
     for name in ("calibration_images", "batch_size"):
-        if getattr(params, name) < 1:
-            yield name, f"{getattr(params, name)} is below 1"
+        if (value := getattr(params, name)) is not None and value < 1:
+            yield name, f"{value} is below 1"
 
 
 def _check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:

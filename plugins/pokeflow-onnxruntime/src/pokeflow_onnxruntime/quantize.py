@@ -43,6 +43,8 @@ METHODS = {
 }
 LEAST_OPSET = 13
 """The first with per-channel QuantizeLinear."""
+LEAST_CAPTURES = 32
+"""Fewer say too little of how far activations reach."""
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 COPIED_FACTS = ("architecture", "parameters")
 
@@ -119,12 +121,13 @@ def require_quantizable(file: Path) -> int:
     return int(opset)
 
 
-def calibration_rows(data: Dataset, count: int) -> list[int]:
-    """``count`` query rows spread evenly over the calibration split, in order."""
+def calibration_rows(data: Dataset, asked: int | None) -> list[int]:
+    """Query rows spread evenly over the calibration split, in order: as many as asked for, or all (None)."""
     rows = data.queries_of(CALIBRATION)
+    count = max(len(rows), LEAST_CAPTURES) if asked is None else asked
     if len(rows) < count:
         raise PokeflowError(
-            f"target.compile.params.calibration_images: {count} asked for, the data set has {len(rows)} calibration "
+            f"target.compile.params.calibration_images: {count} are needed, the data set has {len(rows)} calibration "
             f"captures. Raise data.queries.calibration, or lower this."
         )
     return [rows[i * len(rows) // count] for i in range(count)]

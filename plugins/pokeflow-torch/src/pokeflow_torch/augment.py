@@ -1,0 +1,172 @@
+"""Views of a card as a phone would take them: batched on tensors, each sample drawn apart from its neighbours."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def views(cards: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """One random view of each card: float [B, 3, S, S] on [0, 1] → the same shape and range.
+
+    In the order in which light meets them: shade, glare and what covers the card; the card turned, tilted and
+    shifted in front of a background; the camera's colours, blur, loss of detail and noise. ``strength`` scales
+    every range; 0 gives the cards back. All draws come from ``generator`` (a CPU generator, whatever the device),
+    so the same generator state gives the same views.
+    """
+    if strength == 0:
+        return cards
+    draw = _Draw(generator, len(cards), cards.device)
+    images = _light(cards, draw, strength)
+    images = _cover(images, draw, strength)
+    images = _in_front(images, _background(cards, draw), _corners(draw, strength))
+    images = _color(images, draw, strength)
+    images = _blur(images, draw, strength)
+    images = _resample(images, draw, strength)
+    images = images + draw.normal(*images.shape[1:]) * (0.03 * strength) * draw.uniform(1, 1, 1)
+    return images.clamp(0, 1)
+
+
+class _Draw:
+    """Random tensors with a leading batch dimension, from one generator."""
+
+    def __init__(self, generator: torch.Generator, batch: int, device: torch.device) -> None:
+        self.generator, self.batch, self.device = generator, batch, device
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return torch.rand(self.batch, *shape, generator=self.generator).to(self.device) * (high - low) + low
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(self.batch, *shape, generator=self.generator).to(self.device)
+
+    def chance(self, probability: float, *shape: int) -> Tensor:
+        return (self.uniform(*shape) < probability).float()
+
+    def order(self) -> Tensor:
+        return torch.randperm(self.batch, generator=self.generator).to(self.device)
+
+
+def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel centres on [-1, 1]: x [1, 1, S], y [1, S, 1]."""
+    line = (torch.arange(size, device=like.device) * 2 + 1) / size - 1
+    return line.view(1, 1, size), line.view(1, size, 1)
+
+
+def _light(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """A slope of light over the card, then for some a soft white spot or streak, as from a lamp on a sleeve."""
+    x, y = _grid(images.shape[-1], images)
+    angle = draw.uniform(1, 1, high=2 * math.pi)
+    along = x * angle.cos() + y * angle.sin()
+    slope = 1 + along * draw.uniform(1, 1, low=-0.25, high=0.25) * strength
+    # A long thin ellipse is a streak, a round one a spot.
+    turn = draw.uniform(1, 1, high=2 * math.pi)
+    dx, dy = x - draw.uniform(1, 1, low=-1), y - draw.uniform(1, 1, low=-1)
+    wide, high = draw.uniform(1, 1, low=0.2, high=1.5), draw.uniform(1, 1, low=0.08, high=0.5)
+    u, v = (dx * turn.cos() + dy * turn.sin()) / wide, (dy * turn.cos() - dx * turn.sin()) / high
+    spot = torch.exp(-(u * u + v * v)) * draw.uniform(1, 1, low=0.2, high=0.9) * draw.chance(0.4 * strength, 1, 1)
+    lit = images * slope[:, None]
+    return lit + (1 - lit) * spot[:, None].clamp(0, 1)
+
+
+def _cover(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """For some, a block of one colour over a part of the card: a finger, a sticker, another card."""
+    x, y = _grid(images.shape[-1], images)
+    cx, cy = draw.uniform(1, 1, low=-1.1, high=1.1), draw.uniform(1, 1, low=-1.1, high=1.1)
+    half_x, half_y = draw.uniform(1, 1, low=0.05, high=0.3), draw.uniform(1, 1, low=0.05, high=0.3)
+    inside = ((x - cx).abs() < half_x) & ((y - cy).abs() < half_y)
+    mask = (inside.float() * draw.chance(0.3 * strength, 1, 1))[:, None]
+    return images * (1 - mask) + draw.uniform(3, 1, 1) * mask
+
+
+def _background(cards: Tensor, draw: _Draw) -> Tensor:
+    """What lies around the card: a smooth surface, a pattern of blotches, or a part of another card."""
+    size = cards.shape[-1]
+    base = draw.uniform(3, 1, 1)
+    blotches = F.interpolate(draw.normal(3, 5, 5), size=(size, size), mode="bilinear", align_corners=False)
+    fine = F.interpolate(draw.normal(1, size // 3, size // 3), size=(size, size))
+    surface = base + blotches * draw.uniform(1, 1, 1, high=0.3) + fine * draw.uniform(1, 1, 1, high=0.1)
+    other = cards[draw.order()].flip(-1) * draw.uniform(1, 1, 1, low=0.3, high=1.0)
+    mixed = torch.where(draw.uniform(1, 1, 1) < 0.25, other, surface)
+    return mixed.clamp(0, 1)
+
+
+def _corners(draw: _Draw, strength: float) -> Tensor:
+    """Where the card's corners come to lie, [B, 4, 2] on [-1, 1]: scaled, turned, shifted, and each one jittered."""
+    square = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=draw.device)
+    scale = 1 + draw.uniform(1, 1, low=-0.25, high=0.12) * strength
+    scale = scale * (1 + draw.uniform(1, 2, low=-0.06, high=0.06) * strength)
+    # Most cards are held about straight; the cube keeps large turns rare.
+    angle = draw.uniform(1, low=-1, high=1).pow(3) * 0.35 * strength
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)], 1)
+    shift = draw.uniform(1, 2, low=-0.12, high=0.12) * strength
+    jitter = draw.uniform(4, 2, low=-0.09, high=0.09) * strength
+    return (square * scale) @ turn + shift + jitter
+
+
+def _in_front(images: Tensor, background: Tensor, corners: Tensor) -> Tensor:
+    """The card drawn into the quadrilateral, in front of the background."""
+    size = images.shape[-1]
+    x, y = _grid(size, images)
+    flat = torch.stack([x.expand(1, size, size), y.expand(1, size, size), torch.ones_like(x * y)], -1).view(1, -1, 3)
+    source = flat @ homography(corners).transpose(1, 2)
+    # Behind the camera's plane nothing is seen: the clamp sends such points far outside.
+    grid = source[..., :2] / source[..., 2:].clamp(min=1e-3)
+    grid = grid.view(len(images), size, size, 2)
+    card = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # One pixel of soft edge, in the card's own coordinates.
+    mask = ((1 - grid.abs().amax(-1)) * size / 2 + 0.5).clamp(0, 1)[:, None]
+    return card * mask + background * (1 - mask)
+
+
+def homography(corners: Tensor) -> Tensor:
+    """The 3×3 maps that take each quadrilateral [B, 4, 2] to the square [-1, 1]², corner by corner: [B, 3, 3].
+
+    The direct linear transform: eight equations for eight unknowns, the ninth entry is 1 (Hartley and Zisserman,
+    Multiple View Geometry, 4.1).
+    """
+    square = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=corners.device)
+    u, v = square.expand(len(corners), 4, 2).unbind(-1)
+    x, y = corners.unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    solution = torch.linalg.solve(torch.cat([rows_u, rows_v], 1), torch.cat([u, v], 1))
+    return torch.cat([solution, torch.ones_like(solution[:, :1])], 1).view(-1, 3, 3)
+
+
+def _color(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """White balance, exposure, gamma, contrast, saturation and now and then a haze."""
+    cast = 1 + draw.uniform(3, 1, 1, low=-0.15, high=0.15) * strength
+    exposure = torch.exp(draw.uniform(1, 1, 1, low=-0.45, high=0.35) * strength)
+    gamma = torch.exp(draw.uniform(1, 1, 1, low=-0.3, high=0.3) * strength)
+    images = (images * cast * exposure).clamp(1e-4, 1).pow(gamma)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * (1 + draw.uniform(1, 1, 1, low=-0.4, high=0.2) * strength)
+    gray = images.mean(1, keepdim=True)
+    images = gray + (images - gray) * (1 + draw.uniform(1, 1, 1, low=-0.5, high=0.4) * strength)
+    return images.clamp(0, 1)
+
+
+def _blur(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """Out of focus and moved: a Gaussian along each axis, its two widths drawn apart; up to 1.3 % of the side."""
+    batch, channels, size, _ = images.shape
+    for axis in (2, 3):
+        sigma = draw.uniform(1, high=0.013 * size).square() / (0.013 * size) * strength + 1e-3
+        taps = torch.arange(-3, 4, device=images.device)
+        kernel = torch.exp(-(taps**2) / (2 * sigma**2))
+        kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+        shape = (-1, 1, 7, 1) if axis == 2 else (-1, 1, 1, 7)
+        pad = (0, 0, 3, 3) if axis == 2 else (3, 3, 0, 0)
+        flat = F.pad(images.reshape(1, batch * channels, size, size), pad, mode="replicate")
+        images = F.conv2d(flat, kernel.view(shape), groups=batch * channels).view(batch, channels, size, size)
+    return images
+
+
+def _resample(images: Tensor, draw: _Draw, strength: float) -> Tensor:
+    """For some, the detail of a small or heavily compressed picture: halved and enlarged again."""
+    size = images.shape[-1]
+    coarse = F.interpolate(F.avg_pool2d(images, 2), size=(size, size), mode="bilinear", align_corners=False)
+    amount = draw.uniform(1, 1, 1) * draw.chance(0.3 * strength, 1, 1, 1)
+    return images + (coarse - images) * amount

@@ -1,0 +1,98 @@
+"""Checkpoints that survive a kill at any moment, and the signals that ask for a last one."""
+
+import hashlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""The one before the last stays, for the case that the last is damaged."""
+
+
+def write(folder: Path, digest: str, step: int, state: Mapping[str, Any]) -> Path:
+    """Save a state under a name that holds its step and checksum; older ones go. It is whole or absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / "checkpoint.partial"
+    with beside.open("wb") as file:
+        torch.save({"digest": digest, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    target = folder / f"checkpoint-{step:09d}-{_checksum(beside)}.pt"
+    beside.replace(target)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def latest(folder: Path, digest: str) -> dict[str, Any] | None:
+    """The newest whole checkpoint of the task with this digest; None where there is none."""
+    for file in _newest_first(folder):
+        if not file.stem.endswith(_checksum(file)):
+            log.warning("%s is damaged; going on from the one before", file)
+            continue
+        # weights_only: a file must never be able to run code.
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        if state["digest"] == digest:
+            return state
+        log.info("%s belongs to another task; ignored", file)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+
+
+class StopRequest:
+    """Whether Ctrl-C or SIGTERM has come since; true from then on."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.signal is not None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the signal. A second one is not waited for."""
+        if self.signal is not None:
+            self.leave()
+        self.signal = number
+
+    def leave(self) -> None:
+        """End as the signal would have ended the program: KeyboardInterrupt, or exit status 128 + its number."""
+        if self.signal == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Within: Ctrl-C and SIGTERM are noted, so that a step ends before its state is saved.
+
+    Only a program's main thread may do so; in others signals stay as they are.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

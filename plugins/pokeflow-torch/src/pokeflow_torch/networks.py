@@ -1,0 +1,178 @@
+"""Networks that make of an image an embedding and a map of local features: timm backbones with a linear head."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pokeflow.errors import PokeflowError, unknown
+from pokeflow_torch.params import Network
+
+STRIDE = 16
+"""Pixels between two tokens: a ViT/16's grid, and the stage of a CNN that has the same."""
+
+
+class Embedder(nn.Module):
+    """A timm backbone under a linear head: normalised images [B, 3, S, S] → embedding [B, D], tokens [B, C, h, w].
+
+    The embedding is not scaled to length 1. The tokens are the deepest feature map whose stride is at most 16
+    pixels: a CNN's stride-16 stage, a ViT's last block after its norm and without the prefix tokens. The head is a
+    fully connected layer and a batch norm over the pooled features, or over these and the tokens of a flattened grid:
+    cards stand upright, and where something is tells as much as what it is (ArcFace's option E does so for aligned
+    faces, Deng et al. 2019, arXiv:1801.07698, 3.2). Where D differs from the features' width
+    (DINOv3 ViT-L: 1,024), that map is part of the network, its weights and its parameter count.
+    """
+
+    def __init__(self, backbone: nn.Module, embedding_dim: int, size: int, grid: int = 1) -> None:
+        super().__init__()
+        levels = [i for i, level in enumerate(_levels(backbone)) if level["reduction"] <= STRIDE]
+        if not levels:
+            raise PokeflowError(f"network: no feature map with a stride of {STRIDE} pixels or less; choose another.")
+        self.level = levels[-1]
+        self.token_dim = int(_levels(backbone)[self.level]["num_chs"])
+        self.convolutional = not hasattr(backbone, "patch_embed")
+        self.backbone = backbone
+        self.grid = grid
+        with torch.no_grad():
+            # In evaluation mode: this look must not move the batch norms' statistics.
+            backbone.eval()
+            self.features = self._seen(*self._maps(torch.zeros(1, 3, size, size))).shape[1]
+            backbone.train()
+        self.head = nn.Sequential(nn.Linear(self.features, embedding_dim, bias=False), nn.BatchNorm1d(embedding_dim))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding and tokens of a batch of normalised images."""
+        final, tokens = self._maps(images)
+        return self.head(self._seen(final, tokens)), tokens
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return int(self.head[0].out_features)  # type: ignore[arg-type]
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        backbone: Any = self.backbone
+        norm = {} if self.convolutional else {"norm": True}
+        final, maps = backbone.forward_intermediates(images, indices=[self.level], **norm)
+        return final, maps[0]
+
+    def _seen(self, final: Tensor, tokens: Tensor) -> Tensor:
+        """What the head sees: pooled features, and the tokens in grid × grid cells unless the grid is 1."""
+        backbone: Any = self.backbone
+        pooled: Tensor = backbone.forward_head(final, pre_logits=True)
+        if self.grid == 1:
+            return pooled
+        side = tokens.shape[-1]
+        if side % self.grid:
+            raise PokeflowError(f"network.grid: {self.grid} does not divide the {side}×{side} token map.")
+        return torch.cat([pooled, F.avg_pool2d(tokens, side // self.grid).flatten(1)], 1)
+
+
+def _levels(backbone: Any) -> list[dict[str, Any]]:
+    info = backbone.feature_info
+    return list(getattr(info, "info", info))
+
+
+def build(network: Network, size: int) -> Embedder:
+    """The network that the parameters name, for square images of ``size`` pixels; weights random, local or timm's.
+
+    PokeflowError for a name or an option that timm doesn't know, and for weights that can't be had or don't fit.
+    """
+    if not timm.is_model(network.name):
+        raise PokeflowError(str(unknown("network.name", "timm model", network.name, timm.list_models())))
+    try:
+        options: dict[str, Any] = dict(network.options)
+        backbone: Any = timm.create_model(network.name, pretrained=network.pretrained, num_classes=0, **options)
+    except TypeError as error:
+        raise PokeflowError(f"network.options: {network.name} refuses them ({error}).") from error
+    except Exception as error:
+        if not network.pretrained:
+            raise
+        raise PokeflowError(
+            f"network.pretrained: {network.name}'s weights could not be fetched ({type(error).__name__}: {error}). "
+            "Give network.weights the path of a local file, or set pretrained: false to begin at random weights."
+        ) from error
+    if hasattr(backbone, "set_input_size"):
+        backbone.set_input_size(img_size=(size, size))
+    if not hasattr(backbone, "forward_intermediates"):
+        raise PokeflowError(f"network.name: timm's {network.name} does not show its feature maps; choose another.")
+    embedder = Embedder(backbone, network.embedding_dim, size, network.grid)
+    if network.weights:
+        _fill(embedder, _tensors(Path(network.weights)), network.weights)
+    return embedder
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        # weights_only: a file of weights must never be able to run code.
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return dict(state.get("state_dict", state))
+    except Exception as error:  # whatever is wrong with a file from outside, the person can mend it
+        raise PokeflowError(f"{file}: no readable weights ({type(error).__name__}: {error}).") from error
+
+
+def _fill(embedder: Embedder, state: Mapping[str, Tensor], where: str) -> None:
+    """Load a whole embedder's state, or that of its backbone alone (then the head stays as it was made)."""
+    target: nn.Module = embedder if any(name.startswith("backbone.") for name in state) else embedder.backbone
+    try:
+        result = target.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        raise PokeflowError(f"{where}: these weights are another network's ({error}).") from error
+    # A published backbone may bring its classifier; what is missing would stay random without a word.
+    strange = [name for name in result.unexpected_keys if not name.startswith(("head.", "classifier.", "fc."))]
+    if result.missing_keys or strange:
+        raise PokeflowError(
+            f"{where}: these weights are another network's (missing {result.missing_keys[:3]}, unknown {strange[:3]})."
+        )
+
+
+def parameters(network: nn.Module) -> int:
+    """All weights that are shipped: backbone and embedding head, no proxies, no projector."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def save(folder: Path, embedder: Embedder, network: Network, size: int) -> None:
+    """Leave ``weights.pt`` and ``network.json``: all that ``load`` needs."""
+    about = {
+        "name": network.name,
+        "options": network.options,
+        "embedding_dim": network.embedding_dim,
+        "input_size": size,
+        "grid": network.grid,
+        "features": embedder.features,
+        "token_dim": embedder.token_dim,
+        "framework": framework(),
+        "timm": timm.__version__,
+    }
+    (folder / "network.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    torch.save({name: value.cpu().contiguous() for name, value in embedder.state_dict().items()}, folder / "weights.pt")
+
+
+def load(folder: Path) -> tuple[Embedder, Network]:
+    """The network that ``save`` left in a folder, on the CPU in evaluation mode, and its description."""
+    file = folder / "network.json"
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        network = Network(
+            about["name"], options=about["options"], embedding_dim=about["embedding_dim"], grid=about["grid"]
+        )
+        size = int(about["input_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PokeflowError(f"{file}: no readable network ({error}).") from error
+    embedder = build(network, size)
+    _fill(embedder, _tensors(folder / "weights.pt"), str(folder / "weights.pt"))
+    return embedder.eval(), network
+
+
+def framework() -> str:
+    """What trained it, without the build's suffix: ``PyTorch 2.15.0``."""
+    return f"PyTorch {torch.__version__.split('+')[0]}"

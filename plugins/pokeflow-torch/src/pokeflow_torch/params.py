@@ -1,0 +1,165 @@
+"""What YAML may say to the ``torch`` backend, typed, and the faults that types cannot show."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pokeflow.errors import PokeflowError, unknown
+
+TERMS = ("feature", "kl", "attention", "highfreq", "task")
+"""The distillation terms that ``losses`` may weigh; their definitions are in ``pokeflow_torch.losses``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A timm backbone and the size of the embedding that a linear head makes of its features.
+
+    ``name`` is timm's; ``options`` go to ``timm.create_model`` (``embed_dim``, ``depth``, ``patch_size``,
+    ``init_values``, ``drop_path_rate`` …), but for the image size, which the data set's preprocessing gives.
+    ``pretrained`` asks timm for its published weights and needs the network; ``weights`` is the path of a local
+    state dict instead (``.safetensors``, or a torch file of nothing but tensors). The head sees the pooled features,
+    and where ``grid`` is over 1 the token map in ``grid`` × ``grid`` cells, too: what stands where on a card.
+    """
+
+    name: str
+    pretrained: bool = False
+    weights: str | None = None
+    options: dict[str, int | float | str | bool] = field(default_factory=dict)
+    embedding_dim: int = 128
+    grid: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Optim:
+    """AdamW with a linear warm-up and a cosine decay to zero.
+
+    ``lr`` is the peak; ``warmup`` the share of all steps; ``clip`` the largest gradient norm;
+    ``ema`` the decay of the averaged weights that are shipped (None: the last weights are).
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    clip: float = 1.0
+    ema: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How often, in what portions and how exactly the training cards are seen.
+
+    An epoch shows every training card ``views`` times, each time another view, in batches of ``batch_size``
+    over all processes together. ``validate_every`` counts epochs; 0 validates at the end only.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    views: int = 1
+    seed: int = 0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    checkpoint_seconds: float = 30.0
+    validate_every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Sub-centre ArcFace: the angle (radians) a card must win by, the scale of its cosines, centres a card.
+
+    The scale is that of the ``kl`` term's cosines, too: its softmax is over scale · cosine / temperature.
+    """
+
+    angle: float = 0.2
+    scale: float = 32.0
+    centers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainParams:
+    """A teacher trained on the training cards. ``augment`` 0 shows clean cards, 1 phone photos, 2 bad ones."""
+
+    network: Network
+    optim: Optim = field(default_factory=Optim)
+    loop: Loop = field(default_factory=Loop)
+    margin: Margin = field(default_factory=Margin)
+    augment: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DistillParams:
+    """A student taught by a teacher: ``losses`` weighs the terms, ``temperature`` softens the ``kl`` term's.
+
+    The stages differ by these values only: stage 2 weighs ``task`` and begins at its parent student's weights.
+    """
+
+    network: Network
+    losses: dict[str, float]
+    temperature: float = 4.0
+    optim: Optim = field(default_factory=Optim)
+    loop: Loop = field(default_factory=Loop)
+    margin: Margin = field(default_factory=Margin)
+    augment: float = 1.0
+
+
+def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
+    """Faults of a ``train`` task's values, as (parameter, what is wrong) pairs."""
+    network, optim = params.network, params.optim
+    if not network.name:
+        yield "network.name", "is empty; give a timm model, such as vit_small_patch16_dinov3."
+    if network.pretrained and network.weights:
+        yield "network", "has both 'pretrained' and 'weights'; take one."
+    for option in sorted({"img_size", "num_classes", "in_chans"} & set(network.options)):
+        yield f"network.options.{option}", "follows from the data set; leave it out."
+    if optim.lr == 0:
+        yield "optim.lr", "0 would change nothing."
+    if optim.clip == 0:
+        yield "optim.clip", "0 would change nothing."
+    if optim.ema is not None and not 0 < optim.ema < 1:
+        yield "optim.ema", f"{optim.ema} is not between 0 and 1."
+    yield from _outside("network", network, embedding_dim=(1, 65536), grid=(1, 64))
+    yield from _outside("optim", optim, lr=(0, 1), weight_decay=(0, 10), warmup=(0, 1), clip=(0, math.inf))
+    # A batch of one has nothing that batch normalisation could compare.
+    yield from _outside("loop", params.loop, epochs=(1, math.inf), batch_size=(2, math.inf), views=(1, math.inf))
+    yield from _outside("loop", params.loop, seed=(0, math.inf), validate_every=(0, math.inf))
+    yield from _outside("margin", params.margin, angle=(0, 1.5), scale=(1, 1000), centers=(1, 16))
+    yield from _outside("", params, augment=(0, 2))
+
+
+def check_distill(params: DistillParams) -> Iterator[tuple[str, str]]:
+    """Faults of a ``distill`` task's values, as (parameter, what is wrong) pairs."""
+    yield from check_train(
+        TrainParams(params.network, params.optim, params.loop, params.margin, params.augment),
+    )
+    for name, weight in params.losses.items():
+        if name not in TERMS:
+            yield f"losses.{name}", unknown("", "loss term", name, TERMS).message
+        elif weight < 0:
+            yield f"losses.{name}", f"weight {weight} is negative."
+    if not any(weight > 0 for weight in params.losses.values()):
+        yield "losses", f"weighs no term; known: {', '.join(TERMS)}."
+    if params.temperature <= 0:
+        yield "temperature", f"{params.temperature} is not a positive number."
+
+
+def _outside(path: str, values: object, **limits: tuple[float, float]) -> Iterator[tuple[str, str]]:
+    for name, (low, high) in limits.items():
+        value = getattr(values, name)
+        if not low <= value <= high:
+            wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+            yield f"{path}.{name}".lstrip("."), f"{value} is not {wanted}."
+
+
+def fingerprint(params: TrainParams | DistillParams) -> str:
+    """The content of the starting weights: a file's SHA-256, or timm's version where timm chooses the weights."""
+    if params.network.weights:
+        try:
+            with Path(params.network.weights).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise PokeflowError(
+                f"network.weights: {params.network.weights} cannot be read ({error}). Give the path of a state dict."
+            ) from error
+    return f"timm {version('timm')}" if params.network.pretrained else ""

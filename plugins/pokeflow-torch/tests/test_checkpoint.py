@@ -1,0 +1,88 @@
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from pokeflow_torch import checkpoint
+
+
+def test_the_newest_checkpoint_of_the_task_is_found(tmp_path):
+    for step in (9, 10, 100):
+        checkpoint.write(tmp_path, "d0", step, {"step": step, "w": torch.full((3,), float(step))})
+    found = checkpoint.latest(tmp_path, "d0")
+    assert found["step"] == 100
+    assert torch.equal(found["w"], torch.full((3,), 100.0))
+
+
+def test_two_are_kept(tmp_path):
+    for step in range(5):
+        checkpoint.write(tmp_path, "d0", step, {"step": step})
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_none_is_found_in_an_empty_or_absent_folder(tmp_path):
+    assert checkpoint.latest(tmp_path, "d0") is None
+    assert checkpoint.latest(tmp_path / "absent", "d0") is None
+
+
+def test_another_tasks_checkpoint_is_ignored(tmp_path):
+    checkpoint.write(tmp_path, "other", 5, {"step": 5})
+    assert checkpoint.latest(tmp_path, "d0") is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
+    checkpoint.write(tmp_path, "d0", 1, {"step": 1})
+    last = checkpoint.write(tmp_path, "d0", 2, {"step": 2})
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes({"truncated": content[:-20], "flipped": content, "empty": b""}[damage])
+    assert checkpoint.latest(tmp_path, "d0")["step"] == 1
+
+
+def test_a_write_that_was_cut_off_leaves_the_last_one(tmp_path, monkeypatch):
+    checkpoint.write(tmp_path, "d0", 1, {"step": 1})
+
+    def cut(state, file):
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", cut)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.write(tmp_path, "d0", 2, {"step": 2})
+    assert checkpoint.latest(tmp_path, "d0")["step"] == 1
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_stop_request_waits_for_the_step_and_ends_as_the_signal_would(number, error):
+    before = signal.getsignal(number)
+    with checkpoint.stop_requests() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), number)
+        assert stopped()
+        with pytest.raises(error):
+            stopped.leave()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_request_is_not_waited_for():
+    with checkpoint.stop_requests():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_other_threads_leave_the_signals_alone():
+    seen = []
+
+    def work():
+        with checkpoint.stop_requests() as stopped:
+            seen.append((stopped(), signal.getsignal(signal.SIGINT)))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
