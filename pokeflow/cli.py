@@ -28,10 +28,16 @@ KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=..
   models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
 Hydra's own flags work as well: --cfg job, --info, --multirun, --config-dir DIR, --hydra-help.
 """
+KEPT = "interrupted. What is done is kept; the same command goes on from here."
+STOPPED = 128 + signal.SIGTERM
+"""Exit status of a process that SIGTERM ended, as shells count."""
 
 
 def main() -> None:
-    """Entry point of the command ``pokeflow``; exits 0, 1 (a task failed), 2 (bad input) or 130 (interrupted)."""
+    """Entry point of the command ``pokeflow``.
+
+    Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 130 or 143 (interrupted).
+    """
     sys.exit(run(sys.argv[1:]))
 
 
@@ -51,8 +57,12 @@ def run(args: list[str]) -> int:
 
         return run_flow.main(args)
     except KeyboardInterrupt:
-        _tell("interrupted. What is done is kept; the same command goes on from here.")
+        _tell(KEPT)
         return 130
+    except SystemExit as stop:
+        if stop.code == STOPPED:
+            _tell(KEPT)
+        raise
     except PokeflowError as error:
         _tell(str(error))
         return error.exit_code
@@ -63,7 +73,7 @@ def run(args: list[str]) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise SystemExit(STOPPED)
 
 
 def _tell(message: str) -> None:

@@ -1,6 +1,6 @@
 """What people read in the end: the plan, and a table of the models, from records alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pokeflow.engine import Planned, Report
@@ -34,10 +34,11 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
     for step in made:
         record, bench = records[step.name], records.get(f"benchmark:{step.model}")
         figures = bench.metrics if bench else {}
-        cells = [shape.format(v) if (v := figures.get(key)) is not None else "–" for key, (_, shape) in COLUMNS.items()]
+        cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, str(store.folder(step))))
         notes.append(f"  {step.stage}:{step.model}: {_figures(record)}")
         protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
+    rows += _baselines(records.get(f"prepare:{DATA}"))
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
     if f"prepare:{DATA}" in records:
         notes.insert(0, f"  prepare:{DATA}: {_figures(records[f'prepare:{DATA}'])}")
@@ -45,6 +46,20 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
     if protocols:
         parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))
     return "\n\n".join(parts)
+
+
+def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
+    """A line for each method that the data task tried on the same queries, such as a perceptual hash."""
+    figures = data.metrics if data else {}
+    for key in figures:
+        name, is_accuracy, _ = key.partition("_top1_accuracy")
+        if is_accuracy and not name.endswith("artwork"):
+            cells = [_cell(figures.get(f"{name}_{column}"), shape) for column, (_, shape) in COLUMNS.items()]
+            yield (f"{name} (baseline)", "", *cells, "", "")
+
+
+def _cell(value: float | None, shape: str) -> str:
+    return "–" if value is None else shape.format(value)
 
 
 def count(outcome: Report) -> str:

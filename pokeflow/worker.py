@@ -19,11 +19,17 @@ from pokeflow.schema import parse
 from pokeflow.types import Backend, Input, Record, Result, Task
 
 ANSWER = "answer.json"
+STOPPED = 128 + signal.SIGTERM
 
 
 def run(task: Task, backend: Backend) -> Result:
     """Have the backend do the task, and check what it returns: an unknown figure is None and has a reason."""
-    returned = backend.run(task)
+    try:
+        returned = backend.run(task)
+    except SystemExit as left:
+        if left.code == STOPPED:
+            raise  # on its way out, by request
+        raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
     result = returned if isinstance(returned, Result) else Result(metrics=returned)
     for name, value in result.metrics.items():
         if value is None and not result.reasons.get(name):

@@ -95,16 +95,16 @@ def test_a_killed_run_goes_on_where_its_checkpoint_was(cli: Cli, tmp_path: Path)
     wait_for(lambda: any(f.read_text() >= "5" for f in steps.glob("*/steps.txt")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    (state,) = steps.glob("*/steps.txt")
+    (state,) = steps.glob("distill-*/steps.txt")
     reached = int(state.read_text())
     assert not list((tmp_path / "store" / "tasks" / "distill").glob("*/*/record.json"))
-    began = time.monotonic()
-    assert cli(*slow).returncode == 0
-    assert time.monotonic() - began < 3 - reached / 10 + 2.5, "it began anew"
+    done = cli(*slow)
+    assert done.returncode == 0
+    assert f"begins at step {reached}" in done.stderr
     assert "0 of 9 tasks ran" in cli(*slow).stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_so_and_keeps_what_is_done(
     cli: Cli, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -1,11 +1,14 @@
 """A third party's plugin: every stage, in a line or two each, with faults on demand."""
 
+import logging
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pokeflow import Backend, PokeflowError, Result, Task, hookimpl
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,9 @@ def run(task: Task) -> Result:
             file.write(f"{task.name} {os.getpid()}\n")
     # Each tenth of a second is a step; a checkpoint after each, so that a kill costs one step.
     state = task.work / "steps.txt"
-    for step in range(int(state.read_text()) if state.exists() else 0, round(params.seconds * 10)):
+    begin = int(state.read_text()) if state.exists() else 0
+    log.info("begins at step %d", begin)
+    for step in range(begin, round(params.seconds * 10)):
         time.sleep(0.1)
         state.write_text(str(step + 1))
     if params.fail:

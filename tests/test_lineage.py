@@ -1,0 +1,152 @@
+"""The shipped lineage end to end, on real networks made small: from drawn cards to a recognised picture."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pokeflow.images import dataset
+from support import POKEFLOW, environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lineage")]
+
+TEACHER, STAGE1, STAGE2, TINY = (
+    "dinov3-teacher",
+    "efficientnet-student-stage1",
+    "efficientnet-student-stage2",
+    "efficientnet-hailo-optimized",
+)
+SMALL = (
+    "data.cards=60",
+    "data.queries.calibration=40",
+    *(f"lineage.models.{model}.params.loop.epochs=2" for model in (TEACHER, STAGE1, STAGE2)),
+    f"lineage.models.{TEACHER}.params.network.options.depth=2",
+    f"lineage.models.{TEACHER}.params.loop.checkpoint_seconds=0.0",
+    "target.benchmark.params.runs=20",
+)
+
+
+def pokeflow(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [POKEFLOW, *args], cwd=folder, env=environment(), capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """The lineage, made by a run that was killed in the middle of training and run again."""
+    folder = tmp_path_factory.mktemp("project")
+    process = subprocess.Popen(
+        [POKEFLOW, *SMALL], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 240
+    while not list((folder / "store" / "work").glob("train-*/checkpoint-*.pt")):
+        assert time.monotonic() < until, "no checkpoint was written"
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = pokeflow(folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout, done.stderr
+
+
+def records(folder: Path) -> dict[str, dict]:
+    found = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))
+    return {record["task"]: record for record in found}
+
+
+def test_a_killed_training_is_resumed_from_its_checkpoint(made) -> None:
+    assert "train:dinov3-teacher: resumed at step" in made[2]
+
+
+def test_each_model_is_told_with_accuracy_size_latency_digest_and_place(made) -> None:
+    folder, table, _ = made
+    rows = {line.split()[0]: line.split() for line in table.split("\n\n")[0].splitlines()[1:]}
+    assert list(rows) == [TEACHER, STAGE1, STAGE2, TINY, "phash256"]
+    for model in (TEACHER, STAGE1, STAGE2, TINY):
+        assert (folder / rows[model][-1] / "model.onnx").is_file()
+        assert (folder / rows[model][-1] / "record.json").is_file()
+        assert rows[model][-2] in rows[model][-1]
+    assert "against 60 references, one a card; nearest by cosine; exact printing" in table
+
+
+def test_the_spec_s_metrics_are_in_the_records(made) -> None:
+    found = records(made[0])
+    expected = {
+        f"train:{TEACHER}": {"top1_accuracy", "top5_accuracy", "loss"},
+        f"distill:{STAGE1}": {"feature_loss", "kl_loss", "attention_loss", "highfreq_loss"},
+        f"distill:{STAGE2}": {"task_accuracy", "distillation_gap", "cosine_similarity"},
+        f"benchmark:{TINY}": {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "throughput_fps_batch1", "size_mb"},
+    }
+    for task, names in expected.items():
+        assert names <= set(found[task]["metrics"]), task
+    gap = found[f"distill:{STAGE2}"]["metrics"]
+    assert gap["distillation_gap"] == pytest.approx(
+        found[f"train:{TEACHER}"]["metrics"]["top1_accuracy"] - gap["task_accuracy"]
+    )
+
+
+def test_every_step_carries_the_same_preprocessing(made) -> None:
+    hashes = {r["facts"]["preprocessing"] for r in records(made[0]).values() if "preprocessing" in r["facts"]}
+    assert len(hashes) == 1
+
+
+def test_the_int8_form_is_smaller_and_agrees_with_its_parent(made) -> None:
+    metrics = records(made[0])[f"compile:{TINY}"]["metrics"]
+    assert metrics["size_ratio"] > 3
+    assert metrics["cosine_to_parent"] > 0.95
+
+
+def test_the_second_run_executes_no_task_and_leaves_no_folder(made) -> None:
+    folder = made[0]
+    before = sorted((folder / "store" / "runs").rglob("*"))
+    again = pokeflow(folder, *SMALL)
+    assert "0 of 13 tasks ran" in again.stderr
+    assert sorted((folder / "store" / "runs").rglob("*")) == before
+
+
+def test_every_task_is_tracked_and_every_model_registered(made) -> None:
+    from mlflow import MlflowClient
+
+    folder = made[0]
+    client = MlflowClient(f"sqlite:///{folder / 'store' / 'mlflow.db'}")
+    names = {e.name: e.experiment_id for e in client.search_experiments()}
+    for name in ("pokemon-card-dinov3-teacher", "pokemon-card-student-distillation-stage1"):
+        assert client.search_runs([names[name]]), name
+    assert {m.name for m in client.search_registered_models()} == {TEACHER, STAGE1, STAGE2, TINY}
+
+
+def test_a_reference_is_recognised(made) -> None:
+    folder = made[0]
+    (prepared,) = (folder / "store" / "tasks" / "prepare" / "data").iterdir()
+    data = dataset.read(prepared)
+    Image.fromarray(np.asarray(data.references[7])).save(folder / "card.png")
+    done = pokeflow(folder, "recognize", "card.png", "--json", "--top", "3")
+    assert done.returncode == 0, done.stderr
+    matches = json.loads(done.stdout)
+    assert matches[0]["card_id"] == data.cards[7].card_id
+    assert [m["score"] for m in matches] == sorted((m["score"] for m in matches), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("args", "fault"),
+    [(("no.jpg",), "no file 'no.jpg'"), ((".",), "no file '.'"), (("card.png", "--top", "0"), "0 is below 1")],
+)
+def test_what_cannot_be_recognised_is_told(made, args: tuple[str, ...], fault: str) -> None:
+    done = pokeflow(made[0], "recognize", *args)
+    assert done.returncode == 2
+    assert fault in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_student_reuses_data_and_teacher(made) -> None:
+    plan = pokeflow(made[0], "plan", *SMALL, f"lineage.models.{STAGE1}.params.optim.lr=0.5").stdout
+    status = {line.split()[1]: line.split()[0] for line in plan.splitlines() if line.startswith(("run", "reuse"))}
+    assert status["prepare:data"] == status[f"train:{TEACHER}"] == status[f"register:{TEACHER}"] == "reuse"
+    assert status[f"distill:{STAGE1}"] == status[f"compile:{TINY}"] == "run"
