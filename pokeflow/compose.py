@@ -47,7 +47,10 @@ def composed_with_mode(args: Sequence[str]) -> tuple[DictConfig, RunMode]:
         # What Hydra's own flag does: a place to look in after all the others.
         path = [f"hydra.searchpath=[{_quoted(f'file://{extra.resolve()}')}]"] if extra else []
         with initialize_config_dir(str(config.conf_dir().resolve()), version_base="1.3", job_name="pokeflow"):
-            cfg = hydra_compose("config", overrides=[*path, *overrides(args)], return_hydra_config=True)
+            try:
+                cfg = hydra_compose("config", overrides=[*path, *overrides(args)], return_hydra_config=True)
+            except ValueError as error:  # a group set to null, for one
+                raise ConfigError([Fault("pokeflow", _line(error))]) from error
     mode = RunMode(cfg.hydra.mode or RunMode.RUN)
     with open_dict(cfg):
         del cfg["hydra"]

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ def digest(parts: Sequence[Any]) -> str:
     """The name of a result before it exists. Key order and dataclass or mapping make no difference."""
     text = json.dumps(msgspec.to_builtins(parts), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def decisive(value: Any) -> Any:
+    """Parameters as plain data without what changes no result: dataclass fields with ``metadata={"digest": False}``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        kept = (field.name for field in fields(value) if field.metadata.get("digest", True))
+        return {name: decisive(getattr(value, name)) for name in kept}
+    if isinstance(value, Mapping):
+        return {str(key): decisive(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [decisive(item) for item in value]
+    return value
 
 
 def content(files: Iterable[File]) -> str:

@@ -1,23 +1,18 @@
 """Runs a flow: reuses what is made, makes what is missing, once, and leaves a record of it."""
 
 import logging
-import platform
-import subprocess
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pluggy
 
-import pokeflow
-from pokeflow.digest import content
+from pokeflow import environment, observe
+from pokeflow.digest import content, decisive
 from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
 from pokeflow.flow import PREPARE, REGISTER, Flow, Step
 from pokeflow.plugins import Registry
@@ -68,6 +63,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     """
     check_versions(flow)
     store = Store(flow.root)
+    observe.catch_up(flow, store)
     done: dict[str, Record] = {}
     ran: list[str] = []
     failures: list[str] = []
@@ -85,9 +81,11 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                     if record is None:
                         record = _make(flow, registry, store, step, done, why)
                         ran.append(step.name)
-                        _tell(flow, hook, store, step, record)
+                if ran and ran[-1] == step.name:
+                    observe.tell(flow, hook, store, step, record)
             if flow.publish and step.stage == REGISTER:
-                store.publish(step.model, step.version, flow.maker(step.model).digest)
+                made = done[flow.maker(step.model).name]
+                store.publish(step.model, step.version, made.digest, made.content)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(store, step, error))
             continue
@@ -100,16 +98,19 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
 
 
 def check_versions(flow: Flow) -> None:
-    """Refuse, before anything runs, to register under a version that was published with another digest."""
+    """Refuse, before anything runs, to change what is published: another digest, or the same made again."""
     store = Store(flow.root)
     faults = []
     for step in flow.steps:
         if step.stage != REGISTER:
             continue
         made, fixed = flow.maker(step.model).digest, store.published(step.model, step.version)
-        if fixed not in (None, made):
+        if fixed and step.model in flow.force:
+            message = f"{step.model} {step.version} is published and stays as it is. Raise its version to make another."
+            faults.append(Fault("force", message))
+        elif fixed and fixed[0] != made:
             message = (
-                f"{step.version} is published with digest {fixed}, and this configuration makes {made}. "
+                f"{step.version} is published with digest {fixed[0]}, and this configuration makes {made}. "
                 "Raise the version, or leave the stage 'register' out."
             )
             faults.append(Fault(f"lineage.models.{step.model}.version", message))
@@ -151,13 +152,25 @@ def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mappin
     log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, why)
     started, clock = now(), time.perf_counter()
     with _log_file(work / LOG):
-        result = executor.run(task, step.backend, flow.executors.get(step.on))
+        result = executor.run(task, step.backend, flow.executors[step.on])
+        _require_unchanged(flow, store, step, done)
     seconds = time.perf_counter() - clock
-    price = executor.price(flow.executors.get(step.on), seconds) if executor.price else None
+    price = executor.price(flow.executors[step.on], seconds) if executor.price else None
     record = _record(step, result, inputs, output, started, seconds, price)
+    observe.remember(flow, store, step)
     store.commit(step, output, record)
     log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
     return record
+
+
+def _require_unchanged(flow: Flow, store: Store, step: Step, done: Mapping[str, Record]) -> None:
+    """Refuse a result whose inputs were replaced while it was made: its record would not say what it was made of."""
+    for need in step.needs:
+        now_there = store.load(flow.step(need))
+        if now_there is None or now_there.content != done[need].content:
+            raise PokeflowError(f"{need} was made again by another run meanwhile. Run this again.")
+    if step.backend.fingerprint and step.backend.fingerprint(step.params) != step.fingerprint:
+        raise PokeflowError("what its parameters point to changed while it was read. Run this again.")
 
 
 def _record(
@@ -182,14 +195,14 @@ def _record(
         version=step.version,
         type=step.type,
         digest=step.digest,
-        params=msgspec.to_builtins(step.params),
+        params=decisive(step.params),
         inputs={i.record.task: i.record.content for i in inputs},
         metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
         facts=dict(result.facts),
         reasons=reasons,
         files=files,
         content=content(files),
-        environment=environment(),
+        environment=environment.of(step.backend),
         executor=step.on,
         started=started,
         finished=now(),
@@ -198,40 +211,10 @@ def _record(
     )
 
 
-def _tell(flow: Flow, hook: pluggy.HookRelay, store: Store, step: Step, record: Record) -> None:
-    """Tracking and other plugins hear of the record; whatever goes wrong there is a warning."""
-    folder = store.folder(step)
-    if flow.tracking:
-        backend = flow.tracking.backend
-        task = Task(
-            backend.stage,
-            backend.name,
-            step.model,
-            step.version,
-            step.type,
-            step.digest,
-            flow.tracking.params,
-            (Input(record, folder),),
-            folder,
-            folder,
-        )
-        try:
-            backend.run(task)
-        except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
-            log.warning("%s: tracking in %s failed: %s", step.name, backend.name, error)
-    for impl in hook.pokeflow_task_finished.get_hookimpls():
-        try:
-            given = {"record": record, "folder": folder}
-            impl.function(**{name: given[name] for name in impl.argnames})
-        except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
-            log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
-
-
 def _failure(store: Store, step: Step, error: Exception) -> str:
     what = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
-    message = f"{step.name} failed: {what}\n  log: {store.work(step) / LOG}"
-    log.error("%s", message)
-    return message
+    log.error("%s: failed", step.name)
+    return f"{step.name} failed: {what}\n  log: {store.work(step) / LOG}"
 
 
 def _brief(record: Record) -> str:
@@ -255,22 +238,6 @@ def _log_file(file: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-@cache
-def environment() -> Mapping[str, Any]:
-    """What a record says of the machine and the code: nothing that names a person or a host."""
-    try:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)  # noqa: S607
-        revision = git.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        revision = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "pokeflow": pokeflow.__version__,
-        "git": revision,
-    }
 
 
 def now() -> str:

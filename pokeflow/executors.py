@@ -21,11 +21,12 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
     """Run the task in a worker process: one that crashes or is killed for memory fails its task only."""
     file = task.work / "task.json"
     file.write_bytes(worker.dump(task))
-    child = subprocess.Popen([sys.executable, "-m", "pokeflow.worker", str(file)])
+    # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks the worker once to stop.
+    child = subprocess.Popen([sys.executable, "-m", "pokeflow.worker", str(file)], start_new_session=True)
     try:
         code = child.wait()
     except BaseException:
-        # Ctrl-C or a stop: the backend gets the chance to write its checkpoint.
+        # The backend gets the chance to write its checkpoint.
         child.send_signal(signal.SIGTERM)
         child.wait()
         raise

@@ -1,12 +1,12 @@
 """What is to be done: the lineage's models as tasks, each with its digest, in an order that works."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from pokeflow.digest import digest
+from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault
 from pokeflow.types import Backend
 
@@ -27,6 +27,7 @@ class Step:
     params: Any
     needs: tuple[str, ...]
     on: str
+    fingerprint: str | None = None
     digest: str = ""
 
     @property
@@ -95,19 +96,19 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
 
 def _with_digest(step: Step, done: Mapping[str, Step]) -> Step:
     backend = step.backend
+    fingerprint = backend.fingerprint(step.params) if backend.fingerprint else None
     parts = [
         step.stage,
+        step.type,
         backend.name,
         backend.revision,
-        step.params,
-        backend.fingerprint(step.params) if backend.fingerprint else None,
+        decisive(step.params),
+        fingerprint,
         [step.model, step.version] if backend.named else None,
-        [done[need].digest for need in step.needs],
+        # A backend may tell its inputs apart by their type.
+        [[done[need].type, done[need].digest] for need in step.needs],
     ]
-    # dataclasses.replace is slow for slots; this runs once a task, thousands of times.
-    return Step(
-        step.stage, backend, step.model, step.version, step.type, step.params, step.needs, step.on, digest(parts)
-    )
+    return replace(step, fingerprint=fingerprint, digest=digest(parts))
 
 
 def select(steps: tuple[Step, ...], models: Collection[str] | None, stages: Collection[str] | None) -> tuple[Step, ...]:

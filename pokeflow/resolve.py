@@ -1,7 +1,7 @@
 """From plain data to a Flow: every name and every value is checked, and all the faults are told at once."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
     tracking = _observer(settings.tracking, registry, faults)
-    executors = _executors(settings, registry, faults)
+    executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
     ordered = order(steps, faults) if not faults else ()
     if faults:
         raise ConfigError(dict.fromkeys(faults))  # what many models share is told once
@@ -167,14 +167,13 @@ def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) 
     return Observer(backend, params) if backend and params is not None else None
 
 
-def _executors(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Any]:
+def _executors(settings: Settings, used: set[str], registry: Registry, faults: list[Fault]) -> dict[str, Any]:
     """Parameters of every executor that is in use: those given for the chosen one, the defaults of the others."""
     chosen = settings.executor
-    used: Iterable[str] = {chosen.name, *(m.on for m in settings.lineage.models.values() if m.on)}
     return {
         name: parse(
             registry.executors[name].params, chosen.params if name == chosen.name else {}, "executor.params", faults
         )
-        for name in sorted(used)
+        for name in sorted({chosen.name, *used} - {None})
         if name in registry.executors
     }

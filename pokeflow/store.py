@@ -98,29 +98,31 @@ class Store:
         shutil.rmtree(self.work(step), ignore_errors=True)
         return folder
 
-    def published(self, model: str, version: str) -> str | None:
-        """The digest a version was published with, or None."""
+    def published(self, model: str, version: str) -> tuple[str, str] | None:
+        """The digest and content a version was published with, or None."""
         file = self.root / "published" / model / f"{version}.json"
         try:
-            return str(msgspec.json.decode(file.read_bytes())["digest"])
+            fixed = msgspec.json.decode(file.read_bytes())
+            return str(fixed["digest"]), str(fixed["content"])
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise PokeflowError(f"{file}: damaged ({error}). Restore it: it says what {version} is.") from error
 
-    def publish(self, model: str, version: str, digest: str) -> None:
-        """Fix a version to a digest for good; PokeflowError where it is fixed to another one."""
+    def publish(self, model: str, version: str, digest: str, content: str) -> None:
+        """Fix a version to a digest and its content for good; PokeflowError where it is fixed to others."""
         file = self.root / "published" / model / f"{version}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{version}.{os.getpid()}")
-        write_atomically(draft, msgspec.json.encode({"model": model, "version": version, "digest": digest}) + b"\n")
+        fixed = {"model": model, "version": version, "digest": digest, "content": content}
+        write_atomically(draft, msgspec.json.encode(fixed) + b"\n")
         try:
             # A link fails where the name exists: of two publishers exactly one is first.
             os.link(draft, file)
         except FileExistsError:
-            if (fixed := self.published(model, version)) != digest:
+            if (first := self.published(model, version)) != (digest, content):
                 raise PokeflowError(
-                    f"{model} {version} is published with digest {fixed}, not {digest}. Raise its version."
+                    f"{model} {version} is published as {first}, not as {(digest, content)}. Raise its version."
                 ) from None
         finally:
             draft.unlink()

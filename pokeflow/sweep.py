@@ -15,7 +15,7 @@ from pokeflow.report import table
 log = logging.getLogger("pokeflow")
 FILE = "trial.json"
 FAILED = math.nan
-"""What a failed trial returns: sweepers take it for no value; none of them stops for it."""
+"""What a failed trial returns: no value. Hydra's own sweeper goes on; one that optimises may not take it."""
 failed: list[int] = []
 """Numbers of the trials that failed in the sweep that this process ran last."""
 

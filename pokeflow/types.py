@@ -105,10 +105,11 @@ class Backend:
     """Plugin code that does one stage one way, under a name that YAML can give.
 
     ``run`` fills ``task.output`` and returns its figures. ``params`` is a dataclass: the typed form of the
-    YAML's ``params``. Raise ``revision`` when the same input would give another output: it is part of the
-    digest. ``check`` finds faults that types cannot show, as (parameter, what is wrong) pairs, before
-    anything runs. ``fingerprint`` names the content of what ``params`` point to outside the store.
-    ``named`` backends write the model's name and version into their result, so these join the digest.
+    YAML's ``params``; all of it goes into the digest but fields with ``metadata={"digest": False}``, which change
+    no result. Raise ``revision``, part of the digest too, when the same input would give another output. ``check``
+    finds faults that types cannot show, as (parameter, what is wrong) pairs, before anything runs. ``fingerprint``
+    names the content of what ``params`` point to outside the store. ``named`` backends write the model's name and
+    version into their result, so these join the digest.
     """
 
     name: str

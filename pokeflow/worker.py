@@ -3,8 +3,11 @@
 import json
 import logging
 import math
+import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +21,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.schema import parse
 from pokeflow.types import Backend, Input, Record, Result, Task
 
-ANSWER = "answer.json"
+ANSWER, LOG = "answer.json", "log.txt"
 STOPPED = 128 + signal.SIGTERM
 
 
@@ -41,13 +44,21 @@ def run(task: Task, backend: Backend) -> Result:
 
 def dump(task: Task) -> bytes:
     """A task as JSON, for another process or machine."""
-    return msgspec.json.encode(task, enc_hook=str)
+    return msgspec.json.encode(task, enc_hook=_path)
+
+
+def _path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a task's parameters are plain data; {type(value).__name__} is not")
 
 
 def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     """The task that ``dump`` wrote, and the backend that does it."""
     raw = json.loads(text)
-    backend = registry.backends[raw["stage"], raw["backend"]]
+    backend = registry.backends.get((raw["stage"], raw["backend"]))
+    if backend is None:
+        raise PokeflowError(f"no backend {raw['backend']!r} for stage {raw['stage']!r} here: install its plugin.")
     faults: list[Any] = []
     params = parse(backend.params, raw["params"], "params", faults)
     if faults:
@@ -73,16 +84,26 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def _end_with(parent: int) -> None:
+    """Stop when the process that waits for the answer is gone: whoever runs the task next must be alone with it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(file: Path) -> int:
     """Do the task in ``file``; 0 where it succeeded, 1 where it failed."""
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    out = file.parent / ANSWER
+    logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
+    out = file.with_name(ANSWER)
     out.unlink(missing_ok=True)
     try:
         reply: Any = run(*load(file.read_bytes(), plugins.registry(plugins.manager())))
     except Exception as error:  # noqa: BLE001 - whatever a backend raises is the answer
-        traceback.print_exc()
+        with file.with_name(LOG).open("a", encoding="utf-8") as text:
+            traceback.print_exc(file=text)
         reply = {"error": str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"}
     out.write_bytes(msgspec.json.encode(reply))
     return int(isinstance(reply, dict))

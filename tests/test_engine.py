@@ -119,7 +119,7 @@ def test_force_remakes_descendants_when_the_files_differ(flow_of, tmp_path: Path
 
     changed = replace(step, backend=replace(step.backend, run=other))
     steps = tuple(changed if s is step else s for s in flow.steps)
-    forced = Flow(flow.project, steps, flow.parents, flow.root, force=frozenset({"teacher"}))
+    forced = Flow(flow.project, steps, flow.parents, flow.root, flow.executors, force=frozenset({"teacher"}))
     assert "distill:student" in run(forced).ran
     assert run(flow).ran == ()
 
@@ -152,7 +152,15 @@ def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
 
     failing = replace(step, backend=replace(step.backend, run=broken))
     with pytest.raises(TaskError, match="No space left on device"):
-        run(Flow(flow.project, tuple(failing if s is step else s for s in flow.steps), flow.parents, flow.root))
+        run(
+            Flow(
+                flow.project,
+                tuple(failing if s is step else s for s in flow.steps),
+                flow.parents,
+                flow.root,
+                flow.executors,
+            )
+        )
     report = run(flow)
     assert "distill:student" in report.ran
     assert [f.path for f in report.records["distill:student"].files] == ["model.txt"]
@@ -213,9 +221,37 @@ def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tmp_path: Pat
     assert set((tmp_path / "store" / "tracked.txt").read_text().split()) == set(ALL)
     assert run(flow_of("tracking=toy")).ran == ()
     assert len((tmp_path / "store" / "tracked.txt").read_text().split()) == len(ALL)
-    away = flow_of("tracking=toy", "tracking.fail=true", "lineage.models.tiny.params.lr=0.5")
+    changed = "lineage.models.tiny.params.lr=0.5"
+    away = flow_of("tracking=toy", "tracking.fail=true", changed)
     assert "compile:tiny" in run(away).ran
     assert "the tracking server is away" in caplog.text
+    # What could not be told is told by the next run, which makes nothing.
+    assert run(flow_of("tracking=toy", changed)).ran == ()
+    told = (tmp_path / "store" / "tracked.txt").read_text().split()
+    assert sorted(told[len(ALL) :]) == ["benchmark:tiny", "compile:tiny", "register:tiny"]
+    assert list((tmp_path / "store" / "untracked").iterdir()) == []
+
+
+def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
+    flow = flow_of()
+    run(flow)
+    step, store = flow.step("distill:student"), Store(flow.root)
+
+    def beside_another_run(task: Task) -> Result:
+        lose_the_folder(store.folder(flow.step("train:teacher")))
+        (task.output / "model.txt").write_text("made of what is gone")
+        return Result({"score": 0.1})
+
+    racing = replace(step, backend=replace(step.backend, run=beside_another_run), digest="0" * 16)
+    with pytest.raises(TaskError, match=r"train:teacher was made again by another run meanwhile"):
+        run(Flow(flow.project, (flow.step("train:teacher"), racing), flow.parents, flow.root, flow.executors))
+    assert store.load(racing) is None
+
+
+def test_a_published_model_is_not_made_again(flow_of) -> None:
+    run(flow_of("publish=true"))
+    with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and stays as it is"):
+        run(flow_of("force=[teacher]"))
 
 
 def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flow_of) -> None:
@@ -249,8 +285,15 @@ def test_the_digest_covers_all_that_decides_a_result_and_nothing_else(flow_of) -
         flow_of("lineage.models.teacher.params.lr=0.11"),
         flow_of("lineage.models.student.parents=[]"),
     ]
+    different.append(flow_of("lineage.models.student.type=teacher"))
+    different.append(flow_of("lineage.models.teacher.type=student"))
     assert base not in {f.step("distill:student").digest for f in different}
-    same = [flow_of("lineage.models.student.version=v9"), flow_of("project.name=other"), flow_of("force=[student]")]
+    same = [
+        flow_of("lineage.models.student.version=v9"),
+        flow_of("project.name=other"),
+        flow_of("force=[student]"),
+        flow_of("lineage.models.student.params.note=elsewhere"),  # marked as deciding nothing
+    ]
     assert {base} == {f.step("distill:student").digest for f in same}
 
 

@@ -64,11 +64,15 @@ def test_files_are_listed_with_size_and_checksum(tmp_path: Path) -> None:
 def test_a_version_is_fixed_by_the_first_and_kept(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.published("m", "v1") is None
-    store.publish("m", "v1", "aaaa")
-    store.publish("m", "v1", "aaaa")
-    with pytest.raises(PokeflowError, match=r"m v1 is published with digest aaaa, not bbbb\. Raise its version"):
-        store.publish("m", "v1", "bbbb")
-    assert store.published("m", "v1") == "aaaa"
+    store.publish("m", "v1", "aaaa", "c")
+    store.publish("m", "v1", "aaaa", "c")
+    with pytest.raises(
+        PokeflowError, match=r"published as \('aaaa', 'c'\), not as \('bbbb', 'c'\)\. Raise its"
+    ):
+        store.publish("m", "v1", "bbbb", "c")
+    with pytest.raises(PokeflowError, match="Raise its version"):
+        store.publish("m", "v1", "aaaa", "other bytes")
+    assert store.published("m", "v1") == ("aaaa", "c")
 
 
 def test_a_damaged_publication_is_told_not_guessed(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_a_damaged_publication_is_told_not_guessed(tmp_path: Path) -> None:
 
 def _publish(root: Path, name: str, answers: "multiprocessing.Queue[bool]") -> None:
     try:
-        Store(root).publish("m", "v1", name)
+        Store(root).publish("m", "v1", name, "c")
         answers.put(True)
     except PokeflowError:
         answers.put(False)

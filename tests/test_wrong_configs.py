@@ -127,6 +127,14 @@ WRONG = {
         ["lineage.models.student.then.distill={backend: toy}"],
         "lineage.models.student.then.distill: student is made by the stage 'distill' already.",
     ),
+    "model that is no mapping": (
+        ["lineage.models.teacher=3"],
+        "lineage.models.teacher: expected a mapping, got int 3.",
+    ),
+    "no models at all": (
+        ["lineage.models=null"],
+        "lineage.models: expected a mapping, got nothing (null).",
+    ),
     "objective of no model": (
         ["lineage.objective=studnt.score"],
         "lineage.objective: no model 'studnt'. Did you mean 'student'? Known: data, student, teacher, tiny.",

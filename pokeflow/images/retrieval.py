@@ -65,7 +65,10 @@ def accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict
 def protocol(data: Dataset, split: str) -> str:
     """The sentence that must stand beside every accuracy."""
     cards, queries = len(data.cards_of(split)), len(data.queries_of(split))
+    trained = {card.artwork for card in data.cards if card.split == "train"} - {""}
+    twins = sum(card.split == split and card.artwork in trained for card in data.cards)
     return (
         f"{queries} query views ({data.about['queries']}) of {cards} {split} cards against "
-        f"{len(data.cards)} references, one a card; nearest by cosine; exact printing"
+        f"{len(data.cards)} references, one a card; nearest by cosine; exact printing; "
+        f"{twins} of the cards share their art with a train card"
     )

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pokeflow import Backend, PokeflowError, Result, Task, hookimpl
@@ -18,7 +18,7 @@ class Toy:
     lr: float = 0.1
     fail: bool = False
     seconds: float = 0.0
-    note: str | None = None
+    note: str | None = field(default=None, metadata={"digest": False})
     metric: str = "score"
     value: float | None = None
     reason: str | None = None

@@ -43,7 +43,7 @@ class FolderParams:
     ``near_duplicates`` of 256 bits count as near duplicates; those with the same name, as the same art.
     """
 
-    root: str
+    root: str = field(metadata={"digest": False})
     csv: str = "cards.csv"
     images: str = "images/{card_id}.jpg"
     seed: int = 0

@@ -86,7 +86,8 @@ def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record
 
 def _find(client: "MlflowClient", name: str, tags: dict[str, str]) -> Any:
     where = f"name = '{name}' and tags.`pokeflow.digest` = '{tags['pokeflow.digest']}'"
-    same = [v for v in client.search_model_versions(where) if v.tags.get("version") == tags.get("version")]
+    alike = ("version", "pokeflow.content")
+    same = [v for v in client.search_model_versions(where) if all(v.tags.get(k) == tags.get(k) for k in alike)]
     return min(same, key=lambda v: int(v.version), default=None)
 
 
@@ -118,10 +119,12 @@ def _logged_model(connection: Connection, task: Task, made: Input) -> Any:
     from mlflow.entities import LoggedModelStatus
 
     client, params = connection.client, task.params
+    # The same recipe made again may give other bytes: those are another model.
     by_digest = f"tags.`pokeflow.digest` = '{made.record.digest}'"
+    by_content = f"{by_digest} and tags.`pokeflow.content` = '{made.record.content}'"
     home = connection.experiment(params.experiment)
     experiments = [str(e.experiment_id) for e in _experiments(client)]
-    model = next(iter(client.search_logged_models(experiments, by_digest, max_results=1)), None)
+    model = next(iter(client.search_logged_models(experiments, by_content, max_results=1)), None)
     if model is None:
         by_making = f"{by_digest} and attributes.status = 'FINISHED'"
         run = next(iter(client.search_runs(experiments, by_making, max_results=1)), None)
@@ -129,7 +132,7 @@ def _logged_model(connection: Connection, task: Task, made: Input) -> Any:
             run.info.experiment_id if run else home,
             name=task.model,
             source_run_id=run.info.run_id if run else None,
-            tags={"pokeflow.digest": made.record.digest},
+            tags={"pokeflow.digest": made.record.digest, "pokeflow.content": made.record.content},
             model_type=task.type,
         )
     if model.status != LoggedModelStatus.READY:

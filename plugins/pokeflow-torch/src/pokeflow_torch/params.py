@@ -27,7 +27,7 @@ class Network:
 
     name: str
     pretrained: bool = False
-    weights: str | None = None
+    weights: str | None = field(default=None, metadata={"digest": False})
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     embedding_dim: int = 128
     grid: int = 1
@@ -61,7 +61,7 @@ class Loop:
     views: int = 1
     seed: int = 0
     precision: Literal["no", "bf16", "fp16"] = "no"
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = field(default=30.0, metadata={"digest": False})
     validate_every: int = 0
 
 
@@ -109,6 +109,8 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
     network, optim = params.network, params.optim
     if not network.name:
         yield "network.name", "is empty; give a timm model, such as vit_small_patch16_dinov3."
+    if network.weights and not Path(network.weights).is_file():
+        yield "network.weights", f"no file {network.weights!r}; give the path of a state dict."
     if network.pretrained and network.weights:
         yield "network", "has both 'pretrained' and 'weights'; take one."
     for option in sorted({"img_size", "num_classes", "in_chans"} & set(network.options)):
