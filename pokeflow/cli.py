@@ -1,6 +1,7 @@
 """pokeflow: compose a configuration, resolve it to a flow, run it; and a few commands beside."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -38,10 +39,13 @@ def main() -> None:
 
     Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 130 or 143 (interrupted).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another
     sys.exit(run(sys.argv[1:]))
 
 
-def run(args: list[str]) -> int:
+def run(args: list[str]) -> int:  # noqa: PLR0911 - one return a way to end
     """Do what the arguments say; every foreseeable error becomes a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -66,10 +70,17 @@ def run(args: list[str]) -> int:
     except PokeflowError as error:
         _tell(str(error))
         return error.exit_code
+    except UnicodeDecodeError as error:
+        _tell(f"not UTF-8: {error}.")
+        return 2
     except BrokenPipeError:
         # The reader of our output (head, less) has left: nothing to say, nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A full disk, a folder that cannot be written, a file where a folder should be.
+        _tell(f"{error.filename or 'the system'}: {error.strerror or error}.")
+        return 1
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from pokeflow.flow import PREPARE, REGISTER, Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.store import LOG, Store, list_files
 from pokeflow.types import Input, Record, Result, Task
+from pokeflow.worker import require_sound, told
 
 log = logging.getLogger("pokeflow")
 
@@ -153,6 +154,7 @@ def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mappin
     started, clock = now(), time.perf_counter()
     with _log_file(work / LOG):
         result = executor.run(task, step.backend, flow.executors[step.on])
+        require_sound(result, f"executor {step.on!r}")
         _require_unchanged(flow, store, step, done)
     seconds = time.perf_counter() - clock
     price = executor.price(flow.executors[step.on], seconds) if executor.price else None
@@ -167,7 +169,9 @@ def _require_unchanged(flow: Flow, store: Store, step: Step, done: Mapping[str, 
     """Refuse a result whose inputs were replaced while it was made: its record would not say what it was made of."""
     for need in step.needs:
         now_there = store.load(flow.step(need))
-        if now_there is None or now_there.content != done[need].content:
+        if now_there is None:
+            raise PokeflowError(f"{need} is damaged or gone. Run this again: it is made again.")
+        if now_there.content != done[need].content:
             raise PokeflowError(f"{need} was made again by another run meanwhile. Run this again.")
     if step.backend.fingerprint and step.backend.fingerprint(step.params) != step.fingerprint:
         raise PokeflowError("what its parameters point to changed while it was read. Run this again.")
@@ -212,9 +216,10 @@ def _record(
 
 
 def _failure(store: Store, step: Step, error: Exception) -> str:
-    what = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
     log.error("%s: failed", step.name)
-    return f"{step.name} failed: {what}\n  log: {store.work(step) / LOG}"
+    places = (store.work(step) / LOG, store.folder(step) / LOG)
+    where = next((f"\n  log: {place}" for place in places if place.exists()), "")
+    return f"{step.name} failed: {told(error)}{where}"
 
 
 def _brief(record: Record) -> str:

@@ -1,5 +1,6 @@
 """The two executors that need no plugin: this very process, and a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
     file = task.work / "task.json"
     file.write_bytes(worker.dump(task))
     # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks the worker once to stop.
-    child = subprocess.Popen([sys.executable, "-m", "pokeflow.worker", str(file)], start_new_session=True)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pokeflow.worker", str(file), str(os.getpid())], start_new_session=True
+    )
     try:
         code = child.wait()
     except BaseException:
@@ -31,7 +34,8 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
         child.wait()
         raise
     if code < 0:
-        raise PokeflowError(f"the worker was ended by signal {signal.Signals(-code).name}; out of memory, perhaps.")
+        guess = "; out of memory, perhaps" if code == -signal.SIGKILL else ""
+        raise PokeflowError(f"the worker was ended by signal {signal.Signals(-code).name}{guess}.")
     return worker.answer(task)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.digest import decisive, digest
-from pokeflow.errors import Fault
+from pokeflow.errors import Fault, PokeflowError
 from pokeflow.types import Backend
 
 DATA = "data"
@@ -96,7 +96,12 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
 
 def _with_digest(step: Step, done: Mapping[str, Step]) -> Step:
     backend = step.backend
-    fingerprint = backend.fingerprint(step.params) if backend.fingerprint else None
+    try:
+        fingerprint = backend.fingerprint(step.params) if backend.fingerprint else None
+    except PokeflowError:
+        raise
+    except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
+        raise PokeflowError(f"{step.name}: the fingerprint of backend {backend.name!r} failed: {error!r}.") from error
     parts = [
         step.stage,
         step.type,

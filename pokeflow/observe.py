@@ -6,8 +6,9 @@ from pathlib import Path
 import pluggy
 
 from pokeflow.flow import Flow, Step
-from pokeflow.store import Store, read_record
+from pokeflow.store import Store, exclusively, read_record
 from pokeflow.types import Input, Record, Task
+from pokeflow.worker import STOPPED
 
 log = logging.getLogger("pokeflow")
 
@@ -28,7 +29,8 @@ def tell(flow: Flow, hook: pluggy.HookRelay, store: Store, step: Step, record: R
         try:
             given = {"record": record, "folder": store.folder(step)}
             impl.function(**{name: given[name] for name in impl.argnames})
-        except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
+            _let_stop(error)
             log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
 
 
@@ -36,13 +38,18 @@ def catch_up(flow: Flow, store: Store) -> None:
     """Track what earlier runs could not: they were killed, or the tracking server was away."""
     if flow.tracking is None or not _notes(store).is_dir():
         return
-    for note in sorted(_notes(store).iterdir()):
-        folder = store.root / note.read_text(encoding="utf-8")
-        record = read_record(folder)
-        if record is None:
-            note.unlink(missing_ok=True)  # never committed, or gone: it is noted anew when it is made
-        elif not _track(flow, record, folder, note):
-            return  # still away: one wait is enough
+    with exclusively(store.root / "locks" / "untracked.lock", "tracking"):
+        for note in sorted(_notes(store).iterdir()):
+            try:
+                folder = store.root / note.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                log.warning("%s is no note of a task to track (%s)", note, error)
+                continue
+            record = read_record(folder)
+            if record is None:
+                continue  # being made, or gone; it is noted anew when it is made
+            if not _track(flow, record, folder, note):
+                return  # still away: one wait is enough
 
 
 def _track(flow: Flow, record: Record, folder: Path, note: Path) -> bool:
@@ -52,11 +59,17 @@ def _track(flow: Flow, record: Record, folder: Path, note: Path) -> bool:
     try:
         # An observer reads the folder; it has none of its own to write to.
         backend.run(Task(*named, params, (Input(record, folder),), note.parent, note.parent))
-    except Exception as error:  # noqa: BLE001 - an observer cannot fail a run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
+        _let_stop(error)
         log.warning("%s: tracking in %s failed, a later run tries again: %s", record.task, backend.name, error)
         return False
     note.unlink(missing_ok=True)
     return True
+
+
+def _let_stop(error: BaseException) -> None:
+    if isinstance(error, SystemExit) and error.code == STOPPED:
+        raise error
 
 
 def _notes(store: Store) -> Path:

@@ -1,10 +1,11 @@
 """Finds the installed plugins, and every name that YAML may use because of them."""
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import metadata
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 import pluggy
 
@@ -13,7 +14,7 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.types import Backend, Executor
 
 GROUP = "pokeflow"
-Item = TypeVar("Item")
+Item = TypeVar("Item", Backend, Executor)
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -43,7 +44,7 @@ def manager() -> pluggy.PluginManager:
         try:
             pm.register(entry.load(), name=entry.name)
             pm.check_pending()
-        except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
+        except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
             raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
     return pm
 
@@ -51,23 +52,40 @@ def manager() -> pluggy.PluginManager:
 def registry(pm: pluggy.PluginManager) -> Registry:
     """Ask every plugin what it brings; two that bring the same name are an error."""
     return Registry(
-        backends=_by_key(pm, "pokeflow_backends", lambda b: (b.stage, b.name)),
-        executors=_by_key(pm, "pokeflow_executors", lambda e: e.name),
+        backends=_by_key(pm, "pokeflow_backends", Backend, lambda b: (b.stage, b.name)),
+        executors=_by_key(pm, "pokeflow_executors", Executor, lambda e: e.name),
     )
 
 
 def config_packages(pm: pluggy.PluginManager) -> list[str]:
     """The packages that hold the plugins' YAML, in a fixed order."""
-    return sorted(pm.hook.pokeflow_config_package())
+    packages = []
+    for impl in pm.hook.pokeflow_config_package.get_hookimpls():
+        name = _answer(impl, "pokeflow_config_package")
+        if not isinstance(name, str) or find_spec(name.partition(".")[0]) is None:
+            raise PokeflowError(f"plugin {impl.plugin_name!r}: pokeflow_config_package names no package: {name!r}.")
+        packages.append(name)
+    return sorted(packages)
 
 
-def _by_key(pm: pluggy.PluginManager, hook: str, key: Callable[[Item], Key]) -> dict[Key, Item]:
+def _answer(impl: pluggy.HookImpl, hook: str) -> Any:
+    try:
+        return impl.function()
+    except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
+        raise PokeflowError(f"plugin {impl.plugin_name!r}: {hook} failed: {error!r}.") from error
+
+
+def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable[[Item], Key]) -> dict[Key, Item]:
     found: dict[Key, Item] = {}
     owner: dict[Key, str] = {}
     # Each implementation is called by itself, so that an error can name its plugin.
     for impl in sorted(getattr(pm.hook, hook).get_hookimpls(), key=lambda impl: str(impl.plugin_name)):
         plugin = impl.plugin_name
-        for item in impl.function():
+        answer = _answer(impl, hook)
+        items = list(answer) if isinstance(answer, Iterable) else [answer]
+        for item in items:
+            if not isinstance(item, kind) or not is_dataclass(item.params):
+                raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
             if key(item) in found:
                 what = type(item).__name__.lower()
                 raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both bring {what} {key(item)}.")])

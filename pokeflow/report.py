@@ -35,7 +35,7 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
         record, bench = records[step.name], records.get(f"benchmark:{step.model}")
         figures = bench.metrics if bench else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
-        rows.append((step.model, step.version, *cells, step.digest, str(store.folder(step))))
+        rows.append((step.model, step.version, *cells, step.digest, _shown(store.folder(step))))
         notes.append(f"  {step.stage}:{step.model}: {_figures(record)}")
         protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
     rows += _baselines(records.get(f"prepare:{DATA}"))
@@ -58,20 +58,29 @@ def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
             yield (f"{name} (baseline)", "", *cells, "", "")
 
 
+def _shown(folder: Path) -> str:
+    """A folder as one would type it here."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
 def _cell(value: float | None, shape: str) -> str:
     return "–" if value is None else shape.format(value)
 
 
 def count(outcome: Report) -> str:
     """How many tasks ran, in a sentence."""
-    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran, the others are reused"
+    others = ", the others are reused" if len(outcome.ran) < len(outcome.records) else ""
+    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{others}"
 
 
 def _figures(record: Record) -> str:
-    known = (
-        f"{k} {v:.4g}" if v is not None else f"{k} unknown ({record.reasons[k]})" for k, v in record.metrics.items()
+    return ", ".join(_figure(record, *item) for item in record.metrics.items()) or "no figures"
+
+
+def _figure(record: Record, name: str, value: float | None) -> str:
+    return (
+        f"{name} unknown ({record.reasons.get(name, 'no reason recorded')})" if value is None else f"{name} {value:.4g}"
     )
-    return ", ".join(known) or "no figures"
 
 
 def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:

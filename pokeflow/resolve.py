@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pokeflow.errors import ConfigError, Fault, unknown
+from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, order, select
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
@@ -36,6 +36,7 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         faults.extend(unknown(path, what, name, known) for name in names or () if name not in known)
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
+    _check_root(settings.store.root, faults)
     tracking = _observer(settings.tracking, registry, faults)
     executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
     ordered = order(steps, faults) if not faults else ()
@@ -46,7 +47,8 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         project=settings.project.name,
         steps=select(ordered, settings.models, wanted),
         parents={name: model.parents for name, model in settings.lineage.models.items()},
-        root=Path(settings.store.root),
+        # Absolute, since a backend may change the current folder.
+        root=Path(settings.store.root).expanduser().absolute(),
         executors=executors,
         tracking=tracking,
         objective=settings.lineage.objective,
@@ -54,6 +56,19 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         force=frozenset(settings.force),
         command=command,
     )
+
+
+def _check_root(root: str | None, faults: list[Fault]) -> None:
+    if root is None:
+        return  # has its fault already
+    place = Path(root).expanduser()
+    try:
+        if not root.strip():
+            faults.append(Fault("store.root", "is empty. Name a folder."))
+        elif not place.is_dir() and (place.exists() or any(p.exists() and not p.is_dir() for p in place.parents)):
+            faults.append(Fault("store.root", f"{root!r} is, or lies in, a file. Name a folder."))
+    except (OSError, ValueError) as error:
+        faults.append(Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__})."))
 
 
 def _stages(settings: Settings) -> set[str]:
@@ -95,7 +110,7 @@ class _Builder:
 
     def _add_data(self) -> tuple[str, ...]:
         """The step that prepares the data set, if the configuration names one."""
-        data = dict(self.settings.data)
+        data = dict(self.settings.data or {})
         backend, on = data.pop("backend", None), data.pop("on", None)
         if backend is None:
             return ()
@@ -153,12 +168,15 @@ def _params(backend: Backend, data: Mapping[str, Any], path: str, faults: list[F
     before = len(faults)
     params = parse(backend.params, data, path, faults)
     if len(faults) == before and backend.check:
-        faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.check(params))
+        try:
+            faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.check(params))
+        except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
+            raise PokeflowError(f"{path}: the check of backend {backend.name!r} failed: {error!r}.") from error
     return params if len(faults) == before else None
 
 
 def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Observer | None:
-    rest = dict(data)
+    rest = dict(data or {})
     name = rest.pop("backend", None)
     if name is None:
         return None

@@ -15,12 +15,13 @@ from omegaconf import DictConfig
 from pokeflow import compose, config, engine, plugins, report, sweep
 from pokeflow.errors import PokeflowError
 from pokeflow.resolve import resolve
+from pokeflow.worker import told
 
 log = logging.getLogger("pokeflow")
 SINCE = "POKEFLOW_SINCE"
 """Variable with the moment a run or a sweep began; the processes of launchers inherit it."""
 
-errors: list[PokeflowError] = []
+errors: list[Exception] = []
 """What a single run ended in: kept here since Hydra would wrap it on its way up."""
 
 
@@ -32,8 +33,14 @@ def main(args: Sequence[str]) -> int:
         return 0
     config.register_search_path()
     sys.argv[1:] = compose.overrides(args)
-    with compose.faults():
-        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
+    try:
+        with compose.faults():
+            hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(job)()
+    except PokeflowError:
+        raise
+    except Exception as error:  # `job` keeps its own: this is Hydra's, or a launcher's
+        again = "What is done is kept; the same command goes on from here."
+        raise PokeflowError(f"Hydra ended with {type(error).__name__}: {error}\n{again}") from error
     if errors:
         raise errors[0]
     return int(bool(sweep.failed))
@@ -65,7 +72,7 @@ def job(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     trial = hydra_cfg.mode == RunMode.MULTIRUN
     mine = [override.lstrip("+") for override in hydra_cfg.overrides.task]
-    failure: PokeflowError | None = None
+    failure: Exception | None = None
     value, ran = None, 0
     try:
         pm = plugins.manager()
@@ -76,11 +83,11 @@ def job(cfg: DictConfig) -> float | None:
         if not trial:
             print(report.models(flow, outcome.records))  # noqa: T201
             log.info("%s", report.count(outcome))
-    except PokeflowError as error:
+    except Exception as error:  # noqa: BLE001 - raised again in `main`; in a trial, told in the table
         failure, ran = error, len(getattr(error, "ran", ()))
     if not trial:
         errors.extend(filter(None, [failure]))
         return value
-    text = str(failure) if failure else None
+    text = told(failure) if failure else None
     sweep.write(Path(hydra_cfg.runtime.output_dir), sweep.Trial(hydra_cfg.job.num, mine, value, ran, text))
     return sweep.FAILED if failure else value

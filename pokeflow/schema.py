@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import operator
 import types
 import typing
@@ -80,6 +81,8 @@ def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> A
 def _parse_leaf(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:
     if kind is Any:
         return data
+    if isinstance(data, float) and not math.isfinite(data):
+        return _wrong(path, "a finite number", data, faults)
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError:

@@ -54,22 +54,8 @@ class Store:
     @contextmanager
     def claim(self, step: Step) -> Iterator[None]:
         """Hold a step for this process alone; wait, and say so, while another holds it. A kill lets go of it."""
-        from filelock import FileLock, Timeout
-
-        file = self.root / "locks" / f"{step.digest}.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("%s: another process is making it, waiting", step.name)
-            lock.acquire(poll_interval=0.2)
-        try:
+        with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
             yield
-        finally:
-            # Removed while it is held: a waiter sees that its file is gone and looks for the lock again.
-            file.unlink(missing_ok=True)
-            lock.release()
 
     def begin(self, step: Step) -> tuple[Path, Path]:
         """The work folder, with what an earlier attempt kept there, and an empty output folder inside it."""
@@ -85,9 +71,10 @@ class Store:
         folder = self.folder(step)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
-            # Either a forced redo or what a kill left between the rename and the record.
-            (folder / RECORD).unlink(missing_ok=True)
-            shutil.rmtree(folder)
+            # Either a forced redo or what a kill left between the rename and the record. It goes with the work.
+            replaced = self.work(step) / "replaced"
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
         output.rename(folder)
         with suppress(FileNotFoundError):
             # Beside the files, not among them: times in a log must not change the content's name.
@@ -106,7 +93,7 @@ class Store:
             return str(fixed["digest"]), str(fixed["content"])
         except FileNotFoundError:
             return None
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError, OSError) as error:
             raise PokeflowError(f"{file}: damaged ({error}). Restore it: it says what {version} is.") from error
 
     def publish(self, model: str, version: str, digest: str, content: str) -> None:
@@ -128,32 +115,61 @@ class Store:
             draft.unlink()
 
 
+@contextmanager
+def exclusively(file: Path, what: str) -> Iterator[None]:
+    """Hold a lock file for this process alone; the system lets go of it when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s: another process is making it, waiting", what)
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        # Removed while it is held: a waiter sees that its file is gone and looks for the lock again.
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
 def read_record(folder: Path) -> Record | None:
     """The record in a folder, if it and every file that it names are there in full size."""
     try:
         record = _decoder.decode((folder / RECORD).read_bytes())
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, RecursionError) as error:
         log.warning("%s is not readable (%s): the task counts as not done", folder / RECORD, error)
         return None
     for file in record.files:
         try:
-            if (folder / file.path).stat().st_size == file.size:
+            if _inside(file.path) and (folder / file.path).stat().st_size == file.size:
                 continue
-        except OSError:
+        except (OSError, ValueError):
             pass
         log.warning("%s: %s is missing or cut short: the task counts as not done", folder, file.path)
         return None
     return record
 
 
+def _inside(path: str) -> bool:
+    """Whether a recorded path stays in its folder; a record from elsewhere may say anything."""
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
 def list_files(folder: Path) -> tuple[File, ...]:
     """Every file below a folder with size and checksum, sorted by path; a link or a device is refused."""
+    if not folder.is_dir():
+        raise PokeflowError(f"{folder} is gone: the backend removed its output folder.")
     found = []
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PokeflowError(f"{path}: a result holds plain files only, no links or devices.")
+        if path.parent == folder and path.name in (RECORD, LOG):
+            raise PokeflowError(f"{path}: this name is kept for pokeflow's own {path.name}; choose another.")
         if path.is_file():
             found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))
     return tuple(found)

@@ -33,13 +33,45 @@ def run(task: Task, backend: Backend) -> Result:
         if left.code == STOPPED:
             raise  # on its way out, by request
         raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
-    result = returned if isinstance(returned, Result) else Result(metrics=returned)
-    for name, value in result.metrics.items():
-        if value is None and not result.reasons.get(name):
-            raise PokeflowError(f"backend {backend.name!r} leaves {name} unknown and gives no reason for it.")
-        if value is not None and not math.isfinite(value):
-            raise PokeflowError(f"backend {backend.name!r} returns {name} = {value}; an unknown figure is None.")
+    result = Result(metrics=returned) if isinstance(returned, Mapping) else returned
+    require_sound(result, f"backend {backend.name!r}")
     return result
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def require_sound(result: Any, who: str) -> None:
+    """Refuse what no record could hold, in the name of whoever returned it; an unknown figure has a reason."""
+    if not isinstance(result, Result):
+        kind = type(result).__name__
+        raise PokeflowError(f"{who} returned {kind}; a Result or a mapping of figures is expected.")
+    for name, value in result.metrics.items():
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise PokeflowError(f"{who} returns {name!r} = {value!r}; a figure is a number or None.")
+        if value is None and not result.reasons.get(name):
+            raise PokeflowError(f"{who} leaves {name} unknown and gives no reason for it.")
+        if value is not None and not _finite(value):
+            raise PokeflowError(f"{who} returns {name} = {value}; an unknown figure is None.")
+    for name, reason in result.reasons.items():
+        if not isinstance(name, str) or not isinstance(reason, str):
+            raise PokeflowError(f"{who} gives {reason!r} as a reason for {name!r}; it is a sentence.")
+    try:
+        msgspec.json.encode(result.facts)
+    except TypeError as error:
+        raise PokeflowError(f"{who} returns facts that are no plain data: {error}.") from error
+
+
+def told(error: BaseException) -> str:
+    """An exception in a sentence, whatever its own words do."""
+    try:
+        return str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - some cannot even be printed
+        return type(error).__name__
 
 
 def dump(task: Task) -> bytes:
@@ -91,23 +123,27 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main(file: Path) -> int:
-    """Do the task in ``file``; 0 where it succeeded, 1 where it failed."""
+def main(file: Path, parent: int) -> int:
+    """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
     out = file.with_name(ANSWER)
     out.unlink(missing_ok=True)
     try:
-        reply: Any = run(*load(file.read_bytes(), plugins.registry(plugins.manager())))
-    except Exception as error:  # noqa: BLE001 - whatever a backend raises is the answer
+        reply = msgspec.json.encode(run(*load(file.read_bytes(), plugins.registry(plugins.manager()))))
+        failed = False
+    except SystemExit:
+        raise  # asked to stop
+    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the answer
+        failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:
             traceback.print_exc(file=text)
-        reply = {"error": str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"}
-    out.write_bytes(msgspec.json.encode(reply))
-    return int(isinstance(reply, dict))
+        reply = msgspec.json.encode({"error": told(error)})
+    out.write_bytes(reply)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -167,16 +167,57 @@ def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "fault"),
+    ("returned", "fault"),
     [
-        (("params.value=nan",), "score = nan; an unknown figure is None"),
-        (("params.value=inf",), "score = inf; an unknown figure is None"),
-        (('params.reason=""',), "leaves score unknown and gives no reason"),
+        ({"score": float("nan")}, r"backend 'toy' returns score = nan; an unknown figure is None"),
+        ({"score": float("inf")}, r"returns score = inf"),
+        ({"score": 10**400}, r"an unknown figure is None"),
+        ({"score": None}, r"leaves score unknown and gives no reason"),
+        ({"score": "good"}, r"a figure is a number or None"),
+        ({"score": True}, r"a figure is a number or None"),
+        (None, r"backend 'toy' returned NoneType; a Result or a mapping of figures is expected"),
+        (Result({"score": 1}, facts={"x": object()}), r"facts that are no plain data"),
+        (Result({"score": 1}, reasons={"score": 5}), r"it is a sentence"),
     ],
 )
-def test_a_figure_is_a_number_or_unknown_with_a_reason(flow_of, overrides, fault: str) -> None:
+def test_a_figure_is_a_number_or_unknown_with_a_reason(flow_of, returned: object, fault: str) -> None:
+    flow = flow_of("models=[teacher]", "stages=[train]")
+    (step,) = flow.steps
+    wrong = replace(step, backend=replace(step.backend, run=lambda task: returned))
     with pytest.raises(TaskError, match=fault):
-        run(flow_of(*(f"lineage.models.teacher.{o}" for o in overrides), "models=[teacher]"))
+        run(Flow(flow.project, (wrong,), flow.parents, flow.root, flow.executors))
+
+
+def write_the_record(task: Task) -> Result:
+    (task.output / "record.json").write_text("{}")
+    return Result({"score": 1})
+
+
+def remove_the_output(task: Task) -> Result:
+    shutil.rmtree(task.output)
+    return Result({"score": 1})
+
+
+def leave(task: Task) -> Result:
+    raise SystemExit("bye")
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (write_the_record, "this name is kept for pokeflow's own record.json"),
+        (remove_the_output, "the backend removed its output folder"),
+        (leave, r"backend 'toy' left with sys.exit\('bye'\)"),
+    ],
+)
+def test_a_forced_redo_that_fails_leaves_the_old_result(flow_of, body, fault: str) -> None:
+    flow = flow_of("models=[teacher]", "stages=[train]")
+    run(flow)
+    (step,) = flow.steps
+    wrong = replace(step, backend=replace(step.backend, run=body))
+    with pytest.raises(TaskError, match=fault):
+        run(Flow(flow.project, (wrong,), flow.parents, flow.root, flow.executors, force=frozenset({"teacher"})))
+    assert run(flow).ran == ()
 
 
 def test_an_unknown_figure_keeps_its_reason(flow_of) -> None:
@@ -243,7 +284,7 @@ def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
         return Result({"score": 0.1})
 
     racing = replace(step, backend=replace(step.backend, run=beside_another_run), digest="0" * 16)
-    with pytest.raises(TaskError, match=r"train:teacher was made again by another run meanwhile"):
+    with pytest.raises(TaskError, match=r"train:teacher is damaged or gone"):
         run(Flow(flow.project, (flow.step("train:teacher"), racing), flow.parents, flow.root, flow.executors))
     assert store.load(racing) is None
 

@@ -25,7 +25,7 @@ SMALL = (
     "data.cards=60",
     "data.queries.calibration=40",
     *(f"lineage.models.{model}.params.loop.epochs=2" for model in (TEACHER, STAGE1, STAGE2)),
-    f"lineage.models.{TEACHER}.params.network.options.depth=2",
+    "model.teacher.options.depth=2",
     f"lineage.models.{TEACHER}.params.loop.checkpoint_seconds=0.0",
     "target.benchmark.params.runs=20",
 )

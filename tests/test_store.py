@@ -66,9 +66,7 @@ def test_a_version_is_fixed_by_the_first_and_kept(tmp_path: Path) -> None:
     assert store.published("m", "v1") is None
     store.publish("m", "v1", "aaaa", "c")
     store.publish("m", "v1", "aaaa", "c")
-    with pytest.raises(
-        PokeflowError, match=r"published as \('aaaa', 'c'\), not as \('bbbb', 'c'\)\. Raise its"
-    ):
+    with pytest.raises(PokeflowError, match=r"published as \('aaaa', 'c'\), not as \('bbbb', 'c'\)\. Raise its"):
         store.publish("m", "v1", "bbbb", "c")
     with pytest.raises(PokeflowError, match="Raise its version"):
         store.publish("m", "v1", "aaaa", "other bytes")

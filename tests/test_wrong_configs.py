@@ -127,6 +127,22 @@ WRONG = {
         ["lineage.models.student.then.distill={backend: toy}"],
         "lineage.models.student.then.distill: student is made by the stage 'distill' already.",
     ),
+    "number that is none": (
+        [f"{STUDENT}.params.lr=inf"],
+        "lineage.models.student.params.lr: expected a finite number, got float inf.",
+    ),
+    "store that is no folder": (
+        ["store.root=/etc/passwd"],
+        "store.root: '/etc/passwd' is, or lies in, a file. Name a folder.",
+    ),
+    "store without a name": (
+        ["store.root=''"],
+        "store.root: is empty. Name a folder.",
+    ),
+    "group that is left out": (
+        ["~tracking"],
+        "tracking: no value. Set it in YAML or with tracking=…",
+    ),
     "model that is no mapping": (
         ["lineage.models.teacher=3"],
         "lineage.models.teacher: expected a mapping, got int 3.",

@@ -26,6 +26,8 @@ def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("pokeflow init", description=__doc__)
     parser.add_argument("folder", type=Path, help="must not exist yet, or be empty")
     folder: Path = parser.parse_args(args).folder
+    if folder.resolve() == Path.cwd().resolve():
+        raise ConfigError([Fault("folder", "is the current one. Name a new one.")])
     name = folder.resolve().name
     if not NAME.fullmatch(name):
         raise ConfigError([Fault("folder", f"{name!r} is no name for a project: letters, digits, '.', '_', '-'.")])
