@@ -126,7 +126,7 @@ def _reusable(
     record = store.load(step)
     if record is None:
         return None, "not made yet"
-    if step.model in flow.force and record.finished < since:
+    if step.model in flow.force and record.started < since:
         return None, "forced"
     changed = [need for need in step.needs if record.inputs.get(need) != done[need].content]
     if changed:
@@ -247,7 +247,7 @@ def _log_file(file: Path) -> Iterator[None]:
 
 def now() -> str:
     """The present moment in UTC, as records write it: sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def objective(flow: Flow, report: Report) -> float | None:
