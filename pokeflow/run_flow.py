@@ -48,7 +48,8 @@ def main(args: Sequence[str]) -> int:
 
 def _is_plain(args: Sequence[str]) -> bool:
     """Whether the arguments are values and options alone: Hydra's flags and settings are for Hydra to follow."""
-    return not any(arg.startswith(("-", "hydra")) and not arg.startswith("--config-dir=") for arg in args)
+    own = ("--config-dir", "-cd")  # composition alone follows these as Hydra does
+    return not any(arg.startswith(("-", "hydra")) and arg.partition("=")[0] not in own for arg in args)
 
 
 def _nothing_to_run(args: Sequence[str]) -> bool:
