@@ -82,7 +82,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                     if record is None:
                         record = _make(flow, registry, store, step, done, why)
                         ran.append(step.name)
-                if ran and ran[-1] == step.name:
+                if ran[-1:] == [step.name]:
                     observe.tell(flow, hook, store, step, record)
             if flow.publish and step.stage == REGISTER:
                 made = done[flow.maker(step.model).name]

@@ -23,7 +23,7 @@ def nearest(
 ) -> tuple["np.ndarray", "np.ndarray"]:
     """The k most similar gallery rows of each query by cosine, best first: (indices M×k, scores M×k). Exact.
 
-    Ties go to the lower gallery row, so an answer does not depend on the machine. Memory is block × gallery.
+    Equal scores go to the lower gallery row. Memory is block × gallery.
     """
     import numpy as np
 

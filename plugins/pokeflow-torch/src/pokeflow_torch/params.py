@@ -53,7 +53,8 @@ class Loop:
     """How often, in what portions and how exactly the training cards are seen.
 
     An epoch shows every training card ``views`` times, each time another view, in batches of ``batch_size``
-    over all processes together. ``validate_every`` counts epochs; 0 validates at the end only.
+    over all processes together; views that do not fill a last batch are left out of that epoch.
+    ``validate_every`` counts epochs; 0 validates at the end only.
     """
 
     epochs: int = 30
