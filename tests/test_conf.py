@@ -16,7 +16,11 @@ SPEC = {
     "efficientnet-student-stage2": ("v2.0", "student", ("efficientnet-student-stage1", "dinov3-teacher")),
     "efficientnet-hailo-optimized": ("v2.1", "optimized", ("efficientnet-student-stage2",)),
 }
-NEEDS = {"data=folder": ("data.root=conf",), "lineage=toy": ("data=none", "target=toy", "tracking=none")}
+NEEDS = {
+    "store=s3": ("store.remote=s3://bucket",),
+    "data=folder": ("data.root=conf",),
+    "lineage=toy": ("data=none", "target=toy", "tracking=none"),
+}
 MISSING = {
     "target=hailo8l": "no backend for stage 'compile' named 'hailo'",
     "target=none": "no backend for stage 'compile' named 'none'",
@@ -48,7 +52,15 @@ def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Pa
 def test_the_default_lineage_is_the_owners() -> None:
     default = flow()
     assert {n: (s.version, s.type, default.parents[n]) for n in SPEC for s in [default.maker(n)]} == SPEC
-    assert {s.stage for s in default.steps} == {"prepare", "train", "distill", "compile", "benchmark", "register"}
+    assert {s.stage for s in default.steps} == {
+        "prepare",
+        "train",
+        "distill",
+        "compile",
+        "benchmark",
+        "bundle",
+        "register",
+    }
 
 
 def test_the_full_recipe_is_the_owners(monkeypatch) -> None:

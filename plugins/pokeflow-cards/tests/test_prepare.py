@@ -1,6 +1,7 @@
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,38 @@ def test_where_the_column_has_gaps_artwork_accuracy_is_unknown_for_a_reason(prep
 def test_the_result_tells_nothing_of_where_the_folder_lies(prepare, folder) -> None:
     output, result = prepare(folder.params())
     texts = [file.read_text() for file in output.iterdir() if file.suffix in {".json", ".csv"}]
-    assert not any(str(folder.root) in text for text in [*texts, json.dumps(dict(result.facts))])
+    facts = {name: fact for name, fact in result.facts.items() if name != "raw"}
+    assert not any(str(folder.root) in text for text in [*texts, json.dumps(facts)])
+
+
+def test_the_record_says_what_was_read_under_the_name_that_yaml_gives(prepare, folder, monkeypatch) -> None:
+    folder.add("broken", "Broken").write_bytes(b"no image")
+    folder.write()
+    monkeypatch.setenv("HOME", str(folder.root.parent))
+    _, result = prepare(replace(folder.params(), root="~/scans"))
+    raw = result.facts["raw"]
+    read = [folder.root / "cards.csv", *(folder.root / "images").glob("s-*.jpg")]
+    assert raw == {
+        "path": "~/scans",
+        "fingerprint": result.facts["source"]["sha256"],
+        "files": 25,
+        "size_bytes": sum(file.stat().st_size for file in read),
+    }
+    assert "raw" not in result.reasons
+
+
+def test_a_drawn_deck_was_read_from_nowhere_and_says_so(prepare) -> None:
+    _, result = prepare(DECK)
+    assert result.facts["raw"] is None
+    assert result.reasons["raw"] == "the cards are drawn; nothing is read"
+
+
+def test_the_record_counts_cards_views_and_calibration(prepare) -> None:
+    output, result = prepare(DECK)
+    assert result.facts["counts"] == dataset.read(output).about["counts"]
+    assert result.facts["calibration"] == {"samples": 6, "size_bytes": 6 * 96 * 69 * 3}
+    _, none = prepare(replace(DECK, queries=replace(DECK.queries, calibration=0)))
+    assert none.facts["calibration"] == {"samples": 0, "size_bytes": 0}
 
 
 def test_a_second_attempt_after_a_kill_starts_anew(prepare, folder, tmp_path, monkeypatch) -> None:

@@ -51,7 +51,7 @@ def test_a_run_is_named_like_its_task_and_lasts_as_long(track_it, made, uri):
     facts = track_it(made()).facts
 
     info = the_run(uri).info
-    assert facts == {"run_id": info.run_id, "experiment": "cards"}
+    assert facts == {"run_id": info.run_id, "experiment": "cards", "uri": uri}
     assert (info.run_name, info.status) == ("distill:efficientnet-student-stage1", "FINISHED")
     began = datetime(2026, 1, 10, 13, tzinfo=UTC).timestamp() * 1000
     assert (info.start_time, info.end_time) == (began, began + 100_000)

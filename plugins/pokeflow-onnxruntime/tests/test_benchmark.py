@@ -42,8 +42,15 @@ def test_figures_and_facts_of_a_run(flow, backends):
     assert facts["runs"] == {"batch1": 120, "batch8": 120, "preprocess": 120, "search": 120, "recognition": 120}
     assert facts["threads"] == 1
     assert facts["device"]
-    assert result.reasons == {}
+    assert metrics["power_w"] is None
+    assert result.reasons == {"power_w": "no sensor is read"}
     told = json.loads((task.output / "performance.json").read_text())
+    assert set(told["sources"]) | set(told["reasons"]) == set(metrics)
+    assert not set(told["sources"]) & set(told["reasons"])
+    assert all(facts["device"] in told["sources"][name] for name in metrics if name not in ("size_mb", "power_w"))
+    assert told["sources"]["latency_p50_ms"].startswith("timed on this machine's CPU")
+    assert told["sources"]["throughput_fps_batch8"] == told["sources"]["latency_p50_ms"]
+    assert told["sources"]["top1_accuracy"].startswith("counted: answers to the test queries")
     assert told["metrics"] == metrics
     assert told["device"] == facts["device"]
 

@@ -1,7 +1,6 @@
 """Stage compile: static INT8, calibrated on captures, compared with its parent."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import resource
@@ -16,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, to_square
+from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime import quantize
 from pokeflow_onnxruntime.session import opened
 
@@ -82,36 +81,6 @@ def test_per_tensor_and_reduced_range_are_said_and_done(flow, backends):
     assert np.abs(tensors["conv.weight_quantized"].astype(int)).max() <= 64
 
 
-def test_the_calibration_can_be_repeated_from_its_config(flow, backends, make_data):
-    task = flow.compile()
-    backends["compile"].run(task)
-    config = json.loads((task.output / "calibration_config.json").read_text())
-    data = make_data()
-    rows = quantize.calibration_rows(data, 32)
-    squares = to_square(data.query_images[rows], data.preprocessing)
-    assert config["sha256"] == hashlib.sha256(squares.tobytes()).hexdigest()
-    assert (config["count"], config["preprocessing"]) == (32, data.preprocessing.hash)
-    assert config["range"]["from"] == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-3)
-    assert config["range"]["to"] == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
-
-
-def test_calibration_pictures_are_captures_of_train_cards_spread_over_the_split(make_data):
-    data = make_data()
-    rows = quantize.calibration_rows(data, 24)
-    assert len(set(rows)) == 24
-    assert {data.queries[j].card_id for j in rows} == {card.card_id for card in data.cards if card.split == "train"}
-
-
-def test_too_few_calibration_pictures_are_refused_with_both_keys(flow, backends):
-    with pytest.raises(PokeflowError, match=r"calibration_images: 256 .* has 48 .*data\.queries\.calibration"):
-        backends["compile"].run(flow.compile(calibration_images=256))
-
-
-def test_all_calibration_pictures_are_taken_where_no_number_is_asked_for(make_data):
-    data = make_data()
-    assert quantize.calibration_rows(data, None) == data.queries_of("calibration")
-
-
 def test_no_val_queries_are_refused(flow, backends, make_data):
     data = make_data()
     kept = [j for j, query in enumerate(data.queries) if query.split != "val"]
@@ -169,7 +138,8 @@ def test_nothing_is_left_behind_and_nothing_printed(flow, backends, capfd, monke
         assert tempfile.tempdir == str(tmp_path / "absent")
     assert capfd.readouterr() == ("", "")
     assert list(task.work.iterdir()) == []
-    names = {"model.onnx", "preprocessing.json", "calibration_config.json", "compilation_report.json"}
+    names = {"model.onnx", "preprocessing.json", "compilation_report.json"}
+    names |= {"calibration_config.json", "calibration_dataset.npy"}
     assert {file.name for file in task.output.iterdir()} == names
 
 

@@ -16,6 +16,25 @@ def test_the_newest_checkpoint_of_the_task_is_found(tmp_path):
     assert torch.equal(found["w"], torch.full((3,), 100.0))
 
 
+def test_equal_states_are_kept_as_equal_bytes(tmp_path):
+    files = []
+    for name in ("straight", "resumed"):
+        (tmp_path / name).mkdir()
+        weight = torch.arange(16.0).view(1, 4, 2, 2)
+        state = {"w": weight, "group": [{"betas": (0.9, 0.99), "lr": 0.1}], "history": [{"loss": 1.0}] * 2, "lr": "lr"}
+        if name == "resumed":
+            file = checkpoint.write(tmp_path / "work", "d0", 1, state)
+            state = torch.load(file, weights_only=True)
+            del state["digest"]
+            state["w"] = state["w"].to(memory_format=torch.channels_last)
+            state["history"] = [{"".join(("lo", "ss")): 1.0} for _ in range(2)]
+        files.append(checkpoint.keep(tmp_path / name, state))
+    assert files[0].read_bytes() == files[1].read_bytes()
+    kept = torch.load(files[0], weights_only=True)
+    assert torch.equal(kept["w"], weight)
+    assert kept["group"] == [{"betas": (0.9, 0.99), "lr": 0.1}]
+
+
 def test_two_are_kept(tmp_path):
     for step in range(5):
         checkpoint.write(tmp_path, "d0", step, {"step": step})

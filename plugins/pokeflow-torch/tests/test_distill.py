@@ -29,6 +29,7 @@ def test_a_students_folder_and_figures(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher)
     result = distill.run(task)
     files = {"model.onnx", "weights.pt", "network.json", "preprocessing.json", "history.jsonl"}
+    files |= {"checkpoint.pt", "distillation_report.json"}
     assert {file.name for file in task.output.iterdir()} == files
     figures = {f"{name}_loss" for name in ALL} | {
         "task_accuracy",

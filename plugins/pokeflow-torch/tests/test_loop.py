@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokeflow_torch import loop, train
+from pokeflow_torch import checkpoint, loop, train
 from pokeflow_torch.params import Loop, Optim
 
 from .conftest import write_data
@@ -91,8 +92,36 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(folders, straight, number
     assert start(killed).wait() == 0
     one, other = weights(straight), weights(killed[2])
     assert all(torch.equal(one[name], other[name]) for name in one)
-    histories = [(Path(output) / "history.jsonl").read_text() for output in (straight, killed[2])]
-    assert histories[0] == histories[1]
+    for name in ("history.jsonl", "checkpoint.pt"):
+        files = [(Path(output) / name).read_bytes() for output in (straight, killed[2])]
+        assert files[0] == files[1], name
+
+
+def test_the_state_at_the_end_is_kept_and_training_goes_on_from_it(make, train_params):
+    first = make("train", train_params)
+    train.run(first)
+    kept = torch.load(first.output / checkpoint.FILE, weights_only=True)
+    assert set(kept) == {"learner", "shadow", "optimizer", "scaler", "step", "sums", "history"}
+    assert (kept["step"], len(kept["history"])) == (6, 2)
+    shipped = weights(first.output)
+    assert shipped
+    assert all(torch.equal(kept["shadow"][name], value) for name, value in shipped.items())
+    raw = {name.removeprefix("network."): v for name, v in kept["learner"].items() if name.startswith("network.")}
+    assert any(not torch.equal(raw[name], value) for name, value in shipped.items())
+
+    longer = make("train", replace(train_params, loop=replace(train_params.loop, epochs=3)))
+    checkpoint.write(longer.work, longer.digest, kept["step"], kept)
+    train.run(longer)
+    rows = [json.loads(line) for line in (longer.output / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    assert rows[0] == kept["history"][0]
+    assert torch.load(longer.output / checkpoint.FILE, weights_only=True)["step"] == 9
+
+
+def test_the_state_at_the_end_need_not_be_kept(make, train_params):
+    task = make("train", replace(train_params, loop=replace(train_params.loop, keep_checkpoint=False)))
+    train.run(task)
+    assert not (task.output / checkpoint.FILE).exists()
 
 
 def test_a_resume_is_told(make, train_params, caplog, monkeypatch):

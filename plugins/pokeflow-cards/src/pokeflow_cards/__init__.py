@@ -28,6 +28,8 @@ def _synthetic(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Stage ``prepare``, from a folder and from nothing."""
     return [
-        Backend("folder", "prepare", _folder, FolderParams, check=check.folder, fingerprint=fingerprint.of),
-        Backend("synthetic", "prepare", _synthetic, SyntheticParams, check=check.synthetic),
+        Backend(
+            "folder", "prepare", _folder, FolderParams, revision="2", check=check.folder, fingerprint=fingerprint.of
+        ),
+        Backend("synthetic", "prepare", _synthetic, SyntheticParams, revision="2", check=check.synthetic),
     ]

@@ -24,7 +24,8 @@ BLOCK = 64
 
 def scans(params: FolderParams, work: Path) -> Scans:
     """Every readable card; PokeflowError where more than 5 per cent are not, or fewer than 20 are left."""
-    listed = catalog.read(catalog.csv_bytes(params), params)
+    table = catalog.csv_bytes(params)
+    listed = catalog.read(table, params)
     places = list(catalog.image_paths(params, listed.cards))
     left_out = [LeftOut(card.card_id, path, reason) for card, path, file, reason in places if file is None]
     # Before hours of decoding: most of the files not being there at all is the likeliest mistake.
@@ -33,25 +34,29 @@ def scans(params: FolderParams, work: Path) -> Scans:
     references = array(work / "references.npy", max(1, len(readable)), params.preprocessing)
     cards: list[Card] = []
     digests: list[str] = []
+    read = [len(table)]
     with progress.bar("read scans", len(readable)) as advance:
-        for (card, path, _), outcome in zip(readable, _pictures([f for _, _, f in readable], params), strict=True):
+        for (card, path, file), outcome in zip(readable, _pictures([f for _, _, f in readable], params), strict=True):
             if isinstance(outcome, str):
                 left_out.append(LeftOut(card.card_id, path, outcome))
             else:
                 digest, references[len(cards)] = outcome
+                read.append(file.stat().st_size)
                 cards.append(card)
                 digests.append(digest)
             advance()
     _require_enough(len(places), left_out, params)
+    content = fingerprint.of(params)
     return Scans(
         name="folder",
-        source={"sha256": fingerprint.of(params)},
+        source={"sha256": content},
         cards=tuple(cards),
         has_artwork=listed.has_artwork,
         references=references[: len(cards)],
         digests=tuple(digests),
         left_out=tuple(left_out),
         repeats=listed.repeats,
+        raw={"path": params.root, "fingerprint": content, "files": len(read), "size_bytes": sum(read)},
     )
 
 

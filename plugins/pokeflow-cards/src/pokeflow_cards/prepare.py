@@ -76,6 +76,7 @@ def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray")
         **validation.counts(scans, found),
         **{f"phash256_{name}": value for name, value in baseline.items()},
     }
+    views = len(data.queries_of(dataset.CALIBRATION))
     unknown = sum(not card.artwork for card in data.cards)
     reasons = (
         {"phash256_artwork_top1_accuracy": f"the CSV's column artwork is empty for {unknown} cards"} if unknown else {}
@@ -86,5 +87,10 @@ def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray")
         "preprocessing": data.preprocessing.hash,
         "validation": validation.summary(scans, found),
         "source": dict(data.about["source"]),
+        "counts": dict(data.about["counts"]),
+        "calibration": {"samples": views, "size_bytes": views * data.query_images[0].nbytes},
+        "raw": None if scans.raw is None else dict(scans.raw),
     }
+    if scans.raw is None:
+        reasons["raw"] = "the cards are drawn; nothing is read"
     return Result({name: None if value is None else float(value) for name, value in metrics.items()}, facts, reasons)

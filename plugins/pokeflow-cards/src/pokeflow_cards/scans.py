@@ -31,7 +31,8 @@ class LeftOut:
 class Scans:
     """Cards and their references, row by row; ``digests`` are sha256 of the pixels before any resizing.
 
-    ``source`` says where they come from, without paths. ``references`` is uint8 N×H×W×3, on disk.
+    ``source`` says where they come from, without paths. ``raw`` says what was read: the folder as YAML names it, its
+    fingerprint, and how many files of how many bytes; None where nothing was. ``references`` is uint8 N×H×W×3, on disk.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Scans:
     digests: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     repeats: tuple[Repeat, ...] = ()
+    raw: Mapping[str, Any] | None = None
 
 
 def shape(spec: Preprocessing) -> tuple[int, int]:

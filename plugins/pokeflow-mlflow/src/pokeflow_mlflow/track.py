@@ -44,7 +44,7 @@ class Point(NamedTuple):
 def run(task: Task) -> Result:
     """Make the run of the one record given; the same record again changes nothing.
 
-    Facts: ``run_id`` and ``experiment``.
+    Facts: ``run_id``, ``experiment`` and ``uri``, the store's address without passwords.
     """
     params: TrackParams = task.params
     record, folder = task.inputs[0].record, task.inputs[0].folder
@@ -63,7 +63,7 @@ def run(task: Task) -> Result:
                 lambda file, inside: client.log_artifact(run_id, file, f"files/{inside}".rstrip("/")),
             )
             client.set_terminated(run_id, "FINISHED", _milliseconds(record.finished))
-    return Result(facts={"run_id": run_id, "experiment": name})
+    return Result(facts={"run_id": run_id, "experiment": name, "uri": redact(params.uri)})
 
 
 def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:

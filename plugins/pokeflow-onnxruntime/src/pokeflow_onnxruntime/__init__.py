@@ -116,8 +116,8 @@ def _recognize(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Compile, benchmark and recognize, all named ``onnxruntime``."""
     return [
-        Backend("onnxruntime", "compile", _compile, CompileParams, check=_check_compile),
-        Backend("onnxruntime", "benchmark", _benchmark, BenchmarkParams, check=_check_benchmark),
+        Backend("onnxruntime", "compile", _compile, CompileParams, revision="2", check=_check_compile),
+        Backend("onnxruntime", "benchmark", _benchmark, BenchmarkParams, revision="2", check=_check_benchmark),
         Backend("onnxruntime", "recognize", _recognize, RecognizeParams, check=_check_recognize, fingerprint=_picture),
     ]
 

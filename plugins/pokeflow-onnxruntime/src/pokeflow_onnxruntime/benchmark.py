@@ -4,7 +4,7 @@ import csv
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,8 @@ def run(task: Task) -> Result:
     """Benchmark the task's first model.
 
     Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of single runs;
-    ``throughput_fps_batchN`` pictures a second through the network; ``size_mb`` 10^6 bytes of the network's files.
+    ``throughput_fps_batchN`` pictures a second through the network; ``size_mb`` 10^6 bytes of the network's files;
+    ``power_w`` is unknown: no sensor is read.
     """
     params: BenchmarkParams = task.params
     model = model_input(task)
@@ -54,8 +55,8 @@ def run(task: Task) -> Result:
 
     timings = measure(opened(file, spec, params.threads), data, queries, gallery.embeddings, params)
     figures, too_few = summary(timings)
-    metrics |= figures | {"size_mb": size_mb(file)}
-    reasons |= too_few
+    metrics |= figures | {"size_mb": size_mb(file), "power_w": None}
+    reasons |= too_few | {"power_w": "no sensor is read"}
     facts: dict[str, Any] = {
         "protocol": retrieval.protocol(data, SPLIT),
         "timing": TIMING,
@@ -71,7 +72,8 @@ def run(task: Task) -> Result:
     spec.write(task.output)
     index.write(task.output, gallery)
     write_latencies(task.output / "latencies.csv", timings)
-    text = json.dumps({**facts, "metrics": metrics, "reasons": reasons}, indent=2, ensure_ascii=False, sort_keys=True)
+    told = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
+    text = json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True)
     (task.output / "performance.json").write_text(text + "\n", encoding="utf-8")
     return Result(metrics, facts, reasons)
 
@@ -157,6 +159,18 @@ def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[st
                 if runs < least:
                     reasons[name] = f"{runs} runs were made; {least} or more are needed for this percentile"
     return metrics, reasons
+
+
+def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]:
+    """Where each figure that is known comes from."""
+    where = device()
+    timed = (
+        f"timed on this machine's CPU, {where}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
+    )
+    answered = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {where}"
+    kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the network's files"}
+    found = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
+    return {name: source for name, source in found.items() if metrics[name] is not None}
 
 
 def write_latencies(file: Path, timings: Sequence[Timing]) -> None:

@@ -1,7 +1,6 @@
 """Stage ``compile``: float32 ONNX → static INT8 ONNX, calibrated on captures and compared with what it came from."""
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -27,8 +26,9 @@ from onnxruntime.quantization import (
 
 from pokeflow import PokeflowError, Result, Task, progress
 from pokeflow.images import dataset, preprocessing, retrieval
-from pokeflow.images.dataset import CALIBRATION, Dataset
+from pokeflow.images.dataset import Dataset
 from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_onnxruntime import calibration
 from pokeflow_onnxruntime.session import FILE, FRAMEWORK, embed, model_input, network_input, opened, size_mb
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ METHODS = {
 }
 LEAST_OPSET = 13
 """The first with per-channel QuantizeLinear."""
-LEAST_CAPTURES = 32
-"""Fewer say too little of how far activations reach."""
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 COPIED_FACTS = ("architecture", "parameters")
 
@@ -66,23 +64,25 @@ def run(task: Task) -> Result:
     queries = data.queries_of("val")
     if not queries:
         raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
-    rows = calibration_rows(data, params.calibration_images)
+    rows = calibration.rows(data, params.calibration_images)
     # Before the calibration, which takes longest: a network that cannot be run is refused at once.
     before = embeddings_of(source, data, queries, "fp32")
 
+    shown = calibration.write(task.output, data, rows)
     with progress.bar("calibration", len(rows)) as advance:
-        pictures = Pictures(data.query_images, rows, spec, params.batch_size, advance)
+        pictures = Pictures(shown, range(len(rows)), spec, params.batch_size, advance)
         quantize(source, target, pictures, params, task.work)
     metrics = compared(before, embeddings_of(target, data, queries, "INT8"), data, queries)
     size, fp32_size = size_mb(target), size_mb(source)
     metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
 
     spec.write(task.output)
-    _write(task.output / "calibration_config.json", calibration_config(data, rows, params))
+    _write(task.output / "calibration_config.json", calibration.config(task.output, data, shown.shape, params))
     scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
     facts: dict[str, Any] = {
         "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
         "calibration": f"{params.method}, {len(rows)} captures of train cards",
+        "calibration_images": len(rows),
         "format": "ONNX",
         "framework": FRAMEWORK,
         "embedding_dim": before[0].shape[1],
@@ -119,18 +119,6 @@ def require_quantizable(file: Path) -> int:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise PokeflowError(f"{file}: weight {tensor.name!r} holds NaN or infinity. Train it again.")
     return int(opset)
-
-
-def calibration_rows(data: Dataset, asked: int | None) -> list[int]:
-    """Query rows spread evenly over the calibration split, in order: as many as asked for, or all (None)."""
-    rows = data.queries_of(CALIBRATION)
-    count = max(len(rows), LEAST_CAPTURES) if asked is None else asked
-    if len(rows) < count:
-        raise PokeflowError(
-            f"target.compile.params.calibration_images: {count} are needed, the data set has {len(rows)} calibration "
-            f"captures. Raise data.queries.calibration, or lower this."
-        )
-    return [rows[i * len(rows) // count] for i in range(count)]
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -242,29 +230,6 @@ def compared(
         "top1_accuracy_fp32": right[0],
         "top1_accuracy": right[1],
         "accuracy_drop": right[0] - right[1],
-    }
-
-
-def calibration_config(data: Dataset, rows: Sequence[int], params: "CompileParams") -> dict[str, Any]:
-    """What the network was calibrated on, for whoever must repeat or doubt it.
-
-    ``sha256`` is of the uint8 N×size×size×3 pictures in order; ``range`` is what 0 and 255 become per channel.
-    """
-    spec, digest = data.preprocessing, hashlib.sha256()
-    for row in rows:
-        digest.update(preprocessing.to_square(data.query_images[[row]], spec).tobytes())
-    ends = preprocessing.normalize(np.asarray([0, 255], np.uint8)[:, None, None, None].repeat(3, 3), spec)[..., 0, 0]
-    return {
-        "source": f"{CALIBRATION} queries of the data set: {data.about['queries']}",
-        "count": len(rows),
-        "sha256": digest.hexdigest(),
-        "layout": "NCHW float32 RGB",
-        "range": {"from": ends[0].tolist(), "to": ends[1].tolist()},
-        "normalised_by": "the host, before the graph (mean and std of preprocessing.json)",
-        "preprocessing": spec.hash,
-        "method": params.method,
-        "percentile": params.percentile if params.method == "percentile" else None,
-        "batch_size": params.batch_size,
     }
 
 

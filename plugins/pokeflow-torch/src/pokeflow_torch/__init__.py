@@ -22,6 +22,8 @@ def _distill(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Stages ``train`` and ``distill`` as backend ``torch``."""
     return (
-        Backend("torch", "train", _train, TrainParams, check=check_train, fingerprint=fingerprint),
-        Backend("torch", "distill", _distill, DistillParams, check=check_distill, fingerprint=fingerprint),
+        Backend("torch", "train", _train, TrainParams, revision="2", check=check_train, fingerprint=fingerprint),
+        Backend(
+            "torch", "distill", _distill, DistillParams, revision="2", check=check_distill, fingerprint=fingerprint
+        ),
     )

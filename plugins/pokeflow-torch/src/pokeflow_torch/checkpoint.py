@@ -15,6 +15,8 @@ import torch
 
 log = logging.getLogger(__name__)
 
+FILE = "checkpoint.pt"
+"""The state at a training's end, in its output."""
 KEPT = 2
 """The one before the last stays, for the case that the last is damaged."""
 
@@ -46,6 +48,31 @@ def latest(folder: Path, digest: str) -> dict[str, Any] | None:
             return state
         log.info("%s belongs to another task; ignored", file)
     return None
+
+
+def keep(folder: Path, state: Mapping[str, Any]) -> Path:
+    """Save the state at a training's end; equal states give equal bytes, whether or not the run was resumed.
+
+    There is no state of a random generator in it: every draw follows from (seed, step, process). Read it with
+    ``torch.load(file, weights_only=True)``; under ``write`` in a task's work folder, training goes on from it.
+    """
+    target = folder / FILE
+    with target.open("wb") as file:
+        torch.save(_canonical(state, {}), file)
+    return target
+
+
+def _canonical(value: Any, seen: dict[Any, Any]) -> Any:
+    """The same values without what else a pickle shows: which equal texts are one object, how tensors are strided."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Mapping):
+        return {_canonical(key, seen): _canonical(item, seen) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item, seen) for item in value]
+    if isinstance(value, tuple):
+        return tuple([_canonical(item, seen) for item in value])
+    return seen.setdefault(value, value) if isinstance(value, str) else value
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.images import dataset, preprocessing
 from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
-from pokeflow_torch import evaluate, losses, networks
+from pokeflow_torch import distill_report, evaluate, losses, networks
 from pokeflow_torch.loop import Learner, accelerator, fit
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import TERMS, DistillParams, Margin
@@ -133,7 +133,12 @@ def run(task: Task) -> Result:
     about = facts(fitted.network, data, params.network.name)
     ratio = networks.parameters(teacher) / about["parameters"]
     about |= {"compression_ratio": round(ratio, 2), "compression_counted": "teacher's parameters over the student's"}
-    return Result(metrics, about, reasons(metrics))
+    result = Result(metrics, about, reasons(metrics))
+    if fitted.writes:
+        best = evaluate.accuracy(bank, taught, data, queries)["top1_accuracy"]
+        taught_by = {"architecture": described.name, "parameters": networks.parameters(teacher), "top1_accuracy": best}
+        distill_report.write(task, result, taught_by, fitted.history)
+    return result
 
 
 def figures(

@@ -79,7 +79,8 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
 ) -> Fitted:
     """Train ``learner`` on views of ``cards``; checkpoints go to ``task.work`` and are gone on from.
 
-    ``validate`` gives figures for the history between the epochs; those of the end are the caller's to add.
+    The last state stays in ``task.output`` unless ``loop`` says otherwise. ``validate`` gives figures for the history
+    between the epochs; those of the end are the caller's to add.
     """
     device, rank, processes = machine.device, machine.process_index, machine.num_processes
     convolutional = learner.network.convolutional
@@ -105,18 +106,20 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
         step, sums, history = saved["step"], saved["sums"], saved["history"]
         log.info("%s: resumed at step %d of %d", task.name, step, total)
 
+    def state() -> dict[str, Any]:
+        return {
+            "learner": learner.state_dict(),
+            "shadow": shadow.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": machine.scaler.state_dict() if machine.scaler is not None else {},
+            "step": step,
+            "sums": sums,
+            "history": history,
+        }
+
     def save() -> None:
         if machine.is_main_process:
-            state = {
-                "learner": learner.state_dict(),
-                "shadow": shadow.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scaler": machine.scaler.state_dict() if machine.scaler is not None else {},
-                "step": step,
-                "sums": sums,
-                "history": history,
-            }
-            checkpoint.write(task.work, task.digest, step, state)
+            checkpoint.write(task.work, task.digest, step, state())
 
     saved_at = time.monotonic()
     with checkpoint.stop_requests() as stopped, progress.bar(task.name, total) as advance:
@@ -163,6 +166,8 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
                 save()
                 saved_at = time.monotonic()
     machine.wait_for_everyone()
+    if machine.is_main_process and loop.keep_checkpoint:
+        checkpoint.keep(task.output, state())
     return Fitted(shadow, history, machine.is_main_process)
 
 

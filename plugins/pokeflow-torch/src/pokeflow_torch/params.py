@@ -54,7 +54,8 @@ class Loop:
 
     An epoch shows every training card ``views`` times, each time another view, in batches of ``batch_size``
     over all processes together; views that do not fill a last batch are left out of that epoch.
-    ``validate_every`` counts epochs; 0 validates at the end only.
+    ``validate_every`` counts epochs; 0 validates at the end only. ``keep_checkpoint`` leaves the training's last
+    state beside the model: about four times the size of its weights.
     """
 
     epochs: int = 30
@@ -64,6 +65,7 @@ class Loop:
     precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_seconds: float = field(default=30.0, metadata={"digest": False})
     validate_every: int = 0
+    keep_checkpoint: bool = True
 
 
 @dataclass(frozen=True, slots=True)

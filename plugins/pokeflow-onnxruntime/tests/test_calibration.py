@@ -1,0 +1,96 @@
+"""What a network is calibrated on: chosen, kept as an array, and described."""
+
+import hashlib
+import json
+import resource
+
+import numpy as np
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow.images.preprocessing import Preprocessing, to_square
+from pokeflow_onnxruntime import CompileParams, calibration, quantize
+
+
+@pytest.fixture
+def compiled(flow, backends):
+    """compiled(**params) → the folder of a compiled network, what was calibrated on, and its description."""
+
+    def run(**params):
+        task = flow.compile(**params)
+        result = backends["compile"].run(task)
+        array = np.load(task.output / "calibration_dataset.npy", allow_pickle=False)
+        return task.output, array, json.loads((task.output / "calibration_config.json").read_text()), result
+
+    return run
+
+
+def test_the_kept_array_is_what_the_captures_are_resized_to(compiled, make_data):
+    _, array, _, result = compiled()
+    data = make_data()
+    assert (array.dtype, array.shape) == (np.uint8, (32, 16, 16, 3))
+    assert np.array_equal(array, to_square(data.query_images[calibration.rows(data, 32)], data.preprocessing))
+    assert result.facts["calibration_images"] == 32
+
+
+def test_its_description_says_how_to_use_it(compiled, make_data):
+    folder, array, config, _ = compiled()
+    assert config["file"] == "calibration_dataset.npy"
+    assert config["sha256"] == hashlib.sha256((folder / config["file"]).read_bytes()).hexdigest()
+    assert (config["shape"], config["dtype"], config["layout"]) == (list(array.shape), "uint8", "NHWC RGB")
+    assert config["range"] == [0, 255]
+    assert (config["count"], config["preprocessing"]) == (32, make_data().preprocessing.hash)
+    assert "(x / 255 - mean) / std" in config["normalised_by"]
+    assert config["network_input"]["from"] == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-3)
+    assert config["network_input"]["to"] == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
+
+
+def test_the_networks_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
+    folder, array, _, _ = compiled(method="minmax", batch_size=5)
+    pictures = quantize.Pictures(array, range(32), Preprocessing(16), 5)
+    params = CompileParams(method="minmax", calibration_images=32, batch_size=5)
+    quantize.quantize(flow.root / "student" / "model.onnx", tmp_path / "again.onnx", pictures, params, tmp_path)
+    assert (tmp_path / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+
+
+def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_path):
+    _, _, config, _ = compiled(method="entropy")
+    assert (config["seed"], config["percentile"]) == (None, None)
+    assert set(config["reasons"]) == {"seed", "percentile"}
+    data = make_data()
+    data.about["seed"] = 7
+    shown = calibration.write(tmp_path, data, calibration.rows(data, None))
+    config = calibration.config(tmp_path, data, shown.shape, CompileParams())
+    assert (config["seed"], config["reasons"]) == (7, {})
+
+
+def test_the_array_is_written_without_being_held(make_data, tmp_path):
+    """The array of this is 74 MB."""
+    import dataclasses
+
+    data = dataclasses.replace(make_data(), preprocessing=Preprocessing(512))
+    calibration.write(tmp_path, data, [0, 1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    shown = calibration.write(tmp_path, data, list(range(47)) * 2)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
+    assert shown.nbytes > 70_000_000
+    # numpy's own form, to the byte.
+    np.save(tmp_path / "numpy.npy", shown)
+    assert (tmp_path / "numpy.npy").read_bytes() == (tmp_path / calibration.FILE).read_bytes()
+
+
+def test_calibration_pictures_are_captures_of_train_cards_spread_over_the_split(make_data):
+    data = make_data()
+    rows = calibration.rows(data, 24)
+    assert len(set(rows)) == 24
+    assert {data.queries[j].card_id for j in rows} == {card.card_id for card in data.cards if card.split == "train"}
+
+
+def test_too_few_calibration_pictures_are_refused_with_both_keys(flow, backends):
+    with pytest.raises(PokeflowError, match=r"calibration_images: 256 .* has 48 .*data\.queries\.calibration"):
+        backends["compile"].run(flow.compile(calibration_images=256))
+
+
+def test_all_calibration_pictures_are_taken_where_no_number_is_asked_for(make_data):
+    data = make_data()
+    assert calibration.rows(data, None) == data.queries_of("calibration")

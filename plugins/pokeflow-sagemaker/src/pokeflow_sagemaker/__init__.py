@@ -1,0 +1,48 @@
+"""SageMaker: a model, its gallery and the code that serves both, as the archive that SageMaker deploys.
+
+Nothing heavy is imported here: a backend's module is loaded when its first task runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pokeflow import Backend, Result, Task, hookimpl
+
+PILLOW_LIMIT = 178_956_970
+"""Pixels at which Pillow refuses a picture itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleParams:
+    """What a deployed model answers and accepts: ``top`` matches, to a picture of at most this size.
+
+    ``max_bytes`` bounds a request's body, ``max_pixels`` the picture in it before it is decoded.
+    """
+
+    top: int = 5
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+
+
+def _check_bundle(params: BundleParams) -> Iterable[tuple[str, str]]:
+    for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT)):
+        if not 1 <= getattr(params, name) <= most:
+            yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
+
+
+def _code(_: BundleParams) -> str:
+    from pokeflow_sagemaker.bundle import code_hash
+
+    return code_hash()
+
+
+def _bundle(task: Task) -> Result:
+    from pokeflow_sagemaker.bundle import make
+
+    return make.run(task)
+
+
+@hookimpl
+def pokeflow_backends() -> Iterable[Backend]:
+    """Stage ``bundle`` as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
+    return [Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code)]

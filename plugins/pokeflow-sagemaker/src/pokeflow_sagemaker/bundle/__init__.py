@@ -1,0 +1,24 @@
+"""The bundle: SageMaker's ``model.tar.gz``.
+
+model.onnx, …         the network, with the files beside it that hold its weights
+weights.pt            its weights for PyTorch, and network.json what they belong to; where a torch backend made it
+preprocessing.json    how a picture becomes its input
+index.npz             the gallery: every card's embedding
+labels.csv            card_id, name, set, number                      row i ↔ the gallery's row i
+bundle.json           what the model is, its protocol, and every other file with its checksum
+code/                 inference.py, which SageMaker calls; its requirements.txt and limits.json
+"""
+
+import hashlib
+from pathlib import Path
+
+CODE = ("inference.py", "requirements.txt")
+"""Packed as they lie in this folder."""
+
+
+def code_hash() -> str:
+    """The sha256 of the packed code: another code is another bundle."""
+    total = hashlib.sha256()
+    for name in CODE:
+        total.update(hashlib.sha256((Path(__file__).parent / name).read_bytes()).digest())
+    return total.hexdigest()

@@ -1,0 +1,199 @@
+"""Stage ``bundle``: gathers a model, its gallery and the code that serves both, and packs them."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import Input, PokeflowError, Result, Task, progress
+from pokeflow.images import dataset, preprocessing
+from pokeflow.images.dataset import Card
+from pokeflow_sagemaker.bundle import CODE, archive, inference
+from pokeflow_sagemaker.bundle.archive import Content
+
+if TYPE_CHECKING:
+    from pokeflow_sagemaker import BundleParams
+
+FILE = "model.tar.gz"
+NETWORK, INDEX, LABELS, ABOUT = "model.onnx", "index.npz", "labels.csv", "bundle.json"
+WHERE_THERE_ARE = ("weights.pt", "network.json")
+COLUMNS = ("card_id", "name", "set", "number")
+FACTS = ("architecture", "parameters", "embedding_dim", "input_size", "quantization", "framework")
+ACCURACIES = ("top1_accuracy", "top5_accuracy", "artwork_top1_accuracy")
+
+
+def run(task: Task) -> Result:
+    """Pack the task's first model with the gallery of its benchmark.
+
+    ``size_mb`` is of the archive, ``unpacked_mb`` of what is in it, both in 10^6 bytes.
+    """
+    made, benchmark = task.inputs[0], _benchmark(task)
+    files = network_files(made)
+    files |= {name: _own(made, name) for name in WHERE_THERE_ARE if (made.folder / name).exists()}
+    files[preprocessing.FILE] = _own(made, preprocessing.FILE)
+    files[INDEX] = _own(benchmark, INDEX)
+    cards = _gallery(task, made, benchmark)
+
+    here = Path(__file__).parent
+    content: dict[str, Content] = {
+        **files,
+        LABELS: labels(cards),
+        **{f"code/{name}": here / name for name in CODE},
+        "code/limits.json": _json(limits(task.params)),
+    }
+    with progress.bar(f"{task.name}: checksums", _size(content)) as advance:
+        sums = {name: _sum(value, advance) for name, value in sorted(content.items())}
+    for origin in (made, benchmark):
+        _require_unchanged(origin, files, sums)
+    content[ABOUT] = _json(about(task, made, benchmark, len(cards), sums))
+    unpacked = _size(content)
+    with progress.bar(f"{task.name}: packing", unpacked) as advance:
+        archive.write(task.output / FILE, content, advance)
+
+    facts = {
+        "format": "SageMaker model.tar.gz",
+        "packed": sorted(content),
+        "content_types": [*inference.IMAGES, inference.JSON],
+        "preprocessing": preprocessing.read(made.folder).hash,
+    }
+    return Result({"size_mb": (task.output / FILE).stat().st_size / 1e6, "unpacked_mb": unpacked / 1e6}, facts)
+
+
+def limits(params: "BundleParams") -> dict[str, int]:
+    """What ``inference.py`` reads from ``limits.json``."""
+    return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
+
+
+def labels(cards: tuple[Card, ...]) -> bytes:
+    """The gallery's cards as CSV, in its order."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(card, column) for column in COLUMNS] for card in cards)
+    return text.getvalue().encode()
+
+
+def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    """What the bundle says of itself. Names and versions are for whoever publishes it: other ones change no byte."""
+    record, measured = made.record, benchmark.record
+    figures = {name: measured.metrics.get(name) for name in ACCURACIES}
+    missing = {name: measured.reasons.get(name, "the benchmark does not tell it") for name in ACCURACIES}
+    return {
+        "model": {
+            "type": task.type,
+            "stage": record.stage,
+            "backend": record.backend,
+            "digest": record.digest,
+            "content": record.content,
+            **{name: record.facts[name] for name in FACTS if name in record.facts},
+        },
+        "accuracy": {
+            **figures,
+            "protocol": measured.facts.get("protocol"),
+            "reasons": {name: missing[name] for name, value in figures.items() if value is None},
+        },
+        "cards": cards,
+        "preprocessing": preprocessing.read(made.folder).hash,
+        "files": {name: {"size": size, "sha256": sha256} for name, (size, sha256) in sums.items()},
+    }
+
+
+def network_files(made: Input) -> dict[str, Path]:
+    """The network, and every file beside it that it says its weights are in, by their names in the archive."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+
+    if not (made.folder / NETWORK).is_file():
+        raise PokeflowError(
+            f"bundle: {made.record.task} left no {NETWORK}, which is what SageMaker is to run. Leave the stage out "
+            "for this model: then: {bundle: null}."
+        )
+    files = {NETWORK: _own(made, NETWORK)}
+    try:
+        model = onnx.load(files[NETWORK], load_external_data=False)
+        places = {_place(tensor) for tensor in _tensors(model.graph)} - {""}
+    except (DecodeError, ValueError, OSError) as error:
+        raise PokeflowError(f"{files[NETWORK]}: not a readable network ({error}). Make the model again.") from error
+    return files | {place: _own(made, place) for place in sorted(places)}
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor of a graph and of the graphs inside it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _place(tensor: Any) -> str:
+    """The file that holds a tensor, relative to the network's; empty where the network itself does."""
+    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _benchmark(task: Task) -> Input:
+    for item in task.inputs:
+        if item.record.stage == "benchmark":
+            return item
+    raise PokeflowError(
+        f"{task.name}: needs the model's benchmark, whose gallery a deployed model answers from. "
+        "Put benchmark before bundle in lineage.then."
+    )
+
+
+def _own(item: Input, name: str) -> Path:
+    """A plain file of an input; PokeflowError where it is missing, a link, or elsewhere."""
+    file = item.folder / archive.require_name(name)
+    if not file.resolve().is_relative_to(item.folder.resolve()) or file.is_symlink():
+        raise PokeflowError(f"{file}: is a link, and none is packed. Make {item.record.task} again.")
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no such file, and a bundle needs it. Make {item.record.task} again.")
+    return file
+
+
+def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
+    """The gallery's cards; PokeflowError unless model, gallery and data set are of one piece."""
+    data = dataset.read(task.input(stage="prepare").folder)
+    preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
+    try:
+        index = inference.read_index(benchmark.folder / INDEX)
+    except ValueError as error:
+        raise PokeflowError(f"{benchmark.folder}: {error} Run the benchmark again.") from error
+    if str(index["preprocessing"]) != data.preprocessing.hash:
+        raise PokeflowError(
+            f"{benchmark.record.task}: its index was made with preprocessing {index['preprocessing']}, the data set's "
+            f"is {data.preprocessing.hash}. Run the benchmark again."
+        )
+    if index["card_ids"].tolist() != [card.card_id for card in data.cards]:
+        raise PokeflowError(f"{benchmark.record.task}: its index holds other cards than the data set. Run it again.")
+    return data.cards
+
+
+def _require_unchanged(item: Input, files: Mapping[str, Path], sums: Mapping[str, tuple[int, str]]) -> None:
+    for file in item.record.files:
+        packed = files.get(file.path)
+        if packed == item.folder / file.path and sums[file.path] != (file.size, file.sha256):
+            raise PokeflowError(f"{packed}: is not what its record says. Make {item.record.task} again.")
+
+
+def _sum(content: Content, advance: Any) -> tuple[int, str]:
+    """Size and sha256."""
+    total, size = hashlib.sha256(), 0
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+        while block := source.read(1 << 20):
+            total.update(block)
+            size += len(block)
+            advance(len(block))
+    return size, total.hexdigest()
+
+
+def _size(content: Mapping[str, Content]) -> int:
+    return sum(len(value) if isinstance(value, bytes) else value.stat().st_size for value in content.values())
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()

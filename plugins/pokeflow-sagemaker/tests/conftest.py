@@ -1,0 +1,144 @@
+"""Forty cards of coloured tiles, a small network, its benchmark, and the bundle of it all, unpacked."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import pokeflow_onnxruntime
+import pokeflow_sagemaker
+from pokeflow import File, Input, Record, Result, Task
+from pokeflow.images import dataset
+from pokeflow.images.dataset import Card, Dataset, Query
+from pokeflow.images.preprocessing import Preprocessing
+
+SPEC = Preprocessing(size=16)
+SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
+
+
+def small_data(names: Callable[[int], str] = lambda i: f"Pikachü, {i}") -> Dataset:
+    rng = np.random.default_rng(7)
+    references = rng.integers(0, 256, (len(SPLITS), 4, 4, 3), np.uint8).repeat(6, axis=1).repeat(6, axis=2)
+    cards = tuple(Card(f"set-{i}", names(i), "set", str(i), f"art-{i // 2}", split) for i, split in enumerate(SPLITS))
+    shown = [i for i, split in enumerate(SPLITS) if split != "train"]
+    queries = tuple(Query(f"set-{i}", SPLITS[i], 0) for i in shown)
+    noisy = (references[shown].astype(np.int16) + rng.integers(-12, 13, (len(shown), 24, 24, 3))).clip(0, 255)
+    return Dataset({"queries": "noisy views"}, SPEC, cards, references, queries, noisy.astype(np.uint8))
+
+
+def network(dim: int = 24, size: int = 16) -> onnx.ModelProto:
+    """Pooling to 4×4 and a linear layer: enough to keep the tiles apart."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["p"], kernel_shape=[size // 4] * 2, strides=[size // 4] * 2),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "weight"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, size, size])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim])],
+        [numpy_helper.from_array(rng.normal(0, 0.1, (48, dim)).astype(np.float32), "weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def done(stage: str, type: str, folder: Path, result: Result | None = None) -> Input:
+    """A finished task, recorded as the engine does."""
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
+    result = result or Result(facts={"architecture": "small", "parameters": 1152})
+    files = tuple(
+        File(f.name, f.stat().st_size, hashlib.sha256(f.read_bytes()).hexdigest()) for f in sorted(folder.iterdir())
+    )
+    values |= {"task": f"{stage}:small", "stage": stage, "type": type, "backend": "test", "seconds": 0.0}
+    values |= {"digest": f"{stage}-digest", "content": f"{stage}-content", "files": files}
+    return Input(
+        Record(**values | {"metrics": result.metrics, "facts": result.facts, "reasons": result.reasons}), folder
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """The folders of one little flow, and its tasks."""
+
+    root: Path
+
+    def folder(self, name: str) -> Path:
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
+
+    def prepared(self, data: Dataset | None = None) -> Input:
+        dataset.write(self.folder("prepare"), data or small_data(), {})
+        return done("prepare", "data", self.folder("prepare"))
+
+    def model(self, model: onnx.ModelProto | None = None, **more: bytes) -> Input:
+        folder = self.folder("model")
+        onnx.save(model or network(), folder / "model.onnx")
+        SPEC.write(folder)
+        for name, content in more.items():
+            (folder / name.replace("__", ".")).write_bytes(content)
+        return done("distill", "student", folder)
+
+    def benchmarked(self, model: Input, data: Input) -> Input:
+        params = pokeflow_onnxruntime.BenchmarkParams(runs=1, warmup=0, embed_threads=1)
+        return done(
+            "benchmark", "student", self.folder("benchmark"), self.run("onnxruntime", "benchmark", params, model, data)
+        )
+
+    def bundle(self, *inputs: Input, **params: Any) -> tuple[Path, Result]:
+        if not inputs:
+            model, data = self.model(), self.prepared()
+            inputs = (model, self.benchmarked(model, data), data)
+        result = self.run("sagemaker", "bundle", pokeflow_sagemaker.BundleParams(**params), *inputs)
+        return self.root / "bundle" / "model.tar.gz", result
+
+    def run(self, name: str, stage: str, params: Any, *inputs: Input, **named: str) -> Result:
+        plugins = (pokeflow_onnxruntime, pokeflow_sagemaker)
+        (backend,) = (b for p in plugins for b in p.pokeflow_backends() if (b.name, b.stage) == (name, stage))
+        places = self.folder(f"work-{stage}"), self.folder(stage)
+        about = {"model": "small", "version": "v1.0", "type": "student", "digest": "0" * 16} | named
+        result = backend.run(Task(stage, name, params=params, inputs=inputs, work=places[0], output=places[1], **about))
+        assert isinstance(result, Result)
+        return result
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Flow:
+    return Flow(tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A bundle unpacked into an empty folder, its code as a module, and the flow that it came from."""
+
+    flow: Flow
+    folder: Path
+    code: ModuleType
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    flow = Flow(tmp_path_factory.mktemp("served"))
+    archive, _ = flow.bundle(max_bytes=400_000, max_pixels=300_000)
+    return Served(flow, *unpacked(archive, flow.root / "opt"))
+
+
+def unpacked(archive: Path, folder: Path) -> tuple[Path, ModuleType]:
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    spec = importlib.util.spec_from_file_location(f"inference_{folder.parent.name}", folder / "code" / "inference.py")
+    assert spec
+    assert spec.loader
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    return folder, code

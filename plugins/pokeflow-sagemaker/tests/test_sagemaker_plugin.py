@@ -1,0 +1,45 @@
+"""The plugin's door: light to import, its faults found before anything runs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pokeflow_sagemaker as plugin
+from pokeflow_sagemaker.bundle import code_hash
+
+HEAVY = ("onnxruntime", "onnx", "numpy", "PIL", "boto3", "google.protobuf")
+(BUNDLE,) = plugin.pokeflow_backends()
+
+
+def test_planning_a_bundle_loads_nothing_heavy():
+    code = (
+        "import sys, pokeflow_sagemaker as p; (b,) = p.pokeflow_backends(); b.fingerprint(p.BundleParams()); "
+        f"print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=path)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_brings_the_bundle_and_names_no_version():
+    assert (BUNDLE.stage, BUNDLE.name, BUNDLE.named) == ("bundle", "sagemaker", False)
+
+
+def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
+    before = BUNDLE.fingerprint(plugin.BundleParams())
+    assert before == code_hash()
+    monkeypatch.setattr("pokeflow_sagemaker.bundle.CODE", ("inference.py",))
+    assert BUNDLE.fingerprint(plugin.BundleParams()) != before
+
+
+@pytest.mark.parametrize(
+    ("params", "faults"),
+    [
+        ({}, []),
+        ({"top": 0, "max_bytes": 0, "max_pixels": -1}, ["top", "max_bytes", "max_pixels"]),
+        ({"max_pixels": plugin.PILLOW_LIMIT + 1}, ["max_pixels"]),
+    ],
+)
+def test_faults_are_found_before_anything_runs(params, faults):
+    assert [name for name, _ in BUNDLE.check(plugin.BundleParams(**params))] == faults

@@ -1,0 +1,66 @@
+"""The report of a distillation: who taught whom, by which terms, how it went and what came of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pokeflow.types import Record, Result, Task
+from pokeflow_torch.params import TERMS, DistillParams, Network
+
+FILE = "distillation_report.json"
+HISTORY = (
+    "one row an epoch: train_loss is the weighted sum that was minimised, each train_<term>_loss the term before its "
+    "weight, both means over the epoch's batches; other figures are of the val queries"
+)
+
+
+def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
+    """Leave ``distillation_report.json``; the same task gives the same text.
+
+    ``teacher`` holds its architecture, parameters and top1_accuracy on the val queries. Unknown figures are null,
+    with a reason in the ``reasons`` of the same object.
+    """
+    params: DistillParams = task.params
+    begins_at, reason = _beginning(task, params.network)
+    report = {
+        "teacher": {**_known(task.input(type="teacher").record), **teacher, "reasons": _missing(teacher)},
+        "student": {
+            "architecture": result.facts["architecture"],
+            "parameters": result.facts["parameters"],
+            "begins_at": begins_at,
+            "reasons": reason,
+        },
+        "compression_ratio": result.facts["compression_ratio"],
+        "compression_counted": result.facts["compression_counted"],
+        "losses": {
+            "weights": {name: params.losses.get(name, 0.0) for name in TERMS},
+            "temperature": params.temperature,
+            "margin": asdict(params.margin),
+        },
+        "epochs": params.loop.epochs,
+        "history": list(history),
+        "history_tells": HISTORY,
+        "final": {**result.metrics, "reasons": dict(result.reasons)},
+        "protocol": result.facts["protocol"],
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _known(record: Record) -> dict[str, str]:
+    return {"task": record.task, "digest": record.digest, "content": record.content}
+
+
+def _missing(teacher: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "not measured" for name, value in teacher.items() if value is None}
+
+
+def _beginning(task: Task, network: Network) -> tuple[dict[str, str] | None, dict[str, str]]:
+    """The student whose weights this one began at; or None and what it began at instead."""
+    for item in task.inputs:
+        if item.record.type == "student":
+            return _known(item.record), {}
+    weights = "weights from a local file" if network.weights else "timm's published weights"
+    began = weights if network.weights or network.pretrained else "random weights"
+    return None, {"begins_at": f"no student is among the inputs: it began at {began}"}
