@@ -11,6 +11,13 @@ from pokeflow.errors import ConfigError, PokeflowError, unknown
 
 COMMANDS = {
     "plan": "what would run, where, what is reused, at what estimated cost",
+    "publish": "put what is made into the project's tree, and bring its metadata up to date",
+    "ls": "the project's tree: what is there, and what is missing",
+    "find": "a model, a metric or a file, anywhere in the project",
+    "lineage": "which model was made from which, drawn",
+    "verify": "read the project's tree again and compare it with its checksums and schemas",
+    "pull": "bring a published model or data set to this machine",
+    "migrate": "bring existing assets into the project's tree",
     "recognize": "the cards most like a picture, by the newest compiled model",
     "init": "a new project folder with a configuration of its own to edit",
     "schema": "JSON Schema of the configuration, so that editors complete and check it",
@@ -27,6 +34,7 @@ pokeflow: YAML says what to make, plugins make it, records say how it was made.
 KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../cards):
 {groups}
   models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
+  publish=true           publish what is made into the project's tree afterwards
 Hydra's own flags work as well: --cfg job, --info, --multirun, --config-dir DIR, --hydra-help.
 """
 KEPT = "interrupted. What is done is kept; the same command goes on from here."

@@ -12,11 +12,13 @@ from pathlib import Path
 import pluggy
 
 from pokeflow import environment, observe
+from pokeflow import store as stores
 from pokeflow.digest import content, decisive
-from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
-from pokeflow.flow import PREPARE, REGISTER, Flow, Step
+from pokeflow.errors import PokeflowError, TaskError
+from pokeflow.flow import PREPARE, Flow, Step
 from pokeflow.plugins import Registry
-from pokeflow.store import LOG, Store, list_files
+from pokeflow.shared import LOG
+from pokeflow.store import Store, list_files
 from pokeflow.types import Input, Record, Result, Task
 from pokeflow.worker import require_sound, told
 
@@ -42,8 +44,7 @@ class Report:
 
 def plan(flow: Flow, since: str) -> Iterator[Planned]:
     """Tell for each step whether it is reused or made, and why, without touching anything."""
-    check_versions(flow)
-    store = Store(flow.root)
+    store = stores.of(flow)
     done: dict[str, Record] = {}
     for step in flow.steps:
         again = next((need for need in step.needs if need not in done), None)
@@ -62,8 +63,8 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
     made after that.
     """
-    check_versions(flow)
-    store = Store(flow.root)
+    store = stores.of(flow)
+    store.catch_up()
     observe.catch_up(flow, store)
     done: dict[str, Record] = {}
     ran: list[str] = []
@@ -84,9 +85,6 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                         ran.append(step.name)
                 if ran[-1:] == [step.name]:
                     observe.tell(flow, hook, store, step, record)
-            if flow.publish and step.stage == REGISTER:
-                made = done[flow.maker(step.model).name]
-                store.publish(step.model, step.version, made.digest, made.content)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(store, step, error))
             continue
@@ -96,27 +94,6 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
         again = f"What is done is kept. Go on with: {flow.command}"
         raise TaskError("\n".join([*failures, *waiting, again]), ran)
     return Report(done, tuple(ran))
-
-
-def check_versions(flow: Flow) -> None:
-    """Refuse, before anything runs, to change what is published: another digest, or the same made again."""
-    store = Store(flow.root)
-    faults = []
-    for step in flow.steps:
-        if step.stage != REGISTER:
-            continue
-        made, fixed = flow.maker(step.model).digest, store.published(step.model, step.version)
-        if fixed and step.model in flow.force:
-            message = f"{step.model} {step.version} is published and stays as it is. Raise its version to make another."
-            faults.append(Fault("force", message))
-        elif fixed and fixed[0] != made:
-            message = (
-                f"{step.version} is published with digest {fixed[0]}, and this configuration makes {made}. "
-                "Raise the version, or leave the stage 'register' out."
-            )
-            faults.append(Fault(f"lineage.models.{step.model}.version", message))
-    if faults:
-        raise ConfigError(faults)
 
 
 def _reusable(
@@ -137,7 +114,7 @@ def _reusable(
 def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str) -> Record:
     work, output = store.begin(step)
     executor = registry.executors[step.on]
-    inputs = tuple(Input(done[need], store.folder(flow.step(need))) for need in step.needs)
+    inputs = tuple(Input(done[need], store.fetch(flow.step(need), done[need])) for need in step.needs)
     task = Task(
         step.stage,
         step.backend.name,

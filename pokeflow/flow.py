@@ -8,6 +8,8 @@ from typing import Any
 
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
+from pokeflow.objects import Objects
+from pokeflow.project import About, Leaf
 from pokeflow.types import Backend
 
 DATA = "data"
@@ -49,7 +51,9 @@ class Flow:
     """A resolved configuration: nothing is left to look up, and OmegaConf is gone.
 
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
-    parent; ``force`` holds model names to redo; ``command`` is what a person types to run this again.
+    parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one;
+    ``tree`` is where below it the project is published, and ``leaves`` what belongs there; ``force`` holds model
+    names to redo; ``command`` is what a person types to run this again.
     """
 
     project: str
@@ -57,6 +61,10 @@ class Flow:
     parents: Mapping[str, tuple[str, ...]]
     root: Path
     executors: Mapping[str, Any] = field(default_factory=dict)
+    remote: Objects | None = None
+    tree: str = "project"
+    leaves: tuple[Leaf, ...] = ()
+    about: About = field(default_factory=lambda: About(""))
     tracking: Observer | None = None
     objective: str | None = None
     publish: bool = False

@@ -2,12 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pluggy
 
 from pokeflow.flow import Flow, Step
-from pokeflow.store import Store, exclusively, read_record
-from pokeflow.types import Input, Record, Task
+from pokeflow.store import TRACKED, Store, exclusively, read_record, write_atomically
+from pokeflow.types import Input, Record, Result, Task
 from pokeflow.worker import STOPPED
 
 log = logging.getLogger("pokeflow")
@@ -58,13 +60,28 @@ def _track(flow: Flow, record: Record, folder: Path, note: Path) -> bool:
     named = (backend.stage, backend.name, record.model, record.version, record.type, record.digest)
     try:
         # An observer reads the folder; it has none of its own to write to.
-        backend.run(Task(*named, params, (Input(record, folder),), note.parent, note.parent))
+        answer = backend.run(Task(*named, params, (Input(record, folder),), note.parent, note.parent))
+        _keep(folder / TRACKED, record, answer)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
         _let_stop(error)
         log.warning("%s: tracking in %s failed, a later run tries again: %s", record.task, backend.name, error)
         return False
     note.unlink(missing_ok=True)
     return True
+
+
+def _keep(file: Path, record: Record, answer: object) -> None:
+    """Keep what tracking said of a run, such as the run's id there, beside the record."""
+    facts = dict(answer.facts) if isinstance(answer, Result) else {}
+    write_atomically(file, msgspec.json.encode({**tracked(file.parent), record.started: facts}), flush=False)
+
+
+def tracked(folder: Path) -> dict[str, dict[str, Any]]:
+    """What tracking said of the runs that were made in a task's folder, by the moment each was started."""
+    try:
+        return msgspec.json.decode((folder / TRACKED).read_bytes(), type=dict[str, dict[str, Any]])
+    except (OSError, msgspec.MsgspecError):
+        return {}
 
 
 def _let_stop(error: BaseException) -> None:

@@ -1,13 +1,22 @@
 """What people read in the end: the plan, and a table of the models, from records alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pokeflow import store as stores
+from pokeflow import tree as trees
 from pokeflow.engine import Planned, Report
 from pokeflow.flow import DATA, Flow
 from pokeflow.plugins import Registry
 from pokeflow.store import Store
+from pokeflow.tree import words
 from pokeflow.types import Record
+
+if TYPE_CHECKING:  # what a run that publishes nothing need not load
+    from pokeflow.tree.compare import Comparison
+    from pokeflow.tree.publish import Published
 
 COLUMNS = {
     "top1_accuracy": ("top-1", "{:.1%}"),
@@ -28,7 +37,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def models(flow: Flow, records: Mapping[str, Record]) -> str:
     """For each model its benchmark, digest and place; below, the figures of its making and the protocols."""
-    store = Store(flow.root)
+    store = stores.of(flow)
     made = [s for s in flow.steps if s.model != DATA and s is flow.maker(s.model) and s.name in records]
     rows, notes, protocols = [], [], []
     for step in made:
@@ -109,3 +118,45 @@ def _last_seconds(root: Path, stage: str, model: str) -> float | None:
     """How long the same stage took the same model the last time: the only honest estimate there is."""
     finished = [(r.finished, r.seconds) for r, _ in Store(root).records(stage, model)]
     return max(finished)[1] if finished else None
+
+
+def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
+    """A line a unit, or for a dry run a line a file that differs; then the gaps, and the metadata."""
+    changes = [change for comparison in done.comparisons for change in comparison.to_send]
+    parts = []
+    if dry_run and changes:
+        rows = [(c.state, words.size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes]
+        parts.append(table(("", "size", "path", "from"), rows))
+    if done.comparisons:
+        head = ("unit", "files", "new", "changed", "there already", "to send" if dry_run else "sent")
+        parts.append(table(head, map(_unit, done.comparisons)))
+    else:
+        parts.append("Nothing is made yet that belongs into the tree. Run 'pokeflow' first.")
+    if done.gaps:
+        parts.append("missing, and what would make it:\n" + "\n".join(_gaps(done)))
+    size = words.size(sum(change.item.placed.size for change in changes))
+    files = words.count(len(changes), "file")
+    place = trees.of(flow).objects.uri
+    if dry_run:
+        parts.append(f"{place}: {files} to send ({size}). Nothing was written.")
+    else:
+        metadata = f"; metadata written: {', '.join(done.documents)}" if done.documents else "; metadata is up to date"
+        parts.append(f"{place}: {files} sent ({size}){metadata}.")
+    return "\n\n".join(parts)
+
+
+def _unit(comparison: "Comparison") -> tuple[str, ...]:
+    states = Counter(change.state for change in comparison.changes)
+    sent = words.size(sum(change.item.placed.size for change in comparison.to_send))
+    changed, there = states["changed"] + states["altered"], states["same"] + states["newer there"]
+    counts = (len(comparison.changes), states["new"], changed, there)
+    return (comparison.publication.receipt.unit, *(str(count) for count in counts), sent)
+
+
+def _gaps(done: "Published") -> Iterator[str]:
+    """Gaps by what would fill them."""
+    by_why: dict[str, list[str]] = {}
+    for gap in done.gaps:
+        by_why.setdefault(gap.why, []).append(gap.leaf.path)
+    for why, paths in by_why.items():
+        yield f"  {why}: {words.some(paths, 4)}"

@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, order, select
+from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
+from pokeflow.project import About
 from pokeflow.schema import parse
-from pokeflow.settings import Model, Settings, Work
+from pokeflow.settings import Model, Settings, Store, Work
+from pokeflow.tree.layout import expand
 from pokeflow.types import Backend
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -23,9 +28,12 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     """
     faults: list[Fault] = []
     settings = parse(Settings, data, "", faults)
-    if settings is None or None in (settings.lineage, settings.project, settings.store, settings.executor):
+    groups = ("lineage", "project", "store", "executor", "layout")
+    if settings is None or None in [getattr(settings, group) for group in groups]:
         raise ConfigError(faults)  # nothing to look further into
     steps = _Builder(settings, registry, faults).steps()
+    known_models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
+    leaves = expand(settings.layout, known_models, steps, faults)
     stages = _stages(settings)
     models = {DATA, *(settings.lineage.models or ())}
     for path, what, names, known in (
@@ -37,6 +45,7 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
     _check_root(settings.store.root, faults)
+    remote = _remote(settings.store, faults)
     tracking = _observer(settings.tracking, registry, faults)
     executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
     ordered = order(steps, faults) if not faults else ()
@@ -50,11 +59,58 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         # Absolute, since a backend may change the current folder.
         root=Path(settings.store.root).expanduser().absolute(),
         executors=executors,
+        remote=remote,
+        tree=settings.layout.root,
+        leaves=tuple(leaves),
+        about=_about(settings, remote, executors),
         tracking=tracking,
         objective=settings.lineage.objective,
         publish=settings.publish,
         force=frozenset(settings.force),
         command=command,
+    )
+
+
+def _remote(store: Store, faults: list[Fault]) -> Objects | None:
+    if store.remote is None:
+        return None
+    if not store.remote.startswith("s3://"):
+        faults.append(Fault("store.remote", f"{store.remote!r} is no place that is shared. Give s3://bucket/prefix."))
+        return None
+    if store.connections is not None and store.connections < 1:
+        faults.append(Fault("store.connections", f"{store.connections} is below 1."))
+        return None
+    from pokeflow.objects import place
+
+    try:
+        return place.opened(
+            store.remote,
+            endpoint=store.endpoint,
+            region=store.region,
+            encryption=store.encryption,
+            kms_key=store.kms_key,
+            connections=store.connections,
+        )
+    except PokeflowError as error:
+        faults.append(Fault("store.remote", str(error)))
+        return None
+
+
+def _about(settings: Settings, remote: Objects | None, executors: Mapping[str, Any]) -> About:
+    """What metadata tells of the project; where the tree lies is told only if others can go there."""
+    project, uri = settings.project, settings.tracking.get("uri")
+    bucket = remote.uri.removeprefix("s3://").partition("/")[0] if remote else None
+    return About(
+        name=project.name,
+        description=project.description,
+        version=project.version,
+        id=project.id,
+        uri=f"{remote.uri}/{settings.layout.root}" if remote else "",
+        bucket=bucket,
+        region=settings.store.region,
+        tracking_uri=uri if isinstance(uri, str) and not uri.startswith("sqlite:") else None,
+        models=tuple(settings.lineage.models),
+        executors={name: msgspec.to_builtins(params) for name, params in executors.items()},
     )
 
 

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 
 from pokeflow import compose, config, engine, plugins, report, sweep
 from pokeflow.errors import PokeflowError
+from pokeflow.flow import Flow
 from pokeflow.resolve import resolve
+from pokeflow.tree import versions
 from pokeflow.worker import told
 
 log = logging.getLogger("pokeflow")
@@ -60,12 +62,22 @@ def _nothing_to_run(args: Sequence[str]) -> bool:
     pm = plugins.manager()
     registry = plugins.registry(pm)
     flow = resolve(config.plain(cfg), registry)
+    versions.check(flow)
     if not all(planned.record for planned in engine.plan(flow, os.environ[SINCE])):
         return False
     outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
     print(report.models(flow, outcome.records))  # noqa: T201
     print(report.count(outcome), file=sys.stderr)  # noqa: T201
+    _publish(flow, outcome)
     return True
+
+
+def _publish(flow: Flow, outcome: engine.Report) -> None:
+    """Publish what was made, if the configuration says so."""
+    if flow.publish:
+        from pokeflow.tree.publish import publish
+
+        print("\n" + report.publication(flow, publish(flow, outcome.records)))  # noqa: T201
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -79,11 +91,13 @@ def job(cfg: DictConfig) -> float | None:
         pm = plugins.manager()
         registry = plugins.registry(pm)
         flow = resolve(config.plain(cfg), registry, trial=trial, command=shlex.join(["pokeflow", *mine]))
+        versions.check(flow)
         outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
         value, ran = engine.objective(flow, outcome), len(outcome.ran)
         if not trial:
             print(report.models(flow, outcome.records))  # noqa: T201
             log.info("%s", report.count(outcome))
+        _publish(flow, outcome)
     except Exception as error:  # noqa: BLE001 - raised again in `main`; in a trial, told in the table
         failure, ran = error, len(getattr(error, "ran", ()))
     if not trial:

@@ -49,10 +49,12 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What all of this belongs to."""
+    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as SageMaker."""
 
     name: str
     description: str = ""
+    version: str = "1.0.0"
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,47 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where records and files live: a local folder."""
+    """Where records and files live: a local folder, and a bucket that others share, if ``remote`` names one.
+
+    ``root`` is this machine's folder; with a ``remote``, ``s3://bucket/prefix``, it is the working copy. ``endpoint``
+    is another S3 server than AWS's; ``encryption`` is asked of the server for every object, null: its own default.
+    """
 
     root: str
+    remote: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    encryption: Literal["AES256", "aws:kms"] | None = "AES256"
+    kms_key: str | None = None
+    connections: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What belongs at a path of the tree: a file of a task, a document about it, or a link to where it lies.
+
+    ``stage`` is the task's; for a model, the stage that makes it if none is given. ``file`` may be a pattern, for a
+    path that ends in ``/``. ``document`` is written from records. ``link`` is a small file that says where the
+    task's files are. ``backend``: only of results by this one. Where a source has neither, its stage writes there.
+    """
+
+    stage: str | None = None
+    file: str | None = None
+    document: str | None = None
+    link: str | None = None
+    backend: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each published file belongs: paths below ``root``, in which ``{model}`` and ``{version}`` are replaced.
+
+    ``models`` has the paths of each model; ``"*"`` those of every model that has none of its own.
+    """
+
+    root: str
+    project: dict[str, Source] = field(default_factory=dict)
+    models: dict[str, dict[str, Source]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +123,8 @@ class Executor:
 class Settings:
     """The whole configuration.
 
-    ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` and
-    ``layout`` hold values that other groups refer to.
+    ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` holds
+    values that other groups refer to.
     """
 
     project: Project
@@ -93,7 +133,7 @@ class Settings:
     data: dict[str, Any]
     target: Target | None
     store: Store
-    layout: dict[str, Any]
+    layout: Layout
     executor: Executor
     tracking: dict[str, Any]
     models: tuple[str, ...] | None = None
@@ -107,6 +147,7 @@ GROUPS: Mapping[str, type] = {
     "lineage": Lineage,
     "target": Target,
     "store": Store,
+    "layout": Layout,
     "executor": Executor,
 }
 """The groups whose whole shape is known here; the others are typed by the plugins."""

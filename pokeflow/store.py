@@ -1,9 +1,11 @@
-"""Where records and files live: a local folder. A record, written last, is what makes a task done.
+"""Where records and files live: a local folder, and a bucket behind it where results are shared with other machines.
 
-tasks/<stage>/<model>/<digest>/   a finished task: its files and record.json
+tasks/<stage>/<model>/<digest>/   a finished task: its files and, written last, record.json: what makes it done
 work/<stage>-<model>-<digest>/    a task under way: log.txt, checkpoints, output/ before it is committed
 locks/<digest>.lock               held while a task is made, so that it is made once
-published/<model>/<version>.json  the digest a version was published with
+unsent/                           notes of tasks that the bucket could not be given yet
+
+The bucket has the same tasks/ and, as claims/, what locks/ is here.
 """
 
 import logging
@@ -16,25 +18,37 @@ from pathlib import Path
 
 import msgspec
 
+from pokeflow import shared
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import Step
+from pokeflow.flow import Flow, Step
+from pokeflow.objects import Objects
+from pokeflow.shared import LOG, RECORD
 from pokeflow.types import File, Record
 
 log = logging.getLogger("pokeflow")
-RECORD, LOG = "record.json", "log.txt"
+EARLIER = "record-"
+"""Begins the name that the record of a replaced result is kept under: what was run is never forgotten."""
+TRACKED = "tracked.json"
+"""Beside a record: what tracking answered."""
 _decoder = msgspec.json.Decoder(Record)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A local store below ``root``."""
+    """A store below the local folder ``root``; with a ``remote``, that folder is its working copy."""
 
     root: Path
+    remote: Objects | None = None
+
+    @staticmethod
+    def key(step: Step) -> str:
+        """Where a step's result lies below the folder and in the bucket alike."""
+        return f"tasks/{step.stage}/{step.model}/{step.digest}"
 
     def folder(self, step: Step) -> Path:
         """Where a step's result lies once it is made."""
-        return self.root / "tasks" / step.stage / step.model / step.digest
+        return self.root / self.key(step)
 
     def work(self, step: Step) -> Path:
         """Where a step is being made; it outlives a kill."""
@@ -42,20 +56,46 @@ class Store:
 
     def load(self, step: Step) -> Record | None:
         """The record of a finished step; None where there is none, or where its files are not all there."""
-        return read_record(self.folder(step))
+        record = read_record(self.folder(step))
+        return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
+
+    def fetch(self, step: Step, record: Record) -> Path:
+        """The folder of a finished step with its files on this machine."""
+        folder = self.folder(step)
+        if self.remote is None or read_record(folder) is not None:
+            return folder
+        with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
+            draft = self.work(step) / "fetched"
+            shared.fetch(self.remote, self.key(step), record, draft)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
+        return folder
 
     def records(self, stage: str = "*", model: str = "*") -> Iterator[tuple[Record, Path]]:
-        """Every finished task of a stage and a model, in no order."""
+        """Every finished task of a stage and a model on this machine, in no order."""
         for file in (self.root / "tasks").glob(f"{stage}/{model}/*/{RECORD}"):
             record = read_record(file.parent)
             if record is not None:
                 yield record, file.parent
 
+    def every_run(self, stage: str) -> Iterator[tuple[Record, Path]]:
+        """The records of a stage on this machine, those of results that were replaced since among them."""
+        for file in (self.root / "tasks").glob(f"{stage}/*/*/{RECORD.partition('.')[0]}*.json"):
+            try:
+                yield _decoder.decode(file.read_bytes()), file.parent
+            except (msgspec.MsgspecError, OSError, RecursionError) as error:
+                log.warning("%s is not readable (%s) and is left out", file, error)
+
     @contextmanager
     def claim(self, step: Step) -> Iterator[None]:
         """Hold a step for this process alone; wait, and say so, while another holds it. A kill lets go of it."""
         with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
-            yield
+            if self.remote is None:
+                yield
+                return
+            with shared.held(self.remote, f"claims/{step.digest}", step.name):
+                yield
 
     def begin(self, step: Step) -> tuple[Path, Path]:
         """The work folder, with what an earlier attempt kept there, and an empty output folder inside it."""
@@ -70,12 +110,16 @@ class Store:
         """Make a result final: the files in one rename, then the record; only then is the task done."""
         folder = self.folder(step)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        earlier: list[Path] = []
         if folder.exists():
             # Either a forced redo or what a kill left between the rename and the record. It goes with the work.
             replaced = self.work(step) / "replaced"
             shutil.rmtree(replaced, ignore_errors=True)
             folder.rename(replaced)
+            earlier = _kept_records(replaced)
         output.rename(folder)
+        for file in earlier:
+            file.rename(folder / file.name)
         with suppress(FileNotFoundError):
             # Beside the files, not among them: times in a log must not change the content's name.
             (self.work(step) / LOG).replace(folder / LOG)
@@ -83,36 +127,50 @@ class Store:
         # A power cut may cost an unflushed record: what took a moment is made again sooner than it is flushed.
         write_atomically(folder / RECORD, text, flush=record.seconds > 1)
         shutil.rmtree(self.work(step), ignore_errors=True)
+        if self.remote is not None:
+            note = self._unsent / f"{step.stage}-{step.model}-{step.digest}"
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(self.key(step), encoding="utf-8")
+            self._send(note)
         return folder
 
-    def published(self, model: str, version: str) -> tuple[str, str] | None:
-        """The digest and content a version was published with, or None."""
-        file = self.root / "published" / model / f"{version}.json"
-        try:
-            fixed = msgspec.json.decode(file.read_bytes())
-            return str(fixed["digest"]), str(fixed["content"])
-        except FileNotFoundError:
-            return None
-        except (msgspec.MsgspecError, KeyError, TypeError, OSError) as error:
-            raise PokeflowError(f"{file}: damaged ({error}). Restore it: it says what {version} is.") from error
+    @property
+    def _unsent(self) -> Path:
+        return self.root / "unsent"
 
-    def publish(self, model: str, version: str, digest: str, content: str) -> None:
-        """Fix a version to a digest and its content for good; PokeflowError where it is fixed to others."""
-        file = self.root / "published" / model / f"{version}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{version}.{os.getpid()}")
-        fixed = {"model": model, "version": version, "digest": digest, "content": content}
-        write_atomically(draft, msgspec.json.encode(fixed) + b"\n")
+    def _send(self, note: Path) -> bool:
+        assert self.remote
+        path = note.read_text(encoding="utf-8")
+        record = read_record(self.root / path)
         try:
-            # A link fails where the name exists: of two publishers exactly one is first.
-            os.link(draft, file)
-        except FileExistsError:
-            if (first := self.published(model, version)) != (digest, content):
-                raise PokeflowError(
-                    f"{model} {version} is published as {first}, not as {(digest, content)}. Raise its version."
-                ) from None
-        finally:
-            draft.unlink()
+            if record is not None:
+                shared.send(self.remote, path, self.root / path, record)
+        except PokeflowError as error:
+            log.warning("%s is kept here and sent by a later run: %s", path, error)
+            return False
+        note.unlink(missing_ok=True)
+        return True
+
+    def catch_up(self) -> None:
+        """Share what an earlier run could not: it was killed, or the network was away."""
+        if self.remote is not None and self._unsent.is_dir():
+            for note in sorted(self._unsent.iterdir()):
+                if not self._send(note):
+                    return  # still away: one wait is enough
+
+
+def of(flow: Flow) -> Store:
+    """The store that a flow's results are in."""
+    return Store(flow.root, flow.remote)
+
+
+def _kept_records(folder: Path) -> list[Path]:
+    """The records of a replaced result, its own under a name of its own."""
+    record = read_record(folder)
+    if record is not None:
+        moment = "".join(filter(str.isalnum, record.started))
+        (folder / RECORD).rename(folder / f"{EARLIER}{moment}.json")
+    return [file for file in (*sorted(folder.glob(f"{EARLIER}*.json")), folder / TRACKED) if file.is_file()]
 
 
 @contextmanager
@@ -168,8 +226,8 @@ def list_files(folder: Path) -> tuple[File, ...]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PokeflowError(f"{path}: a result holds plain files only, no links or devices.")
-        if path.parent == folder and path.name in (RECORD, LOG):
-            raise PokeflowError(f"{path}: this name is kept for pokeflow's own {path.name}; choose another.")
+        if path.parent == folder and (path.name in (RECORD, LOG, TRACKED) or path.name.startswith(EARLIER)):
+            raise PokeflowError(f"{path}: this name is kept for pokeflow's own files; choose another.")
         if path.is_file():
             found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))
     return tuple(found)

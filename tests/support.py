@@ -3,8 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from pokeflow import compose, config, engine, plugins
+from pokeflow.flow import Flow
+from pokeflow.resolve import resolve
+from pokeflow.types import Record
 
 TOY = Path(__file__).parent / "toy"
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
@@ -19,3 +24,21 @@ def environment(**more: str) -> dict[str, str]:
     """The variables a command runs with: nothing of the developer's own, and the toy plugin in sight."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("POKEFLOW")}
     return {**kept, "PYTHONPATH": str(TOY), "PYTHONUNBUFFERED": "1", **more}
+
+
+def toy_flow(root: Path, *overrides: str) -> Flow:
+    """The toy lineage with its store at ``root``."""
+    cfg = compose.composed([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+
+
+def run_flow(flow: Flow) -> Mapping[str, Record]:
+    """Run a flow in this process; the records by task."""
+    pm = plugins.manager()
+    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now()).records
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there; what a folder keeps for itself is left out."""
+    files = (file for file in folder.rglob("*") if file.is_file() and ".pokeflow" not in file.parts)
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pokeflow import Backend, Result, Task, compose, config, engine, plugins
-from pokeflow.errors import ConfigError, TaskError
+from pokeflow.errors import TaskError
 from pokeflow.flow import Flow
 from pokeflow.resolve import resolve
 from pokeflow.store import Store
@@ -205,7 +205,7 @@ def leave(task: Task) -> Result:
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (write_the_record, "this name is kept for pokeflow's own record.json"),
+        (write_the_record, "this name is kept for pokeflow's own files"),
         (remove_the_output, "the backend removed its output folder"),
         (leave, r"backend 'toy' left with sys.exit\('bye'\)"),
     ],
@@ -287,31 +287,6 @@ def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
     with pytest.raises(TaskError, match=r"train:teacher is damaged or gone"):
         run(Flow(flow.project, (flow.step("train:teacher"), racing), flow.parents, flow.root, flow.executors))
     assert store.load(racing) is None
-
-
-def test_a_published_model_is_not_made_again(flow_of) -> None:
-    run(flow_of("publish=true"))
-    with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and stays as it is"):
-        run(flow_of("force=[teacher]"))
-
-
-def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flow_of) -> None:
-    run(flow_of("publish=true"))
-    assert run(flow_of("publish=true")).ran == ()
-    changed = "lineage.models.student.params.lr=0.2"
-    with pytest.raises(ConfigError) as caught:
-        run(flow_of(changed))
-    lines = str(caught.value).splitlines()
-    assert [line.partition(":")[0] for line in lines] == [
-        "lineage.models.student.version",
-        "lineage.models.tiny.version",
-    ]
-    assert "v1.0 is published with digest" in lines[0]
-    assert "Raise the version" in lines[0]
-    # To try something out without registering it is nobody's business.
-    assert "distill:student" in run(flow_of(changed, "stages=[train,distill]")).ran
-    raised = ("lineage.models.student.version=v1.1", "lineage.models.tiny.version=v2.2")
-    assert "register:student" in run(flow_of(changed, *raised)).ran
 
 
 def test_the_same_task_has_the_same_digest_wherever_it_runs(flow_of) -> None:

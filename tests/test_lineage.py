@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from owners_tree import GAPS, TREE
 from pokeflow.images import dataset
-from support import POKEFLOW, environment
+from support import POKEFLOW, contents, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lineage")]
 
@@ -51,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = pokeflow(folder, *SMALL)
+    done = pokeflow(folder, *SMALL, "publish=true")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
 
@@ -107,8 +108,47 @@ def test_the_second_run_executes_no_task_and_leaves_no_folder(made) -> None:
     folder = made[0]
     before = sorted((folder / "store" / "runs").rglob("*"))
     again = pokeflow(folder, *SMALL)
-    assert "0 of 13 tasks ran" in again.stderr
+    assert "0 of 17 tasks ran" in again.stderr
     assert sorted((folder / "store" / "runs").rglob("*")) == before
+
+
+def test_the_tree_has_every_leaf_of_the_owner_s_that_a_stage_can_make_by_now(made) -> None:
+    tree = made[0] / "store" / "project" / "pokemon-card-recognition"
+    files = contents(tree)
+    missing = {leaf for leaf in TREE if not any(f == leaf or (leaf[-1] == "/" and f.startswith(leaf)) for f in files)}
+    assert missing == {leaf for leaf in TREE if leaf.startswith(tuple(GAPS))}
+
+
+def test_the_gaps_are_told_with_what_would_fill_them(made) -> None:
+    told = made[1].partition("missing, and what would make it:")[2]
+    for leaf, word in GAPS.items():
+        if word != "track":  # the next run's tracking may write there at any time
+            assert any(leaf in line and word in line for line in told.splitlines()), leaf
+
+
+def test_the_manifest_tells_figures_that_records_hold(made) -> None:
+    tree, found = made[0] / "store" / "project" / "pokemon-card-recognition", records(made[0])
+    models = json.loads((tree / "metadata" / "project_manifest.json").read_text())["models"]
+    assert list(models) == [TEACHER, STAGE1, STAGE2, TINY]
+    parameters = {
+        m: found[t]["facts"]["parameters"] for m, t in ((TEACHER, f"train:{TEACHER}"), (STAGE1, f"distill:{STAGE1}"))
+    }
+    assert models[STAGE1]["compression_ratio"] == f"{parameters[TEACHER] / parameters[STAGE1]:.1f}x"
+    latency = found[f"benchmark:{TINY}"]["metrics"]["latency_p50_ms"]
+    assert models[TINY]["performance"]["inference_latency_ms"] == pytest.approx(latency)
+    assert models[TEACHER]["training_job"] is None
+    assert "local" in models[TEACHER]["reasons"]["training_job"]
+
+
+def test_the_tree_is_as_its_checksums_and_schemas_say(made) -> None:
+    done = pokeflow(made[0], "verify", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_published_model_is_pulled(made, tmp_path: Path) -> None:
+    done = pokeflow(made[0], "pull", f"{TINY}:v2.1", "--to", str(tmp_path), *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in tmp_path.rglob("*")} >= {"model.tar.gz", "compilation_report.json", "metrics.json"}
 
 
 def test_every_task_is_tracked_and_every_model_registered(made) -> None:

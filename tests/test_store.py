@@ -61,44 +61,6 @@ def test_files_are_listed_with_size_and_checksum(tmp_path: Path) -> None:
     assert list_files(tmp_path) == (File("a", 0, empty), File("sub/b", 3, abc))
 
 
-def test_a_version_is_fixed_by_the_first_and_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    assert store.published("m", "v1") is None
-    store.publish("m", "v1", "aaaa", "c")
-    store.publish("m", "v1", "aaaa", "c")
-    with pytest.raises(PokeflowError, match=r"published as \('aaaa', 'c'\), not as \('bbbb', 'c'\)\. Raise its"):
-        store.publish("m", "v1", "bbbb", "c")
-    with pytest.raises(PokeflowError, match="Raise its version"):
-        store.publish("m", "v1", "aaaa", "other bytes")
-    assert store.published("m", "v1") == ("aaaa", "c")
-
-
-def test_a_damaged_publication_is_told_not_guessed(tmp_path: Path) -> None:
-    (tmp_path / "published" / "m").mkdir(parents=True)
-    (tmp_path / "published" / "m" / "v1.json").write_text("{")
-    with pytest.raises(PokeflowError, match="damaged"):
-        Store(tmp_path).published("m", "v1")
-
-
-def _publish(root: Path, name: str, answers: "multiprocessing.Queue[bool]") -> None:
-    try:
-        Store(root).publish("m", "v1", name, "c")
-        answers.put(True)
-    except PokeflowError:
-        answers.put(False)
-
-
-def test_of_eight_publishers_at_once_one_is_first(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    processes = [context.Process(target=_publish, args=(tmp_path, f"digest{i}", answers)) for i in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-    assert sorted(answers.get(timeout=5) for _ in processes) == [False] * 7 + [True]
-
-
 def _claim(root: Path, count: int) -> None:
     for _ in range(count):
         with Store(root).claim(STEP):

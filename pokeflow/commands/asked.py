@@ -1,0 +1,23 @@
+"""The words of a command that reads the tree: its own arguments, and the overrides among them."""
+
+import argparse
+from collections.abc import Sequence
+
+CONFIG_DIR = ("--config-dir", "-cd")
+
+
+def asked(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """A command's arguments, and the overrides: ``KEY=VALUE`` and ``--config-dir DIR``, wherever they stand.
+
+    A path or a text that holds a ``=`` itself is an option's value when it is written ``--option=VALUE``.
+    """
+    own, overrides = [], []
+    words = iter(args)
+    for word in words:
+        if word in CONFIG_DIR:
+            overrides += [word, next(words, "")]
+        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or ("=" in word and not word.startswith("-")):
+            overrides.append(word)
+        else:
+            own.append(word)
+    return parser.parse_args(own), overrides

@@ -1,0 +1,36 @@
+"""A plugin whose models are nothing but files: so many, so large, and no two runs write other bytes."""
+
+import random
+from dataclasses import dataclass
+
+from pokeflow import Backend, Result, Task, hookimpl
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How many files, and between how many bytes each of them has. Random bytes: nothing makes them smaller."""
+
+    count: int
+    least: int
+    most: int
+
+
+def run(task: Task) -> Result:
+    """Write the files, a hundred to a folder."""
+    params, dice = task.params, random.Random(0)
+    for number in range(params.count):
+        path = task.output / f"{number // 100:03}" / f"{number:06}.bin"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            left = dice.randint(params.least, params.most)
+            while left:
+                piece = min(left, 1 << 20)
+                file.write(dice.randbytes(piece))
+                left -= piece
+    return Result({"files": float(params.count)})
+
+
+@hookimpl
+def pokeflow_backends() -> list[Backend]:
+    """One backend, which trains."""
+    return [Backend("files", "train", run, Files)]

@@ -1,0 +1,26 @@
+"""Upload a folder, and nothing else: ``python upload.py FOLDER s3://bucket/prefix``; what pokeflow's objects can do."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from pokeflow.objects import Advance
+from pokeflow.objects.parallel import each
+from pokeflow.objects.place import opened
+
+
+def main(folder: Path, uri: str) -> None:
+    """Hash and send every file."""
+    there = opened(uri)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def send(path: Path, advance: Advance) -> None:
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        there.upload(path, path.relative_to(folder).as_posix(), sha256=checksum, match=None, advance=advance)
+
+    each(send, files, label="upload", total=sum(path.stat().st_size for path in files))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

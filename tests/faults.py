@@ -1,0 +1,199 @@
+"""Publishers that are killed, and publishers that race: run as processes by test_tree_faults.py.
+
+python faults.py kill <spec>      publish once for each of so many points, killed with SIGKILL there, and look each time
+python faults.py writer <spec>    publish a model of one's own, then append runs one by one
+python faults.py reader <spec>    read everything again and again until told to stop
+``spec`` is JSON: ``root`` and, for S3, ``remote``; the rest is each command's own.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from botocore.httpsession import URLLib3Session
+
+from pokeflow import compose, config, plugins
+from pokeflow import tree as trees
+from pokeflow.flow import Flow
+from pokeflow.objects import Missing, Objects
+from pokeflow.resolve import resolve
+from pokeflow.tree import documents, publish, receipts
+from pokeflow.tree.documents import Run
+from support import TOY_FLOW, run_flow
+
+MODELS = 8
+
+
+def flow_of(spec: dict[str, Any], *, lr: float = 0.1, version: str = "v1.0", models: int = 3) -> Flow:
+    """Teachers that need nothing of one another, below the spec's root and, if it names one, its bucket."""
+    remote = ["store=s3", f"store.remote={spec['remote']}"] if spec.get("remote") else []
+    data = config.plain(compose.composed([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
+    model = {"version": version, "type": "teacher", "stage": "train", "backend": "toy", "params": {"lr": lr}}
+    data["lineage"] |= {"models": {f"model{i}": model for i in range(models)}, "objective": None}
+    return resolve(data, plugins.registry(plugins.manager()))
+
+
+def faults_of(objects: Objects) -> list[str]:
+    """What a reader finds wrong at this moment: nothing may be promised that is not there, whole."""
+    found = []
+    manifest = {}
+    for name in documents.PROJECT:
+        try:
+            data, _ = objects.read(f"metadata/{name}.json")
+        except Missing:
+            continue
+        found += [f"{name}: {fault}" for fault in documents.check(name, data)]
+        if name == "project_manifest":
+            manifest = json.loads(data)["models"]
+    known = {receipt.unit: receipt for receipt in receipts.read_all(objects)}
+    for model, about in manifest.items():
+        units = [receipts.unit(model, version) for version in about["versions"]]
+        found += [f"the manifest names {unit}, which has no receipt" for unit in units if unit not in known]
+    for receipt in known.values():
+        for file in receipt.files:
+            if not file.fixed:
+                continue
+            try:
+                right = objects.sha256(file.path) == file.sha256
+            except Missing:
+                right = False
+            if not right:
+                found.append(f"{receipt.unit} names {file.path}, which is not there as it says")
+    return found
+
+
+class Counter:
+    """Counts what changes the tree, before and after it happens, and ends the process at one of these points."""
+
+    def __init__(self, end_at: int) -> None:
+        self.count, self.end_at = 0, end_at
+
+    def point(self) -> None:
+        self.count += 1
+        if self.count == self.end_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.point()
+            answer = act(*args, **kwargs)
+            self.point()
+            return answer
+
+        return counted
+
+
+def watch(counter: Counter, *, s3: bool) -> None:
+    """Put the counter around every request to S3, or around every call that changes a folder."""
+    if s3:
+        URLLib3Session.send = counter.around(URLLib3Session.send)  # type: ignore[method-assign]
+        return
+    for name in ("replace", "rename", "link", "fsync", "mkdir"):
+        setattr(os, name, counter.around(getattr(os, name)))
+
+
+def child(act: Callable[[], object]) -> int:
+    """Do something in a fork; its exit code, negative for a signal."""
+    process = os.fork()
+    if process == 0:
+        try:
+            act()
+        except BaseException:  # noqa: BLE001 - whatever it is, the parent must see that it failed
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def kill(spec: dict[str, Any]) -> None:
+    """For each point: back to the first published version, publish the second, be killed, look; then complete it."""
+    root, points = Path(spec["root"]), int(spec["points"])
+    s3 = bool(spec.get("remote"))
+    first, second = flow_of(spec), flow_of(spec, lr=0.2, version="v1.1")
+    records = [run_flow(flow) for flow in (first, second)]
+    publish.publish(first, records[0])
+    objects = trees.of(first).objects
+    begun = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
+
+    def back() -> None:
+        for entry in list(objects.list()):
+            if entry.key not in begun:
+                objects.delete(entry.key)
+        for key, data in sorted(begun.items(), key=lambda item: item[0].startswith("metadata/")):
+            if not s3 or objects.read(key)[0] != data:
+                objects.write(key, data, match=None)
+        if not s3:
+            shutil.rmtree(root / ".pokeflow", ignore_errors=True)
+
+    def count() -> None:
+        counter = Counter(-1)
+        watch(counter, s3=s3)
+        publish.publish(second, records[1])
+        (root / "count").write_text(str(counter.count))
+
+    assert child(count) == 0
+    total = int((root / "count").read_text())
+    complete = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
+    seen = []
+    for point in sorted({1 + round(i * (total - 1) / (points - 1)) for i in range(points)}):
+        back()
+
+        def one(point: int = point) -> None:
+            watch(Counter(point), s3=s3)
+            publish.publish(second, records[1])
+
+        code = child(one)
+        faults = faults_of(objects)
+        again = child(lambda: publish.publish(second, records[1]))
+        after = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
+        wrong = sorted(key for key in complete.keys() | after.keys() if complete.get(key) != after.get(key))
+        seen.append({"point": point, "code": code, "faults": faults, "again": again, "wrong": wrong})
+    print(json.dumps({"total": total, "points": seen}))
+
+
+def writer(spec: dict[str, Any]) -> None:
+    """Publish the model of this number and append so many runs, each by itself."""
+    flow = flow_of(spec, models=MODELS)
+    mine = f"model{spec['number']}"
+    records = {name: record for name, record in run_flow(flow).items() if record.model == mine}
+    print("ready", flush=True)
+    sys.stdin.readline()
+    publish.publish(flow, records)
+    tree = trees.of(flow)
+    history = replace(tree, leaves=tuple(leaf for leaf in tree.leaves if leaf.document == "training_history"))
+    making = records[f"train:{mine}"]
+    for i in range(spec["runs"]):
+        run = replace(making, started=f"2026-01-01T00:{spec['number']:02}:{i:02}.000000+00:00")
+        documents.write(history, [Run(run)])
+    print("done", flush=True)
+
+
+def reader(spec: dict[str, Any]) -> None:
+    """Look at the tree until the file ``stop`` is there; every fault is printed."""
+    objects = trees.of(flow_of(spec, models=MODELS)).objects
+    reads = 0
+    for _ in _until(Path(spec["stop"])):
+        for fault in faults_of(objects):
+            print("fault", fault, flush=True)
+        reads += 1
+    print("reads", reads, flush=True)
+
+
+def _until(file: Path) -> Iterator[None]:
+    while not file.exists():
+        yield
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    {"kill": kill, "writer": writer, "reader": reader}[sys.argv[1]](json.loads(sys.argv[2]))

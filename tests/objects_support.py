@@ -1,0 +1,28 @@
+"""What the tests of objects share."""
+
+import hashlib
+import random
+from typing import Any
+
+from pokeflow.objects import Objects
+from s3 import Server
+
+LARGE = random.Random(0).randbytes(1 << 20) * 18 + b"end"
+"""More than two parts."""
+WRITES = [b"small", LARGE]
+SIZES = ["small", "large"]
+
+
+def sha256(data: bytes) -> str:
+    """In hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def keys(objects: Objects, prefix: str = "") -> list[str]:
+    """Everything that lies there."""
+    return [entry.key for entry in objects.list(prefix)]
+
+
+def left_behind(s3: Server) -> Any:
+    """Uploads in parts that nobody has ended."""
+    return s3.client().list_multipart_uploads(Bucket=s3.name).get("Uploads", [])

@@ -1,0 +1,280 @@
+"""A double of S3: moto with S3's refusals, and with faults, counted."""
+
+import json
+import random
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote
+
+from s3_rules import (
+    Request,
+    S3Error,
+    Upload,
+    check_access,
+    check_bytes,
+    check_completion,
+    check_condition,
+    check_part,
+    request,
+)
+
+CONTROL = "/_control"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong, how often (shares between 0 and 1 of the requests) and where.
+
+    ``slowdown``: 503 SlowDown before anything is applied; ``conflict``: 409 ConditionalRequestConflict of a
+    conditional write, likewise; ``cut``: the connection is closed before anything is applied, in the middle of the
+    answer where it is a download; ``lost``: it is closed after the request was applied. ``only``: operations that
+    may fail (none: all); ``times``: faults in all (None: without end); ``latency``: seconds before every answer.
+    ``page``: keys in a listing's page; ``encryption`` and ``kms_key``: insisted upon; ``copy_limit``: bytes that
+    one CopyObject may move; ``forget``: whether a completed upload is forgotten at once, as S3 may do.
+    """
+
+    slowdown: float = 0.0
+    conflict: float = 0.0
+    cut: float = 0.0
+    lost: float = 0.0
+    only: tuple[str, ...] = ()
+    times: int | None = None
+    latency: float = 0.0
+    page: int | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
+    copy_limit: int = 5 * 2**30
+    forget: bool = True
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was asked since the last reset; ``log`` tells [operation, key, status] in the order of the answers.
+
+    A status of 0 is an answer that nobody got. ``most``: the most requests at once.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)
+    methods: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+    sent: int = 0
+    most: int = 0
+    log: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and bytes; ``arrives`` is the share of it that the client gets."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    arrives: float = 1.0
+
+
+def _xml(refused: S3Error) -> Answer:
+    return Answer(refused.status, [("Content-Type", "application/xml")], refused.body)
+
+
+class Double:
+    """moto behind the rules and the faults; also the WSGI application that moto's server would be."""
+
+    def __init__(self) -> None:
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        self.app = DomainDispatcherApplication(create_backend_app)
+        # One request at a time is in moto, which checks a condition and then writes.
+        self.moto, self.lock = threading.RLock(), threading.Lock()
+        self.now = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """An empty service without faults or counts."""
+        from moto.core.model_instances import reset_model_data
+        from moto.s3.models import s3_backends
+
+        with self.moto:
+            self.uploads: dict[str, Upload] = {}
+            for by_partition in list(s3_backends.values()):
+                for backend in by_partition.values():
+                    backend.reset()
+            reset_model_data()
+        self.set_faults(Faults())
+        self.counts = Counts()
+
+    def set_faults(self, faults: Faults) -> None:
+        """From now on, counted and drawn from the start."""
+        with self.lock:
+            self.faults, self.left, self.dice = faults, faults.times, random.Random(faults.seed)
+
+    def etag(self, bucket: str, key: str) -> str | None:
+        """What lies under a key."""
+        found = self._lies(bucket, key)
+        return found.etag.strip('"') if found else None
+
+    def _lies(self, bucket: str, key: str) -> Any:
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import FakeKey, s3_backends
+
+        known = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        found = known.get_object(bucket, key) if bucket in known.buckets else None
+        return found if isinstance(found, FakeKey) else None
+
+    def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Everything a client asks."""
+        if environ["PATH_INFO"] == CONTROL:
+            return self._control(environ["REQUEST_METHOD"], body)
+        asked = request(environ, body)
+        with self.lock:
+            self.now += 1
+            self.counts.most = max(self.counts.most, self.now)
+        try:
+            if self.faults.latency:
+                time.sleep(self.faults.latency)
+            answer = self._faulty(asked)
+        finally:
+            with self.lock:
+                self.now -= 1
+        with self.lock:
+            counts, status = self.counts, answer.status if answer.arrives == 1 else 0
+            counts.requests[asked.operation] += 1
+            counts.methods[asked.method] += 1
+            counts.statuses[status] += 1
+            counts.received += len(body)
+            counts.sent += int(len(answer.body) * answer.arrives)
+            counts.log.append((asked.operation, f"{asked.bucket}/{asked.key}", status))
+        return answer
+
+    def _control(self, method: str, body: bytes) -> Answer:
+        if method == "DELETE":
+            self.reset()
+        elif method == "POST":
+            said: dict[str, Any] = json.loads(body)
+            if strange := said.keys() - {f.name for f in fields(Faults)}:
+                return Answer(400, [], f"no faults: {sorted(strange)}".encode())
+            self.set_faults(Faults(**said))
+        with self.lock:
+            told = json.dumps({f.name: getattr(self.counts, f.name) for f in fields(Counts)}).encode()
+        return Answer(200, [("Content-Type", "application/json")], told)
+
+    def _fault(self, asked: Request) -> str | None:
+        """Which fault strikes this request."""
+        faults = self.faults
+        with self.lock:
+            drawn = self.dice.random()  # always, so that a seed means the same draws
+            if self.left == 0 or (faults.only and asked.operation not in faults.only):
+                return None
+            for name in ("slowdown", "cut", "lost", "conflict"):
+                share = getattr(faults, name) if name != "conflict" or asked.conditional else 0.0
+                if drawn < share:
+                    self.left = None if self.left is None else self.left - 1
+                    self.counts.faults[name] += 1
+                    return name
+                drawn -= share
+        return None
+
+    def _faulty(self, asked: Request) -> Answer:
+        fault = self._fault(asked)
+        if fault == "slowdown":
+            return _xml(S3Error(503, "SlowDown", "Please reduce your request rate."))
+        if fault == "conflict":
+            clash = "The conditional request cannot succeed due to a conflicting operation against this resource."
+            return _xml(S3Error(409, "ConditionalRequestConflict", clash))
+        if fault == "cut" and asked.operation != "GetObject":
+            return Answer(0, [], b"", arrives=0)
+        try:
+            answer = self._applied(asked)
+        except S3Error as refused:
+            answer = _xml(refused)
+        except Exception:  # noqa: BLE001 – a fault of the double's own is told, as an answer that nobody tries again
+            answer = _xml(S3Error(400, "TheDoubleIsBroken", traceback.format_exc()))
+        return replace(answer, arrives=0.5 if fault == "cut" else 0.0) if fault else answer
+
+    def _applied(self, asked: Request) -> Answer:
+        """moto's answer, where S3 would not refuse."""
+        if "HTTP_X_AMZ_TARGET" in asked.environ:
+            with self.moto:
+                return self._moto(asked)
+        check_access(asked, self.faults.encryption, self.faults.kms_key)
+        check_bytes(asked)
+        upload = asked.query.get("uploadId", "")
+        with self.moto:
+            if asked.operation in ("UploadPart", "UploadPartCopy"):
+                check_part(asked, self)
+            if asked.operation == "CompleteMultipartUpload" and (self.faults.forget or upload in self.uploads):
+                check_completion(asked, self)
+            check_condition(asked, self)
+            if asked.operation in ("CopyObject", "UploadPartCopy"):
+                self._check_copy(asked)
+            answer = self._moto(asked)
+            self._note(asked, answer, upload)
+        return answer
+
+    def _check_copy(self, asked: Request) -> None:
+        bucket, _, key = unquote(asked.header("x-amz-copy-source")).partition("?")[0].lstrip("/").partition("/")
+        source = self._lies(bucket, key)
+        if source is None:
+            raise S3Error(404, "NoSuchKey", "The specified key does not exist.")
+        if asked.operation == "CopyObject" and source.size > self.faults.copy_limit:
+            raise S3Error(400, "InvalidRequest", "The specified copy source is larger than the maximum allowable size")
+        wanted = asked.header("x-amz-copy-source-if-match").strip('"')
+        if wanted and source.etag.strip('"') != wanted:
+            raise S3Error(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
+
+    def _note(self, asked: Request, answer: Answer, upload: str) -> None:
+        """What the rules must know of uploads."""
+        if answer.status >= 300:
+            return
+        if asked.operation == "CreateMultipartUpload":
+            new = answer.body.partition(b"<UploadId>")[2].partition(b"</UploadId>")[0].decode()
+            self.uploads[new] = Upload(asked.header("x-amz-checksum-algorithm").lower(), {})
+        elif asked.operation in ("UploadPart", "UploadPartCopy"):
+            known = self.uploads[upload]
+            checksum = asked.header(f"x-amz-checksum-{known.algorithm}") if known.algorithm else ""
+            size = len(asked.body)
+            if asked.operation == "UploadPartCopy":
+                size = self._parts(asked, upload)
+            known.parts[int(asked.query["partNumber"])] = checksum, size
+        elif asked.operation in ("CompleteMultipartUpload", "AbortMultipartUpload"):
+            self.uploads.pop(upload, None)
+
+    def _parts(self, asked: Request, upload: str) -> int:
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[asked.bucket].multiparts[upload]
+        return int(held.parts[int(asked.query["partNumber"])].size)
+
+    def _moto(self, asked: Request) -> Answer:
+        environ = {**asked.environ, "wsgi.input": BytesIO(asked.body), "CONTENT_LENGTH": str(len(asked.body))}
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        if self.faults.page and asked.operation.startswith("ListObjects"):
+            environ["QUERY_STRING"] = f"{environ['QUERY_STRING']}&max-keys={self.faults.page}"
+            if "max-keys" in asked.query:
+                raise S3Error(501, "NotImplemented", "The double sets the page's size; do not ask for one.")
+        told: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], failed: object = None) -> None:
+            told[:] = int(status[:3]), headers
+
+        chunks: Iterable[bytes] = self.app(environ, start)
+        body = b"".join(chunks)
+        getattr(chunks, "close", lambda: None)()
+        return Answer(told[0], self._composite(told[1]), body)
+
+    @staticmethod
+    def _composite(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The checksum of parts' checksums says of how many; moto's HEAD leaves that out."""
+        etag = next((v for k, v in headers if k.lower() == "etag"), "").strip('"')
+        parts = etag.partition("-")[2]
+        hashes = ("x-amz-checksum-sha256", "x-amz-checksum-sha1")
+        return [(k, f"{v}-{parts}" if parts and k.lower() in hashes and "-" not in v else v) for k, v in headers]

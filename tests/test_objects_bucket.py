@@ -1,0 +1,148 @@
+"""What a bucket asks of its server: encryption, checksums, few requests, parts at the same time."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from objects_support import LARGE, SIZES, WRITES, keys, sha256
+from pokeflow.objects import ABSENT, bucket_write, s3_client
+from pokeflow.objects.bucket import Bucket
+from pokeflow.objects.parallel import each
+from s3 import Server
+
+
+@pytest.fixture
+def bucket(s3: Server) -> Bucket:
+    return Bucket(s3.name, "pre/fix")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[bytes], Path]:
+    def make(data: bytes) -> Path:
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(("encryption", "kms_key"), [("AES256", None), ("aws:kms", "a-key")])
+@pytest.mark.parametrize("data", WRITES, ids=SIZES)
+def test_everything_is_encrypted_as_told(
+    s3: Server, file: Callable[[bytes], Path], encryption: str, kms_key: str | None, data: bytes
+) -> None:
+    s3.faults(encryption=encryption, **({"kms_key": kms_key} if kms_key else {}))
+    bucket = Bucket(s3.name, encryption=encryption, kms_key=kms_key)
+    bucket.upload(file(data), "a", sha256=sha256(data), match=None)
+    bucket.write("b", b"", match=None)
+    bucket.copy(bucket, "a", "c", match=None)
+    for key in ("a", "b", "c"):
+        found = s3.client().head_object(Bucket=s3.name, Key=key)
+        assert found["ServerSideEncryption"] == encryption
+        assert found.get("SSEKMSKeyId") == kms_key
+
+
+def test_the_bucket_s_own_encryption_is_left_alone_if_told(s3: Server) -> None:
+    Bucket(s3.name, encryption=None).write("a", b"", match=None)
+    assert "ServerSideEncryption" not in s3.client().head_object(Bucket=s3.name, Key="a")
+
+
+@pytest.mark.parametrize("data", WRITES, ids=SIZES)
+def test_every_object_tells_its_checksum(bucket: Bucket, file: Callable[[bytes], Path], data: bytes) -> None:
+    bucket.upload(file(data), "a", sha256=sha256(data), match=None)
+    bucket.copy(bucket, "a", "b", match=None)
+    for key in ("a", "b"):
+        found = bucket.stat(key)
+        assert found is not None
+        assert found.sha256 == sha256(data)
+
+
+def test_an_etag_is_never_taken_for_a_checksum(s3: Server, bucket: Bucket) -> None:
+    s3.client().put_object(Bucket=s3.name, Key="pre/fix/a", Body=b"by another tool")
+    found = bucket.stat("a")
+    assert found is not None
+    assert found.sha256 is None
+    assert bucket.copy(bucket, "a", "b", match=None) == sha256(b"by another tool")
+
+
+def test_small_files_take_one_request_each(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
+    bucket.upload(file(b"small"), "a", sha256=sha256(b"small"), match=ABSENT)
+    bucket.download("a", file(b""), sha256=sha256(b"small"))
+    assert s3.counts()["requests"] == {"CreateBucket": 1, "PutObject": 1, "GetObject": 1}
+
+
+def test_parts_travel_at_the_same_time(s3: Server, bucket: Bucket, file: Callable[[bytes], Path]) -> None:
+    s3.faults(latency=0.2)
+    bucket.upload(file(LARGE), "a", sha256=sha256(LARGE), match=None)
+    assert s3.counts()["requests"]["UploadPart"] == 3
+    assert s3.counts()["most"] >= 2
+
+
+def test_no_more_parts_are_in_memory_than_connections(s3: Server, file: Callable[[bytes], Path]) -> None:
+    s3.faults(latency=0.05)
+    bucket = Bucket(s3.name, server=s3_client.Server(connections=2))
+    source = file(LARGE)
+    sum_ = sha256(LARGE)
+    each(lambda n, _: bucket.upload(source, str(n), sha256=sum_, match=None), range(6), label="x", total=0, workers=6)
+    assert len(keys(bucket)) == 6
+    bucket.connection.parts.acquire()
+    bucket.connection.parts.acquire()
+    assert not bucket.connection.parts.acquire(blocking=False)
+    bucket.connection.parts.release(2)
+
+
+def test_a_listing_asks_for_the_next_page_when_it_is_needed(s3: Server, bucket: Bucket) -> None:
+    for n in range(25):
+        bucket.write(f"{n:02}", b"", match=None)
+    s3.faults(page=10)
+    listing = bucket.list()
+    assert next(listing).key == "00"
+    assert s3.counts()["requests"]["ListObjectsV2"] == 1
+    assert len(list(listing)) == 24
+    assert s3.counts()["requests"]["ListObjectsV2"] == 3
+
+
+def test_keys_of_other_tools_that_are_none_are_left_out(
+    s3: Server, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = s3.client()
+    for key in ("pre/fix/", "pre/fix/folder/", "pre/fix/a//b", "pre/fix/../up", "pre/fix/good", "pre/fixture"):
+        client.put_object(Bucket=s3.name, Key=key, Body=b"" if key.endswith("/") else b"x")
+    assert keys(bucket) == ["good"]
+    assert "'a//b' is left out" in caplog.text
+    assert "folder" not in caplog.text
+
+
+def test_copies_pass_the_server_alone(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_write, "COPY_WHOLE", 6 << 20)
+    monkeypatch.setattr(bucket_write, "COPY_PART", 6 << 20)
+    data = LARGE[: 13 << 20]
+    s3.client().put_object(Bucket=s3.name, Key="theirs", Body=data, Metadata={"sha256": sha256(data), "more": "kept"})
+    there = Bucket(s3.name)
+    assert bucket.copy(there, "theirs", "mine", match=ABSENT) == sha256(data)
+    asked = s3.counts()["requests"]
+    assert asked["UploadPartCopy"] == 3
+    assert "GetObject" not in asked
+    assert s3.client().head_object(Bucket=s3.name, Key="pre/fix/mine")["Metadata"]["more"] == "kept"
+
+
+def test_a_server_that_copies_no_parts_is_helped(
+    rclone_s3: Server, file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_write, "COPY_WHOLE", 6 << 20)
+    bucket = Bucket(rclone_s3.name)
+    bucket.upload(file(LARGE), "a", sha256=sha256(LARGE), match=None)
+    assert bucket.copy(bucket, "a", "b", match=None) == sha256(LARGE)
+    assert bucket.sha256("b") == sha256(LARGE)
+
+
+def test_one_configuration_has_one_connection(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Bucket("one-bucket").at("deep"), Bucket("other-bucket", "x", kms_key="k")
+    assert one.connection is other.connection
+    assert one.client is other.client
+    region = Bucket("one-bucket", server=dataclasses.replace(one.server, region="eu-west-1"))
+    assert region.connection is not one.connection
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASOMEBODYELSE")
+    assert Bucket("one-bucket").connection is not one.connection

@@ -1,0 +1,248 @@
+"""A bucket behind a network: lost answers, cut connections, damage, and others who write at the same time."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objects_support import LARGE, SIZES, WRITES, keys, left_behind, sha256
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Damaged, s3_client
+from pokeflow.objects.bucket import Bucket
+from pokeflow.objects.parallel import each
+from s3 import Server
+
+
+@pytest.fixture
+def bucket(s3: Server) -> Bucket:
+    return Bucket(s3.name, "pre/fix")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[bytes], Path]:
+    def make(data: bytes) -> Path:
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between attempts are botocore's, and seconds long."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+
+
+@pytest.mark.parametrize("match", [None, ABSENT, "etag"])
+@pytest.mark.parametrize("data", WRITES, ids=SIZES)
+def test_a_write_whose_answer_is_lost_is_found_done(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes, match: str | None
+) -> None:
+    if match == "etag":
+        match = bucket.write("a", b"old", match=None)
+    s3.faults(lost=1.0, only=["PutObject", "CompleteMultipartUpload"], times=1)
+    bucket.upload(file(data), "a", sha256=sha256(data), match=match)
+    assert s3.counts()["faults"] == {"lost": 1}
+    assert bucket.sha256("a") == sha256(data)
+    assert left_behind(s3) == []
+
+
+def test_a_lost_answer_to_a_write_that_another_has_replaced_is_a_conflict(s3: Server, bucket: Bucket) -> None:
+    etag = bucket.write("a", b"old", match=None)
+    bucket.write("a", b"other", match=None)
+    s3.faults(lost=1.0, only=["PutObject"], times=1)
+    with pytest.raises(Conflict):
+        bucket.write("a", b"mine", match=etag)
+    assert bucket.read("a")[0] == b"other"
+
+
+@pytest.mark.parametrize("match", [ABSENT, "etag"])
+def test_a_copy_whose_answer_is_lost_is_found_done(s3: Server, bucket: Bucket, match: str) -> None:
+    bucket.write("a", b"new", match=None)
+    if match == "etag":
+        match = bucket.write("b", b"old", match=None)
+    s3.faults(lost=1.0, only=["CopyObject"], times=1)
+    assert bucket.copy(bucket, "a", "b", match=match) == sha256(b"new")
+
+
+@pytest.mark.parametrize("fault", ["slowdown", "cut", "lost"])
+def test_a_tenth_of_all_requests_fails_and_nothing_shows(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], tmp_path: Path, fault: str
+) -> None:
+    s3.faults(**{fault: 0.1}, seed=1)
+    bucket.upload(file(LARGE), "large", sha256=sha256(LARGE), match=ABSENT)
+    items = [(f"{n:02}", bytes([n]) * 1000) for n in range(60)]
+    each(lambda item, _: bucket.write(*item, match=ABSENT), items, label="x", total=0, workers=4)
+    assert keys(bucket) == [*(key for key, _ in items), "large"]
+    assert all(bucket.read(key)[0] == data for key, data in items)
+    assert bucket.download("large", tmp_path / "target") == sha256(LARGE)
+    assert s3.counts()["faults"][fault] > 3
+
+
+@pytest.mark.parametrize("data", [*WRITES, LARGE * 2], ids=[*SIZES, "larger"])
+def test_reading_goes_on_where_the_connection_was_cut(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], tmp_path: Path, data: bytes
+) -> None:
+    bucket.upload(file(data), "a", sha256=sha256(data), match=None)
+    passed: list[float] = []
+    s3.faults(cut=1.0, only=["GetObject"], times=3)
+    assert bucket.download("a", tmp_path / "target", advance=passed.append) == sha256(data)
+    assert sum(passed) == len(data)
+    s3.faults(cut=1.0, only=["GetObject"], times=3)
+    assert bucket.sha256("a") == sha256(data)
+    s3.faults(cut=1.0, only=["GetObject"], times=3)
+    assert bucket.read("a")[0] == data
+
+
+def test_a_connection_that_is_always_cut_is_told(s3: Server, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.write("a", b"data", match=None)
+    s3.faults(cut=1.0, only=["GetObject"])
+    with pytest.raises(PokeflowError, match="pre/fix/a: the connection was cut"):
+        bucket.download("a", tmp_path / "target")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", WRITES, ids=SIZES)
+def test_a_conflicting_moment_is_tried_again(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], data: bytes
+) -> None:
+    passed: list[float] = []
+    s3.faults(conflict=1.0, times=2)
+    bucket.upload(file(data), "a", sha256=sha256(data), match=ABSENT, advance=passed.append)
+    assert bucket.sha256("a") == sha256(data)
+    assert sum(passed) == len(data)
+    s3.faults(conflict=1.0)
+    with pytest.raises(Conflict, match="in the same moment"):
+        bucket.write("b", b"", match=ABSENT)
+
+
+def test_a_file_that_changes_while_its_parts_travel_becomes_no_object(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path]
+) -> None:
+    s3.faults(latency=0.05)
+    data = LARGE * 2
+    source, changed = file(data), threading.Event()
+    bucket = Bucket(s3.name, "pre/fix", server=s3_client.Server(connections=1))
+
+    def change(_: float) -> None:
+        if not changed.is_set():
+            changed.set()
+            with source.open("r+b") as out:
+                out.seek(-1, os.SEEK_END)
+                out.write(b"!")
+
+    with pytest.raises(Damaged, match="file: its checksum"):
+        bucket.upload(source, "a", sha256=sha256(data), match=None, advance=change)
+    assert changed.is_set()
+    assert bucket.stat("a") is None
+    assert left_behind(s3) == []
+
+
+@pytest.mark.parametrize("size", [5, 18 << 20], ids=SIZES)
+def test_an_object_that_is_not_what_it_says_is_not_handed_out(
+    s3: Server, bucket: Bucket, tmp_path: Path, size: int
+) -> None:
+    body, said = bytes(size), {"sha256": sha256(b"something else")}
+    s3.client().put_object(Bucket=s3.name, Key="pre/fix/a", Body=body, Metadata=said)
+    with pytest.raises(Damaged, match=r"s3://.*/pre/fix/a: its checksum"):
+        bucket.download("a", tmp_path / "target")
+    assert list(tmp_path.iterdir()) == []
+    assert bucket.sha256("a") == sha256(body)
+
+
+def test_an_upload_that_is_given_up_leaves_no_parts(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bucket.upload(file(LARGE), "a", sha256=sha256(LARGE), match=None, advance=leave)
+    assert left_behind(s3) == []
+    assert keys(bucket) == []
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING and r.name == "pokeflow"]
+
+
+def test_bytes_that_the_way_changes_are_refused(
+    s3: Server, bucket: Bucket, file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = file(b"right")
+    client = bucket.client
+
+    class Flipping:
+        def put_object(self, **asked: Any) -> Any:
+            return client.put_object(**{**asked, "Body": b"wrong"})
+
+    monkeypatch.setattr(bucket.connection, "_client", Flipping())
+    try:
+        with pytest.raises(Damaged, match="the way there changes bytes"):
+            bucket.upload(source, "a", sha256=sha256(b"right"), match=None)
+    finally:
+        monkeypatch.undo()
+    assert Bucket(s3.name).client is not None
+
+
+def test_of_many_writers_one_is_first(bucket: Bucket) -> None:
+    gate = threading.Barrier(8)
+
+    def write(n: int) -> bool:
+        gate.wait(30)
+        try:
+            bucket.write("a", b"%d" % n, match=ABSENT)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [n for n, first in enumerate(pool.map(write, range(8))) if first]
+    assert [b"%d" % n for n in won] == [bucket.read("a")[0]]
+
+
+def test_no_writer_s_word_is_lost_though_answers_are(s3: Server, bucket: Bucket) -> None:
+    bucket.write("log", b"", match=ABSENT)
+    s3.faults(slowdown=0.05, lost=0.1, conflict=0.05, seed=2)
+
+    def write(me: int) -> None:
+        for n in range(12):
+            while True:
+                data, etag = bucket.read("log")
+                if b"%d-%d" % (me, n) in data.split():
+                    break  # done by an attempt whose answer was lost, and written over since
+                try:
+                    bucket.write("log", data + b"%d-%d " % (me, n), match=etag)
+                    break
+                except Conflict:
+                    continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    s3.faults()
+    assert sorted(bucket.read("log")[0].split()) == sorted(b"%d-%d" % (me, n) for me in range(4) for n in range(12))
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_read_again(s3: Server, bucket: Bucket) -> None:
+    first, second = bytes(3 << 20), b"1" * (3 << 20)
+    bucket.write("a", first, match=None)
+    client = bucket.client
+
+    class Replacing:
+        def get_object(self, **asked: Any) -> Any:
+            answer = client.get_object(**asked)
+            if not done:
+                done.append(1)
+                answer["Body"].close()
+                client.put_object(Bucket=s3.name, Key="pre/fix/a", Body=second)
+            return answer
+
+    done: list[int] = []
+    bucket.connection._client = Replacing()
+    try:
+        assert bucket.read("a")[0] == second
+    finally:
+        bucket.connection._client = client

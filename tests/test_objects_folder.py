@@ -1,0 +1,279 @@
+"""A folder of objects: nothing is half written, nothing leads out, nobody is overwritten."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Damaged, Missing
+from pokeflow.objects import folder as module
+from pokeflow.objects.folder import Folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "root")
+
+
+@pytest.fixture(autouse=True)
+def _unswept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_swept", {})
+
+
+def keys(folder: Folder) -> list[str]:
+    return [entry.key for entry in folder.list()]
+
+
+def drafts(folder: Folder) -> list[str]:
+    return [path.name for path in (folder.root / ".pokeflow" / "drafts").iterdir()]
+
+
+def test_reading_makes_nothing(folder: Folder) -> None:
+    assert list(folder.list()) == []
+    assert folder.stat("a") is None
+    folder.delete("a")
+    with pytest.raises(Missing):
+        folder.read("a")
+    assert not folder.root.exists()
+
+
+def test_drafts_and_locks_lie_in_the_root_wherever_one_writes(folder: Folder) -> None:
+    inside = folder.at("some").at("tree")
+    inside.write("a/b", b"1", match=None)
+    assert {path.name for path in folder.root.iterdir()} == {".pokeflow", "some"}
+    assert {path.name for path in (folder.root / "some" / "tree").iterdir()} == {"a"}
+    assert drafts(folder) == []
+
+
+def test_its_own_folder_is_no_place_for_objects(folder: Folder) -> None:
+    folder.write("a", b"", match=None)
+    for key in (".pokeflow/drafts/x", "a/.pokeflow/x", ".POKEFLOW"):
+        with pytest.raises(PokeflowError, match="kept for drafts"):
+            folder.write(key, b"", match=None)
+    assert keys(folder) == ["a"]
+
+
+def test_links_and_devices_are_no_objects(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a/file", b"mine", match=None)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (folder.root / "a" / "link").symlink_to(secret)
+    (folder.root / "a" / "dangling").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder.root / "a" / "pipe")
+    assert keys(folder) == ["a/file"]
+    for key in ("a/link", "a/dangling", "a/pipe"):
+        assert folder.stat(key) is None
+        with pytest.raises(Missing):
+            folder.read(key)
+        with pytest.raises(PokeflowError, match="Remove it"):
+            folder.write(key, b"", match=ABSENT)
+        with pytest.raises(PokeflowError, match="Remove it"):
+            folder.write(key, b"", match=None)
+    assert secret.read_bytes() == b"secret"
+
+
+def test_a_linked_folder_leads_nowhere(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a", b"", match=None)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_bytes(b"theirs")
+    (folder.root / "way").symlink_to(outside)
+    assert keys(folder) == ["a"]
+    for ask in (
+        lambda: folder.read("way/file"),
+        lambda: folder.stat("way/file"),
+        lambda: folder.write("way/new/deep", b"", match=None),
+        lambda: folder.at("way").write("new", b"", match=ABSENT),
+        lambda: folder.delete("way/file"),
+        lambda: folder.download("way/file", tmp_path / "target"),
+        lambda: list(folder.list("way/")),
+    ):
+        with pytest.raises(PokeflowError, match="Links are not followed"):
+            ask()
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to(tmp_path / "disk")
+    folder = Folder(tmp_path / "root")
+    folder.write("a/b", b"1", match=ABSENT)
+    assert folder.read("a/b")[0] == b"1"
+    assert keys(folder.at("a")) == ["b"]
+
+
+def test_names_that_are_no_keys_are_left_out_and_told(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    folder.write("a", b"", match=None)
+    (folder.root / "new\nline").write_bytes(b"")
+    assert keys(folder) == ["a"]
+    assert "left out" in caplog.text
+
+
+def test_two_writes_in_one_moment_have_two_etags(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inode is given again at once, and the system's own times have steps of milliseconds."""
+    assert len({folder.write("a", b"same", match=None) for _ in range(200)}) == 200
+
+
+@pytest.mark.parametrize("match", [None, ABSENT, "etag"])
+def test_a_killed_write_leaves_the_old_bytes(folder: Folder, monkeypatch: pytest.MonkeyPatch, match: str) -> None:
+    etag = folder.write("a", b"old", match=None)
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write("a" if match != ABSENT else "b", b"new", match=etag if match == "etag" else match)
+    assert folder.read("a") == (b"old", etag)
+    assert keys(folder) == ["a"]
+    assert drafts(folder) == []
+
+
+def test_drafts_of_the_killed_go_after_an_hour(folder: Folder) -> None:
+    folder.write("a", b"", match=None)
+    for name, age in (("young", 60), ("old", 3700)):
+        draft = folder.root / ".pokeflow" / "drafts" / name
+        draft.write_bytes(b"")
+        os.utime(draft, (time.time() - age,) * 2)
+    module._swept.clear()
+    folder.write("b", b"", match=None)
+    assert drafts(folder) == ["young"]
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_without_hard_links_absent_still_means_absent(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def link(*_: Any) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "link", link)
+    folder.write("a/b", b"1", match=ABSENT)
+    with pytest.raises(Conflict):
+        folder.write("a/b", b"2", match=ABSENT)
+    assert folder.read("a/b")[0] == b"1"
+
+
+def test_a_file_where_a_folder_should_be_is_named(folder: Folder) -> None:
+    folder.write("a", b"", match=None)
+    with pytest.raises(PokeflowError, match=r"a/b: .*/a is a file, where a folder should be"):
+        folder.write("a/b", b"", match=None)
+    with pytest.raises(PokeflowError, match="where a folder should be"):
+        folder.write("a/b/c/d", b"", match=ABSENT)
+
+
+def test_a_folder_where_a_file_should_be_is_named(folder: Folder) -> None:
+    folder.write("a/b", b"", match=None)
+    for match in (None, ABSENT, "etag"):
+        with pytest.raises(PokeflowError, match=r"/a: no file lies there, but a folder"):
+            folder.write("a", b"", match=match)
+    assert keys(folder) == ["a/b"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
+def test_the_system_s_errors_name_the_file(folder: Folder, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(PokeflowError, match=f"root/a/b: {os.strerror(error)}"):
+        folder.write("a/b", b"", match=None)
+    assert keys(folder) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(folder: Folder) -> None:
+    folder.write("a/b", b"", match=None)
+    (folder.root / "a").chmod(0o500)
+    with pytest.raises(PokeflowError, match="root/a/c: Permission denied"):
+        folder.write("a/c", b"", match=None)
+    (folder.root / "a").chmod(0o700)
+
+
+def test_a_source_that_is_not_there_is_named(folder: Folder, tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match="nothing: No such file"):
+        folder.upload(tmp_path / "nothing", "a", sha256="0" * 64, match=None)
+    assert keys(folder) == []
+
+
+def test_a_target_that_cannot_be_is_named(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a", b"", match=None)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PokeflowError, match="file/target: "):
+        folder.download("a", tmp_path / "file" / "target")
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(3 << 20))
+    before = hashlib.sha256(source.read_bytes()).hexdigest()
+
+    def change(_: float) -> None:
+        with source.open("r+b") as out:
+            out.seek(-1, os.SEEK_END)
+            out.write(b"!")
+
+    with pytest.raises(Damaged, match="source"):
+        folder.upload(source, "a", sha256=before, match=None, advance=change)
+    assert keys(folder) == []
+    assert drafts(folder) == []
+
+
+def test_bytes_that_changed_on_the_disk_are_not_handed_out(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a", b"right", match=None)
+    (folder.root / "a").write_bytes(b"wrong")
+    with pytest.raises(Damaged, match=r"root/a: its checksum"):
+        folder.download("a", tmp_path / "target", sha256=hashlib.sha256(b"right").hexdigest())
+    assert not (tmp_path / "target").exists()
+
+
+RACE = """
+import sys
+from pokeflow.objects import ABSENT, Conflict
+from pokeflow.objects.folder import Folder
+from pathlib import Path
+folder, me = Folder(Path(sys.argv[1])), sys.argv[2].encode()
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(50):
+    try:
+        folder.write(f"race/{n}", me, match=ABSENT)
+    except Conflict:
+        pass
+    while True:
+        data, etag = folder.read("log")
+        try:
+            folder.write("log", data + b"%d-%s " % (n, me), match=etag)
+            break
+        except Conflict:
+            pass
+"""
+
+
+def test_of_many_processes_one_creates_and_none_is_overwritten(folder: Folder) -> None:
+    folder.write("log", b"", match=ABSENT)
+    command = [sys.executable, "-c", RACE, str(folder.root)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([*command, str(n)], **pipes) for n in range(4)]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            writer.communicate("go\n", timeout=120)
+            assert writer.returncode == 0
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    entries = folder.read("log")[0].split()
+    assert sorted(entries) == sorted(b"%d-%d" % (n, me) for n in range(50) for me in range(4))
+    assert len(keys(folder)) == 51
+    assert drafts(folder) == []

@@ -1,0 +1,84 @@
+"""Keys: none leads out of a place, and each comes back as it was written."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from objects_support import keys
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Objects, require_key
+from pokeflow.objects.bucket import Bucket
+from pokeflow.objects.folder import OWN, Folder
+
+
+@pytest.fixture(params=["folder", "bucket", "prefix"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    if request.param == "folder":
+        return Folder(tmp_path / "root")
+    name = request.getfixturevalue("s3").name
+    return Bucket(name, "some/prefix" if request.param == "prefix" else "")
+
+
+TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["..", ".", "", "a", "~", "-", "%2e%2e", "a b", "...", "+", "?x=y", "#", "&", "*", "é", "e\u0301"]
+)
+KEYS = st.lists(TEXT, min_size=1, max_size=5).map("/".join)
+
+
+@given(key=KEYS)
+@settings(max_examples=2000, deadline=None)
+def test_a_key_has_no_way_out(key: str) -> None:
+    try:
+        require_key(key)
+    except PokeflowError:
+        return
+    parts = key.split("/")
+    assert not {"", ".", ".."} & set(parts)
+    assert not re.search(r"[\x00-\x1f\x7f\\]", key)
+    root = Path("/root/folder")
+    assert root in Path(f"/root/folder/{key}").parents
+    assert Path(f"/root/folder/{key}").relative_to(root).parts == tuple(parts)
+
+
+@given(found=st.lists(KEYS, min_size=1, max_size=6, unique=True))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_key_comes_back_and_nothing_is_written_elsewhere(objects: Objects, found: list[str]) -> None:
+    """Keys of which one is a folder of another are for buckets alone."""
+    found = [key for key in found if _sound(key) and not any(other.startswith(f"{key}/") for other in found)]
+    folded = {part.casefold() for key in found for part in key.split("/")}
+    assume(found and OWN not in folded and all(len(p.encode()) < 256 for p in folded))
+    inside = objects.at(f"inside{_fresh()}")
+    outside = keys(objects)
+    for key in found:
+        inside.write(key, key.encode(), match=ABSENT)
+    assert keys(inside) == sorted(found)
+    for key in found:
+        assert inside.read(key)[0] == key.encode()
+    prefix = inside.uri.rpartition("/")[2]
+    assert [key for key in keys(objects) if not key.startswith(f"{prefix}/")] == [
+        key for key in outside if not key.startswith(f"{prefix}/")
+    ]
+
+
+def _sound(key: str) -> bool:
+    try:
+        return bool(require_key(key))
+    except PokeflowError:
+        return False
+
+
+def _numbers() -> Iterator[int]:
+    n = 0
+    while True:
+        yield (n := n + 1)
+
+
+_number = _numbers()
+
+
+def _fresh() -> int:
+    return next(_number)

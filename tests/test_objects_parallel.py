@@ -1,0 +1,159 @@
+"""Many transfers at once: all of them, the first error, and leaving."""
+
+import itertools
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pokeflow import progress
+from pokeflow.objects import Advance
+from pokeflow.objects.parallel import Crew, Stopped, breathe, each, result
+
+
+def test_every_item_is_done_once() -> None:
+    done: list[int] = []
+    each(lambda item, advance: done.append(item), range(1000), label="x", total=0, workers=7)
+    assert sorted(done) == list(range(1000))
+
+
+def test_no_items_and_fewer_than_workers_are_fine() -> None:
+    done: list[int] = []
+    each(lambda item, advance: done.append(item), [], label="x", total=0)
+    each(lambda item, advance: done.append(item), [1], label="x", total=0)
+    assert done == [1]
+
+
+def test_as_many_are_under_way_as_there_are_workers() -> None:
+    barrier = threading.Barrier(5)
+    each(lambda item, advance: barrier.wait(10), range(10), label="x", total=0, workers=5)
+    assert not barrier.broken
+
+
+def test_items_are_taken_when_a_worker_is_free() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for n in range(100):
+            taken.append(n)
+            yield n
+
+    def work(item: int, advance: Advance) -> None:
+        assert len(taken) <= item + 3
+
+    each(work, items(), label="x", total=0, workers=3)
+    assert len(taken) == 100
+
+
+def test_bytes_of_all_workers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(progress, "QUICK", 0.0)
+    with caplog.at_level(logging.INFO, "pokeflow"):
+        each(lambda item, advance: (advance(0), advance(1)), range(100), label="sending", total=101, workers=4)
+    assert "sending: 1 of 101" in caplog.text
+
+
+def test_the_first_error_is_raised_and_nothing_more_is_begun() -> None:
+    begun: list[int] = []
+
+    def work(item: int, advance: Advance) -> None:
+        begun.append(item)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match=r"^\d+$"):
+        each(work, itertools.count(), label="x", total=0, workers=3)
+    assert len(begun) <= 3
+
+
+def test_an_error_stops_what_is_under_way_and_waits_for_it() -> None:
+    under_way, cleaned = threading.Event(), threading.Event()
+
+    def work(item: int, advance: Advance) -> None:
+        if item == 0:
+            assert under_way.wait(10)
+            raise ValueError("first")
+        try:
+            while True:
+                under_way.set()
+                advance(1)
+        except Stopped:
+            cleaned.set()
+            raise
+
+    with pytest.raises(ValueError, match="first"):
+        each(work, range(2), label="x", total=1e12, workers=2)
+    assert cleaned.is_set()
+
+
+def test_an_error_of_the_items_is_raised() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("listing")
+
+    with pytest.raises(KeyError, match="listing"):
+        each(lambda item, advance: None, items(), label="x", total=0)
+
+
+def test_nothing_stops_outside_of_such_work() -> None:
+    breathe()
+
+
+STUCK = """
+import sys, threading, time
+from pokeflow.objects.parallel import each
+def work(item, advance):
+    if item == 0:
+        print("ready", flush=True)
+    time.sleep(600)
+each(work, range(100), label="x", total=0)
+"""
+
+
+def test_ctrl_c_leaves_though_a_transfer_is_stuck() -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.wait(30)
+        assert time.monotonic() - began < 10
+        assert process.returncode == -signal.SIGINT
+
+
+def test_a_crew_does_calls_and_hands_back_results_and_errors() -> None:
+    crew = Crew(3, "test")
+    futures = [crew.submit(divmod, 10, n) for n in range(4)]
+    assert [result(future) for future in futures[1:]] == [(10, 0), (5, 0), (3, 1)]
+    with pytest.raises(ZeroDivisionError):
+        result(futures[0])
+
+
+def test_a_call_that_is_called_off_is_not_done() -> None:
+    crew, gate, done = Crew(1, "test"), threading.Event(), []
+    first = crew.submit(gate.wait, 10)
+    second = crew.submit(done.append, 2)
+    assert second.cancel()
+    third = crew.submit(done.append, 3)
+    gate.set()
+    result(first)
+    result(third)
+    assert done == [3]
+
+
+def test_waiting_for_a_result_can_be_stopped() -> None:
+    crew, gate, waiting = Crew(1, "test"), threading.Event(), threading.Event()
+
+    def work(item: int, advance: Advance) -> None:
+        if item:
+            assert waiting.wait(10)
+            raise ValueError("first")
+        waiting.set()
+        result(crew.submit(gate.wait, 60))
+
+    with pytest.raises(ValueError, match="first"):
+        each(work, range(2), label="x", total=0, workers=2)
+    gate.set()

@@ -1,0 +1,108 @@
+"""What S3 and the way there answer, in sentences."""
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import Missing, s3_client, s3_errors
+from pokeflow.objects.bucket import Bucket
+from s3 import Server
+
+
+@pytest.fixture
+def bucket(s3: Server) -> Bucket:
+    return Bucket(s3.name, "pre/fix")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between attempts are botocore's, and seconds long."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+
+
+def test_no_bucket(s3: Server) -> None:
+    bucket = Bucket("no-such-bucket")
+    for ask in (lambda: bucket.write("a", b"", match=None), lambda: list(bucket.list()), lambda: bucket.read("a")):
+        with pytest.raises(PokeflowError, match="s3://no-such-bucket: there is no such bucket") as caught:
+            ask()
+        assert not isinstance(caught.value, Missing)
+
+
+def test_denied_says_what_is_needed(s3: Server) -> None:
+    s3.faults(encryption="aws:kms")
+    with pytest.raises(PokeflowError, match=r"/a: access denied \(PutObject\). Needed: s3:PutObject"):
+        Bucket(s3.name).write("a", b"", match=None)
+
+
+def test_no_credentials(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(PokeflowError, match=r"no credentials\. Credentials are looked for"):
+        Bucket(s3.name).stat("a")
+
+
+def test_an_unknown_profile(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(PokeflowError, match="AWS_PROFILE names a profile"):
+        Bucket(s3.name).stat("a")
+
+
+def test_wrong_credentials_are_told_and_not_shown(rclone_s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    with pytest.raises(PokeflowError) as caught:
+        Bucket(rclone_s3.name).write("a", b"", match=None)
+    assert secret not in str(caught.value)
+    assert rclone_s3.key not in str(caught.value)
+
+
+def test_nothing_answers(s3: Server) -> None:
+    server = s3_client.Server(endpoint="http://user:password@127.0.0.1:9", attempts=2)
+    with pytest.raises(PokeflowError, match=r"nothing answers at http://127\.0\.0\.1:9") as caught:
+        Bucket(s3.name, server=server).stat("a")
+    assert "password" not in str(caught.value)
+
+
+def test_what_answers_is_no_s3(s3: Server) -> None:
+    server = s3_client.Server(endpoint=f"{s3.endpoint}/moto-api", attempts=1)
+    with pytest.raises(PokeflowError):
+        Bucket(s3.name, server=server).read("a")
+
+
+def test_throttled_to_the_end(s3: Server) -> None:
+    s3.faults(slowdown=1.0)
+    bucket = Bucket(s3.name, server=s3_client.Server(attempts=3))
+    with pytest.raises(PokeflowError, match="too busy, or out of order; it was asked 3 times"):
+        bucket.write("a", b"", match=None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "sentence"),
+    [
+        ("RequestTimeTooSkewed", 403, "this machine's clock is wrong"),
+        ("PermanentRedirect", 301, "it lies in region eu-west-1, and another one was asked"),
+        ("AuthorizationHeaderMalformed", 400, "it lies in region eu-west-1"),
+        ("ExpiredToken", 400, "the credentials have expired"),
+        ("InvalidAccessKeyId", 403, "the credentials are not known"),
+        ("SignatureDoesNotMatch", 403, "the secret key is another one"),
+        ("InvalidBucketName", 400, "does not allow this name"),
+        ("403", 403, r"access denied \(GetObject\). Needed: s3:GetObject"),
+        ("KMS.DisabledException", 400, "the KMS key cannot be used"),
+        ("InvalidObjectState", 403, "archived"),
+        ("SomethingNew", 418, "the server refused GetObject: SomethingNew. said by … and …"),
+    ],
+)
+def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str) -> None:
+    from botocore.exceptions import ClientError
+
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    said = {"Code": code, "Message": f"said by AKIAIOSFODNN7EXAMPLE and {secret}"}
+    meta = {"HTTPStatusCode": status, "HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}}
+    with pytest.raises(PokeflowError, match=f"s3://bucket.*: .*{sentence}") as caught, s3_errors.told("s3://bucket/a"):
+        raise ClientError({"Error": said, "ResponseMetadata": meta}, "GetObject")
+    assert secret not in str(caught.value)
+    assert "AKIA" not in str(caught.value)
+
+
+def test_a_key_that_is_no_text_is_told(bucket: Bucket) -> None:
+    with pytest.raises(PokeflowError, match="is no text"):
+        bucket.write("a\udcff", b"", match=None)

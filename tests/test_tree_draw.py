@@ -1,0 +1,227 @@
+"""The lineage drawn: the chain in a terminal, Mermaid text, a picture that stands alone; hundreds of versions too."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handmade import empty, published, record, where
+from pokeflow.commands import configured
+from pokeflow.commands import lineage as command
+from pokeflow.errors import ConfigError, PokeflowError
+from pokeflow.project import About
+from pokeflow.report import COLUMNS
+from pokeflow.tree import Tree, draw, inventory, lineage, svg
+from pokeflow.tree.lineage import Graph
+from pokeflow.tree.receipts import Receipt, unit
+
+CHAIN = """\
+╭─────────────────────────────────────────╮
+│ dinov3-teacher v1.0 · teacher           │
+│ c5a8edc167c99a52                        │
+│ top-1 93.8%  size 24.85 MB  p50 4.27 ms │
+╰─┬───────────────────────────────────────╯
+  │ distillation (stage 1)
+  ▼
+╭────────────────────────────────────────────╮
+│ efficientnet-student-stage1 v1.0 · student │
+│ 3f9471baee2216d0                           │
+│ top-1 84.4%                                │
+╰─┬──────────────────────────────────────────╯
+  │ fine-tuning (stage 2)
+  ▼
+╭──────────────────────────────────────────────╮
+│ efficientnet-student-stage2 v2.0 · student   │
+│ 6b777943adca2051                             │
+│ also from dinov3-teacher v1.0 (distillation) │
+╰─┬────────────────────────────────────────────╯
+  │ compilation + quantization
+  ▼
+╭───────────────────────────────────────────────╮
+│ efficientnet-hailo-optimized v2.1 · optimized │
+│ 53db593962bfb546                              │
+│ top-1 96.9%                                   │
+╰───────────────────────────────────────────────╯"""
+
+FORK = """\
+╭────────────────╮
+│ a v1 · student │
+│ d-a            │
+╰─┬──────────────╯
+  ├─ fine-tuning (stage 2)
+  │  ▼
+  │  ╭────────────────╮
+  │  │ b v1 · student │
+  │  │ d-b            │
+  │  ╰────────────────╯
+  └─ fine-tuning (stage 2)
+     ▼
+     ╭────────────────╮
+     │ c v1 · student │
+     │ d-c            │
+     ╰────────────────╯"""
+
+
+def version(model: str, parents: tuple[str, ...] = ()) -> Receipt:
+    """A student distilled from others, all of version v1."""
+    inputs = {f"distill:{parent}": "c" for parent in parents}
+    made = record("distill", model, "v1", "student", inputs=inputs, digest=f"d-{model}")
+    named = tuple(f"{parent}:v1" for parent in parents)
+    return Receipt(unit(model, "v1"), (), model, "v1", "student", named, f"d-{model}", "c", (made,))
+
+
+def graph_of(*receipts: Receipt) -> Graph:
+    return lineage.graph(About("p"), receipts, COLUMNS)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    tree = published(tmp_path)
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    return tree
+
+
+@pytest.fixture
+def graph(tree: Tree) -> Graph:
+    return lineage.graph(tree.about, inventory.read(tree)[0], COLUMNS)
+
+
+def test_the_chain_is_drawn_as_the_specification_shows_it(graph: Graph) -> None:
+    assert draw.text(graph) == CHAIN
+
+
+def test_a_fork_is_drawn_below_its_parent() -> None:
+    graph = graph_of(version("a"), version("b", ("a",)), version("c", ("a",)))
+    assert draw.text(graph) == FORK
+
+
+def test_a_parent_that_is_not_published_is_shown_as_that() -> None:
+    drawn = draw.text(graph_of(version("b", ("a",))))
+    assert "│ a v1          │\n│ not published │" in drawn
+
+
+def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> None:
+    lines = draw.mermaid(graph).splitlines()
+    assert lines[0] == "flowchart TD"
+    assert lines[3] == '    n2["efficientnet-student-stage2 v2.0 · student<br/>6b777943adca2051"]'
+    assert '    n0 -->|"distillation (stage 1)"| n1' in lines
+    assert '    n0 -.->|"distillation"| n2' in lines
+
+
+def test_names_cannot_break_out_of_mermaid_or_svg() -> None:
+    evil = replace(version("a"), model='"]; click <script>alert(1)</script> `x` #1', type="&amp;")
+    graph = graph_of(evil)
+    assert '#quot;]; click #lt;script#gt;alert(1)#lt;/script#gt; #96;x#96; #35;1' in draw.mermaid(graph)  # fmt: skip
+    picture = svg.svg(graph, "<title>")
+    assert "<script" not in picture
+    texts = [element.text for element in ElementTree.fromstring(picture).iter() if element.tag.endswith("}text")]
+    assert any("<script>alert(1)</script>" in (text or "") for text in texts)
+
+
+def test_the_picture_stands_alone_and_shows_every_version(graph: Graph) -> None:
+    picture = svg.svg(graph, "Lineage of pokemon")
+    root = ElementTree.fromstring(picture)
+    texts = "".join(root.itertext())
+    for node in graph.nodes.values():
+        assert f"{node.model} {node.version}" in texts
+    assert "compilation + quantization" in texts
+    assert picture.count("http") == 1  # the namespace, which nothing fetches
+    assert "href" not in picture
+    assert "url(#tip)" in picture
+
+
+def boxes(picture: str) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of every box."""
+    found = []
+    for element in ElementTree.fromstring(picture).iter():
+        if element.tag.endswith("}rect") and element.get("class", "").startswith("box"):
+            x, y, wide, high = (float(element.get(name, "")) for name in ("x", "y", "width", "height"))
+            found.append((x, y, x + wide, y + high))
+    return found
+
+
+parents = st.lists(st.lists(st.integers(0, 30), max_size=3, unique=True), min_size=1, max_size=30)
+
+
+@given(parents)
+@settings(max_examples=60, deadline=None)
+def test_no_box_lies_on_another_and_all_are_inside_the_picture(above: list[list[int]]) -> None:
+    receipts = [version(f"m{n}", tuple(f"m{p}" for p in sorted(ps) if p < n)) for n, ps in enumerate(above)]
+    picture = svg.svg(graph_of(*receipts), "p")
+    found = boxes(picture)
+    assert len(found) == len(receipts)
+    root = ElementTree.fromstring(picture)
+    wide, high = float(root.get("width", "")), float(root.get("height", ""))
+    for place, (left, top, right, bottom) in enumerate(found):
+        assert left >= 0 <= top
+        assert right <= wide
+        assert bottom <= high
+        for other in found[:place]:
+            apart = right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+            assert apart, (found[place], other)
+
+
+@given(parents)
+@settings(max_examples=60, deadline=None)
+def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: list[list[int]]) -> None:
+    # Parents may come later, or be the version itself: circles, which only damage makes.
+    receipts = [version(f"m{n}", tuple(f"m{p}" for p in ps)) for n, ps in enumerate(above)]
+    graph = graph_of(*receipts)
+    order = list(graph.nodes)
+    assert all(order.index(edge.parent) < order.index(edge.child) for edge in graph.edges)
+    drawn = draw.text(graph)
+    for receipt in receipts:
+        assert drawn.count(f"│ {receipt.model} v1 · student") == 1
+    assert len(graph.edges) + len(graph.faults) == sum(len(set(r.parents)) for r in receipts)
+
+
+def test_a_circle_is_told() -> None:
+    graph = graph_of(version("a", ("b",)), version("b", ("a",)), version("c", ("b",)))
+    assert graph.faults == ("a:v1 descends from itself by way of b:v1: that edge is left out.",)
+    assert [(edge.parent, edge.child) for edge in graph.edges] == [("a:v1", "b:v1"), ("b:v1", "c:v1")]
+
+
+def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
+    chain = [version(f"m{n:04}", (f"m{n - 1:04}",) if n else ()) for n in range(1200)]
+    graph = graph_of(*chain)
+    assert len(draw.text(graph).splitlines()) == 1200 * 4 + 1199 * 2
+    fan = [version("root"), *(version(f"m{n}", ("root",)) for n in range(400))]
+    assert len(boxes(svg.svg(graph_of(*fan), "p"))) == 401
+
+
+def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
+    graph = graph_of(version("a"), version("b", ("a",)), version("c", ("b",)), version("other", ("a",)))
+    assert list(lineage.around(graph, "b").nodes) == ["a:v1", "b:v1", "c:v1"]
+    assert list(lineage.around(graph, "other:v1").nodes) == ["a:v1", "other:v1"]
+    with pytest.raises(ConfigError, match=r"lineage: no model or model:version 'b:v2'\. Did you mean 'b:v1'\?"):
+        lineage.around(graph, "b:v2")
+
+
+def test_the_command_prints_or_writes_the_form_that_is_asked_for(
+    tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([]) == 0
+    assert capsys.readouterr().out == CHAIN + "\n"
+    assert command.main(["dinov3-teacher", "--format", "mermaid"]) == 0
+    assert capsys.readouterr().out.startswith("flowchart TD\n")
+    out = tmp_path / "new folder" / "lineage.svg"
+    assert command.main(["--out", str(out)]) == 0
+    assert ElementTree.fromstring(out.read_text()).tag.endswith("}svg")
+    assert "4 versions" in capsys.readouterr().out
+
+
+def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
+    assert command.main([]) == 1
+    shown = capsys.readouterr()
+    assert "dinov3-teacher/v1.0.json: no sound receipt" in shown.err
+    assert "not published" in shown.out
+
+
+def test_where_nothing_is_published_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configured, "tree", lambda overrides: empty(tmp_path))
+    with pytest.raises(PokeflowError, match="no model is published yet"):
+        command.main([])

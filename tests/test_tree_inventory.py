@@ -1,0 +1,206 @@
+"""The inventory and ls: what lies there, whose it is, what is missing; one listing however many files there are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
+from pokeflow.commands import configured, ls
+from pokeflow.errors import ConfigError
+from pokeflow.objects.folder import Folder
+from pokeflow.project import Leaf
+from pokeflow.report import table
+from pokeflow.tree import Tree, inventory, outline, words
+from pokeflow.tree.receipts import Placed, Receipt
+
+# The drawing is what it is, however wide.
+GOLDEN = {
+    "data": """\
+                         size   version  written           from
+data/                    438 B           2026-01-11 20:00  2 files, 1 gap
+├── processed/link.json  188 B           2026-01-11 20:00  → tasks/prepare/data/5b260594ee7b6b9a/ (279 B, 2 files)
+├── raw/link.json        gap                               would come from prepare:data
+└── reference/link.json  250 B           2026-01-11 20:00  → tasks/prepare/data/5b260594ee7b6b9a/references.npy (256 B, 1 file)
+""",  # noqa: E501
+    "models": """\
+                                               size      version  written           from
+models/                                        14.20 kB           2026-01-11 20:00  5 files, 1 gap
+├── dinov3-teacher/                            7.00 kB            2026-01-11 20:00  2 files, 1 gap
+│   ├── training_config.json                   3 B       v1.0     2026-01-11 20:00  train:dinov3-teacher/training_config.json
+│   └── v1.0/                                  7.00 kB            2026-01-11 20:00  1 file, 1 gap
+│       ├── model.tar.gz                       gap                                  would come from bundle:dinov3-teacher
+│       └── onnx/dinov3_teacher.onnx           7.00 kB   v1.0     2026-01-11 20:00  train:dinov3-teacher/dinov3_teacher.onnx
+├── efficientnet-hailo/v2.1/student.hef        1.20 kB   v2.1     2026-01-11 20:00  compile:efficientnet-hailo-optimized/student.hef
+└── efficientnet-student/                      6.00 kB            2026-01-11 20:00  2 files
+    ├── stage1/v1.0/student_stage1.onnx        3.00 kB   v1.0     2026-01-11 20:00  distill:efficientnet-student-stage1/student_stage1.onnx
+    └── stage2/v2.0/student_stage2_final.onnx  3.00 kB   v2.0     2026-01-11 20:00  distill:efficientnet-student-stage2/student_stage2_final.onnx
+""",  # noqa: E501
+    "profiling": """\
+                     size  version  written           from
+profiling/           2 B            2026-01-11 20:00  1 file
+└── student_stage1/  2 B            2026-01-11 20:00  1 file
+    └── trace.json   2 B   v1.0     2026-01-11 20:00  distill:efficientnet-student-stage1/trace.json
+""",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return published(tmp_path)
+
+
+@pytest.fixture
+def told(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """The tree as commands see it."""
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    return tree
+
+
+def test_each_leaf_is_there_or_a_gap_with_its_maker(tree: Tree) -> None:
+    found = inventory.take(tree)
+    assert {state.leaf.path: state.leaf.maker for state in found.gaps} == {
+        "data/raw/link.json": "prepare:data",
+        "analytics/reports/training_summary.pdf": "report:project",
+        "models/dinov3-teacher/v1.0/model.tar.gz": "bundle:dinov3-teacher",
+    }
+    onnx = next(state for state in found.states if state.leaf.path.endswith("dinov3_teacher.onnx"))
+    assert (onnx.files, onnx.size, onnx.versions, onnx.newest) == (1, 7000, ("v1.0",), WRITTEN)
+    assert found.orphans == ()
+
+
+def test_an_empty_tree_is_all_gaps(tmp_path: Path) -> None:
+    found = inventory.take(empty(tmp_path))
+    assert len(found.gaps) == len(found.states)
+    assert outline.grow(found).gaps == len(found.states)
+
+
+def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(tree: Tree) -> None:
+    lay(tree, "models/dinov3-teacher/v1.0/onnx/copy of dinov3_teacher.onnx", b"?")
+    lay(tree, "models/dinov3-teacher/v1.0/model.tar.gz", b"written, and then the publisher was killed")
+    lay(tree, "experiments/mlflow/toy/run_2/metrics/loss", b"1")
+    assert [item.path for item in inventory.take(tree).orphans] == [
+        "models/dinov3-teacher/v1.0/model.tar.gz",
+        "models/dinov3-teacher/v1.0/onnx/copy of dinov3_teacher.onnx",
+    ]
+
+
+def test_of_several_receipts_the_one_made_last_counts(tree: Tree) -> None:
+    config = "models/dinov3-teacher/training_config.json"
+    older = inventory.take(tree).receipts[1]
+    assert older.model == "dinov3-teacher"
+    moved = Receipt("migrations/old", (Placed(config, 9, "0" * 64, "s3://old/config.json", fixed=False),))
+    write_receipt(tree, moved)
+    item = next(item for item in inventory.take(tree).items if item.path == config)
+    assert item.receipt == older
+
+
+def test_a_receipt_that_is_none_is_told_and_the_others_are_read(tree: Tree) -> None:
+    where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
+    hostile = Receipt("migrations/x", (Placed("../../etc/passwd", 1, "0" * 64, "x", fixed=True),))
+    write_receipt(tree, hostile)
+    found = inventory.take(tree)
+    assert len(found.receipts) == 4
+    assert "no sound receipt" in found.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
+    assert "'../../etc/passwd' is no path below a project" in found.damaged["metadata/receipts/migrations/x.json"]
+
+
+def test_a_file_belongs_to_the_innermost_leaf() -> None:
+    outer, inner = Leaf("m/v1/", "train", "train:m", file="**"), Leaf("m/v1/benchmark/", "benchmark", "b", file="**")
+    one = Leaf("m/v1/benchmark/card.md", "train", "train:m", document="model_card")
+    leaves = inventory.Leaves([outer, inner, one])
+    assert leaves.of("m/v1/weights/a.pt") == outer
+    assert leaves.of("m/v1/benchmark/a/b") == inner
+    assert leaves.of("m/v1/benchmark/card.md") == one
+    assert leaves.of("m/v2/a") is None
+    assert leaves.of("m") is None
+
+
+@pytest.mark.parametrize("path", GOLDEN)
+def test_ls_draws_the_tree(path: str, tree: Tree) -> None:
+    top = outline.at(outline.grow(inventory.take(tree)), path)
+    assert table(outline.HEAD, outline.rows(top)) + "\n" == GOLDEN[path]
+
+
+def test_ls_shows_a_part_and_goes_no_deeper_than_asked(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ls.main(["models", "--depth", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "├── dinov3-teacher/  " in shown
+    assert "2 files, 1 gap, not shown" in shown
+    assert "onnx" not in shown.replace("student.hef", "")
+    assert ls.main(["experiments/mlflow"]) == 0
+    assert "└── toy/run_1/meta.yaml" in capsys.readouterr().out
+
+
+def test_ls_names_the_nearest_where_there_is_nothing(told: Tree) -> None:
+    with pytest.raises(
+        ConfigError, match=r"ls models: no file or folder 'dinov3-teachr'\. Did you mean 'dinov3-teacher'\?"
+    ):
+        ls.main(["models/dinov3-teachr/v1.0"])
+
+
+def test_ls_lists_the_gaps(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ls.main(["--gaps"]) == 0
+    assert "models/dinov3-teacher/v1.0/model.tar.gz  bundle:dinov3-teacher" in capsys.readouterr().out
+    assert ls.main(["data", "--gaps", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["gaps"] == [{"path": "data/raw/link.json", "maker": "prepare:data"}]
+
+
+def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ls.main(["--json"]) == 0
+    entries = {entry["path"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
+    assert entries["models/dinov3-teacher/v1.0/model.tar.gz"] == {
+        "path": "models/dinov3-teacher/v1.0/model.tar.gz", "kind": "gap", "maker": "bundle:dinov3-teacher",
+    }  # fmt: skip
+    onnx = entries["models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"]
+    assert (onnx["size"], onnx["version"], onnx["written"]) == (7000, "v1.0", "2026-01-11T20:00:00+00:00")
+    assert entries["data/processed/link.json"]["link"]["files"] == 2
+    assert entries["models"]["files"] == 5
+
+
+def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    lay(told, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
+    assert ls.main(["data"]) == 0
+    assert "link: data/processed/link.json: no sound link ('../../../etc' is no path" in capsys.readouterr().out
+
+
+def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    lay(told, "models/x\u202ey\u009b31m", b"1")
+    settle(told)
+    assert ls.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "\u202e" not in shown
+    assert "\u009b" not in shown
+
+
+def test_a_hundred_thousand_files_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pokeflow.objects import Entry
+
+    tree = empty(tmp_path)
+    many = [Entry(f"experiments/mlflow/run_{n:05}/metrics/loss", 10, "e", 1.0) for n in range(50_000)]
+    many += [Entry(f"stray/{n:05}", 10, "e", 1.0) for n in range(50_000)]
+    monkeypatch.setattr(Folder, "list", lambda self, prefix="": iter([] if prefix else many))
+    found = inventory.take(tree)
+    rows = list(outline.rows(outline.grow(found)))
+    assert len(rows) < 100
+    assert ("    └── … 49,961 more", "499.61 kB", "", "1970-01-01 00:00", "") in rows
+    runs = outline.at(outline.grow(found), "experiments/mlflow")
+    assert outline.fitting(runs) == outline.DEPTH
+    assert len(list(outline.rows(runs))) == outline.CROWD + 1
+
+
+def test_a_folder_too_full_for_a_page_is_shown_less_deep(tree: Tree) -> None:
+    for run in range(30):
+        for name in range(30):
+            lay(tree, f"experiments/mlflow/toy/run_{run}/metrics/m{name}", b"1")
+    top = outline.at(outline.grow(inventory.take(tree)), "experiments/mlflow/toy")
+    assert outline.fitting(top) == 1
+    assert len(list(outline.rows(top, outline.fitting(top)))) <= outline.PAGE
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_999, "1.00 MB"), (24_850_000, "24.85 MB"), (None, "unknown")],
+)
+def test_sizes_are_written_in_decimal_units(count: int | None, text: str) -> None:
+    assert words.size(count) == text

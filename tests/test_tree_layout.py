@@ -1,0 +1,90 @@
+"""The shipped layout is the owner's tree, leaf by leaf; another project changes the YAML."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+
+from owners_tree import TREE
+from pokeflow import compose, config, plugins
+from pokeflow.errors import ConfigError
+from pokeflow.flow import Flow
+from pokeflow.resolve import resolve
+from support import TOY_FLOW
+
+
+@cache
+def flow(*overrides: str) -> Flow:
+    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+
+
+@pytest.mark.parametrize("leaf", TREE)
+def test_the_shipped_layout_has_a_place_for_every_leaf_of_the_owner_s_tree(leaf: str) -> None:
+    paths = [place.path for place in flow().leaves]
+    assert any(path == leaf or (leaf.endswith("/") and path.startswith(leaf)) for path in paths)
+
+
+def test_the_tree_lies_where_the_owner_s_document_says() -> None:
+    assert flow().tree == "project/pokemon-card-recognition"
+
+
+def test_each_leaf_says_what_makes_it() -> None:
+    makers = {leaf.path: leaf.maker for leaf in flow().leaves}
+    assert makers["models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"] == "train:dinov3-teacher"
+    assert makers["models/dinov3-teacher/v1.0/metrics.json"] == "benchmark:dinov3-teacher"
+    assert makers["data/processed/link.json"] == "prepare:data"
+    assert makers["metadata/project_manifest.json"] == "publish"
+    hef = makers["models/efficientnet-hailo/v2.1/pokemon_student_efficientnet_lite0_stage2.hef"]
+    assert hef == "compile:efficientnet-hailo-optimized by backend hailo (here it is onnxruntime)"
+    assert "no such stage" in makers["analytics/reports/training_summary.pdf"]
+
+
+def test_only_what_lies_under_a_version_never_changes() -> None:
+    fixed = {leaf.path: leaf.fixed for leaf in flow().leaves}
+    assert fixed["models/dinov3-teacher/v1.0/metrics.json"]
+    assert not fixed["models/dinov3-teacher/training_config.json"]
+
+
+def test_a_version_that_is_raised_moves_its_leaves() -> None:
+    raised = flow("lineage.models.dinov3-teacher.version=v1.1")
+    assert "models/dinov3-teacher/v1.1/model.tar.gz" in {leaf.path for leaf in raised.leaves}
+
+
+def test_any_other_lineage_has_a_tree_with_the_plain_layout() -> None:
+    paths = {leaf.path for leaf in flow(*TOY_FLOW, "layout=plain").leaves}
+    assert {"models/teacher/v1.0/", "models/tiny/v2.1/metrics.json", "metadata/model_lineage.json"} <= paths
+
+
+def test_a_model_that_the_layout_does_not_name_has_a_place_all_the_same() -> None:
+    paths = {leaf.path for leaf in flow(*TOY_FLOW).leaves if leaf.model}
+    assert {"models/teacher/v1.0/", "models/tiny/v2.1/metrics.json"} <= paths
+
+
+REPORT = {"stage": "report", "file": "x"}
+WRONG: Sequence[tuple[dict[str, Any], str]] = (
+    ({"project": {"x": {"document": "manifesto"}}}, "no document 'manifesto'. Did you mean 'project_manifest'?"),
+    ({"project": {"../x": REPORT}}, "is no path below a project"),
+    ({"project": {"x": {"file": "a"}}}, "no stage. The project itself is made by none"),
+    ({"project": {"x": {**REPORT, "link": "."}}}, "file and link are given; a path holds one thing"),
+    ({"project": {"x": {}}}, "says nothing of what belongs here"),
+    ({"project": {"x": {"stage": "report", "file": "**"}}}, "'**' means many files: end the path with '/'"),
+    ({"project": {"{model}/x": REPORT}}, "only {model} and {version} are replaced"),
+    ({"models": {"*": {"{modl}/x": REPORT}}}, "only {model} and {version} are replaced"),
+    ({"models": {"*": {"{model.__class__}/x": REPORT}}}, "only {model} and {version} are replaced"),
+    ({"project": {"metadata/receipts/x": REPORT}}, "is kept for receipts"),
+    ({"models": {"*": {"same": {"file": "a"}}}}, "two things belong at same"),
+    ({"models": {"teachr": {"x": REPORT}, "student": {"y": REPORT}}}, "no model 'teachr'. Did you mean 'teacher'?"),
+    ({"rot": "x"}, "no key 'rot'. Did you mean 'root'?"),
+    ({"root": "/etc"}, "is no path below a project"),
+    ({"root": None}, "layout.root: expected text"),
+)
+
+
+@pytest.mark.parametrize(("change", "fault"), WRONG)
+def test_a_wrong_layout_is_told(change: dict[str, Any], fault: str) -> None:
+    data = config.plain(compose.composed(TOY_FLOW))
+    data["layout"] = {"root": "project/x", **change}
+    with pytest.raises(ConfigError) as error:
+        resolve(data, plugins.registry(plugins.manager()))
+    assert fault in str(error.value)

@@ -1,0 +1,191 @@
+"""Publishing puts what records name into place: incrementally, and never over a published version that differs."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pokeflow import store as stores
+from pokeflow import tree as trees
+from pokeflow.errors import ConfigError
+from pokeflow.flow import Flow
+from pokeflow.tree import publish, receipts, versions
+from pokeflow.tree.publish import Published
+from s3 import Server
+from support import contents, run_flow, toy_flow
+
+Project = Callable[..., Flow]
+MODELS = ("models/student/v1.0", "models/teacher/v1.0", "models/tiny/v2.1")
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Flow:
+    return toy_flow(tmp_path / "store")
+
+
+def published(flow: Flow) -> Published:
+    return publish.publish(flow, run_flow(flow))
+
+
+def tree_folder(flow: Flow) -> Path:
+    return flow.root / flow.tree
+
+
+def states(done: Published) -> Counter[str]:
+    return Counter(change.state for comparison in done.comparisons for change in comparison.changes)
+
+
+def test_files_receipts_and_metadata_come_into_place(flow: Flow) -> None:
+    published(flow)
+    there = contents(tree_folder(flow))
+    made = run_flow(flow)["train:teacher"]
+    model = (stores.of(flow).folder(flow.step("train:teacher")) / "model.txt").read_bytes()
+    assert there["models/teacher/v1.0/model.txt"] == model
+    assert json.loads(there["models/teacher/v1.0/metrics.json"])["digest"] == made.digest
+    assert [receipt.unit for receipt in receipts.read_all(trees.of(flow).objects)] == sorted(MODELS)
+    manifest = json.loads(there["metadata/project_manifest.json"])
+    assert {name: model["version"] for name, model in manifest["models"].items()} == {
+        "teacher": "v1.0",
+        "student": "v1.0",
+        "tiny": "v2.1",
+    }
+
+
+def test_publishing_again_sends_and_changes_nothing(flow: Flow) -> None:
+    published(flow)
+    before = {file: file.stat().st_mtime_ns for file in tree_folder(flow).rglob("*") if file.is_file()}
+    again = published(flow)
+    assert set(states(again)) == {"same"}
+    assert again.documents == ()
+    assert {file: file.stat().st_mtime_ns for file in tree_folder(flow).rglob("*") if file.is_file()} == before
+
+
+def test_a_dry_run_tells_the_difference_and_writes_nothing(flow: Flow) -> None:
+    records = run_flow(flow)
+    before = contents(flow.root)
+    assert set(states(publish.difference(flow, records))) == {"new"}
+    assert contents(flow.root) == before
+
+
+def test_what_is_not_made_is_a_gap_with_the_task_that_would_make_it(flow: Flow) -> None:
+    records = {name: record for name, record in run_flow(flow).items() if name.endswith(":teacher")}
+    done = publish.publish(flow, records)
+    assert [c.publication.receipt.unit for c in done.comparisons] == ["models/teacher/v1.0"]
+    why = {gap.leaf.path: gap.why for gap in done.gaps}
+    assert why["models/student/v1.0/"] == "distill:student"
+    assert why["models/student/v1.0/metrics.json"] == "benchmark:student"
+    assert "metadata/project_manifest.json" not in why
+
+
+def test_figures_wait_for_the_benchmark_that_belongs_to_them(flow: Flow) -> None:
+    records = run_flow(flow)
+    del records["benchmark:teacher"]  # type: ignore[attr-defined]
+    publish.publish(flow, records)
+    assert "models/teacher/v1.0/metrics.json" not in contents(tree_folder(flow))
+    # It is added once it is made: a version may gain.
+    published(flow)
+    assert "models/teacher/v1.0/metrics.json" in contents(tree_folder(flow))
+
+
+def test_a_file_that_somebody_changed_is_restored(flow: Flow) -> None:
+    published(flow)
+    file = tree_folder(flow) / "models/teacher/v1.0/model.txt"
+    text = file.read_bytes()
+    file.write_bytes(b"x" * len(text))
+    again = published(flow)
+    assert states(again)["altered"] == 1
+    assert file.read_bytes() == text
+
+
+def test_a_file_that_somebody_removed_is_put_back(flow: Flow) -> None:
+    published(flow)
+    file = tree_folder(flow) / "models/teacher/v1.0/model.txt"
+    file.unlink()
+    assert states(published(flow))["new"] == 1
+    assert file.is_file()
+
+
+def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flow: Flow) -> None:
+    published(flow)
+    changed = "lineage.models.student.params.lr=0.2"
+    with pytest.raises(ConfigError) as caught:
+        versions.check(toy_flow(flow.root, changed))
+    lines = str(caught.value).splitlines()
+    faults = ["lineage.models.student.version", "lineage.models.tiny.version"]
+    assert [line.partition(":")[0] for line in lines] == faults
+    assert "v1.0 is published with digest" in lines[0]
+    assert "Raise the version" in lines[0]
+    # To try something out without registering it is nobody's business.
+    versions.check(toy_flow(flow.root, changed, "stages=[train,distill]"))
+    before = contents(tree_folder(flow))
+    with pytest.raises(ConfigError, match=r"student v1\.0 is published with digest"):
+        published(toy_flow(flow.root, changed))
+    assert contents(tree_folder(flow)) == before
+    raised = ("lineage.models.student.version=v1.1", "lineage.models.tiny.version=v2.2")
+    published(toy_flow(flow.root, changed, *raised))
+    manifest = json.loads(contents(tree_folder(flow))["metadata/project_manifest.json"])
+    assert manifest["models"]["student"]["versions"] == ["v1.0", "v1.1"]
+
+
+def test_a_published_model_is_not_made_again(flow: Flow) -> None:
+    published(flow)
+    with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and stays as it is"):
+        versions.check(toy_flow(flow.root, "force=[teacher]"))
+
+
+def test_an_older_version_does_not_take_the_place_of_a_newer_one_where_there_is_one_place(flow: Flow) -> None:
+    records = run_flow(flow)
+    newer = toy_flow(flow.root, "lineage.models.teacher.version=v2.0", "lineage.models.teacher.params.lr=0.9")
+    published(newer)
+    config = (tree_folder(flow) / "models/teacher/training_config.json").read_bytes()
+    done = publish.publish(flow, {name: record for name, record in records.items() if name.endswith(":teacher")})
+    assert states(done)["newer there"] == 1
+    assert json.loads(config)["version"] == "v2.0"
+    assert json.loads((tree_folder(flow) / "models/teacher/training_config.json").read_bytes())["version"] == "v2.0"
+
+
+def test_every_run_is_in_the_history_those_that_were_replaced_too(flow: Flow) -> None:
+    run_flow(flow)
+    run_flow(toy_flow(flow.root, "force=[teacher]"))
+    published(flow)
+    history = json.loads(contents(tree_folder(flow))["metadata/training_history.json"])
+    assert Counter(run["task"] for run in history["runs"]) == {
+        "train:teacher": 2,
+        "distill:student": 1,
+        "compile:tiny": 1,
+    }
+
+
+def test_two_files_for_one_place_are_told(tmp_path: Path) -> None:
+    places = "{a/: {file: '*'}, a/model.txt: {stage: benchmark, file: model.txt}}"
+    flow = toy_flow(tmp_path, "layout=plain", f"+layout.models.teacher={places}")
+    with pytest.raises(Exception, match=r"train:teacher/model\.txt and benchmark:teacher/model\.txt both belong at"):
+        published(flow)
+
+
+def test_on_s3_the_tree_is_the_same_byte_for_byte_but_for_what_tells_the_place(flow: Flow, s3: Server) -> None:
+    published(flow)
+    remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}/prefix")
+    published(remote)
+    objects = trees.of(remote).objects
+    there = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
+    local = contents(tree_folder(flow))
+    assert set(there) == set(local)
+    differing = {path for path in local if local[path] != there[path]}
+    assert differing == {"metadata/project_manifest.json"}
+    manifest = json.loads(there["metadata/project_manifest.json"])
+    assert manifest["infrastructure"]["s3_bucket"] == s3.name
+    assert manifest["models"]["teacher"]["s3_path"].startswith(f"{s3.uri}/prefix/project/")
+
+
+def test_an_unchanged_project_is_compared_by_listing_it(flow: Flow, s3: Server) -> None:
+    remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}")
+    records = run_flow(remote)
+    publish.publish(remote, records)
+    before = s3.counts()["requests"]
+    publish.publish(remote, records)
+    after = Counter(s3.counts()["requests"]) - Counter(before)
+    assert set(after) == {"ListObjectsV2", "GetObject"}
+    assert after["ListObjectsV2"] <= 8

@@ -1,0 +1,245 @@
+"""pull: a version or a data set into a folder, every checksum compared, nothing outside of the folder touched."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from handmade import DATA_FILES, checksum, in_bucket, lay, link, publish, published, record, where, write_receipt
+from pokeflow.commands import configured
+from pokeflow.commands import pull as command
+from pokeflow.errors import ConfigError, PokeflowError
+from pokeflow.objects import Damaged, place
+from pokeflow.objects.folder import Folder
+from pokeflow.tree import Tree, inventory, pull
+from pokeflow.tree.pull import Wanted
+from s3 import Server
+
+ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"
+CONFIG = "models/dinov3-teacher/training_config.json"
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    tree = published(tmp_path)
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    return tree
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_version_arrives_with_the_trees_paths(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["dinov3-teacher:v1.0", "--to", str(out)]) == 0
+    assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n"}
+    assert capsys.readouterr().out == f"{out / CONFIG}\n{out / ONNX}\ndinov3-teacher v1.0: 2 files fetched (7.00 kB).\n"
+
+
+def test_what_is_there_already_is_kept_and_what_is_damaged_is_fetched_again(
+    tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.main(["dinov3-teacher", "--to", str(out)])
+    (out / CONFIG).write_bytes(b"{]\n")
+    before = (out / ONNX).stat().st_mtime_ns
+    capsys.readouterr()
+    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
+    assert capsys.readouterr().out.endswith("1 file fetched (3 B), 1 were there already.\n")
+    assert files(out)[CONFIG] == b"{}\n"
+    assert (out / ONNX).stat().st_mtime_ns == before
+
+
+def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
+    # Published later, and by its name the greater one; but made before.
+    publish(
+        tree, "dinov3-teacher", "v10.0", "teacher", {"models/dinov3-teacher/v10.0/a.onnx": b"old"},
+        made=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
+    )  # fmt: skip
+    assert pull.plan(tree, "dinov3-teacher").what == "dinov3-teacher v1.0"
+    assert pull.plan(tree, "dinov3-teacher:v10.0").what == "dinov3-teacher v10.0"
+
+
+@pytest.mark.parametrize("pattern", ["*.onnx", "dinov3_teacher.onnx", "onnx/*", ONNX])
+def test_files_are_chosen_by_pattern(tree: Tree, out: Path, pattern: str) -> None:
+    assert command.main(["dinov3-teacher", "--to", str(out), "--file", pattern]) == 0
+    assert list(files(out)) == [ONNX]
+
+
+def test_a_pattern_that_matches_nothing_is_told(tree: Tree, out: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--file: no file of dinov3-teacher v1.0 like '\*\.hef'"):
+        command.main(["dinov3-teacher", "--to", str(out), "--file", "*.hef"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dinov3-taecher", "no published version 'dinov3-taecher'. Did you mean 'dinov3-teacher'?"),
+        ("dinov3-teacher:v9", "no published version 'dinov3-teacher:v9'. Did you mean 'dinov3-teacher:v1.0'?"),
+        ("data/procesed", "no link 'data/procesed'. Did you mean 'data/processed'?"),
+        ("processed", "Did you mean 'data/processed'?"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_and_the_known(tree: Tree, name: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        command.main([name])
+    assert error.value.exit_code == 2
+    assert message in str(error.value)
+
+
+def test_an_altered_file_does_not_arrive(tree: Tree, out: Path) -> None:
+    where(tree, ONNX).write_bytes(b"teachar" * 1000)
+    with pytest.raises(Damaged, match="checksum"):
+        command.main(["dinov3-teacher", "--to", str(out)])
+    assert ONNX not in files(out)
+    assert not [path for path in files(out) if path.endswith(".part")]
+
+
+def test_what_a_later_version_has_replaced_is_left_out_and_told(
+    tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(
+        tree, "dinov3-teacher", "v1.1", "teacher", {CONFIG: b'{"lr": 1}\n'},
+        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+    )  # fmt: skip
+    assert command.main(["dinov3-teacher:v1.0", "--to", str(out)]) == 0
+    assert list(files(out)) == [ONNX]
+    assert f"left out {CONFIG}: what lies there now is of dinov3-teacher v1.1" in capsys.readouterr().out
+
+
+def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["data/processed", "--to", str(out)]) == 0
+    assert files(out) == {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
+    assert "data/processed/link.json → tasks/prepare/data/" in capsys.readouterr().out
+    assert command.main(["data/processed/", "--to", str(out)]) == 0
+    assert "0 files fetched (0 B), 2 were there already" in capsys.readouterr().out
+
+
+def test_a_link_to_one_file_fetches_that_file(tree: Tree, out: Path) -> None:
+    assert command.main(["data/reference", "--to", str(out)]) == 0
+    assert files(out) == {"data/reference/references.npy": DATA_FILES["references.npy"]}
+
+
+def test_data_that_was_altered_in_the_store_does_not_arrive(tree: Tree, out: Path, tmp_path: Path) -> None:
+    (csv,) = (tmp_path / "store" / "tasks").rglob("cards.csv")
+    csv.write_bytes(DATA_FILES["cards.csv"].replace(b"Pikachu", b"Raichu!"))
+    with pytest.raises(Damaged, match=r"cards\.csv"):
+        command.main(["data/processed", "--to", str(out)])
+    assert "data/processed/cards.csv" not in files(out)
+
+
+def test_a_part_of_the_data_is_said_to_be_one(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(where(tree, "data/processed/link.json").read_text())
+    lay(tree, "data/processed/link.json", json.dumps(told | {"select": {"split": "calibration"}}).encode())
+    assert command.main(["data/processed", "--to", str(out)]) == 0
+    assert "the link means a part of it (split calibration)" in capsys.readouterr().out
+
+
+def test_a_link_whose_target_became_another_is_refused(tree: Tree, out: Path) -> None:
+    told = json.loads(where(tree, "data/processed/link.json").read_text())
+    lay(tree, "data/processed/link.json", json.dumps(told | {"fingerprint": "0123456789abcdef"}).encode())
+    with pytest.raises(PokeflowError, match="and was 0123456789abcdef when it was linked"):
+        command.main(["data/processed", "--to", str(out)])
+    assert not out.exists()
+
+
+def test_a_link_that_nobody_published_is_told_with_its_maker(tree: Tree) -> None:
+    with pytest.raises(PokeflowError, match=r"data/raw/link\.json: not published yet; it would come from prepare:data"):
+        command.main(["data/raw"])
+
+
+def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
+    tree: Tree, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "my cards"
+    (raw / "images").mkdir(parents=True)
+    (raw / "images" / "a.jpg").write_bytes(b"12345")
+    lay(tree, "data/raw/link.json", link(f"{raw.as_uri()}/", None, 5, 1, relative=False))
+    for _ in range(2):
+        assert command.main(["data/raw", "--to", str(out)]) == 0
+        shown = capsys.readouterr().out
+        assert "1 file without a recorded checksum: fetched anew, not compared" in shown
+        assert "1 file fetched (5 B)" in shown
+    assert files(out) == {"data/raw/images/a.jpg": b"12345"}
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ".."])
+def test_a_path_that_leads_out_is_refused_before_anything_is_fetched(tree: Tree, out: Path, path: str) -> None:
+    fine = Wanted(tree.objects, ONNX, "fine", 7000, checksum(b"teacher" * 1000))
+    with pytest.raises(PokeflowError, match="no path below a project"):
+        pull.pull([fine, replace(fine, path=path)], out, "x")
+    assert not out.exists()
+
+
+def test_a_hostile_receipt_or_record_brings_nothing(tree: Tree, out: Path, tmp_path: Path) -> None:
+    receipt = next(r for r in inventory.read(tree)[0] if r.model == "dinov3-teacher")
+    write_receipt(tree, replace(receipt, files=(replace(receipt.files[0], path="../../evil"),)))
+    with pytest.raises(ConfigError, match="no sound receipt"):
+        command.main(["dinov3-teacher", "--to", str(out)])
+    (record_file,) = (tmp_path / "store" / "tasks").rglob("record.json")
+    told = json.loads(record_file.read_text())
+    told["files"][0]["path"] = "../../../../../evil"
+    record_file.write_text(json.dumps(told))
+    with pytest.raises(Damaged, match="no sound record"):
+        command.main(["data/processed", "--to", str(out)])
+    assert not out.exists()
+
+
+def test_a_link_inside_of_the_folder_is_not_written_through(tree: Tree, out: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "models").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="leads out of"):
+        command.main(["dinov3-teacher", "--to", str(out)])
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_default_folder_is_the_projects(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["dinov3-teacher"]) == 0
+    assert (tmp_path / "pokemon" / ONNX).is_file()
+
+
+def test_a_download_that_fails_leaves_no_half_file_and_is_gone_on_with(
+    tree: Tree, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Folder.download
+
+    def failing(self: Folder, key: str, target: Path, **more: object) -> str:
+        if key == ONNX:
+            raise PokeflowError("the network is gone")
+        return real(self, key, target, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "download", failing)
+        with pytest.raises(PokeflowError, match="the network is gone"):
+            command.main(["dinov3-teacher", "--to", str(out)])
+    assert ONNX not in (files(out) if out.exists() else {})
+    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
+    assert set(files(out)) == {ONNX, CONFIG}
+
+
+def test_a_bucket_is_pulled_from_as_a_folder_is(
+    tree: Tree, out: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = in_bucket(tree, s3)
+    monkeypatch.setattr(configured, "tree", lambda overrides: remote)
+    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
+    assert command.main(["data/processed", "--to", str(out)]) == 0
+    data = {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
+    assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n", **data}
+
+
+def test_data_elsewhere_in_a_bucket_is_fetched(tree: Tree, out: Path, s3: Server) -> None:
+    other = place.opened(f"{s3.uri}/raw", endpoint=s3.endpoint)
+    other.write("cards/a b.jpg", b"12345", match=None)
+    for target in (f"{s3.uri}/raw/cards/", f"{s3.uri}/raw/cards/a b.jpg"):
+        lay(tree, "data/raw/link.json", link(target, None, 5, 1, relative=False))
+        assert command.main(["data/raw", "--to", str(out)]) == 0
+    assert files(out) == {"data/raw/a b.jpg": b"12345"}

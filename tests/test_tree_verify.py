@@ -1,0 +1,248 @@
+"""verify: all that can go wrong with a published tree is told in a sentence, and nothing is followed out of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
+from pokeflow import tree as trees
+from pokeflow.commands import configured
+from pokeflow.commands import verify as command
+from pokeflow.objects.folder import Folder
+from pokeflow.tree import Tree, documents, inventory
+from pokeflow.tree import publish as publishing
+from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.tree.verify import Problem, verify
+from s3 import Server
+from support import run_flow, toy_flow
+
+ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"
+TEACHER = "metadata/receipts/models/dinov3-teacher/v1.0.json"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return published(tmp_path)
+
+
+def only(tree: Tree, *, quick: bool = False) -> Problem:
+    """The one thing that is wrong."""
+    (problem,) = verify(tree, quick=quick).problems
+    return problem
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_sound_tree_has_no_problem(tree: Tree, quick: bool) -> None:
+    verdict = verify(tree, quick=quick)
+    assert verdict.problems == ()
+    assert (verdict.files, verdict.receipts, verdict.links) == (8, 5, 2)
+
+
+def test_a_tree_that_is_not_there_does_not_pass_for_a_sound_one(tmp_path: Path) -> None:
+    problem = only(empty(tmp_path))
+    assert (problem.kind, problem.message) == ("missing", "nothing is published here")
+
+
+def test_nothing_is_written(tree: Tree) -> None:
+    before = {file: file.stat().st_mtime_ns for file in where(tree).rglob("*")}
+    verify(tree)
+    assert {file: file.stat().st_mtime_ns for file in where(tree).rglob("*")} == before
+
+
+def test_a_flipped_byte_is_told_with_both_checksums(tree: Tree) -> None:
+    data = bytearray(where(tree, ONNX).read_bytes())
+    expected = checksum(bytes(data))
+    data[3000] ^= 1
+    where(tree, ONNX).write_bytes(data)
+    problem = only(tree)
+    assert (problem.kind, problem.path) == ("altered", ONNX)
+    assert (problem.expected, problem.found) == (expected, checksum(bytes(data)))
+    assert problem.message == f"sha256 {problem.found}, published with {expected} by dinov3-teacher v1.0"
+    assert verify(tree, quick=True).problems == ()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_file_cut_short_is_told_with_both_sizes(tree: Tree, quick: bool) -> None:
+    where(tree, ONNX).write_bytes(b"teacher")
+    problem = only(tree, quick=quick)
+    assert (problem.kind, problem.expected, problem.found) == ("altered", 7000, 7)
+
+
+def test_a_file_that_is_gone_is_missing(tree: Tree) -> None:
+    where(tree, ONNX).unlink()
+    problem = only(tree)
+    assert (problem.kind, problem.path, problem.message) == ("missing", ONNX, "dinov3-teacher v1.0 has it")
+
+
+def test_a_link_or_a_folder_in_its_place_is_not_followed(tree: Tree) -> None:
+    where(tree, ONNX).unlink()
+    where(tree, ONNX).symlink_to("/etc/passwd")
+    assert only(tree).kind == "missing"
+
+
+def test_a_file_that_nobody_may_read_is_told_and_the_others_are_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pokeflow.errors import PokeflowError
+
+    real = Folder.sha256
+
+    def failing(self: Folder, key: str, **more: object) -> str:
+        if key == ONNX:
+            raise PokeflowError(f"{key}: Input/output error.")
+        return real(self, key, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Folder, "sha256", failing)
+    assert (only(tree).kind, only(tree).message) == ("unreadable", f"{ONNX}: Input/output error.")
+
+
+def test_a_file_too_many_is_an_orphan(tree: Tree) -> None:
+    lay(tree, "models/dinov3-teacher/v1.0/onnx/other.onnx", b"?")
+    lay(tree, "experiments/mlflow/toy/run_2/meta.yaml", b"run: 2")
+    problem = only(tree)
+    assert (problem.kind, problem.path) == ("orphaned", "models/dinov3-teacher/v1.0/onnx/other.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"unit": 3}', "\x00", '{"unit": "models/other/v1.0", "files": []}'])
+def test_a_damaged_receipt_is_told_and_what_only_it_accounts_for(tree: Tree, text: str) -> None:
+    where(tree, TEACHER).write_text(text)
+    problems = verify(tree).problems
+    assert [(problem.kind, problem.path) for problem in problems] == [
+        ("invalid", TEACHER),
+        ("orphaned", "models/dinov3-teacher/training_config.json"),
+        ("orphaned", ONNX),
+    ]
+    assert problems[0].message.startswith("no sound receipt")
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../etc/passwd", "/etc/passwd", "models/../../x", "", "a//b", "a\\..\\b", "a\nb"]
+)
+def test_a_receipt_that_names_a_path_outside_is_refused_and_nothing_of_it_is_read(
+    tree: Tree, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = Receipt("migrations/x", (Placed(path, 1, "0" * 64, "s3://x", fixed=True),), origin="s3://x")
+    write_receipt(tree, hostile)
+    read = []
+    real = Folder.sha256
+    monkeypatch.setattr(Folder, "sha256", lambda self, key, **more: read.append(key) or real(self, key, **more))
+    problem = only(tree)
+    assert (problem.kind, problem.path) == ("invalid", "metadata/receipts/migrations/x.json")
+    assert "is no path below a project" in problem.message
+    assert path not in read
+
+
+def test_of_an_unversioned_path_the_receipt_made_last_counts(tree: Tree) -> None:
+    config = "models/dinov3-teacher/training_config.json"
+    publish(
+        tree, "dinov3-teacher", "v1.1", "teacher", {config: b'{"lr": 1}\n'},
+        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+    )  # fmt: skip
+    documents.write(tree)
+    assert verify(tree).problems == ()
+    lay(tree, config, b"{}\n")
+    assert "by dinov3-teacher v1.1" in only(tree).message
+
+
+def test_two_receipts_of_one_versioned_file_are_told(tree: Tree) -> None:
+    (teacher,) = (r for r in inventory.read(tree)[0] if r.model == "dinov3-teacher")
+    stolen = replace(next(f for f in teacher.files if f.fixed), sha256="0" * 64)
+    write_receipt(tree, Receipt("migrations/a", (stolen,), origin="s3://x"))
+    documents.write(tree)
+    problem = only(tree)
+    assert problem.kind == "invalid"
+    assert problem.message == "migrations/a and dinov3-teacher v1.0 both have it, as different files"
+
+
+def test_a_stale_document_is_told_by_where_it_differs(tree: Tree) -> None:
+    path = "metadata/project_manifest.json"
+    told = json.loads(where(tree, path).read_text())
+    told["models"]["dinov3-teacher"]["version"] = "v0.9"
+    where(tree, path).write_text(json.dumps(told))
+    problem = only(tree)
+    assert (problem.kind, problem.path) == ("stale", path)
+    assert problem.message.startswith(
+        '$.models.dinov3-teacher.version is "v0.9", should be "v1.0"; \'pokeflow publish\''
+    )
+
+
+def test_documents_that_do_not_know_the_newest_version_are_stale(tree: Tree) -> None:
+    publish(
+        tree, "dinov3-teacher", "v1.1", "teacher", {"models/dinov3-teacher/v1.1/a.onnx": b"new"},
+        made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
+    )  # fmt: skip
+    problems = verify(tree).problems
+    assert {problem.kind for problem in problems} == {"stale"}
+    assert len(problems) == 4
+    documents.write(tree)
+    assert verify(tree).problems == ()
+
+
+def test_a_document_that_is_gone_is_missing(tree: Tree) -> None:
+    where(tree, "metadata/model_lineage.json").unlink()
+    assert (only(tree).kind, only(tree).path) == ("missing", "metadata/model_lineage.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"project": 3}'])
+def test_a_document_against_its_schema_is_invalid(tree: Tree, text: str) -> None:
+    path = "metadata/performance_benchmarks.json"
+    where(tree, path).write_text(text)
+    problems = verify(tree).problems
+    assert {(problem.kind, problem.path) for problem in problems} == {("invalid", path)}
+
+
+def test_a_damaged_history_is_told_and_not_a_traceback(tree: Tree) -> None:
+    path = "metadata/training_history.json"
+    where(tree, path).write_text('{"runs": [{"id": 1}], "project": "pokemon", "schema_version": 1}')
+    assert {(problem.kind, problem.path) for problem in verify(tree).problems} == {("invalid", path)}
+
+
+def test_what_publishing_leaves_is_sound(tmp_path: Path) -> None:
+    flow = toy_flow(tmp_path / "store")
+    publishing.publish(flow, run_flow(flow))
+    verdict = verify(trees.of(flow))
+    assert verdict.problems == ()
+    assert verdict.receipts == 3
+    lost = next(placed for receipt in inventory.read(trees.of(flow))[0] for placed in receipt.files)
+    where(trees.of(flow), lost.path).unlink()
+    assert only(trees.of(flow)).path == lost.path
+
+
+def test_a_bucket_is_verified_as_a_folder_is(tree: Tree, s3: Server) -> None:
+    remote = in_bucket(tree, s3)
+    assert verify(remote).problems == ()
+    remote.objects.write(ONNX, b"teachar" * 1000, match=None)
+    remote.objects.delete("models/dinov3-teacher/training_config.json")
+    kinds = {problem.path: problem.kind for problem in verify(remote).problems}
+    assert kinds == {ONNX: "altered", "models/dinov3-teacher/training_config.json": "missing"}
+
+
+def test_a_quick_look_at_a_bucket_asks_for_no_file(tree: Tree, s3: Server) -> None:
+    remote = in_bucket(tree, s3)
+    before = len(s3.counts()["log"])
+    assert verify(remote, quick=True).problems == ()
+    asked = s3.counts()["log"][before:]
+    assert not [key for _, key, _ in asked if key.endswith((".onnx", ".hef"))]
+    assert "HeadObject" not in {operation for operation, _, _ in asked}
+
+
+def test_the_command_tells_what_is_wrong_and_how_much_was_looked_at(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    assert command.main([]) == 0
+    told = "8 files (14.64 kB, every byte read) of 5 receipts, 4 documents, 2 links: 0 problems.\n"
+    assert capsys.readouterr().out == told
+    where(tree, ONNX).unlink()
+    lay(tree, "stray", b"")
+    assert command.main(["--quick"]) == 1
+    shown = capsys.readouterr().out
+    assert "missing   models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx  dinov3-teacher v1.0 has it" in shown
+    assert "missing: a receipt names it, and it is not there" in shown
+    assert "2 links: 2 problems." in shown
+    assert command.main(["--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is False
+    assert [problem["kind"] for problem in told["problems"]] == ["missing", "orphaned"]
