@@ -1,0 +1,243 @@
+"""The plan of a migration: its YAML as dataclasses, every fault told at once."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from pokeflow import schema
+from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
+from pokeflow.objects import require_key
+from pokeflow.settings import ModelType
+
+LARGEST = 1 << 20
+"""Bytes of a plan: it is written by hand."""
+KEPT = "metadata/"
+"""The folder of the tree that is written from receipts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where assets lie now: ``s3://bucket/prefix``, ``file:///folder`` or a folder, relative to the plan file.
+
+    ``endpoint`` and ``region`` are for S3; without them the tree's own are taken, so that the server itself copies.
+    """
+
+    at: str
+    endpoint: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Files to bring in: ``match`` is a path or a pattern below the source.
+
+    ``to`` is a path of the tree, for one file, or ends in ``/``: then what the pattern's wildcards matched is kept
+    below it, from the first folder that holds one. Nothing found is a fault, unless ``optional``.
+    """
+
+    source: str
+    match: str
+    to: str
+    exclude: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A JSON file in a source whose numbers are a version's figures."""
+
+    source: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A version that is brought in, so that manifest and lineage know it.
+
+    ``parents`` are ``<model>:<version>``, the first one the parent in the lineage. ``at`` is the version's folder in
+    the tree, where it is not the layout's. ``metrics`` are figures that are known, from ``metrics_from`` the others.
+    """
+
+    version: str
+    type: ModelType
+    parents: tuple[str, ...] = ()
+    at: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_from: Figures | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Data that stay where they are: everything below ``prefix`` of a source."""
+
+    source: str
+    prefix: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """An MLflow file store (``mlruns``) at ``prefix`` of a source.
+
+    ``experiments`` names folders below ``to`` by experiment id; null leaves one out. The others keep their names.
+    """
+
+    source: str
+    prefix: str = ""
+    experiments: dict[str, str | None] = field(default_factory=dict)
+    to: str = "experiments/mlflow/"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Which copied files (patterns of tree paths) have what leads into a source replaced by where it now lies.
+
+    ``also`` maps further old prefixes to what they are called in a source, or anywhere. ``style`` ``relative`` writes
+    paths below the tree's root instead of URIs. Files larger than ``limit_mb`` are copied as they are, and told.
+    """
+
+    match: tuple[str, ...] = ()
+    also: dict[str, str] = field(default_factory=dict)
+    limit_mb: int = 8
+    style: Literal["uri", "relative"] = "uri"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A migration. ``name`` is its receipt's, its journal's and its report's."""
+
+    name: str
+    sources: dict[str, Source]
+    copy: tuple[Copy, ...] = ()
+    models: dict[str, Model] = field(default_factory=dict)
+    links: dict[str, Linked] = field(default_factory=dict)
+    mlflow: tuple[Runs, ...] = ()
+    rewrite: Rewrite = Rewrite()
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
+    """Plain data only; a key that is given twice is an error, not a silent loss of the first."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
+                what = f"{key.value!r} is given twice" if isinstance(key, yaml.ScalarNode) else "a key must be text"
+                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
+            seen.add(key.value)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def load(file: Path) -> Plan:
+    """The plan in a file; ConfigError with every fault."""
+    faults: list[Fault] = []
+    data = _read(file)
+    if isinstance(data, dict) and isinstance(data.get("sources"), dict):
+        given = data["sources"].items()
+        data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in given}
+    plan = schema.parse(Plan, data, "", faults)
+    # What is missing is not looked into; the rest of the faults is worth telling all the same.
+    if plan is not None and not faults:
+        faults += _faults(plan)
+    if faults or plan is None:
+        raise ConfigError(
+            Fault(f"{file.name}: {fault.path}" if fault.path else file.name, fault.message) for fault in faults
+        )
+    return plan
+
+
+def _read(file: Path) -> Any:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError([Fault(str(file), f"cannot be read: {error.strerror or error}.")]) from error
+    if len(data) > LARGEST:
+        raise ConfigError([Fault(str(file), f"larger than {LARGEST:,} bytes: no plan.")])
+    try:
+        # Aliases could make a small file mean a huge plan.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
+            raise ConfigError([Fault(str(file), "YAML aliases (*name) are not taken here. Write it out.")])
+        return yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        raise ConfigError([Fault(where, f"no valid YAML: {getattr(error, 'problem', None) or error}.")]) from error
+
+
+def _faults(plan: Plan) -> Iterator[Fault]:
+    if not _is_key(plan.name) or "/" in plan.name:
+        yield Fault("name", f"{plan.name!r} names a receipt: one part of a path, without '/'.")
+    if not (plan.copy or plan.links or plan.mlflow):
+        yield Fault("", "nothing to do. Give copy, links or mlflow.")
+    yield from _sources(plan)
+    for i, rule in enumerate(plan.copy):
+        yield from _target(f"copy[{i}].to", rule.to)
+        for where, pattern in ((f"copy[{i}].match", rule.match), *((f"copy[{i}].exclude", p) for p in rule.exclude)):
+            if not _is_key(pattern.removesuffix("/")) or pattern.endswith("/"):
+                yield Fault(
+                    where, f"{pattern!r} is no path or pattern of files below a source; a folder's end in '/**'."
+                )
+    for folder in plan.links:
+        yield from _target(f"links.{folder}", folder)
+    for i, runs in enumerate(plan.mlflow):
+        yield from _target(f"mlflow[{i}].to", runs.to)
+        for number, name in runs.experiments.items():
+            if name is not None:
+                yield from _target(f"mlflow[{i}].experiments.{number}", name)
+    yield from _models(plan)
+    if plan.rewrite.limit_mb < 1:
+        yield Fault("rewrite.limit_mb", f"{plan.rewrite.limit_mb} is less than 1.")
+    yield from (Fault("rewrite.also", "a prefix is empty.") for old in plan.rewrite.also if not old.strip("/"))
+
+
+def _sources(plan: Plan) -> Iterator[Fault]:
+    named: Iterable[tuple[str, str, str]] = [
+        *((f"copy[{i}]", rule.source, "") for i, rule in enumerate(plan.copy)),
+        *((f"links.{name}", link.source, link.prefix) for name, link in plan.links.items()),
+        *((f"mlflow[{i}]", runs.source, runs.prefix) for i, runs in enumerate(plan.mlflow)),
+        *((f"models.{n}.metrics_from", m.metrics_from.source, "") for n, m in plan.models.items() if m.metrics_from),
+    ]
+    for where, name, prefix in named:
+        if name not in plan.sources:
+            yield unknown(f"{where}.source", "source", name, plan.sources)
+        if prefix and not _is_key(prefix.removesuffix("/")):
+            yield Fault(f"{where}.prefix", f"{prefix!r} is no folder below a source.")
+
+
+def _models(plan: Plan) -> Iterator[Fault]:
+    for name, model in plan.models.items():
+        where = f"models.{name}"
+        for field_, part in ((where, name), (f"{where}.version", model.version)):
+            if not _is_key(part) or "/" in part or ":" in part:
+                yield Fault(field_, f"{part!r} must be one part of a path, without '/' and ':'.")
+        if model.at is not None:
+            yield from _target(f"{where}.at", model.at)
+        for i, parent in enumerate(model.parents):
+            of, _, version = parent.rpartition(":")
+            if not of or not version:
+                yield Fault(f"{where}.parents[{i}]", f"{parent!r} is not <model>:<version>.")
+            elif parent == f"{name}:{model.version}":
+                yield Fault(f"{where}.parents[{i}]", "a version is not its own parent.")
+        if model.metrics_from and not _is_key(model.metrics_from.file):
+            yield Fault(f"{where}.metrics_from.file", f"{model.metrics_from.file!r} is no file below a source.")
+
+
+def _target(where: str, path: str) -> Iterator[Fault]:
+    if not _is_key(path.removesuffix("/")):
+        yield Fault(where, f"{path!r} is no path below a project: relative, without '..', '\\' or empty parts.")
+    elif f"{path}/".casefold().startswith(KEPT):
+        yield Fault(where, f"{KEPT} is written from receipts alone. Choose another path.")
+
+
+def _is_key(path: str) -> bool:
+    try:
+        require_key(path)
+    except PokeflowError:
+        return False
+    return True

@@ -1,0 +1,197 @@
+"""Where what old paths led to now lies: URIs and paths that lead into a source, and their replacements."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from pokeflow.objects import Objects
+from pokeflow.objects.folder import Folder
+
+Place = tuple[str, str]
+"""The name of a source, and a key in it; of a folder it ends in ``/``, and the source itself is an empty key."""
+LONGEST = 4096
+"""Characters of a path; S3 takes 1,024 bytes of a key."""
+_END = r"\s\"'<>|,;()\[\]{}"
+"""What a path within a text does not go beyond."""
+
+
+class References:
+    """All old places by their new ones; to be filled while files are mapped, and then to be asked.
+
+    ``style`` ``relative`` gives paths below the tree's root.
+    """
+
+    def __init__(self, sources: Mapping[str, Objects], tree: Objects, style: Literal["uri", "relative"]) -> None:
+        self._sources, self._tree, self._style = sources, tree, style
+        self._files: dict[Place, str] = {}
+        self._folders: dict[Place, str | None] = {}
+        self._certain: dict[Place, str] = {}
+        self._left: set[Place] = set()
+        self._roots: dict[str, Place | str] = {}
+        for name, objects in sources.items():
+            for root in forms(objects):
+                self._roots.setdefault(root, (name, ""))
+        self._pattern: re.Pattern[str] | None = None
+        self._end = re.compile(f"[{_END}]")
+
+    def file(self, source: str, key: str, target: str, seen: str | None) -> None:
+        """A file that moves. ``seen`` begins all that was looked at, None if no more than this file was."""
+        self._files.setdefault((source, key), target)
+        while seen is not None:
+            key, _, name = key.rpartition("/")
+            target, _, new = target.rpartition("/")
+            old = f"{key}/" if key else ""
+            if name != new or not target or not old.startswith(seen):
+                return
+            place = (source, old)
+            # A folder whose files went to two places lies nowhere.
+            if self._folders.setdefault(place, f"{target}/") != f"{target}/":
+                self._folders[place] = None
+            if not old:
+                return
+
+    def folder(self, source: str, key: str, target: str) -> None:
+        """A folder that moves as one; both end in ``/``."""
+        self._certain.setdefault((source, key), target)
+
+    def stays(self, source: str, key: str) -> None:
+        """A file, or a folder that ends in ``/``, that stays where it is."""
+        self._left.add((source, key))
+        folder = key.rstrip("/")
+        while folder:
+            folder = folder.rpartition("/")[0]
+            place = (source, f"{folder}/" if folder else "")
+            if place in self._left:
+                return
+            self._left.add(place)
+
+    def also(self, old: str, new: Place | str) -> None:
+        """Another old prefix: of a place in a source, or of anything that is called otherwise now."""
+        if not isinstance(new, str) or not (found := self._place(new)):
+            self._roots.setdefault(old.rstrip("/"), new)
+        else:
+            self._roots.setdefault(old.rstrip("/"), found)
+
+    def known(self, text: str) -> Place | None:
+        """The place in a source that a whole text leads to."""
+        return self._place(text)
+
+    @property
+    def prefixes(self) -> Iterable[str]:
+        """What every old path begins with."""
+        return self._roots
+
+    def replaced(self, text: str, *, whole: bool = False, refuse: str = "") -> tuple[str, int, int]:
+        """A text with every old path in it replaced, how many were, and how many lead to what has not moved.
+
+        ``whole``: the text may be one path, with spaces or commas in it. Nothing is put in that has a sign of
+        ``refuse``.
+        """
+        if not any(root in text for root in self._roots):
+            return text, 0, 0
+        if whole and (new := self._new(text, exactly=self._end.search(text) is not None)) is not None:
+            return new, 1, 0
+        done = left = 0
+
+        def one(match: re.Match[str]) -> str:
+            nonlocal done, left
+            found, is_known = match[0], False
+            # A sentence may end right after a path.
+            for path in dict.fromkeys((found, found.rstrip(".:!?`*"))):
+                new = self._new(path)
+                if new is not None and not any(sign in new for sign in refuse):
+                    done += 1
+                    return new + found[len(path) :]
+                is_known = is_known or self._root(path) is not None
+            left += is_known
+            return found
+
+        return self._finder().sub(one, text), done, left
+
+    def _finder(self) -> re.Pattern[str]:
+        if self._pattern is None:
+            roots = "|".join(re.escape(root) for root in sorted(self._roots, key=len, reverse=True))
+            self._pattern = re.compile(rf"(?<![\w/.~:-])(?:{roots})(?![^/{_END}.:!?`*])[^{_END}]*")
+        return self._pattern
+
+    def _root(self, text: str) -> tuple[str, str] | None:
+        """The longest old prefix of a text, and what follows it: nothing, or what begins with a slash."""
+        end = len(text) if len(text) <= LONGEST else 0
+        while end > 0:
+            if text[:end] in self._roots:
+                return text[:end], text[end:]
+            end = text.rfind("/", 0, end)
+        return None
+
+    def _place(self, text: str, depth: int = 0) -> Place | None:
+        found = self._root(text)
+        if found is None or depth > 1:
+            return None
+        root, rest = found
+        to = self._roots[root]
+        if isinstance(to, str):
+            return self._place(_joined(to, rest), depth + 1)
+        rest = unquote(rest) if root.startswith("file:") else rest
+        return to[0], to[1] + rest if to[1] else rest.lstrip("/")
+
+    def _new(self, text: str, *, exactly: bool = False) -> str | None:
+        """What a whole text is replaced by, or None; ``exactly``: only if it is known itself, not by a folder above."""
+        found = self._root(text)
+        if found is None:
+            return None
+        place = self._place(text)
+        if place is None:
+            to = self._roots[found[0]]
+            return _joined(to, found[1]) if isinstance(to, str) and not exactly else None
+        target = self._target(place, exactly=exactly)
+        return None if target is None else self._written(target, found[0])
+
+    def _target(self, place: Place, *, exactly: bool) -> str | None:
+        source, key = place
+        if place in self._files or (place in self._left and place not in self._certain and not _is_folder(key)):
+            return self._files.get(place)
+        for folder, rest in _upwards(key):
+            known = (source, folder)
+            if exactly and rest not in ("", "."):
+                break
+            if known in self._certain or known in self._left or known in self._folders:
+                target = self._certain.get(known) or (None if known in self._left else self._folders[known])
+                return None if target is None else target.rstrip("/") if rest == "." else target + rest
+        return None
+
+    def _written(self, target: str, root: str) -> str:
+        if self._style == "relative":
+            return target
+        if isinstance(self._tree, Folder) and not root.startswith(("file:", "s3")):
+            return f"{self._tree.root / self._tree.inside}/{target}"
+        return f"{self._tree.uri}/{quote(target) if isinstance(self._tree, Folder) else target}"
+
+
+def _upwards(key: str) -> Iterator[tuple[str, str]]:
+    """A key as a folder, then each folder above it, with what lies below; ``.`` is the folder without its slash."""
+    if key and not key.endswith("/"):
+        yield f"{key}/", "."
+    else:
+        yield key, ""
+    folder = key.rstrip("/")
+    while folder:
+        folder = folder.rpartition("/")[0]
+        above = f"{folder}/" if folder else ""
+        yield above, key[len(above) :]
+
+
+def _is_folder(key: str) -> bool:
+    return not key or key.endswith("/")
+
+
+def _joined(prefix: str, rest: str) -> str:
+    return prefix.rstrip("/") + rest if rest else prefix
+
+
+def forms(objects: Objects) -> list[str]:
+    """How a place may be written in old metadata."""
+    if not isinstance(objects, Folder):
+        return [objects.uri, objects.uri.replace("s3://", "s3a://", 1), objects.uri.replace("s3://", "s3n://", 1)]
+    path = str(objects.root / objects.inside).rstrip("/")
+    return [objects.uri, path, f"file://{path}", f"file:{path}"]

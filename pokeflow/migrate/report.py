@@ -1,0 +1,55 @@
+"""What a migration did, file by file, for people who audit it: a CSV, and a summary in JSON."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pokeflow.store import write_atomically
+
+FILE = "report.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One file: where it came from and lies now, size and checksum there, what was done, and how it was verified.
+
+    ``replacements`` are old paths replaced in it; ``references_left`` lead into a source, to what has not moved.
+    """
+
+    source: str
+    target: str
+    size: int
+    sha256: str
+    source_sha256: str
+    done: str
+    replacements: int = 0
+    references_left: int = 0
+    verified: str = ""
+    note: str = ""
+
+
+def totals(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
+    """Files, bytes and replaced paths by what was done."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        of = found.setdefault(row.done, Counter())
+        of.update(files=1, size=row.size, replacements=row.replacements, references_left=row.references_left)
+    return {done: dict(counts) for done, counts in sorted(found.items())}
+
+
+def write(file: Path, rows: Iterable[Row], summary: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Write the CSV and, beside it, the summary; returns both paths."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow([field.name for field in fields(Row)])
+    out.writerows(astuple(row) for row in rows)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
+    beside = file.with_suffix(".json") if file.suffix != ".json" else file.with_name(f"{file.stem}.summary.json")
+    write_atomically(beside, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    return file, beside

@@ -1,0 +1,128 @@
+"""An old project as people leave them: models, an MLflow file store, profiles, analytics and data, by hand."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from handmade import empty
+from pokeflow.migrate import plan as plans
+from pokeflow.migrate.run import Outcome, migrate
+from pokeflow.objects.folder import Folder
+from pokeflow.tree import Tree
+
+RUNS = ("a1", "b2", "c3")
+
+
+def old_project(root: Path, data: int = 20) -> Path:
+    """The old project's folder, with so many files of raw data."""
+    teacher = f"{root}/old/training/models/teacher_final/best.onnx"
+    files: dict[str, bytes] = {
+        "training/models/teacher_final/best.onnx": os.urandom(4096),
+        "training/models/teacher_final/eval.json": json.dumps(
+            {"top1_accuracy": 0.93, "nested": {"loss": 0.2}, "note": "by hand"}
+        ).encode(),
+        "training/models/student/stage1.onnx": b"student",
+        "training/analytics/latency.csv": f"model,where\nteacher,{teacher}\n".encode(),
+        "training/analytics/index.json": json.dumps(
+            {
+                "teacher": f"file://{teacher}",
+                "raw": f"{root}/old/training/data/raw/0001.txt",
+                "profile": f"see {root}/old/profiling/teacher/report.html, please",
+            },
+            indent=3,
+        ).encode(),
+        "profiling/teacher/report.html": b"<html>",
+        "profiling/teacher/system/cpu.json": b"{}",
+        **{f"training/data/raw/{i:04}.txt": b"%d" % i for i in range(data)},
+        **mlruns(),
+    }
+    for path, content in files.items():
+        file = root / "old" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return root / "old"
+
+
+def mlruns(home: str = "/home/before/mlruns") -> dict[str, bytes]:
+    """A file store that was moved since: its addresses lead to where it once was."""
+    scheme = "file://" if home.startswith("/") else ""
+    files = {
+        "mlruns/1/meta.yaml": f"artifact_location: {scheme}{home}/1\nexperiment_id: '1'\nname: teacher-runs\n",
+        "mlruns/2/meta.yaml": f"artifact_location: {home}/2\nexperiment_id: '2'\nname: students\n",
+        "mlruns/.trash/9/meta.yaml": "experiment_id: '9'\nname: gone\nlifecycle_stage: deleted\n",
+        "mlruns/models/card/meta.yaml": "name: card\n",
+    }
+    for experiment in ("1", "2"):
+        for run in RUNS:
+            base = f"mlruns/{experiment}/{run}"
+            own = scheme if experiment == "1" else ""
+            stage = "deleted" if (experiment, run) == ("2", "c3") else "active"
+            files[f"{base}/meta.yaml"] = (
+                f"artifact_uri: {own}{home}/{experiment}/{run}/artifacts\nend_time: 1768000000000\n"
+                f"experiment_id: '{experiment}'\nlifecycle_stage: {stage}\nrun_id: {run}\nsource_version: ''\n"
+            )
+            files[f"{base}/metrics/loss"] = "1768000000000 0.5 0\n1768000000001 0.25 1\n"
+            files[f"{base}/params/lr"] = "0.001"
+            files[f"{base}/tags/mlflow.runName"] = "first"
+            files[f"{base}/artifacts/model/weights.bin"] = f"weights of {run}"
+    return {path: text.encode() for path, text in files.items()}
+
+
+PLAN: Mapping[str, Any] = {
+    "name": "old",
+    "sources": {"old": "old/training", "notes": "old/profiling", "runs": "old/mlruns"},
+    "copy": [
+        {
+            "source": "old",
+            "match": "models/teacher_final/*.onnx",
+            "to": "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx",
+        },
+        {"source": "old", "match": "analytics/*", "to": "analytics/metrics/"},
+        {"source": "notes", "match": "teacher/**", "to": "profiling/teacher/sagemaker_profiler/"},
+    ],
+    "models": {
+        "dinov3-teacher": {
+            "version": "v0.9",
+            "type": "teacher",
+            "facts": {"architecture": "DINOv3-ViT-L/16"},
+            "metrics_from": {"source": "old", "file": "models/teacher_final/eval.json"},
+        }
+    },
+    "links": {"data/calibration": {"source": "old", "prefix": "data/raw/"}},
+    "mlflow": [{"source": "runs", "experiments": {"1": "pokemon-card-dinov3-teacher"}}],
+    "rewrite": {"match": ["**/*.json", "**/*.csv"]},
+}
+"""What brings all of the old project."""
+
+
+def write_plan(root: Path, **changes: Any) -> Path:
+    """The plan with other values for these keys, beside the old project."""
+    file = root / "plan.yaml"
+    file.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
+    return file
+
+
+def run(root: Path, tree: Tree | None = None, *, dry_run: bool = False, **changes: Any) -> Outcome:
+    """Migrate with that plan in this process."""
+    file = write_plan(root, **changes)
+    return migrate(plans.load(file), root, tree or empty(root), root / "store", dry_run=dry_run)
+
+
+def state(folder: Path) -> dict[str, tuple[str, int]]:
+    """Checksum and time of every file, and of every folder the time: what nobody may touch."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[path.relative_to(folder).as_posix()] = (digest, path.lstat().st_mtime_ns)
+    return found
+
+
+def tree_folder(tree: Tree) -> Path:
+    """Where a tree lies."""
+    assert isinstance(tree.objects, Folder)
+    return tree.objects.root / tree.objects.inside
