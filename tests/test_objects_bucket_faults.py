@@ -2,7 +2,11 @@
 
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -167,6 +171,44 @@ def test_an_upload_that_is_given_up_leaves_no_parts(
     assert left_behind(s3) == []
     assert keys(bucket) == []
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING and r.name == "pokeflow"]
+
+
+SENDING = """
+import sys
+from pathlib import Path
+from pokeflow.objects.bucket import Bucket
+from pokeflow.objects.parallel import each
+def send(n, advance):
+    def told(n):
+        print("sent", flush=True)
+        advance(n)
+    Bucket(sys.argv[1]).upload(Path(sys.argv[2]), str(n), sha256=sys.argv[3], match=None, advance=told)
+each(send, range(2), label="x", total=1)
+"""
+
+
+def test_ctrl_c_leaves_soon_and_leaves_no_parts(s3: Server, file: Callable[[bytes], Path]) -> None:
+    s3.faults(latency=0.3)
+    data = LARGE * 4
+    command = [sys.executable, "-c", SENDING, s3.name, str(file(data)), sha256(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"sent\n"
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
+        assert process.returncode == -signal.SIGINT
+    s3.faults()
+    assert left_behind(s3) == []
+
+
+def test_a_target_that_is_a_folder_is_told(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.write("a", b"", match=None)
+    (tmp_path / "target" / "full").mkdir(parents=True)
+    with pytest.raises(PokeflowError, match="target: "):
+        bucket.download("a", tmp_path / "target")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
 def test_bytes_that_the_way_changes_are_refused(
