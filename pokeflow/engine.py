@@ -114,7 +114,7 @@ def _reusable(
 def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str) -> Record:
     work, output = store.begin(step)
     executor = registry.executors[step.on]
-    inputs = tuple(Input(done[need], store.fetch(flow.step(need), done[need])) for need in step.needs)
+    inputs = tuple(Input(done[need], store.fetch(done[need])) for need in step.needs)
     task = Task(
         step.stage,
         step.backend.name,

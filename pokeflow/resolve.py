@@ -45,7 +45,7 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
     _check_root(settings.store.root, faults)
-    remote = _remote(settings.store, faults)
+    remote = bucket(settings.store, faults)
     tracking = _observer(settings.tracking, registry, faults)
     executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
     ordered = order(steps, faults) if not faults else ()
@@ -71,7 +71,8 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     )
 
 
-def _remote(store: Store, faults: list[Fault]) -> Objects | None:
+def bucket(store: Store, faults: list[Fault]) -> Objects | None:
+    """The bucket behind a store, if it names one."""
     if store.remote is None:
         return None
     if not store.remote.startswith("s3://"):

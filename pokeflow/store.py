@@ -42,15 +42,15 @@ class Store:
     remote: Objects | None = None
 
     @staticmethod
-    def key(step: Step) -> str:
+    def key(step: Step | Record) -> str:
         """Where a step's result lies below the folder and in the bucket alike."""
         return f"tasks/{step.stage}/{step.model}/{step.digest}"
 
-    def folder(self, step: Step) -> Path:
+    def folder(self, step: Step | Record) -> Path:
         """Where a step's result lies once it is made."""
         return self.root / self.key(step)
 
-    def work(self, step: Step) -> Path:
+    def work(self, step: Step | Record) -> Path:
         """Where a step is being made; it outlives a kill."""
         return self.root / "work" / f"{step.stage}-{step.model}-{step.digest}"
 
@@ -59,14 +59,16 @@ class Store:
         record = read_record(self.folder(step))
         return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
 
-    def fetch(self, step: Step, record: Record) -> Path:
-        """The folder of a finished step with its files on this machine."""
-        folder = self.folder(step)
+    def fetch(self, record: Record) -> Path:
+        """The folder of a finished task with its files on this machine."""
+        folder = self.folder(record)
         if self.remote is None or read_record(folder) is not None:
             return folder
-        with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
-            draft = self.work(step) / "fetched"
-            shared.fetch(self.remote, self.key(step), record, draft)
+        with exclusively(self.root / "locks" / f"{record.digest}.lock", record.task):
+            if read_record(folder) is not None:
+                return folder
+            draft = self.work(record) / "fetched"
+            shared.fetch(self.remote, self.key(record), record, draft)
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
@@ -78,6 +80,17 @@ class Store:
             record = read_record(file.parent)
             if record is not None:
                 yield record, file.parent
+
+    def shared_records(self, stage: str) -> Iterator[Record]:
+        """Every finished task of a stage, those that only other machines have among them, in no order."""
+        here = {record.digest: record for record, _ in self.records(stage)}
+        yield from here.values()
+        for entry in self.remote.list(f"tasks/{stage}/") if self.remote else ():
+            path, _, name = entry.key.rpartition("/")
+            if name == RECORD and path.rpartition("/")[2] not in here:
+                record = shared.load(self.remote, path) if self.remote else None
+                if record is not None:
+                    yield record
 
     def every_run(self, stage: str) -> Iterator[tuple[Record, Path]]:
         """The records of a stage on this machine, those of results that were replaced since among them."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -228,4 +229,6 @@ def test_a_server_does_not_outlive_the_process_that_started_it(kind: str, tmp_pa
         host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             process.kill()
-            assert connection.recv(1) == b""  # closed from the other end
+            # Closed from the other end, politely or not.
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""

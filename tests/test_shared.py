@@ -163,3 +163,11 @@ def test_a_claim_that_is_renewed_is_not_taken_over(bucket: Objects, monkeypatch:
         assert inside == []
     thread.join()
     assert len(inside) == 1
+
+
+def test_what_only_other_machines_have_is_found_too(machine: Machine) -> None:
+    run(machine("a"))
+    other = of(machine("b"))
+    assert [record.model for record in other.shared_records("compile")] == ["tiny"]
+    (record,) = other.shared_records("compile")
+    assert (other.fetch(record) / "model.txt").is_file()

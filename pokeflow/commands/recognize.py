@@ -10,6 +10,9 @@ from pathlib import Path
 from pokeflow import compose, config, plugins, worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.report import table
+from pokeflow.resolve import bucket
+from pokeflow.schema import parse
+from pokeflow.settings import Store as StoreSettings
 from pokeflow.store import Store
 from pokeflow.types import Input, Task
 
@@ -23,8 +26,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given, overrides = parser.parse_known_args(args)
-    root = Path(str(config.plain(compose.composed(overrides))["store"]["root"]))
-    model, bench = newest(Store(root))
+    model, bench = newest(_store(overrides))
     matches = recognize(model, bench, given.image, given.top)
     if given.json:
         print(json.dumps(matches, indent=2, ensure_ascii=False))  # noqa: T201
@@ -35,15 +37,26 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
+def _store(overrides: Sequence[str]) -> Store:
+    """The store that overrides name; the rest of the configuration need not be whole to recognise a picture."""
+    data, faults = config.plain(compose.composed(overrides)), list[Fault]()
+    settings = parse(StoreSettings, data["store"], "store", faults)
+    if settings is None or faults:
+        raise ConfigError(faults)
+    store = Store(Path(settings.root).expanduser(), bucket(settings, faults))
+    if faults:
+        raise ConfigError(faults)
+    return store
+
+
 def newest(store: Store) -> tuple[Input, Input]:
     """The compiled model that was finished last and has a benchmark, which holds the gallery; and that benchmark."""
-    benchmarks = [Input(*found) for found in store.records("benchmark")]
-    by_content = {content: bench for bench in benchmarks for content in bench.record.inputs.values()}
-    compiled = sorted(store.records("compile"), key=lambda found: found[0].finished, reverse=True)
-    for record, folder in compiled:
+    by_content = {content: bench for bench in store.shared_records("benchmark") for content in bench.inputs.values()}
+    compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
+    for record in compiled:
         bench = by_content.get(record.content)
-        if bench is not None and bench.record.model == record.model:
-            return Input(record, folder), bench
+        if bench is not None and bench.model == record.model:
+            return Input(record, store.fetch(record)), Input(bench, store.fetch(bench))
     have = "none of the compiled models has been benchmarked" if compiled else "there is no compiled model"
     raise PokeflowError(f"{store.root}: {have} yet. Run 'pokeflow' first, or name another store with store.root=…")
 

@@ -40,15 +40,7 @@ def _opened(source: Source, folder: Path, tree: Tree) -> Objects:
             raise ConfigError([Fault("at", "no place.")])
         is_uri = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source.at)
         return place.opened(source.at if is_uri else str(folder / Path(source.at).expanduser()))
-    endpoint, region, connections = source.endpoint, source.region, 16
-    if tree.objects.uri.startswith("s3://"):
-        from pokeflow.objects.bucket import Bucket
-
-        if isinstance(tree.objects, Bucket):
-            # The same connection for both: then the server copies, and no byte comes through here.
-            own = tree.objects.server
-            endpoint, region, connections = endpoint or own.endpoint, region or own.region, own.connections
-    return place.opened(source.at, endpoint=endpoint, region=region, connections=connections)
+    return place.seen_from(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
 
 
 def inside(source: Objects, tree: Tree) -> str | None:

@@ -48,6 +48,22 @@ def opened(
     return Bucket(name, prefix, server=server, encryption=encryption, kms_key=kms_key)
 
 
+def seen_from(objects: Objects, uri: str, *, endpoint: str | None = None, region: str | None = None) -> Objects:
+    """The objects at a URI that was found in these: a bucket is looked for on the same server, if nothing else is said.
+
+    Then both are on one connection, and the server copies between them.
+    """
+    if not uri.startswith("s3://") or not objects.uri.startswith("s3://"):
+        return opened(uri, endpoint=endpoint, region=region)
+    from pokeflow.objects.bucket import Bucket
+
+    own = objects.server if isinstance(objects, Bucket) else None
+    if own is None:
+        return opened(uri, endpoint=endpoint, region=region)
+    endpoint, region = endpoint or own.endpoint, region or own.region
+    return opened(uri, endpoint=endpoint, region=region, connections=own.connections)
+
+
 def _file(uri: str) -> Path:
     parts = urlsplit(uri)
     path = unquote(parts.path, errors="surrogateescape")

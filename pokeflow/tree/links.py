@@ -112,8 +112,8 @@ def opened(link: Link, tree: Tree) -> tuple[Objects, str]:
         return tree.store, link.target
     folder, _, name = link.target.rpartition("/")
     if not name or folder in ("", "s3:/", "file://"):
-        return place.opened(folder if not name else link.target, region=tree.about.region), ""
-    return place.opened(folder, region=tree.about.region), unquote(name) if folder.startswith("file:") else name
+        return place.seen_from(tree.store, folder if not name else link.target), ""
+    return place.seen_from(tree.store, folder), unquote(name) if folder.startswith("file:") else name
 
 
 def follow(link: Link, tree: Tree, where: str) -> Target:
