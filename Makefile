@@ -1,4 +1,4 @@
-# make demo   sets up, then runs the whole lineage on the embedded default
+# make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
 # make test   sets up, then passes the tests
 PYTHON ?= python3
 VENV   := .venv
@@ -8,8 +8,12 @@ READY  := $(VENV)/.ready
 
 .PHONY: demo test lint bench clean
 
+# A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
 	$(BIN)/pokeflow
+	rm -rf store/project/demo
+	$(BIN)/pokeflow publish layout.root=project/demo
+	$(BIN)/pokeflow ls layout.root=project/demo
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadgroup

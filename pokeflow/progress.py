@@ -87,7 +87,7 @@ def _lines(label: str, total: float) -> Iterator[Callable[..., None]]:
         nonlocal due, done
         done += n
         now = time.monotonic()
-        if now >= due and done < total:
+        if now >= due and 0 < done < total:
             left = (now - began) / done * (total - done)
             log.info("  %s: %d of %d%s, about %.0f s left", label, done, total, f", {text}" if text else "", left)
             due = now + LINE_EVERY

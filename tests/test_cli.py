@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from s3 import Server
 from support import POKEFLOW, TOY_FLOW, Cli, environment
 
-HEAVY = ("torch", "timm", "torchvision", "mlflow", "boto3", "onnxruntime", "numpy", "PIL")
+HEAVY = ("torch", "timm", "torchvision", "mlflow", "boto3", "botocore", "jsonschema", "onnxruntime", "numpy", "PIL")
 
 
 def start(folder: Path, *args: str) -> subprocess.Popen[str]:
@@ -207,3 +208,15 @@ def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_tells_whether_a_bucket_keeps_writers_apart(cli: Cli, s3: Server) -> None:
+    done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={s3.uri}", **s3.env)
+    assert done.returncode == 0, done.stdout
+    assert f"{s3.uri} (writable, conditional writes are kept)" in done.stdout
+
+
+def test_doctor_tells_of_a_server_that_does_not(cli: Cli, rclone_s3: Server) -> None:
+    done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={rclone_s3.uri}", **rclone_s3.env)
+    assert done.returncode == 1
+    assert "this server ignores conditional writes" in done.stdout

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import metadata
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pokeflow import compose, config, plugins
 from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Objects
 from pokeflow.report import table
 from pokeflow.resolve import resolve
 
@@ -73,6 +75,8 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
             yield "missing", "configuration", line
         return
     yield "ok", "configuration", f"{len(flow.steps)} tasks, no fault"
+    if flow.remote is not None:
+        yield _remote(flow.remote)
     place = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(place).absolute()}"
@@ -81,3 +85,19 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
         "store",
         f"{flow.root} ({'writable' if os.access(place, os.W_OK) else 'not writable'})",
     )
+
+
+def _remote(remote: Objects) -> Row:
+    """Whether the bucket can be written, and whether of two writers the server lets one be first."""
+    key = f"claims/doctor-{uuid.uuid4().hex}"
+    try:
+        remote.write(key, b"first", match=ABSENT)
+        try:
+            remote.write(key, b"second", match=ABSENT)
+        except Conflict:
+            return "ok", "remote", f"{remote.uri} (writable, conditional writes are kept)"
+        finally:
+            remote.delete(key)
+    except PokeflowError as error:
+        return "missing", "remote", str(error)
+    return "missing", "remote", f"{remote.uri}: this server ignores conditional writes; use it from one process only"

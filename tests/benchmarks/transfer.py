@@ -26,7 +26,7 @@ SYNC, BARE, PUBLISH = "aws s3 sync", "objects alone", "publish"
 AT_ONCE = ["--disable-multipart-streaming"]
 """rclone would hold back parts that come before their turn, which is nobody's speed but its own."""
 TRIES = 5
-"""How often a sync may fail: on a busy machine it takes an answer of this server for another one now and then."""
+"""How often a sync may fail: on a busy machine it now and then finds no ETag in an answer of this server."""
 FASTER = {"small": 1.5, "large": 1.0}
 """How many times as fast as ``aws s3 sync`` the first publication is to be."""
 
