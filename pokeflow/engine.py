@@ -17,7 +17,7 @@ from pokeflow.digest import content, decisive
 from pokeflow.errors import PokeflowError, TaskError
 from pokeflow.flow import PREPARE, Flow, Step
 from pokeflow.plugins import Registry
-from pokeflow.shared import LOG
+from pokeflow.shared import LOG, Claim
 from pokeflow.store import Store, list_files
 from pokeflow.types import Input, Record, Result, Task
 from pokeflow.worker import require_sound, told
@@ -64,7 +64,6 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     made after that.
     """
     store = stores.of(flow)
-    store.catch_up()
     observe.catch_up(flow, store)
     done: dict[str, Record] = {}
     ran: list[str] = []
@@ -74,14 +73,16 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
         if any(need not in done for need in step.needs):
             held.append(step.name)
             continue
-        record, _ = _reusable(flow, store, step, done, since)
         try:
-            if record is None:
-                with store.claim(step):
+            record, _ = _reusable(flow, store, step, done, since)
+            if record is not None:
+                store.share(record)
+            else:
+                with store.claim(step) as claim:
                     # Whoever held the claim before may have made it meanwhile.
                     record, why = _reusable(flow, store, step, done, since)
                     if record is None:
-                        record = _make(flow, registry, store, step, done, why)
+                        record = _make(flow, registry, store, step, done, why, claim)
                         ran.append(step.name)
                 if ran[-1:] == [step.name]:
                     observe.tell(flow, hook, store, step, record)
@@ -111,7 +112,9 @@ def _reusable(
     return record, ""
 
 
-def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str) -> Record:
+def _make(
+    flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str, claim: Claim
+) -> Record:
     work, output = store.begin(step)
     executor = registry.executors[step.on]
     inputs = tuple(Input(done[need], store.fetch(done[need])) for need in step.needs)
@@ -133,6 +136,7 @@ def _make(flow: Flow, registry: Registry, store: Store, step: Step, done: Mappin
         result = executor.run(task, step.backend, flow.executors[step.on])
         require_sound(result, f"executor {step.on!r}")
         _require_unchanged(flow, store, step, done)
+        claim.require()
     seconds = time.perf_counter() - clock
     price = executor.price(flow.executors[step.on], seconds) if executor.price else None
     record = _record(step, result, inputs, output, started, seconds, price)

@@ -1,5 +1,6 @@
 """Finds the installed plugins, and every name that YAML may use because of them."""
 
+import signal
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
@@ -45,6 +46,8 @@ def manager() -> pluggy.PluginManager:
             pm.register(entry.load(), name=entry.name)
             pm.check_pending()
         except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
+            if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+                raise  # on its way out, by request
             raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
     return pm
 

@@ -19,6 +19,9 @@ from pokeflow.types import Backend
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TRACK = "track"
+_ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
+_OWN = ("tasks", "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow")
+"""Folders of the store that a tree would be mixed up with."""
 
 
 def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False, command: str = "pokeflow") -> Flow:
@@ -46,6 +49,10 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
     _check_root(settings.store.root, faults)
     remote = bucket(settings.store, faults)
+    if (settings.layout.root or "").partition("/")[0] in _OWN:
+        faults.append(Fault("layout.root", f"{settings.layout.root!r} is the store's own. Name another folder."))
+    if "/" in (settings.project.name or ""):
+        faults.append(Fault("project.name", f"{settings.project.name!r} holds a '/'."))
     tracking = _observer(settings.tracking, registry, faults)
     executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
     ordered = order(steps, faults) if not faults else ()
@@ -77,6 +84,10 @@ def bucket(store: Store, faults: list[Fault]) -> Objects | None:
         return None
     if not store.remote.startswith("s3://"):
         faults.append(Fault("store.remote", f"{store.remote!r} is no place that is shared. Give s3://bucket/prefix."))
+        return None
+    if store.endpoint is not None and not _ENDPOINT.fullmatch(store.endpoint):
+        message = "is no address of a server: http://host:port or https://host, credentials are found elsewhere."
+        faults.append(Fault("store.endpoint", message))
         return None
     if store.connections is not None and store.connections < 1:
         faults.append(Fault("store.connections", f"{store.connections} is below 1."))

@@ -7,14 +7,15 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Missing, Objects, require_key
+from pokeflow.objects import ABSENT, Advance, Conflict, Missing, Objects, require_key
 from pokeflow.objects.parallel import each
 from pokeflow.types import File, Record
 
@@ -29,24 +30,38 @@ def load(objects: Objects, path: str) -> Record | None:
     """The record of a finished task that was shared, or None; one that is damaged counts as none, and is told."""
     key = f"{path}/{RECORD}"
     try:
-        record = _decoder.decode(objects.read(key)[0])
-        for file in record.files:
-            require_key(file.path)
+        return decoded(objects.read(key)[0], path)
     except Missing:
         return None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        log.warning("%s/%s is not readable (%s): the task counts as not done", objects.uri, key, error)
+    except ValueError as error:
+        log.warning("%s/%s is no sound record (%s): the task counts as not done", objects.uri, key, error)
         return None
+
+
+def decoded(data: bytes, path: str) -> Record:
+    """A record from its bytes; ValueError where it is none, belongs elsewhere, or names a file outside its folder."""
+    try:
+        record = _decoder.decode(data)
+        for file in record.files:
+            require_key(file.path)
+    except (msgspec.MsgspecError, RecursionError, PokeflowError) as error:
+        raise ValueError(str(error)) from error
+    if (
+        f"tasks/{record.stage}/{record.model}/{record.digest}" != path
+        or record.task != f"{record.stage}:{record.model}"
+    ):
+        raise ValueError(f"it is of another task, {record.task!r} {record.digest!r}")
     return record
 
 
 def send(objects: Objects, path: str, folder: Path, record: Record) -> None:
     """Share a finished task: the files, then the record; whoever sees the record finds every file.
 
-    A result that is being replaced loses its record first, so that no reader takes new files for the old ones.
+    To be called by who holds the task's claim. A result that is being replaced loses its record first, so that no
+    reader takes new files for the old ones; one that was made later than this stays.
     """
     if (there := load(objects, path)) is not None:
-        if (there.content, there.started) == (record.content, record.started):
+        if there.finished >= record.finished:
             return
         objects.delete(f"{path}/{RECORD}")
     each(
@@ -57,70 +72,111 @@ def send(objects: Objects, path: str, folder: Path, record: Record) -> None:
         label=f"sending {record.task}",
         total=sum(file.size for file in record.files),
     )
-    for name in (LOG, RECORD):
-        if (folder / name).is_file():
-            objects.write(f"{path}/{name}", (folder / name).read_bytes(), match=None)
+    if (folder / LOG).is_file():
+        objects.write(f"{path}/{LOG}", (folder / LOG).read_bytes(), match=None)
+    objects.write(f"{path}/{RECORD}", encoded(record), match=None)
+
+
+def encoded(record: Record) -> bytes:
+    """A record's bytes, as they lie in every store."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
 def fetch(objects: Objects, path: str, record: Record, draft: Path) -> None:
-    """Bring a shared task's files into a folder of this machine; what an earlier attempt brought is kept."""
+    """Bring a shared task, as this very record has it, into a folder; what an earlier attempt brought is kept."""
 
-    def one(file: File, advance: object) -> None:
+    def one(file: File, advance: Advance) -> None:
         target = draft / file.path
         if target.is_file() and target.stat().st_size == file.size:
-            return  # downloads are whole or not there
+            return  # downloads are whole or not there, and the draft is of this content alone
         target.parent.mkdir(parents=True, exist_ok=True)
-        objects.download(f"{path}/{file.path}", target, sha256=file.sha256, advance=advance)  # type: ignore[arg-type]
+        objects.download(f"{path}/{file.path}", target, sha256=file.sha256, advance=advance)
 
     draft.mkdir(parents=True, exist_ok=True)
     each(one, record.files, label=f"fetching {record.task}", total=sum(file.size for file in record.files))
-    for name in (LOG, RECORD):
-        try:
-            data, _ = objects.read(f"{path}/{name}")
-        except Missing:
-            continue
-        (draft / name).write_bytes(data)
+    with suppress(Missing):
+        (draft / LOG).write_bytes(objects.read(f"{path}/{LOG}")[0])
+    (draft / RECORD).write_bytes(encoded(record))
+
+
+@dataclass(slots=True)
+class Claim:
+    """A claim that is held, ``etag`` being what it was last written as; ``lost`` once another has taken it over."""
+
+    what: str
+    by: str
+    etag: str = ""
+    lost: bool = False
+
+    def require(self) -> None:
+        """Nothing, if it is still held; PokeflowError otherwise."""
+        if self.lost:
+            raise PokeflowError(
+                f"{self.what}: this machine was away for longer than {LEASE:.0f} s, and another one has taken it over. "
+                "Run this again: what that one makes is reused."
+            )
 
 
 @contextmanager
-def held(objects: Objects, key: str, what: str) -> Iterator[None]:
+def held(objects: Objects, key: str, what: str) -> Iterator[Claim]:
     """Hold a claim that holds across machines: an object that only one can create, renewed while it is held.
 
-    A claim that was not renewed for ``LEASE`` seconds, by this machine's own clock, is taken over.
+    A claim that was not renewed for ``LEASE`` seconds, by the watcher's own clock, is taken over.
     """
-    mine = claim_of(what)
-    state = {"etag": _taken(objects, key, mine, what)}
+    claim = Claim(what, uuid.uuid4().hex)
+    claim.etag = _taken(objects, key, claim)
     over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(LEASE / 4):
+        while not over.wait(LEASE / 4) and not claim.lost:
             try:
-                state["etag"] = objects.write(key, mine, match=state["etag"])
+                claim.etag = objects.write(key, claim_of(what, claim.by), match=claim.etag)
             except Conflict:
-                log.warning("%s: its claim was taken over: this machine was away for too long", what)
-                state["etag"] = ""
-                return
+                claim.lost = not _is_by(objects, key, claim)
             except PokeflowError as error:
                 log.warning("%s: its claim could not be renewed, trying again: %s", what, error)
+        if claim.lost:
+            log.warning("%s: its claim was taken over: this machine was away for too long", what)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
-        yield
+        yield claim
     finally:
         over.set()
-        thread.join()
-        if state["etag"]:
-            try:
+        thread.join(LEASE / 4)
+        try:
+            if not claim.lost and _is_by(objects, key, claim):
                 objects.delete(key)
-            except PokeflowError as error:
-                log.warning("%s: its claim stays for %.0f s: %s", what, LEASE, error)
+        except PokeflowError as error:
+            log.warning("%s: its claim stays for %.0f s: %s", what, LEASE, error)
 
 
-def claim_of(what: str, *, host: str | None = None, pid: int | None = None) -> bytes:
-    """A claim's text: what is claimed, by which process of which machine."""
+def _is_by(objects: Objects, key: str, claim: Claim) -> bool:
+    """Whether what lies there is this claim; its etag is brought up to date."""
+    try:
+        text, etag = objects.read(key)
+    except Missing:
+        return False
+    except PokeflowError:
+        return True  # nobody knows: the next renewal will
+    if _read_claim(text).get("by") != claim.by:
+        return False
+    claim.etag = etag
+    return True
+
+
+def _read_claim(text: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
+
+
+def claim_of(what: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
+    """A claim's text: what is claimed, by which process of which machine. Never the same twice, as its etag must be."""
     who = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
-    return msgspec.json.encode({"what": what, "by": uuid.uuid4().hex, **who})
+    return msgspec.json.encode({"what": what, "by": by, "renewal": uuid.uuid4().hex, **who})
 
 
 def _boot() -> str:
@@ -133,10 +189,7 @@ def _boot() -> str:
 
 def _is_gone(text: bytes) -> bool:
     """Whether a claim is by a process of this very machine that has ended."""
-    try:
-        claim = msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        return False
+    claim = _read_claim(text)
     if (claim.get("host"), claim.get("boot")) != (socket.gethostname(), _boot()):
         return False
     try:
@@ -148,25 +201,19 @@ def _is_gone(text: bytes) -> bool:
     return False
 
 
-def _taken(objects: Objects, key: str, mine: bytes, what: str) -> str:
+def _taken(objects: Objects, key: str, claim: Claim) -> str:
+    """Wait for a claim and take it; the etag it was written as."""
     seen, since, told = "", time.monotonic(), False
     while True:
-        try:
-            return objects.write(key, mine, match=ABSENT)
-        except Conflict:
-            pass
-        try:
+        with suppress(Conflict):
+            return objects.write(key, claim_of(claim.what, claim.by), match=ABSENT)
+        with suppress(Missing, Conflict):
             text, etag = objects.read(key)
-        except Missing:
-            continue
-        if etag != seen:
-            seen, since = etag, time.monotonic()
-        if _is_gone(text) or time.monotonic() - since > LEASE:
-            try:
-                return objects.write(key, mine, match=seen)
-            except (Conflict, Missing):
-                continue
+            if etag != seen:
+                seen, since = etag, time.monotonic()
+            if _is_gone(text) or time.monotonic() - since > LEASE:
+                return objects.write(key, claim_of(claim.what, claim.by), match=seen)
         if not told:
-            log.info("%s: another machine is making it, waiting", what)
+            log.info("%s: another machine is making it, waiting", claim.what)
             told = True
         time.sleep(min(1.0, LEASE / 4))

@@ -3,7 +3,6 @@
 tasks/<stage>/<model>/<digest>/   a finished task: its files and, written last, record.json: what makes it done
 work/<stage>-<model>-<digest>/    a task under way: log.txt, checkpoints, output/ before it is committed
 locks/<digest>.lock               held while a task is made, so that it is made once
-unsent/                           notes of tasks that the bucket could not be given yet
 
 The bucket has the same tasks/ and, as claims/, what locks/ is here.
 """
@@ -29,8 +28,9 @@ from pokeflow.types import File, Record
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
 """Begins the name that the record of a replaced result is kept under: what was run is never forgotten."""
-TRACKED = "tracked.json"
-"""Beside a record: what tracking answered."""
+TRACKED, SHARED = "tracked.json", "shared.json"
+"""Beside a record: what tracking answered, and the bucket that has it."""
+LATER = "%s is kept here and shared by a later run: %s"
 _decoder = msgspec.json.Decoder(Record)
 
 
@@ -67,7 +67,7 @@ class Store:
         with exclusively(self.root / "locks" / f"{record.digest}.lock", record.task):
             if read_record(folder) is not None:
                 return folder
-            draft = self.work(record) / "fetched"
+            draft = self.work(record) / f"fetched-{record.content}"
             shared.fetch(self.remote, self.key(record), record, draft)
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -101,14 +101,14 @@ class Store:
                 log.warning("%s is not readable (%s) and is left out", file, error)
 
     @contextmanager
-    def claim(self, step: Step) -> Iterator[None]:
+    def claim(self, step: Step) -> Iterator[shared.Claim]:
         """Hold a step for this process alone; wait, and say so, while another holds it. A kill lets go of it."""
         with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
             if self.remote is None:
-                yield
+                yield shared.Claim(step.name, "")
                 return
-            with shared.held(self.remote, f"claims/{step.digest}", step.name):
-                yield
+            with shared.held(self.remote, self._claim(step), step.name) as claim:
+                yield claim
 
     def begin(self, step: Step) -> tuple[Path, Path]:
         """The work folder, with what an earlier attempt kept there, and an empty output folder inside it."""
@@ -136,40 +136,45 @@ class Store:
         with suppress(FileNotFoundError):
             # Beside the files, not among them: times in a log must not change the content's name.
             (self.work(step) / LOG).replace(folder / LOG)
-        text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
         # A power cut may cost an unflushed record: what took a moment is made again sooner than it is flushed.
-        write_atomically(folder / RECORD, text, flush=record.seconds > 1)
+        write_atomically(folder / RECORD, shared.encoded(record), flush=record.seconds > 1)
         shutil.rmtree(self.work(step), ignore_errors=True)
-        if self.remote is not None:
-            note = self._unsent / f"{step.stage}-{step.model}-{step.digest}"
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(self.key(step), encoding="utf-8")
-            self._send(note)
+        self._share(record)
         return folder
 
-    @property
-    def _unsent(self) -> Path:
-        return self.root / "unsent"
-
-    def _send(self, note: Path) -> bool:
-        assert self.remote
-        path = note.read_text(encoding="utf-8")
-        record = read_record(self.root / path)
+    def share(self, record: Record) -> None:
+        """Share a finished task that this machine has, unless it was; a network that is away is a warning."""
+        if self.remote is None or self._is_shared(record) or read_record(self.folder(record)) is None:
+            return
         try:
-            if record is not None:
-                shared.send(self.remote, path, self.root / path, record)
+            with shared.held(self.remote, self._claim(record), record.task):
+                self._share(record)
         except PokeflowError as error:
-            log.warning("%s is kept here and sent by a later run: %s", path, error)
-            return False
-        note.unlink(missing_ok=True)
-        return True
+            log.warning(LATER, record.task, error)
 
-    def catch_up(self) -> None:
-        """Share what an earlier run could not: it was killed, or the network was away."""
-        if self.remote is not None and self._unsent.is_dir():
-            for note in sorted(self._unsent.iterdir()):
-                if not self._send(note):
-                    return  # still away: one wait is enough
+    def _share(self, record: Record) -> None:
+        """The same by who holds the claim."""
+        if self.remote is None:
+            return
+        try:
+            shared.send(self.remote, self.key(record), self.folder(record), record)
+        except PokeflowError as error:
+            log.warning(LATER, record.task, error)
+            return
+        write_atomically(self.folder(record) / SHARED, msgspec.json.encode(self._mark(record)), flush=False)
+
+    def _is_shared(self, record: Record) -> bool:
+        try:
+            return bool(msgspec.json.decode((self.folder(record) / SHARED).read_bytes()) == self._mark(record))
+        except (OSError, msgspec.MsgspecError):
+            return False
+
+    def _mark(self, record: Record) -> dict[str, str]:
+        return {"where": self.remote.uri if self.remote else "", "started": record.started}
+
+    @staticmethod
+    def _claim(step: Step | Record) -> str:
+        return f"claims/{step.digest}"
 
 
 def of(flow: Flow) -> Store:
@@ -239,7 +244,7 @@ def list_files(folder: Path) -> tuple[File, ...]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PokeflowError(f"{path}: a result holds plain files only, no links or devices.")
-        if path.parent == folder and (path.name in (RECORD, LOG, TRACKED) or path.name.startswith(EARLIER)):
+        if path.parent == folder and (path.name in (RECORD, LOG, TRACKED, SHARED) or path.name.startswith(EARLIER)):
             raise PokeflowError(f"{path}: this name is kept for pokeflow's own files; choose another.")
         if path.is_file():
             found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))

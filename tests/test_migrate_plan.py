@@ -176,3 +176,9 @@ def test_what_wildcards_matched_is_kept_below_the_target() -> None:
     assert patterns.below("teacher/**", "teacher/a/b") == "a/b"
     assert patterns.below("a/b*/c.txt", "a/bb/c.txt") == "bb/c.txt"
     assert patterns.below("a/b.txt", "a/b.txt") == "b.txt"
+
+
+def test_a_plan_of_nothing_but_brackets_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="nested more than 20 deep"):
+        plans.load(tmp_path / "plan.yaml")

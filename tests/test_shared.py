@@ -13,8 +13,10 @@ from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow
 from pokeflow.objects import Missing, Objects
 from pokeflow.objects.folder import Folder
+from pokeflow.objects.place import opened
 from pokeflow.resolve import resolve
 from pokeflow.store import of
+from pokeflow.types import File
 from support import TOY_FLOW
 
 Machine = Callable[[str], Flow]
@@ -42,10 +44,10 @@ def run(flow: Flow) -> engine.Report:
     return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
 
 
-class Away(Folder):
-    """A bucket that cannot be reached."""
+class ReadOnly(Folder):
+    """A bucket that loses its network whenever something is sent to it."""
 
-    def read(self, key: str) -> tuple[bytes, str]:
+    def upload(self, *args: object, **kwargs: object) -> None:
         raise PokeflowError("the network is away")
 
 
@@ -86,21 +88,55 @@ def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucke
         run(machine("b", "lineage.models.student.params.lr=0.7"))
 
 
-def test_a_lost_network_loses_nothing(machine: Machine, bucket: Folder, tmp_path: Path) -> None:
+def test_a_lost_network_loses_nothing(machine: Machine, bucket: Objects, tmp_path: Path) -> None:
     flow = machine("a")
-    away = replace(flow, remote=Away(tmp_path / "bucket"))
-    record = None
-    with pytest.raises(PokeflowError, match="away"):
-        run(away)  # it cannot even be asked what is made
-    local = replace(flow, remote=None)
-    record = run(local).records["train:teacher"]
-    step = flow.step("train:teacher")
-    note = flow.root / "unsent" / "train-teacher"
-    note.parent.mkdir()
-    note.write_text(of(flow).key(step))
+    away = run(replace(flow, remote=ReadOnly(tmp_path / "bucket")))
+    assert len(away.ran) == 9
+    assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) is None
     assert run(flow).ran == ()
-    assert shared.load(bucket, of(flow).key(step)) == record
-    assert not note.exists()
+    assert run(machine("b")).records == away.records
+
+
+def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
+    alone = run(replace(machine("a"), remote=None))
+    assert run(machine("a")).ran == ()
+    assert run(machine("b")).records == alone.records
+
+
+def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: Objects) -> None:
+    flow = machine("a")
+    run(replace(flow, remote=None))
+    newer = run(machine("b"))
+    run(flow)
+    assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
+
+
+def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket: Objects) -> None:
+    flow = machine("a")
+    old = run(flow).records["train:teacher"]
+    other = of(machine("b"))
+    draft = other.work(old) / f"fetched-{old.content}"
+    draft.mkdir(parents=True)
+    size = old.files[0].size
+    (draft / "model.txt").write_bytes(b"x" * size)  # of another attempt, for another content
+    newer = replace(old, content="another", finished="9999")
+    bucket.write(f"{other.key(old)}/record.json", shared.encoded(newer), match=None)
+    assert (other.fetch(newer) / "model.txt").read_bytes() != b"x" * size
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"digest": "../../victim"}, {"stage": ".."}, {"model": "other"}, {"files": (File("../x", 1, "a"),)}],
+)
+def test_a_record_that_belongs_elsewhere_is_never_followed(
+    machine: Machine, bucket: Objects, change: dict[str, object]
+) -> None:
+    flow = machine("a")
+    record = run(flow).records["compile:tiny"]
+    path = of(flow).key(record)
+    bucket.write(f"{path}/record.json", shared.encoded(replace(record, **change)), match=None)  # type: ignore[arg-type]
+    assert shared.load(bucket, path) is None
+    assert list(of(machine("b")).shared_records("compile")) == []
 
 
 def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: Objects) -> None:
@@ -110,59 +146,82 @@ def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: Objects
     assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
 
 
-def test_a_claim_is_held_by_one_at_a_time(bucket: Objects) -> None:
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, bucket: Objects) -> Objects:
+    """A folder, and a bucket whose etags are of the bytes alone, as S3's are."""
+    if request.param == "folder":
+        return bucket
+    server = request.getfixturevalue("s3")
+    return opened(server.uri, endpoint=server.endpoint)
+
+
+def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
     held, order = threading.Event(), []
 
     def second() -> None:
         held.wait()
-        with shared.held(bucket, "claims/x", "x"):
+        with shared.held(place, "claims/x", "x"):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with shared.held(bucket, "claims/x", "x"):
+    with shared.held(place, "claims/x", "x"):
         held.set()
         time.sleep(0.3)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
     with pytest.raises(Missing):
-        bucket.read("claims/x")
+        place.read("claims/x")
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over_at_once(bucket: Objects) -> None:
-    gone = shared.claim_of("x", pid=2**22 + 1)
-    bucket.write("claims/x", gone, match=None)
+def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> None:
+    gone = shared.claim_of("x", "a", pid=2**22 + 1)
+    place.write("claims/x", gone, match=None)
     began = time.monotonic()
-    with shared.held(bucket, "claims/x", "x"):
+    with shared.held(place, "claims/x", "x"):
         assert time.monotonic() - began < 5
 
 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
-    bucket: Objects, monkeypatch: pytest.MonkeyPatch
+    place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared, "LEASE", 0.5)
-    bucket.write("claims/x", shared.claim_of("x", host="elsewhere"), match=None)
+    place.write("claims/x", shared.claim_of("x", "a", host="elsewhere"), match=None)
     began = time.monotonic()
-    with shared.held(bucket, "claims/x", "x"):
+    with shared.held(place, "claims/x", "x"):
         assert 0.5 <= time.monotonic() - began < 10
 
 
-def test_a_claim_that_is_renewed_is_not_taken_over(bucket: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "LEASE", 0.4)
     inside = []
 
     def other() -> None:
-        with shared.held(bucket, "claims/x", "x"):
+        with shared.held(place, "claims/x", "x"):
             inside.append(time.monotonic())
 
-    with shared.held(bucket, "claims/x", "x"):
+    with shared.held(place, "claims/x", "x"):
         thread = threading.Thread(target=other)
         thread.start()
         time.sleep(1.5)
         assert inside == []
     thread.join()
     assert len(inside) == 1
+
+
+def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "LEASE", 0.4)
+    other = shared.claim_of("x", "other", host="elsewhere")
+    with shared.held(place, "claims/x", "x") as claim:
+        place.write("claims/x", other, match=None)
+        until = time.monotonic() + 10
+        while not claim.lost:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        with pytest.raises(PokeflowError, match="another one has taken it over"):
+            claim.require()
+    assert place.read("claims/x")[0] == other
 
 
 def test_what_only_other_machines_have_is_found_too(machine: Machine) -> None:

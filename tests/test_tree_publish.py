@@ -1,6 +1,7 @@
 """Publishing puts what records name into place: incrementally, and never over a published version that differs."""
 
 import json
+import multiprocessing
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pokeflow import store as stores
 from pokeflow import tree as trees
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
-from pokeflow.tree import publish, receipts, versions
+from pokeflow.tree import publish, receipts, verify, versions
 from pokeflow.tree.publish import Published
 from s3 import Server
 from support import contents, run_flow, toy_flow
@@ -189,3 +190,49 @@ def test_an_unchanged_project_is_compared_by_listing_it(flow: Flow, s3: Server) 
     after = Counter(s3.counts()["requests"]) - Counter(before)
     assert set(after) == {"ListObjectsV2", "GetObject"}
     assert after["ListObjectsV2"] <= 8
+
+
+def problems(flow: Flow) -> list[str]:
+    return [f"{fault.kind} {fault.path}" for fault in verify.verify(trees.of(flow)).problems]
+
+
+@pytest.mark.parametrize("change", [(), ("lineage.models.teacher.params.lr=0.25",)])
+def test_a_version_that_is_published_again_leaves_the_place_to_a_later_one(flow: Flow, change: tuple[str, ...]) -> None:
+    published(flow)
+    raised = (f"lineage.models.{model}.version=v2.5" for model in ("teacher", "student", "tiny"))
+    published(toy_flow(flow.root, *raised, *change))
+    published(flow)
+    config = json.loads((tree_folder(flow) / "models/teacher/training_config.json").read_bytes())
+    assert config["version"] == "v2.5"
+    assert problems(flow) == []
+
+
+def test_a_parent_whose_version_alone_is_raised_changes_nothing_of_its_children(flow: Flow) -> None:
+    published(flow)
+    raised = toy_flow(flow.root, "lineage.models.teacher.version=v5")
+    published(raised)
+    lineage = json.loads(contents(tree_folder(flow))["metadata/model_lineage.json"])
+    assert {
+        edge["parent"] for edge in lineage["edges"] if edge["child"] == "student:v1.0" and "teacher" in edge["parent"]
+    } == {"teacher:v1.0"}
+    assert problems(raised) == []
+
+
+def _publish(root: Path, number: int) -> None:
+    published(
+        toy_flow(root, *(f"lineage.models.{model}.version=v{number}" for model in ("teacher", "student", "tiny")))
+    )
+
+
+def test_many_versions_that_are_published_at_once_all_arrive(flow: Flow) -> None:
+    run_flow(flow)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_publish, args=(flow.root, number)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    manifest = json.loads(contents(tree_folder(flow))["metadata/project_manifest.json"])
+    assert manifest["models"]["teacher"]["versions"] == ["v0", "v1", "v2", "v3"]
+    assert problems(toy_flow(flow.root, "lineage.models.teacher.version=v3")) == []

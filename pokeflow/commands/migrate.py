@@ -9,6 +9,7 @@ from typing import Any
 from pokeflow import tree as trees
 from pokeflow.commands import configured
 from pokeflow.commands.asked import asked
+from pokeflow.errors import ConfigError, Fault
 from pokeflow.migrate import report
 from pokeflow.migrate import run as migrations
 from pokeflow.migrate.plan import load
@@ -29,6 +30,9 @@ def main(args: Sequence[str]) -> int:
     given, overrides = asked(parser, args)
     plan = load(given.plan)
     flow = configured.flow(overrides)
+    tree_folder = (flow.root / flow.tree).resolve()
+    if given.report and given.report.resolve().is_relative_to(tree_folder):
+        raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])
     outcome = migrations.migrate(plan, given.plan.parent, trees.of(flow), flow.root, dry_run=given.dry_run)
     default = flow.root / migrations.FOLDER / plan.name / report.FILE
     written = given.report or default

@@ -119,6 +119,10 @@ class Plan:
     rewrite: Rewrite = Rewrite()
 
 
+DEPTH = 20
+"""Brackets in brackets of a plan; it needs three. The parser takes the square of their number in time."""
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
     """Plain data only; a key that is given twice is an error, not a silent loss of the first."""
 
@@ -159,6 +163,11 @@ def _read(file: Path) -> Any:
         raise ConfigError([Fault(str(file), f"cannot be read: {error.strerror or error}.")]) from error
     if len(data) > LARGEST:
         raise ConfigError([Fault(str(file), f"larger than {LARGEST:,} bytes: no plan.")])
+    depth = 0
+    for sign in data:
+        depth = depth + 1 if sign in b"[{" else max(0, depth - 1) if sign in b"]}" else depth
+        if depth > DEPTH:
+            raise ConfigError([Fault(str(file), f"nested more than {DEPTH} deep: no plan.")])
     try:
         # Aliases could make a small file mean a huge plan.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):

@@ -11,7 +11,7 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import DATA, Flow, Step
 from pokeflow.project import Leaf
-from pokeflow.store import Store
+from pokeflow.store import Store, read_record
 from pokeflow.tree import receipts
 from pokeflow.tree.documents import MODEL
 from pokeflow.tree.documents.told import redacted
@@ -110,7 +110,7 @@ def _fill(leaf: Leaf, flow: Flow, records: Mapping[str, Record], store: Store) -
 
 def _files(leaf: Leaf, step: Step, record: Record, files: list[File], store: Store) -> Iterator[Item]:
     folder = store.folder(step)
-    here = folder.is_dir()
+    here = read_record(folder) is not None  # whole, that is
     for file in files:
         path = leaf.path + _below(file.path, leaf.file or "") if leaf.path.endswith("/") else leaf.path
         placed = Placed(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
@@ -133,7 +133,8 @@ def _document(leaf: Leaf, flow: Flow, records: Mapping[str, Record]) -> Item:
         model=leaf.model,
         version=leaf.version,
         type=making.type,
-        parents=parents(flow, leaf.model),
+        # Which version a parent has may change without making anything again: what lies under a version must not.
+        parents=flow.parents.get(leaf.model, ()),
         records=own,
         making=records[making.name],
     )

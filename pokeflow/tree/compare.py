@@ -60,7 +60,7 @@ def _one(
     if old is not None and (refused := receipts.differences(old, receipt)):
         return Comparison(publication, (), complete=False, refused=tuple(refused))
     changes = [_change(objects, item, there.get(item.placed.path), old, mark) for item in publication.items]
-    if any(change.state == "changed" and not change.item.placed.fixed for change in changes):
+    if any(change.state in ("changed", "altered") and not change.item.placed.fixed for change in changes):
         taken = _taken(objects, receipt, marks)
         changes = [
             replace(change, state="newer there") if change.item.placed.path in taken else change for change in changes
@@ -74,7 +74,7 @@ def _taken(objects: Objects, receipt: Receipt, marks: Mapping[str, Entry]) -> se
     siblings = receipts.key(receipt.unit).rpartition("/")[0] + "/"
     units = [key.removeprefix(receipts.FOLDER).removesuffix(".json") for key in marks if key.startswith(siblings)]
     found = [answer[0] for answer in (receipts.read(objects, unit) for unit in units) if answer]
-    later = [other for other in found if other.finished > receipt.finished]
+    later = [other for other in found if receipts.order(other) > receipts.order(receipt)]
     return {file.path for other in later for file in other.files if not file.fixed}
 
 

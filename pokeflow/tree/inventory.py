@@ -115,7 +115,7 @@ def read(tree: Tree) -> tuple[tuple[Receipt, ...], dict[str, str]]:
 def current(known: Iterable[Receipt]) -> dict[str, tuple[Receipt, Placed]]:
     """For each path the receipt that counts: of several, the one whose making was finished last."""
     found: dict[str, tuple[Receipt, Placed]] = {}
-    for receipt in sorted(known, key=lambda receipt: (receipt.finished, receipt.unit)):
+    for receipt in sorted(known, key=receipts.order):
         for placed in receipt.files:
             found[placed.path] = (receipt, placed)
     return found

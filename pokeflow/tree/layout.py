@@ -18,11 +18,15 @@ EVERY = "*"
 def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step], faults: list[Fault]) -> list[Leaf]:
     """The leaves of a lineage's models and of the project, in the layout's order."""
     leaves: list[Leaf] = []
+    of_models = {step.stage for step in steps.values() if step.model in models}
     try:
         require_key(layout.root or "absent")  # what is absent has its fault already
     except PokeflowError as error:
         faults.append(Fault("layout.root", str(error)))
     for path, source in (layout.project or {}).items():
+        if source is not None and source.file is not None and source.stage in of_models:
+            message = f"{source.stage} is a stage of models. Put the path under layout.models."
+            faults.append(Fault(f"layout.project.{path}.stage", message))
         leaves += _leaf(_Place(f"layout.project.{path}", path, source, PROJECT_DOCUMENTS), steps, faults)
     known = set(layout.models or {}) - {EVERY}
     if known & set(models):

@@ -8,8 +8,8 @@ from typing import Any
 
 from pokeflow.errors import ConfigError, unknown
 from pokeflow.project import About
-from pokeflow.tree.documents import forms, lineage, published
-from pokeflow.tree.receipts import Receipt
+from pokeflow.tree.documents import lineage, published
+from pokeflow.tree.receipts import Receipt, natural
 
 Columns = Mapping[str, tuple[str, str]]
 """Figures worth drawing: the metric's name → its short name and how its value is written."""
@@ -118,7 +118,8 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
     for edge in edges:
         below[edge.parent].append(edge)
         above[edge.child].append(edge)
-    rank = {name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, forms.natural(n))))}
+    ordered = sorted(nodes, key=lambda n: (nodes[n].model, natural(n)))
+    rank = {name: place for place, name in enumerate(ordered)}
     left = {name: len(above[name]) for name in nodes}
     ready = [(rank[name], name) for name, count in left.items() if not count]
     heapq.heapify(ready)

@@ -51,12 +51,16 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> Published:
     found = difference(flow, records)
     tree, store = trees.of(flow), stores.of(flow)
     waiting = [c.publication for c in found.comparisons if c.to_send or not c.complete]
-    with _alone(store, waiting):
+    for record in records.values():
+        store.share(record)  # links lead to tasks: whoever follows one must find what it names
+    with _alone(store, waiting) as claims:
         # Whoever published the same at the same time is done by now.
         for comparison in compare(tree.objects, waiting):
             if comparison.refused:
                 raise ConfigError(Fault("publish", text) for text in comparison.refused)
             _send(tree, comparison)
+            for claim in claims:
+                claim.require()
             receipts.put(tree.objects, comparison.publication.receipt)
     return Published(found.comparisons, found.gaps, write_documents(tree, runs(flow, store)))
 
@@ -77,16 +81,17 @@ def _send(tree: Tree, comparison: Comparison) -> None:
 
 
 @contextmanager
-def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[None]:
-    """Publish these units alone: of two who publish the same version, the second sees what the first has published."""
+def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[shared.Claim]]:
+    """Publish these models alone: of two who publish the same one, the second sees what the first has published."""
+    claims = []
     with ExitStack() as stack:
-        for publication in sorted(publications, key=lambda p: p.receipt.unit):
-            unit = publication.receipt.unit
+        # All versions of a model share what lies under none.
+        for unit in sorted({p.receipt.unit.rpartition("/")[0] or p.receipt.unit for p in publications}):
             name = f"publish-{unit.replace('/', '-')}"
             stack.enter_context(stores.exclusively(store.root / "locks" / f"{name}.lock", f"publish {unit}"))
             if store.remote is not None:
-                stack.enter_context(shared.held(store.remote, f"claims/{name}", f"publish {unit}"))
-        yield
+                claims.append(stack.enter_context(shared.held(store.remote, f"claims/{name}", f"publish {unit}")))
+        yield claims
 
 
 def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ metadata/receipts/models/<model>/<version>.json   a published version
 metadata/receipts/<unit>.json                     anything else that came together, such as a migration
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,17 @@ class Receipt:
 _decoder = msgspec.json.Decoder(Receipt)
 
 
+def natural(version: str) -> list[tuple[int, int, str]]:
+    """A key that sorts versions as people count: v2.0 before v10.0."""
+    parts = re.split(r"(\d+)", version)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def order(receipt: Receipt) -> tuple[str, list[tuple[int, int, str]], str]:
+    """A key that sorts a model's versions: the one made last comes last, of the same result the higher version."""
+    return receipt.finished, natural(receipt.version), receipt.unit
+
+
 def unit(model: str, version: str) -> str:
     """The unit of a published version."""
     return f"models/{model}/{version}"
@@ -91,8 +103,12 @@ def decoded(data: bytes, where: str) -> Receipt:
         receipt = _decoder.decode(data)
         if key(receipt.unit) != where:
             raise ValueError(f"it is of another unit, {receipt.unit!r}")
+        if receipt.version and receipt.unit != unit(receipt.model, receipt.version):
+            raise ValueError(f"it speaks of {receipt.model} {receipt.version}")
         for file in receipt.files:
             require_key(file.path)
+            if file.size < 0:
+                raise ValueError(f"{file.path} has less than no bytes")
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
         raise Damaged(f"{where}: no sound receipt ({error}). Restore it: it says what is published.") from error
     return receipt
@@ -168,6 +184,9 @@ def joined(old: Receipt, new: Receipt) -> Receipt:
     making = newest.records[0].task if newest.records else ""
     return replace(
         newest,
+        # Who its parents are is published with a version, and stays.
+        type=old.type or new.type,
+        parents=old.parents or new.parents,
         files=tuple(file for _, file in sorted(files.items())),
         records=tuple(sorted(records.values(), key=lambda record: (record.task != making, record.started))),
     )

@@ -25,8 +25,6 @@ UPLOAD = [sys.executable, str(HERE / "upload.py")]
 SYNC, BARE, PUBLISH = "aws s3 sync", "objects alone", "publish"
 AT_ONCE = ["--disable-multipart-streaming"]
 """rclone would hold back parts that come before their turn, which is nobody's speed but its own."""
-TRIES = 5
-"""How often a sync may fail: on a busy machine it now and then finds no ETag in an answer of this server."""
 FASTER = {"small": 1.5, "large": 1.0}
 """How many times as fast as ``aws s3 sync`` the first publication is to be."""
 
@@ -116,13 +114,8 @@ def commands(project: Project, bucket: str, cli: str | None) -> dict[str, list[s
     return found if cli else {name: command for name, command in found.items() if name != SYNC}
 
 
-def rounds(
-    project: Project, server: Server, repeat: int, cli: str | None, failed: list[str]
-) -> tuple[list[Round], list[Round]]:
-    """Rounds of first publications, and of publications of what is there already.
-
-    Where ``aws`` fails it is run again and ``failed`` says so; a failure of pokeflow is the end.
-    """
+def rounds(project: Project, server: Server, repeat: int, cli: str | None) -> tuple[list[Round], list[Round]]:
+    """Rounds of first publications, and of publications of what is there already."""
     first: list[Round] = []
     again: list[Round] = []
     for number in range(repeat + 1):
@@ -130,16 +123,9 @@ def rounds(
         same: Round = {}
         names = list(commands(project, "", cli))
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            for attempt in range(TRIES if name == SYNC else 1):
-                bucket = server.bucket()
-                command = commands(project, bucket, cli)[name]
-                try:
-                    fresh[name] = measure(command, project.folder.parent)
-                    break
-                except RuntimeError as error:
-                    failed.append(str(error).splitlines()[-1])
-                    if attempt + 1 == TRIES or name != SYNC:
-                        raise
+            bucket = server.bucket()
+            command = commands(project, bucket, cli)[name]
+            fresh[name] = measure(command, project.folder.parent)
             if name != BARE:
                 same[name] = measure(command, project.folder.parent)
             assert server.folder
@@ -201,12 +187,11 @@ def main() -> None:
     told: dict[str, object] = {"machine": machine(), "aws": cli and said([cli, "--version"])}
     told["reasons"] = {} if cli else {"aws": "no aws on PATH"}
     lines: list[Figure] = []
-    failed: list[str] = []
     plugins = {"PYTHONPATH": os.pathsep.join([str(HERE / "files"), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory() as temporary, rclone(*AT_ONCE) as server, environment({**plugins, **server.env}):
         for load in (load for load in loads if load.count):
             made = project(load, Path(temporary))
-            first, again = rounds(made, server, args.repeat, cli, failed)
+            first, again = rounds(made, server, args.repeat, cli)
             asked = requests(made, cli)
             lines += figures(made, first, again)
             samples = {"first": [plain(one) for one in first], "again": [plain(one) for one in again]}
@@ -215,8 +200,6 @@ def main() -> None:
     print(f"{machine()}\n{SYNC}: {json.dumps(told['aws'] or told['reasons'])}\n\n{table(lines)}\n")
     for name in (load.name for load in loads if load.count):
         print(f"requests, {name}: {json.dumps(told[name]['requests'], indent=2)}")  # type: ignore[index]  # a dict, above
-    told["failed"] = failed
-    print(f"failures of {SYNC}, which was run again: {failed or 'none'}")
     if args.json:
         told["figures"] = [asdict(line) for line in lines]
         args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

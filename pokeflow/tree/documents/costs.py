@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pokeflow.project import About
-from pokeflow.tree.documents import forms, published
+from pokeflow.tree.documents import published
 from pokeflow.tree.documents.published import Versions
 from pokeflow.tree.documents.sources import Field, look
 from pokeflow.tree.documents.told import Unknown, cost, told
-from pokeflow.tree.receipts import Receipt
+from pokeflow.tree.receipts import Receipt, natural
 from pokeflow.types import Record
 
 TEACHER, COMPILATION = "teacher_training_cost", "compilation_cost"
@@ -38,7 +38,7 @@ def cost_tracking(receipts: Iterable[Receipt]) -> dict[str, Any]:
 
 def _order(part: tuple[str, Any]) -> tuple[int, list[tuple[int, int, str]]]:
     role = part[0]
-    return (0 if role == TEACHER else 2 if role == COMPILATION else 1, forms.natural(role))
+    return (0 if role == TEACHER else 2 if role == COMPILATION else 1, natural(role))
 
 
 def _role(receipt: Receipt, known: Versions) -> str | None:

@@ -56,9 +56,3 @@ def _like(pattern: str, text: str) -> str:
     if not re.fullmatch(pattern, text):
         raise ValueError(f"{text!r} is not written as {pattern}")
     return text
-
-
-def natural(version: str) -> list[tuple[int, int, str]]:
-    """A key that sorts versions as people count: v2.0 before v10.0."""
-    parts = re.split(r"(\d+)", version)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

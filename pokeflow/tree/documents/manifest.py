@@ -11,7 +11,7 @@ from pokeflow.tree.documents import costs, forms, models, published
 from pokeflow.tree.documents.checks import SCHEMA_VERSION
 from pokeflow.tree.documents.sources import NUMBER, Field, table
 from pokeflow.tree.documents.told import Unknown, told
-from pokeflow.tree.receipts import Receipt
+from pokeflow.tree.receipts import Receipt, natural
 from pokeflow.types import Record
 
 Object = dict[str, Any]
@@ -87,7 +87,7 @@ def _experiment(name: str, runs: list[Object]) -> Object:
         accuracy = next((run["metrics"][name] for name in TOP1 if name in run["metrics"]), None)
         if accuracy is not None and run["run_id"] is not None and (best is None or accuracy > best[0]):
             best = accuracy, run
-    stages = sorted({_stage(run) for run in runs}, key=forms.natural)
+    stages = sorted({_stage(run) for run in runs}, key=natural)
     fields = {
         "name": name,
         "run_count": len(runs),

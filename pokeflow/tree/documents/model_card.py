@@ -102,7 +102,7 @@ def _lineage(version: Version) -> Lines:
     if not version.parents:
         yield "It descends from no other model."
     for parent in version.parents:
-        model = parent.rpartition(":")[0]
+        model = parent.partition(":")[0]
         content = read(version.making, model)
         task = next((task for task in version.making.inputs if task.partition(":")[2] == model), None)
         how = f", {relation(version.making, task)}" if task else ""

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pokeflow.tree.documents import forms
 from pokeflow.tree.documents.sources import Field, look
 from pokeflow.tree.documents.told import Unknown
-from pokeflow.tree.receipts import DATA, Receipt
+from pokeflow.tree.receipts import DATA, Receipt, natural
 from pokeflow.types import Record
 
 MAKING = ("train", "distill", "compile")
@@ -26,7 +25,7 @@ def name(receipt: Receipt) -> str:
 def versions(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
     """The published versions by name, sorted by model and then as people count versions."""
     of_models = (receipt for receipt in receipts if receipt.model and receipt.version)
-    return {name(r): r for r in sorted(of_models, key=lambda r: (r.model, forms.natural(r.version)))}
+    return {name(r): r for r in sorted(of_models, key=lambda r: (r.model, natural(r.version)))}
 
 
 def newest(receipts: Iterable[Receipt], first: Iterable[str] = ()) -> dict[str, Receipt]:

@@ -11,7 +11,7 @@ from pokeflow.types import Record
 class Version:
     """What the documents of a version are made from.
 
-    ``parents`` are ``<model>:<version>``, the first one the parent in the lineage. ``records`` are those of its tasks
+    ``parents`` are models, the first one the parent in the lineage. ``records`` are those of its tasks
     by stage, with ``prepare``, the data set's, if it is at hand; ``making`` is the one that made it.
     """
 
