@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,28 @@ def test_many_versions_that_are_published_at_once_all_arrive(flow: Flow) -> None
     manifest = json.loads(contents(tree_folder(flow))["metadata/project_manifest.json"])
     assert manifest["models"]["teacher"]["versions"] == ["v0", "v1", "v2", "v3"]
     assert problems(toy_flow(flow.root, "lineage.models.teacher.version=v3")) == []
+
+
+def test_secrets_of_a_record_are_not_published(flow: Flow) -> None:
+    records = dict(run_flow(flow))
+    secrets = {"hf_token": "hunter2", "token_dim": 5, "url": "https://me:hunter2@x.org/a?X-Amz-Signature=hunter2"}
+    records["train:teacher"] = replace(records["train:teacher"], params=secrets, facts={"from": secrets["url"]})
+    publish.publish(flow, {name: record for name, record in records.items() if record.model == "teacher"})
+    there = contents(tree_folder(flow))
+    receipt = there["metadata/receipts/models/teacher/v1.0.json"]
+    assert b"token_dim" in receipt
+    assert b"https://x.org/a" in receipt
+    assert [
+        path for path, data in there.items() if b"hunter2" in data and not path.endswith("training_history.json")
+    ] == []
+
+
+def test_verify_tells_what_it_cannot_make_of_a_receipt(flow: Flow) -> None:
+    published(flow)
+    file = tree_folder(flow) / "metadata/receipts/models/teacher/v1.0.json"
+    text = file.read_text()
+    made = json.loads(text)["records"][0]["finished"]
+    file.write_text(text.replace(made, "soon").replace("document:metrics", "document:../nosuch"))
+    told = problems(flow)
+    assert "invalid metadata/project_manifest.json" in told
+    assert "invalid models/teacher/v1.0/metrics.json" in told

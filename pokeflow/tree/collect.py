@@ -156,7 +156,7 @@ def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -
     if making is None or making.name not in records or not (model or unit == receipts.DATA):
         return None
     made = records[making.name]
-    about = [_told(record) for record in records.values() if record.model == (model or DATA)]
+    about = [_public(record) for record in records.values() if record.model == (model or DATA)]
     return Receipt(
         unit=unit,
         files=(),
@@ -171,9 +171,10 @@ def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -
     )
 
 
-def _told(record: Record) -> Record:
-    """A record as others may read it: without its list of files, and without passwords in addresses."""
-    return replace(record, files=(), params=redacted(record.params), facts=redacted(record.facts))
+def _public(record: Record) -> Record:
+    """A record as others may read it: without its list of files, and without secrets."""
+    parts = {name: redacted(getattr(record, name)) for name in ("params", "facts", "reasons", "environment")}
+    return replace(record, files=(), **parts)
 
 
 def _link(leaf: Leaf, record: Record) -> bytes | str:

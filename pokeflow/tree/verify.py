@@ -10,7 +10,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing
 from pokeflow.objects.parallel import each
 from pokeflow.tree import Tree, inventory, links, words
-from pokeflow.tree.documents import HISTORY, PROJECT, check
+from pokeflow.tree.documents import HISTORY, MODEL, PROJECT, check
 from pokeflow.tree.documents.update import decode, encode
 from pokeflow.tree.inventory import Inventory, Item
 from pokeflow.tree.links import Link
@@ -144,8 +144,12 @@ def _documents(tree: Tree, items: Iterable[Item]) -> list[Problem]:
     problems = []
 
     def one(item: Item, advance: Advance) -> None:
+        name = item.origin.removeprefix("document:")
+        if name not in (*PROJECT, *MODEL, "link", "receipt"):
+            problems.append(Problem("invalid", item.path, f"its receipt calls it a document {words.plain(name)!r}"))
+            return
         try:
-            faults = check(item.origin.removeprefix("document:"), tree.objects.read(item.path)[0])
+            faults = check(name, tree.objects.read(item.path)[0])
         except Missing:
             return  # removed since it was listed
         except PokeflowError as error:
@@ -176,7 +180,12 @@ def _stale(found: Inventory) -> Iterator[Problem]:
         history = there.get(HISTORY)
         if history is _UNREADABLE:
             continue
-        made = kind.build(found.tree.about, found.receipts, history)
+        try:
+            made = kind.build(found.tree.about, found.receipts, history)
+        except (PokeflowError, ValueError, TypeError, KeyError) as error:
+            message = f"cannot be made from the receipts: {error}"
+            yield Problem("invalid", places[name], message)
+            continue
         if differs := _first_difference(there[name], json.loads(encode(made, places[name]))):
             message = f"{differs}; 'pokeflow publish' writes it anew from receipts and this configuration"
             yield Problem("stale", places[name], message)

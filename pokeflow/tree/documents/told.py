@@ -13,6 +13,9 @@ VERBATIM = ("params", "facts", "environment")
 NO_REASON = "the record gives no reason"
 
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
+_SIGNED = re.compile(r"(?i)(://[^\s\"?#]*)[?#][^\s\"]*(?:x-amz-|signature|sig=|token|password|secret)[^\s\"]*")
+_SECRET = re.compile(r"(?i)(.*[_-])?(password|passwd|secret|token|api_?key|access_?key|secret_?key|credentials)")
+"""Keys whose values are nobody else's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,14 @@ def cost(record: Record) -> float | Unknown:
 
 
 def redacted(value: Any) -> Any:
-    """Plain data without the user names and passwords of any addresses in it."""
+    """Plain data without secrets: those under a key that says so, and those in addresses."""
     if isinstance(value, str):
-        return _USER_INFO.sub("", value)
+        return _SIGNED.sub(r"\1", _USER_INFO.sub("", value))
     if isinstance(value, Mapping):
-        return {key: redacted(item) for key, item in value.items()}
+        return {
+            key: "…" if isinstance(item, str) and _SECRET.fullmatch(str(key)) else redacted(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [redacted(item) for item in value]
     return value
