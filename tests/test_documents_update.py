@@ -175,26 +175,6 @@ def test_what_json_does_not_know_is_not_written(value: float) -> None:
         writing.update(objects, KEY, lambda old: wrong, "training_history")
 
 
-@pytest.mark.parametrize(
-    ("document", "fault"),
-    [
-        ({"a": None}, r"\$\.a: null without a reason"),
-        ({"a": None, "reasons": {"a": ""}}, r"\$\.a: null without a reason"),
-        ({"a": None, "reasons": {"b": "why"}}, r"\$\.a: null without a reason"),
-        ({"b": {"a": None}, "reasons": {"a": "elsewhere"}}, r"\$\.b\.a: null without a reason"),
-        ({"a": [1, None], "reasons": {"a": "why"}}, r"\$\.a\[1\]: null without a reason"),
-        ({"a": 1, "reasons": {"a": "why"}}, r"\$\.reasons\.a: a reason for what is no null"),
-    ],
-)
-def test_every_null_has_its_reason_beside_it(document: dict[str, Any], fault: str) -> None:
-    with pytest.raises(PokeflowError, match=fault):
-        checks.require_reasons(document)
-
-
-def test_a_null_that_is_a_setting_needs_no_reason() -> None:
-    checks.require_reasons({"params": {"weights": None}, "a": None, "reasons": {"a": "why"}})
-
-
 def test_writers_on_many_threads_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # they wait for one another in earnest
     objects = Folder(tmp_path)

@@ -241,16 +241,22 @@ def test_many_versions_that_are_published_at_once_all_arrive(flow: Flow) -> None
 
 def test_secrets_of_a_record_are_not_published(flow: Flow) -> None:
     records = dict(run_flow(flow))
-    secrets = {"hf_token": "hunter2", "token_dim": 5, "url": "https://me:hunter2@x.org/a?X-Amz-Signature=hunter2"}
-    records["train:teacher"] = replace(records["train:teacher"], params=secrets, facts={"from": secrets["url"]})
+    url = "https://me:hunter2@x.org/a?X-Amz-Signature=hunter2"
+    secrets = {"token": "hunter2", "hf_token": "hunter2", "token_dim": 5, "login": {"credentials": ["hunter2"]}}
+    made = records["train:teacher"]
+    records["train:teacher"] = replace(
+        made,
+        params={**secrets, "url": url},
+        facts={"from": url},
+        reasons={**made.reasons, "power_w": f"nothing at {url}"},
+        environment={**made.environment, "index": f"{url}#token=hunter2"},
+    )
     publish.publish(flow, {name: record for name, record in records.items() if record.model == "teacher"})
     there = contents(tree_folder(flow))
     receipt = there["metadata/receipts/models/teacher/v1.0.json"]
     assert b"token_dim" in receipt
     assert b"https://x.org/a" in receipt
-    assert [
-        path for path, data in there.items() if b"hunter2" in data and not path.endswith("training_history.json")
-    ] == []
+    assert [path for path, data in there.items() if b"hunter2" in data] == []
 
 
 def test_verify_tells_what_it_cannot_make_of_a_receipt(flow: Flow) -> None:

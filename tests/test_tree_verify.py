@@ -10,9 +10,11 @@ from handmade import checksum, empty, in_bucket, lay, publish, published, record
 from pokeflow import tree as trees
 from pokeflow.commands import configured
 from pokeflow.commands import verify as command
+from pokeflow.errors import PokeflowError
 from pokeflow.objects.folder import Folder
 from pokeflow.tree import Tree, documents, inventory
 from pokeflow.tree import publish as publishing
+from pokeflow.tree import verify as verifying
 from pokeflow.tree.receipts import Placed, Receipt
 from pokeflow.tree.verify import Problem, verify
 from s3 import Server
@@ -85,8 +87,6 @@ def test_a_link_or_a_folder_in_its_place_is_not_followed(tree: Tree) -> None:
 def test_a_file_that_nobody_may_read_is_told_and_the_others_are_read(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pokeflow.errors import PokeflowError
-
     real = Folder.sha256
 
     def failing(self: Folder, key: str, **more: object) -> str:
@@ -197,6 +197,80 @@ def test_a_damaged_history_is_told_and_not_a_traceback(tree: Tree) -> None:
     path = "metadata/training_history.json"
     where(tree, path).write_text('{"runs": [{"id": 1}], "project": "pokemon", "schema_version": 1}')
     assert {(problem.kind, problem.path) for problem in verify(tree).problems} == {("invalid", path)}
+
+
+def altered(tree: Tree, **changes: object) -> None:
+    """The teacher's receipt with other things in it, written as whoever damages it would."""
+    told = json.loads(where(tree, TEACHER).read_text())
+    told["records"][0].update(changes)
+    where(tree, TEACHER).write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", ["nosuch", "", "../nosuch", "/etc/passwd", "receipt", "link.schema"])
+@pytest.mark.parametrize("path", ["models/dinov3-teacher/training_config.json", ONNX])
+def test_a_receipt_that_calls_a_file_a_document_that_is_none_is_told(
+    tree: Tree, path: str, name: str, quick: bool
+) -> None:
+    told = json.loads(where(tree, TEACHER).read_text())
+    next(file for file in told["files"] if file["path"] == path)["source"] = f"document:{name}"
+    where(tree, TEACHER).write_text(json.dumps(told))
+    problem = only(tree, quick=quick)
+    assert (problem.kind, problem.path) == ("invalid", path)
+    assert problem.message == f"its receipt calls it a document {name!r}"
+
+
+def test_a_document_that_is_no_json_has_no_schema_wherever_it_lies(tree: Tree) -> None:
+    told = json.loads(where(tree, TEACHER).read_text())
+    told["files"][0]["source"] = "document:model_card"
+    where(tree, TEACHER).write_text(json.dumps(told))
+    assert verify(tree).problems == ()
+
+
+@pytest.mark.parametrize("moment", ["soon", "", "2026-13-41T99:00:00+00:00", "\u0000"])
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_record_with_a_time_that_is_none_is_told_with_what_cannot_be_made(
+    tree: Tree, moment: str, quick: bool
+) -> None:
+    altered(tree, finished=moment, started=moment)
+    problems = verify(tree, quick=quick).problems
+    assert ("invalid", "metadata/project_manifest.json") in {(problem.kind, problem.path) for problem in problems}
+    assert {problem.kind for problem in problems} <= {"invalid", "stale"}
+    assert not [problem for problem in problems if "pokeflow verify" in problem.message]
+
+
+def test_the_receipt_with_a_time_that_is_none_is_named(tree: Tree) -> None:
+    altered(tree, finished="soon")
+    told = {problem.path: problem.message for problem in verify(tree).problems if problem.kind == "invalid"}
+    assert told[TEACHER].startswith("$.records[0].finished: 'soon' does not match")
+    assert told["metadata/project_manifest.json"].startswith("cannot be made from the receipts: a record tells a time")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), TypeError("x"), KeyError("x"), AttributeError("x"), PokeflowError("x")]
+)
+def test_whatever_a_document_s_making_stumbles_on_is_told(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(*_: object) -> dict[str, object]:
+        raise error
+
+    kinds = {**documents.PROJECT, "model_lineage": documents.Kind(failing)}
+    monkeypatch.setattr(verifying, "PROJECT", kinds)
+    problem = only(tree)
+    assert (problem.kind, problem.path) == ("invalid", "metadata/model_lineage.json")
+    assert problem.message.startswith("cannot be made from the receipts: ")
+
+
+def test_the_command_ends_with_the_problems_of_a_nonsensical_receipt(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(configured, "tree", lambda overrides: tree)
+    altered(tree, finished="soon", params={"losses": 3}, facts={"parameters": "many", "tags": None})
+    assert command.main([]) == 1
+    shown = capsys.readouterr().out
+    assert "invalid  metadata/project_manifest.json" in shown
+    assert "Run 'pokeflow verify'" not in shown
 
 
 def test_what_publishing_leaves_is_sound(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import msgspec
 
 from pokeflow import digest
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing
 from pokeflow.objects.parallel import each
-from pokeflow.tree import Tree, inventory, links, words
-from pokeflow.tree.documents import HISTORY, MODEL, PROJECT, check
+from pokeflow.tree import Tree, inventory, links, receipts, words
+from pokeflow.tree.documents import HISTORY, MODEL, PROJECT, check, checks
 from pokeflow.tree.documents.update import decode, encode
 from pokeflow.tree.inventory import Inventory, Item
 from pokeflow.tree.links import Link
@@ -30,6 +32,10 @@ KINDS: dict[Kind, str] = {
 ENOUGH = 100
 """Files that cannot be read before the fault is taken for the connection's."""
 _UNREADABLE = object()
+_UNMADE = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What nonsense in a sound receipt can come to in a document: facts may be anything."""
+_ASKS = " Run 'pokeflow verify'."
+"""What a builder advises, and is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +65,25 @@ class Verdict:
 def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     """Look at all of a tree; ``quick``: sizes as listed, no file of a version is read. Nothing is written."""
     found = inventory.take(tree)
-    documents = [item for item in found.items if item.kind == "document" and not (quick and item.placed)]
+    documents = [item for item in found.items if item.kind == "document"]
     linked = [item for item in found.items if item.kind == "link"]
     counted = inventory.current(found.receipts)
     problems = [
         *_nothing(found),
         *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in found.damaged.items()),
+        *_receipts(found.receipts),
         *_rivals(found.receipts),
         *_files(found, counted, quick=quick),
         *_orphans(found),
-        *_documents(tree, documents),
+        *_documents(tree, documents, quick=quick),
         *_stale(found),
         *(problem for item in linked for problem in _link(tree, item)),
     ]
     order = {kind: place for place, kind in enumerate(KINDS)}
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
     size = sum(placed.size for _, placed in counted.values())
-    return Verdict(tuple(problems), len(counted), size, len(found.receipts), len(documents), len(linked), quick)
+    read = sum(1 for item in documents if not (quick and item.placed))
+    return Verdict(tuple(problems), len(counted), size, len(found.receipts), read, len(linked), quick)
 
 
 def _nothing(found: Inventory) -> Iterator[Problem]:
@@ -86,6 +94,15 @@ def _nothing(found: Inventory) -> Iterator[Problem]:
 
 def _by(receipt: Receipt) -> str:
     return f"{receipt.model} {receipt.version}" if receipt.version else receipt.unit
+
+
+def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
+    """What receipts say that nothing could have said who wrote them, such as a time that is none."""
+    for receipt in known:
+        # Their files are looked at one by one elsewhere, and may be very many.
+        said = json.loads(msgspec.json.encode(replace(receipt, files=())))
+        for fault in checks.schema_faults(said, "receipt"):
+            yield Problem("invalid", receipts.key(receipt.unit), fault)
 
 
 def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
@@ -139,15 +156,18 @@ def _orphans(found: Inventory) -> Iterator[Problem]:
         yield Problem("orphaned", item.path, f"{words.size(item.entry.size)}, no receipt names it", None, None)
 
 
-def _documents(tree: Tree, items: Iterable[Item]) -> list[Problem]:
-    """Each document against its schema; those that are no JSON have none."""
-    problems = []
+def _documents(tree: Tree, items: Iterable[Item], *, quick: bool) -> list[Problem]:
+    """Each document against its schema, if there is one for it; its name is only what a receipt says."""
+    problems, chosen = [], []
+    for item in items:
+        name = item.origin.removeprefix("document:")
+        if name not in (*PROJECT, *MODEL, "link"):
+            problems.append(Problem("invalid", item.path, f"its receipt calls it a document {words.plain(name)!r}"))
+        elif name in checks.names() and not (quick and item.placed):
+            chosen.append(item)
 
     def one(item: Item, advance: Advance) -> None:
         name = item.origin.removeprefix("document:")
-        if name not in (*PROJECT, *MODEL, "link", "receipt"):
-            problems.append(Problem("invalid", item.path, f"its receipt calls it a document {words.plain(name)!r}"))
-            return
         try:
             faults = check(name, tree.objects.read(item.path)[0])
         except Missing:
@@ -158,7 +178,7 @@ def _documents(tree: Tree, items: Iterable[Item]) -> list[Problem]:
         advance(item.entry.size)
         problems.extend(Problem("invalid", item.path, fault) for fault in faults)
 
-    if chosen := [item for item in items if item.path.endswith(".json")]:
+    if chosen:
         each(one, chosen, label="checking documents", total=sum(item.entry.size for item in chosen))
     return problems
 
@@ -181,12 +201,13 @@ def _stale(found: Inventory) -> Iterator[Problem]:
         if history is _UNREADABLE:
             continue
         try:
-            made = kind.build(found.tree.about, found.receipts, history)
-        except (PokeflowError, ValueError, TypeError, KeyError) as error:
-            message = f"cannot be made from the receipts: {error}"
+            made = json.loads(encode(kind.build(found.tree.about, found.receipts, history), places[name]))
+        except _UNMADE as error:
+            fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
+            message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
             yield Problem("invalid", places[name], message)
             continue
-        if differs := _first_difference(there[name], json.loads(encode(made, places[name]))):
+        if differs := _first_difference(there[name], made):
             message = f"{differs}; 'pokeflow publish' writes it anew from receipts and this configuration"
             yield Problem("stale", places[name], message)
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, unknown
 from pokeflow.tree.documents.told import VERBATIM
 
 SCHEMA_VERSION = 1
@@ -14,8 +14,19 @@ SCHEMA_VERSION = 1
 
 
 @cache
+def names() -> frozenset[str]:
+    """The names of what has a schema."""
+    ends = ".schema.json"
+    shipped = (files("pokeflow.tree.documents") / "schemas").iterdir()
+    return frozenset(file.name.removesuffix(ends) for file in shipped if file.name.endswith(ends))
+
+
+@cache
 def schema(name: str) -> Mapping[str, Any]:
-    """A document's JSON Schema (2020-12), as it ships."""
+    """A document's JSON Schema (2020-12), as it ships; PokeflowError where there is none of that name."""
+    if name not in names():
+        # Names come from receipts too, and whatever else they say must not become part of a path.
+        raise PokeflowError(str(unknown("schema", "document", name, names())))
     text = (files("pokeflow.tree.documents") / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: Mapping[str, Any] = json.loads(text)
     return loaded
@@ -61,12 +72,6 @@ def _validator(name: str) -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(schema(name))
-
-
-def require_reasons(document: Any) -> None:
-    """Nothing, if every null has a reason under its key in the ``reasons`` beside it; PokeflowError otherwise."""
-    if faults := list(reason_faults(document)):
-        raise PokeflowError("\n".join(faults))
 
 
 def reason_faults(document: Any, path: str = "$") -> Iterator[str]:
