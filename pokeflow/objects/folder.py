@@ -145,8 +145,9 @@ class Folder:
             try:
                 # Without blocking: a pipe that lies there must not hold the reader up.
                 file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except OSError:
-                if self.stat(key) is None:
+            except OSError as error:
+                # By the time that one looks again, another writer may have put something there.
+                if isinstance(error, FileNotFoundError) or self.stat(key) is None:
                     raise Missing(f"{path}: there is no such file.") from None
                 raise
             if not stat.S_ISREG(os.fstat(file).st_mode):
