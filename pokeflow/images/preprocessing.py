@@ -3,10 +3,10 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pokeflow.errors import PokeflowError
 
@@ -75,6 +75,11 @@ def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> N
 
 def load_image(file: Path) -> "np.ndarray":
     """Read an image file as uint8 RGB, H×W×3, upright; PokeflowError for what is no image or far too large."""
+    return decode(file, str(file), FORMATS, MAX_PIXELS)
+
+
+def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "np.ndarray":
+    """The same from an open file or from memory; ``name`` is what an error calls it."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -82,16 +87,16 @@ def load_image(file: Path) -> "np.ndarray":
         # Pillow warns at fewer pixels than are allowed here; its own error, at twice as many, stays.
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(file, formats=FORMATS) as image,
+            Image.open(source, formats=tuple(formats)) as image,
         ):
-            if image.width * image.height > MAX_PIXELS:
-                raise PokeflowError(f"{file}: {image.width}×{image.height} pixels, the limit is {MAX_PIXELS:,} in all.")
+            if image.width * image.height > max_pixels:
+                raise PokeflowError(f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all.")
             upright = ImageOps.exif_transpose(image)
             return np.asarray(upright.convert("RGB"))
     except PokeflowError:
         raise
     except Exception as error:  # a damaged file makes decoders fail in every way there is
-        raise PokeflowError(f"{file}: not a readable image ({type(error).__name__}: {error}).") from error
+        raise PokeflowError(f"{name}: not a readable image ({type(error).__name__}: {error}).") from error
 
 
 def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing) -> "np.ndarray":

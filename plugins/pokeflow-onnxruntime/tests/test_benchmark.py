@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
+from pokeflow.images import index
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_onnxruntime import BenchmarkParams, benchmark, index
+from pokeflow_onnxruntime import BenchmarkParams, benchmark
 from pokeflow_onnxruntime.benchmark import Timing
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pokeflow import PokeflowError
+from pokeflow.images import index
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_onnxruntime import RecognizeParams, index
+from pokeflow_onnxruntime import RecognizeParams
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import dataset, preprocessing, retrieval
+from pokeflow.images import dataset, index, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
-from pokeflow_onnxruntime import index
 from pokeflow_onnxruntime.session import FILE, FRAMEWORK, Network, embed, model_input, network_input, opened, size_mb
 
 if TYPE_CHECKING:

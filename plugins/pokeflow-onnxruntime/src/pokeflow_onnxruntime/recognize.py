@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokeflow import PokeflowError, Result, Task
-from pokeflow.images import preprocessing, retrieval
-from pokeflow_onnxruntime import index
+from pokeflow.images import index, preprocessing, retrieval
 from pokeflow_onnxruntime.session import FILE, embed, model_input, opened
 
 if TYPE_CHECKING:

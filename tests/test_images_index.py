@@ -9,18 +9,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pokeflow import PokeflowError
-from pokeflow.images import retrieval
-from pokeflow_onnxruntime import index
+from pokeflow.images import index, retrieval
+from pokeflow.images.dataset import Card, Dataset
+from pokeflow.images.preprocessing import Preprocessing
+
+
+def make_data() -> Dataset:
+    cards = tuple(Card(f"set-{i}", f"Pikachü {i}", "set", str(i), "", "test") for i in range(40))
+    return Dataset({}, Preprocessing(16), cards, np.zeros((40, 16, 16, 3), np.uint8), (), np.zeros((0, 16, 16, 3)))
 
 
 @pytest.fixture
-def written(tmp_path, make_data):
+def written(tmp_path):
     embeddings = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     index.write(tmp_path, index.build(make_data(), embeddings))
     return tmp_path
 
 
-def test_an_index_comes_back_as_it_was_written(written, make_data):
+def test_an_index_comes_back_as_it_was_written(written):
     found = index.read(written)
     assert found.embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, atol=1e-6)
@@ -28,7 +34,7 @@ def test_an_index_comes_back_as_it_was_written(written, make_data):
     assert found.preprocessing == make_data().preprocessing.hash
 
 
-def test_it_holds_no_pickle_and_the_same_index_is_the_same_file(written, make_data, tmp_path):
+def test_it_holds_no_pickle_and_the_same_index_is_the_same_file(written, tmp_path):
     before = (written / "index.npz").read_bytes()
     index.write(tmp_path, index.read(written))
     assert (tmp_path / "index.npz").read_bytes() == before
@@ -135,7 +141,7 @@ def test_search_answers_as_the_recognition_protocol_does(seed, cards, k):
     assert (np.diff(scores) <= 0).all()
 
 
-def test_search_agrees_with_nearest(make_data):
+def test_search_agrees_with_nearest():
     rng = np.random.default_rng(1)
     gallery, queries = rng.normal(size=(200, 16)), rng.normal(size=(20, 16))
     found, scores = retrieval.nearest(queries, gallery, 5)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pokeflow import PokeflowError
+from pokeflow.errors import PokeflowError
 from pokeflow.images import retrieval
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pokeflow.images.dataset import Dataset
 
 FILE = "index.npz"
@@ -39,6 +39,8 @@ class Index:
 
 def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
     """The index of a data set's references, row by row."""
+    import numpy as np
+
     card_ids, names, sets, numbers = (
         np.asarray([getattr(card, name) for card in data.cards], np.str_)
         for name in ("card_id", "name", "set", "number")
@@ -48,12 +50,16 @@ def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
 
 def write(folder: Path, index: Index) -> None:
     """Put the index into a benchmark's folder."""
+    import numpy as np
+
     parts: dict[str, Any] = {f.name: np.asarray(getattr(index, f.name)) for f in fields(index)}
     np.savez(folder / FILE, **parts)
 
 
 def read(folder: Path) -> Index:
     """Open the index of a benchmark's folder; PokeflowError where it is damaged or not an index."""
+    import numpy as np
+
     file = folder / FILE
     try:
         with zipfile.ZipFile(file) as archive:
@@ -69,6 +75,8 @@ def read(folder: Path) -> Index:
 
 
 def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **columns: "np.ndarray") -> None:
+    import numpy as np
+
     texts = (preprocessing, *columns.values())
     if not all(isinstance(part, np.ndarray) for part in (embeddings, *texts)):
         raise ValueError("its parts are not arrays")
@@ -87,6 +95,8 @@ def search(gallery: "np.ndarray", query: "np.ndarray", k: int) -> tuple["np.ndar
 
     Both N×D and D must be of length 1 a row; k partitions instead of a full sort, so a look-up is one pass.
     """
+    import numpy as np
+
     similarity = gallery @ query
     k = min(k, len(gallery))
     least = np.partition(similarity, -k)[-k]
