@@ -12,7 +12,8 @@ from pokeflow.errors import PokeflowError
 from pokeflow.objects.parallel import Crew
 
 ATTEMPTS = 10
-"""How often a request is made before its failure is told; the waits in between grow to 20 seconds."""
+"""How often a request is made, unless AWS's settings say otherwise, before its failure is told; the waits in between
+grow to 20 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Server:
     endpoint: str | None = None
     region: str | None = None
     connections: int = 16
-    attempts: int = ATTEMPTS
+    attempts: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -66,13 +67,16 @@ def _client(server: Server) -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
+    session = Session()
+    # What users set for boto3, in its variables or its configuration file, holds here as well.
+    attempts = server.attempts or session.get_config_variable("max_attempts") or ATTEMPTS
     endpoint = server.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     s3: dict[str, Any] = {"addressing_style": "path"} if endpoint else {}
     if not endpoint.startswith("http://"):
         # TLS and the signed checksum of every body keep it whole; hashing it once more for the signature adds nothing.
         s3["payload_signing_enabled"] = False
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": server.attempts},
+        retries={"mode": session.get_config_variable("retry_mode") or "standard", "total_max_attempts": attempts},
         # Parts travel beside the requests of those who wait for them.
         max_pool_connections=2 * max(1, server.connections),
         connect_timeout=10,
@@ -87,7 +91,6 @@ def _client(server: Server) -> Any:
         parameter_validation=False,
         s3=s3,
     )
-    session = Session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
     try:
         client = session.create_client("s3", endpoint_url=server.endpoint, region_name=server.region, config=config)

@@ -1,0 +1,115 @@
+"""When changes go to the bucket: at an interval, when something asks for it, at exit, and on SIGTERM."""
+
+import atexit
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+import weakref
+from types import FrameType
+
+from filelock import Timeout
+
+from pokeflow.errors import PokeflowError
+from pokeflow_mlflow.replica.publish import publish
+from pokeflow_mlflow.replica.replica import Replica
+
+log = logging.getLogger("pokeflow_mlflow")
+INTERVAL = "POKEFLOW_MLFLOW_FLUSH_SECONDS"
+"""Variable with the seconds between two looks for changes; 5 if it is not set."""
+LONGEST = 60.0
+"""Seconds after which a bucket that was away is asked again at the latest."""
+SHARE = 10
+"""Publishing takes at most this part of the time, however long the histories of a run have grown: a tenth."""
+LEAVING = 60.0
+"""Seconds that a process may take to leave with changes that are not in the bucket yet."""
+_all: "weakref.WeakSet[Flusher]" = weakref.WeakSet()
+
+
+class Flusher:
+    """Publishes a replica's changes from a thread of its own, those of other processes of this machine among them."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self._over = False
+        self._told = ""
+        _all.add(self)
+        thread = threading.Thread(target=_run, args=(weakref.ref(self),), daemon=True, name="mlflow-s3-flush")
+        with contextlib.suppress(RuntimeError):  # the interpreter is leaving: what is asked for is done at once
+            thread.start()
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Publish everything that is marked by now; whether that succeeded. A bucket that is away is a warning."""
+        if self.replica.copy.is_clean():
+            return True
+        try:
+            with self.replica.publishing, self.replica.alone.acquire(timeout=-1 if seconds is None else seconds):
+                publish(self.replica)
+        except Timeout:
+            return False
+        except (PokeflowError, OSError) as error:
+            if str(error) != self._told:
+                log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error)
+            self._told = str(error)
+            return False
+        self._told = ""
+        return True
+
+    def leave(self) -> None:
+        """Publish the rest before the process ends; what cannot be published is published by the next one."""
+        if self._over or self.replica.copy.is_clean():
+            return
+        self._over = True
+        worker = threading.Thread(target=self.flush, daemon=True)
+        try:
+            worker.start()
+        except RuntimeError:  # too late for threads
+            self.flush(LEAVING)
+        else:
+            worker.join(LEAVING)
+        marks = len({(mark.kind, mark.id) for mark in self.replica.copy.marks()})
+        if marks:
+            where = self.replica.copy.file
+            log.warning(
+                "%s: %d changes are not published. They are kept in %s; the next process that opens it publishes them.",
+                self.replica.uri,
+                marks,
+                where,
+            )
+        self._over = False
+
+
+def _run(reference: "weakref.ref[Flusher]") -> None:
+    interval = float(os.environ.get(INTERVAL) or 5)
+    wait = interval
+    while True:
+        time.sleep(wait)
+        flusher = reference()
+        if flusher is None:
+            return
+        began = time.monotonic()
+        done = flusher.flush(0)
+        took = time.monotonic() - began
+        wait = max(interval, SHARE * took) if done else min(LONGEST, 2 * max(wait, interval))
+        del flusher
+
+
+def _leave() -> None:
+    for flusher in list(_all):
+        flusher.leave()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _leave()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def watch_the_end() -> None:
+    """Publish before the process ends: at exit, and on SIGTERM where nobody else has a say in that."""
+    atexit.register(_leave)
+    with contextlib.suppress(ValueError):  # only the main thread may
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _stop)

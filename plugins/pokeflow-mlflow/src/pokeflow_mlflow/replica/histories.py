@@ -1,0 +1,66 @@
+"""The history of a metric in the bucket: a file that only ever grows, whoever writes to it."""
+
+import random
+import time
+from collections.abc import Iterable
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Missing
+from pokeflow_mlflow.replica.layout import Place
+from pokeflow_mlflow.replica.replica import ATTEMPTS, Replica
+from pokeflow_mlflow.replica.working_copy import Mark, Point
+
+
+def publish_history(replica: Replica, mark: Mark, where: Place) -> None:
+    """Write the history of a metric: what others added since is taken over first, so that it only ever grows."""
+    copy, key = replica.copy, where.part("metrics", mark.part)
+    for attempt in range(ATTEMPTS):
+        etag, known = copy.histories(mark.id).get(mark.part, ("", 0))
+        points = copy.points(mark.id, mark.part)
+        if len(points) > known:
+            try:
+                etag = replica.objects.write(key, lines(points), match=etag or ABSENT)
+            except Conflict:
+                pull_history(replica, mark.id, mark.part, where)
+                time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
+                continue
+        with copy.importing() as database:
+            if len(points) > known:
+                copy.remember_history(database, mark.id, mark.part, etag, len(points))
+            copy.unmark(database, [mark])
+        return
+    raise PokeflowError(f"{replica.uri}/{key}: is written by others all the time. It is tried again.")
+
+
+def pull_history(replica: Replica, run: str, metric: str, where: Place) -> None:
+    """Take over the points of a metric's history that others added."""
+    key = where.part("metrics", metric)
+    try:
+        data, etag = replica.objects.read(key)
+    except Missing:
+        data, etag = b"", ""
+    points = points_of(data, f"{replica.uri}/{key}")
+    with replica.copy.importing() as database:
+        replica.copy.add_points(database, run, metric, points)
+        replica.copy.remember_history(database, run, metric, etag, len(points))
+
+
+def lines(points: Iterable[Point]) -> bytes:
+    """A history as text: a line a point, in MLflow's own order of milliseconds, value and step."""
+    return "".join(
+        f"{time} {'nan' if is_nan else repr(value)} {step}\n" for time, value, step, is_nan in points
+    ).encode()
+
+
+def points_of(data: bytes, where: str) -> list[Point]:
+    """The points that ``lines`` wrote; PokeflowError where it is no such text."""
+    points = set()
+    try:
+        for line in data.decode().splitlines():
+            moment, value, *step = line.split()
+            number = float(value)
+            is_nan = number != number  # noqa: PLR0124 - that is what NaN is
+            points.add((int(moment), 0.0 if is_nan else number, int(step[0]) if step else 0, int(is_nan)))
+    except (ValueError, OverflowError) as error:
+        raise PokeflowError(f"{where}: is no history of a metric ({error}).") from None
+    return sorted(points, key=lambda p: (p[2], p[0], p[1]))

@@ -1,0 +1,234 @@
+"""What was changed here goes to the bucket: by compare-and-swap, and merged with whatever came there first."""
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Missing
+from pokeflow_mlflow.replica.document import Document, decode, encode, merge
+from pokeflow_mlflow.replica.histories import publish_history
+from pokeflow_mlflow.replica.layout import IN_EXPERIMENT, Place, experiment_folder, experiment_id, place
+from pokeflow_mlflow.replica.replica import ATTEMPTS, Replica
+from pokeflow_mlflow.replica.schema import EXPERIMENTS, RUNS
+from pokeflow_mlflow.replica.working_copy import Known, Mark
+
+log = logging.getLogger("pokeflow_mlflow")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> int:
+    """Bring to the bucket what is marked; returns how many units changed there. The first error is raised at the end.
+
+    Files of a run go first, then the document that tells of them, then its index: a reader who sees the index finds
+    all that it promises. Experiments go before what lies in them, data sets and models before the runs that name them.
+    """
+    work = _Work(replica, replica.copy.marks() if marks is None else list(marks))
+    units = list(dict.fromkeys((mark.kind, mark.id) for mark in work.marks))
+    if not units:
+        return 0
+    experiments = {unit for unit in units if unit[0] == EXPERIMENTS} | _unknown_experiments(replica, units)
+    work.documents(sorted(experiments))
+    work.documents([unit for unit in units if unit[0] not in (EXPERIMENTS, RUNS)])
+    runs = [unit for unit in units if unit[0] == RUNS]
+    work.files_of_runs([identity for _, identity in runs])
+    work.documents(runs)
+    work.indexes()
+    if work.errors:
+        raise work.errors[0]
+    return len(work.changed)
+
+
+class _Work:
+    """One round of publishing: what went wrong keeps nothing else from being published."""
+
+    def __init__(self, replica: Replica, marks: list[Mark]) -> None:
+        self.replica, self.marks = replica, marks
+        self.changed: list[Place] = []
+        self.errors: list[PokeflowError] = []
+
+    def each(self, call: Callable[[Item], Answer | None], items: Iterable[Item]) -> list[Answer]:
+        """The answers of those calls that succeeded."""
+
+        def one(item: Item) -> Answer | None:
+            try:
+                return call(item)
+            except PokeflowError as error:
+                self.errors.append(error)
+                return None
+
+        return [answer for answer in self.replica.spread(one, items) if answer is not None]
+
+    def documents(self, units: Sequence[tuple[str, str]]) -> None:
+        """Publish what these units are by now."""
+        marks: dict[tuple[str, str], list[Mark]] = {}
+        for mark in self.marks:
+            if not mark.part:
+                marks.setdefault((mark.kind, mark.id), []).append(mark)
+        self.changed += self.each(lambda unit: _document(self.replica, unit[0], unit[1], marks.get(unit, ())), units)
+
+    def files_of_runs(self, runs: Sequence[str]) -> None:
+        """Publish the histories and the parameters of runs."""
+        places = {run: where for run in runs if (where := _place(self.replica, RUNS, run))}
+        points = [mark for mark in self.marks if mark.part]
+        self.each(lambda m: publish_history(self.replica, m, places[m.id]), [m for m in points if m.id in places])
+        self.each(lambda run: _params(self.replica, run, places[run]), places)
+        with self.replica.copy.importing() as database:
+            self.replica.copy.unmark(database, [m for m in points if m.id not in places])  # their runs are gone
+
+    def indexes(self) -> None:
+        """Let others know of everything that changed."""
+        seen = dict(self.each(lambda where: _index(self.replica, where), self.changed))
+        with self.replica.copy.importing() as database:
+            self.replica.copy.see(database, seen)
+
+
+def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Experiments of these units that the bucket does not know yet."""
+    ids = {replica.copy.experiment_of(*unit) for unit in units if unit[0] in IN_EXPERIMENT} - {None}
+    return {(EXPERIMENTS, one) for one in ids if one and replica.copy.known(EXPERIMENTS, one) is None}
+
+
+def _place(replica: Replica, kind: str, identity: str) -> Place | None:
+    """Where a unit lies, or belongs; None where there is nothing to place."""
+    known = replica.copy.known(kind, identity)
+    if known:
+        return known.place
+    if kind not in IN_EXPERIMENT:
+        return place(kind, identity)
+    experiment = replica.copy.experiment_of(kind, identity)
+    home = replica.copy.known(EXPERIMENTS, experiment) if experiment else None
+    return place(kind, identity, home.place.home) if home else None
+
+
+def _document(replica: Replica, kind: str, identity: str, marks: Sequence[Mark]) -> Place | None:
+    """Write a unit's document; returns its place if it changed."""
+    copy = replica.copy
+    for attempt in range(ATTEMPTS):
+        known = copy.known(kind, identity)
+        base = decode(known.body, copy.schema, known.place.document) if known else Document(kind, identity)
+        mine = copy.document(kind, identity)
+        if kind == RUNS:
+            mine.histories = {key: points for key, (_, points) in copy.histories(identity).items()}
+        if not mine.alive and known is None:
+            break  # made and removed before anybody saw it
+        if kind == EXPERIMENTS and known is None:
+            where: Place | None = _new_experiment(replica, mine, attempt)
+        else:
+            where = _place(replica, kind, identity)
+        if where is None:
+            raise PokeflowError(f"{replica.uri}: {kind} {identity} belongs to no experiment that is known here.")
+        merged = merge(base, mine, base, copy.schema).document
+        data = encode(merged, copy.schema)
+        if known and data == known.body:
+            where = None
+            break
+        try:
+            etag = replica.objects.write(where.document, data, match=known.etag if known else ABSENT)
+        except Conflict:
+            _take_theirs(replica, where, base)
+            time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
+            continue
+        with copy.importing() as database:
+            copy.know(database, merged, Known(where, etag, data))
+            copy.unmark(database, marks)
+        if not merged.alive:
+            _remove_parts(replica, where)
+        return where
+    else:
+        raise PokeflowError(f"{replica.uri}: {kind} {identity} is written by others all the time. It is tried again.")
+    with copy.importing() as database:
+        copy.unmark(database, marks)
+    return None
+
+
+def _new_experiment(replica: Replica, mine: Document, attempt: int) -> Place:
+    """A folder for an experiment: of its name, or with a number behind it where others lie there."""
+    return place(EXPERIMENTS, mine.id, experiment_folder(str(mine.head["name"]), 1 + attempt))
+
+
+def _take_theirs(replica: Replica, where: Place, base: Document) -> None:
+    """Merge what lies under a document's key into the working copy."""
+    copy = replica.copy
+    try:
+        data, etag = replica.objects.read(where.document)
+    except Missing:
+        copy.forget(base.kind, base.id)
+        return
+    theirs = decode(data, copy.schema, where.document)
+    if (theirs.kind, theirs.id) != (base.kind, base.id):
+        if base.kind == EXPERIMENTS:
+            return  # the next attempt takes another folder
+        raise PokeflowError(f"{replica.uri}/{where.document}: is of {theirs.kind} {theirs.id}, not of {base.id}.")
+    with copy.importing() as database:
+        refused = copy.absorb(database, base, theirs, Known(where, etag, data))
+    tell_refused(where, refused)
+
+
+def tell_refused(where: Place, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+    """Warn of parameters that another machine had logged with another value first."""
+    for _, key in refused:
+        names = [str(part) for part in key if str(part) not in where.home]
+        log.warning("%s: parameter %s was logged elsewhere first; that value stands", where.home, ", ".join(names))
+
+
+def _remove_parts(replica: Replica, where: Place) -> None:
+    for what in ("params", "metrics"):
+        keys = [entry.key for entry in replica.objects.list(f"{where.home}/{what}/")]
+        replica.spread(replica.objects.delete, keys)
+
+
+def _index(replica: Replica, where: Place) -> tuple[str, str]:
+    """Let others know that a unit changed; the key and the etag of what tells them."""
+    return where.index, replica.objects.write(where.index, uuid.uuid4().hex.encode(), match=None)
+
+
+def _params(replica: Replica, run: str, where: Place) -> None:
+    """Write the parameters that the bucket has no file of; a value that lies there already stands."""
+    copy = replica.copy
+    known = copy.known(RUNS, run)
+    told = decode(known.body, copy.schema, where.document).rows.get("params", {}) if known else {}
+    rows = copy.document(RUNS, run).rows.get("params", {})
+    for key, row in rows.items():
+        if key in told:
+            continue
+        file = where.part("params", row["key"])
+        try:
+            replica.objects.write(file, row["value"].encode(), match=ABSENT)
+        except Conflict:
+            theirs = replica.objects.read(file)[0].decode()
+            with copy.importing() as database:
+                sql = "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?"
+                database.execute(sql, (theirs, run, row["key"]))
+            tell_refused(where, [("params", (row["key"],))])
+
+
+def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, str]) -> Document | None:
+    """Make an experiment in the bucket, under a folder and an id that no other has; None if its name is taken."""
+    copy = replica.copy
+    for attempt in range(1, ATTEMPTS):
+        folder = experiment_folder(str(head["name"]), attempt)
+        identity = "0" if folder == "Default" else experiment_id(folder)
+        where = place(EXPERIMENTS, identity, folder)
+        location = head["artifact_location"] or f"{replica.uri}/{folder}"
+        row = {**head, "experiment_id": int(identity), "artifact_location": location}
+        own = {(key, int(identity)): {"key": key, "value": tags[key], "experiment_id": int(identity)} for key in tags}
+        document = Document(EXPERIMENTS, identity, {EXPERIMENTS: {(int(identity),): row}, "experiment_tags": own})
+        data = encode(document, copy.schema)
+        try:
+            etag = replica.objects.write(where.document, data, match=ABSENT)
+        except Conflict:
+            found = decode(replica.objects.read(where.document)[0], copy.schema, where.document)
+            if found.alive and found.head["name"] == head["name"]:
+                return None
+            continue
+        with copy.importing() as database:
+            empty = Document(EXPERIMENTS, identity)
+            copy.absorb(database, empty, document, Known(where, etag, data))
+        _index(replica, where)
+        return document
+    raise PokeflowError(f"{replica.uri}: there is no folder left for an experiment named {head['name']!r}.")

@@ -1,0 +1,133 @@
+"""A place in a bucket and this machine's working copy of it."""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import Objects
+from pokeflow.objects.parallel import Crew
+from pokeflow_mlflow.replica.working_copy import WorkingCopy
+
+log = logging.getLogger("pokeflow_mlflow")
+CACHE = "POKEFLOW_MLFLOW_CACHE"
+"""Variable with the folder of the working copies."""
+WORKERS = 16
+ATTEMPTS = 30
+"""How often a write is tried where others write to the same unit all the time."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """A tracking URI: ``objects`` are what lies below it, ``copy`` is this machine's database of it."""
+
+    uri: str
+    objects: Objects
+    copy: WorkingCopy
+    crew: Crew = field(default_factory=lambda: Crew(WORKERS, "mlflow-s3"))
+    publishing: threading.RLock = field(default_factory=threading.RLock)
+
+    def spread(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """Do a call for every item, several at once; the first error is raised when all have ended."""
+        work = list(items)
+        if len(work) < 2:
+            return [call(item) for item in work]
+        try:
+            futures = [self.crew.submit(call, item) for item in work]
+        except RuntimeError:  # no thread can be started any more: the interpreter is leaving
+            return [call(item) for item in work]
+        errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
+
+    @property
+    def alone(self) -> FileLock:
+        """Held by the one process of this machine that publishes: two would only get into each other's way."""
+        return FileLock(f"{self.copy.file}.lock")
+
+
+def of(uri: str) -> Replica:
+    """The replica of a tracking URI, one for each process."""
+    return _of(uri.rstrip("/"), *_server(), os.getpid())
+
+
+@functools.lru_cache(maxsize=16)
+def _of(uri: str, endpoint: str | None, encryption: tuple[str | None, str | None], _process: int) -> Replica:
+    from pokeflow.objects import place
+
+    objects = place.opened(uri, endpoint=endpoint, encryption=encryption[0], kms_key=encryption[1])
+    where = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "aws"
+    name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
+    folder = cache()
+    template = _template(folder)
+    # A database belongs to one version of MLflow's schema; what another one holds unpublished is told by `pending`.
+    return Replica(uri, objects, _repaired(folder / f"{name}-{template.stem}.db", template))
+
+
+def _server() -> tuple[str | None, tuple[str | None, str | None]]:
+    """The endpoint and the encryption that MLflow's own variables for artifacts name; boto3's are found by boto3."""
+    endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
+    try:
+        extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
+        return endpoint, (extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId"))
+    except (ValueError, AttributeError):
+        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: is no JSON object. Mend it or unset it.") from None
+
+
+def cache() -> Path:
+    """The folder of the working copies, made for this user alone."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get(CACHE) or Path(home) / "pokeflow" / "mlflow")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise PokeflowError(f"{folder}: {error.strerror}. Let {CACHE} name a folder for working copies.") from error
+    return folder
+
+
+def _template(folder: Path) -> Path:
+    """An empty database of this MLflow: its migrations take seconds, a copy of their result takes none."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file = folder / f"{_get_latest_schema_revision()}.empty"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            draft = file.with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+            logging.getLogger("alembic").setLevel(logging.WARNING)
+            store = SqlAlchemyStore(f"sqlite:///{draft}", "s3://")
+            store._dispose_engine()
+            SqlAlchemyStore._engine_map.pop(f"sqlite:///{draft}", None)
+            draft.replace(file)
+    return file
+
+
+def _repaired(file: Path, template: Path) -> WorkingCopy:
+    """The working copy in a file; one that cannot be read is set aside, and the bucket read anew."""
+    import sqlite3
+
+    try:
+        return WorkingCopy(file, template)
+    except sqlite3.DatabaseError as error:
+        aside = file.with_suffix(".damaged")
+        for ending in ("", "-wal", "-shm"):
+            part = file.with_name(file.name + ending)
+            if part.exists():
+                part.replace(aside.with_name(aside.name + ending))
+        log.warning("%s: cannot be read (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
+        return WorkingCopy(file, template)

@@ -1,0 +1,146 @@
+"""Which rows of MLflow's database belong together: read from the database itself, so that new tables come along."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+EXPERIMENTS, RUNS, MODELS, TRACES = "experiments", "runs", "logged_models", "trace_info"
+DATASETS, REGISTERED = "datasets", "registered_models"
+METRICS, LATEST = "metrics", "latest_metrics"
+
+LOCAL = frozenset({
+    "alembic_version", "workspaces", "sqlite_sequence",
+    # A server's own work, and what it can compute again.
+    "jobs", "job_locks", "scheduler_leases", "sql_trace_rollup_rebuild_queue",
+    "sql_trace_metric_daily_rollups", "sql_span_cost_daily_rollups", "sql_assessment_daily_rollups",
+    # Credentials of MLflow's AI gateway and what only works with them; addresses that are called, with their secrets.
+    "secrets", "model_definitions", "endpoints", "endpoint_bindings", "endpoint_model_mappings", "endpoint_tags",
+    "guardrails", "guardrail_configs", "budget_policies", "webhooks", "webhook_events",
+})  # fmt: skip
+"""Tables that stay on the machine."""
+
+_OF_A_RUN = "CASE WHEN {r}.source_type IN ('RUN_INPUT', 'RUN_OUTPUT') THEN {r}.source_id ELSE {r}.destination_id END"
+_ODD: Mapping[str, tuple[str, str, str]] = {
+    # Table: whose rows they are, of which unit a row {r} is, and the condition that finds a unit's rows.
+    "experiment_tags": (EXPERIMENTS, "{r}.experiment_id", "experiment_id = :id"),
+    "assessments": (TRACES, "{r}.trace_id", "trace_id = :id"),
+    "logged_model_metrics": (MODELS, "{r}.model_id", "model_id = :id"),
+    "evaluation_dataset_records": ("evaluation_datasets", "{r}.dataset_id", "dataset_id = :id"),
+    "inputs": (
+        RUNS,
+        _OF_A_RUN,
+        "(destination_type = 'RUN' AND destination_id = :id)"
+        " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id = :id)",
+    ),
+    "input_tags": (
+        RUNS,
+        f"(SELECT {_OF_A_RUN.format(r='i')} FROM inputs i WHERE i.input_uuid = {{r}}.input_uuid)",
+        "input_uuid IN (SELECT input_uuid FROM inputs WHERE destination_type = 'RUN' AND destination_id = :id)",
+    ),
+}
+"""Tables whose foreign keys do not say whose rows they are."""
+SEPARATOR = "\x1f"
+"""Between the parts of a unit's id where its head has several key columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of MLflow's, and the unit that each of its rows is part of.
+
+    ``head`` is the table whose row stands for the unit, its own name for such a table. ``link`` are the columns that
+    name the unit, which need not be told again within it. ``owner`` is an expression for the unit's id of a row
+    ``{r}``, ``where`` a condition for the rows of the unit ``:id``.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    head: str
+    link: tuple[str, ...]
+    owner: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The shared tables, heads before what belongs to them."""
+
+    tables: Mapping[str, Table]
+
+    def unit(self, head: str) -> Iterator[Table]:
+        """The tables of a kind of unit, its head first."""
+        yield self.tables[head]
+        yield from (table for table in self.tables.values() if table.head == head and table.name != head)
+
+    @property
+    def heads(self) -> list[str]:
+        """Kinds of units, in an order in which each comes after those that it may refer to."""
+        return [table.name for table in self.tables.values() if table.head == table.name]
+
+
+def read(database: sqlite3.Connection) -> Schema:
+    """The schema of an MLflow database."""
+    names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    found = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
+    order = {name: {ref.to for ref in raw.references if ref.to in found} - {name} for name, raw in found.items()}
+    # A run's rows name data sets, though no foreign key says so.
+    order.get(RUNS, set()).add(DATASETS)
+    sorted_names = [name for name in TopologicalSorter(order).static_order() if name in found]
+    tables: dict[str, Table] = {}
+    for name in sorted_names:
+        if found[name].key:
+            tables[name] = _table(found[name], tables)
+    return Schema(tables)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    to: str
+    columns: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+
+class _Raw:
+    """What SQLite says of a table; generated columns are left out."""
+
+    def __init__(self, database: sqlite3.Connection, name: str) -> None:
+        self.name = name
+        columns = database.execute(f'PRAGMA table_info("{name}")').fetchall()
+        self.columns = tuple(c[1] for c in columns)
+        self.key = tuple(c[1] for c in sorted((c for c in columns if c[5]), key=lambda c: c[5]))
+        by_number: dict[int, list[tuple[str, str, str]]] = {}
+        for number, _, to, column, theirs, *_ in database.execute(f'PRAGMA foreign_key_list("{name}")'):
+            by_number.setdefault(number, []).append((to, column, theirs or column))
+        self.references = [
+            _Reference(parts[0][0], tuple(p[1] for p in parts), tuple(p[2] for p in parts))
+            for parts in by_number.values()
+        ]
+
+
+def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
+    if raw.name in _ODD:
+        head, owner, where = _ODD[raw.name]
+        link = tuple(c for c in ("run_uuid", "model_id", "trace_id", "dataset_id") if f"{c} = :id" == where)
+        link = ("experiment_id",) if where == "experiment_id = :id" else link
+        return Table(raw.name, raw.columns, raw.key, head, link, owner, where)
+    for reference in raw.references:
+        # A row whose key holds another row's key is a part of that one. Experiments only hold things together.
+        if reference.to in known and reference.to != EXPERIMENTS and set(reference.columns) <= set(raw.key):
+            parent = known[reference.to]
+            theirs = dict(zip(reference.theirs, reference.columns, strict=True))
+            link = tuple(theirs.get(column, column) for column in (parent.link or parent.key))
+            if set(link) <= set(raw.columns):
+                return _part(raw, parent.head, link)
+    return _part(raw, raw.name, raw.key)
+
+
+def _part(raw: _Raw, head: str, link: tuple[str, ...]) -> Table:
+    owner = f" || '{SEPARATOR}' || ".join(f'{{r}}."{column}"' for column in link)
+    where = " AND ".join(f'"{column}" = :{number}' for number, column in enumerate(link))
+    return Table(raw.name, raw.columns, raw.key, head, link, owner, where if len(link) > 1 else f'"{link[0]}" = :id')
+
+
+def ids(identity: str) -> dict[str, str]:
+    """The parameters that a table's ``where`` takes for a unit."""
+    return {"id": identity, **{str(n): part for n, part in enumerate(identity.split(SEPARATOR))}}

@@ -1,0 +1,205 @@
+"""The two stores that MLflow finds by the scheme ``s3``: its own SQL stores, on a working copy of a bucket."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy
+from mlflow.entities import LifecycleStage
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import ErrorCode as Codes
+from mlflow.store.db.utils import create_sqlalchemy_engine_with_retry
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistry
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
+from mlflow.utils.time import get_current_time_millis
+from mlflow.utils.validation import _validate_experiment_name, _validate_experiment_tag
+
+from pokeflow.errors import PokeflowError
+from pokeflow_mlflow.replica import publish, refresh
+from pokeflow_mlflow.replica.layout import quoted
+from pokeflow_mlflow.replica.schema import EXPERIMENTS
+from pokeflow_mlflow.replica.synchronizer import Synchronizer, bring, synchronizer
+
+_MISSING = Codes.Name(RESOURCE_DOES_NOT_EXIST)
+
+
+AT_ONCE = frozenset({
+    "delete_experiment", "restore_experiment", "rename_experiment", "delete_run", "restore_run",
+    "finalize_logged_model", "create_registered_model", "update_registered_model", "rename_registered_model",
+    "delete_registered_model", "create_model_version", "update_model_version", "delete_model_version",
+    "transition_model_version_stage", "set_registered_model_alias", "delete_registered_model_alias",
+})  # fmt: skip
+"""Calls whose result others see as soon as they return; all else follows at the next interval."""
+
+
+def _synchronized(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a store between what brings its subject up to date and what publishes its result."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        sync: Synchronizer = self.synchronizer
+        try:
+            if sync.within(+1) > 1:
+                # Another call of this store is under way in this thread and may hold the database.
+                return method(self, *args, **kwargs)
+            bound = signature.bind(self, *args, **kwargs)
+            bring(sync, name, bound.arguments)
+            try:
+                answer = method(self, *args, **kwargs)
+            except MlflowException as error:
+                # It may be in the bucket all the same: another machine made it since.
+                if error.error_code != _MISSING or not sync.everything():
+                    raise
+                answer = method(self, *args, **kwargs)
+            ended = name == "update_run_info" and bound.arguments.get("end_time")
+            if name in AT_ONCE or ended:
+                sync.flusher.flush()
+        finally:
+            sync.within(-1)
+        return answer
+
+    return call
+
+
+def _all_methods(store: type) -> dict[str, Callable[..., Any]]:
+    names = (name for name in dir(store) if not name.startswith("_") or name == "_search_datasets")
+    return {name: method for name in names if inspect.isfunction(method := getattr(store, name))}
+
+
+_engines: list[Any] = []
+
+
+class _Working:
+    """What both stores share: the database that they work on."""
+
+    _uri: str
+
+    @property
+    def synchronizer(self) -> Synchronizer:
+        """The one of this process."""
+        return synchronizer(self._uri, os.getpid())
+
+    @classmethod
+    def _get_or_create_engine(cls, db_uri: str) -> Any:
+        """An engine for a working copy, which no other store of this process shares."""
+        return _engine(db_uri)
+
+
+@functools.cache
+def _engine(db_uri: str) -> Any:
+    engine = create_sqlalchemy_engine_with_retry(db_uri)
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        # Before its first change a transaction waits for its turn: one that has read by then would be refused it.
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    engine.dispose()  # what was opened before this was heard
+    _engines.append(engine)
+    return engine
+
+
+def _database(uri: str) -> str:
+    """The address of the working copy; MlflowException where the tracking URI is none."""
+    try:
+        return f"sqlite:///{synchronizer(uri, os.getpid()).replica.copy.file.as_posix()}"
+    except PokeflowError as error:
+        raise MlflowException(str(error)) from None
+
+
+class S3TrackingStore(_Working, SqlTracking):
+    """MLflow's tracking store on ``s3://bucket/prefix``."""
+
+    def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
+        self._uri = store_uri.rstrip("/")
+        database = _database(self._uri)
+        self.synchronizer.within(+1)
+        try:
+            super().__init__(database, artifact_uri or self._uri)
+        finally:
+            self.synchronizer.within(-1)
+
+    def _get_artifact_location(self, experiment_id: Any) -> str:
+        return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
+
+    def create_experiment(self, name: str, artifact_location: str | None = None, tags: Any = None) -> str:
+        """Make an experiment in the bucket itself: of two machines that make the same one, the second is told so."""
+        _validate_experiment_name(name)
+        for tag in tags or ():
+            _validate_experiment_tag(tag.key, tag.value)
+        now = get_current_time_millis()
+        head = {
+            "name": name,
+            "artifact_location": artifact_location,
+            "lifecycle_stage": LifecycleStage.ACTIVE,
+            "creation_time": now,
+            "last_update_time": now,
+            "workspace": self._get_active_workspace(),
+        }
+        replica = self.synchronizer.replica
+        try:
+            made = None
+            if not replica.copy.has_experiment(name):
+                made = publish.claim_experiment(replica, head, {tag.key: tag.value for tag in tags or ()})
+            if made is None:
+                refresh.refresh(replica, EXPERIMENTS)
+        except PokeflowError as error:
+            raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
+        if made is None:
+            raise MlflowException(f"Experiment(name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
+        return made.id
+
+    def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
+        """A run whose artifacts lie beside it in the bucket, unless its experiment has a place of its own for them."""
+        run = super().create_run(experiment_id, *args, **kwargs)
+        known = self.synchronizer.replica.copy.known(EXPERIMENTS, str(experiment_id))
+        folder, _, rest = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
+        home = f"{self.synchronizer.replica.uri}/{known.place.home if known else 'Default'}"
+        if folder != home:
+            return run
+        with self.ManagedSessionMaker(read_only=False) as session:
+            session.get(SqlRun, run.info.run_id).artifact_uri = f"{folder}/run_{quoted(run.info.run_id)}{rest}"
+        return self.get_run(run.info.run_id)
+
+
+class S3RegistryStore(_Working, SqlRegistry):
+    """MLflow's model registry in the same place."""
+
+    def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
+        self._uri = store_uri.rstrip("/")
+        database = _database(self._uri)
+        super().__init__(database)
+
+    def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A registered model; of two machines that make the same one, the second is told so."""
+        model = super().create_registered_model(name, *args, **kwargs)
+        self.synchronizer.flusher.flush()
+        return model
+
+    def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
+        """A version under a number that no other machine has given."""
+        made = super().create_model_version(name, source, *args, **kwargs)
+        self.synchronizer.flusher.flush()
+        # Whoever published the number first keeps it; ours then has the next free one.
+        found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
+        return self.get_model_version(name, found) if found and found != int(made.version) else made
+
+
+for _store in (S3TrackingStore, S3RegistryStore):
+    for _name, _method in _all_methods(_store).items():
+        setattr(_store, _name, _synchronized(_name, _method))
+
+
+def _after_fork() -> None:
+    """Leave the parent's connections to it."""
+    for engine in _engines:
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork)
