@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pluggy
 
-from pokeflow import environment, observe
+from pokeflow import environment, observe, telemetry
 from pokeflow import store as stores
 from pokeflow.digest import content, decisive
 from pokeflow.errors import PokeflowError, TaskError
@@ -63,7 +63,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
     made after that.
     """
-    store = stores.of(flow)
+    store, note = stores.of(flow), telemetry.RunNote(flow)
     observe.catch_up(flow, store)
     done: dict[str, Record] = {}
     ran: list[str] = []
@@ -82,7 +82,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                     # Whoever held the claim before may have made it meanwhile.
                     record, why = _reusable(flow, store, step, done, since)
                     if record is None:
-                        record = _make(flow, registry, store, step, done, why, claim)
+                        record = _make(flow, registry, store, step, done, why, claim, note)
                         ran.append(step.name)
                 if ran[-1:] == [step.name]:
                     observe.tell(flow, hook, store, step, record)
@@ -113,9 +113,17 @@ def _reusable(
 
 
 def _make(
-    flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], why: str, claim: Claim
+    flow: Flow,
+    registry: Registry,
+    store: Store,
+    step: Step,
+    done: Mapping[str, Record],
+    why: str,
+    claim: Claim,
+    note: telemetry.RunNote,
 ) -> Record:
     work, output = store.begin(step)
+    note.leave(work, store.folder(step))
     executor = registry.executors[step.on]
     inputs = tuple(Input(done[need], store.fetch(done[need])) for need in step.needs)
     task = Task(

@@ -47,13 +47,23 @@ class Observer:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """The trial that a flow is of a sweep: the sweep's id (its folder's name), the trial's number and overrides."""
+
+    id: str
+    trial: int
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """A resolved configuration: nothing is left to look up, and OmegaConf is gone.
 
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
     parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one;
     ``tree`` is where below it the project is published, and ``leaves`` what belongs there; ``force`` holds model
-    names to redo; ``command`` is what a person types to run this again.
+    names to redo; ``command`` is what a person types to run this again, ``config`` the composed configuration as it was
+    given, and ``sweep`` the trial that this is, if it is one: these are told of a task, and decide nothing.
     """
 
     project: str
@@ -70,6 +80,8 @@ class Flow:
     publish: bool = False
     force: frozenset[str] = frozenset()
     command: str = "pokeflow"
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sweep: Sweep | None = None
 
     _by_name: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
     _makers: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)

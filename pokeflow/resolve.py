@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, order, select
+from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, Sweep, order, select
 from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
 from pokeflow.project import About
@@ -24,10 +24,12 @@ _OWN = ("tasks", "work", "locks", "claims", "runs", "sweeps", "untracked", "migr
 """Folders of the store that a tree would be mixed up with."""
 
 
-def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False, command: str = "pokeflow") -> Flow:
+def resolve(
+    data: Mapping[str, Any], registry: Registry, *, sweep: Sweep | None = None, command: str = "pokeflow"
+) -> Flow:
     """Check the configuration and make the flow; ConfigError holds all the faults there are.
 
-    A ``trial`` of a sweep registers nothing unless ``stages`` says so: a registry holds what is meant to stay.
+    A trial of a ``sweep`` registers nothing unless ``stages`` says so: a registry holds what is meant to stay.
     """
     faults: list[Fault] = []
     settings = parse(Settings, data, "", faults)
@@ -58,7 +60,7 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
     ordered = order(steps, faults) if not faults else ()
     if faults:
         raise ConfigError(dict.fromkeys(faults))  # what many models share is told once
-    wanted = settings.stages if settings.stages is not None or not trial else sorted(stages - {REGISTER})
+    wanted = settings.stages if settings.stages is not None or sweep is None else sorted(stages - {REGISTER})
     return Flow(
         project=settings.project.name,
         steps=select(ordered, settings.models, wanted),
@@ -75,6 +77,8 @@ def resolve(data: Mapping[str, Any], registry: Registry, *, trial: bool = False,
         publish=settings.publish,
         force=frozenset(settings.force),
         command=command,
+        config=data,
+        sweep=sweep,
     )
 
 

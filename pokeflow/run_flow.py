@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from pokeflow import compose, config, engine, plugins, report, sweep
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import Flow
+from pokeflow.flow import Flow, Sweep
 from pokeflow.resolve import resolve
 from pokeflow.tree import versions
 from pokeflow.worker import told
@@ -90,7 +90,8 @@ def job(cfg: DictConfig) -> float | None:
     try:
         pm = plugins.manager()
         registry = plugins.registry(pm)
-        flow = resolve(config.plain(cfg), registry, trial=trial, command=shlex.join(["pokeflow", *mine]))
+        sweep_of = Sweep(_below_sweeps(hydra_cfg.sweep.dir), hydra_cfg.job.num, tuple(mine)) if trial else None
+        flow = resolve(config.plain(cfg), registry, sweep=sweep_of, command=shlex.join(["pokeflow", *mine]))
         versions.check(flow)
         outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
         value, ran = engine.objective(flow, outcome), len(outcome.ran)
@@ -106,3 +107,8 @@ def job(cfg: DictConfig) -> float | None:
     text = told(failure) if failure else None
     sweep.write(Path(hydra_cfg.runtime.output_dir), sweep.Trial(hydra_cfg.job.num, mine, value, ran, text))
     return sweep.FAILED if failure else value
+
+
+def _below_sweeps(folder: str) -> str:
+    """What names a sweep: its folder as seen from ``sweeps/``, or the whole path where it lies elsewhere."""
+    return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2]

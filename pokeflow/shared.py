@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -14,13 +15,15 @@ from typing import Any
 
 import msgspec
 
+from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import ABSENT, Advance, Conflict, Missing, Objects, require_key
 from pokeflow.objects.parallel import each
 from pokeflow.types import File, Record
 
 log = logging.getLogger("pokeflow")
-RECORD, LOG = "record.json", "log.txt"
+RECORD, LOG, TELEMETRY = "record.json", "log.txt", "telemetry"
+"""Names of what lies beside a result's files. Log and telemetry are no part of it: their times must not name it."""
 LEASE = 60.0
 """Seconds after which a claim that nobody renews may be taken over: its holder was killed, or lost the network."""
 _decoder = msgspec.json.Decoder(Record)
@@ -74,7 +77,19 @@ def send(objects: Objects, path: str, folder: Path, record: Record) -> None:
     )
     if (folder / LOG).is_file():
         objects.write(f"{path}/{LOG}", (folder / LOG).read_bytes(), match=None)
+    _send_telemetry(objects, path, folder)
     objects.write(f"{path}/{RECORD}", encoded(record), match=None)
+
+
+def _send_telemetry(objects: Objects, path: str, folder: Path) -> None:
+    """Put a task's telemetry in the place of what an earlier making of it left there; links are left out."""
+    files = [file for file in sorted((folder / TELEMETRY).rglob("*")) if file.is_file() and not file.is_symlink()]
+    sent = {f"{path}/{file.relative_to(folder).as_posix()}": file for file in files}
+    for entry in list(objects.list(f"{path}/{TELEMETRY}/")):
+        if entry.key not in sent:
+            objects.delete(entry.key)
+    for key, file in sent.items():
+        objects.upload(file, key, sha256=sha256(file), match=None)
 
 
 def encoded(record: Record) -> bytes:
@@ -96,6 +111,12 @@ def fetch(objects: Objects, path: str, record: Record, draft: Path) -> None:
     each(one, record.files, label=f"fetching {record.task}", total=sum(file.size for file in record.files))
     with suppress(Missing):
         (draft / LOG).write_bytes(objects.read(f"{path}/{LOG}")[0])
+    shutil.rmtree(draft / TELEMETRY, ignore_errors=True)  # the content does not tell whose it was
+    for entry in objects.list(f"{path}/{TELEMETRY}/"):
+        target = draft / require_key(entry.key).removeprefix(f"{path}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Missing):
+            objects.download(entry.key, target)
     (draft / RECORD).write_bytes(encoded(record))
 
 

@@ -1,7 +1,7 @@
 """Where records and files live: a local folder, and a bucket behind it where results are shared with other machines.
 
 tasks/<stage>/<model>/<digest>/   a finished task: its files and, written last, record.json: what makes it done
-work/<stage>-<model>-<digest>/    a task under way: log.txt, checkpoints, output/ before it is committed
+work/<stage>-<model>-<digest>/    a task under way: log.txt, telemetry/, checkpoints, output/ before it is committed
 locks/<digest>.lock               held while a task is made, so that it is made once
 
 The bucket has the same tasks/ and, as claims/, what locks/ is here.
@@ -22,7 +22,7 @@ from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
 from pokeflow.objects import Objects
-from pokeflow.shared import LOG, RECORD
+from pokeflow.shared import LOG, RECORD, TELEMETRY
 from pokeflow.types import File, Record
 
 log = logging.getLogger("pokeflow")
@@ -30,6 +30,7 @@ EARLIER = "record-"
 """Begins the name that the record of a replaced result is kept under: what was run is never forgotten."""
 TRACKED, SHARED = "tracked.json", "shared.json"
 """Beside a record: what tracking answered, and the bucket that has it."""
+_OWN = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
 LATER = "%s is kept here and shared by a later run: %s"
 _decoder = msgspec.json.Decoder(Record)
 
@@ -117,6 +118,9 @@ class Store:
         if output.exists():
             shutil.rmtree(output)
         output.mkdir(parents=True)
+        if not (self.folder(step) / RECORD).exists():
+            # A kill between the rename and the record: what was told until then goes on from there.
+            _move_beside(self.folder(step), work)
         return work, output
 
     def commit(self, step: Step, output: Path, record: Record) -> Path:
@@ -133,9 +137,7 @@ class Store:
         output.rename(folder)
         for file in earlier:
             file.rename(folder / file.name)
-        with suppress(FileNotFoundError):
-            # Beside the files, not among them: times in a log must not change the content's name.
-            (self.work(step) / LOG).replace(folder / LOG)
+        _move_beside(self.work(step), folder)
         # A power cut may cost an unflushed record: what took a moment is made again sooner than it is flushed.
         write_atomically(folder / RECORD, shared.encoded(record), flush=record.seconds > 1)
         shutil.rmtree(self.work(step), ignore_errors=True)
@@ -191,6 +193,14 @@ def _kept_records(folder: Path) -> list[Path]:
     return [file for file in (*sorted(folder.glob(f"{EARLIER}*.json")), folder / TRACKED) if file.is_file()]
 
 
+def _move_beside(source: Path, target: Path) -> None:
+    """Move a task's log and telemetry, unless there are some already."""
+    for name in (LOG, TELEMETRY):
+        if not (target / name).exists():
+            with suppress(FileNotFoundError):
+                (source / name).rename(target / name)
+
+
 @contextmanager
 def exclusively(file: Path, what: str) -> Iterator[None]:
     """Hold a lock file for this process alone; the system lets go of it when the process ends, however it ends."""
@@ -244,7 +254,7 @@ def list_files(folder: Path) -> tuple[File, ...]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PokeflowError(f"{path}: a result holds plain files only, no links or devices.")
-        if path.parent == folder and (path.name in (RECORD, LOG, TRACKED, SHARED) or path.name.startswith(EARLIER)):
+        if path.parent == folder and (path.name in _OWN or path.name.startswith(EARLIER)):
             raise PokeflowError(f"{path}: this name is kept for pokeflow's own files; choose another.")
         if path.is_file():
             found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))

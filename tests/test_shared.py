@@ -74,7 +74,7 @@ def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, buc
     record = run(flow).records["train:teacher"]
     path = of(flow).key(flow.step("train:teacher"))
     keys = {entry.key.removeprefix(f"{path}/"): entry for entry in bucket.list(f"{path}/")}
-    assert set(keys) == {"log.txt", "model.txt", "record.json"}
+    assert set(keys) == {"log.txt", "model.txt", "record.json", "telemetry/run.yaml"}
     assert keys["record.json"].modified >= keys["model.txt"].modified
     assert shared.load(bucket, path) == record
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
 from pokeflow.types import Task
-from pokeflow_torch import augment, checkpoint
+from pokeflow_torch import augment, checkpoint, telemetry
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Loop, Optim
 
@@ -79,8 +79,8 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
 ) -> Fitted:
     """Train ``learner`` on views of ``cards``; checkpoints go to ``task.work`` and are gone on from.
 
-    The last state stays in ``task.output`` unless ``loop`` says otherwise. ``validate`` gives figures for the history
-    between the epochs; those of the end are the caller's to add.
+    So does telemetry. The last state stays in ``task.output`` unless ``loop`` says otherwise. ``validate`` gives
+    figures for the history between the epochs; those of the end are the caller's to add.
     """
     device, rank, processes = machine.device, machine.process_index, machine.num_processes
     convolutional = learner.network.convolutional
@@ -122,7 +122,11 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
             checkpoint.write(task.work, task.digest, step, state())
 
     saved_at = time.monotonic()
-    with checkpoint.stop_requests() as stopped, progress.bar(task.name, total) as advance:
+    with (
+        checkpoint.stop_requests() as stopped,
+        progress.bar(task.name, total) as advance,
+        telemetry.opened(task.work, step, device, active=machine.is_main_process) as tell,
+    ):
         advance(step)
         order = _order(loop, len(cards.images), step // per_epoch)
         while step < total:
@@ -144,20 +148,24 @@ def fit(  # noqa: PLR0915  # the loop reads best in one piece
                 )
             machine.backward(loss)
             machine.clip_grad_norm_(learner.parameters(), optim.clip)
+            lr = optim.lr * rate(step, total, optim.warmup)
             for group in optimizer.param_groups:
-                group["lr"] = optim.lr * rate(step, total, optim.warmup)
+                group["lr"] = lr
             optimizer.step()
             optimizer.zero_grad()
             _average(shadow, learner.network, optim.ema, step)
             step += 1
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            values = {name: float(value.detach()) for name, value in terms.items()}
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+            tell.step(step, epoch + 1, {"lr": lr, **values})
             advance(1, text=f"loss {sums['loss'] / (place + 1):.3f}")
             if place + 1 == per_epoch:
                 row = {"epoch": epoch + 1, "step": step, **{f"train_{n}": v / per_epoch for n, v in sums.items()}}
                 if loop.validate_every and (epoch + 1) % loop.validate_every == 0 and step < total:
                     row |= validate(shadow)
                 history.append(row)
+                tell.epoch(row)
             if stopped():
                 save()
                 log.info("%s: stopped; a checkpoint of step %d is kept", task.name, step)

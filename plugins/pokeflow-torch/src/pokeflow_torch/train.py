@@ -12,7 +12,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.images import dataset, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
-from pokeflow_torch import evaluate, export, losses, networks
+from pokeflow_torch import evaluate, export, losses, networks, telemetry
 from pokeflow_torch.loop import Cards, Fitted, Learner, accelerator, fit, write_history
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Margin, Network, TrainParams
@@ -97,7 +97,9 @@ def write_model(
     networks.save(task.output, fitted.network, network, size)
     data.preprocessing.write(task.output)
     last = {name: value for name, value in metrics.items() if value is not None}
-    write_history(task, [*fitted.history[:-1], {**fitted.history[-1], **last}])
+    end = {**fitted.history[-1], **last}
+    write_history(task, [*fitted.history[:-1], end])
+    telemetry.tell_end(task.work, end)
     export.write(task.output / "model.onnx", fitted.network, size)
 
 
