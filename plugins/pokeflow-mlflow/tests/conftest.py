@@ -58,7 +58,7 @@ def _record() -> Record:
         reasons={"energy_j": "no meter on this machine"},
         files=(),
         content="cccc",
-        environment={"python": "3.11.7", "git": "f00d" * 10},
+        environment={"python": "3.11.7", "project_git": "f00d" * 10, "project_git_dirty": True},
         executor="local",
         started="2026-01-10T13:00:00.000+00:00",
         finished="2026-01-10T13:01:40.000+00:00",

@@ -4,13 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pokeflow_mlflow import address
 from pokeflow_mlflow.address import database, faults, redact
 
 words = st.text("abcXYZ019-._~%:", min_size=1, max_size=20)
 
 
 @pytest.mark.parametrize(
-    "uri", ["sqlite:///store/mlflow.db", "sqlite:////data/mlflow.db", "http://localhost:5000", "https://mlflow.org/a"]
+    "uri",
+    [
+        "sqlite:///store/mlflow.db",
+        "sqlite:////data/mlflow.db",
+        "http://localhost:5000",
+        "https://mlflow.org/a",
+        "s3://pokemon-card-training-us-east-2",
+        "s3://pokemon-card-training-us-east-2/project/pokemon-card-recognition/experiments/mlflow",
+        "s3://a.b-3/x/",
+    ],
 )
 def test_known_addresses_have_no_fault(uri):
     assert list(faults(uri)) == []
@@ -21,8 +31,22 @@ def test_known_addresses_have_no_fault(uri):
     [
         ("file:///data/mlruns", "giving up its file store"),
         ("mlruns", "giving up its file store"),
-        ("sqllite:///x.db", "Did you mean 'sqlite'? Known: http, https, sqlite."),
-        ("s3://bucket/mlflow", "no MLflow store with scheme 's3'"),
+        ("sqllite:///x.db", "Did you mean 'sqlite'? Known: http, https, s3, sqlite."),
+        ("s4://bucket/mlflow", "no MLflow store with scheme 's4'"),
+        ("s3:bucket/mlflow", "names no bucket; use s3://bucket/prefix"),
+        ("s3:///mlflow", "names no bucket; use s3://bucket/prefix"),
+        ("s3://Cards/mlflow", "'Cards' is no bucket's name: 3 to 63 of a-z"),
+        ("s3://ab/mlflow", "'ab' is no bucket's name"),
+        ("s3://192.168.0.1/mlflow", "'192.168.0.1' is no bucket's name"),
+        ("s3://bucket/../mlflow", "the prefix has an empty part, '.' or '..'"),
+        ("s3://bucket//mlflow", "the prefix has an empty part"),
+        ("s3://bucket/mlflow?endpoint=http://x", "endpoint and region are parameters"),
+        (
+            "arn:aws:sagemaker:us-east-2:123:mlflow-tracking-server/cards",
+            "<12-digit account>:mlflow-tracking-server/<name>",
+        ),
+        ("arn:aws:s3:::bucket", "is no MLflow of SageMaker's"),
+        ("arn:aws:sagemaker:us-east-2:123456789012:model/cards", "is no MLflow of SageMaker's"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///s3://bucket/mlflow.db", "needs a local folder"),
@@ -32,6 +56,19 @@ def test_known_addresses_have_no_fault(uri):
 def test_a_fault_says_what_to_use_instead(uri, said):
     (fault,) = faults(uri)
     assert said in fault
+
+
+@pytest.mark.parametrize("what", ["mlflow-tracking-server/cards", "mlflow-app/app-A1B2C3D4"])
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
+def test_an_arn_of_sagemakers_is_taken_once_its_package_is_there(what, partition, monkeypatch):
+    arn = f"arn:{partition}:sagemaker:us-east-2:123456789012:{what}"
+    monkeypatch.setattr(address, "_schemes", lambda: {"http"})
+    (fault,) = faults(arn)
+    assert "sagemaker-mlflow, which is not installed" in fault
+    assert "pip install 'pokeflow-mlflow[sagemaker]'" in fault
+
+    monkeypatch.setattr(address, "_schemes", lambda: {"http", "arn"})
+    assert list(faults(arn)) == []
 
 
 def test_a_password_in_an_address_is_refused_without_being_repeated():

@@ -57,7 +57,7 @@ def test_telemetry_is_off_in_a_process_that_uses_the_plugin(tmp_path):
     code = (
         "import sys\n"
         "from pokeflow_mlflow.connection import connect\n"
-        "with connect('http://127.0.0.1:9'): pass\n"
+        f"with connect('sqlite:///{tmp_path}/mlflow.db'): pass\n"
         "from mlflow.telemetry.utils import is_telemetry_disabled\n"
         "assert is_telemetry_disabled()\n"
     )

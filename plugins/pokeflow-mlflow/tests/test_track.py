@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pokeflow import PokeflowError
 from pokeflow_mlflow import TrackParams, track
+from pokeflow_mlflow.artifacts import TEXT_BYTES
 from pokeflow_mlflow.connection import connect
-from pokeflow_mlflow.track import KEY, PARAM, TAG, flatten
+from pokeflow_mlflow.fields import KEY, PARAM, TAG, flatten
 
 HISTORY = "".join(
     json.dumps({"epoch": e, "step": 10 * e, "loss": 1 / e, "top1_accuracy": e / 10}) + "\n" for e in (1, 2, 3)
@@ -90,6 +91,7 @@ def test_tags_say_where_the_result_came_from(track_it, made, uri):
     assert tags["pokeflow.folder"] == str(finished.folder)
     assert tags["pokeflow.fact.architecture"] == "EfficientNet-Lite0"
     assert tags["mlflow.source.git.commit"] == "f00d" * 10
+    assert tags["pokeflow.git.dirty"] == "true"
 
 
 def test_an_unknown_figure_is_a_reason_and_no_number(track_it, made, uri):
@@ -144,19 +146,19 @@ def test_a_line_that_is_no_row_is_left_out_and_told(track_it, made, uri, caplog)
     track_it(made({"history.jsonl": "\n".join(lines)}))
 
     assert [step for step, _, _ in curve(uri, the_run(uri), "loss")] == [1, 2]
-    assert [r.message.partition(": ")[2] for r in caplog.records if r.name == "pokeflow_mlflow.track"] == [
+    assert [r.message.partition(": ")[2] for r in caplog.records if r.name == "pokeflow_mlflow.curves"] == [
         f"line {n} is no row of figures; left out" for n in (2, 3, 5)
     ]
 
 
 def test_small_text_is_logged_and_what_is_large_stays_where_it_is(track_it, made, uri, database):
-    files = {"report/summary.md": "# fine", "weights.pt": b"\0", "log.txt": "x" * (track.TEXT_BYTES + 1)}
+    files = {"report/summary.md": "# fine", "weights.pt": b"\0", "long.txt": "x" * (TEXT_BYTES + 1)}
     track_it(made(files))
 
     folder = Path(the_run(uri).info.artifact_uri.removeprefix("file://"))
     assert database.parent / "mlartifacts" in folder.parents
     found = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
-    assert found == {"record.json", "files/report/summary.md"}
+    assert found == {"record.json", "links.json", "files/report/summary.md"}
     assert json.loads((folder / "record.json").read_text())["facts"]["embedding_dim"] == 4
     assert list(Path.cwd().iterdir()) == []
 
@@ -185,8 +187,8 @@ def test_the_same_task_carried_out_again_is_a_run_of_its_own(track_it, made, uri
 
 KILLED = """
 import os, pickle, signal, sys
-from pokeflow_mlflow import track
-track.upload = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from pokeflow_mlflow import artifacts, track
+artifacts._put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 track.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
@@ -295,4 +297,8 @@ def test_a_server_keeps_runs_as_a_database_does(task, made, server):
     run = the_run(server)
     assert (run.info.status, len(curve(server, run, "loss"))) == ("FINISHED", 3)
     with connect(server) as store:
-        assert {a.path for a in store.client.list_artifacts(run.info.run_id)} == {"record.json", "files"}
+        assert {a.path for a in store.client.list_artifacts(run.info.run_id)} == {
+            "record.json",
+            "links.json",
+            "files",
+        }

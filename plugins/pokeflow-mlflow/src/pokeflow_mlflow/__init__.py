@@ -7,22 +7,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow_mlflow.address import faults
+from pokeflow_mlflow.address import faults, is_server
 
 
 @dataclass(frozen=True, slots=True)
 class TrackParams:
     """Where runs are kept, and under which experiments.
 
-    ``uri`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or a server's ``http(s)://``.
-    ``experiments`` maps a model to its experiment; all else goes to the one named ``project``.
-    Small text files of a result are logged with its run; ``log_artifacts`` has every file logged.
+    ``uri`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``, ``s3://bucket/prefix``
+    or the ARN of SageMaker's managed MLflow. ``experiments`` maps a model to the experiment of what makes it; all else
+    goes to the one named ``project``. Of the files, small text, embeddings and TensorBoard's are logged, these up to
+    ``file_mb`` each, the others told by links; ``log_artifacts`` has every file logged. ``rows`` is how many rows of a
+    task's telemetry are drawn at most, spread evenly (None: all). ``endpoint`` and ``region`` are of another S3 server
+    than AWS's.
     """
 
     uri: str
     project: str = "pokeflow"
     experiments: dict[str, str] = field(default_factory=dict)
     log_artifacts: bool = False
+    file_mb: float = 100.0
+    rows: int | None = None
+    endpoint: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,12 @@ def _check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
     if not params.project:
         yield "project", "is empty; it names the experiment of what has none of its own"
     yield from ((f"experiments.{model}", "is empty") for model, name in params.experiments.items() if not name)
+    if not params.file_mb >= 0:
+        yield "file_mb", f"{params.file_mb} is below 0"
+    if params.rows is not None and params.rows < 1:
+        yield "rows", f"{params.rows} is below 1; null draws them all"
+    if params.endpoint is not None and not is_server(params.endpoint):
+        yield "endpoint", "is no address of a server: http://host:port or https://host, credentials are found elsewhere"
 
 
 def _check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:

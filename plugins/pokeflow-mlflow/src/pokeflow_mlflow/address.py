@@ -10,6 +10,12 @@ from pokeflow.errors import unknown
 
 _SQLITE = "sqlite:///"
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
+# AWS's API reference: TrackingServerArn, MlflowAppArn; S3's user guide: bucket naming rules.
+_ARN = re.compile(
+    r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:[0-9]{12}:mlflow-(tracking-server|app)/[A-Za-z0-9](-*[A-Za-z0-9]){0,255}"
+)
+_ARN_FORM = "arn:aws:sagemaker:<region>:<12-digit account>:mlflow-tracking-server/<name>, or …:mlflow-app/<id>"
+_BUCKET = re.compile(r"(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def faults(uri: str) -> Iterator[str]:
@@ -17,6 +23,8 @@ def faults(uri: str) -> Iterator[str]:
     scheme, separator, _ = uri.partition(":")
     if scheme == "file" or not separator:
         yield f"{uri!r} is a folder; MLflow is giving up its file store. Use sqlite:///<folder>/mlflow.db"
+    elif scheme == "arn":
+        yield from _arn_faults(uri)
     elif scheme not in _schemes():
         hint = "A package that adds a tracking store to MLflow may bring it."
         yield unknown("", "MLflow store with scheme", scheme, _schemes(), hint).message
@@ -28,8 +36,37 @@ def faults(uri: str) -> Iterator[str]:
             yield f"{uri!r}: a SQLite database needs a local folder. Give the address of an MLflow server instead"
     elif scheme in ("http", "https") and not urlsplit(uri).hostname:
         yield f"{redact(uri)!r} names no host"
+    elif scheme == "s3":
+        yield from _s3_faults(uri)
     if _USER_INFO.search(uri):
         yield "holds a password, which records would keep; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+
+def _arn_faults(uri: str) -> Iterator[str]:
+    if not _ARN.fullmatch(uri):
+        yield f"{uri!r} is no MLflow of SageMaker's. Give {_ARN_FORM}, as the console shows it"
+    elif "arn" not in _schemes():
+        yield (
+            "SageMaker's managed MLflow needs the package sagemaker-mlflow, which is not installed. "
+            "Install it: pip install 'pokeflow-mlflow[sagemaker]'"
+        )
+
+
+def _s3_faults(uri: str) -> Iterator[str]:
+    bucket, _, prefix = uri.removeprefix("s3:").removeprefix("//").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        yield f"{uri!r} names no bucket; use s3://bucket/prefix"
+    elif not _USER_INFO.search(uri) and not _BUCKET.fullmatch(bucket):
+        yield f"{bucket!r} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
+    if "?" in prefix or "#" in prefix:
+        yield f"{redact(uri)!r} has a query. Give s3://bucket/prefix alone; endpoint and region are parameters"
+    elif prefix and ("" in prefix.rstrip("/").split("/") or {".", ".."} & set(prefix.split("/"))):
+        yield f"{uri!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
+
+
+def is_server(address: str) -> bool:
+    """Whether it is an HTTP server's address, and nothing that lets somebody in is in it."""
+    return bool(re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", address))
 
 
 def database(uri: str) -> Path | None:
@@ -38,8 +75,10 @@ def database(uri: str) -> Path | None:
 
 
 def redact(text: str) -> str:
-    """The text without the user names and passwords of any addresses in it."""
-    return _USER_INFO.sub("", text)
+    """The text without what lets somebody in: user names, passwords and signatures of any addresses in it."""
+    from pokeflow.tree.documents.told import redacted
+
+    return str(redacted(text))
 
 
 def _sqlite_path(uri: str) -> str:

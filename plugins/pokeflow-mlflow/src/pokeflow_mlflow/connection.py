@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_SECONDS = 600
+ANSWER_SECONDS = 10
+"""How long a server may take for its first answer, before it counts as away."""
 # Read by MLflow when it is imported; what the environment says already stands.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # A server that is away is known in 4 seconds; by MLflow's default every task would wait for minutes.
+    # A server that goes away meanwhile is known in seconds, one that hangs in a minute and a half: MLflow waits for
+    # an hour by default.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     # No open file outlives its use, so that a forked process inherits none.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
@@ -34,7 +40,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client of one store, and the folder of its database; None where a server keeps it."""
+    """A client of one store, and the folder of its database; None where a server or a bucket keeps it."""
 
     client: "MlflowClient"
     folder: Path | None
@@ -64,17 +70,21 @@ class Connection:
 
 
 @contextmanager
-def connect(uri: str, registry_uri: str | None = None) -> Iterator[Connection]:
+def connect(
+    uri: str, registry_uri: str | None = None, *, endpoint: str | None = None, region: str | None = None
+) -> Iterator[Connection]:
     """Open a store, and a registry if it is elsewhere; whatever MLflow reports is raised as PokeflowError.
 
     A SQLite file is made if it is missing, its folder too. A lock beside it lets one process in at a time:
     MLflow's migrations must not meet, and SQLite fails where two transactions both go from reading to writing.
+    A server must answer within ``ANSWER_SECONDS``. ``endpoint`` and ``region`` are of the S3 server that keeps
+    artifacts, or the store itself: told in AWS's own variables, unless these say something already.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+    aws = {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": region}
+    for name, value in {**_SETTINGS, **aws}.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = database(uri)
@@ -87,14 +97,64 @@ def connect(uri: str, registry_uri: str | None = None) -> Iterator[Connection]:
                 locks.enter_context(FileLock(f"{each}.lock", timeout=LOCK_SECONDS))
                 if not each.exists():
                     log.info("making the MLflow database %s", each)
+            locks.enter_context(_named(uri))
+            _require_answer(uri)
             client = MlflowClient(tracking_uri=_resolved(uri), registry_uri=_resolved(registry_uri or uri))
             yield Connection(client, file.parent if file else None)
     except Timeout as error:
         raise PokeflowError(f"{error.lock_file}: another process has held it for {LOCK_SECONDS} s.") from None
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except _reported() as error:
         # Not chained: the original may hold the address with its password.
         what = redact(str(error)).partition("\n")[0]
         raise PokeflowError(f"MLflow at {redact(uri)}: {what} ({type(error).__name__})") from None
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Tell SageMaker's plugin, which signs requests for the server of the process-wide address, which one is meant."""
+    if not uri.startswith("arn:"):
+        yield
+        return
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
+
+
+def _require_answer(uri: str) -> None:
+    """Let a server that is away be known at once: of all requests this one is tried once, and not for long."""
+    if not uri.startswith(("http:", "https:")):
+        return
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    creds = get_default_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow's own
+    once = {"timeout": ANSWER_SECONDS, "max_retries": 0, "raise_on_status": False}
+    try:
+        # Any answer will do, a refusal as well: what is asked for later tells more.
+        http_request(creds, "/health", "GET", **once)  # type: ignore[no-untyped-call]  # MLflow's own
+    except MlflowException as error:
+        raise PokeflowError(f"MLflow at {redact(uri)}: no answer ({redact(str(error))}).") from None
+
+
+def _reported() -> tuple[type[Exception], ...]:
+    """What MLflow, its database and, where it has been loaded, AWS's SDK report faults by."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    known: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
+    if "boto3" not in sys.modules:
+        return known
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (*known, Boto3Error, BotoCoreError, ClientError)
 
 
 def _resolved(uri: str) -> str:

@@ -1,0 +1,171 @@
+"""A task's files as artifacts of its run: what is worth opening there is sent, the rest is told by links.
+
+config.yaml, record.json, log.txt   the composed configuration, the record, the log
+files/          small text as the backend left it, the distillation's report above all
+embeddings/     the embeddings that a training left
+tensorboard/    TensorBoard's files
+links.json      where everything else is: checkpoints, networks, the steps' rows
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import Record, progress
+from pokeflow_mlflow.beside import LOG, TELEMETRY, TENSORBOARD, Note
+from pokeflow_mlflow.fields import as_json, clean
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from pokeflow_mlflow import TrackParams
+
+TEXT = (".json", ".jsonl", ".md", ".txt", ".csv", ".yaml", ".yml", ".toml", ".html")
+TEXT_BYTES = 1_000_000
+REPORT = "distillation_report.json"
+EMBEDDING = ("train", "distill")
+"""Stages whose arrays are embeddings; elsewhere an array may hold pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One file that is sent: where it lies, its name among the artifacts, its size."""
+
+    file: Path
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """One file that stays where it is: its path in the task's folder, size and checksum."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def send(
+    client: "MlflowClient",
+    run_id: str,
+    record: Record,
+    folder: Path,
+    uri: str | None,
+    note: Note,
+    params: "TrackParams",
+) -> None:
+    """Make the artifacts of a run, again if need be: those that are there are replaced by the same."""
+    sent, linked = sort(record, folder, params)
+    if note.config:
+        client.log_text(run_id, as_yaml(note.config), "config.yaml")
+    client.log_text(run_id, as_json(record), "record.json")
+    links = {
+        "task": record.task,
+        "digest": record.digest,
+        "folder": str(folder.absolute()),
+        "uri": uri,
+        "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in linked],
+    }
+    client.log_text(run_id, json.dumps(links, indent=2, ensure_ascii=False) + "\n", "links.json")
+    with progress.bar(f"tracking {record.task}", sum(each.size for each in sent) or 1) as advance:
+        for each in sent:
+            _put(client, run_id, each)
+            advance(each.size, text=each.name)
+
+
+def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent], list[Linked]]:
+    """Which files are sent, and which are told by a link."""
+    sent: list[Sent] = []
+    linked: list[Linked] = []
+    largest = params.file_mb * 1e6
+    for file in record.files:
+        place = folder / file.path
+        if not place.is_file():
+            continue  # a bucket has it, or it is gone; the record names it
+        name = None
+        if file.path.endswith(".npy") and record.stage in EMBEDDING:
+            name = f"embeddings/{file.path}" if file.size <= largest or params.log_artifacts else None
+        elif params.log_artifacts or (file.path.endswith(TEXT) and file.size <= TEXT_BYTES) or file.path == REPORT:
+            # Under files/, so that nothing a backend writes can take the place of record.json.
+            name = f"files/{file.path}"
+        if name:
+            sent.append(Sent(place, name, file.size))
+        else:
+            linked.append(Linked(file.path, file.size, file.sha256))
+    if (folder / LOG).is_file():
+        sent.append(Sent(folder / LOG, LOG, (folder / LOG).stat().st_size))
+    for path in _below(folder / TELEMETRY):
+        size, inside = path.stat().st_size, path.relative_to(folder).as_posix()
+        if inside.startswith(f"{TENSORBOARD}/") and (size <= largest or params.log_artifacts):
+            sent.append(Sent(path, inside.removeprefix(f"{TELEMETRY}/"), size))
+        else:
+            from pokeflow.digest import sha256
+
+            linked.append(Linked(inside, size, sha256(path)))
+    return sent, linked
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+
+
+def _put(client: "MlflowClient", run_id: str, each: Sent) -> None:
+    inside = each.name.rpartition("/")[0] or None
+    if not each.name.endswith(TEXT):
+        client.log_artifact(run_id, str(each.file), inside)
+        return
+    text = each.file.read_text(encoding="utf-8", errors="surrogateescape")
+    told = without_secrets(each.file.suffix, text)
+    if each.name == LOG and len(told) > TEXT_BYTES:
+        cut = f"… the last {TEXT_BYTES:,} of {len(told):,} characters; the whole lies in {each.file}\n"
+        told = cut + told[-TEXT_BYTES:]
+    if told == text:
+        client.log_artifact(run_id, str(each.file), inside)
+        return
+    with tempfile.TemporaryDirectory() as draft:
+        file = Path(draft) / each.file.name
+        file.write_text(told, encoding="utf-8", errors="surrogateescape")
+        client.log_artifact(run_id, str(file), inside)
+
+
+def without_secrets(suffix: str, text: str) -> str:
+    """A text file's content without secrets: those of its keys, where it has keys, and those in addresses."""
+    if suffix == ".json":
+        return _without(text)
+    if suffix == ".jsonl":
+        return "".join(map(_without, text.splitlines(keepends=True)))
+    if suffix in (".yaml", ".yml"):
+        import yaml
+
+        try:
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError):
+            return str(clean(text))
+        return text if clean(data) == data else as_yaml(clean(data))
+    return str(clean(text))
+
+
+def _without(text: str) -> str:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return str(clean(text))
+    found = clean(data)
+    # NaN is not equal to itself, so what is the same is told by its text.
+    if _dumped(found) == _dumped(data):
+        return text
+    return _dumped(found) + ("\n" if text.endswith("\n") else "")
+
+
+def _dumped(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)
+
+
+def as_yaml(data: Any) -> str:
+    """Plain data as YAML, in the order it has."""
+    import yaml
+
+    return str(yaml.safe_dump(clean(data), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,64 @@
+"""What lies beside a finished task's files: how it came to be made, and the bucket that has it too."""
+
+import json
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Record
+
+log = logging.getLogger(__name__)
+
+TELEMETRY, LOG, SHARED = "telemetry", "log.txt", "shared.json"
+STEPS, SYSTEM, TENSORBOARD = f"{TELEMETRY}/steps.jsonl", f"{TELEMETRY}/system.jsonl", f"{TELEMETRY}/tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The trial of a sweep that made a task: the sweep's id, the trial's number and its overrides."""
+
+    sweep: str
+    number: int
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How a task came to be made: the command, the trial it was made in, if any, and the composed configuration."""
+
+    command: str = ""
+    trial: Trial | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def note(folder: Path) -> Note:
+    """The note in a task's folder; an empty one where there is none, and where it is unreadable, which is told."""
+    import yaml
+
+    file = folder / TELEMETRY / "run.yaml"
+    try:
+        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sweep = told.get("sweep")
+        trial = None
+        if sweep:
+            # It is searched for within quotes.
+            name = re.sub(r"['\"`\\]", "-", str(sweep["id"]))
+            trial = Trial(name, int(sweep["trial"]), tuple(map(str, sweep["overrides"])))
+        return Note(str(told.get("command") or ""), trial, dict(told.get("config") or {}))
+    except FileNotFoundError:
+        return Note()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        log.warning("%s does not tell how the task was made: %s", file, str(error).partition("\n")[0])
+        return Note()
+
+
+def uri(record: Record, folder: Path) -> str | None:
+    """Where the task lies in a bucket; None where this making of it is not known to have been shared."""
+    try:
+        mark = json.loads((folder / SHARED).read_bytes())
+        where = str(mark["where"]) if mark["started"] == record.started else ""
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return f"{where}/tasks/{record.stage}/{record.model}/{record.digest}" if where else None

@@ -1,0 +1,153 @@
+"""A task's curves as MLflow takes them: each training step, each epoch, the machine's load, and the final figures.
+
+steps.jsonl    a row a step     → ``train_loss``, ``train_<term>_loss``, ``lr``, at the moment each was
+history.jsonl  a row an epoch   → as they are named there; what ``steps.jsonl`` has by that name gets ``_epoch``
+system.jsonl   a row a sample   → ``system/…``, counted as MLflow's own monitor counts
+the record     the figures      → as they are named, at the last step: what MLflow shows as the latest
+"""
+
+import json
+import logging
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pokeflow import Record
+from pokeflow_mlflow.beside import STEPS, SYSTEM
+from pokeflow_mlflow.fields import key
+
+log = logging.getLogger(__name__)
+
+HISTORY = "history.jsonl"
+_AXES = ("step", "epoch", "time")
+Row = Mapping[str, Any]
+Item = TypeVar("Item")
+
+
+class Point(NamedTuple):
+    """One value of a curve: metric, value, milliseconds since 1970, step."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Rows of a finished task's files, and of which files only some are drawn: "100 of 2,000 rows"."""
+
+    record: Record
+    steps: Mapping[int, Row]
+    history: Sequence[Row]
+    system: Sequence[tuple[int, Row]]
+    drawn: frozenset[int]
+    thinned: Mapping[str, str]
+
+    def points(self) -> Iterator[Point]:
+        """Every point, in one order, always the same."""
+        yield from self._training()
+        yield from self._epochs()
+        for sample, row in self.system:
+            for name, value in _figures(row):
+                yield Point(key(name), value, int(row["time"]), sample)
+        yield from self._final()
+
+    def _training(self) -> Iterator[Point]:
+        for step, row in self.steps.items():
+            if step in self.drawn:
+                for name, value in _figures(row):
+                    yield Point(_trained(name), value, int(row["time"]), step)
+
+    def _epochs(self) -> Iterator[Point]:
+        taken = {_trained(name) for row in self.steps.values() for name, _ in _figures(row)}
+        for at, row, time in self._dated():
+            if {"step", "epoch"} <= row.keys():
+                yield Point("epoch", float(row["epoch"]), time, at)
+            for name, value in _figures(row):
+                yield Point(key(f"{name}_epoch") if key(name) in taken else key(name), value, time, at)
+
+    def _dated(self) -> Iterator[tuple[int, Row, int]]:
+        """The epochs with their steps and moments: those of the steps, else spread evenly over the task's time."""
+        begin, end = milliseconds(self.record.started), milliseconds(self.record.finished)
+        known = sorted(self.steps)
+        for i, row in enumerate(self.history, start=1):
+            at = int(row.get("step", row.get("epoch", i)))
+            place = bisect_left(known, at)
+            if place < len(known):
+                yield at, row, int(self.steps[known[place]]["time"])
+            else:
+                yield at, row, begin + (end - begin) * i // (len(self.history) + 1)
+
+    def _final(self) -> Iterator[Point]:
+        record, end = self.record, milliseconds(self.record.finished)
+        rows = list(self._dated())
+        last, told = (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
+        for name, figure in {"seconds": record.seconds, "cost_usd": record.cost_usd, **record.metrics}.items():
+            # What the last epoch tells already is that very measurement.
+            if figure is not None and told.get(name) != float(figure):
+                yield Point(key(name), float(figure), end, last)
+
+
+def read(record: Record, folder: Path, most: int | None = None) -> Curves:
+    """The curves of a finished task; of each file that is longer than ``most``, so many rows, spread evenly."""
+    # After a resume a step may come again: what was trained on in the end counts.
+    steps = {int(row["step"]): row for row in _rows(folder / STEPS, "step", "time")}
+    steps = dict(sorted(steps.items()))
+    system = list(enumerate(_rows(folder / SYSTEM, "time")))
+    thinned = {
+        name: f"{most:,} of {len(rows):,} rows"
+        for name, rows in (("steps", steps), ("system", system))
+        if most and len(rows) > most
+    }
+    return Curves(
+        record,
+        steps,
+        list(_rows(folder / HISTORY)),
+        _some(system, most),
+        frozenset(_some(list(steps), most)),
+        thinned,
+    )
+
+
+def _some(items: Sequence[Item], most: int | None) -> Sequence[Item]:
+    """So many of them, spread evenly, the last among them."""
+    if not most or len(items) <= most:
+        return items
+    return [items[(i + 1) * len(items) // most - 1] for i in range(most)]
+
+
+def _rows(file: Path, *needed: str) -> Iterator[Row]:
+    """The lines that are objects with usable positions; a line cut off by a kill is left out."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                for axis in {*needed, *({"step", "epoch"} & row.keys())}:
+                    int(row[axis])
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                log.warning("%s: line %d is no row of figures; left out", file, number)
+            else:
+                yield row
+
+
+def _figures(row: Row) -> Iterator[tuple[str, float]]:
+    for name, value in row.items():
+        if name not in _AXES and isinstance(value, int | float) and not isinstance(value, bool):
+            with suppress(OverflowError):  # a whole number that no float can hold
+                yield name, float(value)
+
+
+def _trained(name: str) -> str:
+    return key(name if name == "lr" or name.startswith("train_") else f"train_{name}")
+
+
+def milliseconds(moment: str) -> int:
+    """A record's moment in milliseconds since 1970."""
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)

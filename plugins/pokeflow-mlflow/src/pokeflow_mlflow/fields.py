@@ -1,0 +1,84 @@
+"""A record's fields as MLflow takes them: parameters, tags and text, within its lengths and without secrets."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Record
+from pokeflow_mlflow.beside import Note
+
+# MLflow's limits, in characters.
+KEY, PARAM, TAG = 250, 6000, 8000
+_TAGS = (
+    "digest", "started", "task", "stage", "model", "version", "type", "backend", "revision", "executor", "content",
+)  # fmt: skip
+
+
+def flatten(params: Mapping[str, Any]) -> dict[str, str]:
+    """Nested parameters as MLflow takes them: ``{"loss": {"kl": 1}}`` → ``{"loss.kl": "1"}``, within its lengths."""
+    return _flat(clean(params), "")
+
+
+def _flat(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[key(f"{prefix}{name}")] = _cut(_text(value), PARAM)
+    return flat
+
+
+def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[str, str]:
+    """What a run is found by: all of a record that is neither a parameter nor a figure, and how it came to be made.
+
+    ``folder`` and ``uri`` are where the task lies on the machine that made it and in the bucket, if it is there.
+    """
+    environment = record.environment
+    tags = {
+        **{f"pokeflow.{name}": getattr(record, name) for name in _TAGS},
+        "pokeflow.parents": json.dumps(dict(record.inputs)),
+        "pokeflow.folder": str(folder.absolute()),
+        "pokeflow.uri": uri,
+        "pokeflow.command": note.command,
+        "pokeflow.git.dirty": environment.get("project_git_dirty"),
+        **{f"pokeflow.fact.{name}": value for name, value in clean(record.facts).items()},
+        **{f"pokeflow.reason.{name}": value for name, value in record.reasons.items()},
+        "mlflow.source.name": "pokeflow",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": environment.get("project_git"),
+    }
+    return as_tags(tags)
+
+
+def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as MLflow takes them; what is unknown or empty has none."""
+    return {key(name): _cut(_text(clean(value)), TAG) for name, value in values.items() if value not in (None, "")}
+
+
+def as_json(record: Record) -> str:
+    """The record as text, without secrets."""
+    return json.dumps(clean(dataclasses.asdict(record)), indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def clean(value: Any) -> Any:
+    """Plain data without secrets, by the rule that the project's metadata is written by."""
+    from pokeflow.tree.documents.told import redacted
+
+    return redacted(value)
+
+
+def key(name: str) -> str:
+    """A name with nothing in it that MLflow refuses: odd characters, and what a path could go astray by."""
+    return re.sub(r"[^\w\-. /]|(?<![^/])[./]+|/$", "_", name[:KEY]) or "_"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,72 @@
+"""A sweep in MLflow: a parent run an experiment, whose children are the tasks that the sweep's trials made.
+
+Children are found by the sweep's tag, not by their parent. So two trials that each made a parent, on a server that
+has no lock for them, come to agree: the oldest parent has all the children, and the other one is deleted.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import Record
+from pokeflow_mlflow.beside import Note, Trial
+from pokeflow_mlflow.curves import milliseconds
+from pokeflow_mlflow.fields import as_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PARENT = "mlflow.parentRunId"
+SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
+
+
+def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
+    """The run id of a trial's sweep in an experiment; made if there is none."""
+    found = _parents(client, experiment, trial.sweep)
+    if not found:
+        tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
+        name = f"sweep {trial.sweep}"
+        client.create_run(experiment, milliseconds(record.started), as_tags(tags), run_name=name)
+        found = _parents(client, experiment, trial.sweep)
+    return str(found[0].info.run_id)
+
+
+def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
+    """What tells a child's place in its sweep."""
+    numbers = {SWEEP: trial.sweep, f"{SWEEP}.trial": trial.number, f"{SWEEP}.overrides": " ".join(trial.overrides)}
+    return {**as_tags(numbers), PARENT: parent_id}
+
+
+def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record, run_id: str) -> None:
+    """Bring a sweep's parent up to date with its children, and every child to the one parent there is.
+
+    To be called when the child ``run_id`` is there: whoever comes last sees all parents and all children.
+    """
+    one = parent(client, experiment, trial, note, record)  # somebody may have deleted it
+    kept, *others = _parents(client, experiment, trial.sweep)
+    children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
+    for child in children:
+        if child.data.tags.get(PARENT) != one and (others or child.info.run_id == run_id):
+            client.set_tag(child.info.run_id, PARENT, one)
+    for other in others:
+        client.delete_run(other.info.run_id)
+    ends = [child.info.end_time for child in children]
+    if None in ends:
+        client.update_run(one, "RUNNING")
+    elif ends and (kept.info.status != "FINISHED" or kept.info.end_time != max(ends)):
+        client.set_terminated(one, "FINISHED", max(ends))
+
+
+def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
+    """The sweep's parents, the one that counts first."""
+    found = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _all(client: "MlflowClient", experiment: str, where: str) -> list[Any]:
+    runs: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
