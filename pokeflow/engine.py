@@ -64,7 +64,8 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     made after that.
     """
     store, note = stores.of(flow), telemetry.RunNote(flow)
-    observe.catch_up(flow, store)
+    teller = observe.Teller(flow, hook, store)
+    teller.catch_up()
     done: dict[str, Record] = {}
     ran: list[str] = []
     failures: list[str] = []
@@ -85,11 +86,12 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                         record = _make(flow, registry, store, step, done, why, claim, note)
                         ran.append(step.name)
                 if ran[-1:] == [step.name]:
-                    observe.tell(flow, hook, store, step, record)
+                    teller.tell(step, record)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(store, step, error))
             continue
         done[step.name] = record
+    teller.catch_up()
     if failures:
         waiting = [f"Not run, for want of it: {', '.join(held)}."] if held else []
         again = f"What is done is kept. Go on with: {flow.command}"
@@ -148,7 +150,7 @@ def _make(
     seconds = time.perf_counter() - clock
     price = executor.price(flow.executors[step.on], seconds) if executor.price else None
     record = _record(step, result, inputs, output, started, seconds, price)
-    observe.remember(flow, store, step)
+    observe.remember(flow, store, step, started)
     store.commit(step, output, record)
     log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
     return record

@@ -1,73 +1,150 @@
-"""Tells tracking and other plugins of finished tasks; what cannot be told now is kept and told by a later run."""
+"""Tells tracking and other plugins of finished tasks; what cannot be told now is kept and told later.
+
+untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that tracking has yet to hear of
+"""
 
 import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pluggy
 
-from pokeflow.flow import Flow, Step
-from pokeflow.store import TRACKED, Store, exclusively, read_record, write_atomically
+from pokeflow.flow import Flow, Observer, Step
+from pokeflow.store import EARLIER, TRACKED, Store, read_record, write_atomically
 from pokeflow.types import Input, Record, Result, Task
 from pokeflow.worker import STOPPED
 
 log = logging.getLogger("pokeflow")
 
+PAUSE, PATIENCE = 60.0, 10
+"""After a failure tracking is left alone for so many seconds, or so many times as long as the failure took."""
 
-def remember(flow: Flow, store: Store, step: Step) -> None:
+
+def remember(flow: Flow, store: Store, step: Step, started: str) -> None:
     """Note, before a task is committed, that tracking must hear of it: a kill right after would else be final."""
     if flow.tracking:
-        note = _notes(store) / f"{step.stage}-{step.model}-{step.digest}"
+        note = _notes(store) / f"{step.stage}-{step.model}-{step.digest}-{_moment(started)}"
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(store.folder(step).relative_to(store.root).as_posix(), encoding="utf-8")
+        text = f"{store.folder(step).relative_to(store.root).as_posix()}\n{started}\n"
+        note.write_text(text, encoding="utf-8")
 
 
-def tell(flow: Flow, hook: pluggy.HookRelay, store: Store, step: Step, record: Record) -> None:
-    """Tell of a task that just ran. Whatever goes wrong with those who hear it is a warning."""
-    if flow.tracking:
-        _track(flow, record, store.folder(step), _notes(store) / f"{step.stage}-{step.model}-{step.digest}")
-    for impl in hook.pokeflow_task_finished.get_hookimpls():
-        try:
-            given = {"record": record, "folder": store.folder(step)}
-            impl.function(**{name: given[name] for name in impl.argnames})
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
-            _let_stop(error)
-            log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
+class Teller:
+    """Tells of the tasks of one run. Whatever goes wrong with those who hear it is a warning.
 
+    A tracking server that is away holds a run up once, not once a task: until the pause is over, tasks leave their
+    notes and no more. So an outage costs a run a tenth of its time at most, however long either takes.
+    """
 
-def catch_up(flow: Flow, store: Store) -> None:
-    """Track what earlier runs could not: they were killed, or the tracking server was away."""
-    if flow.tracking is None or not _notes(store).is_dir():
-        return
-    with exclusively(store.root / "locks" / "untracked.lock", "tracking"):
-        for note in sorted(_notes(store).iterdir()):
+    def __init__(self, flow: Flow, hook: pluggy.HookRelay, store: Store) -> None:
+        self._tracking, self._hook, self._store = flow.tracking, hook, store
+        self._again = 0.0
+
+    def tell(self, step: Step, record: Record) -> None:
+        """Tell of a task that just ran."""
+        folder = self._store.folder(step)
+        if self._tracking and time.monotonic() >= self._again:
+            note = f"{step.stage}-{step.model}-{step.digest}-{_moment(record.started)}"
+            self._send(self._tracking, _notes(self._store) / note)
+        for impl in self._hook.pokeflow_task_finished.get_hookimpls():
             try:
-                folder = store.root / note.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                log.warning("%s is no note of a task to track (%s)", note, error)
-                continue
-            record = read_record(folder)
-            if record is None:
-                continue  # being made, or gone; it is noted anew when it is made
-            if not _track(flow, record, folder, note):
-                return  # still away: one wait is enough
+                given = {"record": record, "folder": folder}
+                impl.function(**{name: given[name] for name in impl.argnames})
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
+                _let_stop(error)
+                log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
+
+    def catch_up(self) -> None:
+        """Track what could not be so far, in this run or an earlier one: it was killed, or the server was away."""
+        if self._tracking is None or not (notes := _waiting(self._store)):
+            return
+        for note in notes:
+            if time.monotonic() < self._again:
+                break  # still away: one wait is enough
+            self._send(self._tracking, note)
+        if self._again and (kept := len(_waiting(self._store))):
+            log.warning("tracking: %d kept in %s; a later run sends them", kept, _notes(self._store))
+
+    def _send(self, tracking: Observer, note: Path) -> None:
+        """Track what a note tells of, and remove it."""
+        with _alone(self._store, note) as mine:
+            found = _noted(self._store, note) if mine else None
+            if found is None:
+                return
+            record, folder, files = found
+            clock = time.monotonic()
+            backend, params = tracking.backend, tracking.params
+            named = (backend.stage, backend.name, record.model, record.version, record.type, record.digest)
+            try:
+                # An observer reads the folder; it has none of its own to write to.
+                answer = backend.run(Task(*named, params, (Input(record, files),), note.parent, note.parent))
+                _keep(folder / TRACKED, record, answer)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
+                _let_stop(error)
+                log.warning("%s: tracking in %s failed, it is tried again later: %s", record.task, backend.name, error)
+                self._again = time.monotonic() + max(PAUSE, PATIENCE * (time.monotonic() - clock))
+                os.utime(note)  # to the end of the queue: if it is at fault itself, it holds up no other
+            else:
+                note.unlink(missing_ok=True)
 
 
-def _track(flow: Flow, record: Record, folder: Path, note: Path) -> bool:
-    assert flow.tracking
-    backend, params = flow.tracking.backend, flow.tracking.params
-    named = (backend.stage, backend.name, record.model, record.version, record.type, record.digest)
+def _waiting(store: Store) -> list[Path]:
+    """The notes there are, in the order in which they were left or last tried."""
     try:
-        # An observer reads the folder; it has none of its own to write to.
-        answer = backend.run(Task(*named, params, (Input(record, folder),), note.parent, note.parent))
-        _keep(folder / TRACKED, record, answer)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
-        _let_stop(error)
-        log.warning("%s: tracking in %s failed, a later run tries again: %s", record.task, backend.name, error)
-        return False
-    note.unlink(missing_ok=True)
-    return True
+        found = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(_notes(store)) if entry.is_file()]
+    except FileNotFoundError:
+        return []
+    return [Path(path) for _, path in sorted(found)]
+
+
+def _noted(store: Store, note: Path) -> tuple[Record, Path, Path] | None:
+    """The record that a note tells of, its task's folder, and where its files are: nowhere, if it was replaced since.
+
+    None where it is being made, or gone; then it is noted anew when it is made.
+    """
+    try:
+        path, _, started = note.read_text(encoding="utf-8").strip().partition("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("%s is no note of a task to track (%s)", note, error)
+        return None
+    folder = store.root / path
+    record = read_record(folder)
+    if record is None:
+        return None
+    if started in ("", record.started):
+        return record, folder, folder
+    replaced = folder / f"{EARLIER}{_moment(started)}"
+    try:
+        earlier = msgspec.json.decode(replaced.with_name(f"{replaced.name}.json").read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError):
+        note.unlink(missing_ok=True)  # it was never committed, and made again since
+        return None
+    return earlier, folder, replaced
+
+
+@contextmanager
+def _alone(store: Store, note: Path) -> Iterator[bool]:
+    """Whether this process has a note to itself, and it is still to be sent; nobody waits for who is sending it."""
+    from filelock import FileLock, Timeout
+
+    file = store.root / "locks" / f"{note.name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield note.exists()
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
 
 
 def _keep(file: Path, record: Record, answer: object) -> None:
@@ -87,6 +164,10 @@ def tracked(folder: Path) -> dict[str, dict[str, Any]]:
 def _let_stop(error: BaseException) -> None:
     if isinstance(error, SystemExit) and error.code == STOPPED:
         raise error
+
+
+def _moment(started: str) -> str:
+    return "".join(filter(str.isalnum, started))
 
 
 def _notes(store: Store) -> Path:
