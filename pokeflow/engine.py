@@ -91,7 +91,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
             failures.append(_failure(store, step, error))
             continue
         done[step.name] = record
-    teller.catch_up()
+    teller.finish()
     if failures:
         waiting = [f"Not run, for want of it: {', '.join(held)}."] if held else []
         again = f"What is done is kept. Go on with: {flow.command}"

@@ -67,6 +67,10 @@ class Teller:
             if time.monotonic() < self._again:
                 break  # still away: one wait is enough
             self._send(self._tracking, note)
+
+    def finish(self) -> None:
+        """The same once more at the end of the run, and say what is left."""
+        self.catch_up()
         if self._again and (kept := len(_waiting(self._store))):
             log.warning("tracking: %d kept in %s; a later run sends them", kept, _notes(self._store))
 
