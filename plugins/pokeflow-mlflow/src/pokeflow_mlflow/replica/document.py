@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow_mlflow.replica.schema import DATASETS, LATEST, REGISTERED, Schema, Table
+from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, LATEST, REGISTERED, Schema, Table
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -190,7 +190,7 @@ def _merged_row(table: str, was: Row | None, here: Row | None, there: Row | None
         return None if left is not None and was is not None and _same(left, was) else left
     if table == LATEST:
         return max(here, there, key=lambda row: (row["step"], row["timestamp"], row["value"]))
-    if table in ("params", DATASETS):
+    if table in ("params", DATASETS) or (was is None and table in (EXPERIMENTS, REGISTERED)):
         return there
     before = was or {}
     own = {c: value for c, value in here.items() if c not in there or c not in before or value != before[c]}

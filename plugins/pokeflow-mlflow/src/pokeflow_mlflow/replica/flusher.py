@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import threading
 import time
 import weakref
@@ -49,7 +50,7 @@ class Flusher:
                 publish(self.replica)
         except Timeout:
             return False
-        except (PokeflowError, OSError) as error:
+        except (PokeflowError, OSError, sqlite3.Error) as error:
             if str(error) != self._told:
                 log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error)
             self._told = str(error)
@@ -59,7 +60,7 @@ class Flusher:
 
     def leave(self) -> None:
         """Publish the rest before the process ends; what cannot be published is published by the next one."""
-        if self._over or self.replica.copy.is_clean():
+        if self._over or not self.replica.copy.file.exists() or self.replica.copy.is_clean():
             return
         self._over = True
         worker = threading.Thread(target=self.flush, daemon=True)
@@ -102,9 +103,7 @@ def _leave() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    _leave()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)  # what is under way ends, and `_leave` is called at exit
 
 
 def watch_the_end() -> None:

@@ -41,10 +41,10 @@ def _refresh(replica: Replica, prefix: str) -> int:
 
 
 def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
-    """Take over one unit that is known here, if it changed in the bucket."""
+    """Take over one unit if it changed in the bucket; one that nobody here has heard of is looked for everywhere."""
     known = replica.copy.known(kind, identity)
     if known is None:
-        return False
+        return not replica.copy.document(kind, identity).alive and refresh_all(replica) > 0
     entry = replica.objects.stat(known.place.document)
     if entry is None or entry.etag == known.etag:
         return False

@@ -1,6 +1,5 @@
 """A place in a bucket and this machine's working copy of it."""
 
-import functools
 import hashlib
 import json
 import logging
@@ -59,30 +58,24 @@ class Replica:
         return FileLock(f"{self.copy.file}.lock")
 
 
-def of(uri: str) -> Replica:
-    """The replica of a tracking URI, one for each process."""
-    return _of(uri.rstrip("/"), *_server(), os.getpid())
-
-
-@functools.lru_cache(maxsize=16)
-def _of(uri: str, endpoint: str | None, encryption: tuple[str | None, str | None], _process: int) -> Replica:
+def of(uri: str, folder: Path) -> Replica:
+    """The replica of a tracking URI, its working copy below a folder; no two for one process."""
     from pokeflow.objects import place
 
-    objects = place.opened(uri, endpoint=endpoint, encryption=encryption[0], kms_key=encryption[1])
+    endpoint, encryption, kms_key = _server()
+    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key)
     where = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "aws"
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
-    folder = cache()
     template = _template(folder)
-    # A database belongs to one version of MLflow's schema; what another one holds unpublished is told by `pending`.
-    return Replica(uri, objects, _repaired(folder / f"{name}-{template.stem}.db", template))
+    return Replica(uri, objects, _opened(folder / f"{name}-{template.stem}.db", template, uri))
 
 
-def _server() -> tuple[str | None, tuple[str | None, str | None]]:
-    """The endpoint and the encryption that MLflow's own variables for artifacts name; boto3's are found by boto3."""
+def _server() -> tuple[str | None, str | None, str | None]:
+    """The endpoint, the encryption and its key that MLflow's own variables for artifacts name; boto3 finds its own."""
     endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
     try:
         extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
-        return endpoint, (extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId"))
+        return endpoint, extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId")
     except (ValueError, AttributeError):
         raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: is no JSON object. Mend it or unset it.") from None
 
@@ -117,12 +110,12 @@ def _template(folder: Path) -> Path:
     return file
 
 
-def _repaired(file: Path, template: Path) -> WorkingCopy:
+def _opened(file: Path, template: Path, uri: str) -> WorkingCopy:
     """The working copy in a file; one that cannot be read is set aside, and the bucket read anew."""
     import sqlite3
 
     try:
-        return WorkingCopy(file, template)
+        return WorkingCopy(file, template, uri)
     except sqlite3.DatabaseError as error:
         aside = file.with_suffix(".damaged")
         for ending in ("", "-wal", "-shm"):
@@ -130,4 +123,4 @@ def _repaired(file: Path, template: Path) -> WorkingCopy:
             if part.exists():
                 part.replace(aside.with_name(aside.name + ending))
         log.warning("%s: cannot be read (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
-        return WorkingCopy(file, template)
+        return WorkingCopy(file, template, uri)

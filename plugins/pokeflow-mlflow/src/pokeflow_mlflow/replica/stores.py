@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -21,6 +22,7 @@ from mlflow.utils.validation import _validate_experiment_name, _validate_experim
 from pokeflow.errors import PokeflowError
 from pokeflow_mlflow.replica import publish, refresh
 from pokeflow_mlflow.replica.layout import quoted
+from pokeflow_mlflow.replica.replica import cache
 from pokeflow_mlflow.replica.schema import EXPERIMENTS
 from pokeflow_mlflow.replica.synchronizer import Synchronizer, bring, synchronizer
 
@@ -75,14 +77,23 @@ _engines: list[Any] = []
 
 
 class _Working:
-    """What both stores share: the database that they work on."""
+    """What both stores share: the working copy, and what keeps it and the bucket together."""
 
     _uri: str
+    _folder: Path
 
     @property
     def synchronizer(self) -> Synchronizer:
         """The one of this process."""
-        return synchronizer(self._uri, os.getpid())
+        return synchronizer(self._uri, self._folder, os.getpid())
+
+    def _open(self, uri: str) -> str:
+        """The address of the working copy; MlflowException where the tracking URI is none."""
+        try:
+            self._uri, self._folder = uri.rstrip("/"), cache()
+            return f"sqlite:///{self.synchronizer.replica.copy.file.as_posix()}"
+        except PokeflowError as error:
+            raise MlflowException(str(error)) from None
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Any:
@@ -105,20 +116,11 @@ def _engine(db_uri: str) -> Any:
     return engine
 
 
-def _database(uri: str) -> str:
-    """The address of the working copy; MlflowException where the tracking URI is none."""
-    try:
-        return f"sqlite:///{synchronizer(uri, os.getpid()).replica.copy.file.as_posix()}"
-    except PokeflowError as error:
-        raise MlflowException(str(error)) from None
-
-
 class S3TrackingStore(_Working, SqlTracking):
     """MLflow's tracking store on ``s3://bucket/prefix``."""
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
-        self._uri = store_uri.rstrip("/")
-        database = _database(self._uri)
+        database = self._open(store_uri)
         self.synchronizer.within(+1)
         try:
             super().__init__(database, artifact_uri or self._uri)
@@ -172,14 +174,15 @@ class S3RegistryStore(_Working, SqlRegistry):
     """MLflow's model registry in the same place."""
 
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
-        self._uri = store_uri.rstrip("/")
-        database = _database(self._uri)
+        database = self._open(store_uri)
         super().__init__(database)
 
     def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A registered model; of two machines that make the same one, the second is told so."""
         model = super().create_registered_model(name, *args, **kwargs)
         self.synchronizer.flusher.flush()
+        if self.get_registered_model(name).creation_timestamp != model.creation_timestamp:
+            raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
         return model
 
     def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -117,7 +118,7 @@ def _histories(sync: Synchronizer, run: str, metrics: list[str] | None) -> Calla
 
 
 @functools.lru_cache(maxsize=16)
-def synchronizer(uri: str, _process: int) -> Synchronizer:
-    """The synchronizer of a tracking URI, one for each process: both stores have the same."""
+def synchronizer(uri: str, folder: Path, _process: int) -> Synchronizer:
+    """The synchronizer of a tracking URI and a folder of working copies, one for each process."""
     watch_the_end()
-    return Synchronizer(of(uri))
+    return Synchronizer(of(uri, folder))

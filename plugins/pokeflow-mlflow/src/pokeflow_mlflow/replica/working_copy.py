@@ -50,13 +50,16 @@ Point = tuple[int, float, int, int]
 class WorkingCopy:
     """One SQLite file, shared by every process of this machine that uses the same tracking URI."""
 
-    def __init__(self, file: Path, template: Path) -> None:
+    def __init__(self, file: Path, template: Path, uri: str) -> None:
         self.file = file
         if not file.exists():
             draft = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
             shutil.copyfile(template, draft)
             with contextlib.closing(sqlite3.connect(draft)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
+                # The one experiment that every MLflow database begins with.
+                database.execute("UPDATE experiments SET artifact_location = ?", (f"{uri}/Default",))
+                database.commit()
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)  # whoever is first; the others take that one
             draft.unlink()
