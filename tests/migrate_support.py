@@ -1,4 +1,4 @@
-"""An old project as people leave them: models, an MLflow file store, profiles, analytics and data, by hand."""
+"""An old project as people leave them: models, profiles, analytics and data, by hand."""
 
 import hashlib
 import json
@@ -14,8 +14,6 @@ from pokeflow.migrate import plan as plans
 from pokeflow.migrate.run import Outcome, migrate
 from pokeflow.objects.folder import Folder
 from pokeflow.tree import Tree
-
-RUNS = ("a1", "b2", "c3")
 
 
 def old_project(root: Path, data: int = 20) -> Path:
@@ -39,7 +37,6 @@ def old_project(root: Path, data: int = 20) -> Path:
         "profiling/teacher/report.html": b"<html>",
         "profiling/teacher/system/cpu.json": b"{}",
         **{f"training/data/raw/{i:04}.txt": b"%d" % i for i in range(data)},
-        **mlruns(),
     }
     for path, content in files.items():
         file = root / "old" / path
@@ -48,34 +45,9 @@ def old_project(root: Path, data: int = 20) -> Path:
     return root / "old"
 
 
-def mlruns(home: str = "/home/before/mlruns") -> dict[str, bytes]:
-    """A file store that was moved since: its addresses lead to where it once was."""
-    scheme = "file://" if home.startswith("/") else ""
-    files = {
-        "mlruns/1/meta.yaml": f"artifact_location: {scheme}{home}/1\nexperiment_id: '1'\nname: teacher-runs\n",
-        "mlruns/2/meta.yaml": f"artifact_location: {home}/2\nexperiment_id: '2'\nname: students\n",
-        "mlruns/.trash/9/meta.yaml": "experiment_id: '9'\nname: gone\nlifecycle_stage: deleted\n",
-        "mlruns/models/card/meta.yaml": "name: card\n",
-    }
-    for experiment in ("1", "2"):
-        for run in RUNS:
-            base = f"mlruns/{experiment}/{run}"
-            own = scheme if experiment == "1" else ""
-            stage = "deleted" if (experiment, run) == ("2", "c3") else "active"
-            files[f"{base}/meta.yaml"] = (
-                f"artifact_uri: {own}{home}/{experiment}/{run}/artifacts\nend_time: 1768000000000\n"
-                f"experiment_id: '{experiment}'\nlifecycle_stage: {stage}\nrun_id: {run}\nsource_version: ''\n"
-            )
-            files[f"{base}/metrics/loss"] = "1768000000000 0.5 0\n1768000000001 0.25 1\n"
-            files[f"{base}/params/lr"] = "0.001"
-            files[f"{base}/tags/mlflow.runName"] = "first"
-            files[f"{base}/artifacts/model/weights.bin"] = f"weights of {run}"
-    return {path: text.encode() for path, text in files.items()}
-
-
 PLAN: Mapping[str, Any] = {
     "name": "old",
-    "sources": {"old": "old/training", "notes": "old/profiling", "runs": "old/mlruns"},
+    "sources": {"old": "old/training", "notes": "old/profiling"},
     "copy": [
         {
             "source": "old",
@@ -94,7 +66,6 @@ PLAN: Mapping[str, Any] = {
         }
     },
     "links": {"data/calibration": {"source": "old", "prefix": "data/raw/"}},
-    "mlflow": [{"source": "runs", "experiments": {"1": "pokemon-card-dinov3-teacher"}}],
     "rewrite": {"match": ["**/*.json", "**/*.csv"]},
 }
 """What brings all of the old project."""

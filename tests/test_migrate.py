@@ -23,7 +23,6 @@ from support import TOY_FLOW, Cli, contents
 TEACHER = "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx"
 DATA = 1000
 """Files of the raw data, where their number matters."""
-RUN = "experiments/mlflow/pokemon-card-dinov3-teacher/run_a1"
 
 
 @pytest.fixture
@@ -51,26 +50,6 @@ def test_everything_comes_into_place_and_no_source_is_touched(tmp_path: Path, ol
     assert outcome.problems == []
     assert not [path for path in there if path.endswith(".txt")]
     assert verify(tree).problems == ()
-
-
-def test_runs_come_by_experiment_and_their_addresses_follow(tmp_path: Path, old: Path, tree: Tree) -> None:
-    outcome = run(tmp_path, tree)
-    there = contents(tree_folder(tree))
-    assert there[f"{RUN}/metrics/loss"] == (old / "mlruns/1/a1/metrics/loss").read_bytes()
-    assert {path.split("/")[4] for path in there if path.startswith(f"{RUN}/")} == {
-        "meta.yaml", "metrics", "params", "tags", "artifacts"}  # fmt: skip
-    assert f"artifact_uri: {tree.objects.uri}/{RUN}/artifacts\n".encode() in there[f"{RUN}/meta.yaml"]
-    experiment = there["experiments/mlflow/pokemon-card-dinov3-teacher/meta.yaml"].decode()
-    assert f"artifact_location: {tree.objects.uri}/experiments/mlflow/pokemon-card-dinov3-teacher\n" in experiment
-    # An address without a scheme stays without one, and an experiment without a name in the plan keeps its own.
-    students = there["experiments/mlflow/students/run_b2/meta.yaml"].decode()
-    assert f"artifact_uri: {tree_folder(tree)}/experiments/mlflow/students/run_b2/artifacts\n" in students
-    assert not [path for path in there if "run_c3" in path and "students" in path]
-    left = {Path(path).relative_to(f"file:{old}" if path.startswith("file:/") else old).as_posix(): why
-            for path, why in ((p.replace("file://", ""), w) for p, w in outcome.left)}  # fmt: skip
-    assert left["mlruns/2/c3/metrics/loss"] == "deleted in MLflow"
-    assert left["mlruns/.trash/9/meta.yaml"] == "deleted in MLflow (.trash)"
-    assert left["mlruns/models/card/meta.yaml"] == "it belongs to no experiment"
 
 
 def test_paths_in_metadata_lead_to_where_things_lie_now(tmp_path: Path, old: Path, tree: Tree) -> None:

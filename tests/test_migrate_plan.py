@@ -37,7 +37,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"models": {"m": {"version": "v1", "type": "pupil"}}}, "models.m.type: no choice 'pupil'."),
     ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["x"]}}}, "'x' is not <model>:<version>"),
     ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["m:v1"]}}}, "a version is not its own parent"),
-    ({"mlflow": [{"source": "runs", "experiments": {"1": "../x"}}]}, "mlflow[0].experiments.1: '../x' is no path"),
+    ({"mlflow": [{"experiments": {"1": "x"}}]}, "mlflow[0].from: no value"),
+    ({"mlflow": [{"from": 1}]}, "mlflow[0].from: expected text"),
+    ({"mlflow": [{"from": "x", "experimets": {}}]}, "no key 'experimets'. Did you mean 'experiments'?"),
     ({"rewrite": {"match": "**"}}, "rewrite.match: expected a list"),
     ({"rewrite": {"limit_mb": 0}}, "rewrite.limit_mb: 0 is less than 1"),
     ({"name": "../x"}, "name: '../x' names a receipt"),
@@ -104,9 +106,8 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
         "efficientnet": {"version": "v1", "type": "student", "parents": ["dinov3-teachr:v1.0"]},
         "m": {"version": "v1", "type": "student", "at": "analytics/", "metrics_from": {"source": "old", "file": "no"}},
     }
-    mlflow = [{"source": "runs", "experiments": {"7": "x"}}]
     links = {"data/raw": {"source": "old", "prefix": "data/rwa/"}}
-    text = told(tmp_path, copy=copy, models=models, mlflow=mlflow, links=links)
+    text = told(tmp_path, copy=copy, models=models, links=links)
     for fault in (
         "copy[0].match: 'models/teacher_final/bset.onnx' finds nothing",
         "There is 'models/teacher_final/best.onnx'",
@@ -115,7 +116,6 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
         "models.efficientnet: nothing of the plan lies in models/efficientnet/v1/",
         "models.efficientnet.parents[0]: no model 'dinov3-teachr'. Did you mean 'dinov3-teacher'?",
         "models.m.metrics_from: ",
-        "mlflow[0].experiments.7: no experiment '7' lies there. Known: 1, 2.",
         "links.data/raw: nothing lies at ",
     ):
         assert fault in text
@@ -143,7 +143,7 @@ def test_a_source_that_holds_the_tree_gives_none_of_it(tmp_path: Path) -> None:
     old_project(tmp_path, data=3)
     changes: dict[str, Any] = {
         "sources": {"all": "."}, "copy": [{"source": "all", "match": "**/*.onnx", "to": "kept/"}],
-        "models": {}, "links": {}, "mlflow": [],
+        "models": {}, "links": {},
     }  # fmt: skip
     first = [row.target for row in run(tmp_path, **changes).rows]
     assert [row.target for row in run(tmp_path, **changes).rows] == first

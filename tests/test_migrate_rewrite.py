@@ -27,8 +27,7 @@ def references(style: str = "uri") -> References:
     found.file("old", "mixed/2", "b/2", "mixed/")
     found.stays("old", "notes/secret.txt")
     found.stays("old", "data/raw/")
-    found.folder("home", "1/", "experiments/mine/")
-    found.folder("home", "1/r/", "experiments/mine/run_r/")
+    found.file("home", "1/r/a b", "experiments/mine/1/r/a b", "1/")
     found.also("s3://older-still/", f"{OLD}/")
     found.also("https://wiki.example/", "https://docs.example/")
     return found
@@ -47,9 +46,9 @@ CASES = [
     ("s3a://old-bucket/training/models/best.onnx", f"{NEW}/models/teacher/v1/teacher.onnx"),
     ("s3://older-still/models/best.onnx", f"{NEW}/models/teacher/v1/teacher.onnx"),
     ("https://wiki.example/page", "https://docs.example/page"),
-    ("/home/me/mlruns/1/r/artifacts", f"{NEW}/experiments/mine/run_r/artifacts"),
-    ("file:///home/me/mlruns/1/r/artifacts/a%20b", f"{NEW}/experiments/mine/run_r/artifacts/a b"),
-    ("file:/home/me/mlruns/1", f"{NEW}/experiments/mine"),
+    ("/home/me/mlruns/1/r/artifacts", f"{NEW}/experiments/mine/1/r/artifacts"),
+    ("file:///home/me/mlruns/1/r/artifacts/a%20b", f"{NEW}/experiments/mine/1/r/artifacts/a b"),
+    ("file:/home/me/mlruns/1", f"{NEW}/experiments/mine/1"),
 ]
 KEPT = [
     f"{OLD}/data/raw/1.jpg", f"{OLD}/data/raw", f"{OLD}/notes/secret.txt", f"{OLD}/notes", OLD, f"{OLD}/",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handmade import LEAVES
-from migrate_support import mlruns, old_project, run
+from migrate_support import old_project, run
 from pokeflow.errors import ConfigError
 from pokeflow.migrate.run import Outcome
 from pokeflow.objects.place import opened
@@ -41,7 +41,6 @@ def bucket(s3: Server) -> Iterator[str]:
         "training/data/raw/1.txt": b"1",
         "profiling/teacher/report.html": b"<html>",
         "profiling/": b"",  # what the console leaves to show a folder
-        **mlruns(f"s3://{name}/mlruns"),
     }
     for key, data in files.items():
         client.put_object(Bucket=name, Key=key, Body=data)
@@ -50,7 +49,7 @@ def bucket(s3: Server) -> Iterator[str]:
 
 
 def migrate(root: Path, tree: Tree, bucket: str, **changes: Any) -> Outcome:
-    sources = {"old": f"s3://{bucket}/training", "notes": f"s3://{bucket}/profiling", "runs": f"s3://{bucket}/mlruns"}
+    sources = {"old": f"s3://{bucket}/training", "notes": f"s3://{bucket}/profiling"}
     return run(root, tree, **{"sources": sources, **changes})
 
 
@@ -73,7 +72,7 @@ def test_the_server_copies_and_everything_is_verified(tmp_path: Path, s3: Server
     assert outcome.problems == []
     assert listing(s3, bucket) == before
     rows = {row.target: row for row in outcome.rows}
-    copied = [path for path, row in rows.items() if row.done == "copied" and not path.endswith("meta.yaml")]
+    copied = [path for path, row in rows.items() if row.done == "copied"]
     assert sorted(asked(s3, "CopyObject")) == sorted(f"{s3.name}/project/pokemon/{path}" for path in copied)
     assert not set(asked(s3, "PutObject")) & set(asked(s3, "CopyObject"))
     assert set(asked(s3, "PutObject")) <= {f"{s3.name}/{key}" for key, *_ in listing(s3, s3.name)}
@@ -81,9 +80,6 @@ def test_the_server_copies_and_everything_is_verified(tmp_path: Path, s3: Server
     assert tree.objects.read(TEACHER)[0] == LARGE
     index = json.loads(tree.objects.read("analytics/metrics/index.json")[0])
     assert index["teacher"] == f"{tree.objects.uri}/{TEACHER}"
-    meta = tree.objects.read("experiments/mlflow/pokemon-card-dinov3-teacher/run_a1/meta.yaml")[0].decode()
-    base = f"{tree.objects.uri}/experiments/mlflow/pokemon-card-dinov3-teacher/run_a1"
-    assert f"artifact_uri: {base}/artifacts\n" in meta
     assert verify(tree).problems == ()
 
 
@@ -125,7 +121,7 @@ def test_the_old_project_may_lie_in_the_bucket_of_the_tree(tmp_path: Path, s3: S
     client.close()
     changes: dict[str, Any] = {
         "sources": {"all": s3.uri}, "copy": [{"source": "all", "match": "**/*.onnx", "to": "kept/"}],
-        "models": {}, "links": {}, "mlflow": [],
+        "models": {}, "links": {},
     }  # fmt: skip
     targets = [row.target for row in run(tmp_path, tree, **changes).rows]
     assert targets == ["kept/models/a.onnx"]
@@ -143,7 +139,6 @@ def test_from_a_folder_to_s3_and_back(tmp_path: Path, s3: Server, tree: Tree) ->
         copy=[{"source": "tree", "match": "models/**", "to": "models/"}],
         models={},
         links={},
-        mlflow=[],
         name="back",
     )
     assert [row.done for row in back.rows] == ["copied"]

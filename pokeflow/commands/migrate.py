@@ -1,6 +1,7 @@
 """pokeflow migrate: bring existing assets into the project's tree, as a plan in YAML says."""
 
 import argparse
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pokeflow.commands.asked import asked
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.migrate import report
 from pokeflow.migrate import run as migrations
+from pokeflow.migrate.experiments import Brought
 from pokeflow.migrate.plan import load
 from pokeflow.migrate.run import Outcome
 from pokeflow.report import table
@@ -33,12 +35,14 @@ def main(args: Sequence[str]) -> int:
     tree_folder = (flow.root / flow.tree).resolve()
     if given.report and given.report.resolve().is_relative_to(tree_folder):
         raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])
-    outcome = migrations.migrate(plan, given.plan.parent, trees.of(flow), flow.root, dry_run=given.dry_run)
+    tracking = dataclasses.asdict(flow.tracking.params) if flow.tracking else {}
+    outcome = migrations.migrate(plan, given.plan.parent, trees.of(flow), flow.root, tracking, dry_run=given.dry_run)
     default = flow.root / migrations.FOLDER / plan.name / report.FILE
     written = given.report or default
     # The report of the run that did something is worth more than that of one that found it done.
     if given.report or (not given.dry_run and (outcome.changed or outcome.problems or not default.exists())):
-        report.write(written, outcome.rows, _summary(outcome))
+        rows = [*outcome.rows, *(row for brought in outcome.experiments for row in brought.rows)]
+        report.write(written, rows, _summary(outcome))
     print(_told(outcome))  # noqa: T201
     if given.report or not given.dry_run:
         print(f"report: {written}")  # noqa: T201
@@ -53,6 +57,10 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "sources": outcome.sources,
         "complete": not outcome.problems and not outcome.dry_run,
         "totals": report.totals(outcome.rows),
+        "mlflow": [
+            {"from": b.source, "to": b.target, "counts": b.counts, "totals": report.totals(b.rows)}
+            for b in outcome.experiments
+        ],
         "problems": [{"target": fault.path, "problem": fault.message} for fault in outcome.problems],
         "left_out": [{"path": words.plain(path), "why": why} for path, why in outcome.left],
         "receipts": outcome.receipts,
@@ -87,9 +95,19 @@ def _told(outcome: Outcome) -> str:
         )
         for done, of in report.totals(outcome.rows).items()
     ]
-    parts.append(table(("", "files", "size", "paths replaced", "paths left"), totals))
+    if totals:
+        parts.append(table(("", "files", "size", "paths replaced", "paths left"), totals))
+    parts += [_counted(brought) for brought in outcome.experiments]
     parts.append(_end(outcome))
     return "\n\n".join(parts)
+
+
+def _counted(brought: Brought) -> str:
+    """What there is of an MLflow store on both sides, counted; above it what was done."""
+    done = ", ".join(f"{what}: {n:,}" for what, n in Counter(row.done for row in brought.rows).items())
+    cells = [(what, f"{source:,}", f"{there:,}") for what, (source, there) in brought.counts.items()]
+    heading = f"{words.plain(brought.source)} → {words.plain(brought.target)}: {done or 'nothing to bring'}"
+    return f"{heading}\n{table(('', 'source', 'there'), cells)}"
 
 
 def _is_new(done: str) -> bool:

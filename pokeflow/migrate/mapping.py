@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pokeflow.errors import Fault, PokeflowError
-from pokeflow.migrate import mlflow_files, patterns, sources
+from pokeflow.migrate import patterns, sources
 from pokeflow.migrate.plan import KEPT, Copy, Figures, Linked, Plan
 from pokeflow.migrate.references import References
-from pokeflow.objects import Entry, Missing, Objects, require_key
+from pokeflow.objects import Missing, Objects, require_key
 from pokeflow.tree import Tree
 from pokeflow.tree.links import Link, encode
 
@@ -60,18 +60,6 @@ def moves(plan: Plan, opened: Mapping[str, Objects], tree: Tree, references: Ref
     for name, objects in opened.items():
         rules = [(i, rule) for i, rule in enumerate(plan.copy) if rule.source == name]
         _copies(name, objects, rules, sources.inside(objects, tree), found, references, faults)
-    for i, runs in enumerate(plan.mlflow):
-        if runs.source in opened:
-            for moved in mlflow_files.files(f"mlflow[{i}]", runs, opened[runs.source], references, faults):
-                if moved.target:
-                    is_meta = moved.target.rpartition("/")[2] == mlflow_files.META
-                    found.items.append(_item(runs.source, moved.entry, moved.target, is_meta))
-                    references.file(runs.source, moved.entry.key, moved.target, None)
-                else:
-                    found.left.append((f"{opened[runs.source].uri}/{moved.entry.key}", moved.why))
-                    references.stays(runs.source, moved.entry.key)
-            prefix = f"{runs.prefix.rstrip('/')}/" if runs.prefix else ""
-            found.left += sources.hidden(opened[runs.source], [prefix])
     for folder, link in plan.links.items():
         if link.source in opened:
             found.links += _link(folder, link, opened[link.source], faults)
@@ -87,10 +75,6 @@ def moves(plan: Plan, opened: Mapping[str, Objects], tree: Tree, references: Ref
             found.figures[name] = _figures(where, model.metrics_from, opened, faults) | found.figures[name]
     faults += _collisions(found)
     return found
-
-
-def _item(source: str, entry: Entry, target: str, rewrite: bool = False) -> Item:
-    return Item(source, entry.key, target, entry.size, entry.etag, rewrite)
 
 
 def _copies(
@@ -116,7 +100,7 @@ def _copies(
                         target = (
                             rule.to if not rule.to.endswith("/") else rule.to + patterns.below(rule.match, entry.key)
                         )
-                        found.items.append(_item(name, entry, target))
+                        found.items.append(Item(name, entry.key, target, entry.size, entry.etag))
                         seen = patterns.fixed(rule.match) if patterns.is_wild(rule.match) else None
                         references.file(name, entry.key, target, seen)
             if not is_taken:
@@ -192,7 +176,7 @@ def _link(folder: str, link: Linked, objects: Objects, faults: list[Fault]) -> I
 def _choose_rewritten(plan: Plan, found: Moves) -> None:
     limit = plan.rewrite.limit_mb * 1_000_000
     for i, item in enumerate(found.items):
-        wanted = item.rewrite or any(patterns.matches(pattern, item.target) for pattern in plan.rewrite.match)
+        wanted = any(patterns.matches(pattern, item.target) for pattern in plan.rewrite.match)
         if wanted and item.size > limit:
             found.left.append(
                 (item.target, f"larger than {plan.rewrite.limit_mb} MB: copied, paths in it not rewritten")

@@ -1,5 +1,6 @@
 """The plan of a migration: its YAML as dataclasses, every fault told at once."""
 
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,15 +82,18 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """An MLflow file store (``mlruns``) at ``prefix`` of a source.
+    """MLflow experiments, which go into the configuration's tracking store; ``from`` in YAML is ``at`` here.
 
-    ``experiments`` names folders below ``to`` by experiment id; null leaves one out. The others keep their names.
+    It is a folder (``mlruns``) relative to the plan file, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``.
+    ``experiments`` gives other names by id or name; null leaves one out. ``artifacts`` maps old beginnings of artifact
+    addresses to where they lead now; only what lies below the source or is named here is read on this machine.
     """
 
-    source: str
-    prefix: str = ""
+    at: str
     experiments: dict[str, str | None] = field(default_factory=dict)
-    to: str = "experiments/mlflow/"
+    artifacts: dict[str, str] = field(default_factory=dict)
+    endpoint: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Plan:
     """A migration. ``name`` is its receipt's, its journal's and its report's."""
 
     name: str
-    sources: dict[str, Source]
+    sources: dict[str, Source] = field(default_factory=dict)
     copy: tuple[Copy, ...] = ()
     models: dict[str, Model] = field(default_factory=dict)
     links: dict[str, Linked] = field(default_factory=dict)
@@ -144,15 +148,21 @@ def load(file: Path) -> Plan:
     if isinstance(data, dict) and isinstance(data.get("sources"), dict):
         given = data["sources"].items()
         data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in given}
+    if isinstance(data, dict) and isinstance(data.get("mlflow"), list):
+        data["mlflow"] = [_with_at(runs) for runs in data["mlflow"]]
     plan = schema.parse(Plan, data, "", faults)
     # What is missing is not looked into; the rest of the faults is worth telling all the same.
     if plan is not None and not faults:
         faults += _faults(plan)
     if faults or plan is None:
-        raise ConfigError(
-            Fault(f"{file.name}: {fault.path}" if fault.path else file.name, fault.message) for fault in faults
-        )
+        faults = [Fault(re.sub(r"^(mlflow\[\d+\])\.at$", r"\1.from", f.path), f.message) for f in faults]
+        raise ConfigError(Fault(f"{file.name}: {f.path}" if f.path else file.name, f.message) for f in faults)
     return plan
+
+
+def _with_at(runs: Any) -> Any:
+    """``from``, which Python keeps for itself, under the name that it has here."""
+    return {"at" if key == "from" else key: value for key, value in runs.items()} if isinstance(runs, dict) else runs
 
 
 def _read(file: Path) -> Any:
@@ -194,11 +204,6 @@ def _faults(plan: Plan) -> Iterator[Fault]:
                 )
     for folder in plan.links:
         yield from _target(f"links.{folder}", folder)
-    for i, runs in enumerate(plan.mlflow):
-        yield from _target(f"mlflow[{i}].to", runs.to)
-        for number, name in runs.experiments.items():
-            if name is not None:
-                yield from _target(f"mlflow[{i}].experiments.{number}", name)
     yield from _models(plan)
     if plan.rewrite.limit_mb < 1:
         yield Fault("rewrite.limit_mb", f"{plan.rewrite.limit_mb} is less than 1.")
@@ -209,7 +214,6 @@ def _sources(plan: Plan) -> Iterator[Fault]:
     named: Iterable[tuple[str, str, str]] = [
         *((f"copy[{i}]", rule.source, "") for i, rule in enumerate(plan.copy)),
         *((f"links.{name}", link.source, link.prefix) for name, link in plan.links.items()),
-        *((f"mlflow[{i}]", runs.source, runs.prefix) for i, runs in enumerate(plan.mlflow)),
         *((f"models.{n}.metrics_from", m.metrics_from.source, "") for n, m in plan.models.items() if m.metrics_from),
     ]
     for where, name, prefix in named:

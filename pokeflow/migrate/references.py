@@ -26,7 +26,6 @@ class References:
         self._sources, self._tree, self._style = sources, tree, style
         self._files: dict[Place, str] = {}
         self._folders: dict[Place, str | None] = {}
-        self._certain: dict[Place, str] = {}
         self._left: set[Place] = set()
         self._roots: dict[str, Place | str] = {}
         for name, objects in sources.items():
@@ -51,10 +50,6 @@ class References:
             if not old:
                 return
 
-    def folder(self, source: str, key: str, target: str) -> None:
-        """A folder that moves as one; both end in ``/``."""
-        self._certain.setdefault((source, key), target)
-
     def stays(self, source: str, key: str) -> None:
         """A file, or a folder that ends in ``/``, that stays where it is."""
         self._left.add((source, key))
@@ -66,16 +61,9 @@ class References:
                 return
             self._left.add(place)
 
-    def also(self, old: str, new: Place | str) -> None:
+    def also(self, old: str, new: str) -> None:
         """Another old prefix: of a place in a source, or of anything that is called otherwise now."""
-        if not isinstance(new, str) or not (found := self._place(new)):
-            self._roots.setdefault(old.rstrip("/"), new)
-        else:
-            self._roots.setdefault(old.rstrip("/"), found)
-
-    def known(self, text: str) -> Place | None:
-        """The place in a source that a whole text leads to."""
-        return self._place(text)
+        self._roots.setdefault(old.rstrip("/"), self._place(new) or new)
 
     @property
     def prefixes(self) -> Iterable[str]:
@@ -149,14 +137,14 @@ class References:
 
     def _target(self, place: Place, *, exactly: bool) -> str | None:
         source, key = place
-        if place in self._files or (place in self._left and place not in self._certain and not _is_folder(key)):
+        if place in self._files or (place in self._left and not _is_folder(key)):
             return self._files.get(place)
         for folder, rest in _upwards(key):
             known = (source, folder)
             if exactly and rest not in ("", "."):
                 break
-            if known in self._certain or known in self._left or known in self._folders:
-                target = self._certain.get(known) or (None if known in self._left else self._folders[known])
+            if known in self._left or known in self._folders:
+                target = None if known in self._left else self._folders[known]
                 return None if target is None else target.rstrip("/") if rest == "." else target + rest
         return None
 

@@ -162,24 +162,6 @@ def _is_same(old: str, new: str, wanted: dict[int, str]) -> bool:
     return True
 
 
-def top_level(data: bytes) -> dict[str, str]:
-    """The texts that stand directly under the keys of a YAML mapping; ValueError or YAMLError where it is none."""
-    found: dict[str, str] = {}
-    depth, key = 0, None
-    for event, is_value in _events(data.decode()):
-        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            depth -= 1
-        elif depth == 1 and isinstance(event, yaml.ScalarEvent):
-            if not is_value:
-                key = event.value
-            elif key is not None:
-                found[key] = event.value
-                key = None
-    return found
-
-
 _EDITORS: dict[str, Callable[[str, _Counts], str]] = {
     "json": _edit_json,
     "ipynb": _edit_json,

@@ -1,14 +1,16 @@
-"""A migration: surveyed, copied with every checksum compared, then its receipts, then the project's documents."""
+"""A migration: surveyed, copied with every checksum compared, experiments brought, then receipts, then documents."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pokeflow import store as stores
 from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.migrate import experiments, mapping, sources, versions
 from pokeflow.migrate import journal as journals
-from pokeflow.migrate import mapping, sources, versions
+from pokeflow.migrate.experiments import Brought, Entry
 from pokeflow.migrate.journal import Done, Journal
 from pokeflow.migrate.mapping import Item, LinkFile, Moves
 from pokeflow.migrate.plan import Plan
@@ -27,12 +29,13 @@ FOLDER = "migrations"
 
 @dataclass(slots=True)
 class Outcome:
-    """What was found and done. ``problems`` are files that could not be brought, so that no receipt was written."""
+    """What was found and done. ``problems`` are what could not be brought, so that no receipt was written."""
 
     plan: Plan
     tree: Tree
     sources: dict[str, str]
     rows: list[Row] = field(default_factory=list)
+    experiments: list[Brought] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Fault] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
@@ -41,19 +44,25 @@ class Outcome:
     changed: bool = False
 
 
-def migrate(plan: Plan, base: Path, tree: Tree, root: Path, *, dry_run: bool = False) -> Outcome:
+def migrate(
+    plan: Plan, base: Path, tree: Tree, root: Path, tracking: Mapping[str, Any] | None = None, *, dry_run: bool = False
+) -> Outcome:
     """Bring everything that the plan names; ``base`` is the plan's folder, ``root`` the store's local one.
 
+    ``tracking`` are the parameters of the configuration's tracking store, where experiments go.
     ConfigError, with nothing written, for whatever can be told beforehand. A kill at any moment leaves what the next
     run completes; a run of what is done writes nothing.
     """
+    folder, tracking = root / FOLDER / plan.name, tracking or {}
     if dry_run:
-        return _migrate(plan, base, tree, root / FOLDER / plan.name, dry_run=True)
+        return _migrate(plan, base, tree, folder, tracking, dry_run=True)
     with stores.exclusively(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
-        return _migrate(plan, base, tree, root / FOLDER / plan.name, dry_run=False)
+        return _migrate(plan, base, tree, folder, tracking, dry_run=False)
 
 
-def _migrate(plan: Plan, base: Path, tree: Tree, folder: Path, *, dry_run: bool) -> Outcome:
+def _migrate(
+    plan: Plan, base: Path, tree: Tree, folder: Path, tracking: Mapping[str, Any], *, dry_run: bool
+) -> Outcome:
     faults: list[Fault] = []
     opened = sources.opened(plan, base, tree, faults)
     references = References(opened, tree.objects, plan.rewrite.style)
@@ -61,6 +70,7 @@ def _migrate(plan: Plan, base: Path, tree: Tree, folder: Path, *, dry_run: bool)
     around = Around(versions.unit(plan), opened, tree, references)
     if len(opened) == len(plan.sources):
         faults += versions.check(plan, moves, tree, receipts.read_all(tree.objects))
+    entries = list(experiments.entries(plan, base, tracking, faults, dry_run=dry_run))
     _raise(faults)
     journal = journals.read(folder)
     found = survey(around, moves, journal, faults)
@@ -72,8 +82,9 @@ def _migrate(plan: Plan, base: Path, tree: Tree, folder: Path, *, dry_run: bool)
     outcome.rows += [_link_row(link, "there already") for link in found.links_there]
     if dry_run:
         outcome.rows += _would(around, found)
+        _bring_experiments(entries, None, outcome)
     else:
-        _do(plan, around, moves, found, journal, outcome)
+        _do(plan, around, moves, found, journal, entries, outcome)
     outcome.rows.sort(key=lambda row: row.target)
     return outcome
 
@@ -83,7 +94,24 @@ def _raise(faults: list[Fault]) -> None:
         raise ConfigError(faults)
 
 
-def _do(plan: Plan, around: Around, moves: Moves, found: Survey, journal: Journal, outcome: Outcome) -> None:
+def _bring_experiments(entries: list[Entry], folder: Path | None, outcome: Outcome) -> None:
+    for entry in entries:
+        brought = experiments.bring(entry, outcome.plan.name, folder)
+        outcome.experiments.append(brought)
+        outcome.left += brought.left
+        outcome.problems += brought.problems
+        outcome.changed = outcome.changed or any(row.done.endswith("copied") for row in brought.rows)
+
+
+def _do(
+    plan: Plan,
+    around: Around,
+    moves: Moves,
+    found: Survey,
+    journal: Journal,
+    entries: list[Entry],
+    outcome: Outcome,
+) -> None:
     try:
         for done in found.there:
             if journal.known.get(done.target) != done:
@@ -93,14 +121,15 @@ def _do(plan: Plan, around: Around, moves: Moves, found: Survey, journal: Journa
         journal.close()
     outcome.rows += [_row(done, "rewritten" if done.replacements else "copied") for done in brought]
     outcome.changed = bool(brought or found.links)
+    failed = {fault.path for fault in outcome.problems}
+    outcome.rows += [_planned(around, item, "failed") for item in found.todo if item.target in failed]
+    _bring_experiments(entries, journal.file.with_name(experiments.NAME), outcome)
     if outcome.problems:
-        failed = {fault.path for fault in outcome.problems}
-        outcome.rows += [_planned(around, item, "failed") for item in found.todo if item.target in failed]
         return
     for link, etag in found.links:
         around.tree.objects.write(link.target, link.data, match=etag or ABSENT)
         outcome.rows.append(_link_row(link, "linked"))
-    for receipt in versions.made(plan, around, moves, [*found.there, *brought]):
+    for receipt in versions.made(plan, around, moves, [*found.there, *brought], outcome.experiments):
         receipts.put(around.tree.objects, receipt)
         outcome.receipts.append(receipts.key(receipt.unit))
     outcome.documents = publish.write_documents(around.tree)

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from pokeflow.errors import Fault, unknown
+from pokeflow.migrate.experiments import Brought
 from pokeflow.migrate.journal import Done
 from pokeflow.migrate.mapping import LinkFile, Moves
 from pokeflow.migrate.plan import Model, Plan
@@ -61,7 +62,9 @@ def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Ite
         yield Fault("models", f"parents form a cycle: {' → '.join(error.args[1])}.")
 
 
-def made(plan: Plan, around: Around, moves: Moves, done: Iterable[Done]) -> Iterator[Receipt]:
+def made(
+    plan: Plan, around: Around, moves: Moves, done: Iterable[Done], experiments: Sequence[Brought] = ()
+) -> Iterator[Receipt]:
     """The receipts, the versions' first: the migration's own is there when all is."""
     places = {name: folders(name, model, around.tree) for name, model in plan.models.items()}
     fixed = tuple(folder for of_model in places.values() for folder in of_model)
@@ -81,14 +84,17 @@ def made(plan: Plan, around: Around, moves: Moves, done: Iterable[Done]) -> Iter
             facts=_facts(plan, model, moves.figures.get(name, {}), around),
         )
     sources = {name: objects.uri for name, objects in around.sources.items()}
+    counts = [{what: list(pair) for what, pair in one.counts.items()} for one in experiments]
+    runs = [{"from": one.source, "to": one.target, "counts": n} for one, n in zip(experiments, counts, strict=True)]
     yield Receipt(
         unit=unit(plan),
         files=tuple(files),
-        origin=", ".join(sorted(set(sources.values()))),
+        origin=", ".join(sorted({*sources.values(), *(one.source for one in experiments)})),
         facts={
             "sources": sources,
             "links": {link.target: link.to for link in moves.links},
             "versions": [f"{name}:{model.version}" for name, model in plan.models.items()],
+            **({"mlflow": runs} if runs else {}),
         },
     )
 

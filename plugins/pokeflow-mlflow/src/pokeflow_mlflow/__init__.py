@@ -48,6 +48,27 @@ class RegisterParams:
     without: tuple[str, ...] = ("*.pt",)
 
 
+@dataclass(frozen=True, slots=True)
+class MigrateParams:
+    """Where existing experiments lie, and the store that they are brought into.
+
+    ``source`` is a folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; relative ones begin at ``base``.
+    ``experiments`` gives other names by id or name, null leaves one out. ``artifacts`` says where addresses of
+    artifacts lead now. ``endpoint`` and ``region`` are of the store, ``source_…`` of a source on S3.
+    """
+
+    source: str
+    uri: str
+    base: str = "."
+    experiments: dict[str, str | None] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    endpoint: str | None = None
+    region: str | None = None
+    source_endpoint: str | None = None
+    source_region: str | None = None
+    dry_run: bool = False
+
+
 def _check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
     yield from (("uri", fault) for fault in faults(params.uri))
     if not params.project:
@@ -68,6 +89,14 @@ def _check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
         yield "experiment", "is empty"
 
 
+def _check_migrate(params: MigrateParams) -> Iterable[tuple[str, str]]:
+    from pokeflow_mlflow.migrate import sources
+
+    found = [("uri", fault) for fault in faults(params.uri)]
+    found += [(f"experiments.{key}", "is empty") for key, name in params.experiments.items() if name == ""]
+    return found + list(sources.faults(params))
+
+
 def _track(task: Task) -> Result:
     from pokeflow_mlflow import track
 
@@ -80,12 +109,19 @@ def _register(task: Task) -> Result:
     return register.run(task)
 
 
+def _migrate(task: Task) -> Result:
+    from pokeflow_mlflow.migrate import run
+
+    return run.run(task)
+
+
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Track (for ``tracking=mlflow``) and register, both named ``mlflow``."""
+    """Track (for ``tracking=mlflow``), register and migrate, all named ``mlflow``."""
     return [
         Backend("mlflow", "track", _track, TrackParams, check=_check_track),
         Backend("mlflow", "register", _register, RegisterParams, check=_check_register, named=True),
+        Backend("mlflow", "migrate", _migrate, MigrateParams, check=_check_migrate),
     ]
 
 

@@ -1,0 +1,140 @@
+"""Two entities side by side, one as it should be and one as it is: what is lost, and what has changed since.
+
+Lost is what the target should have and has not, or has otherwise although nobody may change it there. What people
+may change after a migration (tags, descriptions, names) counts as lost only while the entity is half copied.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from pokeflow_mlflow.migrate.entities import Model, Run, Version
+
+OWN = "pokeflow.migrated."
+"""Tags that tell where an entity was brought from."""
+VERSIONS = "mlflow.modelVersions"
+"""Written by whoever registers a version, with the numbers of that registry."""
+BY_STORE = ("mlflow.runName", "mlflow.user")
+"""Tags that a store gives a run by itself."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What two entities differ by, one sentence each."""
+
+    lost: list[str] = field(default_factory=list)
+    since: list[str] = field(default_factory=list)
+
+    def fixed(self, what: str, wanted: Any, there: Any) -> None:
+        """A value that nobody changes; what the source does not know is not compared."""
+        if wanted not in (None, "") and wanted != there:
+            self.lost.append(f"{what} is {_short(there)} there, and {_short(wanted)} in the source")
+
+    def free(self, what: str, wanted: Any, there: Any, *, half: bool) -> None:
+        """A value that people may change."""
+        if wanted not in (None, "") and wanted != there:
+            (self.lost if half or there in (None, "") else self.since).append(
+                f"{what} is {_short(there)} there, and {_short(wanted)} in the source"
+            )
+
+    def pairs(self, what: str, wanted: Mapping[str, Any], there: Mapping[str, Any], *, half: bool = True) -> None:
+        """Named values; ``half`` False: people may have changed them."""
+        for key, value in wanted.items():
+            if key not in there:
+                self.lost.append(f"{what} {key!r} is missing")
+            elif there[key] != value:
+                self.free(f"{what} {key!r}", value, there[key], half=half)
+
+    def members(self, what: str, wanted: Set[Any], there: Set[Any]) -> None:
+        """A set."""
+        if gone := wanted - there:
+            first = _short(min(gone, key=repr))
+            self.lost.append(f"{what}: {len(gone):,} of {len(wanted):,} are missing, such as {first}")
+
+
+def runs(wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool) -> Found:
+    """A run as it should be and as it is."""
+    found = Found()
+    found.free("name", wanted.name, there.name, half=half)
+    found.free("status", wanted.status, there.status, half=half)
+    found.fixed("start", wanted.start, there.start)
+    found.free("end", wanted.end, there.end, half=half)
+    found.fixed("user", wanted.user, there.user)
+    found.pairs("param", wanted.params, there.params)
+    found.pairs("tag", wanted.tags, there.tags, half=half)
+    for key, points in wanted.points.items():
+        found.members(f"points of metric {key!r}", points, there.points.get(key, frozenset()))
+    found.members("data sets", wanted.datasets, there.datasets)
+    found.members("models read", wanted.inputs, there.inputs)
+    found.members("models made", wanted.outputs, there.outputs)
+    found.pairs("size of artifact", files, files_there)
+    return found
+
+
+def models(
+    wanted: Model, there: Model, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
+) -> Found:
+    """A logged model as it should be and as it is."""
+    found = Found()
+    found.fixed("name", wanted.name, there.name)
+    found.fixed("run", wanted.run, there.run)
+    found.fixed("type", wanted.type, there.type)
+    found.free("status", wanted.status, there.status, half=half)
+    found.pairs("param", wanted.params, there.params)
+    found.pairs("tag", wanted.tags, there.tags, half=half)
+    found.members("figures", wanted.scores, there.scores)
+    found.pairs("size of artifact", files, files_there)
+    return found
+
+
+def versions(wanted: Version, there: Version) -> Found:
+    """A version as it should be and as it is."""
+    found = Found()
+    found.fixed("source", wanted.source, there.source)
+    found.fixed("run", wanted.run, there.run)
+    found.free("description", wanted.description, there.description, half=False)
+    found.free("stage", wanted.stage, there.stage, half=False)
+    found.pairs("tag", wanted.tags, there.tags, half=False)
+    return found
+
+
+def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
+    """What a run holds, in numbers; of tags those that are not the migration's or the store's doing."""
+    own = {key for key in run.tags if key.startswith(OWN) or (key in BY_STORE and key not in like.tags)}
+    return Counter(
+        {
+            "runs": 1,
+            "params": len(run.params),
+            "tags": len(run.tags.keys() - own),
+            "metrics": len(run.points),
+            "metric points": sum(map(len, run.points.values())),
+            "data sets": len(run.datasets),
+            "artifacts": len(files),
+            "artifact bytes": sum(files.values()),
+        }
+    )
+
+
+def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
+    """The same of a logged model."""
+    return Counter(
+        {
+            "logged models": 1,
+            "logged model params": len(model.params),
+            "logged model tags": sum(not key.startswith(OWN) and key != VERSIONS for key in model.tags),
+            "logged model figures": len(model.scores),
+            "artifacts": len(files),
+            "artifact bytes": sum(files.values()),
+        }
+    )
+
+
+def extras(of: Counter[str], there: Counter[str]) -> Iterator[str]:
+    """What the target has more of: added there since."""
+    yield from (f"{there[key] - of[key]:,} more {key} there" for key in there if there[key] > of[key])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

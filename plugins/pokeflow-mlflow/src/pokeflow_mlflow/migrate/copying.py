@@ -1,0 +1,243 @@
+"""Creates in the target what is missing there, and completes what a kill left half copied; nothing is doubled.
+
+A run or logged model is created together with tags that tell where it came from, and is found by these again. Its
+last tag says that it is complete: after that, only what is missing is added, and nothing is written over.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from pokeflow import PokeflowError
+from pokeflow_mlflow.connection import Connection
+from pokeflow_mlflow.migrate import compare, writing
+from pokeflow_mlflow.migrate.compare import OWN, VERSIONS, Found
+from pokeflow_mlflow.migrate.entities import Experiment, Model, Reading, Run
+from pokeflow_mlflow.migrate.report import Report, Row
+from pokeflow_mlflow.migrate.store import Store
+
+FROM, EXPERIMENT, ID, STATE, BEFORE = (f"{OWN}{word}" for word in ("from", "experiment", "id", "state", "before"))
+COPYING, COMPLETE = "copying", "complete"
+PARENT, HISTORY = "mlflow.parentRunId", "mlflow.log-model.history"
+PROBLEMS = 20
+"""Entities that may fail, each for itself, before it is taken for one failure of everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the artifacts of a run or logged model were and are, and what its id was and is."""
+
+    old_id: str
+    old: str
+    new_id: str
+    new: str
+
+    def moved(self, uri: str) -> str | None:
+        """What an address of something among the artifacts is now; None if it is none of these."""
+        own = self.old.rstrip("/")
+        if own and f"{uri}/".startswith(f"{own}/"):
+            return f"{self.new.rstrip('/')}{uri[len(own) :]}"
+        # The same place may be written as a path and as a URI, and a store may have been moved since.
+        _, found, rest = uri.partition(f"/{self.old_id}/artifacts")
+        return f"{self.new.rstrip('/')}{rest}" if found and rest[:1] in ("", "/") else None
+
+
+@dataclass(slots=True)
+class Copier:
+    """One source on its way into one target. ``name`` is the source's address, as tags have it.
+
+    ``experiments`` maps a source experiment's id to the target's; ``runs`` and ``models`` do so for theirs.
+    ``places`` are those of runs and models that have been filled, by their ids in the source.
+    """
+
+    name: str
+    source: Reading
+    target: Store
+    connection: Connection
+    work: Path
+    report: Report
+    experiments: dict[str, str] = field(default_factory=dict)
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def begin(self, experiment: Experiment, name: str) -> list[str]:
+        """Make the experiment and its runs, still empty, where they are not there; returns the source's run ids."""
+        client = self.connection.client
+        there = self.experiments[experiment.id] = self.connection.experiment(name)
+        known = self.target.client.get_experiment(there).tags
+        for key, value in experiment.tags.items():
+            if key not in known:
+                client.set_experiment_tag(there, key, value)
+            elif known[key] != value:
+                self.report.left.append(
+                    (f"tag {key!r} of experiment {name}", "it has another value there, which stays")
+                )
+        ids = self.source.runs(experiment)
+        found = self._known_runs(experiment, there)
+        for old in ids:
+            if old not in found:
+                with self.telling(f"{self.name}: run {old}"):
+                    found[old] = self._create(experiment, old, there)
+        self.runs |= {(experiment.id, old): new for old, new in found.items()}
+        return ids
+
+    def _known_runs(self, experiment: Experiment, there: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for run in self.target.tagged(there, FROM, self.name):
+            if run.data.tags.get(EXPERIMENT) == experiment.id and (old := run.data.tags.get(ID)):
+                if old in found:
+                    self.report.problem(
+                        f"{self.name}: run {old}", f"is there twice: {found[old]} and {run.info.run_id}."
+                    )
+                found.setdefault(old, run.info.run_id)
+        return found
+
+    def _create(self, experiment: Experiment, old: str, there: str) -> str:
+        run = self.source.run(experiment, old)
+        tags = self._identity(experiment.id, old, run.tags) | ({"mlflow.user": run.user} if run.user else {})
+        created = self.connection.client.create_run(there, run.start, tags, run.name or old)
+        return str(created.info.run_id)
+
+    def _identity(self, experiment: str, old: str, tags: Mapping[str, str]) -> dict[str, str]:
+        """What is brought a second time, from store to store, keeps where it was before."""
+        before = {BEFORE: f"{tags[FROM]}#{tags.get(ID, '')}"} if FROM in tags else {}
+        return {FROM: self.name, EXPERIMENT: experiment, ID: old, STATE: COPYING, **before}
+
+    def begin_models(self, experiment: Experiment) -> list[Model]:
+        """Make the logged models, still without files; returns the source's."""
+        there = self.experiments[experiment.id]
+        models = self.source.models(experiment)
+        for model in self.target.models(Experiment(there, "")):
+            if (model.tags.get(FROM), model.tags.get(EXPERIMENT)) == (self.name, experiment.id):
+                self.models[model.tags.get(ID, "")] = model.id
+        for model in models:
+            if model.id not in self.models:
+                with self.telling(f"{self.name}: model {model.id}"):
+                    wanted = self.model_wanted(model)
+                    tags = {**wanted.tags, **self._identity(experiment.id, model.id, model.tags)}
+                    created = self.connection.client.create_logged_model(
+                        there, model.name or None, wanted.run or None, tags, dict(wanted.params), model.type or None
+                    )
+                    self.models[model.id] = created.model_id
+        return models
+
+    def run_id(self, experiment: str, old: str) -> str:
+        """A run's id in the target: of its own experiment first; "" if it was not brought."""
+        if (experiment, old) in self.runs:
+            return self.runs[experiment, old]
+        return next((new for (_, known), new in self.runs.items() if known == old), "")
+
+    def run_wanted(self, run: Run) -> Run:
+        """A run as it should be in the target: what names other runs and models names them as they are there."""
+        tags = {key: value for key, value in run.tags.items() if not key.startswith(OWN)}
+        if parent := tags.get(PARENT):
+            tags[PARENT] = self.run_id(run.experiment, parent) or parent
+        if HISTORY in tags:
+            tags[HISTORY] = tags[HISTORY].replace(run.id, self.run_id(run.experiment, run.id))
+        return replace(
+            run,
+            tags=tags,
+            inputs=frozenset(self.models[old] for old in run.inputs if old in self.models),
+            outputs=frozenset((self.models[old], step) for old, step in run.outputs if old in self.models),
+        )
+
+    def model_wanted(self, model: Model) -> Model:
+        """The same of a logged model."""
+        scores = (score._replace(run=self.run_id(model.experiment, score.run)) for score in model.scores)
+        return replace(
+            model,
+            run=self.run_id(model.experiment, model.run),
+            tags={key: value for key, value in model.tags.items() if not key.startswith(OWN) and key != VERSIONS},
+            scores=frozenset(score for score in scores if score.run),
+        )
+
+    def fill_run(self, experiment: Experiment, old: str, new: str) -> None:
+        """Bring all of a run that is not there yet, read it back and compare."""
+        client, where = self.connection.client, f"run {old} of {experiment.name}"
+        with self.telling(f"{self.name}: {where}"):
+            source = self.source.run(experiment, old)
+            wanted, files = self.run_wanted(source), source.files.sizes()
+            self._tell_links(where, source)
+            there = self.target.run(experiment, new)
+            self.places[old] = Place(old, source.place, new, there.place)
+            half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
+            found = compare.runs(wanted, there, files, files_there, half=half)
+            if half or found.lost:
+                writing.write_run(client, wanted, there, half=half)
+                sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
+                writing.send(*sides, partial(client.log_artifact, new), self.work, half=half)
+                writing.end(client, wanted, there)
+                there = self.target.run(experiment, new)
+                files_there = there.files.sizes()
+                found = compare.runs(wanted, there, files, files_there, half=half)
+                if half and not found.lost:
+                    client.set_tag(new, STATE, COMPLETE)
+            counts = compare.count_run(source, files, source), compare.count_run(there, files_there, source)
+            self._done(where, f"{experiment.name}/{new}", "run", found, counts, half=half)
+
+    def fill_model(self, experiment: Experiment, source: Model) -> None:
+        """The same of a logged model."""
+        client, new, where = self.connection.client, self.models[source.id], f"model {source.id} of {experiment.name}"
+        with self.telling(f"{self.name}: {where}"):
+            wanted, files = self.model_wanted(source), source.files.sizes()
+            if source.run and not wanted.run:
+                self.report.left.append((f"{where}: the run {source.run} that made it", "it was not brought"))
+            if dropped := len(source.scores) - len(wanted.scores):
+                self.report.left.append((f"{where}: {dropped:,} figures", "they belong to runs that were not brought"))
+            there = self.target.model(client.get_logged_model(new))
+            self.places[source.id] = Place(source.id, source.place, new, there.place)
+            half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
+            found = compare.models(wanted, there, files, files_there, half=half)
+            if half or found.lost:
+                writing.write_model(client, wanted, there)
+                sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
+                writing.send(*sides, partial(client.log_model_artifact, new), self.work, half=half)
+                if (end := wanted.status) in ("READY", "FAILED") and there.status != end:
+                    client.finalize_logged_model(new, "READY" if end == "READY" else "FAILED")
+                there = self.target.model(client.get_logged_model(new))
+                files_there = there.files.sizes()
+                found = compare.models(wanted, there, files, files_there, half=half)
+                if half and not found.lost:
+                    client.set_logged_model_tags(new, {STATE: COMPLETE})
+            counts = compare.count_model(source, files), compare.count_model(there, files_there)
+            self._done(where, f"{experiment.name}/{new}", "model", found, counts, half=half)
+
+    def _tell_links(self, where: str, run: Run) -> None:
+        parent = run.tags.get(PARENT)
+        if parent and not self.run_id(run.experiment, parent):
+            self.report.left.append((f"{where}: its parent {parent}", "it was not brought; the tag keeps its old id"))
+        for old in sorted({*run.inputs, *(old for old, _ in run.outputs)} - self.models.keys()):
+            self.report.left.append((f"{where}: its logged model {old}", "it was not brought"))
+
+    def _done(
+        self, where: str, target: str, kind: str, found: Found, counts: Sequence[Counter[str]], *, half: bool
+    ) -> None:
+        self.report.count(*counts)
+        self.report.problems += [(f"{self.name}: {where}", text) for text in found.lost]
+        done = "failed" if found.lost else "copied" if half else "there already"
+        note = "; ".join([*found.lost, *found.since, *compare.extras(*counts)])
+        sized = counts[0]["artifact bytes"]
+        verified = ", ".join(
+            f"{n:,} {what}" for what, n in counts[1].items() if n and not what.endswith(("runs", "models"))
+        )
+        row = Row(f"{self.name}#{where}", f"{self.target.uri}#{target}", sized, f"{kind} {done}", verified, note)
+        self.report.rows.append(row)
+
+    @contextmanager
+    def telling(self, where: str) -> Iterator[None]:
+        """What goes wrong with one entity is told by its name, and the others go on; unless the target is away."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (PokeflowError, MlflowException) as error:
+            if isinstance(error, MlflowException):
+                self.source.require_answer()
+                self.target.require_answer()
+            self.report.problem(where, str(error).partition("\n")[0])
+            if len(self.report.problems) >= PROBLEMS:
+                raise

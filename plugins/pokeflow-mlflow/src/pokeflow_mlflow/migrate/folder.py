@@ -1,0 +1,313 @@
+"""Reads an ``mlruns`` folder, of this machine or in a bucket, without MLflow's file store, which goes away.
+
+<experiment>/meta.yaml, tags/<key>, datasets/<id>/meta.yaml, traces/<id>/
+<experiment>/<run>/meta.yaml, params/<key>, tags/<key>, metrics/<key>, inputs/<id>/, outputs/<id>/, artifacts/
+<experiment>/models/<id>/meta.yaml, params/<key>, tags/<key>, metrics/<key>, artifacts/
+models/<name>/meta.yaml, tags/<key>, aliases/<alias>, version-<n>/meta.yaml, tags/<key>
+
+Such a folder comes from outside: sizes and depths are bounded, and no link is followed.
+"""
+
+import bisect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pokeflow import PokeflowError
+from pokeflow.objects import Entry, Objects
+from pokeflow.objects.folder import Folder
+from pokeflow_mlflow.migrate.entities import (
+    Dataset,
+    Experiment,
+    Model,
+    Point,
+    Registered,
+    Run,
+    Score,
+    Version,
+    point,
+)  # fmt: skip
+from pokeflow_mlflow.migrate.files import Files, Places, Stored
+from pokeflow_mlflow.migrate.store import DELETED
+
+META, TRASH, MODELS, TRACES = "meta.yaml", ".trash", "models", "traces"
+SMALL = 1 << 20
+"""Bytes of a file that holds one value or a description; MLflow's own bounds are far lower."""
+METRIC = 1 << 30
+"""Bytes of a metric's history: some ten million points."""
+DEPTH = 20
+"""Brackets in brackets of YAML; the parser takes the square of their number in time."""
+STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+MODEL_STATUS = {0: "UNSPECIFIED", 1: "PENDING", 2: "READY", 3: "FAILED"}
+
+
+@dataclass(slots=True)
+class Mlruns:
+    """The folder, listed once."""
+
+    objects: Objects
+    places: Places
+    left: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _keys: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._entries = {entry.key: entry for entry in self.objects.list()}
+        self._keys = sorted(self._entries)
+        self.left += [(path, "a link, which is not followed") for path in _links(self.objects)]
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.objects.uri
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Everything that lies there."""
+        return self._keys
+
+    def require_answer(self) -> None:
+        """It was listed already."""
+
+    def experiments(self) -> list[Experiment]:
+        """Those that are not deleted."""
+        found = []
+        for name in self._folders(""):
+            if name == TRASH:
+                self.left += [(f"experiment {number}", DELETED) for number in self._folders(f"{TRASH}/")]
+            elif name != MODELS and (meta := self._meta_or_none(f"{name}/")) is not None:
+                if meta.get("lifecycle_stage", "active") != "active":
+                    self.left.append((f"experiment {meta.get('name', name)}", DELETED))
+                else:
+                    tags = self._values(f"{name}/tags/")
+                    found.append(Experiment(name, _text(meta, "name") or f"experiment-{name}", tags))
+        return found
+
+    def runs(self, experiment: Experiment) -> list[str]:
+        """Names of the runs' folders."""
+        found = []
+        for name in self._folders(f"{experiment.id}/"):
+            if name in ("tags", "datasets", TRACES, MODELS):
+                continue
+            meta = self._meta_or_none(f"{experiment.id}/{name}/")
+            if meta is not None and meta.get("lifecycle_stage", "active") != "active":
+                self.left.append((f"run {name} of {experiment.name}", DELETED))
+            elif meta is not None:
+                found.append(name)
+        return found
+
+    def run(self, experiment: Experiment, name: str) -> Run:
+        """A run with all of its histories."""
+        base = f"{experiment.id}/{name}/"
+        meta, tags = self._meta(f"{base}{META}"), self._values(f"{base}tags/")
+        inputs, outputs = list(self._metas(f"{base}inputs/")), list(self._metas(f"{base}outputs/"))
+        end = _number(meta, "end_time")
+        status = meta.get("status", 1 if end is None else 3)
+        return Run(
+            id=name,
+            experiment=experiment.id,
+            name=_text(meta, "run_name") or _text(meta, "name") or tags.get("mlflow.runName", ""),
+            status=STATUS.get(status, "RUNNING") if isinstance(status, int) else str(status),
+            user=_text(meta, "user_id"),
+            start=_number(meta, "start_time"),
+            end=end,
+            params=self._values(f"{base}params/"),
+            tags=tags,
+            points={key: frozenset(points) for key, points in self._histories(f"{base}metrics/")},
+            datasets=frozenset(self._datasets(experiment, inputs)),
+            inputs=frozenset(_text(i, "source_id") for i in inputs if i.get("source_type") == "MODEL"),
+            outputs=frozenset((_text(o, "destination_id"), _number(o, "step") or 0) for o in outputs),
+            place=_text(meta, "artifact_uri"),
+            files=self._files(f"{base}artifacts/", _text(meta, "artifact_uri")),
+        )
+
+    def models(self, experiment: Experiment) -> list[Model]:
+        """The logged models that are there."""
+        base = f"{experiment.id}/{MODELS}/"
+        found = []
+        for name in self._folders(base):
+            meta = self._meta_or_none(f"{base}{name}/")
+            if meta is None or meta.get("lifecycle_stage", "active") != "active":
+                continue
+            status = meta.get("status", 1)
+            model = Model(
+                id=_text(meta, "model_id") or name,
+                experiment=experiment.id,
+                name=_text(meta, "name"),
+                run=_text(meta, "source_run_id"),
+                type=_text(meta, "model_type"),
+                status=MODEL_STATUS.get(status, "PENDING") if isinstance(status, int) else str(status),
+                params=self._values(f"{base}{name}/params/"),
+                tags=self._values(f"{base}{name}/tags/"),
+                scores=frozenset(self._scores(f"{base}{name}/metrics/")),
+                place=_text(meta, "artifact_location"),
+                files=self._files(f"{base}{name}/artifacts/", _text(meta, "artifact_location")),
+            )
+            found.append(model)
+        return found
+
+    def registered(self) -> Iterator[Registered]:
+        """The registered models; prompts, which MLflow keeps among them, are left out."""
+        for name in self._folders(f"{MODELS}/"):
+            base = f"{MODELS}/{name}/"
+            if (meta := self._meta_or_none(base)) is None:
+                continue
+            tags = self._values(f"{base}tags/")
+            if "mlflow.prompt.is_prompt" in tags:
+                self.left.append((f"prompt {name}", "prompts are not migrated"))
+                continue
+            said = self._values(f"{base}aliases/").items()
+            aliases = {alias: int(to) for alias, to in said if to.strip().isdecimal()}
+            versions = sorted(self._versions(base), key=lambda version: version.number)
+            yield Registered(_text(meta, "name") or name, _text(meta, "description"), tags, aliases, tuple(versions))
+
+    def _versions(self, base: str) -> Iterator[Version]:
+        for folder in self._folders(base):
+            number = folder.removeprefix("version-")
+            if folder == number or not number.isdecimal() or (meta := self._meta_or_none(f"{base}{folder}/")) is None:
+                continue
+            if meta.get("current_stage") == "Deleted_Internal":
+                continue
+            source, run, model, about = (_text(meta, key) for key in ("source", "run_id", "model_id", "description"))
+            tags, stage = self._values(f"{base}{folder}/tags/"), _text(meta, "current_stage") or "None"
+            yield Version(int(number), source, run, model, about, stage, tags)
+
+    def traces(self, experiment: Experiment) -> int:
+        """How many traces it has."""
+        return len(self._folders(f"{experiment.id}/{TRACES}/"))
+
+    def _files(self, prefix: str, uri: str) -> Files:
+        """What lies in the folder itself; a folder that was moved does not know its own artifacts' address any more."""
+        is_own = not uri or uri.rstrip("/").endswith(f"/{prefix.rstrip('/')}")
+        return Stored(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
+
+    def _datasets(self, experiment: Experiment, inputs: list[dict[str, Any]]) -> Iterator[Dataset]:
+        for given in inputs:
+            if given.get("source_type") != "DATASET":
+                continue
+            meta = self._meta(f"{experiment.id}/datasets/{_part(_text(given, 'source_id'))}/{META}")
+            name, digest, kind, source = (_text(meta, key) for key in ("name", "digest", "source_type", "source"))
+            tags = given.get("tags")
+            marks = sorted((str(k), str(v)) for k, v in tags.items()) if isinstance(tags, dict) else ()
+            about = (_text(meta, "schema"), _text(meta, "profile"))
+            yield Dataset(name, digest, kind, source, *about, tuple(marks))
+
+    def _histories(self, prefix: str) -> Iterator[tuple[str, set[Point]]]:
+        for key in self._below(prefix):
+            points = set()
+            for line, words in self._rows(key):
+                try:
+                    points.add(point(int(words[0]), int(words[2]) if len(words) > 2 else 0, float(words[1])))
+                except (ValueError, IndexError, OverflowError):
+                    self.problems.append((f"{self.uri}/{key}", f"line {line} is no point of a metric; it is left."))
+            yield key[len(prefix) :], points
+
+    def _scores(self, prefix: str) -> Iterator[Score]:
+        for key in self._below(prefix):
+            for line, words in self._rows(key):
+                try:
+                    of = point(int(words[0]), int(words[2]), float(words[1]))
+                    yield Score(words[3], key[len(prefix) :], of, *(words[4:6] if len(words) > 5 else ()))
+                except (ValueError, IndexError, OverflowError):
+                    self.problems.append((f"{self.uri}/{key}", f"line {line} is no point of a metric; it is left."))
+
+    def _rows(self, key: str) -> Iterator[tuple[int, list[str]]]:
+        for number, line in enumerate(self._read(key, METRIC).split("\n"), start=1):
+            if line.strip():
+                yield number, line.split()
+
+    def _values(self, prefix: str) -> dict[str, str]:
+        """Files of one value each, by the rest of their keys."""
+        keys = self._below(prefix)
+        if isinstance(self.objects, Folder) or len(keys) < 2:
+            return {key[len(prefix) :]: self._read(key, SMALL) for key in keys}
+        with ThreadPoolExecutor(16) as pool:
+            texts = pool.map(lambda key: self._read(key, SMALL), keys)
+            return {key[len(prefix) :]: text for key, text in zip(keys, texts, strict=True)}
+
+    def _metas(self, prefix: str) -> Iterator[dict[str, Any]]:
+        yield from (self._meta(key) for key in self._below(prefix) if key.endswith(f"/{META}"))
+
+    def _meta_or_none(self, folder: str) -> dict[str, Any] | None:
+        """What a folder says of itself; None where it does not, which is a problem if it should."""
+        if f"{folder}{META}" not in self._entries:
+            self.left.append((f"{self.uri}/{folder}", f"it has no {META}"))
+            return None
+        try:
+            return self._meta(f"{folder}{META}")
+        except PokeflowError as error:
+            self.problems.append((f"{self.uri}/{folder}", str(error)))
+            return None
+
+    def _meta(self, key: str) -> dict[str, Any]:
+        text, depth = self._read(key, SMALL), 0
+        for sign in text:
+            depth = depth + 1 if sign in "[{" else max(0, depth - 1) if sign in "]}" else depth
+            if depth > DEPTH:
+                raise PokeflowError(f"{key}: nested more than {DEPTH} deep: not MLflow's.")
+        try:
+            # Aliases could make a small file mean a huge one.
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+                raise PokeflowError(f"{key}: has YAML aliases, which MLflow does not write.")
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise PokeflowError(f"{key}: no valid YAML: {getattr(error, 'problem', None) or error}.") from None
+        if not isinstance(data, dict):
+            raise PokeflowError(f"{key}: holds no mapping.")
+        return data
+
+    def _read(self, key: str, limit: int) -> str:
+        entry = self._entries.get(key)
+        if entry is None:
+            raise PokeflowError(f"{key}: there is no such file.")
+        if entry.size > limit:
+            raise PokeflowError(f"{key}: {entry.size:,} bytes; at most {limit:,} are taken.")
+        try:
+            return self.objects.read(key)[0].decode()
+        except UnicodeDecodeError:
+            raise PokeflowError(f"{key}: not UTF-8.") from None
+
+    def _below(self, prefix: str) -> list[str]:
+        # "0" follows "/": the first key that is no longer below.
+        end = f"{prefix[:-1]}0"
+        return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, end)]
+
+    def _folders(self, prefix: str) -> list[str]:
+        """Names of the folders right below."""
+        found, at, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
+        while at < end and self._keys[at].startswith(prefix):
+            name, slash, _ = self._keys[at][len(prefix) :].partition("/")
+            if slash:
+                found.append(name)
+            at = bisect.bisect_left(self._keys, f"{prefix}{name}0", at) if slash else at + 1
+        return found
+
+
+def _text(meta: Mapping[str, Any], key: str) -> str:
+    value = meta.get(key)
+    return "" if value is None else str(value)
+
+
+def _number(meta: Mapping[str, Any], key: str) -> int | None:
+    value = meta.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _part(name: str) -> str:
+    """A name that is one part of a path."""
+    if "/" in name or name in ("", ".", ".."):
+        raise PokeflowError(f"{name!r} is no name of a folder.")
+    return name
+
+
+def _links(objects: Objects) -> Iterator[str]:
+    if isinstance(objects, Folder):
+        for folder, folders, files in os.walk(objects.root / objects.inside, followlinks=False):
+            paths = (Path(folder) / name for name in (*folders, *files))
+            yield from (str(path) for path in paths if path.is_symlink())

@@ -1,0 +1,147 @@
+"""Registered models on their way: versions in order, each leading to the copied files, aliases last.
+
+The target numbers versions itself. Where numbers are missing in the source, later ones get others, which is told; a
+version is found again by its tags. What a model has there already stays as it is.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pokeflow import PokeflowError
+from pokeflow_mlflow.migrate import compare
+from pokeflow_mlflow.migrate.compare import OWN, VERSIONS
+from pokeflow_mlflow.migrate.copying import FROM, Copier
+from pokeflow_mlflow.migrate.entities import Registered, Version
+from pokeflow_mlflow.migrate.files import is_local
+from pokeflow_mlflow.migrate.report import Row
+
+NUMBER = f"{OWN}version"
+
+
+def bring(copier: Copier, registered: Registered) -> None:
+    """Bring one registered model; versions of runs and models that were left out stay behind."""
+    where = f"registered model {registered.name}"
+    with copier.telling(f"{copier.name}: {where}"):
+        wanted: dict[int, Version] = {}
+        for version in registered.versions:
+            made, why = _wanted(copier, version)
+            if made is None:
+                copier.report.left.append((f"{where}, version {version.number}", why))
+            else:
+                wanted[version.number] = made
+        if wanted or not registered.versions:
+            before = copier.target.registered_model(registered.name)
+            _model(copier, registered, before, where)
+            brought = _brought(copier, before)
+            for number, version in wanted.items():
+                if number not in brought:
+                    _create(copier, registered.name, version)
+            _aliases(copier, registered, wanted, where)
+            _compare(copier, registered, wanted, brought, where)
+
+
+def _model(copier: Copier, registered: Registered, there: Registered | None, where: str) -> None:
+    client, name = copier.connection.client, registered.name
+    if there is None:
+        client.create_registered_model(name, dict(registered.tags), registered.description or None)
+        return
+    for key, value in registered.tags.items():
+        if key not in there.tags:
+            client.set_registered_model_tag(name, key, value)
+        elif there.tags[key] != value:
+            copier.report.left.append((f"{where}: tag {key!r}", "it has another value there, which stays"))
+    if registered.description and not there.description:
+        client.update_registered_model(name, registered.description)
+    elif registered.description not in ("", there.description):
+        copier.report.left.append((f"{where}: its description", "there is another one, which stays"))
+
+
+def _brought(copier: Copier, there: Registered | None) -> dict[int, Version]:
+    """Versions that came from this source, by their numbers in it."""
+    mine = [v for v in (there.versions if there else ()) if v.tags.get(FROM) == copier.name]
+    return {int(version.tags[NUMBER]): version for version in mine if version.tags.get(NUMBER, "").isdecimal()}
+
+
+def _create(copier: Copier, name: str, version: Version) -> None:
+    client = copier.connection.client
+    about = (version.run or None, dict(version.tags), None, version.description or None)
+    made = client.create_model_version(name, version.source, *about, model_id=version.model or None)
+    if version.stage != "None":
+        client.transition_model_version_stage(name, made.version, version.stage)
+    if version.model:
+        # MLflow's server notes this beside the model; without one it is its fluent API that does.
+        noted = json.loads(client.get_logged_model(version.model).tags.get(VERSIONS, "[]"))
+        own = {"name": name, "version": int(made.version)}
+        if not any(entry.get("name") == name and str(entry.get("version")) == str(made.version) for entry in noted):
+            client.set_logged_model_tags(version.model, {VERSIONS: json.dumps([*noted, own])})
+
+
+def _aliases(copier: Copier, registered: Registered, wanted: Mapping[int, Version], where: str) -> None:
+    client, name = copier.connection.client, registered.name
+    there = copier.target.registered_model(name)
+    brought, aliases = _brought(copier, there), there.aliases if there else {}
+    for alias, number in registered.aliases.items():
+        if number not in wanted:
+            copier.report.left.append((f"{where}: alias {alias!r}", f"version {number} was not brought"))
+        elif alias not in aliases and number in brought:
+            client.set_registered_model_alias(name, alias, str(brought[number].number))
+        elif number in brought and aliases[alias] != brought[number].number:
+            text = f"it stands for version {aliases[alias]} there, which stays"
+            copier.report.left.append((f"{where}: alias {alias!r}", text))
+
+
+def _compare(
+    copier: Copier, registered: Registered, wanted: Mapping[int, Version], before: Mapping[int, Version], where: str
+) -> None:
+    """Read back what is there now, and tell of each version."""
+    there = copier.target.registered_model(registered.name)
+    brought, aliases = _brought(copier, there), there.aliases if there else {}
+    own = {alias for alias, number in registered.aliases.items() if number in wanted}
+    lost = [f"alias {alias!r} is missing" for alias in sorted(own - aliases.keys())]
+    for number, version in wanted.items():
+        made = brought.get(number)
+        found = compare.versions(version, made) if made else compare.Found(["it is missing"])
+        lost += [f"version {number}: {text}" for text in found.lost]
+        notes = [*found.lost, *found.since]
+        if made and made.number != number:
+            notes.append(f"it is version {made.number} there")
+        done = "failed" if found.lost else "there already" if number in before else "copied"
+        target = f"{copier.target.uri}#models:/{registered.name}/{made.number if made else '?'}"
+        source = f"{copier.name}#models:/{registered.name}/{number}"
+        copier.report.rows.append(Row(source, target, 0, f"version {done}", "read back", "; ".join(notes)))
+    copier.report.problems += [(f"{copier.name}: {where}", text) for text in lost]
+    copier.report.count(
+        Counter({"registered models": 1, "versions": len(wanted), "aliases": len(own)}),
+        Counter({"registered models": 1, "versions": len(brought), "aliases": len(own & aliases.keys())}),
+    )
+
+
+def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
+    """A version as it should be in the target; or None, and why it stays behind."""
+    source, model = version.source, version.model
+    if not model and source.startswith("models:/m-"):
+        model = source.removeprefix("models:/")
+    if version.run and version.run not in copier.places:
+        return None, f"the run {version.run} that made it was not brought"
+    if model and model not in copier.places:
+        return None, f"its logged model {model} was not brought"
+    if source.startswith("models:/m-"):
+        source = copier.places[model].new
+    elif source.startswith("runs:/"):
+        old, _, path = source.removeprefix("runs:/").partition("/")
+        if old not in copier.places:
+            return None, f"the run {old} that its files lie in was not brought"
+        source = f"{copier.places[old].new.rstrip('/')}/{path}"
+    else:
+        makers = [copier.places[old] for old in (model, version.run) if old]
+        moved = (place.moved(source) for place in (*makers, *copier.places.values()))
+        source = next(filter(None, moved), source)
+        if source == version.source and is_local(source):
+            text = f"version {version.number}: its files lie at {source}, in no run or model of the source"
+            raise PokeflowError(text)
+    new = copier.places[version.run].new_id if version.run else ""
+    own = {key: value for key, value in version.tags.items() if not key.startswith(OWN)}
+    tags = {**own, FROM: copier.name, NUMBER: str(version.number)}
+    return replace(version, source=source, run=new, model=copier.models.get(model, ""), tags=tags), ""

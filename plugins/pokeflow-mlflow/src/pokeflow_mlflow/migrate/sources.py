@@ -1,0 +1,148 @@
+"""From an address to a store that can be read; the source itself is never written to."""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pokeflow import PokeflowError
+from pokeflow.errors import unknown
+from pokeflow.objects import place
+from pokeflow.objects.folder import Folder
+from pokeflow_mlflow import MigrateParams, address
+from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.migrate.entities import Reading
+from pokeflow_mlflow.migrate.files import Places, local
+from pokeflow_mlflow.migrate.folder import META, Mlruns
+from pokeflow_mlflow.migrate.store import Store
+
+KNOWN = ("file", "sqlite", "http", "https", "s3")
+
+
+def of(params: MigrateParams) -> "Source":
+    """The source that parameters name."""
+    return Source(params.source, Path(params.base), params.artifacts, params.source_endpoint, params.source_region)
+
+
+def faults(params: MigrateParams) -> Iterator[tuple[str, str]]:
+    """What is wrong with a source and with what is said of it; looks into it. PokeflowError where it cannot be read."""
+    source = of(params)
+    if fault := source.fault():
+        yield "source", fault
+        return
+    with TemporaryDirectory(prefix="pokeflow-") as work, source.opened(Path(work)) as reading:
+        known = reading.experiments()
+        for key in params.experiments:
+            if not any(key in (experiment.id, experiment.name) for experiment in known):
+                names = [f"{experiment.id} ({experiment.name})" for experiment in known]
+                yield f"experiments.{key}", unknown("", "experiment there with id or name", key, names).message
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where experiments lie: ``at`` is an address or a folder, relative to ``base``; ``moved`` as Places has it."""
+
+    at: str
+    base: Path
+    moved: Mapping[str, str]
+    endpoint: str | None = None
+    region: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The address as runs are tagged with it: absolute, without passwords."""
+        if address.database(self.at) is not None:
+            return f"sqlite:///{self._file().as_posix()}"
+        folder = local(self.at, self.base)
+        return folder.as_uri() if folder is not None else address.redact(self.at).rstrip("/")
+
+    def fault(self) -> str | None:
+        """What keeps it from being read, as far as its address tells."""
+        scheme, separator, _ = self.at.partition(":")
+        if not self.at.strip():
+            return "is empty; a folder, sqlite:///…, http(s)://… or s3://… is expected"
+        if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and scheme not in KNOWN:
+            return unknown("", "experiments behind the scheme", scheme, KNOWN).message
+        if scheme in ("sqlite", "http", "https"):
+            return next(address.faults(self.at), None) or (
+                f"there is no file {self._file()}" if scheme == "sqlite" and not self._file().is_file() else None
+            )
+        folder = local(self.at, self.base)
+        return f"there is no folder {folder}" if folder is not None and not folder.is_dir() else None
+
+    def _file(self) -> Path:
+        return (self.base / self.at.removeprefix("sqlite:///").partition("?")[0]).resolve()
+
+    @contextmanager
+    def opened(self, work: Path) -> Iterator[Reading]:
+        """The store, to be read; copies that are needed for it lie in ``work`` meanwhile."""
+        if self.at.startswith("sqlite:"):
+            with self._client(self._copied(work), (self._file().parent,)) as store:
+                yield store
+        elif self.at.startswith("s3:") and (found := self._bucket()) is not None:
+            yield found
+        elif self.at.startswith(("http:", "https:", "s3:")):
+            with self._client(self.at, ()) as store:
+                yield store
+        else:
+            folder = Path(local(self.at, self.base) or "")
+            inner = folder / "mlruns"
+            places = Places("", folder, self.moved, (folder,))
+            yield _sound(Mlruns(Folder(inner if _has_none(folder) and inner.is_dir() else folder), places))
+
+    def _copied(self, work: Path) -> str:
+        """A copy, brought to the schema of this MLflow: the file itself stays as it is, also where it is an old one."""
+        file, copy = self._file(), work / "source.db"
+        copy.unlink(missing_ok=True)
+        reading = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+        with closing(reading) as old, closing(sqlite3.connect(copy)) as new:
+            try:
+                old.backup(new)
+                tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            except sqlite3.DatabaseError as error:
+                raise PokeflowError(f"{file}: no SQLite database: {error}.") from None
+        if not {"experiments", "runs"} <= tables:
+            raise PokeflowError(f"{file}: no MLflow database: it has no experiments.")
+        return f"sqlite:///{copy}"
+
+    @contextmanager
+    def _client(self, uri: str, roots: tuple[Path, ...]) -> Iterator[Store]:
+        with connect(uri, endpoint=self.endpoint, region=self.region) as connection:
+            if uri.startswith("sqlite:"):
+                _bring_up_to_date(uri)
+            base = roots[0] if roots else self.base
+            yield Store(self.uri, connection.client, Places(uri, base, self.moved, roots))
+
+    def _bucket(self) -> Mlruns | None:
+        """A folder that somebody copied to S3; None where it is the place of another unified store."""
+        objects = place.opened(self.at, endpoint=self.endpoint, region=self.region)
+        numbers = (e.key for e in objects.list() if re.fullmatch(rf"\d+/{META}", e.key))
+        return Mlruns(objects, Places("", Path("/"), self.moved, ())) if next(numbers, None) is not None else None
+
+
+def _sound(found: Mlruns) -> Mlruns:
+    if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in found.keys):
+        raise PokeflowError(f"{found.uri}: no MLflow file store: no */{META} tells of an experiment.")
+    return found
+
+
+def _has_none(folder: Path) -> bool:
+    return not any(folder.glob(f"*/{META}"))
+
+
+def _bring_up_to_date(uri: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        utils._verify_schema(engine)  # type: ignore[no-untyped-call]
+    except MlflowException:
+        # What 'mlflow db upgrade' does.
+        utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
+    finally:
+        engine.dispose()
