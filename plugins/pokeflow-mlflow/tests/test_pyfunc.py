@@ -1,14 +1,43 @@
+"""A registered model, as people use it: out of MLflow, in a process and a folder of its own."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pokeflow.images import preprocessing
+from pokeflow import PokeflowError
+from pokeflow.images import index, preprocessing, retrieval
+from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_mlflow import RegisterParams, register
+from pokeflow_mlflow import RegisterParams, pyfunc, register
 
 SPEC = Preprocessing(size=8)
+CARDS = 12
+# MLflow's own, as it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+
+
+def drawn():
+    """A data set of one-coloured cards: a network that sees colours tells them apart."""
+    colours = np.random.default_rng(5).integers(0, 256, (CARDS, 1, 1, 3), np.uint8)
+    references = np.broadcast_to(colours, (CARDS, 20, 14, 3)).copy()
+    cards = tuple(Card(f"set-{i}", f"Pikachü {i}", "set", str(i), "", "test") for i in range(CARDS))
+    return Dataset({}, SPEC, cards, references, (), references[:0])
 
 
 @pytest.fixture(scope="module")
@@ -26,32 +55,316 @@ def network():
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
+def embedded(pictures):
+    return preprocessing.normalize(preprocessing.to_square(pictures, SPEC), SPEC).mean((2, 3))
+
+
 @pytest.fixture
-def version(network, made, task, uri, tmp_path):
-    """A registered model, as ``models:/…`` names it."""
-    SPEC.write(tmp_path)
-    files = {"model.onnx": network, preprocessing.FILE: (tmp_path / preprocessing.FILE).read_bytes()}
-    return register.run(task("register", RegisterParams(uri), made(files))).facts["model_uri"]
+def folder(network, tmp_path):
+    """The files of a registered model, as MLflow unpacks them."""
+    model = tmp_path / "model"
+    model.mkdir()
+    SPEC.write(model)
+    (model / "model.onnx").write_bytes(network)
+    data = drawn()
+    index.write(model, index.build(data, embedded(data.references)))
+    return model
 
 
-LOAD = """
-import sys, mlflow, numpy
+@pytest.fixture
+def model(folder):
+    return pyfunc._load_pyfunc(str(folder))
+
+
+@pytest.fixture
+def job(folder, made, task, uri):
+    """The register task of that model; without ``gallery`` nothing measured it."""
+
+    def make(*, at=uri, gallery=True, **params):
+        whole = {name: (folder / name).read_bytes() for name in ("model.onnx", preprocessing.FILE)}
+        parts = [made(whole)]
+        if gallery:
+            parts.append(made({index.FILE: (folder / index.FILE).read_bytes()}, stage="benchmark", digest="beef"))
+        return task("register", RegisterParams(at, **params), *parts)
+
+    return make
+
+
+USE = """
+import pickle, sys, mlflow
 from mlflow import pyfunc
 mlflow.set_tracking_uri(sys.argv[1])
-pictures = numpy.load(sys.argv[3])
-numpy.save(sys.argv[4], pyfunc.load_model(sys.argv[2]).predict(pictures))
+loaded = pyfunc.load_model(sys.argv[2])
+answers = [(loaded.predict(given, params=params) if params else loaded.predict(given))
+           for given, params in pickle.load(sys.stdin.buffer)]
+sys.stdout.buffer.write(pickle.dumps(answers))
 """
 
 
-def test_what_mlflow_loads_from_the_registry_embeds_pictures(version, uri, tmp_path):
-    pytest.importorskip("pandas")
+def used(uri, model_uri, tmp_path, *calls):
+    """What a process elsewhere gets that knows the registry and nothing else."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", USE, uri, model_uri]
+    done = subprocess.run(command, input=pickle.dumps(calls), capture_output=True, cwd=elsewhere, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"WARNING" not in done.stderr, done.stderr.decode()  # nothing that it needs differs from what is there
+    return pickle.loads(done.stdout)
+
+
+def png(picture):
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG")
+    return out.getvalue()
+
+
+def best(answers):
+    return [answer["matches"][0]["card_id"] for answer in answers]
+
+
+def test_a_model_from_the_registry_recognises_a_card_where_nothing_else_of_the_project_is(job, uri, tmp_path):
+    registering = job()
+    model_uri = register.run(registering).facts["model_uri"]
+    for item in registering.inputs:
+        shutil.rmtree(item.folder)
+
+    card = drawn().references[7]
+    (answers,) = used(uri, model_uri, tmp_path, (card, {"top": 3}))
+
+    assert best(answers) == ["set-7"]
+    assert [match["score"] for match in answers[0]["matches"]] == sorted(
+        (match["score"] for match in answers[0]["matches"]), reverse=True
+    )
+    assert len(answers[0]["matches"]) == 3
+    assert answers[0]["matches"][0] | {"score": 1} == {
+        "card_id": "set-7", "name": "Pikachü 7", "set": "set", "number": "7", "score": 1,
+    }  # fmt: skip
+
+
+def test_mlflows_enforcement_lets_every_form_of_a_picture_through_and_all_are_answered_alike(job, uri, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    model_uri = register.run(job()).facts["model_uri"]
+    cards = drawn().references[[3, 9]]
+    files = [png(card) for card in cards]
+    ragged = np.empty(2, object)
+    ragged[:] = [cards[0], cards[1][:10]]
+
+    forms = [
+        cards,
+        list(cards),
+        [cards[0], cards[1][:5]],
+        ragged,
+        cards.tolist(),
+        files,
+        np.asarray(files, object),
+        [base64.b64encode(file).decode() for file in files],
+        pandas.DataFrame({"image": files}),
+        pandas.DataFrame({"image": list(cards)}),
+        pandas.Series(files),
+        {"image": files},
+        [{"image": base64.b64encode(file).decode()} for file in files],
+    ]
+    for answers in used(uri, model_uri, tmp_path, *((form, None) for form in forms)):
+        assert best(answers) == ["set-3", "set-9"]
+
+
+def test_params_choose_how_many_and_what(job, uri, tmp_path):
+    model_uri = register.run(job()).facts["model_uri"]
     pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
-    np.save(tmp_path / "in.npy", pictures)
-    # A process of its own: mlflow.pyfunc reads the process-wide store.
-    subprocess.run(
-        [sys.executable, "-c", LOAD, uri, version, str(tmp_path / "in.npy"), str(tmp_path / "out.npy")], check=True
+
+    usual, all_cards, embeddings = used(
+        uri, model_uri, tmp_path, (pictures, None), (pictures, {"top": 1000}), (pictures, {"output": "embedding"})
     )
 
-    embeddings = np.load(tmp_path / "out.npy")
+    assert [len(answer["matches"]) for answer in usual] == [5] * 40
+    assert [len(answer["matches"]) for answer in all_cards] == [CARDS] * 40
     assert embeddings.dtype == np.float32
-    np.testing.assert_allclose(embeddings, preprocessing.normalize(pictures, SPEC).mean((2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(embeddings, embedded(pictures), rtol=1e-4, atol=1e-6)
+
+
+def test_what_mlflow_says_of_a_version_is_what_its_own_code_would_have_written(job, uri, monkeypatch):
+    pytest.importorskip("pandas")
+    import mlflow
+    from mlflow.models import Model, ModelSignature, infer_signature
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    model_uri = register.run(job()).facts["model_uri"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    info = mlflow.models.get_model_info(model_uri)
+
+    answer = [{"matches": [{"card_id": "a", "name": "b", "set": "c", "number": "d", "score": 0.5}]}]
+    expected = ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=infer_signature(model_output=answer).outputs,
+        params=ParamSchema([ParamSpec("top", DataType.long, 5), ParamSpec("output", DataType.string, "matches")]),
+    )
+    assert info.signature == expected
+    assert info.signature.to_dict() == expected.to_dict()
+    assert info.metadata["pokeflow.digest"] == "0123456789abcdef"
+
+    (example,) = Model.load(model_uri).load_input_example(model_uri)
+    (same,) = Model.load(model_uri).load_input_example()
+    (loaded,) = mlflow.pyfunc.load_model(model_uri).input_example
+    assert example == same == loaded
+    with Image.open(io.BytesIO(base64.b64decode(example))) as picture:
+        picture.verify()
+        assert picture.size == (60, 84)
+
+
+def test_what_is_needed_is_told_by_name_and_version_and_by_no_address(job, uri, monkeypatch):
+    pytest.importorskip("pandas")
+    import mlflow
+    import onnxruntime
+
+    model_uri = register.run(job()).facts["model_uri"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    needs = Path(mlflow.pyfunc.get_model_dependencies(model_uri)).read_text()
+    assert f"onnxruntime=={onnxruntime.__version__}\n" in needs
+    assert "pokeflow-mlflow[predict]==" in needs
+    assert "://" not in needs
+    conda = Path(mlflow.pyfunc.get_model_dependencies(model_uri, format="conda")).read_text()
+    assert json.loads(conda)["dependencies"][-1]["pip"] == needs.splitlines()
+
+
+def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing(job, uri, tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    import mlflow
+
+    model_uri = register.run(job(gallery=False)).facts["model_uri"]
+    pictures = drawn().references[:2]
+
+    (embeddings,) = used(uri, model_uri, tmp_path, (pictures, None))
+    np.testing.assert_allclose(embeddings, embedded(pictures), rtol=1e-4, atol=1e-6)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert mlflow.models.get_model_info(model_uri).signature.outputs.is_tensor_spec()
+    with pytest.raises(mlflow.MlflowException, match="registered without a benchmark"):
+        mlflow.pyfunc.load_model(model_uri).predict(pictures, params={"output": "matches"})
+
+
+def test_a_measured_model_is_another_version_than_the_one_that_could_only_embed(job):
+    assert register.run(job(gallery=False)).facts["registry_version"] == 1
+    assert register.run(job()).facts["registry_version"] == 2
+    assert register.run(job(gallery=False)).facts["registry_version"] == 1
+
+
+def test_the_answers_are_those_of_the_recognition_protocol(model):
+    pictures = np.random.default_rng(1).integers(0, 256, (70, 8, 8, 3), np.uint8)
+    gallery = embedded(drawn().references)
+    rows, scores = retrieval.nearest(embedded(pictures), gallery, 4)
+
+    answers = model.predict(pictures, {"top": 4})
+
+    assert [[m["card_id"] for m in a["matches"]] for a in answers] == [[f"set-{i}" for i in row] for row in rows]
+    np.testing.assert_allclose([[m["score"] for m in a["matches"]] for a in answers], scores, atol=1e-5)
+
+
+def test_no_pictures_give_no_answers(model):
+    assert model.predict([]) == []
+    assert model.predict([], {"output": "embedding"}).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("params", "fault"),
+    [
+        ({"top": 0}, "top: 0 is not between"),
+        ({"top": 1001}, "top: 1001 is not between"),
+        ({"output": "embeding"}, "Did you mean 'embedding'"),
+    ],
+)
+def test_wrong_params_are_told_in_a_sentence(model, params, fault):
+    from mlflow import MlflowException
+
+    with pytest.raises(MlflowException, match=fault) as error:
+        model.predict(drawn().references, params)
+    assert error.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_gallery_of_another_network_is_refused_when_the_model_is_loaded(folder):
+    data = drawn()
+    index.write(folder, index.build(data, np.zeros((CARDS, 4))))
+    with pytest.raises(PokeflowError, match=r"the network gives 3 values, index\.npz has 4"):
+        pyfunc.Recognizer(folder)
+
+    index.write(folder, index.build(data, embedded(data.references)))
+    Preprocessing(size=8, mean=(0, 0, 0)).write(folder)
+    with pytest.raises(PokeflowError, match="of preprocessing"):
+        pyfunc.Recognizer(folder)
+
+
+def asked(address, payload):
+    """The status and the answer of a scoring server."""
+    body = json.dumps(payload).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.fixture
+def served(job, uri, tmp_path):
+    """``mlflow models serve`` of the registered model, on this machine."""
+    for module in ("flask", "fastapi", "uvicorn"):
+        pytest.importorskip(module)
+    model_uri = register.run(job()).facts["model_uri"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    # It starts uvicorn by that name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    address, said = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=tmp_path, env=environment, start_new_session=True
+        )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/ping", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+            if process.poll() is not None:
+                break
+        else:
+            pytest.fail(said.read_text())
+        assert process.poll() is None, said.read_text()
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.mark.slow
+def test_a_server_answers_pictures_in_json_and_refuses_what_is_none_with_a_sentence(served, tmp_path):
+    card = drawn().references[4]
+    encoded = base64.b64encode(png(card)).decode()
+
+    for inputs in ([encoded], {"image": encoded}, card.tolist(), [card.tolist()]):
+        status, answer = asked(served, {"inputs": inputs, "params": {"top": 2}})
+        assert status == 200, answer
+        assert best(answer["predictions"]) == ["set-4"]
+        assert len(answer["predictions"][0]["matches"]) == 2
+    status, answer = asked(served, {"inputs": [encoded], "params": {"output": "embedding"}})
+    np.testing.assert_allclose(answer["predictions"], embedded([card]), rtol=1e-4, atol=1e-6)
+
+    example = next((tmp_path / "store").rglob("serving_input_example.json"))
+    assert asked(served, json.loads(example.read_text()))[0] == 200
+
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(card))
+    for hostile, sentence in (
+        ([str(secret)], "A path is not read"),
+        ([base64.b64encode(b"no picture").decode()], "not a readable image"),
+        ([[[[0, 0, 300]]]], "Give uint8"),
+    ):
+        status, answer = asked(served, {"inputs": hostile})
+        assert (status, sentence in answer["message"]) == (400, True), answer

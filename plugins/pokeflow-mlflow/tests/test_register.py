@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow_mlflow import RegisterParams, TrackParams, register, track
+from pokeflow_mlflow import Gate, RegisterParams, TrackParams, register, track
 from pokeflow_mlflow.connection import connect
 
 FILES = {"model.onnx": b"onnx", "preprocessing.json": "{}", "weights.pt": b"large", "extra/labels.txt": "a"}
+ABOUT = {
+    "MLmodel", "conda.yaml", "input_example.json", "python_env.yaml", "requirements.txt", "serving_input_example.json"
+}  # fmt: skip
 
 
 def versions_in(uri):
@@ -58,6 +61,8 @@ def test_a_model_becomes_version_one_under_its_own_name(job, uri):
         "registry_uri": uri,
         "model_uri": "models:/efficientnet-student-stage1/1",
         "source": version.source,
+        "gates": {},
+        "alias": None,
     }
     assert json.loads((task.output / "registration.json").read_text()) == result.facts
     assert list(Path.cwd().iterdir()) == []
@@ -73,6 +78,9 @@ def test_tags_carry_label_type_parent_and_the_benchmarks_figures(job, uri):
         "pokeflow.task": "distill:efficientnet-student-stage1",
         "pokeflow.parent": "dinov3-teacher",
         "pokeflow.parents": '{"prepare:data": "aaaa", "train:dinov3-teacher": "bbbb"}',
+        "pokeflow.record": "tasks/register/efficientnet-student-stage1/d1/record.json",
+        "pokeflow.made": "tasks/distill/efficientnet-student-stage1/0123456789abcdef/record.json",
+        "pokeflow.answers": "embedding",
         "version": "v1.0",
         "type": "student",
         "pokeflow.metric.top1_accuracy": "0.9125",
@@ -92,7 +100,8 @@ def test_the_description_is_a_sentence_from_the_records(job, uri):
 def test_the_model_lies_in_mlflow_without_its_checkpoints(job, uri):
     register.run(job())
 
-    assert sent(versions_in(uri)[0]) == {"model.onnx", "preprocessing.json", "extra/labels.txt", "MLmodel"}
+    assert sent(versions_in(uri)[0]) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt"}
+    assert sent(versions_in(uri)[0]) > ABOUT
 
 
 def test_patterns_say_what_stays_behind(job, uri):
@@ -114,6 +123,7 @@ def test_a_new_benchmark_updates_the_figures_of_the_same_version(job, uri, bench
 
     (version,) = versions_in(uri)
     assert version.tags["pokeflow.metric.top1_accuracy"] == "0.95"
+    assert "pokeflow.reason.energy_j" not in version.tags
     assert version.description.endswith("top1_accuracy 0.95.")
 
 
@@ -159,14 +169,14 @@ def test_the_registry_may_be_another_database_than_the_models_files(job, uri, te
 KILLED = """
 import os, pickle, signal, sys
 from pokeflow_mlflow import register
-setattr(register, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+setattr(register.mlmodel, sys.argv[1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 register.run(pickle.loads(sys.stdin.buffer.read()))
 """
 
 
 def test_a_model_that_a_kill_left_half_sent_is_completed_and_not_doubled(job, uri):
     task = job()
-    killed = subprocess.run([sys.executable, "-c", KILLED, "mlmodel"], input=pickle.dumps(task), check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, "files"], input=pickle.dumps(task), check=False)
     assert killed.returncode == -signal.SIGKILL
     assert versions_in(uri) == []
 
@@ -179,12 +189,38 @@ def test_a_model_that_a_kill_left_half_sent_is_completed_and_not_doubled(job, ur
         assert len(store.client.search_logged_models(experiments)) == 1
 
 
+def test_the_model_lists_its_versions_so_that_its_page_leads_to_them(job, uri):
+    register.run(job())
+    register.run(replace(job(), version="v1.1"))
+
+    with connect(uri) as store:
+        (model,) = store.client.search_logged_models([e.experiment_id for e in store.client.search_experiments()])
+    assert [(v["name"], int(v["version"])) for v in json.loads(model.tags["mlflow.modelVersions"])] == [
+        ("efficientnet-student-stage1", 1),
+        ("efficientnet-student-stage1", 2),
+    ]
+
+
+def test_the_gallery_of_the_benchmark_goes_with_the_model_and_nothing_else_of_it(job, uri, made):
+    measured = made({"index.npz": b"gallery", "latencies.csv": "1"}, stage="benchmark", digest="beef")
+    plain = job()
+    register.run(replace(plain, inputs=(plain.inputs[0], measured)))
+
+    (version,) = versions_in(uri)
+    assert sent(version) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt", "index.npz"}
+    assert version.tags["pokeflow.answers"] == "matches"
+
+
 @pytest.mark.slow
 def test_a_server_takes_models_as_a_database_does(job, server):
-    task = job(uri=server)
+    task = job(uri=server, gates={"top1_accuracy": Gate(min=0.9)})
     assert register.run(task) == register.run(task)
 
     (version,) = versions_in(server)
+    with connect(server) as store:
+        assert store.client.get_registered_model(version.name).aliases == {"approved": "1"}
+        (model,) = store.client.search_logged_models([e.experiment_id for e in store.client.search_experiments()])
+    assert len(json.loads(model.tags["mlflow.modelVersions"])) == 1
     assert version.tags["version"] == "v1.0"
     assert version.source.startswith("mlflow-artifacts:/")
     assert "MLFLOW_TRACKING_URI" not in os.environ

@@ -3,6 +3,8 @@
 Nothing heavy is imported here: MLflow is loaded when the first task is tracked or registered.
 """
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -33,12 +35,23 @@ class TrackParams:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """The least and the most that a figure may be."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterParams:
     """Which registry a model goes to, and what of it.
 
     ``registry_uri`` is given where the registry is not at ``uri`` itself. ``experiment`` holds models
     whose making was not tracked. ``description`` stands in front of what the records say.
     ``without`` are patterns of files that stay behind: training checkpoints serve nobody who loads a model.
+    ``alias`` is given to the newest version whose figures pass all ``gates``, by the figures' names. Without gates
+    nothing was asked, so nothing is approved: the alias stays where it is. ``endpoint`` and ``region`` are of another
+    S3 server than AWS's.
     """
 
     uri: str
@@ -46,6 +59,10 @@ class RegisterParams:
     experiment: str = "registered-models"
     description: str = ""
     without: tuple[str, ...] = ("*.pt",)
+    alias: str = "approved"
+    gates: dict[str, Gate] = field(default_factory=dict)
+    endpoint: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,23 @@ def _check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
     yield from (("registry_uri", fault) for fault in faults(params.registry_uri or params.uri) if params.registry_uri)
     if not params.experiment:
         yield "experiment", "is empty"
+    # MLflow's rules; it keeps "latest" and names like v1 for itself.
+    if not re.fullmatch(r"(?!(latest|[vV]\d+)$)[\w-]{1,255}", params.alias):
+        yield "alias", f"{params.alias!r} is no alias: letters, digits, '_', '-'; and not 'latest' or 'v1'"
+    for name, gate in params.gates.items():
+        yield from ((f"gates.{name}", fault) for fault in _faults_of(name, gate))
+
+
+def _faults_of(name: str, gate: Gate) -> Iterable[str]:
+    bounds = [bound for bound in (gate.min, gate.max) if bound is not None]
+    if not re.fullmatch(r"[\w.-]{1,200}", name):
+        yield f"{name!r} names no figure: letters, digits, '_', '-', '.'"
+    if not bounds:
+        yield "asks for nothing. Give min, max or both"
+    if not all(math.isfinite(bound) for bound in bounds):
+        yield "a bound must be a finite number"
+    elif bounds != sorted(bounds):
+        yield f"min {gate.min} is above max {gate.max}: nothing can pass"
 
 
 def _check_migrate(params: MigrateParams) -> Iterable[tuple[str, str]]:
@@ -120,7 +154,7 @@ def pokeflow_backends() -> Iterable[Backend]:
     """Track (for ``tracking=mlflow``), register and migrate, all named ``mlflow``."""
     return [
         Backend("mlflow", "track", _track, TrackParams, check=_check_track),
-        Backend("mlflow", "register", _register, RegisterParams, check=_check_register, named=True),
+        Backend("mlflow", "register", _register, RegisterParams, revision="2", check=_check_register, named=True),
         Backend("mlflow", "migrate", _migrate, MigrateParams, check=_check_migrate),
     ]
 

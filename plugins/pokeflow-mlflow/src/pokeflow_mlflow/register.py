@@ -1,54 +1,75 @@
 """Registering: a finished model as a version in MLflow's registry, one for each digest and version label."""
 
 import json
-import platform
+import logging
 import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokeflow import Input, Record, Result, Task
-from pokeflow_mlflow import RegisterParams
-from pokeflow_mlflow.address import database, redact
+from pokeflow import File, Input, Record, Result, Task
+from pokeflow.images import index
+from pokeflow_mlflow import RegisterParams, gates, mlmodel
+from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.connection import Connection, connect, upload
+from pokeflow_mlflow.pyfunc import EMBEDDING, MATCHES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 MAKING = ("train", "distill", "compile")
+NETWORK = "model.onnx"
+JUDGED = ("pokeflow.metric.", "pokeflow.reason.", "pokeflow.gate.", "pokeflow.gates")
+VERSIONS = "mlflow.modelVersions"
+"""The tag of a logged model that lists its versions."""
 
 
 def run(task: Task) -> Result:
     """Register the model that the first input made; a version that is there already is only brought up to date.
 
     Leaves ``registration.json``. Facts: ``registered_model``, ``registry_version``, ``registry_uri``,
-    ``model_uri`` (what ``mlflow.pyfunc.load_model`` takes) and ``source``.
+    ``model_uri`` (what ``mlflow.pyfunc.load_model`` takes), ``source``, ``gates`` (a sentence each) and ``alias``,
+    None where this version does not have it.
     """
     params: RegisterParams = task.params
-    made, benchmark = task.inputs[0], next((i.record for i in task.inputs if i.record.stage == "benchmark"), None)
-    tags, description = tags_of(task, made.record, benchmark), describe(params, task, made.record, benchmark)
-    with connect(params.uri, params.registry_uri) as connection:
+    made, benchmark = task.inputs[0], _benchmark(task)
+    measured = benchmark.record if benchmark else None
+    verdicts = gates.judge(params.gates, made.record, measured)
+    tags = {**tags_of(task, made.record, measured), **gates.tags_of(verdicts)}
+    description = describe(params, task, made.record, measured)
+    with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
         client = connection.client
-        version = _find(client, task.model, tags) or _create(connection, task, made, tags, description)
-        for key, value in tags.items():
-            if version.tags.get(key) != value:
-                client.set_model_version_tag(task.model, version.version, key, value)
-        if version.description != description:
-            client.update_model_version(task.model, version.version, description)
+        version = _find(client, task.model, tags) or _create(connection, task, tags, description)
+        _bring_up_to_date(client, version, tags, description)
+        has_alias = gates.settle(client, task.model, int(version.version), params.alias, tags.get(gates.TAG))
+    for name, verdict in verdicts.items():
+        log.log(logging.INFO if verdict.startswith(gates.PASSED) else logging.WARNING, "gate %s %s", name, verdict)
     facts = {
         "registered_model": task.model,
         "registry_version": int(version.version),
         "registry_uri": redact(params.registry_uri or params.uri),
         "model_uri": f"models:/{task.model}/{version.version}",
         "source": redact(version.source),
+        "gates": verdicts,
+        "alias": params.alias if has_alias else None,
     }
     (task.output / "registration.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return Result(facts=facts)
 
 
+def _benchmark(task: Task) -> Input | None:
+    return next((item for item in task.inputs if item.record.stage == "benchmark"), None)
+
+
 def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str]:
-    """What a version is found and judged by; the figures are the benchmark's."""
+    """What a version is found and judged by; the figures are the benchmark's.
+
+    ``pokeflow.record`` and ``pokeflow.made`` are where the records lie below any store's root: that of this
+    registration, which names the version, and that of the making.
+    """
     parents = [name.partition(":")[2] for name in made.inputs if name.startswith(tuple(f"{s}:" for s in MAKING))]
     tags: dict[str, Any] = {
         "pokeflow.digest": made.digest,
@@ -58,11 +79,29 @@ def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str
         "pokeflow.parents": json.dumps(dict(made.inputs)),
         "pokeflow.content": made.content,
         "pokeflow.task": made.task,
+        "pokeflow.record": f"tasks/{task.stage}/{task.model}/{task.digest}/record.json",
+        "pokeflow.made": f"tasks/{made.stage}/{made.model}/{made.digest}/record.json",
+        "pokeflow.answers": answers(task),
     }
     if benchmark:
         tags |= {f"pokeflow.metric.{name}": value for name, value in benchmark.metrics.items()}
         tags |= {f"pokeflow.reason.{name}": reason for name, reason in benchmark.reasons.items()}
     return {key: redact(str(value)) for key, value in tags.items() if value not in (None, "")}
+
+
+def answers(task: Task) -> str | None:
+    """What the registered model's ``predict`` gives: matches, without a gallery embeddings, without a network None."""
+    sent = {file.path for _, file in _files(task)}
+    return None if NETWORK not in sent else MATCHES if index.FILE in sent else EMBEDDING
+
+
+def _files(task: Task) -> list[tuple[Path, File]]:
+    """What is sent, and the folder each lies in: the model, and the gallery that its benchmark left."""
+    made, benchmark = task.inputs[0], _benchmark(task)
+    found = [(made.folder, file) for file in made.record.files]
+    if benchmark:
+        found += [(benchmark.folder, file) for file in benchmark.record.files if file.path == index.FILE]
+    return [(folder, f) for folder, f in found if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
 
 
 def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record | None) -> str:
@@ -86,57 +125,81 @@ def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record
 
 def _find(client: "MlflowClient", name: str, tags: dict[str, str]) -> Any:
     where = f"name = '{name}' and tags.`pokeflow.digest` = '{tags['pokeflow.digest']}'"
-    alike = ("version", "pokeflow.content")
+    alike = ("version", "pokeflow.content", "pokeflow.answers")
     same = [v for v in client.search_model_versions(where) if all(v.tags.get(k) == tags.get(k) for k in alike)]
     return min(same, key=lambda v: int(v.version), default=None)
 
 
-def _create(connection: Connection, task: Task, made: Input, tags: dict[str, str], description: str) -> Any:
+def _bring_up_to_date(client: "MlflowClient", version: Any, tags: dict[str, str], description: str) -> None:
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(version.name, version.version, key, value)
+    # What a former benchmark or former gates said.
+    for key in version.tags.keys() - tags.keys():
+        if key.startswith(JUDGED):
+            client.delete_model_version_tag(version.name, version.version, key)
+    if version.description != description:
+        client.update_model_version(version.name, version.version, description)
+
+
+def _create(connection: Connection, task: Task, tags: dict[str, str], description: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     client, params = connection.client, task.params
-    model = _logged_model(connection, task, made)
+    model = _logged_model(connection, task)
     try:
         client.create_registered_model(task.model)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # A server wants the id, to believe the source. MLflow's own SQL registry would look it up in the
-    # process-wide store instead of this one, and there the run is enough.
-    model_id = None if database(params.registry_uri or params.uri) else model.model_id
-    return client.create_model_version(
+    # A server wants the id, to believe the source. Every other registry is MLflow's SQL one or made from it, which
+    # would look the id up in the process-wide store instead of this one; there the run is enough.
+    served = (params.registry_uri or params.uri).startswith(("http:", "https:", "arn:"))
+    version = client.create_model_version(
         task.model,
         model.artifact_location,
         run_id=model.source_run_id,
         tags=tags,
         description=description,
-        model_id=model_id,
+        model_id=model.model_id if served else None,
     )
+    _point_back(client, model, version)
+    return version
 
 
-def _logged_model(connection: Connection, task: Task, made: Input) -> Any:
+def _point_back(client: "MlflowClient", model: Any, version: Any) -> None:
+    """Have the model's page link to the version, as MLflow's own registering does."""
+    listed = json.loads(client.get_logged_model(model.model_id).tags.get(VERSIONS, "[]"))
+    mine = {"name": version.name, "version": version.version}
+    if not any(str(entry.get("version")) == str(version.version) for entry in listed if entry["name"] == version.name):
+        client.set_logged_model_tags(model.model_id, {VERSIONS: json.dumps([*listed, mine])})
+
+
+def _logged_model(connection: Connection, task: Task) -> Any:
     """The model's files in MLflow, beside the run that made it if that was tracked; a half-sent one is completed."""
     from mlflow.entities import LoggedModelStatus
 
-    client, params = connection.client, task.params
+    client, params, made = connection.client, task.params, task.inputs[0].record
     # The same recipe made again may give other bytes: those are another model.
-    by_digest = f"tags.`pokeflow.digest` = '{made.record.digest}'"
-    by_content = f"{by_digest} and tags.`pokeflow.content` = '{made.record.content}'"
+    kept = {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.answers": answers(task)}
+    tags = {key: value for key, value in kept.items() if value}
     home = connection.experiment(params.experiment)
     experiments = [str(e.experiment_id) for e in _experiments(client)]
-    model = next(iter(client.search_logged_models(experiments, by_content, max_results=1)), None)
+    where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = client.search_logged_models(experiments, where)
+    model = next((m for m in found if m.tags.get("pokeflow.answers") == kept["pokeflow.answers"]), None)
     if model is None:
-        by_making = f"{by_digest} and attributes.status = 'FINISHED'"
+        by_making = f"tags.`pokeflow.digest` = '{made.digest}' and attributes.status = 'FINISHED'"
         run = next(iter(client.search_runs(experiments, by_making, max_results=1)), None)
         model = client.create_logged_model(
             run.info.experiment_id if run else home,
             name=task.model,
             source_run_id=run.info.run_id if run else None,
-            tags={"pokeflow.digest": made.record.digest, "pokeflow.content": made.record.content},
+            tags=tags,
             model_type=task.type,
         )
     if model.status != LoggedModelStatus.READY:
-        _send(client, model.model_id, task, made)
+        _send(client, model, task)
         model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return model
 
@@ -151,31 +214,17 @@ def _experiments(client: "MlflowClient") -> Iterator[Any]:
             return
 
 
-def _send(client: "MlflowClient", model_id: str, task: Task, made: Input) -> None:
-    files = [f for f in made.record.files if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
-    upload(
-        f"registering {task.model}",
-        made.folder,
-        files,
-        lambda file, inside: client.log_model_artifact(model_id, file, inside or None),
-    )
-    if any(file.path == "model.onnx" for file in files):
-        with tempfile.TemporaryDirectory() as folder:
-            about = Path(folder) / "MLmodel"
-            about.write_text(mlmodel(model_id, made.record), encoding="utf-8")
-            client.log_model_artifact(model_id, str(about))
+def _send(client: "MlflowClient", model: Any, task: Task) -> None:
+    def put(file: str, inside: str) -> None:
+        client.log_model_artifact(model.model_id, file, inside or None)
 
-
-def mlmodel(model_id: str, made: Record) -> str:
-    """What tells MLflow how to load the model: YAML's subset JSON."""
-    import mlflow
-
-    # python_function is the flavour that needs pandas to be written by MLflow, but not to be written down.
-    flavor = {"loader_module": "pokeflow_mlflow.pyfunc", "python_version": platform.python_version()}
-    about = {
-        "flavors": {"python_function": flavor},
-        "mlflow_version": mlflow.__version__,
-        "model_id": model_id,
-        "utc_time_created": made.finished,
-    }
-    return json.dumps(about, indent=2) + "\n"
+    label, sent = f"registering {task.model}", _files(task)
+    for folder in dict.fromkeys(folder for folder, _ in sent):
+        upload(label, folder, [file for where, file in sent if where == folder], put)
+    if gives := answers(task):
+        made = task.inputs[0].record
+        with tempfile.TemporaryDirectory() as scratch:
+            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, made, answers=gives)
+            for name, text in texts.items():
+                (Path(scratch) / name).write_text(text, encoding="utf-8")
+                put(str(Path(scratch) / name), "")

@@ -1,0 +1,117 @@
+"""What MLflow is told of a registered network: how to load it, its signature, an example and what it needs."""
+
+import base64
+import json
+import platform
+import struct
+import zlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pokeflow import Record
+from pokeflow_mlflow.pictures import NAME
+from pokeflow_mlflow.pyfunc import MATCHES, TOP
+
+CARD = ("card_id", "name", "set", "number")
+NEEDS = ("numpy", "onnxruntime", "pandas", "pillow", "pokeflow", "pokeflow-mlflow[predict]")
+"""What loading the model takes beside MLflow."""
+
+
+def files(model_id: str, location: str, run_id: str | None, made: Record, *, answers: str) -> dict[str, str]:
+    """The files beside the network, by name; ``MLmodel``, which makes it one, is the last.
+
+    Written by hand: MLflow's own code for it needs pandas. YAML is written as its subset JSON.
+    """
+    needs = requirements()
+    example = [base64.b64encode(drawn_card()).decode()]
+    conda = ["python=" + platform.python_version(), "pip", {"pip": needs}]
+    return {
+        "input_example.json": json.dumps(example),
+        "serving_input_example.json": _json({"inputs": example}),
+        "requirements.txt": "".join(f"{line}\n" for line in needs),
+        "conda.yaml": _json({"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": conda}),
+        "python_env.yaml": _json({"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}),
+        "MLmodel": _json(_about(model_id, location, run_id, made, answers=answers)),
+    }
+
+
+def _about(model_id: str, location: str, run_id: str | None, made: Record, *, answers: str) -> dict[str, Any]:
+    import mlflow
+
+    flavor = {
+        "loader_module": "pokeflow_mlflow.pyfunc",
+        "python_version": platform.python_version(),
+        "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+    }
+    about = {
+        "artifact_path": location,
+        "flavors": {"python_function": flavor},
+        "mlflow_version": mlflow.__version__,
+        "model_id": model_id,
+        "run_id": run_id,
+        "utc_time_created": made.finished,
+        "signature": signature(answers),
+        # The model checks pictures itself: MLflow's own check knows no type that an array and a file both are.
+        "is_signature_from_type_hint": True,
+        "saved_input_example_info": {
+            "type": "json_object",
+            "artifact_path": "input_example.json",
+            "serving_input_path": "serving_input_example.json",
+        },
+        "metadata": {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.model": made.model},
+    }
+    return {key: value for key, value in about.items() if value is not None}
+
+
+def signature(answers: str) -> dict[str, str]:
+    """As MLflow writes it: a picture in, its matches out, or its embedding where there is no gallery to search."""
+    texts = {name: {"type": "string", "required": True} for name in CARD}
+    match = {"type": "object", "properties": {**texts, "score": {"type": "double", "required": True}}}
+    matches = {"type": "array", "items": match, "name": MATCHES, "required": True}
+    embedding = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, -1]}}
+    return {
+        "inputs": json.dumps([{"type": "binary", "name": NAME, "required": True}]),
+        "outputs": json.dumps([matches if answers == MATCHES else embedding]),
+        "params": json.dumps(
+            [
+                {"name": "top", "default": TOP, "shape": None, "type": "long"},
+                {"name": "output", "default": answers, "shape": None, "type": "string"},
+            ]
+        ),
+    }
+
+
+def requirements() -> list[str]:
+    """What a machine needs to load the model, each as it is installed here."""
+    mlflow = "mlflow" if _installed("mlflow") else "mlflow-skinny"
+    found = {name: _installed(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
+    return [f"{name}=={number}" if number else name for name, number in found.items()]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def drawn_card(width: int = 60, height: int = 84) -> bytes:
+    """A PNG of no card that exists: a frame, a window with a sun, lines for a text."""
+    rows = b"".join(b"\0" + bytes(v for x in range(width) for v in _colour(x, y)) for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def _colour(x: int, y: int) -> tuple[int, int, int]:
+    if not (4 <= x < 56 and 4 <= y < 80):
+        return 236, 200, 64
+    if 8 <= x < 52 and 12 <= y < 44:
+        return (232, 84, 52) if (x - 30) ** 2 + (y - 28) ** 2 < 100 else (88, 150, 230 - 2 * y)
+    return (72, 72, 72) if 8 <= x < 52 and y >= 50 and y % 6 < 2 else (246, 242, 224)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

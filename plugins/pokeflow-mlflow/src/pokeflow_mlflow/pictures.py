@@ -1,0 +1,106 @@
+"""What may be handed to a registered network as pictures, and the pictures in it.
+
+One picture is uint8 RGB, H×W×3, as an array or as the nested lists that JSON makes of one; or a JPEG or PNG file's
+bytes; or these in base64. Several are a list of such, an array N×H×W×3, or a data frame's column ``image``.
+A text is never the path of a file: whoever asks a server must not choose what it reads.
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import PokeflowError
+from pokeflow.images import preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "image"
+FORMATS = ("JPEG", "PNG", "MPO")
+"""Pillow's names; MPO is what some phones make of a JPEG. Its other decoders stay out of a request's reach."""
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 50_000_000
+
+
+def pictures(given: Any) -> Iterator["np.ndarray"]:
+    """Each picture, uint8 H×W×3 RGB, decoded when its turn comes; PokeflowError says which one is none, and why."""
+    for number, item in enumerate(_items(given), start=1):
+        yield _picture(item, f"picture {number}")
+
+
+def _items(given: Any) -> list[Any]:
+    import numpy as np
+
+    if isinstance(given, Mapping):
+        return _items(_only(given, list(given)))
+    if hasattr(given, "columns"):  # a data frame
+        return _items(_only(given, list(given.columns)))
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OSU":
+        return _of_array(given)
+    if hasattr(given, "tolist"):  # an array of files or arrays, a data frame's column
+        given = given.tolist()
+    if isinstance(given, str | bytes | bytearray) or _depth(given) == 3:
+        return [given]
+    if not isinstance(given, list | tuple):
+        what = type(given).__name__
+        raise PokeflowError(f"a {what} holds no pictures. Give an array, bytes, base64, or a list of such.")
+    return [_only(item, list(item)) if isinstance(item, Mapping) else item for item in given]
+
+
+def _of_array(given: "np.ndarray") -> list["np.ndarray"]:
+    if given.ndim not in (3, 4):
+        raise PokeflowError(f"pictures are of shape {given.shape}. Give H×W×3, or N×H×W×3.")
+    return [given] if given.ndim == 3 else list(given)
+
+
+def _only(given: Any, names: list[Any]) -> Any:
+    """The entry of the name that the signature gives, or the only one that there is."""
+    if NAME not in names and len(names) != 1:
+        raise PokeflowError(f"no {NAME!r} among {', '.join(map(repr, names[:12])) or 'nothing'}. Name it so.")
+    return given[NAME if NAME in names else names[0]]
+
+
+def _depth(nested: Any) -> int:
+    depth = 0
+    while isinstance(nested, list | tuple) and nested and depth < 5:
+        nested, depth = nested[0], depth + 1
+    return depth if isinstance(nested, int | float) else 0
+
+
+def _picture(item: Any, name: str) -> "np.ndarray":
+    if isinstance(item, str):
+        item = _from_base64(item, name)
+    if isinstance(item, bytes | bytearray | memoryview):
+        if len(item) > MAX_BYTES:
+            raise PokeflowError(f"{name}: {len(item):,} bytes, the limit is {MAX_BYTES:,}.")
+        return preprocessing.decode(io.BytesIO(item), name, FORMATS, MAX_PIXELS)
+    return _pixels(item, name)
+
+
+def _from_base64(text: str, name: str) -> bytes:
+    if len(text) > MAX_BYTES * 4 // 3 + 4:
+        raise PokeflowError(f"{name}: {len(text):,} characters, the limit is {MAX_BYTES:,} bytes.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise PokeflowError(f"{name}: a text must be a JPEG or PNG in base64. A path is not read.") from None
+
+
+def _pixels(item: Any, name: str) -> "np.ndarray":
+    import numpy as np
+
+    try:
+        array = np.asarray(item)
+    except ValueError:
+        raise PokeflowError(f"{name}: its rows are not of one length.") from None
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise PokeflowError(f"{name}: of shape {array.shape}. Give H×W×3, red, green and blue.")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise PokeflowError(f"{name}: {array.shape[1]}×{array.shape[0]} pixels, the limit is {MAX_PIXELS:,} in all.")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+        raise PokeflowError(f"{name}: {array.dtype} from {array.min()} to {array.max()}. Give uint8, 0 to 255.")
+    return array.astype(np.uint8)

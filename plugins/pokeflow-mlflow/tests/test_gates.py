@@ -1,0 +1,263 @@
+"""Which version is the approved one: gates over figures, and an alias that moves forward only."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pokeflow.plugins import manager, registry
+from pokeflow.schema import parse
+from pokeflow_mlflow import Gate, RegisterParams, gates, register
+from pokeflow_mlflow.connection import connect
+
+MODEL = "efficientnet-student-stage1"
+ASKED = {"top1_accuracy": Gate(min=0.9), "size_mb": Gate(max=20), "task_accuracy": Gate(min=0.5, max=1)}
+
+
+@pytest.fixture
+def attempt(task, made, uri):
+    """Registers a model that its benchmark gave these figures; the digest says which model it is."""
+
+    def register_one(digest="a" * 16, gates=ASKED, reasons=None, at=uri, **figures):
+        figures = {"top1_accuracy": 0.95, "size_mb": 15.2, **figures}
+        model = made({"preprocessing.json": "{}"}, digest=digest, content=digest, metrics={"task_accuracy": 0.8})
+        measured = made(stage="benchmark", digest="beef", metrics=figures, reasons=reasons or {})
+        return register.run(task("register", RegisterParams(at, gates=gates), model, measured))
+
+    return register_one
+
+
+def approved(uri):
+    """The number of the version that has the alias."""
+    with connect(uri) as store:
+        found = store.client.get_registered_model(MODEL).aliases.get("approved")
+        return None if found is None else int(found)
+
+
+def tags(uri, version):
+    with connect(uri) as store:
+        return store.client.get_model_version(MODEL, str(version)).tags
+
+
+def test_a_version_that_passes_every_gate_is_the_approved_one_and_says_by_what(attempt, uri):
+    facts = attempt().facts
+
+    assert approved(uri) == 1
+    assert facts["alias"] == "approved"
+    assert facts["gates"] == {
+        "top1_accuracy": "passed: 0.95 is at least 0.9",
+        "size_mb": "passed: 15.2 is at most 20",
+        "task_accuracy": "passed: 0.8 is at least 0.5 and at most 1",
+    }
+    assert tags(uri, 1)["pokeflow.gates"] == "passed"
+    assert tags(uri, 1)["pokeflow.gate.size_mb"] == "passed: 15.2 is at most 20"
+
+
+def test_the_alias_moves_to_a_newer_version_that_passes(attempt, uri):
+    attempt("a" * 16)
+    attempt("b" * 16)
+
+    assert approved(uri) == 2
+
+
+def test_one_that_fails_is_registered_without_it_and_says_why(attempt, uri):
+    attempt("a" * 16)
+    facts = attempt("b" * 16, top1_accuracy=0.85, size_mb=25.0).facts
+
+    assert facts["registry_version"] == 2
+    assert facts["alias"] is None
+    assert approved(uri) == 1
+    assert tags(uri, 2)["pokeflow.gates"] == "failed"
+    assert tags(uri, 2)["pokeflow.gate.top1_accuracy"] == "failed: 0.85 is below 0.9"
+    assert tags(uri, 2)["pokeflow.gate.size_mb"] == "failed: 25 is above 20"
+
+
+def test_an_unknown_figure_fails_with_its_reason(attempt, uri):
+    facts = attempt(top1_accuracy=None, reasons={"top1_accuracy": "too few queries"}).facts
+
+    assert facts["gates"]["top1_accuracy"] == "failed: benchmark does not know it: too few queries"
+    assert approved(uri) is None
+
+
+def test_a_figure_that_is_no_number_fails(attempt):
+    assert attempt(size_mb=float("nan")).facts["gates"]["size_mb"].startswith("failed: benchmark does not know it")
+
+
+def test_a_figure_that_nobody_reports_fails_with_the_nearest_name(attempt, uri):
+    facts = attempt(gates={"top1_acuracy": Gate(min=0.1)}).facts
+
+    assert facts["gates"]["top1_acuracy"] == (
+        "failed: no figure 'top1_acuracy'. Did you mean 'top1_accuracy'? Known: size_mb, task_accuracy, top1_accuracy."
+    )
+    assert approved(uri) is None
+
+
+def test_without_gates_nothing_is_approved_and_nothing_taken_away(attempt, uri):
+    attempt("a" * 16)
+    facts = attempt("b" * 16, gates={}).facts
+
+    assert (facts["gates"], facts["alias"]) == ({}, None)
+    assert approved(uri) == 1
+    assert not [tag for tag in tags(uri, 2) if tag.startswith("pokeflow.gate")]
+
+
+def test_an_older_version_registered_again_does_not_take_it_from_a_newer_one(attempt, uri):
+    attempt("a" * 16)
+    attempt("b" * 16)
+    facts = attempt("a" * 16).facts
+
+    assert (facts["registry_version"], facts["alias"]) == (1, None)
+    assert approved(uri) == 2
+
+
+def test_an_approved_version_that_fails_a_new_benchmark_hands_it_back(attempt, uri):
+    attempt("a" * 16)
+    attempt("b" * 16)
+    attempt("b" * 16, top1_accuracy=0.2)
+    assert approved(uri) == 1
+
+    attempt("a" * 16, top1_accuracy=0.2)
+    assert approved(uri) is None
+
+    attempt("b" * 16)
+    assert approved(uri) == 2
+
+
+def test_what_former_gates_said_goes_with_them(attempt, uri):
+    attempt()
+    attempt(gates={"top1_accuracy": Gate(min=0.5)})
+
+    assert [tag for tag in sorted(tags(uri, 1)) if tag.startswith("pokeflow.gate")] == [
+        "pokeflow.gate.top1_accuracy",
+        "pokeflow.gates",
+    ]
+
+
+def test_a_person_may_give_it_to_a_newer_version_and_keeps_their_choice(attempt, uri):
+    attempt("a" * 16)
+    attempt("b" * 16, top1_accuracy=0.2)
+    with connect(uri) as store:
+        store.client.set_registered_model_alias(MODEL, "approved", "2")
+    attempt("a" * 16)
+
+    assert approved(uri) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.2, 0.95])), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_in_whatever_order_versions_are_judged_the_newest_that_passes_is_approved(judgements):
+    store = Registry()
+    for number, figure in judgements:
+        store.judge(number + 1, figure >= 0.9)
+
+    passing = [v for v, verdict in store.verdicts.items() if verdict == gates.PASSED]
+    assert store.aliases.get("approved") == (str(max(passing)) if passing else None)
+
+
+class Registry:
+    """As much of MLflow's client as ``settle`` uses; ``meanwhile`` runs once, before the next alias is set."""
+
+    def __init__(self):
+        self.verdicts, self.aliases, self.meanwhile = {}, {}, None
+
+    def judge(self, version, passes):
+        self.verdicts[version] = gates.PASSED if passes else gates.FAILED
+        return gates.settle(self, MODEL, version, "approved", self.verdicts[version])
+
+    def get_registered_model(self, _):
+        return type("Model", (), {"aliases": dict(self.aliases)})
+
+    def search_model_versions(self, _):
+        return [type("Version", (), {"version": v}) for v, verdict in self.verdicts.items() if verdict == gates.PASSED]
+
+    def _interrupted(self):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+
+    def set_registered_model_alias(self, _, alias, version):
+        self._interrupted()
+        self.aliases[alias] = version
+
+    def delete_registered_model_alias(self, _, alias):
+        self._interrupted()
+        self.aliases.pop(alias, None)
+
+
+def test_of_two_that_are_judged_at_once_the_newer_is_approved():
+    store = Registry()
+    store.meanwhile = lambda: store.judge(2, passes=True)
+
+    assert store.judge(1, passes=True) is False
+    assert store.aliases == {"approved": "2"}
+
+
+def test_one_that_fails_hands_it_to_a_newer_one_that_passed_meanwhile():
+    store = Registry()
+    store.judge(1, passes=True)
+    store.judge(2, passes=True)
+    store.meanwhile = lambda: store.judge(3, passes=True)
+
+    store.judge(2, passes=False)
+    assert store.aliases == {"approved": "3"}
+
+
+SEVERAL = """
+import pickle, sys
+from pokeflow_mlflow import register
+register.run(pickle.load(sys.stdin.buffer))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, made, server, tmp_path):
+    def job(number):
+        model = made({"preprocessing.json": "{}"}, digest=f"{number:016d}", content=f"{number:016d}")
+        measured = made(stage="benchmark", digest="beef", metrics={"top1_accuracy": 0.95})
+        registering = task("register", RegisterParams(server, gates={"top1_accuracy": Gate(min=0.9)}), model, measured)
+        (tmp_path / f"out{number}").mkdir()
+        return pickle.dumps(replace(registering, output=tmp_path / f"out{number}"))
+
+    running = []
+    for number in range(4):
+        process = subprocess.Popen([sys.executable, "-c", SEVERAL], stdin=subprocess.PIPE)
+        process.stdin.write(job(number))
+        process.stdin.close()
+        running.append(process)
+    assert [process.wait(120) for process in running] == [0] * 4
+
+    with connect(server) as store:
+        assert len(store.client.search_model_versions(f"name = '{MODEL}'")) == 4
+    assert approved(server) == 4
+
+
+@pytest.mark.parametrize(
+    ("given_params", "where"),
+    [
+        ({"gates": {"size_mb": {}}}, "gates.size_mb"),
+        ({"gates": {"size_mb": {"min": 2.0, "max": 1.0}}}, "gates.size_mb"),
+        ({"gates": {"size mb!": {"max": 1.0}}}, "gates.size mb!"),
+        ({"alias": "latest"}, "alias"),
+        ({"alias": "v2"}, "alias"),
+        ({"alias": "best one"}, "alias"),
+        ({"alias": ""}, "alias"),
+    ],
+)
+def test_what_no_gate_can_be_is_told_before_anything_runs(given_params, where):
+    check = registry(manager()).backends["register", "mlflow"].check
+    params = parse(RegisterParams, {"uri": "sqlite:///m.db", **given_params}, "", faults := [])
+
+    assert not faults
+    assert [key for key, _ in check(params)] == [where]
+
+
+def test_a_misspelt_bound_is_told_with_the_nearest_name():
+    parse(RegisterParams, {"uri": "sqlite:///m.db", "gates": {"size_mb": {"mx": 1}}}, "params", faults := [])
+
+    assert [str(fault) for fault in faults] == [
+        "params.gates.size_mb.mx: no key 'mx'. Did you mean 'max'? Known: max, min."
+    ]
