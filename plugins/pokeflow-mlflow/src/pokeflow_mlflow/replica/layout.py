@@ -16,7 +16,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import quote as percent
-from urllib.parse import unquote
 
 from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, SEPARATOR, TRACES
 
@@ -68,7 +67,7 @@ class Place:
     def home(self) -> str:
         """The unit's folder."""
         if self.kind == EXPERIMENTS:
-            return unquote(self.name)
+            return self.name.replace(":", "/")
         own = _FOLDERS.get(self.kind, f".shared/{self.kind}/{{}}").format(self.name)
         return f"{self.folder}/{own}" if self.folder else own
 
@@ -90,7 +89,7 @@ class Place:
 def place(kind: str, identity: str, folder: str = "") -> Place:
     """The place of a unit; ``folder`` is its experiment's, for an experiment its own."""
     if kind == EXPERIMENTS:
-        return Place(kind, "", percent(folder, safe=" -_.@+=,"))
+        return Place(kind, "", folder.replace("/", ":"))  # no quoted name holds a colon
     if kind == REGISTERED:
         workspace, _, name = identity.partition(SEPARATOR)
         return Place(kind, "", quoted(name) if workspace == "default" else f"{quoted(name)}~{quoted(workspace)}")
