@@ -68,7 +68,10 @@ def _record() -> Record:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., Input]:
-    """Makes a finished task: its files (path to text or bytes), and changes to the usual record."""
+    """Makes a finished task: its files (path to text or bytes), and changes to the usual record.
+
+    Log, telemetry and what the store keeps lie beside the files and are none of them.
+    """
 
     def make(files: dict[str, str | bytes] | None = None, **changes: Any) -> Input:
         folder = tmp_path / f"made-{changes.get('digest', 'x')}-{changes.get('stage', 'x')}"
@@ -77,7 +80,8 @@ def made(tmp_path: Path) -> Callable[..., Input]:
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content if isinstance(content, bytes) else content.encode())
-            listed.append(File(path, file.stat().st_size, "0" * 64))
+            if path not in ("log.txt", "shared.json") and not path.startswith("telemetry/"):
+                listed.append(File(path, file.stat().st_size, "0" * 64))
         return Input(replace(_record(), files=tuple(listed), **changes), folder)
 
     return make

@@ -29,7 +29,7 @@ class TrackParams:
     experiments: dict[str, str] = field(default_factory=dict)
     log_artifacts: bool = False
     file_mb: float = 100.0
-    rows: int | None = None
+    rows: int | None = 10_000
     endpoint: str | None = None
     region: str | None = None
 
