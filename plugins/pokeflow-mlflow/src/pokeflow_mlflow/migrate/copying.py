@@ -28,8 +28,9 @@ PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the artifacts of a run or logged model were and are, and what its id was and is."""
+    """Where the artifacts of a run or logged model were and are, and what its id and experiment were and are."""
 
+    experiment: str
     old_id: str
     old: str
     new_id: str
@@ -44,13 +45,17 @@ class Place:
         _, found, rest = uri.partition(f"/{self.old_id}/artifacts")
         return f"{self.new.rstrip('/')}{rest}" if found and rest[:1] in ("", "/") else None
 
+    def is_surely(self, uri: str) -> bool:
+        """Whether an address leads here, and not to what has the same id in another experiment."""
+        return f"{uri}/".startswith(f"{self.old.rstrip('/')}/") or f"/{self.experiment}/{self.old_id}/" in uri
+
 
 @dataclass(slots=True)
 class Copier:
     """One source on its way into one target. ``name`` is the source's address, as tags have it.
 
     ``experiments`` maps a source experiment's id to the target's; ``runs`` and ``models`` do so for theirs.
-    ``places`` are those of runs and models that have been filled, by their ids in the source.
+    ``places`` are those of runs and models that have been filled, by experiment and id in the source.
     """
 
     name: str
@@ -62,7 +67,7 @@ class Copier:
     experiments: dict[str, str] = field(default_factory=dict)
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)
 
     def begin(self, experiment: Experiment, name: str) -> list[str]:
         """Make the experiment and its runs, still empty, where they are not there; returns the source's run ids."""
@@ -131,6 +136,11 @@ class Copier:
             return self.runs[experiment, old]
         return next((new for (_, known), new in self.runs.items() if known == old), "")
 
+    def place(self, old: str, uri: str) -> Place | None:
+        """The place of what has this id; where more than one has, that which an address leads to."""
+        found = [place for (_, known), place in self.places.items() if known == old]
+        return next((place for place in found if place.is_surely(uri)), found[0] if found else None)
+
     def run_wanted(self, run: Run) -> Run:
         """A run as it should be in the target: what names other runs and models names them as they are there."""
         tags = {key: value for key, value in run.tags.items() if not key.startswith(OWN)}
@@ -163,7 +173,7 @@ class Copier:
             wanted, files = self.run_wanted(source), source.files.sizes()
             self._tell_links(where, source)
             there = self.target.run(experiment, new)
-            self.places[old] = Place(old, source.place, new, there.place)
+            self.places[experiment.id, old] = Place(experiment.id, old, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
             found = compare.runs(wanted, there, files, files_there, half=half)
             if half or found.lost:
@@ -189,7 +199,7 @@ class Copier:
             if dropped := len(source.scores) - len(wanted.scores):
                 self.report.left.append((f"{where}: {dropped:,} figures", "they belong to runs that were not brought"))
             there = self.target.model(client.get_logged_model(new))
-            self.places[source.id] = Place(source.id, source.place, new, there.place)
+            self.places[experiment.id, source.id] = Place(experiment.id, source.id, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
             found = compare.models(wanted, there, files, files_there, half=half)
             if half or found.lost:

@@ -5,6 +5,7 @@ version is found again by its tags. What a model has there already stays as it i
 """
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,7 +39,7 @@ def bring(copier: Copier, registered: Registered) -> None:
             for number, version in wanted.items():
                 if number not in brought:
                     _create(copier, registered.name, version)
-            _aliases(copier, registered, wanted, where)
+            _complete(copier, registered, wanted, where)
             _compare(copier, registered, wanted, brought, where)
 
 
@@ -65,23 +66,34 @@ def _brought(copier: Copier, there: Registered | None) -> dict[int, Version]:
 
 
 def _create(copier: Copier, name: str, version: Version) -> None:
-    client = copier.connection.client
     about = (version.run or None, dict(version.tags), None, version.description or None)
-    made = client.create_model_version(name, version.source, *about, model_id=version.model or None)
-    if version.stage != "None":
-        client.transition_model_version_stage(name, made.version, version.stage)
-    if version.model:
+    client = copier.connection.client
+    client.create_model_version(name, version.source, *about, model_id=version.model or None)
+
+
+def _finish(copier: Copier, name: str, wanted: Version, made: Version) -> None:
+    """What MLflow does not take with a version itself, so that a kill may have come between."""
+    client = copier.connection.client
+    if made.stage == "None" != wanted.stage:
+        with warnings.catch_warnings():
+            # Stages are given up by MLflow, and old versions have them.
+            warnings.simplefilter("ignore", FutureWarning)
+            client.transition_model_version_stage(name, str(made.number), wanted.stage)
+    if wanted.model:
         # MLflow's server notes this beside the model; without one it is its fluent API that does.
-        noted = json.loads(client.get_logged_model(version.model).tags.get(VERSIONS, "[]"))
-        own = {"name": name, "version": int(made.version)}
-        if not any(entry.get("name") == name and str(entry.get("version")) == str(made.version) for entry in noted):
-            client.set_logged_model_tags(version.model, {VERSIONS: json.dumps([*noted, own])})
+        noted = json.loads(client.get_logged_model(wanted.model).tags.get(VERSIONS, "[]"))
+        own = {"name": name, "version": made.number}
+        if not any(entry.get("name") == name and str(entry.get("version")) == str(made.number) for entry in noted):
+            client.set_logged_model_tags(wanted.model, {VERSIONS: json.dumps([*noted, own])})
 
 
-def _aliases(copier: Copier, registered: Registered, wanted: Mapping[int, Version], where: str) -> None:
+def _complete(copier: Copier, registered: Registered, wanted: Mapping[int, Version], where: str) -> None:
     client, name = copier.connection.client, registered.name
     there = copier.target.registered_model(name)
     brought, aliases = _brought(copier, there), there.aliases if there else {}
+    for number, version in wanted.items():
+        if number in brought:
+            _finish(copier, name, version, brought[number])
     for alias, number in registered.aliases.items():
         if number not in wanted:
             copier.report.left.append((f"{where}: alias {alias!r}", f"version {number} was not brought"))
@@ -120,28 +132,29 @@ def _compare(
 
 def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
     """A version as it should be in the target; or None, and why it stays behind."""
-    source, model = version.source, version.model
-    if not model and source.startswith("models:/m-"):
-        model = source.removeprefix("models:/")
-    if version.run and version.run not in copier.places:
+    source, model_id = version.source, version.model
+    if not model_id and source.startswith("models:/m-"):
+        model_id = source.removeprefix("models:/")
+    run, model = copier.place(version.run, source), copier.place(model_id, source)
+    if version.run and run is None:
         return None, f"the run {version.run} that made it was not brought"
-    if model and model not in copier.places:
-        return None, f"its logged model {model} was not brought"
-    if source.startswith("models:/m-"):
-        source = copier.places[model].new
+    if model_id and model is None:
+        return None, f"its logged model {model_id} was not brought"
+    if model and source.startswith("models:/m-"):
+        source = model.new
     elif source.startswith("runs:/"):
         old, _, path = source.removeprefix("runs:/").partition("/")
-        if old not in copier.places:
+        if (place := copier.place(old, "")) is None:
             return None, f"the run {old} that its files lie in was not brought"
-        source = f"{copier.places[old].new.rstrip('/')}/{path}"
+        source = f"{place.new.rstrip('/')}/{path}"
     else:
-        makers = [copier.places[old] for old in (model, version.run) if old]
-        moved = (place.moved(source) for place in (*makers, *copier.places.values()))
+        moved = (place.moved(source) for place in (model, run, *copier.places.values()) if place)
         source = next(filter(None, moved), source)
         if source == version.source and is_local(source):
             text = f"version {version.number}: its files lie at {source}, in no run or model of the source"
             raise PokeflowError(text)
-    new = copier.places[version.run].new_id if version.run else ""
     own = {key: value for key, value in version.tags.items() if not key.startswith(OWN)}
     tags = {**own, FROM: copier.name, NUMBER: str(version.number)}
-    return replace(version, source=source, run=new, model=copier.models.get(model, ""), tags=tags), ""
+    return replace(
+        version, source=source, run=run.new_id if run else "", model=model.new_id if model else "", tags=tags
+    ), ""

@@ -1,0 +1,211 @@
+"""Experiments of any MLflow store come into another one whole: MLflow itself tells the same of both."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlruns
+from migrate_support import state
+from pokeflow import Task
+from pokeflow_mlflow import MigrateParams, _check_migrate
+from pokeflow_mlflow.migrate import run as migration
+
+Bring = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def bring(tmp_path: Path) -> Bring:
+    """Migrates from a source into a target; returns what it told."""
+
+    def migrate(source: str, uri: str, **more: Any) -> dict[str, Any]:
+        params = MigrateParams(source, uri, str(tmp_path), **more)
+        assert list(_check_migrate(params)) == []
+        work = tmp_path / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "output").mkdir(parents=True)
+        migration.run(Task("migrate", "mlflow", "old", "", "", "", params, (), work, work / "output"))
+        answer: dict[str, Any] = json.loads((work / "output/migration.json").read_bytes())
+        return answer
+
+    return migrate
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that MLflow's own file store has written."""
+    root = tmp_path_factory.mktemp("filestore") / "mlruns"
+    mlruns.elsewhere("make", str(root))
+    return root
+
+
+@pytest.fixture(scope="session")
+def folder_told(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = mlruns.elsewhere("told", str(folder))
+    return told
+
+
+def done(told: dict[str, Any]) -> list[str]:
+    return sorted({row["done"] for row in told["rows"]})
+
+
+def equal(told: dict[str, Any]) -> bool:
+    return all(source == there for source, there in told["counts"].values())
+
+
+def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
+    tmp_path: Path, folder: Path, folder_told: dict[str, Any], uri: str, bring: Bring
+) -> None:
+    old = Path(shutil.copytree(folder, tmp_path / "mlruns"))
+    before = state(old)
+    told = bring("mlruns", uri)
+    assert told["problems"] == []
+    assert mlruns.told(uri) == folder_told
+    assert state(old) == before
+    assert equal(told)
+    assert told["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
+    assert told["counts"]["runs"] == [3, 3]
+    assert {why for _, why in told["left"]} == {"deleted in MLflow"}
+    # The folder was moved: its addresses lead to where it once was, and no byte came from there.
+    assert str(folder) not in json.dumps(told)
+
+
+def test_a_second_run_changes_nothing_and_says_so(
+    tmp_path: Path, folder: Path, database: Path, uri: str, bring: Bring
+) -> None:
+    first = bring(str(folder), uri)
+    before, dump = state(tmp_path / "store"), list(sqlite3.connect(database).iterdump())
+    again = bring(str(folder), uri)
+    assert done(again) == ["model there already", "run there already", "version there already"]
+    assert again["counts"] == first["counts"]
+    assert list(sqlite3.connect(database).iterdump()) == dump
+    files = {path: told for path, told in state(tmp_path / "store").items() if "mlartifacts/" in path}
+    assert files == {path: told for path, told in before.items() if "mlartifacts/" in path}
+
+
+def test_from_a_database_to_a_server_and_back_into_a_database(
+    tmp_path: Path, template: Path, server: str, bring: Bring
+) -> None:
+    (tmp_path / "old").mkdir()
+    old = Path(shutil.copy(template, tmp_path / "old/mlflow.db"))
+    mlruns.make(f"sqlite:///{old}")
+    wanted, before = mlruns.told(f"sqlite:///{old}"), state(old.parent)
+    told = bring("sqlite:///old/mlflow.db", server)
+    assert told["problems"] == []
+    assert equal(told)
+    assert mlruns.told(server) == wanted
+    assert state(old.parent) == before
+    (tmp_path / "new").mkdir()
+    new = f"sqlite:///{shutil.copy(template, tmp_path / 'new/mlflow.db')}"
+    assert bring(server, new)["problems"] == []
+    assert mlruns.told(new) == wanted
+    assert done(bring(server, new)) == ["model there already", "run there already", "version there already"]
+
+
+def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, bring: Bring) -> None:
+    mlruns.handmade(tmp_path)
+    told = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
+    assert told["problems"] == []
+    assert equal(told)
+    there = mlruns.told(uri)
+    assert set(there["experiments"]) == {"pokemon-card-dinov3-teacher", "students"}
+    assert sorted(run["about"][0] for run in there["runs"]) == ["1-a1", "1-b2", "1-c3", "2-a1", "2-b2"]
+    first = next(run for run in there["runs"] if run["about"][0] == "2-a1")
+    assert first["about"] == ["2-a1", "FINISHED", 1767000000000, 1768000000000, "unknown"]
+    # A point that is there twice is one point.
+    assert first["metrics"]["loss"] == [[1768000000000, 0, "0.5"], [1768000000001, 1, "0.25"]]
+    assert first["metrics"]["old"] == [[1768000000000, 0, "0.5"]]
+    assert first["artifacts"] == {"model/weights.bin": mlruns.hashlib.sha256(b"weights of 2/a1").hexdigest()}
+    [version] = there["registry"]["card"]["versions"]
+    assert version[2:4] == ["Production", "1-a1"]
+    assert any("it is version 1 there" in row["note"] for row in told["rows"])
+
+
+def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind(
+    tmp_path: Path, folder: Path, uri: str, bring: Bring
+) -> None:
+    told = bring(str(folder), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
+    assert told["problems"] == []
+    there = mlruns.told_runs(uri)
+    assert there == {"pupils": ["child", "still running"]}
+    left = dict(told["left"])
+    assert left["experiment teachers"] == "left out by the plan"
+    assert sum("its parent" in what for what in left) == 1
+    assert sum("its logged model" in what for what in left) == 1
+    assert sum("version" in what and "was not brought" in why for what, why in left.items()) == 2
+
+
+def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, folder: Path, bring: Bring) -> None:
+    told = bring(str(folder), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
+    assert not (tmp_path / "new").exists()
+    assert told["counts"]["runs"] == [3, 0]
+    assert done(told) == ["run to copy"]
+    assert told["counts"]["artifact bytes"][0] > 2 * len(mlruns.WEIGHTS)
+
+
+def test_what_people_changed_there_since_stays(folder: Path, uri: str, bring: Bring) -> None:
+    from mlflow import MlflowClient
+
+    bring(str(folder), uri)
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("teachers")
+    [run] = client.search_runs([experiment.experiment_id])
+    client.set_tag(run.info.run_id, "quality", "excellent")
+    client.log_metric(run.info.run_id, "later", 1.0)
+    client.set_registered_model_alias("card-net", "champion", "1")
+    client.update_registered_model("card-net", "another")
+    again = bring(str(folder), uri)
+    assert again["problems"] == []
+    assert client.get_run(run.info.run_id).data.tags["quality"] == "excellent"
+    assert str(client.get_model_version_by_alias("card-net", "champion").version) == "1"
+    notes = " ".join(row["note"] for row in again["rows"])
+    assert "tag 'quality' is 'excellent' there, and 'good' in the source" in notes
+    assert "1 more metric points there" in notes
+    assert "it stands for version 1 there, which stays" in dict(again["left"]).values()
+
+
+def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
+    folder: Path, database: Path, uri: str, bring: Bring
+) -> None:
+    bring(str(folder), uri)
+    store = sqlite3.connect(database)
+    store.execute("DELETE FROM metrics WHERE key = 'train/loss' AND step = 5")
+    store.execute("DELETE FROM tags WHERE key = 'quality'")
+    store.execute("UPDATE params SET value = '0.002' WHERE key = 'optim/lr'")
+    store.commit()
+    store.close()
+    next((database.parent / "mlartifacts").rglob("read me.txt")).unlink()
+    told = bring(str(folder), uri)
+    [(where, what)] = told["problems"]
+    assert where.endswith(" of teachers")
+    assert what == "param 'optim/lr' is '0.002' there, and '0.001' in the source"
+    assert done(told) == ["model there already", "run failed", "run there already", "version there already"]
+    assert told["counts"]["metric points"][0] == told["counts"]["metric points"][1]
+    assert list((database.parent / "mlartifacts").rglob("read me.txt"))
+
+
+def test_a_run_that_went_on_in_the_source_goes_on_in_the_target(tmp_path: Path, uri: str, bring: Bring) -> None:
+    old = mlruns.handmade(tmp_path)
+    meta = old / "1/a1/meta.yaml"
+    text = meta.read_text()
+    meta.write_text(text.replace("status: 3", "status: 1").replace("end_time: 1768000000000", "end_time: null"))
+    bring("mlruns", uri)
+    meta.write_text(text)
+    (old / "1/a1/metrics/loss").write_text("1768000000000 0.5 0\n1768000000001 0.25 1\n1768000000009 0.125 2\n")
+    assert bring("mlruns", uri)["problems"] == []
+    run = next(run for run in mlruns.told(uri)["runs"] if run["about"][0] == "1-a1")
+    assert run["about"][1:4] == ["FINISHED", 1767000000000, 1768000000000]
+    assert len(run["metrics"]["loss"]) == 3
+
+
+def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str, bring: Bring) -> None:
+    mlruns.handmade(tmp_path / "one")
+    mlruns.handmade(tmp_path / "two")
+    bring("one/mlruns", uri)
+    assert bring("two/mlruns", uri)["problems"] == []
+    assert mlruns.told_runs(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
+    assert len(mlruns.told(uri)["registry"]["card"]["versions"]) == 2
