@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,32 +101,55 @@ def task(tmp_path: Path) -> Callable[..., Task]:
     return make
 
 
+@dataclass
+class Served:
+    """A real MLflow server on this machine that can be started, killed and started again where it was."""
+
+    database: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.database}",
+            "--artifacts-destination", str(self.folder / "served"), "--port", str(self.port), "--workers", "1",
+        ]  # fmt: skip
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        for _ in range(480):
+            try:
+                return urllib.request.urlopen(f"{self.address}/health", timeout=2).close()
+            except OSError:
+                time.sleep(0.25)
+        pytest.fail((self.folder / "server.log").read_text())
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, how)
+            self.process.wait(20)
+            self.process = None
+
+
 @pytest.fixture
-def server(database: Path, tmp_path: Path) -> Iterator[str]:
-    """A real MLflow server on this machine; skips where only mlflow-skinny is installed."""
-    for module in ("flask", "huey", "aiohttp"):  # what the server needs and the client does not
-        pytest.importorskip(module)
+def served(database: Path, tmp_path: Path) -> Iterator[Served]:
+    """A server that is not started yet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}",
-        "--artifacts-destination", str(tmp_path / "served"), "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    log = (tmp_path / "server.log").open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    server = Served(database, tmp_path, port)
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail((tmp_path / "server.log").read_text())
-        yield address
+        yield server
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
-        log.close()
+        server.kill(signal.SIGTERM)
+
+
+@pytest.fixture
+def server(served: Served) -> str:
+    """The address of a real MLflow server on this machine."""
+    served.start()
+    return served.address

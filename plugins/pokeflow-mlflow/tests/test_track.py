@@ -302,3 +302,63 @@ def test_a_server_keeps_runs_as_a_database_does(task, made, server):
             "links.json",
             "files",
         }
+
+
+def test_only_what_makes_a_model_is_in_its_experiment(track_it, made, uri):
+    named = {"efficientnet-student-stage1": "stage1"}
+    for stage in ("distill", "benchmark", "bundle", "register"):
+        track_it(made(stage=stage, task=f"{stage}:efficientnet-student-stage1", digest=stage), experiments=named)
+
+    assert the_run(uri, "stage1").info.run_name == "distill:efficientnet-student-stage1"
+    assert sorted(run.info.run_name.partition(":")[0] for run in runs_in(uri, "cards")) == [
+        "benchmark",
+        "bundle",
+        "register",
+    ]
+
+
+def test_points_that_a_kill_left_behind_are_not_sent_again(task, made, uri, monkeypatch):
+    rows = "".join(json.dumps({"step": i, "loss": i}) + "\n" for i in range(2500))
+    job = task("track", TrackParams(uri, project="cards"), made({"history.jsonl": rows}))
+    real, sent = track._chunks, []
+
+    def cut(items, size):
+        for chunk in real(items, size):
+            if size == track.METRICS:
+                sent.append(len(chunk))
+                if len(sent) == 3:
+                    raise OSError("the network went")
+            yield chunk
+
+    monkeypatch.setattr(track, "_chunks", cut)
+    with pytest.raises(PokeflowError, match="the network went"):
+        track.run(job)
+    assert the_run(uri).data.tags["pokeflow.points"] == str(2 * track.METRICS)
+    track.run(job)
+
+    # 2,500 steps, and the figures of the end; the third chunk was not sent the first time.
+    run = the_run(uri)
+    total = 2500 + len(job.inputs[0].record.metrics)
+    assert sent == [999, 999, total - 1998, total - 1998]
+    assert run.data.tags["pokeflow.points"] == str(total)
+    assert [step for step, _, _ in curve(uri, run, "loss")] == list(range(2500))
+
+
+def test_thinning_is_told_in_a_tag(track_it, made, uri):
+    rows = "".join(json.dumps({"step": i, "time": 1768050000000 + i, "loss": i}) + "\n" for i in range(1, 31))
+    track_it(made({"telemetry/steps.jsonl": rows}), rows=3)
+
+    assert the_run(uri).data.tags["pokeflow.thinned.steps"] == "3 of 30 rows"
+    assert [step for step, _, _ in curve(uri, the_run(uri), "train_loss")] == [10, 20, 30]
+
+
+def test_a_run_that_a_lost_answer_made_twice_is_one_in_the_end(task, made, uri):
+    job = task("track", TrackParams(uri, project="cards"), made())
+    facts = track.run(job).facts
+    record = job.inputs[0].record
+    with connect(uri) as store:
+        experiment = store.client.get_experiment_by_name("cards").experiment_id
+        store.client.create_run(experiment, 1, {"pokeflow.digest": record.digest, "pokeflow.started": record.started})
+
+    assert track.run(job).facts == facts
+    assert the_run(uri).info.run_id == facts["run_id"]
