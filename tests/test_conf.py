@@ -19,6 +19,13 @@ SPEC = {
 NEEDS = {
     "store=s3": ("store.remote=s3://bucket",),
     "data=folder": ("data.root=conf",),
+    "tracking=none": ("lineage.then.register=null",),  # which registers where tracking is
+    "tracking=toy": ("lineage.then.register=null",),
+    "tracking=mlflow-s3": ("store=s3", "store.remote=s3://bucket"),
+    "tracking=mlflow-server": ("tracking.uri=http://127.0.0.1:5000",),
+    "tracking=mlflow-sagemaker": (
+        "tracking.uri=arn:aws:sagemaker:us-east-2:123456789012:mlflow-tracking-server/cards",
+    ),
     "lineage=toy": ("data=none", "target=toy", "tracking=none"),
 }
 MISSING = {
@@ -26,12 +33,13 @@ MISSING = {
     "target=none": "no backend for stage 'compile' named 'none'",
     "executor=sagemaker": "no executor 'sagemaker'",
     "experiment=full": "no executor 'sagemaker'",
+    "tracking=mlflow-sagemaker": "needs the package sagemaker-mlflow, which is not installed",
     "data=folder": "data.csv",
 }
 
 
 def options() -> list[str]:
-    return [f"{g}={o}" for g in config.GROUPS if g not in ("hydra", "tracking") for o in config.options(g)]
+    return [f"{g}={o}" for g in config.GROUPS if g != "hydra" for o in config.options(g)]
 
 
 def flow(*overrides: str) -> Flow:
@@ -47,6 +55,40 @@ def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Pa
             flow(option, *needs)
     else:
         assert flow(option, *needs).steps
+
+
+@pytest.mark.parametrize(
+    ("option", "faults"),
+    [
+        ("mlflow-s3", ["tracking.uri: Interpolation key 'store.remote' not found"]),
+        ("mlflow-server", ["tracking.uri: no value. Set it in YAML or with tracking.uri=…"]),
+        ("mlflow-sagemaker", ["tracking.uri: no value. Set it in YAML or with tracking.uri=…"]),
+    ],
+)
+def test_a_tracking_option_says_what_it_lacks(option: str, faults: list[str], monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError) as error:
+        flow(f"tracking={option}")
+    assert all(fault in str(error.value) for fault in faults)
+
+
+def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiments() -> None:
+    for name in config.options("tracking"):
+        tracking = config.plain(compose.composed([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())]))["tracking"]
+        if tracking["backend"] == "mlflow":
+            assert tracking["experiments"] == {
+                "dinov3-teacher": "pokemon-card-dinov3-teacher",
+                "efficientnet-student-stage1": "pokemon-card-student-distillation-stage1",
+                "efficientnet-student-stage2": "pokemon-card-student-distillation-stage2",
+            }, name
+
+
+def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
+    tracking = config.plain(
+        compose.composed(["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"])
+    )["tracking"]
+    tree = "s3://pokemon-card-training-us-east-2/project/pokemon-card-recognition"
+    assert tracking["uri"] == f"{tree}/experiments/mlflow"
 
 
 def test_the_default_lineage_is_the_owners() -> None:

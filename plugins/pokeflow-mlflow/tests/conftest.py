@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlruns import bring, old_runs, old_told  # noqa: F401 - fixtures
 from pokeflow import File, Input, Record, Task
 from pokeflow_mlflow.connection import connect
 
@@ -114,10 +115,11 @@ class Served:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, *, artifacts: Sequence[str] = ()) -> None:
         command = [
             sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.database}",
-            "--artifacts-destination", str(self.folder / "served"), "--port", str(self.port), "--workers", "1",
+            "--port", str(self.port), "--workers", "1",
+            *(artifacts or ("--artifacts-destination", str(self.folder / "served"))),
         ]  # fmt: skip
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

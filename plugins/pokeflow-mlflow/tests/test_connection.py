@@ -1,4 +1,5 @@
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,48 @@ def test_a_store_that_another_process_holds_is_given_up_in_the_end(uri, database
         connect(uri),
     ):
         pass
+
+
+def test_endpoint_and_region_are_told_to_aws_unless_it_was_told_before(uri, monkeypatch):
+    told = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
+    for name in told:
+        monkeypatch.setenv(name, "")  # so that what is set here is gone afterwards
+        monkeypatch.delenv(name)
+    with connect(uri):
+        assert not set(told) & set(os.environ)
+    with connect(uri, endpoint="http://127.0.0.1:9000", region="us-east-2"):
+        assert [os.environ[name] for name in told] == ["http://127.0.0.1:9000"] * 2 + ["us-east-2"]
+    with connect(uri, endpoint="http://127.0.0.1:9001"):
+        assert os.environ["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+
+
+ARN = "arn:aws:sagemaker:us-east-2:123456789012:mlflow-tracking-server/cards"
+
+
+def test_requests_to_sagemaker_are_signed_for_the_server_of_the_arn_and_no_other_afterwards(monkeypatch):
+    # sagemaker-mlflow asks MLflow's process-wide address which server it signs for.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    with connection._named(ARN):
+        assert os.environ["MLFLOW_TRACKING_URI"] == ARN
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://elsewhere"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(OSError, match="away"), connection._named(ARN):
+        raise OSError("away")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_server_by_arn_is_spoken_to_through_sagemakers_own_package(served, monkeypatch, tmp_path):
+    pytest.importorskip("sagemaker_mlflow", reason="the plugin's extra `sagemaker`")
+    served.start(artifacts=("--no-serve-artifacts", "--default-artifact-root", (tmp_path / "kept").as_uri()))
+    for name, value in {
+        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": served.address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with connect(ARN) as store:
+        run = store.client.create_run(store.experiment("cards")).info.run_id
+        store.client.log_text(run, "# fine", "summary.md")
+
+    with connect(served.address) as store:
+        assert [artifact.path for artifact in store.client.list_artifacts(run)] == ["summary.md"]

@@ -29,6 +29,7 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A server that goes away meanwhile is known in seconds, one that hangs in a minute and a half: MLflow waits for
     # an hour by default.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
