@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
@@ -204,6 +205,37 @@ def test_one_that_fails_hands_it_to_a_newer_one_that_passed_meanwhile():
 
     store.judge(2, passes=False)
     assert store.aliases == {"approved": "3"}
+
+
+def refused(times, meanwhile=lambda: None):
+    """What MLflow does with the second of two that set an alias in the same moment."""
+    left = iter(range(times))
+
+    def refuse(store):
+        if next(left, None) is not None:
+            store.meanwhile = lambda: refuse(store)
+            meanwhile()
+            raise MlflowException("UNIQUE constraint failed")
+
+    return refuse
+
+
+def test_setting_it_in_the_same_moment_as_another_process_is_tried_again():
+    store = Registry()
+    refuse = refused(1, lambda: store.aliases.update(approved="1"))
+    store.meanwhile = lambda: refuse(store)
+
+    assert store.judge(2, passes=True) is True
+    assert store.aliases == {"approved": "2"}
+
+
+def test_a_registry_that_keeps_refusing_is_told():
+    store = Registry()
+    refuse = refused(100)
+    store.meanwhile = lambda: refuse(store)
+
+    with pytest.raises(MlflowException, match="UNIQUE"):
+        store.judge(1, passes=True)
 
 
 SEVERAL = """

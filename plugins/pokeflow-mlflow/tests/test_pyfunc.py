@@ -24,10 +24,12 @@ from pokeflow import PokeflowError
 from pokeflow.images import index, preprocessing, retrieval
 from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_mlflow import RegisterParams, pyfunc, register
+from pokeflow_mlflow import Gate, RegisterParams, pyfunc, register
+from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SPEC = Preprocessing(size=8)
 CARDS = 12
+FIGURES = {"top1_accuracy": 0.95}
 # MLflow's own, as it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 
@@ -84,7 +86,11 @@ def job(folder, made, task, uri):
         whole = {name: (folder / name).read_bytes() for name in ("model.onnx", preprocessing.FILE)}
         parts = [made(whole)]
         if gallery:
-            parts.append(made({index.FILE: (folder / index.FILE).read_bytes()}, stage="benchmark", digest="beef"))
+            parts.append(
+                made(
+                    {index.FILE: (folder / index.FILE).read_bytes()}, stage="benchmark", digest="beef", metrics=FIGURES
+                )
+            )
         return task("register", RegisterParams(at, **params), *parts)
 
     return make
@@ -240,6 +246,25 @@ def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing
     assert mlflow.models.get_model_info(model_uri).signature.outputs.is_tensor_spec()
     with pytest.raises(mlflow.MlflowException, match="registered without a benchmark"):
         mlflow.pyfunc.load_model(model_uri).predict(pictures, params={"output": "matches"})
+
+
+def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_it(
+    job,
+    s3,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setenv("POKEFLOW_MLFLOW_CACHE", str(tmp_path / "one"))
+    uri = f"{s3.uri}/project/cards/experiments/mlflow"
+    facts = register.run(job(at=uri, gates={"top1_accuracy": Gate(min=0.9)})).facts
+
+    assert facts["source"].startswith("s3://")
+    assert facts["alias"] == "approved"
+    card = drawn().references[5]
+    monkeypatch.setenv("POKEFLOW_MLFLOW_CACHE", str(tmp_path / "other"))
+    by_alias = f"models:/{facts['registered_model']}@approved"
+    (answers,) = used(uri, by_alias, tmp_path, (card, None))
+    assert best(answers) == ["set-5"]
 
 
 def test_a_measured_model_is_another_version_than_the_one_that_could_only_embed(job):

@@ -152,8 +152,12 @@ def test_a_version_is_joined_to_the_run_that_made_it(job, task, uri):
     making = job()
     run_id = track.run(task("track", TrackParams(uri, project="cards"), making.inputs[0])).facts["run_id"]
     register.run(making)
+    register.run(replace(making, version="v1.1"))
 
-    assert versions_in(uri)[0].run_id == run_id
+    assert [v.run_id for v in versions_in(uri)] == [run_id] * 2
+    with connect(uri) as store:
+        (output,) = store.client.get_run(run_id).outputs.model_outputs
+        assert store.client.get_logged_model(output.model_id).source_run_id == run_id
 
 
 def test_the_registry_may_be_another_database_than_the_models_files(job, uri, template, tmp_path):

@@ -15,6 +15,7 @@ TAG = "pokeflow.gates"
 PASSED, FAILED = "passed", "failed"
 NONE = 0
 """No version: they begin at 1."""
+TRIES = 5
 
 
 def judge(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, str]:
@@ -58,7 +59,9 @@ def settle(client: "MlflowClient", name: str, version: int, alias: str, verdict:
     The newest version that passed has it. One that passes takes it from an older one, never from a newer one; one
     that has it and fails hands it back. Without gates (``verdict`` None) it stays where it is.
     """
-    mine = verdict == PASSED
+    from mlflow.exceptions import MlflowException
+
+    mine, faults = verdict == PASSED, 0
     while True:
         holder = int(client.get_registered_model(name).aliases.get(alias, NONE))
         # Another process may judge another version meanwhile: what was set is looked at again until it stands.
@@ -70,10 +73,20 @@ def settle(client: "MlflowClient", name: str, version: int, alias: str, verdict:
             return holder == version
         if right == holder:
             return holder == version
-        if right == NONE:
-            client.delete_registered_model_alias(name, alias)
-        else:
-            client.set_registered_model_alias(name, alias, str(right))
+        try:
+            _give(client, name, alias, right)
+        except MlflowException:
+            # MLflow refuses the second of two that set it in the same moment.
+            faults += 1
+            if faults == TRIES:
+                raise
+
+
+def _give(client: "MlflowClient", name: str, alias: str, version: int) -> None:
+    if version == NONE:
+        client.delete_registered_model_alias(name, alias)
+    else:
+        client.set_registered_model_alias(name, alias, str(version))
 
 
 def _newest(client: "MlflowClient", name: str) -> int:

@@ -200,8 +200,19 @@ def _logged_model(connection: Connection, task: Task) -> Any:
         )
     if model.status != LoggedModelStatus.READY:
         _send(client, model, task)
+        _list_with_run(client, model)
         model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return model
+
+
+def _list_with_run(client: "MlflowClient", model: Any) -> None:
+    """Have the run's page lead to the model that it made."""
+    from mlflow.entities import LoggedModelOutput
+
+    if model.source_run_id:
+        outputs = client.get_run(model.source_run_id).outputs
+        if model.model_id not in [output.model_id for output in (outputs.model_outputs if outputs else ())]:
+            client.log_outputs(model.source_run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
 def _experiments(client: "MlflowClient") -> Iterator[Any]:
