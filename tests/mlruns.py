@@ -3,16 +3,21 @@
 Run as a program, for a store that this process may not open: ``make <uri>``, ``told <uri>``.
 """
 
+import atexit
+import functools
 import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
+
+import pytest
 
 POINTS = 2300
 """More than MLflow takes at once."""
@@ -205,6 +210,49 @@ def elsewhere(what: str, uri: str) -> Any:
     return json.loads(ran.stdout)
 
 
+Bring = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def bring(tmp_path: Path) -> Bring:
+    """Migrates from a source into a target by the plugin's backend; returns what it told."""
+    from pokeflow import Task
+    from pokeflow_mlflow import MigrateParams, _check_migrate
+    from pokeflow_mlflow.migrate import run
+
+    def migrate(source: str, uri: str, **more: Any) -> dict[str, Any]:
+        params = MigrateParams(source, uri, str(tmp_path), **more)
+        assert list(_check_migrate(params)) == []
+        work = tmp_path / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "output").mkdir(parents=True)
+        run.run(Task("migrate", "mlflow", "old", "", "", "", params, (), work, work / "output"))
+        answer: dict[str, Any] = json.loads((work / "output/migration.json").read_bytes())
+        return answer
+
+    return migrate
+
+
+@functools.cache
+def _filestore() -> tuple[Path, dict[str, Any]]:
+    root = Path(mkdtemp(prefix="pokeflow-test-")) / "mlruns"
+    atexit.register(shutil.rmtree, root.parent, ignore_errors=True)
+    elsewhere("make", str(root))
+    return root, elsewhere("told", str(root))
+
+
+@pytest.fixture
+def old_runs() -> Path:
+    """A folder that MLflow's own file store has written; nobody writes there."""
+    return _filestore()[0]
+
+
+@pytest.fixture
+def old_told() -> dict[str, Any]:
+    """What MLflow's own file store tells of that folder."""
+    return _filestore()[1]
+
+
 def handmade(root: Path, home: str = "/home/before/mlruns") -> Path:
     """A file store as an old MLflow left it, moved since: its addresses lead to where it once was; ids repeat."""
     text = {
@@ -221,7 +269,8 @@ def handmade(root: Path, home: str = "/home/before/mlruns") -> Path:
             stage = "deleted" if (experiment, run) == ("2", "c3") else "active"
             text[f"{base}/meta.yaml"] = (
                 f"artifact_uri: {scheme}{home}/{base}/artifacts\nexperiment_id: '{experiment}'\n"
-                f"end_time: 1768000000000\nlifecycle_stage: {stage}\nrun_uuid: {run}\nsource_version: ''\nstart_time: 1767000000000\nstatus: 3\n"
+                f"end_time: 1768000000000\nlifecycle_stage: {stage}\nrun_uuid: {run}\nsource_version: ''\n"
+                "start_time: 1767000000000\nstatus: 3\n"
             )
             text[f"{base}/metrics/loss"] = "1768000000000 0.5 0\n1768000000001 0.25 1\n1768000000001 0.25 1\n"
             text[f"{base}/metrics/old"] = "1768000000000 0.5\n"

@@ -3,50 +3,12 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import mlruns
 from migrate_support import state
-from pokeflow import Task
-from pokeflow_mlflow import MigrateParams, _check_migrate
-from pokeflow_mlflow.migrate import run as migration
-
-Bring = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def bring(tmp_path: Path) -> Bring:
-    """Migrates from a source into a target; returns what it told."""
-
-    def migrate(source: str, uri: str, **more: Any) -> dict[str, Any]:
-        params = MigrateParams(source, uri, str(tmp_path), **more)
-        assert list(_check_migrate(params)) == []
-        work = tmp_path / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "output").mkdir(parents=True)
-        migration.run(Task("migrate", "mlflow", "old", "", "", "", params, (), work, work / "output"))
-        answer: dict[str, Any] = json.loads((work / "output/migration.json").read_bytes())
-        return answer
-
-    return migrate
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that MLflow's own file store has written."""
-    root = tmp_path_factory.mktemp("filestore") / "mlruns"
-    mlruns.elsewhere("make", str(root))
-    return root
-
-
-@pytest.fixture(scope="session")
-def folder_told(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = mlruns.elsewhere("told", str(folder))
-    return told
+from mlruns import Bring
 
 
 def done(told: dict[str, Any]) -> list[str]:
@@ -58,28 +20,28 @@ def equal(told: dict[str, Any]) -> bool:
 
 
 def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
-    tmp_path: Path, folder: Path, folder_told: dict[str, Any], uri: str, bring: Bring
+    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, bring: Bring
 ) -> None:
-    old = Path(shutil.copytree(folder, tmp_path / "mlruns"))
+    old = Path(shutil.copytree(old_runs, tmp_path / "mlruns"))
     before = state(old)
     told = bring("mlruns", uri)
     assert told["problems"] == []
-    assert mlruns.told(uri) == folder_told
+    assert mlruns.told(uri) == old_told
     assert state(old) == before
     assert equal(told)
     assert told["counts"]["metric points"] == [mlruns.POINTS + 5 + 1] * 2
     assert told["counts"]["runs"] == [3, 3]
     assert {why for _, why in told["left"]} == {"deleted in MLflow"}
     # The folder was moved: its addresses lead to where it once was, and no byte came from there.
-    assert str(folder) not in json.dumps(told)
+    assert str(old_runs) not in json.dumps(told)
 
 
 def test_a_second_run_changes_nothing_and_says_so(
-    tmp_path: Path, folder: Path, database: Path, uri: str, bring: Bring
+    tmp_path: Path, old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
-    first = bring(str(folder), uri)
+    first = bring(str(old_runs), uri)
     before, dump = state(tmp_path / "store"), list(sqlite3.connect(database).iterdump())
-    again = bring(str(folder), uri)
+    again = bring(str(old_runs), uri)
     assert done(again) == ["model there already", "run there already", "version there already"]
     assert again["counts"] == first["counts"]
     assert list(sqlite3.connect(database).iterdump()) == dump
@@ -126,9 +88,9 @@ def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, b
 
 
 def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind(
-    tmp_path: Path, folder: Path, uri: str, bring: Bring
+    tmp_path: Path, old_runs: Path, uri: str, bring: Bring
 ) -> None:
-    told = bring(str(folder), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
+    told = bring(str(old_runs), uri, experiments={"teachers": None, "students": "pupils", "empty": None})
     assert told["problems"] == []
     there = mlruns.told_runs(uri)
     assert there == {"pupils": ["child", "still running"]}
@@ -139,18 +101,18 @@ def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind
     assert sum("version" in what and "was not brought" in why for what, why in left.items()) == 2
 
 
-def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, folder: Path, bring: Bring) -> None:
-    told = bring(str(folder), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
+def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
+    told = bring(str(old_runs), f"sqlite:///{tmp_path}/new/mlflow.db", dry_run=True)
     assert not (tmp_path / "new").exists()
     assert told["counts"]["runs"] == [3, 0]
     assert done(told) == ["run to copy"]
     assert told["counts"]["artifact bytes"][0] > 2 * len(mlruns.WEIGHTS)
 
 
-def test_what_people_changed_there_since_stays(folder: Path, uri: str, bring: Bring) -> None:
+def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
-    bring(str(folder), uri)
+    bring(str(old_runs), uri)
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("teachers")
     [run] = client.search_runs([experiment.experiment_id])
@@ -158,7 +120,7 @@ def test_what_people_changed_there_since_stays(folder: Path, uri: str, bring: Br
     client.log_metric(run.info.run_id, "later", 1.0)
     client.set_registered_model_alias("card-net", "champion", "1")
     client.update_registered_model("card-net", "another")
-    again = bring(str(folder), uri)
+    again = bring(str(old_runs), uri)
     assert again["problems"] == []
     assert client.get_run(run.info.run_id).data.tags["quality"] == "excellent"
     assert str(client.get_model_version_by_alias("card-net", "champion").version) == "1"
@@ -169,9 +131,9 @@ def test_what_people_changed_there_since_stays(folder: Path, uri: str, bring: Br
 
 
 def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
-    folder: Path, database: Path, uri: str, bring: Bring
+    old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
-    bring(str(folder), uri)
+    bring(str(old_runs), uri)
     store = sqlite3.connect(database)
     store.execute("DELETE FROM metrics WHERE key = 'train/loss' AND step = 5")
     store.execute("DELETE FROM tags WHERE key = 'quality'")
@@ -179,7 +141,7 @@ def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
     store.commit()
     store.close()
     next((database.parent / "mlartifacts").rglob("read me.txt")).unlink()
-    told = bring(str(folder), uri)
+    told = bring(str(old_runs), uri)
     [(where, what)] = told["problems"]
     assert where.endswith(" of teachers")
     assert what == "param 'optim/lr' is '0.002' there, and '0.001' in the source"

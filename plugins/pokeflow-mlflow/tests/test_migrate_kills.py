@@ -1,8 +1,6 @@
 """A migration that was killed at any moment is completed by the same command; nothing is there twice."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +10,7 @@ from typing import Any
 import pytest
 
 import mlruns
-from pokeflow import Task
-from pokeflow_mlflow import MigrateParams
-from pokeflow_mlflow.migrate import run as migration
+from mlruns import Bring
 
 KILLED = """
 import os, shutil, signal, sys
@@ -43,33 +39,10 @@ run.run(Task("migrate", "mlflow", "old", "", "", "", MigrateParams(source, uri, 
 """
 
 
-@pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that MLflow's own file store has written."""
-    root = tmp_path_factory.mktemp("filestore") / "mlruns"
-    mlruns.elsewhere("make", str(root))
-    return root
-
-
 def killed(source: Path, uri: str, work: Path, moment: str, after: int, where: str) -> None:
     command = [sys.executable, "-c", KILLED, str(source), uri, str(work), moment, str(after), where]
     ran = subprocess.run(command, capture_output=True, timeout=200, env=os.environ, check=False)
     assert ran.returncode == -signal.SIGKILL, ran.stderr.decode()[-2000:]
-
-
-def bring(source: Path, uri: str, work: Path) -> dict[str, Any]:
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "output").mkdir(parents=True)
-    params = MigrateParams(str(source), uri, "/")
-    migration.run(Task("migrate", "mlflow", "old", "", "", "", params, (), work, work / "output"))
-    answer: dict[str, Any] = json.loads((work / "output/migration.json").read_bytes())
-    return answer
-
-
-@pytest.fixture(scope="session")
-def wanted(source: Path) -> dict[str, Any]:
-    told: dict[str, Any] = mlruns.elsewhere("told", str(source))
-    return told
 
 
 MOMENTS = [
@@ -84,24 +57,31 @@ MOMENTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "after", "where"), MOMENTS)
 def test_the_same_command_completes_what_a_kill_left(
-    tmp_path: Path, source: Path, wanted: dict[str, Any], uri: str, moment: str, after: int, where: str
+    tmp_path: Path,
+    old_runs: Path,
+    old_told: dict[str, Any],
+    uri: str,
+    moment: str,
+    after: int,
+    where: str,
+    bring: Bring,
 ) -> None:
-    killed(source, uri, tmp_path / "killed", moment, after, where)
-    assert mlruns.elsewhere("told", uri) != wanted
-    told = bring(source, uri, tmp_path / "work")
+    killed(old_runs, uri, tmp_path / "killed", moment, after, where)
+    assert mlruns.elsewhere("told", uri) != old_told
+    told = bring(str(old_runs), uri)
     assert told["problems"] == []
     assert all(old == new for old, new in told["counts"].values())
-    assert mlruns.told(uri) == wanted
+    assert mlruns.told(uri) == old_told
 
 
 def test_a_file_that_a_kill_tore_is_written_anew(
-    tmp_path: Path, source: Path, wanted: dict[str, Any], uri: str, database: Path
+    tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, database: Path, bring: Bring
 ) -> None:
-    killed(source, uri, tmp_path / "killed", "log_artifact", 2, "after")
+    killed(old_runs, uri, tmp_path / "killed", "log_artifact", 2, "after")
     for file in (database.parent / "mlartifacts").rglob("*"):
         if file.is_file():
             data = file.read_bytes()
             # The one as short as a torn copy, the other of full size and other bytes.
             file.write_bytes(data[: len(data) // 2] if file.name == "weights.bin" else bytes(len(data)))
-    assert bring(source, uri, tmp_path / "work")["problems"] == []
-    assert mlruns.told(uri) == wanted
+    assert bring(str(old_runs), uri)["problems"] == []
+    assert mlruns.told(uri) == old_told

@@ -133,10 +133,7 @@ class Places:
 
     def files(self, uri: str) -> Files:
         """The artifacts at a URI."""
-        for old, new in sorted(self.moved.items(), key=lambda pair: -len(pair[0])):
-            if uri == old or uri.startswith(old.rstrip("/") + "/"):
-                uri = f"{new.rstrip('/')}/{uri[len(old) :].lstrip('/')}"
-                break
+        uri = self._now(uri)
         folder = local(uri, self.base)
         if folder is not None:
             allowed = self.roots is None or any(folder.is_relative_to(root.resolve()) for root in self._allowed())
@@ -144,6 +141,17 @@ class Places:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):
             return Nowhere(f"the artifacts at {uri} were served. Say where they lie: artifacts: {{{_root(uri)}: …}}.")
         return Remote(uri, self.tracking_uri)
+
+    def is_gone(self, uri: str) -> bool:
+        """Whether not even the folder of an experiment's artifacts is there: they may have been moved."""
+        folder = local(self._now(uri), self.base)
+        return self.roots is not None and folder is not None and not folder.parent.parent.exists()
+
+    def _now(self, uri: str) -> str:
+        for old, new in sorted(self.moved.items(), key=lambda pair: -len(pair[0])):
+            if uri == old or uri.startswith(old.rstrip("/") + "/"):
+                return f"{new.rstrip('/')}/{uri[len(old) :].lstrip('/')}"
+        return uri
 
     def _allowed(self) -> Iterator[Path]:
         yield from self.roots or ()

@@ -148,8 +148,11 @@ def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
             return None, f"the run {old} that its files lie in was not brought"
         source = f"{place.new.rstrip('/')}/{path}"
     else:
-        moved = (place.moved(source) for place in (model, run, *copier.places.values()) if place)
-        source = next(filter(None, moved), source)
+        places = (place for place in (model, run, *copier.places.values()) if place)
+        if (holder := next((place for place in places if place.moved(source)), None)) is not None:
+            source = holder.moved(source) or source
+            # A database does not say which logged model a version is of; its files do.
+            model = holder if holder.old_id in copier.models else model
         if source == version.source and is_local(source):
             text = f"version {version.number}: its files lie at {source}, in no run or model of the source"
             raise PokeflowError(text)

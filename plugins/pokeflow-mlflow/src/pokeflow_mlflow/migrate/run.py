@@ -91,6 +91,14 @@ def _bring(
         there = target.client.get_experiment_by_name(name)
         report.count(Counter(experiments=1), Counter(experiments=int(there is not None)))
         _tell_traces(experiment, reading, report)
+    _publish(connection, target.uri, report)
+
+
+def _publish(connection: Connection, to: str, report: Report) -> None:
+    """Have a store that works on a copy of its own put everything into its bucket before that is claimed."""
+    synchronizer = getattr(connection.client._tracking_client.store, "synchronizer", None)
+    if synchronizer is not None and not synchronizer.flusher.flush():
+        report.problem(to, "not everything is in the bucket yet. Run it again when the bucket answers.")
 
 
 def _tell_traces(experiment: Experiment, reading: Reading, report: Report) -> None:

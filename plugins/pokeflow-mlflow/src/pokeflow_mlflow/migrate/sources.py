@@ -24,12 +24,17 @@ KNOWN = ("file", "sqlite", "http", "https", "s3")
 
 def of(params: MigrateParams) -> "Source":
     """The source that parameters name."""
-    return Source(params.source, Path(params.base), params.artifacts, params.source_endpoint, params.source_region)
+    base = Path(params.base)
+    moved = {old: str(local(new, base) or new) for old, new in params.artifacts.items()}
+    return Source(params.source, base, moved, params.source_endpoint, params.source_region)
 
 
 def faults(params: MigrateParams) -> Iterator[tuple[str, str]]:
     """What is wrong with a source and with what is said of it; looks into it. PokeflowError where it cannot be read."""
     source = of(params)
+    for old, new in source.moved.items():
+        if (folder := local(new, source.base)) is not None and not folder.is_dir():
+            yield f"artifacts.{old}", f"there is no folder {folder}"
     if fault := source.fault():
         yield "source", fault
         return
@@ -117,10 +122,11 @@ class Source:
             yield Store(self.uri, connection.client, Places(uri, base, self.moved, roots))
 
     def _bucket(self) -> Mlruns | None:
-        """A folder that somebody copied to S3; None where it is the place of another unified store."""
+        """A folder that somebody copied to S3; None where it is another unified store's place, which has an index."""
         objects = place.opened(self.at, endpoint=self.endpoint, region=self.region)
-        numbers = (e.key for e in objects.list() if re.fullmatch(rf"\d+/{META}", e.key))
-        return Mlruns(objects, Places("", Path("/"), self.moved, ())) if next(numbers, None) is not None else None
+        if next(objects.list(".index/"), None) is not None:
+            return None
+        return _sound(Mlruns(objects, Places("", Path("/"), self.moved, ())))
 
 
 def _sound(found: Mlruns) -> Mlruns:

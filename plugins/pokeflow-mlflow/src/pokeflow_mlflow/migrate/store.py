@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pokeflow import PokeflowError
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.migrate.entities import Dataset, Experiment, Model, Registered, Run, Score, Version, point
-from pokeflow_mlflow.migrate.files import Places
+from pokeflow_mlflow.migrate.files import Files, Places
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,7 +82,7 @@ class Store:
             inputs=frozenset(i.model_id for i in ((inputs.model_inputs if inputs else None) or ())),
             outputs=frozenset((o.model_id, o.step) for o in ((outputs.model_outputs if outputs else None) or ())),
             place=info.artifact_uri or "",
-            files=self.places.files(info.artifact_uri or ""),
+            files=self._files(info.artifact_uri or ""),
         )
 
     def models(self, experiment: Experiment) -> list[Model]:
@@ -109,8 +109,14 @@ class Store:
                 for m in found.metrics or ()
             ),
             place=found.artifact_location or "",
-            files=self.places.files(found.artifact_location or ""),
+            files=self._files(found.artifact_location or ""),
         )  # fmt: skip
+
+    def _files(self, uri: str) -> Files:
+        if self.places.is_gone(uri):
+            why = "there is no such folder, so nothing came from it. If it was moved, say artifacts: {old: new}"
+            self.left.append((redact(uri), why))
+        return self.places.files(uri)
 
     def registered(self) -> Iterator[Registered]:
         """The registered models; prompts, which MLflow keeps among them, are left out."""
