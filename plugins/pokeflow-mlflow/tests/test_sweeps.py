@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import yaml
 from pokeflow_mlflow import TrackParams, sweeps, track
 from pokeflow_mlflow.beside import Trial
 from pokeflow_mlflow.connection import connect
+from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SWEEP = "2026-11-25/22-31-16-123456"
 DISTILLED = {"efficientnet-student-stage1": "stage1"}
@@ -154,6 +156,7 @@ AT_ONCE = """
 import pickle, sys
 from pokeflow_mlflow import track
 from pokeflow_mlflow.connection import connect
+from s3 import moto_server, s3  # noqa: F401 - fixtures
 task = pickle.loads(sys.stdin.buffer.read())
 import mlflow
 print("ready", flush=True)
@@ -201,3 +204,38 @@ def test_an_id_that_would_end_its_quotes_is_searched_for_all_the_same(made, task
     (parent,), (child,) = parents_and_children(uri)
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert sweeps.tags_of(Trial("s", 1, ()), "p")["mlflow.parentRunId"] == "p"
+
+
+TRACK = """
+import pickle, sys
+from pokeflow_mlflow import track
+print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
+"""
+
+
+@pytest.mark.slow
+def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, tmp_path, monkeypatch):  # noqa: F811
+    place = f"{s3.uri}/project/cards/experiments/mlflow"
+    params = TrackParams(place, project="cards", experiments=DISTILLED, endpoint=s3.endpoint)
+    for number in (1, 2, 3):
+        # The third goes on from the working copy of the first.
+        cache = {"POKEFLOW_MLFLOW_CACHE": str(tmp_path / f"machine-{number % 2}")}
+        job = pickle.dumps(task("track", params, trial(number, seconds=10 * number)))
+        done = subprocess.run(
+            [sys.executable, "-c", TRACK],
+            input=job,
+            env={**os.environ, **s3.env, **cache},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+
+    for name, value in {**s3.env, "POKEFLOW_MLFLOW_CACHE": str(tmp_path / "machine-reader")}.items():
+        monkeypatch.setenv(name, value)
+    (parent,), children = parents_and_children(place)
+    assert len(children) == 3
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {child.info.status for child in (parent, *children)} == {"FINISHED"}
+    assert parent.info.end_time == max(child.info.end_time for child in children)
+    assert {child.info.artifact_uri.partition("/project/")[0] for child in children} == {s3.uri}
+    assert children[0].data.metrics["top1_accuracy"] == 0.875

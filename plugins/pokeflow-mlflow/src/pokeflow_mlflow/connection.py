@@ -79,9 +79,10 @@ def connect(
     A SQLite file is made if it is missing, its folder too. A lock beside it lets one process in at a time:
     MLflow's migrations must not meet, and SQLite fails where two transactions both go from reading to writing.
     A server must answer within ``ANSWER_SECONDS``. ``endpoint`` and ``region`` are of the S3 server that keeps
-    artifacts, or the store itself: told in AWS's own variables, unless these say something already.
+    artifacts, or the store itself: told in variables, unless these say something already.
     """
-    aws = {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": region}
+    # The endpoint goes into MLflow's variable alone: AWS's own would send the store's requests there as well.
+    aws = {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": region}
     for name, value in {**_SETTINGS, **aws}.items():
         if value is not None:
             os.environ.setdefault(name, value)
