@@ -27,6 +27,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.transfer
+	$(BIN)/python -m tests.benchmarks.tracking
 
 clean:
 	rm -rf $(VENV) store .schema
