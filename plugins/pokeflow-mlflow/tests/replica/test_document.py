@@ -98,13 +98,22 @@ def test_what_another_version_of_mlflow_wrote_is_kept(known) -> None:
     assert sent["tags"] == {"t": {"value": "1", "set_by": "brock"}, "u": "2"}
 
 
+ABOUT = b'"pokeflow": {"kind": "runs", "format": 1, "id": "x"}'
+
+
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b"{}", b'{"pokeflow": 1}', b'{"pokeflow": {"kind": "runs", "id": "x", "format": 2}}',
-     b'{"pokeflow": {"kind": "runs", "id": "x", "format": 1}}', b"\xff\xfe", b'{"pokeflow": {"kind": "runs", "format": 1,'
-     b' "id": "x"}, "run_uuid": "x", "tags": 5}', b"[" * 100_000, b"run_id: x\nstatus: 1\n",
-     b'{"pokeflow": {"kind": "sqlite_master", "format": 1, "id": "x"}, "name": "x"}'],
-)  # fmt: skip
+    [
+        *(b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b"run_id: x\nstatus: 1\n"),
+        b'{"pokeflow": 1}',
+        b'{"pokeflow": {"kind": "runs", "id": "x", "format": 2}}',
+        b"{" + ABOUT + b"}",
+        b"{" + ABOUT + b', "run_uuid": "x", "tags": 5}',
+        b"{" + ABOUT + b', "run_uuid": "x", "tags": [5]}',
+        b"{" + ABOUT + b', "run_uuid": {"$": "?"}}',
+        b'{"pokeflow": {"kind": "sqlite_master", "format": 1, "id": "x"}, "name": "x"}',
+    ],
+)
 def test_what_is_no_document_is_told(known, data) -> None:
     with pytest.raises(PokeflowError, match="here: is no document of pokeflow-mlflow"):
         decode(data, known, "here")

@@ -24,6 +24,8 @@ LONGEST = 60.0
 """Seconds after which a bucket that was away is asked again at the latest."""
 SHARE = 10
 """Publishing takes at most this part of the time, however long the histories of a run have grown: a tenth."""
+PATIENCE = 10.0
+"""Seconds that a call waits at most until its change is published."""
 LEAVING = 60.0
 """Seconds that a process may take to leave with changes that are not in the bucket yet."""
 _all: "weakref.WeakSet[Flusher]" = weakref.WeakSet()
@@ -34,15 +36,18 @@ class Flusher:
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self._over = False
-        self._told = ""
+        self.asked, self._changed = threading.Event(), threading.Condition()
+        self._rounds, self._busy, self._told = 0, False, ""
         _all.add(self)
-        thread = threading.Thread(target=_run, args=(weakref.ref(self),), daemon=True, name="mlflow-s3-flush")
+        self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), daemon=True, name="mlflow-s3-flush")
         with contextlib.suppress(RuntimeError):  # the interpreter is leaving: what is asked for is done at once
-            thread.start()
+            self._thread.start()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Publish everything that is marked by now; whether that succeeded. A bucket that is away is a warning."""
+        """Publish everything that is marked by now; whether that succeeded. A bucket that is away is a warning.
+
+        ``seconds`` is how long to wait where another process of this machine is publishing.
+        """
         if self.replica.copy.is_clean():
             return True
         try:
@@ -58,11 +63,35 @@ class Flusher:
         self._told = ""
         return True
 
+    def soon(self) -> None:
+        """Publish now; a bucket that does not answer in a few seconds is left to the thread."""
+        if not self._thread.is_alive():
+            self.flush(PATIENCE)
+            return
+        with self._changed:
+            # A round that is under way may have begun before the change.
+            wanted = self._rounds + (2 if self._busy else 1)
+            self.asked.set()
+            self._changed.wait_for(lambda: self._rounds >= wanted, PATIENCE)
+
+    def round(self) -> bool:
+        """What the thread does each time; whether all is published."""
+        with self._changed:
+            self.asked.clear()
+            self._busy = True
+        done = self.flush(PATIENCE)
+        with self._changed:
+            self._rounds, self._busy = self._rounds + 1, False
+            self._changed.notify_all()
+        return done
+
     def leave(self) -> None:
         """Publish the rest before the process ends; what cannot be published is published by the next one."""
-        if self._over or not self.replica.copy.file.exists() or self.replica.copy.is_clean():
+        copy = self.replica.copy
+        if not copy.file.exists() or copy.is_clean():
             return
-        self._over = True
+        # Others may go on writing to the working copy; what they change from now on is theirs to publish.
+        before = set(copy.marks())
         worker = threading.Thread(target=self.flush, daemon=True)
         try:
             worker.start()
@@ -70,31 +99,29 @@ class Flusher:
             self.flush(LEAVING)
         else:
             worker.join(LEAVING)
-        marks = len({(mark.kind, mark.id) for mark in self.replica.copy.marks()})
-        if marks:
-            where = self.replica.copy.file
+        left = len({(mark.kind, mark.id) for mark in before & set(copy.marks())})
+        if left:
             log.warning(
                 "%s: %d changes are not published. They are kept in %s; the next process that opens it publishes them.",
                 self.replica.uri,
-                marks,
-                where,
+                left,
+                copy.file,
             )
-        self._over = False
 
 
 def _run(reference: "weakref.ref[Flusher]") -> None:
     interval = float(os.environ.get(INTERVAL) or 5)
     wait = interval
-    while True:
-        time.sleep(wait)
-        flusher = reference()
-        if flusher is None:
+    while (flusher := reference()) is not None:
+        asked = flusher.asked
+        del flusher  # while nothing is to be done, nothing keeps it alive
+        asked.wait(wait)
+        if (flusher := reference()) is None:
             return
         began = time.monotonic()
-        done = flusher.flush(0)
+        done = flusher.round()
         took = time.monotonic() - began
         wait = max(interval, SHARE * took) if done else min(LONGEST, 2 * max(wait, interval))
-        del flusher
 
 
 def _leave() -> None:

@@ -11,7 +11,7 @@ from pokeflow_mlflow.replica.replica import ATTEMPTS, Replica
 from pokeflow_mlflow.replica.working_copy import Mark, Point
 
 
-def publish_history(replica: Replica, mark: Mark, where: Place) -> None:
+def publish_history(replica: Replica, mark: Mark, where: Place) -> Mark:
     """Write the history of a metric: what others added since is taken over first, so that it only ever grows."""
     copy, key = replica.copy, where.part("metrics", mark.part)
     for attempt in range(ATTEMPTS):
@@ -24,11 +24,9 @@ def publish_history(replica: Replica, mark: Mark, where: Place) -> None:
                 pull_history(replica, mark.id, mark.part, where)
                 time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
                 continue
-        with copy.importing() as database:
-            if len(points) > known:
+            with copy.importing() as database:
                 copy.remember_history(database, mark.id, mark.part, etag, len(points))
-            copy.unmark(database, [mark])
-        return
+        return mark
     raise PokeflowError(f"{replica.uri}/{key}: is written by others all the time. It is tried again.")
 
 

@@ -48,7 +48,8 @@ class _Work:
 
     def __init__(self, replica: Replica, marks: list[Mark]) -> None:
         self.replica, self.marks = replica, marks
-        self.changed: list[Place] = []
+        self.changed: list[tuple[tuple[str, str], Place | None]] = []
+        self.done: set[Mark] = set()
         self.errors: list[PokeflowError] = []
 
     def each(self, call: Callable[[Item], Answer | None], items: Iterable[Item]) -> list[Answer]:
@@ -65,26 +66,25 @@ class _Work:
 
     def documents(self, units: Sequence[tuple[str, str]]) -> None:
         """Publish what these units are by now."""
-        marks: dict[tuple[str, str], list[Mark]] = {}
-        for mark in self.marks:
-            if not mark.part:
-                marks.setdefault((mark.kind, mark.id), []).append(mark)
-        self.changed += self.each(lambda unit: _document(self.replica, unit[0], unit[1], marks.get(unit, ())), units)
+        self.changed += self.each(lambda unit: (unit, _document(self.replica, *unit)), units)
 
     def files_of_runs(self, runs: Sequence[str]) -> None:
         """Publish the histories and the parameters of runs."""
         places = {run: where for run in runs if (where := _place(self.replica, RUNS, run))}
-        points = [mark for mark in self.marks if mark.part]
-        self.each(lambda m: publish_history(self.replica, m, places[m.id]), [m for m in points if m.id in places])
+        points = [mark for mark in self.marks if mark.part and mark.id in places]
+        gone = {mark for mark in self.marks if mark.part and mark.id not in places}
+        self.done = gone | set(self.each(lambda mark: publish_history(self.replica, mark, places[mark.id]), points))
         self.each(lambda run: _params(self.replica, run, places[run]), places)
-        with self.replica.copy.importing() as database:
-            self.replica.copy.unmark(database, [m for m in points if m.id not in places])  # their runs are gone
 
     def indexes(self) -> None:
-        """Let others know of everything that changed."""
-        seen = dict(self.each(lambda where: _index(self.replica, where), self.changed))
-        with self.replica.copy.importing() as database:
-            self.replica.copy.see(database, seen)
+        """Let others know of everything that changed. Only now is a change done: a kill before leaves its mark."""
+        copy = self.replica.copy
+        told = self.each(lambda one: (one[0], _index(self.replica, one[1]) if one[1] else None), self.changed)
+        units = {unit for unit, _ in told}
+        done = [m for m in self.marks if (m.kind, m.id) in units and (not m.part or m in self.done)]
+        with copy.importing() as database:
+            copy.see(database, dict(seen for _, seen in told if seen))
+            copy.unmark(database, done)
 
 
 def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -105,8 +105,8 @@ def _place(replica: Replica, kind: str, identity: str) -> Place | None:
     return place(kind, identity, home.place.home) if home else None
 
 
-def _document(replica: Replica, kind: str, identity: str, marks: Sequence[Mark]) -> Place | None:
-    """Write a unit's document; returns its place if it changed."""
+def _document(replica: Replica, kind: str, identity: str) -> Place | None:
+    """Write a unit's document; returns its place, None where nobody has ever seen it."""
     copy = replica.copy
     for attempt in range(ATTEMPTS):
         known = copy.known(kind, identity)
@@ -115,7 +115,7 @@ def _document(replica: Replica, kind: str, identity: str, marks: Sequence[Mark])
         if kind == RUNS:
             mine.histories = {key: points for key, (_, points) in copy.histories(identity).items()}
         if not mine.alive and known is None:
-            break  # made and removed before anybody saw it
+            return None  # made and removed before anybody saw it
         if kind == EXPERIMENTS and known is None:
             where: Place | None = _new_experiment(replica, mine, attempt)
         else:
@@ -125,8 +125,7 @@ def _document(replica: Replica, kind: str, identity: str, marks: Sequence[Mark])
         merged = merge(base, mine, base, copy.schema).document
         data = encode(merged, copy.schema)
         if known and data == known.body:
-            where = None
-            break
+            return where
         try:
             etag = replica.objects.write(where.document, data, match=known.etag if known else ABSENT)
         except Conflict:
@@ -135,15 +134,10 @@ def _document(replica: Replica, kind: str, identity: str, marks: Sequence[Mark])
             continue
         with copy.importing() as database:
             copy.know(database, merged, Known(where, etag, data))
-            copy.unmark(database, marks)
         if not merged.alive:
             _remove_parts(replica, where)
         return where
-    else:
-        raise PokeflowError(f"{replica.uri}: {kind} {identity} is written by others all the time. It is tried again.")
-    with copy.importing() as database:
-        copy.unmark(database, marks)
-    return None
+    raise PokeflowError(f"{replica.uri}: {kind} {identity} is written by others all the time. It is tried again.")
 
 
 def _new_experiment(replica: Replica, mine: Document, attempt: int) -> Place:
@@ -220,15 +214,14 @@ def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, 
         document = Document(EXPERIMENTS, identity, {EXPERIMENTS: {(int(identity),): row}, "experiment_tags": own})
         data = encode(document, copy.schema)
         try:
-            etag = replica.objects.write(where.document, data, match=ABSENT)
+            etag, taken = replica.objects.write(where.document, data, match=ABSENT), False
         except Conflict:
-            found = decode(replica.objects.read(where.document)[0], copy.schema, where.document)
-            if found.alive and found.head["name"] == head["name"]:
-                return None
-            continue
+            data, etag = replica.objects.read(where.document)
+            document, taken = decode(data, copy.schema, where.document), True
+            if not document.alive or document.head["name"] != head["name"]:
+                continue
         with copy.importing() as database:
-            empty = Document(EXPERIMENTS, identity)
-            copy.absorb(database, empty, document, Known(where, etag, data))
-        _index(replica, where)
-        return document
+            copy.absorb(database, Document(EXPERIMENTS, identity), document, Known(where, etag, data))
+        _index(replica, where)  # again if it is taken: whoever took it may have been killed before
+        return None if taken else document
     raise PokeflowError(f"{replica.uri}: there is no folder left for an experiment named {head['name']!r}.")

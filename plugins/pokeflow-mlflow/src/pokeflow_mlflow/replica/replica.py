@@ -1,9 +1,11 @@
 """A place in a bucket and this machine's working copy of it."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -67,6 +69,9 @@ def of(uri: str, folder: Path) -> Replica:
     where = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "aws"
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
     template = _template(folder)
+    for other in folder.glob(f"{name}-*.db"):
+        if not other.stem.endswith(template.stem) and (left := _unpublished(other)):
+            log.warning("%s: holds %d changes by another MLflow; open %s with that one once more", other, left, uri)
     return Replica(uri, objects, _opened(folder / f"{name}-{template.stem}.db", template, uri))
 
 
@@ -110,10 +115,14 @@ def _template(folder: Path) -> Path:
     return file
 
 
+def _unpublished(file: Path) -> int:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file)) as database:
+        return int(database.execute("SELECT COUNT(*) FROM pokeflow_marks").fetchone()[0])
+    return 0
+
+
 def _opened(file: Path, template: Path, uri: str) -> WorkingCopy:
     """The working copy in a file; one that cannot be read is set aside, and the bucket read anew."""
-    import sqlite3
-
     try:
         return WorkingCopy(file, template, uri)
     except sqlite3.DatabaseError as error:

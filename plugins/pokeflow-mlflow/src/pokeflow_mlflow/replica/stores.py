@@ -54,13 +54,13 @@ def _synchronized(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 answer = method(self, *args, **kwargs)
             except MlflowException as error:
-                # It may be in the bucket all the same: another machine made it since.
-                if error.error_code != _MISSING or not sync.everything():
+                if error.error_code != _MISSING:
                     raise
+                sync.everything()  # another machine may have made it since
                 answer = method(self, *args, **kwargs)
             ended = name == "update_run_info" and bound.arguments.get("end_time")
             if name in AT_ONCE or ended:
-                sync.flusher.flush()
+                sync.flusher.soon()
         finally:
             sync.within(-1)
         return answer
@@ -180,7 +180,7 @@ class S3RegistryStore(_Working, SqlRegistry):
     def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A registered model; of two machines that make the same one, the second is told so."""
         model = super().create_registered_model(name, *args, **kwargs)
-        self.synchronizer.flusher.flush()
+        self.synchronizer.flusher.soon()
         if self.get_registered_model(name).creation_timestamp != model.creation_timestamp:
             raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
         return model
@@ -188,7 +188,7 @@ class S3RegistryStore(_Working, SqlRegistry):
     def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
         """A version under a number that no other machine has given."""
         made = super().create_model_version(name, source, *args, **kwargs)
-        self.synchronizer.flusher.flush()
+        self.synchronizer.flusher.soon()
         # Whoever published the number first keeps it; ours then has the next free one.
         found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
         return self.get_model_version(name, found) if found and found != int(made.version) else made

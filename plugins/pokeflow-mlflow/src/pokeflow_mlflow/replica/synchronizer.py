@@ -21,6 +21,8 @@ from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, MODELS, REGIST
 log = logging.getLogger("pokeflow_mlflow")
 FRESH = "POKEFLOW_MLFLOW_FRESH_SECONDS"
 """Variable with the seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
+AWAY = 30.0
+"""Seconds for which a bucket that did not answer is not asked again."""
 
 
 class Synchronizer:
@@ -50,13 +52,15 @@ class Synchronizer:
                 if self.replica.copy.is_empty():
                     raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
                 log.warning("answered from the working copy, for the bucket is away: %s", error)
-            self._fresh[what] = time.monotonic()
+                self._fresh[what] = time.monotonic() + AWAY
+            else:
+                self._fresh[what] = time.monotonic()
 
-    def everything(self) -> bool:
-        """Bring everything up to date; whether anything changed."""
+    def everything(self) -> None:
+        """Bring everything up to date."""
         with self._one:
             try:
-                return bool(refresh.refresh_all(self.replica))
+                refresh.refresh_all(self.replica)
             except PokeflowError as error:
                 raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
 
