@@ -22,10 +22,10 @@ def pm() -> pluggy.PluginManager:
     return pm
 
 
-def test_tracking_and_registering_are_both_done_by_the_backend_named_mlflow(pm):
+def test_tracking_registering_and_migrating_are_done_by_the_backend_named_mlflow(pm):
     backends = registry(pm).backends
 
-    assert set(backends) == {("track", "mlflow"), ("register", "mlflow")}
+    assert set(backends) == {(stage, "mlflow") for stage in ("track", "register", "migrate")}
     assert backends["register", "mlflow"].named  # a version's label is part of what is registered
 
 
