@@ -3,12 +3,14 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import mlruns
 from migrate_support import state
 from mlruns import Bring
+from support import POKEFLOW, TOY_FLOW, environment
 
 
 def done(told: dict[str, Any]) -> list[str]:
@@ -171,3 +173,35 @@ def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str
     assert bring("two/mlruns", uri)["problems"] == []
     assert mlruns.told_runs(uri)["students"] == ["2-a1", "2-a1", "2-b2", "2-b2"]
     assert len(mlruns.told(uri)["registry"]["card"]["versions"]) == 2
+
+
+def test_the_command_counts_both_sides_and_a_difference_exits_with_1(tmp_path: Path, template: Path) -> None:
+    old = mlruns.handmade(tmp_path)
+    shutil.copy(template, tmp_path / "mlflow.db")
+    (tmp_path / "plan.yaml").write_text("name: old\nmlflow:\n  - {from: mlruns, experiments: {'1': teachers}}\n")
+    tracking = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "tracking.experiments={}")
+
+    def pokeflow(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [POKEFLOW, "migrate", "plan.yaml", *args, *TOY_FLOW, *tracking]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    dry = pokeflow("--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "run to copy: 5" in dry.stdout
+    ran = pokeflow()
+    assert ran.returncode == 0, ran.stderr
+    assert ["metric", "points", "15", "15"] in [line.split() for line in ran.stdout.splitlines()]
+    summary = json.loads((tmp_path / "store/migrations/old/report.json").read_bytes())
+    assert summary["complete"]
+    assert summary["mlflow"][0]["totals"]["run copied"]["files"] == 5
+    (old / "1/a1/params/lr").write_text("0.5")
+    again = pokeflow()
+    assert again.returncode == 1
+    assert "run a1 of teacher-runs: param 'lr' is '0.001' there, and '0.5' in the source" in again.stdout
+    assert "no receipt was written" in again.stdout
+    (tmp_path / "plan.yaml").write_text("name: old\nmlflow:\n  - {from: mlruns, experiments: {'7': teachers}}\n")
+    wrong = pokeflow()
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "mlflow[0].experiments.7: no experiment there with id or name '7'. Known: 1 (teacher-runs)" in wrong.stderr
