@@ -165,7 +165,11 @@ class WorkingCopy:
 
     def points(self, run: str, key: str) -> list[Point]:
         """The history of a metric as it is here, in the order of its steps."""
-        sql = "SELECT timestamp, value, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY 3, 1, 2, 4"
+        # The bound excludes nothing. Without it SQLite takes the index that begins with the metric: all runs have that.
+        sql = (
+            "SELECT timestamp, value, step, is_nan FROM metrics"
+            " WHERE run_uuid = ? AND key = ? AND step >= -9223372036854775808 ORDER BY 3, 1, 2, 4"
+        )
         with self._connected() as database:
             return database.execute(sql, (run, key)).fetchall()
 
