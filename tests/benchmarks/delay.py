@@ -83,7 +83,7 @@ def delayed(address: str, seconds: float) -> Iterator[Way]:
 
         asking = asyncio.gather(requests(), arrivals())
         try:
-            with suppress(OSError):
+            with suppress(OSError, asyncio.CancelledError):  # the way ends: nobody waits for the answer
                 await deliveries()
         finally:
             asking.cancel()

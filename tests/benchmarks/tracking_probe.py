@@ -248,6 +248,7 @@ def publish(database: Path, folder: Path) -> None:
             rows.execute(mark.format(part="key", table="latest_metrics"))
             rows.execute("UPDATE pokeflow_state SET importing = 0")
             rows.execute("COMMIT")
+            rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         publishing.publish(replica.Replica(f"s3://bench/{MANY}", Hasty(folder), copy, Crew(1, "fill")))
 
 
