@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument(
         "--words", default="not workspace-enabled", help="as pytest's -k; without workspaces by default"
     )
+    parser.add_argument("--reread", action="store_true", help="after each test let another machine read the bucket")
     parser.add_argument("files", nargs="*", help="files below it; all that are about the stores by default")
     given = parser.parse_args()
     folder = given.tests.resolve()
@@ -110,7 +111,7 @@ def main() -> None:
 
     control = run("MLflow's SQL store", folder, chosen, given.words, {})
     with moto() as server:
-        env = {**server.env, "POKEFLOW_SUITE_BUCKET": server.bucket()}
+        env = {**server.env, "POKEFLOW_SUITE_BUCKET": server.bucket(), "POKEFLOW_SUITE_REREAD": "1" * given.reread}
         ours = run("the s3 store", folder, chosen, given.words, env, "mlflow_swap")
     print(control, ours, *differences(control, ours), sep="\n")
 

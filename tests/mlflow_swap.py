@@ -2,11 +2,18 @@
 
 Each SQLite file that a test names stands for a place of its own in the bucket ``POKEFLOW_SUITE_BUCKET``; what the
 file held already is not taken over, for in MLflow's tests it is an empty database.
+
+With ``POKEFLOW_SUITE_REREAD`` set, each test ends with another machine reading its places from the bucket: a row of
+MLflow's that is not the same there is a failure.
 """
 
 import hashlib
 import os
+import shutil
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +21,8 @@ import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistry
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
 
+from pokeflow_mlflow.replica import refresh, replica
+from pokeflow_mlflow.replica.schema import LOCAL
 from pokeflow_mlflow.replica.stores import S3RegistryStore, S3TrackingStore
 
 
@@ -22,11 +31,16 @@ def _place(database: str) -> str:
     return f"s3://{os.environ['POKEFLOW_SUITE_BUCKET']}/{name}"
 
 
+opened: dict[str, S3TrackingStore | S3RegistryStore] = {}
+"""A store of each place that the test at hand has opened."""
+
+
 class Tracking(S3TrackingStore):
     """The tracking store, made as MLflow's tests make theirs."""
 
     def __init__(self, db_uri: str, default_artifact_root: str) -> None:
         super().__init__(_place(db_uri), default_artifact_root)
+        opened[_place(db_uri)] = self
 
 
 class Registry(S3RegistryStore):
@@ -34,6 +48,7 @@ class Registry(S3RegistryStore):
 
     def __init__(self, db_uri: str) -> None:
         super().__init__(_place(db_uri))
+        opened[_place(db_uri)] = self
 
 
 SWAPPED = {SqlTracking: Tracking, SqlRegistry: Registry}
@@ -57,3 +72,46 @@ def _swap(names: dict[str, Any]) -> int:
     for name in found:
         names[name] = SWAPPED[names[name]]
     return len(found)
+
+
+@pytest.fixture(autouse=True)
+def read_by_another_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After a test, compare what its machine holds with what another one finds in the bucket."""
+    opened.clear()
+    yield
+    if os.environ.get("POKEFLOW_SUITE_REREAD"):
+        for place, store in opened.items():
+            _compare(place, store, tmp_path_factory.mktemp("machine"))
+
+
+def _compare(place: str, store: S3TrackingStore | S3RegistryStore, cache: Path) -> None:
+    synchronizer = store.synchronizer
+    assert synchronizer.flusher.flush(), f"{place}: not published"
+    for template in synchronizer.replica.copy.file.parent.glob("*.empty"):
+        shutil.copy(template, cache)
+    other = replica.of(place, cache)
+    refresh.refresh_all(other)
+    here = rows(synchronizer.replica.copy.file)
+    for run in {row["run_uuid"] for row in map(dict, here.get("runs", ()))}:
+        refresh.histories(other, run)
+    there = rows(other.copy.file)
+    for table in here:
+        lost, odd = here[table] - there[table], there[table] - here[table]
+        assert not lost | odd, f"{table}: only here {sorted(lost)[:2]}, only there {sorted(odd)[:2]}"
+
+
+Row = tuple[tuple[str, Any], ...]
+
+
+def rows(database: Path) -> dict[str, set[Row]]:
+    """The rows of MLflow's shared tables but the experiment that every machine begins with."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {}
+        for name in sorted(names):
+            if name not in LOCAL and not name.startswith("pokeflow_"):
+                cursor = connection.execute(f'SELECT * FROM "{name}"')
+                columns = [column for column, *_ in cursor.description]
+                found[name] = {tuple(zip(columns, row, strict=True)) for row in cursor}
+        found["experiments"] = {row for row in found["experiments"] if ("experiment_id", 0) not in row}
+    return found
