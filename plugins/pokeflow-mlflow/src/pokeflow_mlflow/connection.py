@@ -174,3 +174,10 @@ def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, 
         for file, path in chosen:
             put(str(path), file.path.rpartition("/")[0])
             advance(file.size, text=file.path)
+
+
+def meet(client: "MlflowClient") -> None:
+    """Let those who write to the same store see each other's last word: at ``s3://`` that is not so at every moment."""
+    synchronizer = getattr(client._tracking_client.store, "synchronizer", None)
+    if synchronizer is not None:
+        synchronizer.meet()

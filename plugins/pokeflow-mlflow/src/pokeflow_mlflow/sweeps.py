@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record
 from pokeflow_mlflow.beside import Note, Trial
+from pokeflow_mlflow.connection import meet
 from pokeflow_mlflow.curves import milliseconds
 from pokeflow_mlflow.fields import as_tags
 
@@ -41,6 +42,7 @@ def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
     To be called when the child ``run_id`` is there: whoever comes last sees all parents and all children.
     """
     one = parent(client, experiment, trial, note, record)  # somebody may have deleted it
+    meet(client)
     kept, *others = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
     for child in children:

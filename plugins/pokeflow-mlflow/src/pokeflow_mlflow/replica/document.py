@@ -1,6 +1,5 @@
 """A unit as text, and how two texts that were changed apart become one."""
 
-import base64
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, LATEST, REGISTERED, Schema, Table
+from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, LATEST, REGISTERED, SEPARATOR, Schema, Table
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -79,7 +78,7 @@ def decode(data: bytes, schema: Schema, where: str) -> Document:
             raise ValueError(f"this version of MLflow has no {kind}: update it")
         document.histories = {str(name): int(points) for name, points in about.get("histories", {}).items()}
         _take(document, text, schema)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise PokeflowError(f"{where}: is no document of pokeflow-mlflow ({error}).") from None
     return document
 
@@ -87,15 +86,21 @@ def decode(data: bytes, schema: Schema, where: str) -> Document:
 def _take(document: Document, text: dict[str, Any], schema: Schema) -> None:
     head = schema.tables[document.kind]
     row = {column: _value(text.pop(column)) for column in head.columns if column in text}
+    if SEPARATOR.join(str(row[c]) for c in head.key) != document.id:
+        raise ValueError(f"it is of {document.id!r} and tells of another")
     document.rows[head.name] = {tuple(row[c] for c in head.key): row}
     link = dict(zip(head.link, (row[c] for c in head.link), strict=True))
     for table in schema.unit(document.kind):
         if table.name == document.kind or table.name not in text:
             continue
         shared = dict(zip(table.link, link.values(), strict=False))
-        rows = (shared | own for own in _untold(table, text.pop(table.name)))
+        rows = (own | shared for own in _untold(table, text.pop(table.name)))
         document.rows[table.name] = {tuple(r[c] for c in table.key): r for r in rows}
     document.rest = text
+    for name, told in document.rows.items():
+        for each in told.values():
+            if (column := schema.tables[name].misfit(each)) is not None:
+                raise ValueError(f"{name}.{column} cannot be {str(each[column])[:40]!r}")
 
 
 def _told(table: Table, rows: Mapping[Key, Row]) -> Any:
@@ -126,18 +131,18 @@ def _untold(table: Table, told: Any) -> Iterable[Row]:
 
 def _plain(value: Any) -> Any:
     """A value of SQLite's as JSON has it."""
-    if isinstance(value, bytes):
-        return {"$": base64.b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
-        return {"$": "float", "value": repr(value)}
+        return {"$": repr(value)}
     return value
 
 
 def _value(plain: Any) -> Any:
     if isinstance(plain, dict):
-        return float(plain["value"]) if plain["$"] == "float" else base64.b64decode(plain["$"], validate=True)
-    if isinstance(plain, list):
-        raise TypeError("a list stands where a value should")
+        return float(plain["$"])
+    if isinstance(plain, list) or (isinstance(plain, int) and not -(2**63) <= plain < 2**63):
+        raise TypeError(f"{str(plain)[:40]} stands where a value should")
+    if isinstance(plain, str):
+        plain.encode()  # SQLite holds text that can be told
     return plain
 
 
@@ -206,7 +211,7 @@ def _renumbered(base: Document, mine: Document, theirs: Document) -> Document:
     """Mine, with the model versions that I added under a number of theirs moved behind all others."""
     versions = "model_versions"
     was, here, there = (d.rows.get(versions, {}) for d in (base, mine, theirs))
-    clashes = [key for key in here if key not in was and key in there and not _same(here[key], there[key])]
+    clashes = [key for key in here if key not in was and key in there and not _same_version(here[key], there[key])]
     if not clashes:
         return mine
     free = max(key[-1] for key in (*here, *there)) + 1
@@ -223,6 +228,11 @@ def _renumbered(base: Document, mine: Document, theirs: Document) -> Document:
                 renamed = {**row, column: target[-1]}
                 rows[name][_key_of(name, renamed)] = renamed
     return Document(mine.kind, mine.id, rows, mine.histories, mine.rest)
+
+
+def _same_version(one: Row, other: Row) -> bool:
+    """Whether two rows are one version, though it may have been edited since the first of them was published."""
+    return all(one.get(column) == other.get(column) for column in ("creation_time", "source", "run_id"))
 
 
 def _key_of(table: str, row: Row) -> Key:

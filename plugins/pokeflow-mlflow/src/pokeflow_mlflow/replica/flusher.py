@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from types import FrameType
 from filelock import Timeout
 
 from pokeflow.errors import PokeflowError
+from pokeflow_mlflow.replica.forks import in_use
 from pokeflow_mlflow.replica.publish import publish
 from pokeflow_mlflow.replica.replica import Replica
 
@@ -44,23 +46,36 @@ class Flusher:
             self._thread.start()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Publish everything that is marked by now; whether that succeeded. A bucket that is away is a warning.
+        """Publish everything that is marked by now; whether that succeeded. What went wrong is a warning.
 
         ``seconds`` is how long to wait where another process of this machine is publishing.
         """
-        if self.replica.copy.is_clean():
-            return True
         try:
-            with self.replica.publishing, self.replica.alone.acquire(timeout=-1 if seconds is None else seconds):
-                publish(self.replica)
+            with in_use():
+                if self.replica.copy.is_clean():
+                    return True
+                with self.replica.publishing, self.replica.alone.acquire(timeout=-1 if seconds is None else seconds):
+                    publish(self.replica)
         except Timeout:
             return False
-        except (PokeflowError, OSError, sqlite3.Error) as error:
+        except Exception as error:
             if str(error) != self._told:
-                log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error)
+                known = isinstance(error, (PokeflowError, OSError, sqlite3.Error))
+                log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error, exc_info=not known)
             self._told = str(error)
             return False
         self._told = ""
+        return True
+
+    def publish_now(self, kind: str, identity: str) -> bool:
+        """Publish one unit in this thread; whether it is in the bucket."""
+        copy = self.replica.copy
+        try:
+            with self.replica.publishing, self.replica.alone.acquire(timeout=PATIENCE):
+                publish(self.replica, [mark for mark in copy.marks() if (mark.kind, mark.id) == (kind, identity)])
+        except (Timeout, PokeflowError) as error:
+            log.warning("%s: %s", self.replica.uri, error)
+            return False
         return True
 
     def soon(self) -> None:
@@ -88,7 +103,11 @@ class Flusher:
     def leave(self) -> None:
         """Publish the rest before the process ends; what cannot be published is published by the next one."""
         copy = self.replica.copy
-        if not copy.file.exists() or copy.is_clean():
+        try:
+            if not copy.file.exists() or copy.is_clean():
+                return
+        except sqlite3.Error as error:
+            log.warning("%s: cannot be read any more: %s", copy.file, error)
             return
         # Others may go on writing to the working copy; what they change from now on is theirs to publish.
         before = set(copy.marks())
@@ -109,9 +128,21 @@ class Flusher:
             )
 
 
+def seconds(variable: str, default: float) -> float:
+    """The seconds that a variable names, or the default, with a warning where it is no number above zero."""
+    text = os.environ.get(variable, "")
+    try:
+        value = float(text or default)
+        if value >= 0:
+            return value
+    except ValueError:
+        pass
+    log.warning("%s: %r is no number of seconds; %g it is", variable, text, default)
+    return default
+
+
 def _run(reference: "weakref.ref[Flusher]") -> None:
-    interval = float(os.environ.get(INTERVAL) or 5)
-    wait = interval
+    interval = wait = seconds(INTERVAL, 5)
     while (flusher := reference()) is not None:
         asked = flusher.asked
         del flusher  # while nothing is to be done, nothing keeps it alive
@@ -133,9 +164,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)  # what is under way ends, and `_leave` is called at exit
 
 
+@functools.cache
 def watch_the_end() -> None:
     """Publish before the process ends: at exit, and on SIGTERM where nobody else has a say in that."""
     atexit.register(_leave)
+    os.register_at_fork(after_in_child=_all.clear)  # they are the parent's
     with contextlib.suppress(ValueError):  # only the main thread may
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _stop)

@@ -35,7 +35,7 @@ _STAGE = re.compile(r"(.+)-(stage\d+)")
 
 def quoted(name: str) -> str:
     """A name as one part of a key: odd characters as %XX, and a long one shortened by a hash of the whole."""
-    text = percent(name, safe=" -_.@+=,")
+    text = percent(name, safe=" -_.@+=,").replace("~", "%7E")  # which joins several names to one
     text = re.sub(r"^\.", "%2E", text)
     if len(text) <= _LONGEST and text:
         return text

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +22,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> int:
-    """Bring to the bucket what is marked; returns how many units changed there. The first error is raised at the end.
+def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
+    """Bring to the bucket what is marked, or these marks alone. The first error is raised at the end.
 
     Files of a run go first, then the document that tells of them, then its index: a reader who sees the index finds
     all that it promises. Experiments go before what lies in them, data sets and models before the runs that name them.
@@ -30,7 +31,7 @@ def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> int:
     work = _Work(replica, replica.copy.marks() if marks is None else list(marks))
     units = list(dict.fromkeys((mark.kind, mark.id) for mark in work.marks))
     if not units:
-        return 0
+        return
     experiments = {unit for unit in units if unit[0] == EXPERIMENTS} | _unknown_experiments(replica, units)
     work.documents(sorted(experiments))
     work.documents([unit for unit in units if unit[0] not in (EXPERIMENTS, RUNS)])
@@ -40,7 +41,6 @@ def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> int:
     work.indexes()
     if work.errors:
         raise work.errors[0]
-    return len(work.changed)
 
 
 class _Work:
@@ -60,7 +60,11 @@ class _Work:
                 return call(item)
             except PokeflowError as error:
                 self.errors.append(error)
-                return None
+            except (sqlite3.IntegrityError, OverflowError) as error:
+                self.errors.append(
+                    PokeflowError(f"{self.replica.uri}: {item} cannot stand beside what is here: {error}.")
+                )
+            return None
 
         return [answer for answer in self.replica.spread(one, items) if answer is not None]
 
@@ -153,6 +157,10 @@ def _take_theirs(replica: Replica, where: Place, base: Document) -> None:
     except Missing:
         copy.forget(base.kind, base.id)
         return
+    if base.kind == EXPERIMENTS and base.rows:
+        from pokeflow_mlflow.replica.refresh import refresh
+
+        refresh(replica, EXPERIMENTS)  # all of them: names may have been handed on among them
     theirs = decode(data, copy.schema, where.document)
     if (theirs.kind, theirs.id) != (base.kind, base.id):
         if base.kind == EXPERIMENTS:
@@ -194,7 +202,7 @@ def _params(replica: Replica, run: str, where: Place) -> None:
         try:
             replica.objects.write(file, row["value"].encode(), match=ABSENT)
         except Conflict:
-            theirs = replica.objects.read(file)[0].decode()
+            theirs = replica.objects.read(file)[0].decode(errors="replace")
             with copy.importing() as database:
                 sql = "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?"
                 database.execute(sql, (theirs, run, row["key"]))
@@ -222,6 +230,7 @@ def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, 
                 continue
         with copy.importing() as database:
             copy.absorb(database, Document(EXPERIMENTS, identity), document, Known(where, etag, data))
-        _index(replica, where)  # again if it is taken: whoever took it may have been killed before
+            # Again if it is taken: whoever took it may have been killed before.
+            copy.see(database, dict([_index(replica, where)]))
         return None if taken else document
     raise PokeflowError(f"{replica.uri}: there is no folder left for an experiment named {head['name']!r}.")

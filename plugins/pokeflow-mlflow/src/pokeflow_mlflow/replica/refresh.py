@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Missing
@@ -11,8 +11,9 @@ from pokeflow_mlflow.replica.histories import pull_history
 from pokeflow_mlflow.replica.layout import IN_EXPERIMENT, Place, index_of, place, place_of_index
 from pokeflow_mlflow.replica.publish import tell_refused
 from pokeflow_mlflow.replica.replica import Replica
+from pokeflow_mlflow.replica.rows import make_room
 from pokeflow_mlflow.replica.schema import EXPERIMENTS, RUNS
-from pokeflow_mlflow.replica.working_copy import Known
+from pokeflow_mlflow.replica.working_copy import Known, WorkingCopy
 
 log = logging.getLogger("pokeflow_mlflow")
 AT_ONCE = 256
@@ -32,12 +33,32 @@ def refresh_rest(replica: Replica) -> int:
 def _refresh(replica: Replica, prefix: str) -> int:
     listed = {entry.key: entry.etag for entry in replica.objects.list(prefix)}
     seen = replica.copy.seen(prefix)
+    _notice_gone(replica, seen.keys() - listed.keys())
     changed = [key for key, etag in listed.items() if seen.get(key) != etag]
     for start in range(0, len(changed), AT_ONCE):
         keys = changed[start : start + AT_ONCE]
+        began = replica.copy.etags([place_of_index(key) for key in keys])
         found = replica.spread(lambda key: _read(replica, place_of_index(key)), keys)
-        _absorb(replica, [one for one in found if one], {key: listed[key] for key in keys})
+        _absorb(replica, [one for one in found if one], {key: listed[key] for key in keys}, began)
     return len(changed)
+
+
+def _notice_gone(replica: Replica, keys: Iterable[str]) -> None:
+    """Follow what somebody removed from the bucket by hand; what was changed here since is published again."""
+    copy = replica.copy
+    for key in keys:
+        where = place_of_index(key)
+        identity = copy.id_at(where)
+        if identity is not None:
+            if where.kind == EXPERIMENTS:
+                for kind in IN_EXPERIMENT:
+                    refresh(replica, kind, where.home)
+            if replica.objects.stat(where.document) or copy.is_changed(where.kind, identity):
+                copy.forget(where.kind, identity)
+            else:
+                log.warning("%s/%s: was removed from the bucket, and so it is here", replica.uri, where.document)
+                copy.drop(where.kind, identity)
+        copy.unsee(key)
 
 
 def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
@@ -49,7 +70,7 @@ def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
     if entry is None or entry.etag == known.etag:
         return False
     found = _read(replica, known.place)
-    _absorb(replica, [found] if found else [], {})
+    _absorb(replica, [found] if found else [], {}, {known.place: known.etag})
     return True
 
 
@@ -94,28 +115,39 @@ def _read(replica: Replica, where: Place) -> tuple[Document, Known] | None:
     return document, Known(where, etag, data)
 
 
-def _absorb(replica: Replica, found: Sequence[tuple[Document, Known]], indexes: dict[str, str]) -> None:
-    copy = replica.copy
-    refused = []
+def _absorb(
+    replica: Replica,
+    found: Sequence[tuple[Document, Known]],
+    indexes: Mapping[str, str],
+    began: Mapping[Place, str],
+) -> None:
+    """Take documents over, unless their units were published here since: ``began`` has the etags before the reading."""
+    copy, refused, read = replica.copy, [], dict(indexes)
     with copy.importing() as database:
-        for document, known in found:
-            # What is the same here as in the bucket has nothing of its own to keep.
-            marked = copy.is_marked(database, document.kind, document.id)
-            was = copy.known(document.kind, document.id) if marked else None
-            base = (
-                decode(was.body, copy.schema, was.place.document)
-                if was
-                else Document(document.kind, document.id)
-                if marked
-                else copy.document(document.kind, document.id, database)
-            )
+        now = copy.etags([known.place for _, known in found])
+        newer = {known.place for _, known in found if now.get(known.place) != began.get(known.place)}
+        for where in newer:
+            read.pop(where.index, None)
+        taken = [(document, known) for document, known in found if known.place not in newer]
+        unmarked = [d for d, _ in taken if not copy.is_marked(database, d.kind, d.id)]
+        make_room(database, unmarked)
+        for document, known in taken:
             database.execute("SAVEPOINT unit")
             try:
+                base = _base(copy, database, document)
                 refused.append((known.place, copy.absorb(database, base, document, known)))
-            except sqlite3.IntegrityError as error:
+            except (sqlite3.Error, OverflowError) as error:
                 database.execute("ROLLBACK TO unit")
                 log.warning("%s: cannot stand beside what is here (%s); it is left out", known.place.home, error)
             database.execute("RELEASE unit")
-        copy.see(database, indexes)
+        copy.see(database, read)
     for where, rows in refused:
         tell_refused(where, rows)
+
+
+def _base(copy: WorkingCopy, database: sqlite3.Connection, document: Document) -> Document:
+    """What a unit was when it was last the same on both sides: what has no mark here has nothing of its own to keep."""
+    if not copy.is_marked(database, document.kind, document.id):
+        return copy.document(document.kind, document.id, database)
+    was = copy.known(document.kind, document.id)
+    return decode(was.body, copy.schema, was.place.document) if was else Document(document.kind, document.id)

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,10 +64,12 @@ class Replica:
 def of(uri: str, folder: Path) -> Replica:
     """The replica of a tracking URI, its working copy below a folder; no two for one process."""
     from pokeflow.objects import place
+    from pokeflow.objects.bucket import Bucket
 
     endpoint, encryption, kms_key = _server()
     objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key)
-    where = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "aws"
+    assert isinstance(objects, Bucket)
+    where = objects.client.meta.endpoint_url  # whoever named it
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
     template = _template(folder)
     for other in folder.glob(f"{name}-*.db"):
@@ -122,14 +125,26 @@ def _unpublished(file: Path) -> int:
 
 
 def _opened(file: Path, template: Path, uri: str) -> WorkingCopy:
-    """The working copy in a file; one that cannot be read is set aside, and the bucket read anew."""
+    """The working copy in a file; one that is damaged is set aside, and the bucket read anew."""
     try:
         return WorkingCopy(file, template, uri)
     except sqlite3.DatabaseError as error:
-        aside = file.with_suffix(".damaged")
-        for ending in ("", "-wal", "-shm"):
-            part = file.with_name(file.name + ending)
-            if part.exists():
-                part.replace(aside.with_name(aside.name + ending))
-        log.warning("%s: cannot be read (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
-        return WorkingCopy(file, template, uri)
+        _require_damage(file, error)
+    with FileLock(f"{file}.lock"):
+        try:
+            return WorkingCopy(file, template, uri)  # another process may have set it aside meanwhile
+        except sqlite3.DatabaseError as error:
+            _require_damage(file, error)
+            aside = f"{file.stem}.damaged-{time.time_ns()}"
+            for ending in ("", "-wal", "-shm"):
+                part = file.with_name(file.name + ending)
+                if part.exists():
+                    part.replace(file.with_name(aside + ending))
+            log.warning("%s: is damaged (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
+            return WorkingCopy(file, template, uri)
+
+
+def _require_damage(file: Path, error: sqlite3.DatabaseError) -> None:
+    """Raise PokeflowError unless the file itself is at fault: one that is locked or cannot be written is sound."""
+    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise PokeflowError(f"{file}: {error}. Nothing in it is lost: try again, or mend what keeps it.") from error

@@ -47,20 +47,32 @@ ON CONFLICT (kind, id, part) DO UPDATE SET moment = excluded.moment
 """
 
 
+def make_room(database: sqlite3.Connection, documents: Iterable[Document]) -> None:
+    """Let go of the names of experiments that are about to be read anew: they may have been handed on among them."""
+    sql = "UPDATE experiments SET name = name || char(31) || experiment_id WHERE experiment_id = ? AND name <> ?"
+    heads = [document.head for document in documents if document.kind == EXPERIMENTS and document.alive]
+    database.executemany(sql, [(head["experiment_id"], head["name"]) for head in heads])
+
+
+def mark(database: sqlite3.Connection, kind: str, ids: str, **names: object) -> None:
+    """Note that units were changed here: those whose ids a query gives."""
+    database.execute(_MARK.format(ids=ids), {"kind": kind, **names})
+
+
 def follow_dataset(database: sqlite3.Connection, mine: Document, merged: Document) -> None:
     """Let the inputs of runs follow where the same data set had another id on the machine that published it first."""
     if not (mine.alive and merged.alive) or mine.head["dataset_uuid"] == merged.head["dataset_uuid"]:
         return
-    names = {"kind": RUNS, "old": mine.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
+    names = {"old": mine.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
     database.execute("UPDATE inputs SET source_id = :new WHERE source_type = 'DATASET' AND source_id = :old", names)
     ids = "SELECT DISTINCT destination_id AS id FROM inputs WHERE source_type = 'DATASET' AND source_id = :new"
-    database.execute(_MARK.format(ids=ids), names)
+    mark(database, RUNS, ids, new=names["new"])
 
 
 def tell_apart(database: sqlite3.Connection, merged: Document) -> None:
     """Two experiments that machines gave one name at the same time: the one with the larger id gets another."""
     head = merged.head
-    names = {"kind": EXPERIMENTS, "name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
+    names = {"name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
     sql = "SELECT experiment_id FROM experiments WHERE name = :name AND workspace = :workspace"
     other = database.execute(f"{sql} AND experiment_id <> :own", names).fetchone()
     if other is None:
@@ -70,4 +82,4 @@ def tell_apart(database: sqlite3.Connection, merged: Document) -> None:
         head["name"] = f"{head['name']} ~{later}"
     else:
         database.execute("UPDATE experiments SET name = name || ' ~' || experiment_id WHERE experiment_id = ?", other)
-    database.execute(_MARK.format(ids="SELECT :later AS id"), {**names, "later": later})
+    mark(database, EXPERIMENTS, "SELECT :later AS id", later=later)

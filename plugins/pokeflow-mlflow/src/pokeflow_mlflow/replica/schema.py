@@ -50,7 +50,7 @@ class Table:
 
     ``head`` is the table whose row stands for the unit, its own name for such a table. ``link`` are the columns that
     name the unit, which need not be told again within it. ``owner`` is an expression for the unit's id of a row
-    ``{r}``, ``where`` a condition for the rows of the unit ``:id``.
+    ``{r}``, ``where`` a condition for the rows of the unit ``:id``. ``types`` are those of the columns that have one.
     """
 
     name: str
@@ -60,6 +60,11 @@ class Table:
     link: tuple[str, ...]
     owner: str
     where: str
+    types: Mapping[str, tuple[type, ...]]
+
+    def misfit(self, row: Mapping[str, object]) -> str | None:
+        """The first column whose value is not of its type; None where all are."""
+        return next((c for c, v in row.items() if v is not None and not isinstance(v, self.types.get(c, object))), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class _Raw:
         self.name = name
         columns = database.execute(f'PRAGMA table_info("{name}")').fetchall()
         self.columns = tuple(c[1] for c in columns)
+        self.types = {c[1]: types for c in columns if (types := _types(c[2].upper()))}
         self.key = tuple(c[1] for c in sorted((c for c in columns if c[5]), key=lambda c: c[5]))
         by_number: dict[int, list[tuple[str, str, str]]] = {}
         for number, _, to, column, theirs, *_ in database.execute(f'PRAGMA foreign_key_list("{name}")'):
@@ -118,12 +124,24 @@ class _Raw:
         ]
 
 
+def _types(declared: str) -> tuple[type, ...]:
+    """What SQLite holds in a column of a declared type; empty: anything."""
+    for words, types in (
+        (("INT", "BOOL"), (int,)),
+        (("CHAR", "TEXT"), (str,)),
+        (("FLOA", "REAL", "DOUB"), (int, float)),
+    ):
+        if any(word in declared for word in words):
+            return types
+    return ()
+
+
 def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
     if raw.name in _ODD:
         head, owner, where = _ODD[raw.name]
         link = tuple(c for c in ("run_uuid", "model_id", "trace_id", "dataset_id") if f"{c} = :id" == where)
         link = ("experiment_id",) if where == "experiment_id = :id" else link
-        return Table(raw.name, raw.columns, raw.key, head, link, owner, where)
+        return Table(raw.name, raw.columns, raw.key, head, link, owner, where, raw.types)
     for reference in raw.references:
         # A row whose key holds another row's key is a part of that one. Experiments only hold things together.
         if reference.to in known and reference.to != EXPERIMENTS and set(reference.columns) <= set(raw.key):
@@ -138,7 +156,8 @@ def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
 def _part(raw: _Raw, head: str, link: tuple[str, ...]) -> Table:
     owner = f" || '{SEPARATOR}' || ".join(f'{{r}}."{column}"' for column in link)
     where = " AND ".join(f'"{column}" = :{number}' for number, column in enumerate(link))
-    return Table(raw.name, raw.columns, raw.key, head, link, owner, where if len(link) > 1 else f'"{link[0]}" = :id')
+    where = where if len(link) > 1 else f'"{link[0]}" = :id'
+    return Table(raw.name, raw.columns, raw.key, head, link, owner, where, raw.types)
 
 
 def ids(identity: str) -> dict[str, str]:

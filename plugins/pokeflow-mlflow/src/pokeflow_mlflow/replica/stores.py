@@ -3,7 +3,8 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from mlflow.utils.validation import _validate_experiment_name, _validate_experim
 
 from pokeflow.errors import PokeflowError
 from pokeflow_mlflow.replica import publish, refresh
+from pokeflow_mlflow.replica.forks import close_before, in_use
 from pokeflow_mlflow.replica.layout import quoted
 from pokeflow_mlflow.replica.replica import cache
-from pokeflow_mlflow.replica.schema import EXPERIMENTS
-from pokeflow_mlflow.replica.synchronizer import Synchronizer, bring, synchronizer
+from pokeflow_mlflow.replica.schema import EXPERIMENTS, REGISTERED, SEPARATOR
+from pokeflow_mlflow.replica.synchronizer import Synchronizer, look_of, synchronizer
 
 _MISSING = Codes.Name(RESOURCE_DOES_NOT_EXIST)
 
@@ -38,19 +40,28 @@ AT_ONCE = frozenset({
 """Calls whose result others see as soon as they return; all else follows at the next interval."""
 
 
+PRIVATE = ("_search_datasets", "_get_deleted_runs", "_get_deleted_logged_models")
+"""Methods that MLflow's client, server and ``mlflow gc`` call although they are not public."""
+
+
 def _synchronized(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a store between what brings its subject up to date and what publishes its result."""
-    signature = inspect.signature(method)
+    signature, look = inspect.signature(method), look_of(name)
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         sync: Synchronizer = self.synchronizer
+        if sync.within(0):
+            # Another call of this store is under way in this thread and may hold the database.
+            return method(self, *args, **kwargs)
+        with in_use():
+            return outermost(self, sync, args, kwargs)
+
+    def outermost(self: Any, sync: Synchronizer, args: Any, kwargs: Any) -> Any:
         try:
-            if sync.within(+1) > 1:
-                # Another call of this store is under way in this thread and may hold the database.
-                return method(self, *args, **kwargs)
+            sync.within(+1)
             bound = signature.bind(self, *args, **kwargs)
-            bring(sync, name, bound.arguments)
+            look(sync, bound.arguments)
             try:
                 answer = method(self, *args, **kwargs)
             except MlflowException as error:
@@ -69,11 +80,8 @@ def _synchronized(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _all_methods(store: type) -> dict[str, Callable[..., Any]]:
-    names = (name for name in dir(store) if not name.startswith("_") or name == "_search_datasets")
+    names = (name for name in dir(store) if not name.startswith("_") or name in PRIVATE)
     return {name: method for name in names if inspect.isfunction(method := getattr(store, name))}
-
-
-_engines: list[Any] = []
 
 
 class _Working:
@@ -87,13 +95,20 @@ class _Working:
         """The one of this process."""
         return synchronizer(self._uri, self._folder, os.getpid())
 
-    def _open(self, uri: str) -> str:
-        """The address of the working copy; MlflowException where the tracking URI is none."""
+    @contextmanager
+    def _opened(self, uri: str) -> Iterator[str]:
+        """The address of the working copy, while a store opens it; MlflowException where the tracking URI is none."""
         try:
             self._uri, self._folder = uri.rstrip("/"), cache()
-            return f"sqlite:///{self.synchronizer.replica.copy.file.as_posix()}"
+            sync = self.synchronizer
         except PokeflowError as error:
             raise MlflowException(str(error)) from None
+        sync.within(+1)
+        try:
+            with in_use():
+                yield f"sqlite:///{sync.replica.copy.file.as_posix()}"
+        finally:
+            sync.within(-1)
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Any:
@@ -112,7 +127,7 @@ def _engine(db_uri: str) -> Any:
         connection.execute("PRAGMA synchronous = NORMAL")
 
     engine.dispose()  # what was opened before this was heard
-    _engines.append(engine)
+    close_before(engine.dispose)
     return engine
 
 
@@ -120,12 +135,8 @@ class S3TrackingStore(_Working, SqlTracking):
     """MLflow's tracking store on ``s3://bucket/prefix``."""
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
-        database = self._open(store_uri)
-        self.synchronizer.within(+1)
-        try:
+        with self._opened(store_uri) as database:
             super().__init__(database, artifact_uri or self._uri)
-        finally:
-            self.synchronizer.within(-1)
 
     def _get_artifact_location(self, experiment_id: Any) -> str:
         return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
@@ -174,35 +185,37 @@ class S3RegistryStore(_Working, SqlRegistry):
     """MLflow's model registry in the same place."""
 
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
-        database = self._open(store_uri)
-        super().__init__(database)
+        with self._opened(store_uri) as database:
+            super().__init__(database)
 
     def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """A registered model; of two machines that make the same one, the second is told so."""
+        """A registered model, made in the bucket: of two machines that make the same one, the second is told so."""
         model = super().create_registered_model(name, *args, **kwargs)
-        self.synchronizer.flusher.soon()
+        if not self._published(name):
+            self.delete_registered_model(name)
+            raise self._away(f"registered model {name!r} is not made")
         if self.get_registered_model(name).creation_timestamp != model.creation_timestamp:
             raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
         return model
 
     def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
-        """A version under a number that no other machine has given."""
+        """A version, made in the bucket: its number is given to no other."""
         made = super().create_model_version(name, source, *args, **kwargs)
-        self.synchronizer.flusher.soon()
+        published = self._published(name)
         # Whoever published the number first keeps it; ours then has the next free one.
         found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
-        return self.get_model_version(name, found) if found and found != int(made.version) else made
+        if not published:
+            self.delete_model_version(name, str(found or made.version))
+            raise self._away(f"no version of {name!r} is made")
+        return self.get_model_version(name, str(found)) if found and found != int(made.version) else made
+
+    def _published(self, name: str) -> bool:
+        return self.synchronizer.flusher.publish_now(REGISTERED, SEPARATOR.join((self._get_active_workspace(), name)))
+
+    def _away(self, what: str) -> MlflowException:
+        return MlflowException(f"{self._uri}: the bucket cannot be written to now, so {what}.", TEMPORARILY_UNAVAILABLE)
 
 
 for _store in (S3TrackingStore, S3RegistryStore):
     for _name, _method in _all_methods(_store).items():
         setattr(_store, _name, _synchronized(_name, _method))
-
-
-def _after_fork() -> None:
-    """Leave the parent's connections to it."""
-    for engine in _engines:
-        engine.dispose(close=False)
-
-
-os.register_at_fork(after_in_child=_after_fork)

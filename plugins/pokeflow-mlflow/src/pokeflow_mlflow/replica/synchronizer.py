@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pokeflow.errors import PokeflowError
 from pokeflow_mlflow.replica import refresh
-from pokeflow_mlflow.replica.flusher import Flusher, watch_the_end
+from pokeflow_mlflow.replica.flusher import SHARE, Flusher, seconds, watch_the_end
 from pokeflow_mlflow.replica.replica import Replica, of
 from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, TRACES
 
@@ -23,6 +22,8 @@ FRESH = "POKEFLOW_MLFLOW_FRESH_SECONDS"
 """Variable with the seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
 AWAY = 30.0
 """Seconds for which a bucket that did not answer is not asked again."""
+MOST = 10_000
+"""Things whose freshness is remembered."""
 
 
 class Synchronizer:
@@ -31,38 +32,51 @@ class Synchronizer:
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.flusher = Flusher(replica)
-        self._fresh: dict[object, float] = {}
-        self._one = threading.RLock()
+        self._until: dict[object, float] = {}
+        self._locks: dict[object, Any] = {}
+        self._one, self._away = threading.Lock(), 0.0
         self._depth = threading.local()
-        self._seconds = float(os.environ.get(FRESH) or 2)
+        self._seconds = seconds(FRESH, 2)
 
     def within(self, change: int) -> int:
         """How deep this thread is in calls of the store, after it went ``change`` deeper."""
         self._depth.value = getattr(self._depth, "value", 0) + change
         return int(self._depth.value)
 
-    def fresh(self, what: object, bring: Callable[[], object]) -> None:
-        """Bring something up to date unless it just was; a bucket that is away is a warning if something is here."""
+    def fresh(self, what: object, look: Callable[[], object]) -> None:
+        """Bring something up to date unless it just was; a bucket that is away is a warning if something is here.
+
+        What takes long to look at counts as fresh for ten times as long.
+        """
         with self._one:
-            if time.monotonic() - self._fresh.get(what, -self._seconds) < self._seconds:
+            lock = self._locks.setdefault(what, threading.RLock())
+        with lock:
+            began = time.monotonic()
+            if began < max(self._until.get(what, 0.0), self._away):
                 return
             try:
-                bring()
+                look()
             except PokeflowError as error:
                 if self.replica.copy.is_empty():
                     raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
-                log.warning("answered from the working copy, for the bucket is away: %s", error)
-                self._fresh[what] = time.monotonic() + AWAY
-            else:
-                self._fresh[what] = time.monotonic()
+                log.warning("answered from the working copy, for the bucket cannot be asked: %s", error)
+                self._away = time.monotonic() + AWAY
+            now = time.monotonic()
+            # Who asks for no patience (0 seconds) gets none.
+            self._until[what] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
+        if len(self._until) > MOST:
+            with self._one:
+                self._until = {key: until for key, until in self._until.items() if until > now}
+                self._locks = {key: each for key, each in self._locks.items() if key in self._until}
+
+    def meet(self) -> None:
+        """Publish what is said here, and look anew at what is said elsewhere."""
+        self.flusher.flush()
+        self._until.clear()
 
     def everything(self) -> None:
         """Bring everything up to date."""
-        with self._one:
-            try:
-                refresh.refresh_all(self.replica)
-            except PokeflowError as error:
-                raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
+        self.fresh("everything", lambda: refresh.refresh_all(self.replica))
 
     def experiments(self) -> None:
         """Bring the list of experiments up to date."""
@@ -86,35 +100,98 @@ class Synchronizer:
         self.fresh("rest", lambda: refresh.refresh_rest(self.replica))
 
 
-def bring(sync: Synchronizer, name: str, given: Mapping[str, Any]) -> None:
-    """Bring up to date what a call of a store is about, by the method's name and what it was given."""
-    one = given.get("experiment_id")
-    several = given.get("experiment_ids") or given.get("locations") or ([one] if one is not None else None)
-    run, runs = given.get("run_id"), given.get("run_ids") or ()
-    if name.startswith(("log_", "set_", "delete_tag", "record_")):
-        return  # what is written needs no news; what is not known here is looked for when the store misses it
-    if "metric_history" in name or name == "get_max_step_for_metric":
-        metric = given.get("metric_key")
-        for each in [*runs, *filter(None, [run])]:
-            sync.unit(RUNS, each)
-            sync.fresh((RUNS, each, metric), _histories(sync, each, [metric] if metric else None))
-    elif "trace" in name or "assessment" in name or "session" in name or "span" in name:
-        sync.units(TRACES, several or sync.replica.copy.experiments())
-    elif name in ("get_run", "update_run_info", "delete_run", "restore_run"):
-        sync.unit(RUNS, str(run))
-    elif name == "search_runs":
-        for kind in (DATASETS, RUNS):
-            sync.units(kind, several or ())
-    elif "logged_model" in name:
-        sync.units(MODELS, several or ()) if several else sync.unit(MODELS, str(given.get("model_id")))
-    elif name == "_search_datasets":
-        sync.units(DATASETS, several or ())
-    elif "experiment" in name or name == "create_run":
+Given = Mapping[str, Any]
+Look = Callable[[Synchronizer, Given], None]
+
+
+def _nothing(sync: Synchronizer, given: Given) -> None:
+    """What is written needs no news; what it is about is looked for if the store misses it."""
+
+
+def _list(sync: Synchronizer, given: Given) -> None:
+    sync.experiments()
+
+
+def _rest(sync: Synchronizer, given: Given) -> None:
+    sync.rest()
+
+
+def _registry(sync: Synchronizer, given: Given) -> None:
+    sync.fresh(REGISTERED, lambda: refresh.refresh(sync.replica, REGISTERED))
+
+
+def _run(sync: Synchronizer, given: Given) -> None:
+    run = str(given["run_id"])
+    sync.unit(RUNS, run)
+    experiment = sync.replica.copy.experiment_of(RUNS, run)
+    if experiment:
+        sync.units(DATASETS, [experiment])
+
+
+def _history(sync: Synchronizer, given: Given) -> None:
+    metric = given.get("metric_key")
+    for run in (*(given.get("run_ids") or ()), *filter(None, [given.get("run_id")])):
+        sync.unit(RUNS, run)
+        sync.fresh((RUNS, run, metric), _histories(sync, run, [metric] if metric else None))
+
+
+def _in_experiments(*kinds: str) -> Look:
+    """Units of some kinds in the experiments that a call names, or in all where it names none."""
+
+    def look(sync: Synchronizer, given: Given) -> None:
+        one = given.get("experiment_id")
+        named = given.get("experiment_ids") or given.get("locations") or ([one] if one is not None else None)
         sync.experiments()
-    elif "registered_model" in name or "model_version" in name or "latest_versions" in name:
-        sync.fresh(REGISTERED, lambda: refresh.refresh(sync.replica, REGISTERED))
-    else:
-        sync.rest()
+        for kind in kinds:
+            sync.units(kind, named or sync.replica.copy.experiments())
+
+    return look
+
+
+def _by_id(kind: str, name: str) -> Look:
+    def look(sync: Synchronizer, given: Given) -> None:
+        sync.unit(kind, str(given[name]))
+
+    return look
+
+
+_LOOKS: Mapping[str, Look] = {
+    **dict.fromkeys(("get_run", "update_run_info", "delete_run", "restore_run"), _run),
+    "search_runs": _in_experiments(DATASETS, RUNS),
+    "_get_deleted_runs": _in_experiments(RUNS),
+    "_search_datasets": _in_experiments(DATASETS),
+    "get_logged_model": _by_id(MODELS, "model_id"),
+    "search_logged_models": _in_experiments(MODELS),
+    "_get_deleted_logged_models": _in_experiments(MODELS),
+    **dict.fromkeys(("get_trace", "get_trace_info", "get_assessment"), _by_id(TRACES, "trace_id")),
+    **dict.fromkeys(
+        ("search_traces", "delete_traces", "query_trace_metrics", "find_completed_sessions", "batch_get_traces",
+         "batch_get_trace_infos", "calculate_trace_filter_correlation", "archive_traces"),
+        _in_experiments(TRACES),
+    ),
+    **dict.fromkeys(("delete_experiment", "restore_experiment"), _in_experiments(RUNS, MODELS)),
+    **dict.fromkeys(
+        ("get_experiment", "get_experiment_by_name", "search_experiments", "rename_experiment", "create_run",
+         "create_experiment", "filter_active_experiment_ids"),
+        _list,
+    ),
+}  # fmt: skip
+_WRITES = (
+    "log_", "set_", "start_", "end_", "link_", "record_", "create_", "update_", "finalize_", "deprecated_", "flush_",
+    "shut_down_", "sanitize_", "delete_tag", "delete_trace_tag", "delete_assessment", "delete_logged_model",
+)  # fmt: skip
+_REGISTRY = ("registered_model", "model_version", "latest_versions", "model_versions")
+
+
+def look_of(name: str) -> Look:
+    """What a method of a store must bring up to date, by its name."""
+    if name in _LOOKS:
+        return _LOOKS[name]
+    if any(word in name for word in _REGISTRY):
+        return _registry
+    if "metric_history" in name or name == "get_max_step_for_metric":
+        return _history
+    return _nothing if name.startswith(_WRITES) else _rest
 
 
 def _histories(sync: Synchronizer, run: str, metrics: list[str] | None) -> Callable[[], None]:

@@ -14,13 +14,14 @@ CREATE TABLE IF NOT EXISTS pokeflow_units (
     kind TEXT NOT NULL, id TEXT NOT NULL, folder TEXT NOT NULL, name TEXT NOT NULL, etag TEXT NOT NULL,
     body BLOB NOT NULL, PRIMARY KEY (kind, id)
 );
+CREATE INDEX IF NOT EXISTS pokeflow_places ON pokeflow_units (kind, folder, name);
 CREATE TABLE IF NOT EXISTS pokeflow_seen (key TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pokeflow_histories (
     run TEXT NOT NULL, key TEXT NOT NULL, etag TEXT NOT NULL, points INTEGER NOT NULL, PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
 """
 _TRIGGER = """
-CREATE TRIGGER IF NOT EXISTS pokeflow_{table}_{event}_{row} AFTER {event} ON "{table}"
+CREATE TRIGGER pokeflow_{table}_{event}_{row} AFTER {event} ON "{table}"
 WHEN (SELECT importing FROM pokeflow_state) = 0
 BEGIN
     INSERT INTO pokeflow_marks
@@ -29,7 +30,7 @@ BEGIN
 END
 """
 _LATEST = """
-CREATE TRIGGER IF NOT EXISTS pokeflow_latest AFTER UPDATE ON latest_metrics
+CREATE TRIGGER pokeflow_latest AFTER UPDATE ON latest_metrics
 WHEN (OLD.step, OLD.timestamp, OLD.value) > (NEW.step, NEW.timestamp, NEW.value)
 BEGIN
     UPDATE latest_metrics SET step = OLD.step, timestamp = OLD.timestamp, value = OLD.value, is_nan = OLD.is_nan
@@ -54,12 +55,18 @@ def _trigger_sql(table: Table, event: str, row: str) -> str:
 
 
 def install(database: sqlite3.Connection, schema: Schema) -> None:
-    """Add what is missing; a new table of MLflow's gets triggers as well."""
-    found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'pokeflow_%'")}
-    tables = schema.tables.values()
-    wanted = {_trigger(table, *kind): _trigger_sql(table, *kind) for table in tables for kind in _EVENTS}
-    if wanted.keys() <= found:
+    """Add what is missing or was made by an earlier version; a new table of MLflow's gets triggers as well."""
+    found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall())
+    wanted = {_trigger(table, *on): _trigger_sql(table, *on) for table in schema.tables.values() for on in _EVENTS}
+    wanted["pokeflow_latest"] = _LATEST
+    wanted = {name: sql.strip() for name, sql in wanted.items()}
+    if all(found.get(name) == sql for name, sql in wanted.items()):
         return
-    database.executescript(_TABLES)
-    for statement in (*wanted.values(), _LATEST):
+    database.execute("BEGIN IMMEDIATE")
+    for statement in filter(str.strip, _TABLES.split(";\n")):
         database.execute(statement)
+    for name, sql in wanted.items():
+        if found.get(name) != sql:
+            database.execute(f'DROP TRIGGER IF EXISTS "{name}"')
+            database.execute(sql)
+    database.execute("COMMIT")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pokeflow_mlflow.replica import forks, triggers
 from pokeflow_mlflow.replica import schema as schemas
-from pokeflow_mlflow.replica import triggers
 from pokeflow_mlflow.replica.document import Document, Rows, merge
 from pokeflow_mlflow.replica.layout import Place
-from pokeflow_mlflow.replica.rows import follow_dataset, read_rows, tell_apart, write_rows
+from pokeflow_mlflow.replica.rows import follow_dataset, mark, read_rows, tell_apart, write_rows
 from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, METRICS, RUNS, Schema, ids
 
 BUSY_SECONDS = 60.0
@@ -63,20 +63,28 @@ class WorkingCopy:
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)  # whoever is first; the others take that one
             draft.unlink()
-        self._mine = threading.local()
+        self._mine, self._generation = threading.local(), 0
+        self._open: list[sqlite3.Connection] = []
+        forks.close_before(self.close)
         with self._connected() as database:
             self.schema: Schema = schemas.read(database)
             triggers.install(database, self.schema)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """The connection of this thread; none is carried over a fork."""
-        mine = getattr(self._mine, "connection", None)
-        if mine is None or self._mine.process != os.getpid():
-            mine = sqlite3.connect(self.file, timeout=BUSY_SECONDS, isolation_level=None)
+        """The connection of this thread."""
+        if getattr(self._mine, "generation", None) != self._generation:
+            mine = sqlite3.connect(self.file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             mine.execute("PRAGMA synchronous = NORMAL")
-            self._mine.connection, self._mine.process = mine, os.getpid()
-        yield mine
+            self._mine.connection, self._mine.generation = mine, self._generation
+            self._open.append(mine)
+        yield self._mine.connection
+
+    def close(self) -> None:
+        """Close every thread's connection, of which none may be in use; the next use opens another."""
+        self._generation += 1
+        while self._open:
+            self._open.pop().close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -99,7 +107,8 @@ class WorkingCopy:
                 database.execute("UPDATE pokeflow_state SET importing = 0")
                 database.execute("COMMIT")
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
                 raise
 
     def marks(self) -> list[Mark]:
@@ -130,9 +139,29 @@ class WorkingCopy:
         return database.execute(sql, (kind, identity)).fetchone() is not None
 
     def forget(self, kind: str, identity: str) -> None:
-        """Forget what was seen of a unit: it is gone from the bucket."""
-        with self._connected() as database:
+        """Forget what was seen of a unit that is gone from the bucket, and note that it belongs there."""
+        with self.importing() as database:
             database.execute("DELETE FROM pokeflow_units WHERE kind = ? AND id = ?", (kind, identity))
+            database.execute("DELETE FROM pokeflow_histories WHERE run = ?", (identity,))
+            mark(database, kind, "SELECT :id AS id", id=identity)
+            sql = "SELECT DISTINCT run_uuid, key FROM metrics WHERE run_uuid = ?"
+            for run, key in database.execute(sql, (identity,)).fetchall() if kind == RUNS else ():
+                database.execute("INSERT OR IGNORE INTO pokeflow_marks VALUES (?, ?, ?, random())", (RUNS, run, key))
+
+    def is_changed(self, kind: str, identity: str) -> bool:
+        """Whether a unit, or one that lies in it, was changed here and is not in the bucket yet."""
+        marks = self.marks()
+        if kind == EXPERIMENTS:
+            return any(identity in (mark.id, self.experiment_of(mark.kind, mark.id)) for mark in marks)
+        return any((mark.kind, mark.id) == (kind, identity) for mark in marks)
+
+    def drop(self, kind: str, identity: str) -> None:
+        """Remove a unit here: it is gone from the bucket."""
+        with self.importing() as database:
+            for table in self.schema.unit(kind):
+                database.execute(f'DELETE FROM "{table.name}" WHERE {table.where}', ids(identity))
+            database.execute("DELETE FROM pokeflow_units WHERE kind = ? AND id = ?", (kind, identity))
+            database.execute("DELETE FROM pokeflow_histories WHERE run = ?", (identity,))
 
     def know(self, database: sqlite3.Connection, document: Document, known: Known) -> None:
         """Remember what was seen of a unit."""
@@ -144,6 +173,25 @@ class WorkingCopy:
         with self._connected() as database:
             sql = "SELECT key, etag FROM pokeflow_seen WHERE key >= ? AND key < ?"
             return dict(database.execute(sql, (prefix, f"{prefix}\U0010ffff")).fetchall())
+
+    def unsee(self, key: str) -> None:
+        """Forget an index that is gone."""
+        with self._connected() as database:
+            database.execute("DELETE FROM pokeflow_seen WHERE key = ?", (key,))
+
+    def etags(self, places: Iterable[Place]) -> dict[Place, str]:
+        """The etags of the documents at some places, as they were last seen."""
+        sql = "SELECT etag FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
+        with self._connected() as database:
+            rows = ((p, database.execute(sql, (p.kind, p.folder, p.name)).fetchone()) for p in places)
+            return {place: row[0] for place, row in rows if row}
+
+    def id_at(self, where: Place) -> str | None:
+        """The id of the unit that lies at a place, as it was last seen."""
+        sql = "SELECT id FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
+        with self._connected() as database:
+            row = database.execute(sql, (where.kind, where.folder, where.name)).fetchone()
+        return str(row[0]) if row else None
 
     def see(self, database: sqlite3.Connection, indexes: Mapping[str, str]) -> None:
         """Remember indexes by key."""
@@ -210,6 +258,7 @@ class WorkingCopy:
                 write_rows(database, table, here, wanted)
         if mine.alive and not merged.document.alive and theirs.kind == RUNS:
             database.execute("DELETE FROM metrics WHERE run_uuid = ?", (theirs.id,))
+            database.execute("DELETE FROM pokeflow_histories WHERE run = ?", (theirs.id,))
         self.know(database, theirs, known)
         return merged.refused
 
