@@ -23,6 +23,8 @@ def opened(
     encryption: str | None = "AES256",
     kms_key: str | None = None,
     connections: int = 16,
+    attempts: int | None = None,
+    timeout: float = 60,
 ) -> Objects:
     """The objects at a URI; nothing is asked of it yet. The options are a bucket's. ConfigError for any other URI."""
     scheme = _SCHEME.match(uri)
@@ -44,7 +46,7 @@ def opened(
     from pokeflow.objects.bucket import Bucket
     from pokeflow.objects.s3_client import Server
 
-    server = Server(endpoint, region, connections)
+    server = Server(endpoint, region, connections, attempts, timeout)
     return Bucket(name, prefix, server=server, encryption=encryption, kms_key=kms_key)
 
 

@@ -18,12 +18,16 @@ grow to 20 seconds."""
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Which S3 server: ``endpoint`` None is AWS, or what AWS's own variables say; ``connections`` at most at once."""
+    """Which S3 server: ``endpoint`` None is AWS, or what AWS's own variables say; ``connections`` at most at once.
+
+    ``attempts`` holds where AWS's settings say nothing; ``timeout`` are the seconds that an answer may take.
+    """
 
     endpoint: str | None = None
     region: str | None = None
     connections: int = 16
     attempts: int | None = None
+    timeout: float = 60
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +73,7 @@ def _client(server: Server) -> Any:
 
     session = Session()
     # What users set for boto3, in its variables or its configuration file, holds here as well.
-    attempts = server.attempts or session.get_config_variable("max_attempts") or ATTEMPTS
+    attempts = session.get_config_variable("max_attempts") or server.attempts or ATTEMPTS
     endpoint = server.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     s3: dict[str, Any] = {"addressing_style": "path"} if endpoint else {}
     if not endpoint.startswith("http://"):
@@ -79,8 +83,8 @@ def _client(server: Server) -> Any:
         retries={"mode": session.get_config_variable("retry_mode") or "standard", "total_max_attempts": attempts},
         # Parts travel beside the requests of those who wait for them.
         max_pool_connections=2 * max(1, server.connections),
-        connect_timeout=10,
-        read_timeout=60,
+        connect_timeout=min(10, server.timeout),
+        read_timeout=server.timeout,
         tcp_keepalive=True,
         signature_version="s3v4",
         # Every body has a SHA-256 of ours, every answer is compared with one.

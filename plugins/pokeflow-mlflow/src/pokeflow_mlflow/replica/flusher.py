@@ -104,7 +104,10 @@ class Flusher:
         """Publish the rest before the process ends; what cannot be published is published by the next one."""
         copy = self.replica.copy
         try:
-            if not copy.file.exists() or copy.is_clean():
+            if not copy.file.exists():
+                log.warning("%s: was removed while it was in use; what it held unpublished is lost", copy.file)
+                return
+            if copy.is_clean():
                 return
         except sqlite3.Error as error:
             log.warning("%s: cannot be read any more: %s", copy.file, error)
@@ -133,7 +136,7 @@ def seconds(variable: str, default: float) -> float:
     text = os.environ.get(variable, "")
     try:
         value = float(text or default)
-        if value >= 0:
+        if 0 <= value < 1e6:
             return value
     except ValueError:
         pass
@@ -142,7 +145,7 @@ def seconds(variable: str, default: float) -> float:
 
 
 def _run(reference: "weakref.ref[Flusher]") -> None:
-    interval = wait = seconds(INTERVAL, 5)
+    interval = wait = max(0.05, seconds(INTERVAL, 5))
     while (flusher := reference()) is not None:
         asked = flusher.asked
         del flusher  # while nothing is to be done, nothing keeps it alive

@@ -10,6 +10,9 @@ from pokeflow_mlflow.replica.layout import Place
 from pokeflow_mlflow.replica.replica import ATTEMPTS, Replica
 from pokeflow_mlflow.replica.working_copy import Mark, Point
 
+LARGEST = 2**63
+"""Above what SQLite holds."""
+
 
 def publish_history(replica: Replica, mark: Mark, where: Place) -> Mark:
     """Write the history of a metric: what others added since is taken over first, so that it only ever grows."""
@@ -58,7 +61,10 @@ def points_of(data: bytes, where: str) -> list[Point]:
             moment, value, *step = line.split()
             number = float(value)
             is_nan = number != number  # noqa: PLR0124 - that is what NaN is
-            points.add((int(moment), 0.0 if is_nan else number, int(step[0]) if step else 0, int(is_nan)))
+            when, at = int(moment), int(step[0]) if step else 0
+            if not (-LARGEST <= when < LARGEST and -LARGEST <= at < LARGEST):
+                raise ValueError(f"{line[:40]!r} is out of all bounds")
+            points.add((when, 0.0 if is_nan else number, at, int(is_nan)))
     except (ValueError, OverflowError) as error:
         raise PokeflowError(f"{where}: is no history of a metric ({error}).") from None
     return sorted(points, key=lambda p: (p[2], p[0], p[1]))

@@ -91,6 +91,11 @@ class _Work:
             copy.unmark(database, done)
 
 
+def _told(item: object) -> str:
+    """What a unit or a mark is of, for people."""
+    return " ".join(str(part) for part in item[:2]) if isinstance(item, tuple) else str(item)
+
+
 def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Experiments of these units that the bucket does not know yet."""
     ids = {replica.copy.experiment_of(*unit) for unit in units if unit[0] in IN_EXPERIMENT} - {None}

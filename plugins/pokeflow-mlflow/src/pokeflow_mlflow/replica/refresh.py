@@ -8,7 +8,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.objects import Missing
 from pokeflow_mlflow.replica.document import Document, decode
 from pokeflow_mlflow.replica.histories import pull_history
-from pokeflow_mlflow.replica.layout import IN_EXPERIMENT, Place, index_of, place, place_of_index
+from pokeflow_mlflow.replica.layout import IN_EXPERIMENT, Place, experiment_id, index_of, place, place_of_index
 from pokeflow_mlflow.replica.publish import tell_refused
 from pokeflow_mlflow.replica.replica import Replica
 from pokeflow_mlflow.replica.rows import make_room
@@ -106,13 +106,21 @@ def _read(replica: Replica, where: Place) -> tuple[Document, Known] | None:
         return None
     try:
         document = decode(data, replica.copy.schema, f"{replica.uri}/{where.document}")
-        own = place(document.kind, document.id, where.folder)
-        if document.kind != where.kind or (where.kind != EXPERIMENTS and own.name != where.name):
+        if (document.kind, document.id if where.kind == EXPERIMENTS else "") != (where.kind, _experiment_at(where)):
+            raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
+        if where.kind != EXPERIMENTS and place(document.kind, document.id, where.folder).name != where.name:
             raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
     except PokeflowError as error:
         log.warning("left out: %s", error)
         return None
     return document, Known(where, etag, data)
+
+
+def _experiment_at(where: Place) -> str:
+    """The id that an experiment in a folder has; nothing for other units."""
+    if where.kind != EXPERIMENTS:
+        return ""
+    return "0" if where.home == "Default" else experiment_id(where.home)
 
 
 def _absorb(

@@ -18,6 +18,7 @@ from filelock import FileLock
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Objects
 from pokeflow.objects.parallel import Crew
+from pokeflow_mlflow.address import faults, redact
 from pokeflow_mlflow.replica.working_copy import WorkingCopy
 
 log = logging.getLogger("pokeflow_mlflow")
@@ -66,8 +67,11 @@ def of(uri: str, folder: Path) -> Replica:
     from pokeflow.objects import place
     from pokeflow.objects.bucket import Bucket
 
+    for fault in faults(uri):
+        raise PokeflowError(f"{redact(uri)}: {fault}.")
     endpoint, encryption, kms_key = _server()
-    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key)
+    # Somebody waits for the answers, and what cannot be written now is tried again later anyhow.
+    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=4, timeout=15)
     assert isinstance(objects, Bucket)
     where = objects.client.meta.endpoint_url  # whoever named it
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
@@ -91,11 +95,15 @@ def _server() -> tuple[str | None, str | None, str | None]:
 def cache() -> Path:
     """The folder of the working copies, made for this user alone."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get(CACHE) or Path(home) / "pokeflow" / "mlflow")
+    folder = Path(os.environ.get(CACHE) or Path(home) / "pokeflow" / "mlflow").expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable = os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:
         raise PokeflowError(f"{folder}: {error.strerror}. Let {CACHE} name a folder for working copies.") from error
+    if not writable or "?" in str(folder):
+        why = "has a '?' in its path, which SQLite's addresses cannot have" if writable else "cannot be written to"
+        raise PokeflowError(f"{folder}: {why}. Let {CACHE} name another folder for working copies.")
     return folder
 
 

@@ -101,7 +101,7 @@ class _Working:
         try:
             self._uri, self._folder = uri.rstrip("/"), cache()
             sync = self.synchronizer
-        except PokeflowError as error:
+        except (PokeflowError, OSError) as error:
             raise MlflowException(str(error)) from None
         sync.within(+1)
         try:

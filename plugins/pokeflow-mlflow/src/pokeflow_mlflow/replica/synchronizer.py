@@ -20,7 +20,7 @@ from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, MODELS, REGIST
 log = logging.getLogger("pokeflow_mlflow")
 FRESH = "POKEFLOW_MLFLOW_FRESH_SECONDS"
 """Variable with the seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
-AWAY = 30.0
+AWAY = 60.0
 """Seconds for which a bucket that did not answer is not asked again."""
 MOST = 10_000
 """Things whose freshness is remembered."""
