@@ -4,6 +4,7 @@ Children are found by the sweep's tag, not by their parent. So two trials that e
 has no lock for them, come to agree: the oldest parent has all the children, and the other one is deleted.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record
@@ -15,6 +16,8 @@ from pokeflow_mlflow.fields import as_tags
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+ROUNDS = 20
 PARENT = "mlflow.parentRunId"
 SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
@@ -36,25 +39,42 @@ def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
     return {**as_tags(numbers), PARENT: parent_id}
 
 
-def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record, run_id: str) -> None:
+def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> None:
     """Bring a sweep's parent up to date with its children, and every child to the one parent there is.
 
-    To be called when the child ``run_id`` is there: whoever comes last sees all parents and all children.
+    To be called when the trial's own child is there. Each round tells the others first and looks then, until there is
+    nothing to mend: so whoever comes last sees all parents and all children.
     """
-    one = parent(client, experiment, trial, note, record)  # somebody may have deleted it
-    meet(client)
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(ROUNDS):
+        meet(client)
+        try:
+            if not _parents(client, experiment, trial.sweep):
+                parent(client, experiment, trial, note, record)  # somebody has deleted it
+            elif _is_settled(client, experiment, trial):
+                return
+        except MlflowException as error:
+            # Somebody else has just deleted what was to be written to.
+            log.debug("sweep %s: %s", trial.sweep, error)
+    log.warning("sweep %s: others change it all the time; its next trial settles it", trial.sweep)
+
+
+def _is_settled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
+    """Whether nothing had to be mended, but the parent's end."""
     kept, *others = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
-    for child in children:
-        if child.data.tags.get(PARENT) != one and (others or child.info.run_id == run_id):
-            client.set_tag(child.info.run_id, PARENT, one)
+    astray = [child for child in children if child.data.tags.get(PARENT) != kept.info.run_id]
+    for child in astray:
+        client.set_tag(child.info.run_id, PARENT, kept.info.run_id)
     for other in others:
         client.delete_run(other.info.run_id)
     ends = [child.info.end_time for child in children]
     if None in ends:
-        client.update_run(one, "RUNNING")
+        client.update_run(kept.info.run_id, "RUNNING")
     elif ends and (kept.info.status != "FINISHED" or kept.info.end_time != max(ends)):
-        client.set_terminated(one, "FINISHED", max(ends))
+        client.set_terminated(kept.info.run_id, "FINISHED", max(ends))
+    return not astray and not others
 
 
 def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
