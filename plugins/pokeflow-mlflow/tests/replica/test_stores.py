@@ -19,13 +19,12 @@ from mlflow.entities import (
     Param,
     RunStatus,
     RunTag,
-    SourceType,
     ViewType,
 )
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 
-del SourceType
+from pokeflow_mlflow.replica.stores import S3TrackingStore
 
 
 def start(machine: Any, experiment: str = "cards", **tags: str) -> str:
@@ -85,6 +84,14 @@ def test_an_experiment_with_a_place_of_its_own_for_artifacts_keeps_it(machine) -
     number = store.create_experiment("elsewhere", "s3://another/place")
     run = store.create_run(number, "ash", 0, [], "run")
     assert run.info.artifact_uri == f"s3://another/place/{run.info.run_id}/artifacts"
+
+
+@pytest.mark.parametrize(("root", "home"), [("s3://other/root", "s3://other/root"), ("mlflow-artifacts:/", None)])
+def test_a_server_s_artifact_root_holds_unless_it_is_the_server_itself(machine, uri, root, home) -> None:
+    machine("a")
+    store = S3TrackingStore(uri, root)
+    number = store.create_experiment("cards")
+    assert store.get_experiment(number).artifact_location == f"{home or uri}/cards"
 
 
 def test_of_two_machines_that_make_one_experiment_the_second_is_told(machine) -> None:

@@ -214,14 +214,17 @@ def _params(replica: Replica, run: str, where: Place) -> None:
             tell_refused(where, [("params", (row["key"],))])
 
 
-def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, str]) -> Document | None:
-    """Make an experiment in the bucket, under a folder and an id that no other has; None if its name is taken."""
+def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, str], root: str) -> Document | None:
+    """Make an experiment in the bucket, under a folder and an id that no other has; None if its name is taken.
+
+    Its artifacts lie below ``root`` unless its head names a place of their own.
+    """
     copy = replica.copy
     for attempt in range(1, ATTEMPTS):
         folder = experiment_folder(str(head["name"]), attempt)
         identity = "0" if folder == "Default" else experiment_id(folder)
         where = place(EXPERIMENTS, identity, folder)
-        location = head["artifact_location"] or f"{replica.uri}/{folder}"
+        location = head["artifact_location"] or f"{root}/{folder}"
         row = {**head, "experiment_id": int(identity), "artifact_location": location}
         own = {(key, int(identity)): {"key": key, "value": tags[key], "experiment_id": int(identity)} for key in tags}
         document = Document(EXPERIMENTS, identity, {EXPERIMENTS: {(int(identity),): row}, "experiment_tags": own})

@@ -137,12 +137,12 @@ def _absorb(
         for where in newer:
             read.pop(where.index, None)
         taken = [(document, known) for document, known in found if known.place not in newer]
-        unmarked = [d for d, _ in taken if not copy.is_marked(database, d.kind, d.id)]
-        make_room(database, unmarked)
+        marked = {(d.kind, d.id) for d, _ in taken if copy.is_marked(database, d.kind, d.id)}
+        make_room(database, [d for d, _ in taken if (d.kind, d.id) not in marked])
         for document, known in taken:
             database.execute("SAVEPOINT unit")
             try:
-                base = _base(copy, database, document)
+                base = _base(copy, document) if (document.kind, document.id) in marked else None
                 refused.append((known.place, copy.absorb(database, base, document, known)))
             except (sqlite3.Error, OverflowError) as error:
                 database.execute("ROLLBACK TO unit")
@@ -153,9 +153,7 @@ def _absorb(
         tell_refused(where, rows)
 
 
-def _base(copy: WorkingCopy, database: sqlite3.Connection, document: Document) -> Document:
-    """What a unit was when it was last the same on both sides: what has no mark here has nothing of its own to keep."""
-    if not copy.is_marked(database, document.kind, document.id):
-        return copy.document(document.kind, document.id, database)
+def _base(copy: WorkingCopy, document: Document) -> Document:
+    """What a unit that was changed here was when it was last the same on both sides."""
     was = copy.known(document.kind, document.id)
     return decode(was.body, copy.schema, was.place.document) if was else Document(document.kind, document.id)

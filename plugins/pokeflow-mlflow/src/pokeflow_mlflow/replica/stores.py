@@ -136,7 +136,9 @@ class S3TrackingStore(_Working, SqlTracking):
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
         with self._opened(store_uri) as database:
-            super().__init__(database, artifact_uri or self._uri)
+            # A server that proxies artifacts would keep them on its own disk: in the bucket everybody finds them.
+            proxied = (artifact_uri or "").startswith("mlflow-artifacts:")
+            super().__init__(database, self._uri if proxied or not artifact_uri else artifact_uri)
 
     def _get_artifact_location(self, experiment_id: Any) -> str:
         return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
@@ -159,7 +161,8 @@ class S3TrackingStore(_Working, SqlTracking):
         try:
             made = None
             if not replica.copy.has_experiment(name):
-                made = publish.claim_experiment(replica, head, {tag.key: tag.value for tag in tags or ()})
+                labels = {tag.key: tag.value for tag in tags or ()}
+                made = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
             if made is None:
                 refresh.refresh(replica, EXPERIMENTS)
         except PokeflowError as error:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pokeflow_mlflow.replica import forks, triggers
 from pokeflow_mlflow.replica import schema as schemas
-from pokeflow_mlflow.replica.document import Document, Rows, merge
+from pokeflow_mlflow.replica.document import Document, Merged, Rows, merge
 from pokeflow_mlflow.replica.layout import Place
 from pokeflow_mlflow.replica.rows import follow_dataset, mark, read_rows, tell_apart, write_rows
 from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, METRICS, RUNS, Schema, ids
@@ -240,14 +240,14 @@ class WorkingCopy:
         database.execute("INSERT OR REPLACE INTO pokeflow_histories VALUES (?, ?, ?, ?)", (run, key, etag, points))
 
     def absorb(
-        self, database: sqlite3.Connection, base: Document, theirs: Document, known: Known
+        self, database: sqlite3.Connection, base: Document | None, theirs: Document, known: Known
     ) -> tuple[tuple[str, Any], ...]:
         """Take what changed in the bucket since ``base`` into the database; what was changed here meanwhile stays.
 
-        Returns the rows that could not stand beside theirs.
+        Without a ``base`` nothing was. Returns the rows that could not stand beside theirs.
         """
         mine = self.document(theirs.kind, theirs.id, database)
-        merged = merge(base, mine, theirs, self.schema)
+        merged = merge(base, mine, theirs, self.schema) if base else Merged(theirs)
         if theirs.kind == DATASETS:
             follow_dataset(database, mine, merged.document)
         if theirs.kind == EXPERIMENTS and merged.document.alive:
