@@ -1,12 +1,12 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
-# make test   sets up, then passes the tests
+# make test   sets up, then passes the tests, but those that take minutes each: make test-all
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DISTS  := $(wildcard plugins/*)
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -16,6 +16,9 @@ demo: $(READY)
 	$(BIN)/pokeflow ls layout.root=project/demo
 
 test: $(READY)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+
+test-all: $(READY)
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(READY)

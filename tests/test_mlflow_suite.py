@@ -34,7 +34,7 @@ def test_of_another_server():
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_stores_are_counted_and_their_differences_told(tmp_path: Path) -> None:
     file = tmp_path / mlflow_suite.CHOSEN[0] / "test_sqlalchemy_store_few.py"
     file.parent.mkdir(parents=True)

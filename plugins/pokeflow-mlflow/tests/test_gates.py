@@ -245,7 +245,7 @@ register.run(pickle.load(sys.stdin.buffer))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, made, server, tmp_path):
     def job(number):
         model = made({"preprocessing.json": "{}"}, digest=f"{number:016d}", content=f"{number:016d}")

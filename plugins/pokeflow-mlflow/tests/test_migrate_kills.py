@@ -54,7 +54,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("moment", "after", "where"), MOMENTS)
 def test_the_same_command_completes_what_a_kill_left(
     tmp_path: Path,

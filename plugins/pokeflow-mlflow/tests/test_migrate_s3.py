@@ -12,7 +12,7 @@ from pokeflow_mlflow.replica import flusher, replica
 from s3 import Server, moto_server, s3  # noqa: F401 - fixtures
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_database(
     tmp_path: Path,
     old_runs: Path,

@@ -47,7 +47,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for_long(ta
     assert 1 <= time.monotonic() - began < 8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_while_the_server_is_down_is_whole_and_the_next_one_tells_it_all(served, tmp_path, monkeypatch):
     root = tmp_path / "store"
     flow = toy_flow(root, "tracking=mlflow-server", f"tracking.uri={served.address}", "project.name=toy")
@@ -68,7 +68,7 @@ def test_a_run_while_the_server_is_down_is_whole_and_the_next_one_tells_it_all(s
     assert {r.info.status for r in found} == {"FINISHED"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_is_killed_in_the_middle_gets_the_rest_later_and_nothing_twice(task, made, served, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     served.start()
