@@ -130,7 +130,7 @@ def _rows(file: Path, *needed: str) -> Iterator[Row]:
             try:
                 row = json.loads(line)
                 for axis in {*needed, *({"step", "epoch"} & row.keys())}:
-                    int(row[axis])
+                    float(int(row[axis]))  # a whole number that MLflow can hold
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 log.warning("%s: line %d is no row of figures; left out", file, number)
             else:

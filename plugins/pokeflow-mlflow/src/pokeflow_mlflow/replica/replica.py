@@ -71,7 +71,7 @@ def of(uri: str, folder: Path) -> Replica:
         raise PokeflowError(f"{redact(uri)}: {fault}.")
     endpoint, encryption, kms_key = _server()
     # Somebody waits for the answers, and what cannot be written now is tried again later anyhow.
-    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=4, timeout=15)
+    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
     assert isinstance(objects, Bucket)
     where = objects.client.meta.endpoint_url  # whoever named it
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
