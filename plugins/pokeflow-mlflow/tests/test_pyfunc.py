@@ -368,7 +368,7 @@ def served(job, uri, tmp_path):
         process.wait(20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_answers_pictures_in_json_and_refuses_what_is_none_with_a_sentence(served, tmp_path):
     card = drawn().references[4]
     encoded = base64.b64encode(png(card)).decode()

@@ -164,7 +164,7 @@ track.run(task)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_trials_that_race_on_a_server_agree_on_one_parent(task, trial, server):
     params = TrackParams(server, project="cards", experiments=DISTILLED)
     with connect(server) as store:
@@ -212,7 +212,7 @@ print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, tmp_path, monkeypatch):  # noqa: F811
     place = f"{s3.uri}/project/cards/experiments/mlflow"
     params = TrackParams(place, project="cards", experiments=DISTILLED, endpoint=s3.endpoint)
