@@ -2,11 +2,12 @@
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
 from pokeflow.hookspecs import hookimpl
-from pokeflow.types import Backend, Executor, File, Input, NoParams, Record, Result, Task
+from pokeflow.types import Backend, Bill, Executor, File, Input, NoParams, Record, Result, Shared, Task
 
 __version__ = "0.1.0"
 __all__ = [
     "Backend",
+    "Bill",
     "ConfigError",
     "Executor",
     "Fault",
@@ -16,6 +17,7 @@ __all__ = [
     "PokeflowError",
     "Record",
     "Result",
+    "Shared",
     "Task",
     "TaskError",
     "hookimpl",

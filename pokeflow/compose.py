@@ -17,7 +17,7 @@ from pokeflow import config
 from pokeflow.errors import ConfigError, Fault, unknown
 
 # Groups whose every key is checked by `resolve`: a key that YAML does not list may be a parameter's default.
-_CHECKED = ("project", "lineage", "data", "target", "store", "executor", "tracking")
+_CHECKED = ("project", "lineage", "data", "target", "store", "executor", "tracking", "registry", "cloud")
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-\[\]]*=", re.ASCII)
 
 

@@ -143,12 +143,12 @@ def _make(
     log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, why)
     started, clock = now(), time.perf_counter()
     with _log_file(work / LOG):
-        result = executor.run(task, step.backend, flow.executors[step.on])
+        result = executor.run(task, step.backend, step.place)
         require_sound(result, f"executor {step.on!r}")
         _require_unchanged(flow, store, step, done)
         claim.require()
     seconds = time.perf_counter() - clock
-    price = executor.price(flow.executors[step.on], seconds) if executor.price else None
+    price = executor.price(step.place, seconds) if executor.price else None
     record = _record(step, result, inputs, output, started, seconds, price)
     observe.remember(flow, store, step, started)
     store.commit(step, output, record)

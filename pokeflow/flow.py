@@ -6,20 +6,28 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Objects
 from pokeflow.project import About, Leaf
-from pokeflow.types import Backend
+from pokeflow.settings import Budget
+from pokeflow.types import Backend, Shared
 
 DATA = "data"
 """The name that stands for the data set where a task's model is asked for."""
-PREPARE, REGISTER = "prepare", "register"
+PROJECT = "project"
+"""The name that stands for the whole project there: what serves it is made by stages of no model."""
+PREPARE, REGISTER, PIPELINE = "prepare", "register", "pipeline"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One task before it has folders: what is done, to which model, from what, where. ``needs`` are task names."""
+    """One task before it has folders: what is done, to which model, from what, where.
+
+    ``needs`` are task names; ``on`` is the executor's name and ``place`` its parameters for this task.
+    """
 
     stage: str
     backend: Backend
@@ -29,6 +37,7 @@ class Step:
     params: Any
     needs: tuple[str, ...]
     on: str
+    place: Any = None
     fingerprint: str | None = None
     digest: str = ""
 
@@ -39,8 +48,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Observer:
-    """The tracking backend and its parameters."""
+class Service:
+    """A backend that serves the project instead of making a model, with its parameters: tracking, for one."""
 
     backend: Backend
     params: Any
@@ -61,8 +70,9 @@ class Flow:
 
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
     parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one;
-    ``tree`` is where below it the project is published, and ``leaves`` what belongs there; ``force`` holds model
-    names to redo; ``command`` is what a person types to run this again, ``config`` the composed configuration as it was
+    ``shared`` says the same of that bucket as plain data; ``tree`` is where below it the project is published, and
+    ``leaves`` what belongs there; ``cloud`` are the services of the commands that work there, by command; ``budget``
+    is what a run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again, ``config`` the composed configuration as it was
     given, and ``sweep`` the trial that this is, if it is one: these are told of a task, and decide nothing.
     """
 
@@ -72,10 +82,13 @@ class Flow:
     root: Path
     executors: Mapping[str, Any] = field(default_factory=dict)
     remote: Objects | None = None
+    shared: Shared | None = None
     tree: str = "project"
     leaves: tuple[Leaf, ...] = ()
     about: About = field(default_factory=lambda: About(""))
-    tracking: Observer | None = None
+    tracking: Service | None = None
+    cloud: Mapping[str, Service] = field(default_factory=dict)
+    budget: Budget = Budget()
     objective: str | None = None
     publish: bool = False
     force: frozenset[str] = frozenset()
@@ -110,11 +123,23 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
         return ()
     done: dict[str, Step] = {}
     for name in names:
-        done[name] = _with_digest(steps[name], done)
+        done[name] = with_digest(steps[name], done)
     return tuple(done.values())
 
 
-def _with_digest(step: Step, done: Mapping[str, Step]) -> Step:
+def described(step: Step) -> dict[str, Any]:
+    """A step as plain data, for a backend that is told of the whole flow."""
+    names = ("name", "stage", "model", "version", "type", "digest", "needs", "on")
+    return {
+        **{name: getattr(step, name) for name in names},
+        "backend": step.backend.name,
+        "params": msgspec.to_builtins(step.params),
+        "place": msgspec.to_builtins(step.place),
+    }
+
+
+def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
+    """The step with the digest that follows from its parameters and from what it needs."""
     backend = step.backend
     try:
         fingerprint = backend.fingerprint(step.params) if backend.fingerprint else None

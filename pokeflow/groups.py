@@ -8,7 +8,7 @@ from pathlib import Path
 from pokeflow.plugins import config_packages, manager
 
 GROUPS = (
-    "project", "lineage", "model", "data", "target", "store", "layout", "executor", "tracking",
+    "project", "lineage", "model", "data", "target", "store", "layout", "executor", "tracking", "registry", "cloud",
     "experiment", "sweep", "hydra",
 )  # fmt: skip
 

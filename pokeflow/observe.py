@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pluggy
 
-from pokeflow.flow import Flow, Observer, Step
+from pokeflow.flow import Flow, Service, Step
 from pokeflow.store import EARLIER, TRACKED, Store, read_record, write_atomically
 from pokeflow.types import Input, Record, Result, Task
 from pokeflow.worker import STOPPED
@@ -74,7 +74,7 @@ class Teller:
         if self._again and (kept := len(_waiting(self._store))):
             log.warning("tracking: %d kept in %s; a later run sends them", kept, _notes(self._store))
 
-    def _send(self, tracking: Observer, note: Path) -> None:
+    def _send(self, tracking: Service, note: Path) -> None:
         """Track what a note tells of, and remove it."""
         with _alone(self._store, note) as mine:
             found = _noted(self._store, note) if mine else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pokeflow import store as stores
 from pokeflow import tree as trees
 from pokeflow.engine import Planned, Report
-from pokeflow.flow import DATA, Flow
+from pokeflow.flow import DATA, PROJECT, Flow
 from pokeflow.plugins import Registry
 from pokeflow.store import Store
 from pokeflow.tree import words
@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def models(flow: Flow, records: Mapping[str, Record]) -> str:
     """For each model its benchmark, digest and place; below, the figures of its making and the protocols."""
     store = stores.of(flow)
-    made = [s for s in flow.steps if s.model != DATA and s is flow.maker(s.model) and s.name in records]
+    made = [s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.maker(s.model) and s.name in records]
     rows, notes, protocols = [], [], []
     for step in made:
         record, bench = records[step.name], records.get(f"benchmark:{step.model}")
@@ -103,7 +103,7 @@ def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
         ran += 1
         last = _last_seconds(flow.root, step.stage, step.model)
         price = registry.executors[step.on].price
-        dollars = price(flow.executors.get(step.on), last) if price and last is not None else None
+        dollars = price(step.place, last) if price and last is not None else None
         seconds, cost, unknown = seconds + (last or 0), cost + (dollars or 0), unknown + (last is None)
         time = f"about {last:.0f} s" if last is not None else "unknown"
         bill = "not billed" if price is None else f"${dollars:.2f}" if dollars is not None else "unknown"

@@ -1,5 +1,6 @@
 """From plain data to a Flow: every name and every value is checked, and all the faults are told at once."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,14 +9,28 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.flow import DATA, PREPARE, REGISTER, Flow, Observer, Step, Sweep, order, select
+from pokeflow.flow import (
+    DATA,
+    PIPELINE,
+    PREPARE,
+    PROJECT,
+    REGISTER,
+    Flow,
+    Service,
+    Step,
+    Sweep,
+    described,
+    order,
+    select,
+    with_digest,
+)
 from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
 from pokeflow.project import About
 from pokeflow.schema import parse
-from pokeflow.settings import Model, Settings, Store, Work
+from pokeflow.settings import Budget, Executor, Model, Settings, Store, Work
 from pokeflow.tree.layout import expand
-from pokeflow.types import Backend
+from pokeflow.types import Backend, Shared
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TRACK = "track"
@@ -36,7 +51,11 @@ def resolve(
     groups = ("lineage", "project", "store", "executor", "layout")
     if settings is None or None in [getattr(settings, group) for group in groups]:
         raise ConfigError(faults)  # nothing to look further into
-    steps = _Builder(settings, registry, faults).steps()
+    builder = _Builder(settings, registry, faults)
+    steps = builder.steps()
+    cloud = _cloud(settings, registry, faults)
+    if PIPELINE in cloud:
+        steps |= builder.serving(PIPELINE, cloud[PIPELINE])
     known_models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, known_models, steps, faults)
     stages = _stages(settings)
@@ -56,11 +75,19 @@ def resolve(
     if "/" in (settings.project.name or ""):
         faults.append(Fault("project.name", f"{settings.project.name!r} holds a '/'."))
     tracking = _observer(settings.tracking, registry, faults)
-    executors = _executors(settings, {step.on for step in steps.values()}, registry, faults)
+    if remote is None:
+        faults += [
+            Fault("executor.name", f"{name!r} shares only a bucket with this machine. Choose store=s3.")
+            for name in {step.on for step in steps.values()}
+            if name in registry.executors and registry.executors[name].remote
+        ]
     ordered = order(steps, faults) if not faults else ()
     if faults:
         raise ConfigError(dict.fromkeys(faults))  # what many models share is told once
-    wanted = settings.stages if settings.stages is not None or sweep is None else sorted(stages - {REGISTER})
+    ordered = tuple(_told_of_all(step, ordered) for step in ordered)
+    kept = sorted(stages - {REGISTER, PIPELINE})
+    wanted = settings.stages if settings.stages is not None or sweep is None else kept
+    executors = {step.on: step.place for step in reversed(ordered)} | {settings.executor.name: builder.place("", None)}
     return Flow(
         project=settings.project.name,
         steps=select(ordered, settings.models, wanted),
@@ -69,10 +96,13 @@ def resolve(
         root=Path(settings.store.root).expanduser().absolute(),
         executors=executors,
         remote=remote,
+        shared=_shared(settings.store, remote),
         tree=settings.layout.root,
         leaves=tuple(leaves),
         about=_about(settings, remote, executors),
         tracking=tracking,
+        cloud=cloud,
+        budget=_budget(settings),
         objective=settings.lineage.objective,
         publish=settings.publish,
         force=frozenset(settings.force),
@@ -112,6 +142,36 @@ def bucket(store: Store, faults: list[Fault]) -> Objects | None:
         return None
 
 
+def _shared(store: Store, remote: Objects | None) -> Shared | None:
+    return remote and Shared(remote.uri, store.endpoint, store.region, store.encryption, store.kms_key)
+
+
+def _budget(settings: Settings) -> Budget:
+    given = settings.project.budget_usd
+    return given if isinstance(given, Budget) else Budget(run=given)
+
+
+def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Service]:
+    """The services of the cloud's commands that can be had."""
+    found = {}
+    for stage, work in (settings.cloud or {}).items():
+        if work is None or work.backend is None:
+            continue
+        backend = _backend(stage, work.backend, f"cloud.{stage}.backend", registry, faults)
+        params = backend and _params(backend, work.params, f"cloud.{stage}.params", faults)
+        if backend and params is not None:
+            found[stage] = Service(backend, params)
+    return found
+
+
+def _told_of_all(step: Step, steps: tuple[Step, ...]) -> Step:
+    """A step of the whole project, whose backend is told of all tasks of models."""
+    if step.model != PROJECT:
+        return step
+    tasks = tuple(described(other) for other in steps if other.model != PROJECT)
+    return with_digest(dataclasses.replace(step, params=dataclasses.replace(step.params, tasks=tasks)), {})
+
+
 def _about(settings: Settings, remote: Objects | None, executors: Mapping[str, Any]) -> About:
     """What metadata tells of the project; where the tree lies is told only if others can go there."""
     project, uri = settings.project, settings.tracking.get("uri")
@@ -147,7 +207,8 @@ def _stages(settings: Settings) -> set[str]:
     """Every stage that the configuration names."""
     models = [model for model in (settings.lineage.models or {}).values() if model is not None]
     then = [stage for works in (settings.lineage.then, *(m.then for m in models)) for stage in works or ()]
-    return {PREPARE, *(model.stage for model in models if model.stage), *then}
+    own = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
+    return {PREPARE, *own, *(model.stage for model in models if model.stage), *then}
 
 
 class _Builder:
@@ -156,6 +217,7 @@ class _Builder:
     def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
         self.settings, self.registry, self.faults = settings, registry, faults
         self.found: dict[str, Step] = {}
+        self.places: dict[str, Any] = {}
 
     def steps(self) -> dict[str, Step]:
         """Every step of the lineage by name."""
@@ -171,7 +233,7 @@ class _Builder:
             before: tuple[str, ...] = (f"{model.stage}:{name}",)
             for stage, then in {**self.settings.lineage.then, **model.then}.items():
                 where = f"{path}.then.{stage}" if stage in model.then else f"lineage.then.{stage}"
-                if then is None:
+                if then is None or then.backend is None:
                     continue
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
@@ -189,13 +251,14 @@ class _Builder:
         checked = _backend(PREPARE, backend, "data.backend", self.registry, self.faults)
         params = checked and _params(checked, data, "data", self.faults)
         if checked and params is not None:
-            step = Step(PREPARE, checked, DATA, "", DATA, params, (), self._executor(on, "data"))
+            step = Step(PREPARE, checked, DATA, "", DATA, params, (), *self._executor("data", on))
             self.found[step.name] = step
         return (f"{PREPARE}:{DATA}",)
 
     def _check_model(self, path: str, name: str, model: Model) -> None:
-        if not NAME.fullmatch(name) or name == DATA:
-            self.faults.append(Fault(path, f"no name for a model: letters, digits, '.', '_', '-'; and not {DATA!r}."))
+        if not NAME.fullmatch(name) or name in (DATA, PROJECT):
+            message = f"no name for a model: letters, digits, '.', '_', '-'; and not {DATA!r} or {PROJECT!r}."
+            self.faults.append(Fault(path, message))
         if model.version is not None and not NAME.fullmatch(model.version):
             self.faults.append(Fault(f"{path}.version", f"no version: {model.version!r}; letters, digits, '.', '-'."))
         known = self.settings.lineage.models
@@ -206,21 +269,49 @@ class _Builder:
         )
 
     def _add(self, stage: str, work: Work, name: str, model: Model, needs: tuple[str, ...], path: str) -> None:
-        on = self._executor(work.on, path)
+        on = self._executor(path, work.on)
         backend = _backend(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and _params(backend, work.params, f"{path}.params", self.faults)
         if backend and params is not None:
-            step = Step(stage, backend, name, model.version, model.type, params, needs, on)
+            step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
             self.found[step.name] = step
 
-    def _executor(self, on: str | None, path: str) -> str:
-        name = on or self.settings.executor.name
+    def serving(self, stage: str, service: Service) -> dict[str, Step]:
+        """The step of a stage that serves the project and is made with the rest of the flow, on this machine."""
+        step = Step(stage, service.backend, PROJECT, "", PROJECT, service.params, (), LOCAL)
+        return {step.name: step}
+
+    def _executor(self, path: str, on: str | Executor | None) -> tuple[str, Any]:
+        """Where a step runs: the executor's name, and its parameters there."""
+        name = on.name if isinstance(on, Executor) else on or self.settings.executor.name
         if name not in self.registry.executors:
-            where = f"{path}.on" if on else "executor.name"
+            where = "executor.name" if on is None else f"{path}.on"
             self.faults.append(unknown(where, "executor", name, self.registry.executors, _HINT))
-        return name
+            return name, None
+        return name, self.place(path, on)
+
+    def place(self, path: str, on: str | Executor | None) -> Any:
+        """An executor's parameters: those given for the chosen one, or another's defaults, and on top ``on``'s own."""
+        chosen = self.settings.executor
+        name = on.name if isinstance(on, Executor) else on or chosen.name
+        given = chosen.params if name == chosen.name else {}
+        own = on.params if isinstance(on, Executor) else {}
+        if not own and name in self.places:
+            return self.places[name]
+        if name not in self.registry.executors:
+            return None  # has its fault already
+        executor, before = self.registry.executors[name], len(self.faults)
+        where = f"{path}.on.params" if own else "executor.params"
+        params = parse(executor.params, {**given, **own}, where, self.faults)
+        if executor.check and len(self.faults) == before:
+            self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.check(params)]
+        if not own:
+            self.places[name] = params
+        return params
 
 
+LOCAL = "local"
+"""The executor of what serves the project: it takes moments, and needs to know this machine."""
 _HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
 
 
@@ -247,23 +338,12 @@ def _params(backend: Backend, data: Mapping[str, Any], path: str, faults: list[F
     return params if len(faults) == before else None
 
 
-def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Observer | None:
+def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Service | None:
     rest = dict(data or {})
     name = rest.pop("backend", None)
     if name is None:
         return None
     backend = _backend(TRACK, name, "tracking.backend", registry, faults)
     params = backend and _params(backend, rest, "tracking", faults)
-    return Observer(backend, params) if backend and params is not None else None
+    return Service(backend, params) if backend and params is not None else None
 
-
-def _executors(settings: Settings, used: set[str], registry: Registry, faults: list[Fault]) -> dict[str, Any]:
-    """Parameters of every executor that is in use: those given for the chosen one, the defaults of the others."""
-    chosen = settings.executor
-    return {
-        name: parse(
-            registry.executors[name].params, chosen.params if name == chosen.name else {}, "executor.params", faults
-        )
-        for name in sorted({chosen.name, *used} - {None})
-        if name in registry.executors
-    }

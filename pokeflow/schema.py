@@ -38,10 +38,8 @@ def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa
         faults.append(Fault(path, f"no value. Set it in YAML or with {path}=…"))
         return None
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType) and type(None) in args:
-        rest = [a for a in args if a is not type(None)]
-        kind = rest[0] if len(rest) == 1 else functools.reduce(operator.or_, rest)
-        return None if data is None else _parse(kind, data, path, faults)
+    if origin in (typing.Union, types.UnionType):
+        return _parse_union(args, data, path, faults)
     if dataclasses.is_dataclass(kind):
         return _parse_dataclass(typing.cast("type", kind), data, path, faults)
     if origin is dict or origin is Mapping:
@@ -57,6 +55,17 @@ def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa
         faults.append(unknown(path, "choice", data, map(str, args)))
         return None
     return _parse_leaf(kind, data, path, faults)
+
+
+def _parse_union(kinds: tuple[Any, ...], data: Any, path: str, faults: list[Fault]) -> Any:
+    """Of several kinds the dataclass for a mapping, and any of the others for all else."""
+    if data is None and type(None) in kinds:
+        return None
+    rest = [kind for kind in kinds if kind is not type(None)]
+    fitting = [kind for kind in rest if dataclasses.is_dataclass(kind) == isinstance(data, Mapping)] or rest
+    if len(fitting) == 1:
+        return _parse(fitting[0], data, path, faults)
+    return _parse_leaf(functools.reduce(operator.or_, fitting), data, path, faults)
 
 
 def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> Any:

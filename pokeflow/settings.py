@@ -4,16 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pokeflow.gates import Gate
+
 ModelType = Literal["teacher", "student", "optimized"]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A backend and its parameters; ``on`` names the executor, the chosen one if it is not given."""
+class Executor:
+    """Where tasks run that name no other place; or, under ``on``, where one does: parameters on top of these."""
 
-    backend: str
+    name: str
     params: dict[str, Any] = field(default_factory=dict)
-    on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A backend and its parameters; ``on`` names the executor, the chosen one if it is not given.
+
+    Without a backend there is nothing to do.
+    """
+
+    backend: str | None
+    params: dict[str, Any] = field(default_factory=dict)
+    on: str | Executor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,7 @@ class Model:
     backend: str
     parents: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
-    on: str | None = None
+    on: str | Executor | None = None
     then: dict[str, Work | None] = field(default_factory=dict)
 
 
@@ -38,23 +51,37 @@ class Model:
 class Lineage:
     """The models, and the stages that every finished model goes through, in this order.
 
-    ``objective`` is ``<model>.<metric>``: what a run returns to a sweep.
+    ``objective`` is ``<model>.<metric>``: what a run returns to a sweep. ``gates`` are what a model's figures must
+    reach to be approved in a registry.
     """
 
     name: str
     models: dict[str, Model]
     then: dict[str, Work | None] = field(default_factory=dict)
     objective: str | None = None
+    gates: dict[str, Gate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """US dollars that a single task, and all tasks of a run together, may be expected to cost."""
+
+    task: float | None = None
+    run: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as SageMaker."""
+    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as SageMaker.
+
+    ``budget_usd`` as one number is that of a run.
+    """
 
     name: str
     description: str = ""
     version: str = "1.0.0"
     id: str | None = None
+    budget_usd: float | Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +139,12 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Executor:
-    """Where tasks run that name no other place."""
-
-    name: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
     ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` holds
-    values that other groups refer to.
+    values that other groups refer to, and ``registry`` the work that the lineage refers to for ``register``.
+    ``cloud`` gives the backends of the commands that serve the project there: ``provision``, ``deploy``, …
     """
 
     project: Project
@@ -136,6 +156,8 @@ class Settings:
     layout: Layout
     executor: Executor
     tracking: dict[str, Any]
+    registry: Work | None = None
+    cloud: dict[str, Work | None] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     stages: tuple[str, ...] | None = None
     force: tuple[str, ...] = ()

@@ -57,12 +57,24 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """The bucket that machines share, as plain data that travels with a task; credentials are found where it runs."""
+
+    uri: str
+    endpoint: str | None = None
+    region: str | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """All that a backend is told: what to read, where to write, and its parameters.
 
     ``output`` is empty at the start; what lies in it at the end is the result.
     ``work`` outlives a kill: checkpoints go there, and a second attempt finds them.
-    ``version`` may show in the result only where the backend is ``named``.
+    ``version`` may show in the result only where the backend is ``named``. ``shared`` is the bucket that has the
+    inputs and takes the result, if there is one.
     """
 
     stage: str
@@ -75,6 +87,7 @@ class Task:
     inputs: tuple[Input, ...]
     work: Path
     output: Path
+    shared: Shared | None = None
 
     @property
     def name(self) -> str:
@@ -128,14 +141,32 @@ class NoParams:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What a task's machine cost in US dollars, None with the ``reason``; ``environment`` tells of that machine."""
+
+    cost_usd: float | None
+    reason: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Executor:
     """Plugin code that carries a task to a machine, has its backend run there, and brings the result back.
 
     ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds
-    into US dollars; None means that nobody sends a bill for this machine.
+    into US dollars; None means that nobody sends a bill for this machine. ``limit`` is the seconds that a task may
+    take at most there. ``check`` finds faults as a backend's does.
+
+    A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
+    and the job leaves the record in the bucket (``python -m pokeflow.job``). ``bill`` tells what a finished record's
+    job cost, None while nobody knows; it is asked again the next time the record is met.
     """
 
     name: str
-    run: Callable[[Task, Backend, Any], Result]
+    run: Callable[[Task, Backend, Any], Result | None]
     params: type = NoParams
     price: Callable[[Any, float], float] | None = None
+    limit: Callable[[Any], float] | None = None
+    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    remote: bool = False
+    bill: Callable[[Record, Any], Bill | None] | None = None

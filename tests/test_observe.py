@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pokeflow import engine, observe, plugins
-from pokeflow.flow import Flow, Observer
+from pokeflow.flow import Flow, Service
 from pokeflow.store import Store
 from pokeflow.types import Backend, Input, NoParams, Result, Task
 from support import toy_flow
@@ -45,7 +45,7 @@ def tracker() -> Tracker:
 def flow(tmp_path: Path, tracker: Tracker) -> Callable[..., Flow]:
     def make(*overrides: str) -> Flow:
         made = toy_flow(tmp_path / "store", "stages=[train,distill,compile,benchmark]", *overrides)
-        return replace(made, tracking=Observer(Backend("spy", "track", tracker.run, NoParams), NoParams()))
+        return replace(made, tracking=Service(Backend("spy", "track", tracker.run, NoParams), NoParams()))
 
     return make
 

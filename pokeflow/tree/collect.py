@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import DATA, Flow, Step
+from pokeflow.flow import DATA, PROJECT, Flow, Step
 from pokeflow.project import Leaf
 from pokeflow.store import Store, read_record
 from pokeflow.tree import receipts
@@ -152,11 +152,12 @@ def parents(flow: Flow, model: str) -> tuple[str, ...]:
 
 
 def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -> Receipt | None:
-    making = next((step for step in flow.steps if step.model == (model or DATA)), None)
-    if making is None or making.name not in records or not (model or unit == receipts.DATA):
+    of = model or (DATA if unit == receipts.DATA else PROJECT)
+    making = next((s for s in flow.steps if s.model == of and (of != PROJECT or s.stage == unit)), None)
+    if making is None or making.name not in records:
         return None
     made = records[making.name]
-    about = [_public(record) for record in records.values() if record.model == (model or DATA)]
+    about = [_public(r) for r in records.values() if r.model == of and (of != PROJECT or r.stage == unit)]
     return Receipt(
         unit=unit,
         files=(),

@@ -12,7 +12,8 @@ from mlflow.exceptions import MlflowException
 
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow_mlflow import Gate, RegisterParams, gates, register
+from pokeflow.gates import Gate
+from pokeflow_mlflow import RegisterParams, gates, register
 from pokeflow_mlflow.connection import connect
 
 MODEL = "efficientnet-student-stage1"

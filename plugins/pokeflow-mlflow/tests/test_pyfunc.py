@@ -24,7 +24,8 @@ from pokeflow import PokeflowError
 from pokeflow.images import index, preprocessing, retrieval
 from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_mlflow import Gate, RegisterParams, pyfunc, register
+from pokeflow.gates import Gate
+from pokeflow_mlflow import RegisterParams, pyfunc, register
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SPEC = Preprocessing(size=8)

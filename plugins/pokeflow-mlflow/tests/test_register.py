@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow_mlflow import Gate, RegisterParams, TrackParams, register, track
+from pokeflow.gates import Gate
+from pokeflow_mlflow import RegisterParams, TrackParams, register, track
 from pokeflow_mlflow.connection import connect
 
 FILES = {"model.onnx": b"onnx", "preprocessing.json": "{}", "weights.pt": b"large", "extra/labels.txt": "a"}

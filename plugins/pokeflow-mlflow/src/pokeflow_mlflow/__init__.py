@@ -3,12 +3,13 @@
 Nothing heavy is imported here: MLflow is loaded when the first task is tracked or registered.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pokeflow import Backend, Result, Task, hookimpl
+from pokeflow.gates import Gate
+from pokeflow.gates import faults as gate_faults
 from pokeflow_mlflow.address import faults, is_server
 
 
@@ -32,14 +33,6 @@ class TrackParams:
     rows: int | None = 10_000
     endpoint: str | None = None
     region: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The least and the most that a figure may be."""
-
-    min: float | None = None
-    max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +100,7 @@ def _check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
     # MLflow's rules; it keeps "latest" and names like v1 for itself.
     if not re.fullmatch(r"(?!(latest|[vV]\d+)$)[\w-]{1,255}", params.alias):
         yield "alias", f"{params.alias!r} is no alias: letters, digits, '_', '-'; and not 'latest' or 'v1'"
-    for name, gate in params.gates.items():
-        yield from ((f"gates.{name}", fault) for fault in _faults_of(name, gate))
-
-
-def _faults_of(name: str, gate: Gate) -> Iterable[str]:
-    bounds = [bound for bound in (gate.min, gate.max) if bound is not None]
-    if not re.fullmatch(r"[\w.-]{1,200}", name):
-        yield f"{name!r} names no figure: letters, digits, '_', '-', '.'"
-    if not bounds:
-        yield "asks for nothing. Give min, max or both"
-    if not all(math.isfinite(bound) for bound in bounds):
-        yield "a bound must be a finite number"
-    elif bounds != sorted(bounds):
-        yield f"min {gate.min} is above max {gate.max}: nothing can pass"
+    yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))
 
 
 def _check_migrate(params: MigrateParams) -> Iterable[tuple[str, str]]:

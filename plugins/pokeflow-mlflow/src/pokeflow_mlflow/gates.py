@@ -1,56 +1,24 @@
-"""Gates: what a version must reach to be the approved one, and the alias that says which one is."""
+"""What the gates' verdicts mean in MLflow's registry: tags, and the alias that says which version is approved."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pokeflow import Record
-from pokeflow.errors import unknown
-from pokeflow_mlflow import Gate
+from pokeflow.gates import FAILED, PASSED, passes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "pokeflow.gates"
-PASSED, FAILED = "passed", "failed"
 NONE = 0
 """No version: they begin at 1."""
 TRIES = 5
-
-
-def judge(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, str]:
-    """For each gate a sentence that begins with ``passed`` or ``failed``; what is not known has failed.
-
-    A figure is the benchmark's, or else that of the making: as a sweep's objective is looked up.
-    """
-    records = [record for record in (benchmark, made) if record]
-    return {name: _judged(name, gate, records) for name, gate in gates.items()}
-
-
-def _judged(name: str, gate: Gate, records: list[Record]) -> str:
-    record = next((r for r in records if name in r.metrics), None)
-    if record is None:
-        known = {metric for r in records for metric in r.metrics}
-        return f"{FAILED}: {unknown('', 'figure', name, known).message}"
-    value = record.metrics[name]
-    if value is None or not math.isfinite(value):
-        reason = record.reasons.get(name, "no reason is given") if value is None else f"it is {value}"
-        return f"{FAILED}: {record.stage} does not know it: {reason}"
-    if gate.min is not None and value < gate.min:
-        return f"{FAILED}: {value:.6g} is below {gate.min:.6g}"
-    if gate.max is not None and value > gate.max:
-        return f"{FAILED}: {value:.6g} is above {gate.max:.6g}"
-    least = f"at least {gate.min:.6g}" if gate.min is not None else ""
-    most = f"at most {gate.max:.6g}" if gate.max is not None else ""
-    return f"{PASSED}: {value:.6g} is {' and '.join(filter(None, (least, most)))}"
 
 
 def tags_of(verdicts: Mapping[str, str]) -> dict[str, str]:
     """The verdicts as tags, and one for all of them; nothing where nothing was asked."""
     if not verdicts:
         return {}
-    passed = all(verdict.startswith(PASSED) for verdict in verdicts.values())
-    return {TAG: PASSED if passed else FAILED, **{f"pokeflow.gate.{name}": text for name, text in verdicts.items()}}
+    return {TAG: PASSED if passes(verdicts) else FAILED, **{f"pokeflow.gate.{name}": text for name, text in verdicts.items()}}
 
 
 def settle(client: "MlflowClient", name: str, version: int, alias: str, verdict: str | None) -> bool:

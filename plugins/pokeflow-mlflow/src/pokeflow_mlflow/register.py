@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import File, Input, Record, Result, Task
+from pokeflow.gates import PASSED, judge
 from pokeflow.images import index
 from pokeflow_mlflow import RegisterParams, gates, mlmodel
 from pokeflow_mlflow.address import redact
@@ -37,7 +38,7 @@ def run(task: Task) -> Result:
     params: RegisterParams = task.params
     made, benchmark = task.inputs[0], _benchmark(task)
     measured = benchmark.record if benchmark else None
-    verdicts = gates.judge(params.gates, made.record, measured)
+    verdicts = judge(params.gates, made.record, measured)
     tags = {**tags_of(task, made.record, measured), **gates.tags_of(verdicts)}
     description = describe(params, task, made.record, measured)
     with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
@@ -46,7 +47,7 @@ def run(task: Task) -> Result:
         _bring_up_to_date(client, version, tags, description)
         has_alias = gates.settle(client, task.model, int(version.version), params.alias, tags.get(gates.TAG))
     for name, verdict in verdicts.items():
-        log.log(logging.INFO if verdict.startswith(gates.PASSED) else logging.WARNING, "gate %s %s", name, verdict)
+        log.log(logging.INFO if verdict.startswith(PASSED) else logging.WARNING, "gate %s %s", name, verdict)
     facts = {
         "registered_model": task.model,
         "registry_version": int(version.version),

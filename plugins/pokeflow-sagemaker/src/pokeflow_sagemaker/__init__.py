@@ -1,4 +1,4 @@
-"""SageMaker: a model, its gallery and the code that serves both, as the archive that SageMaker deploys.
+"""SageMaker: tasks as its jobs, the project, registry, pipelines and endpoints there, and what it deploys.
 
 Nothing heavy is imported here: a backend's module is loaded when its first task runs.
 """
@@ -46,3 +46,9 @@ def _bundle(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Stage ``bundle`` as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
     return [Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code)]
+
+
+@hookimpl
+def pokeflow_config_package() -> str:
+    """Where ``executor=sagemaker`` and ``cloud=sagemaker`` lie."""
+    return "pokeflow_sagemaker.conf"

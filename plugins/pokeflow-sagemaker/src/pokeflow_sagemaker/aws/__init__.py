@@ -1,0 +1,18 @@
+"""AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
+
+from pokeflow_sagemaker.aws.clients import account, client, partition, region
+from pokeflow_sagemaker.aws.errors import Denied, Exists, Limited, Missing, Refused, ask, pages
+
+__all__ = [
+    "Denied",
+    "Exists",
+    "Limited",
+    "Missing",
+    "Refused",
+    "account",
+    "ask",
+    "client",
+    "pages",
+    "partition",
+    "region",
+]

@@ -1,0 +1,65 @@
+"""Clients of AWS's services, and whose account they speak for."""
+
+import functools
+import os
+from typing import Any
+
+from pokeflow import ConfigError, Fault
+from pokeflow_sagemaker.aws.errors import ask
+
+ATTEMPTS = 8
+"""How often a request is made, unless AWS's settings say otherwise; the waits in between grow to 20 seconds."""
+
+
+def region(given: str | None) -> str:
+    """The region given, or else that of AWS's own settings; ConfigError where there is none."""
+    found = given or os.environ.get("AWS_REGION") or _session(*_identity()).get_config_variable("region")
+    if not found:
+        raise ConfigError([Fault("store.region", "no region. Set it in YAML, with AWS_REGION, or in AWS's profile.")])
+    return str(found)
+
+
+def client(service: str, region_name: str | None) -> Any:
+    """The client of a service, the same one for every caller with the same AWS variables."""
+    return _client(service, region(region_name), *_identity())
+
+
+def account(region_name: str | None) -> str:
+    """The number of the account that the credentials belong to."""
+    return str(_caller(region(region_name), *_identity())["Account"])
+
+
+def partition(region_name: str | None) -> str:
+    """``aws``, or what the caller's ARN says: China and the government have partitions of their own."""
+    return str(_caller(region(region_name), *_identity())["Arn"].split(":")[1])
+
+
+def _identity() -> tuple[tuple[tuple[str, str], ...], int]:
+    """What a client depends on beside its region; by process, for sockets must not be shared with a fork."""
+    return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))), os.getpid()
+
+
+@functools.lru_cache(maxsize=8)
+def _session(_aws: tuple[tuple[str, str], ...], _process: int) -> Any:
+    from botocore.session import Session
+
+    return Session()
+
+
+@functools.lru_cache(maxsize=64)
+def _client(service: str, region_name: str, aws: tuple[tuple[str, str], ...], process: int) -> Any:
+    from botocore.config import Config
+
+    session = _session(aws, process)
+    attempts = session.get_config_variable("max_attempts") or ATTEMPTS
+    mode = session.get_config_variable("retry_mode") or "standard"
+    config = Config(
+        retries={"mode": mode, "total_max_attempts": attempts}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
+    )
+    return session.create_client(service, region_name=region_name, config=config)
+
+
+@functools.lru_cache(maxsize=8)
+def _caller(region_name: str, aws: tuple[tuple[str, str], ...], process: int) -> dict[str, str]:
+    found: dict[str, str] = ask(_client("sts", region_name, aws, process).get_caller_identity, "AWS account")
+    return found

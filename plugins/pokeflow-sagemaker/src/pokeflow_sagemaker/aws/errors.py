@@ -1,0 +1,142 @@
+"""What AWS refuses, told in a sentence with what to do. Nothing of a credential gets into it."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pokeflow import PokeflowError
+
+
+class Refused(PokeflowError):  # noqa: N818 - AWS's answers, not mishaps of this program
+    """AWS refused a request; ``code`` is its own name for why."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Missing(Refused):
+    """What was asked for is not there."""
+
+
+class Exists(Refused):
+    """What was to be made is there already."""
+
+
+class Denied(Refused):
+    """The credentials may not do this."""
+
+
+class Limited(Refused):
+    """The account's quota, or what AWS has left of a machine, is used up."""
+
+
+WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_UNKNOWN = (
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+)
+_BUSY = (
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalError",
+)
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "AuthorizationError")
+_LIMITED = ("ResourceLimitExceeded", "LimitExceeded", "LimitExceededException", "CapacityError", "QuotaExceeded")
+_EXISTS = ("ResourceInUse", "ConflictException", "EntityAlreadyExists", "AlreadyExistsException", "ResourceConflict")
+_MISSING = ("ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException", "NoSuchBucket")
+_NOT_THERE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
+_THERE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
+_ACTION = re.compile(r"perform: ([a-z0-9-]+:[A-Za-z]+)")
+_SECRET = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|://[^/@\s]+@|(?<![\w/.:-])[A-Za-z0-9+/=]{40,}(?![\w/.-])")
+
+
+def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
+    """Call a method of a client about something (``training job pokeflow-…``); a refusal begins with its name."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return call(**parameters)
+    except ClientError as error:
+        raise _answered(error, what) from error
+    except BotoCoreError as error:
+        raise PokeflowError(f"{what}: {_unanswered(error)}") from error
+
+
+def pages(client: Any, operation: str, key: str, what: str, **parameters: Any) -> Iterator[Any]:
+    """Every item below ``key`` of a listing, page after page."""
+    token: dict[str, Any] = {}
+    while True:
+        page = ask(getattr(client, operation), what, **parameters, **token)
+        yield from page[key]
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
+
+
+def _answered(error: Any, what: str) -> PokeflowError:
+    said = error.response.get("Error", {})
+    code, message = str(said.get("Code", "")), clean(str(said.get("Message") or ""))
+    operation = error.operation_name
+    if code in _EXPIRED:
+        return Refused(f"{what}: the credentials have expired. Renew them and run this again. {WHERE}", code)
+    if code in _UNKNOWN:
+        return Refused(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
+    if code in _BUSY:
+        tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
+        return Refused(f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code)
+    if code in _DENIED:
+        found = _ACTION.search(message)
+        needed = found[1] if found else f"the right to {operation}"
+        return Denied(f"{what}: access denied. Needed: {needed}. AWS says: {_sentence(message)}", code)
+    if code in _LIMITED:
+        quota = "Ask for more under Service Quotas, or take another instance type or region."
+        return Limited(f"{what}: {_sentence(message or code)} {quota}", code)
+    if code in _MISSING or (code == "ValidationException" and _NOT_THERE.search(message)):
+        return Missing(f"{what}: is not there. AWS says: {_sentence(message)}", code)
+    if code in _EXISTS or (code == "ValidationException" and _THERE.search(message)):
+        return Exists(f"{what}: is there already. AWS says: {_sentence(message)}", code)
+    return Refused(f"{what}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
+
+
+def _unanswered(error: Exception) -> str:
+    sentences = {
+        "NoCredentialsError": f"no credentials. {WHERE}",
+        "PartialCredentialsError": f"half of the credentials is missing. {WHERE}",
+        "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
+        "NoRegionError": "no region is set.",
+        "EndpointConnectionError": "nothing answers. Is the network up, and the region right?",
+        "ConnectTimeoutError": "nothing answers. Is the network up, and the region right?",
+        "SSLError": "the server shows no certificate that this machine trusts.",
+        "ReadTimeoutError": "AWS stopped answering. Run it again.",
+        "ParamValidationError": f"the request is malformed: {clean(str(error))}",
+    }
+    for kind in type(error).__mro__:
+        if kind.__name__ in sentences:
+            return sentences[kind.__name__]
+    if any("Credential" in k.__name__ or "Token" in k.__name__ or "SSO" in k.__name__ for k in type(error).__mro__):
+        return f"no valid credentials ({type(error).__name__}). {WHERE}"
+    return f"the connection was cut ({type(error).__name__}). Run it again."
+
+
+def _sentence(message: str) -> str:
+    return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
+def clean(message: str) -> str:
+    """A message without what looks like a credential, and of bounded length."""
+    return _SECRET.sub("…", " ".join(message.split()))[:1000]
