@@ -156,7 +156,7 @@ class Settings:
     layout: Layout
     executor: Executor
     tracking: dict[str, Any]
-    registry: Work | None = None
+    registry: dict[str, Any] = field(default_factory=dict)
     cloud: dict[str, Work | None] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     stages: tuple[str, ...] | None = None

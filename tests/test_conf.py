@@ -19,7 +19,7 @@ SPEC = {
 NEEDS = {
     "store=s3": ("store.remote=s3://bucket",),
     "data=folder": ("data.root=conf",),
-    "tracking=toy": ("lineage.then.register=null",),
+    "tracking=toy": ("registry=none",),
     "tracking=mlflow-s3": ("store=s3", "store.remote=s3://bucket"),
     "tracking=mlflow-server": ("tracking.uri=http://127.0.0.1:5000",),
     "tracking=mlflow-sagemaker": (

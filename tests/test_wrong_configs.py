@@ -15,8 +15,8 @@ STAGE1 = "lineage.models.efficientnet-student-stage1"
 WRONG = {
     "unknown top-level key": (
         ["modles=[teacher]"],
-        "modles: no key 'modles'. Did you mean 'models'? Known: data, executor, force, layout, lineage, model, models, "
-        "project, publish, stages, store, target and 1 more.",
+        "modles: no key 'modles'. Did you mean 'models'? Known: cloud, data, executor, force, layout, lineage, model, "
+        "models, project, publish, registry, stages and 3 more.",
     ),
     "unknown key of a model": (
         [f"{STUDENT}.verson=v2"],
