@@ -97,12 +97,12 @@ class Server:
         """Remove every bucket, fault and count."""
         self._control("DELETE")
 
-    def _control(self, method: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _control(self, method: str, body: Mapping[str, Any] | None = None, path: str = "") -> Any:
         if self.folder:
             raise TypeError("This server has no faults and no counts: use moto's.")
         connection = http.client.HTTPConnection(urlsplit(self.endpoint).netloc, timeout=PATIENCE)
         try:
-            connection.request(method, CONTROL, None if body is None else json.dumps(body))
+            connection.request(method, CONTROL + path, None if body is None else json.dumps(body))
             answer = connection.getresponse()
             said = answer.read()
         finally:

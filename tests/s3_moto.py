@@ -12,12 +12,10 @@ import threading
 from s3_double import Double
 
 
-def serve(port: int) -> None:
+def serve(port: int, double: Double) -> None:
     """Answer on the loopback until standard input ends."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
-
-    double = Double()
 
     class Handler(MotoRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -62,4 +60,4 @@ def serve(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    serve(parser.parse_args().port)
+    serve(parser.parse_args().port, Double())

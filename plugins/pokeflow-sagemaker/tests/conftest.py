@@ -21,6 +21,8 @@ from pokeflow.images import dataset
 from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow.images.preprocessing import Preprocessing
 
+from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
+
 SPEC = Preprocessing(size=16)
 SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
 

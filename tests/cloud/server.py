@@ -1,0 +1,191 @@
+"""The test cloud over HTTP: ``python -m cloud.server [--port 0]``, with ``tests`` on the path.
+
+S3 is the double of ``s3_double``; SageMaker is this package; of IAM, STS, KMS, CloudWatch, its logs and CloudFormation
+moto answers what passes the services' own models.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+import traceback
+from typing import Any
+
+import s3_moto
+from s3_double import Answer, Double
+from s3_rules import Request, S3Error
+
+from . import access, endpoints, formation, jobs, lineage, pipelines, registry, rows  # noqa: F401 - they register
+from .answers import Call, error_code
+from .faults import Dice, Happened, Trouble
+from .state import ACCOUNT, OPERATIONS, AwsError, Row, State
+from .validation import complaint, input_shape, model, shaped, violations
+
+CONTROL = "/_control/"
+MOTO = ("sts", "iam", "kms", "logs", "cloudformation", "cloudwatch", "secretsmanager", "ecr")
+"""Services that moto answers, once their models let a request pass."""
+MUTATING_S3 = ("CopyObject", "CompleteMultipartUpload", "CreateBucket", "DeleteBucket", "DeleteObject", "PutObject")
+
+
+class Cloud(Double):
+    """The double of S3 with the rest of AWS around it."""
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self.states: dict[str, State] = {}
+        self.trouble = Trouble()
+        super().__init__()
+        formation.teach(self)
+
+    def reset(self) -> None:
+        """Nothing anywhere; jobs that run are killed."""
+        from moto.core.base_backend import BackendDict
+
+        for state in self.states.values():
+            state.gone = True
+            jobs.kill_all(state)
+        super().reset()
+        with self.moto:
+            BackendDict.reset()
+        self.states, self.happened = {}, Happened()
+        self.set_trouble(Trouble())
+
+    def set_trouble(self, trouble: Trouble) -> None:
+        """From now on, drawn from the start."""
+        self.trouble, self.aws_dice = trouble, Dice(trouble)
+        for state in self.states.values():
+            state.dice = self.aws_dice
+
+    def state(self, region: str) -> State:
+        """SageMaker in a region."""
+        with self.moto:
+            if region not in self.states:
+                self.states[region] = State(region, self.moto, self.endpoint, self.aws_dice)
+            return self.states[region]
+
+    def answer(self, environ: dict[str, Any], body: bytes) -> Answer:
+        """Everything a client asks."""
+        self.endpoint = self.endpoint or f"http://{environ['HTTP_HOST']}"
+        if environ["PATH_INFO"].startswith(CONTROL):
+            return self._controlled(environ["PATH_INFO"].removeprefix(CONTROL), environ["REQUEST_METHOD"], body)
+        call = Call(environ, body)
+        if call.service in ("", "s3"):
+            return super().answer(environ, body)
+        if self.trouble.latency:
+            time.sleep(self.trouble.latency)
+        answer = self._called(call)
+        about = {"service": call.service, "operation": call.operation, "region": call.region, "by": call.who}
+        code = error_code(answer, call.json)
+        with self.lock:
+            self.happened.calls.append({**about, "status": answer.status, "code": code, "request": call.request})
+        return answer
+
+    def _applied(self, asked: Request) -> Answer:
+        if self.trouble.expired:
+            raise S3Error(400, "ExpiredToken", "The provided token has expired.")
+        return super()._applied(asked)
+
+    def _called(self, call: Call) -> Answer:
+        with self.lock:
+            fault = self.aws_dice.draw(call.operation)
+        try:
+            self._disturbed(call, fault)
+            answer = self._answered(call)
+        except AwsError as error:
+            answer = call.refused(error)
+        except Exception:  # noqa: BLE001 – a fault of the cloud's own is told, as an answer that nobody tries again
+            answer = call.refused(AwsError("TheCloudIsBroken", traceback.format_exc()))
+        return dataclasses.replace(answer, arrives=0.0) if fault == "lost" else answer
+
+    def _disturbed(self, call: Call, fault: str | None) -> None:
+        if self.trouble.expired:
+            raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
+        if call.operation in self.trouble.denied:
+            action = f"{call.service}:{call.operation}"
+            raise AwsError(
+                "AccessDeniedException",
+                f"User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: {action} "
+                f"because no identity-based policy allows the {action} action",
+            )
+        if fault == "throttling":
+            raise AwsError("ThrottlingException", "Rate exceeded")
+
+    def _answered(self, call: Call) -> Answer:
+        unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to tests/cloud"
+        if call.service != "sagemaker" and call.service not in MOTO:
+            raise AwsError("NotInTheTestCloud", unknown)
+        if not call.cbor:
+            self._check(call, unknown)
+        if call.operation in access.ANSWERS and call.service == "iam":
+            with self.moto:
+                return access.ANSWERS[call.operation](call.request)
+        if call.service != "sagemaker":
+            with self.moto:
+                asked = Request(call.environ, "POST", call.operation, "", "", {}, call.body)
+                return self._moto(asked)
+        if call.operation not in OPERATIONS:
+            raise AwsError("NotInTheTestCloud", unknown)
+        with self.moto:
+            result = OPERATIONS[call.operation](self.state(call.region), call.request)
+            output = model("sagemaker").operation_model(call.operation).output_shape
+            return call.said(shaped(output, result) or {})
+
+    def _check(self, call: Call, unknown: str) -> None:
+        if call.operation not in model(call.service).operation_names:
+            raise AwsError("NotInTheTestCloud", unknown)
+        shape = input_shape(call.service, call.operation)
+        if shape is None:
+            return
+        if call.json:
+            found = list(violations(shape, call.request))
+        else:  # moto read the form by the same model: what it did not know is not there any more
+            found = list(violations(shape, call.request, loose=True))
+        if found:
+            raise AwsError("ValidationException", complaint(found))
+
+    def _controlled(self, path: str, method: str, body: bytes) -> Answer:
+        said = json.loads(body) if body else {}
+        try:
+            told = self._control_of(path, method, said)
+        except (KeyError, TypeError, ValueError, AwsError) as error:
+            return Answer(400, [], f"{path}: {error}".encode())
+        return Answer(200, [("Content-Type", "application/json")], json.dumps(told).encode())
+
+    def _control_of(self, path: str, method: str, said: Row) -> Any:
+        if path == "trouble":
+            self.set_trouble(Trouble(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}))
+            return {}
+        if path == "calls":
+            with self.lock:
+                if method == "DELETE":
+                    self.happened, self.counts.log = Happened(), []
+                return self.happened.calls
+        if path == "mutating":
+            with self.lock:
+                found = self.happened.mutating()
+                for operation, _, status in self.counts.log:
+                    if 0 < status < 400 and (operation in MUTATING_S3 or operation.startswith(("PUT ?", "DELETE ?"))):
+                        found[operation] += 1
+                return found
+        if path == "vanish":
+            return self._vanish(said["bucket"])
+        if path == "interrupt":
+            jobs.interrupt(self.state(said["region"]), said["job"])
+            return {}
+        if path.startswith("credentials/"):
+            return jobs.credentials(path.removeprefix("credentials/"))
+        raise KeyError("no such control")
+
+    def _vanish(self, bucket: str) -> Row:
+        from moto.s3.models import s3_backends
+
+        with self.moto:
+            s3_backends[ACCOUNT]["aws"].buckets.pop(bucket)
+            s3_backends.bucket_accounts.pop(bucket, None)
+        return {}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    s3_moto.serve(parser.parse_args().port, Cloud())
