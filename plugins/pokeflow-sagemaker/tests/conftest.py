@@ -16,12 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_onnxruntime
 import pokeflow_sagemaker
+from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 from pokeflow import File, Input, Record, Result, Task
 from pokeflow.images import dataset
 from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow.images.preprocessing import Preprocessing
-
-from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 
 SPEC = Preprocessing(size=16)
 SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
