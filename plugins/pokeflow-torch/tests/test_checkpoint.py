@@ -78,11 +78,11 @@ def test_a_write_that_was_cut_off_leaves_the_last_one(tmp_path, monkeypatch):
 def test_a_stop_request_waits_for_the_step_and_ends_as_the_signal_would(number, error):
     before = signal.getsignal(number)
     with checkpoint.stop_requests() as stopped:
-        assert not stopped()
+        assert stopped.signal is None
         os.kill(os.getpid(), number)
-        assert stopped()
+        assert stopped.signal == number
         with pytest.raises(error):
-            stopped.leave()
+            stopped.leave(stopped.signal)
     assert signal.getsignal(number) is before
 
 
@@ -93,15 +93,22 @@ def test_a_second_request_is_not_waited_for():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_a_launcher_repeats_is_one_request():
+    with checkpoint.stop_requests(repeated=True) as stopped:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert stopped.signal == signal.SIGTERM
+
+
 def test_other_threads_leave_the_signals_alone():
     seen = []
 
     def work():
         with checkpoint.stop_requests() as stopped:
-            seen.append((stopped(), signal.getsignal(signal.SIGINT)))
+            seen.append((stopped.signal, signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(False, before)]
+    assert seen == [(None, before)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokeflow_torch import checkpoint, loop, train
+from pokeflow_torch import checkpoint, loop, step, train
 from pokeflow_torch.params import Loop, Optim
 
 from .conftest import write_data
@@ -134,7 +134,7 @@ def test_the_state_at_the_end_need_not_be_kept(make, train_params):
 
 def test_a_resume_is_told(make, train_params, caplog, monkeypatch):
     task = make("train", replace(train_params, loop=replace(train_params.loop, checkpoint_seconds=0.0)))
-    views, calls = loop.augment.views, []
+    views, calls = step.augment.views, []
 
     def fail_at_the_fifth(*arguments):
         calls.append(1)
@@ -143,7 +143,7 @@ def test_a_resume_is_told(make, train_params, caplog, monkeypatch):
         return views(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.augment, "views", fail_at_the_fifth)
+        patch.setattr(step.augment, "views", fail_at_the_fifth)
         with pytest.raises(RuntimeError, match="out of memory"):
             train.run(task)
     with caplog.at_level(logging.INFO):
@@ -153,7 +153,7 @@ def test_a_resume_is_told(make, train_params, caplog, monkeypatch):
 
 def test_ctrl_c_keeps_a_checkpoint_of_the_step_it_came_in(make, train_params, monkeypatch):
     task = make("train", train_params)
-    views, calls = loop.augment.views, []
+    views, calls = step.augment.views, []
 
     def interrupt_at_the_second(*arguments):
         calls.append(1)
@@ -161,60 +161,20 @@ def test_ctrl_c_keeps_a_checkpoint_of_the_step_it_came_in(make, train_params, mo
             os.kill(os.getpid(), signal.SIGINT)
         return views(*arguments)
 
-    monkeypatch.setattr(loop.augment, "views", interrupt_at_the_second)
+    monkeypatch.setattr(step.augment, "views", interrupt_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         train.run(task)
     assert [file.name[:20] for file in task.work.iterdir() if file.is_file()] == ["checkpoint-000000002"]
 
 
-def test_the_rate_rises_along_a_line_and_falls_along_a_cosine_to_zero():
-    rates = [loop.rate(step, 100, 0.1) for step in range(100)]
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10] == 1.0 == max(rates)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[55] == pytest.approx(0.5)
-    assert 0 < rates[-1] < 0.001
-    assert loop.rate(0, 1, 1.0) > 0
-
-
 def test_an_epoch_shows_every_card_once_a_view_in_an_order_of_its_own():
     settings = Loop(views=3, seed=1)
-    order = loop._order(settings, 10, 0)
+    order = loop.epoch_order(settings, 10, 0)
     assert sorted(order.tolist()) == sorted([*range(10)] * 3)
     assert sorted(order[:10].tolist()) == [*range(10)]
-    assert np.array_equal(order, loop._order(settings, 10, 0))
-    assert not np.array_equal(order, loop._order(settings, 10, 1))
-    assert not np.array_equal(order, loop._order(replace(settings, seed=2), 10, 0))
-
-
-def test_the_draws_of_a_step_follow_from_seed_step_and_process():
-    def draw(*place):
-        return torch.rand(4, generator=loop._reseed(*place)), torch.rand(4)
-
-    ours = draw(0, 7, 0)
-    assert all(torch.equal(a, b) for a, b in zip(ours, draw(0, 7, 0), strict=True))
-    for other in ((1, 7, 0), (0, 8, 0), (0, 7, 1)):
-        assert not torch.equal(ours[0], draw(*other)[0])
-
-
-def test_averaged_weights_forget_their_beginning_and_counters_are_copied():
-    new, shadow = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    torch.nn.init.constant_(shadow.weight, 0.0)
-    new.num_batches_tracked.fill_(7)
-    loop._average(shadow, new, 0.9, step=0)
-    assert shadow.weight[0].item() == pytest.approx(0.9)
-    loop._average(shadow, new, 0.9, step=1000)
-    assert shadow.weight[0].item() == pytest.approx(0.91)
-    assert shadow.num_batches_tracked.item() == 7
-    loop._average(shadow, new, None, step=0)
-    assert torch.equal(shadow.weight, new.weight)
-
-
-def test_vectors_do_not_decay():
-    layer = torch.nn.Linear(3, 2)
-    decayed, kept = loop._groups(layer, 0.1)
-    assert decayed["params"] == [layer.weight]
-    assert (kept["params"], kept["weight_decay"]) == ([layer.bias], 0.0)
+    assert np.array_equal(order, loop.epoch_order(settings, 10, 0))
+    assert not np.array_equal(order, loop.epoch_order(settings, 10, 1))
+    assert not np.array_equal(order, loop.epoch_order(replace(settings, seed=2), 10, 0))
 
 
 def test_networks_of_different_precision_may_follow_in_one_process(make, train_params):
@@ -227,15 +187,3 @@ def test_networks_of_different_precision_may_follow_in_one_process(make, train_p
 def test_parts_may_be_left_out(make, train_params, part):
     params = replace(train_params, loop=replace(train_params.loop, epochs=1), **part)
     assert train.run(make("train", params)).metrics["loss"] > 0
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_batches_and_one_writes(folders):
-    run = folders("two")
-    script = Path(run[2]).parent / "run.py"
-    script.write_text(RUN, encoding="utf-8")
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    subprocess.run([*command, "29547", str(script), *run], env=environment, check=True, timeout=300)
-    assert len((Path(run[2]) / "history.jsonl").read_text().splitlines()) == 20
-    assert all(torch.isfinite(value).all() for value in weights(run[2]).values())

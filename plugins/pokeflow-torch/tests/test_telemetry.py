@@ -14,7 +14,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
-from pokeflow_torch import distill, loop, telemetry, train
+from pokeflow_torch import distill, step, telemetry, train
 
 CPU = torch.device("cpu")
 MACHINE = {
@@ -62,7 +62,7 @@ def curves(work):
 
 
 def fail_at(call, monkeypatch):
-    views, calls = loop.augment.views, []
+    views, calls = step.augment.views, []
 
     def views_or_not(*arguments):
         calls.append(1)
@@ -70,7 +70,7 @@ def fail_at(call, monkeypatch):
             raise RuntimeError("out of memory")
         return views(*arguments)
 
-    monkeypatch.setattr(loop.augment, "views", views_or_not)
+    monkeypatch.setattr(step.augment, "views", views_or_not)
 
 
 def test_each_step_has_a_line_with_its_rate_and_its_loss(make, train_params):
@@ -79,7 +79,7 @@ def test_each_step_has_a_line_with_its_rate_and_its_loss(make, train_params):
     rows = lines(task.work / "telemetry" / "steps.jsonl")
     assert [list(row) for row in rows] == [["step", "epoch", "time", "lr", "loss"]] * 6
     assert [(row["step"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
-    rates = [train_params.optim.lr * loop.rate(step, 6, train_params.optim.warmup) for step in range(6)]
+    rates = [train_params.optim.lr * step.rate(place, 6, train_params.optim.warmup) for place in range(6)]
     assert [row["lr"] for row in rows] == rates
     assert [began <= a["time"] <= b["time"] for a, b in itertools.pairwise(rows)] == [True] * 5
     history = lines(task.output / "history.jsonl")
@@ -114,14 +114,14 @@ def test_tensorboard_shows_steps_and_what_was_measured_between_and_at_the_end(ma
 
 def test_what_was_told_can_be_read_while_the_training_goes_on(make, train_params, monkeypatch):
     task = make("train", train_params)
-    seen, views = [], loop.augment.views
+    seen, views = [], step.augment.views
 
     def look(*arguments):
         folder = task.work / "telemetry"
         seen.append((len(lines(folder / "steps.jsonl")), len(curves(task.work).get("train/loss", ()))))
         return views(*arguments)
 
-    monkeypatch.setattr(loop.augment, "views", look)
+    monkeypatch.setattr(step.augment, "views", look)
     train.run(task)
     assert seen == [(n, n) for n in range(6)]
 
@@ -243,8 +243,8 @@ def test_a_full_disk_costs_a_training_its_telemetry_and_nothing_else(make, train
 def _outgrow(file, limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     lines = telemetry._Lines(file)
-    for step in range(100):
-        lines.write(telemetry._line({"step": step, "time": 1_700_000_000_000}))
+    for place in range(100):
+        lines.write(telemetry._line({"step": place, "time": 1_700_000_000_000}))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     lines.write(telemetry._line({"step": 100}))  # there is room again
 

@@ -85,35 +85,34 @@ def _checksum(file: Path) -> str:
 
 
 class StopRequest:
-    """Whether Ctrl-C or SIGTERM has come since; true from then on."""
+    """The first of Ctrl-C and SIGTERM that has come since, if one has."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, repeated: bool) -> None:
         self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self.signal is not None
+        self._repeated = repeated
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal. A second one is not waited for."""
-        if self.signal is not None:
-            self.leave()
-        self.signal = number
+        """Remember the signal. A second one is not waited for, unless whoever sends them repeats them."""
+        if self.signal is not None and not self._repeated:
+            self.leave(self.signal)
+        self.signal = self.signal or number
 
-    def leave(self) -> None:
+    @staticmethod
+    def leave(number: int) -> None:
         """End as the signal would have ended the program: KeyboardInterrupt, or exit status 128 + its number."""
-        if self.signal == signal.SIGTERM:
+        if number == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests(*, repeated: bool = False) -> Iterator[StopRequest]:
     """Within: Ctrl-C and SIGTERM are noted, so that a step ends before its state is saved.
 
-    Only a program's main thread may do so; in others signals stay as they are.
+    Only a program's main thread may do so; in others signals stay as they are. Signals come ``repeated`` where a
+    launcher of several processes passes on what a terminal has sent to each of them already; it ends them itself.
     """
-    request = StopRequest()
+    request = StopRequest(repeated=repeated)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

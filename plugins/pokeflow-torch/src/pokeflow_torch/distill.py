@@ -12,10 +12,11 @@ from pokeflow.errors import PokeflowError
 from pokeflow.images import dataset, preprocessing
 from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
-from pokeflow_torch import distill_report, evaluate, losses, networks
-from pokeflow_torch.loop import Learner, accelerator, fit
+from pokeflow_torch import distill_report, evaluate, losses, networks, together
+from pokeflow_torch.loop import fit
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import TERMS, DistillParams, Margin
+from pokeflow_torch.step import Learner
 from pokeflow_torch.train import facts, reasons, training_cards, write_model
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def run(task: Task) -> Result:
     spec = data.preprocessing
     folder = task.input(type="teacher").folder
     preprocessing.require_same(spec, preprocessing.read(folder), f"teacher {folder}")
-    machine = accelerator(params.loop.precision)
+    machine = together.accelerator(params.loop.precision)
     teacher, described = networks.load(folder)
     teacher.to(machine.device)
     if described.embedding_dim != params.network.embedding_dim:
@@ -128,8 +129,13 @@ def run(task: Task) -> Result:
         return {name: value for name, value in found.items() if value is not None}
 
     fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
-    metrics = figures(learner, fitted.network, data, bank, taught)
-    write_model(task, fitted, data, params.network, metrics)
+
+    def end() -> dict[str, float | None]:
+        found = figures(learner, fitted.network, data, bank, taught)
+        write_model(task, fitted, data, params.network, found)
+        return found
+
+    metrics = together.same(machine, end)
     about = facts(fitted.network, data, params.network.name)
     ratio = networks.parameters(teacher) / about["parameters"]
     about |= {"compression_ratio": round(ratio, 2), "compression_counted": "teacher's parameters over the student's"}

@@ -12,10 +12,11 @@ from pokeflow.errors import PokeflowError
 from pokeflow.images import dataset, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
-from pokeflow_torch import evaluate, export, losses, networks, telemetry
-from pokeflow_torch.loop import Cards, Fitted, Learner, accelerator, fit, write_history
+from pokeflow_torch import evaluate, export, losses, networks, telemetry, together
+from pokeflow_torch.loop import Fitted, fit, write_history
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Margin, Network, TrainParams
+from pokeflow_torch.step import Cards, Learner
 
 
 class MarginLearner(Learner):
@@ -36,23 +37,31 @@ def run(task: Task) -> Result:
     """Train the network of ``task.params`` on the references of the training cards, and report on val queries."""
     params: TrainParams = task.params
     data = dataset.read(task.input(stage="prepare").folder)
-    machine = accelerator(params.loop.precision)
+    machine = together.accelerator(params.loop.precision)
     torch.manual_seed(params.loop.seed)
-    network = networks.build(params.network, data.preprocessing.size)
-    cards, spec = training_cards(data), data.preprocessing
-    # Centres that begin where the untrained network puts the cards: random ones take long to be found.
-    start = evaluate.embed(network, cards.images, range(len(cards.images)), spec, "training cards")
-    learner = MarginLearner(network, torch.from_numpy(start - start.mean(0)), params.margin)
+    network = networks.build(params.network, data.preprocessing.size).to(machine.device)
+    cards = training_cards(data)
+    learner = MarginLearner(network, centres(network, cards, data), params.margin)
 
     def validate(shadow: Embedder) -> dict[str, float]:
         return {k: v for k, v in figures(shadow, data, params.margin)[0].items() if v is not None}
 
     fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
-    metrics, references = figures(fitted.network, data, params.margin)
-    write_model(task, fitted, data, params.network, metrics)
-    if fitted.writes:
+
+    def end() -> dict[str, float | None]:
+        found, references = figures(fitted.network, data, params.margin)
+        write_model(task, fitted, data, params.network, found)
         np.save(task.output / "references.npy", references.astype(np.float16))
+        return found
+
+    metrics = together.same(machine, end)
     return Result(metrics, facts(fitted.network, data, params.network.name), reasons(metrics))
+
+
+def centres(network: Embedder, cards: Cards, data: Dataset) -> Tensor:
+    """Where a network puts the cards [N, D], about their mean: random centres would take long to be found."""
+    start = evaluate.embed(network, cards.images, range(len(cards.images)), data.preprocessing, "training cards")
+    return torch.from_numpy(start - start.mean(0))
 
 
 def training_cards(data: Dataset) -> Cards:
@@ -89,9 +98,7 @@ def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str,
 def write_model(
     task: Task, fitted: Fitted, data: Dataset, network: Network, metrics: Mapping[str, float | None]
 ) -> None:
-    """Leave the model's folder: graph, weights, description, preprocessing and history."""
-    if not fitted.writes:
-        return
+    """Leave the model's folder: graph, weights, description, preprocessing and history. The first process does."""
     size = data.preprocessing.size
     fitted.network.cpu().to(memory_format=torch.contiguous_format)
     networks.save(task.output, fitted.network, network, size)

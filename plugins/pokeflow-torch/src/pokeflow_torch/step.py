@@ -1,0 +1,185 @@
+"""One step of a training, part by part: whoever makes steps and whoever profiles them make the very same."""
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pokeflow.errors import PokeflowError
+from pokeflow_torch import augment, together
+from pokeflow_torch.networks import Embedder
+from pokeflow_torch.params import Optim
+
+PHASES = ("load", "augment", "forward", "backward", "optimizer", "average")
+"""The parts of a step, in their order; what lies between them is little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """The cards a network learns from: one uint8 image each [N, S, S, 3], and the input's mean and std."""
+
+    images: np.ndarray
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Learner(nn.Module):
+    """What is trained: ``network``, which is shipped, and whatever else the loss needs, which is not.
+
+    ``forward`` takes normalised views [B, 3, S, S] and their labels (positions in ``Cards.images``) and returns the
+    terms of the loss; "loss" among them is what is minimised.
+    """
+
+    network: Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the steps of a training have in common: cards, optimiser, the views' strength, the seed, how many steps."""
+
+    cards: Cards
+    optim: Optim
+    strength: float
+    seed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a step came to: learning rate, the terms' means over the whole batch, and a signal that came meanwhile."""
+
+    lr: float
+    values: dict[str, float]
+    signal: int | None
+
+
+class Stepper:
+    """A learner on its device with its optimiser, and beside it the averaged network that is shipped.
+
+    ``phase`` is entered around each of ``PHASES``. Only the first process keeps the average.
+    """
+
+    def __init__(
+        self,
+        machine: Accelerator,
+        task: str,
+        learner: Learner,
+        plan: Plan,
+        phase: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.machine, self.task, self.plan, self.phase = machine, task, plan, phase
+        self.layout = torch.channels_last if learner.network.convolutional else torch.contiguous_format
+        self.learner = learner.to(machine.device).to(memory_format=self.layout)
+        self.shadow = copy.deepcopy(learner.network).eval().requires_grad_(False)
+        self.optimizer: Any = torch.optim.AdamW(groups(learner, plan.optim.weight_decay), lr=plan.optim.lr)
+        self.model: Any = None
+        self.mean, self.std = (
+            torch.tensor(v, device=machine.device).view(1, 3, 1, 1) for v in (plan.cards.mean, plan.cards.std)
+        )
+
+    def begin(self, saved: dict[str, Any] | None = None) -> None:
+        """Prepare the first step, or go on from a state that the first process has; the others get it from there."""
+        if saved is not None:
+            self.learner.load_state_dict(saved["learner"])
+            self.shadow.load_state_dict(saved["shadow"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        self.model, self.optimizer = self.machine.prepare(self.learner, self.optimizer)
+        together.share_moments(self.machine, self.optimizer.optimizer)
+        if (scaler := self.machine.scaler) is not None:
+            scaler.load_state_dict(
+                together.same(self.machine, lambda: saved["scaler"] if saved is not None else scaler.state_dict())
+            )
+
+    def state(self) -> dict[str, Any]:
+        """All that a later step depends on, but its number."""
+        return {
+            "learner": self.learner.state_dict(),
+            "shadow": self.shadow.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.machine.scaler.state_dict() if self.machine.scaler is not None else {},
+        }
+
+    def make(self, step: int, batch: np.ndarray, asked: Callable[[], int | None] = lambda: None) -> Made:
+        """Make a step on the cards of these labels, dealt out to the processes; ``asked`` is a signal to stop."""
+        machine, plan = self.machine, self.plan
+        rank, processes, device = machine.process_index, machine.num_processes, machine.device
+        share = together.part(machine, len(batch))
+        self.learner.train()
+        generator = reseed(plan.seed, step, rank)
+        labels = batch[rank::processes]
+        with self.phase("load"):
+            images = _pixels(plan.cards, labels, device)
+        with self.phase("augment"):
+            images = augment.views(images, generator, plan.strength)
+            images = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
+        with self.phase("forward"), machine.autocast():
+            terms: dict[str, Tensor] = self.model(images, torch.from_numpy(labels).to(device))
+        agreed = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, asked())
+        if not math.isfinite(agreed.values["loss"]):
+            raise PokeflowError(
+                f"{self.task}: the loss is {agreed.values['loss']} at step {step} of {plan.total}. Lower optim.lr "
+                f"({plan.optim.lr}), lengthen optim.warmup ({plan.optim.warmup}) or take loop.precision 'no', then "
+                "run again."
+            )
+        with self.phase("backward"):
+            # Gradients are averaged over the processes: a part that is larger than another counts for more.
+            even = share * processes
+            machine.backward(terms["loss"] if even == 1 else terms["loss"] * even)
+        with self.phase("optimizer"):
+            machine.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
+            lr = plan.optim.lr * rate(step, plan.total, plan.optim.warmup)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        with self.phase("average"):
+            if machine.is_main_process:
+                average(self.shadow, self.learner.network, plan.optim.ema, step)
+        return Made(lr, agreed.values, agreed.signal)
+
+
+def rate(step: int, total: int, warmup: float) -> float:
+    """The share of the peak learning rate at a step: up a line, down a half cosine (Loshchilov, Hutter 2017)."""
+    rising = round(total * warmup)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def groups(learner: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, norms and other vectors do not."""
+    weights = [p for p in learner.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def reseed(seed: int, step: int, rank: int) -> torch.Generator:
+    """The generator of a step's views; torch's own (drop path, dropout) begins at the step's seed, too."""
+    words = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(words[0]))
+    return torch.Generator().manual_seed(int(words[0]))
+
+
+def _pixels(cards: Cards, labels: np.ndarray, device: torch.device) -> Tensor:
+    images = torch.from_numpy(cards.images[labels]).to(device)
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def average(shadow: nn.Module, network: nn.Module, decay: float | None, step: int) -> None:
+    """Exponential moving average, short at first so that the beginning is forgotten; no decay: a copy."""
+    share = 1.0 if decay is None else 1 - min(decay, (1 + step) / (10 + step))
+    for old, new in zip(shadow.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, share)
+        else:
+            old.copy_(new)

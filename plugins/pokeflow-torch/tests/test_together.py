@@ -1,0 +1,219 @@
+"""Two real processes over gloo, each started with the folders that it would have on a machine of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pokeflow import PokeflowError
+from pokeflow_torch import together
+
+from .conftest import write_data
+
+# What it is told: data, teacher, a folder, and the wishes to try one after the other.
+RUN = """
+import json, os, sys, time, torch
+from dataclasses import replace
+from pathlib import Path
+torch.set_num_threads(1)
+from pokeflow.types import Input, Record, Task
+from pokeflow_torch import augment, distill, step, train
+from pokeflow_torch.params import DistillParams, Loop, Margin, Network, Optim, TrainParams
+
+data, teacher, folder = map(Path, sys.argv[1:4])
+train.export.write = lambda *_: None
+rank = os.environ.get("RANK", "0")
+options = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8, "init_values": 1.0}
+network = Network("vit_small_patch16_dinov3", options=options, embedding_dim=16)
+optim, margin = Optim(1e-3, ema=0.9), Margin(0.1, 16)
+loop = Loop(epochs=3, batch_size=6, views=1, checkpoint_seconds=0.0, validate_every=2)
+student = replace(network, options={**options, "depth": 1})
+PARAMS = {
+    "even": TrainParams(network, optim, loop, margin, 0.0),
+    "even-student": DistillParams(student, {"feature": 0.5, "kl": 0.5, "task": 0.1}, 4.0, optim, loop, margin, 0.0),
+    "attention": DistillParams(student, {"attention": 1.0}, 4.0, optim, loop, margin),
+    "uneven": TrainParams(network, optim, replace(loop, batch_size=5), margin, 0.0),
+    "long": TrainParams(network, optim, replace(loop, epochs=30), margin),
+}
+data_set = ("prepare:data", "prepare", "x", "1", "data", "v1", "data", "d", {}, {}, {}, {}, {}, (), "c", {}, "local")
+record = Record(*data_set, "", "", 0)
+inputs = (Input(record, data), Input(replace(record, stage="train", type="teacher"), teacher))
+views, write, mode = augment.views, train.write_model, step.Learner.train
+
+def attempt(wish):
+    calls = []
+    def shown(*arguments):
+        calls.append(1)
+        if "slow" in wish:
+            time.sleep(0.05)
+        return arguments[0] * float("nan") if "nan" in wish and rank == "1" and len(calls) == 3 else views(*arguments)
+    def refused(*_):
+        raise ValueError("no room")
+    augment.views = shown
+    train.write_model = refused if "fails" in wish else write
+    # Batch normalisation sees a process's own part. Without it nothing depends on the number of processes.
+    step.Learner.train = (lambda self, on=True: mode(self, False)) if "even" in wish else mode
+    name = wish.partition("+")[0]
+    params, stage = PARAMS[name], distill if isinstance(PARAMS[name], DistillParams) else train
+    work, out = (folder / wish.replace("+slow", "") / (part + rank) for part in ("work", "out"))
+    for part in (work, out):
+        part.mkdir(parents=True, exist_ok=True)
+    about = ("distill", "torch", "m", "v1", "student") if stage is distill else ("train", "torch", "m", "v1", "teacher")
+    made = Task(*about, "d0", params, inputs[: 1 + (stage is distill)], work, out)
+    try:
+        told = stage.run(made).metrics
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+    (work.parent / f"told{rank}.json").write_text(json.dumps(told))
+
+for wish in sys.argv[4:]:
+    attempt(wish)
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("together")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("together") / "data")
+
+
+@pytest.fixture(scope="module")
+def start(data, teacher):
+    """start(folder, *wishes, processes=2) → the processes."""
+    begun = []
+
+    def start(folder, *wishes, processes=2):
+        with socket.socket() as place:
+            place.bind(("127.0.0.1", 0))
+            port = place.getsockname()[1]
+        for rank in range(processes):
+            several = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+            several |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            environment |= {key: str(value) for key, value in several.items()} if processes > 1 else {}
+            command = [sys.executable, "-W", "ignore", "-c", RUN, data, teacher, folder, *wishes]
+            begun.append(subprocess.Popen(command, env=environment))
+        return begun[-processes:]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def tried(start, tmp_path_factory):
+    """The folders of one process's and of two processes' attempts."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    assert codes(
+        start(two, "even", "even-student", "attention", "uneven+even", "uneven+nan", "uneven+fails", "long")
+    ) == [0, 0]
+    assert codes(start(one, "even", "even-student", "uneven+even", processes=1)) == [0]
+    return one, two
+
+
+def codes(processes):
+    return [process.wait(timeout=180) for process in processes]
+
+
+def wait_for_steps(work, count):
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        file = work / "telemetry" / "steps.jsonl"
+        if file.is_file() and len(file.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail("no steps within three minutes")
+
+
+def told(folder):
+    return [json.loads((folder / f"told{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def weights(output):
+    return torch.load(output / "weights.pt", weights_only=True)
+
+
+def history(output):
+    return [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
+
+
+def distance(one, other):
+    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
+
+
+@pytest.mark.parametrize("wish", ["even", "even-student", "uneven+even"])
+def test_two_processes_learn_what_one_does(tried, wish):
+    alone, first = (folder / wish / "out0" for folder in tried)
+    assert distance(weights(alone), weights(first)) < 1e-3
+    for one, two in zip(history(alone), history(first), strict=True):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+    assert told(tried[1] / wish)[0] == told(tried[1] / wish)[1]
+
+
+def test_the_first_process_alone_writes(tried):
+    folder = tried[1] / "even-student"
+    assert not [*(folder / "out1").iterdir(), *(folder / "work1").iterdir()]
+    written = {file.name for file in (folder / "out0").iterdir()}
+    assert {"weights.pt", "checkpoint.pt", "distillation_report.json"} <= written
+
+
+def test_weights_that_no_term_reaches_hold_nobody_up(tried):
+    one, other = told(tried[1] / "attention")
+    assert one == other
+    assert one["attention_loss"] > 0
+
+
+def test_a_loss_that_is_not_finite_in_one_process_is_told_by_both(tried):
+    for said in told(tried[1] / "uneven+nan"):
+        assert "the loss is nan at step 2 of 6" in said
+
+
+def test_nobody_waits_for_a_first_process_that_fails(tried):
+    first, other = told(tried[1] / "uneven+fails")
+    assert first == "ValueError: no room"
+    assert other == "PokeflowError: the first process failed: ValueError: no room"
+
+
+@pytest.mark.parametrize(
+    "end", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)], ids=["signalled", "killed"]
+)
+def test_both_end_at_one_step_and_go_on_from_the_first_one_s_checkpoint(start, tried, tmp_path, end):
+    processes = start(tmp_path, "long+slow")
+    wait_for_steps(tmp_path / "long" / "work0", 4)
+    # To the second alone, and as a launcher does, more than once; or to both.
+    for process in processes[end == signal.SIGTERM :]:
+        process.send_signal(end)
+        process.send_signal(end)
+    assert codes(processes) == [128 + end if end == signal.SIGTERM else -end] * 2
+    assert list((tmp_path / "long" / "work0").glob("checkpoint-*.pt"))
+    assert not (tmp_path / "long" / "out0" / "weights.pt").exists()
+    assert codes(start(tmp_path, "long")) == [0, 0]
+    there, straight = (folder / "long" / "out0" for folder in (tmp_path, tried[1]))
+    for name in ("weights.pt", "checkpoint.pt", "history.jsonl"):
+        assert (there / name).read_bytes() == (straight / name).read_bytes(), name
+
+
+def test_a_batch_too_small_for_the_processes_is_refused():
+    def machine(rank, processes):
+        return SimpleNamespace(process_index=rank, num_processes=processes)
+
+    with pytest.raises(PokeflowError, match=r"loop\.batch_size: 5 views a step for 3 processes.*Give 6 or more"):
+        together.part(machine(0, 3), 5)
+    assert np.isclose(sum(together.part(machine(rank, 3), 8) for rank in range(3)), 1)
+    assert together.part(machine(0, 1), 2) == 1
+
+
+def test_a_process_alone_passes_through():
+    alone = SimpleNamespace(num_processes=1)
+    assert together.same(alone, lambda: {"a": 1.5}) == {"a": 1.5}
+    assert together.agree(alone, {"loss": 2.0}, 1.0, None) == together.Agreed({"loss": 2.0}, None)
