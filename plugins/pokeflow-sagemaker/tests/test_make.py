@@ -20,8 +20,8 @@ from pokeflow.images.preprocessing import Preprocessing
 from .conftest import network, small_data, unpacked
 
 ALWAYS = {
-    "bundle.json", "code/inference.py", "code/limits.json", "code/requirements.txt", "index.npz", "labels.csv",
-    "model.onnx", "preprocessing.json",
+    "bundle.json", "code/inference.py", "code/limits.json", "code/requirements.txt", "code/serve.py", "config.yaml",
+    "deployment.py", "index.npz", "labels.csv", "model.onnx", "preprocessing.json",
 }  # fmt: skip
 
 
@@ -42,7 +42,8 @@ def test_a_bundle_holds_network_gallery_labels_and_code(flow):
     assert content["model.onnx"] == (flow.root / "model" / "model.onnx").read_bytes()
     assert content["index.npz"] == (flow.root / "benchmark" / "index.npz").read_bytes()
     assert json.loads(content["code/limits.json"]) == {"top": 5, "max_bytes": 20_000_000, "max_pixels": 50_000_000}
-    assert content["code/requirements.txt"].decode().split() == ["numpy>=1.26", "onnxruntime>=1.20", "pillow>=11"]
+    needed = [line.partition(">=")[0] for line in content["code/requirements.txt"].decode().split()]
+    assert needed == ["numpy", "onnxruntime", "pillow", "starlette", "uvicorn"]
     rows = list(csv.reader(io.StringIO(content["labels.csv"].decode())))
     assert rows[0] == ["card_id", "name", "set", "number"]
     assert rows[38] == ["set-37", "Pikachü, 37", "set", "37"]

@@ -29,7 +29,7 @@ def test_it_brings_the_bundle_and_names_no_version():
 def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
     before = BUNDLE.fingerprint(plugin.BundleParams())
     assert before == code_hash()
-    monkeypatch.setattr("pokeflow_sagemaker.bundle.CODE", ("inference.py",))
+    monkeypatch.setattr("pokeflow_sagemaker.bundle.CODE", {"code/inference.py": "inference.py"})
     assert BUNDLE.fingerprint(plugin.BundleParams()) != before
 
 

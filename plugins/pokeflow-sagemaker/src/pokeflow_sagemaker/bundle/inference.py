@@ -2,7 +2,8 @@
 
 A request is ``image/jpeg``, ``image/png``, or ``application/json`` with the same in base64: ``{"image": "…"}``.
 The whole frame is taken for the card. The answer is JSON: matches, best first, each with its cosine as ``score``.
-What is wrong with a request is a ValueError that says so. Needs numpy, pillow and onnxruntime, nothing else.
+What is wrong with a request is a ValueError that says so; ``respond`` gives it the status that HTTP has for it.
+Needs numpy, pillow and onnxruntime, nothing else.
 """
 
 import base64
@@ -11,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -22,11 +24,20 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+log = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "MPO")
 """Pillow's names; MPO is what some phones make of a JPEG. Its other decoders stay out of a request's reach."""
 IMAGES = ("image/jpeg", "image/png")
 JSON = "application/json"
 ARRAYS = ("embeddings", "card_ids", "preprocessing")
+
+
+class Refused(ValueError):  # noqa: N818 - an answer to a client, not a mishap of this program
+    """What is wrong with a request; ``status`` is HTTP's number for it."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,12 @@ def input_fn(request_body: Any, content_type: str) -> np.ndarray:
     """The picture of a request, uint8 H×W×3 RGB and upright."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in (*IMAGES, JSON):
-        raise ValueError(f"content type {content_type!r} is not taken; send {', '.join(IMAGES)} or {JSON}.")
+        raise Refused(f"content type {content_type!r} is not taken; send {', '.join(IMAGES)} or {JSON}.", 415)
     if not isinstance(request_body, str | bytes | bytearray):
-        raise ValueError(f"the request's body is {type(request_body).__name__}, not bytes.")
+        raise Refused(f"the request's body is {type(request_body).__name__}, not bytes.")
     most = limits()["max_bytes"]
     if len(request_body) > most:
-        raise ValueError(f"the request has {len(request_body):,} bytes, the limit is {most:,}.")
+        raise Refused(f"the request has {len(request_body):,} bytes, the limit is {most:,}.", 413)
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
     return _decoded(_from_json(body) if kind == JSON else body)
 
@@ -98,8 +109,33 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
     """The answer as JSON; ValueError where the client takes no JSON."""
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {JSON, "application/*", "*/*"}:
-        raise ValueError(f"accept {accept!r}: answers are {JSON} only.")
+        raise Refused(f"accept {accept!r}: answers are {JSON} only.", 406)
     return json.dumps(prediction, ensure_ascii=False, allow_nan=False)
+
+
+def respond(body: bytes, content_type: str, accept: str, model: Model) -> tuple[int, str]:
+    """HTTP's status and the JSON that answer a request: the four functions in a row; a refusal is ``{"error": …}``."""
+    try:
+        return 200, output_fn(predict_fn(input_fn(body, content_type), model), accept)
+    except Refused as error:
+        return error.status, refusal(str(error))
+    except Exception as error:  # a server answers whatever happens
+        log.exception("a request could not be answered")
+        return 500, refusal(f"the model could not answer ({type(error).__name__}).")
+
+
+def refusal(message: str) -> str:
+    """The JSON that says why there is no other answer."""
+    return json.dumps({"error": message}, ensure_ascii=False)
+
+
+def prove(model: Model) -> None:
+    """Have the model answer a picture, as a client would; ValueError where it cannot."""
+    picture = io.BytesIO()
+    Image.new("RGB", (model.size, model.size), (96, 128, 160)).save(picture, "PNG")
+    status, answer = respond(picture.getvalue(), "image/png", JSON, model)
+    if status != 200:
+        raise ValueError(f"the model does not answer a plain picture: {json.loads(answer)['error']}")
 
 
 def prepared(picture: np.ndarray, model: Model) -> np.ndarray:
@@ -158,7 +194,7 @@ def _from_json(body: bytes) -> bytes:
         encoded = json.loads(body)["image"]
         return base64.b64decode(encoded, validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise ValueError(
+        raise Refused(
             f'the request is no JSON of the form {{"image": "<base64>"}} ({type(error).__name__}).'
         ) from error
 
@@ -171,10 +207,10 @@ def _decoded(body: bytes) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Exception as error:  # a damaged file makes decoders fail in every way there is
-        raise ValueError(f"the request holds no readable JPEG or PNG ({type(error).__name__}).") from error
+        raise Refused(f"the request holds no readable JPEG or PNG ({type(error).__name__}).") from error
     if image.width * image.height > most:
-        raise ValueError(f"the picture has {image.width}×{image.height} pixels, the limit is {most:,} in all.")
+        raise Refused(f"the picture has {image.width}×{image.height} pixels, the limit is {most:,} in all.", 413)
     try:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # as above
-        raise ValueError(f"the picture is damaged or cut short ({type(error).__name__}: {error}).") from error
+        raise Refused(f"the picture is damaged or cut short ({type(error).__name__}: {error}).") from error

@@ -41,7 +41,7 @@ def run(task: Task) -> Result:
     content: dict[str, Content] = {
         **files,
         LABELS: labels(cards),
-        **{f"code/{name}": here / name for name in CODE},
+        **{name: here / file for name, file in CODE.items()},
         "code/limits.json": _json(limits(task.params)),
     }
     with progress.bar(f"{task.name}: checksums", _size(content)) as advance:
