@@ -28,7 +28,8 @@ def _policies(arn: str) -> list[Row]:
     holder = next((holder for holder in holders if holder.arn == arn), None)
     if holder is None:
         raise AwsError("NoSuchEntity", f"The entity {arn} cannot be found.", 404)
-    attached = [policy.document for policy in holder.managed_policies.values()]
+    policies = holder.managed_policies.values()
+    attached = [v.document for p in policies for v in p.versions if v.version_id == p.default_version_id]
     own = holder.policies
     inline = list(own.values()) if isinstance(own, dict) else list(own)
     return [_document(d) for d in [*attached, *inline]]

@@ -90,13 +90,13 @@ def upload(state: State, folder: Path, uri: str) -> None:
             write(state, f"{uri.rstrip('/')}/{file.relative_to(folder).as_posix()}", file.read_bytes())
 
 
-def check_role(state: State, arn: str) -> None:
-    """Refuse a role that is not there, or that does not let SageMaker take it."""
+def check_role(state: State, arn: str, service: str = "sagemaker.amazonaws.com") -> None:
+    """Refuse a role that is not there, or that does not let the service take it."""
     from moto.iam.models import iam_backends
 
     sentence = (
-        f"Could not assume role {arn}. Please ensure that the role exists and allows principal "
-        "'sagemaker.amazonaws.com' to assume the role."
+        f"Could not assume role {arn}. Please ensure that the role exists and allows principal '{service}' to assume "
+        "the role."
     )
     with state.lock:
         role = next((role for role in iam_backends[ACCOUNT]["aws"].roles.values() if role.arn == arn), None)
@@ -110,7 +110,7 @@ def check_role(state: State, arn: str) -> None:
         principal = statement.get("Principal", {})
         services = principal.get("Service", []) if isinstance(principal, dict) else []
         trusted += [services] if isinstance(services, str) else services
-    if "sagemaker.amazonaws.com" not in trusted:
+    if service not in trusted:
         raise invalid(sentence)
 
 

@@ -1,1 +1,341 @@
-def teach(cloud): ...
+"""CloudFormation without moto's silences: what a template says is made or refused, and a failure rolls back."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .buckets import check_role
+from .registry import GROUP
+from .state import ACCOUNT, AwsError, Row, State, invalid
+
+IAM_NAMES = ("RoleName", "ManagedPolicyName", "UserName", "GroupName", "InstanceProfileName")
+BODY = 51_200
+KNOWN = {
+    "AWS::S3::Bucket": (
+        "BucketName BucketEncryption Tags VersioningConfiguration PublicAccessBlockConfiguration OwnershipControls "
+        "LifecycleConfiguration"
+    ),
+    "AWS::S3::BucketPolicy": "Bucket PolicyDocument",
+    "AWS::KMS::Key": "Description Enabled EnableKeyRotation KeyPolicy Tags PendingWindowInDays",
+    "AWS::KMS::Alias": "AliasName TargetKeyId",
+    "AWS::IAM::Role": (
+        "RoleName AssumeRolePolicyDocument Policies ManagedPolicyArns Path Description MaxSessionDuration Tags "
+        "PermissionsBoundary"
+    ),
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName PolicyDocument Description Path Roles Users Groups",
+    "AWS::IAM::Policy": "PolicyName PolicyDocument Roles Users Groups",
+    "AWS::Logs::LogGroup": "LogGroupName RetentionInDays KmsKeyId Tags",
+    "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupName ModelPackageGroupDescription Tags",
+}
+"""The resources, and the properties of them, that are really made here."""
+
+
+class Regions(Protocol):
+    """Who knows SageMaker of a region."""
+
+    def state(self, region: str) -> State:
+        """It."""
+        ...
+
+
+def check(asked: Row, operation: str, state: State) -> None:
+    """Refuse what CloudFormation refuses of a new or changed stack before it begins."""
+    from moto.cloudformation.models import Stack
+    from moto.cloudformation.utils import get_stack_from_s3_url
+
+    if operation not in ("CreateStack", "UpdateStack", "CreateChangeSet", "ValidateTemplate"):
+        return
+    body, url = asked.get("TemplateBody"), asked.get("TemplateURL")
+    if role := asked.get("RoleARN"):
+        try:
+            check_role(state, role, "cloudformation.amazonaws.com")
+        except AwsError as error:
+            raise invalid(f"Role {role} is invalid or cannot be assumed") from error
+    if body and len(body.encode()) > BODY:
+        raise invalid(f"'templateBody' must have length less than or equal to {BODY}")
+    if url:
+        try:
+            body = get_stack_from_s3_url(url, ACCOUNT, "aws")
+        except Exception as error:
+            raise invalid("S3 error: The specified key does not exist.") from error
+    if not body:
+        return  # as it was before
+    try:
+        template = Stack.parse_template(body)
+        resources = {name: dict(about) for name, about in template["Resources"].items()}
+    except Exception as error:
+        raise invalid(f"Template format error: {error}") from error
+    check_template(resources, template, {p["ParameterKey"] for p in asked.get("Parameters") or ()})
+    named = any(name in (about.get("Properties") or {}) for about in resources.values() for name in IAM_NAMES)
+    iam = any(about["Type"].startswith("AWS::IAM::") for about in resources.values())
+    given = set(asked.get("Capabilities") or ())
+    if iam and operation != "ValidateTemplate":
+        enough = {"CAPABILITY_NAMED_IAM"} | (set() if named else {"CAPABILITY_IAM"})
+        if not given & enough:
+            lacking = "CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"
+            raise AwsError("InsufficientCapabilitiesException", f"Requires capabilities : [{lacking}]")
+    if operation == "UpdateStack":
+        _check_change(asked, template, state)
+
+
+def _check_change(asked: Row, template: Row, state: State) -> None:
+    """Refuse an update that changes nothing."""
+    from moto.cloudformation.models import cloudformation_backends
+
+    stack = cloudformation_backends[ACCOUNT][state.region].get_stack(asked["StackName"])
+    before = {k: str(v) for k, v in stack.stack_parameters.items()}
+    given = {p["ParameterKey"]: p.get("ParameterValue") for p in asked.get("Parameters") or ()}
+    defaults = {name: about.get("Default") for name, about in (template.get("Parameters") or {}).items()}
+    after = {name: str(given[name] or before.get(name)) if name in given else str(v) for name, v in defaults.items()}
+    tags = {tag["Key"]: tag["Value"] for tag in asked.get("Tags") or ()}
+    if template == stack.template_dict and before == after and tags in ({}, stack.tags):
+        raise invalid("No updates are to be performed.")
+
+
+def check_template(resources: dict[str, Row], template: Row, given: set[str]) -> None:
+    """Refuse types and properties that are not made here, and parameters that the template has not."""
+    for name, about in resources.items():
+        if about["Type"] not in KNOWN:
+            raise invalid(
+                f"Template error: resource {name} of type {about['Type']}: add it to tests/cloud/formation.py"
+            )
+        if strange := (about.get("Properties") or {}).keys() - set(KNOWN[about["Type"]].split()):
+            raise invalid(
+                f"Template error: property {sorted(strange)[0]} of {name} ({about['Type']}) is not known: "
+                "add it to tests/cloud/formation.py"
+            )
+    if unknown := given - (template.get("Parameters") or {}).keys():
+        raise invalid(f"Parameters: [{', '.join(sorted(unknown))}] do not exist in the template")
+
+
+def teach(cloud: Regions) -> None:
+    """Let moto's CloudFormation make what it would pass over; once, before it reads a template."""
+    _teach_buckets()
+    _teach_keys()
+    _teach_roles()
+    _teach_groups(cloud)
+    _teach_failure()
+
+
+def _bucket(name: str, properties: Row) -> None:
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[ACCOUNT]["aws"]
+    backend.put_bucket_versioning(name, properties.get("VersioningConfiguration", {}).get("Status"))
+    if block := properties.get("PublicAccessBlockConfiguration"):
+        backend.put_public_access_block(name, {k: str(v).lower() for k, v in block.items()})
+    if controls := properties.get("OwnershipControls"):
+        backend.put_bucket_ownership_controls(name, controls["Rules"][0]["ObjectOwnership"])
+    rules = [_rule(rule) for rule in properties.get("LifecycleConfiguration", {}).get("Rules", ())]
+    if rules:
+        backend.put_bucket_lifecycle(name, rules)
+    else:
+        backend.delete_bucket_lifecycle(name)
+
+
+def _rule(rule: Row) -> Row:
+    """A lifecycle rule as S3's interface has it."""
+    told: Row = {"ID": rule.get("Id", ""), "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+    if "ExpirationInDays" in rule:
+        told["Expiration"] = {"Days": str(rule["ExpirationInDays"])}
+    if old := rule.get("NoncurrentVersionExpiration"):
+        told["NoncurrentVersionExpiration"] = {"NoncurrentDays": str(old["NoncurrentDays"])}
+    if abort := rule.get("AbortIncompleteMultipartUpload"):
+        told["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": str(abort["DaysAfterInitiation"])}
+    moved = rule.get("Transitions") or [rule[k] for k in ("Transition",) if k in rule]
+    if moved:
+        told["Transition"] = [{"Days": str(m["TransitionInDays"]), "StorageClass": m["StorageClass"]} for m in moved]
+    return told
+
+
+def _after(model: Any, then: Callable[[Any, Row], None]) -> None:
+    """Do something more when moto makes or changes a resource of this kind."""
+    create, update = model.create_from_cloudformation_json, getattr(model, "update_from_cloudformation_json", None)
+    changes = update is not None and not hasattr(update, "__isabstractmethod__")
+
+    def created(cls: Any, resource_name: str, cloudformation_json: Row, *rest: Any, **more: Any) -> Any:
+        made = create(resource_name, cloudformation_json, *rest, **more)
+        then(made, cloudformation_json.get("Properties", {}))
+        return made
+
+    def updated(cls: Any, original_resource: Any, new_resource_name: str, cloudformation_json: Row, **more: Any) -> Any:
+        if changes:
+            original_resource = update(
+                original_resource=original_resource,
+                new_resource_name=new_resource_name,
+                cloudformation_json=cloudformation_json,
+                **more,
+            )
+        then(original_resource, cloudformation_json.get("Properties", {}))
+        return original_resource
+
+    model.create_from_cloudformation_json = classmethod(created)
+    model.update_from_cloudformation_json = classmethod(updated)
+
+
+def _teach_buckets() -> None:
+    from moto.core.common_models import CloudFormationModel
+    from moto.s3.models import FakeBucket, s3_backends
+
+    _after(FakeBucket, lambda bucket, properties: _bucket(bucket.name, properties))
+
+    class BucketPolicy(CloudFormationModel):  # type: ignore[misc]
+        """The policy of a bucket."""
+
+        def __init__(self, bucket: str) -> None:
+            self.physical_resource_id = self.bucket = bucket
+
+        cloudformation_name_type = staticmethod(lambda: "")
+        cloudformation_type = staticmethod(lambda: "AWS::S3::BucketPolicy")
+        has_cfn_attr = classmethod(lambda cls, attr: False)
+
+        @classmethod
+        def create_from_cloudformation_json(cls, name: str, cloudformation_json: Row, *_: Any, **__: Any) -> Any:
+            properties = cloudformation_json["Properties"]
+            document = json.dumps(properties["PolicyDocument"], default=str).encode()
+            s3_backends[ACCOUNT]["aws"].put_bucket_policy(properties["Bucket"], document)
+            return cls(properties["Bucket"])
+
+        @classmethod
+        def update_from_cloudformation_json(cls, cloudformation_json: Row, **_: Any) -> Any:
+            return cls.create_from_cloudformation_json("", cloudformation_json)
+
+        @classmethod
+        def delete_from_cloudformation_json(cls, resource_name: str, *_: Any) -> None:
+            s3_backends[ACCOUNT]["aws"].delete_bucket_policy(resource_name)
+
+        def delete(self, account_id: str, region: str) -> None:
+            s3_backends[ACCOUNT]["aws"].delete_bucket_policy(self.bucket)
+
+
+def _teach_keys() -> None:
+    from moto.kms.models import Key
+
+    def policy(key: Any, properties: Row) -> None:
+        document = properties["KeyPolicy"]
+        key.policy = document if isinstance(document, str) else json.dumps(document, default=str)
+        key.key_rotation_status = properties.get("EnableKeyRotation", False)
+
+    _after(Key, policy)
+
+
+def _teach_roles() -> None:
+    from moto.iam.models import ManagedPolicy, Role, iam_backends
+
+    def role(made: Any, properties: Row) -> None:
+        made.assume_role_policy_document = json.dumps(properties["AssumeRolePolicyDocument"], default=str)
+        backend = iam_backends[ACCOUNT]["aws"]
+        for policy in properties.get("Policies", ()):
+            document = json.dumps(policy["PolicyDocument"], default=str)
+            backend.put_role_policy(made.name, policy["PolicyName"], document)
+        wanted = {policy["PolicyName"] for policy in properties.get("Policies", ())}
+        for gone in made.policies.keys() - wanted:
+            backend.delete_role_policy(made.name, gone)
+        for arn in properties.get("ManagedPolicyArns", ()):
+            if arn not in made.managed_policies:
+                backend.attach_role_policy(arn, made.name)
+
+    def managed(made: Any, properties: Row) -> None:
+        document = json.dumps(properties["PolicyDocument"], default=str)
+        if document not in [v.document for v in made.versions if v.version_id == made.default_version_id]:
+            iam_backends[ACCOUNT]["aws"].create_policy_version(made.arn, document, True)
+            made.versions = made.versions[-1:]
+
+    _after(Role, role)
+    _after(ManagedPolicy, managed)
+
+
+def _teach_groups(cloud: Regions) -> None:
+    from moto.core.common_models import CloudFormationModel
+
+    class ModelPackageGroup(CloudFormationModel):  # type: ignore[misc]
+        """A group of model packages, in the test cloud's own SageMaker."""
+
+        def __init__(self, name: str, arn: str) -> None:
+            self.physical_resource_id, self.name, self.arn = arn, name, arn
+
+        cloudformation_name_type = staticmethod(lambda: "ModelPackageGroupName")
+        cloudformation_type = staticmethod(lambda: "AWS::SageMaker::ModelPackageGroup")
+        has_cfn_attr = classmethod(lambda cls, attr: attr in ("ModelPackageGroupArn", "CreationTime"))
+
+        def get_cfn_attribute(self, name: str) -> str:
+            return self.arn
+
+        @classmethod
+        def create_from_cloudformation_json(
+            cls, resource_name: str, cloudformation_json: Row, account_id: str, region_name: str, **_: Any
+        ) -> Any:
+            asked = {**cloudformation_json["Properties"], "ModelPackageGroupName": resource_name}
+            row = GROUP.create(cloud.state(region_name), asked)
+            return cls(resource_name, row["ModelPackageGroupArn"])
+
+        @classmethod
+        def update_from_cloudformation_json(
+            cls, original_resource: Any, cloudformation_json: Row, region_name: str, **_: Any
+        ) -> Any:
+            state, properties = cloud.state(region_name), cloudformation_json["Properties"]
+            row = GROUP.find(state, original_resource.name)
+            row["ModelPackageGroupDescription"] = properties.get("ModelPackageGroupDescription", "")
+            state.tags[row["ModelPackageGroupArn"]] |= {t["Key"]: t["Value"] for t in properties.get("Tags", ())}
+            return original_resource
+
+        @classmethod
+        def delete_from_cloudformation_json(cls, resource_name: str, *_: Any) -> None:
+            """Nothing: what was made is deleted by ``delete``."""
+
+        def delete(self, account_id: str, region: str) -> None:
+            GROUP.delete(cloud.state(region), {"ModelPackageGroupName": self.name})
+
+
+def _teach_failure() -> None:
+    """A resource that cannot be made fails its stack, which is rolled back, instead of the call."""
+    from moto.cloudformation import parsing
+    from moto.cloudformation.models import Event, Stack
+
+    create, changed, make = Stack.create_resources, Stack.update, parsing.parse_and_create_resource
+    failed: dict[str, tuple[str, str, str]] = {}
+
+    def made(logical_id: str, resource_json: Row, resources_map: Any, account_id: str, region_name: str) -> Any:
+        try:
+            return make(logical_id, resource_json, resources_map, account_id, region_name)
+        except Exception as error:
+            failed.setdefault(resources_map["AWS::StackId"], (logical_id, resource_json["Type"], str(error)))
+            raise
+
+    def told(stack: Any, status: str, error: Exception) -> None:
+        name, kind, why = failed.pop(stack.stack_id, ("", "AWS::CloudFormation::Stack", str(error)))
+        about = {"logical_resource_id": name or stack.name, "physical_resource_id": "", "resource_type": kind}
+        event = Event(
+            stack_id=stack.stack_id,
+            stack_name=stack.name,
+            resource_status=status,
+            resource_status_reason=why,
+            resource_properties=None,
+            **about,
+        )
+        stack.events.append(event)
+        stack.stack_status_reason = f"The following resource(s) failed: [{name}]. {why}"
+
+    def created(self: Any) -> None:
+        try:
+            create(self)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the stack failed
+            told(self, "CREATE_FAILED", error)
+            self.resource_map.delete()
+            self.template_dict = {**self.template_dict, "Resources": {}, "Outputs": {}}
+            self.resource_map = self._create_resource_map()  # what is gone is not made again by looking at it
+            self.output_map = self._create_output_map()
+            self.status = "ROLLBACK_COMPLETE"
+            self._add_stack_event("ROLLBACK_COMPLETE")
+
+    def updated(self: Any, template: str, *rest: Any, **more: Any) -> None:
+        before = self.template, self.template_dict
+        try:
+            changed(self, template, *rest, **more)
+        except Exception as error:  # noqa: BLE001 - the same
+            told(self, "UPDATE_FAILED", error)
+            self.template, self.template_dict = before
+            self.status = "UPDATE_ROLLBACK_COMPLETE"
+            self._add_stack_event("UPDATE_ROLLBACK_COMPLETE")
+
+    Stack.create_resources, Stack.update, parsing.parse_and_create_resource = created, updated, made
