@@ -2,24 +2,21 @@
 
 import logging
 import time
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pluggy
 
-from pokeflow import environment, observe, telemetry
+from pokeflow import budget, making, observe, telemetry
 from pokeflow import store as stores
-from pokeflow.digest import content, decisive
 from pokeflow.errors import PokeflowError, TaskError
 from pokeflow.flow import PREPARE, Flow, Step
+from pokeflow.making import now
 from pokeflow.plugins import Registry
 from pokeflow.shared import LOG, Claim
-from pokeflow.store import Store, list_files
-from pokeflow.types import Input, Record, Result, Task
+from pokeflow.store import Store
+from pokeflow.types import Input, Record, Task
 from pokeflow.worker import require_sound, told
 
 log = logging.getLogger("pokeflow")
@@ -32,6 +29,15 @@ class Planned:
     step: Step
     record: Record | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Why a step is made, the record that its result takes the place of, and the note that goes with it."""
+
+    why: str
+    replaced: Record | None
+    note: telemetry.RunNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ def plan(flow: Flow, since: str) -> Iterator[Planned]:
         if again:
             yield Planned(step, None, f"after {again}")
             continue
-        record, why = _reusable(flow, store, step, done, since)
+        record, why, _ = _reusable(flow, store, step, done, since)
         if record:
             done[step.name] = record
         yield Planned(step, record, why)
@@ -63,6 +69,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
     made after that.
     """
+    budget.check(flow, registry, (item.step for item in plan(flow, since) if item.record is None))
     store, note = stores.of(flow), telemetry.RunNote(flow)
     teller = observe.Teller(flow, hook, store)
     teller.catch_up()
@@ -75,18 +82,17 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
             held.append(step.name)
             continue
         try:
-            record, _ = _reusable(flow, store, step, done, since)
+            record, _, _ = _reusable(flow, store, step, done, since)
             if record is not None:
                 store.share(record)
+                teller.expected(step, record)
             else:
-                with store.claim(step) as claim:
-                    # Whoever held the claim before may have made it meanwhile.
-                    record, why = _reusable(flow, store, step, done, since)
-                    if record is None:
-                        record = _make(flow, registry, store, step, done, why, claim, note)
-                        ran.append(step.name)
-                if ran[-1:] == [step.name]:
-                    teller.tell(step, record)
+                record, new = _made(flow, registry, store, step, done, since, note)
+                if new:
+                    ran.append(step.name)
+            record = _settled(registry, store, step, record)
+            if step.name in ran[-1:]:
+                teller.tell(step, record)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(store, step, error))
             continue
@@ -101,109 +107,117 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
 
 def _reusable(
     flow: Flow, store: Store, step: Step, done: Mapping[str, Record], since: str
-) -> tuple[Record | None, str]:
-    """The record that makes a step unnecessary, or None and the reason why it is made."""
+) -> tuple[Record | None, str, Record | None]:
+    """The record that makes a step unnecessary; or None, the reason why it is made, and the record that there is."""
     record = store.load(step)
     if record is None:
-        return None, "not made yet"
+        return None, "not made yet", None
     if step.model in flow.force and record.started < since:
-        return None, "forced"
+        return None, "forced", record
     changed = [need for need in step.needs if record.inputs.get(need) != done[need].content]
     if changed:
-        return None, f"{changed[0]} was made again and differs"
-    return record, ""
+        return None, f"{changed[0]} was made again and differs", record
+    return record, "", None
 
 
-def _make(
+def _made(
     flow: Flow,
     registry: Registry,
     store: Store,
     step: Step,
     done: Mapping[str, Record],
-    why: str,
-    claim: Claim,
+    since: str,
     note: telemetry.RunNote,
+) -> tuple[Record, bool]:
+    """Make a step, and say so; unless whoever held it meanwhile has made it."""
+    if registry.executors[step.on].remote:
+        # The job holds the claim: it goes on where this process is lost.
+        with store.alone(step):
+            record, why, replaced = _reusable(flow, store, step, done, since)
+            given = _Given(why, replaced, note)
+            return (record, False) if record else (_have_made(flow, registry, store, step, done, given), True)
+    with store.claim(step) as claim:
+        record, why, replaced = _reusable(flow, store, step, done, since)
+        given = _Given(why, replaced, note)
+        return (record, False) if record else (_make(flow, registry, store, step, done, claim, given), True)
+
+
+def _make(
+    flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], claim: Claim, given: _Given
 ) -> Record:
     work, output = store.begin(step)
-    note.leave(work, store.folder(step))
+    given.note.leave(work, store.folder(step))
     executor = registry.executors[step.on]
     inputs = tuple(Input(done[need], store.fetch(done[need])) for need in step.needs)
-    task = Task(
-        step.stage,
-        step.backend.name,
-        step.model,
-        step.version,
-        step.type,
-        step.digest,
-        step.params,
-        inputs,
-        work,
-        output,
-    )
-    log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, why)
+    task = _task(flow, step, inputs, work, output)
+    log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, given.why)
     started, clock = now(), time.perf_counter()
-    with _log_file(work / LOG):
+    with making.log_file(work / LOG):
         result = executor.run(task, step.backend, step.place)
         require_sound(result, f"executor {step.on!r}")
-        _require_unchanged(flow, store, step, done)
+        assert result is not None  # it would not be sound
+        making.require_unchanged(store, task, step.backend)
         claim.require()
     seconds = time.perf_counter() - clock
     price = executor.price(step.place, seconds) if executor.price else None
-    record = _record(step, result, inputs, output, started, seconds, price)
+    why = f"executor {step.on!r} is not billed"
+    record = making.record_of(
+        task, step.backend, result, on=step.on, started=started, seconds=seconds, price=price, why=why
+    )
     observe.remember(flow, store, step, started)
-    store.commit(step, output, record)
+    store.commit(output, record)
     log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
     return record
 
 
-def _require_unchanged(flow: Flow, store: Store, step: Step, done: Mapping[str, Record]) -> None:
-    """Refuse a result whose inputs were replaced while it was made: its record would not say what it was made of."""
-    for need in step.needs:
-        now_there = store.load(flow.step(need))
-        if now_there is None:
-            raise PokeflowError(f"{need} is damaged or gone. Run this again: it is made again.")
-        if now_there.content != done[need].content:
-            raise PokeflowError(f"{need} was made again by another run meanwhile. Run this again.")
-    if step.backend.fingerprint and step.backend.fingerprint(step.params) != step.fingerprint:
-        raise PokeflowError("what its parameters point to changed while it was read. Run this again.")
-
-
-def _record(
-    step: Step,
-    result: Result,
-    inputs: tuple[Input, ...],
-    output: Path,
-    started: str,
-    seconds: float,
-    price: float | None,
+def _have_made(
+    flow: Flow, registry: Registry, store: Store, step: Step, done: Mapping[str, Record], given: _Given
 ) -> Record:
-    files = list_files(output)
-    reasons = dict(result.reasons)
-    if price is None:
-        reasons["cost_usd"] = f"executor {step.on!r} is not billed"
-    return Record(
-        task=step.name,
-        stage=step.stage,
-        backend=step.backend.name,
-        revision=step.backend.revision,
-        model=step.model,
-        version=step.version,
-        type=step.type,
-        digest=step.digest,
-        params=decisive(step.params),
-        inputs={i.record.task: i.record.content for i in inputs},
-        metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
-        facts=dict(result.facts),
-        reasons=reasons,
-        files=files,
-        content=content(files),
-        environment=environment.of(step.backend),
-        executor=step.on,
-        started=started,
-        finished=now(),
-        seconds=seconds,
-        cost_usd=price,
-    )
+    """Have a job elsewhere make a step, which leaves the record in the bucket; none of its files comes through here."""
+    work, executor = store.work(step), registry.executors[step.on]
+    work.mkdir(parents=True, exist_ok=True)
+    given.note.leave(work, store.folder(step))
+    inputs = tuple(Input(done[need], store.folder(done[need])) for need in step.needs)
+    for item in inputs:
+        store.require_shared(item.record)
+    task = _task(flow, step, inputs, work, work / "output")
+    if given.replaced is not None:
+        task = replace(task, replaces=given.replaced.started)
+    log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, given.why)
+    observe.expect(flow, store, step)
+    with making.log_file(work / LOG):
+        executor.run(task, step.backend, step.place)
+        record = store.met(step)
+        if record is None:
+            raise PokeflowError(f"the job ended well and left no record in {flow.shared and flow.shared.uri}.")
+    log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
+    return record
+
+
+def _task(flow: Flow, step: Step, inputs: tuple[Input, ...], work: Path, output: Path) -> Task:
+    named = (step.stage, step.backend.name, step.model, step.version, step.type, step.digest)
+    return Task(*named, step.params, inputs, work, output, shared=flow.shared, fingerprint=step.fingerprint)
+
+
+def _settled(registry: Registry, store: Store, step: Step, record: Record) -> Record:
+    """The record with what its machine cost, if that has come to be known since; a bill that is late is no failure."""
+    executor = registry.executors.get(record.executor)
+    if record.cost_usd is not None or executor is None or executor.bill is None:
+        return record
+    try:
+        bill = executor.bill(record, step.place if step.on == record.executor else executor.params())
+    except PokeflowError as error:
+        log.warning("%s: what it cost is not known yet: %s", record.task, error)
+        return record
+    if bill is None or (bill.cost_usd is None and record.reasons.get("cost_usd") == bill.reason):
+        return record
+    reasons = {name: reason for name, reason in record.reasons.items() if name != "cost_usd"}
+    if bill.cost_usd is None:
+        reasons["cost_usd"] = bill.reason
+    told = {**record.environment, **bill.environment}
+    record = replace(record, cost_usd=bill.cost_usd, reasons=reasons, environment=told)
+    store.amend(record)
+    return record
 
 
 def _failure(store: Store, step: Step, error: Exception) -> str:
@@ -216,29 +230,6 @@ def _failure(store: Store, step: Step, error: Exception) -> str:
 def _brief(record: Record) -> str:
     shown = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
     return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
-
-
-@contextmanager
-def _log_file(file: Path) -> Iterator[None]:
-    """Everything that is logged meanwhile goes to this file as well, and a traceback if it ends in one."""
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    except BaseException:
-        with file.open("a", encoding="utf-8") as out:
-            traceback.print_exc(file=out)
-        raise
-    finally:
-        root.removeHandler(handler)
-        handler.close()
-
-
-def now() -> str:
-    """The present moment in UTC, as records write it: sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def objective(flow: Flow, report: Report) -> float | None:

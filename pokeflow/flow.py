@@ -11,8 +11,7 @@ import msgspec
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Objects
-from pokeflow.project import About, Leaf
-from pokeflow.settings import Budget
+from pokeflow.project import About, Budget, Leaf
 from pokeflow.types import Backend, Shared
 
 DATA = "data"
@@ -69,11 +68,12 @@ class Flow:
     """A resolved configuration: nothing is left to look up, and OmegaConf is gone.
 
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
-    parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one;
-    ``shared`` says the same of that bucket as plain data; ``tree`` is where below it the project is published, and
-    ``leaves`` what belongs there; ``cloud`` are the services of the commands that work there, by command; ``budget``
-    is what a run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again, ``config`` the composed configuration as it was
-    given, and ``sweep`` the trial that this is, if it is one: these are told of a task, and decide nothing.
+    parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one, of
+    which ``shared`` says the same as plain data; ``tree`` is where below it the project is published, and ``leaves``
+    what belongs there; ``cloud`` are the services of the commands that work there, by command; ``budget`` is what a
+    run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again,
+    ``config`` the composed configuration as it was given, and ``sweep`` the trial that this is, if it is one: these
+    are told of a task, and decide nothing.
     """
 
     project: str
@@ -88,7 +88,7 @@ class Flow:
     about: About = field(default_factory=lambda: About(""))
     tracking: Service | None = None
     cloud: Mapping[str, Service] = field(default_factory=dict)
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     objective: str | None = None
     publish: bool = False
     force: frozenset[str] = frozenset()

@@ -34,6 +34,11 @@ def remember(flow: Flow, store: Store, step: Step, started: str) -> None:
         note.write_text(text, encoding="utf-8")
 
 
+def expect(flow: Flow, store: Store, step: Step) -> None:
+    """Note, before a job elsewhere makes a task, that tracking must hear of it, whenever it is made."""
+    remember(flow, store, step, "")
+
+
 class Teller:
     """Tells of the tasks of one run. Whatever goes wrong with those who hear it is a warning.
 
@@ -47,10 +52,15 @@ class Teller:
 
     def tell(self, step: Step, record: Record) -> None:
         """Tell of a task that just ran."""
+        if self._tracking or self._hook.pokeflow_task_finished.get_hookimpls():
+            self._store.fetch(record)  # a job elsewhere may have made it
         folder = self._store.folder(step)
         if self._tracking and time.monotonic() >= self._again:
-            note = f"{step.stage}-{step.model}-{step.digest}-{_moment(record.started)}"
-            self._send(self._tracking, _notes(self._store) / note)
+            moments = (record.started, "")
+            names = [f"{step.stage}-{step.model}-{step.digest}-{_moment(moment)}" for moment in moments]
+            note = next((note for name in names if (note := _notes(self._store) / name).exists()), None)
+            if note is not None:
+                self._send(self._tracking, note)
         for impl in self._hook.pokeflow_task_finished.get_hookimpls():
             try:
                 given = {"record": record, "folder": folder}
@@ -58,6 +68,12 @@ class Teller:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
                 log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
+
+    def expected(self, step: Step, record: Record) -> None:
+        """Bring the files of what was made elsewhere while nobody here was looking: the end of the run tells of it."""
+        note = _notes(self._store) / f"{step.stage}-{step.model}-{step.digest}-"
+        if self._tracking and note.exists():
+            self._store.fetch(record)
 
     def catch_up(self) -> None:
         """Track what could not be so far, in this run or an earlier one: it was killed, or the server was away."""

@@ -26,6 +26,14 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """US dollars that a single task, and all tasks of a run together, may be expected to cost."""
+
+    task: float | None = None
+    run: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """One place of the tree as this configuration has it, and what belongs there.
 

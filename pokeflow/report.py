@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pokeflow import store as stores
 from pokeflow import tree as trees
+from pokeflow.budget import Estimate, estimate
 from pokeflow.engine import Planned, Report
 from pokeflow.flow import DATA, PROJECT, Flow
 from pokeflow.plugins import Registry
-from pokeflow.store import Store
 from pokeflow.tree import words
 from pokeflow.types import Record
 
@@ -94,30 +94,31 @@ def _figure(record: Record, name: str, value: float | None) -> str:
 
 def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
     """What would run, where, why, for how long and at what cost; what is reused; nothing is touched."""
-    rows, seconds, cost, unknown, ran = [], 0.0, 0.0, 0, 0
+    rows, seconds, cost, unknown, open_end, ran = [], 0.0, 0.0, 0, 0, 0
     for item in planned:
         step = item.step
         if item.record:
             rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", ""))
             continue
         ran += 1
-        last = _last_seconds(flow.root, step.stage, step.model)
-        price = registry.executors[step.on].price
-        dollars = price(step.place, last) if price and last is not None else None
-        seconds, cost, unknown = seconds + (last or 0), cost + (dollars or 0), unknown + (last is None)
-        time = f"about {last:.0f} s" if last is not None else "unknown"
-        bill = "not billed" if price is None else f"${dollars:.2f}" if dollars is not None else "unknown"
-        rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, bill, item.why))
+        found = estimate(step, registry, flow.root)
+        seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
+        cost, open_end = cost + (found.expected or 0), open_end + (found.billed and found.usd is None)
+        time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"
+        rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, _price(found), item.why))
     known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
-    bill = f"estimated cost ${cost:.2f}" if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
+    bill = f"{'at most' if open_end else 'estimated cost'} ${cost:,.2f}"
+    bill = bill if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
     summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
     return table(("", "task", "backend", "on", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 
-def _last_seconds(root: Path, stage: str, model: str) -> float | None:
-    """How long the same stage took the same model the last time: the only honest estimate there is."""
-    finished = [(r.finished, r.seconds) for r, _ in Store(root).records(stage, model)]
-    return max(finished)[1] if finished else None
+def _price(found: Estimate) -> str:
+    if not found.billed:
+        return "not billed"
+    if found.usd is not None:
+        return f"${found.usd:,.2f}"
+    return "unknown" if found.limit_usd is None else f"up to ${found.limit_usd:,.2f}"
 
 
 def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:

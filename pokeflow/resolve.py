@@ -26,9 +26,9 @@ from pokeflow.flow import (
 )
 from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
-from pokeflow.project import About
+from pokeflow.project import About, Budget
 from pokeflow.schema import parse
-from pokeflow.settings import Budget, Executor, Model, Settings, Store, Work
+from pokeflow.settings import Executor, Model, Settings, Store, Work
 from pokeflow.tree.layout import expand
 from pokeflow.types import Backend, Shared
 
@@ -143,7 +143,7 @@ def bucket(store: Store, faults: list[Fault]) -> Objects | None:
 
 
 def _shared(store: Store, remote: Objects | None) -> Shared | None:
-    return remote and Shared(remote.uri, store.endpoint, store.region, store.encryption, store.kms_key)
+    return None if remote is None else Shared(remote.uri, store.endpoint, store.region, store.encryption, store.kms_key)
 
 
 def _budget(settings: Settings) -> Budget:
@@ -346,4 +346,3 @@ def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) 
     backend = _backend(TRACK, name, "tracking.backend", registry, faults)
     params = backend and _params(backend, rest, "tracking", faults)
     return Service(backend, params) if backend and params is not None else None
-

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from pokeflow import compose, config, engine, plugins, report, sweep
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Sweep
+from pokeflow.making import now
 from pokeflow.resolve import resolve
 from pokeflow.tree import versions
 from pokeflow.worker import told
@@ -30,7 +31,7 @@ errors: list[Exception] = []
 def main(args: Sequence[str]) -> int:
     """Run the lineage once, or once a trial; 0, or 1 where a trial failed."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing: our errors say where and what to do
-    os.environ.setdefault(SINCE, engine.now())
+    os.environ.setdefault(SINCE, now())
     if _is_plain(args) and _nothing_to_run(args):
         return 0
     config.register_search_path()

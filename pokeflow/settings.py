@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pokeflow.gates import Gate
+from pokeflow.project import Budget
 
 ModelType = Literal["teacher", "student", "optimized"]
 
@@ -60,14 +61,6 @@ class Lineage:
     then: dict[str, Work | None] = field(default_factory=dict)
     objective: str | None = None
     gates: dict[str, Gate] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """US dollars that a single task, and all tasks of a run together, may be expected to cost."""
-
-    task: float | None = None
-    run: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
 from pokeflow.objects import Objects
 from pokeflow.shared import LOG, RECORD, TELEMETRY
-from pokeflow.types import File, Record
+from pokeflow.types import File, Record, Task
 
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
@@ -33,6 +33,8 @@ TRACKED, SHARED = "tracked.json", "shared.json"
 _OWN = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
 LATER = "%s is kept here and shared by a later run: %s"
 _decoder = msgspec.json.Decoder(Record)
+Named = Step | Record | Task
+"""What has a stage, a model and a digest, and so a place in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,19 @@ class Store:
     remote: Objects | None = None
 
     @staticmethod
-    def key(step: Step | Record) -> str:
+    def key(step: Named) -> str:
         """Where a step's result lies below the folder and in the bucket alike."""
         return f"tasks/{step.stage}/{step.model}/{step.digest}"
 
-    def folder(self, step: Step | Record) -> Path:
+    def folder(self, step: Named) -> Path:
         """Where a step's result lies once it is made."""
         return self.root / self.key(step)
 
-    def work(self, step: Step | Record) -> Path:
+    def work(self, step: Named) -> Path:
         """Where a step is being made; it outlives a kill."""
         return self.root / "work" / f"{step.stage}-{step.model}-{step.digest}"
 
-    def load(self, step: Step) -> Record | None:
+    def load(self, step: Named) -> Record | None:
         """The record of a finished step; None where there is none, or where its files are not all there."""
         record = read_record(self.folder(step))
         return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
@@ -102,16 +104,22 @@ class Store:
                 log.warning("%s is not readable (%s) and is left out", file, error)
 
     @contextmanager
-    def claim(self, step: Step) -> Iterator[shared.Claim]:
+    def alone(self, step: Named) -> Iterator[None]:
+        """Hold a step for this process alone among those of this machine."""
+        with exclusively(self.root / "locks" / f"{step.digest}.lock", f"{step.stage}:{step.model}"):
+            yield
+
+    @contextmanager
+    def claim(self, step: Step | Task) -> Iterator[shared.Claim]:
         """Hold a step for this process alone; wait, and say so, while another holds it. A kill lets go of it."""
-        with exclusively(self.root / "locks" / f"{step.digest}.lock", step.name):
+        with self.alone(step):
             if self.remote is None:
                 yield shared.Claim(step.name, "")
                 return
             with shared.held(self.remote, self._claim(step), step.name) as claim:
                 yield claim
 
-    def begin(self, step: Step) -> tuple[Path, Path]:
+    def begin(self, step: Step | Task) -> tuple[Path, Path]:
         """The work folder, with what an earlier attempt kept there, and an empty output folder inside it."""
         work = self.work(step)
         output = work / "output"
@@ -123,26 +131,55 @@ class Store:
             _move_beside(self.folder(step), work)
         return work, output
 
-    def commit(self, step: Step, output: Path, record: Record) -> Path:
+    def commit(self, output: Path, record: Record) -> Path:
         """Make a result final: the files in one rename, then the record; only then is the task done."""
-        folder = self.folder(step)
+        folder, work = self.folder(record), self.work(record)
         folder.parent.mkdir(parents=True, exist_ok=True)
         earlier: list[Path] = []
         if folder.exists():
             # Either a forced redo or what a kill left between the rename and the record. It goes with the work.
-            replaced = self.work(step) / "replaced"
+            replaced = work / "replaced"
             shutil.rmtree(replaced, ignore_errors=True)
             folder.rename(replaced)
             earlier = _kept_records(replaced)
         output.rename(folder)
         for file in earlier:
             file.rename(folder / file.name)
-        _move_beside(self.work(step), folder)
+        _move_beside(work, folder)
         # A power cut may cost an unflushed record: what took a moment is made again sooner than it is flushed.
         write_atomically(folder / RECORD, shared.encoded(record), flush=record.seconds > 1)
-        shutil.rmtree(self.work(step), ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
         self._share(record)
         return folder
+
+    def met(self, step: Named) -> Record | None:
+        """The record that a job elsewhere left in the bucket; what an earlier making left here goes."""
+        assert self.remote
+        record = shared.load(self.remote, self.key(step))
+        here = read_record(self.folder(step))
+        if here and record and (here.started, here.content) != (record.started, record.content):
+            shutil.rmtree(self.folder(step))
+        if record:
+            shutil.rmtree(self.work(step), ignore_errors=True)
+        return record
+
+    def require_shared(self, record: Record) -> None:
+        """Nothing, if the bucket has a finished task; it is sent if need be, and a network that is away is an error."""
+        assert self.remote
+        self.share(record)
+        there = shared.load(self.remote, self.key(record))
+        if there is None or there.content != record.content:
+            raise PokeflowError(
+                f"{record.task} is not in {self.remote.uri}, where a job would read it. Run this again."
+            )
+
+    def amend(self, record: Record) -> None:
+        """Write again a record that has learnt what its machine cost; nothing else of it may differ."""
+        data = shared.encoded(record)
+        if read_record(self.folder(record)) is not None:
+            write_atomically(self.folder(record) / RECORD, data)
+        if self.remote is not None:
+            shared.amend(self.remote, self.key(record), record)
 
     def share(self, record: Record) -> None:
         """Share a finished task that this machine has, unless it was; a network that is away is a warning."""
@@ -175,7 +212,7 @@ class Store:
         return {"where": self.remote.uri if self.remote else "", "started": record.started}
 
     @staticmethod
-    def _claim(step: Step | Record) -> str:
+    def _claim(step: Named) -> str:
         return f"claims/{step.digest}"
 
 

@@ -74,7 +74,9 @@ class Task:
     ``output`` is empty at the start; what lies in it at the end is the result.
     ``work`` outlives a kill: checkpoints go there, and a second attempt finds them.
     ``version`` may show in the result only where the backend is ``named``. ``shared`` is the bucket that has the
-    inputs and takes the result, if there is one.
+    inputs and takes the result, if there is one; ``fingerprint`` is the backend's, of these parameters, and
+    ``replaces`` says when the record was started that this result takes the place of, both for whoever makes it
+    elsewhere.
     """
 
     stage: str
@@ -88,6 +90,8 @@ class Task:
     work: Path
     output: Path
     shared: Shared | None = None
+    fingerprint: str | None = None
+    replaces: str | None = None
 
     @property
     def name(self) -> str:

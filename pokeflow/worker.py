@@ -19,7 +19,7 @@ import msgspec
 from pokeflow import plugins
 from pokeflow.errors import PokeflowError
 from pokeflow.schema import parse
-from pokeflow.types import Backend, Input, Record, Result, Task
+from pokeflow.types import Backend, Input, Record, Result, Shared, Task
 
 ANSWER, LOG = "answer.json", "log.txt"
 STOPPED = 128 + signal.SIGTERM
@@ -98,7 +98,16 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     inputs = tuple(Input(msgspec.convert(i["record"], Record), Path(i["folder"])) for i in raw["inputs"])
     names = ("stage", "backend", "model", "version", "type", "digest")
     named = {name: raw[name] for name in names}
-    return Task(**named, params=params, inputs=inputs, work=Path(raw["work"]), output=Path(raw["output"])), backend
+    return Task(
+        **named,
+        params=params,
+        inputs=inputs,
+        work=Path(raw["work"]),
+        output=Path(raw["output"]),
+        shared=msgspec.convert(raw["shared"], Shared | None),
+        fingerprint=raw["fingerprint"],
+        replaces=raw["replaces"],
+    ), backend
 
 
 def answer(task: Task) -> Result:

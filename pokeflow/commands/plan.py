@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pokeflow import compose, config, engine, plugins, report
+from pokeflow.making import now
 from pokeflow.resolve import resolve
 from pokeflow.tree import versions
 
@@ -12,5 +13,5 @@ def main(args: Sequence[str]) -> int:
     registry = plugins.registry(plugins.manager())
     flow = resolve(config.plain(compose.composed(args)), registry)
     versions.check(flow)
-    print(report.plan(flow, engine.plan(flow, engine.now()), registry))  # noqa: T201
+    print(report.plan(flow, engine.plan(flow, now()), registry))  # noqa: T201
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pokeflow import engine, report
 from pokeflow.commands import configured
+from pokeflow.making import now
 from pokeflow.tree import publish
 
 
@@ -14,7 +15,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show how the tree differs, and write nothing")
     given, overrides = parser.parse_known_args(args)
     flow = configured.flow(overrides)
-    records = {item.step.name: item.record for item in engine.plan(flow, engine.now()) if item.record}
+    records = {item.step.name: item.record for item in engine.plan(flow, now()) if item.record}
     if given.dry_run:
         print(report.publication(flow, publish.difference(flow, records), dry_run=True))  # noqa: T201
         return 0

@@ -1,0 +1,88 @@
+"""What tasks may be expected to take and to cost, and the guard that asks before money is spent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pokeflow.errors import ConfigError, Fault
+from pokeflow.flow import Flow, Step
+from pokeflow.plugins import Registry
+from pokeflow.store import Store
+
+INSTANCE = "instance_type"
+"""The key of a record's environment, and of an executor's parameters, that names the kind of machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a task is expected to take and to cost; None is unknown. ``limit_usd``: more it cannot cost.
+
+    ``billed`` is whether anybody sends a bill for it.
+    """
+
+    seconds: float | None
+    usd: float | None
+    limit_usd: float | None
+    billed: bool
+
+    @property
+    def expected(self) -> float | None:
+        """What the budget is asked for: the expectation, or without one the limit."""
+        return self.limit_usd if self.usd is None else self.usd
+
+
+def estimate(step: Step, registry: Registry, root: Path) -> Estimate:
+    """From how long the same stage of the model took the last time on such a machine: the only honest way there is."""
+    executor = registry.executors[step.on]
+    seconds = _last_seconds(step, root)
+    if executor.price is None:
+        return Estimate(seconds, None, None, billed=False)
+    usd = None if seconds is None else executor.price(step.place, seconds)
+    limit = executor.limit(step.place) if executor.limit else None
+    return Estimate(seconds, usd, None if limit is None else executor.price(step.place, limit), billed=True)
+
+
+def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
+    """Nothing, where the budget allows the steps that would run; ConfigError with the figures otherwise."""
+    budget = flow.budget
+    if budget.task is None and budget.run is None:
+        return
+    costs: dict[str, tuple[float, str]] = {}
+    faults: list[Fault] = []
+    for step in steps:
+        found = estimate(step, registry, flow.root)
+        if not found.billed:
+            continue
+        if found.expected is None:
+            message = f"nobody knows what it costs on {step.on}, and project.budget_usd sets a limit."
+            faults.append(Fault(step.name, message))
+            continue
+        basis = "as the last time" if found.usd is not None else "if it takes all of its time limit"
+        costs[step.name] = found.expected, basis
+        if budget.task is not None and found.expected > budget.task:
+            message = f"{step.name} may cost ${found.expected:,.2f} ({basis}), above {_usd(budget.task)}. {MEND}"
+            faults.append(Fault("project.budget_usd.task", message))
+    total = sum(cost for cost, _ in costs.values())
+    if budget.run is not None and total > budget.run:
+        parts = ", ".join(f"{name} ${cost:,.2f} ({basis})" for name, (cost, basis) in costs.items())
+        message = f"this run may cost ${total:,.2f}, above {_usd(budget.run)}: {parts}. {MEND}"
+        faults.append(Fault("project.budget_usd.run", message))
+    if faults:
+        raise ConfigError(faults)
+
+
+MEND = "Raise the budget, shorten the executor's time limit, or take a cheaper machine; nothing was started."
+
+
+def _usd(amount: float) -> str:
+    return f"the budget of ${amount:,.2f}"
+
+
+def _last_seconds(step: Step, root: Path) -> float | None:
+    kind = getattr(step.place, INSTANCE, None)
+    finished = [
+        (record.finished, record.seconds)
+        for record, _ in Store(root).records(step.stage, step.model)
+        if record.executor == step.on and record.environment.get(INSTANCE) == kind
+    ]
+    return max(finished)[1] if finished else None

@@ -1,0 +1,141 @@
+"""Makes one task on a machine that shares only the bucket: what an executor elsewhere, or a pipeline, starts.
+
+    python -m pokeflow.job task.json --on sagemaker --root /tmp/pokeflow --work /opt/ml/checkpoints
+
+The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
+and under its claim. A second such job finds it made. Under torchrun each process runs the backend; the first commits.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from pokeflow import making, plugins, worker
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import place
+from pokeflow.shared import LOG, TELEMETRY
+from pokeflow.store import Store
+from pokeflow.types import Backend, Input, Record, Task
+
+log = logging.getLogger("pokeflow")
+UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
+
+
+def main(args: Sequence[str]) -> int:
+    """Make the task; 0, or 1 with the reason in the file that ``--failure`` names."""
+    parser = argparse.ArgumentParser("python -m pokeflow.job", description=__doc__)
+    parser.add_argument("task", type=Path, help="the task's file")
+    parser.add_argument("--on", required=True, help="the executor whose job this is")
+    parser.add_argument("--root", type=Path, required=True, help="a folder of this machine for inputs and the result")
+    parser.add_argument("--work", type=Path, help="a folder that outlives this machine, for checkpoints")
+    parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure")
+    given = parser.parse_args(args)
+    signal.signal(signal.SIGTERM, _stop)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        task, backend = worker.load(given.task.read_bytes(), plugins.registry(plugins.manager()))
+        make(task, backend, on=given.on, root=given.root, work=given.work)
+    except SystemExit:
+        raise  # asked to stop
+    except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+        traceback.print_exc()
+        if given.failure is not None and _rank() == 0:
+            given.failure.parent.mkdir(parents=True, exist_ok=True)
+            given.failure.write_text(worker.told(error), encoding="utf-8")
+        return 1
+    return 0
+
+
+def make(task: Task, backend: Backend, *, on: str, root: Path, work: Path | None = None) -> Record | None:
+    """Make a task and commit it to the bucket; its record, None in a process that is not the first.
+
+    ``root`` is this machine's store, ``work`` a folder for checkpoints that is kept elsewhere as well.
+    """
+    if task.shared is None:
+        raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
+    where = task.shared
+    objects = place.opened(
+        where.uri,
+        endpoint=where.endpoint,
+        region=where.region,
+        encryption=where.encryption,
+        kms_key=where.kms_key,
+    )
+    store = Store(root, objects)
+    _require_fingerprint(task, backend)
+    if _rank() != 0:
+        _follow(store, task, backend, work)
+        return None
+    with store.claim(task) as claim:
+        there = store.load(task)
+        wanted = {item.record.task: item.record.content for item in task.inputs}
+        if there is not None and there.started != task.replaces and there.inputs == wanted:
+            log.info("%s: made already, by %s", task.name, there.executor)
+            return there
+        beside, output = store.begin(task)
+        started, clock = making.now(), time.perf_counter()
+        with making.log_file(beside / LOG):
+            task = _here(store, task, work or beside, output)
+            log.info("%s: %s on %s", task.name, backend.name, on)
+            result = worker.run(task, backend)
+            making.require_unchanged(store, task, backend)
+            claim.require()
+        seconds = time.perf_counter() - clock
+        record = making.record_of(
+            task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
+        )
+        if work is not None and (work / TELEMETRY).is_dir():
+            shutil.copytree(work / TELEMETRY, beside / TELEMETRY, dirs_exist_ok=True)
+        store.commit(output, record)
+        store.require_shared(record)
+    for name, value in record.metrics.items():
+        if value is not None:
+            log.info("metric %s=%.8g", name, value)
+    log.info("%s: done in %.1f s", task.name, seconds)
+    return record
+
+
+def _here(store: Store, task: Task, work: Path, output: Path) -> Task:
+    """The task with its folders on this machine, the inputs' filled."""
+    work.mkdir(parents=True, exist_ok=True)
+    inputs = tuple(Input(item.record, store.fetch(item.record)) for item in task.inputs)
+    return replace(task, inputs=inputs, work=work, output=output)
+
+
+def _follow(store: Store, task: Task, backend: Backend, work: Path | None) -> None:
+    """Take part as one of many processes; what this one writes is nobody's result."""
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "output"
+        output.mkdir()
+        worker.run(_here(store, task, work or Path(scratch), output), backend)
+
+
+def _require_fingerprint(task: Task, backend: Backend) -> None:
+    if backend.fingerprint and backend.fingerprint(task.params) != task.fingerprint:
+        raise PokeflowError(
+            f"{task.name}: what its parameters point to is not here as it is where the task was made up. "
+            "Have it run there, with on: local."
+        )
+
+
+def _rank() -> int:
+    """The number of this process among those that torchrun started; 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
