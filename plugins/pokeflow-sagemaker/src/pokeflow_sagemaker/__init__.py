@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pokeflow import Backend, Result, Task, hookimpl
+from pokeflow_sagemaker.registry.backends import BACKENDS as REGISTRY
 
 PILLOW_LIMIT = 178_956_970
 """Pixels at which Pillow refuses a picture itself."""
@@ -44,8 +45,8 @@ def _bundle(task: Task) -> Result:
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Stage ``bundle`` as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
-    return [Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code)]
+    """Every stage as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
+    return [Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code), *REGISTRY]
 
 
 @hookimpl

@@ -1,0 +1,63 @@
+"""Stage ``register`` as backend ``sagemaker``: its parameters, and what is wrong with them before anything runs."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pokeflow import Backend, Result, Task
+from pokeflow.gates import Gate
+from pokeflow.gates import faults as gate_faults
+
+IMAGE = "763104351884.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
+"""AWS's container for Ray Serve, which takes the place of the one with TorchServe."""
+_GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_IMAGE = re.compile(r"\S{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterParams:
+    """Which group of which account's registry a model goes to, and how it would be served.
+
+    ``remote`` is the bucket that the bundle lies in, ``project`` what its lineage is tagged with. ``image`` runs a
+    bundle; ``{region}`` in it is replaced. ``realtime`` and ``transform`` are the instance types offered for it.
+    ``description`` says what the model is for, on its card. ``gates`` decide between Approved and Rejected; without
+    them a person decides.
+    """
+
+    project: str
+    group: str
+    remote: str | None
+    region: str | None = None
+    project_id: str | None = field(default=None, metadata={"digest": False})
+    image: str = IMAGE
+    realtime: tuple[str, ...] = ("ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge")
+    transform: tuple[str, ...] = ("ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge")
+    description: str = ""
+    gates: dict[str, Gate] = field(default_factory=dict)
+
+
+def _check(params: RegisterParams) -> Iterable[tuple[str, str]]:
+    if not params.remote:
+        yield "remote", "SageMaker takes models from a bucket, and this store has none. Choose store=s3."
+    elif not params.remote.startswith("s3://"):
+        yield "remote", f"{params.remote!r} is no bucket: s3://bucket or s3://bucket/prefix"
+    if not _GROUP.fullmatch(params.group):
+        yield "group", f"{params.group!r} names no group: at most 63 letters, digits and '-', none of these at an end"
+    if not params.project:
+        yield "project", "is empty"
+    if not _IMAGE.fullmatch(params.image):
+        yield "image", f"{params.image!r} is no image: <account>.dkr.ecr.{{region}}.amazonaws.com/<name>:<tag>"
+    for name in ("realtime", "transform"):
+        yield from ((name, f"{i!r} is no instance type: ml.m5.large") for i in getattr(params, name) if i[:3] != "ml.")
+    if not params.transform:
+        yield "transform", "is empty. Name an instance type: ml.m5.large"
+    yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))
+
+
+def _register(task: Task) -> Result:
+    from pokeflow_sagemaker.registry import register
+
+    return register.run(task)
+
+
+BACKENDS = (Backend("sagemaker", "register", _register, RegisterParams, check=_check, named=True),)

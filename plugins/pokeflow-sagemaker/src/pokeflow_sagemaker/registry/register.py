@@ -1,0 +1,149 @@
+"""Registering: a finished model as a package in SageMaker's registry, one for each version label and content."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import Input, PokeflowError, Record, Result, Task, shared
+from pokeflow.gates import PASSED, judge
+from pokeflow.objects import Missing, Objects, place
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.registry import card, lineage, packages
+from pokeflow_sagemaker.registry.about import About, encoded, metadata, quality
+
+if TYPE_CHECKING:
+    from pokeflow_sagemaker.registry.backends import RegisterParams
+
+log = logging.getLogger(__name__)
+
+ARCHIVE, QUALITY = "model.tar.gz", "model_quality.json"
+ANSWER = ["application/json"]
+
+
+def run(task: Task) -> Result:
+    """Register the model that the first input made; what is registered already is only brought up to date.
+
+    The package comes last but for the artifact that points to it: whatever fails before leaves nothing that looks
+    registered, and the next attempt finds what this one made. Leaves ``registration.json``, the card and the metrics.
+    Facts: ``model_package_arn``, ``model_package_group``, ``model_package_version``, ``approval``, ``gates`` (a
+    sentence each), ``artifact_arn``, ``source`` and ``lineage_gaps``.
+    """
+    params: RegisterParams = task.params
+    objects, records = _bucket(task), [item.record for item in task.inputs]
+    about = _about(task, objects)
+    client = aws.client("sagemaker", params.region)
+
+    walk = lineage.Walk(client, objects, params.project, records)
+    artifact = walk.up(about.made)
+    packages.ensure_group(client, params.group, params.project)
+    package = packages.settle(client, about, artifact, _extra(params, about, objects))
+    lineage.point_to(client, artifact, about.version, package.arn)
+
+    for name, verdict in about.verdicts.items():
+        log.log(logging.INFO if verdict.startswith(PASSED) else logging.WARNING, "gate %s %s", name, verdict)
+    facts = {
+        "model_package_arn": package.arn,
+        "model_package_group": params.group,
+        "model_package_version": package.number,
+        "approval": package.approval,
+        "gates": dict(about.verdicts),
+        "artifact_arn": artifact,
+        "source": about.uri,
+        "lineage_gaps": walk.gaps,
+    }
+    files = {"registration.json": facts, "model_card.json": card.written(about)}
+    if about.benchmark:
+        files[QUALITY] = quality(about.benchmark)
+    for name, content in files.items():
+        (task.output / name).write_text(encoded(content, indent=2) + "\n", encoding="utf-8")
+    return Result(facts=facts)
+
+
+def _about(task: Task, objects: Objects) -> About:
+    params: RegisterParams = task.params
+    made, benchmark, bundle = task.inputs[0].record, _of(task, "benchmark"), _of(task, "bundle")
+    lies = bundle.record if bundle else made
+    _require_shared(task, objects, lies)
+    return About(
+        group=params.group,
+        model=task.model,
+        version=task.version,
+        type=task.type,
+        record=f"tasks/{task.stage}/{task.model}/{task.digest}/record.json",
+        made=made,
+        benchmark=benchmark.record if benchmark else None,
+        bundle=bundle.record if bundle else None,
+        uri=lineage.folder(objects, lies) + (ARCHIVE if bundle else ""),
+        image=params.image.replace("{region}", aws.region(params.region)) if bundle else None,
+        verdicts=judge(params.gates, made, benchmark.record if benchmark else None),
+        description=params.description,
+        data=tuple(lineage.folder(objects, item.record) for item in task.inputs if item.record.stage == "prepare"),
+    )
+
+
+def _of(task: Task, stage: str) -> Input | None:
+    return next((item for item in task.inputs if item.record.stage == stage), None)
+
+
+def _bucket(task: Task) -> Objects:
+    """The bucket that the parameters name, spoken to as the store speaks to it where it is the store's."""
+    params: RegisterParams = task.params
+    if not params.remote:
+        raise PokeflowError(f"{task.name}: SageMaker takes models from a bucket. Choose store=s3.")
+    store = task.shared
+    if store is None or store.uri != params.remote.rstrip("/"):
+        return place.opened(params.remote, region=params.region, encryption=None)
+    return place.opened(
+        store.uri, endpoint=store.endpoint, region=store.region, encryption=store.encryption, kms_key=store.kms_key
+    )
+
+
+def _require_shared(task: Task, objects: Objects, record: Record) -> None:
+    """Refuse to register what the bucket does not have as its record says."""
+    path = f"tasks/{record.stage}/{record.model}/{record.digest}"
+    there = shared.load(objects, path)
+    if there is None or there.content != record.content:
+        what = "is not there" if there is None else "is another making of it"
+        raise PokeflowError(
+            f"{task.name}: {objects.uri}/{path} {what}, and SageMaker reads from there. "
+            f"Run this again, so that {record.task} is shared first."
+        )
+    for file in record.files:
+        found = objects.stat(f"{path}/{file.path}")
+        if found is None or found.size != file.size or found.sha256 not in (None, file.sha256):
+            raise PokeflowError(
+                f"{task.name}: {objects.uri}/{path}/{file.path} is not what its record says. Remove "
+                f"{objects.uri}/{path}/{shared.RECORD} and run this again: it is sent anew."
+            )
+
+
+def _extra(params: "RegisterParams", about: About, objects: Objects) -> dict[str, Any]:
+    """What a package can be told only when it is made: how it is served, its metrics' address, who made it."""
+    extra: dict[str, Any] = {"MetadataProperties": metadata(about, params.project_id)}
+    if about.benchmark:
+        address = f"registry/{about.group}/{about.key}/{QUALITY}"
+        _write(objects, address, (encoded(quality(about.benchmark), indent=2) + "\n").encode())
+        statistics = {"ContentType": ANSWER[0], "S3Uri": f"{objects.uri}/{address}"}
+        extra["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
+    if about.bundle is None:
+        # AWS takes an address of its own only for what it cannot serve: never beside an inference specification.
+        return extra | {"SourceUri": about.uri}
+    types = about.bundle.facts.get("content_types")
+    extra["InferenceSpecification"] = {
+        "Containers": [{"Image": about.image, "ModelDataUrl": about.uri}],
+        "SupportedContentTypes": [str(t) for t in types] if isinstance(types, list | tuple) else ["image/jpeg"],
+        "SupportedResponseMIMETypes": ANSWER,
+        "SupportedTransformInstanceTypes": list(params.transform),
+        "SupportedRealtimeInferenceInstanceTypes": list(params.realtime),
+    }
+    # What a container answers is asked of the bundle by its own tests, and no test here costs money.
+    return extra | {"SkipModelValidation": "All"}
+
+
+def _write(objects: Objects, key: str, data: bytes) -> None:
+    """Put bytes under a key, unless they are there."""
+    try:
+        if objects.read(key)[0] == data:
+            return
+    except Missing:
+        pass
+    objects.write(key, data, match=None)
