@@ -1,0 +1,122 @@
+"""The two templates: their text, and what they say once their parameters are given."""
+
+import functools
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from pokeflow_sagemaker.provision.names import Place
+
+Tree = dict[str, Any]
+NOTHING = object()
+"""What ``AWS::NoValue`` leaves behind until it is left out."""
+_NAMED = re.compile(r"\$\{([^!}]+)\}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: ``!Ref x`` is ``{Ref: x}``."""
+
+
+def _short(loader: yaml.SafeLoader, name: str, node: Any) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    if name == "GetAtt":
+        value = str(value).split(".", 1)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
+
+
+_Loader.add_multi_constructor("!", _short)
+
+
+@functools.cache
+def text(name: str) -> str:
+    """The template ``foundation`` or ``project``, as it is written."""
+    return resources.files("pokeflow_sagemaker.provision").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def parsed(name: str) -> Tree:
+    """A template as data."""
+    data: Tree = yaml.load(text(name), _Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    return data
+
+
+def resources_of(name: str, given: Mapping[str, str], place: Place, known: Mapping[str, str] | None = None) -> Tree:
+    """The resources that a template makes with these parameters, every reference resolved.
+
+    ``known`` has attributes that only AWS can tell, as ``OwnKey.Arn``.
+    """
+    template = parsed(name)
+    values = {key: str(about.get("Default", "")) for key, about in template["Parameters"].items()}
+    unknown = set(given) - set(values)
+    if unknown:
+        raise ValueError(f"{name}.yaml has no parameters {sorted(unknown)}")
+    reader = _Reader(template, values | dict(given), place, known or {})
+    made = {key: about for key, about in template["Resources"].items() if reader.holds(about.get("Condition"))}
+    return {key: {"Type": about["Type"], "Properties": reader.read(about.get("Properties", {}))} for key, about in made.items()}
+
+
+class _Reader:
+    """A template's expressions, read with values for its parameters."""
+
+    def __init__(self, template: Tree, values: Mapping[str, str], place: Place, known: Mapping[str, str]) -> None:
+        self.template, self.known, self.place = template, known, place
+        self.values = {
+            **values,
+            "AWS::AccountId": place.account,
+            "AWS::Region": place.region,
+            "AWS::Partition": place.partition,
+            "AWS::URLSuffix": place.suffix,
+        }
+
+    def holds(self, condition: str | None) -> bool:
+        """Whether a named condition does; none always does."""
+        return condition is None or bool(self.read(self.template["Conditions"][condition]))
+
+    def read(self, part: Any) -> Any:
+        """A part of the template with nothing left to resolve."""
+        if isinstance(part, list):
+            return [value for value in map(self.read, part) if value is not NOTHING]
+        if not isinstance(part, dict):
+            return part
+        if len(part) == 1:
+            name, argument = next(iter(part.items()))
+            if name == "Ref" or name.startswith("Fn::"):
+                return self._called(name, argument)
+        found = {key: self.read(value) for key, value in part.items()}
+        return {key: value for key, value in found.items() if value is not NOTHING}
+
+    def _called(self, name: str, argument: Any) -> Any:
+        if name == "Ref":
+            return self._named(argument)
+        if name == "Fn::Sub":
+            return _NAMED.sub(lambda found: str(self._named(found[1])), argument)
+        if name == "Fn::GetAtt":
+            return self._attribute(*argument)
+        if name == "Fn::If":
+            return self.read(argument[1] if self.holds(argument[0]) else argument[2])
+        if name == "Fn::Equals":
+            return self.read(argument[0]) == self.read(argument[1])
+        if name == "Fn::Not":
+            return not self.read(argument[0])
+        raise ValueError(f"{name} is not among the functions that these templates use")
+
+    def _named(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return NOTHING
+        if name in self.values:
+            return self.values[name]
+        return self._attribute(name, "Ref")
+
+    def _attribute(self, resource: str, attribute: str) -> str:
+        key = f"{resource}.{attribute}"
+        about = self.template["Resources"][resource]
+        if key not in self.known and about["Type"] == "AWS::IAM::Role" and attribute == "Arn":
+            return self.place.role(self.read(about["Properties"]["RoleName"]))
+        return self.known.get(key, key)
