@@ -1,0 +1,153 @@
+"""The owner's lineage in little, as finished tasks in a bucket of the test cloud, and the tasks that register it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloud import Cloud
+from pokeflow import File, Input, Record, Result, Shared, Task, shared
+from pokeflow.digest import content, digest, sha256
+from pokeflow.gates import Gate
+from pokeflow.objects import place
+from pokeflow_sagemaker.registry import register
+from pokeflow_sagemaker.registry.backends import RegisterParams
+
+PROJECT = "pokemon-card-recognition"
+GROUP = f"{PROJECT}-models"
+LABELS = {
+    "dinov3-teacher": ("train", "v1.0", "teacher"),
+    "efficientnet-student-stage1": ("distill", "v1.0", "student"),
+    "efficientnet-student-stage2": ("distill", "v2.0", "student"),
+    "efficientnet-hailo-optimized": ("compile", "v2.1", "optimized"),
+}
+PARENTS: Mapping[str, tuple[str, ...]] = {
+    "dinov3-teacher": (),
+    "efficientnet-student-stage1": ("dinov3-teacher",),
+    "efficientnet-student-stage2": ("efficientnet-student-stage1", "dinov3-teacher"),
+    "efficientnet-hailo-optimized": ("efficientnet-student-stage2",),
+}
+TEACHER, STAGE1, STAGE2, HAILO = LABELS
+HALF = {"top1_accuracy": Gate(min=0.5)}
+SECRET = "hunter2-hunter2-hunter2"
+EMPTY: dict[str, Any] = {f.name: "" for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING}
+
+
+@dataclass
+class Lineage:
+    """Four models and their data, made once; ``remote`` is where the bucket has them."""
+
+    cloud: Cloud
+    folder: Path
+    made: dict[str, Input] = field(default_factory=dict)
+    count: int = 0
+
+    @property
+    def remote(self) -> str:
+        return f"{self.cloud.uri}/store"
+
+    @property
+    def objects(self) -> Any:
+        return place.opened(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption=None)
+
+    def finished(
+        self, stage: str, model: str, files: Mapping[str, bytes], inputs: Mapping[str, str], **about: Any
+    ) -> Input:
+        """A finished task, also in the bucket."""
+        name = digest([stage, model, dict(inputs), about.get("params", {})])
+        folder = self.folder / stage / model / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+        listed = tuple(File(n, (folder / n).stat().st_size, sha256(folder / n)) for n in files)
+        _, version, type = LABELS.get(model, ("", "", "data"))
+        values = {**EMPTY, "task": f"{stage}:{model}", "stage": stage, "model": model, "version": version, "type": type}
+        values |= {"digest": name, "files": listed, "content": content(listed), "inputs": dict(inputs), "seconds": 3.0}
+        values |= {
+            "params": {},
+            "metrics": {},
+            "facts": {},
+            "reasons": {},
+            "environment": {"project_git": "c0ffee" * 6},
+        }
+        self.count += 1
+        values |= {"executor": "local", "backend": "torch", "finished": f"2026-01-11T12:00:00.{self.count:06}+00:00"}
+        record = Record(**{**values, **about})
+        shared.send(self.objects, f"tasks/{stage}/{model}/{name}", folder, record)
+        return Input(record, folder)
+
+    def data(self) -> Input:
+        return self._once(
+            "data", lambda: self.finished("prepare", "data", {"cards.csv": b"cards"}, {}, backend="cards")
+        )
+
+    def model(self, name: str, weights: bytes = b"weights") -> Input:
+        """A making, after those of its parents."""
+        stage = LABELS[name][0]
+
+        def make() -> Input:
+            before = [self.model(parent) for parent in PARENTS[name]] + [self.data()]
+            file = "model.hef" if name == HAILO else "model.onnx"
+            facts = {"architecture": "Net/16", "parameters": 304_000_000, "embedding_dim": 768, "quantization": "INT8"}
+            params = {"optim": {"lr": 0.001}, "source": f"https://me:{SECRET}@host/x", "layers": [1, 2], "note": None}
+            metrics = {"loss": 1.5, "energy_j": None}
+            about = {
+                "facts": facts,
+                "params": params,
+                "metrics": metrics,
+                "reasons": {"energy_j": "no meter\n\x07here"},
+            }
+            inputs = {item.record.task: item.record.content for item in before}
+            return self.finished(stage, name, {file: weights}, inputs, **about)
+
+        return self._once(name if weights == b"weights" else f"{name} {weights!r}", make)
+
+    def _once(self, name: str, make: Any) -> Input:
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+    def benchmark(self, made: Input, **metrics: float | None) -> Input:
+        figures = {"top1_accuracy": 0.9125, "latency_p50_ms": 1.5, "power_w": None} | metrics
+        reasons = {name: "no meter, “here”; 5 %" for name, value in figures.items() if value is None}
+        facts = {"protocol": "8 query views of 8 test cards", "device": "a CPU", "threads": 1}
+        about: dict[str, Any] = {"metrics": figures, "reasons": reasons, "facts": facts, "backend": "onnxruntime"}
+        files, inputs = {"performance.json": repr(figures).encode()}, {made.record.task: made.record.content}
+        name = f"{inputs} {figures}"
+        return self._once(name, lambda: self.finished("benchmark", made.record.model, files, inputs, **about))
+
+    def bundle(self, made: Input, archive: bytes = b"archive") -> Input:
+        about: dict[str, Any] = {"facts": {"content_types": ["image/jpeg", "image/png", "application/json"]}}
+        about |= {"params": {"code": archive.decode()}, "backend": "sagemaker"}
+        files, inputs = {"model.tar.gz": archive}, {made.record.task: made.record.content}
+        name = f"{inputs} {archive!r}"
+        return self._once(name, lambda: self.finished("bundle", made.record.model, files, inputs, **about))
+
+    def params(self, **given: Any) -> RegisterParams:
+        about = {"project": PROJECT, "group": GROUP, "remote": self.remote, "region": self.cloud.region}
+        return RegisterParams(**{**about, **given})
+
+    def task(self, name: str, *inputs: Input, **given: Any) -> Task:
+        """The task that registers a model: its making, benchmark and data, and its bundle where there is one."""
+        _, version, type = LABELS[name]
+        if not inputs:
+            made = self.model(name)
+            bundle = [self.bundle(made)] if name != HAILO else []
+            inputs = (made, self.benchmark(made), *bundle, self.data())
+        output = self.folder / "out" / str(len(list((self.folder / "out").glob("*"))) if inputs else 0)
+        for place_ in (output, self.folder / "work"):
+            place_.mkdir(parents=True, exist_ok=True)
+        bucket = Shared(self.remote, self.cloud.endpoint, self.cloud.region)
+        version = given.pop("version", version)
+        named = ("register", "sagemaker", name, version, type, "d1" * 8)
+        return Task(*named, self.params(**given), inputs, self.folder / "work", output, shared=bucket)
+
+    def register(self, name: str, *inputs: Input, **given: Any) -> Result:
+        return register.run(self.task(name, *inputs, **given))
+
+    def package(self, result: Result) -> dict[str, Any]:
+        """What SageMaker has of a registered model."""
+        arn = result.facts["model_package_arn"]
+        found: dict[str, Any] = self.cloud.aws("sagemaker").describe_model_package(ModelPackageName=arn)
+        return found

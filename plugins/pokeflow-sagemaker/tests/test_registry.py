@@ -1,0 +1,288 @@
+"""Stage register on SageMaker: one package for each model, version label and content, and what it says."""
+
+import dataclasses
+import json
+import threading
+
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow.gates import Gate
+from pokeflow_sagemaker.registry import packages, register
+
+from .registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER, Lineage
+
+
+@pytest.fixture
+def flow(cloud, tmp_path, monkeypatch):
+    monkeypatch.setattr(packages, "PAUSE", 0.02)
+    cloud.trouble(becoming=0.05)
+    return Lineage(cloud, tmp_path)
+
+
+def asked_again(flow, *args, **given):
+    """The operations that change something when a registration is asked for again."""
+    task = flow.task(*args, **given)
+    flow.cloud.forget()
+    result = register.run(task)
+    return flow.cloud.mutating(), result
+
+
+def test_a_model_becomes_a_package_in_the_projects_group(flow):
+    task = flow.task(TEACHER)
+    result = register.run(task)
+
+    package = flow.package(result)
+    assert package["ModelPackageGroupName"] == GROUP == result.facts["model_package_group"]
+    assert package["ModelPackageVersion"] == result.facts["model_package_version"] == 1
+    assert package["ModelPackageDescription"].startswith(
+        "dinov3-teacher v1.0, teacher, Net/16, 304,000,000 parameters, embeddings of 768, made by train with torch. ["
+    )
+    bundle = task.inputs[2].record
+    address = f"{flow.remote}/tasks/bundle/dinov3-teacher/{bundle.digest}/model.tar.gz"
+    specification = package["InferenceSpecification"]
+    assert specification["Containers"][0]["ModelDataUrl"] == address == result.facts["source"]
+    assert specification["SupportedContentTypes"] == ["image/jpeg", "image/png", "application/json"]
+    assert specification["SupportedResponseMIMETypes"] == ["application/json"]
+    assert "SourceUri" not in package
+    assert package["MetadataProperties"]["CommitId"] == "c0ffee" * 6
+    assert json.loads((task.output / "registration.json").read_text()) == result.facts
+
+
+def test_properties_tell_what_it_is_and_the_benchmarks_figures(flow):
+    package = flow.package(flow.register(STAGE1, gates=HALF))
+    made = flow.model(STAGE1).record
+
+    found = package["CustomerMetadataProperties"]
+    assert found["pokeflow-key"] in package["ModelPackageDescription"]
+    assert found["pokeflow-content"] == made.content
+    assert found["pokeflow-parent"] == TEACHER
+    assert found["pokeflow-parent-1"] == f"train:dinov3-teacher={flow.model(TEACHER).record.content}"
+    assert (found["pokeflow-version"], found["pokeflow-type"], found["pokeflow-gates"]) == ("v1.0", "student", "passed")
+    assert found["metric-top1_accuracy"] == "0.9125"
+    assert found["reason-power_w"] == "no meter here 5"
+    assert "metric-power_w" not in found
+    assert found["gate-top1_accuracy"] == "passed: 0.9125 is at least 0.5"
+
+
+def test_its_metrics_lie_in_the_bucket_in_sagemakers_format(flow):
+    package = flow.package(flow.register(TEACHER))
+
+    statistics = package["ModelMetrics"]["ModelQuality"]["Statistics"]
+    assert statistics["ContentType"] == "application/json"
+    told = json.loads(flow.objects.read(statistics["S3Uri"].removeprefix(f"{flow.remote}/"))[0])
+    figures = told["multiclass_classification_metrics"]
+    assert figures["accuracy"] == {"value": 0.9125, "standard_deviation": "NaN"}
+    assert set(figures) == {"accuracy", "latency_p50_ms"}
+
+
+def test_registering_again_changes_nothing(flow):
+    first = flow.register(TEACHER, gates=HALF)
+    changed, second = asked_again(flow, TEACHER, gates=HALF)
+    assert changed == {}
+    assert second == first
+
+
+def test_all_four_models_are_versions_of_one_group_and_again_nothing_changes(flow):
+    first = [flow.register(name, gates=HALF) for name in LABELS]
+    assert [result.facts["model_package_version"] for result in first] == [1, 2, 3, 4]
+    flow.cloud.forget()
+    assert [flow.register(name, gates=HALF) for name in LABELS] == first
+    assert flow.cloud.mutating() == {}
+
+
+def test_another_version_label_content_or_bundle_is_another_package(flow):
+    made = flow.model(TEACHER)
+    inputs = made, flow.benchmark(made), flow.bundle(made), flow.data()
+    other = flow.model(TEACHER, b"other weights")
+    numbers = [
+        flow.register(TEACHER, *inputs),
+        flow.register(TEACHER, *inputs, version="v1.1"),
+        flow.register(TEACHER, other, flow.benchmark(other), flow.bundle(other), flow.data()),
+        flow.register(TEACHER, other, flow.benchmark(other), flow.bundle(other, b"other code"), flow.data()),
+    ]
+    assert [result.facts["model_package_version"] for result in numbers] == [1, 2, 3, 4]
+
+
+def test_a_newer_benchmark_updates_figures_card_metrics_and_approval_of_the_same_package(flow):
+    made = flow.model(TEACHER)
+    rest = flow.bundle(made), flow.data()
+    first = flow.register(TEACHER, made, flow.benchmark(made), *rest, gates=HALF)
+    newer = flow.benchmark(made, top1_accuracy=0.25, power_w=2.5)
+    changed, second = asked_again(flow, TEACHER, made, newer, *rest, gates=HALF)
+
+    assert second.facts["model_package_arn"] == first.facts["model_package_arn"]
+    assert (first.facts["approval"], second.facts["approval"]) == ("Approved", "Rejected")
+    assert changed.pop("UpdateModelPackage") == 1
+    assert changed == {"PutObject": 1}
+    package = flow.package(second)
+    found = package["CustomerMetadataProperties"]
+    assert (found["metric-top1_accuracy"], found["metric-power_w"]) == ("0.25", "2.5")
+    assert "reason-power_w" not in found
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert package["ApprovalDescription"] == "pokeflow gates: top1_accuracy failed: 0.25 is below 0.5"
+    assert '"value": 0.25' in package["ModelCard"]["ModelCardContent"]
+    address = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    assert b'"value": 0.25' in flow.objects.read(address.removeprefix(f"{flow.remote}/"))[0]
+
+
+@pytest.mark.parametrize(
+    ("gates", "approval"),
+    [({}, "PendingManualApproval"), (HALF, "Approved"), ({"top1_accuracy": Gate(min=0.99)}, "Rejected")],
+)
+def test_gates_approve_or_reject_and_without_them_a_person_decides(flow, gates, approval):
+    result = flow.register(TEACHER, gates=gates)
+    assert result.facts["approval"] == flow.package(result)["ModelApprovalStatus"] == approval
+
+
+@pytest.mark.parametrize(
+    ("gates", "decision"),
+    [
+        ({}, {"ModelApprovalStatus": "Approved"}),
+        ({"top1_accuracy": Gate(min=0.99)}, {"ModelApprovalStatus": "Approved", "ApprovalDescription": "good enough"}),
+        (HALF, {"ModelApprovalStatus": "Rejected"}),
+        # The same as the gates said, and a person stands behind it.
+        ({"top1_accuracy": Gate(min=0.99)}, {"ModelApprovalStatus": "Rejected", "ApprovalDescription": "ours"}),
+    ],
+)
+def test_what_a_person_decided_stays_whatever_gates_say_later(flow, gates, decision, caplog):
+    made = flow.model(TEACHER)
+    rest = flow.bundle(made), flow.data()
+    first = flow.register(TEACHER, made, flow.benchmark(made), *rest, gates=gates)
+    flow.cloud.aws("sagemaker").update_model_package(ModelPackageArn=first.facts["model_package_arn"], **decision)
+
+    for accuracy in (0.25, 0.9999):
+        newer = flow.benchmark(made, top1_accuracy=accuracy)
+        result = flow.register(TEACHER, made, newer, *rest, gates=gates or HALF)
+        assert (
+            result.facts["approval"] == flow.package(result)["ModelApprovalStatus"] == decision["ModelApprovalStatus"]
+        )
+    assert "as a person decided" in caplog.text
+
+
+def test_what_people_added_stays(flow):
+    made = flow.model(TEACHER)
+    rest = flow.bundle(made), flow.data()
+    result = flow.register(TEACHER, made, flow.benchmark(made), *rest)
+    card = json.loads(flow.package(result)["ModelCard"]["ModelCardContent"])
+    card["business_details"] = {"business_problem": "Which card is it?"}
+    card["additional_information"]["ethical_considerations"] = "None known."
+    flow.cloud.aws("sagemaker").update_model_package(
+        ModelPackageArn=result.facts["model_package_arn"],
+        CustomerMetadataProperties={"team": "cards"},
+        ModelCard={"ModelCardContent": json.dumps(card)},
+    )
+    flow.register(TEACHER, made, flow.benchmark(made, top1_accuracy=0.5), *rest)
+
+    package = flow.package(result)
+    after = json.loads(package["ModelCard"]["ModelCardContent"])
+    assert package["CustomerMetadataProperties"]["team"] == "cards"
+    assert after["business_details"] == card["business_details"]
+    assert after["additional_information"]["ethical_considerations"] == "None known."
+    assert '"value": 0.5' in json.dumps(after)
+    assert asked_again(flow, TEACHER, made, flow.benchmark(made, top1_accuracy=0.5), *rest)[0] == {}
+
+
+def test_a_reviewed_card_is_not_written_any_more(flow):
+    made = flow.model(TEACHER)
+    rest = flow.bundle(made), flow.data()
+    result = flow.register(TEACHER, made, flow.benchmark(made), *rest)
+    before = flow.package(result)["ModelCard"]["ModelCardContent"]
+    flow.cloud.aws("sagemaker").update_model_package(
+        ModelPackageArn=result.facts["model_package_arn"],
+        ModelCard={"ModelCardContent": before, "ModelCardStatus": "Approved"},
+    )
+    flow.register(TEACHER, made, flow.benchmark(made, top1_accuracy=0.5), *rest)
+
+    package = flow.package(result)
+    assert package["ModelCard"]["ModelCardContent"] == before
+    assert package["CustomerMetadataProperties"]["metric-top1_accuracy"] == "0.5"
+
+
+def test_a_model_that_only_its_device_runs_is_registered_with_its_source_and_no_container(flow):
+    package = flow.package(flow.register(HAILO))
+    assert package["SourceUri"] == f"{flow.remote}/tasks/compile/{HAILO}/{flow.model(HAILO).record.digest}/"
+    assert "InferenceSpecification" not in package
+    assert package["ModelPackageStatus"] == "Completed"
+
+
+def test_a_model_without_a_benchmark_has_no_figures(flow):
+    made = flow.model(TEACHER)
+    package = flow.package(flow.register(TEACHER, made, flow.bundle(made), flow.data(), gates=HALF))
+    assert "ModelMetrics" not in package
+    assert package["ModelApprovalStatus"] == "Rejected"
+
+
+def test_no_secret_gets_there(flow):
+    flow.register(TEACHER, description=f"See https://me:{SECRET}@host/x.")
+    assert SECRET not in json.dumps(flow.cloud.calls())
+    assert "https://host/x" in json.dumps(flow.cloud.calls("CreateModelPackage"))
+
+
+def test_a_group_that_is_there_is_used_as_it_is(flow):
+    sagemaker = flow.cloud.aws("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP, ModelPackageGroupDescription="ours")
+    flow.register(TEACHER)
+    found = sagemaker.describe_model_package_group(ModelPackageGroupName=GROUP)
+    assert found["ModelPackageGroupDescription"] == "ours"
+
+
+def test_two_registrations_at_once_make_one_of_everything(flow):
+    tasks, results = [flow.task(STAGE1) for _ in range(3)], []
+    threads = [threading.Thread(target=lambda t=task: results.append(register.run(t))) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(results) == 3
+    assert len({json.dumps(result.facts) for result in results}) == 1
+    sagemaker = flow.cloud.aws("sagemaker")
+    assert len(sagemaker.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]) == 1
+    assert len(sagemaker.list_artifacts()["ArtifactSummaries"]) == 3
+
+
+def test_a_package_that_failed_is_told_and_the_next_attempt_makes_another(flow):
+    flow.cloud.trouble(fail=(GROUP,), becoming=0.05)
+    with pytest.raises(PokeflowError, match=r"says that it failed .* Run this again"):
+        flow.register(TEACHER)
+    flow.cloud.trouble(becoming=0.05)
+    assert flow.register(TEACHER).facts["model_package_version"] == 2
+    assert asked_again(flow, TEACHER)[0] == {}
+
+
+def test_more_versions_than_a_page_shows_are_all_looked_through(flow):
+    first = flow.register(TEACHER)
+    sagemaker = flow.cloud.aws("sagemaker")
+    for _ in range(101):
+        sagemaker.create_model_package(ModelPackageGroupName=GROUP, ModelPackageDescription="another's")
+    assert flow.register(STAGE1).facts["model_package_version"] == 103
+    changed, again = asked_again(flow, STAGE1)
+    assert (changed, again.facts["model_package_version"]) == ({}, 103)
+    assert flow.register(TEACHER) == first
+
+
+def test_a_bundle_that_the_bucket_does_not_have_is_refused_and_nothing_is_made(flow):
+    task = flow.task(TEACHER)
+    bundle = task.inputs[2].record
+    flow.objects.delete(f"tasks/bundle/{TEACHER}/{bundle.digest}/record.json")
+    flow.cloud.forget()
+    with pytest.raises(
+        PokeflowError, match=r"is not there, and SageMaker reads from there.*bundle:dinov3-teacher is sh"
+    ):
+        register.run(task)
+    assert flow.cloud.mutating() == {}
+
+
+def test_a_bundle_that_is_not_what_its_record_says_is_refused(flow):
+    task = flow.task(TEACHER)
+    bundle = task.inputs[2].record
+    flow.objects.write(f"tasks/bundle/{TEACHER}/{bundle.digest}/model.tar.gz", b"other", match=None)
+    with pytest.raises(PokeflowError, match="is not what its record says"):
+        register.run(task)
+
+
+def test_without_a_bucket_it_says_so(flow):
+    task = dataclasses.replace(flow.task(TEACHER), params=flow.params(remote=None))
+    with pytest.raises(PokeflowError, match="Choose store=s3"):
+        register.run(task)
