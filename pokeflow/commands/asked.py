@@ -16,8 +16,14 @@ def asked(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argpars
     for word in words:
         if word in CONFIG_DIR:
             overrides += [word, next(words, "")]
-        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or ("=" in word and not word.startswith("-")):
+        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or _is_override(word):
             overrides.append(word)
         else:
             own.append(word)
     return parser.parse_args(own), overrides
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word sets a value: an option does not, and an address may hold a ``=`` itself."""
+    key, sign, _ = word.partition("=")
+    return bool(sign) and not word.startswith("-") and "://" not in key
