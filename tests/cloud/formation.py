@@ -25,6 +25,7 @@ KNOWN = {
     "AWS::IAM::ManagedPolicy": "ManagedPolicyName PolicyDocument Description Path Roles Users Groups",
     "AWS::IAM::Policy": "PolicyName PolicyDocument Roles Users Groups",
     "AWS::Logs::LogGroup": "LogGroupName RetentionInDays KmsKeyId Tags",
+    "AWS::CloudFormation::WaitConditionHandle": "",
     "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupName ModelPackageGroupDescription Tags",
 }
 """The resources, and the properties of them, that are really made here."""

@@ -6,7 +6,9 @@ Nothing heavy is imported here: a backend's module is loaded when its first task
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pokeflow import Backend, Result, Task, hookimpl
+from pokeflow import Backend, Executor, Result, Task, hookimpl
+from pokeflow_sagemaker.executor.backends import EXECUTOR
+from pokeflow_sagemaker.provision.backends import BACKENDS as PROVISION
 from pokeflow_sagemaker.registry.backends import BACKENDS as REGISTRY
 
 PILLOW_LIMIT = 178_956_970
@@ -46,7 +48,17 @@ def _bundle(task: Task) -> Result:
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
     """Every stage as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
-    return [Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code), *REGISTRY]
+    return [
+        Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code),
+        *PROVISION,
+        *REGISTRY,
+    ]
+
+
+@hookimpl
+def pokeflow_executors() -> Iterable[Executor]:
+    """The executor ``sagemaker``."""
+    return [EXECUTOR]
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
 
 from pokeflow_sagemaker.aws.clients import account, client, partition, region
-from pokeflow_sagemaker.aws.errors import Denied, Exists, Limited, Missing, Refused, ask, pages
+from pokeflow_sagemaker.aws.errors import Denied, Exists, Limited, Missing, Refused, ask, clean, pages
 
 __all__ = [
     "Denied",
@@ -11,6 +11,7 @@ __all__ = [
     "Refused",
     "account",
     "ask",
+    "clean",
     "client",
     "pages",
     "partition",

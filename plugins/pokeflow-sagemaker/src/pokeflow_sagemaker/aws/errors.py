@@ -55,10 +55,27 @@ _BUSY = (
     "InternalServerError",
     "InternalError",
 )
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "AuthorizationError")
+_DENIED = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+    "AuthorizationError",
+    "403",
+)
 _LIMITED = ("ResourceLimitExceeded", "LimitExceeded", "LimitExceededException", "CapacityError", "QuotaExceeded")
-_EXISTS = ("ResourceInUse", "ConflictException", "EntityAlreadyExists", "AlreadyExistsException", "ResourceConflict")
-_MISSING = ("ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException", "NoSuchBucket")
+_EXISTS = (
+    "ResourceInUse",
+    "ConflictException",
+    "EntityAlreadyExists",
+    "AlreadyExistsException",
+    "ResourceConflict",
+    "BucketAlreadyExists",
+    "BucketAlreadyOwnedByYou",
+)
+_MISSING = re.compile(r"ResourceNotFound|NoSuch\w+|\w*NotFound(Exception|Error)|404")
+_INVALID = ("ValidationException", "ValidationError")
+"""How services say that they do not like a request; what it is about, only the sentence says."""
 _NOT_THERE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
 _THERE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:[A-Za-z]+)")
@@ -88,7 +105,7 @@ def pages(client: Any, operation: str, key: str, what: str, **parameters: Any) -
         token = {"NextToken": page["NextToken"]}
 
 
-def _answered(error: Any, what: str) -> PokeflowError:
+def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one return a kind of answer
     said = error.response.get("Error", {})
     code, message = str(said.get("Code", "")), clean(str(said.get("Message") or ""))
     operation = error.operation_name
@@ -106,9 +123,9 @@ def _answered(error: Any, what: str) -> PokeflowError:
     if code in _LIMITED:
         quota = "Ask for more under Service Quotas, or take another instance type or region."
         return Limited(f"{what}: {_sentence(message or code)} {quota}", code)
-    if code in _MISSING or (code == "ValidationException" and _NOT_THERE.search(message)):
+    if _MISSING.fullmatch(code) or (code in _INVALID and _NOT_THERE.search(message)):
         return Missing(f"{what}: is not there. AWS says: {_sentence(message)}", code)
-    if code in _EXISTS or (code == "ValidationException" and _THERE.search(message)):
+    if code in _EXISTS or (code in _INVALID and _THERE.search(message)):
         return Exists(f"{what}: is there already. AWS says: {_sentence(message)}", code)
     return Refused(f"{what}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
 

@@ -16,7 +16,7 @@ NOTHING = object()
 _NAMED = re.compile(r"\$\{([^!}]+)\}")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
     """YAML with CloudFormation's short forms: ``!Ref x`` is ``{Ref: x}``."""
 
 
@@ -59,7 +59,10 @@ def resources_of(name: str, given: Mapping[str, str], place: Place, known: Mappi
         raise ValueError(f"{name}.yaml has no parameters {sorted(unknown)}")
     reader = _Reader(template, values | dict(given), place, known or {})
     made = {key: about for key, about in template["Resources"].items() if reader.holds(about.get("Condition"))}
-    return {key: {"Type": about["Type"], "Properties": reader.read(about.get("Properties", {}))} for key, about in made.items()}
+    return {
+        key: {"Type": about["Type"], "Properties": reader.read(about.get("Properties", {}))}
+        for key, about in made.items()
+    }
 
 
 class _Reader:

@@ -1,0 +1,159 @@
+"""What a project has on AWS by now. Everything here reads; what may not be read is unknown, with the reason."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision import buckets, names, projects, stacks
+from pokeflow_sagemaker.provision.buckets import Gap
+from pokeflow_sagemaker.provision.projects import Project
+from pokeflow_sagemaker.provision.stacks import Stack
+from pokeflow_sagemaker.provision.wanted import PARAMETERS, Wanted
+
+POLICY = "pokeflow"
+"""The name of the policy within each role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
+
+    ``gaps`` are settings of the bucket, and ``drifted`` policies of the stack's roles, that are not as they should be;
+    ``gone`` are roles of the stack that somebody deleted. ``unknown`` says, by what it is, what may not be read.
+    """
+
+    bucket: bool
+    stack: Stack | None = None
+    text: str = ""
+    project: Project | None = None
+    group: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    drifted: Mapping[str, Any] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stands(self) -> Stack | None:
+        """The stack, if it is more than a name."""
+        return None if self.stack is None or self.stack.is_void else self.stack
+
+    @property
+    def owns_bucket(self) -> bool:
+        """Whether the stack made the bucket."""
+        return self.stands is not None and self.stands.parameters.get("MakeBucket") == "true"
+
+    @property
+    def owns_group(self) -> bool:
+        """Whether the project's template made the group."""
+        return bool(self.project and (self.project.parameters or {}).get("MakeGroup") == "true")
+
+    @property
+    def key_arn(self) -> str:
+        """The key of KMS's that the stack tells of."""
+        return self.stands.outputs.get("KeyArn", "") if self.stands else ""
+
+
+def look(wanted: Wanted) -> Found:
+    """Look at everything that the project should have."""
+    unknown: dict[str, str] = {}
+
+    def seen(what: str, read: Callable[[], Any], otherwise: Any = None) -> Any:
+        try:
+            return read()
+        except aws.Denied as error:
+            unknown[what] = str(error)
+            return otherwise
+
+    region = wanted.region
+    there = buckets.exists(wanted.place, wanted.bucket)
+    stack: Stack | None = seen("stack", lambda: stacks.find(region, wanted.stack))
+    if stack is not None:
+        stacks.require_ours(stack, wanted.project)
+        if stack.is_busy:
+            stack = stacks.waited(region, wanted.stack)
+    text = seen("stack", lambda: stacks.body(region, wanted.stack), "") if stack else ""
+    project: Project | None = seen("project", lambda: projects.find(region, wanted.name))
+    if project is not None and project.is_busy:
+        project = projects.waited(region, wanted.name)
+    group = seen("group", lambda: _group(wanted), False)
+    found = Found(there, stack, text, project, group, unknown=unknown)
+    roles = _foreign(wanted, found, seen)
+    resources = wanted.resources(roles, found.key_arn)
+    drifted, gone = _drift(wanted, found, roles, resources, seen)
+    gaps = seen("bucket", lambda: buckets.gaps(wanted.place, wanted.bucket, resources), []) if there else []
+    return Found(there, stack, text, project, group, roles, tuple(gaps), drifted, gone, unknown)
+
+
+def _group(wanted: Wanted) -> bool:
+    sagemaker = aws.client("sagemaker", wanted.region)
+    what = f"model package group {wanted.group}"
+    try:
+        aws.ask(sagemaker.describe_model_package_group, what, ModelPackageGroupName=wanted.group)
+    except aws.Missing:
+        return False
+    return True
+
+
+def _foreign(wanted: Wanted, found: Found, seen: Callable[..., Any]) -> dict[str, str]:
+    """Roles that the project uses and the stack did not make: those given, and those of the same name."""
+    roles = dict(wanted.params.roles)
+    for kind in names.ROLES:
+        if kind in roles:
+            continue
+        if found.stands is not None:
+            if arn := found.stands.parameters.get(PARAMETERS[kind]):
+                roles[kind] = arn
+        elif arn := seen("roles", lambda kind=kind: _role(names.role(wanted.name, kind), wanted.region)):
+            roles[kind] = arn
+    return roles
+
+
+def _role(name: str, region: str) -> str | None:
+    try:
+        return str(aws.ask(aws.client("iam", region).get_role, f"role {name}", RoleName=name)["Role"]["Arn"])
+    except aws.Missing:
+        return None
+
+
+def _drift(
+    wanted: Wanted, found: Found, roles: Mapping[str, str], resources: dict[str, Any], seen: Callable[..., Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The policies of the stack's own roles that somebody changed, by role; and the roles that are gone.
+
+    Only where the stack is as it should be: otherwise its change comes first.
+    """
+    if found.stands is None or differences(wanted, found, roles):
+        return {}, ()
+    iam = aws.client("iam", wanted.region)
+    drifted, gone = {}, []
+    for kind in (kind for kind in names.ROLES if kind not in roles):
+        made = resources[kind.title()]["Properties"]
+        name, document = made["RoleName"], made["Policies"][0]["PolicyDocument"]
+        if not seen("roles", lambda name=name: _role(name, wanted.region), name):
+            gone.append(name)
+            continue
+        ask = {"RoleName": name, "PolicyName": POLICY}
+        try:
+            there = seen(
+                "roles", lambda ask=ask: aws.ask(iam.get_role_policy, "role", **ask)["PolicyDocument"], document
+            )
+        except aws.Missing:
+            there = None
+        if not buckets.same_policy(there, document):
+            drifted[name] = document
+    return drifted, tuple(gone)
+
+
+def differences(wanted: Wanted, found: Found, roles: Mapping[str, str]) -> list[str]:
+    """How the stack is not as it should be, in words; none if it is."""
+    from pokeflow_sagemaker.provision import templates
+
+    stack = found.stands
+    if stack is None:
+        return ["is not there"]
+    said = [] if stacks.same_text(found.text, templates.text("foundation")) else ["its template is another one"]
+    asked = wanted.foundation(found.owns_bucket or not found.bucket, roles)
+    other = sorted(name for name, value in asked.items() if stack.parameters.get(name) != value)
+    return said + [f"{name} becomes {asked[name]!r}" for name in other]

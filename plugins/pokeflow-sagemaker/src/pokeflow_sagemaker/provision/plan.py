@@ -1,0 +1,249 @@
+"""The steps from what is there to what is wanted; each can be told, done, or left to somebody who may."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from typing import Any, Final, Literal
+
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision import buckets, names, projects, stacks, templates
+from pokeflow_sagemaker.provision.look import POLICY, Found, differences
+from pokeflow_sagemaker.provision.wanted import Wanted
+
+CREATE: Final = "create"
+UPDATE: Final = "update"
+KEEP: Final = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line of the plan: what is done to what, and why."""
+
+    action: Literal["create", "update", "keep"]
+    what: str
+    name: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Lines that are done together; ``do`` None: nothing is to do.
+
+    ``key`` names the step to those who may not do it, and ``how`` is the command for those who may.
+    """
+
+    key: str
+    changes: tuple[Change, ...]
+    do: Callable[[], object] | None = None
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What these credentials may not do: why, and the command for somebody who may."""
+
+    what: str
+    why: str
+    how: str = field(default="")
+
+
+def steps(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+    """What is to be done, in this order; ``refused`` are the steps that AWS did not let these credentials do."""
+    found_all = [_foundation(wanted, found, refused), *_bucket(wanted, found, refused), *_roles(wanted, found)]
+    return [*found_all, *_project(wanted, found, refused), *_group(wanted, found, refused)]
+
+
+def left(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Left]:
+    """What was refused, with the command that does it as things are now, and roles that are gone."""
+    rest = [
+        Left(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
+        for step in steps(wanted, found, {})
+        if step.key in refused and step.do is not None
+    ]
+    told = {"bucket": "settings of the bucket", "roles": "policies of the roles"}
+    rest += [
+        Left(told[what], f"may not be read, so nobody knows whether they are right. {why}")
+        for what, why in found.unknown.items()
+        if what in told and not (what == "roles" and found.stands is None)
+    ]
+    return rest + [
+        Left(f"role {name}", f"was deleted, and stack {wanted.stack} does not know it.", _again(wanted, name))
+        for name in found.gone
+    ]
+
+
+def _again(wanted: Wanted, role: str) -> str:
+    kind = role.rpartition("-")[2]
+    arn = wanted.place.role(role)
+    return (
+        f"pokeflow provision 'cloud.provision.params.roles.{kind}={arn}' (the stack forgets the role), then again "
+        "without it (the stack makes it anew)"
+    )
+
+
+def _foundation(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> Step:
+    why = differences(wanted, found, found.roles)
+    parameters = wanted.foundation(found.owns_bucket or not found.bucket, found.roles)
+    changes = _stack_changes(wanted, found, parameters, why)
+    if not why or "stack" in refused:
+        kept = tuple(Change(KEEP, c.what, c.name, c.why) for c in changes if c.action == KEEP)
+        return Step("stack", kept)
+
+    def do() -> None:
+        stacks.put(wanted.region, wanted.stack, templates.text("foundation"), parameters, wanted.tags)
+
+    return Step("stack", changes, do, _deploy(wanted, parameters))
+
+
+def _stack_changes(wanted: Wanted, found: Found, parameters: Mapping[str, str], why: list[str]) -> tuple[Change, ...]:
+    """The stack and what it holds, a line each."""
+    stack = found.stands
+    if stack is not None:
+        return (Change(UPDATE if why else KEEP, "stack", wanted.stack, "; ".join(why) or f"{stack.status}"),)
+    again = f" an earlier attempt failed ({found.stack.status})" if found.stack else ""
+    rows = [Change(CREATE, "stack", wanted.stack, f"holds what follows;{again}".rstrip(";"))]
+    made = templates.resources_of("foundation", parameters, wanted.place)
+    if "OwnKey" in made:
+        rows.append(Change(CREATE, "key", f"alias/{wanted.project}", "encrypts the bucket"))
+    if "Bucket" in made:
+        rows.append(Change(CREATE, "bucket", wanted.bucket, "versioned, encrypted, closed to the public, TLS only"))
+    for kind in names.ROLES:
+        name = names.role(wanted.name, kind)
+        if kind in found.roles:
+            rows.append(
+                Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there; its policies are its own")
+            )
+        else:
+            rows.append(Change(CREATE, "role", name, str(made[kind.title()]["Properties"]["Description"])[10:]))
+    return tuple(rows)
+
+
+def _deploy(wanted: Wanted, parameters: Mapping[str, str]) -> str:
+    """The command that makes or changes the stack, for somebody who may make roles."""
+    file = resources.files("pokeflow_sagemaker.provision").joinpath("foundation.yaml")
+    words = ["aws", "cloudformation", "deploy", "--region", wanted.region, "--stack-name", wanted.stack]
+    words += ["--template-file", str(file), "--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"]
+    words += [f"{name}={value}" for name, value in parameters.items()]
+    return shlex.join([*words, "--tags", *(f"{key}={value}" for key, value in wanted.tags.items())])
+
+
+def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+    if not found.bucket:
+        if "stack" not in refused:
+            return []  # the stack makes it
+        change = Change(CREATE, "bucket", wanted.bucket, "by itself, for the stack may not be made")
+        how = f"aws s3api create-bucket --bucket {wanted.bucket} --region {wanted.region}"
+        return [Step("bucket", (change,), partial(buckets.make, wanted.place, wanted.bucket), how)]
+    rows = [] if found.owns_bucket else [Change(KEEP, "bucket", wanted.bucket, "is there already, and stays")]
+    if found.owns_bucket and differences(wanted, found, found.roles):
+        return []  # the stack's change comes first
+    gaps = [
+        Step(
+            f"bucket {gap.name}",
+            (Change(UPDATE, "bucket", wanted.bucket, f"{gap.name} {gap.why}"),),
+            partial(buckets.mend, wanted.place, wanted.bucket, gap),
+            _command("s3api", gap.method, {"Bucket": wanted.bucket, **gap.request}),
+        )
+        for gap in found.gaps
+        if f"bucket {gap.name}" not in refused
+    ]
+    return [Step("bucket", tuple(rows)), *gaps] if rows else gaps
+
+
+def _roles(wanted: Wanted, found: Found) -> list[Step]:
+    def step(name: str, document: Any) -> Step:
+        request = {"RoleName": name, "PolicyName": POLICY, "PolicyDocument": json.dumps(document)}
+        iam = aws.client("iam", wanted.region)
+        change = Change(UPDATE, "role", name, "its policy was changed by hand")
+        do = partial(aws.ask, iam.put_role_policy, f"role {name}", **request)
+        return Step(f"role {name}", (change,), do, _command("iam", "put_role_policy", request))
+
+    return [step(name, document) for name, document in found.drifted.items()]
+
+
+def _project(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+    project = found.project
+    if project is not None and not project.is_ours:
+        return [Step("project", (Change(KEEP, "project", wanted.name, "is there, and made from another template"),))]
+    text = templates.text("project")
+    key = projects.key(wanted.prefix, text)
+    parameters = wanted.project_parameters(found.owns_group or not found.group)
+    provider: dict[str, Any] = {
+        "TemplateName": projects.TEMPLATE,
+        "TemplateURL": projects.url(wanted.place, wanted.bucket, key),
+        "Parameters": [{"Key": k, "Value": v} for k, v in sorted(parameters.items())],
+    }
+    if role := _template_role(wanted, found):
+        provider["RoleARN"] = role
+    why = _project_why(found, provider["TemplateURL"], parameters)
+    if why is None or "project" in refused or "project" in found.unknown:
+        row = (Change(KEEP, "project", wanted.name, f"{project.id}, {project.status}"),) if project else ()
+        return [Step("project", row)]
+    action: Literal["create", "update"] = UPDATE if project else CREATE
+    rows = [Change(action, "project", wanted.name, why)]
+    if not found.group:
+        rows.append(Change(CREATE, "model package group", wanted.group, "of the project's models, in the registry"))
+
+    def do() -> None:
+        projects.upload(wanted.region, wanted.bucket, key, text)
+        projects.put(wanted.region, wanted.name, wanted.params.description, provider, wanted.project)
+
+    request = {"ProjectName": wanted.name, "TemplateProviders": [{"CfnTemplateProvider": provider}]}
+    return [Step("project", tuple(rows), do, _command("sagemaker", "create_project", request))]
+
+
+def _template_role(wanted: Wanted, found: Found) -> str:
+    """The role that CloudFormation takes for the project, if there is one; else it has the caller's rights."""
+    if found.stands is not None:
+        return found.stands.outputs.get("TemplateRoleArn", "")
+    return found.roles.get("template", "")
+
+
+def _project_why(found: Found, url: str, parameters: Mapping[str, str]) -> str | None:
+    """Why the project is to be made or changed; None if it is not."""
+    project = found.project
+    if project is None:
+        return "from the template in the bucket"
+    if project.status.endswith("Failed"):
+        return f"{project.status}: once more"
+    if project.url != url:
+        return "its template is another one"
+    other = [name for name, value in parameters.items() if (project.parameters or {}).get(name) != value]
+    return f"{', '.join(other)} change" if other else None
+
+
+def _group(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+    name = wanted.group
+    if found.group:
+        why = "by the project" if found.owns_group else "is there already, and stays"
+        return [Step("group", (Change(KEEP, "model package group", name, why),))]
+    comes = "project" not in refused and "project" not in found.unknown and not _project_stands(found)
+    if comes or "group" in refused or "group" in found.unknown:
+        return []
+    made = templates.resources_of("project", wanted.project_parameters(True), wanted.place)["Models"]["Properties"]
+    sagemaker = aws.client("sagemaker", wanted.region)
+
+    def do() -> None:
+        aws.ask(sagemaker.create_model_package_group, f"model package group {name}", **made)
+
+    change = Change(CREATE, "model package group", name, "by itself: the project does not make it")
+    return [Step("group", (change,), do, _command("sagemaker", "create_model_package_group", made))]
+
+
+def _project_stands(found: Found) -> bool:
+    """Whether the project is there, so that its template will not make the group any more."""
+    return found.project is not None and not found.project.status.endswith("Failed")
+
+
+def _command(service: str, method: str, request: Mapping[str, Any]) -> str:
+    """A request as AWS's command line has it."""
+    from botocore import xform_name
+
+    words = ["aws", service, method.replace("_", "-")]
+    for name, value in request.items():
+        plain = value if isinstance(value, str) else json.dumps(value)
+        words += [f"--{xform_name(name, '-')}", plain]
+    return shlex.join(words)

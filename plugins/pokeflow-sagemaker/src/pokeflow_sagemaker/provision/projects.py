@@ -1,0 +1,135 @@
+"""The SageMaker Project: read, made from the template in the bucket, changed, and waited for."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pokeflow import PokeflowError
+from pokeflow.progress import bar
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision import stacks
+from pokeflow_sagemaker.provision.names import TAG, Place
+
+TEMPLATE = "pokeflow"
+"""The name of the template within the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as SageMaker tells of it; ``url`` and ``parameters`` are those of our template, if it has it."""
+
+    name: str
+    id: str
+    arn: str
+    status: str
+    url: str = ""
+    parameters: Mapping[str, str] | None = None
+    said: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was made from our template."""
+        return self.parameters is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is being changed right now."""
+        return self.status == "Pending" or self.status.endswith("InProgress")
+
+
+def find(region: str, name: str) -> Project | None:
+    """The project of this name, or None."""
+    sagemaker = aws.client("sagemaker", region)
+    try:
+        told = aws.ask(sagemaker.describe_project, f"project {name}", ProjectName=name)
+    except aws.Missing:
+        return None
+    if told["ProjectStatus"] == "DeleteCompleted":
+        return None
+    providers = [d.get("CfnTemplateProviderDetail", {}) for d in told.get("TemplateProviderDetails", ())]
+    own = next((d for d in providers if d.get("TemplateName") == TEMPLATE), None)
+    return Project(
+        name=told["ProjectName"],
+        id=told["ProjectId"],
+        arn=told["ProjectArn"],
+        status=told["ProjectStatus"],
+        url=own["TemplateURL"] if own else "",
+        parameters={p["Key"]: p.get("Value", "") for p in own.get("Parameters", ())} if own else None,
+        said=str(own.get("StackDetail", {}).get("StatusMessage", "")) if own else "",
+    )
+
+
+def key(prefix: str, text: str) -> str:
+    """Where in the bucket a template's text lies: another text, another place."""
+    return f"{prefix}provision/project-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
+
+
+def url(place: Place, bucket: str, key: str) -> str:
+    """The address at which CloudFormation reads an object."""
+    host = f"s3.{place.region}.{place.suffix}"
+    # A certificate of S3's covers no dots in a bucket's name.
+    return f"https://{host}/{bucket}/{key}" if "." in bucket else f"https://{bucket}.{host}/{key}"
+
+
+def upload(region: str, bucket: str, key: str, text: str) -> None:
+    """Put a template where it belongs, unless it lies there."""
+    s3 = aws.client("s3", region)
+    try:
+        aws.ask(s3.head_object, f"s3://{bucket}/{key}", Bucket=bucket, Key=key)
+    except aws.Missing:
+        what = f"s3://{bucket}/{key}"
+        aws.ask(s3.put_object, what, Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/yaml")
+
+
+def put(region: str, name: str, description: str, provider: Mapping[str, Any], project: str) -> Project:
+    """Make a project from its template, or change it, and wait until it is there; PokeflowError where it is not."""
+    sagemaker = aws.client("sagemaker", region)
+    what, before = f"project {name}", find(region, name)
+    if before is not None and before.is_busy:
+        before = waited(region, name)
+    if before is not None and before.status in ("CreateFailed", "DeleteFailed"):
+        _clear(region, before)
+        before = None
+    if before is None:
+        request = {"ProjectName": name, "TemplateProviders": [{"CfnTemplateProvider": dict(provider)}]}
+        if description:
+            request["ProjectDescription"] = description[:1024]
+        with suppress(aws.Exists):  # another run, or a lost answer to this one: it is waited for
+            aws.ask(sagemaker.create_project, what, Tags=[{"Key": TAG, "Value": project}], **request)
+    else:
+        change = {k: v for k, v in provider.items() if k != "RoleARN"}
+        request = {"ProjectName": name, "TemplateProvidersToUpdate": [{"CfnTemplateProvider": change}]}
+        aws.ask(sagemaker.update_project, what, **request)
+    return waited(region, name)
+
+
+def waited(region: str, name: str) -> Project:
+    """A project once it is not being changed any more; PokeflowError where that failed."""
+    with bar(f"project {name}", 1) as advance:
+        for _ in stacks.moments():
+            project = find(region, name)
+            if project is None:
+                raise PokeflowError(f"project {name}: vanished while it was waited for. Run this again.")
+            if project.status in ("CreateFailed", "UpdateFailed"):
+                raise PokeflowError(f"project {name}: {project.status}. {aws.clean(project.said)}")
+            if not project.is_busy:
+                return project
+            advance(0, project.status)
+    raise stacks.too_long(f"project {name}")
+
+
+def _clear(region: str, project: Project) -> None:
+    """Take away a project of ours that never came to be."""
+    if not project.is_ours:
+        raise PokeflowError(f"project {project.name}: {project.status}, and not made by pokeflow. Delete it first.")
+    sagemaker = aws.client("sagemaker", region)
+    aws.ask(sagemaker.delete_project, f"project {project.name}", ProjectName=project.name)
+    for _ in stacks.moments():
+        now = find(region, project.name)
+        if now is None:
+            return
+        if now.status == "DeleteFailed":
+            raise PokeflowError(f"project {project.name}: cannot be deleted. {aws.clean(now.said)}")
+    raise stacks.too_long(f"project {project.name}")

@@ -1,0 +1,75 @@
+"""Makes what a project has on AWS what it should be, a step at a time, and says what it did or would do."""
+
+import dataclasses
+from typing import Any
+
+from pokeflow import PokeflowError, Result, Task
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision.look import Found, look
+from pokeflow_sagemaker.provision.plan import KEEP, Change, left, steps
+from pokeflow_sagemaker.provision.stacks import StackError
+from pokeflow_sagemaker.provision.wanted import Wanted, wanted
+
+
+def run(task: Task) -> Result:
+    """The plan, or what was done of it, and what the project has by now."""
+    asked = wanted(task)
+    found = look(asked)
+    refused: dict[str, str] = {key: found.unknown[key] for key in ("stack", "project", "group") if key in found.unknown}
+    if task.params.apply:
+        done, found, refused = _applied(asked, found, refused)
+        kept = [c for step in steps(asked, found, refused) for c in step.changes if c.action == KEEP]
+        named = {(c.what, c.name) for c in done}
+        changes = done + [c for c in kept if (c.what, c.name) not in named]
+    else:
+        changes = [c for step in steps(asked, found, refused) for c in step.changes]
+    rest = left(asked, found, refused)
+    facts = {
+        "changes": [dataclasses.asdict(change) for change in changes],
+        "left": [dataclasses.asdict(item) for item in rest],
+        **_facts(asked, found),
+    }
+    return Result(facts=facts)
+
+
+def _applied(asked: Wanted, found: Found, refused: dict[str, str]) -> tuple[list[Change], Found, dict[str, str]]:
+    """Do the first step that is to do and look again, until there is none; a step that may not be done is left out."""
+    done: list[Change] = []
+    keys: set[str] = set()
+    while True:
+        todo = next((step for step in steps(asked, found, refused) if step.do and step.key not in refused), None)
+        if todo is None:
+            return done, found, refused
+        if todo.key in keys:
+            about = ", ".join(f"{c.what} {c.name} ({c.why})" for c in todo.changes)
+            raise PokeflowError(f"{about}: was done, and is not so. Is somebody else changing it? Run this again.")
+        assert todo.do
+        try:
+            todo.do()
+            done += [change for change in todo.changes if change.action != KEEP]
+            keys.add(todo.key)
+        except aws.Denied as error:
+            refused = {**refused, todo.key: str(error)}
+        except StackError as error:
+            if not error.denied:
+                raise
+            refused = {**refused, todo.key: str(error)}
+        found = look(asked)
+
+
+def _facts(asked: Wanted, found: Found) -> dict[str, Any]:
+    """What there is, for people and for what runs afterwards."""
+    stack, project = found.stands, found.project
+    outputs = stack.outputs if stack else {}
+    roles = {name.removesuffix("RoleArn").lower(): arn for name, arn in outputs.items() if name.endswith("RoleArn")}
+    return {
+        "project": asked.name,
+        "project_id": project.id if project else None,
+        "project_arn": project.arn if project else None,
+        "region": asked.region,
+        "bucket": asked.bucket if found.bucket else None,
+        "key": found.key_arn or (asked.key if asked.key != "own" else "") or None,
+        "group": asked.group if found.group else None,
+        "stack": stack.name if stack else None,
+        "roles": roles or dict(found.roles),
+    }
