@@ -160,7 +160,7 @@ def _make(
         claim.require()
     seconds = time.perf_counter() - clock
     price = executor.price(step.place, seconds) if executor.price else None
-    why = f"executor {step.on!r} is not billed"
+    why = f"executor {step.on!r} {'knows no price' if executor.price else 'is not billed'}"
     record = making.record_of(
         task, step.backend, result, on=step.on, started=started, seconds=seconds, price=price, why=why
     )

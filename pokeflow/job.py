@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -38,13 +38,15 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--on", required=True, help="the executor whose job this is")
     parser.add_argument("--root", type=Path, required=True, help="a folder of this machine for inputs and the result")
     parser.add_argument("--work", type=Path, help="a folder that outlives this machine, for checkpoints")
+    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="what the record tells of it")
     parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure")
     given = parser.parse_args(args)
     signal.signal(signal.SIGTERM, _stop)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         task, backend = worker.load(given.task.read_bytes(), plugins.registry(plugins.manager()))
-        make(task, backend, on=given.on, root=given.root, work=given.work)
+        told = dict(pair.split("=", 1) for pair in given.told)
+        make(task, backend, on=given.on, root=given.root, work=given.work, told=told)
     except SystemExit:
         raise  # asked to stop
     except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
@@ -56,10 +58,19 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def make(task: Task, backend: Backend, *, on: str, root: Path, work: Path | None = None) -> Record | None:
+def make(
+    task: Task,
+    backend: Backend,
+    *,
+    on: str,
+    root: Path,
+    work: Path | None = None,
+    told: Mapping[str, str] | None = None,
+) -> Record | None:
     """Make a task and commit it to the bucket; its record, None in a process that is not the first.
 
-    ``root`` is this machine's store, ``work`` a folder for checkpoints that is kept elsewhere as well.
+    ``root`` is this machine's store, ``work`` a folder for checkpoints that is kept elsewhere as well; what is
+    ``told`` of the job stands in the record's environment.
     """
     if task.shared is None:
         raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
@@ -94,6 +105,7 @@ def make(task: Task, backend: Backend, *, on: str, root: Path, work: Path | None
         record = making.record_of(
             task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
         )
+        record = replace(record, environment={**record.environment, **(told or {})})
         if work is not None and (work / TELEMETRY).is_dir():
             shutil.copytree(work / TELEMETRY, beside / TELEMETRY, dirs_exist_ok=True)
         store.commit(output, record)

@@ -157,9 +157,9 @@ class Bill:
 class Executor:
     """Plugin code that carries a task to a machine, has its backend run there, and brings the result back.
 
-    ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds
-    into US dollars; None means that nobody sends a bill for this machine. ``limit`` is the seconds that a task may
-    take at most there. ``check`` finds faults as a backend's does.
+    ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds into
+    US dollars, None where no price is known; without it nobody sends a bill for this machine. ``limit`` is the
+    seconds that a task may take at most there. ``check`` finds faults as a backend's does.
 
     A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
     and the job leaves the record in the bucket (``python -m pokeflow.job``). ``bill`` tells what a finished record's
@@ -169,7 +169,7 @@ class Executor:
     name: str
     run: Callable[[Task, Backend, Any], Result | None]
     params: type = NoParams
-    price: Callable[[Any, float], float] | None = None
+    price: Callable[[Any, float], float | None] | None = None
     limit: Callable[[Any], float] | None = None
     check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     remote: bool = False

@@ -1,0 +1,85 @@
+"""What a finished task's job cost: the billed seconds of all its attempts, times instances, times the price."""
+
+from typing import Any
+
+from pokeflow import Bill, Record
+from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.executor import jobs
+from pokeflow_sagemaker.executor.jobs import RUNNING, Job
+from pokeflow_sagemaker.executor.params import JobParams, Kind
+
+
+def price(params: JobParams, seconds: float) -> float | None:
+    """What a job of so many seconds costs on demand."""
+    hourly = prices.hourly(params.instance_type, _region(params), params.prices).usd
+    return None if hourly is None else hourly / 3600 * seconds * params.instance_count
+
+
+def bill(record: Record, params: JobParams) -> Bill | None:
+    """The bill of the job that left a record; None while it has not ended."""
+    name, arn = record.environment.get("training_job"), str(record.environment.get("training_job_arn") or "")
+    if not name:
+        return Bill(None, "the record does not tell which job made it")
+    region = arn.split(":")[3] if arn.count(":") >= 5 else _region(params)
+    kind: Kind = "processing" if ":processing-job/" in arn else "training"
+    try:
+        mine = Job(kind, name, region).describe()
+        made = [mine, *_earlier(kind, name, record.digest, region, jobs.task_uri(kind, mine))]
+    except aws.Missing as error:
+        return Bill(None, f"SageMaker does not know the job any more: {error}")
+    if mine[jobs.NAMES[kind].status] in RUNNING:
+        return None
+    return _sum(kind, made, region, params, {"training_job": name, "training_job_arn": mine[jobs.NAMES[kind].arn]})
+
+
+def _earlier(kind: Kind, name: str, digest: str, region: str, task: str) -> list[dict[str, Any]]:
+    """The descriptions of attempts that were made before at the very same task file."""
+    base = f"{name.partition(digest)[0]}{digest}"
+    if not task or digest not in name:
+        return []
+    others = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
+    told = (job.describe() for job in others)
+    return [described for described in told if jobs.task_uri(kind, described) == task]
+
+
+def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:
+    ran, billed, total = 0.0, 0.0, 0.0
+    unknown = ""
+    for described in made:
+        machine = _machine(kind, described)
+        took, paid = jobs.seconds_of(kind, described)
+        if took is None or paid is None:
+            if described is made[0]:
+                unknown = "SageMaker does not tell how long the job ran"
+            continue  # it never got a machine
+        hourly = prices.hourly(machine["InstanceType"], region, params.prices)
+        ran, billed = ran + took, billed + paid
+        if hourly.usd is None:
+            unknown = hourly.source
+        else:
+            total += hourly.usd / 3600 * paid * machine["InstanceCount"]
+    machine = _machine(kind, made[0])
+    spot = bool(made[0].get("EnableManagedSpotTraining"))
+    environment = {
+        **names,
+        "instance_type": machine["InstanceType"],
+        "instance_count": machine["InstanceCount"],
+        "region": region,
+        "attempts": len(made),
+        "job_seconds": ran,
+        "billable_seconds": billed,
+        "spot": spot,
+        "spot_saving": 1 - billed / ran if spot and ran else None,
+        "price": prices.hourly(machine["InstanceType"], region, params.prices).source,
+    }
+    return Bill(None, unknown, environment) if unknown else Bill(round(total, 6), "", environment)
+
+
+def _machine(kind: Kind, described: dict[str, Any]) -> dict[str, Any]:
+    resources = described["ResourceConfig"] if kind == "training" else described["ProcessingResources"]["ClusterConfig"]
+    found: dict[str, Any] = resources
+    return found
+
+
+def _region(params: JobParams) -> str:
+    return aws.region(params.account.region)

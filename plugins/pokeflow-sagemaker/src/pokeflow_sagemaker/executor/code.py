@@ -1,0 +1,117 @@
+"""What a container runs: this program as it is installed here, packed, and the versions of what it needs."""
+
+import hashlib
+import importlib.util
+import re
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from pokeflow import Backend, PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow_sagemaker.bundle import archive
+
+CORE, GROUP = "pokeflow", "pokeflow"
+EXTRAS = {CORE: ("s3",)}
+OF_THE_IMAGE = ("torch", "torchvision", "torchaudio")
+"""Left as the image has them: they belong to its CUDA."""
+_SKIPPED = ("__pycache__", ".pyc", ".DS_Store")
+
+
+def send(objects: Objects, backend: Backend) -> str:
+    """Put the code for a backend where jobs find it, unless it is there; the key that its files begin with."""
+    files = dict(_files(_distributions(backend)))
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    prefix = f"jobs/code/{total.hexdigest()[:16]}/"
+    begin = {name: files.pop(name) for name in ("container.sh", "container.py", "requirements.txt")}
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / "code.tar.gz"
+        archive.write(packed, files)
+        begin["code.tar.gz"] = packed.read_bytes()
+    present = {entry.key for entry in objects.list(prefix)}
+    for name, content in begin.items():
+        if f"{prefix}{name}" not in present:
+            try:
+                objects.write(f"{prefix}{name}", content, match=ABSENT)
+            except Conflict:
+                continue  # its name says what it is
+    return prefix
+
+
+def _distributions(backend: Backend) -> list[metadata.Distribution]:
+    """pokeflow, and the plugin that brings the backend."""
+    module = backend.run.__module__.partition(".")[0]
+    found = [metadata.distribution(CORE)]
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.module.partition(".")[0] == module and entry.dist and entry.dist.name != CORE:
+            return [*found, entry.dist]
+    if module != CORE:
+        raise PokeflowError(
+            f"backend {backend.name!r} comes from {module}, which is no installed plugin: none to send."
+        )
+    return found
+
+
+def _files(distributions: list[metadata.Distribution]) -> Iterator[tuple[str, bytes]]:
+    here = Path(__file__).parent
+    for name in ("container.sh", "container.py"):
+        yield name, (here / name).read_bytes()
+    yield "requirements.txt", "".join(f"{line}\n" for line in requirements(distributions)).encode()
+    for distribution in distributions:
+        info = f"{distribution.name.replace('-', '_')}-{distribution.version}.dist-info"
+        for name in ("METADATA", "entry_points.txt"):
+            if text := distribution.read_text(name):
+                yield f"{info}/{name}", text.encode()
+        for top in _packages(distribution):
+            folder = _folder(top)
+            for file in sorted(folder.rglob("*")):
+                path = file.relative_to(folder).as_posix()
+                if file.is_file() and not file.is_symlink() and not any(part in path for part in _SKIPPED):
+                    yield f"{top}/{path}", file.read_bytes()
+
+
+def _packages(distribution: metadata.Distribution) -> list[str]:
+    modules = {entry.module.partition(".")[0] for entry in distribution.entry_points if entry.group == GROUP}
+    return sorted(modules)
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PokeflowError(f"{package} is no package with a folder of its own, and cannot be sent to a job.")
+    return Path(spec.submodule_search_locations[0])
+
+
+def requirements(distributions: list[metadata.Distribution]) -> list[str]:
+    """What pip is to install in the container: what these require, in the versions that are installed here."""
+    mine = {_canonical(d.name): d for d in distributions}
+    wanted: dict[str, str] = {}
+    waiting = [(d, extra) for d in distributions for extra in ("", *EXTRAS.get(d.name, ()))]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        distribution, extra = waiting.pop()
+        if (distribution.name, extra) in seen:
+            continue
+        seen.add((distribution.name, extra))
+        for text in distribution.requires or ():
+            needed = Requirement(text)
+            name = _canonical(needed.name)
+            if needed.marker and not needed.marker.evaluate({"extra": extra}):
+                continue
+            if name in mine:
+                waiting += [(mine[name], more) for more in needed.extras]
+            elif name in OF_THE_IMAGE:
+                wanted[name] = f"{name}{needed.specifier}"
+            else:
+                extras = f"[{','.join(sorted(needed.extras))}]" if needed.extras else ""
+                wanted[name] = f"{name}{extras}=={metadata.version(needed.name)}"
+    return sorted(wanted.values())
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,123 @@
+"""What YAML says of jobs: the machine, the container, the account, and the patience of who waits."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["training", "processing"]
+TRAINED = ("train", "distill")
+"""Stages that are training jobs unless the configuration says otherwise; all others are processing jobs."""
+_LONGEST = 28 * 86_400
+_INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The image that jobs run in, and how.
+
+    ``image`` None is AWS's own for PyTorch. ``install``: what the code needs and the image lacks is installed by pip
+    when the job begins. ``processes`` on each instance for training; None: one a device.
+    """
+
+    image: str | None = None
+    install: bool = True
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The VPC that jobs run in; ``encrypt`` the traffic between their instances."""
+
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    encrypt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose jobs these are. ``role`` None is the one that ``pokeflow provision`` makes for ``project``.
+
+    ``kms_key`` encrypts the machines' disks and what SageMaker itself writes. ``region`` None: as AWS's settings say.
+    """
+
+    project: str = "pokeflow"
+    region: str | None = None
+    role: str | None = None
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How this machine waits. ``at_once``: jobs of pokeflow in this account and region; None: as many as are started.
+
+    ``interrupted``: what Ctrl-C does to the job.
+    """
+
+    at_once: int | None = None
+    interrupted: Literal["ask", "leave", "stop"] = "ask"
+    poll_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profiler:
+    """SageMaker's own Profiler and Debugger, both near their end; stage ``profile`` does it without them."""
+
+    system_ms: int = 1000
+    tensors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobParams:
+    """A job's machine and everything around it.
+
+    ``spot_wait_seconds`` makes it a spot job, which may wait so long for machines on top of its time limit; None: on
+    demand. ``job`` None: a training job for what is trained, a processing job for all else. ``prices`` are US
+    dollars an hour by instance type, on top of the table that comes with the plugin.
+    """
+
+    instance_type: str = "ml.m5.xlarge"
+    instance_count: int = 1
+    volume_gb: int = 50
+    time_limit_seconds: int = 86_400
+    spot_wait_seconds: int | None = None
+    job: Kind | None = None
+    container: Container = field(default_factory=Container)
+    network: Network | None = None
+    account: Account = field(default_factory=Account)
+    client: Client = field(default_factory=Client)
+    prices: dict[str, float] = field(default_factory=dict)
+    profiler: Profiler | None = None
+
+
+def kind_of(params: JobParams, stage: str) -> Kind:
+    """Whether a stage's task is a training or a processing job; spot machines are for training jobs only."""
+    return params.job or ("training" if stage in TRAINED else "processing")
+
+
+def check(params: JobParams) -> Iterable[tuple[str, str]]:
+    """What is wrong with parameters that types cannot show."""
+    if not _INSTANCE.fullmatch(params.instance_type):
+        yield "instance_type", f"{params.instance_type!r} is no instance type of SageMaker, such as ml.g5.xlarge"
+    ranges = (
+        ("instance_count", params.instance_count, 1, 100),
+        ("volume_gb", params.volume_gb, 1, 16_384),
+        ("time_limit_seconds", params.time_limit_seconds, 60, _LONGEST),
+        ("spot_wait_seconds", params.spot_wait_seconds or 0, 0, _LONGEST),
+        ("container.processes", params.container.processes or 1, 1, 64),
+        ("client.at_once", params.client.at_once or 1, 1, 1000),
+    )
+    for name, value, least, most in ranges:
+        if not least <= value <= most:
+            yield name, f"{value} is not between {least:,} and {most:,}"
+    if params.client.at_once == 0:
+        yield "client.at_once", "0 lets no job start. Give a number, or null for no limit"
+    if not 0.05 <= params.client.poll_seconds <= 60:
+        yield "client.poll_seconds", f"{params.client.poll_seconds} is not between 0.05 and 60"
+    if params.network and not (params.network.subnets and params.network.security_groups):
+        yield "network", "names no subnets, or no security groups. Give both, or leave it out"
+    if params.account.role is not None and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", params.account.role):
+        yield "account.role", f"{params.account.role!r} is no ARN of a role"
+    yield from ((f"prices.{kind}", f"{usd} is below 0") for kind, usd in params.prices.items() if usd < 0)
+    if params.profiler and not 100 <= params.profiler.system_ms <= 60_000:
+        yield "profiler.system_ms", f"{params.profiler.system_ms} is not between 100 and 60,000"

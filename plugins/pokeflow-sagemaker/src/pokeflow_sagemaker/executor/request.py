@@ -1,0 +1,182 @@
+"""The requests that make a job: of a task, its files in the bucket, and the configured machine; nothing else."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pokeflow import Shared, Task
+from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
+
+IMAGES = "763104351884.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
+"""AWS's own image for PyTorch, the same for machines with and without GPUs."""
+METRICS = (
+    "top1_accuracy",
+    "top5_accuracy",
+    "loss",
+    "feature_loss",
+    "kl_loss",
+    "attention_loss",
+    "highfreq_loss",
+    "task_accuracy",
+    "distillation_gap",
+    "cosine_similarity",
+)
+"""Figures that CloudWatch shows of a training job; all of them are in the record."""
+LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
+_NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
+CHECKPOINTS = "/opt/ml/checkpoints"
+_LONGEST_NAME = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a job's files lie: prefixes of the code and of the task, and of what it leaves, as URIs."""
+
+    code: str
+    task: str
+    output: str
+    checkpoints: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose job it is: the region, and the ARN of the role it runs as."""
+
+    region: str
+    role: str
+
+
+def base_name(task: Task) -> str:
+    """What the names of all attempts at a task begin with: the model's name as far as there is room, the digest."""
+    model = re.sub(r"[^A-Za-z0-9]+", "-", task.model).strip("-")
+    room = _LONGEST_NAME - len("pokeflow--") - len(task.digest) - len("-999")
+    return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
+
+
+def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
+    """The URIs of a job's files, from their keys."""
+    key = f"{task.stage}-{task.model}-{task.digest}"
+    return Files(
+        code=f"{shared.uri}/{code}",
+        task=f"{shared.uri}/{task_file.rpartition('/')[0]}/",
+        output=f"{shared.uri}/jobs/output/",
+        checkpoints=f"{shared.uri}/work/{key}/",
+    )
+
+
+def tags(project: str, task: Task) -> list[dict[str, str]]:
+    """What Cost Explorer sums by, once these are activated as cost allocation tags."""
+    values = {"project": project, "model": task.model, "version": task.version, "stage": task.stage, "run": task.digest}
+    return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in values.items() if value]
+
+
+def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+    """The whole request of a training or processing job."""
+    make = training if kind == "training" else processing
+    return make(name, task, params, files, place)
+
+
+def training(name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+    """``CreateTrainingJob``."""
+    stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
+    if params.spot_wait_seconds is not None:
+        stop["MaxWaitTimeInSeconds"] = params.time_limit_seconds + params.spot_wait_seconds
+    body: dict[str, Any] = {
+        "TrainingJobName": name,
+        "RoleArn": place.role,
+        "AlgorithmSpecification": {
+            "TrainingImage": image(params, place.region),
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["bash", "/opt/ml/input/data/code/container.sh"],
+            "ContainerArguments": arguments(params, task.stage, "/opt/ml/input/data/task", "/opt/ml/output/failure"),
+            "MetricDefinitions": [{"Name": m, "Regex": f"metric {m}={_NUMBER}"} for m in METRICS] + [LIVE],
+        },
+        "InputDataConfig": [_channel("code", files.code), _channel("task", files.task)],
+        "OutputDataConfig": {"S3OutputPath": files.output, **_key("KmsKeyId", params)},
+        "ResourceConfig": {
+            "InstanceType": params.instance_type,
+            "InstanceCount": params.instance_count,
+            "VolumeSizeInGB": params.volume_gb,
+            **_key("VolumeKmsKeyId", params),
+        },
+        "CheckpointConfig": {"S3Uri": files.checkpoints, "LocalPath": CHECKPOINTS},
+        "StoppingCondition": stop,
+        "EnableManagedSpotTraining": params.spot_wait_seconds is not None,
+        # What fails for a fault of AWS's own is begun again, and goes on from its checkpoint.
+        "RetryStrategy": {"MaximumRetryAttempts": 2},
+        **_profiling(params, files),
+        "Tags": tags(params.account.project, task),
+    }
+    if params.network:
+        vpc = {"Subnets": list(params.network.subnets), "SecurityGroupIds": list(params.network.security_groups)}
+        body |= {"VpcConfig": vpc, "EnableInterContainerTrafficEncryption": params.network.encrypt}
+    return body
+
+
+def processing(name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+    """``CreateProcessingJob``."""
+    body: dict[str, Any] = {
+        "ProcessingJobName": name,
+        "RoleArn": place.role,
+        "AppSpecification": {
+            "ImageUri": image(params, place.region),
+            "ContainerEntrypoint": ["bash", "/opt/ml/processing/code/container.sh"],
+            "ContainerArguments": arguments(params, task.stage, "/opt/ml/processing/task", "/opt/ml/output/message"),
+        },
+        "ProcessingInputs": [_input("code", files.code), _input("task", files.task)],
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": params.instance_type,
+                "InstanceCount": params.instance_count,
+                "VolumeSizeInGB": params.volume_gb,
+                **_key("VolumeKmsKeyId", params),
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": params.time_limit_seconds},
+        "Tags": tags(params.account.project, task),
+    }
+    if params.network:
+        vpc = {"Subnets": list(params.network.subnets), "SecurityGroupIds": list(params.network.security_groups)}
+        body["NetworkConfig"] = {
+            "VpcConfig": vpc,
+            "EnableInterContainerTrafficEncryption": params.network.encrypt,
+            "EnableNetworkIsolation": False,
+        }
+    return body
+
+
+def image(params: JobParams, region: str) -> str:
+    """The image that a job runs in."""
+    return params.container.image or IMAGES.format(region=region)
+
+
+def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:
+    """What ``container.sh`` is told: whether to install, the task, how many processes, where to tell of a failure."""
+    each = params.container.processes
+    processes = "1" if stage not in TRAINED else "auto" if each is None else str(each)
+    return ["install" if params.container.install else "as-it-is", f"{folder}/task.json", processes, failure]
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
+
+
+def _input(name: str, uri: str) -> dict[str, Any]:
+    place = {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    return {"InputName": name, "S3Input": {**place, "S3DataDistributionType": "FullyReplicated"}}
+
+
+def _key(name: str, params: JobParams) -> Mapping[str, str]:
+    return {name: params.account.kms_key} if params.account.kms_key else {}
+
+
+def _profiling(params: JobParams, files: Files) -> dict[str, Any]:
+    """SageMaker's own profiler is on unless it is turned off; it costs little and nobody reads it here."""
+    if params.profiler is None:
+        return {"ProfilerConfig": {"DisableProfiler": True}}
+    output = f"{files.output}profiler/"
+    config = {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": params.profiler.system_ms}
+    debug = {"DebugHookConfig": {"S3OutputPath": f"{files.output}tensors/"}} if params.profiler.tensors else {}
+    return {"ProfilerConfig": config, **debug}

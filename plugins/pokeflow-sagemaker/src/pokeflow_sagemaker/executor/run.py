@@ -1,0 +1,175 @@
+"""A task as a job of SageMaker: found running or started, waited for, and its end told in one message."""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Backend, PokeflowError, Task, worker
+from pokeflow.objects import ABSENT, Conflict, Objects, place
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.executor import code, jobs, watch
+from pokeflow_sagemaker.executor import request as requests
+from pokeflow_sagemaker.executor.jobs import NAMES, RUNNING, Job
+from pokeflow_sagemaker.executor.params import JobParams, kind_of
+from pokeflow_sagemaker.executor.request import Files, Place
+
+log = logging.getLogger(__name__)
+END_OF_PROFILERS = (
+    "params.profiler asks for SageMaker's own profiling: Debugger takes no new customers since 2026-07-30, and "
+    "Profiler ends on 2027-06-30. Stage 'profile' does it with torch.profiler."
+)
+
+
+def run(task: Task, backend: Backend, params: JobParams) -> None:
+    """Have a job make a task: attach to the one that runs, or start one; PokeflowError where it does not end well."""
+    assert task.shared is not None  # what is remote has one
+    shared = task.shared
+    region = aws.region(params.account.region)
+    where = Place(region, params.account.role or default_role(params.account.project, region))
+    objects = place.opened(
+        shared.uri,
+        endpoint=shared.endpoint,
+        region=shared.region,
+        encryption=shared.encryption,
+        kms_key=shared.kms_key,
+    )
+    if params.profiler is not None:
+        log.warning(END_OF_PROFILERS)
+    files = requests.files_of(shared, task, code.send(objects, backend), send(objects, task))
+    job = _started(task, params, files, where)
+    try:
+        described = watch.wait(job, params.client.poll_seconds)
+    except KeyboardInterrupt:
+        _interrupted(job, params)
+        raise
+    _require_well(job, described, params)
+    _forget(objects, files.checkpoints.removeprefix(f"{shared.uri}/"))
+
+
+def send(objects: Objects, task: Task) -> str:
+    """Put a task's file where a job finds it; its key, which follows from its content."""
+    anywhere = Path("-")  # the job has folders of its own
+    inputs = tuple(replace(item, folder=anywhere) for item in task.inputs)
+    text = worker.dump(replace(task, inputs=inputs, work=anywhere, output=anywhere))
+    key = f"jobs/{task.digest}/{hashlib.sha256(text).hexdigest()[:16]}/task.json"
+    with suppress(Conflict):  # its name says what it is
+        objects.write(key, text, match=ABSENT)
+    return key
+
+
+def default_role(project: str, region: str) -> str:
+    """The role of a project's jobs, as ``pokeflow provision`` names it."""
+    return f"arn:{aws.partition(region)}:iam::{aws.account(region)}:role/{project}-job"
+
+
+def _started(task: Task, params: JobParams, files: Files, where: Place) -> Job:
+    """The job that makes this very task: one that runs already, whoever started it, or a new one."""
+    kind, base = kind_of(params, task.stage), requests.base_name(task)
+    while True:
+        known = jobs.attempts(kind, base, where.region)
+        number = known[-1][0] if known else 0
+        if known and known[-1][2] in RUNNING:
+            job = known[-1][1]
+            if _is_same(job, files):
+                log.info("%s: attached to %s %s", task.name, job.what, job.console)
+                return job
+            log.info("%s: %s makes it from other inputs, waiting for its end", task.name, job.what)
+            watch.wait(job, params.client.poll_seconds)
+            continue
+        _wait_for_room(params, where.region)
+        job = Job(kind, jobs.attempt_name(base, number + 1), where.region)
+        body = requests.request(kind, job.name, task, params, files, where)
+        try:
+            aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
+        except aws.Exists:
+            continue  # another launcher was first: its job is the one
+        except aws.Refused as error:
+            raise _with_role(error, where, params) from error
+        machines = f"{params.instance_count} × {params.instance_type}"
+        log.info("%s: %s on %s %s", task.name, job.what, machines, job.console)
+        return job
+
+
+def _is_same(job: Job, files: Files) -> bool:
+    return jobs.task_uri(job.kind, job.describe()) == files.task
+
+
+def _wait_for_room(params: JobParams, region: str) -> None:
+    """Wait while as many jobs run as may at once."""
+    most, told = params.client.at_once, False
+    while most is not None and len(list(jobs.running(region))) >= most:
+        if not told:
+            log.info("  %d jobs run already (client.at_once), waiting for one to end", most)
+            told = True
+        jobs.pause(params.client.poll_seconds)
+
+
+def _with_role(error: aws.Refused, where: Place, params: JobParams) -> PokeflowError:
+    """A refusal that may well be about the role says where that comes from."""
+    if "role" not in str(error).lower() or params.account.role:
+        return error
+    return PokeflowError(
+        f"{error} The role {where.role} is the one that 'pokeflow provision' makes; "
+        "executor.params.account.role names another."
+    )
+
+
+def _interrupted(job: Job, params: JobParams) -> None:
+    """Ctrl-C: leave the job running, or stop it, as the configuration or the person says."""
+    choice = params.client.interrupted
+    if choice == "ask":
+        choice = "leave"
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            print(f"\n{job.what} runs on its own. Stop it? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+            with suppress(KeyboardInterrupt, EOFError):
+                choice = "stop" if input().strip().lower() in ("y", "yes") else "leave"
+    if choice == "stop":
+        job.stop()
+        log.warning("%s: asked to stop; its last checkpoint is kept", job.what)
+    else:
+        log.warning("%s goes on: the same command attaches to it again. %s", job.what, job.console)
+
+
+def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> None:
+    """Nothing, where a job completed; PokeflowError with its own reason and what to do otherwise."""
+    status = described[NAMES[job.kind].status]
+    if status == "Completed":
+        return
+    reason = str(described.get("ExitMessage") or described.get("FailureReason") or "").strip()
+    secondary = described.get("SecondaryStatus")
+    if secondary == "MaxRuntimeExceeded" or "MaxRuntime" in reason:
+        limit = f"took longer than executor.params.time_limit_seconds ({params.time_limit_seconds:,})"
+        raise PokeflowError(f"{job.what} {limit}. Its checkpoint is kept: raise the limit and run this again.")
+    if secondary == "MaxWaitTimeExceeded":
+        raise PokeflowError(
+            f"{job.what} got no spot machines for long enough. Its checkpoint is kept: run this again, raise "
+            "executor.params.spot_wait_seconds, or set it to null for machines on demand."
+        )
+    if "CapacityError" in reason or "InsufficientCapacity" in reason:
+        raise PokeflowError(
+            f"{job.what}: AWS has no {params.instance_type} left there now ({reason}). Run this again later, or take "
+            "another executor.params.instance_type or region."
+        )
+    if status == "Stopped":
+        raise PokeflowError(f"{job.what} was stopped. Its checkpoint is kept: run this again to go on. {job.console}")
+    raise PokeflowError(f"{job.what} failed: {_plain(reason) or 'SageMaker gives no reason'}\n  {job.console}")
+
+
+def _plain(reason: str) -> str:
+    """What the task itself said, without what SageMaker puts around it."""
+    inner = reason.removeprefix("AlgorithmError: ")
+    return inner.rpartition(", exit code:")[0] or inner
+
+
+def _forget(objects: Objects, prefix: str) -> None:
+    """Remove the checkpoints of what is made; who may not leaves them to the bucket's lifecycle."""
+    try:
+        for entry in list(objects.list(prefix)):
+            objects.delete(entry.key)
+    except PokeflowError as error:
+        log.info("%s stays until it expires: %s", prefix, error)

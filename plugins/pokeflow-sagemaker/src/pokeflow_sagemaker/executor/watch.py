@@ -1,0 +1,127 @@
+"""Waiting for a job: its log and its progress here as they come, until it has ended."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from pokeflow import PokeflowError, progress
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.executor import jobs
+from pokeflow_sagemaker.executor.jobs import NAMES, Job
+
+log = logging.getLogger(__name__)
+AWAY = 1800.0
+"""Seconds that AWS may not answer before the wait is given up; the job does not need anybody to wait."""
+_PROGRESS = re.compile(r"^  (?P<label>\S.*): (?P<done>\d+) of (?P<total>\d+)(?:, (?P<text>.*))?, about \d+ s left$")
+
+
+class Logs:
+    """What a job has logged, each line told once."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._tokens: dict[str, str] = {}
+        self._denied = False
+
+    def lines(self) -> Iterator[str]:
+        """The lines since the last call, instance after instance; none where CloudWatch cannot be read."""
+        if self._denied:
+            return
+        group, client = NAMES[self._job.kind].logs, aws.client("logs", self._job.region)
+        try:
+            for stream in self._streams(client, group):
+                yield from self._of(client, group, stream)
+        except aws.Missing:
+            return  # it has not logged anything yet
+        except aws.Denied as error:
+            self._denied = True
+            log.warning("%s: its log is not shown here: %s", self._job.what, error)
+
+    def _streams(self, client: Any, group: str) -> list[str]:
+        what = f"log of {self._job.what}"
+        answer = aws.ask(
+            client.describe_log_streams, what, logGroupName=group, logStreamNamePrefix=f"{self._job.name}/"
+        )
+        return sorted(stream["logStreamName"] for stream in answer["logStreams"])
+
+    def _of(self, client: Any, group: str, stream: str) -> Iterator[str]:
+        while True:
+            more = {"nextToken": self._tokens[stream]} if stream in self._tokens else {}
+            answer = aws.ask(
+                client.get_log_events,
+                f"log of {self._job.what}",
+                logGroupName=group,
+                logStreamName=stream,
+                startFromHead=True,
+                **more,
+            )
+            yield from (event["message"].rstrip("\n") for event in answer["events"])
+            # The end of a stream gives back the token that it was asked with.
+            if answer["nextForwardToken"] == self._tokens.get(stream) or not answer["events"]:
+                self._tokens[stream] = answer["nextForwardToken"]
+                return
+            self._tokens[stream] = answer["nextForwardToken"]
+
+
+class _Bar:
+    """A progress bar that follows the lines in which a job tells of its progress."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack, self._done = stack, 0.0
+        self._label = ""
+        self._advance: Callable[..., None] | None = None
+
+    def follows(self, line: str) -> bool:
+        """Whether a line tells of progress; if so the bar shows it."""
+        found = _PROGRESS.match(line)
+        if found is None:
+            return False
+        label, done = found["label"], float(found["done"])
+        if label != self._label:
+            self._stack.close()
+            self._advance = self._stack.enter_context(progress.bar(label, float(found["total"])))
+            self._label, self._done = label, 0.0
+        assert self._advance
+        self._advance(max(0.0, done - self._done), text=found["text"] or "")
+        self._done = max(self._done, done)
+        return True
+
+
+def wait(job: Job, poll: float) -> dict[str, Any]:
+    """Wait until a job has ended, and tell of it meanwhile; its last description."""
+    logs, said, away = Logs(job), "", 0.0
+    with ExitStack() as stack:
+        bar = _Bar(stack)
+        while True:
+            try:
+                described = job.describe()
+                for line in logs.lines():
+                    if not bar.follows(line):
+                        log.info("  %s", line)
+                away = 0.0
+            except PokeflowError as error:
+                away = away or time.monotonic()
+                if isinstance(error, aws.Refused) or time.monotonic() - away > AWAY:
+                    raise PokeflowError(
+                        f"{error}\nThe job goes on by itself: the same command attaches to it again. {job.console}"
+                    ) from error
+                log.warning("%s: %s Asking again.", job.what, error)
+                jobs.pause(poll)
+                continue
+            status = described[NAMES[job.kind].status]
+            now = str(described.get("SecondaryStatus") or status)
+            if now != said:
+                log.info("  %s: %s", job.name, _told(described, now))
+                said = now
+            if status not in jobs.RUNNING:
+                return described
+            jobs.pause(poll)
+
+
+def _told(described: Mapping[str, Any], now: str) -> str:
+    """A status with what SageMaker says of it."""
+    last = (described.get("SecondaryStatusTransitions") or [{}])[-1]
+    return f"{now}: {last['StatusMessage']}" if last.get("StatusMessage") else now
