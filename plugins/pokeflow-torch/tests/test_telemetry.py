@@ -195,11 +195,11 @@ def test_of_a_gpu_what_is_unknown_is_left_out(monkeypatch):
     }.items():
         monkeypatch.setattr(cuda, name, answer)
     used = {"system/gpu_1_memory_usage_megabytes": 2000.0, "system/gpu_1_memory_usage_percentage": 25.0}
-    assert telemetry._gpus(torch.device("cuda", 1)) == used
+    assert telemetry.gpus(torch.device("cuda", 1)) == used
     monkeypatch.setattr(cuda, "device_memory_used", lambda i: (i + 1) * 10**9)
     monkeypatch.setattr(cuda, "utilization", lambda i: 0)  # idle, and known to be
     monkeypatch.setattr(cuda, "power_draw", lambda i: 71_500)
-    assert telemetry._gpus(torch.device("cuda", 1)) == {
+    assert telemetry.gpus(torch.device("cuda", 1)) == {
         f"system/gpu_{i}_{name}": value
         for i in (0, 1)
         for name, value in {
@@ -213,7 +213,7 @@ def test_of_a_gpu_what_is_unknown_is_left_out(monkeypatch):
 
 def test_without_a_gpu_none_is_told_of(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert telemetry._gpus(CPU) == {}
+    assert telemetry.gpus(CPU) == {}
 
 
 def test_other_processes_than_the_first_are_silent(tmp_path):

@@ -107,6 +107,24 @@ class DistillParams:
     augment: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileParams:
+    """How a training step is profiled: ``warmup`` steps that do not count, ``steps`` that are timed, ``traced`` ones.
+
+    One more, before them all, is looked into tensor by tensor. The machine is sampled every ``sample_seconds``.
+    """
+
+    steps: int = 10
+    warmup: int = 2
+    traced: int = 2
+    sample_seconds: float = 0.1
+
+
+def check_profile(params: ProfileParams) -> Iterator[tuple[str, str]]:
+    """Faults of a ``profile`` task's values, as (parameter, what is wrong) pairs."""
+    yield from _outside("", params, steps=(3, 1000), warmup=(0, 1000), traced=(1, 20), sample_seconds=(0.02, 60))
+
+
 def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
     """Faults of a ``train`` task's values, as (parameter, what is wrong) pairs."""
     network, optim = params.network, params.optim

@@ -53,10 +53,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a step came to: learning rate, the terms' means over the whole batch, and a signal that came meanwhile."""
+    """What a step came to: learning rate, the terms' means over the whole batch, and a signal that came meanwhile.
+
+    ``norm`` is the gradient's before it was clipped, and still on the device.
+    """
 
     lr: float
     values: dict[str, float]
+    norm: Tensor
     signal: int | None
 
 
@@ -133,7 +137,7 @@ class Stepper:
             even = share * processes
             machine.backward(terms["loss"] if even == 1 else terms["loss"] * even)
         with self.phase("optimizer"):
-            machine.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
+            norm: Tensor = machine.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
             lr = plan.optim.lr * rate(step, plan.total, plan.optim.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
@@ -142,7 +146,7 @@ class Stepper:
         with self.phase("average"):
             if machine.is_main_process:
                 average(self.shadow, self.learner.network, plan.optim.ema, step)
-        return Made(lr, agreed.values, agreed.signal)
+        return Made(lr, agreed.values, norm, agreed.signal)
 
 
 def rate(step: int, total: int, warmup: float) -> float:

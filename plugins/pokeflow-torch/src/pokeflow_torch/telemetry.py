@@ -188,9 +188,9 @@ def _watch(folder: Path, device: torch.device, over: threading.Event) -> None:
     while True:
         # psutil measures since its last call: the first time, and soon after another, it must take a moment.
         soon = sampled < 0 or time.monotonic() - sampled < SHORTEST
-        row = _machine(folder, SHORTEST if soon else None)
+        row = machine(folder, SHORTEST if soon else None)
         row |= {name: now - before[name] for name, now in _network().items() if name in before}
-        lines.write(_line({"time": _milliseconds(), **row, **_gpus(device)}))
+        lines.write(_line({"time": _milliseconds(), **row, **gpus(device)}))
         sampled = time.monotonic()
         if over.is_set():
             break
@@ -198,7 +198,8 @@ def _watch(folder: Path, device: torch.device, over: threading.Event) -> None:
     lines.close()
 
 
-def _machine(folder: Path, seconds: float | None) -> dict[str, float]:
+def machine(folder: Path, seconds: float | None) -> dict[str, float]:
+    """Figures of processor, memory and disk; None: the processor's since they were last asked for."""
     import psutil
 
     memory, disk = _known(psutil.virtual_memory), _known(psutil.disk_usage, str(folder))
@@ -222,7 +223,7 @@ def _network() -> dict[str, float]:
     return {way("receive"): found.bytes_recv / 1e6, way("transmit"): found.bytes_sent / 1e6}
 
 
-def _gpus(device: torch.device) -> dict[str, float]:
+def gpus(device: torch.device) -> dict[str, float]:
     """What is known of each GPU: all of it where NVML's Python package is there, else the memory of ``device``."""
     if not torch.cuda.is_available():
         return {}

@@ -1,0 +1,1 @@
+"""Stage ``profile``: what a step of a model's training takes, on what, and whether its tensors are sound."""

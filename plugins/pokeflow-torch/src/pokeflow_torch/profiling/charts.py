@@ -1,0 +1,97 @@
+"""Charts as inline SVG: nothing to load, colours from the page's own variables."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH = 720
+COLORS = 7
+"""How many colours the page has: --c1 … --c7."""
+
+Points = Sequence[tuple[float, float]]
+
+
+def parts(shares: Mapping[str, float]) -> str:
+    """One bar of the shares of a whole, and what each colour is."""
+    bar, legend, at = [], [], 0.0
+    for i, (name, share) in enumerate(shares.items()):
+        width = share * WIDTH
+        title = f"<title>{escape(name)} {share:.1%}</title>"
+        bar.append(f'<rect x="{at:.1f}" y="0" width="{width:.1f}" height="34" fill="{_color(i)}">{title}</rect>')
+        if share > 0.07:
+            bar.append(f'<text x="{at + width / 2:.1f}" y="22" class="in">{share:.0%}</text>')
+        legend.append(f'<span><i style="background:{_color(i)}"></i>{escape(name)} {share:.1%}</span>')
+        at += width
+    return f'{_svg(34, "".join(bar), "shares of a step")}<p class="legend">{"".join(legend)}</p>'
+
+
+def bars(values: Sequence[tuple[str, float]], unit: str, *, logarithmic: bool = False) -> str:
+    """A bar a name, the longest first as they come; on a logarithmic scale where they differ by orders."""
+    known = [(name, value) for name, value in values if math.isfinite(value) and (value > 0 or not logarithmic)]
+    if not known:
+        return _nothing()
+    rows, height, left = [], 22, 300
+    top = max(value for _, value in known)
+    low = math.floor(math.log10(min(value for _, value in known))) if logarithmic else 0.0
+    span = max(1e-12, math.log10(top) - low) if logarithmic else max(top, 1e-12)
+    for i, (name, value) in enumerate(known):
+        share = (math.log10(value) - low) / span if logarithmic else value / span
+        width, y = max(1.0, share * (WIDTH - left - 90)), i * height
+        shown = name if len(name) <= 44 else f"…{name[-43:]}"
+        rows.append(
+            f'<text x="{left - 8}" y="{y + 15}" class="end">{escape(shown)}<title>{escape(name)}</title></text>'
+            f'<rect x="{left}" y="{y + 4}" width="{width:.1f}" height="14" rx="2" fill="{_color(0)}"/>'
+            f'<text x="{left + width + 6:.1f}" y="{y + 15}">{_number(value)} {escape(unit)}</text>'
+        )
+    return _svg(len(known) * height + 4, "".join(rows), unit)
+
+
+def lines(series: Mapping[str, Points], x: str, y: str, *, top: float | None = None) -> str:
+    """Lines over one axis; ``top`` fixes the upper end, which else is the largest value."""
+    known = {name: [p for p in points if all(map(math.isfinite, p))] for name, points in series.items()}
+    known = {name: points for name, points in known.items() if points}
+    if not known:
+        return _nothing()
+    everything = [point for points in known.values() for point in points]
+    left, bottom, height = 64, 190, 230
+    x0, x1 = min(p[0] for p in everything), max(p[0] for p in everything)
+    y1 = top or max(p[1] for p in everything) * 1.05 or 1.0
+    y0 = min(0.0, *(p[1] for p in everything))
+
+    def place(point: tuple[float, float]) -> str:
+        across = (point[0] - x0) / (x1 - x0 or 1) * (WIDTH - left - 12)
+        up = (min(point[1], y1) - y0) / (y1 - y0 or 1) * (bottom - 12)
+        return f"{left + across:.1f},{bottom - up:.1f}"
+
+    drawn = []
+    for i in range(5):
+        value = y0 + (y1 - y0) * i / 4
+        level = bottom - (bottom - 12) * i / 4
+        drawn.append(f'<line x1="{left}" x2="{WIDTH - 12}" y1="{level:.1f}" y2="{level:.1f}" class="grid"/>')
+        drawn.append(f'<text x="{left - 8}" y="{level + 4:.1f}" class="end">{_number(value)}</text>')
+    drawn.append(f'<text x="{left}" y="{bottom + 18}">{_number(x0)}</text>')
+    drawn.append(f'<text x="{WIDTH - 12}" y="{bottom + 18}" class="end">{_number(x1)} {escape(x)}</text>')
+    for i, points in enumerate(known.values()):
+        path = " ".join(map(place, points))
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{_color(i)}" stroke-width="1.8"/>')
+        if len(points) == 1:
+            across, up = path.split(",")
+            drawn.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{_color(i)}"/>')
+    names = "".join(f'<span><i style="background:{_color(i)}"></i>{escape(n)}</span>' for i, n in enumerate(known))
+    return f'{_svg(height, "".join(drawn), y)}<p class="legend">{names}<span>{escape(y)}</span></p>'
+
+
+def _svg(height: float, content: str, label: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">{content}</svg>'
+
+
+def _color(i: int) -> str:
+    return f"var(--c{i % COLORS + 1})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _nothing() -> str:
+    return '<p class="none">Nothing was measured.</p>'

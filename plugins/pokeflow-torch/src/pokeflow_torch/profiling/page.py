@@ -1,0 +1,181 @@
+"""The report: one page of HTML that asks for nothing from a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from pokeflow_torch.profiling import charts, machine
+from pokeflow_torch.profiling.rules import Finding
+from pokeflow_torch.profiling.tensors import Seen
+
+FILE = "profiler-report.html"
+MARKS = {"ok": "✓", "found": "!", "unknown": "?", "not_applicable": "–"}
+STYLE = """
+:root { --paper: #fff; --ink: #1c2330; --soft: #667085; --line: #e4e7ec; --card: #f8f9fb;
+  --c1: #3b6fd4; --c2: #e08a2e; --c3: #2f9e77; --c4: #c4497a; --c5: #7a63c9; --c6: #5b9bb5; --c7: #9aa3b2;
+  --ok: #1d7f55; --found: #b42318; --unknown: #8a6d1b; --not_applicable: #667085; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171d; --ink: #e6e9ef; --soft: #98a2b3; --line: #2b313c;
+  --card: #1b1f27; --c1: #7da2ee; --ok: #4cc38a; --found: #ff8a7a; --unknown: #e0b84c; } }
+* { box-sizing: border-box } body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
+main { max-width: 820px; margin: 0 auto; padding: 40px 24px 64px }
+h1 { font-size: 26px; line-height: 1.2; margin: 0 0 4px } h2 { font-size: 18px; margin: 40px 0 8px }
+p { margin: 4px 0 10px } .soft, .legend, figcaption { color: var(--soft); font-size: 13px }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 10px; margin: 24px 0 }
+dl div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px }
+dt { color: var(--soft); font-size: 13px } dd { margin: 0; font-size: 20px; font-variant-numeric: tabular-nums }
+table { width: 100%; border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: 6px 8px; border-bottom: 1px solid var(--line); vertical-align: top }
+td.n, th.n { text-align: right; white-space: nowrap } td.name { overflow-wrap: anywhere }
+b.ok { color: var(--ok) } b.found { color: var(--found) } b.unknown { color: var(--unknown) }
+b.not_applicable { color: var(--soft) }
+svg { width: 100%; height: auto; display: block; margin-top: 8px } svg text { fill: var(--soft); font-size: 12px }
+svg text.in { fill: #fff; text-anchor: middle; font-weight: 600 } svg text.end { text-anchor: end }
+svg .grid { stroke: var(--line) } .legend { display: flex; flex-wrap: wrap; gap: 4px 16px }
+.legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
+.note { background: var(--card); border-left: 3px solid var(--c2); padding: 8px 14px; border-radius: 4px }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All that the page tells. ``metrics`` that are unknown have their reason in ``reasons``."""
+
+    title: str
+    about: str
+    left_out: str | None
+    metrics: Mapping[str, float | None]
+    reasons: Mapping[str, str]
+    shares: Mapping[str, float]
+    steps: Sequence[dict[str, float]]
+    operators: Sequence[Mapping[str, Any]]
+    memory: Sequence[Mapping[str, float]]
+    samples: Sequence[Mapping[str, float]]
+    training: Sequence[Mapping[str, float]]
+    seen: Seen
+    findings: Sequence[Finding]
+
+
+def page(told: Told) -> str:
+    """The page's text."""
+    sections = (
+        ("Findings", _findings(told.findings)),
+        ("Where a step's time goes", charts.parts(told.shares) + _steps(told)),
+        ("Operators", _operators(told.operators)),
+        ("Memory", _memory(told)),
+        ("The machine while these steps were made", _machine(told.samples)),
+        ("The machine during the training", _training(told.training)),
+        ("Gradients", _gradients(told.seen)),
+        ("Activations", _activations(told.seen)),
+    )
+    body = "".join(f"<section><h2>{escape(title)}</h2>{text}</section>" for title, text in sections)
+    note = f'<p class="note">Left out: {escape(told.left_out)}.</p>' if told.left_out else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(told.title)} – profile</title><style>{STYLE}</style></head><body><main>"
+        f'<h1>{escape(told.title)}</h1><p class="soft">{escape(told.about)}</p>{note}{_figures(told)}{body}'
+        "</main></body></html>\n"
+    )
+
+
+def _figures(told: Told) -> str:
+    shown = {
+        "step_ms_p50": ("Step, median", "ms"),
+        "samples_per_second": ("Samples a second", ""),
+        "peak_memory_mb": ("Peak memory", "MB"),
+        "utilization_percentage": ("Utilization", "%"),
+        "training_step_ms_p50": ("Step in the training", "ms"),
+        "findings": ("Findings", ""),
+    }
+    boxes = []
+    for name, (label, unit) in shown.items():
+        value = told.metrics[name]
+        text = f"{value:,.4g} {unit}" if value is not None else "unknown"
+        boxes.append(f'<div title="{escape(told.reasons.get(name, ""))}"><dt>{label}</dt><dd>{text}</dd></div>')
+    return f"<dl>{''.join(boxes)}</dl>"
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    order = {"found": 0, "unknown": 1, "ok": 2, "not_applicable": 3}
+    rows = []
+    for found in sorted(findings, key=lambda f: order[f.status]):
+        advice = f'<br><span class="soft">{escape(found.advice)}</span>' if found.advice else ""
+        mark = f'<b class="{found.status}">{MARKS[found.status]}</b>'
+        rows.append(f"<tr><td>{mark}</td><td>{escape(found.rule)}</td><td>{escape(found.says)}{advice}</td></tr>")
+    return f"<table><tr><th></th><th>Rule</th><th>What was found</th></tr>{''.join(rows)}</table>"
+
+
+def _steps(told: Told) -> str:
+    points = {"step": [(row["step"], row["step_ms"]) for row in told.steps]}
+    return charts.lines(points, "step", "milliseconds")
+
+
+def _operators(operators: Sequence[Mapping[str, Any]]) -> str:
+    rows = "".join(
+        f'<tr><td class="name">{escape(row["operator"])}</td><td class="n">{row["calls"]}</td>'
+        f'<td class="n">{row["self_cpu_ms"]:.2f}</td><td class="n">{row["self_device_ms"]:.2f}</td>'
+        f'<td class="n">{row["share"]:.1%}</td></tr>'
+        for row in operators[:15]
+    )
+    return (
+        '<p class="soft">Time of their own in all traced steps, in milliseconds; framework/operators.csv has all of '
+        "them, framework/trace.json.gz each call.</p><table><tr><th>Operator</th><th class='n'>Calls</th>"
+        f"<th class='n'>CPU</th><th class='n'>Device</th><th class='n'>Share</th></tr>{rows}</table>"
+    )
+
+
+def _memory(told: Told) -> str:
+    places = sorted({row["device"] for row in told.memory})
+    series = {
+        "processor" if place < 0 else f"device {place:.0f}": [
+            (row["time"], row["allocated_mb"]) for row in told.memory if row["device"] == place
+        ]
+        for place in places
+    }
+    return '<p class="soft">What tensors hold in the traced steps.</p>' + charts.lines(series, "s", "MB")
+
+
+def _machine(samples: Sequence[Mapping[str, float]]) -> str:
+    busy = _series(samples, lambda name: name.endswith("utilization_percentage"))
+    held = _series(samples, lambda name: name == machine.PROCESS or (name[:3] == "gpu" and "memory_usage_mega" in name))
+    return charts.lines(busy, "s", "per cent", top=100.0) + charts.lines(held, "s", "MB")
+
+
+def _training(samples: Sequence[Mapping[str, float]]) -> str:
+    if not samples:
+        return '<p class="none">The training left no samples beside its result.</p>'
+    return charts.lines(_series(samples, lambda name: name.endswith("percentage")), "s", "per cent", top=100.0)
+
+
+def _series(samples: Sequence[Mapping[str, float]], wanted: Any) -> dict[str, list[tuple[float, float]]]:
+    names = sorted({name for row in samples for name in row if name != "time" and wanted(name)})
+    return {
+        name.removesuffix("_percentage").removesuffix("_megabytes").replace("_", " "): [
+            (row["time"], row[name]) for row in samples if name in row
+        ]
+        for name in names
+    }
+
+
+def _gradients(seen: Seen) -> str:
+    known = [(str(row["weight"]), row["to_weight"]) for row in seen.gradients if "×" in str(row["shape"])]
+    ratios = [(name, ratio) for name, ratio in known if isinstance(ratio, float) and ratio > 0]
+    shown = [*sorted(ratios, key=lambda r: -r[1])[:8], *sorted(ratios, key=lambda r: r[1])[:8][::-1]]
+    shown = list(dict.fromkeys(shown))
+    return (
+        '<p class="soft">Norm of the gradient over the norm of the weight: the largest and the smallest; '
+        "tensors/gradients.csv has all.</p>" + charts.bars(shown, "", logarithmic=True)
+    )
+
+
+def _activations(seen: Seen) -> str:
+    layers = [(str(row["layer"]), row["std"]) for row in seen.activations]
+    known = [(name, value) for name, value in layers if isinstance(value, float)]
+    step = max(1, len(known) // 20)
+    return (
+        '<p class="soft">Standard deviation of what layers give, from the first to the last; '
+        "tensors/activations.csv has all.</p>" + charts.bars(known[::step], "")
+    )

@@ -1,0 +1,207 @@
+"""Stage ``profile``: the last steps of a training made once more, watched.
+
+system/      the machine while they are made, and during the training as far as it told of it
+framework/   PyTorch's trace, a line an operator, memory, a line a step
+tensors/     statistics of weights, gradients and activations
+rules/       a finding a rule
+profiler-report.html   all of it on one page
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from pokeflow import progress
+from pokeflow.types import Result, Task
+from pokeflow_torch import networks, together
+from pokeflow_torch.profiling import clock, machine, page, rules, subject, tensors, trace
+from pokeflow_torch.profiling.clock import Clock
+from pokeflow_torch.profiling.subject import Subject
+from pokeflow_torch.profiling.tensors import Seen
+from pokeflow_torch.step import Stepper
+
+log = logging.getLogger(__name__)
+Rows = list[dict[str, float]]
+
+
+def run(task: Task) -> Result:
+    """Profile the making of the model that is the first input."""
+    params = task.params
+    devices = subject.accelerator(task)
+    chosen = subject.build(task, devices, 1 + params.warmup + params.steps + params.traced)
+    seen = Seen()
+    watch, stepper = _stepper(devices, task, chosen)
+    steps = chosen.steps()
+    with progress.bar(task.name, 1 + params.warmup + params.steps + params.traced) as advance:
+        _look(stepper, watch, steps, seen)
+        _made(stepper, watch, steps, params.warmup)
+        advance(1 + params.warmup)
+        if devices.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(devices.device)
+        with machine.sampled(task.work, devices.device, params.sample_seconds) as samples:
+            timed = _made(stepper, watch, steps, params.steps)
+        advance(params.steps)
+        peak, limit = _memory(devices.device, samples)
+        with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as found:
+            traced = _made(stepper, watch, steps, params.traced)
+        advance(params.traced)
+
+    def end() -> dict[str, Any]:
+        result = _write(task, chosen, devices, seen, timed, traced, samples, found, (peak, limit))
+        return {"metrics": result.metrics, "facts": result.facts, "reasons": result.reasons}
+
+    return Result(**together.same(devices, end))
+
+
+def _stepper(devices: Accelerator, task: Task, chosen: Subject) -> tuple[Clock, Stepper]:
+    watch = Clock(devices.device)
+    stepper = Stepper(devices, task.name, chosen.learner, chosen.plan, watch.phase)
+    stepper.begin(chosen.saved)
+    return watch, stepper
+
+
+def _look(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], seen: Seen) -> None:
+    """Make one step, and look at every tensor before the weights change."""
+    scaler = stepper.machine.scaler
+    scale = scaler.get_scale() if scaler is not None else 1.0
+
+    def after(part: str) -> None:
+        if part == "backward":
+            tensors.weights_and_gradients(stepper.learner, scale, seen)
+
+    watch.after = after
+    with tensors.activations(stepper.learner.network, seen):
+        _made(stepper, watch, steps, 1)
+    watch.after = lambda _part: None
+
+
+def _made(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], count: int) -> Rows:
+    """Make steps; a row each."""
+    rows = Rows()
+    for step, labels in islice(steps, count):
+        with watch.step() as row:
+            made = stepper.make(step, labels)
+        rows.append({"step": step + 1, **row, "gradient_norm": float(made.norm), "lr": made.lr, **made.values})
+    return rows
+
+
+def _memory(device: torch.device, samples: Rows) -> tuple[float | None, float | None]:
+    """The peak in the timed steps and what there is, in megabytes: of the device, else of the processor."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return torch.cuda.max_memory_reserved(device) / 1e6, total / 1e6
+    import psutil
+
+    return machine.most(samples, machine.PROCESS), psutil.virtual_memory().total / 1e6
+
+
+def _write(
+    task: Task,
+    chosen: Subject,
+    devices: Accelerator,
+    seen: Seen,
+    timed: Rows,
+    traced: Rows,
+    samples: Rows,
+    found: Any,
+    memory: tuple[float | None, float | None],
+) -> Result:
+    """Leave all files; the figures are the answer."""
+    made, device = task.inputs[0], devices.device
+    for name in ("system", "framework", "tensors", "rules"):
+        (task.output / name).mkdir()
+    operators, held = trace.write(found, task.output / "framework")
+    training, history = machine.of_training(made.folder), machine.history(made.folder)
+    busy = machine.utilization(samples, device)
+    findings = rules.judge(
+        rules.Evidence(timed, samples, seen, history, device.type, busy, *memory, chosen.plan.optim.clip)
+    )
+    shares, middle = clock.shares(timed), clock.middle(timed)
+    metrics: dict[str, float | None] = {
+        "step_ms_p50": middle,
+        "samples_per_second": chosen.batch / middle * 1000,
+        **{f"{name}_share": share for name, share in shares.items()},
+        "peak_memory_mb": memory[0],
+        "utilization_percentage": busy,
+        "training_step_ms_p50": machine.step_ms_of_training(made.folder),
+        "findings": sum(finding.status == "found" for finding in findings),
+    }
+    reasons = {name: _why(name) for name, value in metrics.items() if value is None}
+    facts = {
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"cpu, {torch.get_num_threads()} threads",
+        "processes": devices.num_processes,
+        "precision": chosen.loop.precision,
+        "batch_size": chosen.batch,
+        "steps": len(timed),
+        "began_at": chosen.began_at,
+        "left_out": chosen.left_out,
+        "framework": networks.framework(),
+        "rules": {finding.rule: finding.status for finding in findings},
+        "peak_memory_counted": "reserved on the device" if device.type == "cuda" else "the process, dataset and all",
+    }
+    for name, rows in (("steps", samples), ("training", training)):
+        _csv(task.output / "system" / f"{name}.csv", rows)
+    for name, more in (("steps", timed), ("traced_steps", traced), ("operators", operators), ("memory", held)):
+        _csv(task.output / "framework" / f"{name}.csv", more)
+    for name, of in (("weights", seen.weights), ("gradients", seen.gradients), ("activations", seen.activations)):
+        _csv(task.output / "tensors" / f"{name}.csv", of)
+    for finding in findings:
+        _json(task.output / "rules" / f"{finding.rule}.json", asdict(finding))
+    _json(task.output / "framework" / "summary.json", {"metrics": metrics, "reasons": reasons, **facts})
+    title = f"{task.model} {task.version}"
+    about = (
+        f"{len(timed)} training steps of {chosen.batch} views, precision {chosen.loop.precision}, on {facts['device']}"
+        f"{f' in {devices.num_processes} processes' if devices.num_processes > 1 else ''}; {networks.framework()}. "
+        f"They begin at {chosen.began_at}."
+    )
+    told = page.Told(
+        title,
+        about,
+        chosen.left_out,
+        metrics,
+        reasons,
+        shares,
+        timed,
+        operators,
+        held,
+        samples,
+        training,
+        seen,
+        findings,
+    )
+    (task.output / page.FILE).write_text(page.page(told), encoding="utf-8")
+    return Result(metrics, facts, reasons)
+
+
+def _why(name: str) -> str:
+    return {
+        "utilization_percentage": "a GPU's is told with the package nvidia-ml-py, which is not installed",
+        "training_step_ms_p50": "no telemetry of the training lies beside its result on this machine",
+    }.get(name, "it could not be sampled")
+
+
+def _csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with every name that any row has; without rows, a file that says so by being empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+        if names:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def _json(file: Path, value: Any) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    file.write_text(text + "\n", encoding="utf-8")

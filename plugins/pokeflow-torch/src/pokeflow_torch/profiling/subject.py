@@ -1,0 +1,138 @@
+"""What is profiled: the learner of a model's making, as it was when its training ended, and its last batches."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.images import dataset
+from pokeflow.images.dataset import Dataset
+from pokeflow.schema import parse
+from pokeflow.types import Input, Task
+from pokeflow_torch import checkpoint, evaluate, networks, together
+from pokeflow_torch.distill import DistillLearner
+from pokeflow_torch.loop import batches, epoch_order
+from pokeflow_torch.networks import Embedder
+from pokeflow_torch.params import DistillParams, Loop, TrainParams
+from pokeflow_torch.step import Cards, Learner, Plan
+from pokeflow_torch.train import MarginLearner, centres, training_cards
+
+log = logging.getLogger(__name__)
+MADE_BY: dict[str, type[TrainParams | DistillParams]] = {"train": TrainParams, "distill": DistillParams}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A learner, the plan of its steps and where they begin; the state it goes on from, where that was kept.
+
+    ``left_out`` says which part of the making's step is not made again, and why.
+    """
+
+    learner: Learner
+    plan: Plan
+    loop: Loop
+    first: int
+    saved: dict[str, Any] | None
+    began_at: str
+    left_out: str | None
+
+    @property
+    def batch(self) -> int:
+        """Views a step, over all processes."""
+        return batches(self.loop, len(self.plan.cards.images))[0]
+
+    def steps(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each step's number and its labels."""
+        count = len(self.plan.cards.images)
+        batch, per_epoch = batches(self.loop, count)
+        step = self.first
+        while True:
+            epoch, at = divmod(step, per_epoch)
+            yield step, epoch_order(self.loop, count, epoch)[at * batch : (at + 1) * batch]
+            step += 1
+
+
+def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
+    """The finished task that made the model, and its parameters; PokeflowError where another backend made it."""
+    made = task.inputs[0]
+    kind = MADE_BY.get(made.record.stage)
+    if kind is None or made.record.backend != "torch":
+        raise PokeflowError(
+            f"{task.name}: {made.record.task} was made by backend {made.record.backend!r}, whose steps torch does not "
+            f"know. Leave it out with lineage.models.{task.model}.then.profile: null."
+        )
+    faults: list[Fault] = []
+    params = parse(kind, made.record.params, made.record.task, faults)
+    if params is None or faults:
+        raise ConfigError(faults)
+    return made, params
+
+
+def build(task: Task, machine: Accelerator, steps: int) -> Subject:
+    """What to profile for so many steps: the last ones of the training, once more, from its last state."""
+    made, params = making(task)
+    data = dataset.read(task.input(stage="prepare").folder)
+    cards = training_cards(data)
+    torch.manual_seed(params.loop.seed)
+    network, _ = networks.load(made.folder)
+    network.to(machine.device)
+    teacher = next((item for item in task.inputs[1:] if _is_teacher(item)), None)
+    learner: Learner
+    left_out = None
+    if isinstance(params, DistillParams) and teacher is not None:
+        learner = _student(network, teacher, data, cards, params, machine)
+    else:
+        learner = MarginLearner(network, centres(network, cards, data), params.margin)
+        if isinstance(params, DistillParams):
+            others = [name for name, weight in params.losses.items() if weight > 0 and name != "task"]
+            left_out = (
+                f"the teacher's forward pass and the terms {', '.join(others)}: the teacher is not among the inputs. "
+                "The student's own step is profiled under its margin loss"
+            )
+    saved, began_at = _last_state(made, learner, complete=left_out is None)
+    _, per_epoch = batches(params.loop, len(cards.images))
+    total = per_epoch * params.loop.epochs
+    first = max(0, total - steps)
+    plan = Plan(cards, params.optim, params.augment, params.loop.seed, max(total, first + steps))
+    return Subject(learner, plan, params.loop, first, saved, began_at, left_out)
+
+
+def _is_teacher(item: Input) -> bool:
+    return item.record.type == "teacher" and item.record.stage in MADE_BY
+
+
+def _student(
+    network: Embedder, taught_by: Input, data: Dataset, cards: Cards, params: DistillParams, machine: Accelerator
+) -> Learner:
+    teacher, _ = networks.load(taught_by.folder)
+    teacher.to(machine.device)
+    spec = data.preprocessing
+    bank = evaluate.embed(teacher, data.references, range(len(data.cards)), spec, "teacher's references")
+    learner = DistillLearner(network, teacher, torch.from_numpy(bank), data.cards_of("train"), params)
+    learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, machine.device))
+    return learner
+
+
+def _last_state(made: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
+    """The state to go on from, if all of it fits; else what fits is in ``learner`` already. And both in words."""
+    file = made.folder / checkpoint.FILE
+    if not file.is_file():
+        return None, "the shipped weights, the optimiser afresh: the training's last state was not kept"
+    # weights_only: a file must never be able to run code.
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    if complete:
+        return state, "the training's last state"
+    known = learner.state_dict()
+    fitting = {k: v for k, v in state["learner"].items() if k in known and known[k].shape == v.shape}
+    learner.load_state_dict(fitting, strict=False)
+    return None, "the training's last weights, the optimiser afresh"
+
+
+def accelerator(task: Task) -> Accelerator:
+    """The devices and the precision of the making."""
+    return together.accelerator(making(task)[1].loop.precision)

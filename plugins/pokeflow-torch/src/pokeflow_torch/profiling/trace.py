@@ -1,0 +1,68 @@
+"""What PyTorch's profiler saw: the trace itself, a line an operator, and the memory that was held."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+TRACE = "trace.json.gz"
+POINTS = 2000
+"""More than a chart can show; a trace's allocations are thinned out to so many."""
+
+
+def profiler(device: torch.device) -> profile:
+    """A profiler of the processor, and of the device where there is one."""
+    # Its C++ side tells each stage, and that there is no GPU, to whoever sits at the terminal.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    return profile(activities=activities, record_shapes=True, profile_memory=True)
+
+
+def write(found: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
+    """Leave the trace (open it at chrome://tracing or in Perfetto); operators and memory are the answer."""
+    found.export_chrome_trace(str(folder / TRACE))
+    return operators(found), memory(folder / TRACE)
+
+
+def operators(found: profile) -> list[dict[str, Any]]:
+    """A row an operator, the one with the most time of its own first: on the device, else on the processor."""
+    rows = []
+    for event in found.key_averages():
+        if event.key.startswith(("step/", "ProfilerStep", "[memory]")):
+            continue
+        rows.append(
+            {
+                "operator": event.key,
+                "calls": int(event.count),
+                "self_cpu_ms": event.self_cpu_time_total / 1000,
+                "cpu_ms": event.cpu_time_total / 1000,
+                "self_device_ms": event.self_device_time_total / 1000,
+                "device_ms": event.device_time_total / 1000,
+                "self_cpu_memory_mb": event.self_cpu_memory_usage / 1e6,
+                "self_device_memory_mb": event.self_device_memory_usage / 1e6,
+            }
+        )
+    key = "self_device_ms" if any(row["self_device_ms"] for row in rows) else "self_cpu_ms"
+    whole = sum(row[key] for row in rows) or 1.0
+    rows = [{**row, "share": row[key] / whole} for row in rows]
+    return sorted(rows, key=lambda row: (-row[key], row["operator"]))
+
+
+def memory(trace: Path) -> list[dict[str, float]]:
+    """What was allocated after each allocation, in megabytes; ``device`` −1 is the processor's memory."""
+    with gzip.open(trace, "rt", encoding="utf-8") as text:
+        events = json.load(text)["traceEvents"]
+    rows = []
+    for event in events:
+        if event.get("name") == "[memory]" and "Total Allocated" in event.get("args", {}):
+            about = event["args"]
+            # −1 is how PyTorch numbers the processor's memory.
+            device = float(about["Device Id"]) if about.get("Device Type") else -1.0
+            rows.append({"time": event["ts"] / 1e6, "device": device, "allocated_mb": about["Total Allocated"] / 1e6})
+    rows.sort(key=lambda row: row["time"])
+    began = rows[0]["time"] if rows else 0.0
+    return [{**row, "time": row["time"] - began} for row in rows[:: max(1, -(-len(rows) // POINTS))]]
