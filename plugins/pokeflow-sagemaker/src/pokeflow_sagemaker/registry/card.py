@@ -53,8 +53,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _training(about: About) -> dict[str, Any]:
     made = about.made
-    figures = [{"name": name[:255], "value": value} for name, value in made.metrics.items() if value is not None]
-    params = [{"name": name[:255], "value": value} for name, value in _flat(made.params) if value]
+    figures = [{"name": _name(name), "value": value} for name, value in made.metrics.items() if value is not None]
+    params = [{"name": _name(name), "value": value} for name, value in _flat(made.params) if value]
     job = made.facts.get("training_job_arn") or made.environment.get("training_job_arn")
     image = made.facts.get("image") or made.environment.get("image")
     details = {
@@ -71,6 +71,10 @@ def _training(about: About) -> dict[str, Any]:
     return {"training_observations": printable(text), **({"training_job_details": known} if known else {})}
 
 
+def _name(text: str, longest: int = 255) -> str:
+    return printable(text, longest) or "unnamed"
+
+
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -81,13 +85,13 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _evaluation(about: About, benchmark: Record) -> dict[str, Any]:
     known = [
-        {"name": name[:255], "type": "number", "value": value}
+        {"name": _name(name), "type": "number", "value": value}
         for name, value in benchmark.metrics.items()
         if value is not None
     ]
     unknown = [
         {
-            "name": name[:255],
+            "name": _name(name),
             "type": "string",
             "value": "not known",
             "notes": printable(benchmark.reasons.get(name, "no reason is given")),
@@ -95,7 +99,7 @@ def _evaluation(about: About, benchmark: Record) -> dict[str, Any]:
         for name, value in benchmark.metrics.items()
         if value is None
     ]
-    asked = {f"gate {name}": printable(verdict) for name, verdict in about.verdicts.items()}
+    asked = {_name(f"gate {name}"): printable(verdict) for name, verdict in about.verdicts.items()}
     facts = {
         name: benchmark.facts[name] for name in ("device", "timing", "threads", "framework") if name in benchmark.facts
     }
@@ -106,7 +110,9 @@ def _evaluation(about: About, benchmark: Record) -> dict[str, Any]:
         ),
         "datasets": [uri[:LONG] for uri in about.data[:10]],
         "metadata": {**{name: printable(str(value)) for name, value in facts.items()}, **asked},
-        "metric_groups": [{"name": f"{benchmark.backend} benchmark"[:63], "metric_data": known + unknown}],
+        "metric_groups": [
+            {"name": _name(f"{benchmark.backend} benchmark", 63), "metric_data": (known + unknown)[:FIGURES]}
+        ],
     }
 
 
