@@ -31,6 +31,10 @@ KNOWN = {
 """The resources, and the properties of them, that are really made here."""
 
 
+PLAIN = {"Bool": {"aws:SecureTransport": "false"}}
+"""The condition that holds for nobody here: whoever speaks to the loopback does as if it were encrypted."""
+
+
 class Regions(Protocol):
     """Who knows SageMaker of a region."""
 
@@ -111,11 +115,25 @@ def check_template(resources: dict[str, Row], template: Row, given: set[str]) ->
 
 def teach(cloud: Regions) -> None:
     """Let moto's CloudFormation make what it would pass over; once, before it reads a template."""
+    _teach_nothing()
     _teach_buckets()
     _teach_keys()
     _teach_roles()
     _teach_groups(cloud)
     _teach_failure()
+
+
+def _teach_nothing() -> None:
+    """``AWS::NoValue`` in a list is no item of it."""
+    from moto.cloudformation import parsing
+
+    clean = parsing.clean_json
+
+    def cleaned(part: Any, resources: Any) -> Any:
+        found = clean(part, resources)
+        return [item for item in found if item is not None] if isinstance(part, list) else found
+
+    parsing.clean_json = cleaned
 
 
 def _bucket(name: str, properties: Row) -> None:
@@ -179,6 +197,21 @@ def _teach_buckets() -> None:
     from moto.s3.models import FakeBucket, s3_backends
 
     _after(FakeBucket, lambda bucket, properties: _bucket(bucket.name, properties))
+    permission = FakeBucket.get_permission
+
+    def permitted(self: Any, action: str, resource: str) -> Any:
+        """moto reads no conditions: what is refused of those without TLS, it would refuse of everybody."""
+        whole = self.policy
+        if whole is not None:
+            document = json.loads(whole)
+            said = [s for s in document["Statement"] if s.get("Condition") != PLAIN]
+            self.policy = json.dumps({**document, "Statement": said}).encode() if said else None
+        try:
+            return permission(self, action, resource)
+        finally:
+            self.policy = whole
+
+    FakeBucket.get_permission = permitted
 
     class BucketPolicy(CloudFormationModel):  # type: ignore[misc]
         """The policy of a bucket."""
