@@ -23,7 +23,7 @@ Resources:
       KeyPolicy:
         Version: '2012-10-17'
         Statement:
-          - {Effect: Allow, Principal: {AWS: !Sub 'arn:aws:iam::${AWS::AccountId}:root'}, Action: 'kms:*', Resource: '*'}
+          - {Effect: Allow, Principal: {AWS: !Sub 'arn:aws:iam::${AWS::AccountId}:root'}, Action: '*', Resource: '*'}
   Bucket:
     Type: AWS::S3::Bucket
     DeletionPolicy: Retain

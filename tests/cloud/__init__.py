@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,9 +90,10 @@ class Cloud(Server):
 def started(port: int = 0) -> Iterator[Cloud]:
     """The test cloud, empty."""
     command = [sys.executable, "-m", "cloud.server", "--port", str(port)]
-    env = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    with _started(command, r"serving on (http://\S+)", env) as (endpoint, pid):
-        yield Cloud(endpoint, pid)
+    with tempfile.TemporaryDirectory(prefix="cloud-") as machines:
+        env = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": machines}
+        with _started(command, r"serving on (http://\S+)", env) as (endpoint, pid):
+            yield Cloud(endpoint, pid)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,77 @@
+"""What a job sends to S3: checkpoints and outputs while it runs, the rest when it is over."""
+
+from pathlib import Path
+
+from . import buckets, machines
+from .state import Row, State
+
+
+class LostError(Exception):
+    """Something that could not be sent: a sentence."""
+
+
+class Delivery:
+    """The sending for one run of a job, from the folders that its containers see as /opt/ml."""
+
+    def __init__(self, state: State, row: Row, folders: list[Path]) -> None:
+        self.state, self.row, self.folders = state, row, folders
+        self.training = "TrainingJobName" in row
+        self.seen: dict[Path, dict[str, tuple[int, int]]] = {}
+        for _, folder in self._watched():
+            known = self.seen.setdefault(folder, {})
+            list(machines.changed(folder, known))  # what was restored need not be sent again
+
+    def _watched(self) -> list[tuple[str, Path]]:
+        if self.training:
+            pairs = [machines.checkpoints(self.row)]
+        else:
+            outputs = machines.outputs(self.row)
+            pairs = [(o["S3Uri"], o["LocalPath"]) for o in outputs if o["S3UploadMode"] == "Continuous"]
+        return [(uri, machines.inside(ml, local)) for uri, local in pairs if uri for ml in self.folders]
+
+    def _put(self, uri: str, content: bytes) -> None:
+        try:
+            buckets.write(self.state, uri, content)
+        except FileNotFoundError as error:
+            raise LostError(str(error)) from error
+
+    def _put_folder(self, uri: str, folder: Path, seen: dict[str, tuple[int, int]]) -> None:
+        for name, content in machines.changed(folder, seen):
+            self._put(f"{uri.rstrip('/')}/{name}", content)
+
+    def sync(self) -> None:
+        """Send what is new in the checkpoints, or in the outputs that are sent continuously."""
+        for uri, folder in self._watched():
+            self._put_folder(uri, folder, self.seen[folder])
+
+    def all(self, name: str, failed: bool) -> None:
+        """Send what the job made, and note what it said and where its model is."""
+        if self.training:
+            self._trained(name, failed)
+        else:
+            self._processed(failed)
+
+    def _processed(self, failed: bool) -> None:
+        messages = (machines.failure(ml, "output/message") for ml in self.folders)
+        if message := next(filter(None, messages), ""):
+            self.row["ExitMessage"] = message
+        for output in machines.outputs(self.row) if not failed else ():
+            for ml in self.folders:
+                self._put_folder(output["S3Uri"], machines.inside(ml, output["LocalPath"]), {})
+
+    def _trained(self, name: str, failed: bool) -> None:
+        config = self.row["OutputDataConfig"]
+        base, whole = f"{config['S3OutputPath'].rstrip('/')}/{name}/output", config.get("CompressionType") == "NONE"
+        for folder, archive in (("output/data", "output"), ("model", "model")):
+            if failed and archive == "model":
+                continue
+            folders = [ml / folder for ml in self.folders]
+            if whole:
+                for place in folders:
+                    self._put_folder(f"{base}/{archive}", place, {})
+            elif packed := machines.archive(folders):
+                self._put(f"{base}/{archive}.tar.gz", packed)
+        if not failed:
+            with self.state.lock:
+                place = f"{base}/{'model/' if whole else 'model.tar.gz'}"
+                self.row["ModelArtifacts"] = {"S3ModelArtifacts": place}
