@@ -43,6 +43,8 @@ def main(args: Sequence[str]) -> int:
     given = parser.parse_args(args)
     signal.signal(signal.SIGTERM, _stop)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for talkative in ("boto3", "botocore", "s3transfer", "urllib3"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         task, backend = worker.load(given.task.read_bytes(), plugins.registry(plugins.manager()))
         told = dict(pair.split("=", 1) for pair in given.told)

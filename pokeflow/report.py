@@ -9,8 +9,9 @@ from pokeflow import store as stores
 from pokeflow import tree as trees
 from pokeflow.budget import Estimate, estimate
 from pokeflow.engine import Planned, Report
-from pokeflow.flow import DATA, PROJECT, Flow
+from pokeflow.flow import DATA, PROJECT, Flow, Step
 from pokeflow.plugins import Registry
+from pokeflow.store import Store
 from pokeflow.tree import words
 from pokeflow.types import Record
 
@@ -44,7 +45,7 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
         record, bench = records[step.name], records.get(f"benchmark:{step.model}")
         figures = bench.metrics if bench else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
-        rows.append((step.model, step.version, *cells, step.digest, _shown(store.folder(step))))
+        rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {_figures(record)}")
         protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
     rows += _baselines(records.get(f"prepare:{DATA}"))
@@ -67,8 +68,11 @@ def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
             yield (f"{name} (baseline)", "", *cells, "", "")
 
 
-def _shown(folder: Path) -> str:
-    """A folder as one would type it here."""
+def _shown(store: Store, step: Step) -> str:
+    """A task's folder as one would type it here; in the bucket, where a job elsewhere made it."""
+    folder = store.folder(step)
+    if store.remote is not None and not folder.exists():
+        return f"{store.remote.uri}/{store.key(step)}"
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 

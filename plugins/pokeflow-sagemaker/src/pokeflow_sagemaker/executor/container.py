@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ML = Path("/opt/ml")
@@ -19,7 +20,7 @@ def main(args: list[str]) -> None:
     """Replace this process by the job: ``task.json``, the number of processes or ``auto``, and where it may fail."""
     task, processes, failure = args
     work = ML / "checkpoints"
-    job = ["-m", "pokeflow.job", task, "--on", "sagemaker", "--root", "/tmp/pokeflow"]  # noqa: S108 - its own machine
+    job = ["-m", "pokeflow.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
     job += ["--failure", failure]
     if work.is_dir():
         job += ["--work", str(work)]
