@@ -1,0 +1,158 @@
+"""The lineage in SageMaker: one artifact for each content, edges from what it was made of, whoever registers first."""
+
+import threading
+
+import pytest
+
+from pokeflow_sagemaker.aws import Denied, client
+from pokeflow_sagemaker.registry import lineage, packages, register
+
+from .registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lineage
+
+
+@pytest.fixture
+def flow(cloud, tmp_path, monkeypatch):
+    monkeypatch.setattr(packages, "PAUSE", 0.02)
+    cloud.trouble(becoming=0.05)
+    return Lineage(cloud, tmp_path)
+
+
+def walk(flow, *known):
+    return lineage.Walk(client("sagemaker", flow.cloud.region), flow.objects, PROJECT, known)
+
+
+def artifacts(flow):
+    """Every artifact, by the model that it is of."""
+    sagemaker = flow.cloud.aws("sagemaker")
+    rows = sagemaker.list_artifacts(MaxResults=100)["ArtifactSummaries"]
+    found = [sagemaker.describe_artifact(ArtifactArn=row["ArtifactArn"]) for row in rows]
+    return {row["Properties"]["model"]: row for row in found}
+
+
+def edges(flow, names):
+    """Every edge as (from, to, type), by models."""
+    sagemaker = flow.cloud.aws("sagemaker")
+    name = {row["ArtifactArn"]: model for model, row in names.items()}
+    rows = sagemaker.list_associations(MaxResults=100)["AssociationSummaries"]
+    return {(name[row["SourceArn"]], name[row["DestinationArn"]], row["AssociationType"]) for row in rows}
+
+
+EDGES = {
+    (TEACHER, STAGE1, "ContributedTo"),
+    (TEACHER, STAGE2, "ContributedTo"),
+    (STAGE1, STAGE2, "ContributedTo"),
+    (STAGE2, HAILO, "DerivedFrom"),
+    *(("data", name, "ContributedTo") for name in LABELS),
+}
+
+
+@pytest.mark.parametrize("order", [tuple(LABELS), tuple(reversed(LABELS)), (HAILO,)])
+def test_in_any_order_the_models_have_one_artifact_each_and_the_edges_of_the_lineage(flow, order):
+    for name in order:
+        flow.register(name)
+    found = artifacts(flow)
+    assert set(found) == {*LABELS, "data"}
+    assert edges(flow, found) == EDGES
+    assert found["data"]["ArtifactType"] == "DataSet"
+    assert {found[name]["ArtifactType"] for name in LABELS} == {"Model"}
+
+
+@pytest.mark.parametrize("start", LABELS)
+def test_a_query_from_any_model_returns_the_whole_chain(flow, start):
+    arns = {name: flow.register(name).facts["artifact_arn"] for name in LABELS}
+    found = flow.cloud.aws("sagemaker").query_lineage(StartArns=[arns[start]], Direction="Both", IncludeEdges=True)
+    assert {vertex["Arn"] for vertex in found["Vertices"]} | {arns[start]} >= set(arns.values())
+    up = flow.cloud.aws("sagemaker").query_lineage(StartArns=[arns[HAILO]], Direction="Ascendants")
+    assert {vertex["Arn"] for vertex in up["Vertices"]} >= set(arns.values()) - {arns[HAILO]}
+
+
+def test_an_artifact_says_what_it_is_and_which_package_each_label_of_it_is(flow):
+    made = flow.model(TEACHER)
+    rest = flow.benchmark(made), flow.bundle(made), flow.data()
+    first = flow.register(TEACHER, made, *rest)
+    second = flow.register(TEACHER, made, *rest, version="v1.1")
+
+    assert first.facts["artifact_arn"] == second.facts["artifact_arn"]
+    found = artifacts(flow)[TEACHER]
+    record = made.record
+    assert found["Source"] == {
+        "SourceUri": f"{flow.remote}/tasks/train/{TEACHER}/{record.digest}/#{record.content}",
+        "SourceTypes": [{"SourceIdType": "Custom", "Value": record.content}],
+    }
+    assert found["Properties"]["package v1.0"] == first.facts["model_package_arn"]
+    assert found["Properties"]["package v1.1"] == second.facts["model_package_arn"]
+    assert found["Properties"]["digest"] == record.digest
+    tags = flow.cloud.aws("sagemaker").list_tags(ResourceArn=found["ArtifactArn"])["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        "pokeflow:project": PROJECT,
+        "pokeflow:model": TEACHER,
+        "pokeflow:version": "v1.0",
+        "pokeflow:run": record.digest,
+    }
+    flow.cloud.forget()
+    assert flow.register(TEACHER, made, *rest) == first
+    assert flow.register(TEACHER, made, *rest, version="v1.1") == second
+    assert flow.cloud.mutating() == {}
+
+
+def test_another_content_is_another_artifact(flow):
+    other = flow.model(TEACHER, b"other weights")
+    first = flow.register(TEACHER)
+    second = flow.register(TEACHER, other, flow.bundle(other), flow.data())
+    assert first.facts["artifact_arn"] != second.facts["artifact_arn"]
+
+
+def test_walking_twice_changes_nothing(flow):
+    record = flow.model(HAILO).record
+    arn = walk(flow).up(record)
+    flow.cloud.forget()
+    assert walk(flow).up(record) == arn
+    assert flow.cloud.mutating() == {}
+
+
+def test_walks_at_once_make_one_of_everything(flow):
+    record, arns, faults = flow.model(HAILO).record, [], []
+
+    def one():
+        try:
+            arns.append(walk(flow).up(record))
+        except Exception as error:  # noqa: BLE001 - told below
+            faults.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert len(set(arns)) == 1
+    found = artifacts(flow)
+    assert len(flow.cloud.aws("sagemaker").list_artifacts(MaxResults=100)["ArtifactSummaries"]) == len(found) == 5
+    assert edges(flow, found) == EDGES
+
+
+def test_an_ancestor_that_the_bucket_does_not_have_is_a_gap_that_is_told(flow, caplog):
+    task = flow.task(STAGE1)
+    teacher = flow.model(TEACHER).record
+    flow.objects.delete(f"tasks/train/{TEACHER}/{teacher.digest}/record.json")
+    assert register.run(task).facts["lineage_gaps"] == [f"train:{TEACHER}"]
+    assert "no edge leads there" in caplog.text
+    assert set(artifacts(flow)) == {STAGE1, "data"}
+
+
+def test_ancestors_are_found_by_content_among_other_results_of_the_same_task(flow):
+    for i in range(3):
+        flow.finished("train", TEACHER, {"model.onnx": b"%d" % i}, {}, params={"seed": i})
+    assert walk(flow).up(flow.model(STAGE1).record)
+    assert artifacts(flow)[TEACHER]["Properties"]["content"] == flow.model(TEACHER).record.content
+
+
+@pytest.mark.parametrize("operation", ["CreateArtifact", "AddAssociation", "UpdateArtifact"])
+def test_a_denied_call_is_told_in_a_paragraph_and_the_next_attempt_completes(flow, operation):
+    flow.cloud.trouble(denied=(operation,), becoming=0.05)
+    with pytest.raises(Denied, match=operation) as error:
+        flow.register(STAGE1)
+    assert "\n" not in str(error.value)
+    flow.cloud.trouble(becoming=0.05)
+    flow.register(STAGE1)
+    assert (TEACHER, STAGE1, "ContributedTo") in edges(flow, artifacts(flow))
