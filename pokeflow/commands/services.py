@@ -9,7 +9,7 @@ from typing import Any
 
 from pokeflow import progress, store, worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.flow import REGISTER, Flow, Service
+from pokeflow.flow import PROJECT, REGISTER, Flow, Service
 from pokeflow.report import table
 from pokeflow.types import Input, Record, Result, Task
 
@@ -66,18 +66,23 @@ def shared_bundle(flow: Flow, model: str | None) -> tuple[Record, tuple[Input, .
     return record, tuple(Input(r, place.folder(r)) for r in (record, *newest))
 
 
-def run(flow: Flow, service: Service, about: Record, inputs: Iterable[Input]) -> Result:
-    """Have the service do its stage for the model that a record is about; what it leaves is its answer alone."""
+def run(flow: Flow, service: Service, about: Record | None = None, inputs: Iterable[Input] = ()) -> Result:
+    """Have the service do its stage for the model that a record is about, or for the project.
+
+    What it leaves is its answer alone.
+    """
     log = logging.getLogger("pokeflow")
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(progress.StderrHandler())
         log.setLevel(logging.INFO)
     backend = service.backend
-    named = (backend.stage, backend.name, about.model, about.version, about.type, about.digest)
+    of = (about.model, about.version, about.type, about.digest) if about else (PROJECT, "", PROJECT, "")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
-        return worker.run(Task(*named, service.params, tuple(inputs), work, output, flow.shared), backend)
+        return worker.run(
+            Task(backend.stage, backend.name, *of, service.params, tuple(inputs), work, output, flow.shared), backend
+        )
 
 
 def told(facts: Mapping[str, Any]) -> str:

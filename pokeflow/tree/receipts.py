@@ -19,6 +19,8 @@ from pokeflow.types import Record
 FOLDER = "metadata/receipts/"
 DATA = "data"
 """The unit of the data set's links."""
+PROVISION = "provision"
+"""The unit of what the cloud keeps of the project: its id there."""
 
 
 @dataclass(frozen=True, slots=True)

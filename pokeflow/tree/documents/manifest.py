@@ -32,6 +32,7 @@ SHOWN = "calibration_dataset.npy"
 """A compiler's file of all pictures that it was calibrated on."""
 LINK = "link.json"
 NO_DATA = "no data set is published"
+NO_PROJECT = "no project is created in SageMaker, or its id is not configured"
 TOP1 = tuple(source.rpartition(".")[2] for source in models.ACCURACIES["top1_accuracy"].sources)
 STAGE = re.compile(r"(?:^|-)(stage\d+)$")
 """The end of a model's name that tells which stage of an experiment it is."""
@@ -49,7 +50,7 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     return told(
         {
             "project_name": about.name,
-            "project_id": about.id or Unknown("no project is created in SageMaker, or its id is not configured"),
+            "project_id": about.id or published.project_id(receipts) or Unknown(NO_PROJECT),
             "created_at": min(begun) if begun else nothing,
             "last_updated": max(ended) if ended else nothing,
             "version": about.version,

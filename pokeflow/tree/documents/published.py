@@ -5,7 +5,7 @@ from typing import Any
 
 from pokeflow.tree.documents.sources import Field, look
 from pokeflow.tree.documents.told import Unknown
-from pokeflow.tree.receipts import DATA, Receipt, natural
+from pokeflow.tree.receipts import DATA, PROVISION, Receipt, natural
 from pokeflow.types import Record
 
 MAKING = ("train", "distill", "compile")
@@ -54,6 +54,12 @@ def records(receipt: Receipt) -> dict[str, Record]:
     found = {record.stage: record for record in reversed(receipt.records)}
     made = making(receipt)
     return found | {"making": made} if made else found
+
+
+def project_id(receipts: Iterable[Receipt]) -> str | None:
+    """The id that the cloud gave the project, if it is provisioned."""
+    told = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
+    return told if isinstance(told, str) and told else None
 
 
 def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
