@@ -10,6 +10,7 @@ from pokeflow import Backend, Executor, Result, Task, hookimpl
 from pokeflow_sagemaker.executor.backends import EXECUTOR
 from pokeflow_sagemaker.provision.backends import BACKENDS as PROVISION
 from pokeflow_sagemaker.registry.backends import BACKENDS as REGISTRY
+from pokeflow_sagemaker.serving.backends import BACKENDS as SERVING
 
 PILLOW_LIMIT = 178_956_970
 """Pixels at which Pillow refuses a picture itself."""
@@ -27,7 +28,8 @@ class BundleParams:
     max_pixels: int = 50_000_000
 
 
-def _check_bundle(params: BundleParams) -> Iterable[tuple[str, str]]:
+def check_bundle(params: BundleParams) -> Iterable[tuple[str, str]]:
+    """What is wrong with parameters that types cannot show."""
     for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT)):
         if not 1 <= getattr(params, name) <= most:
             yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
@@ -49,9 +51,10 @@ def _bundle(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Every stage as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
     return [
-        Backend("sagemaker", "bundle", _bundle, BundleParams, check=_check_bundle, fingerprint=_code),
+        Backend("sagemaker", "bundle", _bundle, BundleParams, check=check_bundle, fingerprint=_code),
         *PROVISION,
         *REGISTRY,
+        *SERVING,
     ]
 
 

@@ -1,0 +1,149 @@
+"""Stage ``deploy``: a bundle as an endpoint of SageMaker's, made or updated so that what stood before still can."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.serving import alarm, endpoint, health, model, removal
+
+if TYPE_CHECKING:
+    from pokeflow_sagemaker.serving.params import DeployParams
+
+log = logging.getLogger("pokeflow")
+VARIANT = "main"
+"""Stays the same: an update is only undone where the old and the new variant have one name."""
+PULL_S = 600
+"""Seconds for the bundle to be fetched, and for the container to be healthy: it installs what it needs first."""
+
+
+def run(task: Task) -> Result:
+    """Have an endpoint stand as the parameters say, and ask it something; no call changes what stands so already.
+
+    Facts: ``endpoint``, ``url``, ``status``, ``changed``, ``answer_ms`` and, where it is known, ``usd_per_hour``.
+    """
+    params: DeployParams = task.params
+    at = model.where(task, params.account)
+    name = params.name or model.base(task, params.account)
+    if params.delete:
+        return Result(facts=removal.remove(at.region, name))
+    usd, said = _price(params, at.region)
+    log.info("endpoint %s: %s", name, said)
+    wanted = _configured(task, at, name)
+    before = endpoint.settled(at.region, name)
+    changed = _made_so(task, at, name, wanted, before)
+    try:
+        answer = health.answered(name, at.region, task.inputs[0].record)
+    except PokeflowError as error:
+        raise _undone(at.region, name, before, wanted, error) from error
+    facts = {
+        "endpoint": name,
+        "url": f"https://runtime.sagemaker.{at.region}.{at.suffix}/endpoints/{name}/invocations",
+        "arn": at.arn("sagemaker", f"endpoint/{name.lower()}"),
+        "configuration": wanted,
+        "changed": changed,
+        "usd_per_hour": usd,
+        **answer,
+    }
+    return Result(facts=facts, reasons={} if usd is not None else {"usd_per_hour": said})
+
+
+def _price(params: "DeployParams", region: str) -> tuple[float | None, str]:
+    """US dollars an hour, and a sentence about it; None where nobody knows, or it depends on what is asked."""
+    if params.serverless:
+        memory = params.without_machines.memory_mb
+        return None, f"serverless with {memory:,} MB: billed by the millisecond of answers, nothing while nobody asks"
+    price = prices.hourly(params.instance_type, region, params.prices)
+    machines = f"{params.instances} × {params.instance_type}"
+    if price.usd is None:
+        return None, f"{machines}: what an hour costs is not known: {price.source}"
+    usd = price.usd * params.instances
+    return (
+        usd,
+        f"{machines}: about ${usd:,.2f} an hour, ${usd * 730:,.0f} a month, until it is deleted ({price.source})",
+    )
+
+
+def _configured(task: Task, at: Place, name: str) -> str:
+    """The name of the endpoint's configuration, which follows from what it says; it is made unless it is there."""
+    params: DeployParams = task.params
+    account = params.account
+    runs = model.ensure(task, at, account, params.network, params.image, params.source)
+    variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": runs}
+    request: dict[str, Any] = {"ProductionVariants": [variant]}
+    if params.serverless:
+        one = params.without_machines
+        variant["ServerlessConfig"] = {"MemorySizeInMB": one.memory_mb, "MaxConcurrency": one.concurrency}
+    else:
+        variant |= {"InitialInstanceCount": params.instances, "InstanceType": params.instance_type}
+        variant |= {"InitialVariantWeight": 1.0, "ModelDataDownloadTimeoutInSeconds": PULL_S}
+        variant |= {"ContainerStartupHealthCheckTimeoutInSeconds": PULL_S}
+        request |= {"KmsKeyId": account.kms_key} if account.kms_key else {}
+    wanted = model.named_by(name[: model.LONGEST - model.HASH - 1], request)
+    sagemaker, what = aws.client("sagemaker", at.region), f"endpoint configuration {wanted}"
+    try:
+        aws.ask(sagemaker.describe_endpoint_config, what, EndpointConfigName=wanted)
+    except aws.Missing:
+        given = {"EndpointConfigName": wanted, **request, "Tags": model.tags(task, account)}
+        try:
+            aws.ask(sagemaker.create_endpoint_config, what, **given)
+        except aws.Exists:
+            log.debug("%s was made by another at this moment", what)
+    return wanted
+
+
+def _made_so(task: Task, at: Place, name: str, wanted: str, before: endpoint.Standing | None) -> str:
+    """Make or update the endpoint if need be; what was done, in a word."""
+    params: DeployParams = task.params
+    if before and before.failed:
+        log.warning("endpoint %s: it failed before (%s) and serves nothing: it is made anew", name, before.reason)
+        endpoint.delete(at.region, name)
+        before = None
+    if before is None:
+        endpoint.create(at.region, name, wanted, model.tags(task, params.account))
+        return "made"
+    if before.configuration == wanted:
+        return "nothing"
+    if params.serverless and not before.serverless:
+        message = (
+            f"endpoint {name} has machines, and AWS turns none of these into a serverless one. Delete it first, "
+            f"'pokeflow deploy {task.model} --delete', or give the new one another name."
+        )
+        raise ConfigError([Fault("cloud.deploy.params.serverless", message)])
+    endpoint.update(at.region, name, wanted, before, _guarded(params, at.region, name, before))
+    return "updated"
+
+
+def _guarded(params: "DeployParams", region: str, name: str, before: endpoint.Standing) -> dict[str, Any] | None:
+    """How an update goes over to the new machines, and what undoes it; None where there are no machines."""
+    if params.serverless or before.serverless:
+        return None
+    alarms = params.rollback.alarms
+    if alarms is None:
+        alarms = (alarm.ensure(region, name, VARIANT),)
+    bake = params.rollback.bake_seconds if alarms else 0
+    routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake}
+    if min(params.instances, before.instances) > 1:
+        # One of the new machines first; with a single one, all of it is the first.
+        routing |= {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
+    policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 0}
+    policy["MaximumExecutionTimeoutInSeconds"] = 3600 + 2 * bake
+    guarded: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
+    if alarms:
+        guarded["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": alarm} for alarm in alarms]}
+    return guarded
+
+
+def _undone(
+    region: str, name: str, before: endpoint.Standing | None, wanted: str, error: PokeflowError
+) -> PokeflowError:
+    """What is said of an endpoint that does not answer as it should, once what stood before it stands again."""
+    if before is None or before.failed:
+        logs = f"/aws/sagemaker/Endpoints/{name}"
+        return PokeflowError(f"{error} It is left as it is, for you to look at: CloudWatch's log group {logs}.")
+    if before.configuration == wanted:
+        return PokeflowError(f"{error} Nothing was changed.")
+    log.warning("%s Going back to %s", error, before.configuration)
+    endpoint.update(region, name, before.configuration, before, None)
+    return PokeflowError(f"{error} The update was undone: {before.configuration} answers again.")

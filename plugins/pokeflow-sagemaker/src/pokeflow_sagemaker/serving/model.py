@@ -1,0 +1,126 @@
+"""What SageMaker runs: a package of its registry or a bundle in the bucket, as one of its models."""
+
+import hashlib
+import json
+import logging
+import re
+from typing import Any, Literal
+
+from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.executor.params import Account, Network
+from pokeflow_sagemaker.provision import names
+from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.registry.about import plain
+
+log = logging.getLogger("pokeflow")
+LONGEST, HASH = 63, 16
+_SENTENCES = {
+    "Rejected": "Its gates, or a person, said no.",
+    "PendingManualApproval": "Nobody has decided on it yet.",
+}
+
+Source = Literal["auto", "package", "bundle"]
+
+
+def where(task: Task, account: Account) -> Place:
+    """The account and region that a task's model is to run in."""
+    if task.shared is None:
+        message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
+        raise ConfigError([Fault("store.remote", message)])
+    region = aws.region(account.region or task.shared.region)
+    return Place(aws.account(region), region, aws.partition(region))
+
+
+def base(task: Task, account: Account) -> str:
+    """How everything of a model begins to be called: project and model."""
+    return fitted(f"{names.slug(account.project)}-{task.model}", LONGEST - HASH - 1)
+
+
+def fitted(text: str, most: int) -> str:
+    """A name as AWS's are: letters, digits and single ``-``, so long at most; what is lost becomes a hash."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+    if name == text and len(name) <= most:
+        return name
+    return f"{name[: most - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def named_by(base: str, content: Any) -> str:
+    """A name that begins with another one and follows from content: the same content, the same name."""
+    text = json.dumps(content, sort_keys=True)
+    return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
+
+
+def tags(task: Task, account: Account) -> list[dict[str, str]]:
+    """What costs are told apart by."""
+    of = {"project": account.project, "model": task.model, "version": task.version, "digest": task.digest}
+    return [{"Key": f"pokeflow:{name}", "Value": plain(value)} for name, value in of.items() if value]
+
+
+def ensure(task: Task, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
+    """The name of the SageMaker model that runs a task's bundle; it is made unless it is there."""
+    sagemaker = aws.client("sagemaker", at.region)
+    request: dict[str, Any] = {
+        "ExecutionRoleArn": account.role or at.role(names.role(account.project, "job")),
+        "PrimaryContainer": _container(task, at, image, source),
+    }
+    if network:
+        groups, subnets = list(network.security_groups), list(network.subnets)
+        request["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
+    name = named_by(base(task, account), request)
+    try:
+        aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
+    except aws.Missing:
+        given = {"ModelName": name, **request, "Tags": tags(task, account)}
+        try:
+            aws.ask(sagemaker.create_model, f"model {name}", **given)
+        except aws.Exists:
+            log.debug("model %s was made by another at this moment", name)
+    return name
+
+
+def _container(task: Task, at: Place, image: str, source: Source) -> dict[str, Any]:
+    registration = next((item for item in task.inputs if item.record.stage == "register"), None)
+    arn = registration.record.facts.get("model_package_arn") if registration else None
+    if arn and source != "bundle" and _deployable(registration, str(arn), at, source):
+        return {"ModelPackageName": str(arn)}
+    if source == "package":
+        raise PokeflowError(
+            f"{task.inputs[0].record.task}: it is not registered with SageMaker. Choose registry=sagemaker and run "
+            "'pokeflow' first, or deploy the bundle as it is: cloud.deploy.params.source=bundle."
+        )
+    image = image.replace("{account}", names.image_account(at.region)).replace("{region}", at.region)
+    if at.partition == "aws-cn":
+        image = image.replace(".amazonaws.com/", ".amazonaws.com.cn/")
+    return {"Image": image, "ModelDataUrl": uri(task)}
+
+
+def uri(task: Task) -> str:
+    """Where the bundle lies."""
+    assert task.shared
+    bundle = task.inputs[0].record
+    return f"{task.shared.uri}/tasks/{bundle.stage}/{bundle.model}/{bundle.digest}/model.tar.gz"
+
+
+def _deployable(registration: Input | None, arn: str, at: Place, source: Source) -> bool:
+    """Whether a package may be deployed; PokeflowError where it is there and may not."""
+    what = f"model package {arn.rpartition('model-package/')[2]}"
+    if f":{at.region}:{at.account}:" not in arn:
+        log.warning("%s is in another region or account: the bundle is taken as it is", what)
+        return False
+    try:
+        found = aws.ask(aws.client("sagemaker", at.region).describe_model_package, what, ModelPackageName=arn)
+    except aws.Missing:
+        if source == "package":
+            raise
+        log.warning("%s is not there any more: the bundle is taken as it is", what)
+        return False
+    approval = str(found.get("ModelApprovalStatus", "Approved"))
+    if approval == "Approved":
+        return True
+    said = str(found.get("ApprovalDescription") or "")
+    why = " ".join(filter(None, (_SENTENCES.get(approval, ""), said)))
+    raise PokeflowError(
+        f"{what}: it is {approval}, and only what is approved is deployed. {why} Approve it in the registry, or "
+        "deploy the bundle as it is: cloud.deploy.params.source=bundle."
+    )

@@ -1,0 +1,57 @@
+"""What lies below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pokeflow import ConfigError, Fault
+from pokeflow_sagemaker import aws
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object: its key below the bucket, size in bytes, and what S3 says its content is."""
+
+    key: str
+    size: int
+    etag: str
+
+
+def listed(region: str, uri: str) -> Iterator[Found]:
+    """Every object below ``s3://bucket/prefix``, but what only marks a folder."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    s3, token = aws.client("s3", region), dict[str, str]()
+    while True:
+        page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, **token)
+        for row in page.get("Contents", ()):
+            if not row["Key"].endswith("/"):
+                yield Found(row["Key"], int(row["Size"]), str(row["ETag"]).strip('"'))
+        if not page.get("NextContinuationToken"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def below(region: str, uri: str, most: int) -> list[Found]:
+    """The pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
+    found = list(listed(region, uri))
+    faults: list[tuple[Callable[[Found], bool], str]] = [
+        (lambda f: not f.key.lower().endswith(SUFFIXES), f"no pictures ({', '.join(SUFFIXES)})"),
+        (lambda f: f.size > most, f"larger than the {most:,} bytes that the bundle takes"),
+        (lambda f: not f.size, "empty"),
+    ]
+    told = [_told(uri, [f.key for f in found if wrong(f)], why) for wrong, why in faults]
+    if not found:
+        told = [Fault("source", f"{uri}: there is nothing below it.")]
+    if wrong := [fault for fault in told if fault]:
+        raise ConfigError(wrong)
+    return found
+
+
+def _told(uri: str, keys: list[str], why: str) -> Fault | None:
+    if not keys:
+        return None
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    names = ", ".join(repr(key) for key in keys[:SHOWN])
+    return Fault("source", f"{uri}: {names}{more}: {why}. One of these fails the whole job: move them elsewhere.")

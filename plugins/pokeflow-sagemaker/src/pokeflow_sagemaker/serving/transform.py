@@ -1,0 +1,158 @@
+"""Stage ``transform``: a batch transform job that answers every picture below a prefix, once."""
+
+import itertools
+import logging
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.serving import model, pictures, waiting
+from pokeflow_sagemaker.serving.pictures import Found
+
+if TYPE_CHECKING:
+    from pokeflow_sagemaker.serving.params import TransformParams
+
+log = logging.getLogger("pokeflow")
+MOVING = ("InProgress", "Stopping")
+MOST_MB = 100
+"""What SageMaker takes of a job in requests at once, and so in one."""
+ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job: its name, which follows from model, pictures and request; and the request but the name."""
+
+    name: str
+    request: dict[str, Any]
+    found: list[Found]
+    destination: str
+
+
+def run(task: Task) -> Result:
+    """Answer every picture, each in an object of its own that ends in ``.out``.
+
+    The same pictures, model and machines are the same job: it is waited for, or, done, found done. Facts: ``job``,
+    ``pictures``, ``answers``, ``seconds`` and, where it is known, ``cost_usd``.
+    """
+    params: TransformParams = task.params
+    at = model.where(task, params.account)
+    asked = _asked(task, at)
+    job, row, changed = _finished(task, at, asked)
+    began, ended = row.get("TransformStartTime"), row.get("TransformEndTime")
+    seconds = (ended - began).total_seconds() if began and ended else None
+    price = prices.hourly(params.instance_type, at.region, params.prices)
+    facts = {
+        "job": job,
+        "changed": changed,
+        "pictures": len(asked.found),
+        "answers": asked.destination,
+        "seconds": seconds,
+        "cost_usd": None if seconds is None or price.usd is None else price.usd * params.instances * seconds / 3600,
+    }
+    return Result(facts=facts)
+
+
+def _asked(task: Task, at: Place) -> Asked:
+    params: TransformParams = task.params
+    source, destination = (f"{place.rstrip('/')}/" if place else "" for place in (params.source, params.destination))
+    if not source or not destination:
+        missing = "source" if not source else "destination"
+        raise ConfigError([Fault(missing, "is missing: pokeflow transform s3://bucket/pictures/ s3://bucket/answers/")])
+    if destination.startswith(source):
+        raise ConfigError(
+            [Fault("destination", f"{destination} lies below {source}: answers would pass for pictures.")]
+        )
+    most = int(task.inputs[0].record.params["max_bytes"])
+    found = pictures.below(at.region, source, min(most, MOST_MB * 1_000_000))
+    payload = min(MOST_MB, max(1, math.ceil(most / 1e6)))
+    runs = model.ensure(task, at, params.account, params.network, params.image, "auto")
+    key = {"KmsKeyId": params.account.kms_key} if params.account.kms_key else {}
+    machines: dict[str, Any] = {"InstanceType": params.instance_type, "InstanceCount": params.instances}
+    request = {
+        "ModelName": runs,
+        "BatchStrategy": "SingleRecord",
+        "MaxPayloadInMB": payload,
+        "MaxConcurrentTransforms": max(1, min(params.at_once, MOST_MB // payload)),
+        "ModelClientConfig": {"InvocationsTimeoutInSeconds": 60, "InvocationsMaxRetries": 3},
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+            # The container tells JPEG and PNG apart by their content.
+            "ContentType": "image/jpeg",
+            "CompressionType": "None",
+            "SplitType": "None",
+        },
+        "TransformOutput": {"S3OutputPath": destination, "Accept": "application/json", "AssembleWith": "None", **key},
+        "TransformResources": machines | ({"VolumeKmsKeyId": params.account.kms_key} if key else {}),
+    }
+    content = [request, sorted((f.key, f.etag) for f in found)]
+    name = model.named_by(model.base(task, params.account)[:42].rstrip("-"), content)
+    return Asked(name, request, found, destination)
+
+
+def _finished(task: Task, at: Place, asked: Asked) -> tuple[str, dict[str, Any], str]:
+    """The job that has answered all, whether it was started now or found: its name, and what AWS tells of it."""
+    for number in itertools.count(1):
+        name = asked.name if number == 1 else f"{asked.name}-{number}"
+        found, changed = _settled(at.region, name), "nothing"
+        if found is None:
+            _start(task, at, asked, name)
+            found, changed = _settled(at.region, name), "made"
+        if found is None:
+            raise PokeflowError(f"transform job {name}: it is gone. Run this again.")
+        if found["TransformJobStatus"] == "Completed":
+            if not (missing := _unanswered(at.region, asked)):
+                return name, found, changed
+            if changed == "made":
+                shown = ", ".join(missing[: pictures.SHOWN])
+                raise PokeflowError(f"transform job {name}: it is Completed, but these have no answer: {shown}.")
+            log.info("transform job %s: its answers are not there any more", name)
+        elif changed == "made":
+            raise PokeflowError(
+                f"transform job {name}: {found['TransformJobStatus']}. AWS says: "
+                f"{aws.clean(str(found.get('FailureReason') or 'nothing about why'))} Its log is CloudWatch's log "
+                f"group /aws/sagemaker/TransformJobs, streams {name}/…: what the container says of each picture. "
+                "Mend that and run this again: another job begins."
+            )
+        if number == ATTEMPTS:
+            raise PokeflowError(f"transform job {asked.name}: {ATTEMPTS} attempts came to nothing. Look into the last.")
+    raise AssertionError
+
+
+def _start(task: Task, at: Place, asked: Asked, name: str) -> None:
+    params: TransformParams = task.params
+    price = prices.hourly(params.instance_type, at.region, params.prices)
+    costs = f"about ${price.usd * params.instances:,.2f} an hour" if price.usd is not None else price.source
+    machines = f"{params.instances} × {params.instance_type}"
+    log.info("transform job %s: %d pictures on %s, %s", name, len(asked.found), machines, costs)
+    sagemaker = aws.client("sagemaker", at.region)
+    request = {"TransformJobName": name, **asked.request, "Tags": model.tags(task, params.account)}
+    try:
+        aws.ask(sagemaker.create_transform_job, f"transform job {name}", **request)
+    except aws.Exists:
+        log.info("transform job %s: another has started it this moment", name)
+
+
+def _settled(region: str, name: str) -> dict[str, Any] | None:
+    sagemaker, what = aws.client("sagemaker", region), f"transform job {name}"
+
+    def look() -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = aws.ask(sagemaker.describe_transform_job, what, TransformJobName=name)
+        except aws.Missing:
+            return None
+        return found
+
+    found = waiting.until_settled(look, "TransformJobStatus", MOVING, what, patience=86_400)
+    return None if found is None else dict(found)
+
+
+def _unanswered(region: str, asked: Asked) -> list[str]:
+    """Pictures without an answer. Where in the destination SageMaker puts one differs; its name does not."""
+    there = Counter(found.key.rpartition("/")[2] for found in pictures.listed(region, asked.destination))
+    wanted = Counter(f"{found.key.rpartition('/')[2]}.out" for found in asked.found)
+    return sorted(name.removesuffix(".out") for name in (wanted - there).elements())

@@ -1,0 +1,40 @@
+"""Waiting for what SageMaker takes minutes to do, and saying how far it is."""
+
+import logging
+import time
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+from pokeflow import PokeflowError
+
+log = logging.getLogger("pokeflow")
+PATIENCE = 3600.0
+FIRST, GROWS, LONGEST = 0.2, 1.5, 10.0
+"""Seconds before the second look, how these grow, and up to which."""
+SAY_EVERY = 30.0
+
+Row = Mapping[str, Any]
+
+
+def until_settled(
+    look: Callable[[], Row | None], key: str, moving: Container[str], what: str, patience: float = PATIENCE
+) -> Row | None:
+    """What there is once its status is none of ``moving``; None where it is not there (any more).
+
+    Whoever is interrupted loses nothing: it goes on at AWS, and the same command finds it.
+    """
+    began, pause, said, due = time.monotonic(), FIRST, "", 0.0
+    while True:
+        found = look()
+        if found is None or found[key] not in moving:
+            return found
+        waited = time.monotonic() - began
+        if found[key] != said or waited >= due:
+            log.info("  %s: %s, %.0f s", what, found[key], waited)
+            said, due = found[key], waited + SAY_EVERY
+        if waited > patience:
+            raise PokeflowError(
+                f"{what}: still {found[key]} after {waited:,.0f} s. It goes on; run this again to wait for it."
+            )
+        time.sleep(pause)
+        pause = min(pause * GROWS, LONGEST)
