@@ -7,8 +7,9 @@ from typing import Any
 
 from pokeflow import Shared, Task
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
+from pokeflow_sagemaker.provision import names
 
-IMAGES = "763104351884.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
+IMAGES = "{account}.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
 """AWS's own image for PyTorch, the same for machines with and without GPUs."""
 METRICS = (
     "top1_accuracy",
@@ -148,7 +149,7 @@ def processing(name: str, task: Task, params: JobParams, files: Files, place: Pl
 
 def image(params: JobParams, region: str) -> str:
     """The image that a job runs in."""
-    return params.container.image or IMAGES.format(region=region)
+    return params.container.image or IMAGES.format(account=names.image_account(region), region=region)
 
 
 def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:

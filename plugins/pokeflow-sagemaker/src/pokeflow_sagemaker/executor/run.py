@@ -17,6 +17,7 @@ from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.jobs import NAMES, RUNNING, Job
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import Files, Place
+from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
 END_OF_PROFILERS = (
@@ -64,7 +65,7 @@ def send(objects: Objects, task: Task) -> str:
 
 def default_role(project: str, region: str) -> str:
     """The role of a project's jobs, as ``pokeflow provision`` names it."""
-    return f"arn:{aws.partition(region)}:iam::{aws.account(region)}:role/{project}-job"
+    return names.Place(aws.account(region), region, aws.partition(region)).role(names.role(project, "job"))
 
 
 def _started(task: Task, params: JobParams, files: Files, where: Place) -> Job:
