@@ -129,7 +129,7 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
 
 def described(step: Step) -> dict[str, Any]:
     """A step as plain data, for a backend that is told of the whole flow."""
-    names = ("name", "stage", "model", "version", "type", "digest", "needs", "on")
+    names = ("name", "stage", "model", "version", "type", "digest", "needs", "on", "fingerprint")
     return {
         **{name: getattr(step, name) for name in names},
         "backend": step.backend.name,

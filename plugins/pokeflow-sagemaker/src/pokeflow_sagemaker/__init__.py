@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pokeflow import Backend, Executor, Result, Task, hookimpl
 from pokeflow_sagemaker.executor.backends import EXECUTOR
+from pokeflow_sagemaker.pipelines.backends import BACKENDS as PIPELINES
 from pokeflow_sagemaker.provision.backends import BACKENDS as PROVISION
 from pokeflow_sagemaker.registry.backends import BACKENDS as REGISTRY
 from pokeflow_sagemaker.serving.backends import BACKENDS as SERVING
@@ -52,6 +53,7 @@ def pokeflow_backends() -> Iterable[Backend]:
     """Every stage as backend ``sagemaker``. The code that is packed is part of a bundle's digest."""
     return [
         Backend("sagemaker", "bundle", _bundle, BundleParams, check=check_bundle, fingerprint=_code),
+        *PIPELINES,
         *PROVISION,
         *REGISTRY,
         *SERVING,

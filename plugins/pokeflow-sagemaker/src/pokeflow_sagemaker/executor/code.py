@@ -23,7 +23,12 @@ _SKIPPED = ("__pycache__", ".pyc", ".DS_Store")
 
 def send(objects: Objects, backend: Backend) -> str:
     """Put the code for a backend where jobs find it, unless it is there; the key that its files begin with."""
-    files = dict(_files(_distributions(backend)))
+    return send_package(objects, backend.run.__module__.partition(".")[0])
+
+
+def send_package(objects: Objects, package: str) -> str:
+    """The same for the package that brings backends."""
+    files = dict(_files(_distributions(package)))
     total = hashlib.sha256()
     for name, content in sorted(files.items()):
         total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
@@ -43,17 +48,14 @@ def send(objects: Objects, backend: Backend) -> str:
     return prefix
 
 
-def _distributions(backend: Backend) -> list[metadata.Distribution]:
-    """pokeflow, and the plugin that brings the backend."""
-    module = backend.run.__module__.partition(".")[0]
+def _distributions(module: str) -> list[metadata.Distribution]:
+    """pokeflow, and the plugin of this package."""
     found = [metadata.distribution(CORE)]
     for entry in metadata.entry_points(group=GROUP):
         if entry.module.partition(".")[0] == module and entry.dist and entry.dist.name != CORE:
             return [*found, entry.dist]
     if module != CORE:
-        raise PokeflowError(
-            f"backend {backend.name!r} comes from {module}, which is no installed plugin: none to send."
-        )
+        raise PokeflowError(f"{module} is no installed plugin, and nothing else can be sent to a job.")
     return found
 
 
@@ -109,8 +111,18 @@ def requirements(distributions: list[metadata.Distribution]) -> list[str]:
                 wanted[name] = f"{name}{needed.specifier}"
             else:
                 extras = f"[{','.join(sorted(needed.extras))}]" if needed.extras else ""
-                wanted[name] = f"{name}{extras}=={metadata.version(needed.name)}"
+                wanted[name] = f"{name}{extras} @ {needed.url}" if needed.url else f"{name}{extras}=={_version(needed)}"
     return sorted(wanted.values())
+
+
+def _version(needed: Requirement) -> str:
+    """The version that is installed here, without what is of this machine alone (``+cpu``)."""
+    try:
+        return metadata.version(needed.name).partition("+")[0]
+    except metadata.PackageNotFoundError as error:
+        raise PokeflowError(
+            f"{needed} is required and not installed here, so a job cannot be told which version to take. Install it."
+        ) from error
 
 
 def _canonical(name: str) -> str:

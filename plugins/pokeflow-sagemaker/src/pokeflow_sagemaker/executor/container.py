@@ -6,27 +6,40 @@ SIGTERM reaches it.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ML = Path("/opt/ml")
-CONFIG = ML / "input" / "config"
+CONFIGS = (ML / "input" / "config", ML / "config")
+"""Where a training job's and a processing job's configuration lies."""
 PORT = 29_400
 
 
 def main(args: list[str]) -> None:
-    """Replace this process by the job: ``task.json``, the number of processes or ``auto``, and where it may fail."""
-    task, processes, failure = args
+    """Replace this process by the job: ``task.json``, the number of processes or ``auto``, where to tell of a failure.
+
+    A fourth word is the file in which to tell of the model's gates.
+    """
+    task, processes, failure, *verdicts = args
+    if lacking := missing(Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")):
+        Path(failure).parent.mkdir(parents=True, exist_ok=True)
+        what = f"the image lacks {', '.join(lacking)}, which the code needs"
+        Path(failure).write_text(f"{what}: take one that has it, or set container.install to true.", encoding="utf-8")
+        sys.exit(1)
     work = ML / "checkpoints"
     job = ["-m", "pokeflow.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
     job += ["--failure", failure]
+    if verdicts:
+        job += ["--verdicts", verdicts[0]]
     if work.is_dir():
         job += ["--work", str(work)]
-    for key, variables in NAMES.items():
-        if name := next((os.environ[v] for v in variables if os.environ.get(v)), None):
-            job += ["--told", f"{key}={name}"]
+    for key, name in told().items():
+        job += ["--told", f"{key}={name}"]
     hosts, me = _hosts()
     if me:
         job += ["--told", f"host={me}"]
@@ -39,11 +52,26 @@ def main(args: list[str]) -> None:
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
-NAMES = {
-    "training_job": ("TRAINING_JOB_NAME", "PROCESSING_JOB_NAME"),
-    "training_job_arn": ("TRAINING_JOB_ARN", "PROCESSING_JOB_ARN"),
-}
-"""What a record tells of its job, and the variables that SageMaker gives it by."""
+def told() -> dict[str, str]:
+    """What a record tells of its job: a training job knows its name by variables, a processing job by a file."""
+    about = _config("processingjobconfig.json")
+    names = {
+        "training_job": os.environ.get("TRAINING_JOB_NAME") or about.get("ProcessingJobName"),
+        "training_job_arn": os.environ.get("TRAINING_JOB_ARN") or about.get("ProcessingJobArn"),
+    }
+    return {key: name for key, name in names.items() if name}
+
+
+def missing(requirements: str) -> list[str]:
+    """The required distributions that are not installed here, in whatever version."""
+    found = []
+    for line in requirements.splitlines():
+        name = re.match(r"[A-Za-z0-9._-]+", line)
+        try:
+            metadata.distribution(name[0] if name else line)
+        except metadata.PackageNotFoundError:
+            found.append(line)
+    return found
 
 
 def devices() -> int:
@@ -56,11 +84,25 @@ def devices() -> int:
 
 
 def _hosts() -> tuple[list[str], str]:
-    try:
-        config = json.loads((CONFIG / "resourceconfig.json").read_bytes())
-    except OSError:
+    config = _config("resourceconfig.json")
+    if not config:
         return ["localhost"], "localhost"
-    return sorted(config["hosts"]), config["current_host"]
+    return sorted(config["hosts"], key=_in_order), config["current_host"]
+
+
+def _in_order(host: str) -> tuple[int, str]:
+    """Puts algo-2 before algo-10, and algo-1 first: SageMaker tells the failure of that one."""
+    return len(host), host
+
+
+def _config(name: str) -> dict[str, Any]:
+    for folder in CONFIGS:
+        try:
+            found: dict[str, Any] = json.loads((folder / name).read_bytes())
+        except OSError:
+            continue
+        return found
+    return {}
 
 
 if __name__ == "__main__":

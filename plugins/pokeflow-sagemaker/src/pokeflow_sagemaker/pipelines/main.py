@@ -1,0 +1,164 @@
+"""A pipeline brought to SageMaker and started: what a written file does, and ``pokeflow pipeline``."""
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pokeflow import ConfigError, Fault, PokeflowError
+from pokeflow.objects import Objects, place
+from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.executor import code
+from pokeflow_sagemaker.executor.request import Place
+from pokeflow_sagemaker.pipelines.steps import Pipeline, Where
+from pokeflow_sagemaker.provision import names
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A pipeline as SageMaker has it: its ARN, and what was done: created, updated or unchanged."""
+
+    arn: str
+    change: str
+
+
+def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
+    """Print the definition; ``upsert`` and ``start`` do so on SageMaker. ``KEY=VALUE`` are the start's parameters."""
+    words = list(sys.argv[1:] if args is None else args)
+    action = words.pop(0) if words and "=" not in words[0] else "print"
+    try:
+        if action not in ("print", "upsert", "start"):
+            raise ConfigError([Fault("action", f"{action!r} is none of: print, upsert, start.")])
+        objects = opened(pipeline)
+        found = where(pipeline, objects)
+        if action == "print":
+            print(json.dumps(pipeline.definition(found), indent=2))  # noqa: T201
+            return
+        brought = upsert(pipeline, objects, found)
+        print(f"{brought.arn} {brought.change}")  # noqa: T201
+        if action == "start":
+            print(start(pipeline, objects, found, dict(word.split("=", 1) for word in words)))  # noqa: T201
+    except PokeflowError as error:
+        print(f"{pipeline.name}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+
+
+def opened(pipeline: Pipeline) -> Objects:
+    """The store that a pipeline's jobs read and write."""
+    if pipeline.store is None:
+        message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
+        raise ConfigError([Fault("store.remote", message)])
+    shared = pipeline.store
+    return place.opened(
+        shared.uri,
+        endpoint=shared.endpoint,
+        region=shared.region,
+        encryption=shared.encryption,
+        kms_key=shared.kms_key,
+    )
+
+
+def where(pipeline: Pipeline, objects: Objects) -> Where:
+    """Where a pipeline runs; what its jobs run is sent, as it is installed here."""
+    assert pipeline.store is not None
+    region = aws.region(pipeline.region)
+    at = names.Place(aws.account(region), region, aws.partition(region))
+    role = pipeline.job_role or at.role(names.role(pipeline.project, "job"))
+    sent = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
+    cache = {"CacheConfig": {"Enabled": True, "ExpireAfter": f"P{pipeline.cache_days}D"}}
+    return Where(pipeline.store, Place(region, role), sent, names.image_account(region), cache)
+
+
+def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
+    """Create a pipeline, or update it if its definition or role differs; an equal one is left alone."""
+    _require_tasks(pipeline, objects)
+    client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
+    text = json.dumps(pipeline.definition(found), sort_keys=True)
+    role = pipeline.role or _pipeline_role(pipeline, found)
+    request = {"PipelineName": pipeline.name, "PipelineDefinition": text, "RoleArn": role}
+    about = pipeline.about[:3000]
+    try:
+        there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
+    except aws.Missing:
+        token = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        tags = [{"Key": names.TAG, "Value": pipeline.project}]
+        try:
+            made = aws.ask(
+                client.create_pipeline,
+                what,
+                **request,
+                PipelineDescription=about,
+                ClientRequestToken=token,
+                Tags=tags,
+            )
+            return Brought(str(made["PipelineArn"]), "created")
+        except aws.Exists:
+            there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
+    if json.loads(there["PipelineDefinition"]) == json.loads(text) and there["RoleArn"] == role:
+        return Brought(str(there["PipelineArn"]), "unchanged")
+    aws.ask(client.update_pipeline, what, **request, PipelineDescription=about)
+    return Brought(str(there["PipelineArn"]), "updated")
+
+
+def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str, str]) -> str:
+    """Start a pipeline and return the execution's ARN; one that runs with the same parameters already is that one."""
+    values = _parameters(pipeline, given)
+    require_needed(pipeline, objects)
+    client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
+    for row in aws.pages(
+        client, "list_pipeline_executions", "PipelineExecutionSummaries", what, PipelineName=pipeline.name
+    ):
+        if row["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
+            continue
+        arn = str(row["PipelineExecutionArn"])
+        told = aws.pages(
+            client, "list_pipeline_parameters_for_execution", "PipelineParameters", what, PipelineExecutionArn=arn
+        )
+        if {parameter["Name"]: parameter["Value"] for parameter in told} == values:
+            log.info("%s runs already: %s", what, arn)
+            return arn
+    parameters = [{"Name": name, "Value": value} for name, value in values.items()]
+    answer = aws.ask(client.start_pipeline_execution, what, PipelineName=pipeline.name, PipelineParameters=parameters)
+    return str(answer["PipelineExecutionArn"])
+
+
+def _parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
+    from pokeflow.errors import unknown
+
+    known = {parameter.name: parameter.default for parameter in pipeline.parameters}
+    faults = [unknown(pipeline.name, "parameter", name, known) for name in given if name not in known]
+    lacking = [name for name, default in known.items() if default is None and name not in given]
+    faults += [Fault(pipeline.name, f"needs {name}: start {name}=s3://bucket/prefix/") for name in lacking]
+    if faults:
+        raise ConfigError(faults)
+    return {name: given.get(name, default or "") for name, default in known.items()}
+
+
+def _require_tasks(pipeline: Pipeline, objects: Objects) -> None:
+    """Refuse a pipeline whose task files were never sent: ``pokeflow pipeline`` does so."""
+    for run in pipeline.runs():
+        if objects.stat(run.task) is None:
+            raise PokeflowError(
+                f"{objects.uri}/{run.task} is not there, which {run.name} is to run. 'pokeflow pipeline' with this "
+                "store sends it."
+            )
+
+
+def require_needed(pipeline: Pipeline, objects: Objects) -> None:
+    """Refuse to start before what the pipeline begins with is in the store."""
+    missing = [task for task, key in pipeline.needed if objects.stat(f"{key}/record.json") is None]
+    if missing:
+        raise PokeflowError(
+            f"{', '.join(missing)}: not in {objects.uri} yet, and {pipeline.name} begins with it. Make it first: "
+            "'pokeflow' with this store, or another pipeline."
+        )
+
+
+def _pipeline_role(pipeline: Pipeline, found: Where) -> str:
+    region = found.place.region
+    at = names.Place(aws.account(region), region, aws.partition(region))
+    return at.role(names.role(pipeline.project, "pipeline"))

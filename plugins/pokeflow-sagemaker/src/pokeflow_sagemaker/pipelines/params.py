@@ -1,0 +1,52 @@
+"""What YAML says of pipelines: whose they are, the machines of their jobs, and what the inference ones serve."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pokeflow.gates import Gate
+from pokeflow.gates import faults as gate_faults
+from pokeflow.project import Budget
+from pokeflow_sagemaker.executor.params import JobParams
+from pokeflow_sagemaker.executor.params import check as check_job
+from pokeflow_sagemaker.serving.params import DeployParams, TransformParams
+
+Action = Literal["write", "upsert", "start"]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineParams:
+    """Six pipelines of one lineage.
+
+    ``machine`` is that of tasks that the lineage does not run on SageMaker itself. ``serve`` names the model that the
+    inference pipelines serve; None: the first one with a bundle. ``group`` takes what passes its ``gates``; None:
+    nothing is registered. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
+    lineage, told by the flow; ``name``, ``action`` and ``given`` are the command line's.
+    """
+
+    project: str
+    region: str | None = None
+    role: str | None = None
+    group: str | None = None
+    machine: JobParams = field(default_factory=JobParams)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    serve: str | None = None
+    deploy: DeployParams = field(default_factory=DeployParams)
+    transform: TransformParams = field(default_factory=TransformParams)
+    cache_days: int = 30
+    budget_usd: float | Budget | None = field(default=None, metadata={"digest": False})
+    tasks: tuple[dict[str, Any], ...] = ()
+    name: str | None = field(default=None, metadata={"digest": False})
+    action: Action = field(default="write", metadata={"digest": False})
+    given: dict[str, str] = field(default_factory=dict, metadata={"digest": False})
+
+
+def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
+    """What is wrong with parameters that types cannot show."""
+    yield from ((f"machine.{name}", message) for name, message in check_job(params.machine))
+    yield from ((f"gates.{name}", message) for name, message in gate_faults(params.gates))
+    if not 1 <= params.cache_days <= 365:
+        yield "cache_days", f"{params.cache_days} is not between 1 and 365"
+    if params.role is not None and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", params.role):
+        yield "role", f"{params.role!r} is no ARN of a role"

@@ -1,0 +1,107 @@
+"""Stage ``pipeline``: writes the pipelines' files; with a name from the command line, brings one to SageMaker."""
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow.errors import unknown
+from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow.project import Budget
+from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.pipelines import lineage, main, text
+from pokeflow_sagemaker.pipelines.lineage import Written
+from pokeflow_sagemaker.pipelines.params import PipelineParams
+from pokeflow_sagemaker.pipelines.steps import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+def run(task: Task) -> Result:
+    """Write ``<name>.py`` for each pipeline that the lineage has steps for; then do what the command line asks.
+
+    Facts of the writing: ``pipelines``, a sentence each. Of a command: ``pipeline``, ``arn``, ``change``, and for a
+    start ``execution`` and ``at_most_usd``.
+    """
+    params: PipelineParams = task.params
+    written = lineage.write(params, task.shared)
+    for name, pipeline in written.pipelines.items():
+        (task.output / f"{name}.py").write_text(text.file(name, pipeline), encoding="utf-8")
+    if params.action == "write":
+        return Result(facts={"pipelines": {name: pipeline.about for name, pipeline in written.pipelines.items()}})
+    return Result(facts=_bring(params, _chosen(params, written), written))
+
+
+def _chosen(params: PipelineParams, written: Written) -> Pipeline:
+    if (found := written.pipelines.get(params.name or "")) is not None:
+        return found
+    if params.name in lineage.NAMES:
+        raise ConfigError([Fault(str(params.name), "this lineage has no steps for it.")])
+    raise ConfigError([unknown("pipeline", "pipeline", params.name, written.pipelines)])
+
+
+def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict[str, Any]:
+    objects = main.opened(pipeline)
+    most = most_usd(params, pipeline)
+    if params.action == "start":
+        require_affordable(params, pipeline, most)
+        main.require_needed(pipeline, objects)
+    send(objects, pipeline, written)
+    found = main.where(pipeline, objects)
+    brought = main.upsert(pipeline, objects, found)
+    facts = {"pipeline": pipeline.name, "arn": brought.arn, "change": brought.change}
+    if params.action == "start":
+        facts["execution"] = main.start(pipeline, objects, found, params.given)
+        total = [usd for usd in most.values() if usd is not None]
+        facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(most) else "unknown: a price is not known"
+    region = found.place.region
+    facts["console"] = (
+        f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/pipelines/{pipeline.name}"
+    )
+    return facts
+
+
+def send(objects: Objects, pipeline: Pipeline, written: Written) -> None:
+    """Put the files of a pipeline's tasks where its jobs find them."""
+    wanted = {run.task for run in pipeline.runs()}
+    for file in written.files:
+        if file.key in wanted and objects.stat(file.key) is None:
+            with suppress(Conflict):  # its name says what it is
+                objects.write(file.key, file.text, match=ABSENT)
+
+
+def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | None]:
+    """What each job costs at most, if it takes all of its time limit; None where no price is known."""
+    region = aws.region(params.region)
+    found: dict[str, float | None] = {}
+    for run in pipeline.runs():
+        machine = run.machine
+        hourly = prices.hourly(machine.instance_type, region, machine.prices).usd
+        hours = machine.time_limit_seconds / 3600 * machine.instance_count
+        found[run.name] = None if hourly is None else hourly * hours
+    return found
+
+
+def require_affordable(params: PipelineParams, pipeline: Pipeline, most: dict[str, float | None]) -> None:
+    """Nothing, where the budget allows the pipeline; ConfigError with the figures otherwise."""
+    given = params.budget_usd
+    budget = given if isinstance(given, Budget) else Budget(run=given)
+    if budget.task is None and budget.run is None:
+        return
+    unknown_price = [name for name, usd in most.items() if usd is None]
+    if unknown_price:
+        raise PokeflowError(
+            f"{pipeline.name}: no price is known for {', '.join(unknown_price)}, and there is a budget."
+        )
+    known = {name: usd for name, usd in most.items() if usd is not None}
+    faults = [
+        Fault("project.budget_usd.task", f"{name} may cost ${usd:,.2f} if it takes all of its time limit.")
+        for name, usd in known.items()
+        if budget.task is not None and usd > budget.task
+    ]
+    if budget.run is not None and sum(known.values()) > budget.run:
+        parts = ", ".join(f"{name} ${usd:,.2f}" for name, usd in known.items())
+        message = f"{pipeline.name} may cost ${sum(known.values()):,.2f}, above ${budget.run:,.2f}: {parts}."
+        faults.append(Fault("project.budget_usd.run", message))
+    if faults:
+        raise ConfigError(faults)

@@ -1,0 +1,273 @@
+"""What a pipeline is made of, and the definition in SageMaker's JSON that follows from it.
+
+The form of the definition is AWS's: https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Shared, Task
+from pokeflow_sagemaker.executor import request as requests
+from pokeflow_sagemaker.executor.params import JobParams, kind_of
+from pokeflow_sagemaker.executor.request import Place
+
+VERSION = "2020-12-01"
+GATES, GATES_FILE = "gates", "gates.json"
+GATES_FOLDER = "/opt/ml/processing/gates"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A task of the lineage as a training or processing job; ``task`` is its file's key, ``needs`` come before it.
+
+    ``plugin`` is the package that does it. ``gates``: the job tells as well whether the model passes its gates.
+    """
+
+    name: str
+    stage: str
+    model: str
+    version: str
+    digest: str
+    task: str
+    plugin: str
+    machine: JobParams
+    needs: tuple[str, ...] = ()
+    gates: bool = False
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """The step."""
+        kind = kind_of(self.machine, self.stage)
+        nothing = Path("-")
+        task = Task(self.stage, "", self.model, self.version, "", self.digest, None, (), nothing, nothing)
+        files = requests.files_of(where.shared, task, where.code[self.plugin], self.task)
+        arguments = requests.request(kind, "", task, self.machine, files, where.place)
+        arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
+        step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
+        if self.gates:
+            uri = f"{files.output}gates/{self.digest}/"
+            output = {"S3Uri": uri, "LocalPath": GATES_FOLDER, "S3UploadMode": "EndOfJob"}
+            arguments["ProcessingOutputConfig"] = {"Outputs": [{"OutputName": GATES, "S3Output": output}]}
+            arguments["AppSpecification"]["ContainerArguments"].append(f"{GATES_FOLDER}/{GATES_FILE}")
+            step["PropertyFiles"] = [{"PropertyFileName": GATES, "OutputName": GATES, "FilePath": GATES_FILE}]
+        yield _after({**step, **where.cache}, self.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What is done only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
+
+    name: str
+    of: str
+    gates: tuple[str, ...]
+    then: tuple["Step", ...]
+    otherwise: str
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """A condition, with the step that fails."""
+        found = {"Get": f"Steps.{self.of}.PropertyFiles.{GATES}"}
+        conditions = [
+            {
+                "Type": "Equals",
+                "LeftValue": {"Std:JsonGet": {"PropertyFile": found, "Path": f"{gate}.passed"}},
+                "RightValue": True,
+            }
+            for gate in self.gates
+        ]
+        fail = {"Name": f"{self.name}-missed"[:64], "Type": "Fail", "Arguments": {"ErrorMessage": self.otherwise}}
+        inner = [step for then in self.then for step in then.definitions(where)]
+        yield {
+            "Name": self.name,
+            "Type": "Condition",
+            "DependsOn": [self.of],
+            "Arguments": {"Conditions": conditions, "IfSteps": inner, "ElseSteps": [fail]},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A package in the registry, approved since its gates were passed; the next run of the lineage completes it."""
+
+    name: str
+    group: str
+    bundle: str
+    image: str
+    about: str
+    properties: Mapping[str, str]
+    content_types: tuple[str, ...]
+    instances: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """The step."""
+        container = {"Image": where.image(self.image), "ModelDataUrl": f"{where.shared.uri}/{self.bundle}"}
+        arguments = {
+            "ModelPackageGroupName": self.group,
+            "ModelPackageDescription": self.about,
+            "ModelApprovalStatus": "Approved",
+            "InferenceSpecification": {
+                "Containers": [container],
+                "SupportedContentTypes": list(self.content_types),
+                "SupportedResponseMIMETypes": ["application/json"],
+                "SupportedTransformInstanceTypes": list(self.instances),
+                "SupportedRealtimeInferenceInstanceTypes": list(self.instances),
+            },
+            "CustomerMetadataProperties": dict(self.properties),
+            "SkipModelValidation": "All",
+        }
+        yield _after({"Name": self.name, "Type": "RegisterModel", "Arguments": arguments}, self.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateModel:
+    """One of SageMaker's models, from a bundle."""
+
+    name: str
+    bundle: str
+    image: str
+    network: Any = None
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """The step."""
+        container = {"Image": where.image(self.image), "ModelDataUrl": f"{where.shared.uri}/{self.bundle}"}
+        arguments: dict[str, Any] = {"ExecutionRoleArn": where.place.role, "PrimaryContainer": container}
+        if self.network:
+            groups, subnets = list(self.network.security_groups), list(self.network.subnets)
+            arguments["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
+        yield {"Name": self.name, "Type": "Model", "Arguments": arguments}
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A batch transform of the pictures below a prefix; ``source`` and ``destination`` are parameters' names."""
+
+    name: str
+    model: str
+    source: str
+    destination: str
+    instance_type: str
+    instances: int
+    at_once: int
+    payload_mb: int
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """The step."""
+        source = {"S3DataType": "S3Prefix", "S3Uri": {"Get": f"Parameters.{self.source}"}}
+        destination = {"Get": f"Parameters.{self.destination}"}
+        arguments = {
+            "ModelName": {"Get": f"Steps.{self.model}.ModelName"},
+            "TransformInput": {"DataSource": {"S3DataSource": source}, "ContentType": "image/jpeg"},
+            "TransformOutput": {"S3OutputPath": destination, "Accept": "application/json"},
+            "TransformResources": {"InstanceType": self.instance_type, "InstanceCount": self.instances},
+            "MaxConcurrentTransforms": self.at_once,
+            "MaxPayloadInMB": self.payload_mb,
+            "BatchStrategy": "SingleRecord",
+        }
+        yield {"Name": self.name, "Type": "Transform", "Arguments": arguments}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint of its own configuration; ``serverless`` gives memory and concurrency in the place of machines."""
+
+    name: str
+    model: str
+    endpoint: str
+    instance_type: str
+    instances: int
+    serverless: tuple[int, int] | None = None
+
+    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+        """Two steps: the configuration, and the endpoint."""
+        variant: dict[str, Any] = {"VariantName": "all", "ModelName": {"Get": f"Steps.{self.model}.ModelName"}}
+        if self.serverless:
+            memory, concurrency = self.serverless
+            variant["ServerlessConfig"] = {"MemorySizeInMB": memory, "MaxConcurrency": concurrency}
+        else:
+            variant |= {"InstanceType": self.instance_type, "InitialInstanceCount": self.instances}
+        config = f"{self.name}-config"
+        yield {"Name": config, "Type": "EndpointConfig", "Arguments": {"ProductionVariants": [variant]}}
+        named = {"Get": f"Steps.{config}.EndpointConfigName"}
+        arguments = {"EndpointName": self.endpoint, "EndpointConfigName": named}
+        yield {"Name": self.name, "Type": "Endpoint", "Arguments": arguments}
+
+
+Step = Run | Gates | Register | CreateModel | Transform | Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What is told when an execution is started; without a default it must be."""
+
+    name: str
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline by name: whose it is, the store that its tasks read and write, and its steps.
+
+    ``store`` None: it was written without a bucket, and can be read but not run. ``needed`` are results that must be
+    in the store before it is started, as (task, key of its folder) pairs.
+    """
+
+    name: str
+    about: str
+    project: str
+    store: Shared | None
+    region: str | None
+    steps: tuple[Step, ...]
+    parameters: tuple[Parameter, ...] = ()
+    needed: tuple[tuple[str, str], ...] = ()
+    cache_days: int = 30
+    role: str | None = None
+    job_role: str | None = None
+
+    def plugins(self) -> list[str]:
+        """The packages whose code its jobs run."""
+        return sorted({step.plugin for step in self.runs()})
+
+    def runs(self) -> Iterator[Run]:
+        """Its jobs."""
+        waiting: list[Step] = list(self.steps)
+        while waiting:
+            step = waiting.pop(0)
+            if isinstance(step, Run):
+                yield step
+            elif isinstance(step, Gates):
+                waiting += step.then
+
+    def definition(self, where: "Where") -> dict[str, Any]:
+        """The definition; the same pipeline in the same place gives the same one."""
+        parameters = [
+            {"Name": p.name, "Type": "String", **({} if p.default is None else {"DefaultValue": p.default})}
+            for p in self.parameters
+        ]
+        steps = [definition for step in self.steps for definition in step.definitions(where)]
+        return {"Version": VERSION, "Metadata": {}, "Parameters": parameters, "Steps": steps}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a pipeline runs: the store, the role and region of its jobs, and the code that was sent, by package."""
+
+    shared: Shared
+    place: Place
+    code: Mapping[str, str]
+    account: str = ""
+    cache: Mapping[str, Any] = field(default_factory=dict)
+
+    def image(self, template: str) -> str:
+        """An image's address there."""
+        return template.replace("{account}", self.account).replace("{region}", self.place.region)
+
+
+def step_name(stage: str, model: str) -> str:
+    """What the step of a task is called."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{stage}-{model}").strip("-")[:56].rstrip("-")
+
+
+def _after(step: dict[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
+    return {**step, "DependsOn": list(needs)} if needs else step

@@ -1,0 +1,95 @@
+"""A pipeline as a Python file: what a person reads, and what rebuilds it when it is run."""
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from pokeflow_sagemaker.pipelines.steps import Pipeline
+
+WIDTH = 110
+HEAD = '''"""{summary}
+
+Written from the lineage of {project}; {command!r} writes it anew and brings it to SageMaker.
+
+    python {file}            print the definition
+    python {file} upsert     create the pipeline, or update it
+    python {file} start      the same, and start it
+"""
+
+'''
+
+
+def file(name: str, pipeline: Pipeline) -> str:
+    """The whole file."""
+    body = _text(pipeline, 0, len("PIPELINE = "))
+    own = sorted(name for name in _names(pipeline) if name != "Shared")
+    shared = ["from pokeflow import Shared"] if "Shared" in _names(pipeline) else []
+    imports = [*shared, f"from pokeflow_sagemaker.pipelines import {', '.join([*own, 'main'])}"]
+    head = HEAD.format(
+        summary=textwrap.fill(f"{pipeline.name}: {pipeline.about}", WIDTH - 3),
+        project=pipeline.project,
+        command=f"pokeflow pipeline {name}",
+        file=f"{name}.py",
+    )
+    lines = "\n".join(_wrapped(line) for line in imports)
+    return f'{head}{lines}\n\nPIPELINE = {body}\n\nif __name__ == "__main__":\n    main(PIPELINE)\n'
+
+
+def _wrapped(line: str) -> str:
+    if len(line) <= WIDTH:
+        return line
+    start, _, names = line.partition(" import ")
+    return f"{start} import (\n" + "".join(f"    {name},\n" for name in names.split(", ")) + ")"
+
+
+def _names(value: Any) -> set[str]:
+    """The classes that a value is written with."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = [getattr(value, f.name) for f in dataclasses.fields(value) if not _is_default(value, f)]
+        return {type(value).__name__}.union(*map(_names, inner))
+    if isinstance(value, Mapping):
+        return set().union(*map(_names, value.values()))
+    return set().union(*map(_names, value)) if isinstance(value, tuple | list) else set()
+
+
+def _text(value: Any, indent: int, used: int = 0) -> str:
+    """A value as Python, on one line where it fits and one part a line where it does not."""
+    opening, parts, closing = _parts(value)
+    if parts is None:
+        return opening
+    flat = opening + ", ".join(f"{key}{_text(part, 0)}" for key, part in parts) + closing
+    if "\n" not in flat and len(flat) + indent + used <= WIDTH:
+        return flat if not (isinstance(value, tuple) and len(value) == 1) else f"{flat[:-1]},)"
+    pad = " " * (indent + 4)
+    rows = [f"{pad}{key}{_text(part, indent + 4, len(key) + 1)},\n" for key, part in parts]
+    return f"{opening}\n{''.join(rows)}{' ' * indent}{closing}"
+
+
+def _parts(value: Any) -> tuple[str, list[tuple[str, Any]] | None, str]:
+    """How a value begins, its parts by what stands before each, and how it ends; no parts: it is one word."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = [f for f in dataclasses.fields(value) if not _is_default(value, f)]
+        return f"{type(value).__name__}(", [(f"{f.name}=", getattr(value, f.name)) for f in given], ")"
+    if isinstance(value, Mapping):
+        return "{", [(f"{_word(key)}: ", part) for key, part in value.items()], "}"
+    if isinstance(value, tuple):
+        return "(", [("", part) for part in value], ")"
+    if isinstance(value, list):
+        return "[", [("", part) for part in value], "]"
+    return _word(value), None, ""
+
+
+def _word(value: Any) -> str:
+    """A plain value, text in the quotes that formatters prefer."""
+    text = repr(value)
+    if isinstance(value, str) and text.startswith("'") and '"' not in text:
+        return f'"{text[1:-1]}"'.replace("\\'", "'")
+    return text
+
+
+def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
+    mine = getattr(value, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(mine == field.default_factory())
+    return field.default is not dataclasses.MISSING and bool(mine == field.default)

@@ -1,0 +1,64 @@
+"""pokeflow pipeline: the lineage as pipelines of the cloud: written, published, brought there, and started."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from pokeflow import engine, plugins, report
+from pokeflow.commands import configured, services
+from pokeflow.commands.asked import CONFIG_DIR
+from pokeflow.errors import ConfigError, Fault
+from pokeflow.flow import PIPELINE, PROJECT, Flow
+from pokeflow.making import now
+from pokeflow.tree.publish import publish
+from pokeflow.types import Record
+
+ACTIONS = ("upsert", "start")
+
+
+def main(args: Sequence[str]) -> int:
+    """Without a name: write and publish all, and list them. With one: bring it there as well, or start it."""
+    parser = argparse.ArgumentParser("pokeflow pipeline", description=__doc__)
+    parser.add_argument("name", nargs="?", help="such as teacher_pipeline; without one they are written and listed")
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="upsert", help="what to do with it (upsert)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the execution")
+    words, overrides = _parted(args)
+    given = parser.parse_args(words)
+    if bad := [pair for pair in given.set if "=" not in pair]:
+        raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
+    flow = configured.flow(overrides)
+    service = services.service(flow, PIPELINE)
+    record = _written(flow)
+    done = publish(flow, {record.task: record})
+    if given.name is None:
+        print(report.table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
+        print(f"\n{report.publication(flow, dataclasses.replace(done, gaps=()))}")  # noqa: T201
+        return 0
+    told = dict(pair.split("=", 1) for pair in given.set)
+    tasks = flow.step(f"{PIPELINE}:{PROJECT}").params.tasks
+    service = services.asked(service, name=given.name, action=given.action, given=told, tasks=tasks)
+    print(services.told(services.run(flow, service).facts))  # noqa: T201
+    return 0
+
+
+def _written(flow: Flow) -> Record:
+    """The record of the pipelines as they are written now."""
+    only = dataclasses.replace(flow, steps=(flow.step(f"{PIPELINE}:{PROJECT}"),), publish=False, tracking=None)
+    pm = plugins.manager()
+    return engine.run(only, plugins.registry(pm), pm.hook, now()).records[f"{PIPELINE}:{PROJECT}"]
+
+
+def _parted(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's own words, and the overrides among them; what follows ``--set`` is the command's."""
+    own, overrides = [], []
+    words = iter(args)
+    for word in words:
+        if word == "--set":
+            own += [word, next(words, "")]
+        elif word in CONFIG_DIR:
+            overrides += [word, next(words, "")]
+        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or ("=" in word and not word.startswith("-")):
+            overrides.append(word)
+        else:
+            own.append(word)
+    return own, overrides
