@@ -250,6 +250,15 @@ def _teach_keys() -> None:
         key.policy = document if isinstance(document, str) else json.dumps(document, default=str)
         key.key_rotation_status = properties.get("EnableKeyRotation", False)
 
+    create = Key.create_from_cloudformation_json
+
+    def created(cls: Any, resource_name: str, cloudformation_json: Row, *rest: Any, **more: Any) -> Any:
+        """moto takes the tags as KMS's own calls have them."""
+        properties = dict(cloudformation_json["Properties"])
+        tags = [{"TagKey": t["Key"], "TagValue": t["Value"]} for t in properties.get("Tags", ())]
+        return create(resource_name, {**cloudformation_json, "Properties": {**properties, "Tags": tags}}, *rest, **more)
+
+    Key.create_from_cloudformation_json = classmethod(created)
     _after(Key, policy)
 
 

@@ -111,7 +111,8 @@ def _encryption(found: Tree | None, wanted: Tree) -> list[Gap]:
         return []
     asked = {"ApplyServerSideEncryptionByDefault": default}
     asked |= {"BucketKeyEnabled": True} if rule.get("BucketKeyEnabled") else {}
-    why = f"by default is {there.get('SSEAlgorithm', 'none')}, not {default['SSEAlgorithm']} with the project's key"
+    asked_for = " with ".join(str(value) for value in default.values())
+    why = f"by default is {there.get('SSEAlgorithm', 'none')}, not {asked_for}"
     request = {"ServerSideEncryptionConfiguration": {"Rules": [asked]}}
     return [Gap("encryption", why, "put_bucket_encryption", request)]
 
@@ -132,7 +133,7 @@ def _lifecycle(found: list[Tree] | None, wanted: list[Tree]) -> list[Gap]:
         return []
     kept = [rule for rule in found or () if rule.get("ID") not in rules]
     request = {"LifecycleConfiguration": {"Rules": [*kept, *rules.values()]}}
-    why = f"lack the rules {', '.join(other)}"
+    why = f"lacks the rules {', '.join(other)}"
     return [Gap("lifecycle", why, "put_bucket_lifecycle_configuration", request)]
 
 

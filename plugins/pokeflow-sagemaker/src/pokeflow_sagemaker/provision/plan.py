@@ -32,13 +32,15 @@ class Change:
 class Step:
     """Lines that are done together; ``do`` None: nothing is to do.
 
-    ``key`` names the step to those who may not do it, and ``how`` is the command for those who may.
+    ``key`` names the step to those who may not do it, and ``how`` is the command for those who may. A ``small`` one
+    leaves the steps after it as they are.
     """
 
     key: str
     changes: tuple[Change, ...]
     do: Callable[[], object] | None = None
     how: str = ""
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,15 @@ class Left:
 
 def steps(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
     """What is to be done, in this order; ``refused`` are the steps that AWS did not let these credentials do."""
-    found_all = [_foundation(wanted, found, refused), *_bucket(wanted, found, refused), *_roles(wanted, found)]
-    return [*found_all, *_project(wanted, found, refused), *_group(wanted, found, refused)]
+    foundation = [_foundation(wanted, found, refused), *_bucket(wanted, found, refused)]
+    if found.owns_bucket and not found.bucket:
+        foundation.reverse()  # the stack cannot change a bucket that is gone
+    return [
+        *foundation,
+        *_roles(wanted, found, refused),
+        *_project(wanted, found, refused),
+        *_group(wanted, found, refused),
+    ]
 
 
 def left(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Left]:
@@ -102,7 +111,16 @@ def _stack_changes(wanted: Wanted, found: Found, parameters: Mapping[str, str], 
     """The stack and what it holds, a line each."""
     stack = found.stands
     if stack is not None:
-        return (Change(UPDATE if why else KEEP, "stack", wanted.stack, "; ".join(why) or f"{stack.status}"),)
+        rows = [Change(UPDATE if why else KEEP, "stack", wanted.stack, "; ".join(why) or stack.status)]
+        if found.owns_bucket and found.bucket:
+            rows.append(Change(KEEP, "bucket", wanted.bucket, "by the stack"))
+        return (
+            *rows,
+            *(
+                _adopted(found, kind) or Change(KEEP, "role", names.role(wanted.name, kind), "by the stack")
+                for kind in names.ROLES
+            ),
+        )
     again = f" an earlier attempt failed ({found.stack.status})" if found.stack else ""
     rows = [Change(CREATE, "stack", wanted.stack, f"holds what follows;{again}".rstrip(";"))]
     made = templates.resources_of("foundation", parameters, wanted.place)
@@ -111,14 +129,16 @@ def _stack_changes(wanted: Wanted, found: Found, parameters: Mapping[str, str], 
     if "Bucket" in made:
         rows.append(Change(CREATE, "bucket", wanted.bucket, "versioned, encrypted, closed to the public, TLS only"))
     for kind in names.ROLES:
-        name = names.role(wanted.name, kind)
-        if kind in found.roles:
-            rows.append(
-                Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there; its policies are its own")
-            )
-        else:
-            rows.append(Change(CREATE, "role", name, str(made[kind.title()]["Properties"]["Description"])[10:]))
+        about = str(made.get(kind.title(), {}).get("Properties", {}).get("Description", "")).removeprefix("pokeflow: ")
+        rows.append(_adopted(found, kind) or Change(CREATE, "role", names.role(wanted.name, kind), about))
     return tuple(rows)
+
+
+def _adopted(found: Found, kind: str) -> Change | None:
+    """The line of a role that the stack does not make; None if it does."""
+    if kind not in found.roles:
+        return None
+    return Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there already; its policies are its own")
 
 
 def _deploy(wanted: Wanted, parameters: Mapping[str, str]) -> str:
@@ -132,9 +152,10 @@ def _deploy(wanted: Wanted, parameters: Mapping[str, str]) -> str:
 
 def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
     if not found.bucket:
-        if "stack" not in refused:
+        if "bucket" in refused or not ("stack" in refused or found.owns_bucket):
             return []  # the stack makes it
-        change = Change(CREATE, "bucket", wanted.bucket, "by itself, for the stack may not be made")
+        why = "was deleted by hand" if found.owns_bucket else "by itself, for the stack may not be made"
+        change = Change(CREATE, "bucket", wanted.bucket, why)
         how = f"aws s3api create-bucket --bucket {wanted.bucket} --region {wanted.region}"
         return [Step("bucket", (change,), partial(buckets.make, wanted.place, wanted.bucket), how)]
     rows = [] if found.owns_bucket else [Change(KEEP, "bucket", wanted.bucket, "is there already, and stays")]
@@ -146,6 +167,7 @@ def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[St
             (Change(UPDATE, "bucket", wanted.bucket, f"{gap.name} {gap.why}"),),
             partial(buckets.mend, wanted.place, wanted.bucket, gap),
             _command("s3api", gap.method, {"Bucket": wanted.bucket, **gap.request}),
+            small=True,
         )
         for gap in found.gaps
         if f"bucket {gap.name}" not in refused
@@ -153,15 +175,15 @@ def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[St
     return [Step("bucket", tuple(rows)), *gaps] if rows else gaps
 
 
-def _roles(wanted: Wanted, found: Found) -> list[Step]:
+def _roles(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
     def step(name: str, document: Any) -> Step:
         request = {"RoleName": name, "PolicyName": POLICY, "PolicyDocument": json.dumps(document)}
         iam = aws.client("iam", wanted.region)
         change = Change(UPDATE, "role", name, "its policy was changed by hand")
         do = partial(aws.ask, iam.put_role_policy, f"role {name}", **request)
-        return Step(f"role {name}", (change,), do, _command("iam", "put_role_policy", request))
+        return Step(f"role {name}", (change,), do, _command("iam", "put_role_policy", request), small=True)
 
-    return [step(name, document) for name, document in found.drifted.items()]
+    return [step(name, document) for name, document in found.drifted.items() if f"role {name}" not in refused]
 
 
 def _project(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
@@ -179,7 +201,7 @@ def _project(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[S
     if role := _template_role(wanted, found):
         provider["RoleARN"] = role
     why = _project_why(found, provider["TemplateURL"], parameters)
-    if why is None or "project" in refused or "project" in found.unknown:
+    if why is None or "project" in refused:
         row = (Change(KEEP, "project", wanted.name, f"{project.id}, {project.status}"),) if project else ()
         return [Step("project", row)]
     action: Literal["create", "update"] = UPDATE if project else CREATE
@@ -220,8 +242,8 @@ def _group(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Ste
     if found.group:
         why = "by the project" if found.owns_group else "is there already, and stays"
         return [Step("group", (Change(KEEP, "model package group", name, why),))]
-    comes = "project" not in refused and "project" not in found.unknown and not _project_stands(found)
-    if comes or "group" in refused or "group" in found.unknown:
+    comes = "project" not in refused and not _project_stands(found)
+    if comes or "group" in refused:
         return []
     made = templates.resources_of("project", wanted.project_parameters(True), wanted.place)["Models"]["Properties"]
     sagemaker = aws.client("sagemaker", wanted.region)

@@ -33,27 +33,28 @@ def run(task: Task) -> Result:
 
 
 def _applied(asked: Wanted, found: Found, refused: dict[str, str]) -> tuple[list[Change], Found, dict[str, str]]:
-    """Do the first step that is to do and look again, until there is none; a step that may not be done is left out."""
-    done: list[Change] = []
-    keys: set[str] = set()
+    """Do what is to do and look again, until there is nothing; a step that may not be done is left out."""
+    done: dict[str, tuple[Change, ...]] = {}
     while True:
-        todo = next((step for step in steps(asked, found, refused) if step.do and step.key not in refused), None)
-        if todo is None:
-            return done, found, refused
-        if todo.key in keys:
-            about = ", ".join(f"{c.what} {c.name} ({c.why})" for c in todo.changes)
-            raise PokeflowError(f"{about}: was done, and is not so. Is somebody else changing it? Run this again.")
-        assert todo.do
-        try:
-            todo.do()
-            done += [change for change in todo.changes if change.action != KEEP]
-            keys.add(todo.key)
-        except aws.Denied as error:
-            refused = {**refused, todo.key: str(error)}
-        except StackError as error:
-            if not error.denied:
-                raise
-            refused = {**refused, todo.key: str(error)}
+        todo = [step for step in steps(asked, found, refused) if step.do and step.key not in refused]
+        if not todo:
+            return [change for changes in done.values() for change in changes], found, refused
+        for step in todo:
+            if step.key in done:
+                about = ", ".join(f"{c.what} {c.name} ({c.why})" for c in step.changes)
+                raise PokeflowError(f"{about}: was done, and is not so. Is somebody else changing it? Run this again.")
+            try:
+                assert step.do
+                step.do()
+                done[step.key] = tuple(change for change in step.changes if change.action != KEEP)
+            except aws.Denied as error:
+                refused = {**refused, step.key: str(error)}
+            except StackError as error:
+                if not error.denied:
+                    raise
+                refused = {**refused, step.key: str(error)}
+            if not step.small:
+                break
         found = look(asked)
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from pokeflow import PokeflowError
 from pokeflow.progress import bar
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision import templates
 from pokeflow_sagemaker.provision.names import TAG
 
 PATIENCE = 1800.0
@@ -133,7 +132,7 @@ def put(region: str, name: str, text: str, parameters: Mapping[str, str], tags: 
     except aws.Refused as error:
         if "No updates are to be performed" not in str(error):
             raise
-    return waited(region, name, len(yaml_resources(text)), token)
+    return waited(region, name, len(templates.parsed(text)["Resources"]), token)
 
 
 def delete(region: str, stack: Stack) -> None:
@@ -191,13 +190,6 @@ def moments() -> Iterator[None]:
 def too_long(what: str) -> PokeflowError:
     """Who waited in vain is told to come again."""
     return PokeflowError(f"{what}: is still being changed after {PATIENCE / 60:.0f} minutes. Run this again later.")
-
-
-def yaml_resources(text: str) -> Mapping[str, Any]:
-    """The names of a template's resources, whatever its tags mean."""
-    root = yaml.compose(text, yaml.SafeLoader)
-    found = next((value for key, value in root.value if key.value == "Resources"), None)
-    return {key.value: None for key, _ in found.value} if found is not None else {}
 
 
 def _token(text: str, parameters: Mapping[str, str], before: Stack | None) -> str:

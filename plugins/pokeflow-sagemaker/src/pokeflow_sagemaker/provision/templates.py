@@ -41,9 +41,10 @@ def text(name: str) -> str:
     return resources.files("pokeflow_sagemaker.provision").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def parsed(name: str) -> Tree:
-    """A template as data."""
-    data: Tree = yaml.load(text(name), _Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+@functools.lru_cache(maxsize=4)
+def parsed(text: str) -> Tree:
+    """A template as data, which nobody changes: reading it takes longer than all else here."""
+    data: Tree = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
     return data
 
 
@@ -52,7 +53,7 @@ def resources_of(name: str, given: Mapping[str, str], place: Place, known: Mappi
 
     ``known`` has attributes that only AWS can tell, as ``OwnKey.Arn``.
     """
-    template = parsed(name)
+    template = parsed(text(name))
     values = {key: str(about.get("Default", "")) for key, about in template["Parameters"].items()}
     unknown = set(given) - set(values)
     if unknown:

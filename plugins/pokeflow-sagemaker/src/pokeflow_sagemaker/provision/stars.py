@@ -1,0 +1,12 @@
+"""Where a policy of the template's has ``*`` for a resource or an action, and why AWS leaves no other way."""
+
+from typing import Final
+
+STARS: Final[dict[tuple[str, str], str]] = {
+    ("OwnKey", "Account"): "in a key's policy, '*' is the key that it lies on",
+    ("BucketPolicy", "PokeflowTlsOnly"): "a refusal: of everybody, of every action, where TLS is missing",
+    ("Job", "Metrics"): "PutMetricData knows no resources; the namespaces are named by the condition",
+    ("Job", "RegistryDoor"): "GetAuthorizationToken knows no resources: it opens the registry, not a repository",
+    ("Launcher", "Listings"): "listings and QueryLineage know no resources: they tell names, and change nothing",
+}
+"""By the template's resource and the statement's Sid. Anything else with a bare ``*`` fails a test."""
