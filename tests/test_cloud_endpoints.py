@@ -66,19 +66,23 @@ def test_an_endpoint_comes_changes_and_goes(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     model(cloud, "one")
     model(cloud, "two")
+    cloud.trouble(becoming=3600)
     sagemaker.create_endpoint(EndpointName="cards", EndpointConfigName="one")
     assert status(cloud) == "Creating"
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         sagemaker.update_endpoint(EndpointName="cards", EndpointConfigName="two")
-    until(lambda: status(cloud) == "InService")
+    cloud.settle()
+    assert status(cloud) == "InService"
     sagemaker.update_endpoint(EndpointName="cards", EndpointConfigName="two")
     assert status(cloud) == "Updating"
-    until(lambda: status(cloud) == "InService")
+    cloud.settle()
+    assert status(cloud) == "InService"
     found = sagemaker.describe_endpoint(EndpointName="cards")
     assert (found["EndpointConfigName"], found["ProductionVariants"][0]["CurrentInstanceCount"]) == ("two", 1)
     sagemaker.delete_endpoint(EndpointName="cards")
     assert status(cloud) == "Deleting"
-    until(lambda: sagemaker.list_endpoints()["Endpoints"] == [])
+    cloud.settle()
+    assert sagemaker.list_endpoints()["Endpoints"] == []
     with pytest.raises(ClientError, match="Could not find endpoint"):
         sagemaker.describe_endpoint(EndpointName="cards")
 
@@ -87,15 +91,19 @@ def test_an_endpoint_fails_and_an_update_is_rolled_back(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     model(cloud, "good")
     model(cloud, "bad")
-    cloud.trouble(fail=["bad"])
+    cloud.trouble(fail=["bad"], becoming=3600)
     sagemaker.create_endpoint(EndpointName="cards", EndpointConfigName="bad")
-    until(lambda: status(cloud) == "Failed")
+    cloud.settle()
+    assert status(cloud) == "Failed"
     assert "ping health check" in sagemaker.describe_endpoint(EndpointName="cards")["FailureReason"]
     sagemaker.create_endpoint(EndpointName="more", EndpointConfigName="good")
-    until(lambda: status(cloud, "more") == "InService")
+    cloud.settle()
     sagemaker.update_endpoint(EndpointName="more", EndpointConfigName="bad")
-    until(lambda: status(cloud, "more") == "RollingBack")
-    until(lambda: status(cloud, "more") == "InService")
+    passed = []
+    for _ in range(3):
+        passed.append(status(cloud, "more"))
+        cloud.settle()
+    assert passed == ["Updating", "RollingBack", "InService"]
     found = sagemaker.describe_endpoint(EndpointName="more")
     assert found["EndpointConfigName"] == "good"
     assert "ping health check" in found["FailureReason"]

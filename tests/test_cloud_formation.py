@@ -171,13 +171,15 @@ def test_a_stack_that_fails_says_why_and_leaves_nothing(cloud: Cloud) -> None:
 def test_a_project_makes_its_stack(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     template = provider(cloud, TEMPLATE, RoleARN=creator(cloud))
+    cloud.trouble(becoming=3600)
     made = sagemaker.create_project(ProjectName="pokemon", TemplateProviders=[template])
     assert sagemaker.describe_project(ProjectName="pokemon")["ProjectStatus"] == "CreateInProgress"
 
     def status() -> str:
         return str(sagemaker.describe_project(ProjectName="pokemon")["ProjectStatus"])
 
-    until(lambda: status() == "CreateCompleted")
+    cloud.settle()
+    assert status() == "CreateCompleted"
     check_bucket(cloud, "made-by-project")
     found = sagemaker.describe_project(ProjectName="pokemon")
     detail = found["TemplateProviderDetails"][0]["CfnTemplateProviderDetail"]["StackDetail"]
@@ -187,11 +189,14 @@ def test_a_project_makes_its_stack(cloud: Cloud) -> None:
         sagemaker.create_project(ProjectName="pokemon", TemplateProviders=[template])
     changed = provider(cloud, TEMPLATE.replace("ExpirationInDays: 30", "ExpirationInDays: 7"))
     sagemaker.update_project(ProjectName="pokemon", TemplateProvidersToUpdate=[changed])
-    until(lambda: status() == "UpdateCompleted")
+    assert status() == "UpdateInProgress"
+    cloud.settle()
+    assert status() == "UpdateCompleted"
     (rule,) = cloud.client().get_bucket_lifecycle_configuration(Bucket="made-by-project")["Rules"]
     assert rule["Expiration"] == {"Days": 7}
     sagemaker.delete_project(ProjectName="pokemon")
-    until(lambda: sagemaker.list_projects()["ProjectSummaryList"] == [])
+    cloud.settle()
+    assert sagemaker.list_projects()["ProjectSummaryList"] == []
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
 
 

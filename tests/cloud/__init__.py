@@ -73,6 +73,10 @@ class Cloud(Server):
         """Remove a bucket with all that is in it, behind everybody's back."""
         self._control("POST", {"bucket": bucket or self.name}, "/vanish")
 
+    def settle(self) -> None:
+        """Let what would change by itself after ``becoming`` change now: endpoints, projects, packages, transforms."""
+        self._control("POST", {}, "/settle")
+
     def interrupt(self, job: str) -> None:
         """Take a spot training job's instances away: SIGTERM, after ``grace`` SIGKILL, then it is started again."""
         self._control("POST", {"job": job, "region": self.region}, "/interrupt")

@@ -149,41 +149,52 @@ class Cloud(Double):
         said = json.loads(body) if body else {}
         try:
             told = self._control_of(path, method, said)
-        except (KeyError, TypeError, ValueError, AwsError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, AwsError) as error:
             return Answer(400, [], f"{path}: {error}".encode())
         return Answer(200, [("Content-Type", "application/json")], json.dumps(told).encode())
 
     def _control_of(self, path: str, method: str, said: Row) -> Any:
-        if path == "trouble":
-            self.set_trouble(Trouble(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}))
-            return {}
-        if path == "calls":
-            with self.lock:
-                if method == "DELETE":
-                    self.happened, self.counts.log = Happened(), []
-                return self.happened.calls
-        if path == "mutating":
-            with self.lock:
-                found = self.happened.mutating()
-                for operation, _, status in self.counts.log:
-                    if 0 < status < 400 and (operation in MUTATING_S3 or operation.startswith(("PUT ?", "DELETE ?"))):
-                        found[operation] += 1
-                return found
-        if path == "vanish":
-            return self._vanish(said["bucket"])
-        if path == "interrupt":
-            jobs.interrupt(self.state(said["region"]), said["job"])
-            return {}
         if path.startswith("credentials/"):
             return jobs.credentials(path.removeprefix("credentials/"))
-        raise KeyError("no such control")
+        return getattr(self, f"_do_{path}_{method.lower()}")(said)
 
-    def _vanish(self, bucket: str) -> Row:
+    def _do_trouble_post(self, said: Row) -> Row:
+        self.set_trouble(Trouble(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}))
+        return {}
+
+    def _do_calls_get(self, said: Row) -> list[Row]:
+        with self.lock:
+            return list(self.happened.calls)
+
+    def _do_calls_delete(self, said: Row) -> Row:
+        with self.lock:
+            self.happened, self.counts.log = Happened(), []
+        return {}
+
+    def _do_mutating_get(self, said: Row) -> Row:
+        with self.lock:
+            found = self.happened.mutating()
+            for operation, _, status in self.counts.log:
+                if 0 < status < 400 and (operation in MUTATING_S3 or operation.startswith(("PUT ?", "DELETE ?"))):
+                    found[operation] += 1
+            return dict(found)
+
+    def _do_settle_post(self, said: Row) -> Row:
+        with self.moto:
+            for state in self.states.values():
+                state.settle()
+        return {}
+
+    def _do_interrupt_post(self, said: Row) -> Row:
+        jobs.interrupt(self.state(said["region"]), said["job"])
+        return {}
+
+    def _do_vanish_post(self, said: Row) -> Row:
         from moto.s3.models import s3_backends
 
         with self.moto:
-            s3_backends[ACCOUNT]["aws"].buckets.pop(bucket)
-            s3_backends.bucket_accounts.pop(bucket, None)
+            s3_backends[ACCOUNT]["aws"].buckets.pop(said["bucket"])
+            s3_backends.bucket_accounts.pop(said["bucket"], None)
         return {}
 
 

@@ -41,6 +41,7 @@ class State:
     edges: dict[tuple[str, str], Row] = field(default_factory=dict)
     tokens: dict[tuple[str, str], tuple[Row, Row]] = field(default_factory=dict)
     running: dict[str, Any] = field(default_factory=dict)
+    pending: dict[threading.Timer, Callable[[], None]] = field(default_factory=dict)
     gone: bool = False
 
     @property
@@ -61,12 +62,20 @@ class State:
 
         def run() -> None:
             with self.lock:
-                if not self.gone:
+                if not self.gone and self.pending.pop(timer, None):
                     change()
 
         timer = threading.Timer(seconds, run)
         timer.daemon = True
+        self.pending[timer] = change
         timer.start()
+
+    def settle(self) -> None:
+        """Let what will change after a while change now; what follows from it takes its time again."""
+        for timer, change in list(self.pending.items()):
+            timer.cancel()
+            del self.pending[timer]
+            change()
 
     def once(self, operation: str, asked: Row, token: str, make: Callable[[], Row]) -> Row:
         """What a token stands for: the same request again has the same answer, another one is refused."""
