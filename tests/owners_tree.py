@@ -68,7 +68,6 @@ GAPS = {
     "models/efficientnet-hailo/v2.1/pokemon_student_efficientnet_lite0_stage2.hef": "backend hailo",
     "models/efficientnet-hailo/v2.1/hailo_config.yaml": "backend hailo",
     "experiments/mlflow/": "track",
-    "profiling/": "profile",
     "analytics/": "report",
     "pipelines/": "pipeline",
     "data/raw/": "drawn",
