@@ -4,7 +4,7 @@ A written file holds one ``Pipeline`` of steps and calls ``main``; these are all
 """
 
 from pokeflow_sagemaker.executor.params import Account, Container, JobParams, Network
-from pokeflow_sagemaker.pipelines.main import main
+from pokeflow_sagemaker.pipelines.control import main
 from pokeflow_sagemaker.pipelines.steps import (
     CreateModel,
     Endpoint,

@@ -9,7 +9,7 @@ from pokeflow.errors import unknown
 from pokeflow.objects import ABSENT, Conflict, Objects
 from pokeflow.project import Budget
 from pokeflow_sagemaker import aws, prices
-from pokeflow_sagemaker.pipelines import lineage, main, text
+from pokeflow_sagemaker.pipelines import control, lineage, text
 from pokeflow_sagemaker.pipelines.lineage import Written
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import Pipeline
@@ -41,17 +41,17 @@ def _chosen(params: PipelineParams, written: Written) -> Pipeline:
 
 
 def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict[str, Any]:
-    objects = main.opened(pipeline)
+    objects = control.opened(pipeline)
     most = most_usd(params, pipeline)
     if params.action == "start":
         require_affordable(params, pipeline, most)
-        main.require_needed(pipeline, objects)
+        control.require_needed(pipeline, objects)
     send(objects, pipeline, written)
-    found = main.where(pipeline, objects)
-    brought = main.upsert(pipeline, objects, found)
+    found = control.where(pipeline, objects)
+    brought = control.upsert(pipeline, objects, found)
     facts = {"pipeline": pipeline.name, "arn": brought.arn, "change": brought.change}
     if params.action == "start":
-        facts["execution"] = main.start(pipeline, objects, found, params.given)
+        facts["execution"] = control.start(pipeline, objects, found, params.given)
         total = [usd for usd in most.values() if usd is not None]
         facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(most) else "unknown: a price is not known"
     region = found.place.region
