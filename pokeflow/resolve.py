@@ -238,8 +238,9 @@ class _Builder:
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
                     continue
-                self._add(stage, then, name, model, (*before, *data), where)
-                before = (*before, f"{stage}:{name}")
+                added = self._add(stage, then, name, model, (*before, *data), where)
+                if added is None or not added.backend.aside:
+                    before = (*before, f"{stage}:{name}")
         return self.found
 
     def _add_data(self) -> tuple[str, ...]:
@@ -268,13 +269,15 @@ class _Builder:
             if parent not in known
         )
 
-    def _add(self, stage: str, work: Work, name: str, model: Model, needs: tuple[str, ...], path: str) -> None:
+    def _add(self, stage: str, work: Work, name: str, model: Model, needs: tuple[str, ...], path: str) -> Step | None:
         on = self._executor(path, work.on)
         backend = _backend(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and _params(backend, work.params, f"{path}.params", self.faults)
-        if backend and params is not None:
-            step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
-            self.found[step.name] = step
+        if backend is None or params is None:
+            return None
+        step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
+        self.found[step.name] = step
+        return step
 
     def serving(self, stage: str, service: Service) -> dict[str, Step]:
         """The step of a stage that serves the project and is made with the rest of the flow, on this machine."""

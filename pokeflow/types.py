@@ -126,7 +126,8 @@ class Backend:
     no result. Raise ``revision``, part of the digest too, when the same input would give another output. ``check``
     finds faults that types cannot show, as (parameter, what is wrong) pairs, before anything runs. ``fingerprint``
     names the content of what ``params`` point to outside the store. ``named`` backends write the model's name and
-    version into their result, so these join the digest.
+    version into their result, so these join the digest. What an ``aside`` one leaves is for people: no stage that
+    follows in ``then`` needs it.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Backend:
     check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     fingerprint: Callable[[Any], str] | None = None
     named: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

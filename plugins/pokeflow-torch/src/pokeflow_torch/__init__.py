@@ -41,5 +41,5 @@ def pokeflow_backends() -> Iterable[Backend]:
             "torch", "distill", _distill, DistillParams, revision="2", check=check_distill, fingerprint=fingerprint
         ),
         # Its report says whose it is.
-        Backend("torch", "profile", _profile, ProfileParams, check=check_profile, named=True),
+        Backend("torch", "profile", _profile, ProfileParams, check=check_profile, named=True, aside=True),
     )
