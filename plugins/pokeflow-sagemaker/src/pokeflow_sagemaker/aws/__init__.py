@@ -1,9 +1,10 @@
 """AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
 
 from pokeflow_sagemaker.aws.clients import account, client, partition, region
-from pokeflow_sagemaker.aws.errors import Denied, Exists, Limited, Missing, Refused, ask, clean, pages
+from pokeflow_sagemaker.aws.errors import Busy, Denied, Exists, Limited, Missing, Refused, ask, clean, pages
 
 __all__ = [
+    "Busy",
     "Denied",
     "Exists",
     "Limited",

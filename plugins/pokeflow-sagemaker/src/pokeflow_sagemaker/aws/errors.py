@@ -31,6 +31,10 @@ class Limited(Refused):
     """The account's quota, or what AWS has left of a machine, is used up."""
 
 
+class Busy(Refused):
+    """The service takes no more requests now."""
+
+
 WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 _UNKNOWN = (
@@ -115,7 +119,7 @@ def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one re
         return Refused(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
     if code in _BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
-        return Refused(f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code)
+        return Busy(f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code)
     if code in _DENIED:
         found = _ACTION.search(message)
         needed = found[1] if found else f"the right to {operation}"

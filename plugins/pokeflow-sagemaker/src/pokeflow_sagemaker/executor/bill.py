@@ -8,6 +8,9 @@ from pokeflow_sagemaker.executor import jobs
 from pokeflow_sagemaker.executor.jobs import RUNNING, Job
 from pokeflow_sagemaker.executor.params import JobParams, Kind
 
+SECONDS = "billable_seconds"
+"""The key of a record's environment that says what its jobs are billed for."""
+
 
 def price(params: JobParams, seconds: float) -> float | None:
     """What a job of so many seconds costs on demand."""
@@ -18,13 +21,15 @@ def price(params: JobParams, seconds: float) -> float | None:
 def bill(record: Record, params: JobParams) -> Bill | None:
     """The bill of the job that left a record; None while it has not ended."""
     name, arn = record.environment.get("training_job"), str(record.environment.get("training_job_arn") or "")
+    if SECONDS in record.environment:
+        return _again(record, params)
     if not name:
         return Bill(None, "the record does not tell which job made it")
     region = arn.split(":")[3] if arn.count(":") >= 5 else _region(params)
     kind: Kind = "processing" if ":processing-job/" in arn else "training"
     try:
         mine = Job(kind, name, region).describe()
-        made = [mine, *_earlier(kind, name, record.digest, region, jobs.task_uri(kind, mine))]
+        made = [mine, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, mine))]
     except aws.Missing as error:
         return Bill(None, f"SageMaker does not know the job any more: {error}")
     if mine[jobs.NAMES[kind].status] in RUNNING:
@@ -32,14 +37,24 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     return _sum(kind, made, region, params, {"training_job": name, "training_job_arn": mine[jobs.NAMES[kind].arn]})
 
 
-def _earlier(kind: Kind, name: str, digest: str, region: str, task: str) -> list[dict[str, Any]]:
-    """The descriptions of attempts that were made before at the very same task file."""
+def _again(record: Record, params: JobParams) -> Bill:
+    """The bill of what lacked a price alone."""
+    known = record.environment
+    price = prices.hourly(known["instance_type"], known["region"], params.prices)
+    if price.usd is None:
+        return Bill(None, price.source)
+    total = price.usd / 3600 * known[SECONDS] * known["instance_count"]
+    return Bill(round(total, 6), "", {"price": price.source})
+
+
+def _earlier(kind: Kind, name: str, digest: str, region: str, making: str) -> list[dict[str, Any]]:
+    """The descriptions of the other attempts at the very same making."""
     base = f"{name.partition(digest)[0]}{digest}"
-    if not task or digest not in name:
+    if not making or digest not in name:
         return []
     others = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
     told = (job.describe() for job in others)
-    return [described for described in told if jobs.task_uri(kind, described) == task]
+    return [described for described in told if jobs.making_uri(kind, described) == making]
 
 
 def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:
@@ -67,7 +82,7 @@ def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams,
         "region": region,
         "attempts": len(made),
         "job_seconds": ran,
-        "billable_seconds": billed,
+        SECONDS: billed,
         "spot": spot,
         "spot_saving": 1 - billed / ran if spot and ran else None,
         "price": prices.hourly(machine["InstanceType"], region, params.prices).source,

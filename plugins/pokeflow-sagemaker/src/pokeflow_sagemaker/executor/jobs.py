@@ -118,10 +118,9 @@ def running(region: str) -> Iterator[str]:
     """The names of pokeflow's jobs that run in this account and region."""
     for kind, names in NAMES.items():
         client, what = aws.client("sagemaker", region), f"running {kind} jobs"
-        for item in aws.pages(
-            client, names.list, names.summaries, what, NameContains="pokeflow-", StatusEquals="InProgress"
-        ):
-            yield item[names.name]
+        for status in RUNNING:
+            asked = {"NameContains": "pokeflow-", "StatusEquals": status}
+            yield from (item[names.name] for item in aws.pages(client, names.list, names.summaries, what, **asked))
 
 
 def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
@@ -133,6 +132,11 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
         inputs = described.get("ProcessingInputs") or ()
         found = [i["S3Input"]["S3Uri"] for i in inputs if i["InputName"] == "task"]
     return str(found[0]) if found else ""
+
+
+def making_uri(kind: Kind, described: Mapping[str, Any]) -> str:
+    """What that has in common with all jobs of the same making."""
+    return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 
 
 def seconds_of(kind: Kind, described: Mapping[str, Any]) -> tuple[float | None, float | None]:

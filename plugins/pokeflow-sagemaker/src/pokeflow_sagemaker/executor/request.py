@@ -1,5 +1,7 @@
 """The requests that make a job: of a task, its files in the bucket, and the configured machine; nothing else."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from pokeflow import Shared, Task
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
 from pokeflow_sagemaker.provision import names
 
-IMAGES = "{account}.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
+IMAGES = "{account}.dkr.ecr.{region}.{suffix}/pytorch:2.14-cu133-amzn2023-sagemaker"
 """AWS's own image for PyTorch, the same for machines with and without GPUs."""
 METRICS = (
     "top1_accuracy",
@@ -27,7 +29,8 @@ METRICS = (
 LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
-_LONGEST_NAME = 63
+_LONGEST_NAME, _LONGEST_TAG = 63, 256
+_NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Files:
     task: str
     output: str
     checkpoints: str
+
+    @property
+    def making(self) -> str:
+        """What the URIs of a making's tasks have in common: they differ in what changes no result."""
+        return self.task.rstrip("/").rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,15 @@ def base_name(task: Task) -> str:
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
+def making_of(task: Task) -> str:
+    """What tells the makings of a task apart: its inputs' contents, and the record that it replaces."""
+    inputs = sorted((item.record.task, item.record.content) for item in task.inputs)
+    return hashlib.sha256(json.dumps([inputs, task.replaces]).encode()).hexdigest()[:16]
+
+
 def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
     """The URIs of a job's files, from their keys."""
-    key = f"{task.stage}-{task.model}-{task.digest}"
+    key = f"{task.stage}-{task.model}-{task.digest}/{making_of(task)}"
     return Files(
         code=f"{shared.uri}/{code}",
         task=f"{shared.uri}/{task_file.rpartition('/')[0]}/",
@@ -69,7 +83,8 @@ def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
 def tags(project: str, task: Task) -> list[dict[str, str]]:
     """What Cost Explorer sums by, once these are activated as cost allocation tags."""
     values = {"project": project, "model": task.model, "version": task.version, "stage": task.stage, "run": task.digest}
-    return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in values.items() if value]
+    legal = {name: _NOT_IN_TAGS.sub("-", value)[:_LONGEST_TAG] for name, value in values.items()}
+    return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in legal.items() if value]
 
 
 def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
@@ -97,7 +112,7 @@ def training(name: str, task: Task, params: JobParams, files: Files, place: Plac
         "OutputDataConfig": {"S3OutputPath": files.output, **_key("KmsKeyId", params)},
         "ResourceConfig": {
             "InstanceType": params.instance_type,
-            "InstanceCount": params.instance_count,
+            "InstanceCount": instances(params, task.stage),
             "VolumeSizeInGB": params.volume_gb,
             **_key("VolumeKmsKeyId", params),
         },
@@ -129,7 +144,7 @@ def processing(name: str, task: Task, params: JobParams, files: Files, place: Pl
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceType": params.instance_type,
-                "InstanceCount": params.instance_count,
+                "InstanceCount": instances(params, task.stage),
                 "VolumeSizeInGB": params.volume_gb,
                 **_key("VolumeKmsKeyId", params),
             }
@@ -149,7 +164,13 @@ def processing(name: str, task: Task, params: JobParams, files: Files, place: Pl
 
 def image(params: JobParams, region: str) -> str:
     """The image that a job runs in."""
-    return params.container.image or IMAGES.format(account=names.image_account(region), region=region)
+    suffix = names.Place("", region, "aws-cn" if region.startswith("cn-") else "aws").suffix
+    return params.container.image or IMAGES.format(account=names.image_account(region), region=region, suffix=suffix)
+
+
+def instances(params: JobParams, stage: str) -> int:
+    """How many machines a stage's job has: what is not trained runs on one alone."""
+    return params.instance_count if stage in TRAINED else 1
 
 
 def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:

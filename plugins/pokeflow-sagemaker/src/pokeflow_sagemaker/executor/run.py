@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Task, worker
+from pokeflow import Backend, PokeflowError, Task, shared
+from pokeflow import job as program
 from pokeflow.objects import ABSENT, Conflict, Objects, place
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code, jobs, watch
@@ -29,38 +29,43 @@ END_OF_PROFILERS = (
 def run(task: Task, backend: Backend, params: JobParams) -> None:
     """Have a job make a task: attach to the one that runs, or start one; PokeflowError where it does not end well."""
     assert task.shared is not None  # what is remote has one
-    shared = task.shared
+    bucket = task.shared
     region = aws.region(params.account.region)
     where = Place(region, params.account.role or default_role(params.account.project, region))
     objects = place.opened(
-        shared.uri,
-        endpoint=shared.endpoint,
-        region=shared.region,
-        encryption=shared.encryption,
-        kms_key=shared.kms_key,
+        bucket.uri,
+        endpoint=bucket.endpoint,
+        region=bucket.region,
+        encryption=bucket.encryption,
+        kms_key=bucket.kms_key,
     )
     if params.profiler is not None:
         log.warning(END_OF_PROFILERS)
-    files = requests.files_of(shared, task, code.send(objects, backend), send(objects, task))
-    job = _started(task, params, files, where)
+    files = requests.files_of(bucket, task, code.send(objects, backend), send(objects, task))
+    job = _started(task, params, files, where, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
     except KeyboardInterrupt:
         _interrupted(job, params)
         raise
     _require_well(job, described, params)
-    _forget(objects, files.checkpoints.removeprefix(f"{shared.uri}/"))
+    _forget(objects, files.checkpoints.removeprefix(f"{bucket.uri}/"))
 
 
 def send(objects: Objects, task: Task) -> str:
-    """Put a task's file where a job finds it; its key, which follows from its content."""
-    anywhere = Path("-")  # the job has folders of its own
-    inputs = tuple(replace(item, folder=anywhere) for item in task.inputs)
-    text = worker.dump(replace(task, inputs=inputs, work=anywhere, output=anywhere))
-    key = f"jobs/{task.digest}/{hashlib.sha256(text).hexdigest()[:16]}/task.json"
-    with suppress(Conflict):  # its name says what it is
-        objects.write(key, text, match=ABSENT)
-    return key
+    """Put a task's file where a job finds it, and beside it how it came to be made; the file's key."""
+    text = program.dump(task)
+    folder = f"jobs/{task.digest}/{requests.making_of(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
+    beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in told_of(task)}
+    for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
+        with suppress(Conflict):  # whoever was first at it tells of it
+            objects.write(key, content, match=ABSENT)
+    return f"{folder}/task.json"
+
+
+def told_of(task: Task) -> list[Path]:
+    """The files that tell how a task came to be made."""
+    return [file for file in sorted((task.work / shared.TELEMETRY).glob("*")) if file.is_file()]
 
 
 def default_role(project: str, region: str) -> str:
@@ -68,7 +73,7 @@ def default_role(project: str, region: str) -> str:
     return names.Place(aws.account(region), region, aws.partition(region)).role(names.role(project, "job"))
 
 
-def _started(task: Task, params: JobParams, files: Files, where: Place) -> Job:
+def _started(task: Task, params: JobParams, files: Files, where: Place, objects: Objects) -> Job:
     """The job that makes this very task: one that runs already, whoever started it, or a new one."""
     kind, base = kind_of(params, task.stage), requests.base_name(task)
     while True:
@@ -82,32 +87,39 @@ def _started(task: Task, params: JobParams, files: Files, where: Place) -> Job:
             log.info("%s: %s makes it from other inputs, waiting for its end", task.name, job.what)
             watch.wait(job, params.client.poll_seconds)
             continue
-        _wait_for_room(params, where.region)
         job = Job(kind, jobs.attempt_name(base, number + 1), where.region)
         body = requests.request(kind, job.name, task, params, files, where)
         try:
-            aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
+            with _room(params, where.region, objects):
+                aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
         except aws.Exists:
+            jobs.pause(params.client.poll_seconds)
             continue  # another launcher was first: its job is the one
         except aws.Refused as error:
             raise _with_role(error, where, params) from error
-        machines = f"{params.instance_count} × {params.instance_type}"
+        machines = f"{requests.instances(params, task.stage)} × {params.instance_type}"
         log.info("%s: %s on %s %s", task.name, job.what, machines, job.console)
         return job
 
 
 def _is_same(job: Job, files: Files) -> bool:
-    return jobs.task_uri(job.kind, job.describe()) == files.task
+    return jobs.making_uri(job.kind, job.describe()) == files.making
 
 
-def _wait_for_room(params: JobParams, region: str) -> None:
-    """Wait while as many jobs run as may at once."""
+@contextmanager
+def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
+    """Wait while as many jobs run as may at once; one launcher at a time looks and starts, or all would find room."""
     most, told = params.client.at_once, False
-    while most is not None and len(list(jobs.running(region))) >= most:
-        if not told:
-            log.info("  %d jobs run already (client.at_once), waiting for one to end", most)
-            told = True
-        jobs.pause(params.client.poll_seconds)
+    if most is None:
+        yield
+        return
+    with shared.held(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
+        while len(list(jobs.running(region))) >= most:
+            if not told:
+                log.info("  %d jobs run already (client.at_once), waiting for one to end", most)
+                told = True
+            jobs.pause(params.client.poll_seconds)
+        yield
 
 
 def _with_role(error: aws.Refused, where: Place, params: JobParams) -> PokeflowError:
@@ -158,7 +170,7 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
         )
     if status == "Stopped":
         raise PokeflowError(f"{job.what} was stopped. Its checkpoint is kept: run this again to go on. {job.console}")
-    raise PokeflowError(f"{job.what} failed: {_plain(reason) or 'SageMaker gives no reason'}\n  {job.console}")
+    raise PokeflowError(f"{job.what} failed: {_plain(reason) or 'SageMaker gives no reason'} {job.console}")
 
 
 def _plain(reason: str) -> str:

@@ -15,6 +15,8 @@ from pokeflow_sagemaker.executor.jobs import NAMES, Job
 log = logging.getLogger(__name__)
 AWAY = 1800.0
 """Seconds that AWS may not answer before the wait is given up; the job does not need anybody to wait."""
+LATE = 2.0
+"""Seconds that the last lines of a log may take until they can be read."""
 _PROGRESS = re.compile(r"^  (?P<label>\S.*): (?P<done>\d+) of (?P<total>\d+)(?:, (?P<text>.*))?, about \d+ s left$")
 
 
@@ -92,21 +94,25 @@ class _Bar:
 
 def wait(job: Job, poll: float) -> dict[str, Any]:
     """Wait until a job has ended, and tell of it meanwhile; its last description."""
-    logs, said, away = Logs(job), "", 0.0
+    logs, said, away, late = Logs(job), "", 0.0, False
     with ExitStack() as stack:
         bar = _Bar(stack)
         while True:
             try:
                 described = job.describe()
+                if (ended := described[NAMES[job.kind].status] not in jobs.RUNNING) and not late:
+                    jobs.pause(min(poll, LATE))  # CloudWatch is a little behind
+                late = ended
                 for line in logs.lines():
                     if not bar.follows(line):
                         log.info("  %s", line)
                 away = 0.0
             except PokeflowError as error:
                 away = away or time.monotonic()
-                if isinstance(error, aws.Refused) or time.monotonic() - away > AWAY:
+                refused = isinstance(error, aws.Refused) and not isinstance(error, aws.Busy)
+                if refused or time.monotonic() - away > AWAY:
                     raise PokeflowError(
-                        f"{error}\nThe job goes on by itself: the same command attaches to it again. {job.console}"
+                        f"{error} The job goes on by itself: the same command attaches to it again. {job.console}"
                     ) from error
                 log.warning("%s: %s Asking again.", job.what, error)
                 jobs.pause(poll)
@@ -116,7 +122,7 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
             if now != said:
                 log.info("  %s: %s", job.name, _told(described, now))
                 said = now
-            if status not in jobs.RUNNING:
+            if ended:
                 return described
             jobs.pause(poll)
 
