@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from pokeflow import store as stores
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
@@ -11,6 +11,8 @@ from pokeflow.store import Store
 
 INSTANCE = "instance_type"
 """The key of a record's environment, and of an executor's parameters, that names the kind of machine."""
+JOB_SECONDS = "job_seconds"
+"""The key of a record's environment that says how long the machine was taken, where that is more than the backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,10 @@ class Estimate:
         return self.limit_usd if self.usd is None else self.usd
 
 
-def estimate(step: Step, registry: Registry, root: Path) -> Estimate:
+def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
     """From how long the same stage of the model took the last time on such a machine: the only honest way there is."""
     executor = registry.executors[step.on]
-    seconds = _last_seconds(step, root)
+    seconds = _last_seconds(step, store, everywhere=executor.remote)
     if executor.price is None:
         return Estimate(seconds, None, None, billed=False)
     usd = None if seconds is None else executor.price(step.place, seconds)
@@ -50,7 +52,7 @@ def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
     costs: dict[str, tuple[float, str]] = {}
     faults: list[Fault] = []
     for step in steps:
-        found = estimate(step, registry, flow.root)
+        found = estimate(step, registry, stores.of(flow))
         if not found.billed:
             continue
         if found.expected is None:
@@ -78,11 +80,13 @@ def _usd(amount: float) -> str:
     return f"the budget of ${amount:,.2f}"
 
 
-def _last_seconds(step: Step, root: Path) -> float | None:
+def _last_seconds(step: Step, store: Store, *, everywhere: bool) -> float | None:
+    """How long it took the last time, by the records of this machine, or of those in the bucket as well."""
     kind = getattr(step.place, INSTANCE, None)
+    here = (record for record, _ in store.records(step.stage, step.model))
     finished = [
-        (record.finished, record.seconds)
-        for record, _ in Store(root).records(step.stage, step.model)
+        (record.finished, float(record.environment.get(JOB_SECONDS) or record.seconds))
+        for record in (store.shared_records(step.stage, step.model) if everywhere else here)
         if record.executor == step.on and record.environment.get(INSTANCE) == kind
     ]
     return max(finished)[1] if finished else None

@@ -184,12 +184,14 @@ def _have_made(
     if given.replaced is not None:
         task = replace(task, replaces=given.replaced.started)
     log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, given.why)
-    observe.expect(flow, store, step)
+    observe.expect(flow, store, step, task.replaces)
     with making.log_file(work / LOG):
         executor.run(task, step.backend, step.place)
         record = store.met(step)
         if record is None:
             raise PokeflowError(f"the job ended well and left no record in {flow.shared and flow.shared.uri}.")
+        if changed := [need for need in step.needs if record.inputs.get(need) != done[need].content]:
+            raise PokeflowError(f"another run made it of another {changed[0]} meanwhile. Run this again.")
     log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
     return record
 

@@ -25,18 +25,21 @@ PAUSE, PATIENCE = 60.0, 10
 """After a failure tracking is left alone for so many seconds, or so many times as long as the failure took."""
 
 
-def remember(flow: Flow, store: Store, step: Step, started: str) -> None:
+def remember(flow: Flow, store: Store, step: Step, started: str, replaces: str | None = None) -> None:
     """Note, before a task is committed, that tracking must hear of it: a kill right after would else be final."""
     if flow.tracking:
         note = _notes(store) / f"{step.stage}-{step.model}-{step.digest}-{_moment(started)}"
         note.parent.mkdir(parents=True, exist_ok=True)
-        text = f"{store.folder(step).relative_to(store.root).as_posix()}\n{started}\n"
+        text = f"{store.folder(step).relative_to(store.root).as_posix()}\n{started}\n{replaces or ''}\n"
         note.write_text(text, encoding="utf-8")
 
 
-def expect(flow: Flow, store: Store, step: Step) -> None:
-    """Note, before a job elsewhere makes a task, that tracking must hear of it, whenever it is made."""
-    remember(flow, store, step, "")
+def expect(flow: Flow, store: Store, step: Step, replaces: str | None) -> None:
+    """Note, before a job elsewhere makes a task, that tracking must hear of it, whenever it is made.
+
+    ``replaces``: not of the record that was started then, for it is the one that is replaced.
+    """
+    remember(flow, store, step, "", replaces)
 
 
 class Teller:
@@ -128,13 +131,13 @@ def _noted(store: Store, note: Path) -> tuple[Record, Path, Path] | None:
     None where it is being made, or gone; then it is noted anew when it is made.
     """
     try:
-        path, _, started = note.read_text(encoding="utf-8").strip().partition("\n")
+        path, started, replaced_by_it, *_ = [*note.read_text(encoding="utf-8").splitlines(), "", "", ""]
     except (OSError, UnicodeDecodeError) as error:
         log.warning("%s is no note of a task to track (%s)", note, error)
         return None
     folder = store.root / path
     record = read_record(folder)
-    if record is None:
+    if record is None or (not started and record.started == replaced_by_it):
         return None
     if started in ("", record.started):
         return record, folder, folder

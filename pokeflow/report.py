@@ -11,6 +11,7 @@ from pokeflow.budget import Estimate, estimate
 from pokeflow.engine import Planned, Report
 from pokeflow.flow import DATA, PROJECT, Flow, Step
 from pokeflow.plugins import Registry
+from pokeflow.shared import RECORD
 from pokeflow.store import Store
 from pokeflow.tree import words
 from pokeflow.types import Record
@@ -71,7 +72,7 @@ def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
 def _shown(store: Store, step: Step) -> str:
     """A task's folder as one would type it here; in the bucket, where a job elsewhere made it."""
     folder = store.folder(step)
-    if store.remote is not None and not folder.exists():
+    if store.remote is not None and not (folder / RECORD).exists():
         return f"{store.remote.uri}/{store.key(step)}"
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
@@ -105,7 +106,7 @@ def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
             rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", ""))
             continue
         ran += 1
-        found = estimate(step, registry, flow.root)
+        found = estimate(step, registry, stores.of(flow))
         seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
         cost, open_end = cost + (found.expected or 0), open_end + (found.billed and found.usd is None)
         time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"

@@ -73,6 +73,8 @@ class Store:
             draft = self.work(record) / f"fetched-{record.content}"
             shared.fetch(self.remote, self.key(record), record, draft)
             folder.parent.mkdir(parents=True, exist_ok=True)
+            for file in _kept_records(folder):
+                file.rename(draft / file.name)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
         return folder
@@ -84,11 +86,12 @@ class Store:
             if record is not None:
                 yield record, file.parent
 
-    def shared_records(self, stage: str) -> Iterator[Record]:
-        """Every finished task of a stage, those that only other machines have among them, in no order."""
-        here = {record.digest: record for record, _ in self.records(stage)}
+    def shared_records(self, stage: str, model: str | None = None) -> Iterator[Record]:
+        """Every finished task of a stage, and a model, those that only other machines have too, in no order."""
+        here = {record.digest: record for record, _ in self.records(stage, model or "*")}
         yield from here.values()
-        for entry in self.remote.list(f"tasks/{stage}/") if self.remote else ():
+        below = f"tasks/{stage}/{model}/" if model else f"tasks/{stage}/"
+        for entry in self.remote.list(below) if self.remote else ():
             path, _, name = entry.key.rpartition("/")
             if name == RECORD and path.rpartition("/")[2] not in here:
                 record = shared.load(self.remote, path) if self.remote else None
@@ -153,12 +156,18 @@ class Store:
         return folder
 
     def met(self, step: Named) -> Record | None:
-        """The record that a job elsewhere left in the bucket; what an earlier making left here goes."""
+        """The record that a job elsewhere left in the bucket; of what an earlier making left here its record stays."""
         assert self.remote
         record = shared.load(self.remote, self.key(step))
-        here = read_record(self.folder(step))
+        folder = self.folder(step)
+        here = read_record(folder)
         if here and record and (here.started, here.content) != (record.started, record.content):
-            shutil.rmtree(self.folder(step))
+            kept = {file.name for file in _kept_records(folder)}
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in kept:
+                    path.unlink()
         if record:
             shutil.rmtree(self.work(step), ignore_errors=True)
         return record
