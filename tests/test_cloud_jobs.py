@@ -241,10 +241,11 @@ def test_who_does_not_leave_in_time_is_killed_and_loses_what_was_not_sent(cloud:
     until(lambda: described(cloud)["SecondaryStatus"] == "Training")
     until(lambda: cloud.aws("logs").describe_log_groups()["logGroups"] and "working" in said(cloud))
     cloud.interrupt("job")
-    until(lambda: statuses(described(cloud)).count("Training") == 2)
+    until(lambda: said(cloud).count("working") == 2)
     cloud.aws("sagemaker").stop_training_job(TrainingJobName="job")
     job = ended(cloud)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert "resumed at 1" not in said(cloud)
     with pytest.raises(ClientError, match="is in status Stopped"):
         cloud.aws("sagemaker").stop_training_job(TrainingJobName="job")
 

@@ -51,6 +51,7 @@ class Job:
     kind: str
     wanted: str = ""
     spent: float = 0.0
+    synced: float = 0.0
     thread: Any = None
     containers: list[Container] = field(default_factory=list)
     lines: list[tuple[float, str]] = field(default_factory=list)
@@ -210,7 +211,7 @@ class Job:
         """Until the containers end: ``ended``, ``failed`` with a code, or what was wanted with a word for it."""
         limits = self.row.get("StoppingCondition") or {}
         longest, wait = limits.get("MaxRuntimeInSeconds", 86400), limits.get("MaxWaitTimeInSeconds", math.inf)
-        synced = time.monotonic()
+        self.synced = time.monotonic()
         while True:
             codes = [container.code for container in self.containers]
             if all(code is not None for code in codes) or any(codes):
@@ -228,9 +229,7 @@ class Job:
             if at - born > wait:
                 self._terminated("stop")
                 return "stop", "MaxWaitTimeExceeded"
-            if at - synced > self.state.trouble.sync:
-                self._sync()
-                synced = time.monotonic()
+            self._sync_in_time()
             for stream in streams:
                 stream.flush()
             self.woken.wait(TICK)
@@ -244,7 +243,7 @@ class Job:
                 container.terminate()
         end = time.monotonic() + (0 if wanted == "kill" else self.state.trouble.grace)
         while time.monotonic() < end and any(c.code is None for c in self.containers) and self.wanted != "kill":
-            self._sync()
+            self._sync_in_time()
             time.sleep(TICK)
         left = all(container.code is not None for container in self.containers)
         for container in self.containers:
@@ -257,6 +256,11 @@ class Job:
     def _keep(self, failed: bool) -> None:
         if not self.state.gone:
             self.sent.all(self.name, failed)
+
+    def _sync_in_time(self) -> None:
+        if time.monotonic() - self.synced > self.state.trouble.sync:
+            self._sync()
+            self.synced = time.monotonic()
 
     def _sync(self) -> None:
         if not self.state.gone:
