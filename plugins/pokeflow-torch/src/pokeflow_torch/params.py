@@ -111,18 +111,21 @@ class DistillParams:
 class ProfileParams:
     """How a training step is profiled: ``warmup`` steps that do not count, ``steps`` that are timed, ``traced`` ones.
 
-    One more, before them all, is looked into tensor by tensor. The machine is sampled every ``sample_seconds``.
+    One more, before them all, is looked into tensor by tensor. Timing ends early after ``max_seconds``, but not
+    before the third step. The machine is sampled every ``sample_seconds``.
     """
 
     steps: int = 10
     warmup: int = 2
     traced: int = 2
+    max_seconds: float = 20.0
     sample_seconds: float = 0.1
 
 
 def check_profile(params: ProfileParams) -> Iterator[tuple[str, str]]:
     """Faults of a ``profile`` task's values, as (parameter, what is wrong) pairs."""
-    yield from _outside("", params, steps=(3, 1000), warmup=(0, 1000), traced=(1, 20), sample_seconds=(0.02, 60))
+    yield from _outside("", params, steps=(3, 1000), warmup=(0, 1000), traced=(1, 20))
+    yield from _outside("", params, max_seconds=(0.1, 3600), sample_seconds=(0.02, 60))
 
 
 def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:

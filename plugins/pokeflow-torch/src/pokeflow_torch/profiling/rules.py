@@ -8,12 +8,16 @@ from typing import Any, Literal
 from pokeflow_torch.profiling import clock, machine
 from pokeflow_torch.profiling.tensors import Row, Seen
 
+OTHER_LOSS = "The gradients are of another loss than the training's: its teacher is not among the inputs."
 Status = Literal["ok", "found", "unknown", "not_applicable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that rules look at. ``utilization`` and ``limit_mb`` (the memory there is) may be unknown."""
+    """All that rules look at. ``utilization`` and ``limit_mb`` (the memory there is) may be unknown.
+
+    Where the loss is not the training's own, ``own_loss`` is false and gradients say nothing of the training.
+    """
 
     steps: Sequence[dict[str, float]]
     samples: Sequence[Mapping[str, float]]
@@ -24,6 +28,7 @@ class Evidence:
     peak_mb: float | None
     limit_mb: float | None
     clip: float
+    own_loss: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ def _outliers(of: Evidence) -> Finding:
 
 
 def _exploding(of: Evidence) -> Finding:
+    if not of.own_loss:
+        return Finding("exploding-gradients", "unknown", OTHER_LOSS, {})
     norms = [row["gradient_norm"] for row in of.steps]
     largest, limit = max((n for n in norms if math.isfinite(n)), default=None), 100 * of.clip
     wild = any(not math.isfinite(norm) for norm in norms)
@@ -127,6 +134,8 @@ def _exploding(of: Evidence) -> Finding:
 
 
 def _vanishing(of: Evidence) -> Finding:
+    if not of.own_loss:
+        return Finding("vanishing-gradients", "unknown", OTHER_LOSS, {})
     limit, share_limit = 1e-6, 0.1
     ratios = [(row["weight"], row["to_weight"]) for row in of.seen.gradients if "×" in str(row["shape"])]
     known = [(name, ratio) for name, ratio in ratios if isinstance(ratio, float)]

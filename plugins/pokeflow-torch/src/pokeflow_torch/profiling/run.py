@@ -10,6 +10,7 @@ profiler-report.html   all of it on one page
 import csv
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -31,6 +32,8 @@ from pokeflow_torch.profiling.tensors import Seen
 from pokeflow_torch.step import Stepper
 
 log = logging.getLogger(__name__)
+LEAST = 3
+"""Steps that are timed however long they take."""
 Rows = list[dict[str, float]]
 
 
@@ -49,7 +52,7 @@ def run(task: Task) -> Result:
         if devices.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(devices.device)
         with machine.sampled(task.work, devices.device, params.sample_seconds) as samples:
-            timed = _made(stepper, watch, steps, params.steps)
+            timed = _made(stepper, watch, steps, params.steps, params.max_seconds)
         advance(params.steps)
         peak, limit = _memory(devices.device, samples)
         with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as found:
@@ -85,10 +88,22 @@ def _look(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]
     watch.after = lambda _part: None
 
 
-def _made(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], count: int) -> Rows:
-    """Make steps; a row each."""
-    rows = Rows()
+def _made(
+    stepper: Stepper,
+    watch: Clock,
+    steps: Iterator[tuple[int, np.ndarray]],
+    count: int,
+    max_seconds: float = math.inf,
+) -> Rows:
+    """Make so many steps, or at least three in so much time; a row each."""
+    rows, began = Rows(), watch.now()
+
+    def over() -> bool:
+        return len(rows) >= LEAST and watch.now() - began > max_seconds
+
     for step, labels in islice(steps, count):
+        if math.isfinite(max_seconds) and together.same(stepper.machine, over):
+            break
         with watch.step() as row:
             made = stepper.make(step, labels)
         rows.append({"step": step + 1, **row, "gradient_norm": float(made.norm), "lr": made.lr, **made.values})
@@ -124,7 +139,9 @@ def _write(
     training, history = machine.of_training(made.folder), machine.history(made.folder)
     busy = machine.utilization(samples, device)
     findings = rules.judge(
-        rules.Evidence(timed, samples, seen, history, device.type, busy, *memory, chosen.plan.optim.clip)
+        rules.Evidence(
+            timed, samples, seen, history, device.type, busy, *memory, chosen.plan.optim.clip, chosen.left_out is None
+        )
     )
     shares, middle = clock.shares(timed), clock.middle(timed)
     metrics: dict[str, float | None] = {
