@@ -17,7 +17,8 @@ class ProvisionParams:
 
     ``roles`` are ARNs of roles that are there already, by kind (job, pipeline, launcher, edge, template): these are not
     made. ``boundary`` is the policy that bounds roles, where the account demands one. ``old_version_days``: how long
-    what was overwritten or deleted in the bucket can be brought back. Without ``apply`` nothing is changed.
+    what was overwritten or deleted in the bucket can be brought back. ``network``: jobs may run in a network of the
+    account's. Without ``apply`` nothing is changed.
 
     Bucket, region and encryption are the store's.
     """
@@ -29,6 +30,7 @@ class ProvisionParams:
     roles: dict[str, str] = field(default_factory=dict)
     boundary: str | None = None
     old_version_days: int = 90
+    network: bool = False
     apply: bool = field(default=False, metadata={"digest": False})
 
 

@@ -7,6 +7,7 @@ STARS: Final[dict[tuple[str, str], str]] = {
     ("BucketPolicy", "PokeflowTlsOnly"): "a refusal: of everybody, of every action, where TLS is missing",
     ("Job", "Metrics"): "PutMetricData knows no resources; the namespaces are named by the condition",
     ("Job", "RegistryDoor"): "GetAuthorizationToken knows no resources: it opens the registry, not a repository",
+    ("Job", "NetworkListings"): "EC2's listings know no resources; only where jobs run in a network of the account's",
     ("Launcher", "Listings"): "listings and QueryLineage know no resources: they tell names, and change nothing",
 }
 """By the template's resource and the statement's Sid. Anything else with a bare ``*`` fails a test."""

@@ -64,6 +64,7 @@ class Wanted:
             "Key": self.key,
             "ImageAccount": names.image_account(self.region),
             "OldVersionDays": str(self.params.old_version_days),
+            "Network": str(self.params.network).lower(),
             "Boundary": self.params.boundary or "",
             **{parameter: roles.get(kind, "") for kind, parameter in PARAMETERS.items()},
         }

@@ -1,0 +1,281 @@
+"""The templates and their policies: sound, as narrow as AWS allows, and enough for what the plugin asks."""
+
+import ast
+import functools
+import json
+from pathlib import Path
+
+import cfnlint
+import pytest
+from botocore import xform_name
+from botocore.session import Session
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pokeflow_sagemaker
+from cloud.access import decide
+from pokeflow_sagemaker.provision import names, templates
+from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.stars import STARS
+
+HERE = Path(pokeflow_sagemaker.__file__).parent
+PLACE = Place("123456789012", "us-east-2")
+KEY = "arn:aws:kms:us-east-2:123456789012:key/12345678-1234-1234-1234-123456789012"
+GIVEN = {"ProjectName": "cards", "BucketName": "bucket", "Prefix": "store/", "Tree": "project/cards/"}
+GIVEN |= {"GroupName": "cards-models", "Key": KEY, "Network": "true"}
+SAGEMAKER = "arn:aws:sagemaker:us-east-2:123456789012:"
+S3 = "arn:aws:s3:::bucket"
+PASSED = {"iam:passedtoservice": ["sagemaker.amazonaws.com"]}
+KINDS = [kind.title() for kind in names.ROLES]
+
+
+@functools.cache
+def resources(**more):
+    return templates.resources_of("foundation", GIVEN | more, PLACE)
+
+
+def document(kind, **more):
+    return resources(**more)[kind]["Properties"]["Policies"][0]["PolicyDocument"]
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements():
+    """Every statement of the foundation, with the resource that holds it: of policies, the key, and the bucket."""
+    for name, about in {**resources(), "OwnKey": resources(Key="own")["OwnKey"]}.items():
+        properties = about["Properties"]
+        documents = [p["PolicyDocument"] for p in properties.get("Policies", ())]
+        documents += [properties[key] for key in ("KeyPolicy", "PolicyDocument") if key in properties]
+        yield from ((name, statement) for each in documents for statement in each["Statement"])
+
+
+def may(kind, action, resource, **context):
+    context = {"s3:prefix": ["store/tasks/"], "kms:viaservice": ["s3.us-east-2.amazonaws.com"], **context}
+    return decide([document(kind)], action, resource, context) == "allowed"
+
+
+@pytest.mark.parametrize("name", ["foundation", "project"])
+def test_templates_please_the_linter(name):
+    from cfnlint.api import lint
+    from cfnlint.config import ManualArgs
+
+    regions = ["us-east-2", "us-west-2", "eu-central-1"]
+    found = lint(templates.text(name), config=ManualArgs(regions=regions, include_checks=["I"]))
+    assert [str(match) for match in found] == []
+
+
+def test_the_linter_sees_what_is_wrong():
+    from cfnlint.api import lint
+    from cfnlint.config import ManualArgs
+
+    broken = templates.text("foundation").replace("s3:GetObjectVersion", "s3:GetObjectVersions")
+    assert lint(broken, config=ManualArgs(regions=["us-east-2"], include_checks=["I"]))
+
+
+def test_a_template_travels_in_a_request_and_a_policy_fits_its_role():
+    assert len(templates.text("foundation").encode()) < 51_200
+    sizes = {kind: len(json.dumps(document(kind), separators=(",", ":"))) for kind in KINDS}
+    assert max(sizes.values()) < 10_240, sizes
+
+
+def test_a_star_alone_is_written_only_where_aws_leaves_no_other_way():
+    found = {
+        (name, statement["Sid"])
+        for name, statement in statements()
+        if "*" in listed(statement["Resource"])
+        or any(action == "*" or action.endswith(":*") for action in listed(statement["Action"]))
+    }
+    assert found == set(STARS)
+
+
+def test_where_a_star_is_excused_by_actions_that_know_no_resources_that_is_so():
+    known = json.loads((Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text())
+    for name, statement in statements():
+        if "*" not in listed(statement["Resource"]) or name in ("OwnKey", "BucketPolicy"):
+            continue
+        for action in listed(statement["Action"]):
+            service, operation = action.split(":")
+            actions = {key.lower(): about for key, about in known[service]["Actions"].items()}
+            needs = actions[operation.lower()].get("Resources", [])
+            assert needs in ([], ["dataset"]), f"{action} can be held to {needs}"
+
+
+def test_no_statement_allows_by_exclusion_or_for_every_action_of_a_service():
+    for name, statement in statements():
+        assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys(), name
+        if statement["Effect"] == "Allow":
+            assert not [action for action in listed(statement["Action"]) if "*" in action], name
+
+
+def test_roles_are_passed_to_sagemaker_alone_and_only_those_of_the_project():
+    for name, statement in statements():
+        if "iam:PassRole" in listed(statement["Action"]):
+            assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+            assert all(arn.startswith("arn:aws:iam::123456789012:role/cards-") for arn in listed(statement["Resource"]))
+            assert name in ("Launcher", "Pipeline")
+
+
+def test_each_role_is_taken_by_whom_it_is_for():
+    def trusted(kind):
+        (statement,) = resources()[kind]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        return statement["Principal"], statement.get("Condition")
+
+    own = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert trusted("Job") == trusted("Pipeline") == ({"Service": "sagemaker.amazonaws.com"}, own)
+    assert trusted("Launcher") == ({"AWS": "arn:aws:iam::123456789012:root"}, None)
+    assert trusted("Edge") == ({"Service": "credentials.iot.amazonaws.com"}, own)
+    assert trusted("Template") == ({"Service": "cloudformation.amazonaws.com"}, None)
+
+
+ALLOWED = [
+    ("Job", "s3:GetObject", f"{S3}/store/tasks/train/teacher/abc/model.onnx"),
+    ("Job", "s3:PutObject", f"{S3}/store/tasks/train/teacher/abc/record.json"),
+    ("Job", "s3:PutObject", f"{S3}/store/jobs/output/x/model.tar.gz"),
+    ("Job", "s3:DeleteObject", f"{S3}/store/claims/abc"),
+    ("Job", "s3:ListBucket", S3),
+    ("Job", "kms:GenerateDataKey", KEY),
+    ("Job", "logs:PutLogEvents", "arn:aws:logs:us-east-2:123456789012:log-group:/aws/sagemaker/TrainingJobs:x"),
+    ("Job", "ecr:BatchGetImage", "arn:aws:ecr:us-east-2:763104351884:repository/pytorch-training"),
+    ("Job", "ecr:GetAuthorizationToken", "*"),
+    ("Pipeline", "sagemaker:CreateTrainingJob", f"{SAGEMAKER}training-job/pipelines-abc-train"),
+    ("Pipeline", "sagemaker:CreateEndpoint", f"{SAGEMAKER}endpoint/cards-teacher"),
+    ("Launcher", "sagemaker:CreateTrainingJob", f"{SAGEMAKER}training-job/pokeflow-teacher-abc"),
+    ("Launcher", "sagemaker:StopProcessingJob", f"{SAGEMAKER}processing-job/pokeflow-tiny-abc"),
+    ("Launcher", "sagemaker:CreateModelPackage", f"{SAGEMAKER}model-package/cards-models/1"),
+    ("Launcher", "sagemaker:AddAssociation", f"{SAGEMAKER}artifact/0123456789abcdef"),
+    ("Launcher", "sagemaker:StartPipelineExecution", f"{SAGEMAKER}pipeline/cards-teacher-pipeline"),
+    ("Launcher", "sagemaker:DescribePipelineExecution", f"{SAGEMAKER}pipeline/cards-teacher-pipeline/execution/abc"),
+    ("Launcher", "sagemaker:InvokeEndpoint", f"{SAGEMAKER}endpoint/cards-teacher"),
+    ("Launcher", "sagemaker:CreateTransformJob", f"{SAGEMAKER}transform-job/cards-teacher-abc"),
+    ("Launcher", "cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:us-east-2:123456789012:alarm:cards-teacher-errors"),
+    ("Launcher", "sagemaker:DescribeProject", f"{SAGEMAKER}project/cards"),
+    ("Launcher", "s3:PutObject", f"{S3}/store/project/cards/metadata/project_manifest.json"),
+    ("Launcher", "logs:GetLogEvents", "arn:aws:logs:us-east-2:123456789012:log-group:/aws/sagemaker/TrainingJobs:x"),
+    ("Edge", "s3:GetObject", f"{S3}/store/project/cards/models/efficientnet-hailo/v2.1/x.hef"),
+    ("Edge", "s3:GetObject", f"{S3}/store/project/cards/metadata/project_manifest.json"),
+    ("Edge", "kms:Decrypt", KEY),
+    ("Template", "sagemaker:CreateModelPackageGroup", f"{SAGEMAKER}model-package-group/cards-models"),
+]
+DENIED = [
+    ("Job", "s3:GetObject", f"{S3}/other/secret"),
+    ("Job", "s3:GetObject", "arn:aws:s3:::another-bucket/store/x"),
+    ("Job", "s3:PutObject", f"{S3}/store/project/cards/models/teacher/v1.0/model.onnx"),
+    ("Job", "s3:DeleteObject", f"{S3}/store/project/cards/metadata/project_manifest.json"),
+    ("Job", "s3:PutBucketPolicy", S3),
+    ("Job", "sagemaker:CreateTrainingJob", f"{SAGEMAKER}training-job/pokeflow-x"),
+    ("Job", "iam:PassRole", "arn:aws:iam::123456789012:role/cards-job"),
+    ("Job", "secretsmanager:GetSecretValue", "arn:aws:secretsmanager:us-east-2:123456789012:secret:x"),
+    ("Job", "ecr:PutImage", "arn:aws:ecr:us-east-2:123456789012:repository/cards"),
+    ("Pipeline", "s3:PutObject", f"{S3}/store/tasks/x"),
+    ("Launcher", "iam:PassRole", "arn:aws:iam::123456789012:role/admin"),
+    ("Launcher", "iam:PassRole", "arn:aws:iam::123456789012:role/cards-template"),
+    ("Launcher", "iam:CreateRole", "arn:aws:iam::123456789012:role/cards-x"),
+    ("Launcher", "sagemaker:DeleteModelPackage", f"{SAGEMAKER}model-package/cards-models/1"),
+    ("Launcher", "sagemaker:CreateModelPackage", f"{SAGEMAKER}model-package/others/1"),
+    ("Launcher", "sagemaker:StopTrainingJob", f"{SAGEMAKER}training-job/others"),
+    ("Launcher", "sagemaker:DeleteEndpoint", f"{SAGEMAKER}endpoint/others"),
+    ("Launcher", "sagemaker:CreateNotebookInstance", f"{SAGEMAKER}notebook-instance/x"),
+    ("Launcher", "s3:DeleteObjectVersion", f"{S3}/store/tasks/x"),
+    ("Launcher", "s3:PutObject", f"{S3}/other"),
+    ("Edge", "s3:GetObject", f"{S3}/store/tasks/train/teacher/abc/model.onnx"),
+    ("Edge", "s3:GetObject", f"{S3}/store/project/cards/experiments/x"),
+    ("Edge", "s3:PutObject", f"{S3}/store/project/cards/models/x"),
+    ("Edge", "s3:DeleteObject", f"{S3}/store/project/cards/models/x"),
+    ("Edge", "kms:GenerateDataKey", KEY),
+    ("Template", "iam:CreateRole", "arn:aws:iam::123456789012:role/x"),
+    ("Template", "sagemaker:CreateModelPackageGroup", f"{SAGEMAKER}model-package-group/others"),
+]
+
+
+@pytest.mark.parametrize(("kind", "action", "resource"), ALLOWED)
+def test_a_role_may_do_its_work(kind, action, resource):
+    assert may(kind, action, resource)
+
+
+@pytest.mark.parametrize(("kind", "action", "resource"), DENIED)
+def test_a_role_may_not_do_another_ones(kind, action, resource):
+    assert not may(kind, action, resource, **PASSED)
+
+
+def test_a_role_is_passed_to_no_other_service():
+    job = "arn:aws:iam::123456789012:role/cards-job"
+    assert may("Launcher", "iam:PassRole", job, **PASSED)
+    assert not may("Launcher", "iam:PassRole", job, **{"iam:passedtoservice": ["ec2.amazonaws.com"]})
+
+
+def test_the_key_opens_through_s3_alone():
+    assert may("Job", "kms:Decrypt", KEY)
+    assert not may("Job", "kms:Decrypt", KEY, **{"kms:viaservice": ["ec2.us-east-2.amazonaws.com"]})
+
+
+def test_without_a_key_or_a_network_no_policy_speaks_of_them():
+    for kind in KINDS:
+        said = {statement["Sid"] for statement in document(kind, Key="", Network="false")["Statement"]}
+        assert not said & {"Key", "DisksOfJobs", "Network", "NetworkListings"}
+
+
+ELSEWHERE = {
+    "create_model_package_group": "the template makes it; who registers where nothing is provisioned needs the right",
+}
+
+
+def test_the_launcher_may_do_all_that_the_plugin_asks_of_sagemaker():
+    operations = {xform_name(name): name for name in Session().get_service_model("sagemaker").operation_names}
+    allowed = {a.split(":")[1] for s in document("Launcher")["Statement"] for a in listed(s["Action"])}
+    lacking = set()
+    for file in HERE.rglob("*.py"):
+        if file.is_relative_to(HERE / "provision"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            named = node.attr if isinstance(node, ast.Attribute) else getattr(node, "value", None)
+            if isinstance(named, str) and "_" in named and named in operations and named not in ELSEWHERE:
+                lacking |= {(operations[named], file.name)} if operations[named] not in allowed else set()
+    assert not lacking
+
+
+def test_iam_itself_reads_the_policies_so(cloud):
+    """A few of the same questions, asked of the cloud's IAM about a role of the real stack."""
+    body, given_parameters = templates.text("foundation"), {**GIVEN, "BucketName": "policies-bucket"}
+    cloud.aws("cloudformation").create_stack(
+        StackName="pokeflow-cards",
+        TemplateBody=body,
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given_parameters.items()],
+    )
+    asked = {
+        "s3:GetObject": "arn:aws:s3:::policies-bucket/store/project/cards/models/x",
+        "s3:PutObject": "arn:aws:s3:::policies-bucket/store/project/cards/models/x",
+    }
+    decided = {}
+    for action, resource in asked.items():
+        answer = cloud.aws("iam").simulate_principal_policy(
+            PolicySourceArn=PLACE.role("cards-edge"), ActionNames=[action], ResourceArns=[resource]
+        )
+        decided[action] = answer["EvaluationResults"][0]["EvalDecision"]
+    assert decided == {"s3:GetObject": "allowed", "s3:PutObject": "implicitDeny"}
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_every_name_is_one_that_aws_takes(project):
+    import re
+
+    name = names.slug(project)
+    assert re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,31}", name)
+    assert names.slug(name) == name
+    assert all(len(names.role(project, kind)) <= 64 for kind in names.ROLES)
+    assert re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{0,127}", names.stack(project))
+
+
+def test_what_a_name_loses_keeps_projects_apart():
+    lost = ["Karten", "karten", "kärten", "k-arten", "k_arten", "k arten", "K arten", "x" * 40, "x" * 41]
+    assert len({names.slug(name) for name in lost}) == len(lost) - 1  # capitals are all that is lost without a trace
+
+
+@pytest.mark.parametrize(
+    ("region", "account"),
+    [("us-east-2", "763104351884"), ("eu-south-1", "692866216735"), ("cn-north-1", "727897471807")],
+)
+def test_aws_publishes_its_images_from_an_account_of_the_region(region, account):
+    assert names.image_account(region) == account
