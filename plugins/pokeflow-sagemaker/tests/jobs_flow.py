@@ -1,0 +1,141 @@
+"""The toy flow as jobs of the test cloud, launched from machines that share nothing but the bucket."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloud import Cloud
+from pokeflow import Record, compose, config, engine, plugins
+from pokeflow.flow import Flow
+from pokeflow.objects import place
+from pokeflow.resolve import resolve
+from pokeflow.store import Store, of
+from support import POKEFLOW, TOY_FLOW, environment
+
+QUICK = ("executor.params.container.install=false", "executor.params.client.poll_seconds=0.1")
+"""What the container needs is there: it is this interpreter's own environment."""
+SPOT = ("executor.params.spot_wait_seconds=600",)
+
+
+def seconds(model: str, amount: float) -> str:
+    """The override that makes a model take so long, a checkpoint each tenth of a second."""
+    return f"lineage.models.{model}.params.seconds={amount}"
+
+
+def until(done: Callable[[], Any], patience: float = 60) -> Any:
+    """What comes by itself, waited for."""
+    end = time.monotonic() + patience
+    while not (found := done()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A machine that launches jobs, by its folder; ``executor`` is the one chosen."""
+
+    cloud: Cloud
+    folder: Path
+    executor: str = "sagemaker"
+
+    @property
+    def remote(self) -> str:
+        return f"{self.cloud.uri}/p"
+
+    @property
+    def objects(self) -> Any:
+        return place.opened(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption="AES256")
+
+    def args(self, *overrides: str) -> list[str]:
+        mine = [f"executor={self.executor}"]
+        if self.executor == "sagemaker":
+            mine += [f"executor.params.account.role={self.cloud.role}", *QUICK]
+        flow = (*TOY_FLOW, "cloud=none", "store=s3", f"store.remote={self.remote}", f"store.root={self.folder}")
+        return [*flow, *mine, *overrides]
+
+    def flow(self, *overrides: str) -> Flow:
+        return resolve(config.plain(compose.composed(self.args(*overrides))), plugins.registry(plugins.manager()))
+
+    def run(self, *overrides: str, since: str | None = None) -> engine.Report:
+        """Run the flow in this process."""
+        pm = plugins.manager()
+        return engine.run(self.flow(*overrides), plugins.registry(pm), pm.hook, since or engine.now())
+
+    def cli(self, *overrides: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run it as a user does."""
+        with self.started(*overrides, **more) as process:
+            out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @contextmanager
+    def started(self, *overrides: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+        """The command while it runs; keywords in capitals are variables, others go to Popen."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        variables = {name: more.pop(name) for name in list(more) if name.isupper()}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+        command = self._command(overrides)
+        env = environment(**variables)
+        with subprocess.Popen([POKEFLOW, *command], cwd=self.folder, env=env, text=True, **pipes) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def _command(self, overrides: tuple[str, ...]) -> list[str]:
+        before = [word for word in overrides if word in ("plan", "-m")]
+        return [*before, *self.args(*(word for word in overrides if word not in before))]
+
+    def store(self, *overrides: str) -> Store:
+        return of(self.flow(*overrides))
+
+    def here(self) -> set[str]:
+        """The tasks whose files this machine has."""
+        return {record.task for record, _ in Store(self.folder).records()}
+
+    # What the cloud has.
+
+    def created(self) -> list[str]:
+        """The names of the jobs that were made, in order."""
+        calls = [c for c in self.cloud.calls() if c["operation"] in ("CreateTrainingJob", "CreateProcessingJob")]
+        return [c["request"].get("TrainingJobName") or c["request"]["ProcessingJobName"] for c in calls if ok(c)]
+
+    def training(self, name: str) -> dict[str, Any]:
+        return dict(self.cloud.aws("sagemaker").describe_training_job(TrainingJobName=name))
+
+    def said(self, name: str) -> list[str]:
+        """What a training job's first machine logged."""
+        logs, group = self.cloud.aws("logs"), "/aws/sagemaker/TrainingJobs"
+        try:
+            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/algo-1")["logStreams"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        found = [logs.get_log_events(logGroupName=group, logStreamName=s["logStreamName"])["events"] for s in streams]
+        return [event["message"] for events in found for event in events]
+
+    def first(self) -> str:
+        """The name of the first job, as soon as it works at its task."""
+        name = until(self.created)[0]
+        until(lambda: any(line.startswith("begins at step") for line in self.said(name)))
+        return str(name)
+
+
+def ok(call: dict[str, Any]) -> bool:
+    return bool(call["status"] < 400)
+
+
+def begun(lines: list[str]) -> list[int]:
+    """At which steps a task's attempts began."""
+    found = [line.rpartition("begins at step ")[2] for line in lines if "begins at step" in line]
+    return [int(step) for step in found]
+
+
+def same(record: Record, other: Record) -> bool:
+    """Whether two records tell of the same result."""
+    parts = ("task", "digest", "content", "metrics", "facts", "inputs", "params", "files")
+    return all(getattr(record, part) == getattr(other, part) for part in parts)
