@@ -1,0 +1,107 @@
+"""pokeflow provision: plans, asks, does it, and leaves the project's id where the manifest takes it from."""
+
+import io
+import json
+
+import pytest
+
+from cloud import Cloud
+from pokeflow import cli, tree
+from pokeflow.commands import configured
+from pokeflow.tree import publish, receipts
+from support import TOY_FLOW
+
+BUCKET = "cards-of-the-command"
+ID = "project_id"
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def words(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command for the toy project in the test cloud, without its own flags."""
+    cloud.trouble(becoming=0.02)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody is there to ask
+    root = tmp_path_factory.mktemp("store")
+    own = ["registry=none", "cloud.pipeline=null", "store=s3", f"store.remote=s3://{BUCKET}", f"store.root={root}"]
+    return ["provision", *TOY_FLOW, *own]
+
+
+def there(cloud: Cloud) -> bool:
+    return BUCKET in [bucket["Name"] for bucket in cloud.aws("s3").list_buckets()["Buckets"]]
+
+
+def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: Cloud, capsys: Said) -> None:
+    assert cli.run([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"create  bucket               {BUCKET}" in said
+    assert "create  project" in said
+    assert cloud.mutating() == {}
+
+
+def test_where_nobody_can_be_asked_nothing_is_done(words: list[str], cloud: Cloud, capsys: Said) -> None:
+    assert cli.run(words) == 2
+    assert "Give --yes to do it, or --dry-run" in capsys.readouterr().err
+    assert cloud.mutating() == {}
+
+
+def test_who_is_asked_decides(words: list[str], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("builtins.input", lambda prompt: "n")
+    assert cli.run(words) == 0
+    assert cloud.mutating() == {}
+    monkeypatch.setattr("builtins.input", lambda prompt: "y")
+    assert cli.run(words) == 0
+    assert there(cloud)
+
+
+def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str], cloud: Cloud, capsys: Said) -> None:
+    assert cli.run([*words, "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "created  project" in said
+    cloud.forget()
+    assert cli.run(words) == 0
+    again = capsys.readouterr().out
+    assert "Nothing is to be done." in again
+    assert cloud.mutating() == {}
+    flow = configured.flow([word for word in words[1:] if not word.startswith("--")])
+    found = receipts.read(tree.of(flow).objects, receipts.PROVISION)
+    assert found is not None
+    known = found[0].facts[ID]
+    assert known in said
+    publish.write_documents(tree.of(flow))
+    manifest, _ = tree.of(flow).objects.read("metadata/project_manifest.json")
+    assert json.loads(manifest)[ID] == known
+
+
+def test_it_speaks_json(words: list[str], capsys: Said) -> None:
+    assert cli.run([*words, "--json", "--yes"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts[ID].startswith("p-")
+    assert {change["action"] for change in facts["changes"]} == {"create"}
+
+
+def test_json_alone_is_a_plan(words: list[str], cloud: Cloud, capsys: Said) -> None:
+    assert cli.run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[ID] is None
+    assert cloud.mutating() == {}
+
+
+def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Cloud, capsys: Said) -> None:
+    cloud.trouble(denied=["CreateStack"], becoming=0.02)
+    assert cli.run([*words, "--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "left for somebody with the rights:" in said
+    assert "aws cloudformation deploy" in said
+    assert there(cloud)
+
+
+def test_an_id_in_yaml_that_is_another_ones_is_told(words: list[str], capsys: Said) -> None:
+    assert cli.run([*words, "--yes", "project.id=p-other"]) == 0
+    assert "project.id: YAML says p-other, but the project is p-" in capsys.readouterr().out
+
+
+def test_without_a_cloud_there_is_nobody_to_ask_for_it(words: list[str], capsys: Said) -> None:
+    assert cli.run([*(word for word in words if word != "cloud.pipeline=null"), "cloud=none"]) == 2
+    assert "cloud.provision: nobody is named for it. Choose cloud=sagemaker" in capsys.readouterr().err
