@@ -14,6 +14,8 @@ CALLS = {
     "Transform": ("CreateTransformJob", "TransformJobName"),
     "Model": ("CreateModel", "ModelName"),
     "RegisterModel": ("CreateModelPackage", ""),
+    "EndpointConfig": ("CreateEndpointConfig", "EndpointConfigName"),
+    "Endpoint": ("CreateEndpoint", ""),
 }
 """The operation that each type of step calls, and the member of its request that is the name."""
 KNOWN = {*CALLS, "Condition", "Fail"}

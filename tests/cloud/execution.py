@@ -16,7 +16,8 @@ from .state import OPERATIONS, AwsError, Row, State, now, unique
 from .validation import complaint, input_shape, violations
 
 TICK = 0.05
-KINDS = {"Training": "TrainingJob", "Processing": "ProcessingJob", "Transform": "TransformJob", "Model": "Model"}
+JOBS = {"Training": "TrainingJob", "Processing": "ProcessingJob", "Transform": "TransformJob"}
+KINDS = {**JOBS, **{kind: kind for kind in ("Model", "EndpointConfig", "Endpoint")}}
 COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "Equals": operator.eq,
     "GreaterThan": operator.gt,
@@ -235,8 +236,22 @@ class Execution:
             about["Properties"] = row
             arn = next(v for k, v in row.items() if k in (f"{KINDS.get(step['Type'])}Arn", "ModelPackageArn"))
             about["Metadata"] = {KINDS.get(step["Type"], step["Type"]): {"Arn": arn}}
+        if step["Type"] == "Endpoint":
+            self._await_endpoint(request["EndpointName"])
         if member.endswith("JobName"):
             self._await(KINDS[step["Type"]], request[member], row)
+
+    def _await_endpoint(self, name: str) -> None:
+        while True:
+            with self.state.lock:
+                if self.state.gone or self.stopping:
+                    raise StoppedError
+                found = OPERATIONS["DescribeEndpoint"](self.state, {"EndpointName": name})
+            if found["EndpointStatus"] == "Failed":
+                raise FailedError(found.get("FailureReason") or "The endpoint failed.")
+            if found["EndpointStatus"] == "InService":
+                return
+            time.sleep(TICK)
 
     def _await(self, kind: str, name: str, row: Row) -> None:
         self.job = (kind, name) if name in self.state.running else None
