@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -143,3 +143,27 @@ def unpacked(archive: Path, folder: Path) -> tuple[Path, ModuleType]:
     code = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(code)
     return folder, code
+
+
+@pytest.fixture(scope="session")
+def served_port(served: Served) -> Iterator[int]:
+    """The port of the bundle's own server, a process that all tests ask."""
+    from .test_server import started
+
+    with started(served.folder) as (_, port):
+        yield port
+
+
+@pytest.fixture
+def deployed(cloud: Any, served: Served, served_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bundle in a bucket of the test cloud, behind whose endpoints the bundle's own server answers."""
+    from .serving_flow import Deployed, bundled, runtime
+
+    folder = served.flow.folder("bundle")
+    with runtime(served_port) as standing:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", standing.url)
+        record = bundled(folder, {"preprocessing": SPEC.hash}, "a" * 16)
+        found = Deployed(cloud, standing, folder, served, served_port, record)
+        found.shares(record)
+        cloud.forget()
+        yield found

@@ -75,7 +75,12 @@ def update(region: str, name: str, configuration: str, before: Standing, guarded
     """Give an endpoint another configuration and wait; PokeflowError with the reason where the old one stands again."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     more = {"DeploymentConfig": guarded} if guarded else {}
-    aws.ask(sagemaker.update_endpoint, what, EndpointName=name, EndpointConfigName=configuration, **more)
+    try:
+        aws.ask(sagemaker.update_endpoint, what, EndpointName=name, EndpointConfigName=configuration, **more)
+    except aws.Refused:
+        # The answer may have been lost, and the same request been made again: what was asked for is under way then.
+        if configuration not in _named(sagemaker, name):
+            raise
     found = settled(region, name)
     if found and found.status == "InService" and found.configuration == configuration:
         return
@@ -99,14 +104,24 @@ def delete(region: str, name: str) -> bool:
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     if settled(region, name) is None:
         return False
+    refusal: aws.Refused | None = None
     try:
         aws.ask(sagemaker.delete_endpoint, what, EndpointName=name)
-    except aws.Missing:
-        return True
+    except aws.Refused as error:
+        refusal = error  # also of a request that was made again since its answer was lost
     left = settled(region, name)
     if left is not None:
+        if refusal:
+            raise refusal
         raise PokeflowError(f"{what}: could not be deleted, it is {left.status}. AWS says: {_sentence(left.reason)}")
     return True
+
+
+def _named(sagemaker: Any, name: str) -> tuple[str, ...]:
+    """The configurations that an endpoint has and is on its way to."""
+    found = aws.ask(sagemaker.describe_endpoint, f"endpoint {name}", EndpointName=name)
+    summary = found.get("PendingDeploymentSummary") or {}
+    return str(found.get("EndpointConfigName")), str(summary.get("EndpointConfigName"))
 
 
 def _sentence(text: str) -> str:

@@ -7,7 +7,8 @@ from pokeflow import ConfigError, Fault
 from pokeflow_sagemaker import aws
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-SHOWN = 5
+SHOWN, PAGE = 5, 1000
+"""Names that a fault tells, and objects that a listing asks for at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ def listed(region: str, uri: str) -> Iterator[Found]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3, token = aws.client("s3", region), dict[str, str]()
     while True:
-        page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, **token)
+        page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **token)
         for row in page.get("Contents", ()):
             if not row["Key"].endswith("/"):
                 yield Found(row["Key"], int(row["Size"]), str(row["ETag"]).strip('"'))

@@ -1,0 +1,129 @@
+"""A bundle in a bucket of the test cloud, the tasks that serve it, and what answers in SageMaker's place."""
+
+import dataclasses
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import pokeflow_sagemaker
+from cloud import Cloud
+from pokeflow import Input, Record, Result, Shared, Task, shared
+from pokeflow.digest import content
+from pokeflow.objects import place
+
+from .conftest import Served, done
+
+PROJECT, MODEL = "pokemon-cards", "student"
+PARAMS = {"top": 5, "max_bytes": 400_000, "max_pixels": 300_000}
+
+
+def bundled(folder: Path, facts: dict[str, Any], digest: str) -> Record:
+    """The record of a bundle that lies in a folder."""
+    item = done("bundle", "student", folder, Result(facts=facts))
+    names = {"task": f"bundle:{MODEL}", "model": MODEL, "version": "v2.0", "digest": digest}
+    moment = f"2026-01-11T12:00:00.{digest[:6]}+00:00"
+    about: dict[str, Any] = {"params": PARAMS, "inputs": {"distill:student": "made"}, "environment": {}}
+    about |= {"backend": "sagemaker", "executor": "local", "cost_usd": None, "started": moment, "finished": moment}
+    return dataclasses.replace(item.record, **names, **about, content=content(item.record.files))
+
+
+@dataclass
+class Runtime:
+    """SageMaker's runtime: it passes requests to the bundle's server; ``answers`` are given in its place."""
+
+    url: str
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def runtime(port: int) -> Iterator[Runtime]:
+    """A runtime before the server on a port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            named = self.path.split("/")[2]
+            standing.asked.append((named, self.headers["Content-Type"]))
+            status, answer = standing.answers.pop(0) if standing.answers else forwarded(port, body, self.headers)
+            kind = [("Content-Type", "application/json")]
+            if status >= 400:
+                said = {"OriginalStatusCode": status, "OriginalMessage": answer.decode(), "Message": answer.decode()}
+                status, answer, kind = 424, json.dumps(said).encode(), [("x-amzn-ErrorType", "ModelError"), *kind]
+            self.send_response(status)
+            for name, value in [*kind, ("Content-Length", str(len(answer)))]:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        standing = Runtime(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield standing
+        server.shutdown()
+        thread.join()
+
+
+def forwarded(port: int, body: bytes, headers: Any) -> tuple[int, bytes]:
+    """What the bundle's server answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        given = {name: headers[name] for name in ("Content-Type", "Accept") if headers[name]}
+        connection.request("POST", "/invocations", body, given)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@dataclass
+class Deployed:
+    """A bundle in the cloud's bucket; ``run`` does a stage with it."""
+
+    cloud: Cloud
+    runtime: Runtime
+    folder: Path
+    served: Served
+    port: int
+    record: Record
+
+    @property
+    def shared(self) -> Shared:
+        return Shared(f"{self.cloud.uri}/store", self.cloud.endpoint, self.cloud.region, None)
+
+    @property
+    def objects(self) -> Any:
+        return place.opened(
+            f"{self.cloud.uri}/store", endpoint=self.cloud.endpoint, region=self.cloud.region, encryption=None
+        )
+
+    def shares(self, record: Record) -> None:
+        shared.send(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
+
+    def run(self, stage: str, *more: Input, record: Record | None = None, **params: Any) -> Result:
+        backend = next(b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == stage)
+        account = {"project": PROJECT, "role": self.cloud.role, **params.pop("account", {})}
+        made = msgspec.convert({"account": account, **params}, backend.params)
+        assert backend.check
+        assert list(backend.check(made)) == []
+        record = record or self.record
+        named = (stage, "sagemaker", record.model, record.version, record.type, record.digest)
+        inputs = (Input(record, self.folder), *more)
+        result = backend.run(Task(*named, made, inputs, self.folder / "work", self.folder / "out", self.shared))
+        assert isinstance(result, Result)
+        return result
+
+    def standing(self, name: str = f"{PROJECT}-{MODEL}") -> dict[str, Any]:
+        return dict(self.cloud.aws("sagemaker").describe_endpoint(EndpointName=name))

@@ -1,0 +1,305 @@
+"""Stage deploy against the test cloud: made once, updated so that the old one still can stand, told what went wrong."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokeflow import ConfigError, Input, PokeflowError, Record
+from pokeflow_sagemaker.aws import Denied, Limited, Refused
+from pokeflow_sagemaker.serving import endpoint, model, waiting
+
+from .conftest import done
+from .serving_flow import MODEL, PROJECT
+
+NAME = f"{PROJECT}-{MODEL}"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST", 0.05)
+    monkeypatch.setattr(waiting, "LONGEST", 0.1)
+
+
+@pytest.fixture
+def deployed(deployed):
+    deployed.cloud.trouble(becoming=0.1)
+    return deployed
+
+
+def other(deployed, **about):
+    """The bundle of another making."""
+    record = dataclasses.replace(deployed.record, digest="f" * 16, **about)
+    deployed.shares(record)
+    deployed.cloud.forget()
+    return record
+
+
+def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
+    result = deployed.run("deploy")
+    facts = result.facts
+    assert facts["endpoint"] == NAME
+    assert facts["changed"] == "made"
+    assert facts["url"] == f"https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/{NAME}/invocations"
+    assert 0 < facts["answer_ms"] < 60_000
+    assert facts["usd_per_hour"] == 0.115
+    assert deployed.runtime.asked == [(NAME, "image/png")]
+    assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
+    assert deployed.standing()["EndpointConfigName"] == facts["configuration"]
+
+
+def test_the_second_deploy_changes_nothing_and_asks_again(deployed):
+    first = deployed.run("deploy").facts
+    deployed.cloud.forget()
+    second = deployed.run("deploy").facts
+    assert deployed.cloud.mutating() == {}
+    assert second["changed"] == "nothing"
+    assert second["configuration"] == first["configuration"]
+    assert len(deployed.runtime.asked) == 2
+
+
+def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(deployed):
+    deployed.run("deploy")
+    (made,) = deployed.cloud.calls("CreateModel")
+    request = made["request"]
+    bundle = f"{deployed.cloud.uri}/store/tasks/bundle/{MODEL}/{deployed.record.digest}/model.tar.gz"
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
+    assert request["PrimaryContainer"] == {"Image": image, "ModelDataUrl": bundle}
+    assert request["ExecutionRoleArn"] == deployed.cloud.role
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+    assert tags["pokeflow:project"] == PROJECT
+    assert tags["pokeflow:model"] == MODEL
+    assert deployed.cloud.secret not in json.dumps(deployed.cloud.calls())
+
+
+def test_the_price_is_told_before_anything_is_made(deployed, caplog):
+    caplog.set_level("INFO")
+    deployed.cloud.trouble(denied=("CreateModel",))
+    with pytest.raises(Denied, match="sagemaker:CreateModel"):
+        deployed.run("deploy", instances=3)
+    assert "3 × ml.m5.large: about $0.35 an hour" in caplog.text
+    deployed.cloud.trouble(becoming=0.1)
+    result = deployed.run("deploy", instance_type="ml.m7i.large")
+    assert result.facts["usd_per_hour"] is None
+    assert "no price of ml.m7i.large is known" in result.reasons["usd_per_hour"]
+
+
+def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
+    deployed.run("deploy")
+    facts = deployed.run("deploy", record=other(deployed)).facts
+    assert facts["changed"] == "updated"
+    wanted = {"CreateModel": 1, "CreateEndpointConfig": 1, "UpdateEndpoint": 1, "PutMetricAlarm": 1}
+    assert deployed.cloud.mutating() == wanted
+    (update,) = deployed.cloud.calls("UpdateEndpoint")
+    config = update["request"]["DeploymentConfig"]
+    assert config["AutoRollbackConfiguration"] == {"Alarms": [{"AlarmName": f"{NAME}-errors"}]}
+    routing = config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 120}
+
+
+def test_with_more_machines_one_goes_first_and_without_alarms_nothing_bakes(deployed):
+    deployed.run("deploy", instances=2)
+    deployed.run("deploy", record=other(deployed), instances=4, rollback={"alarms": []})
+    (update,) = deployed.cloud.calls("UpdateEndpoint")
+    config = update["request"]["DeploymentConfig"]
+    routing = config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["Type"] == "CANARY"
+    assert routing["CanarySize"] == {"Type": "INSTANCE_COUNT", "Value": 1}
+    assert routing["WaitIntervalInSeconds"] == 0
+    assert "AutoRollbackConfiguration" not in config
+    assert deployed.cloud.calls("PutMetricAlarm") == []
+
+
+def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_told(deployed):
+    before = deployed.run("deploy").facts["configuration"]
+    deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
+    with pytest.raises(PokeflowError) as error:
+        deployed.run("deploy", instance_type="ml.m5.xlarge")
+    assert f"rolled back: {before} stands and answers as before" in str(error.value)
+    assert "Unable to provision requested ML compute capacity for ml.m5.xlarge." in str(error.value)
+    assert "\n" not in str(error.value)
+    assert deployed.standing()["EndpointStatus"] == "InService"
+    assert deployed.standing()["EndpointConfigName"] == before
+    deployed.cloud.trouble(becoming=0.1)
+    deployed.cloud.forget()
+    assert deployed.run("deploy", instance_type="ml.m5.xlarge").facts["changed"] == "updated"
+    assert deployed.cloud.mutating() == {"UpdateEndpoint": 1}
+
+
+def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(deployed):
+    deployed.cloud.trouble(becoming=0.1, fail=(NAME,))
+    with pytest.raises(PokeflowError, match=r"did not pass the ping health check.*/aws/sagemaker/Endpoints/"):
+        deployed.run("deploy")
+    deployed.cloud.trouble(becoming=0.1)
+    deployed.cloud.forget()
+    assert deployed.run("deploy").facts["changed"] == "made"
+    assert deployed.cloud.mutating() == {"DeleteEndpoint": 1, "CreateEndpoint": 1}
+
+
+def test_a_quota_is_told_with_what_to_do(deployed):
+    deployed.cloud.trouble(limited=("ml.m5.large",))
+    with pytest.raises(Limited, match=r"ml\.m5\.large for endpoint usage.*Service Quotas"):
+        deployed.run("deploy")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((500, b"the model could not answer"), "ModelError"),
+        ((200, b"<html>"), "holds no matches: '<html>'"),
+        ((200, b'{"matches": [], "preprocessing": "x"}'), "without a match"),
+        ((200, b'{"matches": [{"score": 0.5}], "preprocessing": "x"}'), "another model answers there"),
+    ],
+)
+def test_a_new_endpoint_that_answers_nonsense_is_told(deployed, answer, said):
+    deployed.runtime.answers = [answer] * 9  # every attempt of the client
+    with pytest.raises(PokeflowError, match=f"(?s){said}.*It is left as it is"):
+        deployed.run("deploy")
+
+
+def test_an_update_that_answers_nonsense_is_undone(deployed):
+    before = deployed.run("deploy").facts["configuration"]
+    deployed.runtime.answers = [(200, b"{}")]
+    with pytest.raises(PokeflowError, match=rf"The update was undone: {before} answers again"):
+        deployed.run("deploy", record=other(deployed))
+    assert deployed.standing()["EndpointConfigName"] == before
+    assert deployed.cloud.mutating()["UpdateEndpoint"] == 2
+
+
+def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
+    result = deployed.run("deploy", serverless=True, without_machines={"memory_mb": 2048, "concurrency": 3})
+    (made,) = deployed.cloud.calls("CreateEndpointConfig")
+    (variant,) = made["request"]["ProductionVariants"]
+    assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
+    assert "InstanceType" not in variant
+    assert result.facts["usd_per_hour"] is None
+    assert "nothing while nobody asks" in result.reasons["usd_per_hour"]
+    deployed.run("deploy", record=other(deployed), serverless=True)
+    (update,) = deployed.cloud.calls("UpdateEndpoint")
+    assert "DeploymentConfig" not in update["request"]
+
+
+def test_machines_do_not_become_serverless_and_nothing_is_tried(deployed):
+    deployed.run("deploy")
+    deployed.cloud.forget()
+    with pytest.raises(ConfigError, match=r"pokeflow deploy student --delete"):
+        deployed.run("deploy", serverless=True)
+    assert "UpdateEndpoint" not in deployed.cloud.mutating()
+
+
+def packaged(deployed, status):
+    """A registered package of the bundle, and the record of its registration."""
+    sagemaker = deployed.cloud.aws("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="cards")
+    uri = f"{deployed.cloud.uri}/store/tasks/bundle/{MODEL}/{deployed.record.digest}/model.tar.gz"
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:x"
+    made = sagemaker.create_model_package(
+        ModelPackageGroupName="cards",
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": uri}],
+            "SupportedContentTypes": ["image/jpeg"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    arn = made["ModelPackageArn"]
+    record = dataclasses.replace(deployed.record, stage="register", facts={"model_package_arn": arn})
+    assert isinstance(record, Record)
+    deployed.cloud.forget()
+    return arn, Input(record, deployed.folder)
+
+
+def test_an_approved_package_is_what_is_deployed(deployed):
+    arn, registration = packaged(deployed, "Approved")
+    deployed.run("deploy", registration)
+    (made,) = deployed.cloud.calls("CreateModel")
+    assert made["request"]["PrimaryContainer"] == {"ModelPackageName": arn}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("Rejected", "said no"), ("PendingManualApproval", "Nobody has decided on it yet")]
+)
+def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(deployed, status, said):
+    _, registration = packaged(deployed, status)
+    with pytest.raises(PokeflowError, match=rf"cards/1: it is {status}.*{said}"):
+        deployed.run("deploy", registration)
+    assert deployed.cloud.mutating() == {}
+    deployed.run("deploy", registration, source="bundle")
+    (made,) = deployed.cloud.calls("CreateModel")
+    assert "ModelDataUrl" in made["request"]["PrimaryContainer"]
+
+
+def test_a_package_that_is_asked_for_and_is_not_there_is_told(deployed):
+    with pytest.raises(PokeflowError, match=r"it is not registered with SageMaker\. Choose registry=sagemaker"):
+        deployed.run("deploy", source="package")
+
+
+def test_delete_takes_all_of_it_and_nothing_else(deployed):
+    deployed.run("deploy")
+    deployed.run("deploy", record=other(deployed))
+    deployed.run("deploy", name=f"{NAME}-2")
+    facts = deployed.run("deploy", delete=True).facts
+    assert facts["deleted"].startswith(f"endpoint {NAME}, endpoint configuration {NAME}-")
+    assert facts["deleted"].endswith(f"alarm {NAME}-errors")
+    sagemaker = deployed.cloud.aws("sagemaker")
+    assert [row["EndpointName"] for row in sagemaker.list_endpoints()["Endpoints"]] == [f"{NAME}-2"]
+    assert len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == 1
+    deployed.cloud.forget()
+    assert deployed.run("deploy", delete=True).facts["deleted"] == "nothing: there was none"
+    assert deployed.cloud.mutating() == {}
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
+def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
+    deployed.cloud.trouble(becoming=0.1, lost=1.0, only=(operation,), times=1)
+    assert deployed.run("deploy").facts["changed"] == "made"
+    assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
+
+
+def test_an_update_or_a_deletion_whose_answer_is_lost_is_waited_for(deployed):
+    deployed.run("deploy")
+    record = other(deployed)
+    deployed.cloud.trouble(becoming=2.0, lost=1.0, only=("UpdateEndpoint",), times=1)
+    assert deployed.run("deploy", record=record).facts["changed"] == "updated"
+    deployed.cloud.trouble(becoming=2.0, lost=1.0, only=("DeleteEndpoint",), times=1)
+    assert f"endpoint {NAME}" in deployed.run("deploy", delete=True).facts["deleted"]
+
+
+def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
+    configuration = deployed.run("deploy").facts["configuration"]
+    sagemaker = deployed.cloud.aws("sagemaker")
+    endpoint.delete(deployed.cloud.region, NAME)
+    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration)
+    deployed.cloud.forget()
+    assert deployed.run("deploy").facts["changed"] == "nothing"
+    assert deployed.cloud.mutating() == {}
+
+
+def test_a_bundle_that_the_bucket_lacks_is_told(deployed):
+    with pytest.raises(Refused, match="Could not access model data"):
+        deployed.run("deploy", record=dataclasses.replace(deployed.record, digest="0" * 16))
+
+
+def test_without_a_bucket_nothing_is_asked(deployed):
+    from pokeflow import Task
+    from pokeflow_sagemaker.serving import deploy
+    from pokeflow_sagemaker.serving.params import DeployParams
+
+    deployed.cloud.forget()
+    named = ("deploy", "sagemaker", MODEL, "v1", "student", "0" * 16)
+    item = done("bundle", "student", deployed.folder)
+    with pytest.raises(ConfigError, match="store=s3"):
+        deploy.run(Task(*named, DeployParams(), (item,), deployed.folder, deployed.folder))
+    assert deployed.cloud.calls() == []
+
+
+@given(st.text(max_size=90), st.integers(12, 63))
+def test_a_fitted_name_is_one_that_aws_takes(text, most):
+    name = model.fitted(f"p{text}", most)
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name)
+    assert len(name) <= most
+    assert name == model.fitted(f"p{text}", most)
+    assert model.fitted(name, most) == name

@@ -1,0 +1,235 @@
+"""Stage transform against the test cloud: one job for the same pictures and model, each picture answered once."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pokeflow import ConfigError, PokeflowError
+from pokeflow_sagemaker.aws import Limited
+from pokeflow_sagemaker.serving import pictures, transform, waiting
+
+from .conftest import small_data
+from .serving_flow import MODEL, PROJECT, forwarded
+from .test_inference import jpeg, png
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST", 0.05)
+    monkeypatch.setattr(waiting, "LONGEST", 0.1)
+
+
+@dataclasses.dataclass
+class Batch:
+    """Pictures in a bucket; while a job runs, its container is the bundle's own server."""
+
+    deployed: object
+    silent: bool = False
+
+    @property
+    def s3(self):
+        return self.deployed.cloud.aws("s3")
+
+    @property
+    def source(self):
+        return f"{self.deployed.cloud.uri}/pictures"
+
+    @property
+    def destination(self):
+        return f"{self.deployed.cloud.uri}/store/jobs/answers/"
+
+    def put(self, name, body):
+        self.s3.put_object(Bucket=self.deployed.cloud.name, Key=f"pictures/{name}", Body=body)
+        self.deployed.cloud.forget()
+
+    def run(self, **params):
+        places = {"source": self.source, "destination": self.destination}
+        return self.deployed.run("transform", **{**places, **params})
+
+    def works(self, request):
+        """What SageMaker does with a job: every object to the container, but what only marks a folder."""
+        bucket = self.deployed.cloud.name
+        prefix = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"].removeprefix(f"s3://{bucket}/")
+        output = request["TransformOutput"]["S3OutputPath"].removeprefix(f"s3://{bucket}/").rstrip("/")
+        headers = {"Content-Type": request["TransformInput"]["ContentType"], "Accept": "application/json"}
+        for row in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]:
+            if row["Key"].endswith("/"):
+                continue
+            body = self.s3.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
+            status, answer = forwarded(self.deployed.port, body, headers)
+            assert status == 200
+            self.s3.put_object(Bucket=bucket, Key=f"{output}/{row['Key'].removeprefix(prefix)}.out", Body=answer)
+
+    def answers(self):
+        bucket = self.deployed.cloud.name
+        rows = self.s3.list_objects_v2(Bucket=bucket, Prefix="store/jobs/answers/").get("Contents", ())
+        return {r["Key"].rpartition("answers/")[2]: self.s3.get_object(Bucket=bucket, Key=r["Key"]) for r in rows}
+
+
+@pytest.fixture
+def batch(deployed, monkeypatch):
+    deployed.cloud.trouble(becoming=0.1)
+    made, start = Batch(deployed), transform._start
+
+    def started(*given):
+        start(*given)
+        if not made.silent:
+            made.works(deployed.cloud.calls("CreateTransformJob")[-1]["request"])
+
+    monkeypatch.setattr(transform, "_start", started)
+    references = small_data().references
+    made.put("a/5.png", png(references[5]))
+    made.put("a/6.PNG", png(references[6]))
+    made.put("7.jpg", jpeg(references[7], quality=95))
+    made.put("empty/", b"")
+    return made
+
+
+def jobs(batch):
+    return batch.deployed.cloud.calls("CreateTransformJob")
+
+
+def test_every_picture_is_answered_in_an_object_of_its_own(batch):
+    facts = batch.run().facts
+    assert facts["pictures"] == 3
+    assert facts["changed"] == "made"
+    assert facts["seconds"] >= 0
+    assert facts["cost_usd"] == pytest.approx(0.23 * facts["seconds"] / 3600)
+    first = {name: json.loads(found["Body"].read())["matches"][0]["card_id"] for name, found in batch.answers().items()}
+    assert first == {"a/5.png.out": "set-5", "a/6.PNG.out": "set-6", "7.jpg.out": "set-7"}
+
+
+def test_what_is_asked_of_aws_fits_what_the_bundle_takes(batch):
+    batch.run(at_once=100)
+    request = jobs(batch)[0]["request"]
+    assert request["MaxPayloadInMB"] == 1
+    assert request["MaxConcurrentTransforms"] == 100
+    assert request["BatchStrategy"] == "SingleRecord"
+    assert request["TransformInput"]["ContentType"] == "image/jpeg"
+    assert request["TransformOutput"]["Accept"] == "application/json"
+    assert request["TransformJobName"].startswith(f"{PROJECT}-{MODEL}-")
+    assert len(request["TransformJobName"]) <= 63
+    wide = dataclasses.replace(batch.deployed.record, params={**batch.deployed.record.params, "max_bytes": 40_000_000})
+    batch.put("8.png", png(small_data().references[8]))
+    batch.run(record=wide, at_once=100)
+    request = jobs(batch)[0]["request"]
+    assert (request["MaxPayloadInMB"], request["MaxConcurrentTransforms"]) == (40, 2)
+
+
+def test_the_same_again_starts_nothing(batch):
+    first = batch.run().facts
+    batch.deployed.cloud.forget()
+    second = batch.run().facts
+    assert batch.deployed.cloud.mutating() == {}
+    assert second == {**first, "changed": "nothing"}
+
+
+def test_another_picture_or_another_model_is_another_job(batch):
+    names = {batch.run().facts["job"]}
+    batch.put("8.png", png(small_data().references[8]))
+    names.add(batch.run().facts["job"])
+    other = dataclasses.replace(batch.deployed.record, digest="f" * 16)
+    batch.deployed.shares(other)
+    names.add(batch.run(record=other).facts["job"])
+    assert len(names) == 3
+
+
+def test_a_job_that_is_under_way_is_waited_for_and_not_started_twice(batch, monkeypatch):
+    batch.deployed.cloud.trouble(becoming=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(waiting, "until_settled", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run()
+    assert batch.run().facts["changed"] == "nothing"
+    assert len(jobs(batch)) == 1
+
+
+def _interrupted(look, key, moving, *_, **__):
+    found = look()
+    if found and found[key] in moving:
+        raise KeyboardInterrupt
+    return found
+
+
+def test_a_failure_is_told_and_the_next_attempt_is_another_job(batch):
+    name = batch.run().facts["job"]
+    batch.put("8.png", png(small_data().references[8]))
+    batch.deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
+    with pytest.raises(PokeflowError, match=r"Failed\. AWS says: CapacityError.*/aws/sagemaker/TransformJobs"):
+        batch.run()
+    batch.deployed.cloud.trouble(becoming=0.1)
+    again = batch.run().facts
+    assert again["job"].endswith("-2")
+    assert again["changed"] == "made"
+    assert name not in again["job"]
+
+
+def test_a_job_that_is_complete_without_every_answer_is_no_success(batch):
+    batch.silent = True
+    with pytest.raises(PokeflowError, match=r"Completed, but these have no answer: 5\.png, 6\.PNG, 7\.jpg"):
+        batch.run()
+
+
+def test_answers_that_were_removed_are_made_again(batch):
+    batch.run()
+    batch.s3.delete_object(Bucket=batch.deployed.cloud.name, Key="store/jobs/answers/7.jpg.out")
+    facts = batch.run().facts
+    assert facts["job"].endswith("-2")
+    assert "7.jpg.out" in batch.answers()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_answer_that_is_lost_starts_no_second_job(batch, lost):
+    batch.deployed.cloud.trouble(
+        becoming=0.1, **{"lost" if lost else "throttling": 1.0}, only=("CreateTransformJob",), times=1
+    )
+    batch.run()
+    assert batch.deployed.cloud.mutating()["CreateTransformJob"] == 1
+
+
+def test_what_would_fail_the_whole_job_is_told_before_it_costs_anything(batch):
+    for i in range(7):
+        batch.put(f"notes-{i}.txt", b"text")
+    batch.put("large.jpg", b"x" * 400_001)
+    batch.put("none.jpg", b"")
+    with pytest.raises(ConfigError) as error:
+        batch.run()
+    told = [str(fault) for fault in error.value.faults]
+    assert len(told) == 3
+    assert "'pictures/notes-4.txt' and 2 more: no pictures (.jpg, .jpeg, .png)" in told[0]
+    assert "'pictures/large.jpg': larger than the 400,000 bytes that the bundle takes" in told[1]
+    assert "'pictures/none.jpg': empty" in told[2]
+    assert batch.deployed.cloud.mutating() == {}
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ({"source": "s3://{bucket}/nothing"}, "there is nothing below it"),
+        ({"source": ""}, "source: is missing: pokeflow transform s3://"),
+        ({"destination": ""}, "destination: is missing"),
+        ({"destination": "s3://{bucket}/pictures/answers"}, "answers would pass for pictures"),
+    ],
+)
+def test_places_that_make_no_sense_are_told(batch, places, said):
+    given = {name: place.format(bucket=batch.deployed.cloud.name) for name, place in places.items()}
+    with pytest.raises(ConfigError, match=said):
+        batch.run(**given)
+    assert batch.deployed.cloud.mutating() == {}
+
+
+def test_a_bucket_that_is_not_there_is_told(batch):
+    with pytest.raises(PokeflowError, match=r"s3://no-such-bucket-here/x/: is not there"):
+        batch.run(source="s3://no-such-bucket-here/x")
+
+
+def test_a_quota_is_told(batch):
+    batch.deployed.cloud.trouble(limited=("ml.m5.xlarge",))
+    with pytest.raises(Limited, match="Service Quotas"):
+        batch.run()
+
+
+def test_more_pictures_than_one_page_of_a_listing_are_all_seen(batch, monkeypatch):
+    monkeypatch.setattr(pictures, "PAGE", 2)
+    assert len(pictures.below(batch.deployed.cloud.region, f"{batch.source}/", 400_000)) == 3

@@ -1,0 +1,127 @@
+"""Unpacking a bundle from anywhere: what is sound comes out whole, what is hostile not at all."""
+
+import contextlib
+import gzip
+import io
+import json
+import tarfile
+import zlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pokeflow import PokeflowError
+from pokeflow_sagemaker.bundle import CODE, unpack
+
+
+def packed(folder, members, **options):
+    """An archive of (TarInfo or name, content) pairs, as they are."""
+    file = folder / "x.tar.gz"
+    with tarfile.open(file, "w:gz", **options) as tar:
+        for member, content in members:
+            entry = tarfile.TarInfo(member) if isinstance(member, str) else member
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return file
+
+
+def kind(name, type, target=""):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = type, target
+    return entry
+
+
+def test_a_bundle_comes_out_as_it_was_packed(served, tmp_path):
+    about = unpack.unpack(served.flow.folder("bundle") / "model.tar.gz", tmp_path / "out")
+    assert about["cards"] == 40
+    for name in about["files"]:
+        assert (tmp_path / "out" / name).read_bytes() == (served.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "../out", "/etc/passwd", "a/../../b", "C:/x", "a\\b",
+        kind("link", tarfile.SYMTYPE, "/etc/passwd"), kind("hard", tarfile.LNKTYPE, "../x"),
+        kind("device", tarfile.CHRTYPE), kind("pipe", tarfile.FIFOTYPE), kind("folder", tarfile.DIRTYPE),
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_file_below_the_folder_is_refused(tmp_path, member):
+    with pytest.raises(PokeflowError, match=r"no plain file|leads out|not a readable bundle"):
+        unpack.unpack(packed(tmp_path, [(member, b"")]), tmp_path / "deep" / "out")
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
+    assert list((tmp_path / "deep" / "out").rglob("*")) == []
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path):
+    with pytest.raises(PokeflowError, match="there twice"):
+        unpack.unpack(packed(tmp_path, [("a", b"1"), ("a", b"2")]), tmp_path / "out")
+
+
+def test_a_bomb_is_stopped_at_the_limit(tmp_path):
+    file = packed(tmp_path, [("zeros", b"\0" * 5_000_000)])
+    assert file.stat().st_size < 50_000
+    with pytest.raises(PokeflowError, match="unfolds to more than 1 MB"):
+        unpack.unpack(file, tmp_path / "out", most=1_000_000)
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) <= 1_100_000
+
+
+@pytest.mark.parametrize("type", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_without_end_is_not_read_into_memory(tmp_path, type):
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = type, 3_000_000_000
+    header = entry.tobuf(tarfile.GNU_FORMAT)
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(header + b"\0" * 10_000))
+    with pytest.raises(PokeflowError, match="a header that has no end"):
+        unpack.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"files": {}}, "holds other files"),
+        ({"files": {"a": {"sha256": "0"}}}, "a is not what"),
+        ({"files": {"a": {"sha256": "0"}, "b": {"sha256": "0"}}}, "holds other files"),
+        ({}, "not a readable bundle"),
+        ([], "not a readable bundle"),
+        ({"files": {"a": 1}}, "not a readable bundle"),
+    ],
+)
+def test_what_is_not_as_the_bundle_says_is_refused(tmp_path, about, said):
+    with pytest.raises(PokeflowError, match=said):
+        unpack.unpack(packed(tmp_path, [("a", b"1"), ("bundle.json", json.dumps(about).encode())]), tmp_path / "out")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_archive_is_told_and_nothing_else(served, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("damaged")
+    plain = bytearray(gzip.decompress((served.flow.folder("bundle") / "model.tar.gz").read_bytes()))
+    for _ in range(data.draw(st.integers(1, 6))):
+        plain[data.draw(st.integers(0, len(plain) - 1))] = data.draw(st.integers(0, 255))
+    (folder / "x.tar.gz").write_bytes(gzip.compress(bytes(plain[: data.draw(st.integers(1, len(plain)))]), 1))
+    with contextlib.suppress(PokeflowError):
+        unpack.unpack(folder / "x.tar.gz", folder / "out")
+    for path in folder.rglob("*"):
+        assert path.resolve().is_relative_to(folder.resolve())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"x" * 2000), zlib.compress(b"x")]
+)
+def test_what_is_no_archive_is_told(tmp_path, content):
+    (tmp_path / "x.tar.gz").write_bytes(content)
+    with pytest.raises(PokeflowError, match=r"x\.tar\.gz: not a readable bundle"):
+        unpack.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+def test_the_code_of_the_archive_is_replaced_by_the_installations(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").write_text("raise SystemExit('hostile')")
+    (tmp_path / "code" / "numpy.py").write_text("raise SystemExit('hostile')")
+    unpack.with_own_code(tmp_path, CODE, {"top": 5})
+    assert {path.name for path in (tmp_path / "code").iterdir()} == {
+        "inference.py", "serve.py", "requirements.txt", "limits.json",
+    }  # fmt: skip
+    assert "hostile" not in (tmp_path / "code" / "inference.py").read_text()
