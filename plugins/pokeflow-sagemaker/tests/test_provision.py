@@ -251,6 +251,42 @@ def test_without_the_right_to_make_a_stack_the_rest_is_made_and_its_command_is_t
     assert later["roles"]["job"].endswith(ROLES[0])
 
 
+def test_without_a_stack_a_bucket_has_kms_own_key_until_the_stack_makes_one(project, cloud):
+    def default():
+        rules = cloud.aws("s3").get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+        return rules[0]["ApplyServerSideEncryptionByDefault"]
+
+    project.encryption = None
+    cloud.trouble(denied=["CreateStack"], becoming=0.02)
+    project.run()
+    assert default() == {"SSEAlgorithm": "aws:kms"}
+    cloud.trouble(becoming=0.02)
+    facts = project.run()
+    assert default() == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": facts["key"]}
+    assert changed(project.run()) == []
+
+
+def test_no_rule_reaches_what_others_have_in_a_bucket(project, cloud):
+    cloud.aws("s3").create_bucket(Bucket=BUCKET)
+    project.uri = f"s3://{BUCKET}"
+    project.run()
+    rules = cloud.aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert {rule["Filter"]["Prefix"] for rule in rules} == {"work/", "claims/", "jobs/output/"}
+
+
+def test_a_role_that_is_new_is_waited_for(project, cloud, monkeypatch):
+    ask, refusals = aws.ask, [aws.Refused("project: Role x cannot be assumed.", "ValidationException")] * 2
+
+    def asked(call, what, **more):
+        if getattr(call, "__name__", "") == "create_project" and refusals:
+            raise refusals.pop()
+        return ask(call, what, **more)
+
+    monkeypatch.setattr(aws, "ask", asked)
+    assert project.run()["left"] == []
+    assert refusals == []
+
+
 def test_a_command_that_is_left_is_one_that_somebody_can_run(project, cloud):
     """The words after ``deploy`` are parameters of the template, and make the stack that the plan wants."""
     import shlex

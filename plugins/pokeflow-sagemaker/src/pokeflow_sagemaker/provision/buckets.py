@@ -7,7 +7,7 @@ from typing import Any
 
 from pokeflow import ConfigError, Fault
 from pokeflow_sagemaker import aws
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import TAG, Place
 
 Tree = dict[str, Any]
 
@@ -52,7 +52,16 @@ def _listed(place: Place, bucket: str) -> bool:
     return any(row["Name"] == bucket for row in listed["Buckets"])
 
 
-def make(place: Place, bucket: str) -> None:
+def is_ours(place: Place, bucket: str, project: str) -> bool:
+    """Whether the bucket was made for the project alone, which its tag says."""
+    try:
+        told = aws.ask(aws.client("s3", place.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
+    except (aws.Missing, aws.Denied):
+        return False
+    return {"Key": TAG, "Value": project} in told["TagSet"]
+
+
+def make(place: Place, bucket: str, project: str) -> None:
     """A new bucket that only the account's policies give access to."""
     s3 = aws.client("s3", place.region)
     where = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
@@ -64,10 +73,15 @@ def make(place: Place, bucket: str) -> None:
             raise ConfigError([Fault("store.remote", message)]) from error
     rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     aws.ask(s3.put_bucket_ownership_controls, f"bucket {bucket}", Bucket=bucket, OwnershipControls=rules)
+    tags = {"TagSet": [{"Key": TAG, "Value": project}]}
+    aws.ask(s3.put_bucket_tagging, f"bucket {bucket}", Bucket=bucket, Tagging=tags)
 
 
-def gaps(place: Place, bucket: str, wanted: Tree) -> list[Gap]:
-    """What of a bucket is not as the template's resources say; what others have set beside it is kept."""
+def gaps(place: Place, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
+    """What of a bucket is not as the template's resources say; what others have set beside it is kept.
+
+    ``whole``: all of it is the project's; otherwise no rule is set that would reach what lies there of others.
+    """
     made = wanted["Bucket"]["Properties"]
     s3 = aws.client("s3", place.region)
 
@@ -83,7 +97,10 @@ def gaps(place: Place, bucket: str, wanted: Tree) -> list[Gap]:
         *_public_access(
             read("get_public_access_block", "PublicAccessBlockConfiguration"), made["PublicAccessBlockConfiguration"]
         ),
-        *_lifecycle(read("get_bucket_lifecycle_configuration", "Rules"), made["LifecycleConfiguration"]["Rules"]),
+        *_lifecycle(
+            read("get_bucket_lifecycle_configuration", "Rules"),
+            [rule for rule in made["LifecycleConfiguration"]["Rules"] if whole or rule["Prefix"]],
+        ),
         *_policy(read("get_bucket_policy", "Policy"), wanted["BucketPolicy"]["Properties"]["PolicyDocument"]),
     ]
 
@@ -103,13 +120,14 @@ def _versioning(found: str | None) -> list[Gap]:
 
 def _encryption(found: Tree | None, wanted: Tree) -> list[Gap]:
     rule = wanted["ServerSideEncryptionConfiguration"][0]
-    default = rule["ServerSideEncryptionByDefault"]
+    # A key of its own is the stack's to make: until then, KMS's own.
+    default = {k: v for k, v in rule["ServerSideEncryptionByDefault"].items() if v != "OwnKey.Arn"}
     rules = (found or {}).get("Rules") or [{}]
     there = rules[0].get("ApplyServerSideEncryptionByDefault", {})
     # What is encrypted with a key of KMS's is not made weaker.
     if there and (default["SSEAlgorithm"] == "AES256" or there == default):
         return []
-    asked = {"ApplyServerSideEncryptionByDefault": default}
+    asked: Tree = {"ApplyServerSideEncryptionByDefault": default}
     asked |= {"BucketKeyEnabled": True} if rule.get("BucketKeyEnabled") else {}
     asked_for = " with ".join(str(value) for value in default.values())
     why = f"by default is {there.get('SSEAlgorithm', 'none')}, not {asked_for}"

@@ -82,8 +82,13 @@ def look(wanted: Wanted) -> Found:
     roles = _foreign(wanted, found, seen)
     resources = wanted.resources(roles, found.key_arn)
     drifted, gone = _drift(wanted, found, roles, resources, seen)
-    gaps = seen("bucket", lambda: buckets.gaps(wanted.place, wanted.bucket, resources), []) if there else []
+    gaps = seen("bucket", lambda: _gaps(wanted, found, resources), []) if there else []
     return Found(there, stack, text, project, group, roles, tuple(gaps), drifted, gone, unknown)
+
+
+def _gaps(wanted: Wanted, found: Found, resources: dict[str, Any]) -> list[Gap]:
+    whole = found.owns_bucket or buckets.is_ours(wanted.place, wanted.bucket, wanted.project)
+    return buckets.gaps(wanted.place, wanted.bucket, resources, whole)
 
 
 def _group(wanted: Wanted) -> bool:

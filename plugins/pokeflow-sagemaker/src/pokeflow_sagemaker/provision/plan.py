@@ -157,7 +157,7 @@ def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[St
         why = "was deleted by hand" if found.owns_bucket else "by itself, for the stack may not be made"
         change = Change(CREATE, "bucket", wanted.bucket, why)
         how = f"aws s3api create-bucket --bucket {wanted.bucket} --region {wanted.region}"
-        return [Step("bucket", (change,), partial(buckets.make, wanted.place, wanted.bucket), how)]
+        return [Step("bucket", (change,), partial(buckets.make, wanted.place, wanted.bucket, wanted.project), how)]
     rows = [] if found.owns_bucket else [Change(KEEP, "bucket", wanted.bucket, "is there already, and stays")]
     if found.owns_bucket and differences(wanted, found, found.roles):
         return []  # the stack's change comes first

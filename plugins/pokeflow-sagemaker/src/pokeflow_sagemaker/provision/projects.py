@@ -15,6 +15,9 @@ from pokeflow_sagemaker.provision.names import TAG, Place
 TEMPLATE = "pokeflow"
 """The name of the template within the project."""
 
+NEW_ROLE = 60.0
+"""Seconds until every part of AWS knows a new role."""
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -97,12 +100,26 @@ def put(region: str, name: str, description: str, provider: Mapping[str, Any], p
         if description:
             request["ProjectDescription"] = description[:1024]
         with suppress(aws.Exists):  # another run, or a lost answer to this one: it is waited for
-            aws.ask(sagemaker.create_project, what, Tags=[{"Key": TAG, "Value": project}], **request)
+            _create(sagemaker, what, {**request, "Tags": [{"Key": TAG, "Value": project}]})
     else:
         change = {k: v for k, v in provider.items() if k != "RoleARN"}
         request = {"ProjectName": name, "TemplateProvidersToUpdate": [{"CfnTemplateProvider": change}]}
         aws.ask(sagemaker.update_project, what, **request)
     return waited(region, name)
+
+
+def _create(sagemaker: Any, what: str, request: Mapping[str, Any]) -> None:
+    """Ask for the project; a role that was made just now is not known everywhere for some seconds."""
+    told: aws.Refused | None = None
+    for _ in stacks.moments(NEW_ROLE):
+        try:
+            aws.ask(sagemaker.create_project, what, **request)
+            return
+        except aws.Refused as error:
+            if "assume" not in str(error).lower():
+                raise
+            told = error
+    raise told or stacks.too_long(what)
 
 
 def waited(region: str, name: str) -> Project:

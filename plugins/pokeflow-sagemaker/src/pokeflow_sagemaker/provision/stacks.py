@@ -178,10 +178,10 @@ def _require_made(region: str, stack: Stack, token: str) -> None:
         raise StackError(message, any(sign in reasons for sign in _DENIED))
 
 
-def moments() -> Iterator[None]:
-    """Moments to look again, as long as patience lasts: soon at first, then every few seconds."""
+def moments(patience: float = PATIENCE) -> Iterator[None]:
+    """Moments to look again, for so many seconds: soon at first, then every few seconds."""
     began, wait = time.monotonic(), 0.1
-    while time.monotonic() - began < PATIENCE:
+    while time.monotonic() - began < patience:
         yield
         time.sleep(wait)
         wait = min(SLOWEST, wait * 1.5)
@@ -200,13 +200,19 @@ def _token(text: str, parameters: Mapping[str, str], before: Stack | None) -> st
 
 def _resources(region: str, name: str) -> list[dict[str, Any]]:
     cloudformation = aws.client("cloudformation", region)
-    return list(aws.pages(cloudformation, "list_stack_resources", "StackResourceSummaries", name, StackName=name))
+    try:
+        return list(aws.pages(cloudformation, "list_stack_resources", "StackResourceSummaries", name, StackName=name))
+    except aws.Denied:
+        return []  # it shows how far the stack is, no more
 
 
 def _reasons(region: str, name: str, token: str) -> str:
     """Why a stack failed: the first things that did, in AWS's words."""
     cloudformation = aws.client("cloudformation", region)
-    events = aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name)
+    try:
+        events = list(aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name))
+    except aws.Denied as error:
+        return f"Why may not be read. {error}"
     said = []
     for event in events:
         mine = not token or event.get("ClientRequestToken", token) == token
