@@ -25,8 +25,8 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 log = logging.getLogger(__name__)
-FORMATS = ("JPEG", "PNG", "MPO")
-"""Pillow's names; MPO is what some phones make of a JPEG. Its other decoders stay out of a request's reach."""
+FORMATS = ("JPEG", "PNG")
+"""Pillow's names; what some phones make of a JPEG, MPO, comes with it. Its other decoders stay out of reach."""
 IMAGES = ("image/jpeg", "image/png")
 JSON = "application/json"
 ARRAYS = ("embeddings", "card_ids", "preprocessing")
