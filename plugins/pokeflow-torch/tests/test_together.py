@@ -24,9 +24,11 @@ import json, os, sys, time, torch
 from dataclasses import replace
 from pathlib import Path
 torch.set_num_threads(1)
+from pokeflow.digest import decisive
 from pokeflow.types import Input, Record, Task
+from pokeflow_torch.profiling.run import run
 from pokeflow_torch import augment, distill, step, train
-from pokeflow_torch.params import DistillParams, Loop, Margin, Network, Optim, TrainParams
+from pokeflow_torch.params import DistillParams, Loop, Margin, Network, Optim, ProfileParams, TrainParams
 
 data, teacher, folder = map(Path, sys.argv[1:4])
 train.export.write = lambda *_: None
@@ -74,8 +76,19 @@ def attempt(wish):
         told = f"{type(error).__name__}: {error}"
     (work.parent / f"told{rank}.json").write_text(json.dumps(told))
 
+def profile():
+    step.Learner.train = mode
+    made = folder / "even" / "out0"
+    about = replace(record, stage="train", backend="torch", type="teacher", params=decisive(PARAMS["even"]))
+    work, out = (folder / "profile" / (part + rank) for part in ("work", "out"))
+    for part in (work, out):
+        part.mkdir(parents=True, exist_ok=True)
+    short = ProfileParams(steps=3, warmup=1, traced=1)
+    told = run(Task("profile", "torch", "m", "v1", "teacher", "d0", short, (Input(about, made), inputs[0]), work, out))
+    (out.parent / f"told{rank}.json").write_text(json.dumps({**told.metrics, **told.facts}))
+
 for wish in sys.argv[4:]:
-    attempt(wish)
+    profile() if wish == "profile" else attempt(wish)
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("together")]
@@ -115,24 +128,24 @@ def tried(start, tmp_path_factory):
     """The folders of one process's and of two processes' attempts."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     assert codes(
-        start(two, "even", "even-student", "attention", "uneven+even", "uneven+nan", "uneven+fails", "long")
+        start(two, "even", "even-student", "attention", "uneven+even", "uneven+nan", "uneven+fails", "profile", "long")
     ) == [0, 0]
     assert codes(start(one, "even", "even-student", "uneven+even", processes=1)) == [0]
     return one, two
 
 
 def codes(processes):
-    return [process.wait(timeout=180) for process in processes]
+    return [process.wait(timeout=400) for process in processes]
 
 
 def wait_for_steps(work, count):
-    until = time.monotonic() + 180
+    until = time.monotonic() + 400
     while time.monotonic() < until:
         file = work / "telemetry" / "steps.jsonl"
         if file.is_file() and len(file.read_text().splitlines()) >= count:
             return
         time.sleep(0.02)
-    pytest.fail("no steps within three minutes")
+    pytest.fail("no steps within minutes")
 
 
 def told(folder):
@@ -182,6 +195,15 @@ def test_nobody_waits_for_a_first_process_that_fails(tried):
     first, other = told(tried[1] / "uneven+fails")
     assert first == "ValueError: no room"
     assert other == "PokeflowError: the first process failed: ValueError: no room"
+
+
+def test_a_profile_of_two_processes_is_written_by_the_first(tried):
+    folder = tried[1] / "profile"
+    first, other = told(folder)
+    assert first == other
+    assert first["processes"] == 2
+    assert (folder / "out0" / "profiler-report.html").is_file()
+    assert not list((folder / "out1").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ WIDTH = 720
 COLORS = 7
 """How many colours the page has: --c1 … --c7."""
 
+HUGE = 1e300
+"""No number of a machine; what is beyond it, or no number at all, is not drawn."""
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -48,7 +51,7 @@ def bars(values: Sequence[tuple[str, float]], unit: str, *, logarithmic: bool = 
 
 def lines(series: Mapping[str, Points], x: str, y: str, *, top: float | None = None) -> str:
     """Lines over one axis; ``top`` fixes the upper end, which else is the largest value."""
-    known = {name: [p for p in points if all(map(math.isfinite, p))] for name, points in series.items()}
+    known = {name: [p for p in points if all(abs(value) < HUGE for value in p)] for name, points in series.items()}
     known = {name: points for name, points in known.items() if points}
     if not known:
         return _nothing()

@@ -1,0 +1,84 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from pokeflow_torch.profiling import clock, rules
+from pokeflow_torch.profiling.tensors import Seen
+
+PARTS = {"load_ms": 1.0, "augment_ms": 4.0, "forward_ms": 30.0, "backward_ms": 50.0, "optimizer_ms": 10.0}
+STEP = {**PARTS, "average_ms": 4.0, "other_ms": 1.0, "step_ms": 100.0, "gradient_norm": 3.0}
+
+
+def gradient(**values):
+    return {"weight": "w", "shape": "4×3", "to_weight": 0.1, "not_finite": 0, **values}
+
+
+def layer(**values):
+    return {"layer": "act", "dead_channels": 0, "channels": 10, "not_finite": 0, **values}
+
+
+@pytest.fixture
+def sound():
+    """What a training shows that has nothing wrong with it."""
+    seen = Seen([{"weight": "w", "not_finite": 0}], [gradient()], [layer()])
+    samples = [{"process_memory_megabytes": 1000.0}] * 9
+    history = [{"train_loss": 5.0}, {"train_loss": 2.0}]
+    return rules.Evidence([STEP] * 10, samples, seen, history, "cpu", 90.0, 1000.0, 8000.0, 1.0)
+
+
+def status(evidence):
+    return {finding.rule: finding.status for finding in rules.judge(evidence)}
+
+
+def test_a_sound_training_breaks_no_rule(sound):
+    assert set(status(sound).values()) == {"ok"}
+    assert len(status(sound)) == len(rules.RULES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed"),
+    [
+        ("loader-bound", {"steps": [{**STEP, "augment_ms": 40.0}] * 10}),
+        ("low-utilization", {"utilization": 20.0}),
+        ("memory-near-limit", {"peak_mb": 7900.0}),
+        ("memory-growth", {"samples": [{"process_memory_megabytes": 1000.0 + 50 * i} for i in range(9)]}),
+        ("step-outliers", {"steps": [STEP] * 8 + [{**STEP, "step_ms": 500.0}] * 2}),
+        ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": 500.0}]}),
+        ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": float("inf")}]}),
+        ("vanishing-gradients", {"seen": Seen([], [gradient(to_weight=1e-9)], [layer()])}),
+        ("dead-units", {"seen": Seen([], [gradient()], [layer(dead_channels=5)])}),
+        ("not-finite", {"seen": Seen([], [gradient(not_finite=1)], [layer()])}),
+        ("loss-not-decreasing", {"history": [{"train_loss": 5.0}, {"train_loss": 5.1}]}),
+    ],
+)
+def test_what_is_wrong_is_found_by_its_rule_alone_with_numbers_and_advice(sound, rule, changed):
+    evidence = replace(sound, **changed)
+    found = [finding for finding in rules.judge(evidence) if finding.status == "found"]
+    assert [finding.rule for finding in found] == [rule]
+    assert found[0].advice
+    assert found[0].evidence
+    json.dumps([asdict(finding) for finding in found], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed", "expected"),
+    [
+        ("low-utilization", {"utilization": None}, "unknown"),
+        ("memory-near-limit", {"peak_mb": None}, "unknown"),
+        ("memory-growth", {"samples": []}, "unknown"),
+        ("loss-not-decreasing", {"history": []}, "unknown"),
+        ("vanishing-gradients", {"own_loss": False}, "unknown"),
+        ("exploding-gradients", {"own_loss": False}, "unknown"),
+        ("vanishing-gradients", {"seen": Seen([], [gradient(to_weight=None)], [layer()])}, "unknown"),
+        ("dead-units", {"seen": Seen([], [gradient()], [layer(dead_channels=None)])}, "not_applicable"),
+    ],
+)
+def test_what_cannot_be_told_is_not_called_sound(sound, rule, changed, expected):
+    assert status(replace(sound, **changed))[rule] == expected
+
+
+def test_shares_are_of_the_time_of_all_steps():
+    shares = clock.shares([STEP, {**STEP, "step_ms": 200.0, "forward_ms": 130.0}])
+    assert shares["forward"] == pytest.approx(160 / 300)
+    assert clock.middle([STEP, {**STEP, "step_ms": 300.0}]) == 200.0
