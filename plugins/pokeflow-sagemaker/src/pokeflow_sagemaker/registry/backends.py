@@ -8,8 +8,8 @@ from pokeflow import Backend, Result, Task
 from pokeflow.gates import Gate
 from pokeflow.gates import faults as gate_faults
 
-IMAGE = "763104351884.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
-"""AWS's container for Ray Serve, which takes the place of the one with TorchServe."""
+IMAGE = "{account}.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
+"""AWS's container for Ray Serve, which takes the place of the one with TorchServe. The account is AWS's own."""
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _IMAGE = re.compile(r"\S{1,255}")
 
@@ -19,9 +19,9 @@ class RegisterParams:
     """Which group of which account's registry a model goes to, and how it would be served.
 
     ``remote`` is the bucket that the bundle lies in, ``project`` what its lineage is tagged with. ``image`` runs a
-    bundle; ``{region}`` in it is replaced. ``realtime`` and ``transform`` are the instance types offered for it.
-    ``description`` says what the model is for, on its card. ``gates`` decide between Approved and Rejected; without
-    them a person decides.
+    bundle; ``{account}`` and ``{region}`` in it are replaced. ``realtime`` and ``transform`` are the instance types
+    offered for it. ``description`` says what the model is for, on its card. ``gates`` decide between Approved and
+    Rejected; without them a person decides.
     """
 
     project: str
@@ -46,7 +46,7 @@ def _check(params: RegisterParams) -> Iterable[tuple[str, str]]:
     if not params.project:
         yield "project", "is empty"
     if not _IMAGE.fullmatch(params.image):
-        yield "image", f"{params.image!r} is no image: <account>.dkr.ecr.{{region}}.amazonaws.com/<name>:<tag>"
+        yield "image", f"{params.image!r} is no image: {{account}}.dkr.ecr.{{region}}.amazonaws.com/<name>:<tag>"
     for name in ("realtime", "transform"):
         yield from ((name, f"{i!r} is no instance type: ml.m5.large") for i in getattr(params, name) if i[:3] != "ml.")
     if not params.transform:
