@@ -25,13 +25,15 @@ NEEDS = {
     "tracking=mlflow-sagemaker": (
         "tracking.uri=arn:aws:sagemaker:us-east-2:123456789012:mlflow-tracking-server/cards",
     ),
+    "executor=sagemaker": ("store=s3", "store.remote=s3://bucket"),
+    "registry=sagemaker": ("store=s3", "store.remote=s3://bucket"),
+    "experiment=full": ("store.remote=s3://bucket",),
     "lineage=toy": ("data=none", "target=toy", "tracking=none"),
 }
 MISSING = {
     "target=hailo8l": "no backend for stage 'compile' named 'hailo'",
     "target=none": "no backend for stage 'compile' named 'none'",
-    "executor=sagemaker": "no executor 'sagemaker'",
-    "experiment=full": "no executor 'sagemaker'",
+    "experiment=full": "no backend for stage 'compile' named 'hailo'",
     "tracking=mlflow-sagemaker": "needs the package sagemaker-mlflow, which is not installed",
     "data=folder": "data.csv",
 }
@@ -98,14 +100,17 @@ def test_the_default_lineage_is_the_owners() -> None:
         "train",
         "distill",
         "compile",
+        "profile",
         "benchmark",
         "bundle",
         "register",
+        "pipeline",
     }
 
 
 def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     monkeypatch.setenv("POKEFLOW_CARDS", "conf")
+    monkeypatch.setenv("POKEFLOW_REMOTE", "s3://bucket")
     data = config.plain(compose.composed(["experiment=full"]))
     teacher = data["lineage"]["models"]["dinov3-teacher"]["params"]["network"]
     student = data["lineage"]["models"]["efficientnet-student-stage1"]["params"]
@@ -113,7 +118,9 @@ def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     assert student["network"]["name"] == "efficientnet_lite0"
     assert student["losses"] == {"feature": 0.35, "kl": 0.25, "attention": 0.25, "highfreq": 0.15}
     assert data["data"]["preprocessing"]["size"] == 224
-    assert data["executor"] == {"name": "sagemaker", "params": {"instance_type": "ml.p4d.24xlarge"}}
+    trained = [model["on"] for model in data["lineage"]["models"].values() if model["stage"] in ("train", "distill")]
+    assert trained == [{"name": "sagemaker", "params": {"instance_type": "ml.p4d.24xlarge"}}] * 3
+    assert (data["executor"]["name"], data["registry"]["backend"]) == ("sagemaker", "sagemaker")
     assert data["target"]["name"] == "hailo8l"
 
 
