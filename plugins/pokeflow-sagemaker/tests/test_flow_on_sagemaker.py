@@ -94,7 +94,7 @@ def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
     assert f"{name}-2" in machine.created()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tracking_is_told_of_what_jobs_made_with_all_their_files(machine):
     tracked = machine.folder / "tracked.txt"
     machine.run(*TEACHER, "tracking=toy")
@@ -134,19 +134,25 @@ def test_a_spot_job_that_is_interrupted_goes_on_from_its_checkpoint(machine):
     assert list(machine.objects.list("work/")) == []
 
 
+HELD = {"capacity": ("ml.m5.xlarge",)}
+"""No spot machines until there is no such trouble any more."""
+
+
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_loses_nothing(machine):
-    run = (*TEACHER, seconds("teacher", 4))
-    with machine.started(*run) as process:
-        name = machine.first()
+    machine.cloud.trouble(**HELD)
+    with machine.started(*TEACHER, *SPOT) as process:
+        (name,) = until(machine.created)
         process.send_signal(signal.SIGKILL)
-    again = machine.cli(*run)
-    assert again.returncode == 0, again.stderr
-    assert f"attached to training job {name}" in again.stderr
+    with machine.started(*TEACHER, *SPOT) as process:
+        assert any(f"attached to training job {name}" in line for line in process.stderr)
+        machine.cloud.trouble()
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
     assert machine.created() == [name]
 
     # Lost for good: whoever comes next finds the record, and settles its bill.
-    late = (*TEACHER, seconds("teacher", 0.2))
+    late = (*TEACHER, "lineage.models.teacher.params.lr=0.3")
     with machine.started(*late) as process:
         until(lambda: len(machine.created()) == 2)
         process.send_signal(signal.SIGKILL)
@@ -159,15 +165,21 @@ def test_a_launcher_that_is_killed_loses_nothing(machine):
 
 @pytest.mark.slow
 def test_two_launchers_at_once_start_one_job(machine):
-    run = (*TEACHER, seconds("teacher", 2))
-    with machine.started(*run) as one, other(machine).started(*run) as two:
-        ends = [process.communicate(timeout=120)[1] for process in (one, two)]
-    assert (one.returncode, two.returncode) == (0, 0), ends
+    machine.cloud.trouble(**HELD)
+    told = [machine.folder.parent / name for name in ("one.txt", "two.txt")]
+    with told[0].open("w") as a, told[1].open("w") as b:
+        launchers = machine, other(machine)
+        with (
+            launchers[0].started(*TEACHER, *SPOT, stderr=a) as one,
+            launchers[1].started(*TEACHER, *SPOT, stderr=b) as two,
+        ):
+            until(lambda: any("attached to training job" in file.read_text() for file in told))
+            machine.cloud.trouble()
+            assert (one.wait(120), two.wait(120)) == (0, 0), [file.read_text() for file in told]
     assert len(machine.created()) == 1
-    assert sum("attached to" in err for err in ends) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginning(machine):
     run = ("models=[student]", "stages=[distill]", seconds("teacher", 0.2))
     first = machine.run(*run).records
@@ -220,7 +232,7 @@ def _read(master, told):
             return
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [b"n\n", b"y\n"])
 def test_ctrl_c_asks_whether_the_job_shall_stop(machine, answer):
     code, told = interrupted(machine, answer)
@@ -235,7 +247,7 @@ def test_ctrl_c_asks_whether_the_job_shall_stop(machine, answer):
         assert "asked to stop; its last checkpoint is kept" in told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("choice", ["ask", "leave", "stop"])
 def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machine, choice):
     run = (*TEACHER, seconds("teacher", 3), f"executor.params.client.interrupted={choice}")
