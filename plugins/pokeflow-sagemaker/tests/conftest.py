@@ -154,16 +154,31 @@ def served_port(served: Served) -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="session")
+def served_runtime(served_port: int) -> Iterator[Any]:
+    """What answers in the place of SageMaker's runtime, at one address: clients of boto3 are dear, and kept by it."""
+    from .serving_flow import runtime
+
+    with runtime(served_port) as standing:
+        yield standing
+
+
 @pytest.fixture
-def deployed(cloud: Any, served: Served, served_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def deployed(
+    cloud: Any,  # noqa: F811 - the fixture
+    served: Served,
+    served_port: int,
+    served_runtime: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """A bundle in a bucket of the test cloud, behind whose endpoints the bundle's own server answers."""
-    from .serving_flow import Deployed, bundled, runtime
+    from .serving_flow import Deployed, bundled
 
     folder = served.flow.folder("bundle")
-    with runtime(served_port) as standing:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", standing.url)
-        record = bundled(folder, {"preprocessing": SPEC.hash}, "a" * 16)
-        found = Deployed(cloud, standing, folder, served, served_port, record)
-        found.shares(record)
-        cloud.forget()
-        yield found
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", served_runtime.url)
+    served_runtime.answers, served_runtime.asked = [], []
+    record = bundled(folder, {"preprocessing": SPEC.hash}, "a" * 16)
+    found = Deployed(cloud, served_runtime, folder, served, served_port, record)
+    found.shares(record)
+    cloud.forget()
+    return found

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow import ConfigError, Input, PokeflowError, Record
-from pokeflow_sagemaker.aws import Denied, Limited, Refused
+from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused
 from pokeflow_sagemaker.serving import endpoint, model, waiting
 
 from .conftest import done
@@ -232,6 +235,16 @@ def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(dep
     assert "ModelDataUrl" in made["request"]["PrimaryContainer"]
 
 
+def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
+    arn, registration = packaged(deployed, "Approved")
+    sagemaker = deployed.cloud.aws("sagemaker")
+    sagemaker.delete_model_package(ModelPackageName=arn)
+    with pytest.raises(Missing, match="cards/1"):
+        deployed.run("deploy", registration, source="package")
+    deployed.run("deploy", registration)
+    assert "cards/1 is not there any more: the bundle is taken as it is" in caplog.text
+
+
 def test_a_package_that_is_asked_for_and_is_not_there_is_told(deployed):
     with pytest.raises(PokeflowError, match=r"it is not registered with SageMaker\. Choose registry=sagemaker"):
         deployed.run("deploy", source="package")
@@ -262,9 +275,9 @@ def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
 def test_an_update_or_a_deletion_whose_answer_is_lost_is_waited_for(deployed):
     deployed.run("deploy")
     record = other(deployed)
-    deployed.cloud.trouble(becoming=2.0, lost=1.0, only=("UpdateEndpoint",), times=1)
+    deployed.cloud.trouble(becoming=1.0, lost=1.0, only=("UpdateEndpoint",), times=1)
     assert deployed.run("deploy", record=record).facts["changed"] == "updated"
-    deployed.cloud.trouble(becoming=2.0, lost=1.0, only=("DeleteEndpoint",), times=1)
+    deployed.cloud.trouble(becoming=1.0, lost=1.0, only=("DeleteEndpoint",), times=1)
     assert f"endpoint {NAME}" in deployed.run("deploy", delete=True).facts["deleted"]
 
 
@@ -281,6 +294,48 @@ def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
 def test_a_bundle_that_the_bucket_lacks_is_told(deployed):
     with pytest.raises(Refused, match="Could not access model data"):
         deployed.run("deploy", record=dataclasses.replace(deployed.record, digest="0" * 16))
+
+
+def command(deployed, folder, *args):
+    """pokeflow as a user runs it, with the bucket as its store."""
+    cloud = deployed.cloud
+    store = ("store=s3", f"store.remote={cloud.uri}/store", f"store.region={cloud.region}", "store.root=here")
+    plain = ("data=none", "tracking=none", "registry=none", f"project.name={PROJECT}")
+    roles = [f"cloud.{stage}.params.account.role={cloud.role}" for stage in ("deploy", "transform")]
+    return subprocess.run(
+        [Path(sys.executable).with_name("pokeflow"), *args, *store, *plain, *roles],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(deployed, tmp_path):
+    deployed.cloud.trouble(becoming=0.5)
+    done = command(deployed, tmp_path, "deploy")
+    assert done.returncode == 0, done.stderr
+    price, *progress = done.stderr.splitlines()
+    assert price.startswith(f"endpoint {NAME}: 1 × ml.m5.large: about $0.12 an hour, $84 a month, until it is deleted")
+    assert re.fullmatch(rf"  endpoint {NAME}: Creating, \d+ s", progress[0])
+    facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert facts["endpoint"] == NAME
+    assert facts["changed"] == "made"
+    assert facts["usd_per_hour"] == "0.115"
+    again = command(deployed, tmp_path, "deploy", MODEL, "--instances", "1")
+    assert "changed        nothing" in again.stdout, again.stderr
+    away = command(deployed, tmp_path, "deploy", "--delete")
+    assert f"deleted   endpoint {NAME}, endpoint configuration" in away.stdout, away.stderr
+    assert deployed.cloud.aws("sagemaker").list_endpoints()["Endpoints"] == []
+
+
+def test_what_makes_no_sense_on_the_command_line_is_bad_input(deployed, tmp_path):
+    for args, said in (
+        (("deploy", "--instances", "0"), "cloud.deploy.params.instances: 0 is not between 1 and 100"),
+        (("transform", "here", "there"), "cloud.transform.params.source: 'here' is no place in a bucket"),
+        (("deploy", "nobody"), "no bundle of a model named 'nobody'"),
+    ):
+        done = command(deployed, tmp_path, *args)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+    assert deployed.cloud.mutating() == {}
 
 
 def test_without_a_bucket_nothing_is_asked(deployed):

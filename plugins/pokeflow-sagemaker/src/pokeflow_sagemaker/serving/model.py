@@ -12,6 +12,7 @@ from pokeflow_sagemaker.executor.params import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.registry.about import plain
+from pokeflow_sagemaker.serving import waiting
 
 log = logging.getLogger("pokeflow")
 LONGEST, HASH = 63, 16
@@ -108,11 +109,19 @@ def _deployable(registration: Input | None, arn: str, at: Place, source: Source)
     if f":{at.region}:{at.account}:" not in arn:
         log.warning("%s is in another region or account: the bundle is taken as it is", what)
         return False
-    try:
-        found = aws.ask(aws.client("sagemaker", at.region).describe_model_package, what, ModelPackageName=arn)
-    except aws.Missing:
-        if source == "package":
-            raise
+    sagemaker = aws.client("sagemaker", at.region)
+
+    def look() -> dict[str, Any] | None:
+        try:
+            row: dict[str, Any] = aws.ask(sagemaker.describe_model_package, what, ModelPackageName=arn)
+        except aws.Missing:
+            if source == "package":
+                raise
+            return None
+        return row
+
+    found = waiting.until_settled(look, "ModelPackageStatus", ("Pending", "InProgress"), what)
+    if found is None:
         log.warning("%s is not there any more: the bundle is taken as it is", what)
         return False
     approval = str(found.get("ModelApprovalStatus", "Approved"))

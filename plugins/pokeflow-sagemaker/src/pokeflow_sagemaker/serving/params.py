@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pokeflow_sagemaker.executor.params import Account, Network
+from pokeflow_sagemaker.registry.backends import IMAGE
 
-IMAGE = "{account}.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
-"""AWS's container for Ray Serve, which takes the place of the one with TorchServe. The account is AWS's own."""
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Megabytes that a serverless endpoint may have."""
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
