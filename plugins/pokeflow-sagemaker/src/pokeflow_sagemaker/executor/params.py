@@ -9,6 +9,8 @@ Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
 """Stages that are training jobs unless the configuration says otherwise; all others are processing jobs."""
 _LONGEST = 28 * 86_400
+_TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
+"""Instance types that SageMaker has for training jobs and not for processing jobs."""
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 
 
@@ -92,13 +94,16 @@ class JobParams:
 
 def kind_of(params: JobParams, stage: str) -> Kind:
     """Whether a stage's task is a training or a processing job; spot machines are for training jobs only."""
-    return params.job or ("training" if stage in TRAINED else "processing")
+    trains = stage in TRAINED or _TRAINS_ONLY.fullmatch(params.instance_type)
+    return params.job or ("training" if trains else "processing")
 
 
 def check(params: JobParams) -> Iterable[tuple[str, str]]:
     """What is wrong with parameters that types cannot show."""
     if not _INSTANCE.fullmatch(params.instance_type):
         yield "instance_type", f"{params.instance_type!r} is no instance type of SageMaker, such as ml.g5.xlarge"
+    if params.job == "processing" and _TRAINS_ONLY.fullmatch(params.instance_type):
+        yield "instance_type", f"SageMaker has {params.instance_type} for training jobs only. Leave out job: processing"
     ranges = (
         ("instance_count", params.instance_count, 1, 100),
         ("volume_gb", params.volume_gb, 1, 16_384),

@@ -1,0 +1,55 @@
+"""What is wrong with a job's parameters is told before anything runs, all of it at once."""
+
+import pytest
+
+from pokeflow import ConfigError
+from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, Network, Profiler, check
+
+from .jobs_flow import Launcher
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"instance_type": "g5.xlarge"}, "instance_type"),
+        ({"instance_count": 0}, "instance_count"),
+        ({"volume_gb": 20_000}, "volume_gb"),
+        ({"time_limit_seconds": 5}, "time_limit_seconds"),
+        ({"spot_wait_seconds": -1}, "spot_wait_seconds"),
+        ({"container": Container(processes=65)}, "container.processes"),
+        ({"client": Client(at_once=0)}, "client.at_once"),
+        ({"client": Client(poll_seconds=0)}, "client.poll_seconds"),
+        ({"network": Network((), ("sg-1",))}, "network"),
+        ({"account": Account(role="job")}, "account.role"),
+        ({"prices": {"ml.m5.large": -1.0}}, "prices.ml.m5.large"),
+        ({"profiler": Profiler(system_ms=1)}, "profiler.system_ms"),
+    ],
+)
+def test_a_fault_is_told_at_its_key(given, path):
+    assert [key for key, _ in check(JobParams(**given))] == [path]
+
+
+def test_the_defaults_have_no_faults():
+    assert list(check(JobParams())) == []
+
+
+def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
+    machine = Launcher(cloud, tmp_path)
+    with pytest.raises(ConfigError) as error:
+        machine.flow("executor.params.instance_type=g5", "executor.params.volume_gb=0")
+    assert [fault.path for fault in error.value.faults] == [
+        "executor.params.instance_type",
+        "executor.params.volume_gb",
+    ]
+    with pytest.raises(ConfigError, match="Did you mean 'volume_gb'"):
+        machine.flow("+executor.params.volume_bg=1")
+    on = "{name: sagemaker, params: {client: {at_once: 0}}}"
+    with pytest.raises(
+        ConfigError, match=r"lineage\.models\.teacher\.on\.params\.client\.at_once: 0 lets no job start"
+    ):
+        machine.flow(f"+lineage.models.teacher.on={on}")
+
+
+def test_jobs_need_a_bucket(cloud, tmp_path):
+    with pytest.raises(ConfigError, match=r"shares only a bucket with this machine\. Choose store=s3"):
+        Launcher(cloud, tmp_path).flow("store.remote=null")

@@ -1,0 +1,172 @@
+"""What goes wrong with a job is told in a paragraph, with what to do; nothing is half-done, the next run goes on."""
+
+import logging
+import threading
+
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow.errors import TaskError
+from pokeflow_sagemaker.executor import code, run, watch
+from pokeflow_sagemaker.executor.jobs import Job
+from pokeflow_sagemaker.executor.params import JobParams
+from pokeflow_sagemaker.provision import names
+
+from .jobs_flow import SPOT, Launcher, seconds, until
+
+pytestmark = pytest.mark.usefixtures("containers")
+TEACHER = ("models=[teacher]", "stages=[train]")
+INSTANCE = "ml.m5.xlarge"
+
+
+@pytest.fixture
+def machine(cloud, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return Launcher(cloud, tmp_path / "a")
+
+
+def told(machine, *overrides):
+    """What is told of the one task that fails: a paragraph, then the log and the way on."""
+    with pytest.raises(TaskError) as failed:
+        machine.run(*TEACHER, *overrides)
+    first, *rest = str(failed.value).splitlines()
+    assert first.startswith("train:teacher failed: ")
+    assert all(line.startswith(("  log: ", "What is done is kept.")) for line in rest)
+    assert len(first) < 900
+    return first
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sentences"),
+    [
+        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["too busy for CreateTrainingJob", "Run it again"]),
+        ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
+        ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
+        ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
+        ({"expired": True}, ["expired"]),
+    ],
+)  # fmt: skip
+def test_a_refused_launch_is_told_and_starts_nothing(machine, trouble, sentences):
+    machine.cloud.trouble(**trouble)
+    said = told(machine)
+    assert all(sentence in said for sentence in sentences), said
+    machine.cloud.trouble()
+    assert machine.created() == []
+    assert machine.here() == set()
+
+
+def test_a_role_that_does_not_exist_is_told_with_where_it_is_named(machine):
+    role = "arn:aws:iam::123456789012:role/nobody"
+    said = told(machine, f"executor.params.account.role={role}")
+    assert "Could not assume role" in said
+    said = told(machine, "executor.params.account.role=null", "project.name=Cards of mine")
+    assert names.role("Cards of mine", "job") in said
+    assert "the one that 'pokeflow provision' makes; executor.params.account.role names another" in said
+    assert machine.created() == []
+
+
+def test_a_bucket_that_vanished_is_told_and_starts_nothing(machine):
+    machine.cloud.vanish()
+    assert machine.cloud.name in told(machine)
+    assert machine.created() == []
+
+
+def test_machines_that_aws_has_not_are_told(machine):
+    machine.cloud.trouble(capacity=(INSTANCE,))
+    said = told(machine)
+    assert f"AWS has no {INSTANCE} left there now (CapacityError" in said
+    assert "take another executor.params.instance_type or region" in said
+
+
+def test_a_response_that_is_lost_and_a_busy_service_make_no_second_job(machine, monkeypatch, caplog):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    machine.cloud.trouble(lost=1.0, only=("CreateTrainingJob",), times=1)
+    caplog.set_level(logging.INFO)
+    assert machine.run(*TEACHER).ran == ("train:teacher",)
+    calls = machine.cloud.calls("CreateTrainingJob")
+    assert len(calls) == 2
+    assert calls[1]["code"] == "ResourceInUse"
+    assert "attached to training job" in caplog.text
+
+
+def test_a_wait_goes_on_through_throttling_and_cut_connections_and_without_the_log(machine, caplog):
+    machine.cloud.trouble(
+        throttling=0.5, lost=0.5, only=("DescribeTrainingJob",), times=4, denied=("DescribeLogStreams",)
+    )
+    assert machine.run(*TEACHER).ran == ("train:teacher",)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sum("Asking again." in warning for warning in warnings) == 4
+    assert sum("its log is not shown here: " in warning for warning in warnings) == 1
+    assert any("Needed: logs:DescribeLogStreams" in warning for warning in warnings)
+
+
+def test_credentials_that_expire_while_waiting_leave_the_job_and_the_next_run_has_its_record(machine):
+    machine.cloud.trouble(capacity=(INSTANCE,))
+    said = []
+    waiting = threading.Thread(target=lambda: said.append(told(machine, *SPOT)))
+    waiting.start()
+    (name,) = until(machine.created)
+    machine.cloud.trouble(expired=True)
+    waiting.join(60)
+    assert "the credentials have expired. Renew them and run this again." in said[0]
+    assert "The job goes on by itself: the same command attaches to it again. https://us-east-1.console" in said[0]
+    machine.cloud.trouble()
+    until(lambda: machine.training(name)["TrainingJobStatus"] in ("Completed", "Failed"))
+    machine.run(*TEACHER, *SPOT)
+    assert machine.store().load(machine.flow(*TEACHER).steps[0]).cost_usd > 0
+
+
+def test_a_wait_in_vain_is_given_up_and_says_that_the_job_goes_on(machine, monkeypatch):
+    monkeypatch.setattr(watch, "AWAY", 0.0)
+    machine.cloud.trouble(lost=1.0, only=("DescribeTrainingJob",))
+    said = told(machine)
+    assert "the connection was cut" in said
+    assert "The job goes on by itself: the same command attaches to it again." in said
+
+
+def lacking(monkeypatch):
+    """Code that needs what is nowhere."""
+    monkeypatch.setattr(code, "requirements", lambda _: ["nowhere @ file:///nowhere"])
+
+
+def test_what_the_image_lacks_is_named(machine, monkeypatch):
+    lacking(monkeypatch)
+    said = told(machine)
+    assert "failed: the image lacks nowhere @ file:///nowhere, which the code needs: take one that has it" in said
+
+
+def test_pip_that_fails_is_told(machine, monkeypatch):
+    lacking(monkeypatch)
+    said = told(machine, "executor.params.container.install=true")
+    assert "failed: pip could not install what the code needs; the log says why." in said
+
+
+@pytest.mark.slow
+def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
+    machine.cloud.trouble(sync=0.1)
+    with machine.started(*TEACHER, seconds("teacher", 30)) as process:
+        name = machine.first()
+        machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"training job {name} was stopped. Its checkpoint is kept: run this again to go on." in err
+    assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
+
+
+@pytest.mark.parametrize(
+    ("secondary", "reason", "sentence"),
+    [
+        ("MaxRuntimeExceeded", "", "took longer than executor.params.time_limit_seconds (86,400). Its"),
+        ("MaxWaitTimeExceeded", "", "got no spot machines for long enough. Its checkpoint is kept: run this again"),
+        ("Failed", "AlgorithmError: a, exit code: 1 or 2, exit code: 1", "failed: a, exit code: 1 or 2 https"),
+        ("Failed", "ClientError: Data download failed", "failed: ClientError: Data download failed"),
+        ("Failed", "", "failed: SageMaker gives no reason"),
+    ],
+)  # fmt: skip
+def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
+    status = "Failed" if secondary == "Failed" else "Stopped"
+    described = {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
+    with pytest.raises(PokeflowError) as error:
+        run._require_well(Job("training", "pokeflow-x", "us-east-1"), described, JobParams())
+    assert str(error.value).startswith("training job pokeflow-x ")
+    assert sentence in str(error.value)
