@@ -125,7 +125,7 @@ def python(request, tmp_path_factory):
     venv.create(folder, with_pip=True, symlinks=True)
     interpreter = folder / "bin" / "python"
     wanted = [request.param, "pluggy", "msgspec"]
-    command = [interpreter, "-m", "pip", "install", "-q", *wanted]
+    command = [interpreter, "-m", "pip", "install", "-q", "--no-compile", *wanted]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"{request.param} cannot be had: {done.stderr.splitlines()[-1:]}")
