@@ -83,7 +83,7 @@ _INVALID = ("ValidationException", "ValidationError")
 _NOT_THERE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
 _THERE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:[A-Za-z]+)")
-_SECRET = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|://[^/@\s]+@|(?<![\w/.:-])[A-Za-z0-9+/=]{40,}(?![\w/.-])")
+_SECRET = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|://[^@\s]+@|(?<![\w/.:-])[A-Za-z0-9+/=]{40,}(?![\w/-]|\.\w)")
 
 
 def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:

@@ -1,0 +1,104 @@
+"""What AWS refuses, in a sentence with what to do, and with nothing of a credential."""
+
+import pytest
+from botocore import exceptions
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pokeflow import ConfigError, PokeflowError
+from pokeflow_sagemaker import aws
+
+PASS_ROLE = (
+    "User: arn:aws:sts::123456789012:assumed-role/me/x is not authorized to perform: iam:PassRole on resource: "
+    "arn:aws:iam::123456789012:role/job because no identity-based policy allows the iam:PassRole action"
+)
+
+
+def refused(code, message, operation="CreateTrainingJob"):
+    def call(**_):
+        raise ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+    with pytest.raises(PokeflowError) as error:
+        aws.ask(call, "training job x")
+    assert str(error.value).startswith("training job x: ")
+    assert "\n" not in str(error.value)
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "sentence"),
+    [
+        ("ThrottlingException", "Rate exceeded", aws.Busy, "AWS is too busy for CreateTrainingJob"),
+        ("ExpiredTokenException", "The security token is expired", aws.Refused, "have expired. Renew them"),
+        ("UnrecognizedClientException", "invalid", aws.Refused, "does not know the credentials"),
+        ("AccessDeniedException", PASS_ROLE, aws.Denied, "Needed: iam:PassRole."),
+        ("AccessDenied", "Access Denied", aws.Denied, "Needed: the right to CreateTrainingJob."),
+        ("ResourceLimitExceeded", "The limit is 0 Instances", aws.Limited, "Ask for more under Service Quotas"),
+        ("ResourceInUse", "names must be unique", aws.Exists, "is there already"),
+        ("ValidationException", "Requested resource not found.", aws.Missing, "is not there"),
+        ("ValidationException", "Could not find requested job with name: x", aws.Missing, "is not there"),
+        ("ValidationException", "1 validation error detected", aws.Refused, "AWS refused CreateTrainingJob"),
+        ("", "", aws.Refused, "(no code)"),
+    ],
+)
+def test_every_refusal_has_a_kind_and_says_what_to_do(code, message, kind, sentence):
+    error = refused(code, message)
+    assert type(error) is kind
+    assert sentence in str(error)
+    assert error.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (exceptions.NoCredentialsError(), "no credentials"),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "half of the credentials is missing"),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), "nothing answers. Is the network up"),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), "AWS stopped answering"),
+        (exceptions.ConnectionClosedError(endpoint_url="https://x"), "the connection was cut"),
+        (exceptions.UnauthorizedSSOTokenError(), "no valid credentials (UnauthorizedSSOTokenError)"),
+        (exceptions.ParamValidationError(report="Missing x"), "the request is malformed"),
+    ],
+)
+def test_what_never_reached_aws_is_told_too(error, sentence):
+    def call(**_):
+        raise error
+
+    with pytest.raises(PokeflowError, match="training job x: ") as told:
+        aws.ask(call, "training job x")
+    assert sentence in str(told.value)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.from_regex(r"(AKIA|ASIA)[A-Z0-9]{16}", fullmatch=True), st.from_regex(r"[A-Za-z0-9/+]{40}", fullmatch=True))
+def test_no_credential_gets_into_a_message(key, secret):
+    said = str(refused("ValidationException", f"for {key}, secret {secret} of https://me:{secret}@host/, {secret}."))
+    assert key not in said
+    assert secret not in said
+
+
+def test_long_messages_are_bounded():
+    assert len(str(refused("ValidationException", "is wrong, " * 5000))) < 1200
+
+
+def test_a_listing_goes_through_all_pages():
+    asked = []
+
+    class Client:
+        def list_things(self, **parameters):
+            asked.append(parameters)
+            number = int(parameters.get("NextToken", 0))
+            return {"Things": [number], **({"NextToken": str(number + 1)} if number < 2 else {})}
+
+    assert list(aws.pages(Client(), "list_things", "Things", "things", NameContains="x")) == [0, 1, 2]
+    assert asked[1] == {"NameContains": "x", "NextToken": "1"}
+
+
+def test_without_a_region_it_is_told_where_to_set_one(monkeypatch, tmp_path):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"store\.region: no region\. Set it in YAML, with AWS_REGION"):
+        aws.region(None)
+    assert aws.region("eu-west-1") == "eu-west-1"

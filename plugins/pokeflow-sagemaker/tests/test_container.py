@@ -1,0 +1,94 @@
+"""The beginning of a job in its container: what it becomes, on one machine and on many."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pokeflow_sagemaker.executor import container
+
+
+@pytest.fixture
+def ml(tmp_path, monkeypatch):
+    """/opt/ml of a container, and what the process became in it."""
+    for name in ("TRAINING_JOB_NAME", "TRAINING_JOB_ARN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(container, "ML", tmp_path)
+    monkeypatch.setattr(container, "CONFIGS", (tmp_path / "input" / "config", tmp_path / "config"))
+    (tmp_path / "requirements.txt").write_text("pytest>=1\n")
+    monkeypatch.setattr(container, "__file__", str(tmp_path / "container.py"))
+    return tmp_path
+
+
+@pytest.fixture
+def became(monkeypatch):
+    commands = []
+    monkeypatch.setattr(os, "execv", lambda _, command: commands.append(command))
+    return commands
+
+
+def configured(folder, **files):
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def told(command):
+    return {command[i + 1] for i, word in enumerate(command) if word == "--told"}
+
+
+def test_a_training_job_becomes_the_program_with_its_checkpoints(ml, became, monkeypatch):
+    configured(ml / "input" / "config", resourceconfig={"hosts": ["algo-1"], "current_host": "algo-1"})
+    (ml / "checkpoints").mkdir()
+    monkeypatch.setenv("TRAINING_JOB_NAME", "job")
+    monkeypatch.setenv("TRAINING_JOB_ARN", "arn")
+    container.main(["task.json", "1", "failure"])
+    (command,) = became
+    assert command[:6] == [sys.executable, "-u", "-m", "pokeflow.job", "task.json", "--on"]
+    assert command[command.index("--work") + 1] == str(ml / "checkpoints")
+    assert told(command) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
+
+
+def test_a_processing_job_knows_its_name_from_a_file(ml, became):
+    configured(
+        ml / "config",
+        resourceconfig={"hosts": ["algo-1"], "current_host": "algo-1"},
+        processingjobconfig={"ProcessingJobName": "job", "ProcessingJobArn": "arn"},
+    )
+    container.main(["task.json", "1", "failure"])
+    assert told(became[0]) == {"training_job=job", "training_job_arn=arn", "host=algo-1"}
+    assert "--work" not in became[0]
+
+
+@pytest.mark.parametrize(("processes", "gpus", "each"), [("auto", 0, 1), ("auto", 4, 4), ("2", 4, 2), ("1", 4, 1)])
+def test_many_machines_meet_at_the_first_with_a_process_a_device(ml, became, monkeypatch, processes, gpus, each):
+    hosts = [f"algo-{number}" for number in range(1, 12)]
+    configured(ml / "input" / "config", resourceconfig={"hosts": sorted(hosts), "current_host": "algo-10"})
+    listed = "".join(f"GPU {i}: NVIDIA A100\n  MIG 1g.5gb\n" for i in range(gpus))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, listed, ""))
+    container.main(["task.json", processes, "failure"])
+    command = became[0]
+    assert command[2:4] == ["-m", "torch.distributed.run"]
+    assert {"--nnodes=11", f"--nproc-per-node={each}", "--node-rank=9", "--master-addr=algo-1"} <= set(command)
+
+
+def test_a_machine_without_the_driver_has_no_devices():
+    assert container.devices() >= 1
+
+
+def test_what_the_image_lacks_is_left_as_the_reason_of_the_failure(ml, became):
+    (ml / "requirements.txt").write_text("pytest==1\nnowhere-at-all[x]==2.0\n")
+    with pytest.raises(SystemExit, match="1"):
+        container.main(["task.json", "1", str(ml / "output" / "failure")])
+    assert became == []
+    assert "the image lacks nowhere-at-all[x]==2.0" in (ml / "output" / "failure").read_text()
+
+
+def test_it_needs_the_standard_library_alone():
+    found = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", "import runpy, sys; runpy.run_path(sys.argv[1])", container.__file__],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")
