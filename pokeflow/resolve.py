@@ -35,7 +35,10 @@ from pokeflow.types import Backend, Shared
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TRACK = "track"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
-_OWN = ("tasks", "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow")
+_OWN = (
+    *("tasks", "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
+    *("jobs", "registry"),
+)
 """Folders of the store that a tree would be mixed up with."""
 
 
@@ -238,7 +241,7 @@ class _Builder:
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
                     continue
-                added = self._add(stage, then, name, model, (*before, *data), where)
+                added = self._add(stage, then, name, model, (*before, *data), where, parents)
                 if added is None or not added.backend.aside:
                     before = (*before, f"{stage}:{name}")
         return self.found

@@ -14,7 +14,7 @@ from pokeflow.types import Record
 TOY = Path(__file__).parent / "toy"
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 
-TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none")
+TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none", "cloud=none")
 """Overrides that make a flow of the toy plugin alone: teacher → student → tiny, benchmarked and registered."""
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -188,7 +188,7 @@ def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
     assert fine.returncode == 0
     assert "9 tasks, no fault" in fine.stdout
     assert faulty.returncode == 1
-    assert "no executor 'sagemaker'" in faulty.stdout
+    assert "'sagemaker' shares only a bucket" in faulty.stdout
 
 
 def test_plugins_lists_what_each_brings(cli: Cli) -> None:

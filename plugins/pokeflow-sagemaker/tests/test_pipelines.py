@@ -13,10 +13,12 @@ from pokeflow import ConfigError, PokeflowError, Shared, compose, config, plugin
 from pokeflow.commands import pipeline as command
 from pokeflow.resolve import resolve
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.pipelines import control, lineage, text
 from pokeflow_sagemaker.pipelines.steps import Gates, Pipeline, Register, Run
 from support import TOY_FLOW
 
+TOY = tuple(word for word in TOY_FLOW if word != "cloud=none")
 REGION = "us-east-1"
 JOB_ROLE = "cloud.pipeline.params.machine.account.role"
 OWNERS = {
@@ -130,7 +132,7 @@ def run(cloud, tmp_path, monkeypatch, capsys):
         "lineage.gates={latency_p50_ms: {max: 1}}",
     ]
 
-    def go(*words, flow=TOY_FLOW):
+    def go(*words, flow=TOY):
         assert command.main([*flow, *given, *words]) == 0
         return capsys.readouterr().out
 
@@ -192,7 +194,7 @@ def test_an_execution_makes_measures_and_judges_and_the_next_one_takes_it_from_t
     assert {name: step["StepStatus"] for name, step in steps.items()} == dict.fromkeys(
         ("train-teacher", "benchmark-teacher", "gates-teacher"), "Succeeded"
     )
-    flow = resolved(*TOY_FLOW, "store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
+    flow = resolved(*TOY, "store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
     key = f"p/tasks/train/teacher/{flow.step('train:teacher').digest}/record.json"
     record = json.loads(cloud.client().get_object(Bucket=cloud.name, Key=key)["Body"].read())
     assert (record["executor"], record["metrics"]) == ("sagemaker", {"score": 0.1})
@@ -268,7 +270,7 @@ def test_a_written_file_speaks_to_sagemaker_by_itself(run, cloud, capsys, monkey
     role = aws.ask(aws.client("iam", REGION).get_role, "role", RoleName="pipeline")["Role"]["Arn"]
     place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}")
     roles = (f"cloud.pipeline.params.role={role}", f"{JOB_ROLE}={cloud.role}")
-    flow = resolved(*TOY_FLOW, *place, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
+    flow = resolved(*TOY, *place, *roles, "lineage.gates={latency_p50_ms: {max: 1}}")
     pipeline = lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines["teacher_pipeline"]
     control.main(rebuilt(text.file("teacher_pipeline", pipeline)), ["upsert"])
     assert capsys.readouterr().out.strip().endswith("unchanged")
@@ -311,3 +313,7 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
         assert done["PipelineExecutionStatus"] == "Succeeded", (done, steps)
     endpoint = cloud.aws("sagemaker").describe_endpoint(EndpointName="pokemon-card-recognition-dinov3-teacher")
     assert endpoint["EndpointStatus"] == "InService"
+
+
+def test_a_package_takes_what_its_bundle_takes():
+    assert (*inference.IMAGES, inference.JSON) == lineage.CONTENT_TYPES

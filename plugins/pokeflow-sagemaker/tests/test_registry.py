@@ -286,3 +286,34 @@ def test_without_a_bucket_it_says_so(flow):
     task = dataclasses.replace(flow.task(TEACHER), params=flow.params(remote=None))
     with pytest.raises(PokeflowError, match="Choose store=s3"):
         register.run(task)
+
+
+def test_what_a_pipeline_registered_is_completed_and_not_registered_again(flow):
+    task = flow.task(TEACHER, gates=HALF)
+    bundle = task.inputs[2].record
+    cloud, image = flow.cloud, "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
+    client = cloud.aws("sagemaker")
+    client.create_model_package_group(ModelPackageGroupName=GROUP)
+    address = f"{flow.remote}/tasks/bundle/dinov3-teacher/{bundle.digest}/model.tar.gz"
+    made = client.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelPackageDescription=f"dinov3-teacher v1.0, made by a pipeline of pokeflow. run:{task.digest}",
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": address}],
+            "SupportedContentTypes": ["image/jpeg"],
+            "SupportedResponseMIMETypes": ["application/json"],
+            "SupportedTransformInstanceTypes": ["ml.m5.large"],
+            "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.large"],
+        },
+        CustomerMetadataProperties={"model": TEACHER, "version": "v1.0", "pokeflow-run": task.digest},
+        SkipModelValidation="All",
+    )["ModelPackageArn"]
+    result = register.run(task)
+
+    assert result.facts["model_package_arn"] == made
+    package = flow.package(result)
+    assert package["CustomerMetadataProperties"]["pokeflow-content"] == flow.model(TEACHER).record.content
+    assert json.loads(package["ModelCard"]["ModelCardContent"])
+    changed, _ = asked_again(flow, TEACHER, gates=HALF)
+    assert changed == {}

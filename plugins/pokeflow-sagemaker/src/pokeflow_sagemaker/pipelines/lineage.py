@@ -9,7 +9,6 @@ from typing import Any
 from pokeflow import Shared
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import (
@@ -32,6 +31,8 @@ TRAINING = {"teacher_pipeline": "teacher", "student_pipeline": "student", "edge_
 PACKAGING, BATCH, REALTIME = "model_packaging_pipeline", "batch_inference_pipeline", "realtime_endpoint_pipeline"
 NAMES = (*list(TRAINING)[:2], BATCH, REALTIME, PACKAGING, list(TRAINING)[2])
 SOURCE, DESTINATION = "Source", "Destination"
+CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
+"""What a bundle's ``inference.py`` takes; importing it would load the whole runtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ class _Writer:
             image=params["image"],
             about=about,
             properties=properties,
-            content_types=(*inference.IMAGES, inference.JSON),
+            content_types=CONTENT_TYPES,
             instances=tuple(params["transform"]),
             needs=(step_name(BUNDLE, model),),
         )

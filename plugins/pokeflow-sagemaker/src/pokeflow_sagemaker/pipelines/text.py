@@ -25,7 +25,7 @@ def file(name: str, pipeline: Pipeline) -> str:
     body = _text(pipeline, 0, len("PIPELINE = "))
     own = sorted(name for name in _names(pipeline) if name != "Shared")
     shared = ["from pokeflow import Shared"] if "Shared" in _names(pipeline) else []
-    imports = [*shared, f"from pokeflow_sagemaker.pipelines import {', '.join([*own, 'main'])}"]
+    imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*own, 'main'])}"]
     head = HEAD.format(
         summary=textwrap.fill(f"{pipeline.name}: {pipeline.about}", WIDTH - 3),
         project=pipeline.project,

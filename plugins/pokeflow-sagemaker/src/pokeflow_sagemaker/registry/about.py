@@ -54,6 +54,11 @@ class About:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     @property
+    def run(self) -> str:
+        """The digest of the registration."""
+        return self.record.split("/")[3]
+
+    @property
     def approval(self) -> str | None:
         """What the gates say of it; None where nothing was asked."""
         verdict = passes(self.verdicts)

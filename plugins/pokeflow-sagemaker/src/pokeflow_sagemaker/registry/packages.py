@@ -80,7 +80,7 @@ def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
     """The package with this key, and how many with it came to nothing.
 
     A listing shows no properties. The key is in the description too, which nobody can change, so that only packages
-    that may be the one are looked at.
+    that may be the one are looked at. A pipeline's package names the task instead, and learns its key here.
     """
     failed = 0
     listing = {
@@ -90,15 +90,26 @@ def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
         "MaxResults": 100,
     }
     for row in pages(client, "list_model_packages", "ModelPackageSummaryList", _what(about), **listing):
-        if marker(about.key) not in row.get("ModelPackageDescription", ""):
+        said = row.get("ModelPackageDescription", "")
+        by_pipeline = f"run:{about.run}" in said
+        if marker(about.key) not in said and not by_pipeline:
             continue
         if row["ModelPackageStatus"] == "Failed":
             failed += 1
             continue
         found = _checked(client, about, row["ModelPackageArn"])
-        if found.get("CustomerMetadataProperties", {}).get("pokeflow-key") == about.key:
+        known = found.get("CustomerMetadataProperties", {})
+        if known.get("pokeflow-key") == about.key:
+            return found, failed
+        if by_pipeline and "pokeflow-key" not in known and _serves(found) == about.uri:
             return found, failed
     return None, failed
+
+
+def _serves(found: Mapping[str, Any]) -> str:
+    """The address of the bundle that a package serves."""
+    containers = found.get("InferenceSpecification", {}).get("Containers") or [{}]
+    return str(containers[0].get("ModelDataUrl", ""))
 
 
 def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], failed: int) -> str:

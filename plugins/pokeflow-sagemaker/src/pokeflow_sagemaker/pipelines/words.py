@@ -1,0 +1,29 @@
+"""What a written pipeline is made of: one ``Pipeline`` of steps, and ``main``, which prints, brings and starts it."""
+from pokeflow_sagemaker.executor.params import Account, Container, JobParams, Network
+from pokeflow_sagemaker.pipelines.control import main
+from pokeflow_sagemaker.pipelines.steps import (
+    CreateModel,
+    Endpoint,
+    Gates,
+    Parameter,
+    Pipeline,
+    Register,
+    Run,
+    Transform,
+)
+
+__all__ = [
+    "Account",
+    "Container",
+    "CreateModel",
+    "Endpoint",
+    "Gates",
+    "JobParams",
+    "Network",
+    "Parameter",
+    "Pipeline",
+    "Register",
+    "Run",
+    "Transform",
+    "main",
+]
