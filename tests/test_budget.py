@@ -1,0 +1,155 @@
+"""What tasks may cost: as the last time on such a machine, else at most their limit; a budget is kept beforehand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import ConfigError, Executor, budget, engine, plugins, report
+from pokeflow.budget import Estimate
+from pokeflow.executors import run_here
+from pokeflow.flow import Flow
+from pokeflow.objects.folder import Folder
+from pokeflow.plugins import Registry
+from pokeflow.project import Budget
+from pokeflow.store import Store, of
+from support import toy_flow
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A dollar a second, unless its price is unknown."""
+
+    instance_type: str = "large"
+    priced: bool = True
+    hours: float | None = 1.0
+
+
+def price(params: Machine, seconds: float) -> float | None:
+    return seconds if params.priced else None
+
+
+def limit(params: Machine) -> float:
+    return 60.0
+
+
+@pytest.fixture
+def registry() -> Registry:
+    found = plugins.registry(plugins.manager())
+    paid = Executor("paid", run_here, Machine, price=price, limit=limit)
+    endless = replace(paid, name="endless", limit=None)
+    return replace(found, executors={**found.executors, "paid": paid, "endless": endless})
+
+
+@pytest.fixture
+def flow_of(tmp_path: Path) -> Callable[..., Flow]:
+    def make(place: Any = None, on: str = "paid", **changes: Any) -> Flow:
+        flow = toy_flow(tmp_path / "store", "cloud=none", "models=[student]", "stages=[distill]")
+        steps = tuple(replace(step, on=on, place=place or Machine()) for step in flow.steps)
+        return replace(flow, steps=steps, **changes)
+
+    return make
+
+
+def checked(flow: Flow, registry: Registry) -> None:
+    budget.check(flow, registry, flow.steps)
+
+
+def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
+    """A record of the teacher, made with other parameters on a paid machine."""
+    pm = plugins.manager()
+    local = replace(flow, steps=tuple(replace(step, on="local", place=None) for step in flow.steps[:1]))
+    (record,) = engine.run(local, plugins.registry(pm), pm.hook, engine.now()).records.values()
+    told = {**record.environment, **environment}
+    of(flow).amend(replace(record, executor=flow.steps[0].on, seconds=seconds, environment=told))
+
+
+def test_without_a_record_it_is_the_limit(flow_of, registry):
+    flow = flow_of()
+    assert budget.estimate(flow.steps[0], registry, of(flow)) == Estimate(None, None, 60.0, billed=True)
+    assert budget.estimate(flow.steps[0], registry, of(flow)).expected == 60.0
+
+
+def test_it_is_what_the_same_machine_took_the_last_time(flow_of, registry):
+    flow = flow_of()
+    ran_before(flow, 5.0, instance_type="large")
+    assert budget.estimate(flow.steps[0], registry, of(flow)) == Estimate(5.0, 5.0, 60.0, billed=True)
+    small = flow_of(Machine("small"))
+    assert budget.estimate(small.steps[0], registry, of(small)).seconds is None
+
+
+def test_how_long_the_machine_was_taken_counts_where_that_is_known(flow_of, registry):
+    flow = flow_of()
+    ran_before(flow, 5.0, instance_type="large", job_seconds=200)
+    assert budget.estimate(flow.steps[0], registry, of(flow)).usd == 200.0
+
+
+def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_path):
+    (tmp_path / "bucket").mkdir()
+    flow = flow_of(remote=Folder(tmp_path / "bucket"))
+    ran_before(flow, 5.0, instance_type="large")
+    elsewhere = Store(tmp_path / "other", flow.remote)
+    assert budget.estimate(flow.steps[0], registry, elsewhere).seconds is None
+    jobs = replace(registry, executors={**registry.executors, "paid": replace(registry.executors["paid"], remote=True)})
+    assert budget.estimate(flow.steps[0], jobs, elsewhere).seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "faults"),
+    [
+        (Budget(), []),
+        (Budget(run=120), []),
+        (Budget(task=60), []),
+        (Budget(run=119), ["project.budget_usd.run"]),
+        (Budget(task=59), ["project.budget_usd.task"] * 2),
+        (Budget(task=59, run=1), ["project.budget_usd.task"] * 2 + ["project.budget_usd.run"]),
+    ],
+)
+def test_a_budget_holds_for_a_task_and_for_the_run(flow_of, registry, allowed, faults):
+    flow = flow_of(budget=allowed)
+    if not faults:
+        checked(flow, registry)
+        return
+    with pytest.raises(ConfigError) as error:
+        checked(flow, registry)
+    assert [fault.path for fault in error.value.faults] == faults
+    assert "(if it takes all of its time limit)" in str(error.value)
+    assert "nothing was started" in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_of, registry):
+    for flow in (
+        flow_of(Machine(priced=False), budget=Budget(run=1e9)),
+        flow_of(on="endless", budget=Budget(task=1e9)),
+    ):
+        with pytest.raises(ConfigError, match="nobody knows what it costs on"):
+            checked(flow, registry)
+    checked(flow_of(Machine(priced=False)), registry)
+    checked(flow_of(on="local", budget=Budget(run=0)), registry)  # nobody sends a bill for it
+
+
+def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
+    pm = plugins.manager()
+    with pytest.raises(ConfigError):
+        engine.run(flow_of(budget=Budget(run=1)), registry, pm.hook, engine.now())
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_is_made_already_costs_nothing(flow_of, registry):
+    flow = flow_of(on="paid")
+    pm = plugins.manager()
+    engine.run(flow, registry, pm.hook, engine.now())
+    engine.run(replace(flow, budget=Budget(run=0)), registry, pm.hook, engine.now())
+
+
+def test_the_plan_shows_it(flow_of, registry):
+    flow = flow_of()
+    text = report.plan(flow, engine.plan(flow, engine.now()), registry)
+    assert text.count("up to $60.00") == 2
+    assert "at most $120.00" in text
+    ran_before(flow, 5.0, instance_type="large")
+    other = replace(flow, steps=(replace(flow.steps[0], digest="0" * 16), flow.steps[1]))
+    assert "$5.00" in report.plan(other, engine.plan(other, engine.now()), registry)
