@@ -272,12 +272,23 @@ class _Builder:
             if parent not in known
         )
 
-    def _add(self, stage: str, work: Work, name: str, model: Model, needs: tuple[str, ...], path: str) -> Step | None:
+    def _add(
+        self,
+        stage: str,
+        work: Work,
+        name: str,
+        model: Model,
+        needs: tuple[str, ...],
+        path: str,
+        parents: tuple[str, ...] = (),
+    ) -> Step | None:
+        """Add a step; one that is aside may look at what the model's ``parents`` left, as its making did."""
         on = self._executor(path, work.on)
         backend = _backend(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and _params(backend, work.params, f"{path}.params", self.faults)
         if backend is None or params is None:
             return None
+        needs = (*needs, *parents) if backend.aside else needs
         step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
         self.found[step.name] = step
         return step

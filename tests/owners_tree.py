@@ -69,7 +69,6 @@ GAPS = {
     "models/efficientnet-hailo/v2.1/hailo_config.yaml": "backend hailo",
     "experiments/mlflow/": "track",
     "analytics/": "report",
-    "pipelines/": "pipeline",
     "data/raw/": "drawn",
 }
 """Leaves, or folders of them, that the embedded lineage leaves empty, and a word of the reason that is told."""
