@@ -25,7 +25,11 @@ TEACHER, STAGE1, STAGE2, TINY = (
 SMALL = (
     "data.cards=60",
     "data.queries.calibration=40",
-    *(f"lineage.models.{model}.params.loop.epochs=2" for model in (TEACHER, STAGE1, STAGE2)),
+    *(
+        f"lineage.models.{model}.params.loop.{what}=2"
+        for model in (TEACHER, STAGE1, STAGE2)
+        for what in ("epochs", "views")
+    ),
     "model.teacher.options.depth=2",
     f"lineage.models.{TEACHER}.params.loop.checkpoint_seconds=0.0",
     "target.benchmark.params.runs=20",
@@ -109,7 +113,7 @@ def test_the_second_run_executes_no_task_and_leaves_no_folder(made) -> None:
     folder = made[0]
     before = sorted((folder / "store" / "runs").rglob("*"))
     again = pokeflow(folder, *SMALL)
-    assert "0 of 17 tasks ran" in again.stderr
+    assert "0 of 21 tasks ran" in again.stderr
     assert sorted((folder / "store" / "runs").rglob("*")) == before
 
 
