@@ -30,7 +30,7 @@ import msgspec
 from pokeflow import making, plugins, shared, worker
 from pokeflow.errors import PokeflowError
 from pokeflow.gates import PASSED, Gate, judge
-from pokeflow.objects import Objects, place
+from pokeflow.objects import place
 from pokeflow.shared import LOG, TELEMETRY
 from pokeflow.store import Store
 from pokeflow.types import Backend, Input, Record, Shared, Task
@@ -106,7 +106,7 @@ def make(
     """
     if task.shared is None:
         raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
-    store = Store(root, _opened(task.shared))
+    store = Store(root, place.shared(task.shared))
     _require_fingerprint(task, backend)
     if _rank() != 0:
         _follow(store, task, backend, work)
@@ -148,21 +148,11 @@ def _made(store: Store, task: Task) -> Record | None:
     return there if there and there.started != task.replaces and there.inputs == wanted else None
 
 
-def _opened(where: Shared) -> Objects:
-    return place.opened(
-        where.uri,
-        endpoint=where.endpoint,
-        region=where.region,
-        encryption=where.encryption,
-        kms_key=where.kms_key,
-    )
-
-
 def _with_inputs(raw: dict[str, Any]) -> bytes:
     """The task's file with its inputs' records: one that was written before they were made has their places only."""
     late = [item["key"] for item in raw["inputs"] if "key" in item]
     if late:
-        objects = _opened(msgspec.convert(raw["shared"], Shared))
+        objects = place.shared(msgspec.convert(raw["shared"], Shared))
         found = {key: shared.load(objects, key) for key in late}
         if missing := [key for key, record in found.items() if record is None]:
             raise PokeflowError(f"{raw['stage']}:{raw['model']}: not made yet in {objects.uri}: {', '.join(missing)}.")

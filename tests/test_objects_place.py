@@ -11,7 +11,8 @@ import pytest
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects.bucket import Bucket
 from pokeflow.objects.folder import Folder
-from pokeflow.objects.place import opened
+from pokeflow.objects.place import opened, shared
+from pokeflow.types import Shared
 
 
 def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +35,14 @@ def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
     bucket = opened(uri, endpoint="https://s3.example", region="eu-west-1", encryption="aws:kms", kms_key="k")
     assert isinstance(bucket, Bucket)
     assert bucket.uri == uri.rstrip("/")
+    assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
+    assert (bucket.server.endpoint, bucket.server.region) == ("https://s3.example", "eu-west-1")
+
+
+def test_a_task_s_bucket_is_spoken_to_as_its_store_speaks_to_it() -> None:
+    bucket = shared(Shared("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
+    assert isinstance(bucket, Bucket)
+    assert bucket.uri == "s3://bucket/p"
     assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
     assert (bucket.server.endpoint, bucket.server.region) == ("https://s3.example", "eu-west-1")
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.objects import Objects, require_key
 from pokeflow.objects.folder import Folder
+from pokeflow.types import Shared
 
 KNOWN = "s3://bucket, s3://bucket/prefix, file:///folder, or the path of a folder"
 _SCHEME = re.compile(r"(file|s3)(?=:)|([A-Za-z][A-Za-z0-9+.-]*)(?=:/)")
@@ -48,6 +49,17 @@ def opened(
 
     server = Server(endpoint, region, connections, attempts, timeout)
     return Bucket(name, prefix, server=server, encryption=encryption, kms_key=kms_key)
+
+
+def shared(where: Shared) -> Objects:
+    """The bucket that a task travels with, as its store speaks to it."""
+    return opened(
+        where.uri,
+        endpoint=where.endpoint,
+        region=where.region,
+        encryption=where.encryption,
+        kms_key=where.kms_key,
+    )
 
 
 def seen_from(objects: Objects, uri: str, *, endpoint: str | None = None, region: str | None = None) -> Objects:

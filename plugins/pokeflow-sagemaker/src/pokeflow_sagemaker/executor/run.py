@@ -32,13 +32,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     bucket = task.shared
     region = aws.region(params.account.region)
     where = Place(region, params.account.role or default_role(params.account.project, region))
-    objects = place.opened(
-        bucket.uri,
-        endpoint=bucket.endpoint,
-        region=bucket.region,
-        encryption=bucket.encryption,
-        kms_key=bucket.kms_key,
-    )
+    objects = place.shared(bucket)
     if params.profiler is not None:
         log.warning(END_OF_PROFILERS)
     files = requests.files_of(bucket, task, code.send(objects, backend), send(objects, task))

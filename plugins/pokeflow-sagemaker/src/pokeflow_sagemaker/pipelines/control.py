@@ -52,14 +52,7 @@ def opened(pipeline: Pipeline) -> Objects:
     if pipeline.store is None:
         message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    shared = pipeline.store
-    return place.opened(
-        shared.uri,
-        endpoint=shared.endpoint,
-        region=shared.region,
-        encryption=shared.encryption,
-        kms_key=shared.kms_key,
-    )
+    return place.shared(pipeline.store)
 
 
 def where(pipeline: Pipeline, objects: Objects) -> Where:

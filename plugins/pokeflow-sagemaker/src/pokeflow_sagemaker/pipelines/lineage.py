@@ -1,5 +1,6 @@
 """From the tasks of a lineage to the six pipelines of its project."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -205,7 +206,7 @@ class _Writer:
             "inputs": [{"key": _folder(self.tasks[need])} for need in task["needs"]],
             "work": "-",
             "output": "-",
-            "shared": _plain(self.shared),
+            "shared": self.shared and dataclasses.asdict(self.shared),
             "replaces": None,
             **({"gates": gates} if gates else {}),
         }
@@ -273,12 +274,6 @@ def _endpoint(project: str, model: str) -> str:
 
 def _folder(task: Mapping[str, Any]) -> str:
     return f"tasks/{task['stage']}/{task['model']}/{task['digest']}"
-
-
-def _plain(shared: Shared | None) -> dict[str, Any] | None:
-    if shared is None:
-        return None
-    return {name: getattr(shared, name) for name in ("uri", "endpoint", "region", "encryption", "kms_key")}
 
 
 def _some(names: Iterable[str]) -> str:

@@ -27,13 +27,19 @@ def file(name: str, pipeline: Pipeline) -> str:
     shared = ["from pokeflow import Shared"] if "Shared" in _names(pipeline) else []
     imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*own, 'main'])}"]
     head = HEAD.format(
-        summary=textwrap.fill(f"{pipeline.name}: {pipeline.about}", WIDTH - 3),
-        project=pipeline.project,
+        summary=textwrap.fill(_told(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3),
+        project=_told(pipeline.project),
         command=f"pokeflow pipeline {name}",
         file=f"{name}.py",
     )
     lines = "\n".join(_wrapped(line) for line in imports)
     return f'{head}{lines}\n\nPIPELINE = {body}\n\nif __name__ == "__main__":\n    main(PIPELINE)\n'
+
+
+def _told(text: str) -> str:
+    """Text within a docstring, which it cannot end: whatever YAML says, the file holds nothing but the pipeline."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _wrapped(line: str) -> str:

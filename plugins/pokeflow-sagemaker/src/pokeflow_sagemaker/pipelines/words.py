@@ -1,4 +1,5 @@
 """What a written pipeline is made of: one ``Pipeline`` of steps, and ``main``, which prints, brings and starts it."""
+
 from pokeflow_sagemaker.executor.params import Account, Container, JobParams, Network
 from pokeflow_sagemaker.pipelines.control import main
 from pokeflow_sagemaker.pipelines.steps import (

@@ -98,9 +98,7 @@ def _bucket(task: Task) -> Objects:
     store = task.shared
     if store is None or store.uri != params.remote.rstrip("/"):
         return place.opened(params.remote, region=params.region, encryption=None)
-    return place.opened(
-        store.uri, endpoint=store.endpoint, region=store.region, encryption=store.encryption, kms_key=store.kms_key
-    )
+    return place.shared(store)
 
 
 def _require_shared(task: Task, objects: Objects, record: Record) -> None:
