@@ -1,5 +1,6 @@
 """The lineage as SageMaker's pipelines: files that rebuild them, stable definitions, executions that stop at gates."""
 
+import ast
 import dataclasses
 import json
 import re
@@ -68,6 +69,18 @@ def test_whatever_it_says_of_itself(about, properties):
     pipeline = Pipeline("p", "about", "x", Shared("s3://b"), None, (step,))
 
     assert rebuilt(text.file("p", pipeline)).steps == (step,)
+
+
+TELLING = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: f"{text}\\\\", lambda text: f'{text}"']
+
+
+@given(st.text(), st.text(), st.sampled_from(TELLING), st.sampled_from(TELLING))
+def test_no_text_becomes_code(project, about, around_project, around_about):
+    pipeline = Pipeline("p", around_about(about), around_project(project), Shared("s3://b"), None, ())
+    source = text.file("p", pipeline)
+
+    assert [type(part).__name__ for part in ast.parse(source).body] == ["Expr", *["ImportFrom"] * 2, "Assign", "If"]
+    assert rebuilt(source) == pipeline
 
 
 def test_what_is_written_follows_from_the_configuration_alone(owners):

@@ -27,7 +27,7 @@ def file(name: str, pipeline: Pipeline) -> str:
     shared = ["from pokeflow import Shared"] if "Shared" in _names(pipeline) else []
     imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*own, 'main'])}"]
     head = HEAD.format(
-        summary=textwrap.fill(_told(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3),
+        summary=textwrap.fill(_told(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3, break_long_words=False),
         project=_told(pipeline.project),
         command=f"pokeflow pipeline {name}",
         file=f"{name}.py",
