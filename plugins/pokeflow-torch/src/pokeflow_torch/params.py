@@ -115,9 +115,9 @@ class ProfileParams:
     before the third step. The machine is sampled every ``sample_seconds``.
     """
 
-    steps: int = 10
-    warmup: int = 2
-    traced: int = 2
+    steps: int = 6
+    warmup: int = 1
+    traced: int = 1
     max_seconds: float = 20.0
     sample_seconds: float = 0.1
 
