@@ -460,6 +460,7 @@ def test_what_cannot_be_provisioned_is_bad_input(project, more, fault):
     [
         ({}, []),
         ({"project": " "}, ["project"]),
+        ({"group": None, "project": "card_shop"}, []),
         ({"group": "no group!"}, ["group"]),
         ({"old_version_days": 0}, ["old_version_days"]),
         ({"roles": {"jobs": "arn:aws:iam::123456789012:role/x"}}, ["roles.jobs"]),

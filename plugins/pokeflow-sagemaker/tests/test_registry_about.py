@@ -85,6 +85,7 @@ GOOD = {"project": "p", "group": "p-models", "remote": "s3://b"}
         ({}, []),
         ({"remote": None}, ["remote"]),
         ({"remote": "/folder"}, ["remote"]),
+        ({"group": None, "project": "card_shop"}, []),
         ({"group": "p_models"}, ["group"]),
         ({"group": "g" * 64}, ["group"]),
         ({"project": ""}, ["project"]),

@@ -14,6 +14,7 @@ from pokeflow_sagemaker.executor import code
 from pokeflow_sagemaker.executor.request import Place
 from pokeflow_sagemaker.pipelines.steps import Pipeline, Where
 from pokeflow_sagemaker.provision import names
+from pokeflow_sagemaker.registry.about import plain
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
         there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
     except aws.Missing:
         token = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        tags = [{"Key": names.TAG, "Value": pipeline.project}]
+        tags = [{"Key": names.TAG, "Value": plain(pipeline.project)}]
         try:
             made = aws.ask(
                 client.create_pipeline,

@@ -234,7 +234,7 @@ class _Writer:
         properties = {"model": model, "version": task["version"], "pokeflow-run": task["digest"]}
         return Register(
             name=step_name(REGISTER, model),
-            group=params["group"],
+            group=params["group"] or names.group(params["project"]),
             bundle=f"{_folder(bundle)}/model.tar.gz",
             image=params["image"],
             about=about,

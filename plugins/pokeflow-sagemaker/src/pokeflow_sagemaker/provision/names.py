@@ -55,6 +55,11 @@ class Place:
 
 
 def slug(project: str) -> str:
+def group(project: str) -> str:
+    """The name of the group that takes a project's models."""
+    return f"{slug(project)}-models"
+
+
     """A project's name as AWS's names have it: at most 32 of a-z, 0-9 and single '-'; what is lost becomes a hash."""
     if _FITS.fullmatch(project):
         return project

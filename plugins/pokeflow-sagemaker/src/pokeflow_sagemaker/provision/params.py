@@ -13,7 +13,7 @@ _POLICY = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+")
 
 @dataclass(frozen=True, slots=True)
 class ProvisionParams:
-    """The project, the group of its models, and where below the store its tree lies.
+    """The project, the group of its models (None: ``<project>-models``), and where below the store its tree lies.
 
     ``roles`` are ARNs of roles that are there already, by kind (job, pipeline, launcher, edge, template): these are not
     made. ``boundary`` is the policy that bounds roles, where the account demands one. ``old_version_days``: how long
@@ -24,7 +24,7 @@ class ProvisionParams:
     """
 
     project: str
-    group: str
+    group: str | None
     tree: str
     description: str = ""
     roles: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
     """Faults that types do not show."""
     if not params.project.strip():
         yield "project", "is empty"
-    if not GROUP.fullmatch(params.group):
+    if params.group is not None and not GROUP.fullmatch(params.group):
         yield "group", f"{params.group!r} is no name of a model package group: at most 63 letters, digits and '-'"
     if params.old_version_days < 1:
         yield "old_version_days", f"{params.old_version_days} is below 1"

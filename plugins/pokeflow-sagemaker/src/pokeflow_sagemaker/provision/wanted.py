@@ -45,7 +45,7 @@ class Wanted:
     @property
     def group(self) -> str:
         """The name of the group of its models."""
-        return self.params.group
+        return self.params.group or names.group(self.name)
 
     @property
     def tags(self) -> dict[str, str]:

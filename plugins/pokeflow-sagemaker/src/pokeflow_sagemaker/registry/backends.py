@@ -16,7 +16,7 @@ _IMAGE = re.compile(r"\S{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class RegisterParams:
-    """Which group of which account's registry a model goes to, and how it would be served.
+    """Which group of which account's registry a model goes to, None: ``<project>-models``; and how it would be served.
 
     ``remote`` is the bucket that the bundle lies in, ``project`` what its lineage is tagged with. ``image`` runs a
     bundle; ``{account}`` and ``{region}`` in it are replaced. ``realtime`` and ``transform`` are the instance types
@@ -25,7 +25,7 @@ class RegisterParams:
     """
 
     project: str
-    group: str
+    group: str | None
     remote: str | None
     region: str | None = None
     project_id: str | None = field(default=None, metadata={"digest": False})
@@ -41,7 +41,7 @@ def _check(params: RegisterParams) -> Iterable[tuple[str, str]]:
         yield "remote", "SageMaker takes models from a bucket, and this store has none. Choose store=s3."
     elif not params.remote.startswith("s3://"):
         yield "remote", f"{params.remote!r} is no bucket: s3://bucket or s3://bucket/prefix"
-    if not _GROUP.fullmatch(params.group):
+    if params.group is not None and not _GROUP.fullmatch(params.group):
         yield "group", f"{params.group!r} names no group: at most 63 letters, digits and '-', none of these at an end"
     if not params.project:
         yield "project", "is empty"

@@ -18,6 +18,7 @@ from pokeflow_sagemaker.registry.about import (
     About,
     encoded,
     marker,
+    plain,
     printable,
     properties,
     sentence,
@@ -54,7 +55,7 @@ def ensure_group(client: Any, name: str, project: str) -> None:
                 what,
                 ModelPackageGroupName=name,
                 ModelPackageGroupDescription=f"The models of {printable(project, 200)}, registered by pokeflow.",
-                Tags=[{"Key": "pokeflow:project", "Value": project}],
+                Tags=[{"Key": "pokeflow:project", "Value": plain(project)}],
             )
         except Exists:
             log.debug("%s was made by another at this moment", what)

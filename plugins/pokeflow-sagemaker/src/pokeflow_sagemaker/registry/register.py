@@ -35,7 +35,7 @@ def run(task: Task) -> Result:
 
     walk = lineage.Walk(client, objects, params.project, records)
     artifact = walk.up(about.made)
-    packages.ensure_group(client, params.group, params.project)
+    packages.ensure_group(client, about.group, params.project)
     package = packages.settle(client, about, artifact, _extra(params, about, objects))
     lineage.point_to(client, artifact, about.version, package.arn)
 
@@ -43,7 +43,7 @@ def run(task: Task) -> Result:
         log.log(logging.INFO if verdict.startswith(PASSED) else logging.WARNING, "gate %s %s", name, verdict)
     facts = {
         "model_package_arn": package.arn,
-        "model_package_group": params.group,
+        "model_package_group": about.group,
         "model_package_version": package.number,
         "approval": package.approval,
         "gates": dict(about.verdicts),
@@ -65,7 +65,7 @@ def _about(task: Task, objects: Objects) -> About:
     lies = bundle.record if bundle else made
     _require_shared(task, objects, lies)
     return About(
-        group=params.group,
+        group=params.group or names.group(params.project),
         model=task.model,
         version=task.version,
         type=task.type,
