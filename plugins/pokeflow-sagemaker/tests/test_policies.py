@@ -271,11 +271,3 @@ def test_every_name_is_one_that_aws_takes(project):
 def test_what_a_name_loses_keeps_projects_apart():
     lost = ["Karten", "karten", "kärten", "k-arten", "k_arten", "k arten", "K arten", "x" * 40, "x" * 41]
     assert len({names.slug(name) for name in lost}) == len(lost) - 1  # capitals are all that is lost without a trace
-
-
-@pytest.mark.parametrize(
-    ("region", "account"),
-    [("us-east-2", "763104351884"), ("eu-south-1", "692866216735"), ("cn-north-1", "727897471807")],
-)
-def test_aws_publishes_its_images_from_an_account_of_the_region(region, account):
-    assert names.image_account(region) == account

@@ -182,14 +182,3 @@ def test_makings_differ_by_inputs_and_by_what_they_replace():
     assert requests.making_of(one) == requests.making_of(task()) != requests.making_of(two)
     assert files(one).checkpoints != files(two).checkpoints
     assert files(one).making == "s3://bucket/p/jobs/d/m"
-
-
-@pytest.mark.parametrize(
-    ("region", "begins"),
-    [
-        ("us-east-1", "763104351884.dkr.ecr.us-east-1.amazonaws.com/"),
-        ("cn-north-1", "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/"),
-    ],
-)  # fmt: skip
-def test_the_image_is_of_the_region(region, begins):
-    assert requests.image(JobParams(), region).startswith(begins)

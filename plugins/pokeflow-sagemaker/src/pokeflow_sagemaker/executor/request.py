@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pokeflow import Shared, Task
+from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
-from pokeflow_sagemaker.provision import names
 
-IMAGES = "{account}.dkr.ecr.{region}.{suffix}/pytorch:2.14-cu133-amzn2023-sagemaker"
-"""AWS's own image for PyTorch, the same for machines with and without GPUs."""
 METRICS = (
     "top1_accuracy",
     "top5_accuracy",
@@ -164,8 +162,7 @@ def processing(name: str, task: Task, params: JobParams, files: Files, place: Pl
 
 def image(params: JobParams, region: str) -> str:
     """The image that a job runs in."""
-    suffix = names.Place("", region, "aws-cn" if region.startswith("cn-") else "aws").suffix
-    return params.container.image or IMAGES.format(account=names.image_account(region), region=region, suffix=suffix)
+    return images.address(params.container.image or images.PYTORCH, region)
 
 
 def instances(params: JobParams, stage: str) -> int:

@@ -64,7 +64,7 @@ def told_of(task: Task) -> list[Path]:
 
 def default_role(project: str, region: str) -> str:
     """The role of a project's jobs, as ``pokeflow provision`` names it."""
-    return names.Place(aws.account(region), region, aws.partition(region)).role(names.role(project, "job"))
+    return names.here(region).role(names.role(project, "job"))
 
 
 def _started(task: Task, params: JobParams, files: Files, where: Place, objects: Objects) -> Job:

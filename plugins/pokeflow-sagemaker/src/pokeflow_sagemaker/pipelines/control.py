@@ -60,11 +60,10 @@ def where(pipeline: Pipeline, objects: Objects) -> Where:
     """Where a pipeline runs; what its jobs run is sent, as it is installed here."""
     assert pipeline.store is not None
     region = aws.region(pipeline.region)
-    at = names.Place(aws.account(region), region, aws.partition(region))
-    role = pipeline.job_role or at.role(names.role(pipeline.project, "job"))
+    role = pipeline.job_role or _role(pipeline, region, "job")
     sent = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
     cache = {"CacheConfig": {"Enabled": True, "ExpireAfter": f"P{pipeline.cache_days}D"}}
-    return Where(pipeline.store, Place(region, role), sent, names.image_account(region), cache)
+    return Where(pipeline.store, Place(region, role), sent, cache)
 
 
 def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
@@ -72,7 +71,7 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
     _require_tasks(pipeline, objects)
     client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
     text = json.dumps(pipeline.definition(found), sort_keys=True)
-    role = pipeline.role or _pipeline_role(pipeline, found)
+    role = pipeline.role or _role(pipeline, found.place.region, "pipeline")
     request = {"PipelineName": pipeline.name, "PipelineDefinition": text, "RoleArn": role}
     about = pipeline.about[:3000]
     try:
@@ -152,7 +151,6 @@ def require_needed(pipeline: Pipeline, objects: Objects) -> None:
         )
 
 
-def _pipeline_role(pipeline: Pipeline, found: Where) -> str:
-    region = found.place.region
-    at = names.Place(aws.account(region), region, aws.partition(region))
-    return at.role(names.role(pipeline.project, "pipeline"))
+def _role(pipeline: Pipeline, region: str, kind: str) -> str:
+    """The role of a project, as ``pokeflow provision`` names it."""
+    return names.here(region).role(names.role(pipeline.project, kind))

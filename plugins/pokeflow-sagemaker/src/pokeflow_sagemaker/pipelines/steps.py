@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Shared, Task
+from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import Place
@@ -102,7 +103,7 @@ class Register:
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
         """The step."""
-        container = {"Image": where.image(self.image), "ModelDataUrl": f"{where.shared.uri}/{self.bundle}"}
+        container = _container(self, where)
         arguments = {
             "ModelPackageGroupName": self.group,
             "ModelPackageDescription": self.about,
@@ -131,7 +132,7 @@ class CreateModel:
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
         """The step."""
-        container = {"Image": where.image(self.image), "ModelDataUrl": f"{where.shared.uri}/{self.bundle}"}
+        container = _container(self, where)
         arguments: dict[str, Any] = {"ExecutionRoleArn": where.place.role, "PrimaryContainer": container}
         if self.network:
             groups, subnets = list(self.network.security_groups), list(self.network.subnets)
@@ -256,12 +257,14 @@ class Where:
     shared: Shared
     place: Place
     code: Mapping[str, str]
-    account: str = ""
     cache: Mapping[str, Any] = field(default_factory=dict)
 
-    def image(self, template: str) -> str:
-        """An image's address there."""
-        return template.replace("{account}", self.account).replace("{region}", self.place.region)
+
+def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
+    return {
+        "Image": images.address(step.image, where.place.region),
+        "ModelDataUrl": f"{where.shared.uri}/{step.bundle}",
+    }
 
 
 def step_name(stage: str, model: str) -> str:

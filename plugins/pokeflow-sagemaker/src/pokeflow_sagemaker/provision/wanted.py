@@ -7,6 +7,7 @@ from typing import Any
 
 from pokeflow import ConfigError, Fault, Task
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names, templates
 from pokeflow_sagemaker.provision.names import TAG, Place
 from pokeflow_sagemaker.provision.params import ProvisionParams
@@ -62,7 +63,7 @@ class Wanted:
             "Tree": f"{self.params.tree.strip('/')}/",
             "GroupName": self.group,
             "Key": self.key,
-            "ImageAccount": names.image_account(self.region),
+            "ImageAccount": images.account(self.region),
             "OldVersionDays": str(self.params.old_version_days),
             "Network": str(self.params.network).lower(),
             "Boundary": self.params.boundary or "",
@@ -90,7 +91,7 @@ def wanted(task: Task) -> Wanted:
         raise ConfigError([Fault("store.endpoint", "another server than AWS's keeps no project. Leave it out.")])
     bucket, _, prefix = shared.uri.removeprefix("s3://").strip("/").partition("/")
     region = aws.region(shared.region)
-    place = Place(aws.account(region), region, aws.partition(region))
+    place = names.here(region)
     key = _key(place, shared.encryption, shared.kms_key)
     name = params.project if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", params.project) else None
     project = names.slug(params.project)

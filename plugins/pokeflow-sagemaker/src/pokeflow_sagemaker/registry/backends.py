@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pokeflow import Backend, Result, Task
 from pokeflow.gates import Gate
 from pokeflow.gates import faults as gate_faults
+from pokeflow_sagemaker.aws.images import RAY_SERVE
 
-IMAGE = "{account}.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
-"""AWS's container for Ray Serve, which takes the place of the one with TorchServe. The account is AWS's own."""
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _IMAGE = re.compile(r"\S{1,255}")
 
@@ -29,7 +28,7 @@ class RegisterParams:
     remote: str | None
     region: str | None = None
     project_id: str | None = field(default=None, metadata={"digest": False})
-    image: str = IMAGE
+    image: str = RAY_SERVE
     realtime: tuple[str, ...] = ("ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge")
     transform: tuple[str, ...] = ("ml.m5.large", "ml.m5.xlarge", "ml.c5.xlarge")
     description: str = ""

@@ -7,6 +7,7 @@ from pokeflow import Input, PokeflowError, Record, Result, Task, shared
 from pokeflow.gates import PASSED, judge
 from pokeflow.objects import Missing, Objects, place
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card, lineage, packages
 from pokeflow_sagemaker.registry.about import About, encoded, metadata, quality
@@ -74,16 +75,11 @@ def _about(task: Task, objects: Objects) -> About:
         benchmark=benchmark.record if benchmark else None,
         bundle=bundle.record if bundle else None,
         uri=lineage.folder(objects, lies) + (ARCHIVE if bundle else ""),
-        image=_image(params.image, aws.region(params.region)) if bundle else None,
+        image=images.address(params.image, aws.region(params.region)) if bundle else None,
         verdicts=judge(params.gates, made, benchmark.record if benchmark else None),
         description=params.description,
         data=tuple(lineage.folder(objects, item.record) for item in task.inputs if item.record.stage == "prepare"),
     )
-
-
-def _image(image: str, region: str) -> str:
-    found = image.replace("{account}", names.image_account(region)).replace("{region}", region)
-    return found.replace(".amazonaws.com/", ".amazonaws.com.cn/") if region.startswith("cn-") else found
 
 
 def _of(task: Task, stage: str) -> Input | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor.params import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
@@ -29,8 +30,7 @@ def where(task: Task, account: Account) -> Place:
     if task.shared is None:
         message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    region = aws.region(account.region or task.shared.region)
-    return Place(aws.account(region), region, aws.partition(region))
+    return names.here(aws.region(account.region or task.shared.region))
 
 
 def base(task: Task, account: Account) -> str:
@@ -90,10 +90,7 @@ def _container(task: Task, at: Place, image: str, source: Source) -> dict[str, A
             f"{task.inputs[0].record.task}: it is not registered with SageMaker. Choose registry=sagemaker and run "
             "'pokeflow' first, or deploy the bundle as it is: cloud.deploy.params.source=bundle."
         )
-    image = image.replace("{account}", names.image_account(at.region)).replace("{region}", at.region)
-    if at.partition == "aws-cn":
-        image = image.replace(".amazonaws.com/", ".amazonaws.com.cn/")
-    return {"Image": image, "ModelDataUrl": uri(task)}
+    return {"Image": images.address(image, at.region), "ModelDataUrl": uri(task)}
 
 
 def uri(task: Task) -> str:

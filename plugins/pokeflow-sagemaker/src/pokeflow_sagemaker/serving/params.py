@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pokeflow_sagemaker.aws.images import RAY_SERVE
 from pokeflow_sagemaker.executor.params import Account, Network
-from pokeflow_sagemaker.registry.backends import IMAGE
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Megabytes that a serverless endpoint may have."""
@@ -55,7 +55,7 @@ class DeployParams:
     account: Account = field(default_factory=Account)
     name: str | None = None
     source: Literal["auto", "package", "bundle"] = "auto"
-    image: str = IMAGE
+    image: str = RAY_SERVE
     instance_type: str = "ml.m5.large"
     instances: int = 1
     serverless: bool = False
@@ -76,7 +76,7 @@ class TransformParams:
     source: str = ""
     destination: str = ""
     account: Account = field(default_factory=Account)
-    image: str = IMAGE
+    image: str = RAY_SERVE
     instance_type: str = "ml.m5.xlarge"
     instances: int = 1
     at_once: int = 4

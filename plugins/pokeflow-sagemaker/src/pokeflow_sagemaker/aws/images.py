@@ -1,0 +1,38 @@
+"""The images that AWS publishes for containers: which ones run here, and their addresses in a region."""
+
+PYTORCH = "{account}.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
+"""Runs jobs: the same for machines with and without GPUs."""
+RAY_SERVE = "{account}.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
+"""Runs bundles: it takes the place of the one with TorchServe."""
+_ACCOUNTS = {
+    "af-south-1": "626614931356",
+    "ap-east-1": "871362719292",
+    "ap-east-2": "975050140332",
+    "ap-northeast-3": "364406365360",
+    "ap-south-2": "772153158452",
+    "ap-southeast-3": "907027046896",
+    "ap-southeast-4": "457447274322",
+    "ap-southeast-5": "550225433462",
+    "ap-southeast-7": "590183813437",
+    "ca-west-1": "204538143572",
+    "cn-north-1": "727897471807",
+    "cn-northwest-1": "727897471807",
+    "eu-central-2": "380420809688",
+    "eu-south-1": "692866216735",
+    "eu-south-2": "503227376785",
+    "il-central-1": "780543022126",
+    "me-central-1": "914824155844",
+    "me-south-1": "217643126080",
+}
+"""Regions where AWS publishes its images from another account than everywhere else."""
+
+
+def account(region: str) -> str:
+    """The account that AWS publishes its images from in a region."""
+    return _ACCOUNTS.get(region, "763104351884")
+
+
+def address(image: str, region: str) -> str:
+    """An image's address in a region: ``{account}`` is AWS's own there, and China has its own host names."""
+    found = image.replace("{account}", account(region)).replace("{region}", region)
+    return found.replace(".amazonaws.com/", ".amazonaws.com.cn/") if region.startswith("cn-") else found
