@@ -1,0 +1,86 @@
+"""The shipped lineage, on real networks made small, as jobs: the figures of this machine, also of many processes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pokeflow import Record, compose, config, plugins
+from pokeflow.resolve import resolve
+from pokeflow.store import Store, of
+from support import POKEFLOW, environment
+
+from .jobs_flow import QUICK
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("containers")]
+TEACHER = "dinov3-teacher"
+MODELS = (TEACHER, "efficientnet-student-stage1", "efficientnet-student-stage2")
+SMALL = (
+    "cloud=none", "tracking=none", "registry=none",
+    "data.cards=40", "data.queries.calibration=40",
+    *(f"lineage.models.{model}.params.loop.epochs=1" for model in MODELS),
+    "model.teacher.options.depth=2",
+)  # fmt: skip
+
+
+def args_of(cloud, root: Path, *more: str) -> list[str]:
+    jobs = (
+        ["executor=sagemaker", f"executor.params.account.role={cloud.role}", *QUICK] if more[:1] != ("local",) else []
+    )
+    shared = ["store=s3", f"store.remote={cloud.uri}/{root.name}"] if jobs else []
+    return [*SMALL, f"store.root={root}", *shared, *jobs, *(word for word in more if word != "local")]
+
+
+def made(cloud, root: Path, *more: str) -> dict[str, Record]:
+    """Run it as a user does; its records by task."""
+    root.mkdir()
+    args = args_of(cloud, root, *more)
+    command = [POKEFLOW, *args]
+    done = subprocess.run(
+        command, cwd=root, env=environment(), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (root / "told.txt").write_text(done.stderr)
+    flow = resolve(config.plain(compose.composed(args)), plugins.registry(plugins.manager()))
+    store = of(flow)
+    return {step.name: record for step in flow.steps if (record := store.load(step))}
+
+
+def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path):
+    chosen = "stages=[train,distill,compile]"
+    here = made(cloud, tmp_path / "here", "local", chosen)
+    there = made(cloud, tmp_path / "there", chosen)
+    assert there.keys() == here.keys()
+    for task, record in there.items():
+        assert record.digest == here[task].digest
+        # An exported graph holds the paths of the code that made it: its size alone is another one.
+        for name, value in record.metrics.items():
+            near = 2e-3 if "size" in name else 1e-4
+            assert value == pytest.approx(here[task].metrics[name], rel=near, abs=1e-6), (task, name)
+        assert record.executor == "sagemaker"
+        assert record.cost_usd > 0
+    assert list(Store(tmp_path / "there").records()) == []
+    told = (tmp_path / "there" / "told.txt").read_text()
+    assert told.count(": training job pokeflow-") == 3
+    assert told.count(": processing job pokeflow-") == 2
+
+
+@pytest.mark.parametrize(("instances", "processes"), [(1, 2), (2, 1)])
+def test_many_processes_train_one_model(cloud, tmp_path, instances, processes):
+    spread = (f"executor.params.instance_count={instances}", f"executor.params.container.processes={processes}")
+    found = made(cloud, tmp_path / "there", f"models=[{TEACHER}]", "stages=[train]", "+data.on=local", *spread)
+    record = found[f"train:{TEACHER}"]
+    assert record.environment["instance_count"] == instances
+    assert record.environment["host"] == "algo-1"
+    job = cloud.aws("sagemaker").describe_training_job(TrainingJobName=record.environment["training_job"])
+    assert job["ResourceConfig"]["InstanceCount"] == instances
+    assert record.cost_usd == pytest.approx(0.23 / 3600 * job["BillableTimeInSeconds"] * instances, abs=1e-6)
+    streams = cloud.aws("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
+    assert len(streams) == instances
+    written = {file.path for file in record.files}
+    assert {"model.onnx", "weights.pt", "history.jsonl"} <= written
+    client = cloud.client()
+    key = f"there/{Store.key(record)}/history.jsonl"
+    lines = client.get_object(Bucket=cloud.name, Key=key)["Body"].read().decode().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == sorted({json.loads(line)["epoch"] for line in lines})
