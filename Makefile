@@ -16,7 +16,7 @@ demo: $(READY)
 	$(BIN)/pokeflow ls layout.root=project/demo
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not long and not aws"
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2 --dist loadgroup
