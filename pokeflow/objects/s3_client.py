@@ -67,6 +67,19 @@ def _connected(server: Server, _aws: tuple[tuple[str, str], ...], _process: int)
 
 
 def _client(server: Server) -> Any:
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+    try:
+        return _made(server)
+    except ProfileNotFound:
+        raise  # told where the request that needed it is
+    except (BotoCoreError, ValueError) as error:
+        said = str(error).rstrip(".")
+        message = f"AWS's settings: {said}. Mend it in AWS's variables (AWS_…), its files, or store.region."
+        raise PokeflowError(message) from error
+
+
+def _made(server: Server) -> Any:
     import botocore
     from botocore.config import Config
     from botocore.session import Session
@@ -99,6 +112,8 @@ def _client(server: Server) -> Any:
     try:
         client = session.create_client("s3", endpoint_url=server.endpoint, region_name=server.region, config=config)
     except ValueError as error:
+        if not endpoint or "endpoint" not in str(error):
+            raise
         raise PokeflowError(f"{server.endpoint or endpoint!r} is no endpoint: it begins with https://.") from error
     client.meta.events.register("before-call.s3", _send_at_once)
     return client

@@ -4,15 +4,17 @@ import re
 
 import pytest
 
-from pokeflow import compose, config, plugins
+from pokeflow import ConfigError, PokeflowError, compose, config, plugins
+from pokeflow.objects import place
 from pokeflow.resolve import resolve
+from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.pipelines import lineage
 from pokeflow_sagemaker.pipelines.steps import Gates, Register
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.params import GROUP
 
 ON_AWS = ("store=s3", "store.remote=s3://bucket/p", "store.region=us-east-1", "registry=sagemaker")
-ODD = ("card_shop", "cards.v2", "Pokémon\'s Karten", "$(id)", "名", "x" * 200)
+ODD = ("card_shop", "cards.v2", "Pokémon's Karten", "$(id)", "名", "x" * 200)
 
 
 def resolved(*overrides):
@@ -34,3 +36,31 @@ def test_a_project_of_any_name_has_a_group_that_aws_takes(name):
 
 def test_projects_of_different_names_have_different_groups():
     assert len({names.group(name) for name in (*ODD, "card-shop", "card.shop")}) == len(ODD) + 2
+
+
+SETTINGS = [
+    ({"AWS_PROFILE": "nope"}, "nope"),
+    ({"AWS_CONFIG_FILE": "{broken}"}, "Unable to parse config file"),
+    ({"AWS_MAX_ATTEMPTS": "many", "AWS_REGION": "us-east-1"}, "'many'"),
+    ({"AWS_RETRY_MODE": "hard", "AWS_REGION": "us-east-1"}, '"hard"'),
+    ({"AWS_REGION": "us east"}, "'us east'"),
+    ({"AWS_ENDPOINT_URL": "localhost:1", "AWS_REGION": "us-east-1"}, "localhost:1"),
+]
+
+
+@pytest.mark.parametrize(("variables", "says"), SETTINGS)
+def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tmp_path, monkeypatch):
+    broken = tmp_path / "config"
+    broken.write_text("[default\nregion = us-east-1\n")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(broken=broken))
+
+    with pytest.raises(ConfigError, match=r"^AWS's settings: .*\. Mend it") as told:
+        aws.account(None)
+    assert says in str(told.value)
+    with pytest.raises(PokeflowError) as told:
+        next(place.opened("s3://bucket", region=variables.get("AWS_REGION")).list(""), None)
+    assert says in str(told.value) or "AWS_PROFILE names a profile" in str(told.value)
+    assert "connection was cut" not in str(told.value)

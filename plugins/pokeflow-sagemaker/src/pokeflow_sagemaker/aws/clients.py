@@ -2,10 +2,11 @@
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pokeflow import ConfigError, Fault
-from pokeflow_sagemaker.aws.errors import ask
+from pokeflow_sagemaker.aws.errors import ask, clean
 
 ATTEMPTS = 8
 """How often a request is made, unless AWS's settings say otherwise; the waits in between grow to 20 seconds."""
@@ -13,7 +14,7 @@ ATTEMPTS = 8
 
 def region(given: str | None) -> str:
     """The region given, or else that of AWS's own settings; ConfigError where there is none."""
-    found = given or os.environ.get("AWS_REGION") or _session(*_identity()).get_config_variable("region")
+    found = given or os.environ.get("AWS_REGION") or _told(lambda: _session(*_identity()).get_config_variable("region"))
     if not found:
         raise ConfigError([Fault("store.region", "no region. Set it in YAML, with AWS_REGION, or in AWS's profile.")])
     return str(found)
@@ -21,17 +22,33 @@ def region(given: str | None) -> str:
 
 def client(service: str, region_name: str | None) -> Any:
     """The client of a service, the same one for every caller with the same AWS variables."""
-    return _client(service, region(region_name), *_identity())
+    return _told(lambda: _client(service, region(region_name), *_identity()))
 
 
 def account(region_name: str | None) -> str:
     """The number of the account that the credentials belong to."""
-    return str(_caller(region(region_name), *_identity())["Account"])
+    return str(_asked(region_name)["Account"])
 
 
 def partition(region_name: str | None) -> str:
     """``aws``, or what the caller's ARN says: China and the government have partitions of their own."""
-    return str(_caller(region(region_name), *_identity())["Arn"].split(":")[1])
+    return str(_asked(region_name)["Arn"].split(":")[1])
+
+
+def _asked(region_name: str | None) -> dict[str, str]:
+    found: dict[str, str] = _told(lambda: _caller(region(region_name), *_identity()))
+    return found
+
+
+def _told(work: Callable[[], Any]) -> Any:
+    """What a function returns; ConfigError where AWS's own settings are none: a profile, a file, a region, a number."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return work()
+    except (BotoCoreError, ValueError) as error:
+        message = f"{clean(str(error)).rstrip('.')}. Mend it in AWS's variables (AWS_…), its files, or store.region."
+        raise ConfigError([Fault("AWS's settings", message)]) from error
 
 
 def _identity() -> tuple[tuple[tuple[str, str], ...], int]:
