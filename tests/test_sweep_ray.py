@@ -42,7 +42,16 @@ def on_ray(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             )
 
             def run(*args: str) -> subprocess.CompletedProcess[str]:
-                command = [POKEFLOW, "-m", *TOY_FLOW, "store=s3", f"store.remote={s3.uri}", *launcher, *args]
+                command = [
+                    POKEFLOW,
+                    "-m",
+                    *TOY_FLOW,
+                    "registry=none",
+                    "store=s3",
+                    f"store.remote={s3.uri}",
+                    *launcher,
+                    *args,
+                ]
                 env = environment(**s3.env, POKEFLOW_STORE=str(tmp_path / "client"))
                 return subprocess.run(
                     command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
