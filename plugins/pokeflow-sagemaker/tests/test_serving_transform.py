@@ -136,11 +136,12 @@ def test_another_picture_or_another_model_is_another_job(batch):
 
 
 def test_a_job_that_is_under_way_is_waited_for_and_not_started_twice(batch, monkeypatch):
-    batch.deployed.cloud.trouble(becoming=1.0)
+    batch.deployed.cloud.trouble(becoming=3600.0)
     with monkeypatch.context() as patched:
         patched.setattr(waiting, "until_settled", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             batch.run()
+    batch.deployed.cloud.settle()
     assert batch.run().facts["changed"] == "nothing"
     assert len(jobs(batch)) == 1
 
