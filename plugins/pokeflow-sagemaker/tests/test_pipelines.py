@@ -16,7 +16,8 @@ from pokeflow.resolve import resolve
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.pipelines import control, lineage, text
-from pokeflow_sagemaker.pipelines.steps import Gates, Pipeline, Register, Run
+from pokeflow_sagemaker.pipelines.steps import Endpoint, Gates, Pipeline, Register, Run, Transform
+from pokeflow_sagemaker.serving import model
 from support import TOY_FLOW
 
 TOY = tuple(word for word in TOY_FLOW if word != "cloud=none")
@@ -65,7 +66,7 @@ def test_a_written_file_rebuilds_its_pipeline(owners):
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))
 def test_whatever_it_says_of_itself(about, properties):
-    step = Register("register-x", "g", "k", "i", about, properties, ("image/jpeg",), ("ml.m5.large",))
+    step = Register("register-x", "g", "k", "i", about, properties, ("image/jpeg",), ("ml.m5.large",), ())
     pipeline = Pipeline("p", "about", "x", Shared("s3://b"), None, (step,))
 
     assert rebuilt(text.file("p", pipeline)).steps == (step,)
@@ -326,6 +327,23 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
         assert done["PipelineExecutionStatus"] == "Succeeded", (done, steps)
     endpoint = cloud.aws("sagemaker").describe_endpoint(EndpointName="pokemon-card-recognition-dinov3-teacher")
     assert endpoint["EndpointStatus"] == "InService"
+
+
+def test_the_endpoint_of_a_pipeline_is_the_one_that_deploy_updates():
+    made = "{version: v1, type: student, stage: train, backend: torch, params: {network: {name: resnet18}}}"
+    place = ("store=s3", "store.remote=s3://b-u/p", f"lineage.models.student_1={made}")
+    pipelines = written(*place, "cloud.pipeline.params.serve=student_1").pipelines
+    (endpoint,) = (step for step in pipelines["realtime_endpoint_pipeline"].steps if isinstance(step, Endpoint))
+
+    assert endpoint.endpoint == model.base("pokemon-card-recognition", "student_1")
+
+
+def test_a_batch_of_large_pictures_asks_for_no_more_at_once_than_sagemaker_takes():
+    place = ("store=s3", "store.remote=s3://b-u/p")
+    batch = written(*place, "lineage.then.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
+    job = next(step for step in batch.steps if isinstance(step, Transform))
+
+    assert (job.payload_mb, job.at_once) == (40, 2)
 
 
 def test_a_package_takes_what_its_bundle_takes():

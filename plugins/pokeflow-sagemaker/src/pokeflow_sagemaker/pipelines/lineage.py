@@ -25,6 +25,8 @@ from pokeflow_sagemaker.pipelines.steps import (
     step_name,
 )
 from pokeflow_sagemaker.provision import names
+from pokeflow_sagemaker.serving.model import base
+from pokeflow_sagemaker.serving.params import payload
 
 PREPARE, BENCHMARK, BUNDLE, REGISTER = "prepare", "benchmark", "bundle", "register"
 TRAINING = {"teacher_pipeline": "teacher", "student_pipeline": "student", "edge_deployment_pipeline": "optimized"}
@@ -34,6 +36,9 @@ NAMES = (*list(TRAINING)[:2], BATCH, REALTIME, PACKAGING, list(TRAINING)[2])
 SOURCE, DESTINATION = "Source", "Destination"
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
 """What a bundle's ``inference.py`` takes; importing it would load the whole runtime."""
+
+TAKEN = 6_000_000
+"""Bytes of a picture, where the bundle does not say what it takes: what SageMaker takes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class _Writer:
         if bundle is None:
             return None
         key, model = _folder(bundle), bundle["model"]
-        limit = int(bundle["params"].get("max_bytes", 0)) // 1_000_000 or 6
+        payload_mb, at_once = payload(int(bundle["params"].get("max_bytes", TAKEN)), params.at_once)
         steps: tuple[Step, ...] = (
             CreateModel("model", f"{key}/model.tar.gz", params.image, params.network),
             Transform(
@@ -99,8 +104,8 @@ class _Writer:
                 destination=DESTINATION,
                 instance_type=params.instance_type,
                 instances=params.instances,
-                at_once=params.at_once,
-                payload_mb=min(100, max(1, limit)),
+                at_once=at_once,
+                payload_mb=payload_mb,
             ),
         )
         about = f"recognises every picture below a prefix with {model}"
@@ -119,7 +124,7 @@ class _Writer:
             Endpoint(
                 name="endpoint",
                 model="model",
-                endpoint=params.name or _endpoint(self.params.project, model),
+                endpoint=params.name or base(self.params.project, model),
                 instance_type=params.instance_type,
                 instances=params.instances,
                 serverless=(memory.memory_mb, memory.concurrency) if params.serverless else None,
@@ -240,7 +245,8 @@ class _Writer:
             about=about,
             properties=properties,
             content_types=CONTENT_TYPES,
-            instances=tuple(params["transform"]),
+            realtime=tuple(params["realtime"]),
+            transform=tuple(params["transform"]),
             needs=(step_name(BUNDLE, model),),
         )
 
@@ -266,10 +272,6 @@ class _Writer:
             role=params.role,
             job_role=params.machine.account.role,
         )
-
-
-def _endpoint(project: str, model: str) -> str:
-    return f"{names.slug(project)}-{step_name('', model)}"[:63].rstrip("-")
 
 
 def _folder(task: Mapping[str, Any]) -> str:

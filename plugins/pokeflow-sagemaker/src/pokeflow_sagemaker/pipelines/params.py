@@ -20,15 +20,14 @@ class PipelineParams:
     """Six pipelines of one lineage.
 
     ``machine`` is that of tasks that the lineage does not run on SageMaker itself. ``serve`` names the model that the
-    inference pipelines serve; None: the first one with a bundle. ``group`` takes what passes its ``gates``; None:
-    nothing is registered. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
+    inference pipelines serve; None: the first one with a bundle. A model is packed and registered only if it
+    passes its ``gates``. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
     lineage, told by the flow; ``name``, ``action`` and ``given`` are the command line's.
     """
 
     project: str
     region: str | None = None
     role: str | None = None
-    group: str | None = None
     machine: JobParams = field(default_factory=JobParams)
     gates: dict[str, Gate] = field(default_factory=dict)
     serve: str | None = None

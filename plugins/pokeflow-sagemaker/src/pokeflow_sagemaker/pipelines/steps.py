@@ -14,6 +14,7 @@ from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import Place
+from pokeflow_sagemaker.serving.params import VARIANT
 
 VERSION = "2020-12-01"
 GATES, GATES_FILE = "gates", "gates.json"
@@ -98,7 +99,8 @@ class Register:
     about: str
     properties: Mapping[str, str]
     content_types: tuple[str, ...]
-    instances: tuple[str, ...]
+    realtime: tuple[str, ...]
+    transform: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
@@ -112,8 +114,8 @@ class Register:
                 "Containers": [container],
                 "SupportedContentTypes": list(self.content_types),
                 "SupportedResponseMIMETypes": ["application/json"],
-                "SupportedTransformInstanceTypes": list(self.instances),
-                "SupportedRealtimeInferenceInstanceTypes": list(self.instances),
+                "SupportedTransformInstanceTypes": list(self.transform),
+                "SupportedRealtimeInferenceInstanceTypes": list(self.realtime),
             },
             "CustomerMetadataProperties": dict(self.properties),
             "SkipModelValidation": "All",
@@ -182,7 +184,7 @@ class Endpoint:
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
         """Two steps: the configuration, and the endpoint."""
-        variant: dict[str, Any] = {"VariantName": "all", "ModelName": {"Get": f"Steps.{self.model}.ModelName"}}
+        variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": {"Get": f"Steps.{self.model}.ModelName"}}
         if self.serverless:
             memory, concurrency = self.serverless
             variant["ServerlessConfig"] = {"MemorySizeInMB": memory, "MaxConcurrency": concurrency}

@@ -7,13 +7,12 @@ from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.serving import alarm, endpoint, health, model, removal
+from pokeflow_sagemaker.serving.params import VARIANT
 
 if TYPE_CHECKING:
     from pokeflow_sagemaker.serving.params import DeployParams
 
 log = logging.getLogger("pokeflow")
-VARIANT = "main"
-"""Stays the same: an update is only undone where the old and the new variant have one name."""
 PULL_S = 600
 """Seconds for the bundle to be fetched, and for the container to be healthy: it installs what it needs first."""
 
@@ -25,7 +24,7 @@ def run(task: Task) -> Result:
     """
     params: DeployParams = task.params
     at = model.where(task, params.account)
-    name = params.name or model.base(task, params.account)
+    name = params.name or model.base(params.account.project, task.model)
     if params.delete:
         return Result(facts=removal.remove(at.region, name))
     usd, said = _price(params, at.region)

@@ -33,9 +33,9 @@ def where(task: Task, account: Account) -> Place:
     return names.here(aws.region(account.region or task.shared.region))
 
 
-def base(task: Task, account: Account) -> str:
-    """How everything of a model begins to be called: project and model."""
-    return fitted(f"{names.slug(account.project)}-{task.model}", LONGEST - HASH - 1)
+def base(project: str, name: str) -> str:
+    """How everything of a model begins to be called, its endpoint above all: project and model."""
+    return fitted(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
 
 
 def fitted(text: str, most: int) -> str:
@@ -68,7 +68,7 @@ def ensure(task: Task, at: Place, account: Account, network: Network | None, ima
     if network:
         groups, subnets = list(network.security_groups), list(network.subnets)
         request["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
-    name = named_by(base(task, account), request)
+    name = named_by(base(account.project, task.model), request)
     try:
         aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
     except aws.Missing:

@@ -1,5 +1,6 @@
 """What YAML says of serving: the machines, the container, the account, and what an endpoint may cost."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,10 @@ from pokeflow_sagemaker.executor.params import Account, Network
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Megabytes that a serverless endpoint may have."""
+MOST_MB = 100
+"""What SageMaker takes of a batch transform job in requests at once, and so in one."""
+VARIANT = "main"
+"""Of every endpoint: an update is only undone where the old and the new variant have one name."""
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -82,6 +87,12 @@ class TransformParams:
     at_once: int = 4
     network: Network | None = None
     prices: dict[str, float] = field(default_factory=dict)
+
+
+def payload(max_bytes: int, at_once: int) -> tuple[int, int]:
+    """The megabytes of a batch transform's request, and how many of these each machine may be asked at a time."""
+    megabytes = min(MOST_MB, max(1, math.ceil(max_bytes / 1e6)))
+    return megabytes, max(1, min(at_once, MOST_MB // megabytes))
 
 
 def check_serve(params: ServeParams) -> Iterable[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.serving import model, pictures, waiting
+from pokeflow_sagemaker.serving.params import MOST_MB, payload
 from pokeflow_sagemaker.serving.pictures import Found
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pokeflow")
 MOVING = ("InProgress", "Stopping")
-MOST_MB = 100
-"""What SageMaker takes of a job in requests at once, and so in one."""
 ATTEMPTS = 50
 
 
@@ -69,15 +67,15 @@ def _asked(task: Task, at: Place) -> Asked:
         )
     most = int(task.inputs[0].record.params["max_bytes"])
     found = pictures.below(at.region, source, min(most, MOST_MB * 1_000_000))
-    payload = min(MOST_MB, max(1, math.ceil(most / 1e6)))
+    payload_mb, at_once = payload(most, params.at_once)
     runs = model.ensure(task, at, params.account, params.network, params.image, "auto")
     key = {"KmsKeyId": params.account.kms_key} if params.account.kms_key else {}
     machines: dict[str, Any] = {"InstanceType": params.instance_type, "InstanceCount": params.instances}
     request = {
         "ModelName": runs,
         "BatchStrategy": "SingleRecord",
-        "MaxPayloadInMB": payload,
-        "MaxConcurrentTransforms": max(1, min(params.at_once, MOST_MB // payload)),
+        "MaxPayloadInMB": payload_mb,
+        "MaxConcurrentTransforms": at_once,
         "ModelClientConfig": {"InvocationsTimeoutInSeconds": 60, "InvocationsMaxRetries": 3},
         "TransformInput": {
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
@@ -90,7 +88,7 @@ def _asked(task: Task, at: Place) -> Asked:
         "TransformResources": machines | ({"VolumeKmsKeyId": params.account.kms_key} if key else {}),
     }
     content = [request, sorted((f.key, f.etag) for f in found)]
-    name = model.named_by(model.base(task, params.account)[:42].rstrip("-"), content)
+    name = model.named_by(model.base(params.account.project, task.model)[:42].rstrip("-"), content)
     return Asked(name, request, found, destination)
 
 
