@@ -17,13 +17,11 @@ from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Sweep
 from pokeflow.making import now
 from pokeflow.resolve import resolve
+from pokeflow.sweep import SINCE
 from pokeflow.tree import versions
 from pokeflow.worker import told
 
 log = logging.getLogger("pokeflow")
-SINCE = "POKEFLOW_SINCE"
-"""Variable with the moment a run or a sweep began; the processes of launchers inherit it."""
-
 errors: list[Exception] = []
 """What a single run ended in: kept here since Hydra would wrap it on its way up."""
 
@@ -88,10 +86,11 @@ def job(cfg: DictConfig) -> float | None:
     mine = [override.lstrip("+") for override in hydra_cfg.overrides.task]
     failure: Exception | None = None
     value, ran = None, 0
+    name = sweep.name_of(hydra_cfg.sweep.dir) if trial else ""
     try:
         pm = plugins.manager()
         registry = plugins.registry(pm)
-        sweep_of = Sweep(_below_sweeps(hydra_cfg.sweep.dir), hydra_cfg.job.num, tuple(mine)) if trial else None
+        sweep_of = Sweep(name, hydra_cfg.job.num, tuple(mine)) if trial else None
         flow = resolve(config.plain(cfg), registry, sweep=sweep_of, command=shlex.join(["pokeflow", *mine]))
         versions.check(flow)
         outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
@@ -106,10 +105,6 @@ def job(cfg: DictConfig) -> float | None:
         errors.extend(filter(None, [failure]))
         return value
     text = told(failure) if failure else None
-    sweep.write(Path(hydra_cfg.runtime.output_dir), sweep.Trial(hydra_cfg.job.num, mine, value, ran, text))
+    ended = sweep.Trial(hydra_cfg.job.num, mine, value, ran, text)
+    sweep.write(Path(hydra_cfg.runtime.output_dir), ended, name, sweep.place(cfg))
     return sweep.FAILED if failure else value
-
-
-def _below_sweeps(folder: str) -> str:
-    """What names a sweep: its folder as seen from ``sweeps/``, or the whole path where it lies elsewhere."""
-    return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pokeflow import sweep
+from s3 import Server
 from support import TOY_FLOW, Cli
 
 EIGHT = "lineage.models.student.params.lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8"
@@ -57,3 +58,18 @@ def test_a_forced_sweep_remakes_the_shared_teacher_once(cli: Cli, tmp_path: Path
     cli(*args)
     cli(*args, "force=[teacher]")
     assert len(note.read_text().splitlines()) == 2
+
+
+def test_trials_with_a_folder_of_their_own_are_told_by_the_bucket(cli: Cli, tmp_path: Path, s3: Server) -> None:
+    bucket = ("store=s3", f"store.remote={s3.uri}")
+    done = cli("-m", *TOY_FLOW, *bucket, "store.root=one,two", "lineage.models.student.params.lr=0.1,-1", **s3.env)
+    assert done.returncode == 1
+    assert [line.split()[-3] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "0.1000", "failed"]
+    assert len(list((tmp_path / "two").glob("sweeps/*/*/*/trial.json"))) == 2
+    assert not list((tmp_path / "store").glob("sweeps/*/*/*/trial.json"))
+
+
+def test_trials_that_leave_no_word_are_no_success(cli: Cli) -> None:
+    done = cli("-m", *TOY_FLOW, "store.root=one,two")
+    assert done.returncode == 1
+    assert "it left no trial.json in store/sweeps" in done.stderr
