@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from pokeflow import gates
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import (
     DATA,
@@ -28,7 +29,7 @@ from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
 from pokeflow.project import About, Budget
 from pokeflow.schema import parse
-from pokeflow.settings import Executor, Model, Settings, Store, Work
+from pokeflow.settings import Executor, Model, ModelType, Settings, Store, Work
 from pokeflow.tree.layout import expand
 from pokeflow.types import Backend, Shared
 
@@ -71,6 +72,8 @@ def resolve(
         faults.extend(unknown(path, what, name, known) for name in names or () if name not in known)
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         faults.append(unknown("lineage.objective", "model", objective.rpartition(".")[0], models))
+    faults += _faults_of_gates(settings, models)
+    faults += _faults_of_budget(settings.project.budget_usd)
     _check_root(settings.store.root, faults)
     remote = bucket(settings.store, faults)
     if (settings.layout.root or "").partition("/")[0] in _OWN:
@@ -152,6 +155,24 @@ def _shared(store: Store, remote: Objects | None) -> Shared | None:
 def _budget(settings: Settings) -> Budget:
     given = settings.project.budget_usd
     return given if isinstance(given, Budget) else Budget(run=given)
+
+
+def _faults_of_budget(given: float | Budget | None) -> Iterable[Fault]:
+    amounts = {"": given} if not isinstance(given, Budget) else {".task": given.task, ".run": given.run}
+    for name, usd in amounts.items():
+        if usd is not None and usd < 0:
+            yield Fault(f"project.budget_usd{name}", f"{usd} is below 0: US dollars, or null for no limit.")
+
+
+def _faults_of_gates(settings: Settings, models: set[str]) -> Iterable[Fault]:
+    """A gate that holds for nobody, since a name is misspelt, would let through what it is to stop."""
+    given = {name: gate for name, gate in (settings.lineage.gates or {}).items() if gate is not None}
+    yield from (Fault(f"lineage.gates.{name}", f"{message}.") for name, message in gates.faults(given))
+    known = {*get_args(ModelType), *models} - {DATA}
+    for name, gate in given.items():
+        yield from (
+            unknown(f"lineage.gates.{name}.of", "model or model type", of, known) for of in gate.of if of not in known
+        )
 
 
 def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Service]:

@@ -52,6 +52,19 @@ WRONG = {
         [f"{STUDENT}.params.lr=-1"],
         "lineage.models.student.params.lr: is negative.",
     ),
+    "a gate for nobody": (
+        ["lineage.gates={score: {min: 1, of: [studnt]}}"],
+        "lineage.gates.score.of: no model or model type 'studnt'. Did you mean 'student'? Known: optimized, student, "
+        "teacher, tiny.",
+    ),
+    "a gate that nothing can pass": (
+        ["lineage.gates={score: {min: 2, max: 1}}"],
+        "lineage.gates.score: min 2.0 is above max 1.0: nothing can pass.",
+    ),
+    "a budget below nothing": (
+        ["project.budget_usd={run: -5}"],
+        "project.budget_usd.run: -5.0 is below 0: US dollars, or null for no limit.",
+    ),
     "unknown parent": (
         [f"{STUDENT}.parents=[teachr]"],
         "lineage.models.student.parents[0]: no model 'teachr'. Did you mean 'teacher'? Known: student, teacher, tiny.",
@@ -87,12 +100,12 @@ WRONG = {
     ),
     "executor that is not installed": (
         ["executor=sagemaker"],
-        "executor.name: no executor 'sagemaker'. Known: local, process. A plugin that is not installed may bring it: "
+        "executor.name: no executor 'sagemaker'. Known: local, process, sagemaker. A plugin that is not installed may bring it: "
         "'pokeflow plugins' lists those that are.",
     ),
     "executor of one model": (
         [f"{STUDENT}.on=locale"],
-        "lineage.models.student.on: no executor 'locale'. Did you mean 'local'? Known: local, process.",
+        "lineage.models.student.on: no executor 'locale'. Did you mean 'local'? Known: local, process, sagemaker.",
     ),
     "parameter of an executor": (
         ["executor.params.cores=4"],
