@@ -1,12 +1,13 @@
 """What tasks may be expected to take and to cost, and the guard that asks before money is spent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pokeflow import store as stores
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
+from pokeflow.project import Budget
 from pokeflow.store import Store
 
 INSTANCE = "instance_type"
@@ -32,6 +33,11 @@ class Estimate:
         """What the budget is asked for: the expectation, or without one the limit."""
         return self.limit_usd if self.usd is None else self.usd
 
+    @property
+    def basis(self) -> str:
+        """What that is taken from, in words."""
+        return "if it takes all of its time limit" if self.usd is None else "as the last time"
+
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
     """From how long the same stage of the model took the last time on such a machine: the only honest way there is."""
@@ -46,28 +52,30 @@ def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
 
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
     """Nothing, where the budget allows the steps that would run; ConfigError with the figures otherwise."""
-    budget = flow.budget
-    if budget.task is None and budget.run is None:
+    if flow.budget != Budget():
+        found = {step.name: estimate(step, registry, stores.of(flow)) for step in steps}
+        require(flow.budget, {name: cost for name, cost in found.items() if cost.billed}, "this run")
+
+
+def require(budget: Budget, costs: Mapping[str, Estimate], what: str) -> None:
+    """Nothing, where ``what`` costs no more than the budget allows; ConfigError with the figures otherwise."""
+    if budget == Budget():
         return
-    costs: dict[str, tuple[float, str]] = {}
     faults: list[Fault] = []
-    for step in steps:
-        found = estimate(step, registry, stores.of(flow))
-        if not found.billed:
+    known: dict[str, float] = {}
+    for name, cost in costs.items():
+        if (usd := cost.expected) is None:
+            message = "nobody knows what it costs on its machine, and project.budget_usd sets a limit."
+            faults.append(Fault(name, message))
             continue
-        if found.expected is None:
-            message = f"nobody knows what it costs on {step.on}, and project.budget_usd sets a limit."
-            faults.append(Fault(step.name, message))
-            continue
-        basis = "as the last time" if found.usd is not None else "if it takes all of its time limit"
-        costs[step.name] = found.expected, basis
-        if budget.task is not None and found.expected > budget.task:
-            message = f"{step.name} may cost ${found.expected:,.2f} ({basis}), above {_usd(budget.task)}. {MEND}"
+        known[name] = usd
+        if budget.task is not None and usd > budget.task:
+            message = f"{name} may cost ${usd:,.2f} ({cost.basis}), above {_usd(budget.task)}. {MEND}"
             faults.append(Fault("project.budget_usd.task", message))
-    total = sum(cost for cost, _ in costs.values())
+    total = sum(known.values())
     if budget.run is not None and total > budget.run:
-        parts = ", ".join(f"{name} ${cost:,.2f} ({basis})" for name, (cost, basis) in costs.items())
-        message = f"this run may cost ${total:,.2f}, above {_usd(budget.run)}: {parts}. {MEND}"
+        parts = ", ".join(f"{name} ${usd:,.2f} ({costs[name].basis})" for name, usd in known.items())
+        message = f"{what} may cost ${total:,.2f}, above {_usd(budget.run)}: {parts}. {MEND}"
         faults.append(Fault("project.budget_usd.run", message))
     if faults:
         raise ConfigError(faults)

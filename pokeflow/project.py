@@ -32,6 +32,11 @@ class Budget:
     task: float | None = None
     run: float | None = None
 
+    @classmethod
+    def of(cls, given: "float | Budget | None") -> "Budget":
+        """A budget as YAML may give it: one number is that of a run."""
+        return given if isinstance(given, Budget) else cls(run=given)
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:

@@ -108,7 +108,7 @@ def resolve(
         about=_about(settings, remote, executors),
         tracking=tracking,
         cloud=cloud,
-        budget=_budget(settings),
+        budget=Budget.of(settings.project.budget_usd),
         objective=settings.lineage.objective,
         publish=settings.publish,
         force=frozenset(settings.force),
@@ -150,11 +150,6 @@ def bucket(store: Store, faults: list[Fault]) -> Objects | None:
 
 def _shared(store: Store, remote: Objects | None) -> Shared | None:
     return None if remote is None else Shared(remote.uri, store.endpoint, store.region, store.encryption, store.kms_key)
-
-
-def _budget(settings: Settings) -> Budget:
-    given = settings.project.budget_usd
-    return given if isinstance(given, Budget) else Budget(run=given)
 
 
 def _faults_of_budget(given: float | Budget | None) -> Iterable[Fault]:

@@ -241,7 +241,7 @@ def test_a_pipeline_is_not_started_before_what_it_begins_with_is_there(run, clou
 
 
 def test_a_budget_is_asked_before_anything_is_started(run, cloud):
-    with pytest.raises(ConfigError, match=r"may cost \$11\.04, above \$5\.00"):
+    with pytest.raises(ConfigError, match=r"may cost \$11\.04, above the budget of \$5\.00"):
         run("teacher_pipeline", "start", "project.budget_usd=5.0")
 
     assert set(cloud.mutating()) <= {"CreateRole", "PutObject", "DeleteObject"}  # the written files, and no more
@@ -251,6 +251,26 @@ def test_a_budget_is_asked_before_anything_is_started(run, cloud):
 def test_a_wrong_name_is_told_with_the_nearest_one(run):
     with pytest.raises(ConfigError, match=r"no pipeline 'techer_pipeline'. Did you mean 'teacher_pipeline'"):
         run("techer_pipeline")
+
+
+def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
+    for words, says in (
+        (("techer_pipeline", "store=s3", f"store.remote={cloud.uri}/p"), "Did you mean 'teacher_pipeline'"),
+        (("teacher_pipeline",), "Choose store=s3"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            command.main([*TOY, f"store.root={tmp_path}", *words])
+
+    below = [*cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", []), *tmp_path.rglob("*")]
+    assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
+
+
+def test_words_that_an_action_does_not_take_are_told(owners, capsys):
+    for words in (["start", "now"], ["upsert", "Source=s3://b/"], ["Source=s3://b/"]):
+        with pytest.raises(SystemExit) as left:
+            control.main(owners.pipelines["teacher_pipeline"], words)
+        assert left.value.code == 2
+        assert "is nothing that it takes" in capsys.readouterr().err
 
 
 def test_parameters_are_asked_for_and_misspelt_ones_told(cloud):

@@ -4,11 +4,13 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow import ConfigError, Fault, Result, Task, budget
+from pokeflow.budget import Estimate
 from pokeflow.errors import unknown
 from pokeflow.objects import ABSENT, Conflict, Objects
 from pokeflow.project import Budget
 from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.executor.request import instances
 from pokeflow_sagemaker.pipelines import control, lineage, text
 from pokeflow_sagemaker.pipelines.lineage import Written
 from pokeflow_sagemaker.pipelines.params import PipelineParams
@@ -44,7 +46,8 @@ def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict
     objects = control.opened(pipeline)
     most = most_usd(params, pipeline)
     if params.action == "start":
-        require_affordable(params, pipeline, most)
+        costs = {name: Estimate(None, None, usd, billed=True) for name, usd in most.items()}
+        budget.require(Budget.of(params.budget_usd), costs, pipeline.name)
         control.require_needed(pipeline, objects)
     send(objects, pipeline, written)
     found = control.where(pipeline, objects)
@@ -77,31 +80,6 @@ def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | No
     for run in pipeline.runs():
         machine = run.machine
         hourly = prices.hourly(machine.instance_type, region, machine.prices).usd
-        hours = machine.time_limit_seconds / 3600 * machine.instance_count
+        hours = machine.time_limit_seconds / 3600 * instances(machine, run.stage)
         found[run.name] = None if hourly is None else hourly * hours
     return found
-
-
-def require_affordable(params: PipelineParams, pipeline: Pipeline, most: dict[str, float | None]) -> None:
-    """Nothing, where the budget allows the pipeline; ConfigError with the figures otherwise."""
-    given = params.budget_usd
-    budget = given if isinstance(given, Budget) else Budget(run=given)
-    if budget.task is None and budget.run is None:
-        return
-    unknown_price = [name for name, usd in most.items() if usd is None]
-    if unknown_price:
-        raise PokeflowError(
-            f"{pipeline.name}: no price is known for {', '.join(unknown_price)}, and there is a budget."
-        )
-    known = {name: usd for name, usd in most.items() if usd is not None}
-    faults = [
-        Fault("project.budget_usd.task", f"{name} may cost ${usd:,.2f} if it takes all of its time limit.")
-        for name, usd in known.items()
-        if budget.task is not None and usd > budget.task
-    ]
-    if budget.run is not None and sum(known.values()) > budget.run:
-        parts = ", ".join(f"{name} ${usd:,.2f}" for name, usd in known.items())
-        message = f"{pipeline.name} may cost ${sum(known.values()):,.2f}, above ${budget.run:,.2f}: {parts}."
-        faults.append(Fault("project.budget_usd.run", message))
-    if faults:
-        raise ConfigError(faults)
