@@ -71,6 +71,19 @@ def test_a_bucket_that_vanished_is_told_and_starts_nothing(machine):
     assert machine.created() == []
 
 
+def test_a_bucket_that_vanishes_while_the_job_waits_is_told(machine):
+    machine.cloud.trouble(capacity=(INSTANCE,))
+    said = []
+    waiting = threading.Thread(target=lambda: said.append(told(machine, *SPOT)))
+    waiting.start()
+    until(machine.created)
+    machine.cloud.vanish()
+    machine.cloud.trouble()
+    waiting.join(60)
+    assert "failed: ClientError: Data download failed:No S3 objects found under S3 URL" in said[0]
+    assert machine.here() == set()
+
+
 def test_machines_that_aws_has_not_are_told(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = told(machine)
@@ -146,6 +159,7 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
     machine.cloud.trouble(sync=0.1)
     with machine.started(*TEACHER, seconds("teacher", 30)) as process:
         name = machine.first()
+        until(lambda: any(machine.objects.list("work/")))
         machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
