@@ -1,9 +1,12 @@
-"""What YAML says of jobs: the machine, the container, the account, and the patience of who waits."""
+"""What YAML says of jobs: the machine, the container, and the patience of who waits."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
+
+from pokeflow_sagemaker import machines
+from pokeflow_sagemaker.machines import Account, Network
 
 Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
@@ -11,7 +14,6 @@ TRAINED = ("train", "distill")
 _LONGEST = 28 * 86_400
 _TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
 """Instance types that SageMaker has for training jobs and not for processing jobs."""
-_INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +27,6 @@ class Container:
     image: str | None = None
     install: bool = True
     processes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The VPC that jobs run in; ``encrypt`` the traffic between their instances."""
-
-    subnets: tuple[str, ...]
-    security_groups: tuple[str, ...]
-    encrypt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose jobs these are. ``role`` None is the one that ``pokeflow provision`` makes for ``project``.
-
-    ``kms_key`` encrypts the machines' disks and what SageMaker itself writes. ``region`` None: as AWS's settings say.
-    """
-
-    project: str = "pokeflow"
-    region: str | None = None
-    role: str | None = None
-    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +80,7 @@ def kind_of(params: JobParams, stage: str) -> Kind:
 
 def check(params: JobParams) -> Iterable[tuple[str, str]]:
     """What is wrong with parameters that types cannot show."""
-    if not _INSTANCE.fullmatch(params.instance_type):
-        yield "instance_type", f"{params.instance_type!r} is no instance type of SageMaker, such as ml.g5.xlarge"
+    yield from machines.faults(params.instance_type, params.account, params.network, params.prices)
     if params.job == "processing" and _TRAINS_ONLY.fullmatch(params.instance_type):
         yield "instance_type", f"SageMaker has {params.instance_type} for training jobs only. Leave out job: processing"
     ranges = (
@@ -119,10 +98,5 @@ def check(params: JobParams) -> Iterable[tuple[str, str]]:
         yield "client.at_once", "0 lets no job start. Give a number, or null for no limit"
     if not 0.05 <= params.client.poll_seconds <= 60:
         yield "client.poll_seconds", f"{params.client.poll_seconds} is not between 0.05 and 60"
-    if params.network and not (params.network.subnets and params.network.security_groups):
-        yield "network", "names no subnets, or no security groups. Give both, or leave it out"
-    if params.account.role is not None and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", params.account.role):
-        yield "account.role", f"{params.account.role!r} is no ARN of a role"
-    yield from ((f"prices.{kind}", f"{usd} is below 0") for kind, usd in params.prices.items() if usd < 0)
     if params.profiler and not 100 <= params.profiler.system_ms <= 60_000:
         yield "profiler.system_ms", f"{params.profiler.system_ms} is not between 100 and 60,000"

@@ -1,6 +1,5 @@
 """What YAML says of pipelines: whose they are, the machines of their jobs, and what the inference ones serve."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from pokeflow.gates import faults as gate_faults
 from pokeflow.project import Budget
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.executor.params import check as check_job
+from pokeflow_sagemaker.machines import is_role
 from pokeflow_sagemaker.serving.params import DeployParams, TransformParams
 
 Action = Literal["write", "upsert", "start"]
@@ -47,5 +47,5 @@ def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
     yield from ((f"gates.{name}", message) for name, message in gate_faults(params.gates))
     if not 1 <= params.cache_days <= 365:
         yield "cache_days", f"{params.cache_days} is not between 1 and 365"
-    if params.role is not None and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", params.role):
+    if params.role is not None and not is_role(params.role):
         yield "role", f"{params.role!r} is no ARN of a role"

@@ -1,6 +1,7 @@
 """What a written pipeline is made of: one ``Pipeline`` of steps, and ``main``, which prints, brings and starts it."""
 
-from pokeflow_sagemaker.executor.params import Account, Container, JobParams, Network
+from pokeflow_sagemaker.executor.params import Container, JobParams
+from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.pipelines.control import main
 from pokeflow_sagemaker.pipelines.steps import (
     CreateModel,

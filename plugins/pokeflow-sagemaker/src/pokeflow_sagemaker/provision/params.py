@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pokeflow_sagemaker.machines import is_role
 from pokeflow_sagemaker.provision.names import ROLES
 
 GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_ARN = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
 _POLICY = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+")
 
 
@@ -45,7 +45,7 @@ def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
     for kind, arn in params.roles.items():
         if kind not in ROLES:
             yield f"roles.{kind}", f"no such role. Known: {', '.join(ROLES)}"
-        elif not _ARN.fullmatch(arn):
+        elif not is_role(arn):
             yield f"roles.{kind}", f"{arn!r} is no ARN of a role"
     if params.boundary is not None and not _POLICY.fullmatch(params.boundary):
         yield "boundary", f"{params.boundary!r} is no ARN of a policy"

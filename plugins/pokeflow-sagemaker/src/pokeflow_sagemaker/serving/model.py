@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
-from pokeflow_sagemaker.executor.params import Account, Network
+from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.registry.about import plain

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pokeflow_sagemaker import machines
 from pokeflow_sagemaker.aws.images import RAY_SERVE
-from pokeflow_sagemaker.executor.params import Account, Network
+from pokeflow_sagemaker.machines import Account, Network
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Megabytes that a serverless endpoint may have."""
@@ -15,8 +16,6 @@ MOST_MB = 100
 """What SageMaker takes of a batch transform job in requests at once, and so in one."""
 VARIANT = "main"
 """Of every endpoint: an update is only undone where the old and the new variant have one name."""
-_INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
@@ -131,14 +130,8 @@ def check_transform(params: TransformParams) -> Iterable[tuple[str, str]]:
 
 
 def _machines(params: DeployParams | TransformParams) -> Iterable[tuple[str, str]]:
-    if not _INSTANCE.fullmatch(params.instance_type):
-        yield "instance_type", f"{params.instance_type!r} is no instance type of SageMaker, such as ml.m5.large"
+    yield from machines.faults(params.instance_type, params.account, params.network, params.prices)
     if not 1 <= params.instances <= 100:
         yield "instances", f"{params.instances} is not between 1 and 100"
     if not re.fullmatch(r"\S{1,255}", params.image):
         yield "image", f"{params.image!r} is no address of a container"
-    if params.account.role is not None and not _ROLE.fullmatch(params.account.role):
-        yield "account.role", f"{params.account.role!r} is no ARN of a role"
-    if params.network and not (params.network.subnets and params.network.security_groups):
-        yield "network", "names no subnets, or no security groups. Give both, or leave it out"
-    yield from ((f"prices.{kind}", f"{usd} is below 0") for kind, usd in params.prices.items() if usd < 0)
