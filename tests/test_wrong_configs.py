@@ -99,9 +99,9 @@ WRONG = {
         "lineage.then.prune.backend: no stage 'prune'.",
     ),
     "executor that is not installed": (
-        ["executor=sagemaker"],
-        "executor.name: no executor 'sagemaker'. Known: local, process, sagemaker. A plugin that is not installed may bring it: "
-        "'pokeflow plugins' lists those that are.",
+        ["executor.name=slurm"],
+        "executor.name: no executor 'slurm'. Known: local, process, sagemaker. A plugin that is not installed may "
+        "bring it: 'pokeflow plugins' lists those that are.",
     ),
     "executor of one model": (
         [f"{STUDENT}.on=locale"],

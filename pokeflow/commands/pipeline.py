@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pokeflow import engine, plugins, report
 from pokeflow.commands import configured, services
 from pokeflow.commands.asked import CONFIG_DIR
-from pokeflow.errors import ConfigError, Fault
+from pokeflow.errors import ConfigError, Fault, unknown
 from pokeflow.flow import PIPELINE, PROJECT, Flow
 from pokeflow.making import now
 from pokeflow.tree.publish import publish
@@ -28,7 +28,14 @@ def main(args: Sequence[str]) -> int:
         raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
     flow = configured.flow(overrides)
     service = services.service(flow, PIPELINE)
+    if given.name is not None and flow.remote is None:
+        message = f"{given.name} is to run from a bucket, and this store has none. Choose store=s3."
+        raise ConfigError([Fault("store.remote", message)])
+    if PIPELINE not in {step.stage for step in flow.steps}:
+        raise ConfigError([Fault(PIPELINE, "pipelines are of the whole lineage: leave out models=… and stages=….")])
     record = _written(flow)
+    if given.name is not None and given.name not in record.facts["pipelines"]:
+        raise ConfigError([unknown("pipeline", "pipeline", given.name, record.facts["pipelines"])])
     done = publish(flow, {record.task: record})
     if given.name is None:
         print(report.table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201

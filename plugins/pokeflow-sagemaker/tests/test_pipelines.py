@@ -265,6 +265,12 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
     assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
 
 
+def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
+    for word in ("stages=[train]", "models=[teacher]"):
+        with pytest.raises(ConfigError, match="of the whole lineage"):
+            command.main([*TOY, f"store.root={tmp_path}", word])
+
+
 def test_words_that_an_action_does_not_take_are_told(owners, capsys):
     for words in (["start", "now"], ["upsert", "Source=s3://b/"], ["Source=s3://b/"]):
         with pytest.raises(SystemExit) as left:
@@ -277,9 +283,12 @@ def test_parameters_are_asked_for_and_misspelt_ones_told(cloud):
     pipeline = written("store=s3", f"store.remote={cloud.uri}/p").pipelines["batch_inference_pipeline"]
 
     with pytest.raises(ConfigError, match="needs Destination: start Destination=s3://bucket/prefix/"):
-        control._parameters(pipeline, {"Source": "s3://b/p/"})
+        control.parameters(pipeline, {"Source": "s3://b/p/"})
+    with pytest.raises(SystemExit):
+        control.main(pipeline, ["start", "Source=s3://b/p/"])
+    assert "CreatePipeline" not in cloud.mutating()
     with pytest.raises(ConfigError, match=r"no parameter 'Sorce'. Did you mean 'Source'"):
-        control._parameters(pipeline, {"Sorce": "s3://b/p/", "Destination": "s3://b/q/"})
+        control.parameters(pipeline, {"Sorce": "s3://b/p/", "Destination": "s3://b/q/"})
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
     try:
         if action not in ("print", "upsert", "start"):
             raise ConfigError([Fault("action", f"{action!r} is none of: print, upsert, start.")])
+        if bad := [word for word in words if "=" not in word or action != "start"]:
+            raise ConfigError([Fault(action, f"{bad[0]!r} is nothing that it takes. A start takes KEY=VALUE.")])
+        given = dict(word.split("=", 1) for word in words)
+        if action == "start":
+            parameters(pipeline, given)
         objects = opened(pipeline)
         found = where(pipeline, objects)
         if action == "print":
@@ -42,7 +47,7 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
         brought = upsert(pipeline, objects, found)
         print(f"{brought.arn} {brought.change}")  # noqa: T201
         if action == "start":
-            print(start(pipeline, objects, found, dict(word.split("=", 1) for word in words)))  # noqa: T201
+            print(start(pipeline, objects, found, given))  # noqa: T201
     except PokeflowError as error:
         print(f"{pipeline.name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
@@ -99,7 +104,7 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
 
 def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str, str]) -> str:
     """Start a pipeline and return the execution's ARN; one that runs with the same parameters already is that one."""
-    values = _parameters(pipeline, given)
+    values = parameters(pipeline, given)
     require_needed(pipeline, objects)
     client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
     for row in aws.pages(
@@ -108,18 +113,19 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
         if row["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
             continue
         arn = str(row["PipelineExecutionArn"])
-        told = aws.pages(
+        rows = aws.pages(
             client, "list_pipeline_parameters_for_execution", "PipelineParameters", what, PipelineExecutionArn=arn
         )
-        if {parameter["Name"]: parameter["Value"] for parameter in told} == values:
+        if {parameter["Name"]: parameter["Value"] for parameter in rows} == values:
             log.info("%s runs already: %s", what, arn)
             return arn
-    parameters = [{"Name": name, "Value": value} for name, value in values.items()]
-    answer = aws.ask(client.start_pipeline_execution, what, PipelineName=pipeline.name, PipelineParameters=parameters)
+    told = [{"Name": name, "Value": value} for name, value in values.items()]
+    answer = aws.ask(client.start_pipeline_execution, what, PipelineName=pipeline.name, PipelineParameters=told)
     return str(answer["PipelineExecutionArn"])
 
 
-def _parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
+def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
+    """What an execution is told, defaults as well; ConfigError where a name is unknown or a value missing."""
     from pokeflow.errors import unknown
 
     known = {parameter.name: parameter.default for parameter in pipeline.parameters}

@@ -46,6 +46,7 @@ def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict
     objects = control.opened(pipeline)
     most = most_usd(params, pipeline)
     if params.action == "start":
+        control.parameters(pipeline, params.given)
         costs = {name: Estimate(None, None, usd, billed=True) for name, usd in most.items()}
         budget.require(Budget.of(params.budget_usd), costs, pipeline.name)
         control.require_needed(pipeline, objects)
