@@ -271,3 +271,10 @@ def test_every_name_is_one_that_aws_takes(project):
 def test_what_a_name_loses_keeps_projects_apart():
     lost = ["Karten", "karten", "kärten", "k-arten", "k_arten", "k arten", "K arten", "x" * 40, "x" * 41]
     assert len({names.slug(name) for name in lost}) == len(lost) - 1  # capitals are all that is lost without a trace
+
+
+def test_a_project_s_tag_is_the_one_that_its_bucket_and_roles_have():
+    assert names.tags("My Cards", model="a*b", version="") == [
+        {"Key": names.TAG, "Value": names.slug("My Cards")},
+        {"Key": "pokeflow:model", "Value": "a-b"},
+    ]

@@ -10,6 +10,7 @@ from typing import Any
 from pokeflow import Shared, Task
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
+from pokeflow_sagemaker.provision import names
 
 METRICS = (
     "top1_accuracy",
@@ -27,8 +28,7 @@ METRICS = (
 LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
-_LONGEST_NAME, _LONGEST_TAG = 63, 256
-_NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
+_LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,8 @@ def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
 
 
 def tags(project: str, task: Task) -> list[dict[str, str]]:
-    """What Cost Explorer sums by, once these are activated as cost allocation tags."""
-    values = {"project": project, "model": task.model, "version": task.version, "stage": task.stage, "run": task.digest}
-    legal = {name: _NOT_IN_TAGS.sub("-", value)[:_LONGEST_TAG] for name, value in values.items()}
-    return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in legal.items() if value]
+    """A job's tags."""
+    return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
 def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:

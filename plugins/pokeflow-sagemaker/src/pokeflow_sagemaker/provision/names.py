@@ -10,6 +10,7 @@ ROLES = ("job", "pipeline", "launcher", "edge", "template")
 """Who works in a project, a role each: ``<project>-job`` …"""
 TAG = "pokeflow:project"
 """The tag on everything that is a project's: costs are told apart by it, and what is not pokeflow's is left alone."""
+_NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
 _FITS = re.compile(r"[a-z0-9](-*[a-z0-9]){0,31}")
 
 
@@ -48,6 +49,13 @@ def slug(project: str) -> str:
     if plain == project.lower() and len(plain) <= 32:
         return plain
     return f"{plain[:25]}-{hashlib.sha256(project.encode()).hexdigest()[:6]}".strip("-")
+
+
+def tags(project: str, **of: str) -> list[dict[str, str]]:
+    """The tags of what is a project's, and which model's, version's … it is: what Cost Explorer sums by."""
+    values = {"project": slug(project), **of}
+    legal = {name: _NOT_IN_TAGS.sub("-", value)[:256] for name, value in values.items()}
+    return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in legal.items() if value]
 
 
 def role(project: str, kind: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pokeflow import Record, shared
 from pokeflow.objects import Objects
 from pokeflow_sagemaker.aws import Exists, ask, pages
-from pokeflow_sagemaker.registry.about import plain
+from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,6 @@ class Walk:
             return arn
         about = {"model": record.model, "version": record.version, "type": record.type, "task": record.task}
         about |= {"digest": record.digest, "content": record.content, "finished": record.finished}
-        tags = {"project": self.project, "model": record.model, "version": record.version, "run": record.digest}
         try:
             made = ask(
                 self.client.create_artifact,
@@ -95,7 +94,7 @@ class Walk:
                 Source={"SourceUri": uri, "SourceTypes": [{"SourceIdType": "Custom", "Value": record.content}]},
                 ArtifactType=DATA if record.stage == "prepare" else MODEL,
                 Properties={name: value for name, value in about.items() if value},
-                Tags=[{"Key": f"pokeflow:{name}", "Value": plain(value)} for name, value in tags.items()],
+                Tags=names.tags(self.project, model=record.model, version=record.version, run=record.digest),
             )
         except Exists:
             if arn := self._there(uri, what):

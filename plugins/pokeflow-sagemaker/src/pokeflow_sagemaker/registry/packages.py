@@ -10,6 +10,7 @@ from typing import Any
 
 from pokeflow import PokeflowError
 from pokeflow_sagemaker.aws import Exists, Missing, Refused, ask, pages
+from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card
 from pokeflow_sagemaker.registry.about import (
     JUDGED,
@@ -18,7 +19,6 @@ from pokeflow_sagemaker.registry.about import (
     About,
     encoded,
     marker,
-    plain,
     printable,
     properties,
     sentence,
@@ -55,7 +55,7 @@ def ensure_group(client: Any, name: str, project: str) -> None:
                 what,
                 ModelPackageGroupName=name,
                 ModelPackageGroupDescription=f"The models of {printable(project, 200)}, registered by pokeflow.",
-                Tags=[{"Key": "pokeflow:project", "Value": plain(project)}],
+                Tags=names.tags(project),
             )
         except Exists:
             log.debug("%s was made by another at this moment", what)

@@ -12,7 +12,6 @@ from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
-from pokeflow_sagemaker.registry.about import plain
 from pokeflow_sagemaker.serving import waiting
 
 log = logging.getLogger("pokeflow")
@@ -53,9 +52,8 @@ def named_by(base: str, content: Any) -> str:
 
 
 def tags(task: Task, account: Account) -> list[dict[str, str]]:
-    """What costs are told apart by."""
-    of = {"project": account.project, "model": task.model, "version": task.version, "digest": task.digest}
-    return [{"Key": f"pokeflow:{name}", "Value": plain(value)} for name, value in of.items() if value]
+    """The tags of what serves a task's model."""
+    return names.tags(account.project, model=task.model, version=task.version, run=task.digest)
 
 
 def ensure(task: Task, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
