@@ -31,6 +31,13 @@ def test_overrides_may_stand_anywhere(words: list[str], path: str | None, to: st
     assert (given.path, given.to, others) == (path, to, overrides)
 
 
+def test_what_follows_an_option_for_pairs_is_no_override() -> None:
+    made = parser()
+    made.add_argument("--set", action="append")
+    given, others = asked(made, ["a=1", "--set", "Source=s3://b/x=y/", "--set=c=2", "d=3"], pairs=("--set",))
+    assert (given.set, others) == (["Source=s3://b/x=y/", "c=2"], ["a=1", "d=3"])
+
+
 def test_an_unknown_flag_is_refused() -> None:
     with pytest.raises(SystemExit, match="2"):
         asked(parser(), ["--gasp"])

@@ -1,20 +1,26 @@
-"""The words of a command that reads the tree: its own arguments, and the overrides among them."""
+"""The words of a command: its own arguments, and the overrides among them."""
 
 import argparse
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 
 CONFIG_DIR = ("--config-dir", "-cd")
 
 
-def asked(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def asked(
+    parser: argparse.ArgumentParser, args: Sequence[str], *, pairs: Collection[str] = ()
+) -> tuple[argparse.Namespace, list[str]]:
     """A command's arguments, and the overrides: ``KEY=VALUE`` and ``--config-dir DIR``, wherever they stand.
 
-    A path or a text that holds a ``=`` itself is an option's value when it is written ``--option=VALUE``.
+    A path or a text that holds a ``=`` itself is an option's value when it is written ``--option=VALUE``, or when
+    the option is among ``pairs``.
     """
     own, overrides = [], []
     words = iter(args)
     for word in words:
-        if word in CONFIG_DIR:
+        if word in pairs:
+            own += [word, *itertools.islice(words, 1)]
+        elif word in CONFIG_DIR:
             overrides += [word, next(words, "")]
         elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or _is_override(word):
             overrides.append(word)

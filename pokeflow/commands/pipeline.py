@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pokeflow import engine, plugins, report
 from pokeflow.commands import configured, services
-from pokeflow.commands.asked import CONFIG_DIR
+from pokeflow.commands.asked import asked
 from pokeflow.errors import ConfigError, Fault, unknown
 from pokeflow.flow import PIPELINE, PROJECT, Flow
 from pokeflow.making import now
@@ -22,8 +22,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("name", nargs="?", help="such as teacher_pipeline; without one they are written and listed")
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="upsert", help="what to do with it (upsert)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the execution")
-    words, overrides = _parted(args)
-    given = parser.parse_args(words)
+    given, overrides = asked(parser, args, pairs=("--set",))
     if bad := [pair for pair in given.set if "=" not in pair]:
         raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
     flow = configured.flow(overrides)
@@ -53,19 +52,3 @@ def _written(flow: Flow) -> Record:
     only = dataclasses.replace(flow, steps=(flow.step(f"{PIPELINE}:{PROJECT}"),), publish=False, tracking=None)
     pm = plugins.manager()
     return engine.run(only, plugins.registry(pm), pm.hook, now()).records[f"{PIPELINE}:{PROJECT}"]
-
-
-def _parted(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command's own words, and the overrides among them; what follows ``--set`` is the command's."""
-    own, overrides = [], []
-    words = iter(args)
-    for word in words:
-        if word == "--set":
-            own += [word, next(words, "")]
-        elif word in CONFIG_DIR:
-            overrides += [word, next(words, "")]
-        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or ("=" in word and not word.startswith("-")):
-            overrides.append(word)
-        else:
-            own.append(word)
-    return own, overrides

@@ -14,7 +14,6 @@ from pokeflow_sagemaker.executor import code
 from pokeflow_sagemaker.executor.request import Place
 from pokeflow_sagemaker.pipelines.steps import Pipeline, Where
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.registry.about import plain
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
         there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
     except aws.Missing:
         token = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        tags = [{"Key": names.TAG, "Value": plain(pipeline.project)}]
+        tags = names.tags(pipeline.project)
         try:
             made = aws.ask(
                 client.create_pipeline,
