@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pokeflow import PokeflowError
 from pokeflow_sagemaker.bundle import CODE, unpack
+from pokeflow_sagemaker.serving import local
 
 
 def packed(folder, members, **options):
@@ -125,3 +127,39 @@ def test_the_code_of_the_archive_is_replaced_by_the_installations(tmp_path):
         "inference.py", "serve.py", "requirements.txt", "limits.json",
     }  # fmt: skip
     assert "hostile" not in (tmp_path / "code" / "inference.py").read_text()
+
+
+def told(files, /, **more):
+    """An archive's members, and what its bundle.json says of these."""
+    sums = {name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()}
+    about = {"files": sums, "model": {"digest": "d" * 16}, "cards": 1} | more
+    return [("bundle.json", json.dumps(about).encode()), *files.items()]
+
+
+LIMITS = {"code/limits.json": b"{}"}
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        (told(LIMITS, files=[]), "holds other files"),
+        (told(LIMITS, model={"digest": 5}), "none of its form"),
+        (told(LIMITS, model=[]), "not a readable bundle"),
+        (told(LIMITS, cards="many"), "none of its form"),
+        (told({"model.onnx": b"x"}), "holds no code/limits.json"),
+        ([("bundle.json", b"[" * 100_000)], "recursion"),
+        ([("bundle.json", b"[]")], "not a readable bundle"),
+        ([("bundle.json", b" " * (unpack.MOST_JSON + 1))], "the limit is 16,000,000"),
+    ],
+)
+def test_a_bundle_that_tells_nothing_of_itself_is_refused_in_a_sentence(tmp_path, members, says):
+    with pytest.raises(PokeflowError, match=says) as caught:
+        unpack.unpack(packed(tmp_path, members), tmp_path / "out")
+    assert str(caught.value).endswith("Make it again.")
+
+
+@pytest.mark.parametrize("limits", [b"[]", b"{", b"[" * 100_000, b'{"top": "many"}', b'{"top": 0}', b'{"nope": 1}'])
+def test_limits_that_are_none_are_told(tmp_path, limits):
+    unpack.unpack(packed(tmp_path, told({"code/limits.json": limits})), tmp_path / "out")
+    with pytest.raises(PokeflowError, match="its limits are no limits"):
+        local._limits(tmp_path / "out")

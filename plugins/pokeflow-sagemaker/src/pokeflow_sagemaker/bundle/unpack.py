@@ -13,9 +13,11 @@ from pokeflow import PokeflowError
 from pokeflow_sagemaker.bundle import archive
 
 MOST_FILES, MOST_BYTES = 1000, 20_000_000_000
+MOST_JSON = 16_000_000
+"""Bytes of a JSON file, which is read as a whole."""
 MOST_AT_ONCE = 4_000_000
 """Bytes that tarfile may ask for in one read: a header that says it is longer is no header of ours."""
-ABOUT = "bundle.json"
+ABOUT, LIMITS = "bundle.json", "code/limits.json"
 
 
 def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
@@ -39,6 +41,8 @@ def _members(plain: "_Bounded", folder: Path) -> set[str]:
                 raise ValueError(f"{member.name!r} is no plain file")
             if member.name in found or len(found) >= MOST_FILES:
                 raise ValueError(f"{member.name!r} is there twice, or there are more than {MOST_FILES:,} files")
+            if member.name.endswith(".json") and member.size > MOST_JSON:
+                raise ValueError(f"{member.name!r} has {member.size:,} bytes, the limit is {MOST_JSON:,}")
             archive.require_name(member.name)
             # The filter is the second lock: no link, no device, nothing outside, no odd mode.
             tar.extract(member, folder, filter="data")
@@ -50,13 +54,18 @@ def _compared(folder: Path, found: set[str]) -> dict[str, Any]:
     """What the bundle says of itself, once every file is what it says."""
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     stated: dict[str, Any] = about["files"]
-    if found - {ABOUT} != set(stated):
+    if not isinstance(stated, dict) or found - {ABOUT} != set(stated):
         raise ValueError(f"it holds other files than its {ABOUT} says")
     for name, said in stated.items():
         with (folder / name).open("rb") as content:
             total = hashlib.file_digest(content, "sha256").hexdigest()
         if total != said["sha256"]:
             raise ValueError(f"{name} is not what its {ABOUT} says")
+    kinds = (str, about["model"]["digest"]), (int, about["cards"])
+    if other := [repr(part)[:40] for kind, part in kinds if not isinstance(part, kind)]:
+        raise ValueError(f"its {ABOUT} holds what is none of its form: {', '.join(other)}")
+    if LIMITS not in found:
+        raise ValueError(f"it holds no {LIMITS}")
     return about
 
 
@@ -93,4 +102,4 @@ def with_own_code(folder: Path, code: dict[str, str], limits: dict[str, int]) ->
     for name, own in code.items():
         if name.startswith("code/"):
             shutil.copyfile(Path(__file__).parent / own, folder / name)
-    (folder / "code" / "limits.json").write_text(json.dumps(limits), encoding="utf-8")
+    (folder / LIMITS).write_text(json.dumps(limits), encoding="utf-8")

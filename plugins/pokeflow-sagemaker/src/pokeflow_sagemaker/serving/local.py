@@ -47,10 +47,10 @@ def run(task: Task) -> Result:
 
 def _limits(folder: Path) -> dict[str, int]:
     """What the bundle accepts, as the parameters of one may be."""
-    found = json.loads((folder / "code" / "limits.json").read_text(encoding="utf-8"))
     try:
+        found = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
         params = BundleParams(**{name: int(value) for name, value in found.items()})
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise PokeflowError(f"{FILE}: its limits are no limits ({error}). Make the bundle again.") from error
     if faults := [f"{name}: {message}" for name, message in check_bundle(params)]:
         raise PokeflowError(f"{FILE}: its limits are no limits ({'; '.join(faults)}). Make the bundle again.")
