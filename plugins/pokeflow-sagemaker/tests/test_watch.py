@@ -109,3 +109,19 @@ def test_a_network_that_is_away_is_waited_for(monkeypatch, caplog):
     monkeypatch.setattr(watch.Logs, "lines", lambda _: [])
     assert watch.wait(JOB, 5.0) == {"TrainingJobStatus": "Completed"}
     assert caplog.text.count("Asking again.") == 3
+
+
+def test_every_status_is_told_once_also_those_between_two_looks(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    names = ["Starting", "Training", "Interrupted", "Starting", "Training", "Completed"]
+    passed = [{"Status": name, "StatusMessage": f"{name} it"} for name in names]
+    seen = [(1, "InProgress"), (1, "InProgress"), (4, "InProgress"), (6, "Completed")]
+    answers = iter(
+        {"TrainingJobStatus": status, "SecondaryStatusTransitions": passed[:count]} for count, status in seen
+    )
+    monkeypatch.setattr(jobs, "pause", lambda _: None)
+    monkeypatch.setattr(Job, "describe", lambda _: next(answers))
+    monkeypatch.setattr(watch.Logs, "lines", lambda _: [])
+    watch.wait(JOB, 5.0)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"  {JOB.name}: {name}: {name} it" for name in names]

@@ -94,7 +94,8 @@ class _Bar:
 
 def wait(job: Job, poll: float) -> dict[str, Any]:
     """Wait until a job has ended, and tell of it meanwhile; its last description."""
-    logs, said, away, late = Logs(job), "", 0.0, False
+    logs, away, late = Logs(job), 0.0, False
+    said: list[str] = []
     with ExitStack() as stack:
         bar = _Bar(stack)
         while True:
@@ -117,17 +118,18 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
                 log.warning("%s: %s Asking again.", job.what, error)
                 jobs.pause(poll)
                 continue
-            status = described[NAMES[job.kind].status]
-            now = str(described.get("SecondaryStatus") or status)
-            if now != said:
-                log.info("  %s: %s", job.name, _told(described, now))
-                said = now
+            now = _statuses(job, described)
+            for number, text in enumerate(now):
+                if text not in said[number : number + 1]:
+                    log.info("  %s: %s", job.name, text)
+            said = now
             if ended:
                 return described
             jobs.pause(poll)
 
 
-def _told(described: Mapping[str, Any], now: str) -> str:
-    """A status with what SageMaker says of it."""
-    last = (described.get("SecondaryStatusTransitions") or [{}])[-1]
-    return f"{now}: {last['StatusMessage']}" if last.get("StatusMessage") else now
+def _statuses(job: Job, described: Mapping[str, Any]) -> list[str]:
+    """The statuses that a job went through so far, each with what SageMaker says of it: a look may come too late."""
+    passed = described.get("SecondaryStatusTransitions") or ()
+    told = [": ".join(filter(None, (step["Status"], step.get("StatusMessage")))) for step in passed]
+    return told or [str(described[NAMES[job.kind].status])]
