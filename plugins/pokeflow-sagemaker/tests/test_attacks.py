@@ -64,3 +64,28 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
         next(place.opened("s3://bucket", region=variables.get("AWS_REGION")).list(""), None)
     assert says in str(told.value) or "AWS_PROFILE names a profile" in str(told.value)
     assert "connection was cut" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("deploy.name='a b'", "deploy.name: 'a b' names no endpoint"),
+        ("deploy.instance_type=m5", "deploy.instance_type: 'm5' is no instance type"),
+        ("transform.at_once=0", "transform.at_once: 0 is not between"),
+    ],
+)
+def test_what_a_pipeline_serves_with_is_checked_as_what_a_command_does(override, says):
+    with pytest.raises(ConfigError, match=says):
+        resolved(f"cloud.pipeline.params.{override}")
+
+
+def test_a_model_that_no_pipeline_can_serve_is_told():
+    flow = resolved(*ON_AWS, "cloud.pipeline.params.serve=dinov3-techer")
+    with pytest.raises(ConfigError, match="Did you mean 'dinov3-teacher'"):
+        lineage.write(flow.step("pipeline:project").params, flow.shared)
+
+
+@pytest.mark.parametrize("stage", ["deploy", "transform", "provision", "serve"])
+def test_a_service_that_is_left_out_leaves_the_pipelines_there(stage):
+    flow = resolved(*ON_AWS, f"cloud.{stage}=null")
+    assert len(lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines) == 6

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pokeflow import Shared
+from pokeflow import ConfigError, Shared
+from pokeflow.errors import unknown
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
 from pokeflow_sagemaker.executor.params import JobParams
@@ -60,6 +61,7 @@ class Written:
 def write(params: PipelineParams, shared: Shared | None) -> Written:
     """The pipelines that this lineage has steps for."""
     writer = _Writer(params, shared)
+    writer.require_served()
     found = {name: writer.made(name, type) for name, type in TRAINING.items()}
     found |= {PACKAGING: writer.packaging(), BATCH: writer.batch(), REALTIME: writer.realtime()}
     pipelines = {name: found[name] for name in NAMES if found[name] is not None}
@@ -132,6 +134,13 @@ class _Writer:
         )
         about = f"puts {model} behind an endpoint"
         return self._pipeline(REALTIME, about, steps, (), (("bundle:" + model, key),))
+
+    def require_served(self) -> None:
+        """Nothing, if the model that is to be served has a bundle, or none is named; ConfigError otherwise."""
+        known = {task["model"] for task in self.params.tasks if task["stage"] == BUNDLE}
+        if self.params.serve is not None and self.params.serve not in known:
+            what = "model with a bundle named"
+            raise ConfigError([unknown("cloud.pipeline.params.serve", what, self.params.serve, known)])
 
     def _served(self) -> dict[str, Any] | None:
         bundles = [task for task in self.params.tasks if task["stage"] == BUNDLE]

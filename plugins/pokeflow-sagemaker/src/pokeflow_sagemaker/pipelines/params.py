@@ -10,7 +10,7 @@ from pokeflow.project import Budget
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.executor.params import check as check_job
 from pokeflow_sagemaker.machines import is_role
-from pokeflow_sagemaker.serving.params import DeployParams, TransformParams
+from pokeflow_sagemaker.serving.params import DeployParams, TransformParams, check_deploy, check_transform
 
 Action = Literal["write", "upsert", "start"]
 
@@ -45,6 +45,8 @@ def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
     """What is wrong with parameters that types cannot show."""
     yield from ((f"machine.{name}", message) for name, message in check_job(params.machine))
     yield from ((f"gates.{name}", message) for name, message in gate_faults(params.gates))
+    yield from ((f"deploy.{name}", message) for name, message in check_deploy(params.deploy))
+    yield from ((f"transform.{name}", message) for name, message in check_transform(params.transform))
     if not 1 <= params.cache_days <= 365:
         yield "cache_days", f"{params.cache_days} is not between 1 and 365"
     if params.role is not None and not is_role(params.role):
