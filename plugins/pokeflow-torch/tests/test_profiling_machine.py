@@ -47,6 +47,15 @@ def test_lines_of_anything_else_are_passed_over(tmp_path):
     assert machine.history(tmp_path) == [{"epoch": 1.0}]
 
 
+def test_lines_that_would_break_a_reader_are_passed_over(tmp_path):
+    hostile = ["[" * 100_000, f'{{"time": {"9" * 4000}, "step": 1}}', '{"time": 1e308, "step": 2}', '{"time": -1e308}']
+    (tmp_path / "telemetry").mkdir()
+    for name in ("steps.jsonl", "system.jsonl"):
+        (tmp_path / "telemetry" / name).write_text("\n".join(hostile))
+    assert machine.step_ms_of_training(tmp_path) is None
+    assert [row for row in machine.of_training(tmp_path) if row.keys() - {"time", "step"}] == []
+
+
 @pytest.mark.parametrize(("device", "expected"), [(CPU, 30.0), (torch.device("cuda", 1), 80.0)])
 def test_utilization_is_of_what_computes(device, expected):
     rows = [{"cpu_utilization_percentage": 30.0, "gpu_1_utilization_percentage": 80.0}]

@@ -1,7 +1,6 @@
 """The machine's figures: sampled while steps are made, and those that the training told of itself."""
 
 import json
-import math
 import statistics
 import threading
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from pokeflow_torch import telemetry
+from pokeflow_torch.profiling import charts
 
 PROCESS = "process_memory_megabytes"
 ROWS = 2000
@@ -99,11 +99,11 @@ def _lines(file: Path) -> Iterator[Sample]:
         for line in lines:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict):
                 yield {
                     name: float(value)
                     for name, value in row.items()
-                    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+                    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < charts.HUGE
                 }
