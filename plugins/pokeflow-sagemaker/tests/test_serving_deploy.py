@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pokeflow import ConfigError, Input, PokeflowError, Record
 from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused
+from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving import endpoint, model, waiting
 
 from .conftest import done
@@ -265,6 +266,20 @@ def test_delete_takes_all_of_it_and_nothing_else(deployed):
     assert deployed.cloud.mutating() == {}
 
 
+@pytest.mark.parametrize("tags", [[], names.tags("another")])
+@pytest.mark.parametrize("asked", [{}, {"delete": True}])
+def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, tags, asked):
+    sagemaker = deployed.cloud.aws("sagemaker")
+    configuration = deployed.run("deploy").facts["configuration"]
+    endpoint.delete(deployed.cloud.region, NAME)
+    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration, Tags=tags)
+    record = other(deployed)
+
+    with pytest.raises(PokeflowError, match=f"has no tag pokeflow:project={PROJECT}. Nothing was changed"):
+        deployed.run("deploy", record=record, **asked)
+    assert deployed.cloud.mutating() == {}
+
+
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
     deployed.cloud.trouble(becoming=0.1, lost=1.0, only=(operation,), times=1)
@@ -285,7 +300,7 @@ def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
     configuration = deployed.run("deploy").facts["configuration"]
     sagemaker = deployed.cloud.aws("sagemaker")
     endpoint.delete(deployed.cloud.region, NAME)
-    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration)
+    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration, Tags=names.tags(PROJECT))
     deployed.cloud.forget()
     assert deployed.run("deploy").facts["changed"] == "nothing"
     assert deployed.cloud.mutating() == {}

@@ -127,6 +127,7 @@ class _Writer:
                 name="endpoint",
                 model="model",
                 endpoint=params.name or base(self.params.project, model),
+                project=self.params.project,
                 instance_type=params.instance_type,
                 instances=params.instances,
                 serverless=(memory.memory_mb, memory.concurrency) if params.serverless else None,

@@ -14,6 +14,7 @@ from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import Place
+from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving.params import VARIANT
 
 VERSION = "2020-12-01"
@@ -178,6 +179,7 @@ class Endpoint:
     name: str
     model: str
     endpoint: str
+    project: str
     instance_type: str
     instances: int
     serverless: tuple[int, int] | None = None
@@ -193,7 +195,7 @@ class Endpoint:
         config = f"{self.name}-config"
         yield {"Name": config, "Type": "EndpointConfig", "Arguments": {"ProductionVariants": [variant]}}
         named = {"Get": f"Steps.{config}.EndpointConfigName"}
-        arguments = {"EndpointName": self.endpoint, "EndpointConfigName": named}
+        arguments = {"EndpointName": self.endpoint, "EndpointConfigName": named, "Tags": names.tags(self.project)}
         yield {"Name": self.name, "Type": "Endpoint", "Arguments": arguments}
 
 

@@ -25,12 +25,15 @@ def run(task: Task) -> Result:
     params: DeployParams = task.params
     at = model.where(task, params.account)
     name = params.name or model.base(params.account.project, task.model)
+    arn = at.arn("sagemaker", f"endpoint/{name.lower()}")
+    before = endpoint.settled(at.region, name)
+    if before:
+        endpoint.require_ours(at.region, name, arn, params.account.project)
     if params.delete:
         return Result(facts=removal.remove(at.region, name))
     usd, said = _price(params, at.region)
     log.info("endpoint %s: %s", name, said)
     wanted = _configured(task, at, name)
-    before = endpoint.settled(at.region, name)
     changed = _made_so(task, at, name, wanted, before)
     try:
         answer = health.answered(name, at.region, task.inputs[0].record)
@@ -39,7 +42,7 @@ def run(task: Task) -> Result:
     facts = {
         "endpoint": name,
         "url": f"https://runtime.sagemaker.{at.region}.{at.suffix}/endpoints/{name}/invocations",
-        "arn": at.arn("sagemaker", f"endpoint/{name.lower()}"),
+        "arn": arn,
         "configuration": wanted,
         "changed": changed,
         "usd_per_hour": usd,

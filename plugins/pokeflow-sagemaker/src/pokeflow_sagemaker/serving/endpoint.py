@@ -5,6 +5,7 @@ from typing import Any
 
 from pokeflow import PokeflowError
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving import waiting
 
 MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -51,6 +52,17 @@ def settled(region: str, name: str) -> Standing | None:
         serverless=any(variant.get("CurrentServerlessConfig") for variant in variants),
         instances=max(int(variant.get("CurrentInstanceCount") or 0) for variant in variants),
     )
+
+
+def require_ours(region: str, name: str, arn: str, project: str) -> None:
+    """Refuse an endpoint of the same name that is another's: it is neither changed nor deleted."""
+    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
+    (mine,) = names.tags(project)
+    if mine not in aws.pages(sagemaker, "list_tags", "Tags", what, ResourceArn=arn):
+        raise PokeflowError(
+            f"{what}: is there, and is not this project's: it has no tag {mine['Key']}={mine['Value']}. Nothing was "
+            "changed. Give yours another name, cloud.deploy.params.name=…, or tag it if it is."
+        )
 
 
 def create(region: str, name: str, configuration: str, tags: list[dict[str, str]]) -> None:
