@@ -17,7 +17,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a finished task left behind, and everything that decided it. Never edited.
+    """What a finished task left behind, and everything that decided it. Never edited, but for the bill of its machine.
 
     ``metrics`` are numbers; a ``None`` is an unknown figure and has its reason in ``reasons``.
     ``facts`` are what else is worth telling (protocol, parameter count, preprocessing hash).
