@@ -354,7 +354,8 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
         done, steps = execution(cloud, pipeline.name)
 
         assert done["PipelineExecutionStatus"] == "Succeeded", (done, steps)
-    endpoint = cloud.aws("sagemaker").describe_endpoint(EndpointName="pokemon-card-recognition-dinov3-teacher")
+    name = model.base("pokemon-card-recognition", "efficientnet-hailo-optimized")
+    endpoint = cloud.aws("sagemaker").describe_endpoint(EndpointName=name)
     assert endpoint["EndpointStatus"] == "InService"
 
 

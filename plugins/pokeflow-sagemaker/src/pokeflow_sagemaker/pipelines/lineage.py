@@ -82,7 +82,7 @@ class _Writer:
     def made(self, name: str, type: str) -> Pipeline | None:
         """The pipeline that makes, measures and registers the models of a type."""
         models = [task["model"] for task in self.params.tasks if task["type"] == type]
-        return self._of(name, dict.fromkeys(models), f"makes {_some(models)}: trained, measured, packed")
+        return self._of(name, dict.fromkeys(models), f"makes {_some(models)}, measured and packed")
 
     def packaging(self) -> Pipeline | None:
         """The pipeline that packs and registers what is made already."""
@@ -144,9 +144,10 @@ class _Writer:
             raise ConfigError([unknown("cloud.pipeline.params.serve", what, self.params.serve, known)])
 
     def _served(self) -> dict[str, Any] | None:
+        """The bundle of the model that the inference pipelines serve: by default what the others led to."""
         bundles = [task for task in self.params.tasks if task["stage"] == BUNDLE]
         wanted = self.params.serve
-        return next((task for task in bundles if wanted in (None, task["model"])), None)
+        return next((task for task in reversed(bundles) if wanted in (None, task["model"])), None)
 
     def _of(self, name: str, models: Iterable[str], about: str, stages: tuple[str, ...] = ()) -> Pipeline | None:
         steps: list[Step] = []

@@ -20,7 +20,7 @@ class PipelineParams:
     """Six pipelines of one lineage.
 
     ``machine`` is that of tasks that the lineage does not run on SageMaker itself. ``serve`` names the model that the
-    inference pipelines serve; None: the first one with a bundle. A model is packed and registered only if it
+    inference pipelines serve; None: the last one with a bundle. A model is packed and registered only if it
     passes its ``gates``. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
     lineage, told by the flow; ``name``, ``action`` and ``given`` are the command line's.
     """
