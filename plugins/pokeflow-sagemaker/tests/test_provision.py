@@ -447,6 +447,9 @@ def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cl
     [
         ({"uri": None}, "store.remote: no bucket is named"),
         ({"endpoint": "https://s3.example.com"}, "store.endpoint: another server than AWS's"),
+        ({"uri": f"s3://{BUCKET}/team-*"}, "store.remote: 'team-\\*' holds"),
+        ({"params": {"tree": "project/*"}}, "layout.root: 'project/\\*' holds"),
+        ({"params": {"tree": "project/${aws:username}"}}, "stand for more than themselves"),
         ({"encryption": "aws:kms", "kms_key": "alias/mine"}, "store.kms_key: 'alias/mine' is no key's ARN or id"),
     ],
 )

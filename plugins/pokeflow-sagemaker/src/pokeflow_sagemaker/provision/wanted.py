@@ -90,6 +90,13 @@ def wanted(task: Task) -> Wanted:
     if shared.endpoint is not None:
         raise ConfigError([Fault("store.endpoint", "another server than AWS's keeps no project. Leave it out.")])
     bucket, _, prefix = shared.uri.removeprefix("s3://").strip("/").partition("/")
+    faults = [
+        Fault(name, f"{text!r} holds '*', '?' or '$': in a policy they stand for more than themselves. Leave them out.")
+        for name, text in (("store.remote", prefix), ("layout.root", params.tree))
+        if set(text) & set("*?$")
+    ]
+    if faults:
+        raise ConfigError(faults)
     region = aws.region(shared.region)
     place = names.here(region)
     key = _key(place, shared.encryption, shared.kms_key)
