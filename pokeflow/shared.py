@@ -29,6 +29,11 @@ LEASE = 60.0
 _decoder = msgspec.json.Decoder(Record)
 
 
+def path_of(stage: str, model: str, digest: str) -> str:
+    """Where a finished task lies below every store."""
+    return f"tasks/{stage}/{model}/{digest}"
+
+
 def load(objects: Objects, path: str) -> Record | None:
     """The record of a finished task that was shared, or None; one that is damaged counts as none, and is told."""
     key = f"{path}/{RECORD}"
@@ -49,10 +54,7 @@ def decoded(data: bytes, path: str) -> Record:
             require_key(file.path)
     except (msgspec.MsgspecError, RecursionError, PokeflowError) as error:
         raise ValueError(str(error)) from error
-    if (
-        f"tasks/{record.stage}/{record.model}/{record.digest}" != path
-        or record.task != f"{record.stage}:{record.model}"
-    ):
+    if path_of(record.stage, record.model, record.digest) != path or record.task != f"{record.stage}:{record.model}":
         raise ValueError(f"it is of another task, {record.task!r} {record.digest!r}")
     return record
 

@@ -47,7 +47,7 @@ class Store:
     @staticmethod
     def key(step: Named) -> str:
         """Where a step's result lies below the folder and in the bucket alike."""
-        return f"tasks/{step.stage}/{step.model}/{step.digest}"
+        return shared.path_of(step.stage, step.model, step.digest)
 
     def folder(self, step: Named) -> Path:
         """Where a step's result lies once it is made."""

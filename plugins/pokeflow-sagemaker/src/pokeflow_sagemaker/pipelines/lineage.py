@@ -11,6 +11,7 @@ from pokeflow import ConfigError, Shared
 from pokeflow.errors import unknown
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
+from pokeflow.shared import path_of
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import (
@@ -286,7 +287,7 @@ class _Writer:
 
 
 def _folder(task: Mapping[str, Any]) -> str:
-    return f"tasks/{task['stage']}/{task['model']}/{task['digest']}"
+    return path_of(task["stage"], task["model"], task["digest"])
 
 
 def _some(names: Iterable[str]) -> str:

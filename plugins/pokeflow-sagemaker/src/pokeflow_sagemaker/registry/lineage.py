@@ -20,7 +20,7 @@ DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 def folder(objects: Objects, record: Record) -> str:
     """Where a finished task lies in the bucket."""
-    return f"{objects.uri}/tasks/{record.stage}/{record.model}/{record.digest}/"
+    return f"{objects.uri}/{shared.path_of(record.stage, record.model, record.digest)}/"
 
 
 def source(objects: Objects, record: Record) -> str:

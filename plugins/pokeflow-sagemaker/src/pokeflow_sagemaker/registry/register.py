@@ -70,7 +70,7 @@ def _about(task: Task, objects: Objects) -> About:
         model=task.model,
         version=task.version,
         type=task.type,
-        record=f"tasks/{task.stage}/{task.model}/{task.digest}/record.json",
+        record=f"{shared.path_of(task.stage, task.model, task.digest)}/{shared.RECORD}",
         made=made,
         benchmark=benchmark.record if benchmark else None,
         bundle=bundle.record if bundle else None,
@@ -99,7 +99,7 @@ def _bucket(task: Task) -> Objects:
 
 def _require_shared(task: Task, objects: Objects, record: Record) -> None:
     """Refuse to register what the bucket does not have as its record says."""
-    path = f"tasks/{record.stage}/{record.model}/{record.digest}"
+    path = shared.path_of(record.stage, record.model, record.digest)
     there = shared.load(objects, path)
     if there is None or there.content != record.content:
         what = "is not there" if there is None else "is another making of it"
