@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -34,3 +36,12 @@ def test_a_graph_of_another_network_is_refused(tmp_path):
     export.write(tmp_path / "model.onnx", one, SIZE)
     with pytest.raises(PokeflowError, match="off by"):
         export.compare(tmp_path / "model.onnx", export._Embedding(other), SIZE)
+
+
+def test_a_graph_tells_nothing_of_the_machine_that_exported_it(tmp_path):
+    export.write(tmp_path / "model.onnx", networks.build(CNN, SIZE).eval(), SIZE)
+
+    content = (tmp_path / "model.onnx").read_bytes()
+    assert str(Path(torch.__file__).parents[1]).encode() not in content
+    assert b"stack_trace" not in content
+    assert b".py" not in content

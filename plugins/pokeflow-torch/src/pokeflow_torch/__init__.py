@@ -36,9 +36,9 @@ def _profile(task: Task) -> Result:
 def pokeflow_backends() -> Iterable[Backend]:
     """Stages ``train``, ``distill`` and ``profile`` as backend ``torch``."""
     return (
-        Backend("torch", "train", _train, TrainParams, revision="2", check=check_train, fingerprint=fingerprint),
+        Backend("torch", "train", _train, TrainParams, revision="3", check=check_train, fingerprint=fingerprint),
         Backend(
-            "torch", "distill", _distill, DistillParams, revision="2", check=check_distill, fingerprint=fingerprint
+            "torch", "distill", _distill, DistillParams, revision="3", check=check_distill, fingerprint=fingerprint
         ),
         # Its report says whose it is.
         Backend("torch", "profile", _profile, ProfileParams, check=check_profile, named=True, aside=True),
