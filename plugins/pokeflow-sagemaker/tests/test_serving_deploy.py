@@ -174,7 +174,7 @@ def test_an_update_that_answers_nonsense_is_undone(deployed):
 
 
 def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
-    result = deployed.run("deploy", serverless=True, without_machines={"memory_mb": 2048, "concurrency": 3})
+    result = deployed.run("deploy", serverless=True, serverless_config={"memory_mb": 2048, "concurrency": 3})
     (made,) = deployed.cloud.calls("CreateEndpointConfig")
     (variant,) = made["request"]["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}

@@ -121,7 +121,7 @@ class _Writer:
         if bundle is None:
             return None
         key, model = _folder(bundle), bundle["model"]
-        memory = params.without_machines
+        memory = params.serverless_config
         steps: tuple[Step, ...] = (
             CreateModel("model", f"{key}/model.tar.gz", params.image, params.network),
             Endpoint(

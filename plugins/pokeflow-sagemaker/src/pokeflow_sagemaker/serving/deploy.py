@@ -54,7 +54,7 @@ def run(task: Task) -> Result:
 def _price(params: "DeployParams", region: str) -> tuple[float | None, str]:
     """US dollars an hour, and a sentence about it; None where nobody knows, or it depends on what is asked."""
     if params.serverless:
-        memory = params.without_machines.memory_mb
+        memory = params.serverless_config.memory_mb
         return None, f"serverless with {memory:,} MB: billed by the millisecond of answers, nothing while nobody asks"
     price = prices.hourly(params.instance_type, region, params.prices)
     machines = f"{params.instances} × {params.instance_type}"
@@ -75,7 +75,7 @@ def _configured(task: Task, at: Place, name: str) -> str:
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": runs}
     request: dict[str, Any] = {"ProductionVariants": [variant]}
     if params.serverless:
-        one = params.without_machines
+        one = params.serverless_config
         variant["ServerlessConfig"] = {"MemorySizeInMB": one.memory_mb, "MaxConcurrency": one.concurrency}
     else:
         variant |= {"InitialInstanceCount": params.instances, "InstanceType": params.instance_type}

@@ -63,7 +63,7 @@ class DeployParams:
     instance_type: str = "ml.m5.large"
     instances: int = 1
     serverless: bool = False
-    without_machines: Serverless = field(default_factory=Serverless)
+    serverless_config: Serverless = field(default_factory=Serverless)
     rollback: Rollback = field(default_factory=Rollback)
     network: Network | None = None
     prices: dict[str, float] = field(default_factory=dict)
@@ -105,11 +105,11 @@ def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
     yield from _machines(params)
     if params.name is not None and not _NAME.fullmatch(params.name):
         yield "name", f"{params.name!r} names no endpoint: at most 63 letters, digits and '-', none of these at an end"
-    if params.without_machines.memory_mb not in MEMORIES:
+    if params.serverless_config.memory_mb not in MEMORIES:
         known = ", ".join(map(str, MEMORIES))
-        yield "without_machines.memory_mb", f"{params.without_machines.memory_mb} is none of {known}"
-    if not 1 <= params.without_machines.concurrency <= 200:
-        yield "without_machines.concurrency", f"{params.without_machines.concurrency} is not between 1 and 200"
+        yield "serverless_config.memory_mb", f"{params.serverless_config.memory_mb} is none of {known}"
+    if not 1 <= params.serverless_config.concurrency <= 200:
+        yield "serverless_config.concurrency", f"{params.serverless_config.concurrency} is not between 1 and 200"
     if not 0 <= params.rollback.bake_seconds <= 3600:
         yield "rollback.bake_seconds", f"{params.rollback.bake_seconds} is not between 0 and 3,600"
     if len(params.rollback.alarms or ()) > 10:
