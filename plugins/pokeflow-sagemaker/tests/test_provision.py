@@ -396,6 +396,16 @@ def test_two_who_provision_at_once_both_end_well(project, cloud):
     assert cloud.mutating() == {}
 
 
+def test_what_another_has_made_while_this_one_looked_is_not_taken_for_somebodys_roles(made, monkeypatch, cloud):
+    find, times = stacks.find, iter([None])
+    monkeypatch.setattr(stacks, "find", lambda region, name: next(times, find(region, name)))
+
+    assert made.run()["left"] == []
+    assert cloud.calls("UpdateStack") == []
+    stack = find(cloud.region, STACK)
+    assert [stack.parameters[f"{kind.title()}Role"] for kind in names.ROLES] == [""] * len(names.ROLES)
+
+
 @pytest.mark.parametrize("operation", ["CreateStack", "CreateProject"])
 def test_a_lost_answer_makes_nothing_twice(project, cloud, operation):
     cloud.trouble(lost=1.0, only=[operation], times=1, becoming=0.02)

@@ -32,8 +32,9 @@ class Change:
 class Step:
     """Lines that are done together; ``do`` None: nothing is to do.
 
-    ``key`` names the step to those who may not do it, and ``how`` is the command for those who may. A ``small`` one
-    leaves the steps after it as they are.
+    ``do`` gives False where somebody else has changed what was found, and nothing was done. ``key`` names the step to
+    those who may not do it, and ``how`` is the command for those who may. A ``small`` one leaves the steps after it as
+    they are.
     """
 
     key: str
@@ -101,8 +102,9 @@ def _foundation(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> Ste
         kept = tuple(Change(KEEP, c.what, c.name, c.why) for c in changes if c.action == KEEP)
         return Step("stack", kept)
 
-    def do() -> None:
-        stacks.put(wanted.region, wanted.stack, templates.text("foundation"), parameters, wanted.tags)
+    def do() -> bool:
+        text = templates.text("foundation")
+        return stacks.put(wanted.region, wanted.stack, text, parameters, wanted.tags, found.stack) is not None
 
     return Step("stack", changes, do, _deploy(wanted, parameters))
 

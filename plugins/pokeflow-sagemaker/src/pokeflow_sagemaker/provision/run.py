@@ -45,8 +45,8 @@ def _applied(asked: Wanted, found: Found, refused: dict[str, str]) -> tuple[list
                 raise PokeflowError(f"{about}: was done, and is not so. Is somebody else changing it? Run this again.")
             try:
                 assert step.do
-                step.do()
-                done[step.key] = tuple(change for change in step.changes if change.action != KEEP)
+                if step.do() is not False:
+                    done[step.key] = tuple(change for change in step.changes if change.action != KEEP)
             except aws.Denied as error:
                 refused = {**refused, step.key: str(error)}
             except StackError as error:

@@ -103,12 +103,19 @@ def require_ours(stack: Stack, project: str) -> None:
         )
 
 
-def put(region: str, name: str, text: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> Stack:
-    """Make a stack, or change it, and wait until it is as told; StackError where it came to nothing."""
+def put(
+    region: str, name: str, text: str, parameters: Mapping[str, str], tags: Mapping[str, str], seen: Stack | None
+) -> Stack | None:
+    """Make a stack, or change it, and wait until it is as told; StackError where it came to nothing.
+
+    ``seen`` is the stack that the parameters were found for: None, and nothing done, where it is another by now.
+    """
     cloudformation = aws.client("cloudformation", region)
     before = find(region, name)
     if before is not None and before.is_busy:
         before = waited(region, name)
+    if before is not None and (seen is None or (before.id, before.changed) != (seen.id, seen.changed)):
+        return None
     if before is not None and before.is_void:
         delete(region, before)
         before = None
