@@ -12,7 +12,7 @@ import pytest
 import pokeflow_sagemaker
 from pokeflow import ConfigError, PokeflowError, Shared, Task
 from pokeflow_sagemaker import aws
-from pokeflow_sagemaker.provision import names, stacks, templates
+from pokeflow_sagemaker.provision import names, projects, stacks, templates
 from pokeflow_sagemaker.provision.params import ProvisionParams
 
 PROJECT = "pokemon-card-recognition"
@@ -404,6 +404,14 @@ def test_what_another_has_made_while_this_one_looked_is_not_taken_for_somebodys_
     assert cloud.calls("UpdateStack") == []
     stack = find(cloud.region, STACK)
     assert [stack.parameters[f"{kind.title()}Role"] for kind in names.ROLES] == [""] * len(names.ROLES)
+
+
+def test_a_group_that_anothers_project_has_made_meanwhile_stays_its_own(made, monkeypatch, cloud):
+    find, times = projects.find, iter([None])
+    monkeypatch.setattr(projects, "find", lambda region, name: next(times, find(region, name)))
+
+    assert made.run()["left"] == []
+    assert cloud.calls("UpdateProject") == []
 
 
 @pytest.mark.parametrize("operation", ["CreateStack", "CreateProject"])

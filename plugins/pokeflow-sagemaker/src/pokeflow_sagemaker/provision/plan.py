@@ -211,9 +211,10 @@ def _project(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[S
     if not found.group:
         rows.append(Change(CREATE, "model package group", wanted.group, "of the project's models, in the registry"))
 
-    def do() -> None:
+    def do() -> bool:
         projects.upload(wanted.region, wanted.bucket, key, text)
-        projects.put(wanted.region, wanted.name, wanted.params.description, provider, wanted.project)
+        about = wanted.params.description
+        return projects.put(wanted.region, wanted.name, about, provider, wanted.project, project) is not None
 
     request = {"ProjectName": wanted.name, "TemplateProviders": [{"CfnTemplateProvider": provider}]}
     return [Step("project", tuple(rows), do, _command("sagemaker", "create_project", request))]

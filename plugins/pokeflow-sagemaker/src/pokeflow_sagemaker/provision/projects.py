@@ -86,12 +86,19 @@ def upload(region: str, bucket: str, key: str, text: str) -> None:
         aws.ask(s3.put_object, what, Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/yaml")
 
 
-def put(region: str, name: str, description: str, provider: Mapping[str, Any], project: str) -> Project:
-    """Make a project from its template, or change it, and wait until it is there; PokeflowError where it is not."""
+def put(
+    region: str, name: str, description: str, provider: Mapping[str, Any], project: str, seen: Project | None
+) -> Project | None:
+    """Make a project from its template, or change it, and wait until it is there; PokeflowError where it is not.
+
+    ``seen`` is the project that this was found for: None, and nothing done, where it is another by now.
+    """
     sagemaker = aws.client("sagemaker", region)
     what, before = f"project {name}", find(region, name)
     if before is not None and before.is_busy:
         before = waited(region, name)
+    if before is not None and (seen is None or (before.id, before.parameters) != (seen.id, seen.parameters)):
+        return None
     if before is not None and before.status in ("CreateFailed", "DeleteFailed"):
         _clear(region, before)
         before = None
