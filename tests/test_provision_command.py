@@ -105,3 +105,19 @@ def test_an_id_in_yaml_that_is_another_ones_is_told(words: list[str], capsys: Sa
 def test_without_a_cloud_there_is_nobody_to_ask_for_it(words: list[str], capsys: Said) -> None:
     assert cli.run([*(word for word in words if word != "cloud.pipeline=null"), "cloud=none"]) == 2
     assert "cloud.provision: nobody is named for it. Choose cloud=sagemaker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", [b"null", b"[" * 100_000, b"\xff"])
+def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
+    words: list[str], cloud: Cloud, left: bytes
+) -> None:
+    assert cli.run([*words, "--yes"]) == 0
+    objects = tree.of(configured.flow(words[1:])).objects
+    sound = receipts.read(objects, receipts.PROVISION)
+    assert sound is not None
+    objects.write(receipts.key(receipts.PROVISION), left, match=None)
+
+    assert cli.run([*words, "--yes"]) == 0
+    again = receipts.read(objects, receipts.PROVISION)
+    assert again is not None
+    assert again[0] == sound[0]

@@ -11,6 +11,7 @@ from pokeflow.commands import configured, services
 from pokeflow.commands.asked import asked
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.flow import Flow
+from pokeflow.objects import Damaged
 from pokeflow.report import table
 from pokeflow.tree import receipts
 from pokeflow.tree.receipts import Receipt
@@ -102,8 +103,13 @@ def _remember(flow: Flow, facts: Mapping[str, Any]) -> None:
     if facts.get(PROJECT_ID) is None or not facts.get("bucket"):
         return
     known = {name: value for name, value in facts.items() if name not in _ROWS and value is not None}
+    objects, receipt = trees.of(flow).objects, Receipt(unit=receipts.PROVISION, files=(), facts=known)
     try:
-        receipts.put(trees.of(flow).objects, Receipt(unit=receipts.PROVISION, files=(), facts=known))
+        try:
+            receipts.put(objects, receipt)
+        except Damaged:
+            objects.delete(receipts.key(receipt.unit))  # all that it told is told anew
+            receipts.put(objects, receipt)
     except PokeflowError as error:
         raise PokeflowError(
             f"the project is {facts[PROJECT_ID]}, but that could not be left in its tree. Run this again, or set "
