@@ -11,7 +11,19 @@ from pokeflow.cli import COMMANDS
 from pokeflow.resolve import resolve
 
 ROOT = Path(__file__).parent.parent
+PAGE = r"\bdocs/[\w/-]+\.md\b"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_pages_that_code_and_configuration_name_are_there() -> None:
+    files = [
+        *(ROOT / "conf").rglob("*.yaml"),
+        *(ROOT / "pokeflow").rglob("*.py"),
+        *(ROOT / "plugins").glob("*/src/**/*.*"),
+    ]
+    named = {(f, page) for f in files if f.suffix in (".py", ".yaml") for page in re.findall(PAGE, f.read_text())}
+    assert named
+    assert [(file, page) for file, page in named if not (ROOT / page).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
