@@ -11,7 +11,7 @@ from pokeflow.cli import COMMANDS
 from pokeflow.resolve import resolve
 
 ROOT = Path(__file__).parent.parent
-PAGE = r"(?<![\w/])docs/[\w/-]+\.md\b"
+PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
