@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Sequence
 
 from pokeflow import engine, plugins, report
@@ -25,7 +26,7 @@ def main(args: Sequence[str]) -> int:
     given, overrides = asked(parser, args, pairs=("--set",))
     if bad := [pair for pair in given.set if "=" not in pair]:
         raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
-    flow = configured.flow(overrides)
+    flow = dataclasses.replace(configured.flow(overrides), command=shlex.join(["pokeflow", PIPELINE, *args]))
     service = services.service(flow, PIPELINE)
     if given.name is not None and flow.remote is None:
         message = f"{given.name} is to run from a bucket, and this store has none. Choose store=s3."

@@ -265,6 +265,13 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
     assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
 
 
+def test_who_has_no_bucket_any_more_is_told_the_same_command(run, cloud):
+    cloud.vanish()
+    with pytest.raises(PokeflowError, match="there is no such bucket") as caught:
+        run("teacher_pipeline")
+    assert "Go on with: pokeflow pipeline lineage=toy" in str(caught.value)
+
+
 def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
         with pytest.raises(ConfigError, match="of the whole lineage"):
