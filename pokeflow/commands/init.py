@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pokeflow import config
 from pokeflow.errors import ConfigError, Fault
-from pokeflow.resolve import NAME
+from pokeflow.steps import NAME
 
 README = """\
 # {name}
