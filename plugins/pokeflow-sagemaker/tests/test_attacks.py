@@ -9,7 +9,7 @@ from pokeflow.objects import place
 from pokeflow.resolve import resolve
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.pipelines import lineage
-from pokeflow_sagemaker.pipelines.steps import Gates, Register
+from pokeflow_sagemaker.pipelines.steps import Gates, Register, step_name
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.params import GROUP
 
@@ -36,6 +36,15 @@ def test_a_project_of_any_name_has_a_group_that_aws_takes(name):
 
 def test_projects_of_different_names_have_different_groups():
     assert len({names.group(name) for name in (*ODD, "card-shop", "card.shop")}) == len(ODD) + 2
+
+
+def test_models_of_names_that_are_alike_have_steps_of_their_own():
+    alike = ("a.b", "a-b", "a_b", "m" * 120 + "1", "m" * 120 + "2")
+    named = {step_name("train", model) for model in alike}
+
+    assert len(named) == len(alike)
+    assert all(re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,56}", name) for name in named)
+    assert step_name("train", "a-b") == "train-a-b"
 
 
 SETTINGS = [

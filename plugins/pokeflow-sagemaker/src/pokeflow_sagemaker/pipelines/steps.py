@@ -3,7 +3,6 @@
 The form of the definition is AWS's: https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import Place
 from pokeflow_sagemaker.provision import names
+from pokeflow_sagemaker.serving.model import fitted
 from pokeflow_sagemaker.serving.params import VARIANT
 
 VERSION = "2020-12-01"
@@ -273,7 +273,7 @@ def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
 
 def step_name(stage: str, model: str) -> str:
     """What the step of a task is called."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{stage}-{model}").strip("-")[:56].rstrip("-")
+    return fitted(f"{stage}-{model}", 56)
 
 
 def _after(step: dict[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
