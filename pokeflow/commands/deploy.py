@@ -22,6 +22,10 @@ def main(args: Sequence[str]) -> int:
     serverless = False if given.instances else given.serverless
     own = {"serverless": serverless, "instances": given.instances, "delete": given.delete}
     service = services.asked(services.service(flow, STAGE), **own)
+    if given.delete and given.model in flow.parents:
+        # What costs money can be taken away also where its bundle, or the whole bucket, is gone.
+        print(services.told(services.run(flow, service, model=given.model).facts))  # noqa: T201
+        return 0
     record, inputs = services.shared_bundle(flow, given.model)
     print(services.told(services.run(flow, service, record, inputs).facts))  # noqa: T201
     return 0

@@ -66,8 +66,10 @@ def shared_bundle(flow: Flow, model: str | None) -> tuple[Record, tuple[Input, .
     return record, tuple(Input(r, place.folder(r)) for r in (record, *newest))
 
 
-def run(flow: Flow, service: Service, about: Record | None = None, inputs: Iterable[Input] = ()) -> Result:
-    """Have the service do its stage for the model that a record is about, or for the project.
+def run(
+    flow: Flow, service: Service, about: Record | None = None, inputs: Iterable[Input] = (), model: str = PROJECT
+) -> Result:
+    """Have the service do its stage for the model that a record is about, for one by its name, or for the project.
 
     What it leaves is its answer alone.
     """
@@ -76,7 +78,7 @@ def run(flow: Flow, service: Service, about: Record | None = None, inputs: Itera
         log.addHandler(progress.StderrHandler())
         log.setLevel(logging.INFO)
     backend = service.backend
-    of = (about.model, about.version, about.type, about.digest) if about else (PROJECT, "", PROJECT, "")
+    of = (about.model, about.version, about.type, about.digest) if about else (model, "", PROJECT, "")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pokeflow import ConfigError, PokeflowError, compose, config, plugins
+from pokeflow import ConfigError, PokeflowError, cli, compose, config, plugins
 from pokeflow.objects import place
 from pokeflow.resolve import resolve
 from pokeflow_sagemaker import aws
@@ -98,3 +98,21 @@ def test_a_model_that_no_pipeline_can_serve_is_told():
 def test_a_service_that_is_left_out_leaves_the_pipelines_there(stage):
     flow = resolved(*ON_AWS, f"cloud.{stage}=null")
     assert len(lineage.write(flow.step("pipeline:project").params, flow.shared).pipelines) == 6
+
+
+def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(cloud, tmp_path, capsys):
+    cloud.trouble(becoming=0.01)
+    sagemaker, name = cloud.aws("sagemaker"), "pokemon-card-recognition-dinov3-teacher"
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve"
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn=cloud.role, PrimaryContainer={"Image": image})
+    machines = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    variants = [{"VariantName": "main", "ModelName": "m", **machines}]
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=variants)
+    tags = names.tags("pokemon-card-recognition")
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="c", Tags=tags)
+    cloud.vanish()
+    place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
+
+    assert cli.run(["deploy", "dinov3-teacher", "--delete", *place]) == 0
+    assert f"endpoint {name}" in capsys.readouterr().out
+    assert sagemaker.list_endpoints()["Endpoints"] == []
