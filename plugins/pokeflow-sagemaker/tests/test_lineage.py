@@ -4,15 +4,15 @@ import threading
 
 import pytest
 
-from pokeflow_sagemaker.aws import Denied, client
-from pokeflow_sagemaker.registry import lineage, packages, register
+from pokeflow_sagemaker.aws import Denied, client, waiting
+from pokeflow_sagemaker.registry import lineage, register
 
 from .registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lineage
 
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(packages, "PAUSE", 0.02)
+    monkeypatch.setattr(waiting, "FIRST", 0.02)
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)
 

@@ -8,14 +8,15 @@ import pytest
 
 from pokeflow import PokeflowError
 from pokeflow.gates import Gate
-from pokeflow_sagemaker.registry import packages, register
+from pokeflow_sagemaker.aws import waiting
+from pokeflow_sagemaker.registry import register
 
 from .registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER, Lineage
 
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(packages, "PAUSE", 0.02)
+    monkeypatch.setattr(waiting, "FIRST", 0.02)
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)
 

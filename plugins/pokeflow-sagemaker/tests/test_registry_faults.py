@@ -3,7 +3,8 @@
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_sagemaker.registry import packages, register
+from pokeflow_sagemaker.aws import waiting
+from pokeflow_sagemaker.registry import register
 
 from .registry_flow import GROUP, HALF, STAGE1, Lineage
 
@@ -15,7 +16,7 @@ CALLS = (
 
 @pytest.fixture
 def flow(cloud, tmp_path, monkeypatch):
-    monkeypatch.setattr(packages, "PAUSE", 0.02)
+    monkeypatch.setattr(waiting, "FIRST", 0.02)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     cloud.trouble(becoming=0.05)
     return Lineage(cloud, tmp_path)

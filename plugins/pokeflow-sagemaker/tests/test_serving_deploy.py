@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow import ConfigError, Input, PokeflowError, Record
-from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused
+from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused, waiting
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.serving import endpoint, model, waiting
+from pokeflow_sagemaker.serving import endpoint, model
 
 from .conftest import done
 from .serving_flow import MODEL, PROJECT

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from pokeflow import ConfigError, PokeflowError
-from pokeflow_sagemaker.aws import Limited
-from pokeflow_sagemaker.serving import pictures, transform, waiting
+from pokeflow_sagemaker.aws import Limited, waiting
+from pokeflow_sagemaker.serving import pictures, transform
 
 from .conftest import small_data
 from .serving_flow import MODEL, PROJECT, forwarded

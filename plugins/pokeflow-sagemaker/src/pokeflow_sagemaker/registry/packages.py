@@ -3,13 +3,12 @@
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pokeflow import PokeflowError
-from pokeflow_sagemaker.aws import Exists, Missing, Refused, ask, pages
+from pokeflow_sagemaker.aws import Exists, Missing, Refused, ask, pages, waiting
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card
 from pokeflow_sagemaker.registry.about import (
@@ -30,8 +29,8 @@ GATES = "pokeflow gates: "
 """Begins the reason of an approval that the gates gave: any other one was given by a person."""
 CARD = 100_000
 """Characters that a card may have."""
-PATIENCE, PAUSE = 300.0, 1.0
-"""Seconds that a package may take to be checked, and those between two looks."""
+PATIENCE = 300.0
+"""Seconds that a package may take to be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +139,22 @@ def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], 
 
 def _checked(client: Any, about: About, arn: str) -> dict[str, Any]:
     """A package once SageMaker has looked at it; PokeflowError if it did not like what it saw."""
-    end = time.monotonic() + PATIENCE
-    while True:
+
+    def look() -> dict[str, Any]:
         found: dict[str, Any] = ask(client.describe_model_package, _what(about), ModelPackageName=arn)
-        if found["ModelPackageStatus"] == "Failed":
-            details = found.get("ModelPackageStatusDetails", {})
-            rows = [*details.get("ValidationStatuses", ()), *details.get("ImageScanStatuses", ())]
-            reasons = "; ".join(str(row["FailureReason"]) for row in rows if row.get("FailureReason"))
-            raise PokeflowError(
-                f"{_what(about)}: SageMaker made it and says that it failed ({reasons or 'it gives no reason'}). "
-                "Run this again: the next number is given."
-            )
-        if found["ModelPackageStatus"] == "Completed":
-            return found
-        if time.monotonic() > end:
-            raise PokeflowError(f"{_what(about)}: not ready after {PATIENCE:.0f} s. Run this again: it is found again.")
-        time.sleep(PAUSE)
+        return found
+
+    found = waiting.until_settled(look, "ModelPackageStatus", ("Pending", "InProgress"), _what(about), PATIENCE)
+    assert found
+    if found["ModelPackageStatus"] == "Failed":
+        details = found.get("ModelPackageStatusDetails", {})
+        rows = [*details.get("ValidationStatuses", ()), *details.get("ImageScanStatuses", ())]
+        reasons = "; ".join(str(row["FailureReason"]) for row in rows if row.get("FailureReason"))
+        raise PokeflowError(
+            f"{_what(about)}: SageMaker made it and says that it failed ({reasons or 'it gives no reason'}). "
+            "Run this again: the next number is given."
+        )
+    return dict(found)
 
 
 def _bring_up_to_date(client: Any, found: Mapping[str, Any], about: About, artifact: str) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 from pokeflow import PokeflowError
 from pokeflow_sagemaker import aws
+from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.serving import waiting
 
 MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 FAILED = ("Failed", "OutOfService", "UpdateRollbackFailed")

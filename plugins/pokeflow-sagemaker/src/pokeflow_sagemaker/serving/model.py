@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from pokeflow import ConfigError, Fault, Input, PokeflowError, Task, shared
 from pokeflow_sagemaker import aws
-from pokeflow_sagemaker.aws import images
+from pokeflow_sagemaker.aws import images, waiting
 from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
-from pokeflow_sagemaker.serving import waiting
 
 log = logging.getLogger("pokeflow")
 LONGEST, HASH = 63, 16

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
 from pokeflow_sagemaker import aws, prices
+from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.provision.names import Place
-from pokeflow_sagemaker.serving import model, pictures, waiting
+from pokeflow_sagemaker.serving import model, pictures
 from pokeflow_sagemaker.serving.params import MOST_MB, payload
 from pokeflow_sagemaker.serving.pictures import Found
 
