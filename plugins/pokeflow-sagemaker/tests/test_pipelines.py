@@ -272,6 +272,19 @@ def test_who_has_no_bucket_any_more_is_told_the_same_command(run, cloud):
     assert "Go on with: pokeflow pipeline lineage=toy" in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}", b"["])
+def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
+    run("teacher_pipeline")
+    client = cloud.client()
+    listed = client.list_objects_v2(Bucket=cloud.name, Prefix="p/jobs/")["Contents"]
+    keys = [row["Key"] for row in listed if row["Key"].endswith("/task.json")]
+    sound = {key: client.get_object(Bucket=cloud.name, Key=key)["Body"].read() for key in keys}
+    client.put_object(Bucket=cloud.name, Key=keys[0], Body=damage)
+
+    assert "unchanged" in run("teacher_pipeline")
+    assert {key: client.get_object(Bucket=cloud.name, Key=key)["Body"].read() for key in keys} == sound
+
+
 def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
         with pytest.raises(ConfigError, match="of the whole lineage"):

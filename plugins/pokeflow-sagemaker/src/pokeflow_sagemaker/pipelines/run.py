@@ -1,13 +1,13 @@
 """Stage ``pipeline``: writes the pipelines' files; with a name from the command line, brings one to SageMaker."""
 
+import hashlib
 import logging
-from contextlib import suppress
 from typing import Any
 
 from pokeflow import ConfigError, Fault, Result, Task, budget
 from pokeflow.budget import Estimate
 from pokeflow.errors import unknown
-from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow.objects import Objects
 from pokeflow.project import Budget
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor.request import instances
@@ -66,12 +66,15 @@ def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict
 
 
 def send(objects: Objects, pipeline: Pipeline, written: Written) -> None:
-    """Put the files of a pipeline's tasks where its jobs find them."""
+    """Put the files of a pipeline's tasks where its jobs find them, also in the place of one that is damaged."""
     wanted = {run.task for run in pipeline.runs()}
     for file in written.files:
-        if file.key in wanted and objects.stat(file.key) is None:
-            with suppress(Conflict):  # its name says what it is
-                objects.write(file.key, file.text, match=ABSENT)
+        if file.key not in wanted:
+            continue
+        found = objects.stat(file.key)
+        sound = (len(file.text), hashlib.sha256(file.text).hexdigest())
+        if found is None or (found.size, found.sha256 or sound[1]) != sound:
+            objects.write(file.key, file.text, match=None)
 
 
 def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | None]:
