@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import formation
+from . import stacks
 from .rows import Kind, kind
 from .state import ACCOUNT, AwsError, Row, State, invalid, now, operation, unique
 
@@ -26,7 +26,7 @@ def _template(state: State, row: Row, provider: Row) -> str:
 
     request = {"TemplateURL": provider["TemplateURL"], "RoleARN": provider.get("RoleARN")}
     request["Parameters"] = [{"ParameterKey": key} for key in _parameters(row, provider)]
-    formation.check({**request, "Capabilities": ["CAPABILITY_NAMED_IAM"]}, "CreateStack", state)
+    stacks.check({**request, "Capabilities": ["CAPABILITY_NAMED_IAM"]}, "CreateStack", state)
     return str(get_stack_from_s3_url(provider["TemplateURL"], ACCOUNT, "aws"))
 
 

@@ -15,7 +15,7 @@ import s3_moto
 from s3_double import Answer, Double
 from s3_rules import Request, S3Error
 
-from . import access, endpoints, formation, jobs, lineage, pipelines, projects, registry, rows  # noqa: F401 - they register
+from . import access, endpoints, formation, jobs, lineage, pipelines, projects, registry, rows, stacks  # noqa: F401 - they register
 from .answers import Call, error_code
 from .faults import Dice, Happened, Trouble
 from .state import ACCOUNT, OPERATIONS, AwsError, Row, State
@@ -122,7 +122,7 @@ class Cloud(Double):
         if call.service != "sagemaker":
             with self.moto:
                 if call.service == "cloudformation":
-                    formation.check(call.request, call.operation, self.state(call.region))
+                    stacks.check(call.request, call.operation, self.state(call.region))
                 asked = Request(call.environ, "POST", call.operation, "", "", {}, call.body)
                 return self._moto(asked)
         if call.operation not in OPERATIONS:
