@@ -5,6 +5,8 @@ import dataclasses
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -398,3 +400,46 @@ def test_a_batch_of_large_pictures_asks_for_no_more_at_once_than_sagemaker_takes
 
 def test_a_package_takes_what_its_bundle_takes():
     assert (*inference.IMAGES, inference.JSON) == lineage.CONTENT_TYPES
+
+
+@pytest.fixture
+def endpoint(cloud):
+    """The pipeline of an endpoint, brought to the cloud, where endpoints take their time; what starts it."""
+    place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={REGION}", f"{JOB_ROLE}={cloud.role}")
+    pipeline = dataclasses.replace(written(*place).pipelines["realtime_endpoint_pipeline"], role=cloud.role)
+    cloud.trouble(becoming=2)
+    for file in ("record.json", "model.tar.gz"):
+        cloud.client().put_object(Bucket=cloud.name, Key=f"p/{pipeline.needed[0][1]}/{file}", Body=b"{}")
+    objects = control.opened(pipeline)
+    found = control.where(pipeline, objects)
+    control.upsert(pipeline, objects, found)
+
+    def changed():
+        steps = tuple(dataclasses.replace(s, instances=2) if isinstance(s, Endpoint) else s for s in pipeline.steps)
+        control.upsert(dataclasses.replace(pipeline, steps=steps), objects, found)
+
+    return SimpleNamespace(
+        name=pipeline.name, start=lambda: control.start(pipeline, objects, found, {}), changed=changed
+    )
+
+
+def test_four_who_start_the_same_at_once_start_it_once(endpoint, cloud):
+    with ThreadPoolExecutor(4) as pool:
+        started = {future.result() for future in [pool.submit(endpoint.start) for _ in range(4)]}
+
+    assert len(started) == 1
+    cloud.settle()
+    assert execution(cloud, endpoint.name)[0]["PipelineExecutionArn"] == started.pop()
+
+
+def test_an_execution_of_a_definition_that_was_changed_since_is_another_one(endpoint):
+    first = endpoint.start()
+    assert endpoint.start() == first
+    endpoint.changed()
+    assert endpoint.start() != first
+
+
+def test_an_execution_that_is_being_stopped_is_another_one(endpoint, cloud):
+    first = endpoint.start()
+    cloud.aws("sagemaker").stop_pipeline_execution(PipelineExecutionArn=first)
+    assert endpoint.start() != first

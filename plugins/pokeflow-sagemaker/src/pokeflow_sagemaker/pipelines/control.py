@@ -102,16 +102,20 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
 
 
 def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str, str]) -> str:
-    """Start a pipeline and return the execution's ARN; one that runs with the same parameters already is that one."""
+    """Start a pipeline and return the execution's ARN; one that runs as asked already is that one.
+
+    As asked is with the same parameters, and since the definition was last changed.
+    """
     values = parameters(pipeline, given)
     require_needed(pipeline, objects)
     client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
-    for row in aws.pages(
-        client, "list_pipeline_executions", "PipelineExecutionSummaries", what, PipelineName=pipeline.name
-    ):
-        if row["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-            continue
+    changed = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)["LastModifiedTime"]
+    listing = {"PipelineName": pipeline.name}
+    before = list(aws.pages(client, "list_pipeline_executions", "PipelineExecutionSummaries", what, **listing))
+    for row in before:
         arn = str(row["PipelineExecutionArn"])
+        if row["PipelineExecutionStatus"] != "Executing" or row["StartTime"] < changed:
+            continue
         rows = aws.pages(
             client, "list_pipeline_parameters_for_execution", "PipelineParameters", what, PipelineExecutionArn=arn
         )
@@ -119,7 +123,11 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
             log.info("%s runs already: %s", what, arn)
             return arn
     told = [{"Name": name, "Value": value} for name, value in values.items()]
-    answer = aws.ask(client.start_pipeline_execution, what, PipelineName=pipeline.name, PipelineParameters=told)
+    # Who starts the same at this moment has seen the same executions, and so starts this very one.
+    seen = json.dumps([sorted(row["PipelineExecutionArn"] for row in before), str(changed), told])
+    token = hashlib.sha256(seen.encode()).hexdigest()
+    request = {**listing, "PipelineParameters": told, "ClientRequestToken": token}
+    answer = aws.ask(client.start_pipeline_execution, what, **request)
     return str(answer["PipelineExecutionArn"])
 
 
