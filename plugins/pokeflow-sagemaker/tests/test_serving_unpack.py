@@ -1,6 +1,7 @@
 """Unpacking a bundle from anywhere: what is sound comes out whole, what is hostile not at all."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pokeflow import PokeflowError
+from pokeflow import ConfigError, PokeflowError
 from pokeflow_sagemaker.bundle import CODE, unpack
 from pokeflow_sagemaker.serving import local
+from pokeflow_sagemaker.serving.params import ServeParams
 
 
 def packed(folder, members, **options):
@@ -163,3 +165,19 @@ def test_limits_that_are_none_are_told(tmp_path, limits):
     unpack.unpack(packed(tmp_path, told({"code/limits.json": limits})), tmp_path / "out")
     with pytest.raises(PokeflowError, match="its limits are no limits"):
         local._limits(tmp_path / "out")
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_bundle(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", full)
+    with pytest.raises(PokeflowError, match=r"No space left on device.*TMPDIR names another place") as caught:
+        unpack.unpack(packed(tmp_path, told(LIMITS)), tmp_path / "out")
+    assert "Make it again" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "no such host", "é" * 80, "256.1.1.1"])
+def test_a_host_that_is_none_is_bad_input(host):
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        local._listening(ServeParams(host=host, port=0))

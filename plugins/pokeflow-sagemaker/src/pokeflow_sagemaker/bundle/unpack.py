@@ -1,5 +1,6 @@
 """Unpacking a bundle that may come from anywhere: plain files below one folder, of bounded size, with its checksums."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -17,6 +18,8 @@ MOST_JSON = 16_000_000
 """Bytes of a JSON file, which is read as a whole."""
 MOST_AT_ONCE = 4_000_000
 """Bytes that tarfile may ask for in one read: a header that says it is longer is no header of ours."""
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+"""What a disk says of itself, not of an archive."""
 ABOUT, LIMITS = "bundle.json", "code/limits.json"
 
 
@@ -29,7 +32,14 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
         return _compared(folder, found)
     except PokeflowError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error) as error:
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise PokeflowError(
+                f"{folder}: no bundle can be unpacked there ({error.strerror}). Mend that, and run this "
+                "again; TMPDIR names another place."
+            ) from error
+        raise PokeflowError(f"{file}: not a readable bundle ({error}). Make it again.") from error
+    except (EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error) as error:
         raise PokeflowError(f"{file}: not a readable bundle ({error}). Make it again.") from error
 
 

@@ -59,13 +59,13 @@ def _limits(folder: Path) -> dict[str, int]:
 
 def _listening(params: "ServeParams") -> socket.socket:
     try:
+        params.host.encode("idna")  # what cannot be a host's name
         family = socket.AF_INET6 if ":" in params.host else socket.AF_INET
         return socket.create_server((params.host, params.port), family=family, backlog=128)
-    except OSError as error:
-        where = f"{params.host}:{params.port}"
-        message = (
-            f"cannot listen on {where} ({error.strerror or error}). Give another --port, or --port 0 for a free one."
-        )
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        where = f"{params.host[:80]}:{params.port}"
+        message = f"cannot listen on {where} ({why}). Give another --port, or --port 0 for a free one."
         raise ConfigError([Fault("cloud.serve.params.port", message)]) from error
 
 
