@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
+from pokeflow.gates import Gate
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow.gates import Gate
 from pokeflow_mlflow import RegisterParams, gates, register
 from pokeflow_mlflow.connection import connect
 

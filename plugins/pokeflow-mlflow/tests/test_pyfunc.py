@@ -21,10 +21,10 @@ import pytest
 from PIL import Image
 
 from pokeflow import PokeflowError
+from pokeflow.gates import Gate
 from pokeflow.images import index, preprocessing, retrieval
 from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.gates import Gate
 from pokeflow_mlflow import RegisterParams, pyfunc, register
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 

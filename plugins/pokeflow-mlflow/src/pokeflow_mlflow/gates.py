@@ -18,7 +18,10 @@ def tags_of(verdicts: Mapping[str, str]) -> dict[str, str]:
     """The verdicts as tags, and one for all of them; nothing where nothing was asked."""
     if not verdicts:
         return {}
-    return {TAG: PASSED if passes(verdicts) else FAILED, **{f"pokeflow.gate.{name}": text for name, text in verdicts.items()}}
+    return {
+        TAG: PASSED if passes(verdicts) else FAILED,
+        **{f"pokeflow.gate.{name}": text for name, text in verdicts.items()},
+    }
 
 
 def settle(client: "MlflowClient", name: str, version: int, alias: str, verdict: str | None) -> bool:
