@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import jsonschema
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from pokeflow.commands.schema import all_schemas
-from pokeflow.config import shipped_conf
+from pokeflow.config import register_search_path, shipped_conf
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
 
@@ -124,7 +124,9 @@ def shipped() -> list[Path]:
 def test_every_shipped_file_satisfies_its_schema(file: Path, schemas: dict[str, Any]) -> None:
     if file.stem in ("hailo8l", "none") and file.parent.name == "target":
         pytest.skip("names a backend that is not installed: the schema lists the installed ones")
-    jsonschema.Draft202012Validator(schemas[file.parent.name]).validate(yaml.safe_load(file.read_text()))
+    register_search_path()  # reads as configuration is read, and by editors: `on` is a word, no true
+    data = OmegaConf.to_container(OmegaConf.load(file))
+    jsonschema.Draft202012Validator(schemas[file.parent.name]).validate(data)
 
 
 @pytest.mark.parametrize(
