@@ -35,6 +35,11 @@ def passes(verdicts: Mapping[str, str]) -> bool | None:
     return all(verdict.startswith(PASSED) for verdict in verdicts.values()) if verdicts else None
 
 
+def key(name: str) -> str:
+    """A gate's name as a member of a JSON document that a path can reach: letters, digits and ``_``."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
 def faults(gates: Mapping[str, Gate]) -> Iterable[tuple[str, str]]:
     """What is wrong with gates, as (name, what is wrong) pairs."""
     for name, gate in gates.items():

@@ -29,7 +29,7 @@ import msgspec
 
 from pokeflow import making, plugins, shared, worker
 from pokeflow.errors import PokeflowError
-from pokeflow.gates import PASSED, Gate, judge
+from pokeflow.gates import PASSED, Gate, judge, key
 from pokeflow.objects import place
 from pokeflow.shared import LOG, TELEMETRY
 from pokeflow.store import Store
@@ -167,7 +167,7 @@ def _verdicts(gates: dict[str, Any], task: Task, record: Record) -> dict[str, An
     """What each gate says of the model that the task measured, or made."""
     made = next((item.record for item in task.inputs if item.record.model == task.model), record)
     said = judge(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
-    return {name: {"passed": verdict.startswith(PASSED), "verdict": verdict} for name, verdict in said.items()}
+    return {key(name): {"passed": verdict.startswith(PASSED), "verdict": verdict} for name, verdict in said.items()}
 
 
 def _here(store: Store, task: Task, work: Path, output: Path) -> Task:

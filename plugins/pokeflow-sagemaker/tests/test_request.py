@@ -25,11 +25,11 @@ from pokeflow_sagemaker.executor.params import (
     check,
     kind_of,
 )
-from pokeflow_sagemaker.executor.request import Files, Place
+from pokeflow_sagemaker.executor.request import Files, RunsAs
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/job"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"
-WHERE = Place("us-east-1", ROLE)
+WHERE = RunsAs("us-east-1", ROLE)
 NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=16)
 STAGES = ("prepare", "train", "distill", "compile", "benchmark", "bundle", "register", "profile")

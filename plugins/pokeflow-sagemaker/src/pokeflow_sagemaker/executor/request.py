@@ -47,7 +47,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunsAs:
     """Whose job it is: the region, and the ARN of the role it runs as."""
 
     region: str
@@ -83,13 +83,13 @@ def tags(project: str, task: Task) -> list[dict[str, str]]:
     return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
-def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """The whole request of a training or processing job."""
     make = training if kind == "training" else processing
     return make(name, task, params, files, place)
 
 
-def training(name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+def training(name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """``CreateTrainingJob``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
@@ -126,7 +126,7 @@ def training(name: str, task: Task, params: JobParams, files: Files, place: Plac
     return body
 
 
-def processing(name: str, task: Task, params: JobParams, files: Files, place: Place) -> dict[str, Any]:
+def processing(name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """``CreateProcessingJob``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,

@@ -16,7 +16,7 @@ from pokeflow_sagemaker.executor import code, jobs, watch
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.jobs import NAMES, RUNNING, Job
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
-from pokeflow_sagemaker.executor.request import Files, Place
+from pokeflow_sagemaker.executor.request import Files, RunsAs
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     assert task.shared is not None  # what is remote has one
     bucket = task.shared
     region = aws.region(params.account.region)
-    where = Place(region, params.account.role or default_role(params.account.project, region))
+    where = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = place.shared(bucket)
     if params.profiler is not None:
         log.warning(END_OF_PROFILERS)
@@ -67,7 +67,7 @@ def default_role(project: str, region: str) -> str:
     return names.here(region).role(names.role(project, "job"))
 
 
-def _started(task: Task, params: JobParams, files: Files, where: Place, objects: Objects) -> Job:
+def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects: Objects) -> Job:
     """The job that makes this very task: one that runs already, whoever started it, or a new one."""
     kind, base = kind_of(params, task.stage), requests.base_name(task)
     while True:
@@ -116,7 +116,7 @@ def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
         yield
 
 
-def _with_role(error: aws.Refused, where: Place, params: JobParams) -> PokeflowError:
+def _with_role(error: aws.Refused, where: RunsAs, params: JobParams) -> PokeflowError:
     """A refusal that may well be about the role says where that comes from."""
     if "role" not in str(error).lower() or params.account.role:
         return error

@@ -11,7 +11,7 @@ from pokeflow import ConfigError, Fault, PokeflowError
 from pokeflow.objects import Objects, place
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
-from pokeflow_sagemaker.executor.request import Place
+from pokeflow_sagemaker.executor.request import RunsAs
 from pokeflow_sagemaker.pipelines.steps import Pipeline, Where
 from pokeflow_sagemaker.provision import names
 
@@ -67,7 +67,7 @@ def where(pipeline: Pipeline, objects: Objects) -> Where:
     role = pipeline.job_role or _role(pipeline, region, "job")
     sent = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
     cache = {"CacheConfig": {"Enabled": True, "ExpireAfter": f"P{pipeline.cache_days}D"}}
-    return Where(pipeline.store, Place(region, role), sent, cache)
+    return Where(pipeline.store, RunsAs(region, role), sent, cache)
 
 
 def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:

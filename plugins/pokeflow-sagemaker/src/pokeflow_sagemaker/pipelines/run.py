@@ -29,7 +29,7 @@ def run(task: Task) -> Result:
     written = lineage.write(params, task.shared)
     for name, pipeline in written.pipelines.items():
         (task.output / f"{name}.py").write_text(text.file(name, pipeline), encoding="utf-8")
-    if params.action == "write":
+    if params.action == "write" or task.digest:  # a task of a flow writes, whatever YAML says of the command
         return Result(facts={"pipelines": {name: pipeline.about for name, pipeline in written.pipelines.items()}})
     return Result(facts=_bring(params, _chosen(params, written), written))
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Shared, Task
+from pokeflow.gates import key
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
-from pokeflow_sagemaker.executor.request import Place
+from pokeflow_sagemaker.executor.request import RunsAs
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving.model import fitted
 from pokeflow_sagemaker.serving.params import VARIANT
@@ -74,7 +75,7 @@ class Gates:
         conditions = [
             {
                 "Type": "Equals",
-                "LeftValue": {"Std:JsonGet": {"PropertyFile": found, "Path": f"{gate}.passed"}},
+                "LeftValue": {"Std:JsonGet": {"PropertyFile": found, "Path": f"{key(gate)}.passed"}},
                 "RightValue": True,
             }
             for gate in self.gates
@@ -259,7 +260,7 @@ class Where:
     """Where a pipeline runs: the store, the role and region of its jobs, and the code that was sent, by package."""
 
     shared: Shared
-    place: Place
+    place: RunsAs
     code: Mapping[str, str]
     cache: Mapping[str, Any] = field(default_factory=dict)
 
