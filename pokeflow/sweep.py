@@ -51,7 +51,7 @@ def write(folder: Path, trial: Trial, sweep: str, remote: Objects | None) -> Non
     (folder / FILE).write_text(text, encoding="utf-8")
     if remote is not None:
         try:
-            remote.write(f"sweeps/{sweep}/{trial.number}/{FILE}", text.encode(), match=None)
+            remote.write(f"{_prefix(sweep)}{trial.number}/{FILE}", text.encode(), match=None)
         except PokeflowError as error:
             log.warning("the outcome stays on this machine: %s", error)
 
@@ -65,7 +65,7 @@ def read(folder: Path) -> list[Trial]:
 def _shared(remote: Objects, sweep: str) -> Iterator[Trial]:
     """The trials of a sweep that told of themselves in the bucket, on whatever machine they ran."""
     try:
-        for entry in remote.list(f"sweeps/{sweep}/"):
+        for entry in remote.list(_prefix(sweep)):
             if entry.key.endswith(f"/{FILE}"):
                 yield _trial(remote.read(entry.key)[0])
     except PokeflowError as error:
@@ -74,6 +74,10 @@ def _shared(remote: Objects, sweep: str) -> Iterator[Trial]:
 
 def _trial(text: bytes) -> Trial:
     return Trial(**json.loads(text))
+
+
+def _prefix(sweep: str) -> str:
+    return f"sweeps/{sweep.lstrip('/')}/"
 
 
 def place(config: DictConfig) -> Objects | None:
@@ -89,7 +93,7 @@ def place(config: DictConfig) -> Objects | None:
 
 def name_of(folder: str) -> str:
     """What names a sweep: its folder as seen from ``sweeps/``, or the whole path where it lies elsewhere."""
-    return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2].lstrip("/")
+    return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2]
 
 
 class Summary(Callback):

@@ -14,7 +14,7 @@ from owners_tree import GAPS, TREE
 from pokeflow.images import dataset
 from support import POKEFLOW, contents, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lineage")]
+pytestmark = [pytest.mark.slow]
 
 TEACHER, STAGE1, STAGE2, TINY = (
     "dinov3-teacher",

@@ -20,7 +20,7 @@ from browser import browsing
 from s3 import FORGOTTEN, Server, moto
 from support import POKEFLOW, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ui")]
+pytestmark = [pytest.mark.slow]
 
 TEACHER, STAGE1, STAGE2 = "dinov3-teacher", "efficientnet-student-stage1", "efficientnet-student-stage2"
 EXPERIMENTS = {

@@ -51,12 +51,12 @@ def test_killed_at_50_points_the_tree_stays_consistent_and_the_next_publication_
     require_consistent(killed({"root": str(tmp_path), "points": 50}), 50)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_on_s3(tmp_path: Path, s3: Server) -> None:
     require_consistent(killed({"root": str(tmp_path), "remote": s3.uri, "points": 50}), 50)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_publishers_on_a_bad_network_lose_nothing_and_every_read_is_valid(tmp_path: Path, s3: Server) -> None:
     stop = tmp_path / "stop"
     specs = [

@@ -51,6 +51,7 @@ def test_a_second_run_changes_nothing_and_says_so(
     assert files == {path: told for path, told in before.items() if "mlartifacts/" in path}
 
 
+@pytest.mark.long
 def test_from_a_database_to_a_server_and_back_into_a_database(
     tmp_path: Path, template: Path, server: str, bring: Bring
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_package_is_described_and_decided_on(shim, cloud, package):
 
 def test_a_package_is_deployed(shim, cloud, package):
     _, sdk = shim()
+    cloud.settle()
     session = SimpleNamespace(sagemaker_client=cloud.aws("sagemaker"))
     model = sdk.ModelPackage(role=cloud.role, model_package_arn=package, sagemaker_session=session, name="cards")
     model.update_approval_status("Approved")

@@ -91,7 +91,7 @@ for wish in sys.argv[4:]:
     profile() if wish == "profile" else attempt(wish)
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("together")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +206,8 @@ def test_a_profile_of_two_processes_is_written_by_the_first(tried):
     assert not list((folder / "out1").iterdir())
 
 
-@pytest.mark.parametrize(
-    "end", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)], ids=["signalled", "killed"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["signalled", "killed"])
 def test_both_end_at_one_step_and_go_on_from_the_first_one_s_checkpoint(start, tried, tmp_path, end):
     processes = start(tmp_path, "long+slow")
     wait_for_steps(tmp_path / "long" / "work0", 4)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from s3 import Server
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("replica-faults")]
+pytestmark = [pytest.mark.long]
 CROWD = Path(__file__).with_name("crowd.py")
 
 

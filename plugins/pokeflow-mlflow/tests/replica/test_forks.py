@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("replica-faults")]
+pytestmark = [pytest.mark.long]
 
 FORKED = """
 import os, sys, threading, time
