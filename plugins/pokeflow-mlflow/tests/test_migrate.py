@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import mlruns
 from migrate_support import state
 from mlruns import Bring
