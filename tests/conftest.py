@@ -1,5 +1,6 @@
 """What every test of the core shares."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 from s3 import moto_server, rclone_s3, rclone_server, s3  # noqa: F401 - fixtures
 from support import POKEFLOW, Cli, environment
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what it puts into the background so, and children would inherit it: those that are to hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
