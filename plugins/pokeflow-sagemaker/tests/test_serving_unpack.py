@@ -171,7 +171,7 @@ def test_a_disk_that_is_full_is_no_fault_of_the_bundle(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tarfile.TarFile, "extract", full)
+    monkeypatch.setattr(unpack.shutil, "copyfileobj", full)
     with pytest.raises(PokeflowError, match=r"No space left on device.*TMPDIR names another place") as caught:
         unpack.unpack(packed(tmp_path, told(LIMITS)), tmp_path / "out")
     assert "Make it again" not in str(caught.value)

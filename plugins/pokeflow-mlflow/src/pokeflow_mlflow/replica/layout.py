@@ -29,7 +29,8 @@ _FOLDERS = {
     DATASETS: "datasets/{}",
     REGISTERED: ".registry/{}",
 }
-_LONGEST = 180
+_LONGEST, _LONGEST_PART = 180, 250
+"""Characters of a quoted name, and of several in one part of a key."""
 _STAGE = re.compile(r"(.+)-(stage\d+)")
 
 
@@ -95,7 +96,10 @@ def place(kind: str, identity: str, folder: str = "") -> Place:
         return Place(kind, "", quoted(name) if workspace == "default" else f"{quoted(name)}~{quoted(workspace)}")
     parts = identity.split(SEPARATOR)
     own = parts[1:] if kind == DATASETS else parts
-    return Place(kind, folder if kind in IN_EXPERIMENT else "", "~".join(map(quoted, own)))
+    name = "~".join(map(quoted, own))
+    if len(name) > _LONGEST_PART:
+        name = f"{name[:_LONGEST]}~{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    return Place(kind, folder if kind in IN_EXPERIMENT else "", name)
 
 
 def index_of(kind: str, folder: str = "") -> str:
