@@ -133,11 +133,14 @@ class Served:
         except (TimeoutError, ClientDisconnect, RuntimeError):
             pass  # the connection is closed either way
 
-    async def _within(self, work: Callable[..., Any], *given: Any) -> Any:
-        """What a function returns, run by one of the threads; one that takes too long keeps its thread busy."""
+    def _within(self, work: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+        """What a function will return, run by one of the threads; one that takes too long keeps its thread busy.
+
+        No coroutine: it counts as busy from this call on, not from when the loop comes to it.
+        """
         future = self.pool.submit(work, *given)
         self.busy.add(future)
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     def _no(self, status: int, message: str, *, retry: bool = False) -> Response:
         headers = {"Connection": "close"} | ({"Retry-After": "1"} if retry else {})
