@@ -1,7 +1,7 @@
 """AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
 
 from pokeflow_sagemaker.aws.clients import account, client, partition, region
-from pokeflow_sagemaker.aws.errors import Busy, Denied, Exists, Limited, Missing, Refused, ask, clean, pages
+from pokeflow_sagemaker.aws.errors import Busy, Denied, Exists, Limited, Missing, Refused, ask, clean, find, pages
 
 __all__ = [
     "Busy",
@@ -14,6 +14,7 @@ __all__ = [
     "ask",
     "clean",
     "client",
+    "find",
     "pages",
     "partition",
     "region",

@@ -98,6 +98,14 @@ def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
         raise PokeflowError(f"{what}: {_unanswered(error)}") from error
 
 
+def find(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
+    """The answer of a describing call; None where what it describes is not there."""
+    try:
+        return ask(call, what, **parameters)
+    except Missing:
+        return None
+
+
 def pages(client: Any, operation: str, key: str, what: str, **parameters: Any) -> Iterator[Any]:
     """Every item below ``key`` of a listing, page after page."""
     token: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pokeflow import Bill, Record
+from pokeflow.budget import INSTANCE, JOB_SECONDS
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor import jobs
 from pokeflow_sagemaker.executor.jobs import RUNNING, Job
@@ -40,7 +41,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
 def _again(record: Record, params: JobParams) -> Bill:
     """The bill of what lacked a price alone."""
     known = record.environment
-    price = prices.hourly(known["instance_type"], known["region"], params.prices)
+    price = prices.hourly(known[INSTANCE], known["region"], params.prices)
     if price.usd is None:
         return Bill(None, price.source)
     total = price.usd / 3600 * known[SECONDS] * known["instance_count"]
@@ -77,11 +78,11 @@ def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams,
     spot = bool(made[0].get("EnableManagedSpotTraining"))
     environment = {
         **names,
-        "instance_type": machine["InstanceType"],
+        INSTANCE: machine["InstanceType"],
         "instance_count": machine["InstanceCount"],
         "region": region,
         "attempts": len(made),
-        "job_seconds": ran,
+        JOB_SECONDS: ran,
         SECONDS: billed,
         "spot": spot,
         "spot_saving": 1 - billed / ran if spot and ran else None,

@@ -86,10 +86,7 @@ def gaps(place: Place, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
     s3 = aws.client("s3", place.region)
 
     def read(method: str, key: str) -> Any:
-        try:
-            return aws.ask(getattr(s3, method), f"bucket {bucket}", Bucket=bucket).get(key)
-        except aws.Missing:
-            return None
+        return (aws.find(getattr(s3, method), f"bucket {bucket}", Bucket=bucket) or {}).get(key)
 
     return [
         *_versioning(read("get_bucket_versioning", "Status")),

@@ -116,10 +116,8 @@ def _foreign(wanted: Wanted, found: Found, seen: Callable[..., Any]) -> dict[str
 
 
 def _role(name: str, region: str) -> str | None:
-    try:
-        return str(aws.ask(aws.client("iam", region).get_role, f"role {name}", RoleName=name)["Role"]["Arn"])
-    except aws.Missing:
-        return None
+    found = aws.find(aws.client("iam", region).get_role, f"role {name}", RoleName=name)
+    return None if found is None else str(found["Role"]["Arn"])
 
 
 def _drift(

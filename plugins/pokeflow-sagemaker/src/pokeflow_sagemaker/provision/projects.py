@@ -45,11 +45,8 @@ class Project:
 def find(region: str, name: str) -> Project | None:
     """The project of this name, or None."""
     sagemaker = aws.client("sagemaker", region)
-    try:
-        told = aws.ask(sagemaker.describe_project, f"project {name}", ProjectName=name)
-    except aws.Missing:
-        return None
-    if told["ProjectStatus"] == "DeleteCompleted":
+    told = aws.find(sagemaker.describe_project, f"project {name}", ProjectName=name)
+    if told is None or told["ProjectStatus"] == "DeleteCompleted":
         return None
     providers = [d.get("CfnTemplateProviderDetail", {}) for d in told.get("TemplateProviderDetails", ())]
     own = next((d for d in providers if d.get("TemplateName") == TEMPLATE), None)

@@ -56,10 +56,10 @@ class StackError(PokeflowError):
 def find(region: str, name: str) -> Stack | None:
     """The stack of this name, without its text, or None."""
     cloudformation = aws.client("cloudformation", region)
-    try:
-        told = aws.ask(cloudformation.describe_stacks, f"stack {name}", StackName=name)["Stacks"][0]
-    except aws.Missing:
+    found = aws.find(cloudformation.describe_stacks, f"stack {name}", StackName=name)
+    if found is None:
         return None
+    told = found["Stacks"][0]
     return Stack(
         id=told["StackId"],
         name=told["StackName"],

@@ -1,6 +1,7 @@
 """The life of an endpoint: made, updated, deleted, and looked at until it has settled."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pokeflow import PokeflowError
@@ -32,14 +33,7 @@ class Standing:
 def settled(region: str, name: str) -> Standing | None:
     """The endpoint once nothing is under way; None where there is none."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
-
-    def look() -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = aws.ask(sagemaker.describe_endpoint, what, EndpointName=name)
-        except aws.Missing:
-            return None
-        return found
-
+    look = partial(aws.find, sagemaker.describe_endpoint, what, EndpointName=name)
     found = waiting.until_settled(look, "EndpointStatus", MOVING, what)
     if found is None:
         return None

@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
@@ -138,14 +139,7 @@ def _start(task: Task, at: Place, asked: Asked, name: str) -> None:
 
 def _settled(region: str, name: str) -> dict[str, Any] | None:
     sagemaker, what = aws.client("sagemaker", region), f"transform job {name}"
-
-    def look() -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = aws.ask(sagemaker.describe_transform_job, what, TransformJobName=name)
-        except aws.Missing:
-            return None
-        return found
-
+    look = partial(aws.find, sagemaker.describe_transform_job, what, TransformJobName=name)
     found = waiting.until_settled(look, "TransformJobStatus", MOVING, what, patience=86_400)
     return None if found is None else dict(found)
 
