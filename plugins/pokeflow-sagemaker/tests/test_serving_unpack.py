@@ -112,7 +112,9 @@ def test_a_damaged_archive_is_told_and_nothing_else(served, tmp_path_factory, da
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"x" * 2000), zlib.compress(b"x")]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"", mtime=0), gzip.compress(b"x" * 2000, mtime=0), zlib.compress(b"x")],
+    ids=["empty", "no gzip", "of nothing", "no tar", "zlib"],
 )
 def test_what_is_no_archive_is_told(tmp_path, content):
     (tmp_path / "x.tar.gz").write_bytes(content)
