@@ -1,0 +1,1 @@
+"""The YAML this plugin brings: ``target=cpu``."""
