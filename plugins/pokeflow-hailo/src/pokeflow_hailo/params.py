@@ -1,0 +1,168 @@
+"""What YAML may say of the Hailo backends: one dataclass a stage, and what types cannot show about them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pokeflow.images import calibration
+
+Architecture = Literal["hailo8l", "hailo8", "hailo8r"]
+Preset = Literal["fast", "default", "accurate"]
+Precision = Literal["a8_w8", "a8_w4", "a16_w16"]
+Policy = Literal["enabled", "disabled"]
+
+ELSEWHERE = {"digest": False}
+"""Marks where something is done: it changes no result."""
+LAYER = re.compile(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?")
+"""A layer as model scripts name it, ``conv1`` or ``network/conv1``; ``*`` stands for any letters."""
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.hef")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}")
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithms:
+    """Single steps of the optimisation, turned on or off whatever the level says; null: as the level says."""
+
+    bias_correction: Policy | None = None
+    finetune: Policy | None = None
+    adaround: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The model script: a ``preset``, and what is to differ from it (null: as the preset says).
+
+    ``optimization_level`` 0 to 4: none, bias correction, fine-tuning on 1,024 images, AdaRound of some or of all
+    layers; above 0 a CUDA GPU is needed. ``compression_level`` 0 to 5: how many weights become 4 bits.
+    ``compiler_effort`` max has the allocator search longest. ``batch_size`` bounds the memory of calibration.
+    ``precision`` gives layers, by name or with ``*``, another width than 8 bits; ``double_scale`` lists those whose
+    biases get a second scale.
+    """
+
+    preset: Preset = "default"
+    optimization_level: int | None = None
+    compression_level: int | None = None
+    compiler_effort: Literal["max", "normal"] | None = None
+    batch_size: int = 8
+    precision: dict[str, Precision] = field(default_factory=dict)
+    double_scale: tuple[str, ...] = ()
+    algorithms: Algorithms = field(default_factory=Algorithms)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """Where the Dataflow Compiler is: a ``python`` that can import it, on ``host`` (null: this machine).
+
+    ``host`` is ``user@host`` or a name of ``~/.ssh/config``, Linux on x86_64. ``python`` null looks for one:
+    ``python3`` and the versions it may be called by. ``hours`` bounds each of its two runs.
+    """
+
+    python: str | None = None
+    host: str | None = None
+    hours: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompileParams:
+    """How a float32 network becomes a HEF.
+
+    ``file`` names the HEF; what lies beside it is named after it. ``calibration_images`` asks for that many captures
+    of train cards, null for all; ``calibration_file`` is an array of one's own instead. ``allow_downgrade`` takes
+    what the compiler made where it optimised less than was asked for.
+    """
+
+    hw_arch: Architecture
+    file: str = "model.hef"
+    script: Script = field(default_factory=Script)
+    calibration_images: int | None = 1024
+    calibration_file: str | None = field(default=None, metadata=ELSEWHERE)
+    allow_downgrade: bool = False
+    compiler: Compiler = field(default_factory=Compiler, metadata=ELSEWHERE)
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What the application needs of the device; null: nothing is asked of it."""
+
+    latency_p50_ms: float | None = None
+    throughput_fps: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkParams:
+    """How the HEF is measured, and where: on ``host`` (null: this machine) by its ``python``."""
+
+    runs: int = 1000
+    warmup: int = 50
+    batch_sizes: tuple[int, ...] = (1, 8)
+    max_seconds: float = 60.0
+    requires: Requires = field(default_factory=Requires)
+    host: str | None = field(default=None, metadata=ELSEWHERE)
+    python: str = field(default="python3", metadata=ELSEWHERE)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileParams:
+    """Which figures of a HEF are gathered without a benchmark."""
+
+    host: str | None = field(default=None, metadata=ELSEWHERE)
+
+
+def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
+    """Faults of compile's parameters."""
+    yield from calibration.check(params)
+    script = params.script
+    if not _FILE.fullmatch(params.file):
+        yield "file", f"{params.file!r} is no name of a .hef: letters, digits, '.', '_', '-'"
+    for name, value, most in (
+        ("optimization_level", script.optimization_level, 4),
+        ("compression_level", script.compression_level, 5),
+    ):
+        if value is not None and not 0 <= value <= most:
+            yield f"script.{name}", f"{value} is not between 0 and {most}"
+    if script.batch_size < 1:
+        yield "script.batch_size", f"{script.batch_size} is below 1"
+    for name, layers in (("precision", script.precision), ("double_scale", script.double_scale)):
+        for layer in layers:
+            if not LAYER.fullmatch(layer):
+                yield f"script.{name}", f"{layer!r} is no name of a layer: letters, digits, '_', '*' and one '/'"
+    if not params.compiler.hours > 0:
+        yield "compiler.hours", f"{params.compiler.hours} is not above 0"
+    yield from _check_host("compiler.host", params.compiler.host)
+
+
+def fingerprint_compile(params: CompileParams) -> str:
+    """The content of the calibration file that is named."""
+    return calibration.fingerprint(params)
+
+
+def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
+    """Faults of benchmark's parameters."""
+    for name, least in (("runs", 1), ("warmup", 0)):
+        if getattr(params, name) < least:
+            yield name, f"{getattr(params, name)} is below {least}"
+    if not params.max_seconds > 0:
+        yield "max_seconds", f"{params.max_seconds} is not above 0"
+    sizes = params.batch_sizes
+    if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
+    asked: Mapping[str, float | None] = {
+        name: getattr(params.requires, name) for name in ("latency_p50_ms", "throughput_fps", "power_w")
+    }
+    for name, value in asked.items():
+        if value is not None and not value > 0:
+            yield f"requires.{name}", f"{value} is not above 0"
+    yield from _check_host("host", params.host)
+
+
+def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
+    """Faults of profile's parameters."""
+    yield from _check_host("host", params.host)
+
+
+def _check_host(name: str, host: str | None) -> Iterable[tuple[str, str]]:
+    # ssh would take what begins with a dash for an option.
+    if host is not None and not _HOST.fullmatch(host):
+        yield name, f"{host!r} is no address: user@host, or a name of ~/.ssh/config"
