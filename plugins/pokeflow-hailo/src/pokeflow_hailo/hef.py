@@ -1,0 +1,167 @@
+"""The head of a HEF, read without Hailo's software: which chip it is for, and which compiler made it.
+
+A HEF is ``01 "HEF"``, a container version, the size of a protobuf message, a rest that differs by version, that
+message, and the weights. All numbers outside the message are big-endian. The message's field 1 is what is read
+here; the layout is the one of HailoRT 4.23, which opens versions 0 to 3. Checksums are not verified: HailoRT does.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pokeflow import PokeflowError
+
+MAGIC = 0x01484546
+MAX_BYTES = 1 << 30
+"""More than any network of this chip; what is larger is not opened."""
+MAX_PREFIX = 1 << 20
+"""How far into the message its header is looked for; compilers write it first."""
+ARCHITECTURES = {
+    0: "hailo8",
+    1: "hailo8p",
+    2: "hailo8r",
+    3: "hailo8l",
+    4: "hailo15m",
+    5: "hailo10h",
+    103: "hailo15h",
+}
+_COMMON = struct.Struct(">III")
+# After the common part: what stands there for each version, to the end of the header.
+_REST = {0: struct.Struct(">I16s"), 1: struct.Struct(">IQI"), 2: struct.Struct(">QQQQ"), 3: struct.Struct(">QQIQQQ")}
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a HEF says of itself: container ``version``, chip ``architecture`` as the compiler names it (``hailo8l``).
+
+    ``compiler_version`` is the Dataflow Compiler's and ``timestamp`` the number that it wrote, None where it wrote
+    none; ``size`` is the whole file's in bytes, ``proto_size`` that of the message in it.
+    """
+
+    version: int
+    architecture: str
+    compiler_version: str | None
+    timestamp: int | None
+    size: int
+    proto_size: int
+
+
+def read(source: Path | bytes, where: str = "") -> Header:
+    """The header of a HEF; PokeflowError that says what is wrong where it is none, is damaged or too large."""
+    where = where or (str(source) if isinstance(source, Path) else "HEF")
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(0)
+                head = file.read(64 + MAX_PREFIX)
+        else:
+            size, head = len(source), source[: 64 + MAX_PREFIX]
+        return _read(head, size)
+    except OSError as error:
+        raise PokeflowError(f"{where}: cannot be read ({error}).") from error
+    except ValueError as error:
+        raise PokeflowError(f"{where}: not a sound HEF: {error}. Compile it again.") from error
+
+
+def require_architecture(header: Header, architecture: str, where: str) -> None:
+    """Refuse a HEF that another chip runs; its own would refuse it as well, later (status 93, before 4.21: 26)."""
+    if header.architecture != architecture:
+        raise PokeflowError(
+            f"{where}: is compiled for {header.architecture}, and {architecture} is asked for. "
+            f"Compile it for {architecture}."
+        )
+
+
+def _read(head: bytes, size: int) -> Header:
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, and {MAX_BYTES:,} are the most that is opened")
+    if len(head) < _COMMON.size:
+        raise ValueError(f"{size} bytes are too few for a header")
+    magic, version, proto_size = _COMMON.unpack_from(head)
+    if magic != MAGIC:
+        raise ValueError(f"it begins with {magic:#010x}, not {MAGIC:#010x}")
+    if version not in _REST:
+        raise ValueError(f"its container has version {version}, and 0 to 3 are known")
+    start = _COMMON.size + _REST[version].size
+    if len(head) < start:
+        raise ValueError(f"it ends at byte {size}, within its header")
+    _require_length(version, _REST[version].unpack_from(head, _COMMON.size), start + proto_size, size)
+    message = head[start : start + min(proto_size, MAX_PREFIX)]
+    for field, kind, value in _fields(message, proto_size):
+        if field == 1 and kind == _BYTES and isinstance(value, bytes):
+            return _header(value, version, size, proto_size)
+        if field == 1:
+            raise ValueError("the header in its message is of the wrong kind")
+    raise ValueError("its message has no header")
+
+
+def _require_length(version: int, rest: tuple[int, ...], proto_end: int, size: int) -> None:
+    expected = proto_end
+    if version in (1, 2):
+        expected += rest[1]
+    if version == 3:
+        expected += rest[1] + rest[3]
+    if size < expected:
+        raise ValueError(f"it ends at byte {size} of {expected}")
+    # From version 3 on a checksum of the message alone may stand there, and HailoRT then lets more follow.
+    if size > expected and not (version == 3 and rest[4]):
+        raise ValueError(f"{size - expected} bytes follow its end")
+
+
+def _header(message: bytes, version: int, size: int, proto_size: int) -> Header:
+    values: dict[int, int | bytes] = {}
+    kinds = {1: _VARINT, 2: _VARINT, 3: _BYTES, 4: _VARINT}
+    for field, kind, value in _fields(message, len(message)):
+        if kinds.get(field, kind) != kind:
+            raise ValueError(f"field {field} of its header is of the wrong kind")
+        values[field] = value
+    number, timestamp, compiler = values.get(1, 0), values.get(2), values.get(3, b"")
+    try:
+        text = bytes(compiler).decode() if isinstance(compiler, bytes) else ""
+    except UnicodeDecodeError as error:
+        raise ValueError("its compiler's version is not text") from error
+    if not re.fullmatch(r"[\w.+-]{0,64}", text, re.ASCII):
+        raise ValueError("its compiler's version is not one")
+    name = ARCHITECTURES.get(int(number), f"an unknown chip ({number!r})")
+    return Header(version, name, text or None, None if timestamp is None else int(timestamp), size, proto_size)
+
+
+def _fields(message: bytes, length: int) -> Iterator[tuple[int, int, int | bytes]]:
+    """(number, wire type, value) of each field; ``length`` is the message's, of which this may be the beginning."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        field, kind = key >> 3, key & 7
+        value: int | bytes
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+        elif kind in (_FIXED64, _FIXED32, _BYTES):
+            count, at = _varint(message, at) if kind == _BYTES else (8 if kind == _FIXED64 else 4, at)
+            if count > length - at:
+                raise ValueError(f"field {field} of its message is longer than the message")
+            if at + count > len(message):
+                raise ValueError(f"its message has no header in the first {MAX_PREFIX:,} bytes")
+            value, at = message[at : at + count], at + count
+        else:
+            raise ValueError(f"its message has a field of kind {kind}, which is none")
+        if not 0 < field < 1 << 29:
+            raise ValueError("its message has a field without a number")
+        yield field, kind, value
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise ValueError("its message ends within a number")
+        value |= (message[at] & 0x7F) << shift
+        at += 1
+        if message[at - 1] < 0x80:
+            if value >= 1 << 64:
+                break
+            return value, at
+    raise ValueError("its message has a number of more than 64 bits")
