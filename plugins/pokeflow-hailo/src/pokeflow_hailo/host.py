@@ -1,0 +1,275 @@
+"""Where a command runs: on this machine, or on another that the OpenSSH client reaches.
+
+Both ways a ``sh`` takes the command, in a temporary folder of its own, and listens at its standard input: when that
+ends, because the work is done, this process was killed or the connection broke, the command's process group is
+ended there and the folder is removed. The other machine needs Linux and nothing but its usual tools.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn
+
+from pokeflow import PokeflowError
+
+CONFIG = "POKEFLOW_SSH_CONFIG"
+"""Environment variable: a configuration file for ssh in place of ``~/.ssh/config``."""
+ADDRESS = re.compile(r"(\w[\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]{0,253}", re.ASCII)
+MAX_FILE = 4 << 30
+MAX_LINE = 1 << 16
+CONNECT_SECONDS = 10
+_OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": f"{CONNECT_SECONDS}",
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
+}
+_MARK = "pokeflow-folder:"
+_KEEP = f"""folder=$(mktemp -d "${{TMPDIR:-/tmp}}/pokeflow.XXXXXX") || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+echo "{_MARK}$folder"
+cat >/dev/null"""
+# ssh tells its own failures by 255, so the command's 255 becomes 254.
+_RUN = """cd {folder} || exit 126
+exec 3<&0
+setsid {command} 3<&- </dev/null 2>&1 &
+job=$!
+{{ cat <&3; kill -TERM -$job; sleep 5; kill -KILL -$job; }} >/dev/null 2>&1 &
+watch=$!
+exec 3<&-
+wait $job
+code=$?
+kill $watch
+kill -KILL -$job 2>/dev/null
+[ $code = 255 ] && code=254
+exit $code"""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine that is reached, and the temporary ``folder`` there that every name is relative to.
+
+    ``name`` is how people call it; ``shell`` is what a script is appended to, as one word.
+    """
+
+    name: str
+    folder: str
+    shell: tuple[str, ...]
+    local: bool
+
+    def run(
+        self, argv: Sequence[str], on_line: Callable[[str], None] | None = None, seconds: float | None = None
+    ) -> int:
+        """Run a command in the folder, hand over each line as it comes, return the exit code.
+
+        Its standard error is among the lines, its standard input is empty; 128 + n says that a signal ended it. Where
+        it takes longer than ``seconds``, or an exception passes through here, its process group is ended.
+        PokeflowError where it took too long or the connection broke.
+        """
+        script = _RUN.format(folder=shlex.quote(self.folder), command=shlex.join(argv))
+        late = threading.Event()
+        with self._started(script) as (process, told):
+
+            def stop() -> None:
+                late.set()
+                _end(process)
+
+            timer = threading.Timer(seconds, stop) if seconds is not None else None
+            if timer:
+                timer.start()
+            try:
+                assert process.stdout is not None
+                while line := process.stdout.readline(MAX_LINE):
+                    if on_line:
+                        on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+                code = process.wait()
+            finally:
+                if timer:
+                    timer.cancel()
+                    timer.join()
+        if late.is_set():
+            raise PokeflowError(f"{self.name}: {argv[0]} took longer than {seconds:g} s and was ended.")
+        if code == 255 and not self.local:
+            _fail(self.name, told(), f"the connection broke while {argv[0]} ran")
+        return code
+
+    def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
+        """Run a command that says little: its exit code, and the first 64 KiB of what it says."""
+        lines: list[str] = []
+
+        def keep(line: str) -> None:
+            if sum(map(len, lines)) < MAX_LINE:
+                lines.append(line[:MAX_LINE])
+
+        return self.run(argv, keep, seconds), "\n".join(lines)
+
+    def put(self, file: Path, name: str, limit: int = MAX_FILE) -> None:
+        """Copy a file there; PokeflowError where it is larger than ``limit`` or does not arrive whole."""
+        target = shlex.quote(self._path(name))
+        size = file.stat().st_size
+        if size > limit:
+            raise PokeflowError(f"{file}: {size:,} bytes, and {limit:,} are the most that is sent to {self.name}.")
+        with file.open("rb") as source, self._started(f"cat > {target} && wc -c < {target}", source) as (sent, told):
+            assert sent.stdout is not None
+            arrived = sent.stdout.read(MAX_LINE).strip()
+            if sent.wait() != 0 or arrived != str(size).encode():
+                _fail(self.name, told(), f"{file.name} did not arrive whole ({size:,} bytes)")
+
+    def get(self, name: str, file: Path, limit: int = MAX_FILE) -> None:
+        """Copy a file from there; PokeflowError where there is none, it is too large, or does not arrive whole."""
+        path = shlex.quote(self._path(name))
+        with self._started(f"test -f {path} && wc -c < {path} && cat {path}") as (sent, told):
+            assert sent.stdout is not None
+            said = sent.stdout.readline(64).strip()
+            if not re.fullmatch(rb"\d{1,18}", said):
+                _fail(self.name, told(), f"{name} is not there")
+            size = int(said)
+            if size > limit:
+                raise PokeflowError(
+                    f"{self.name}: {name} has {size:,} bytes, and {limit:,} are the most that is taken."
+                )
+            arrived = 0
+            with file.open("wb") as out:
+                while arrived <= size and (part := sent.stdout.read(1 << 20)):
+                    out.write(part[: size - arrived])
+                    arrived += len(part)
+            if arrived != size or sent.wait() != 0:
+                _fail(self.name, told(), f"{name} did not arrive whole ({arrived:,} of {size:,} bytes)")
+
+    def _path(self, name: str) -> str:
+        if not re.fullmatch(r"(?!\.)[\w.-]{1,200}", name, re.ASCII):
+            raise ValueError(f"{name!r} is no name of a file in a host's folder")
+        return f"{self.folder}/{name}"
+
+    @contextmanager
+    def _started(
+        self, script: str, source: IO[bytes] | None = None
+    ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+        with _process((*self.shell, _word(script, self.local)), source) as started:
+            yield started
+
+
+@contextmanager
+def opened(name: str | None = None, config: Path | None = None) -> Iterator[Host]:
+    """A connection to ``user@host`` or a name of ssh's configuration, or this machine (None), and a folder there.
+
+    One connection is made and shared by all that runs. The host's key is checked as the user's configuration says;
+    no password is ever asked for. ``config`` takes the place of that configuration, as the environment variable
+    ``POKEFLOW_SSH_CONFIG`` does. PokeflowError, in a sentence that says what to do, where the host does not let us in.
+    """
+    shown = name or "this machine"
+    if name is not None and not ADDRESS.fullmatch(name):
+        raise PokeflowError(f"{name!r}: no address. Give user@host, or a name of ~/.ssh/config.")
+    with tempfile.TemporaryDirectory(prefix="pokeflow-") as sockets:
+        shell: tuple[str, ...] = ("sh", "-c")
+        first = shell
+        if name is not None:
+            given = config or os.environ.get(CONFIG)
+            options = ["-T", "-x", "-a", *(("-F", str(given)) if given else ())]
+            for key, value in {**_OPTIONS, "ControlPath": f"{sockets}/ssh", "ControlPersist": "no"}.items():
+                options += ["-o", f"{key}={value}"]
+            shell = ("ssh", *options, "-o", "ControlMaster=no", "--", name)
+            first = ("ssh", *options, "-o", "ControlMaster=yes", "--", name)
+        with _process((*first, _word(_KEEP, name is None))) as (process, told):
+            timer = threading.Timer(6 * CONNECT_SECONDS, process.kill)
+            timer.start()
+            try:
+                folder = _folder(process)
+            finally:
+                timer.cancel()
+            if not folder:
+                process.wait()
+                _fail(shown, told(), "no folder could be made there")
+            yield Host(shown, folder, shell, name is None)
+
+
+def _folder(process: subprocess.Popen[bytes]) -> str:
+    """What the first script says; a shell that greets may say other things before."""
+    assert process.stdout is not None
+    for _ in range(1000):
+        line = process.stdout.readline(MAX_LINE).decode("utf-8", "replace").rstrip("\n")
+        if not line or line.startswith(_MARK):
+            break
+    folder = line.removeprefix(_MARK)
+    return folder if line != folder and folder.startswith("/") else ""
+
+
+def _word(script: str, local: bool) -> str:
+    # The user's shell there may be any; it only has to start sh.
+    return script if local else f"exec sh -c {shlex.quote(script)}"
+
+
+@contextmanager
+def _process(
+    argv: Sequence[str], source: IO[bytes] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """A started program and what its standard error said; it has ended when the block ends.
+
+    It has a session of its own: Ctrl-C reaches this process alone, which then ends the other side in order.
+    """
+    with tempfile.TemporaryFile() as errors:
+
+        def told() -> str:
+            errors.seek(0)
+            return errors.read(MAX_LINE).decode("utf-8", "replace")
+
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=source or subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise PokeflowError(f"{argv[0]}: not on this machine. Install the package openssh-client.") from error
+        try:
+            yield process, told
+        finally:
+            _end(process)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
+    """Close its input, which ends what runs there; kill what does not listen."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    else:
+        process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _fail(host: str, said: str, what: str) -> NoReturn:
+    """Raise the sentence for what ssh, or the shell there, said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    known = {
+        "REMOTE HOST IDENTIFICATION HAS CHANGED": "its key is another one than ssh knows. Find out why before you go "
+        f"on; then: ssh-keygen -R {host}",
+        "Host key verification failed": f"its key is not known here. Run once: ssh {host}, and compare the key.",
+        "Permission denied": f"lets nobody in without a password. Put your key there: ssh-copy-id {host}",
+        "Could not resolve": "no such host. See whether the name is right and known to this network.",
+        "Connection refused": "no ssh server answers there. Turn it on (Raspberry Pi: sudo raspi-config).",
+        "timed out": "does not answer. See whether it is on and reachable.",
+        "No route to host": "cannot be reached. See whether it is on and in this network.",
+        "Network is unreachable": "cannot be reached. See whether this machine has a network.",
+        "No space left": "its disk is full. Make room in its temporary folder.",
+        "Bad owner or permissions": "ssh refuses its own configuration. Take write permission from others.",
+    }
+    sentence = next((text for mark, text in known.items() if mark in said), "")
+    raise PokeflowError(f"{host}: {sentence or f'{what}.'}" + (f" ({last[:300]})" if last else ""))
