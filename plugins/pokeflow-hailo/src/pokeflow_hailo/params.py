@@ -16,8 +16,26 @@ ELSEWHERE = {"digest": False}
 """Marks where something is done: it changes no result."""
 LAYER = re.compile(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?")
 """A layer as model scripts name it, ``conv1`` or ``network/conv1``; ``*`` stands for any letters."""
+LEAST_IMAGES = 1024
+"""With fewer the compiler optimises at a lower level than it is told."""
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.hef")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a preset stands for; see ``Script``."""
+
+    optimization: int
+    compression: int
+    effort: Literal["max", "normal"]
+
+
+PRESETS: Mapping[Preset, Levels] = {
+    "fast": Levels(0, 0, "normal"),
+    "default": Levels(2, 0, "normal"),
+    "accurate": Levels(4, 0, "max"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,8 @@ class CompileParams:
 
     ``file`` names the HEF; what lies beside it is named after it. ``calibration_images`` asks for that many captures
     of train cards, null for all; ``calibration_file`` is an array of one's own instead. ``allow_downgrade`` takes
-    what the compiler made where it optimised less than was asked for.
+    what the compiler made where it optimised less than was asked for. ``operators`` are those that your compiler
+    takes beside the ones that are known here.
     """
 
     hw_arch: Architecture
@@ -78,36 +97,48 @@ class CompileParams:
     calibration_images: int | None = 1024
     calibration_file: str | None = field(default=None, metadata=ELSEWHERE)
     allow_downgrade: bool = False
+    operators: tuple[str, ...] = ()
     compiler: Compiler = field(default_factory=Compiler, metadata=ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)
 class Requires:
-    """What the application needs of the device; null: nothing is asked of it."""
+    """What the application needs of the device, each a figure of the benchmark; null: nothing is asked of it."""
 
     latency_p50_ms: float | None = None
-    throughput_fps: float | None = None
+    throughput_fps_batch1: float | None = None
     power_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkParams:
-    """How the HEF is measured, and where: on ``host`` (null: this machine) by its ``python``."""
+    """How the HEF is measured: ``warmup`` runs that do not count, then ``runs`` that do, at each batch size.
+
+    ``max_seconds`` ends each loop early; the number of runs made is in the result. ``device`` is where the chip is:
+    null or ``local`` for this machine, ``user@host`` or a name of ``~/.ssh/config``; its ``python`` can import
+    ``hailo_platform``. ``requires`` is what the figures are held against.
+    """
 
     runs: int = 1000
     warmup: int = 50
     batch_sizes: tuple[int, ...] = (1, 8)
     max_seconds: float = 60.0
     requires: Requires = field(default_factory=Requires)
-    host: str | None = field(default=None, metadata=ELSEWHERE)
+    device: str | None = field(default=None, metadata=ELSEWHERE)
     python: str = field(default="python3", metadata=ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Which figures of a HEF are gathered without a benchmark."""
+    """Where figures are gathered from: with a ``device`` (``local``, ``user@host``) it is asked too; null: it is not.
 
-    host: str | None = field(default=None, metadata=ELSEWHERE)
+    ``python`` is the device's, ``runs`` and ``max_seconds`` bound what is timed there.
+    """
+
+    device: str | None = field(default=None, metadata=ELSEWHERE)
+    python: str = field(default="python3", metadata=ELSEWHERE)
+    runs: int = 200
+    max_seconds: float = 30.0
 
 
 def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
@@ -149,17 +180,21 @@ def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
     if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
         yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
     asked: Mapping[str, float | None] = {
-        name: getattr(params.requires, name) for name in ("latency_p50_ms", "throughput_fps", "power_w")
+        name: getattr(params.requires, name) for name in ("latency_p50_ms", "throughput_fps_batch1", "power_w")
     }
     for name, value in asked.items():
         if value is not None and not value > 0:
             yield f"requires.{name}", f"{value} is not above 0"
-    yield from _check_host("host", params.host)
+    yield from _check_host("device", params.device)
 
 
 def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
     """Faults of profile's parameters."""
-    yield from _check_host("host", params.host)
+    if params.runs < 1:
+        yield "runs", f"{params.runs} is below 1"
+    if not params.max_seconds > 0:
+        yield "max_seconds", f"{params.max_seconds} is not above 0"
+    yield from _check_host("device", params.device)
 
 
 def _check_host(name: str, host: str | None) -> Iterable[tuple[str, str]]:
