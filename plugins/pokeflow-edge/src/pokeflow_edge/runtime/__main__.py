@@ -1,0 +1,115 @@
+"""``recognize``, the bundle's command: ``python -m pokeflow_edge.runtime`` where its lib is on Python's path."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime import camera, recognizer, service
+from pokeflow_edge.runtime.recognizer import Answer, Recognizer
+
+HERE = Path(__file__).resolve().parents[3]
+"""The bundle that this file is in: lib/pokeflow_edge/runtime/ lies three folders down."""
+ADDRESS = "127.0.0.1:8080"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 where all went well, 1 where a sentence says what did not, 2 for what was asked wrongly."""
+    args = _parsed(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    limits = {name: getattr(args, name) for name in ("top", "max_bytes", "max_pixels")}
+    try:
+        opened = recognizer.opened(args.bundle, args.threads, **limits)
+        if args.http is not None:
+            return service.run(service.Service(opened), service.listening(args.http))
+        if args.check:
+            _say({"status": "ok", **opened.bundle.told})
+            return 0
+        if args.camera is not None:
+            return _watch(opened, args)
+        return _answer(opened, args)
+    except PokeflowError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+
+
+def _answer(opened: Recognizer, args: argparse.Namespace) -> int:
+    """A line a picture; a picture that is not taken has one too, and does not keep the others from theirs."""
+    failed = False
+    for file in args.files:
+        try:
+            _print(str(file), opened.read(file), opened, args.table)
+        except PokeflowError as error:
+            failed = True
+            if args.table:
+                print(error, file=sys.stderr)  # noqa: T201
+            else:
+                _say({"image": str(file), "error": str(error)})
+    return 1 if failed else 0
+
+
+def _watch(opened: Recognizer, args: argparse.Namespace) -> int:
+    number = int(args.camera) if args.camera.isdecimal() else args.camera
+    answers = camera.recognized(camera.frames(number), opened.recognize)
+    for answer in camera.steady(answers, args.frames, args.least):
+        _print(f"camera {args.camera}", answer, opened, args.table)
+    return 0
+
+
+def _print(image: str, answer: Answer, opened: Recognizer, table: bool) -> None:
+    if table:
+        print(*_lines(image, answer), sep="\n", flush=True)  # noqa: T201
+    else:
+        _say({"image": image, **answer.told, **opened.bundle.told})
+
+
+def _say(told: Mapping[str, Any]) -> None:
+    print(json.dumps(told, ensure_ascii=False), flush=True)  # noqa: T201
+
+
+def _lines(image: str, answer: Answer) -> Iterator[str]:
+    yield f"{image}  ({sum(answer.milliseconds.values()):.1f} ms)"
+    for match in answer.matches:
+        yield f"  {match['score']:.4f}  {match['card_id']:20} {match['name']} ({match['set']} {match['number']})"
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("recognize", description="Tells which card a picture shows.")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a JPEG or PNG")
+    parser.add_argument("--camera", nargs="?", const="0", metavar="N", help="watch a camera, or a video by its path")
+    parser.add_argument("--http", nargs="?", const=ADDRESS, metavar="HOST:PORT", help=f"serve; alone: {ADDRESS}")
+    parser.add_argument("--check", action="store_true", help="open the bundle and try it, nothing else")
+    parser.add_argument("--table", action="store_true", help="for people; otherwise an answer is a line of JSON")
+    parser.add_argument(
+        "--top", type=_number, help="matches an answer has (default of this and the next two: the bundle's)"
+    )
+    parser.add_argument("--max-bytes", type=_number, help="of a picture")
+    parser.add_argument("--max-pixels", type=_number, help="of a picture")
+    parser.add_argument("--threads", type=int, default=0, help="of the network (default: every core)")
+    parser.add_argument("--frames", type=_number, default=3, help="of a camera, in a row, that must agree on a card")
+    parser.add_argument(
+        "--least", type=float, default=-1.0, help="score that a camera's match must have (default: any)"
+    )
+    parser.add_argument("--bundle", type=Path, default=HERE, help="an unpacked bundle (default: the one this is in)")
+    args = parser.parse_args(arguments)
+    if bool(args.files) + args.check + (args.camera is not None) + (args.http is not None) != 1:
+        parser.error("one of FILE…, --camera, --http and --check is needed")
+    if args.threads < 0:
+        parser.error(f"--threads {args.threads} is below 0")
+    return args
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""An unpacked bundle: what it says of itself, and proof that every file is what it says.
+
+bundle.json           what it is, for which target, its limits; every other file with its size and sha256
+model/                what the adapter opens, and preprocessing.json
+index.npz labels.csv  the gallery
+selftest.npz          squares uint8 n×S×S×3, and the embeddings that the model must come near to
+lib/                  the code: pokeflow's part, this package, the adapter
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+
+ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
+FORMAT = 1
+"""Of ``bundle.json``."""
+MOST_JSON = 16_000_000
+"""Bytes of a JSON file, which is read as a whole."""
+MEND = "Install the bundle again."
+_TOLD = ("model", "version", "target", "preprocessing", "simulated")
+_KINDS = {
+    **dict.fromkeys(("version", "target", "adapter", "preprocessing"), str),
+    **dict.fromkeys(("files", "limits", "selftest"), dict),
+    "requires": list,
+}
+_COMPILED = "__pycache__"
+"""What Python leaves beside code that somebody ran without ``-B``; it is no reason to serve nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many matches an answer has, and the most bytes and pixels of a picture.
+
+    A pixel takes some ten bytes while a picture is turned upright and made smaller.
+    """
+
+    top: int
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files are what its ``bundle.json`` says, which is ``about``."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def adapter(self) -> Path:
+        """The one module that opens the model on this target."""
+        return self.folder / adapter_file(self.about["adapter"])
+
+    @property
+    def limits(self) -> Limits:
+        """Those that it was packed with."""
+        return Limits(**{field.name: self.about["limits"][field.name] for field in fields(Limits)})
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What each answer says of where it is from; ``simulated`` only where it is so."""
+        return {name: self.about[name] for name in _TOLD if name in self.about}
+
+
+def checked(folder: Path) -> Bundle:
+    """The bundle in a folder; PokeflowError where a file is missing, damaged, or none of the bundle's."""
+    about = _about(folder / ABOUT)
+    files: Mapping[str, Mapping[str, Any]] = about["files"]
+    found = set(_found(folder))
+    for name in sorted(found | files.keys()):
+        if name not in files:
+            raise PokeflowError(f"{folder / name}: its {ABOUT} does not know this file. {MEND}")
+        if name not in found:
+            raise PokeflowError(f"{folder / name}: is missing. {MEND}")
+        _require_same(folder / name, files[name])
+    if adapter_file(about["adapter"]) not in files:
+        raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {MEND}")
+    return Bundle(folder, about)
+
+
+def adapter_file(module: str) -> str:
+    """Where a module of this dotted name lies in a bundle."""
+    return f"{LIB}/{module.replace('.', '/')}.py"
+
+
+def _about(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MOST_JSON:
+            raise ValueError(f"more than {MOST_JSON:,} bytes")
+        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise ValueError(f"it is of format {about['format']!r}, this runtime reads {FORMAT}")
+        _require_form(about)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PokeflowError(f"{file}: not a readable bundle ({type(error).__name__}: {error}). {MEND}") from error
+    return about
+
+
+def _require_form(about: Mapping[str, Any]) -> None:
+    """What the code relies on, and no more: KeyError, TypeError or ValueError where it is not so."""
+    if not isinstance(about["model"], str | dict):
+        raise TypeError("model is neither a name nor what is known of it")
+    if wrong := [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]:
+        raise TypeError(f"{wrong[0]} is no {_KINDS[wrong[0]].__name__}")
+    if not all(part.isidentifier() for part in about["adapter"].split(".")):
+        raise ValueError(f"adapter is {about['adapter']!r}, not the name of a module")
+    for field in fields(Limits):
+        if not isinstance(value := about["limits"][field.name], int) or value < 1:
+            raise ValueError(f"the limit {field.name} is {value!r}, not a number above 0")
+    if not isinstance(about["selftest"]["cosine"], float) or about["selftest"]["file"] not in about["files"]:
+        raise ValueError("its self-test is no file of it, or has no least cosine")
+    for name, said in about["files"].items():
+        if not isinstance(said["size"], int) or not isinstance(said["sha256"], str):
+            raise TypeError(f"what it says of {name} is not size and sha256")
+
+
+def _found(folder: Path) -> Iterator[str]:
+    """Every file below a folder but ``bundle.json``, by its name there; links are told, not followed."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != _COMPILED]
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        for name in (*files, *links):
+            place = (Path(root) / name).relative_to(folder).as_posix()
+            if place != ABOUT:
+                yield place
+
+
+def _require_same(file: Path, said: Mapping[str, Any]) -> None:
+    if file.is_symlink() or not file.is_file():
+        raise PokeflowError(f"{file}: is no plain file. {MEND}")
+    try:
+        with file.open("rb") as content:
+            same = os.fstat(content.fileno()).st_size == said["size"] and (
+                hashlib.file_digest(content, "sha256").hexdigest() == said["sha256"]
+            )
+    except OSError as error:
+        raise PokeflowError(f"{file}: cannot be read ({error.strerror}). {MEND}") from error
+    if not same:
+        raise PokeflowError(f"{file}: is not what its {ABOUT} says; it is damaged or was changed. {MEND}")

@@ -1,0 +1,253 @@
+"""The recogniser over HTTP.
+
+POST /recognize   image/jpeg or image/png → matches
+GET  /health      200: the model is open and answers
+GET  /metrics     counts, latencies, memory, temperature
+
+One event loop holds the connections, so that slow clients cost no thread; one thread recognises, so that memory is
+that of one picture. What waits is bounded in number, and what is being received in bytes.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime import systemd, wire
+from pokeflow_edge.runtime.metrics import Tally
+from pokeflow_edge.runtime.recognizer import Answer, Recognizer, Refused
+from pokeflow_edge.runtime.wire import Fault, Head
+
+log = logging.getLogger(__name__)
+IMAGES = ("image/jpeg", "image/png")
+PATHS = {"/recognize": "POST", "/health": "GET", "/metrics": "GET"}
+RETRY = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for a head or a body to arrive, for the next request of a connection, an answer, and the end; bounds.
+
+    ``linger`` is how long what a refused client still sends is read: it would else see a broken pipe, not the answer.
+    ``waiting`` pictures may wait beside the one being recognised, ``held`` bytes of bodies be on their way in.
+    """
+
+    read: float = 10.0
+    idle: float = 30.0
+    answer: float = 30.0
+    stop: float = 20.0
+    linger: float = 0.5
+    waiting: int = 8
+    held: int = 64_000_000
+    connections: int = 128
+
+
+@dataclass(slots=True)
+class Service:
+    """A recogniser, its one thread, and what is under way."""
+
+    recognizer: Recognizer
+    patience: Patience = field(default_factory=Patience)
+    tally: Tally = field(default_factory=Tally)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "recognition"))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: set["asyncio.Task[None]"] = field(default_factory=set)
+    busy: set["Future[Answer]"] = field(default_factory=set)
+    held: int = 0
+    since: float | None = None
+    """When the picture that is being recognised was begun."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether one picture takes longer than any may."""
+        since = self.since
+        return since is not None and time.monotonic() - since > self.patience.answer
+
+    async def connected(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """One connection, from its first request to its last."""
+        task = asyncio.current_task()
+        assert task is not None  # it is one
+        self.connections.add(task)
+        try:
+            if len(self.connections) > self.patience.connections:
+                await self._refuse(reader, writer, Fault(503, "too many connections. Try again in a moment.", RETRY))
+                return
+            while (first := await self._first(reader)) and await self._one(first, reader, writer):
+                pass
+        except (ConnectionError, EOFError, TimeoutError):
+            pass  # the client has left; nobody is there to be told
+        finally:
+            self.connections.discard(task)
+            writer.close()
+
+    async def _first(self, reader: StreamReader) -> bytes:
+        """The first byte of the next request; empty where none comes, or the service stops."""
+        coming = asyncio.ensure_future(reader.read(1))
+        stopped = asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({coming, stopped}, timeout=self.patience.idle, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if coming.done():
+            return coming.result()
+        coming.cancel()
+        return b""
+
+    async def _one(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> bool:
+        """Answer one request; whether another may follow on this connection."""
+        try:
+            try:
+                async with asyncio.timeout(self.patience.read):
+                    head = await wire.head(reader, first)
+            except TimeoutError as error:
+                raise self._slow("head") from error
+            began = time.perf_counter()
+            status, payload, headers = await self._answered(head, reader, writer)
+        except Fault as fault:
+            await self._refuse(reader, writer, fault)
+            return False
+        self.tally.answers[status] += 1
+        if "matches" in payload:
+            self.tally.took({**payload["milliseconds"], "request": (time.perf_counter() - began) * 1000})
+        close = not head.keep or self.stopping.is_set()
+        async with asyncio.timeout(self.patience.read):
+            await wire.answer(writer, status, payload, close=close, headers=headers)
+        return not close
+
+    async def _answered(
+        self, head: Head, reader: StreamReader, writer: StreamWriter
+    ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
+        if head.path not in PATHS:
+            told = ", ".join(f"{method} {path}" for path, method in PATHS.items())
+            raise Fault(404, f"there is no {head.path[:80]}. There is: {told}.")
+        if head.method != PATHS[head.path]:
+            method = PATHS[head.path]
+            raise Fault(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
+        if head.path == "/recognize":
+            return await self._recognized(await self._body(head, reader, writer))
+        if head.headers.get("content-length", "0") != "0" or "transfer-encoding" in head.headers:
+            raise Fault(400, f"{head.path} takes no body.")
+        if head.path == "/metrics":
+            return 200, {**self.recognizer.bundle.told, **self.tally.told()}, {}
+        said = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
+        return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.told}, {}
+
+    async def _body(self, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
+        """A picture's bytes, once it is known that there is room for all of them."""
+        if head.kind not in IMAGES:
+            raise Fault(415, f"content type {head.kind[:80]!r} is not taken; send {' or '.join(IMAGES)}.")
+        length, most = head.length(), self.recognizer.limits.max_bytes
+        if length > most:
+            raise Fault(413, f"the request has {length:,} bytes, the limit is {most:,}.")
+        if self.held and self.held + length > self.patience.held:
+            raise Fault(503, "too much is being received at once. Try again in a moment.", RETRY)
+        expected = head.headers.get("expect", "").lower()
+        if expected not in ("", "100-continue"):
+            raise Fault(417, f"expectation {expected[:80]!r} cannot be met.")
+        if expected:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.held += length
+        try:
+            async with asyncio.timeout(self.patience.read):
+                return await reader.readexactly(length)
+        except TimeoutError as error:
+            raise self._slow("body") from error
+        finally:
+            self.held -= length
+
+    async def _recognized(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
+        self.busy = {future for future in self.busy if not future.done()}
+        if len(self.busy) > self.patience.waiting:
+            return 503, {"error": "too many pictures at once. Try again in a moment."}, RETRY
+        work = self.pool.submit(self._work, body)
+        self.busy.add(work)
+        try:
+            answer = await asyncio.wait_for(asyncio.wrap_future(work), self.patience.answer)
+        except TimeoutError:
+            return 504, {"error": f"no answer within {self.patience.answer:g} seconds."}, RETRY
+        except Refused as error:
+            return error.status, {"error": str(error)}, {}
+        except PokeflowError as error:
+            log.error("%s", error)
+            return 500, {"error": str(error)}, {}
+        except Exception as error:  # a server answers whatever happens
+            log.exception("a picture could not be answered")
+            return 500, {"error": f"the model could not answer ({type(error).__name__})."}, {}
+        return 200, {**answer.told, **self.recognizer.bundle.told}, {}
+
+    def _work(self, body: bytes) -> Answer:
+        self.since = time.monotonic()
+        try:
+            return self.recognizer.answer(body)
+        finally:
+            self.since = None
+
+    def _slow(self, what: str) -> Fault:
+        return Fault(408, f"the request's {what} did not arrive within {self.patience.read:g} seconds.")
+
+    async def _refuse(self, reader: StreamReader, writer: StreamWriter, fault: Fault) -> None:
+        self.tally.answers[fault.status] += 1
+        await wire.answer(writer, fault.status, {"error": str(fault)}, close=True, headers=fault.headers)
+        writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience.linger):
+                while await reader.read(wire.MOST_HEAD):
+                    pass
+
+
+def listening(address: str) -> socket.socket:
+    """A socket on ``HOST:PORT`` (``[::1]:8080`` for IPv6; port 0 takes any free one); PokeflowError if it cannot be."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise PokeflowError(f"--http {address}: is no HOST:PORT. 127.0.0.1:8080 is one.")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family, backlog=128)
+    except OSError as error:
+        raise PokeflowError(f"--http {address}: cannot be listened on ({error.strerror}).") from error
+
+
+def run(service: Service, there: socket.socket) -> int:
+    """Answer on a socket until SIGTERM or SIGINT, and finish what was begun; 0, or 1 where that did not end in time."""
+    finished = asyncio.run(_run(service, there))
+    service.pool.shutdown(wait=False, cancel_futures=True)
+    if not finished:
+        log.error("what was under way did not end within %g seconds", service.patience.stop)
+        # Python would wait for the thread, for ever if need be.
+        logging.shutdown()
+        os._exit(1)
+    return 0
+
+
+async def _run(service: Service, there: socket.socket) -> bool:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, service.stopping.set)
+    server = await asyncio.start_server(service.connected, sock=there, limit=wire.MOST_HEAD)
+    watched = asyncio.create_task(_watched(service))
+    host, port = there.getsockname()[:2]
+    log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    systemd.tell(systemd.READY)
+    await service.stopping.wait()
+    systemd.tell(systemd.STOPPING)
+    server.close()
+    under_way = service.connections.copy()
+    _, late = await asyncio.wait(under_way, timeout=service.patience.stop) if under_way else ((), ())
+    watched.cancel()
+    return not late
+
+
+async def _watched(service: Service) -> None:
+    """Tell systemd that all is well, until a picture takes longer than any may: it then starts the service anew."""
+    seconds = systemd.watchdog_s()
+    while seconds is not None:
+        if not service.stuck:
+            systemd.tell(systemd.ALIVE)
+        await asyncio.sleep(seconds / 3)

@@ -1,0 +1,109 @@
+"""HTTP/1.1 as far as this service needs it: the head of a request, a body of known length, an answer in JSON.
+
+Strict: what RFC 9112 lets a server refuse is refused, so that nobody in between can read a request otherwise.
+"""
+
+import asyncio
+import json
+import re
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+
+MOST_HEAD = 16_384
+"""Bytes of a request's first line and its headers."""
+_LINE = re.compile(r"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.([01])")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+
+
+class Fault(PokeflowError):  # noqa: N818 - an answer to a client, not a mishap of this program
+    """What is wrong with a request, and HTTP's number for it. The connection is closed after it."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request without its body; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    keep: bool
+
+    @property
+    def kind(self) -> str:
+        """The body's media type, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def length(self) -> int:
+        """Bytes of the body; Fault where it does not say."""
+        if "transfer-encoding" in self.headers:
+            raise Fault(411, "a body in chunks is not taken. Send it with a Content-Length.")
+        if "content-length" not in self.headers:
+            raise Fault(411, "the request has no Content-Length.")
+        said = self.headers["content-length"]
+        if not (said.isascii() and said.isdecimal() and len(said) <= 15):
+            raise Fault(400, f"Content-Length {said[:40]!r} is no number of bytes.")
+        return int(said)
+
+
+async def head(reader: StreamReader, first: bytes) -> Head:
+    """The head whose first byte has come already; Fault where it is none, EOFError where the client leaves."""
+    try:
+        raw = first + await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError as error:
+        raise Fault(431, f"the request's head has more than {MOST_HEAD:,} bytes.") from error
+    return parsed(raw)
+
+
+def parsed(raw: bytes) -> Head:
+    """A head from its bytes, the empty line included; Fault where it is none."""
+    if len(raw) > MOST_HEAD:
+        raise Fault(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
+    line, *fields = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise Fault(400, f"{line[:80]!r} is no request line of HTTP/1.0 or 1.1.")
+    headers: dict[str, str] = {}
+    for one in fields:
+        parts = _FIELD.fullmatch(one)
+        if not parts:
+            raise Fault(400, f"{one[:80]!r} is no header.")
+        name = parts[1].lower()
+        if name in headers and name in ("content-length", "transfer-encoding", "host", "content-type"):
+            raise Fault(400, f"the header {name} is there twice.")
+        headers[name] = f"{headers[name]}, {parts[2]}" if name in headers else parts[2]
+    if "transfer-encoding" in headers and "content-length" in headers:
+        raise Fault(400, "a request has a Content-Length or a Transfer-Encoding, not both.")
+    newer = found[3] == "1"
+    if newer and "host" not in headers:
+        raise Fault(400, "the request has no Host.")
+    wishes = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
+    keep = "close" not in wishes if newer else "keep-alive" in wishes
+    return Head(found[1], found[2].partition("?")[0], headers, keep)
+
+
+async def answer(
+    writer: StreamWriter, status: int, payload: Mapping[str, Any], *, close: bool, headers: Mapping[str, str]
+) -> None:
+    """Send JSON."""
+    body = (json.dumps(payload, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    lines = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close" if close else "keep-alive",
+        **headers,
+    }
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    writer.write(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{text}\r\n".encode("latin-1") + body)
+    await writer.drain()

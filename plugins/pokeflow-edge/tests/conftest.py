@@ -1,0 +1,251 @@
+"""A small bundle, written by hand, and its recogniser as a process of its own."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pokeflow
+import pokeflow_edge.runtime
+from pokeflow.images import dataset, index, network
+from pokeflow.images.dataset import Card, Dataset
+from pokeflow.images.preprocessing import Preprocessing, normalize
+
+SPEC = Preprocessing(size=32)
+CARDS, DIM = 40, 24
+LIMITS = {"top": 5, "max_bytes": 400_000, "max_pixels": 300_000}
+
+ADAPTER = '''
+"""Averages of 4×4 tiles, times a matrix."""
+import numpy as np
+from pokeflow.images.preprocessing import normalize
+
+class Network:
+    def __init__(self, weights, spec):
+        self.weights, self.spec, self.dim = weights, spec, weights.shape[1]
+
+    def prepare(self, squares):
+        return normalize(squares, self.spec)
+
+    def __call__(self, prepared):
+        n, c, s, _ = prepared.shape
+        tiles = prepared.reshape(n, c, 4, s // 4, 4, s // 4).mean(axis=(3, 5))
+        return (tiles.reshape(n, -1) @ self.weights).astype(np.float32)
+
+def opened(folder, spec, threads):
+    return Network(np.load(folder / "weights.npy", allow_pickle=False), spec)
+'''
+
+
+def drawn() -> Dataset:
+    """Forty cards of coloured tiles in a card's proportions; nobody asks for captures of them here."""
+    rng = np.random.default_rng(7)
+    tiles = rng.integers(0, 256, (CARDS, 4, 4, 3), np.uint8)
+    references = tiles.repeat(22, axis=1).repeat(16, axis=2)
+    cards = tuple(Card(f"set-{i}", f"Pikachü {i}", "set", str(i), "", "train") for i in range(CARDS))
+    return Dataset({"queries": "none"}, SPEC, cards, references, (), references[:0])
+
+
+def png(picture: np.ndarray) -> bytes:
+    return _encoded(picture, "PNG")
+
+
+def jpeg(picture: np.ndarray, **how: Any) -> bytes:
+    return _encoded(picture, "JPEG", quality=95, **how)
+
+
+def _encoded(picture: np.ndarray, kind: str, **how: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, kind, **how)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Made:
+    """An unpacked bundle."""
+
+    folder: Path
+
+    @property
+    def about(self) -> dict[str, Any]:
+        about: dict[str, Any] = json.loads((self.folder / "bundle.json").read_text(encoding="utf-8"))
+        return about
+
+    def say(self, **about: Any) -> None:
+        """Have its bundle.json say something else."""
+        told = {**self.about, **about}
+        (self.folder / "bundle.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+    def sign(self) -> None:
+        """Have its bundle.json say what there is now."""
+        files = [file for file in sorted(self.folder.rglob("*")) if file.is_file() and file.name != "bundle.json"]
+        self.say(files={file.relative_to(self.folder).as_posix(): _sum(file) for file in files})
+
+    def copy(self, folder: Path) -> "Made":
+        shutil.copytree(self.folder, folder)
+        return Made(folder)
+
+
+def _sum(file: Path) -> dict[str, Any]:
+    data = file.read_bytes()
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def write_code(folder: Path) -> None:
+    """The parts of the project that a bundle carries, as they are."""
+    core, runtime = Path(pokeflow.__file__).parent, Path(pokeflow_edge.runtime.__file__).parent
+    lib = folder / "lib"
+    shutil.copytree(runtime, lib / "pokeflow_edge" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    (lib / "pokeflow" / "images").mkdir(parents=True)
+    for name in (
+        "errors",
+        *(f"images/{part}" for part in ("__init__", "preprocessing", "index", "retrieval", "dataset")),
+    ):
+        shutil.copyfile(core / f"{name}.py", lib / "pokeflow" / f"{name}.py")
+    for package in ("pokeflow", "pokeflow_edge"):
+        (lib / package / "__init__.py").touch()
+
+
+def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str, str], **about: Any) -> Made:
+    """A bundle around the model that lies in its folder; ``adapter``: its module's name and code."""
+    data, name, code = drawn(), *adapter
+    SPEC.write(folder / "model")
+    run = opened(folder / "model")
+    gallery = network.gallery(run, data)
+    index.write(folder, gallery)
+    rows = "".join(f"{card.card_id},{card.name},{card.set},{card.number}\n" for card in data.cards)
+    (folder / "labels.csv").write_text(f"card_id,name,set,number\n{rows}", encoding="utf-8")
+    squares = network.to_square([data.references[row] for row in (0, 20)], SPEC)
+    np.savez(folder / "selftest.npz", squares=squares, embeddings=gallery.embeddings[[0, 20]])
+    write_code(folder)
+    module = folder / "lib" / f"{name.replace('.', '/')}.py"
+    module.parent.mkdir()
+    module.with_name("__init__.py").touch()
+    module.write_text(code, encoding="utf-8")
+    told = {
+        "format": 1, "model": {"name": "small", "digest": "d1"}, "version": "1.2", "target": "cpu", "adapter": name,
+        "requires": [], "limits": LIMITS, "preprocessing": SPEC.hash, "selftest": {"file": "selftest.npz", "cosine": 0.95},
+    }  # fmt: skip
+    (folder / "bundle.json").write_text(json.dumps(told | about), encoding="utf-8")
+    made = Made(folder)
+    made.sign()
+    return made
+
+
+@pytest.fixture(scope="session")
+def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A bundle whose model needs numpy alone; not to be changed, but to be copied."""
+    folder = tmp_path_factory.mktemp("numpy-bundle")
+    (folder / "model").mkdir()
+    np.save(folder / "model" / "weights.npy", np.random.default_rng(3).normal(0, 0.2, (48, DIM)).astype(np.float32))
+    names: dict[str, Any] = {"normalize": normalize}
+    exec(ADAPTER, names)
+    return write_bundle(folder, lambda model: names["opened"](model, SPEC, 1), ("pokeflow_small.network", ADAPTER))
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A bundle for ONNX Runtime, with the adapter of the cpu target; not to be changed, but to be copied."""
+    import onnx
+    import pokeflow_onnxruntime.network as adapter
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder = tmp_path_factory.mktemp("onnx-bundle")
+    (folder / "model").mkdir()
+    rng, step = np.random.default_rng(3), SPEC.size // 4
+    weights = {"w": rng.normal(0, 0.2, (48, DIM)), "b": rng.normal(0, 0.01, DIM)}
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["p"], kernel_shape=[step] * 2, strides=[step] * 2),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["embedding"]),
+    ]
+    ends = [("image", ["n", 3, SPEC.size, SPEC.size]), ("embedding", ["n", DIM])]
+    first, last = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
+    inside = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "small", [first], [last], inside)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model" / "model.onnx")
+    code = Path(adapter.__file__).read_text(encoding="utf-8")
+    given = ("pokeflow_onnxruntime.network", code)
+    return write_bundle(folder, lambda model: adapter.opened(model, SPEC, 1), given, requires=["onnxruntime>=1.20"])
+
+
+ALONE = '''
+import sys
+
+class Alone:
+    """Refuses what no device has: of what is installed here, numpy, pillow, a target's runtime and OpenCV are seen."""
+    FREE = {"numpy", "PIL", "onnxruntime", "cv2", "pokeflow", "pokeflow_edge", "pokeflow_small"}
+
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in self.FREE and top not in sys.stdlib_module_names and not top.startswith("_"):
+            raise ImportError(f"{name} is on no device")
+
+sys.meta_path.insert(0, Alone())
+'''
+"""What runs before a bundle's code in a process of its own."""
+
+
+def alone(made: Made, code: str, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
+    """Start code with a bundle's lib first on the path, and refuse it whatever a device has not."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(made.folder / "lib"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-B", "-P", "-c", ALONE + textwrap.dedent(code), *arguments]
+    return subprocess.Popen(
+        command, env=env | more.pop("env", {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+MAIN = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+SERVE = """
+from pathlib import Path
+from pokeflow_edge.runtime import metrics, recognizer, service
+import logging
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+opened = recognizer.opened(Path(sys.argv[1]))
+{before}
+sys.exit(service.run(service.Service(opened, service.Patience({patience})), service.listening("127.0.0.1:0")))
+"""
+
+
+def recognize(made: Made, *arguments: str, before: str = "") -> tuple[int, str, str]:
+    """The bundle's command to its end: exit code, stdout, stderr."""
+    process = alone(made, before + MAIN, *arguments)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@dataclass(frozen=True)
+class Server:
+    process: "subprocess.Popen[str]"
+    port: int
+
+
+@contextlib.contextmanager
+def serving(made: Made, before: str = "", env: dict[str, str] | None = None, **patience: float) -> Iterator[Server]:
+    """A server of a bundle; ``before`` is code that runs once the bundle is open."""
+    given = ", ".join(f"{name}={value}" for name, value in patience.items())
+    process = alone(made, SERVE.format(before=before, patience=given), str(made.folder), env=env or {})
+    assert process.stderr is not None
+    try:
+        lines = iter(process.stderr.readline, "")
+        port = next((int(found[1]) for line in lines if (found := re.search(r"serving on .*:(\d+)", line))), None)
+        assert port, process.communicate()
+        yield Server(process, port)
+    finally:
+        process.kill()
+        process.communicate()
