@@ -1,6 +1,6 @@
 """pokeflow: YAML says what to make, plugins make it, records say how it was made."""
 
-from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError
+from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError, Unavailable
 from pokeflow.hookspecs import hookimpl
 from pokeflow.types import Backend, Bill, Executor, File, Input, NoParams, Record, Result, Shared, Task
 
@@ -20,5 +20,6 @@ __all__ = [
     "Shared",
     "Task",
     "TaskError",
+    "Unavailable",
     "hookimpl",
 ]

@@ -50,7 +50,8 @@ STOPPED = 128 + signal.SIGTERM
 def main() -> None:
     """Entry point of the command ``pokeflow``.
 
-    Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 130 or 143 (interrupted).
+    Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 3 (nothing failed, but what a task needs is
+    not here), 130 or 143 (interrupted).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -10,7 +10,7 @@ import pluggy
 
 from pokeflow import budget, making, observe, telemetry
 from pokeflow import store as stores
-from pokeflow.errors import PokeflowError, TaskError
+from pokeflow.errors import PokeflowError, TaskError, Unavailable
 from pokeflow.flow import PREPARE, Flow, Step
 from pokeflow.making import now
 from pokeflow.plugins import Registry
@@ -76,6 +76,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
     done: dict[str, Record] = {}
     ran: list[str] = []
     failures: list[str] = []
+    absent: list[str] = []
     held: list[str] = []
     for step in flow.steps:
         if any(need not in done for need in step.needs):
@@ -91,17 +92,20 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> R
                 if new:
                     ran.append(step.name)
             record = _settled(registry, store, step, record)
-            if step.name in ran[-1:]:
+            if step.name in ran[-1:] and not record.simulated:
                 teller.tell(step, record)
+        except Unavailable as error:
+            absent.append(_unavailable(store, step, error))
+            continue
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(store, step, error))
             continue
         done[step.name] = record
     teller.finish()
-    if failures:
+    if failures or absent:
         waiting = [f"Not run, for want of it: {', '.join(held)}."] if held else []
         again = f"What is done is kept. Go on with: {flow.command}"
-        raise TaskError("\n".join([*failures, *waiting, again]), ran)
+        raise TaskError("\n".join([*failures, *absent, *waiting, again]), ran, failed=bool(failures), records=done)
     return Report(done, tuple(ran))
 
 
@@ -153,6 +157,7 @@ def _make(
     log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, given.why)
     started, clock = now(), time.perf_counter()
     with making.log_file(work / LOG):
+        making.require_real(task)
         result = executor.run(task, step.backend, step.place)
         require_sound(result, f"executor {step.on!r}")
         assert result is not None  # it would not be sound
@@ -164,7 +169,8 @@ def _make(
     record = making.record_of(
         task, step.backend, result, on=step.on, started=started, seconds=seconds, price=price, why=why
     )
-    observe.remember(flow, store, step, started)
+    if not record.simulated:
+        observe.remember(flow, store, step, started)
     store.commit(output, record)
     log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
     return record
@@ -184,6 +190,7 @@ def _have_made(
     if given.replaced is not None:
         task = replace(task, replaces=given.replaced.started)
     log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, given.why)
+    making.require_real(task)
     observe.expect(flow, store, step, task.replaces)
     with making.log_file(work / LOG):
         executor.run(task, step.backend, step.place)
@@ -227,6 +234,13 @@ def _failure(store: Store, step: Step, error: Exception) -> str:
     places = (store.work(step) / LOG, store.folder(step) / LOG)
     where = next((f"\n  log: {place}" for place in places if place.exists()), "")
     return f"{step.name} failed: {told(error)}{where}"
+
+
+def _unavailable(store: Store, step: Step, error: Unavailable) -> str:
+    log.warning("%s: unavailable", step.name)
+    output = store.work(step) / "output"
+    ready = f"\n  what is ready for it: {output}" if output.is_dir() and any(output.iterdir()) else ""
+    return f"{step.name} unavailable: {told(error)}{ready}"
 
 
 def _brief(record: Record) -> str:

@@ -1,7 +1,11 @@
 """Every error that a person can mend: where, what, the nearest name, the known names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pokeflow.types import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,31 @@ class ConfigError(PokeflowError):
         super().__init__("\n".join(map(str, self.faults)))
 
 
-class TaskError(PokeflowError):
-    """Tasks that failed: their names and logs, and the command that goes on from there. ``ran``: those that did not."""
+class Unavailable(PokeflowError):  # noqa: N818 - it is no error: the task waits
+    """A task that needs what is not here, such as a vendor's compiler or a device; the sentence says what to install.
 
-    def __init__(self, message: str, ran: Iterable[str] = ()) -> None:
-        self.ran = tuple(ran)
+    Nothing failed and nothing was made up: what the backend wrote so far stays where it is, and no record is made.
+    """
+
+
+WAITING = 3
+"""Exit code of a run in which nothing failed, but what a task needs is not here."""
+
+
+class TaskError(PokeflowError):
+    """Tasks that were not made: why, and the command that goes on from there. ``ran`` names those that were.
+
+    ``records`` are of all that is made, by task; ``failed``: something did, it is not only that what is needed is
+    not here.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        ran: Iterable[str] = (),
+        *,
+        failed: bool = True,
+        records: "Mapping[str, Record] | None" = None,
+    ) -> None:
+        self.ran, self.records, self.exit_code = tuple(ran), records or {}, 1 if failed else WAITING
         super().__init__(message)

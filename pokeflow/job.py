@@ -122,6 +122,7 @@ def make(
             if telemetry is not None and telemetry.is_dir():
                 shutil.copytree(telemetry, task.work / TELEMETRY, dirs_exist_ok=True)
             log.info("%s: %s on %s", task.name, backend.name, on)
+            making.require_real(task)
             result = worker.run(task, backend)
             making.require_unchanged(store, task, backend)
             claim.require()

@@ -10,8 +10,9 @@ from pathlib import Path
 from pokeflow import environment
 from pokeflow.digest import content, decisive
 from pokeflow.errors import PokeflowError
+from pokeflow.flow import REGISTER
 from pokeflow.store import Store, list_files
-from pokeflow.types import Backend, Input, Record, Result, Task
+from pokeflow.types import SIMULATED, Backend, Input, Record, Result, Task
 
 
 def now() -> str:
@@ -32,6 +33,7 @@ def record_of(
 ) -> Record:
     """The record of what a backend just left in ``task.output``; ``why`` is the reason where there is no price."""
     files = list_files(task.output)
+    simulated = {SIMULATED: True} if any(item.record.simulated for item in task.inputs) else {}
     return Record(
         task=task.name,
         stage=task.stage,
@@ -44,7 +46,7 @@ def record_of(
         params=decisive(task.params),
         inputs={i.record.task: i.record.content for i in task.inputs},
         metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
-        facts=dict(result.facts),
+        facts={**result.facts, **simulated},
         reasons={**result.reasons, **({} if price is not None else {"cost_usd": why})},
         files=files,
         content=content(files),
@@ -55,6 +57,13 @@ def record_of(
         seconds=seconds,
         cost_usd=price,
     )
+
+
+def require_real(task: Task) -> None:
+    """Refuse to register what a double made: a registry holds what can be relied on."""
+    doubles = [item.record.task for item in task.inputs if item.record.simulated]
+    if task.stage == REGISTER and doubles:
+        raise PokeflowError(f"{', '.join(doubles)} is simulated: a double made it, and no such model is registered.")
 
 
 def require_unchanged(store: Store, task: Task, backend: Backend) -> None:

@@ -44,10 +44,11 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
     rows, notes, protocols = [], [], []
     for step in made:
         record, bench = records[step.name], records.get(f"benchmark:{step.model}")
-        figures = bench.metrics if bench else {}
+        # Nobody may take the figures of a double for a device's.
+        figures = bench.metrics if bench and not bench.simulated else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
-        notes.append(f"  {step.stage}:{step.model}: {_figures(record)}")
+        notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
         protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
     rows += _baselines(records.get(f"prepare:{DATA}"))
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]

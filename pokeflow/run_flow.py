@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from pokeflow import compose, config, engine, plugins, report, sweep
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.flow import Flow, Sweep
 from pokeflow.making import now
 from pokeflow.resolve import resolve
@@ -100,6 +100,9 @@ def job(cfg: DictConfig) -> float | None:
             log.info("%s", report.count(outcome))
         _publish(flow, outcome)
     except Exception as error:  # noqa: BLE001 - raised again in `main`; in a trial, told in the table
+        if isinstance(error, TaskError) and error.exit_code == WAITING and not trial:
+            print(report.models(flow, error.records))  # noqa: T201
+            _publish(flow, engine.Report(error.records, error.ran))
         failure, ran = error, len(getattr(error, "ran", ()))
     if not trial:
         errors.extend(filter(None, [failure]))

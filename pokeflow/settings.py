@@ -79,11 +79,18 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A piece of hardware: the backends that compile for it and measure on it."""
+    """A piece of hardware: the backends that compile for it and measure on it.
+
+    ``profile`` tells where a compiled model's time goes, ``package`` makes an archive for a small device, ``bundle``
+    one for the cloud; without a ``profile`` or a ``package`` the stage is left out.
+    """
 
     name: str
     compile: Work
     benchmark: Work
+    profile: Work | None = None
+    package: Work | None = None
+    bundle: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)

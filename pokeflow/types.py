@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SIMULATED = "simulated"
+"""The fact of a result that a double of a compiler or a device made; what is made of it has it as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -46,6 +49,11 @@ class Record:
     finished: str
     seconds: float
     cost_usd: float | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a double made it, or something that it was made of: no such result is registered or published."""
+        return bool(self.facts.get(SIMULATED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pokeflow import plugins
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.schema import parse
 from pokeflow.types import Backend, Input, Record, Result, Shared, Task
 
@@ -117,7 +117,7 @@ def answer(task: Task) -> Result:
     except (OSError, ValueError) as error:
         raise PokeflowError(f"the worker ended without an answer ({error}).") from error
     if "error" in raw:
-        raise PokeflowError(str(raw["error"]))
+        raise (Unavailable if raw["unavailable"] else PokeflowError)(str(raw["error"]))
     return msgspec.convert(raw, Result)
 
 
@@ -149,7 +149,7 @@ def main(file: Path, parent: int) -> int:
         failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:
             traceback.print_exc(file=text)
-        reply = msgspec.json.encode({"error": told(error)})
+        reply = msgspec.json.encode({"error": told(error), "unavailable": isinstance(error, Unavailable)})
     out.write_bytes(reply)
     return int(failed)
 

@@ -54,6 +54,8 @@ def newest(store: Store) -> tuple[Input, Input]:
     by_content = {content: bench for bench in store.shared_records("benchmark") for content in bench.inputs.values()}
     compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
     for record in compiled:
+        if record.simulated:
+            continue
         bench = by_content.get(record.content)
         if bench is not None and bench.model == record.model:
             return Input(record, store.fetch(record)), Input(bench, store.fetch(bench))

@@ -47,12 +47,15 @@ class Gap:
 def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[list[Publication], list[Gap]]:
     """The publications of a flow, parents before children, and the gaps; ``records`` are by task name."""
     publications, gaps = [], []
+    simulated = {name for name, record in records.items() if record.simulated}
+    records = {name: record for name, record in records.items() if name not in simulated}
     for unit, leaves in _by_unit(flow).items():
         filled: list[Item] = []
         for leaf in leaves:
             answer = _fill(leaf, flow, records, store)
             if isinstance(answer, str):
-                gaps.append(Gap(leaf, answer))
+                why = f"{leaf.maker} is simulated, and nothing of that is published"
+                gaps.append(Gap(leaf, why if leaf.maker in simulated else answer))
             else:
                 filled += answer
         _require_one_each(filled)

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import pokeflow_onnxruntime as plugin
 from pokeflow import Input, Record, Task
 from pokeflow.images import dataset
+from pokeflow.images.benchmark import BenchmarkParams
 from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow.images.preprocessing import Preprocessing
 
@@ -111,7 +112,7 @@ class Flow:
 
     def benchmark(self, *inputs: Input, **params: Any) -> Task:
         params = {"runs": 5, "warmup": 1, "embed_threads": 1} | params
-        return self.task("benchmark", plugin.BenchmarkParams(**params), *(inputs or (self.student(), self.prepared())))
+        return self.task("benchmark", BenchmarkParams(**params), *(inputs or (self.student(), self.prepared())))
 
     def done(self, task: Task, type: str = "optimized") -> Input:
         return Input(record(task.stage, type), task.output)

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images import index
+from pokeflow.images import benchmark, index
+from pokeflow.images.benchmark import BenchmarkParams, Timing
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_onnxruntime import BenchmarkParams, benchmark
-from pokeflow_onnxruntime.benchmark import Timing
 
 
 def test_a_perfect_embedder_is_right_every_time(flow, backends):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
+from pokeflow.images import calibration
 from pokeflow.images.preprocessing import Preprocessing, to_square
-from pokeflow_onnxruntime import CompileParams, calibration, quantize
+from pokeflow_onnxruntime import CompileParams, quantize
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_its_description_says_how_to_use_it(compiled, make_data):
 
 def test_the_networks_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
     folder, array, _, _ = compiled(method="minmax", batch_size=5)
-    pictures = quantize.Pictures(array, range(32), Preprocessing(16), 5)
+    pictures = quantize.Pictures(array, Preprocessing(16), 5)
     params = CompileParams(method="minmax", calibration_images=32, batch_size=5)
     quantize.quantize(flow.root / "student" / "model.onnx", tmp_path / "again.onnx", pictures, params, tmp_path)
     assert (tmp_path / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
@@ -59,8 +60,8 @@ def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_pa
     assert set(config["reasons"]) == {"seed", "percentile"}
     data = make_data()
     data.about["seed"] = 7
-    shown = calibration.write(tmp_path, data, calibration.rows(data, None))
-    config = calibration.config(tmp_path, data, shown.shape, CompileParams())
+    shown = calibration.write(tmp_path, data, None)
+    config = quantize.described(tmp_path, data, shown, {}, CompileParams())
     assert (config["seed"], config["reasons"]) == (7, {})
 
 
@@ -68,10 +69,10 @@ def test_the_array_is_written_without_being_held(make_data, tmp_path):
     """The array of this is 74 MB."""
     import dataclasses
 
-    data = dataclasses.replace(make_data(), preprocessing=Preprocessing(512))
-    calibration.write(tmp_path, data, [0, 1])
+    data = dataclasses.replace(make_data(views=4), preprocessing=Preprocessing(512))
+    calibration.write(tmp_path, data, 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    shown = calibration.write(tmp_path, data, list(range(47)) * 2)
+    shown = calibration.write(tmp_path, data, 94)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
     assert shown.nbytes > 70_000_000
     # numpy's own form, to the byte.

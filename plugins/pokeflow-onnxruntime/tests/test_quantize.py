@@ -15,9 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
+from pokeflow.images import comparison
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime import quantize
-from pokeflow_onnxruntime.session import opened
+from pokeflow_onnxruntime.network import opened
 
 
 def test_an_int8_network_is_quantized_and_smaller(flow, backends):
@@ -56,10 +57,10 @@ def test_agreement_falls_where_answers_move(make_data):
     queries = data.queries_of("val")
     rng = np.random.default_rng(0)
     references, asked = rng.normal(size=(40, 8)), rng.normal(size=(len(queries), 8))
-    same = quantize.compared((references, asked), (references, asked), data, queries)
+    same = comparison.compared((references, asked), (references, asked), data, queries)
     assert (same["top1_agreement"], same["accuracy_drop"]) == (1, 0)
     assert same["cosine_to_parent_min"] == pytest.approx(1)
-    other = quantize.compared((references, asked), (references, -asked), data, queries)
+    other = comparison.compared((references, asked), (references, -asked), data, queries)
     assert other["top1_agreement"] == 0
     assert other["cosine_to_parent"] == pytest.approx(-1)
 
@@ -103,7 +104,7 @@ def test_a_task_without_a_model_is_refused(flow, backends):
 
 def test_no_more_than_a_batch_is_given_at_once_and_every_picture_once(make_data):
     data, seen = make_data(), []
-    pictures = quantize.Pictures(data.query_images, list(range(11)), data.preprocessing, 4, seen.append)
+    pictures = quantize.Pictures(data.query_images[:11], data.preprocessing, 4, seen.append)
     lengths = []
     for start in range(len(pictures)):
         pictures.set_range(start, start + 1)
@@ -120,7 +121,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(flow, make_network, tm
     params = flow.compile(method="percentile").params
 
     def compile(rows: list[int]) -> None:
-        pictures = quantize.Pictures(images, rows, Preprocessing(size), 8)
+        pictures = quantize.Pictures(images[rows], Preprocessing(size), 8)
         quantize.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx", pictures, params, tmp_path)
 
     compile(list(range(8)) * 2)
@@ -138,7 +139,7 @@ def test_nothing_is_left_behind_and_nothing_printed(flow, backends, capfd, monke
         assert tempfile.tempdir == str(tmp_path / "absent")
     assert capfd.readouterr() == ("", "")
     assert list(task.work.iterdir()) == []
-    names = {"model.onnx", "preprocessing.json", "compilation_report.json"}
+    names = {"model.onnx", "index.npz", "preprocessing.json", "compilation_report.json"}
     names |= {"calibration_config.json", "calibration_dataset.npy"}
     assert {file.name for file in task.output.iterdir()} == names
 
@@ -152,7 +153,7 @@ from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime import CompileParams, quantize
 root = Path(sys.argv[1])
 images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
-pictures = quantize.Pictures(images, range(16), Preprocessing(16), 8)
+pictures = quantize.Pictures(images, Preprocessing(16), 8)
 quantize.quantize(root / "model.onnx", root / sys.argv[2], pictures, CompileParams(), root)
 """
 
@@ -230,4 +231,4 @@ def test_weights_outside_the_model_folder_are_refused(tmp_path, make_network):
     with pytest.raises(PokeflowError):
         quantize.require_quantizable(tmp_path / "model" / "model.onnx")
     with pytest.raises(PokeflowError):
-        opened(tmp_path / "model" / "model.onnx", Preprocessing(16), 1)
+        opened(tmp_path / "model", Preprocessing(16), 1)

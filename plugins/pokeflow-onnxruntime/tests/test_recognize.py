@@ -12,7 +12,7 @@ from PIL import Image
 from pokeflow import PokeflowError
 from pokeflow.images import index
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_onnxruntime import RecognizeParams
+from pokeflow.images.recognition import RecognizeParams
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pokeflow_sagemaker
 from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 from pokeflow import File, Input, Record, Result, Task
 from pokeflow.images import dataset
+from pokeflow.images.benchmark import BenchmarkParams
 from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow.images.preprocessing import Preprocessing
 
@@ -91,7 +92,7 @@ class Flow:
         return done("distill", "student", folder)
 
     def benchmarked(self, model: Input, data: Input) -> Input:
-        params = pokeflow_onnxruntime.BenchmarkParams(runs=1, warmup=0, embed_threads=1)
+        params = BenchmarkParams(runs=1, warmup=0, embed_threads=1)
         return done(
             "benchmark", "student", self.folder("benchmark"), self.run("onnxruntime", "benchmark", params, model, data)
         )

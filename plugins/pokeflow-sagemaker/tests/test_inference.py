@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import pokeflow_onnxruntime
 from pokeflow.images import preprocessing
 from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.images.recognition import RecognizeParams
 
 from .conftest import SPEC, done, small_data
 
@@ -67,7 +67,7 @@ def test_a_bare_interpreter_answers_as_pokeflow_recognises(served, tmp_path):
 
     flow = served.flow
     (tmp_path / "card.png").write_bytes(png(picture))
-    params = pokeflow_onnxruntime.RecognizeParams(str(tmp_path / "card.png"))
+    params = RecognizeParams(str(tmp_path / "card.png"))
     inputs = (done("distill", "student", flow.folder("model")), done("benchmark", "student", flow.folder("benchmark")))
     flow.run("onnxruntime", "recognize", params, *inputs)
     told = json.loads((flow.root / "recognize" / "matches.json").read_text())

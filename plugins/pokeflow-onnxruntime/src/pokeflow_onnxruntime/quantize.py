@@ -7,7 +7,7 @@ import logging
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ from onnxruntime.quantization import (
 )
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import dataset, preprocessing, retrieval
+from pokeflow.images import calibration, comparison, dataset, index, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
+from pokeflow.images.network import model_input, size_mb
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_onnxruntime import calibration
-from pokeflow_onnxruntime.session import FILE, FRAMEWORK, embed, model_input, network_input, opened, size_mb
+from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, opened
 
 if TYPE_CHECKING:
     from pokeflow_onnxruntime import CompileParams
@@ -64,25 +64,27 @@ def run(task: Task) -> Result:
     queries = data.queries_of("val")
     if not queries:
         raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
-    rows = calibration.rows(data, params.calibration_images)
+    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     # Before the calibration, which takes longest: a network that cannot be run is refused at once.
-    before = embeddings_of(source, data, queries, "fp32")
+    network = opened(parent.folder, spec, 0)
+    before = comparison.embeddings_of(network, data, queries, "fp32")
+    domain = calibration.require_in_domain(shown, data, network, before)
 
-    shown = calibration.write(task.output, data, rows)
-    with progress.bar("calibration", len(rows)) as advance:
-        pictures = Pictures(shown, range(len(rows)), spec, params.batch_size, advance)
-        quantize(source, target, pictures, params, task.work)
-    metrics = compared(before, embeddings_of(target, data, queries, "INT8"), data, queries)
-    size, fp32_size = size_mb(target), size_mb(source)
+    with progress.bar("calibration", len(shown)) as advance:
+        quantize(source, target, Pictures(shown, spec, params.batch_size, advance), params, task.work)
+    after = comparison.embeddings_of(opened(task.output, spec, 0), data, queries, "INT8")
+    metrics = comparison.compared(before, after, data, queries)
+    size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, *FILES)
     metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
 
     spec.write(task.output)
-    _write(task.output / "calibration_config.json", calibration.config(task.output, data, shown.shape, params))
+    index.write(task.output, index.build(data, after[0]))
+    _write(task.output / calibration.CONFIG, described(task.output, data, shown, domain, params))
     scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
     facts: dict[str, Any] = {
         "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
-        "calibration": f"{params.method}, {len(rows)} captures of train cards",
-        "calibration_images": len(rows),
+        "calibration": f"{params.method}, {len(shown)} pictures",
+        "calibration_images": len(shown),
         "format": "ONNX",
         "framework": FRAMEWORK,
         "embedding_dim": before[0].shape[1],
@@ -128,16 +130,11 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
     """
 
     def __init__(
-        self,
-        images: "np.ndarray",
-        rows: Sequence[int],
-        spec: Preprocessing,
-        batch: int,
-        advance: Callable[..., None] = lambda n: None,
+        self, images: "np.ndarray", spec: Preprocessing, batch: int, advance: Callable[..., None] = lambda n: None
     ) -> None:
         self._images, self._spec, self.advance = images, spec, advance
-        self._batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
-        self._waiting: Iterator[Sequence[int]] = iter(self._batches)
+        self._batches = [range(len(images))[i : i + batch] for i in range(0, len(images), batch)]
+        self._waiting: Iterator[range] = iter(self._batches)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -152,7 +149,7 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
         if rows is None:
             return None
         self.advance(len(rows))
-        return {"image": network_input(self._images, rows, self._spec)}
+        return {INPUT: preprocessing.normalize(self._images[list(rows)], self._spec)}
 
 
 def quantize(source: Path, target: Path, pictures: Pictures, params: "CompileParams", work: Path) -> None:
@@ -205,32 +202,26 @@ def operators(file: Path) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
-def embeddings_of(file: Path, data: Dataset, queries: Sequence[int], label: str) -> tuple["np.ndarray", "np.ndarray"]:
-    """What a network makes of all references and of these queries: (N×D, M×D)."""
-    network = opened(file, data.preprocessing, threads=0)
-    references = embed(network, data.references, range(len(data.cards)), data.preprocessing, f"{label} references")
-    return references, embed(network, data.query_images, queries, data.preprocessing, f"{label} val queries")
-
-
-def compared(
-    before: tuple["np.ndarray", "np.ndarray"],
-    after: tuple["np.ndarray", "np.ndarray"],
-    data: Dataset,
-    queries: Sequence[int],
-) -> dict[str, float]:
-    """How two networks' (references, queries) agree and how often each is right: see ``run`` for the figures."""
-    cosine = np.sum(retrieval.normalized(before[1]) * retrieval.normalized(after[1]), axis=1)
-    answers = [retrieval.nearest(asked, gallery, 1)[0] for gallery, asked in (before, after)]
-    # The exact printing is always known: only artworks can be missing.
-    right = [retrieval.accuracy(found, data, queries)["top1_accuracy"] or 0.0 for found in answers]
-    return {
-        "cosine_to_parent": float(cosine.mean()),
-        "cosine_to_parent_min": float(cosine.min()),
-        "top1_agreement": float((answers[0] == answers[1]).mean()),
-        "top1_accuracy_fp32": right[0],
-        "top1_accuracy": right[1],
-        "accuracy_drop": right[0] - right[1],
-    }
+def described(
+    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: "CompileParams"
+) -> dict[str, Any]:
+    """The calibration's configuration: what any target tells, and this one's method."""
+    spec = data.preprocessing
+    ends = preprocessing.normalize(np.asarray([0, 255], np.uint8)[:, None, None, None].repeat(3, 3), spec)[..., 0, 0]
+    read = params.method == "percentile"
+    return calibration.config(
+        folder,
+        data,
+        shown,
+        file=params.calibration_file,
+        normalised_by="the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
+        network_input={"layout": "NCHW float32 RGB", "from": ends[0].tolist(), "to": ends[1].tolist()},
+        domain=domain,
+        reasons={} if read else {"percentile": f"the method {params.method} does not read it"},
+        method=params.method,
+        percentile=params.percentile if read else None,
+        batch_size=params.batch_size,
+    )
 
 
 def _write(file: Path, value: Mapping[str, Any]) -> None:

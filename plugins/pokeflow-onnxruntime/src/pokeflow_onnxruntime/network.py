@@ -1,7 +1,8 @@
-"""The one place that opens an ONNX network: its threads, and the contract its graph must keep."""
+"""The one place that opens an ONNX network: its threads, and the contract its graph must keep.
 
-import logging
-from collections.abc import Sequence
+Small devices get this very file: of pokeflow it knows errors and preprocessing, nothing else.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +11,15 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-from pokeflow import Input, PokeflowError, Task, progress
-from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
+from pokeflow.errors import PokeflowError
+from pokeflow.images.preprocessing import Preprocessing, normalize
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-log = logging.getLogger(__name__)
-
-FILE = "model.onnx"
-INPUT, OUTPUT = "image", "embedding"
-MODEL_STAGES = ("train", "distill", "compile")
+FILE, INPUT, OUTPUT = "model.onnx", "image", "embedding"
+FILES = (FILE, f"{FILE}[._]*")
+"""The network, and what may lie beside it with its weights (``model.onnx.data``)."""
 FRAMEWORK = f"ONNX Runtime {onnxruntime.__version__}"
 RUNTIME_ERRORS = (
     faults.EPFail,
@@ -37,31 +36,29 @@ RUNTIME_ERRORS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """An opened network: float32 N×3×size×size in, float32 N×dim out, not L2-normalised."""
+class OnnxNetwork:
+    """An opened network: uint8 N×size×size×3 prepared to float32 N×3×size×size; float32 N×dim out, not scaled."""
 
     session: "InferenceSession"
     dim: int
+    spec: Preprocessing
 
-    def __call__(self, images: "np.ndarray") -> "np.ndarray":
+    def prepare(self, squares: "np.ndarray") -> "np.ndarray":
+        """Normalised images of resized pictures."""
+        return normalize(squares, self.spec)
+
+    def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
         """Embeddings of normalised images."""
-        return np.asarray(self.session.run([OUTPUT], {INPUT: images})[0])
+        return np.asarray(self.session.run([OUTPUT], {INPUT: prepared})[0])
 
 
-def model_input(task: Task) -> Input:
-    """The first input that is a model; PokeflowError where there is none."""
-    for item in task.inputs:
-        if item.record.stage in MODEL_STAGES:
-            return item
-    raise PokeflowError(f"{task.name}: needs a model to work on, and none is among its inputs. Give it a parent.")
-
-
-def opened(file: Path, spec: Preprocessing, threads: int) -> Network:
-    """Open a network and try it; PokeflowError where it is not what a model folder must hold.
+def opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
+    """Open a folder's network and try it; PokeflowError where it is not what a model folder must hold.
 
     ``threads`` are those within an operator; 0 is every core. Waiting threads sleep: spinning ones would slow
     whoever shares the machine.
     """
+    file = folder / FILE
     if not file.is_file():
         raise PokeflowError(f"{file}: no such network. Make the model again.")
     options = onnxruntime.SessionOptions()
@@ -74,7 +71,7 @@ def opened(file: Path, spec: Preprocessing, threads: int) -> Network:
     except RUNTIME_ERRORS as error:
         raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can open ({error}).") from error
     _require_signature(session, spec, file)
-    return Network(session, _tried(session, spec, file))
+    return OnnxNetwork(session, _tried(session, spec, file), spec)
 
 
 def _require_signature(session: "InferenceSession", spec: Preprocessing, file: Path) -> None:
@@ -106,34 +103,6 @@ def _tried(session: "InferenceSession", spec: Preprocessing, file: Path) -> int:
         raise PokeflowError(
             f"{file}: gives {list(embedding.shape)} for a batch of 2; must be [batch, D]. Export it again."
         )
-    _require_finite(embedding, file)
+    if not np.isfinite(embedding).all():
+        raise PokeflowError(f"{file}: gives embeddings that are not finite (NaN or infinity). Train it again.")
     return int(embedding.shape[1])
-
-
-def _require_finite(embeddings: "np.ndarray", where: object) -> None:
-    if not np.isfinite(embeddings).all():
-        raise PokeflowError(f"{where}: gives embeddings that are not finite (NaN or infinity). Train it again.")
-
-
-def network_input(images: "np.ndarray", rows: Sequence[int], spec: Preprocessing) -> "np.ndarray":
-    """These rows of uint8 N×H×W×3 pictures as float32 n×3×size×size."""
-    return normalize(to_square(images[list(rows)], spec), spec)
-
-
-def embed(
-    network: Network, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing, label: str, *, batch: int = 32
-) -> "np.ndarray":
-    """Embeddings of these rows, float32 n×dim as the network gives them; only a batch is in memory at once."""
-    embeddings = np.empty((len(rows), network.dim), np.float32)
-    with progress.bar(label, len(rows)) as advance:
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            embeddings[start : start + batch] = network(network_input(images, part, spec))
-            advance(len(part))
-    _require_finite(embeddings, label)
-    return embeddings
-
-
-def size_mb(file: Path) -> float:
-    """10^6 bytes of a network: its file, and those beside it that hold its weights (``model.onnx.data``)."""
-    return sum(part.stat().st_size for part in (file, *file.parent.glob(f"{file.name}[._]*"))) / 1e6

@@ -6,17 +6,18 @@ import pytest
 from onnx import TensorProto, helper
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, normalize
-from pokeflow_onnxruntime import session
+from pokeflow.images.network import embed, model_input, size_mb
+from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
+from pokeflow_onnxruntime import network
 
 SPEC = Preprocessing(16)
 
 
 @pytest.fixture
 def opened(tmp_path):
-    def saved(model: onnx.ModelProto, spec: Preprocessing = SPEC) -> session.Network:
+    def saved(model: onnx.ModelProto, spec: Preprocessing = SPEC) -> network.OnnxNetwork:
         onnx.save(model, tmp_path / "model.onnx")
-        return session.opened(tmp_path / "model.onnx", spec, 1)
+        return network.opened(tmp_path, spec, 1)
 
     return saved
 
@@ -36,17 +37,15 @@ def test_threads_are_bounded_and_do_not_spin(opened, make_network):
 def test_embeddings_come_in_order_whatever_the_batch(opened, make_network, make_data):
     data, network = make_data(), opened(make_network())
     rows = [5, 3, 70, 0, 9]
-    expected = np.concatenate([network(session.network_input(data.query_images, [row], SPEC)) for row in rows])
+    expected = np.concatenate([network(network.prepare(to_square(data.query_images[[row]], SPEC))) for row in rows])
     for batch in (1, 2, 5, 32):
-        found = session.embed(network, data.query_images, rows, SPEC, "queries", batch=batch)
+        found = embed(network, data.query_images, rows, SPEC, "queries", batch=batch)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_network_sees_what_the_shared_preprocessing_makes(make_data):
-    data = make_data()
+def test_the_network_sees_what_the_shared_preprocessing_makes(opened, make_network):
     squares = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    np.testing.assert_array_equal(session.network_input(squares, [2, 0], SPEC), normalize(squares[[2, 0]], SPEC))
-    assert session.network_input(data.references, range(3), SPEC).shape == (3, 3, 16, 16)
+    np.testing.assert_array_equal(opened(make_network()).prepare(squares[[2, 0]]), normalize(squares[[2, 0]], SPEC))
 
 
 def two_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -97,21 +96,21 @@ def test_a_wrong_or_static_shape_is_refused(opened, make_network, changes, found
 def test_a_file_that_is_no_network_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError, match="not a network that ONNX Runtime"):
-        session.opened(tmp_path / "model.onnx", SPEC, 1)
+        network.opened(tmp_path, SPEC, 1)
 
 
 def test_a_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="no such network"):
-        session.opened(tmp_path / "model.onnx", SPEC, 1)
+        network.opened(tmp_path, SPEC, 1)
 
 
 def test_size_is_in_millions_of_bytes_and_counts_weights_beside_the_file(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"0" * 1_000)
     (tmp_path / "model.onnx.data").write_bytes(b"0" * 2_000_000)
     (tmp_path / "weights.pt").write_bytes(b"0" * 500)
-    assert session.size_mb(tmp_path / "model.onnx") == 2.001
+    assert size_mb(tmp_path, *network.FILES) == 2.001
 
 
 def test_the_first_model_is_the_one_worked_on(flow):
     student, data = flow.student(), flow.prepared()
-    assert session.model_input(flow.compile(data, student)) is student
+    assert model_input(flow.compile(data, student)) is student

@@ -1,19 +1,44 @@
-"""Stage ``recognize``: which cards one picture may show, from the gallery that a benchmark left."""
+"""Stage ``recognize`` of any target: which cards one picture may show, from the gallery that a benchmark left."""
 
+import hashlib
 import json
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pokeflow import PokeflowError, Result, Task
+from pokeflow.errors import PokeflowError
 from pokeflow.images import index, preprocessing, retrieval
-from pokeflow_onnxruntime.session import FILE, embed, model_input, opened
-
-if TYPE_CHECKING:
-    from pokeflow_onnxruntime import RecognizeParams
+from pokeflow.images.network import Opener, embed, model_input
+from pokeflow.types import Result, Task
 
 
-def run(task: Task) -> Result:
+@dataclass(frozen=True, slots=True)
+class RecognizeParams:
+    """Which picture to recognise (its whole frame is taken for the card), and how many answers to give."""
+
+    image: str
+    top: int = 5
+
+
+def check(params: RecognizeParams) -> Iterable[tuple[str, str]]:
+    """Faults of the parameters, as a backend's ``check`` tells them."""
+    if params.top < 1:
+        yield "top", f"{params.top} is below 1"
+    if not Path(params.image).is_file():
+        yield "image", f"no file {params.image!r}"
+
+
+def fingerprint(params: RecognizeParams) -> str:
+    """The picture's content."""
+    try:
+        with _file(params.image).open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+    except OSError as error:
+        raise PokeflowError(f"{params.image}: cannot be read ({error}).") from error
+
+
+def run(task: Task, opened: Opener) -> Result:
     """Recognise one picture and write ``matches.json``, best first.
 
     The whole frame is taken for the card: a picture with much around it is answered as if it had none.
@@ -29,7 +54,7 @@ def run(task: Task) -> Result:
             f"{gallery.record.task}: its index was made with preprocessing {cards.preprocessing}, the model's is "
             f"{spec.hash}. Run the benchmark again."
         )
-    network = opened(model.folder / FILE, spec, threads=0)
+    network = opened(model.folder, spec, 0)
     if network.dim != cards.embeddings.shape[1]:
         raise PokeflowError(
             f"{gallery.record.task}: its index holds embeddings of {cards.embeddings.shape[1]} values, the model "

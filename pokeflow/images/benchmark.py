@@ -1,39 +1,71 @@
-"""Stage ``benchmark``: what a model answers on the test split, and how long that takes on this machine's CPU."""
+"""Stage ``benchmark`` of any target: what a model answers on the test split, and how long that takes where it runs."""
 
 import csv
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pokeflow import PokeflowError, Result, Task, progress
+from pokeflow import progress
+from pokeflow.errors import PokeflowError
 from pokeflow.images import dataset, index, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
-from pokeflow_onnxruntime.session import FILE, FRAMEWORK, Network, embed, model_input, network_input, opened, size_mb
+from pokeflow.images.network import Network, Opener, embed, gallery, model_input
+from pokeflow.types import Result, Task
 
 if TYPE_CHECKING:
-    from pokeflow_onnxruntime import BenchmarkParams
+    import numpy as np
 
 SPLIT = "test"
+FILE = "performance.json"
 PERCENTILES = {50: 1, 95: 20, 99: 100}
 """Which are reported, and the fewest runs for which each says something."""
 TIMING = (
-    "latency is the network alone at batch 1; preprocess is resizing and normalising one decoded picture; search is "
-    "one look-up in the gallery; recognition is these three in a row. Decoding a file is in none of them"
+    "latency is the network alone at batch 1; preprocess is resizing one decoded picture and preparing it for the "
+    "network; search is one look-up in the gallery; recognition is these three in a row. Decoding a file is in none "
+    "of them"
 )
 
 
-def run(task: Task) -> Result:
-    """Benchmark the task's first model.
+@dataclass(frozen=True, slots=True)
+class BenchmarkParams:
+    """How a model is timed: ``warmup`` runs that do not count, then ``runs`` that do, on ``threads`` threads.
 
-    Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of single runs;
-    ``throughput_fps_batchN`` pictures a second through the network; ``size_mb`` 10^6 bytes of the network's files;
-    ``power_w`` is unknown: no sensor is read.
+    ``max_seconds`` ends each timing loop early (one a batch size, and one each for preprocessing, search and the
+    whole); the number of runs made is in the result. ``embed_threads`` serve the accuracy figures only; 0: every
+    core.
+    """
+
+    runs: int = 200
+    warmup: int = 20
+    threads: int = 1
+    batch_sizes: tuple[int, ...] = (1, 8)
+    max_seconds: float = 60.0
+    embed_threads: int = 0
+
+
+def check(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
+    """Faults of the parameters, as a backend's ``check`` tells them."""
+    for name, least in (("runs", 1), ("warmup", 0), ("threads", 1), ("embed_threads", 0)):
+        if getattr(params, name) < least:
+            yield name, f"{getattr(params, name)} is below {least}"
+    if not params.max_seconds > 0:
+        yield "max_seconds", f"{params.max_seconds} is not above 0"
+    sizes = params.batch_sizes
+    if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
+
+
+def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
+    """Benchmark the task's first model on this machine's processor.
+
+    ``opened`` opens a model's folder, ``size_mb`` tells the 10^6 bytes of the model's files there, ``framework`` what
+    runs it, with its version. Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of
+    single runs; ``throughput_fps_batchN`` pictures a second through the network; ``power_w`` is unknown: no sensor is
+    read.
     """
     params: BenchmarkParams = task.params
     model = model_input(task)
@@ -43,18 +75,15 @@ def run(task: Task) -> Result:
     queries = data.queries_of(SPLIT)
     if not queries:
         raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
-    file = model.folder / FILE
 
-    network = opened(file, spec, params.embed_threads)
-    gallery = index.build(data, embed(network, data.references, range(len(data.cards)), spec, "gallery"))
+    network = opened(model.folder, spec, params.embed_threads)
+    cards = gallery(network, data)
     asked = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
-    found, _ = retrieval.nearest(asked, gallery.embeddings, 5)
-    metrics: dict[str, float | None] = dict(retrieval.accuracy(found, data, queries))
-    reasons = _unknown(metrics, "the data set does not say which cards share an artwork")
+    metrics, reasons = answered(asked, cards.embeddings, data, queries)
 
-    timings = measure(opened(file, spec, params.threads), data, queries, gallery.embeddings, params)
+    timings = measure(opened(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
     figures, too_few = summary(timings)
-    metrics |= figures | {"size_mb": size_mb(file), "power_w": None}
+    metrics |= figures | {"size_mb": size_mb(model.folder), "power_w": None}
     reasons |= too_few | {"power_w": "no sensor is read"}
     facts: dict[str, Any] = {
         "protocol": retrieval.protocol(data, SPLIT),
@@ -63,22 +92,28 @@ def run(task: Task) -> Result:
         "device": device(),
         "threads": params.threads,
         "runs": {t.name: len(t.milliseconds) for t in timings},
-        "framework": FRAMEWORK,
+        "framework": framework,
         "embedding_dim": network.dim,
         "input_size": spec.size,
     }
 
     spec.write(task.output)
-    index.write(task.output, gallery)
+    index.write(task.output, cards)
     write_latencies(task.output / "latencies.csv", timings)
     told = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
     text = json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True)
-    (task.output / "performance.json").write_text(text + "\n", encoding="utf-8")
+    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
     return Result(metrics, facts, reasons)
 
 
-def _unknown(metrics: dict[str, float | None], reason: str) -> dict[str, str]:
-    return {name: reason for name, value in metrics.items() if value is None}
+def answered(
+    asked: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Accuracies of queries' embeddings against the gallery's, and a reason for each that is unknown."""
+    found, _ = retrieval.nearest(asked, known, 5)
+    metrics = dict(retrieval.accuracy(found, data, queries))
+    why = "the data set does not say which cards share an artwork"
+    return metrics, {name: why for name, value in metrics.items() if value is None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +126,37 @@ class Timing:
 
 
 def measure(
-    network: Network, data: Dataset, rows: Sequence[int], gallery: "np.ndarray", params: "BenchmarkParams"
+    network: Network, data: Dataset, rows: Sequence[int], known: "np.ndarray", params: BenchmarkParams
 ) -> list[Timing]:
     """Time the network at each batch size, and what stands before and after it at batch 1, on test pictures."""
+    import numpy as np
+
     spec = data.preprocessing
 
-    def pictures(count: int) -> "np.ndarray":
-        return network_input(data.query_images, [rows[i % len(rows)] for i in range(count)], spec)
+    def pictures(count: int) -> Any:
+        shown = data.query_images[[rows[i % len(rows)] for i in range(count)]]
+        return network.prepare(preprocessing.to_square(shown, spec))
 
     picture = np.array(data.query_images[rows[0]])
-    one = pictures(1)
-    query = retrieval.normalized(network(one))[0]
+    query = retrieval.normalized(network(pictures(1)))[0]
 
-    def preprocess() -> "np.ndarray":
-        return preprocessing.normalize(preprocessing.to_square([picture], spec), spec)
+    def preprocess() -> Any:
+        return network.prepare(preprocessing.to_square([picture], spec))
 
     def recognize() -> object:
-        return index.search(gallery, retrieval.normalized(network(preprocess()))[0], 5)
+        return index.search(known, retrieval.normalized(network(preprocess()))[0], 5)
 
     batches = {n: pictures(n) for n in params.batch_sizes}
     steps: list[tuple[str, int, Callable[[], object]]] = [
         *((f"batch{n}", n, lambda images=images: network(images)) for n, images in batches.items()),
         ("preprocess", 1, preprocess),
-        ("search", 1, lambda: index.search(gallery, query, 5)),
+        ("search", 1, lambda: index.search(known, query, 5)),
         ("recognition", 1, recognize),
     ]
     return [Timing(name, batch, tuple(timed(step, params, f"timing {name}"))) for name, batch, step in steps]
 
 
-def timed(step: Callable[[], object], params: "BenchmarkParams", label: str) -> Iterator[float]:
+def timed(step: Callable[[], object], params: BenchmarkParams, label: str) -> Iterator[float]:
     """Milliseconds of each run that counts; at least one, and none begins after ``max_seconds``.
 
     A warm-up takes a tenth of that time at most, so that what is slow is still measured more than once.
@@ -143,6 +180,8 @@ def timed(step: Callable[[], object], params: "BenchmarkParams", label: str) -> 
 
 def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[str, str]]:
     """The figures of all timings, and a reason for each percentile that too few runs cannot give."""
+    import numpy as np
+
     metrics: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for timing in timings:
@@ -167,7 +206,7 @@ def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]
         f"timed on this machine's CPU, {where}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
     )
     answered = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {where}"
-    kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the network's files"}
+    kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the model's files"}
     found = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
     return {name: source for name, source in found.items() if metrics[name] is not None}
 

@@ -1,0 +1,43 @@
+"""What ONNX Runtime itself tells of each operator: the trace that its profiler writes."""
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnxruntime
+
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.images.profiling import Operator
+from pokeflow_onnxruntime.network import FILE, INPUT, OUTPUT, opened
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SOURCE = "the profiler of ONNX Runtime"
+RAN = "_kernel_time"
+
+
+def watch(
+    folder: Path, spec: Preprocessing, threads: int, pictures: Iterable["np.ndarray"], work: Path
+) -> list[Operator]:
+    """Times of every operator in the order they ran, a kernel being its type and who provides it."""
+    network = opened(folder, spec, threads)
+    options = network.session.get_session_options()
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(dir=work) as traces:
+        options.profile_file_prefix = str(Path(traces) / "trace")
+        session = onnxruntime.InferenceSession(folder / FILE, options, providers=["CPUExecutionProvider"])
+        for picture in pictures:
+            session.run([OUTPUT], {INPUT: network.prepare(picture)})
+        trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+
+    told: dict[str, tuple[str, str]] = {}
+    times: dict[str, list[float]] = {}
+    for event in trace:
+        if event["cat"] == "Node" and event["name"].endswith(RAN):
+            name = event["name"].removesuffix(RAN)
+            told[name] = event["args"]["op_name"], event["args"]["provider"]
+            times.setdefault(name, []).append(event["dur"] / 1000)
+    return [Operator(name, *told[name], tuple(milliseconds)) for name, milliseconds in times.items()]
