@@ -1,0 +1,84 @@
+"""What is checked of an edge adapter: the one module that a small device gets of a target's plugin."""
+
+import ast
+import importlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from pokeflow.errors import PokeflowError
+from pokeflow.images import index, retrieval
+from pokeflow.images.network import embed
+from pokeflow.testing.bench import Bench
+from pokeflow.testing.breach import Breach, NotChecked
+from pokeflow.worker import told
+
+ALLOWED = {
+    "pokeflow.errors",
+    *(f"pokeflow.images.{name}" for name in ("preprocessing", "index", "retrieval", "dataset")),
+}
+"""What a device has of pokeflow."""
+CLOSE = 0.999
+"""The least cosine between an adapter's embedding and the index's row: both come from the same model."""
+
+
+def imports_little(bench: Bench) -> None:
+    """The adapter imports of pokeflow what a device has, and nothing of its own plugin."""
+    name = _adapter(bench)
+    rule = f"an adapter imports of pokeflow only {', '.join(sorted(ALLOWED))}, and no other module of its plugin"
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise Breach(rule, f"there is no module {name}", "correct package.params.adapter in the target's YAML.")
+    own = name.partition(".")[0]
+    imported = _imported(Path(spec.origin), name.rpartition(".")[0])
+    beyond = sorted(module for module in imported if module.partition(".")[0] in ("pokeflow", own))
+    if beyond := [module for module in beyond if module not in ALLOWED]:
+        mend = "move what needs them to another module: the bundle ships this one file."
+        raise Breach(rule, f"it imports {', '.join(beyond)}", mend)
+
+
+def gives_the_index(bench: Bench) -> None:
+    """The adapter opens the compiled folder, and sees the cards as the index says."""
+    import numpy as np
+
+    name, made, data = _adapter(bench), bench.compiled, bench.data
+    rule = "the adapter's opened(folder, preprocessing, threads) gives the embeddings that index.npz holds"
+    mend = "let compile and benchmark open the model by this same function."
+    try:
+        network = importlib.import_module(name).opened(made.folder, data.preprocessing, 1)
+        found = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
+    except Exception as error:
+        raise Breach(rule, told(error), mend) from error
+    try:
+        known = index.read(made.folder).embeddings
+    except PokeflowError as error:
+        raise NotChecked(f"there is no index to compare with: {error}") from error
+    if found.shape != known.shape:
+        raise Breach(rule, f"it gives {list(found.shape)}, the index holds {list(known.shape)}", mend)
+    worst = float(np.sum(retrieval.normalized(found) * known, axis=1).min())
+    if worst < CLOSE:
+        raise Breach(rule, f"the least cosine is {worst:.3f}, {CLOSE} are needed", mend)
+
+
+def _adapter(bench: Bench) -> str:
+    params = bench.work("package").get("params") or {}
+    if not params.get("adapter"):
+        raise NotChecked("the target's YAML names no package.params.adapter: it makes no edge bundle")
+    return str(params["adapter"])
+
+
+def _imported(file: Path, package: str) -> set[str]:
+    """The modules that a file imports when it is loaded or run; what is for a type checker only is left out."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    for node in nodes:  # grows meanwhile
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{package}.{node.module or ''}".rstrip(".") if node.level else str(node.module)
+            found |= {module} if module in ALLOWED else {f"{module}.{alias.name}" for alias in node.names}
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            nodes.extend(ast.iter_child_nodes(node))
+    return found
