@@ -38,28 +38,26 @@ def check(params: ProfileParams) -> Iterable[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator as the runtime ran it: ``kernel`` is the code that did, None if it does not tell; ms of each run."""
+    """One operator as the runtime ran it: ``kernel`` is the code that did (None: not told); mean ms of a run."""
 
     name: str
     type: str
     kernel: str | None
-    milliseconds: tuple[float, ...]
+    milliseconds: float
 
 
-Watch = Callable[[Path, Preprocessing, int, Iterable["np.ndarray"], Path], Sequence[Operator]]
-"""Runs the model of a folder, for this preprocessing, on so many threads, with each of these uint8 1×size×size×3.
+Watch = Callable[[Path, Preprocessing, ProfileParams, Iterable["np.ndarray"], Path], Sequence[Operator]]
+"""Runs a folder's model with each of these pictures, uint8 1×size×size×3, and tells its operators in their order.
 
-Tells the operators' times of each run; what the runtime writes for that goes into the folder named last."""
+The first ``warmup`` pictures do not count. What the runtime writes on the way goes into the folder named last."""
 
 
 def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
     """Watch the task's first model at batch 1, and write ``profiling_results.json``.
 
-    ``operators_p50_ms`` is the median of a run's sum over operators, ``operators`` how many ran. ``source`` tells who
-    measured. Watching costs time itself: how fast a model is, its benchmark says.
+    ``operators_ms`` is the sum over operators, ``operators`` how many ran; ``source`` tells who measured. Watching
+    costs time itself: how fast a model is, its benchmark says.
     """
-    import numpy as np
-
     params: ProfileParams = task.params
     model = model_input(task)
     data = dataset.read(task.input(stage="prepare").folder)
@@ -77,44 +75,37 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
                 yield preprocessing.to_square(data.query_images[[rows[i % len(rows)]]], spec)
                 advance()
 
-        found = watch(model.folder, spec, params.threads, pictures(), task.work)
-    if not found or any(len(operator.milliseconds) != count for operator in found):
-        raise PokeflowError(f"profile: {framework} did not tell of every operator in each of {count} runs.")
+        found = watch(model.folder, spec, params, pictures(), task.work)
+    if not found:
+        raise PokeflowError(f"profile: {framework} told of no operator. Run it again with more runs.")
 
-    times = np.asarray([operator.milliseconds[params.warmup :] for operator in found])
     figures = {
-        "operators_p50_ms": (float(np.percentile(times.sum(axis=0), 50)), "ms"),
+        "operators_ms": (sum(operator.milliseconds for operator in found), "ms"),
         "operators": (float(len(found)), "operators"),
     }
     where = f"{source}, on this machine's CPU, {device()}, {params.threads} thread{'s' * (params.threads > 1)}"
-    told = {
+    facts: dict[str, Any] = {
         "device": device(),
         "framework": framework,
         "runs": params.runs,
         "threads": params.threads,
         "preprocessing": spec.hash,
-        "figures": {
-            name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()
-        },
-        **_shares(found, times),
     }
-    text = json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True)
+    told = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
+    text = json.dumps({**facts, "figures": told, **_shares(found)}, indent=2, ensure_ascii=False, sort_keys=True)
     (task.output / FILE).write_text(text + "\n", encoding="utf-8")
-    facts = {"device": device(), "framework": framework, "runs": params.runs, "threads": params.threads}
     return Result({name: value for name, (value, _) in figures.items()}, facts)
 
 
-def _shares(found: Sequence[Operator], times: "np.ndarray") -> dict[str, list[dict[str, Any]]]:
-    """The mean ms of a run and its share of all, of each operator in the order they ran, and of each type."""
-    means = times.mean(axis=1)
-    whole = float(means.sum()) or 1.0
+def _shares(found: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
+    """The ms of a run and its share of all, of each operator in the order they ran, and of each type, longest first."""
+    whole = sum(operator.milliseconds for operator in found) or 1.0
     operators: list[dict[str, Any]] = [
-        {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": float(ms), "share": float(ms) / whole}
-        for o, ms in zip(found, means, strict=True)
+        {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / whole}
+        for o in found
     ]
-    types = []
-    for kind in sorted({o.type for o in found}):
-        those = [o for o in operators if o["type"] == kind]
-        ms = sum(o["ms"] for o in those)
-        types.append({"type": kind, "operators": len(those), "ms": ms, "share": ms / whole})
-    return {"operators": operators, "types": sorted(types, key=lambda entry: -entry["ms"])}
+    types: list[dict[str, Any]] = []
+    for kind in {o.type: None for o in found}:
+        ms = [o.milliseconds for o in found if o.type == kind]
+        types.append({"type": kind, "operators": len(ms), "ms": sum(ms), "share": sum(ms) / whole})
+    return {"operators": operators, "types": sorted(types, key=lambda entry: (-entry["ms"], entry["type"]))}

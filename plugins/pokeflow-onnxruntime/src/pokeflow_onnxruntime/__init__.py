@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow.images import benchmark, calibration, recognition
+from pokeflow.images import benchmark, calibration, profiling, recognition
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,12 @@ def _benchmark(task: Task) -> Result:
     )
 
 
+def _profile(task: Task) -> Result:
+    from pokeflow_onnxruntime import network, profile
+
+    return profiling.run(task, profile.watch, framework=network.FRAMEWORK, source=profile.SOURCE)
+
+
 def _recognize(task: Task) -> Result:
     from pokeflow_onnxruntime import network
 
@@ -62,12 +68,13 @@ def _recognize(task: Task) -> Result:
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Compile, benchmark and recognize, all named ``onnxruntime``."""
+    """Compile, benchmark, profile and recognize, all named ``onnxruntime``."""
     name = "onnxruntime"
     fingerprint = calibration.fingerprint
     return [
         Backend(name, "compile", _compile, CompileParams, "3", check=_check_compile, fingerprint=fingerprint),
         Backend(name, "benchmark", _benchmark, benchmark.BenchmarkParams, "3", check=benchmark.check),
+        Backend(name, "profile", _profile, profiling.ProfileParams, check=profiling.check, aside=True),
         Backend(
             name,
             "recognize",

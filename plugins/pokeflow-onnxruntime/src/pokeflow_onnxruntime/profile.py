@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnxruntime
 
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.images.profiling import Operator
+from pokeflow.images.profiling import Operator, ProfileParams
 from pokeflow_onnxruntime.network import FILE, INPUT, OUTPUT, opened
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ RAN = "_kernel_time"
 
 
 def watch(
-    folder: Path, spec: Preprocessing, threads: int, pictures: Iterable["np.ndarray"], work: Path
+    folder: Path, spec: Preprocessing, params: ProfileParams, pictures: Iterable["np.ndarray"], work: Path
 ) -> list[Operator]:
     """Times of every operator in the order they ran, a kernel being its type and who provides it."""
-    network = opened(folder, spec, threads)
+    network = opened(folder, spec, params.threads)
     options = network.session.get_session_options()
     options.enable_profiling = True
     with tempfile.TemporaryDirectory(dir=work) as traces:
@@ -40,4 +40,5 @@ def watch(
             name = event["name"].removesuffix(RAN)
             told[name] = event["args"]["op_name"], event["args"]["provider"]
             times.setdefault(name, []).append(event["dur"] / 1000)
-    return [Operator(name, *told[name], tuple(milliseconds)) for name, milliseconds in times.items()]
+    counted = {name: found[params.warmup :] for name, found in times.items()}
+    return [Operator(name, *told[name], sum(found) / len(found)) for name, found in counted.items()]

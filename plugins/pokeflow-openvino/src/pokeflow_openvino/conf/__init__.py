@@ -1,1 +1,1 @@
-"""The YAML this plugin brings: ``target=cpu``."""
+"""The YAML this plugin brings: ``target=openvino``."""

@@ -1,0 +1,75 @@
+"""NNCF in a process of its own: ``python -m pokeflow_openvino.quantizer REQUEST``, a line on stdout for each picture.
+
+In its process NNCF replaces the class of every logger, prints, imports PyTorch where it is installed, and tells its
+maker of its use: here it can touch nobody, and neither package can be imported.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pokeflow.images import calibration, preprocessing
+from pokeflow_openvino.network import FILE, INPUT
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is quantised, and how: ``folder`` holds the pictures and their preprocessing, and takes the network."""
+
+    source: str
+    folder: str
+    preset: str
+    accurate_bias: bool
+
+    def dump(self) -> str:
+        """The request as the argument of this program."""
+        return json.dumps(asdict(self))
+
+
+def main(request: Request) -> None:
+    """Quantise and save; whatever NNCF prints goes to stderr."""
+    told = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for name in ("torch", "openvino_telemetry"):
+        sys.modules[name] = None  # type: ignore[assignment]  # None is how an import is barred
+    import nncf
+    import openvino
+
+    folder = Path(request.folder)
+    spec = preprocessing.read(folder)
+    pictures = np.load(folder / calibration.FILE, mmap_mode="r", allow_pickle=False)
+    waiting = iter(range(len(pictures)))
+
+    def shown(row: int) -> dict[str, "np.ndarray"]:
+        if next(waiting, None) is not None:  # the first time that all are asked for is what is told
+            told.write(f"{row}\n")
+        return {INPUT: preprocessing.normalize(pictures[[row]], spec)}
+
+    model = nncf.quantize(
+        openvino.convert_model(request.source),
+        nncf.Dataset(range(len(pictures)), shown),
+        preset=nncf.QuantizationPreset(request.preset),
+        subset_size=len(pictures),
+        fast_bias_correction=not request.accurate_bias,
+    )
+    _name_by_place(model)
+    openvino.save_model(model, folder / FILE)
+
+
+def _name_by_place(model: "Model") -> None:
+    """Name constants by their place: OpenVINO numbers them by what the process has made before."""
+    constants = (op for op in model.get_ordered_ops() if op.get_type_name() == "Constant")
+    for place, constant in enumerate(constants):
+        constant.set_friendly_name(f"constant_{place}")
+
+
+if __name__ == "__main__":
+    main(Request(**json.loads(sys.argv[1])))
