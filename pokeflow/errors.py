@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pokeflow.types import Record
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ class TaskError(PokeflowError):
         ran: Iterable[str] = (),
         *,
         failed: bool = True,
-        records: "Mapping[str, Record] | None" = None,
+        records: Mapping[str, Any] | None = None,
     ) -> None:
         self.ran, self.records, self.exit_code = tuple(ran), records or {}, 1 if failed else WAITING
         super().__init__(message)

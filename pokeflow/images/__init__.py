@@ -1,5 +1,5 @@
-"""What the image plugins share: the preprocessing spec, the data set folder, the recognition protocol, the gallery;
-and what every target does alike: calibration, comparison with its parent, benchmark, recognition.
+"""What the image plugins share, and what every target of theirs does alike.
 
-Needs ``pokeflow[images]`` (numpy, pillow); the core itself never imports it.
+The preprocessing spec, the data set folder, the recognition protocol, the gallery; calibration, comparison with the
+parent, benchmark, recognition. Needs ``pokeflow[images]`` (numpy, pillow); the core itself never imports it.
 """

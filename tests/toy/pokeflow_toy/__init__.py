@@ -6,17 +6,22 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokeflow import Backend, PokeflowError, Result, Task, hookimpl
+from pokeflow import Backend, PokeflowError, Result, Task, Unavailable, hookimpl
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Toy:
-    """``fail`` raises; ``seconds`` sleeps; ``note`` names a file that gets a line for each task that runs."""
+    """``fail`` raises; ``absent`` lacks a compiler; ``simulated`` is a double's; ``seconds`` sleeps.
+
+    ``note`` names a file that gets a line for each task that runs.
+    """
 
     lr: float = 0.1
     fail: bool = False
+    absent: bool = False
+    simulated: bool = False
     seconds: float = 0.0
     note: str | None = field(default=None, metadata={"digest": False})
     metric: str = "score"
@@ -38,9 +43,13 @@ def run(task: Task) -> Result:
         state.write_text(str(step + 1))
     if params.fail:
         raise PokeflowError("it was told to fail.")
+    if params.absent:
+        (task.output / "calibration.txt").write_text("ready\n")
+        raise Unavailable("no compiler here. Install the toy compiler 2.0.")
     (task.output / "model.txt").write_text(f"{task.stage} {params.lr} {[i.record.digest for i in task.inputs]}\n")
     value = params.lr if params.value is None and params.reason is None else params.value
-    return Result({params.metric: value}, reasons={params.metric: params.reason} if params.reason else {})
+    facts = {"simulated": True} if params.simulated else {}
+    return Result({params.metric: value}, facts, {params.metric: params.reason} if params.reason else {})
 
 
 def finds_negative(params: Toy) -> list[tuple[str, str]]:

@@ -1,0 +1,132 @@
+"""What cannot be made here waits and is told; what a double made is known as such and goes nowhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pokeflow import compose, config, engine, plugins
+from pokeflow.commands.recognize import newest
+from pokeflow.errors import WAITING, PokeflowError, TaskError
+from pokeflow.resolve import resolve
+from pokeflow.store import Store
+from pokeflow.tree import publish
+from support import TOY, TOY_FLOW, contents
+
+ABSENT = "lineage.models.tiny.params.absent=true"
+SIMULATED = "lineage.models.tiny.params.simulated=true"
+
+
+@pytest.fixture
+def flow_of(tmp_path: Path):
+    def make(*overrides: str):
+        cfg = compose.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
+        return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+
+    return make
+
+
+def run(flow) -> engine.Report:
+    pm = plugins.manager()
+    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+
+
+@pytest.mark.parametrize("executor", ["local", "process"])
+def test_a_task_that_lacks_its_compiler_waits_and_the_others_are_made(flow_of, executor: str, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(TOY))
+    with pytest.raises(TaskError) as told:
+        run(flow_of(ABSENT, f"executor={executor}"))
+    assert told.value.exit_code == WAITING
+    assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(told.value)
+    assert "Not run, for want of it: benchmark:tiny, register:tiny." in str(told.value)
+    assert "failed" not in str(told.value)
+    assert set(told.value.records) == {
+        *(f"{stage}:{model}" for stage in ("benchmark", "register") for model in ("teacher", "student")),
+        "train:teacher",
+        "distill:student",
+    }
+
+
+def test_what_was_ready_is_kept_where_the_message_says_and_nothing_is_committed(flow_of, tmp_path: Path) -> None:
+    flow = flow_of(ABSENT)
+    with pytest.raises(TaskError) as told:
+        run(flow)
+    ready = next(line for line in str(told.value).splitlines() if "what is ready for it" in line).partition(": ")[2]
+    assert contents(Path(ready)) == {"calibration.txt": b"ready\n"}
+    assert Store(tmp_path / "store").load(flow.step("compile:tiny")) is None
+
+
+def test_a_failure_beside_it_is_a_failure(flow_of) -> None:
+    with pytest.raises(TaskError, match="register:student failed") as told:
+        run(flow_of(ABSENT, "lineage.models.student.then.register={backend: toy, params: {fail: true}}"))
+    assert told.value.exit_code == 1
+
+
+def test_it_is_tried_again_the_next_time(flow_of) -> None:
+    for _ in range(2):
+        with pytest.raises(TaskError, match="unavailable"):
+            run(flow_of(ABSENT))
+    assert {planned.step.name for planned in engine.plan(flow_of(ABSENT), engine.now()) if not planned.record} == {
+        "compile:tiny",
+        "benchmark:tiny",
+        "register:tiny",
+    }
+
+
+def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_code(cli, tmp_path: Path) -> None:
+    done = cli(*TOY_FLOW, ABSENT, "publish=true")
+    assert done.returncode == WAITING
+    assert "student  v1.0" in done.stdout
+    assert "tiny  " not in done.stdout
+    assert "no compiler here. Install the toy compiler 2.0." in done.stderr
+    manifest = next(tmp_path.rglob("project_manifest.json"))
+    assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
+
+
+def test_what_is_made_of_a_simulated_result_is_simulated(flow_of) -> None:
+    with pytest.raises(TaskError, match="register:tiny failed") as told:
+        run(flow_of(SIMULATED))
+    records = told.value.records
+    assert [name for name, record in records.items() if record.simulated] == ["compile:tiny", "benchmark:tiny"]
+
+
+def test_a_simulated_model_is_not_registered(flow_of) -> None:
+    with pytest.raises(
+        TaskError, match=r"compile:tiny, benchmark:tiny is simulated: a double made it, .*no such model is registered"
+    ):
+        run(flow_of(SIMULATED))
+
+
+def test_nothing_simulated_is_published_and_the_gap_says_why(flow_of) -> None:
+    flow = flow_of(SIMULATED)
+    with pytest.raises(TaskError) as told:
+        run(flow)
+    done = publish.publish(flow, told.value.records)
+    there = contents(flow.root / flow.tree)
+    assert {comparison.publication.receipt.unit for comparison in done.comparisons} == {
+        "models/teacher/v1.0",
+        "models/student/v1.0",
+    }
+    assert not any("tiny" in path for path in there)
+    assert "tiny" not in json.loads(there["metadata/project_manifest.json"])["models"]
+    assert "tiny" not in json.loads(there["metadata/performance_benchmarks.json"])["models"]
+    assert "compile:tiny is simulated, and nothing of that is published" in {gap.why for gap in done.gaps}
+
+
+def test_nothing_simulated_is_tracked(flow_of, tmp_path: Path) -> None:
+    with pytest.raises(TaskError):
+        run(flow_of(SIMULATED, "tracking=toy"))
+    assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
+
+
+def test_its_figures_are_in_no_table(cli) -> None:
+    done = cli(*TOY_FLOW, SIMULATED, "lineage.models.tiny.then.register=null")
+    line = next(line for line in done.stdout.splitlines() if line.startswith("tiny"))
+    assert line.split()[1:7] == ["v2.1", "–", "–", "–", "–", "–"]
+    assert "compile:tiny: simulated" in done.stdout
+
+
+def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> None:
+    run(flow_of(SIMULATED, "lineage.models.tiny.then.register=null"))
+    with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):
+        newest(Store(tmp_path / "store"))
