@@ -29,10 +29,12 @@ def test_every_val_and_test_card_has_its_views_and_train_cards_calibrate() -> No
     assert {query.view for query in plan if query.split == "test"} == {0, 1, 2}
 
 
-def test_a_train_card_gives_one_calibration_view_at_most() -> None:
-    plan = queries.plan(0, SPLIT_OF, Queries(calibration=5000))
-    ids = [query.card_id for query in plan if query.split == "calibration"]
-    assert len(ids) == len(set(ids)) == 80
+def test_no_train_card_gives_a_second_calibration_view_before_each_has_given_one() -> None:
+    plan = queries.plan(0, SPLIT_OF, Queries(calibration=200))
+    taken = [(query.view, query.card_id) for query in plan if query.split == "calibration"]
+    assert len(set(taken)) == 200
+    assert [view for view, _ in taken] == [0] * 80 + [1] * 80 + [2] * 40
+    assert [card for view, card in taken if view == 2] == [card for view, card in taken if view == 0][:40]
 
 
 def test_more_calibration_views_keep_those_there_were() -> None:

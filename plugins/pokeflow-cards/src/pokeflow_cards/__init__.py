@@ -29,7 +29,7 @@ def pokeflow_backends() -> Iterable[Backend]:
     """Stage ``prepare``, from a folder and from nothing."""
     return [
         Backend(
-            "folder", "prepare", _folder, FolderParams, revision="2", check=check.folder, fingerprint=fingerprint.of
+            "folder", "prepare", _folder, FolderParams, revision="3", check=check.folder, fingerprint=fingerprint.of
         ),
-        Backend("synthetic", "prepare", _synthetic, SyntheticParams, revision="2", check=check.synthetic),
+        Backend("synthetic", "prepare", _synthetic, SyntheticParams, revision="3", check=check.synthetic),
     ]

@@ -15,12 +15,12 @@ NEAR_DUPLICATE_BITS = 60
 class Queries:
     """Which simulated photos are taken: ``views`` of each val and test card, ``calibration`` of train cards.
 
-    A train card gives at most one. ``strength`` scales every distortion; 0 leaves the pictures clean, 1 is a phone
-    photo, loosely cropped.
+    No train card gives a second one before each has given one. ``strength`` scales every distortion; 0 leaves the
+    pictures clean, 1 is a phone photo, loosely cropped.
     """
 
     views: int = 4
-    calibration: int = 256
+    calibration: int = 1024
     strength: float = 1.0
 
 

@@ -21,7 +21,7 @@ BLOCK = 64
 
 
 def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query, ...]:
-    """Which views are taken: ``views`` of each val and test card, one of each of the first train cards by seed."""
+    """Which views are taken: ``views`` of each val and test card; train cards one each, by seed, then again."""
     measured = tuple(
         Query(card_id, split, view)
         for wanted in ("val", "test")
@@ -30,7 +30,8 @@ def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query
         for view in range(params.views)
     )
     train = order(seed, (card_id for card_id, split in split_of.items() if split == "train"))
-    return measured + tuple(Query(card_id, CALIBRATION, 0) for card_id in train[: params.calibration])
+    again = [divmod(i, len(train)) for i in range(params.calibration if train else 0)]
+    return measured + tuple(Query(train[card], CALIBRATION, view) for view, card in again)
 
 
 def take(
