@@ -21,6 +21,7 @@ COMMANDS = {
     "recognize": "the cards most like a picture, by the newest compiled model",
     "provision": "what the project needs in the cloud: bucket, roles, registry, project",
     "pipeline": "the lineage as pipelines of the cloud: written, brought there, started",
+    "package": "a compiled model as a signed release for small devices",
     "serve": "a finished model over HTTP on this machine, as it is served in the cloud",
     "deploy": "a finished model as an endpoint in the cloud",
     "transform": "a finished model on every picture of a bucket's folder, in the cloud",

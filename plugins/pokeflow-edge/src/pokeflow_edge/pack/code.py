@@ -1,0 +1,119 @@
+"""The code that goes into a bundle: the project's own modules, the runtime, and the target's adapter, as they are."""
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from pokeflow import PokeflowError, images
+from pokeflow_edge.params import PackageParams
+
+IMAGES = ("__init__", "preprocessing", "index", "retrieval", "dataset")
+"""Modules of ``pokeflow.images`` that a device has: they need numpy and pillow, and no framework."""
+FREE = {"numpy", "PIL"}
+OWN = {"pokeflow.errors", *(f"pokeflow.images.{name}" for name in IMAGES[1:])}
+DEVICE = Path(__file__).parents[1] / "device"
+EXECUTABLE = ("bin/recognize", "bin/update", "install.sh")
+NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
+"""The oldest that Raspberry Pi OS of the year 2023 has: what apt brings is enough."""
+
+
+def files(params: PackageParams) -> dict[str, Path | bytes]:
+    """Every file of a bundle that is no data, by its name there."""
+    errors = Path(images.__file__).parents[1] / "errors.py"
+    package, _, module = params.adapter.partition(".")
+    return {
+        **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
+        "lib/pokeflow/__init__.py": b"",
+        "lib/pokeflow/errors.py": errors,
+        **{f"lib/pokeflow/images/{name}.py": Path(images.__file__).with_name(f"{name}.py") for name in IMAGES},
+        "lib/pokeflow_edge/__init__.py": b"",
+        **{f"lib/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
+        f"lib/{package}/__init__.py": b"",
+        f"lib/{package}/{module}.py": source_of(params.adapter),
+        "requirements.txt": requirements(params),
+    }
+
+
+def requirements(params: PackageParams) -> bytes:
+    """What pip installs on the device, a line each."""
+    return "".join(f"{word}\n" for word in (NUMPY, PILLOW, SIGNATURES, *params.requires)).encode()
+
+
+def fingerprint(params: PackageParams) -> str:
+    """A hash of all that code."""
+    total = hashlib.sha256()
+    for name, content in sorted(files(params).items()):
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        total.update(f"{name} {len(data)}\n".encode() + data)
+    return total.hexdigest()
+
+
+def source_of(module: str) -> Path:
+    """The file of a module, found without running it; PokeflowError where there is none."""
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(place) / f"{module.partition('.')[2]}.py").is_file():
+            return file
+    raise PokeflowError(f"{module}: no such module here. Install the plugin that brings it.")
+
+
+def faults(params: PackageParams) -> Iterator[str]:
+    """What keeps an adapter from a device: a name that it imports and that nothing brings there."""
+    try:
+        source = source_of(params.adapter)
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (OSError, PokeflowError, SyntaxError, ValueError) as error:
+        yield f"{params.adapter!r} cannot be read ({error})"
+        return
+    brought = FREE | {_import_name(word) for word in params.requires} | set(params.runtime_modules)
+    for name in dict.fromkeys(imported(tree)):
+        top = name.partition(".")[0]
+        if name not in OWN and top not in brought | sys.stdlib_module_names:
+            yield (
+                f"{params.adapter} imports {name or 'from its own package'}, which no device has: it may import the "
+                f"standard library, numpy, PIL, {', '.join(sorted(OWN))}, and what requires or runtime_modules name"
+            )
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "opened" for node in tree.body):
+        yield f"{params.adapter} has no function opened(folder, spec, threads)"
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that code imports as it runs, a relative one as an empty name; not what type checkers read alone."""
+    for node in _running(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield ""
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # From a package either a module of it or a name in it.
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from inside if node.module in ("pokeflow", "pokeflow.images") else (node.module,)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    checked = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    inside: Iterable[ast.AST] = node.orelse if checked else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+    for child in inside:
+        yield from _running(child)
+
+
+def _import_name(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-.]+", "_", found[0]).lower() if found else ""
+
+
+def _runtime() -> dict[str, Path]:
+    folder = Path(__file__).parents[1] / "runtime"
+    return {file.relative_to(folder).as_posix(): file for file in _plain(folder)}
+
+
+def _plain(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)

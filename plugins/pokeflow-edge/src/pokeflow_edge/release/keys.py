@@ -1,0 +1,76 @@
+"""The key that signs releases. It stays in its file: no task, record, log or digest ever holds it."""
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pokeflow import PokeflowError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+VARIABLE = "POKEFLOW_SIGNING_KEY"
+DEFAULT = Path("~/.config/pokeflow/signing.pem")
+
+
+def place(given: str | None) -> Path:
+    """Where the key is: the file given, else the one that $POKEFLOW_SIGNING_KEY names, else the user's own."""
+    return Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+
+
+def opened(given: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
+    """The key, its file, and whether it was made just now: only the user's own is, at its first use."""
+    file = place(given)
+    if file.exists():
+        return _read(file), file, False
+    if given or os.environ.get(VARIABLE):
+        raise PokeflowError(f"{file}: no such key. Make one: openssl genpkey -algorithm ed25519 -out {file}")
+    return _made(file), file, True
+
+
+def public(key: "Ed25519PrivateKey") -> bytes:
+    """The public half, as PEM: what a device trusts."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _read(file: Path) -> "Ed25519PrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no file. Name the private key's.")
+    if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        raise PokeflowError(f"{file}: others than its owner can get at it. Mend that: chmod 600 {file}")
+    try:
+        key = load_pem_private_key(file.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # Never its words: they could hold some of what they are about.
+        kind = type(error).__name__
+        raise PokeflowError(f"{file}: no private key in PEM form without a password ({kind}).") from None
+    except OSError as error:
+        raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PokeflowError(f"{file}: is not of kind Ed25519. Make one: openssl genpkey -algorithm ed25519")
+    return key
+
+
+def _made(file: Path) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.generate()
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Nobody else's from its first moment, and never over another key.
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:  # noqa: PTH123 - a descriptor
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise PokeflowError(f"{file}: no key can be kept there ({error.strerror}). Give one with --key.") from error
+    return key

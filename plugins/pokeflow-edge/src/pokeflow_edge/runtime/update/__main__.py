@@ -1,0 +1,63 @@
+"""``update``, the bundle's command: a newer release, the one before, or what is installed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime.update import releases, run
+from pokeflow_edge.runtime.update.root import Root
+from pokeflow_edge.runtime.update.service import Service
+from pokeflow_edge.runtime.update.sources import source
+
+WHAT = ("update", "rollback", "status")
+ROOT = Path("/opt/pokeflow-edge")
+UNIT = "pokeflow-edge.service"
+HEALTH = "http://127.0.0.1:8080/health"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 where all went well or nothing was to do, 1 where a sentence says what did not, 2 if misused."""
+    args = _parsed(arguments)
+    root = Root(args.root)
+    service = Service(args.restart, args.stop, args.health, args.health_seconds)
+    try:
+        if args.what == "status":
+            print(json.dumps({"current": root.current, **asdict(root.state())}))  # noqa: T201
+        elif args.what == "rollback":
+            print(run.rollback(root, service))  # noqa: T201
+        else:
+            keys = args.key or root.folder / releases.KEYS
+            print(run.update(root, source(args.source), keys, service, older=args.allow_older))  # noqa: T201
+    except PokeflowError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:
+        where = error.filename or root.folder
+        print(f"{where}: {error.strerror or error}. Mend that, and run this again.", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("update", description="Installs a newer signed release, or goes back to an older.")
+    parser.add_argument("what", nargs="?", choices=WHAT, default=WHAT[0], help="(default: update)")
+    parser.add_argument("--from", dest="source", metavar="SOURCE", help="a folder, http(s)://… or s3://bucket/prefix")
+    parser.add_argument("--root", type=Path, default=ROOT, help=f"the installation (default: {ROOT})")
+    parser.add_argument("--key", type=Path, help="public keys to trust (default: release.pub of the installation)")
+    parser.add_argument("--allow-older", action="store_true", help="take a release that is older, or that failed here")
+    parser.add_argument("--restart", default=f"systemctl restart {UNIT}", help="restarts the service; '': nothing does")
+    parser.add_argument("--stop", default=f"systemctl stop {UNIT}", help="stops it; '': nothing does")
+    parser.add_argument("--health", default=HEALTH, metavar="URL", help=f"where it answers (default: {HEALTH})")
+    parser.add_argument("--health-seconds", type=float, default=60.0, metavar="S", help="that it has to answer (60)")
+    args = parser.parse_args(arguments)
+    if args.what == WHAT[0] and not args.source:
+        parser.error("--from SOURCE is needed")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())

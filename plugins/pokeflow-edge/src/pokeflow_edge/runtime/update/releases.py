@@ -1,0 +1,113 @@
+"""A signed release: nothing of it is read as anything but bytes before its signature has proven right."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime.update.sources import Source
+
+ABOUT, SIGNATURE, KEYS = "release.json", "release.json.sig", "release.pub"
+MOST_ABOUT, SIGNATURE_BYTES, MOST_KEYS = 65_536, 64, 65_536
+MOST_ARCHIVE = 4_000_000_000
+_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
+_ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar\.gz")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Refused(PokeflowError):  # noqa: N818 - nothing went wrong: what is served is served on
+    """A release that is not taken; the device goes on as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a release says of itself: its archive, what the archive is for, and its place in the order of releases.
+
+    ``sequence`` is seconds since 1970 at signing, greater than that of every release before it.
+    """
+
+    archive: str
+    size: int
+    sha256: str
+    model: str
+    version: str
+    target: str
+    sequence: int
+    pokeflow: str
+
+    @property
+    def told(self) -> str:
+        """How people call it."""
+        return f"{self.model} {self.version} for {self.target}, release {self.sequence}"
+
+
+def read(source: Source, keys: Path) -> Release:
+    """The release that a source offers; Refused unless one of the pinned keys signed these very bytes."""
+    about = source.small(ABOUT, MOST_ABOUT)
+    signature = source.small(SIGNATURE, SIGNATURE_BYTES)
+    verify(about, signature, pinned(keys), f"{source.told}/{ABOUT}")
+    return parsed(about)
+
+
+def pinned(file: Path) -> tuple[bytes, ...]:
+    """The PEM blocks of a file of public keys, one at least."""
+    try:
+        with file.open("rb") as source:
+            found = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
+    except OSError as error:
+        raise PokeflowError(f"{file}: no readable public key ({error.strerror}). Install the bundle again.") from error
+    if not found:
+        raise PokeflowError(f"{file}: holds no public key in PEM form. Put release.pub there.")
+    return found
+
+
+def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) -> None:
+    """Refuse bytes that none of the Ed25519 keys signed."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError as error:
+        raise PokeflowError(
+            f"signatures cannot be checked here ({error}). Install it: apt install python3-cryptography."
+        ) from error
+    for block in keys:
+        try:
+            key = load_pem_public_key(block)
+        except ValueError as error:
+            raise PokeflowError(
+                f"{KEYS}: holds a block that is no public key ({error}). Put it there again."
+            ) from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise PokeflowError(f"{KEYS}: holds a key that is not of kind Ed25519. Put the right one there.")
+        try:
+            key.verify(signature, content)
+        except InvalidSignature:
+            continue
+        return
+    raise Refused(f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed.")
+
+
+def parsed(about: bytes) -> Release:
+    """The release in bytes whose signature is right; Refused where they are not of its form all the same."""
+    try:
+        raw = json.loads(about)
+        values = {field.name: raw[field.name] for field in fields(Release)}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
+    for field in fields(Release):
+        # The types are written in this class alone: int, of which bool is one, and str.
+        if type(values[field.name]) is not field.type:
+            raise Refused(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
+    release = Release(**values)
+    sound = {
+        "archive": _ARCHIVE.fullmatch(release.archive),
+        "sha256": _SHA256.fullmatch(release.sha256),
+        "size": 0 < release.size <= MOST_ARCHIVE,
+        "sequence": 0 < release.sequence < 1 << 53,
+    }
+    if bad := [name for name, right in sound.items() if not right]:
+        raise Refused(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
+    return release

@@ -1,0 +1,166 @@
+"""Where releases come from: a folder (a USB stick), a web server, or a prefix of a bucket."""
+
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from pokeflow.errors import PokeflowError
+
+BLOCK = 1 << 20
+PATIENCE = 30.0
+"""Seconds without a byte after which a server counts as gone."""
+
+
+class Source(Protocol):
+    """A place that holds files by plain names; ``told`` is what an error calls it."""
+
+    told: str
+
+    def opened(self, name: str, start: int) -> Any:
+        """A context that gives the file from byte ``start`` on, ready to be read."""
+
+    def small(self, name: str, most: int) -> bytes:
+        """A whole file of at most so many bytes."""
+
+
+class Place:
+    """What every source has in common: how a file is read through ``_open``, and how its faults are told."""
+
+    told: str
+
+    def _open(self, name: str, start: int) -> BinaryIO:
+        raise NotImplementedError
+
+    @contextmanager
+    def opened(self, name: str, start: int) -> Iterator[BinaryIO]:
+        """The file from byte ``start`` on; PokeflowError where it cannot be had, or stops coming."""
+        content = self._open(name, start)
+        try:
+            yield _Told(content, f"{self.told}/{name}")  # type: ignore[misc]  # it is only read
+        finally:
+            content.close()
+
+    def small(self, name: str, most: int) -> bytes:
+        """A whole file; PokeflowError where it has more than ``most`` bytes."""
+        with self.opened(name, 0) as content:
+            data = b""
+            while len(data) <= most and (block := content.read(most + 1 - len(data))):
+                data += block
+        if len(data) > most:
+            raise PokeflowError(f"{self.told}/{name}: has more than {most:,} bytes, and is not read.")
+        return data
+
+
+class Folder(Place):
+    """A folder of this machine."""
+
+    def __init__(self, place: str) -> None:
+        self.told = place.rstrip("/") or "/"
+
+    def _open(self, name: str, start: int) -> BinaryIO:
+        file = Path(self.told) / name
+        try:
+            # A pipe or a device could be read for ever.
+            if not file.is_file():
+                raise PokeflowError(f"{file}: no such file. Name the folder that 'pokeflow package' wrote.")
+            content = file.open("rb")
+            content.seek(start)
+        except OSError as error:
+            raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
+        return content
+
+
+class Web(Place):
+    """A folder of a web server. Whatever it sends is worth as much as its signature: none is trusted."""
+
+    def __init__(self, place: str) -> None:
+        parts = urllib.parse.urlsplit(place)
+        if parts.username or parts.password:
+            raise PokeflowError(
+                "--from: holds a password, which logs would show. Put it into ~/.netrc or leave it out."
+            )
+        self._url = place.partition("?")[0].rstrip("/")
+        self.told = self._url
+
+    def _open(self, name: str, start: int) -> BinaryIO:
+        url = f"{self._url}/{urllib.parse.quote(name)}"
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http and https only, see `source`
+        try:
+            answer = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310 - the same
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise PokeflowError(f"{url}: the server says {error.code} {error.reason}.") from error
+        except (OSError, HTTPException, ValueError) as error:
+            raise PokeflowError(f"{url}: cannot be reached ({getattr(error, 'reason', error)}).") from error
+        if start and answer.status == 200:
+            _skip(answer, start)  # it knows no ranges
+        return answer  # type: ignore[no-any-return]  # urllib's answers are files
+
+
+class Bucket(Place):
+    """A prefix of a bucket. Credentials are the device's own and need only read it.
+
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject",
+    "Resource": "arn:aws:s3:::BUCKET/PREFIX/*"}]}
+    """
+
+    def __init__(self, place: str) -> None:
+        self.told = place.rstrip("/")
+        self._bucket, _, self._prefix = self.told.removeprefix("s3://").partition("/")
+        try:
+            import boto3
+            from botocore.config import Config
+        except ImportError as error:
+            raise PokeflowError(
+                f"{self.told}: needs boto3 ({error}). Install it: apt install python3-boto3."
+            ) from error
+        config = Config(connect_timeout=PATIENCE, read_timeout=PATIENCE, retries={"total_max_attempts": 5})
+        self._client = boto3.client("s3", config=config)
+
+    def _open(self, name: str, start: int) -> BinaryIO:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        key = f"{self._prefix}/{name}".lstrip("/")
+        ranged = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key, **ranged)["Body"]  # type: ignore[no-any-return]
+        except (BotoCoreError, ClientError) as error:
+            raise PokeflowError(f"{self.told}/{name}: cannot be read ({error}).") from error
+
+
+def source(place: str) -> Source:
+    """The source that a person named."""
+    if re.match(r"https?://", place):
+        return Web(place)
+    if place.startswith("s3://"):
+        return Bucket(place)
+    if re.match(r"[a-z][a-z0-9+.-]*://", place):
+        raise PokeflowError(f"--from: {place.partition('://')[0]}:// is no source. Give a folder, http(s):// or s3://.")
+    return Folder(place)
+
+
+class _Told:
+    """A file whose faults are told in a sentence."""
+
+    def __init__(self, content: Any, name: str) -> None:
+        self._content, self._name = content, name
+
+    def read(self, size: int) -> bytes:
+        try:
+            return bytes(self._content.read(size))
+        except Exception as error:  # a connection breaks in as many ways as there are libraries
+            raise PokeflowError(
+                f"{self._name}: stopped coming ({error}). Run this again: it goes on from there."
+            ) from error
+
+
+def _skip(content: Any, start: int) -> None:
+    while start and (block := content.read(min(start, BLOCK))):
+        start -= len(block)
