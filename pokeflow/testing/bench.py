@@ -166,6 +166,13 @@ class Bench:
         """The benchmark of the compiled model; NotChecked where there is none."""
         return _done(self.measurement, "the compiled model cannot be benchmarked")
 
+    def also(self, name: str) -> Made:
+        """What another work of the target's YAML makes of the compiled model; NotChecked where it has none."""
+        task = f"{name}:compiled"
+        if not self.work(name).get("backend"):
+            raise NotChecked(f"the target's YAML names no {name}")
+        return self.run(self.task(task, (self.finished(self.compiled), self.prepared, self.student)))
+
     def finished(self, made: Made) -> Input:
         """What was made, as an input of what follows."""
         return Input(_record(made), made.folder)

@@ -63,6 +63,14 @@ def _readable(made: Made) -> None:
         raise Breach(rule, str(error), "write each file whole, or not at all.") from error
 
 
+def works(bench: Bench, work: str) -> None:
+    """What else the YAML names, ``profile`` or ``package``, can be done to the compiled model."""
+    made = bench.also(work)
+    rule = f"{work}, where the YAML names it, is done to what compile left, or raises pokeflow.Unavailable"
+    require_done(made, rule, f"run pokeflow target={bench.target} stages=[{work}], and see its log.", None)
+    _sound(made, work)
+
+
 def figures_are_sound(bench: Bench) -> None:
     """Every figure of compile is a finite number, or None with a reason; facts are plain data."""
     _sound(bench.compiled, "compile")

@@ -83,10 +83,11 @@ def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
 
 def yaml_names_every_parameter(bench: Bench) -> None:
     """The target's YAML lists each parameter with its value: it is where a person reads what can be set."""
+    steps = {work: bench.step(task) for work, task in WORKS.items()}
     composed = compose.composed([f"target={bench.target}", *CHOSEN])
-    for work, task in WORKS.items():
+    for work, step in steps.items():
         given = composed.target.get(work, {}).get("params") or {}
-        missing = [name for name in hints(bench.step(task).backend.params) if name not in given]
+        missing = [name for name in hints(step.backend.params) if name not in given]
         if missing:
             raise Breach(
                 f"the YAML of target={bench.target} names every parameter: it is the place where people look",

@@ -124,6 +124,10 @@ class TargetSuite:
     def test_a_double_is_told_for_what_it_is(self, bench: Bench) -> None:
         _hold(compiling.says_whether_simulated, bench, self.simulated)
 
+    @pytest.mark.parametrize("work", ["profile", "package"])
+    def test_what_else_its_yaml_names_is_done(self, bench: Bench, work: str) -> None:
+        _hold(compiling.works, bench, work)
+
     def test_its_edge_adapter_imports_what_a_device_has(self, bench: Bench) -> None:
         _hold(adapting.imports_little, bench)
 
