@@ -1,0 +1,70 @@
+"""What the compiler's emulator is shown, and what came of it at each of its three stages."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pokeflow import PokeflowError, progress
+from pokeflow.images.preprocessing import Preprocessing, to_square
+
+if TYPE_CHECKING:
+    from pokeflow.images.comparison import Embeddings
+    from pokeflow_hailo.compile.work import Work
+
+STAGES = ("native", "fp_optimized", "quantized")
+"""The network as parsed, as rewritten in floats, and in the chip's integers."""
+HEADER = 128
+"""Bytes of an .npy before its values."""
+
+
+def write(folder: Path, work: "Work") -> dict[str, Path]:
+    """The val queries and all references as uint8 N×S×S×3, by the names the compiler's side reads."""
+    spec, files = work.data.preprocessing, {}
+    sides: dict[str, tuple[np.ndarray, Sequence[int]]] = {
+        "queries.npy": (work.data.query_images, work.queries),
+        "references.npy": (work.data.references, range(len(work.data.cards))),
+    }
+    for name, (images, rows) in sides.items():
+        files[name] = folder / name
+        _write(files[name], images, rows, spec)
+    return files
+
+
+def _write(file: Path, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), spec.size, spec.size, 3)}
+    with file.open("wb") as out, progress.bar(file.stem, len(rows)) as advance:
+        np.lib.format.write_array_header_1_0(out, header)
+        for row in rows:
+            out.write(to_square(images[[row]], spec).tobytes())
+            advance()
+
+
+def size(rows: int, dim: int) -> int:
+    """Bytes of an .npy of float32 rows×dim."""
+    return HEADER + rows * dim * 4
+
+
+def read(folder: Path, work: "Work") -> Mapping[str, "Embeddings"]:
+    """By stage what it made of (references, val queries). The first two are held against the float32 references."""
+    queries = {stage: _read(folder / f"{stage}.npy", len(work.queries), work.graph.dim) for stage in STAGES}
+    own = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)
+    return {stage: (own if stage == "quantized" else work.before[0], queries[stage]) for stage in STAGES}
+
+
+def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise PokeflowError(f"{file.name}: not what the emulator was to give ({error}). Run it again.") from error
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32 or found.shape != (rows, dim):
+        raise PokeflowError(
+            f"{file.name}: the emulator gives {found.dtype}{list(found.shape)}, not float32 [{rows}, {dim}]."
+        )
+    if not np.isfinite(found).all():
+        raise PokeflowError(
+            f"{file.name}: the emulator gives NaN or infinity at the stage {file.stem}. See its warnings in "
+            "telemetry/compiler.log."
+        )
+    return np.asarray(found)

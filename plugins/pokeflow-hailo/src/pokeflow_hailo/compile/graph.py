@@ -1,0 +1,157 @@
+"""The network before it is compiled: one input of a fixed shape, operators that the compiler takes, sound weights."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx import TensorProto, numpy_helper, shape_inference
+
+from pokeflow import PokeflowError
+from pokeflow.images.network import INPUT, OUTPUT
+from pokeflow.images.preprocessing import Preprocessing
+
+OPSETS = range(11, 18)
+"""What the parser reads."""
+_OPERATORS = (
+    "Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose DepthToSpace Div Dropout "
+    "Elu Equal Erf Exp Expand Flatten Gemm GlobalAveragePool GlobalMaxPool Greater HardSigmoid HardSwish Identity "
+    "InstanceNormalization LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min Mul Neg PRelu Pad Pow "
+    "ReduceL2 ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus SpaceToDepth "
+    "Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Upsample"
+)
+OPERATORS = frozenset(_OPERATORS.split())
+"""Operators of networks that the parser is known to read; what it makes of a graph is its own to say."""
+INSTEAD = {
+    "Einsum": "Write it as MatMul or Conv.",
+    "Gelu": "Export with an opset that spells it out with Erf, or take HardSwish.",
+    "If": "Export one branch.",
+    "Loop": "Unroll it.",
+    "LpNormalization": "Leave normalising to the host: embeddings are scaled there.",
+    "NonMaxSuppression": "Leave it to the host.",
+    "QuantizeLinear": "Give the float32 network: the compiler quantises it.",
+    "DequantizeLinear": "Give the float32 network: the compiler quantises it.",
+}
+MOST_FAULTS = 12
+"""As many are told; a wrong graph often has hundreds of the same kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A checked network: the length of its embedding, its opset, its float32 parameters, operators by number."""
+
+    dim: int
+    opset: int
+    parameters: int
+    operators: dict[str, int]
+
+
+def checked(source: Path, target: Path, spec: Preprocessing, allowed: Collection[str] = ()) -> Graph:
+    """Check a network and write it with batch 1 to ``target``; PokeflowError names every node that is in the way.
+
+    ``allowed`` are operators beside those known here. Weights that lay in files of their own join the one file.
+    """
+    model = _loaded(source)
+    faults = [*_of_operators(model, OPERATORS | set(allowed)), *_of_signature(model, spec), *_of_weights(model)]
+    if not faults:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+        model = _inferred(model, source)
+        faults += _of_shapes(model)
+    if faults:
+        more = f"\n  … and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        told = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
+        raise PokeflowError(f"{source}: the Dataflow Compiler cannot take this network:{told}{more}")
+    onnx.save(model, target)
+    return Graph(
+        dim=_shape(model.graph.output[0])[-1] or 0,
+        opset=_opset(model),
+        parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT),
+        operators=_counted(model),
+    )
+
+
+def _loaded(file: Path) -> onnx.ModelProto:
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no such network. Make its model again.")
+    try:
+        # By path: weights outside of the model's folder are refused.
+        onnx.checker.check_model(file)
+        return onnx.load(file)
+    except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+
+
+def _inferred(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+    try:
+        model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+        return model
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
+        raise PokeflowError(f"{where}: with batch 1 its shapes contradict one another ({error}).") from error
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return repr(node.name or f"(of {', '.join(node.output)})")
+
+
+def _of_operators(model: onnx.ModelProto, known: Collection[str]) -> Iterator[str]:
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            yield f"node {_name(node)}: {node.domain}.{node.op_type} is of no standard domain. Export standard ONNX."
+        elif node.op_type not in known:
+            hint = INSTEAD.get(node.op_type, "Write it with others, or list it in operators if it is.")
+            yield f"node {_name(node)}: operator {node.op_type} is not known to be supported. {hint}"
+
+
+def _of_signature(model: onnx.ModelProto, spec: Preprocessing) -> Iterator[str]:
+    graph, weights = model.graph, {tensor.name for tensor in model.graph.initializer}
+    given = [value for value in graph.input if value.name not in weights]
+    expected = [None, 3, spec.size, spec.size]
+    if [value.name for value in given] != [INPUT] or given[0] is not graph.input[0]:
+        yield f"its inputs are {', '.join(v.name for v in given) or 'none'}; must be one, {INPUT!r}. Export it again."
+    elif _shape(given[0])[1:] != expected[1:] or given[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        yield f"input {INPUT!r} is {_shape(given[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]."
+    if [value.name for value in graph.output] != [OUTPUT]:
+        yield f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}."
+    if _opset(model) not in OPSETS:
+        yield f"opset {_opset(model)}: {OPSETS[0]} to {OPSETS[-1]} are read. Export it with opset {OPSETS[-1]}."
+
+
+def _of_weights(model: onnx.ModelProto) -> Iterator[str]:
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
+            continue
+        if not np.isfinite(numpy_helper.to_array(tensor)).all():
+            yield f"weight {tensor.name!r} holds NaN or infinity. Train it again."
+
+
+def _of_shapes(model: onnx.ModelProto) -> Iterator[str]:
+    known = {v.name: _shape(v) for v in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for output in node.output:
+            if not output or output in fixed:
+                continue
+            shape = known.get(output)
+            if shape is None or any(not size or size < 0 for size in shape):
+                sizes = "no shape" if shape is None else f"[{', '.join(str(s or '?') for s in shape)}]"
+                yield f"node {_name(node)}: {node.op_type} gives {output!r} of {sizes}; every shape must be fixed."
+    result = _shape(model.graph.output[0])
+    if len(result) != 2 or result[0] != 1:
+        yield f"output {OUTPUT!r} is {result}; must be [1, D]. Flatten it in the network."
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def _counted(model: onnx.ModelProto) -> dict[str, int]:
+    kinds = [node.op_type for node in model.graph.node]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}

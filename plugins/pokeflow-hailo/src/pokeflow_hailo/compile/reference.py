@@ -1,0 +1,43 @@
+"""The float32 network that a HEF is compared with, run by ONNX Runtime on this machine."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+from pokeflow import PokeflowError
+from pokeflow.images.network import INPUT, ONNX, OUTPUT
+from pokeflow.images.preprocessing import Preprocessing, normalize
+
+FRAMEWORK = f"ONNX Runtime {onnxruntime.__version__}"
+_ERRORS = (
+    *(faults.EPFail, faults.Fail, faults.InvalidArgument, faults.InvalidGraph, faults.InvalidProtobuf),
+    *(faults.NoModel, faults.NoSuchFile, faults.NotImplemented, faults.RuntimeException),
+)
+
+
+class Reference:
+    """An opened float32 network: uint8 squares are normalised here, embeddings come as float32 N×``dim``."""
+
+    def __init__(self, folder: Path, spec: Preprocessing, dim: int) -> None:
+        self.file, self.spec, self.dim = folder / ONNX, spec, dim
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # its warnings are about speed, and go to stderr unasked
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+        except _ERRORS as error:
+            raise PokeflowError(f"{self.file}: not a network that {FRAMEWORK} can open ({error}).") from error
+
+    def prepare(self, squares: "np.ndarray") -> Any:
+        """Normalised float32 N×3×S×S."""
+        return normalize(squares, self.spec)
+
+    def __call__(self, prepared: Any) -> "np.ndarray":
+        """Embeddings, not scaled to length 1."""
+        try:
+            return np.asarray(self._session.run([OUTPUT], {INPUT: prepared})[0])
+        except _ERRORS as error:
+            raise PokeflowError(f"{self.file}: cannot be run ({error}). Export it with a dynamic batch.") from error

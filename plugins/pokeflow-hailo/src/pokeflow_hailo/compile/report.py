@@ -1,0 +1,215 @@
+"""What is written beside a HEF: what decided it, what it cost, and where every figure comes from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pokeflow import Result, digest
+from pokeflow.images import calibration, comparison, retrieval
+from pokeflow.images.dataset import Dataset
+from pokeflow_hailo.compile import emulation, script
+from pokeflow_hailo.compile.reference import FRAMEWORK
+from pokeflow_hailo.hef import Header
+from pokeflow_hailo.params import CompileParams
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pokeflow.images.comparison import Embeddings
+    from pokeflow_hailo.compile.toolchain import Answer, Toolchain
+    from pokeflow_hailo.compile.work import Work
+
+CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_profile.json"
+COMPILER = "Hailo Dataflow Compiler"
+COPIED_FACTS = ("architecture", "parameters")
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Indented, sorted, with a line's end."""
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def calibration_config(
+    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
+) -> dict[str, Any]:
+    """What the network is calibrated on; raw pictures go in, the chip normalises them."""
+    return calibration.config(
+        folder,
+        data,
+        shown,
+        normalised_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
+        network_input={"layout": "NHWC uint8 RGB", "from": [0, 0, 0], "to": [255, 255, 255]},
+        domain=domain,
+        file=params.calibration_file,
+        calibset_size=len(shown),
+        batch_size=params.script.batch_size,
+    )
+
+
+def write_config(work: "Work", found: "Toolchain | None", reason: str) -> None:
+    """``hailo_config.yaml``: all that decides the HEF; its version is null with a ``reason`` till it runs."""
+    spec, params = work.data.preprocessing, work.params
+    levels = script.levels_of(params.script)
+    mean, std = ([float(value) for value in values] for values in script.normalization(spec))
+    version = found.version if found else None
+    told: dict[str, Any] = {
+        "hw_arch": params.hw_arch,
+        "compiler": {"name": COMPILER, "version": version}
+        | ({} if version else {"reason": reason or "the compiler does not say its version"}),
+        "network": {
+            "file": work.file(".onnx").name,
+            "sha256": digest.sha256(work.file(".onnx")),
+            "opset": work.graph.opset,
+            "made_by": work.parent.record.task,
+        },
+        "script": {
+            "file": work.file(".alls").name,
+            "preset": params.script.preset,
+            "optimization_level": levels.optimization,
+            "compression_level": levels.compression,
+            "compiler_effort": levels.effort,
+            "commands": work.script.splitlines(),
+        },
+        "layers": {
+            "precision": dict(params.script.precision),
+            "double_scale": list(params.script.double_scale),
+            "others": "a8_w8",
+        },
+        "normalization": {"by": "the chip", "range": [0, 255], "mean": mean, "std": std},
+        "calibration": {name: work.calibration[name] for name in ("file", "sha256", "count", "preprocessing")},
+        "input": {"name": "image", "layout": "NHWC", "channels": "RGB", "dtype": "uint8", "shape": _input(work)},
+        "output": {
+            "name": "embedding",
+            "layout": "NC",
+            "dtype": "float32, dequantised by HailoRT",
+            "shape": [1, work.graph.dim],
+            "scaled_to_length_1_by": "the host",
+        },
+        "preprocessing": spec.hash,
+        "simulated": bool(found and found.simulated),
+    }
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
+    (work.task.output / CONFIG).write_text(text, encoding="utf-8")
+
+
+def _input(work: "Work") -> list[int]:
+    size = work.data.preprocessing.size
+    return [1, size, size, 3]
+
+
+def written(
+    work: "Work",
+    found: "Toolchain",
+    header: Header,
+    runs: "tuple[Answer, Answer]",
+    made: "Mapping[str, Embeddings]",
+) -> Result:
+    """Write ``compilation_report.json`` and return the task's result."""
+    metrics, reasons = figures(work, made)
+    heard = runs[0].heard
+    effective = {
+        "optimization_level": work.asked.optimization_level
+        if heard.optimization_level is None
+        else heard.optimization_level,
+        "compression_level": work.asked.compression_level
+        if heard.compression_level is None
+        else heard.compression_level,
+        "calibration_images": heard.calibration_images,
+    }
+    facts: dict[str, Any] = {
+        "quantization": f"INT8, Hailo optimisation level {effective['optimization_level']}",
+        "calibration": f"{work.asked.calibration_images} pictures, normalised on the chip",
+        "calibration_images": work.asked.calibration_images,
+        "format": "HEF",
+        "framework": f"{COMPILER} {found.version}" if found.version else COMPILER,
+        "target_hardware": work.params.hw_arch,
+        "hw_arch": header.architecture,
+        "embedding_dim": work.graph.dim,
+        "input_size": work.data.preprocessing.size,
+        "preprocessing": work.data.preprocessing.hash,
+        "protocol": retrieval.protocol(work.data, comparison.SPLIT),
+    } | {name: work.parent.record.facts[name] for name in COPIED_FACTS if name in work.parent.record.facts}
+    if found.simulated:
+        facts["simulated"] = True
+    report = {
+        **facts,
+        "metrics": metrics,
+        "reasons": {**reasons, **_unheard(effective)},
+        "sources": sources(metrics, work),
+        "requested": {
+            "optimization_level": work.asked.optimization_level,
+            "compression_level": work.asked.compression_level,
+            "calibration_images": work.asked.calibration_images,
+        },
+        "effective": effective,
+        "lowered_because": heard.because,
+        "allow_downgrade": work.params.allow_downgrade,
+        "algorithms": dict(heard.algorithms),
+        "compiler": {**found.about, "log_version": heard.version},
+        "hef": {
+            "architecture": header.architecture,
+            "compiler_version": header.compiler_version,
+            "compiler_version_as_asked": same_version(header.compiler_version, found.version),
+            "container": header.version,
+            "timestamp": header.timestamp,
+            "sha256": digest.sha256(work.file(".hef")),
+        },
+        "seconds": {name: value for run in runs for name, value in run.seconds.items()},
+        "warnings": [line for run in runs for line in run.heard.warnings],
+        "operators": work.graph.operators,
+        "opset": work.graph.opset,
+        "simulated": found.simulated,
+    }
+    write_json(work.task.output / REPORT, report)
+    return Result(metrics, facts, reasons)
+
+
+def figures(work: "Work", made: "Mapping[str, Embeddings]") -> tuple[dict[str, float | None], dict[str, str]]:
+    """The quantised network's figures under the names every target has; those before it with their stage's name."""
+    metrics: dict[str, float | None] = {}
+    for stage in emulation.STAGES:
+        found = comparison.compared(work.before, made[stage], work.data, work.queries)
+        if stage == "quantized":
+            metrics |= found
+        else:
+            kept = ("cosine_to_parent", "cosine_to_parent_min", "top1_accuracy")
+            metrics |= {f"{stage}_{name}": found[name] for name in kept}
+    size, before = (work.file(end).stat().st_size / 1e6 for end in (".hef", ".onnx"))
+    metrics |= {"size_mb": size, "fp32_size_mb": before, "size_ratio": before / size}
+    return metrics, {}
+
+
+def sources(metrics: Mapping[str, float | None], work: "Work") -> dict[str, str]:
+    """Where each figure comes from."""
+    pictures = f"on {len(work.queries)} {comparison.SPLIT} queries, against {FRAMEWORK} on the float32 network"
+    stages = {
+        "native": "SDK_NATIVE, the parsed network; gallery: the float32 network's",
+        "fp_optimized": "SDK_FP_OPTIMIZED, rewritten in floats; gallery: the float32 network's",
+    }
+    told = {}
+    for name in metrics:
+        stage = next((stage for stage in stages if name.startswith(f"{stage}_")), "")
+        if "size" in name:
+            told[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
+        elif name == "top1_accuracy_fp32":
+            told[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
+        else:
+            emulated = stages.get(stage, "SDK_QUANTIZED, the chip's integers; gallery: its own")
+            told[name] = f"dfc_emulator: {emulated}; {pictures}"
+    return told
+
+
+def same_version(one: str | None, other: str | None) -> bool | None:
+    """Whether two say the same release, 3.33.0 or 3.33.0+build; None where one of them says none."""
+    if one is None or other is None:
+        return None
+    return one.split("+")[0].split(".")[:3] == other.split("+")[0].split(".")[:3]
+
+
+def _unheard(effective: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"effective.{name}": "the compiler's log does not say" for name, value in effective.items() if value is None
+    }

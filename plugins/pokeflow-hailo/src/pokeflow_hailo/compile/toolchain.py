@@ -1,0 +1,163 @@
+"""The Dataflow Compiler as a process of another interpreter, here or at the other end of ssh."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pokeflow import PokeflowError, Unavailable, digest
+from pokeflow_hailo.compile import log as reading
+from pokeflow_hailo.compile import standalone
+from pokeflow_hailo.compile.listener import Listener, own
+from pokeflow_hailo.compile.log import Heard
+from pokeflow_hailo.host import Host
+
+SCRIPT = Path(standalone.__file__)
+PYTHONS = ("python3", "python3.12", "python3.11", "python3.10")
+WANTED = "3.33"
+"""The release that goes with HailoRT 4.23; any 3.x is taken."""
+INSTALL = (
+    f"Install hailo_dataflow_compiler {WANTED} from hailo.ai (Linux x86_64, Python 3.10 to 3.12) and name its "
+    "interpreter: POKEFLOW_HAILO_PYTHON, or compiler.python in the target's YAML."
+)
+MEANINGS = {
+    "ParsingWithRecommendationException": "The parser cannot take the whole graph and names where it could be cut: "
+    "change the network so that its embedding ends there.",
+    "MisspellNodeError": "The parser does not find a node. Export the network again.",
+    "UnsupportedModelError": "The parser does not take an operator or its shape. Write that part with others.",
+    "BackendValueError": "A value is refused: weights that are not finite, or a line of the model script.",
+    "BackendAllocatorException": "The network does not fit on the chip. Take script.compiler_effort=max, 8 bits for "
+    "layers that have 16, a higher compression_level, or a smaller network.",
+    "AccelerasNumerizationError": "A layer's range cannot be put into its bits. Give that layer script.precision "
+    "a16_w16, or see whether calibration pictures are as the camera takes them.",
+    "MemoryError": "Its machine has too little memory.",
+}
+MAX_ANSWER = 1 << 20
+SIGNALS = {134: "it crashed", 137: "it was killed; out of memory, perhaps", 139: "it crashed", 143: "it was ended"}
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """A compiler that was found: its interpreter, its version (None: it does not say), whether it is a double."""
+
+    host: Host
+    python: str
+    version: str | None
+    simulated: bool
+    about: Mapping[str, Any]
+
+
+def found(host: Host, python: str | None) -> Toolchain:
+    """The compiler on a host; Unavailable where there is none that makes HEFs for Hailo-8."""
+    reasons = []
+    host.put(SCRIPT, SCRIPT.name)
+    for candidate in (python,) if python else PYTHONS:
+        code, said = host.output([candidate, SCRIPT.name, "about"], seconds=600)
+        about = _about(said)
+        if about is None:
+            last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
+            reasons.append(f"{candidate}: {reading.cleaned(last)[:200]}")
+            continue
+        _require_usable(about, host, candidate)
+        return Toolchain(host, candidate, about["compiler"], about["simulated"], about)
+    raise Unavailable(f"no Dataflow Compiler on {host.name} ({'; '.join(reasons)}). {INSTALL}")
+
+
+def _about(said: str) -> dict[str, Any] | None:
+    for line in said.splitlines():
+        told = own(line)
+        about = told.get("about") if told else None
+        if isinstance(about, dict):
+            version = about.get("compiler")
+            sound = version is None or (isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version))
+            if sound and isinstance(about.get("simulated"), bool):
+                kept = ("compiler", "simulated", "python", "numpy", "system", "machine")
+                return {name: about.get(name) for name in kept}
+    return None
+
+
+def _require_usable(about: Mapping[str, Any], host: Host, python: str) -> None:
+    version = about["compiler"]
+    if version is not None and not version.startswith("3."):
+        raise Unavailable(
+            f"{python} on {host.name} has Dataflow Compiler {version}, which compiles for other chips. {INSTALL}"
+        )
+    if (about["system"], about["machine"]) not in (("Linux", "x86_64"), ("Linux", "AMD64")):
+        raise Unavailable(
+            f"{host.name} is {about['system']} on {about['machine']}; the Dataflow Compiler needs Linux on x86_64. "
+            "Name such a machine: compiler.host."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run of the compiler left: seconds of its steps, and what its log said."""
+
+    seconds: Mapping[str, float]
+    heard: Heard
+
+
+def run(
+    toolchain: Toolchain,
+    request: Mapping[str, Any],
+    files: Mapping[str, Path],
+    makes: Mapping[str, int],
+    into: Path,
+    *,
+    hours: float,
+    record: Callable[[str], None],
+) -> Answer:
+    """Have the compiler do a request over ``files``, and bring what it ``makes`` (name → most bytes) to ``into``.
+
+    Each file arrives whole and as the other side summed it up, or not at all. ``record`` is handed every line of the
+    log. PokeflowError says in a sentence why it failed.
+    """
+    host = toolchain.host
+    asked = into / "request.json"
+    asked.write_text(json.dumps({**request, "makes": list(makes)}, sort_keys=True), encoding="utf-8")
+    for name, file in {"request.json": asked, SCRIPT.name: SCRIPT, **files}.items():
+        host.put(file, name)
+    with Listener(record) as listener:
+        code = host.run([toolchain.python, SCRIPT.name, "request.json"], listener, seconds=hours * 3600)
+    if code not in (0, standalone.FAILED):
+        raise PokeflowError(f"the Dataflow Compiler ended without an answer: {_why(code)}. {_last([*listener.last])}")
+    answer = _answer(host, into)
+    if "error" in answer:
+        raise PokeflowError(_sentence(answer["error"]))
+    for name, limit in makes.items():
+        part = into / f"{name}.part"
+        host.get(name, part, limit)
+        if digest.sha256(part) != answer["files"].get(name):
+            raise PokeflowError(f"{host.name}: {name} changed on its way. Run it again.")
+        part.replace(into / name)
+    return Answer(answer["seconds"], reading.heard(listener.telling))
+
+
+def _answer(host: Host, into: Path) -> dict[str, Any]:
+    file = into / "result.json"
+    host.get(file.name, file, MAX_ANSWER)
+    try:
+        answer = json.loads(file.read_text(encoding="utf-8"))
+        if "error" in answer:
+            return {"error": {name: str(answer["error"][name]) for name in ("type", "message", "step")}}
+        seconds = {str(name): float(value) for name, value in answer["seconds"].items()}
+        return {"seconds": seconds, "files": dict(answer["files"])}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PokeflowError(f"{host.name}: the compiler's answer cannot be read ({error!r}). Run it again.") from error
+
+
+def _sentence(error: Mapping[str, str]) -> str:
+    name = error["type"].rpartition(".")[2]
+    meaning = MEANINGS.get(name, "Its whole log is in telemetry/compiler.log.")
+    said = reading.cleaned(" ".join(error["message"].split()))[:500]
+    return f"the Dataflow Compiler failed at {error['step']}: {name}: {said} {meaning}"
+
+
+def _why(code: int) -> str:
+    return SIGNALS.get(code, f"exit code {code}")
+
+
+def _last(lines: list[str]) -> str:
+    return f"Its last words: {' | '.join(lines[-3:])[:600]}" if lines else "It said nothing."

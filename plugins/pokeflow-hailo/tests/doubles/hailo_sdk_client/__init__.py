@@ -1,0 +1,25 @@
+"""A double of the Dataflow Compiler for another interpreter, as strict as what is publicly known of the real one.
+
+It can be checked against nothing but that: the signatures below are the table in which the facts were gathered, and
+``SIMULATED`` marks all that it makes. The emulator runs the real ONNX with onnxruntime, rounded to 8 bits where it is
+quantised, so that accuracies mean something; HEFs hold a true header and noise.
+
+``HAILO_DOUBLE`` is what shall go wrong, ``<call>:<how>``; ``HAILO_DOUBLE_GPU`` set: there is a GPU.
+"""
+
+from hailo_sdk_client import failures, modelscript
+from hailo_sdk_client.failures import BackendValueError, UnsupportedModelError
+from hailo_sdk_client.runner import CalibrationDataType, ClientRunner, InferenceContext
+
+__version__ = "3.33.0"
+SIMULATED = True
+__all__ = [
+    "BackendValueError",
+    "CalibrationDataType",
+    "ClientRunner",
+    "InferenceContext",
+    "UnsupportedModelError",
+    "failures",
+    "modelscript",
+]
+failures.at("import")

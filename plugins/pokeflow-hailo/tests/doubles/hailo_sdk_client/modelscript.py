@@ -1,0 +1,38 @@
+"""Reads model scripts: a command it does not know, or one with an argument it does not know, is an error."""
+
+import re
+from typing import Any
+
+from hailo_sdk_client.failures import BackendValueError
+
+NUMBER, LAYER = r"-?\d+(?:\.\d+)?", r"(?:\{[\w*]+(?:/[\w*]+)?\}|\w+(?:/\w+)?)"
+TRIPLE = rf"\[({NUMBER}), ({NUMBER}), ({NUMBER})\]"
+COMMANDS = {
+    "normalization": re.compile(rf"\w+ = normalization\({TRIPLE}, {TRIPLE}\)"),
+    "calibration": re.compile(r"model_optimization_config\(calibration, batch_size=(\d+), calibset_size=(\d+)\)"),
+    "flavor": re.compile(r"model_optimization_flavor\(optimization_level=([0-4]), compression_level=([0-5])\)"),
+    "precision": re.compile(rf"quantization_param\(({LAYER}), precision_mode=(a8_w8|a8_w4|a16_w16)\)"),
+    "bias": re.compile(rf"quantization_param\(({LAYER}), bias_mode=(double_scale_initialization)\)"),
+    "post": re.compile(
+        r"post_quantization_optimization\((bias_correction|finetune|adaround), policy=(enabled|disabled)\)"
+    ),
+    "performance": re.compile(r"performance_param\(compiler_optimization_level=(max)\)"),
+}
+
+
+def read(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"calibset_size": 64, "level": 2, "mean": None, "std": None, "off": []}
+    for line in text.splitlines():
+        kind, match = next(((k, m) for k, p in COMMANDS.items() if (m := p.fullmatch(line))), ("", None))
+        if match is None:
+            raise BackendValueError(f"The model script cannot be parsed: {line!r}")
+        if kind == "normalization":
+            numbers = [float(value) for value in match.groups()]
+            found |= {"mean": numbers[:3], "std": numbers[3:]}
+        elif kind == "calibration":
+            found["calibset_size"] = int(match[2])
+        elif kind == "flavor":
+            found["level"] = int(match[1])
+        elif kind == "post" and match[2] == "disabled":
+            found["off"].append(match[1])
+    return found
