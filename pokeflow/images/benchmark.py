@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import dataset, index, preprocessing, retrieval
+from pokeflow.images import index, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import Network, Opener, embed, gallery, model_input
+from pokeflow.images.network import Network, Opener, embed, gallery, model_and_data
 from pokeflow.types import Result, Task
 
 if TYPE_CHECKING:
@@ -68,10 +68,8 @@ def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path],
     read.
     """
     params: BenchmarkParams = task.params
-    model = model_input(task)
-    data = dataset.read(task.input(stage="prepare").folder)
+    model, data = model_and_data(task)
     spec = data.preprocessing
-    preprocessing.require_same(spec, preprocessing.read(model.folder), model.record.task)
     queries = data.queries_of(SPLIT)
     if not queries:
         raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")

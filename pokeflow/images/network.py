@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import index
+from pokeflow.images import dataset, index, preprocessing
 from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow.types import Input, Task
 
@@ -48,6 +48,13 @@ def model_input(task: Task) -> Input:
         if item.record.stage in MODEL_STAGES:
             return item
     raise PokeflowError(f"{task.name}: needs a model to work on, and none is among its inputs. Give it a parent.")
+
+
+def model_and_data(task: Task) -> tuple[Input, "Dataset"]:
+    """The first input that is a model, and the data set; PokeflowError where these prepare pictures differently."""
+    model, data = model_input(task), dataset.read(task.input(stage="prepare").folder)
+    preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task)
+    return model, data
 
 
 def embed(
