@@ -41,7 +41,8 @@ class RegisterParams:
 
     ``registry_uri`` is given where the registry is not at ``uri`` itself. ``experiment`` holds models
     whose making was not tracked. ``description`` stands in front of what the records say.
-    ``without`` are patterns of files that stay behind: training checkpoints serve nobody who loads a model.
+    ``without`` are patterns of files that stay behind: checkpoints, calibration pictures and a compiler's archive
+    serve nobody who loads a model.
     ``alias`` is given to the newest version whose figures pass all ``gates``, by the figures' names. Without gates
     nothing was asked, so nothing is approved: the alias stays where it is. ``endpoint`` and ``region`` are of another
     S3 server than AWS's.
@@ -51,7 +52,7 @@ class RegisterParams:
     registry_uri: str | None = None
     experiment: str = "registered-models"
     description: str = ""
-    without: tuple[str, ...] = ("*.pt",)
+    without: tuple[str, ...] = ("*.pt", "calibration_dataset.npy", "*.har")
     alias: str = "approved"
     gates: dict[str, Gate] = field(default_factory=dict)
     endpoint: str | None = None

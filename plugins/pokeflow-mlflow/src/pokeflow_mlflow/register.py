@@ -99,9 +99,10 @@ def answers(task: Task) -> str | None:
 def _files(task: Task) -> list[tuple[Path, File]]:
     """What is sent, and the folder each lies in: the model, and the gallery that its benchmark left."""
     made, benchmark = task.inputs[0], _benchmark(task)
-    found = [(made.folder, file) for file in made.record.files]
-    if benchmark:
-        found += [(benchmark.folder, file) for file in benchmark.record.files if file.path == index.FILE]
+    measured = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
+    gallery = [(folder, file) for folder, file in measured if file.path == index.FILE]
+    # A compiled model has a gallery of its own; the one that was measured goes before it.
+    found = [(made.folder, file) for file in made.record.files if not (gallery and file.path == index.FILE)] + gallery
     return [(folder, f) for folder, f in found if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
 
 
