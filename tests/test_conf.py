@@ -31,9 +31,8 @@ NEEDS = {
     "lineage=toy": ("data=none", "target=toy", "tracking=none"),
 }
 MISSING = {
-    "target=hailo8l": "no backend for stage 'compile' named 'hailo'",
     "target=none": "no backend for stage 'compile' named 'none'",
-    "experiment=full": "no backend for stage 'compile' named 'hailo'",
+    "experiment=full": "data.csv",
     "tracking=mlflow-sagemaker": "needs the package sagemaker-mlflow, which is not installed",
     "data=folder": "data.csv",
 }
@@ -146,8 +145,8 @@ def test_an_option_shipped_twice_is_an_error(tmp_path: Path, monkeypatch) -> Non
     package = tmp_path / "twice"
     (package / "target").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (package / "target" / "hailo8l.yaml").write_text("name: hailo8l\n")
+    (package / "target" / "none.yaml").write_text("name: none\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(config, "config_packages", lambda pm: ["twice"])
-    with pytest.raises(ConfigError, match=r"target/hailo8l.yaml: shipped by both pokeflow and twice"):
+    with pytest.raises(ConfigError, match=r"target/none.yaml: shipped by both pokeflow and twice"):
         compose.composed([])

@@ -91,8 +91,8 @@ WRONG = {
         "plugin that is not installed may bring it: 'pokeflow plugins' lists those that are.",
     ),
     "target whose plugin is not installed": (
-        ["target=hailo8l", "lineage=pokemon", "data=synthetic", "stages=[compile]", "tracking=mlflow"],
-        "lineage.models.efficientnet-hailo-optimized.backend: no backend for stage 'compile' named 'hailo'.",
+        ["target=none", "lineage=pokemon", "data=synthetic", "stages=[compile]", "tracking=mlflow"],
+        "lineage.models.efficientnet-hailo-optimized.backend: no backend for stage 'compile' named 'none'.",
     ),
     "stage that no plugin does": (
         ["lineage.then.prune={backend: toy}"],
@@ -219,7 +219,7 @@ def test_tells_all_faults_at_once() -> None:
         "modles=[x]",
         f"{STUDENT}.params.lr=fast",
         f"{STUDENT}.parents=[teachr]",
-        "lineage.models.tiny.backend=hailo",
+        "lineage.models.tiny.backend=acme",
         "executor=sagemaker",
         "stages=[distil]",
         "lineage.models.teacher.params.lr=-1",
