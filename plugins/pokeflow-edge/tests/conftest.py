@@ -21,7 +21,7 @@ from PIL import Image
 
 import pokeflow
 import pokeflow_edge.runtime
-from pokeflow.images import dataset, index, network
+from pokeflow.images import index, network
 from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing, normalize
 
@@ -138,7 +138,8 @@ def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str
     module.write_text(code, encoding="utf-8")
     told = {
         "format": 1, "model": {"name": "small", "digest": "d1"}, "version": "1.2", "target": "cpu", "adapter": name,
-        "requires": [], "limits": LIMITS, "preprocessing": SPEC.hash, "selftest": {"file": "selftest.npz", "cosine": 0.95},
+        "requires": [], "limits": LIMITS, "preprocessing": SPEC.hash,
+        "selftest": {"file": "selftest.npz", "cosine": 0.95},
     }  # fmt: skip
     (folder / "bundle.json").write_text(json.dumps(told | about), encoding="utf-8")
     made = Made(folder)
@@ -161,8 +162,9 @@ def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A bundle for ONNX Runtime, with the adapter of the cpu target; not to be changed, but to be copied."""
     import onnx
-    import pokeflow_onnxruntime.network as adapter
     from onnx import TensorProto, helper, numpy_helper
+
+    import pokeflow_onnxruntime.network as adapter
 
     folder = tmp_path_factory.mktemp("onnx-bundle")
     (folder / "model").mkdir()

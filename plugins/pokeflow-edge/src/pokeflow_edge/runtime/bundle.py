@@ -108,6 +108,8 @@ def _require_form(about: Mapping[str, Any]) -> None:
         raise TypeError("model is neither a name nor what is known of it")
     if wrong := [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]:
         raise TypeError(f"{wrong[0]} is no {_KINDS[wrong[0]].__name__}")
+    if not all(isinstance(word, str) for word in about["requires"]):
+        raise TypeError("requires holds what is no text")
     if not all(part.isidentifier() for part in about["adapter"].split(".")):
         raise ValueError(f"adapter is {about['adapter']!r}, not the name of a module")
     for field in fields(Limits):

@@ -72,6 +72,12 @@ class Service:
         since = self.since
         return since is not None and time.monotonic() - since > self.patience.answer
 
+    @property
+    def under_way(self) -> int:
+        """Pictures that are being answered or wait for it."""
+        self.busy = {future for future in self.busy if not future.done()}
+        return len(self.busy)
+
     async def connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         """One connection, from its first request to its last."""
         task = asyncio.current_task()
@@ -135,7 +141,7 @@ class Service:
         if head.headers.get("content-length", "0") != "0" or "transfer-encoding" in head.headers:
             raise Fault(400, f"{head.path} takes no body.")
         if head.path == "/metrics":
-            return 200, {**self.recognizer.bundle.told, **self.tally.told()}, {}
+            return 200, {**self.recognizer.bundle.told, "under_way": self.under_way, **self.tally.told()}, {}
         said = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
         return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.told}, {}
 
@@ -163,8 +169,7 @@ class Service:
             self.held -= length
 
     async def _recognized(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
-        self.busy = {future for future in self.busy if not future.done()}
-        if len(self.busy) > self.patience.waiting:
+        if self.under_way > self.patience.waiting:
             return 503, {"error": "too many pictures at once. Try again in a moment."}, RETRY
         work = self.pool.submit(self._work, body)
         self.busy.add(work)

@@ -7,6 +7,7 @@ import os
 import socket
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+PATIENCE = 0.2
 
 
 def tell(*lines: str) -> bool:
@@ -17,6 +18,8 @@ def tell(*lines: str) -> bool:
     place = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there:
+            # Where nobody reads, datagrams queue up, and a sender would wait for ever.
+            there.settimeout(PATIENCE)
             there.sendto("\n".join(lines).encode(), place)
     except OSError:
         return False

@@ -1,0 +1,171 @@
+"""Frames of cameras, and when they agree on a card. Picamera2 is a double: there is no such camera here."""
+
+import itertools
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pokeflow import PokeflowError
+from pokeflow_edge.runtime import camera, recognizer
+from pokeflow_edge.runtime.recognizer import Answer
+
+from ..conftest import drawn
+
+
+def scene(card: int | None) -> np.ndarray:
+    """A frame, uint8 480×640×3, with a card upright in its middle, or none."""
+    frame = np.full((480, 640, 3), 30, np.uint8)
+    if card is not None:
+        high, wide = 480, round(480 * camera.CARD)
+        left = (640 - wide) // 2
+        frame[:, left : left + wide] = np.asarray(Image.fromarray(drawn().references[card]).resize((wide, high)))
+    return frame
+
+
+def answer(card: str, score: float = 0.9) -> Answer:
+    return Answer(({"card_id": card, "score": score},), {})
+
+
+def told(cards: str, frames: int, least: float = -1.0) -> str:
+    return "".join(a.matches[0]["card_id"] for a in camera.steady(map(answer, cards), frames, least))
+
+
+@pytest.mark.parametrize(
+    ("cards", "frames", "expected"),
+    [
+        ("aaa", 3, "a"),
+        ("aa", 3, ""),
+        ("aaaaaaaa", 3, "a"),
+        ("abababab", 2, ""),
+        ("aaabaaa", 3, "a"),
+        ("aaabbbaaa", 3, "aba"),
+        ("ab", 1, "ab"),
+    ],
+)
+def test_a_card_is_told_once_it_has_been_the_best_match_of_so_many_frames(cards, frames, expected):
+    assert told(cards, frames) == expected
+
+
+def test_a_card_that_comes_back_after_an_empty_table_is_told_again():
+    scores = {"a": 0.9, "-": 0.1}
+    seen = [answer(card, scores[card]) for card in "aaa---aaa-aaa"]
+    found = list(camera.steady(seen, 3, 0.5))
+    assert [a.matches[0]["card_id"] for a in found] == ["a", "a"]
+
+
+@given(st.text("abc", max_size=40), st.integers(1, 5))
+def test_what_is_told_is_every_run_that_is_long_enough_and_not_told_right_before(cards, frames):
+    runs = [(card, len(list(same))) for card, same in itertools.groupby(cards)]
+    long = [card for card, length in runs if length >= frames]
+    assert told(cards, frames) == "".join(card for card, _ in itertools.groupby(long))
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_the_middle_has_a_cards_proportions_as_far_as_pixels_go(height, width):
+    found = camera.card_of(np.zeros((height, width, 3), np.uint8))
+    assert found.shape[0] == height or found.shape[1] == width
+    assert abs(found.shape[1] - found.shape[0] * camera.CARD) <= 1
+
+
+def test_frames_of_any_source_are_recognised(numpy_bundle):
+    opened = recognizer.opened(numpy_bundle.folder, 1)
+    frames = (scene(card) for card in [5] * 4 + [9] * 4)
+    found = list(camera.steady(camera.recognized(frames, opened.recognize), 3, 0.5))
+    assert [a.matches[0]["card_id"] for a in found] == ["set-5", "set-9"]
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Ten frames of a card, ten of another, as a camera's stream would compress them."""
+    cv2 = pytest.importorskip("cv2")
+    file = str(tmp_path / "video.avi")
+    writer = cv2.VideoWriter(file, cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
+    assert writer.isOpened()
+    for card in [11] * 10 + [23] * 10:
+        writer.write(np.ascontiguousarray(scene(card)[:, :, ::-1]))
+    writer.release()
+    return file
+
+
+def test_opencv_gives_frames_red_first(video):
+    frames = list(camera.frames(video))
+    assert len(frames) == 20
+    assert frames[0].dtype == np.uint8
+    assert frames[0].shape == (480, 640, 3)
+    assert np.abs(frames[3].astype(int) - scene(11)).mean() < 4
+    assert np.abs(frames[13].astype(int) - scene(23)).mean() < 4
+
+
+def test_the_cards_of_a_video_are_recognised(video, numpy_bundle):
+    opened = recognizer.opened(numpy_bundle.folder, 1)
+    found = list(camera.steady(camera.recognized(camera.frames(video), opened.recognize), 3, 0.5))
+    assert [a.matches[0]["card_id"] for a in found] == ["set-11", "set-23"]
+
+
+def test_a_video_that_there_is_not_is_told(tmp_path, capfd):
+    pytest.importorskip("cv2")
+    with pytest.raises(PokeflowError, match="cannot be opened"):
+        next(camera.frames(str(tmp_path / "missing.avi")))
+
+
+class Picamera2:
+    """As picamera2 0.3 is called: https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf, 4.2 and 6.2."""
+
+    def __init__(self, camera_num=0):
+        if camera_num > 0:
+            raise IndexError("list index out of range")
+        self.calls = []
+
+    def create_video_configuration(self, main=None):
+        return {"main": main}
+
+    def configure(self, camera_config):
+        self.config = camera_config["main"]
+
+    def start(self):
+        self.calls.append("start")
+
+    def capture_array(self, name="main"):
+        assert (name, self.calls) == ("main", ["start"])
+        width, height = self.config["size"]
+        first = {"BGR888": 0, "RGB888": 2}[self.config["format"]]  # the manual's appendix A
+        frame = np.zeros((height, width, 3), np.uint8)
+        frame[:, :, first] = 200
+        return frame
+
+    def stop(self):
+        self.calls.append("stop")
+
+    def close(self):
+        self.calls.append("close")
+
+
+def test_the_pis_own_camera_is_asked_first_gives_red_first_and_is_closed(monkeypatch):
+    made = []
+    monkeypatch.setitem(
+        sys.modules, "picamera2", SimpleNamespace(Picamera2=lambda number: made.append(Picamera2(number)) or made[0])
+    )
+    frames = camera.frames(0)
+    frame = next(frames)
+    assert frame.shape == (720, 1280, 3)
+    assert frame[0, 0].tolist() == [200, 0, 0]
+    frames.close()
+    assert made[0].calls == ["start", "stop", "close"]
+
+
+def test_a_camera_that_there_is_not_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
+    with pytest.raises(PokeflowError, match="--camera 3: cannot be opened"):
+        next(camera.frames(3))
+
+
+def test_without_a_camera_library_it_is_said_what_to_install(monkeypatch):
+    for name in ("picamera2", "cv2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(PokeflowError, match="apt install python3-picamera2"):
+        camera.frames(0)

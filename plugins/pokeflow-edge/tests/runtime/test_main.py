@@ -1,0 +1,148 @@
+"""The command ``recognize`` as a device runs it: the bundle's own code, and nothing else of the project."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ..conftest import MAIN, alone, drawn, jpeg, recognize
+from .test_camera import video  # noqa: F401 - a fixture
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_picture_gets_a_line_of_json(numpy_bundle, tmp_path):
+    for card in (4, 8):
+        (tmp_path / f"{card}.jpg").write_bytes(jpeg(drawn().references[card]))
+    code, out, err = recognize(numpy_bundle, str(tmp_path / "4.jpg"), str(tmp_path / "8.jpg"), "--top", "2")
+    assert (code, err) == (0, "")
+    found = lines(out)
+    assert [line["image"] for line in found] == [str(tmp_path / "4.jpg"), str(tmp_path / "8.jpg")]
+    assert [line["matches"][0]["card_id"] for line in found] == ["set-4", "set-8"]
+    assert {len(line["matches"]) for line in found} == {2}
+    assert {line["version"] for line in found} == {"1.2"}
+
+
+def test_a_table_is_for_people(numpy_bundle, tmp_path):
+    (tmp_path / "4.jpg").write_bytes(jpeg(drawn().references[4]))
+    code, out, _ = recognize(numpy_bundle, str(tmp_path / "4.jpg"), "--table")
+    assert code == 0
+    first, second, *_ = out.splitlines()
+    assert first.startswith(str(tmp_path / "4.jpg"))
+    assert second.split()[1:] == ["set-4", "Pikachü", "4", "(set", "4)"]
+
+
+def test_a_picture_that_is_none_is_told_in_its_line_and_the_others_are_answered(numpy_bundle, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "good.jpg").write_bytes(jpeg(drawn().references[4]))
+    files = [str(tmp_path / name) for name in ("missing.jpg", "bad.jpg", "good.jpg")]
+    code, out, _ = recognize(numpy_bundle, *files)
+    missing, bad, good = lines(out)
+    assert code == 1
+    assert "no such picture" in missing["error"]
+    assert "not a readable image" in bad["error"]
+    assert good["matches"][0]["card_id"] == "set-4"
+
+
+def test_a_video_is_watched_as_a_camera_is(numpy_bundle, video):  # noqa: F811 - the fixture
+    code, out, _ = recognize(numpy_bundle, "--camera", video, "--frames", "4", "--least", "0.5")
+    assert code == 0
+    assert [line["matches"][0]["card_id"] for line in lines(out)] == ["set-11", "set-23"]
+
+
+def test_a_check_opens_the_bundle_and_tells_what_it_is(numpy_bundle):
+    code, out, _ = recognize(numpy_bundle, "--check")
+    assert code == 0
+    assert lines(out) == [
+        {
+            "status": "ok",
+            "model": {"name": "small", "digest": "d1"},
+            "version": "1.2",
+            "target": "cpu",
+            "preprocessing": numpy_bundle.about["preprocessing"],
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["index.npz", "model/weights.npy", "lib/pokeflow_small/network.py", "labels.csv"])
+def test_a_damaged_bundle_ends_with_a_sentence_and_1(numpy_bundle, tmp_path, name):
+    made = numpy_bundle.copy(tmp_path / "bundle")
+    with (made.folder / name).open("ab") as file:
+        file.write(b"\n")
+    code, out, err = recognize(made, "--http", "127.0.0.1:0")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{made.folder / name}: is not what its bundle.json says")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "one of FILE…, --camera, --http and --check is needed"),
+        (["x.jpg", "--check"], "one of FILE…"),
+        (["x.jpg", "--top", "0"], "'0' is no number above 0"),
+        (["x.jpg", "--threads", "-1"], "--threads -1 is below 0"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_with_2(numpy_bundle, given, said):
+    code, _, err = recognize(numpy_bundle, *given)
+    assert code == 2
+    assert said in err
+
+
+def test_a_port_that_cannot_be_had_ends_with_a_sentence(numpy_bundle):
+    code, _, err = recognize(numpy_bundle, "--http", "127.0.0.1")
+    assert code == 1
+    assert err == "--http 127.0.0.1: is no HOST:PORT. 127.0.0.1:8080 is one.\n"
+
+
+def test_a_reader_that_leaves_ends_it_quietly(numpy_bundle, tmp_path):
+    (tmp_path / "4.jpg").write_bytes(jpeg(drawn().references[4]))
+    process = alone(numpy_bundle, MAIN, *[str(tmp_path / "4.jpg")] * 2000)
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    assert "Traceback" not in err
+    process.stderr.close()
+    process.wait(30)
+
+
+USED = """
+import json
+from pathlib import Path
+from pokeflow_edge.runtime import __main__, camera, recognizer, service
+recognizer.opened(Path(sys.argv[1])).prove()
+of = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+print(json.dumps({name: file for name, file in of.items() if file and name.startswith("pokeflow")}))
+"""
+
+
+@pytest.mark.parametrize("which", ["numpy_bundle", "onnx_bundle"])
+def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
+    made = request.getfixturevalue(which)
+    process = alone(made, USED, str(made.folder))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    used = json.loads(out)
+    lib = made.folder / "lib"
+    assert {name: file for name, file in used.items() if not file.startswith(str(lib))} == {}
+    assert {"pokeflow.errors", "pokeflow.images.preprocessing", "pokeflow_edge_adapter"} <= used.keys()
+    assert (lib / "pokeflow" / "__init__.py").read_text(encoding="utf-8") == ""
+
+
+@pytest.mark.parametrize("name", ["torch", "hydra", "pluggy", "msgspec", "pokeflow.types", "pokeflow.progress"])
+def test_what_no_device_has_is_out_of_reach_here_as_well(numpy_bundle, name):
+    process = alone(numpy_bundle, f"import {name}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ImportError" in err or "ModuleNotFoundError" in err
+
+
+def test_nothing_is_written_into_the_bundle(numpy_bundle, tmp_path):
+    made = numpy_bundle.copy(tmp_path / "bundle")
+    before = sorted(made.folder.rglob("*"))
+    (tmp_path / "4.jpg").write_bytes(jpeg(np.zeros((8, 8, 3), np.uint8)))
+    assert recognize(made, str(tmp_path / "4.jpg"))[0] == 0
+    assert sorted(made.folder.rglob("*")) == before

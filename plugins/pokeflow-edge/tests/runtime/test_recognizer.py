@@ -1,0 +1,292 @@
+"""An opened bundle: its answers, the pictures that it refuses, and what keeps it from opening."""
+
+import json
+import os
+import struct
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import pokeflow_onnxruntime.network as adapter
+from pokeflow import Input, PokeflowError
+from pokeflow.images import index, preprocessing, recognition, retrieval
+from pokeflow.images.network import embed
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_edge.runtime import recognizer
+from pokeflow_edge.runtime.recognizer import Refused
+
+from ..conftest import DIM, SPEC, drawn, jpeg, png
+
+
+@pytest.fixture
+def made(numpy_bundle, tmp_path):
+    return numpy_bundle.copy(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="module")
+def opened(numpy_bundle):
+    return recognizer.opened(numpy_bundle.folder, 1)
+
+
+def photo(card: int, seed: int = 0) -> np.ndarray:
+    """A larger, noisy picture of a card."""
+    noise = np.random.default_rng(seed).integers(-20, 21, (220, 160, 3))
+    return (np.asarray(Image.fromarray(drawn().references[card]).resize((160, 220))) + noise).clip(0, 255).astype("u1")
+
+
+def test_a_picture_is_answered_with_its_card_and_what_each_step_took(opened):
+    answer = opened.answer(jpeg(photo(7)))
+    assert [match["card_id"] for match in answer.matches[:1]] == ["set-7"]
+    assert set(answer.matches[0]) == {"card_id", "name", "set", "number", "score"}
+    assert answer.matches[0]["name"] == "Pikachü 7"
+    assert [match["score"] for match in answer.matches] == sorted((m["score"] for m in answer.matches), reverse=True)
+    assert list(answer.milliseconds) == ["decode", "preprocess", "network", "search"]
+    assert all(value > 0 for value in answer.milliseconds.values())
+
+
+def test_answers_are_those_of_pokeflow_recognize_on_the_same_model(onnx_bundle, tmp_path):
+    """The same five cards in the same order, for each card; scores to a millionth."""
+    opened = recognizer.opened(onnx_bundle.folder, 1)
+    inputs = (
+        Input(SimpleNamespace(stage="compile", task="compile:small"), onnx_bundle.folder / "model"),
+        Input(SimpleNamespace(stage="benchmark", task="benchmark:small"), tmp_path / "benchmark"),
+    )
+    (tmp_path / "benchmark").mkdir()
+    SPEC.write(tmp_path / "benchmark")
+    index.write(tmp_path / "benchmark", index.read(onnx_bundle.folder))
+    for card in range(0, 40, 3):
+        file = tmp_path / f"{card}.jpg"
+        file.write_bytes(jpeg(photo(card, card)))
+        task = SimpleNamespace(
+            name="recognize",
+            params=recognition.RecognizeParams(str(file)),
+            inputs=inputs,
+            input=lambda *, stage: inputs[1],
+            output=tmp_path,
+        )
+        recognition.run(task, adapter.opened)
+        expected = json.loads((tmp_path / "matches.json").read_text(encoding="utf-8"))["matches"]
+        found = opened.read(file).matches
+        assert [match["card_id"] for match in found] == [match["card_id"] for match in expected]
+        assert [m["score"] for m in found] == pytest.approx([m["score"] for m in expected], abs=1e-6)
+
+
+def test_answers_are_those_of_an_exact_search_of_the_whole_gallery(onnx_bundle):
+    opened = recognizer.opened(onnx_bundle.folder, 1)
+    pictures = np.stack([photo(card) for card in range(40)])
+    network = adapter.opened(onnx_bundle.folder / "model", SPEC, 1)
+    asked = embed(network, pictures, range(40), SPEC, "photos")
+    rows, scores = retrieval.nearest(asked, opened.gallery.embeddings, 5)
+    for picture, expected, score in zip(pictures, rows, scores, strict=True):
+        found = opened.recognize(picture).matches
+        assert [match["card_id"] for match in found] == [f"set-{row}" for row in expected]
+        assert [match["score"] for match in found] == pytest.approx(score.tolist(), abs=1e-6)
+
+
+@given(st.integers(0, 39), st.integers(0, 2**32 - 1))
+def test_a_noisy_picture_finds_its_card(opened, card, seed):
+    assert opened.answer(png(photo(card, seed))).matches[0]["card_id"] == f"set-{card}"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_lies_on_its_side_is_turned_upright_first(opened, orientation):
+    turn = {
+        1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]  # fmt: skip
+    image = Image.fromarray(photo(3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.asarray(image if turn is None else image.transpose(turn))
+    answer = opened.answer(jpeg(stored, exif=exif))
+    assert answer.matches[0]["card_id"] == "set-3"
+    assert answer.matches[0]["score"] > 0.99
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
+def test_pngs_of_every_kind_are_read(opened, mode, tmp_path):
+    picture = Image.fromarray(photo(5))
+    picture = picture.convert("L").convert(mode) if mode == "I;16" else picture.convert(mode)
+    picture.save(tmp_path / "picture.png")
+    answer = opened.read(tmp_path / "picture.png")
+    assert len(answer.matches) == 5
+    if mode in ("RGBA", "P"):
+        assert answer.matches[0]["card_id"] == "set-5"
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of one bit a pixel, all of them black: little to send, much to hold."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" * (1 + (width + 7) // 8)
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [
+        (b"", 422, "not a readable image"),
+        (b"GIF89a" + b"\0" * 100, 422, "not a readable image"),
+        (jpeg(photo(1))[:-300], 422, "not a readable image"),
+        (png(photo(1))[:-300], 422, "not a readable image"),
+        (png(photo(1)).replace(b"IDAT", b"IDOT", 1), 422, "not a readable image"),
+        (b"\xff" * 400_001, 413, "has more than 400,000 bytes"),
+        (png(np.zeros((600, 501, 3), np.uint8)), 413, "has more than 300,000 pixels"),
+        (bomb(12_000, 12_000), 413, "has more than 300,000 pixels"),
+        (bomb(60_000, 6_000), 413, "has more than 300,000 pixels"),
+    ],
+    ids=["empty", "gif", "short-jpeg", "short-png", "damaged", "bytes", "pixels", "large", "bomb"],
+)
+def test_a_picture_that_is_none_or_too_large_is_refused_with_its_status(opened, data, status, said):
+    with pytest.raises(Refused, match=said) as refused:
+        opened.answer(data)
+    assert refused.value.status == status
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(opened, monkeypatch):
+    monkeypatch.setattr(preprocessing, "decode", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(Refused, match="pixels"):
+        opened.answer(bomb(12_000, 12_000))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
+def test_other_formats_stay_out_of_reach_of_their_decoders(opened, kind, tmp_path):
+    Image.fromarray(photo(1)).save(tmp_path / "picture", kind)
+    with pytest.raises(Refused, match="not a readable image"):
+        opened.read(tmp_path / "picture")
+
+
+@given(st.binary(max_size=200), st.integers(0, 3000), st.booleans())
+def test_whatever_bytes_come_the_answer_is_matches_or_a_refusal(opened, noise, place, whole):
+    sound = jpeg(photo(2))
+    data = noise if whole else sound[: place % len(sound)] + noise + sound[place % len(sound) + len(noise) :]
+    status = 200
+    try:
+        opened.answer(data)
+    except Refused as refused:
+        status = refused.status
+    assert status in (200, 413, 422)
+
+
+def test_what_is_no_file_is_refused_and_a_pipe_not_waited_for(opened, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing.jpg", "."):
+        with pytest.raises(Refused, match="no such picture"):
+            opened.read(tmp_path / name)
+
+
+def test_a_network_that_gives_no_number_is_an_error_and_no_answer(opened):
+    nothing = np.full((1, DIM), np.nan)
+    broken = type("Broken", (), {"dim": DIM, "prepare": lambda _, x: x, "__call__": lambda *_: nothing})()
+    one = recognizer.Recognizer(opened.bundle, SPEC, broken, opened.gallery, opened.limits)
+    with pytest.raises(PokeflowError, match="no finite embedding"):
+        one.recognize(photo(1))
+
+
+def test_limits_can_be_other_than_the_bundles(numpy_bundle):
+    few = recognizer.opened(numpy_bundle.folder, 1, top=2, max_bytes=50_000, max_pixels=None)
+    assert len(few.recognize(photo(1)).matches) == 2
+    assert few.limits.max_pixels == 300_000
+    with pytest.raises(Refused, match="more than 50,000 bytes"):
+        few.answer(b"\0" * 50_001)
+
+
+def test_more_matches_than_there_are_cards_are_all_cards(numpy_bundle):
+    assert len(recognizer.opened(numpy_bundle.folder, 1, top=1000).recognize(photo(1)).matches) == 40
+
+
+def test_another_preprocessing_than_the_galleries_is_refused(made):
+    Preprocessing(size=32, mean=(0.5, 0.5, 0.5)).write(made.folder / "model")
+    made.sign()
+    with pytest.raises(PokeflowError, match=r"index.npz: is of preprocessing \w{12}, the model of \w{12}"):
+        recognizer.opened(made.folder)
+
+
+def test_another_preprocessing_than_bundle_json_says_is_refused(made):
+    made.say(preprocessing="0123456789ab")
+    with pytest.raises(PokeflowError, match=r"bundle.json: is of preprocessing 0123456789ab"):
+        recognizer.opened(made.folder)
+
+
+def test_an_edited_preprocessing_is_refused(made):
+    file = made.folder / "model" / "preprocessing.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"size": 32', '"size": 64'), encoding="utf-8")
+    made.sign()
+    with pytest.raises(PokeflowError, match="it was edited or damaged"):
+        recognizer.opened(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [("set-7,", "set-8,", "lists other cards"), ("Pikachü 7,", "Pikachu,", "lists other cards"),
+     ("card_id", "card", "not readable labels"), ("ü", "\udcfc", "not readable labels")],
+)  # fmt: skip
+def test_labels_that_are_not_the_galleries_are_refused(made, old, new, said):
+    file = made.folder / "labels.csv"
+    text = file.read_text(encoding="utf-8").replace(old, new)
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    made.sign()
+    with pytest.raises(PokeflowError, match=said):
+        recognizer.opened(made.folder)
+
+
+def test_a_network_of_another_length_than_the_gallery_is_refused(made):
+    np.save(made.folder / "model" / "weights.npy", np.zeros((48, 8), np.float32))
+    made.sign()
+    with pytest.raises(PokeflowError, match="the network gives 8 values, the gallery has 24"):
+        recognizer.opened(made.folder)
+
+
+def test_a_model_that_does_not_give_what_it_gave_when_packed_is_refused(made):
+    weights = np.random.default_rng(99).normal(0, 0.2, (48, DIM)).astype(np.float32)
+    np.save(made.folder / "model" / "weights.npy", weights)
+    made.say(requires=["small>=1"])
+    made.sign()
+    with pytest.raises(PokeflowError, match=r"at least 0\.95 is expected\)\. Install another version of small>=1"):
+        recognizer.opened(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [({"squares": np.zeros((2, 32, 32, 3), "u1")}, "not a readable self-test"),
+     ({"squares": np.zeros((0, 32, 32, 3), "u1"), "embeddings": np.zeros((0, DIM))}, "not of this model"),
+     ({"squares": np.zeros((1, 16, 16, 3), "u1"), "embeddings": np.zeros((1, DIM))}, "not of this model"),
+     ({"squares": np.array([object()]), "embeddings": np.zeros((1, DIM))}, "not a readable self-test")],
+)  # fmt: skip
+def test_a_selftest_of_another_form_is_refused_and_never_unpickled(made, parts, said):
+    np.savez(made.folder / "selftest.npz", **parts)
+    made.sign()
+    with pytest.raises(PokeflowError, match=said):
+        recognizer.opened(made.folder)
+
+
+def test_a_runtime_that_is_not_installed_is_named(made):
+    file = made.folder / "lib" / "pokeflow_small" / "network.py"
+    file.write_text("import hailo_platform_of_nobody\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    made.say(requires=["hailort>=4.20"])
+    made.sign()
+    with pytest.raises(PokeflowError, match=r"does not load \(No module named .*\). Install hailort>=4.20"):
+        recognizer.opened(made.folder)
+
+
+def test_the_bundles_own_adapter_is_run_whatever_is_installed_by_its_name(made, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pokeflow_small.network", SimpleNamespace(opened=None))
+    assert recognizer.opened(made.folder, 1).recognize(photo(4)).matches[0]["card_id"] == "set-4"
+
+
+def test_the_gallery_is_refused_where_it_is_damaged(made):
+    (made.folder / "index.npz").write_bytes(b"PK\x03\x04 no archive")
+    made.sign()
+    with pytest.raises(PokeflowError, match="not a readable index"):
+        recognizer.opened(made.folder)

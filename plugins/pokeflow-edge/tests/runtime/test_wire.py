@@ -1,0 +1,96 @@
+"""Heads of requests: what is read, and what is refused."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokeflow_edge.runtime import wire
+from pokeflow_edge.runtime.wire import Fault
+
+
+def head(text: str) -> wire.Head:
+    return wire.parsed(text.replace("\n", "\r\n").encode("latin-1"))
+
+
+def test_a_head_is_read_with_its_names_in_lower_case():
+    found = head("POST /recognize?x=1 HTTP/1.1\nHost: pi\nContent-TYPE: image/jpeg; q=1\nContent-Length: 12\n\n")
+    assert (found.method, found.path, found.kind, found.length()) == ("POST", "/recognize", "image/jpeg", 12)
+    assert found.headers["host"] == "pi"
+
+
+@pytest.mark.parametrize(
+    ("version", "wish", "kept"),
+    [("1.1", "", True), ("1.1", "Connection: close\n", False), ("1.1", "Connection: TE, Close\n", False),
+     ("1.0", "", False), ("1.0", "Connection: keep-alive\n", True)],
+)  # fmt: skip
+def test_a_connection_is_kept_as_its_version_and_its_client_say(version, wish, kept):
+    assert head(f"GET /health HTTP/{version}\nHost: pi\n{wish}\n").keep is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("GET /health\n\n", 400),
+        ("GET /health HTTP/2.0\nHost: pi\n\n", 400),
+        ("GET  /health HTTP/1.1\nHost: pi\n\n", 400),
+        ("get /health HTTP/1.1\nHost: pi\n\n", 400),
+        ("GET http://pi/health HTTP/1.1\nHost: pi\n\n", 400),
+        ("GET /health HTTP/1.1\n\n", 400),
+        ("GET /health HTTP/1.1\nHost: pi\nHost: pi\n\n", 400),
+        ("GET /health HTTP/1.1\nHost : pi\n\n", 400),
+        ("GET /health HTTP/1.1\nHost: pi\n folded: line\n\n", 400),
+        ("GET /health HTTP/1.1\nHost: pi\nX: a\0b\n\n", 400),
+        ("POST / HTTP/1.1\nHost: pi\nContent-Length: 1\nContent-Length: 1\n\n", 400),
+        ("POST / HTTP/1.1\nHost: pi\nContent-Length: 1\nTransfer-Encoding: chunked\n\n", 400),
+        (f"GET / HTTP/1.1\nHost: {'x' * 20_000}\n\n", 431),
+    ],
+)
+def test_what_others_could_read_otherwise_is_refused(text, status):
+    with pytest.raises(Fault) as fault:
+        head(text)
+    assert fault.value.status == status
+
+
+def test_lines_that_end_without_a_return_are_refused():
+    with pytest.raises(Fault, match="no request line"):
+        wire.parsed(b"GET / HTTP/1.1\nHost: pi\n\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [("", 411), ("Transfer-Encoding: chunked\n", 411), ("Content-Length: -1\n", 400), ("Content-Length: 1_0\n", 400),
+     ("Content-Length: +1\n", 400), ("Content-Length: ²\n", 400), ("Content-Length: 1, 1\n", 400),
+     ("Content-Length: 9999999999999999999\n", 400), ("Content-Length: 0x1\n", 400), ("Content-Length: \n", 400)],
+)  # fmt: skip
+def test_a_body_says_how_long_it_is_in_plain_digits(headers, status):
+    with pytest.raises(Fault) as fault:
+        head(f"POST / HTTP/1.1\nHost: pi\n{headers}\n").length()
+    assert fault.value.status == status
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_head_or_a_fault(noise):
+    raw = b"GET /" + noise + b"\r\n\r\n"
+    try:
+        found = wire.parsed(raw)
+    except Fault as fault:
+        assert fault.status in (400, 431)  # noqa: PT017
+    else:
+        assert found.path.startswith("/")
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"], exclude_characters="\x7f"), max_size=60))
+def test_a_header_holds_what_was_sent_without_the_space_around_it(value):
+    assert head(f"GET / HTTP/1.1\nHost: pi\nX-Own: {value}\n\n").headers["x-own"] == value.strip(" \t")
+
+
+def test_a_head_without_end_is_given_up_at_the_limit():
+    async def read() -> wire.Head:
+        reader = asyncio.StreamReader(limit=wire.MOST_HEAD)
+        reader.feed_data(b"ET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
+        return await wire.head(reader, b"G")
+
+    with pytest.raises(Fault, match="more than 16,384 bytes"):
+        asyncio.run(read())
