@@ -96,11 +96,11 @@ class Host:
                 if timer:
                     timer.cancel()
                     timer.join()
-        if late.is_set():
-            raise PokeflowError(f"{self.name}: {argv[0]} took longer than {seconds:g} s and was ended.")
-        if code == 255 and not self.local:
-            _fail(self.name, told(), f"the connection broke while {argv[0]} ran")
-        return code
+            if late.is_set():
+                raise PokeflowError(f"{self.name}: {argv[0]} took longer than {seconds:g} s and was ended.")
+            if code == 255 and not self.local:
+                _fail(self.name, told(), f"the connection broke while {argv[0]} ran")
+            return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
         """Run a command that says little: its exit code, and the first 64 KiB of what it says."""
@@ -187,7 +187,7 @@ def opened(name: str | None = None, config: Path | None = None) -> Iterator[Host
             finally:
                 timer.cancel()
             if not folder:
-                process.wait()
+                _end(process)
                 _fail(shown, told(), "no folder could be made there")
             yield Host(shown, folder, shell, name is None)
 
@@ -196,11 +196,11 @@ def _folder(process: subprocess.Popen[bytes]) -> str:
     """What the first script says; a shell that greets may say other things before."""
     assert process.stdout is not None
     for _ in range(1000):
-        line = process.stdout.readline(MAX_LINE).decode("utf-8", "replace").rstrip("\n")
-        if not line or line.startswith(_MARK):
-            break
-    folder = line.removeprefix(_MARK)
-    return folder if line != folder and folder.startswith("/") else ""
+        line = process.stdout.readline(MAX_LINE)
+        folder = line.decode("utf-8", "replace").rstrip("\n").removeprefix(_MARK)
+        if not line or (line.startswith(_MARK.encode()) and folder.startswith("/")):
+            return folder
+    return ""
 
 
 def _word(script: str, local: bool) -> str:
@@ -232,6 +232,8 @@ def _process(
             )
         except FileNotFoundError as error:
             raise PokeflowError(f"{argv[0]}: not on this machine. Install the package openssh-client.") from error
+        except OSError as error:
+            raise PokeflowError(f"{argv[0]}: cannot be started ({error}).") from error
         try:
             yield process, told
         finally:

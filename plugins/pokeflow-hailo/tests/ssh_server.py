@@ -1,0 +1,144 @@
+"""A real ssh server on the loopback, for the real ``ssh``: it lets one key in, and runs commands in an empty home."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+NAME = "pi"
+
+
+@dataclass
+class Server:
+    """What the server knows, and the configuration by which ``ssh`` finds it under the name ``pi``."""
+
+    config: Path
+    home: Path
+    port: int
+    loop: asyncio.AbstractEventLoop
+    connections: list[asyncssh.SSHServerConnection]
+    commands: list[str]
+
+    def cut(self) -> None:
+        """Break every connection, as a network does that goes away."""
+        for connection in self.connections:
+            self.loop.call_soon_threadsafe(connection.abort)
+
+    def configure(self, key: str = "user_key", known_hosts: str = "known_hosts") -> None:
+        folder = self.config.parent
+        lines = {
+            "HostName": "127.0.0.1",
+            "Port": self.port,
+            "User": "tester",
+            "IdentityFile": folder / key,
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "UserKnownHostsFile": folder / known_hosts,
+            "GlobalKnownHostsFile": "/dev/null",
+        }
+        text = f"Host {NAME}\n" + "".join(f"  {key} {value}\n" for key, value in lines.items())
+        self.config.write_text(text)
+
+
+@pytest.fixture
+def ssh_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, known to ``ssh`` through the variable that pokeflow reads."""
+    if shutil.which("ssh") is None:
+        pytest.fail("these tests need the OpenSSH client: add the package openssh-client to .ci/run")
+    folder = tmp_path / "ssh"
+    home = tmp_path / "home"
+    for made in (folder, home, home / "tmp"):
+        made.mkdir()
+    host_key, user_key, other_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(3))
+    for name, key in (("user_key", user_key), ("other_key", other_key)):
+        key.write_private_key(str(folder / name))
+        (folder / name).chmod(0o600)
+    user_key.write_public_key(str(folder / "authorized_keys"))
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = Server(folder / "config", home, 0, loop, [], [])
+
+    async def started() -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=lambda: Remembering(server.connections),
+            server_host_keys=[host_key],
+            authorized_client_keys=str(folder / "authorized_keys"),
+            process_factory=lambda process: handle(process, server),
+            encoding=None,
+            reuse_address=True,
+        )
+
+    acceptor = asyncio.run_coroutine_threadsafe(started(), loop).result(30)
+    server.port = acceptor.sockets[0].getsockname()[1]
+    public = host_key.export_public_key().decode().strip()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}\n")
+    strange = other_key.export_public_key().decode().strip()
+    (folder / "changed_hosts").write_text(f"[127.0.0.1]:{server.port} {strange}\n")
+    server.configure()
+    monkeypatch.setenv("POKEFLOW_SSH_CONFIG", str(server.config))
+    try:
+        yield server
+    finally:
+
+        async def stopped() -> None:
+            acceptor.close()
+            for connection in server.connections:
+                connection.abort()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(others, timeout=10) if others else None
+
+        asyncio.run_coroutine_threadsafe(stopped(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class Remembering(asyncssh.SSHServer):
+    """A server that remembers its connections."""
+
+    def __init__(self, connections: list[asyncssh.SSHServerConnection]) -> None:
+        self.connections = connections
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connections.append(conn)
+
+
+async def handle(process: asyncssh.SSHServerProcess, server: Server) -> None:
+    """Have the login shell run the command, as sshd does: in the home, with the channel as its three streams."""
+    assert process.command is not None
+    server.commands.append(process.command)
+    environment = os.environ | {"HOME": str(server.home), "TMPDIR": str(server.home / "tmp")}
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        "sh", "-c", process.command, cwd=server.home, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    assert child.stdin
+    given = asyncio.create_task(pump(process.stdin, child.stdin))
+    said = pump(child.stdout, process.stdout, end=False), pump(child.stderr, process.stderr, end=False)
+    await asyncio.gather(*said)
+    process.exit(await child.wait())
+    given.cancel()
+
+
+async def pump(source: Any, target: Any, *, end: bool = True) -> None:
+    """Hand on what comes until it ends on one side; what ``end`` is true for then ends as well."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while part := await source.read(1 << 16):
+            target.write(part)
+            await target.drain()
+    while not end and await source.read(1 << 16):
+        pass
+    if end:
+        target.close()
