@@ -54,20 +54,31 @@ class Bench:
         self._counts: dict[str, int] = {}
         self.apart: tuple[Made, list[str]] | None = None
 
-    def resolved(self, *more: str) -> Flow:
-        """The conformance lineage for this target; ConfigError where the configuration has a fault."""
+    @cached_property
+    def composed(self) -> dict[str, Any]:
+        """The configuration of the conformance lineage for this target; ConfigError where YAML has a fault."""
+        return config.plain(compose.composed([f"target={self.target}", *CHOSEN, *self.overrides]))
+
+    def resolved(self, data: Mapping[str, Any]) -> Flow:
+        """The flow of such a configuration; ConfigError where it has a fault."""
         found = plugins.registry(plugins.manager())
         backends = {**found.backends, (DRAWN.stage, DRAWN.name): DRAWN}
-        composed = compose.composed([f"target={self.target}", *CHOSEN, *self.overrides, *more])
-        return resolve(config.plain(composed), plugins.Registry(backends, found.executors))
+        return resolve(data, plugins.Registry(backends, found.executors))
 
     @cached_property
-    def flow(self) -> Flow:
-        """The same with nothing added; where it has faults, its own check tells them."""
+    def configured(self) -> Flow | PokeflowError:
+        """The flow of the configuration, or its faults."""
         try:
-            return self.resolved()
+            return self.resolved(self.composed)
         except PokeflowError as error:
-            raise NotChecked(f"target={self.target} does not resolve: {error}") from error
+            return error
+
+    @property
+    def flow(self) -> Flow:
+        """The resolved lineage; NotChecked where it has faults."""
+        if isinstance(self.configured, PokeflowError):
+            raise NotChecked(f"target={self.target} does not resolve: {self.configured}")
+        return self.configured
 
     def step(self, name: str) -> Step:
         """A task of the target as it is resolved."""
@@ -75,7 +86,7 @@ class Bench:
 
     def work(self, name: str) -> Mapping[str, Any]:
         """A work of the target's YAML, ``package`` for one; empty where it has none."""
-        return self.flow.config["target"].get(name) or {}
+        return (self.flow and self.composed["target"].get(name)) or {}
 
     @cached_property
     def data(self) -> "Dataset":

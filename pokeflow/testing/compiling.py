@@ -58,7 +58,7 @@ def _readable(made: Made) -> None:
         if index.FILE in files:
             index.read(made.folder)
         if calibration.CONFIG in files:
-            _calibration(made.folder)
+            _calibration(made.folder, preprocessing.read(made.folder).size)
     except (PokeflowError, ValueError, OSError) as error:
         raise Breach(rule, str(error), "write each file whole, or not at all.") from error
 
@@ -144,7 +144,7 @@ def calibration_is_kept(bench: Bench) -> None:
     rule = f"who calibrates keeps {calibration.FILE} and {calibration.CONFIG}, whose sha256 and preprocessing are right"
     mend = "shown = calibration.write(task.output, data, …), and calibration.config(…) as JSON."
     try:
-        told = _calibration(made.folder)
+        told = _calibration(made.folder, bench.data.preprocessing.size)
     except (PokeflowError, ValueError, OSError) as error:
         raise Breach(rule, str(error), mend) from error
     if told.get("preprocessing") != bench.data.preprocessing.hash:
@@ -159,12 +159,11 @@ def calibrates(bench: Bench) -> bool:
     return bool(files or facts.get("calibration_images"))
 
 
-def _calibration(folder: Path) -> Mapping[str, Any]:
+def _calibration(folder: Path, size: int) -> Mapping[str, Any]:
     """A calibration's configuration; PokeflowError where its array is another one, or not what it must be."""
     import numpy as np
 
     told = json.loads((folder / calibration.CONFIG).read_text(encoding="utf-8"))
-    size = preprocessing.read(folder).size
     with (folder / calibration.FILE).open("rb") as source:
         found = hashlib.file_digest(source, "sha256").hexdigest()
     if told.get("sha256") != found:

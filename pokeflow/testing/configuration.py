@@ -1,5 +1,6 @@
 """What is checked before anything runs: the target's YAML, its parameters, and how light its plugin is."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pokeflow import compose, plugins
@@ -23,34 +24,51 @@ PLAIN = (bool, int, float, str, type(None))
 
 def resolves(bench: Bench) -> None:
     """``target=…`` composes, its backends are installed, its parameters fit their types."""
-    try:
-        bench.resolved()
-    except PokeflowError as error:
+    if isinstance(bench.configured, PokeflowError):
         raise Breach(
             f"target={bench.target} composes and resolves: its YAML names backends that are installed, and their "
             "parameters",
-            str(error),
+            str(bench.configured),
             f"correct conf/target/{bench.target}.yaml, or give the test class the overrides that it needs.",
-        ) from error
+        )
 
 
 def misspelling_is_refused(bench: Bench) -> None:
     """A parameter with a letter too many is refused, with the nearest name, before anything runs."""
-    for work, task in WORKS.items():
-        for name in hints(bench.step(task).backend.params):
-            wrong = f"{name}{name[-1]}"
+    assert bench.flow
+    for work in WORKS:
+        for path in _names(bench.work(work).get("params") or {}, ()):
             rule = f"a misspelt parameter of {work} is refused before anything runs, with the nearest name"
-            mend = "type the parameters with a dataclass, and leave the refusal to pokeflow."
+            mend = "type it with a dataclass, and what lies within as well: pokeflow refuses what has no field."
+            *outer, name = path
+            wrong = ".".join([*outer, f"{name}{name[-1]}"])
             try:
-                bench.resolved(f"target.{work}.params.{wrong}=1")
+                bench.resolved(_with(bench.composed, work, [*outer, f"{name}{name[-1]}"]))
             except ConfigError as error:
                 if f"{name!r}" not in str(error):
                     raise Breach(rule, f"{wrong!r} is refused without {name!r}: {error}", mend) from error
-            except PokeflowError as error:
-                raise Breach(rule, f"{wrong!r} ends in another error: {error}", mend) from error
             else:
                 raise Breach(rule, f"{wrong!r} is taken", mend)
-            break  # one name a work: what refuses it refuses all
+
+
+def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The first name of a mapping and of each within it: what refuses one name refuses all beside it."""
+    for name in [*params][:1]:
+        yield (*outer, name)
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, (*outer, name))
+
+
+def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[str, Any]:
+    """The configuration with one parameter more."""
+    changed = copy.deepcopy(dict(data))
+    model = changed["lineage"]["models"]["compiled"]
+    at = (model if work == "compile" else model["then"][work])["params"]
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = 1
+    return changed
 
 
 def parameters_are_plain(bench: Bench) -> None:
@@ -84,9 +102,9 @@ def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
 def yaml_names_every_parameter(bench: Bench) -> None:
     """The target's YAML lists each parameter with its value: it is where a person reads what can be set."""
     steps = {work: bench.step(task) for work, task in WORKS.items()}
-    composed = compose.composed([f"target={bench.target}", *CHOSEN])
+    shipped = compose.composed([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composed
     for work, step in steps.items():
-        given = composed.target.get(work, {}).get("params") or {}
+        given = shipped["target"][work].get("params") or {}
         missing = [name for name in hints(step.backend.params) if name not in given]
         if missing:
             raise Breach(

@@ -1,0 +1,18 @@
+"""An adapter that takes blue for red, and leans on what no device has."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pokeflow.images import network as machinery  # noqa: F401 - a device lacks it
+from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_faulty import network
+
+
+class Swapped(network.Network):
+    def prepare(self, squares: np.ndarray) -> np.ndarray:
+        return normalize(squares[..., ::-1], self.spec)
+
+
+def opened(folder: Path, spec: Preprocessing, threads: int) -> Swapped:
+    return Swapped(network.opened(folder, spec, threads).session, spec)
