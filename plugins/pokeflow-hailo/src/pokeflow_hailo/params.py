@@ -67,6 +67,16 @@ class Script:
     double_scale: tuple[str, ...] = ()
     algorithms: Algorithms = field(default_factory=Algorithms)
 
+    @property
+    def levels(self) -> Levels:
+        """The preset's levels, with those that are given."""
+        preset, level, compression = PRESETS[self.preset], self.optimization_level, self.compression_level
+        return Levels(
+            preset.optimization if level is None else level,
+            preset.compression if compression is None else compression,
+            self.compiler_effort or preset.effort,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
@@ -159,6 +169,18 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
         for layer in layers:
             if not LAYER.fullmatch(layer):
                 yield f"script.{name}", f"{layer!r} is no name of a layer: letters, digits, '_', '*' and one '/'"
+    images = params.calibration_images
+    if images is not None and images < LEAST_IMAGES and script.levels.optimization and not params.allow_downgrade:
+        yield (
+            "calibration_images",
+            (
+                f"{images} are too few for optimisation level {script.levels.optimization}, which needs {LEAST_IMAGES:,}; "
+                "script.preset=fast takes any number"
+            ),
+        )
+    python = params.compiler.python
+    if python is not None and (not python or python.startswith("-")):
+        yield "compiler.python", f"{python!r} is no program"
     if not params.compiler.hours > 0:
         yield "compiler.hours", f"{params.compiler.hours} is not above 0"
     yield from _check_host("compiler.host", params.compiler.host)

@@ -1,6 +1,7 @@
 """A small data set, a small network, tasks between them, and an interpreter that has the compiler's double."""
 
 import dataclasses
+import functools
 import os
 import stat
 import sys
@@ -14,11 +15,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_hailo as plugin
-from pokeflow import Input, Record, Task
+from pokeflow import Input, Record, Result, Task
 from pokeflow.images import dataset
 from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_hailo.params import Compiler, CompileParams, Script
+from pokeflow_hailo.params import CompileParams, Compiler, Script
 
 SPEC = Preprocessing(size=16)
 CARDS = {"train": 24, "val": 8, "test": 8}
@@ -69,7 +70,9 @@ def network(*, size: int = 16, dim: int = 24, opset: int = 17, batch: str | int 
 
 def record(stage: str, type: str, **facts: Any) -> Record:
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
+    values |= {name: {} for name in ("params", "inputs", "metrics", "reasons", "environment")}
     values |= {"task": f"{stage}:small", "stage": stage, "type": type, "facts": facts, "files": (), "seconds": 0.0}
+    values["cost_usd"] = None
     return Record(**values)
 
 
@@ -105,29 +108,38 @@ class Flow:
         return Task("compile", "hailo", "small", "1.0", "optimized", "0" * 16, wanted, inputs, work, output)
 
 
+def wrapper(folder: Path, failure: str = "", *, gpu: bool = False, first: str = "") -> str:
+    """An interpreter that can import the compiler's double; what goes wrong and whether it has a GPU is set there."""
+    file = folder / "dfc-python"
+    lines = [
+        "#!/bin/sh",
+        f"export PYTHONPATH={DOUBLES} HAILO_DOUBLE='{failure}' HAILO_DOUBLE_PIDS={folder / 'pids'}",
+        "export HAILO_DOUBLE_GPU=1" if gpu else "unset HAILO_DOUBLE_GPU",
+        first,
+        f'exec {sys.executable} "$@"',
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return str(file)
+
+
 @pytest.fixture
 def interpreter(tmp_path: Path) -> Callable[..., str]:
-    """Makes an interpreter that can import the compiler's double: its failures and its GPU are set there."""
-
-    def make(failure: str = "", *, gpu: bool = False, name: str = "dfc-python", first: str = "") -> str:
-        file = tmp_path / name
-        lines = [
-            "#!/bin/sh",
-            f"export PYTHONPATH={DOUBLES} HAILO_DOUBLE='{failure}' HAILO_DOUBLE_PIDS={tmp_path / 'pids'}",
-            "export HAILO_DOUBLE_GPU=1" if gpu else "unset HAILO_DOUBLE_GPU",
-            first,
-            f'exec {sys.executable} "$@"',
-        ]
-        file.write_text("\n".join(lines) + "\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
-        return str(file)
-
-    return make
+    """Makes such an interpreter in the test's folder."""
+    return functools.partial(wrapper, tmp_path)
 
 
 @pytest.fixture
 def flow(tmp_path: Path, interpreter: Callable[..., str]) -> Flow:
     return Flow(tmp_path, interpreter())
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> tuple[Task, Result]:
+    """One compilation that went well, for all who only look at it."""
+    folder = tmp_path_factory.mktemp("done")
+    task = Flow(folder, wrapper(folder)).task()
+    return task, backend.run(task)
 
 
 @pytest.fixture(scope="session")
@@ -143,8 +155,8 @@ def gone() -> Callable[[int], bool]:
     def ended(pid: int) -> bool:
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (ProcessLookupError, FileNotFoundError):
             return True
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
     return ended

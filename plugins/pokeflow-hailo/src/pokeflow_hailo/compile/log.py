@@ -12,7 +12,7 @@ MOST_TELLING = 5000
 """Lines of interest in one run; the real ones are some hundreds."""
 MOST_WARNINGS = 100
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REDUCED = re.compile(r"Reducing optimization level to (\d+)(?: \([^)]*\))?(?: because (.*))?")
 _COMPRESSION = re.compile(r"Reducing compression level to (\d+)")
 _IMAGES = re.compile(r"Using dataset with (\d+) entries for calibration")

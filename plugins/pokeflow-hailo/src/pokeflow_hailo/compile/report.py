@@ -1,13 +1,14 @@
 """What is written beside a HEF: what decided it, what it cost, and where every figure comes from."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pokeflow import Result, digest
+from pokeflow import PokeflowError, Result, digest
 from pokeflow.images import calibration, comparison, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow_hailo.compile import emulation, script
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pokeflow.images.comparison import Embeddings
     from pokeflow_hailo.compile.toolchain import Answer, Toolchain
     from pokeflow_hailo.compile.work import Work
+
+log = logging.getLogger("pokeflow")
 
 CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_profile.json"
 COMPILER = "Hailo Dataflow Compiler"
@@ -52,8 +55,8 @@ def calibration_config(
 def write_config(work: "Work", found: "Toolchain | None", reason: str) -> None:
     """``hailo_config.yaml``: all that decides the HEF; its version is null with a ``reason`` till it runs."""
     spec, params = work.data.preprocessing, work.params
-    levels = script.levels_of(params.script)
-    mean, std = ([float(value) for value in values] for values in script.normalization(spec))
+    levels = params.script.levels
+    mean, std = script.normalization(spec)
     version = found.version if found else None
     told: dict[str, Any] = {
         "hw_arch": params.hw_arch,
@@ -145,6 +148,7 @@ def written(
             "calibration_images": work.asked.calibration_images,
         },
         "effective": effective,
+        "effective_by": "the compiler's log; a level of which it tells no reduction is the one requested",
         "lowered_because": heard.because,
         "allow_downgrade": work.params.allow_downgrade,
         "algorithms": dict(heard.algorithms),
@@ -163,8 +167,21 @@ def written(
         "opset": work.graph.opset,
         "simulated": found.simulated,
     }
+    if report["hef"]["compiler_version_as_asked"] is False:
+        log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, found.version)
     write_json(work.task.output / REPORT, report)
     return Result(metrics, facts, reasons)
+
+
+def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
+    """``dfc_profile.json``: the compiler's own estimate, with where it comes from; null with a reason if it failed."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        kept = {"profile": told["profile"], "reason": told["reason"]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PokeflowError(f"{file.name}: not what the profiler was to give ({error!r}). Run it again.") from error
+    about = {"source": "dfc_estimate", "compiler": found.version, "simulated": found.simulated}
+    write_json(work.task.output / PROFILE, {**kept, **about})
 
 
 def figures(work: "Work", made: "Mapping[str, Embeddings]") -> tuple[dict[str, float | None], dict[str, str]]:

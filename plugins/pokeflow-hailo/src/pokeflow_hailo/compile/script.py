@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pokeflow import PokeflowError
 from pokeflow.images.preprocessing import Preprocessing
-from pokeflow_hailo.params import LAYER, LEAST_IMAGES, PRESETS, Levels, Script
+from pokeflow_hailo.params import LAYER, LEAST_IMAGES, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,8 @@ class Asked:
 
 def asked(script: Script, images: int) -> Asked:
     """The levels that a preset and what differs from it come to."""
-    levels = levels_of(script)
+    levels = script.levels
     return Asked(levels.optimization, levels.compression, images)
-
-
-def levels_of(script: Script) -> Levels:
-    """The preset's levels, with those that the script gives itself."""
-    preset, given = PRESETS[script.preset], (script.optimization_level, script.compression_level)
-    return Levels(
-        preset.optimization if given[0] is None else given[0],
-        preset.compression if given[1] is None else given[1],
-        script.compiler_effort or preset.effort,
-    )
 
 
 def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
@@ -50,8 +40,8 @@ def text(script: Script, spec: Preprocessing, images: int) -> str:
 
 
 def _lines(script: Script, spec: Preprocessing, images: int) -> Iterator[str]:
-    levels = levels_of(script)
-    yield f"normalization1 = normalization([{_of_255(spec.mean)}], [{_of_255(spec.std)}])"
+    levels, (mean, std) = script.levels, normalization(spec)
+    yield f"normalization1 = normalization([{_numbers(mean)}], [{_numbers(std)}])"
     # Without this line 64 images are used, however many are given.
     yield f"model_optimization_config(calibration, batch_size={script.batch_size}, calibset_size={images})"
     yield (
@@ -68,19 +58,17 @@ def _lines(script: Script, spec: Preprocessing, images: int) -> Iterator[str]:
         yield "performance_param(compiler_optimization_level=max)"
 
 
-def normalization(spec: Preprocessing) -> tuple[list[Decimal], list[Decimal]]:
-    """Mean and std on the scale 0 to 255, exactly 255 times the decimals that the spec shows."""
-    mean, std = ([Decimal(repr(float(value))) * 255 for value in values] for values in (spec.mean, spec.std))
+def normalization(spec: Preprocessing) -> tuple[list[float], list[float]]:
+    """Mean and std on the scale 0 to 255: of 255 times the decimals that the spec shows, the nearest number."""
+    # By decimals: 0.485 × 255 is 123.675, where binary numbers give 123.67499999999998.
+    mean, std = ([float(Decimal(repr(float(v))) * 255) for v in values] for values in (spec.mean, spec.std))
     return mean, std
 
 
-def _of_255(values: Sequence[float]) -> str:
-    return ", ".join(_number(Decimal(repr(float(value))) * 255) for value in values)
-
-
-def _number(value: Decimal) -> str:
-    plain = f"{value:f}"
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+def _numbers(values: Sequence[float]) -> str:
+    """The shortest digits that are read back as the same numbers, without an exponent."""
+    plain = (f"{Decimal(repr(value)):f}" for value in values)
+    return ", ".join(text.removesuffix(".0") for text in plain)
 
 
 def _layer(name: str) -> str:

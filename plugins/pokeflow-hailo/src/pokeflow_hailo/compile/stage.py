@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -34,7 +35,6 @@ def run(task: Task) -> Result:
     and for the two stages before it cosine and accuracy against the float32 references; sizes are 10^6 bytes.
     """
     work = prepared(task)
-    report.write_config(work, None, "no Dataflow Compiler has been asked yet")
     with contextlib.ExitStack() as open_until_done:
         try:
             machine = open_until_done.enter_context(host.opened(work.params.compiler.host))
@@ -69,7 +69,7 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
     request: dict[str, Any] = {
         "step": "optimize",
         "hw_arch": work.params.hw_arch,
-        "name": "".join(c if c.isalnum() else "_" for c in work.stem),
+        "name": re.sub(r"\W|^(?=\d)", "_", work.stem),
         "input": INPUT,
         "onnx": "network.onnx",
         "calibration": "calibration.npy",
@@ -79,8 +79,8 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
         "dim": work.graph.dim,
         "batch_size": work.params.script.batch_size,
         "script": work.script,
-        "mean": [float(value) for value in mean],
-        "std": [float(value) for value in std],
+        "mean": mean,
+        "std": std,
     }
     sums = {name: digest.sha256(file) for name, file in {**files, "script": toolchain.SCRIPT}.items()}
     key = digest.digest([request, sums, dict(found.about)])
@@ -136,7 +136,7 @@ def _compiled(work: Work, found: Toolchain, optimized: Path, fresh: bool, record
     answer = toolchain.run(found, request, files, makes, into, hours=work.params.compiler.hours, record=record)
     (into / "model.hef").replace(work.file(".hef"))
     (into / "compiled.har").replace(work.file(".har"))
-    (into / "profile.json").replace(work.task.output / report.PROFILE)
+    report.write_profile(work, found, into / "profile.json")
     shutil.copyfile(optimized / "parsed.har", work.file(".parsed.har"))
     shutil.copyfile(optimized / "optimized.har", work.file(".optimized.har"))
     return answer

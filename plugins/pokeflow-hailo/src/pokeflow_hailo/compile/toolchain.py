@@ -35,6 +35,8 @@ MEANINGS = {
     "MemoryError": "Its machine has too little memory.",
 }
 MAX_ANSWER = 1 << 20
+NOT_THERE = (126, 127)
+"""Exit codes of a shell that finds no such program."""
 SIGNALS = {134: "it crashed", 137: "it was killed; out of memory, perhaps", 139: "it crashed", 143: "it was ended"}
 
 
@@ -58,7 +60,7 @@ def found(host: Host, python: str | None) -> Toolchain:
         about = _about(said)
         if about is None:
             last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
-            reasons.append(f"{candidate}: {reading.cleaned(last)[:200]}")
+            reasons.append(f"{candidate}: {'not there' if code in NOT_THERE else reading.cleaned(last)[:200]}")
             continue
         _require_usable(about, host, candidate)
         return Toolchain(host, candidate, about["compiler"], about["simulated"], about)

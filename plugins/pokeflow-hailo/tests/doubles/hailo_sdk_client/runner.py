@@ -13,8 +13,6 @@ from typing import Any
 
 import hef_bytes
 import numpy as np
-import onnx
-import onnxruntime
 
 from hailo_sdk_client import failures, modelscript
 from hailo_sdk_client.failures import BackendValueError, MisspellNodeError, UnsupportedModelError
@@ -66,6 +64,8 @@ class ClientRunner:
         self._require("translate_onnx_model", "new")
         if not isinstance(model, str) or not re.fullmatch(r"\w+", net_name):
             raise BackendValueError(f"model is a path as text and net_name a word; got {model!r}, {net_name!r}")
+        import onnx
+
         loaded = onnx.load(model)
         if any(
             name not in {n.name for n in loaded.graph.node}
@@ -137,6 +137,8 @@ class ClientRunner:
             raise BackendValueError("Raw images go with normalization() in the script, normalised float32 ones without")
 
     def _size(self) -> int:
+        import onnx
+
         return int(onnx.load_from_string(self._onnx).graph.input[0].type.tensor_type.shape.dim[2].dim_value)
 
     @contextlib.contextmanager
@@ -183,6 +185,8 @@ class ClientRunner:
         return made[:, None, None, :] if context is InferenceContext.SDK_NATIVE else [made]
 
     def _run(self, images: Any) -> Any:
+        import onnxruntime
+
         session = onnxruntime.InferenceSession(self._onnx, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         return np.concatenate([session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images])

@@ -1,0 +1,117 @@
+"""The model script: its text to the letter, its numbers exactly, and nothing in it that was not asked for."""
+
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokeflow import PokeflowError
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_hailo.compile import script
+from pokeflow_hailo.params import Algorithms, Script
+
+SPEC = Preprocessing()
+GOLDEN = {
+    "fast": """\
+normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+model_optimization_config(calibration, batch_size=8, calibset_size=1024)
+model_optimization_flavor(optimization_level=0, compression_level=0)
+""",
+    "default": """\
+normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+model_optimization_config(calibration, batch_size=8, calibset_size=1024)
+model_optimization_flavor(optimization_level=2, compression_level=0)
+""",
+    "accurate": """\
+normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+model_optimization_config(calibration, batch_size=8, calibset_size=1024)
+model_optimization_flavor(optimization_level=4, compression_level=0)
+performance_param(compiler_optimization_level=max)
+""",
+}
+
+
+@pytest.mark.parametrize("preset", GOLDEN)
+def test_a_preset_to_the_letter(preset):
+    assert script.text(Script(preset), SPEC, 1024) == GOLDEN[preset]
+
+
+def test_everything_to_the_letter():
+    full = Script(
+        preset="accurate",
+        optimization_level=1,
+        compression_level=3,
+        compiler_effort="normal",
+        batch_size=2,
+        precision={"conv1": "a16_w16", "student/fc1": "a8_w4", "dw*": "a8_w8"},
+        double_scale=("conv*", "fc1"),
+        algorithms=Algorithms(bias_correction="enabled", finetune="disabled", adaround="disabled"),
+    )
+    lite0 = Preprocessing(224, (127 / 255, 0.498, 0.5), (128 / 255, 0.5, 1.0))
+    assert (
+        script.text(full, lite0, 64)
+        == """\
+normalization1 = normalization([127, 126.99, 127.5], [128, 127.5, 255])
+model_optimization_config(calibration, batch_size=2, calibset_size=64)
+model_optimization_flavor(optimization_level=1, compression_level=3)
+quantization_param({conv*}, bias_mode=double_scale_initialization)
+quantization_param(fc1, bias_mode=double_scale_initialization)
+quantization_param(conv1, precision_mode=a16_w16)
+quantization_param(student/fc1, precision_mode=a8_w4)
+quantization_param({dw*}, precision_mode=a8_w8)
+post_quantization_optimization(bias_correction, policy=enabled)
+post_quantization_optimization(finetune, policy=disabled)
+post_quantization_optimization(adaround, policy=disabled)
+"""
+    )
+
+
+NUMBER = re.compile(r"\d+(\.\d*[1-9])?")
+
+
+@given(st.tuples(*[st.floats(1e-6, 10)] * 3), st.tuples(*[st.floats(1e-6, 10)] * 3))
+def test_normalisation_is_255_times_the_spec_in_plain_digits(mean, std):
+    line = script.text(Script(), Preprocessing(224, mean, std), 1).splitlines()[0]
+    found = re.fullmatch(r"normalization1 = normalization\(\[(.*)\], \[(.*)\]\)", line)
+    numbers = [number for group in found.groups() for number in group.split(", ")]
+    assert all(NUMBER.fullmatch(number) for number in numbers)
+    assert [float(number) for number in numbers] == [float(Decimal(repr(value)) * 255) for value in (*mean, *std)]
+
+
+@given(st.text(min_size=1))
+def test_a_name_of_a_layer_is_one_or_is_refused(name):
+    try:
+        made = script.text(Script(precision={name: "a16_w16"}), SPEC, 1)
+    except PokeflowError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?", name)
+    assert made.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1)\nallocator_param(x", "conv1, precision_mode=a8_w4", "{conv1}", "a/b/c", "conv1\n", "", " conv1"]
+)
+@pytest.mark.parametrize("field", ["precision", "double_scale"])
+def test_a_layer_cannot_bring_a_command(name, field):
+    value = {name: "a16_w16"} if field == "precision" else (name,)
+    with pytest.raises(PokeflowError, match="is no name of a layer"):
+        script.text(Script(**{field: value}), SPEC, 1)
+
+
+@pytest.mark.parametrize(
+    ("level", "images", "allow", "refused"),
+    [
+        (2, 1023, False, True),
+        (2, 1024, False, False),
+        (2, 3, True, False),
+        (0, 3, False, False),
+    ],
+)
+def test_too_few_images_are_refused_above_level_0(level, images, allow, refused):
+    if refused:
+        with pytest.raises(PokeflowError, match="needs 1,024 calibration images and there are 1,023"):
+            script.require_enough(level, images, allow)
+    else:
+        script.require_enough(level, images, allow)
