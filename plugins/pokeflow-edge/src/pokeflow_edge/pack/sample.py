@@ -42,7 +42,7 @@ def take(made: Input, data: Dataset, gallery: Index, params: PackageParams) -> S
 
     rows = np.unique(np.linspace(0, len(data.cards) - 1, params.selftest).astype(int))
     squares = to_square([data.references[row] for row in rows], data.preprocessing)
-    stated = normalized(gallery.embeddings[rows])
+    stated = gallery.embeddings[rows]
     network, why = _opened(made, data, params.adapter)
     if network is None:
         log.warning("%s cannot be run here (%s): its self-test is the gallery's own embeddings", made.record.task, why)

@@ -115,11 +115,14 @@ class Root:
             shutil.rmtree(self.staging)
 
     def prune(self, state: State) -> None:
-        """Remove the releases that nothing goes back to, and the archives."""
+        """Remove the releases that nothing goes back to."""
         kept = {str(number) for number in (self.current, state.good, state.previous, state.trial)}
         for folder in (self.folder / RELEASES).glob("*"):
             if folder.name.isdecimal() and folder.name not in kept:
                 shutil.rmtree(folder)
+
+    def forget(self) -> None:
+        """Remove archives, once nothing is to be gone on with."""
         if self.downloads.exists():
             shutil.rmtree(self.downloads)
 

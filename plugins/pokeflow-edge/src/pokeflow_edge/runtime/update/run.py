@@ -29,6 +29,7 @@ def update(
         recover(root, service)
         release = releases.read(source, keys)
         if release.sequence == root.current:
+            root.forget()
             return f"up to date: {release.told}."
         _require_wanted(root, release, older=older)
         archive = download.fetch(source, release, root.downloads)
@@ -62,6 +63,7 @@ def recover(root: Root, service: Service) -> None:
     state = root.state()
     root.clear()
     if state.trial is None:
+        root.prune(state)
         return
     if state.trial in state.failed:
         _undo(root, state, service)
@@ -137,6 +139,7 @@ def _confirm(root: Root, state: State, service: Service) -> None:
     good = replace(good, failed=tuple(number for number in state.failed if number != state.trial))
     root.write(good)
     root.prune(good)
+    root.forget()
 
 
 def _undo(root: Root, state: State, service: Service, why: str = "an update before was cut off") -> None:
@@ -148,5 +151,6 @@ def _undo(root: Root, state: State, service: Service, why: str = "an update befo
     ended = replace(state, trial=None)
     root.write(ended)
     root.prune(ended)
+    root.forget()
     back = f"Back at release {state.good}, which {f'does not answer either ({again})' if again else 'answers'}."
     raise PokeflowError(f"release {state.trial} does not answer ({why}). {back}")

@@ -68,6 +68,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
 
 def about(folder: Path, found: set[str]) -> dict[str, Any]:
     """What the bundle says of itself, once every file is what it says."""
+    if ABOUT not in found:
+        raise ValueError(f"it holds no {ABOUT}")
     told: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     stated: dict[str, Any] = told["files"]
     if not isinstance(stated, dict) or found - {ABOUT} != set(stated):

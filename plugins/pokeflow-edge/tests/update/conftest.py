@@ -1,0 +1,195 @@
+"""A maker that signs releases of a tiny bundle, and an installation on a device."""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pokeflow_edge.pack import archive
+from pokeflow_edge.release import keys
+from pokeflow_edge.runtime.update import run
+from pokeflow_edge.runtime.update.root import Root
+from pokeflow_edge.runtime.update.sources import Folder
+
+CHECK = '''
+"""Stands for the runtime: its self-test fails where the model says so."""
+import pathlib, sys
+model = pathlib.Path(sys.argv[sys.argv.index("--bundle") + 1]) / "model" / "model"
+if model.read_bytes().startswith(b"sick"):
+    sys.exit("the model gives nothing.")
+'''
+ALL = ("current", "releases", "release.pub", "state.json", "update.lock")
+
+
+def bundle(version: str, weights: bytes, **about: Any) -> dict[str, bytes]:
+    """The files of a small bundle that says the truth."""
+    files = {
+        "model/model": weights,
+        "lib/pokeflow_edge/__init__.py": b"",
+        "lib/pokeflow_edge/runtime/__init__.py": b"",
+        "lib/pokeflow_edge/runtime/__main__.py": CHECK.encode(),
+        "bin/recognize": b"#!/bin/sh\n",
+    }
+    sums = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    told = {
+        "format": 1, "model": {"name": "small", "digest": "d"}, "version": version, "target": "cpu",
+        "preprocessing": "p", "exclusive": False, "files": sums,
+    }  # fmt: skip
+    return files | {"bundle.json": json.dumps(told | about).encode()}
+
+
+def tar(members: Mapping[str, bytes] | list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    """An archive of members as they are, hostile ones too."""
+    out = io.BytesIO()
+    pairs = members if isinstance(members, list) else [(tarfile.TarInfo(name), data) for name, data in members.items()]
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as packed:
+        for entry, data in pairs:
+            entry.size = len(data)
+            packed.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who releases: a folder, and the key."""
+
+    folder: Path
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    def release(
+        self,
+        sequence: int,
+        version: str = "",
+        *,
+        weights: bytes = b"",
+        packed: bytes = b"",
+        says: Mapping[str, Any] | None = None,
+        **about: Any,
+    ) -> Path:
+        """Put a signed release into the folder; ``says`` is what release.json says other than the truth."""
+        self.folder.mkdir(exist_ok=True)
+        version = version or f"v{sequence}"
+        name = f"small-{version}-cpu.tar.gz"
+        if packed:
+            (self.folder / name).write_bytes(packed)
+        else:
+            content = bundle(version, weights or f"model {sequence}".encode() * 5000, **about)
+            archive.write(self.folder / name, content, ["bin/recognize"])
+        data = (self.folder / name).read_bytes()
+        told = {
+            "archive": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "model": "small",
+            "version": version, "target": "cpu", "sequence": sequence, "pokeflow": "0.1.0", **(says or {}),
+        }  # fmt: skip
+        self.sign(json.dumps(told).encode())
+        return self.folder
+
+    def sign(self, text: bytes) -> None:
+        (self.folder / "release.json").write_bytes(text)
+        (self.folder / "release.json.sig").write_bytes(self.key.sign(text))
+        (self.folder / "release.pub").write_bytes(keys.public(self.key))
+
+
+@dataclass
+class Double:
+    """Stands for the service: what is current as it is restarted runs then, and answers unless it is in ``sick``."""
+
+    root: Root
+    sick: tuple[int, ...] = ()
+    restart: str = "restart"
+    stop: str = "stop"
+    told: list[Any] = field(default_factory=list)
+
+    @property
+    def running(self) -> int | None:
+        return self.told[-1] if self.told else None
+
+    def restarted(self, about: Mapping[str, Any]) -> str:
+        current = self.root.current
+        self.told.append(current)
+        assert current is not None
+        assert about == self.root.about(current)
+        return "it coughs" if current in self.sick else ""
+
+    def stopped(self) -> str:
+        self.told.append(None)
+        return ""
+
+
+def tried(folder: Path) -> str:
+    """Stands for the self-test where it is not what is asked for."""
+    return "it is sick." if (folder / "model" / "model").read_bytes().startswith(b"sick") else ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """An installation with its maker, and a service that stands for the real one."""
+
+    root: Root
+    maker: Maker
+
+    @property
+    def keys(self) -> Path:
+        return self.root.folder / "release.pub"
+
+    def service(self, *sick: int) -> Double:
+        return Double(self.root, sick)
+
+    def update(self, service: Any = None, **how: Any) -> str:
+        how = {"tried": tried} | how
+        return run.update(self.root, Folder(str(self.maker.folder)), self.keys, service or self.service(), **how)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every file and link of the installation, but for what an update may leave lying around."""
+        found = {}
+        for place, folders, files in os.walk(self.root.folder):
+            for name in (*files, *(f for f in folders if (Path(place) / f).is_symlink())):
+                path = Path(place) / name
+                key = path.relative_to(self.root.folder).as_posix()
+                if key.partition("/")[0] not in ("downloads", "staging", "update.lock"):
+                    found[key] = str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        return found
+
+    def require_whole(self) -> int:
+        """What is current, once every file of it is what its bundle.json says."""
+        current = self.root.current
+        assert current is not None
+        folder = self.root.folder / "current"
+        for name, said in self.root.about(current)["files"].items():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == said["sha256"], name
+        return current
+
+
+@pytest.fixture(autouse=True)
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power cut comes in a test, and a disk that others use takes its time."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path / "releases of the maker")
+
+
+@pytest.fixture
+def empty(tmp_path: Path, maker: Maker) -> Device:
+    """A device with a key and nothing else."""
+    root = tmp_path / "device"
+    root.mkdir()
+    (root / "release.pub").write_bytes(keys.public(maker.key))
+    return Device(Root(root), maker)
+
+
+@pytest.fixture
+def device(empty: Device) -> Device:
+    """A device that serves release 100."""
+    empty.maker.release(100)
+    empty.update()
+    return empty

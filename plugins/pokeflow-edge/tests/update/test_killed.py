@@ -1,0 +1,132 @@
+"""An update that is killed, at every change that it makes to the disk, and one whose disk is full."""
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pokeflow_edge.runtime.update import root as roots
+
+
+def outcomes(device, sick=0, *words):
+    script = Path(__file__).with_name("killed.py")
+    command = [sys.executable, str(script), str(device.root.folder), str(device.maker.folder), str(sick), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert not found[-1]["killed"]
+    assert len(found) > 30
+    return found
+
+
+def require_ended(one):
+    assert one["ends"][-1] == "done", one
+    assert one["now"] == 200, one
+    assert one["left"] == ["current", "releases", "state.json"], one
+    assert one["releases"] == ["100", "200"], one
+
+
+def test_a_killed_update_leaves_a_whole_release_and_the_next_one_ends_it(device):
+    device.maker.release(200)
+    found = outcomes(device)
+    assert {one["then"] for one in found} == {100, 200}
+    for one in found:
+        require_ended(one)
+        assert one["ends"] == ["done", "done"], one
+        # What is served untried is on trial, so that whatever comes next looks after it.
+        assert one["then"] == 100 or one["trial"] in (200, None), one
+
+
+def test_an_update_killed_while_it_goes_back_comes_back_all_the_same(device):
+    device.maker.release(200)
+    found = outcomes(device, 200)
+    assert {one["then"] for one in found} == {100, 200}
+    for one in found:
+        assert one["now"] == 100, one
+        assert one["releases"] == ["100"], one
+        assert one["ends"][-1].startswith("small v200 for cpu, release 200: failed on this device before"), one
+        assert set(one["left"]) - {"downloads"} == {"current", "releases", "state.json"}, one
+
+
+def test_a_first_installation_that_is_killed_can_be_made_again(empty):
+    empty.maker.release(100)
+    found = outcomes(empty)
+    assert {one["then"] for one in found} == {None, 100}
+    assert {one["now"] for one in found} == {100}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sick", [0, 200])
+def test_an_update_that_is_killed_twice_comes_to_its_end(device, sick):
+    """The second process dies as well, somewhere in its recovery."""
+    device.maker.release(200)
+    for one in outcomes(device, sick, "twice"):
+        if not sick:
+            require_ended(one)
+        assert one["now"] == (100 if sick else 200), one
+
+
+COMMAND = [sys.executable, "-m", "pokeflow_edge.runtime.update", "--restart", "", "--stop", ""]
+
+
+def command(device, **more):
+    words = [*COMMAND, "--from", str(device.maker.folder), "--root", str(device.root.folder)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, **more)
+
+
+@pytest.mark.parametrize("limit", [0, 64, 512, 4096, 30_000])
+def test_a_disk_that_is_full_is_told_and_the_old_release_is_served_on(device, limit):
+    device.maker.release(200)
+    before = device.snapshot()
+
+    def little() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    done = command(device, preexec_fn=little)
+    assert done.returncode == 1
+    assert os.strerror(errno.EFBIG) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Mend that, and run this again." in done.stderr
+    assert device.snapshot() == before
+    assert device.require_whole() == 100
+    assert not device.root.staging.exists()
+    assert command(device).returncode == 0
+    assert device.require_whole() == 200
+
+
+OPENED = 9
+"""Files that an update of this bundle writes: the archive, six of the bundle, the state before the trial and after."""
+
+
+@pytest.mark.parametrize("room", range(OPENED + 2))
+def test_a_disk_that_fills_up_at_any_moment_leaves_the_old_release(device, monkeypatch, room):
+    """Every write from the ``room``-th file on finds no space; what is needed to go on is there already."""
+    device.maker.release(200)
+    opens, left = Path.open, [room]
+
+    def full(self, mode="r", *args, **more):
+        if any(sign in mode for sign in "wxa") and self.name != roots.LOCK:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return opens(self, mode, *args, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    service = device.service()
+    with contextlib.suppress(OSError):
+        device.update(service)
+    assert (left[0] < 0) == (room < OPENED), left
+    monkeypatch.undo()
+    assert device.require_whole() in (100, 200)
+    assert device.root.staging.exists() is False
+    device.update(service)
+    assert device.require_whole() == 200
+    assert service.told[-1] == 200

@@ -1,0 +1,280 @@
+"""A release that was tampered with, anywhere: nothing of it is installed, and mostly nothing of it is even read."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.release import keys
+from pokeflow_edge.runtime.update import releases, unpack
+from pokeflow_edge.runtime.update.releases import Refused, parsed, verify
+
+from .conftest import Maker, bundle, tar
+
+ABOUT = {
+    "archive": "a-v1-cpu.tar.gz", "size": 1, "sha256": "0" * 64, "model": "a", "version": "v1", "target": "cpu",
+    "sequence": 1, "pokeflow": "0.1.0",
+}  # fmt: skip
+
+
+def flip(file, place):
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["release.json", "release.json.sig"])
+def test_one_other_bit_of_what_is_signed_or_of_the_signature_is_refused(device, name):
+    device.maker.release(200)
+    before, whole = device.snapshot(), (device.maker.folder / name).read_bytes()
+    for place in range(0, len(whole), 7):
+        (device.maker.folder / name).write_bytes(whole)
+        flip(device.maker.folder / name, place)
+        with pytest.raises(Refused, match="by none of the keys that this device trusts"):
+            device.update()
+    assert device.snapshot() == before
+    assert not device.root.downloads.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_one_other_bit_of_the_archive_is_refused_before_it_is_unpacked(device, share, monkeypatch):
+    device.maker.release(200)
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    flip(archive, int(share * archive.stat().st_size))
+    before = device.snapshot()
+    monkeypatch.setattr(tarfile, "open", None)
+    with pytest.raises(Refused, match="is not the archive that was signed"):
+        device.update()
+    assert device.snapshot() == before
+    assert list(device.root.downloads.iterdir()) == []
+
+
+def test_an_archive_that_is_longer_or_shorter_is_refused(device):
+    device.maker.release(200)
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole + b"\0")
+    with pytest.raises(Refused, match="longer than the archive that was signed"):
+        device.update()
+    archive.write_bytes(whole[:-1])
+    with pytest.raises(PokeflowError, match="ended 1 bytes too early"):
+        device.update()
+    assert device.require_whole() == 100
+
+
+def test_anothers_key_is_refused_even_where_the_update_brings_its_own_public_key(device):
+    other = Maker(device.maker.folder, Ed25519PrivateKey.generate())
+    other.release(200)
+    before = device.snapshot()
+    with pytest.raises(Refused, match="by none of the keys"):
+        device.update()
+    assert device.snapshot() == before
+
+
+def test_a_signature_of_another_release_does_not_fit(device):
+    device.maker.release(200)
+    signature = (device.maker.folder / "release.json.sig").read_bytes()
+    device.maker.release(300)
+    (device.maker.folder / "release.json.sig").write_bytes(signature)
+    with pytest.raises(Refused, match="by none of the keys"):
+        device.update()
+
+
+@pytest.mark.parametrize("length", [0, 1, 63])
+def test_a_signature_of_another_length_is_refused(device, length):
+    device.maker.release(200)
+    (device.maker.folder / "release.json.sig").write_bytes(b"\0" * length)
+    with pytest.raises(Refused, match="by none of the keys"):
+        device.update()
+
+
+def test_files_without_end_are_not_read(device):
+    device.maker.release(200)
+    for name, length in (("release.json", 65_537), ("release.json.sig", 65)):
+        (device.maker.folder / name).write_bytes(b"x" * length)
+        with pytest.raises(PokeflowError, match=r"has more than [\d,]+ bytes, and is not read"):
+            device.update()
+        device.maker.release(200)
+
+
+def test_keys_are_changed_by_trusting_both_for_a_while(device):
+    new = Maker(device.maker.folder, Ed25519PrivateKey.generate())
+    new.release(200)
+    device.keys.write_bytes(device.keys.read_bytes() + keys.public(new.key))
+    device.update()
+    device.keys.write_bytes(keys.public(new.key))
+    device.maker.release(300)
+    with pytest.raises(Refused, match="by none of the keys"):
+        device.update()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "holds no public key in PEM form"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "is no public key"),
+        (
+            ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
+                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+            ),
+            "not of kind Ed25519",
+        ),
+    ],
+)  # fmt: skip
+def test_a_pinned_key_that_is_none_is_told(device, text, said):
+    device.keys.write_bytes(text)
+    with pytest.raises(PokeflowError, match=said):
+        device.update()
+    device.keys.unlink()
+    with pytest.raises(PokeflowError, match="no readable public key"):
+        device.update()
+
+
+def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
+    device.maker.release(200)
+    (device.maker.folder / "release.json.sig").write_bytes(b"\0" * 64)
+
+    def read(*_):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(releases, "parsed", read)
+    with pytest.raises(Refused, match="by none of the keys"):
+        device.update()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"archive": "../x.tar.gz"}, {"archive": "/etc/x.tar.gz"}, {"archive": "x.zip"}, {"archive": ""}, {"archive": 1},
+        {"size": 0}, {"size": -1}, {"size": 1 << 40}, {"size": "1"}, {"size": True}, {"size": 1.0},
+        {"sha256": "0" * 63}, {"sha256": "G" * 64}, {"sequence": 0}, {"sequence": 1 << 60}, {"sequence": "9"}, {"sequence": None},
+        {"model": None}, {"version": ["v1"]}, {"target": {}},
+    ],
+)  # fmt: skip
+def test_what_is_signed_and_still_no_release_is_refused(change):
+    with pytest.raises(Refused, match="signed, but"):
+        parsed(json.dumps(ABOUT | change).encode())
+    assert parsed(json.dumps(ABOUT | {"more": 1}).encode()).sequence == 1
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b"\xff", b'{"size": 1}', b"[" * 50_000])
+def test_what_is_signed_and_no_json_of_its_form_is_refused(text):
+    with pytest.raises(Refused, match="signed, but no release"):
+        parsed(text)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.binary(max_size=80))
+def test_no_signature_is_guessed(text, signature):
+    key = Ed25519PrivateKey.generate()
+    with pytest.raises(Refused):
+        verify(text, signature, [keys.public(key)], "x")
+    verify(text, key.sign(text), [keys.public(Ed25519PrivateKey.generate()), keys.public(key)], "x")
+
+
+def member(name, type=tarfile.REGTYPE, target="", size=0):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = type, target
+    return entry, b"\0" * size
+
+
+def signed(device, members):
+    """A rightly signed release of these members; what is in the bundle else is in order."""
+    good = [(tarfile.TarInfo(name), data) for name, data in bundle("v200", b"model").items()]
+    device.maker.release(200, packed=tar([*good, *members]))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        member("../out", size=1), member("/tmp/out", size=1), member("a/../../out", size=1), member("C:/x", size=1),
+        member("a\\b", size=1), member("", size=1), member("./x", size=1), member("a//b", size=1),
+        member("x\n", size=1), member("ü" * 200, size=1),
+        member("link", tarfile.SYMTYPE, "/etc/passwd"), member("hard", tarfile.LNKTYPE, "../../release.pub"),
+        member("device", tarfile.CHRTYPE), member("block", tarfile.BLKTYPE), member("pipe", tarfile.FIFOTYPE),
+        member("folder", tarfile.DIRTYPE), member("model/model", size=1), member("model/model/x", size=1),
+        member("bin", size=1), member("more", size=1), member("sparse", tarfile.GNUTYPE_SPARSE, size=1),
+        member("z" * 300, size=1),
+    ],
+    ids=lambda entry: repr(entry[0].name[:20]),
+)  # fmt: skip
+def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
+    signed(device, [entry])
+    around = set(os.listdir(device.root.folder.parent))  # noqa: PTH208 - names alone
+    before = device.snapshot()
+    with pytest.raises(PokeflowError, match=r"not a (sound|readable) bundle"):
+        device.update()
+    assert device.snapshot() == before
+    assert not device.root.staging.exists()
+    assert set(os.listdir(device.root.folder.parent)) == around  # noqa: PTH208 - the same
+
+
+def test_a_bomb_is_stopped_at_the_limit_though_it_is_signed(device, monkeypatch):
+    monkeypatch.setattr(unpack.unpack, "__defaults__", (1_000_000,))
+    written = []
+    monkeypatch.setattr("shutil.copyfileobj", _counted(written))
+    signed(device, [member("zeros", size=50_000_000)])
+    with pytest.raises(Refused, match="unfolds to more than 1 MB"):
+        device.update()
+    assert sum(written) < 1_200_000
+    assert device.require_whole() == 100
+
+
+def _counted(written):
+    def copy(source, target):
+        while block := source.read(65_536):
+            written.append(len(block))
+            target.write(block)
+
+    return copy
+
+
+@pytest.mark.parametrize("name", ["model/model", "bin/recognize", "lib/pokeflow_edge/runtime/__main__.py"])
+def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(device, name):
+    content = bundle("v200", b"model")
+    content[name] += b" and more"
+    device.maker.release(200, packed=tar(content))
+    with pytest.raises(Refused, match="is not what its bundle"):
+        device.update()
+    content.pop(name)
+    device.maker.release(201, "v200", packed=tar(content))
+    with pytest.raises(Refused, match="holds other files than"):
+        device.update()
+
+
+@pytest.mark.parametrize("about", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": {}}', b"[" * 100_000])
+def test_a_bundle_that_says_nothing_of_its_form_is_refused(device, about):
+    device.maker.release(200, packed=tar({"bundle.json": about}))
+    with pytest.raises(Refused, match="not a sound bundle"):
+        device.update()
+    assert device.require_whole() == 100
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_signed_by_mistake_is_refused_or_whole(device, data):
+    """Bytes of the tar itself are changed and the whole is signed again: it is refused, or every file is as it says."""
+    plain = io.BytesIO(gzip.decompress(tar(bundle("v200", b"model"))))
+    raw = bytearray(plain.getvalue())
+    for _ in range(data.draw(st.integers(1, 5))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    packed = gzip.compress(bytes(raw[: data.draw(st.integers(1, len(raw)))]), 1)
+    device.maker.release(200, packed=packed)
+    try:
+        device.update(older=True)
+    except PokeflowError:
+        assert device.require_whole() in (100, 200)
+        return
+    assert device.require_whole() == 200
+    digest = hashlib.sha256((device.root.folder / "current" / "model" / "model").read_bytes()).hexdigest()
+    assert digest == hashlib.sha256(b"model").hexdigest()

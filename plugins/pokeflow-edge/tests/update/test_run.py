@@ -1,0 +1,250 @@
+"""Updates: what is installed, what is refused, and what becomes of a release that does not answer."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime.update import run, selftest
+from pokeflow_edge.runtime.update.releases import Refused
+from pokeflow_edge.runtime.update.root import State
+
+
+def test_the_first_release_is_installed_and_served(empty):
+    empty.maker.release(100)
+    service = empty.service()
+    assert empty.update(service) == "installed: small v100 for cpu, release 100."
+    assert empty.require_whole() == 100
+    assert service.told == [100]
+    assert empty.root.state() == State(good=100, floor=100)
+    assert sorted(path.name for path in empty.root.folder.iterdir()) == [
+        "current", "release.pub", "releases", "state.json", "update.lock",
+    ]  # fmt: skip
+    assert (empty.root.folder / "current" / "bin" / "recognize").stat().st_mode & 0o777 == 0o755
+    assert (empty.root.folder / "current" / "model" / "model").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_newer_release_takes_over_and_the_one_before_is_kept(device):
+    for sequence in (200, 300):
+        device.maker.release(sequence)
+        service = device.service()
+        device.update(service)
+        assert service.told == [sequence]
+    assert device.require_whole() == 300
+    assert sorted(path.name for path in (device.root.folder / "releases").iterdir()) == ["200", "300"]
+    assert device.root.state() == State(good=300, previous=200, floor=300)
+
+
+def test_what_is_installed_already_changes_nothing_and_restarts_nothing(device):
+    before, service = device.snapshot(), device.service()
+    assert device.update(service) == "up to date: small v100 for cpu, release 100."
+    assert device.snapshot() == before
+    assert service.told == []
+
+
+def test_an_older_release_is_refused_though_it_is_signed(device):
+    device.maker.release(50)
+    before = device.snapshot()
+    with pytest.raises(Refused, match="is not newer than 100, which this device has had"):
+        device.update()
+    assert device.snapshot() == before
+    assert device.update(older=True) == "installed: small v50 for cpu, release 50."
+    assert device.root.state().floor == 100
+
+
+@pytest.mark.parametrize("says", [{"target": "hailo8l"}, {"model": "other"}])
+def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, says):
+    device.maker.release(200, says=says)
+    before = device.snapshot()
+    with pytest.raises(Refused, match="this device has the"):
+        device.update()
+    assert device.snapshot() == before
+    assert not device.root.downloads.exists()
+
+
+@pytest.mark.parametrize(
+    "lie", [{"about": {"target": "hailo8l"}}, {"about": {"model": {"name": "other"}}}, {"says": {"version": "v9"}}]
+)
+def test_a_bundle_that_is_not_what_its_release_says_is_refused(device, lie):
+    device.maker.release(200, says=lie.get("says"), **lie.get("about", {}))
+    before = device.snapshot()
+    with pytest.raises(Refused, match="its bundle has the"):
+        device.update()
+    assert device.snapshot() == before
+
+
+def test_a_simulated_bundle_is_refused(device):
+    device.maker.release(200, simulated=True)
+    with pytest.raises(Refused, match="double of the compiler"):
+        device.update()
+    assert device.require_whole() == 100
+
+
+def test_a_bundle_that_fails_its_self_test_is_never_switched_to(device):
+    device.maker.release(200, weights=b"sick")
+    before, service = device.snapshot(), device.service()
+    with pytest.raises(Refused, match="does not pass its self-test: it is sick"):
+        device.update(service)
+    assert device.snapshot() == before
+    assert service.told == []
+    assert not device.root.staging.exists()
+
+
+def test_a_self_test_runs_the_new_bundles_own_code_in_its_own_process(device, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    device.maker.release(200, weights=b"sick")
+    with pytest.raises(Refused, match=r"the model gives nothing\."):
+        device.update(tried=selftest.tried)
+    device.maker.release(300)
+    device.update(tried=selftest.tried)
+    assert device.require_whole() == 300
+
+
+def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
+    device.maker.release(200)
+    service = device.service(200)
+    with pytest.raises(PokeflowError, match=r"200 does not answer \(it coughs\)\. Back at release 100, which answers"):
+        device.update(service)
+    assert service.told == [200, 100]
+    assert device.require_whole() == 100
+    assert device.root.state() == State(good=100, floor=100, failed=(200,))
+    assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
+    with pytest.raises(Refused, match="failed on this device before"):
+        device.update()
+    device.update(older=True)
+    assert device.root.state() == State(good=200, previous=100, floor=200)
+
+
+def test_a_service_that_answers_neither_before_nor_after_is_told(device):
+    device.maker.release(200)
+    with pytest.raises(PokeflowError, match="Back at release 100, which does not answer either"):
+        device.update(device.service(100, 200))
+    assert device.require_whole() == 100
+
+
+def test_a_first_release_that_does_not_answer_is_told(empty):
+    empty.maker.release(100)
+    with pytest.raises(PokeflowError, match="there is none to go back to"):
+        empty.update(empty.service(100))
+
+
+def test_a_trial_that_was_cut_off_is_confirmed_where_it_answers(device):
+    device.maker.release(200)
+    device.update()
+    device.root.write(State(good=100, trial=200, floor=100))
+    service = device.service()
+    assert device.update(service).startswith("up to date")
+    assert service.told == [200]
+    assert device.root.state() == State(good=200, previous=100, floor=200)
+
+
+def test_a_trial_that_was_cut_off_is_undone_where_it_does_not_answer(device):
+    device.maker.release(200)
+    device.update()
+    device.root.write(State(good=100, trial=200, floor=100))
+    with pytest.raises(PokeflowError, match="Back at release 100"):
+        device.update(device.service(200))
+    assert device.require_whole() == 100
+
+
+def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(device):
+    device.maker.release(200)
+    device.update()
+    assert run.rollback(device.root, device.service()) == "back at release 100."
+    assert device.require_whole() == 100
+    assert device.root.state() == State(good=100, previous=200, floor=200)
+    with pytest.raises(Refused, match="is here already"):
+        device.update()
+    device.maker.release(150)
+    with pytest.raises(Refused, match="is not newer than 200"):
+        device.update()
+    assert run.rollback(device.root, device.service()) == "back at release 200."
+
+
+def test_going_back_to_what_does_not_answer_is_undone(device):
+    device.maker.release(200)
+    device.update()
+    with pytest.raises(PokeflowError, match="release 100 does not answer"):
+        run.rollback(device.root, device.service(100))
+    assert device.require_whole() == 200
+
+
+def test_there_is_nothing_to_go_back_to_at_first(device):
+    with pytest.raises(PokeflowError, match="no release to go back to"):
+        run.rollback(device.root, device.service())
+
+
+def test_the_service_stands_still_only_where_one_process_alone_can_hold_the_device(device):
+    device.maker.release(200, exclusive=True)
+    service = device.service()
+    device.update(service)
+    assert service.told == [None, 200]
+    device.maker.release(300, exclusive=True, weights=b"sick")
+    service = device.service()
+    with pytest.raises(Refused, match="self-test"):
+        device.update(service)
+    assert service.told == [None, 200]
+
+
+def test_the_service_goes_on_where_the_disk_gives_up_while_it_stands_still(device, monkeypatch):
+    device.maker.release(200, exclusive=True)
+    service = device.service()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(device.root), "keep", full)
+    with pytest.raises(OSError, match="No space"):
+        device.update(service)
+    assert service.told == [None, 100]
+    assert device.require_whole() == 100
+
+
+def test_two_updates_do_not_race(device):
+    device.maker.release(200)
+    with device.root.locked(), pytest.raises(PokeflowError, match="another update is under way"):
+        device.update()
+    device.update()
+
+
+def test_a_lock_goes_with_the_process_that_held_it(device):
+    code = (
+        "import os, pathlib, sys\nfrom pokeflow_edge.runtime.update.root import Root\n"
+        "with Root(pathlib.Path(sys.argv[1])).locked():\n    os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(device.root.folder)], check=False)
+    assert done.returncode == -9
+    device.maker.release(200)
+    device.update()
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"good": "x"}', b"\xff", b"null"])
+def test_a_damaged_state_is_rebuilt_from_what_is_served(device, text):
+    (device.root.folder / "state.json").write_bytes(text)
+    assert device.root.state() == State(good=100, floor=100)
+    device.maker.release(50)
+    with pytest.raises(Refused, match="not newer"):
+        device.update()
+    device.maker.release(200)
+    device.update()
+    assert device.root.state() == State(good=200, previous=100, floor=200)
+
+
+def test_an_update_leaves_alone_what_is_not_its_own(device):
+    (device.root.folder / "releases" / "notes").mkdir()
+    (device.root.folder / "venv").mkdir()
+    device.maker.release(200)
+    device.update()
+    assert (device.root.folder / "releases" / "notes").is_dir()
+    assert (device.root.folder / "venv").is_dir()
+
+
+def test_a_current_that_is_no_link_of_ours_is_no_release(empty):
+    (empty.root.folder / "current").symlink_to("somewhere")
+    assert empty.root.current is None
+    assert replace(empty.root.state(), floor=0) == State()
+    assert json.loads(json.dumps(empty.root.state().floor)) == 0

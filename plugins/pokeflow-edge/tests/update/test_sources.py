@@ -1,0 +1,174 @@
+"""Where releases come from: a folder, a web server, a bucket; and what came before an interruption is kept."""
+
+import http.server
+import os
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime.update import download, run, sources
+from pokeflow_edge.runtime.update.releases import Refused
+from pokeflow_edge.runtime.update.sources import source
+from s3 import moto_server, s3  # noqa: F401 - fixtures
+
+from .conftest import tried
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves a folder, with ranges or without, and breaks off after so many bytes of an archive."""
+
+    def do_GET(self):
+        server = self.server
+        name = self.path.rpartition("/")[2]
+        file = server.folder / name
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        server.asked.append((name, start))
+        if not file.is_file():
+            self.send_error(404)
+            return
+        start = start if server.ranges else 0
+        data = file.read_bytes()
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        cut = server.cut if name.endswith(".gz") else None
+        self.wfile.write(data[start:] if cut is None else data[start : start + cut])
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def web(folder, *, ranges=True):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.folder, server.ranges, server.cut, server.asked = folder, ranges, None, []
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server, f"http://127.0.0.1:{server.server_address[1]}/cards"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def update(device, place):
+    return run.update(device.root, source(place), device.keys, device.service(), tried=tried)
+
+
+def test_a_release_comes_from_a_web_server(device):
+    with web(device.maker.release(200)) as (_, url):
+        assert update(device, f"{url}/") == "installed: small v200 for cpu, release 200."
+    assert device.require_whole() == 200
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_breaks_off_is_gone_on_with(device, ranges):
+    device.maker.release(200)
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    with web(device.maker.folder, ranges=ranges) as (server, url):
+        server.cut = 300
+        with pytest.raises(PokeflowError, match=r"(stopped coming|ended [\d,]+ bytes too early)"):
+            update(device, url)
+        (part,) = device.root.downloads.iterdir()
+        assert part.read_bytes() == archive.read_bytes()[:300]
+        server.cut, server.asked = None, []
+        update(device, url)
+        assert server.asked[-1] == ("small-v200-cpu.tar.gz", 300)
+    assert device.require_whole() == 200
+
+
+def test_what_came_before_and_was_damaged_since_is_fetched_anew(device):
+    device.maker.release(200)
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    release = sources.Folder(str(device.maker.folder))
+    told = run.releases.read(release, device.keys)
+    for part in (b"\0" * 100, b"\0" * archive.stat().st_size, b"\0" * 1_000_000):
+        device.root.downloads.mkdir(exist_ok=True)
+        (device.root.downloads / f"{told.sha256}.part").write_bytes(part)
+        (device.root.downloads / "another.part").write_bytes(part)
+        assert download.fetch(release, told, device.root.downloads).read_bytes() == archive.read_bytes()
+        assert len(list(device.root.downloads.iterdir())) == 1
+
+
+def test_a_part_that_is_a_link_is_not_written_through(device, tmp_path):
+    device.maker.release(200)
+    told = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
+    (tmp_path / "victim").write_bytes(b"mine")
+    device.root.downloads.mkdir()
+    (device.root.downloads / f"{told.sha256}.part").symlink_to(tmp_path / "victim")
+    device.update()
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+
+
+def test_a_server_that_never_ends_is_cut_off_at_what_was_signed(device):
+    device.maker.release(200)
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    archive.write_bytes(archive.read_bytes() + b"\0" * 5_000_000)
+    with web(device.maker.folder) as (_, url), pytest.raises(Refused, match="longer than"):
+        update(device, url)
+    assert list(device.root.downloads.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_or_has_nothing_is_told(device, tmp_path):
+    with web(tmp_path / "nothing") as (server, url):
+        with pytest.raises(PokeflowError, match=r"release\.json: the server says 404"):
+            update(device, url)
+        port = server.server_address[1]
+    with pytest.raises(PokeflowError, match="cannot be reached"):
+        update(device, f"http://127.0.0.1:{port}")
+    assert device.require_whole() == 100
+
+
+def test_a_folder_that_is_not_there_or_holds_a_pipe_is_told(device, tmp_path):
+    with pytest.raises(PokeflowError, match="no such file"):
+        update(device, str(tmp_path / "nowhere"))
+    os.mkfifo(tmp_path / "release.json")
+    with pytest.raises(PokeflowError, match="no such file"):
+        update(device, str(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["ftp://host/x", "file:///etc", "gs://bucket"])
+def test_another_kind_of_source_is_refused(place):
+    with pytest.raises(PokeflowError, match="is no source"):
+        source(place)
+
+
+def test_a_password_in_an_address_is_refused():
+    with pytest.raises(PokeflowError, match="holds a password") as told:
+        source("https://me:hush@host/x")
+    assert "hush" not in str(told.value)
+
+
+def test_a_release_comes_from_a_bucket_and_goes_on_there(device, s3):  # noqa: F811 - the fixture
+    device.maker.release(200)
+    client = s3.client()
+    for file in device.maker.folder.iterdir():
+        client.upload_file(str(file), s3.name, f"cards/edge/{file.name}")
+    client.close()
+    archive = device.maker.folder / "small-v200-cpu.tar.gz"
+    told = run.releases.read(sources.Folder(str(device.maker.folder)), device.keys)
+    device.root.downloads.mkdir()
+    (device.root.downloads / f"{told.sha256}.part").write_bytes(archive.read_bytes()[:200])
+    assert update(device, f"{s3.uri}/cards/edge/") == "installed: small v200 for cpu, release 200."
+    assert device.require_whole() == 200
+    with pytest.raises(PokeflowError, match=r"elsewhere/release\.json: cannot be read"):
+        update(device, f"{s3.uri}/elsewhere")
+
+
+def test_without_boto3_what_to_install_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(PokeflowError, match="apt install python3-boto3"):
+        source("s3://bucket/x")
+
+
+def test_without_cryptography_what_to_install_is_told(device, monkeypatch):
+    device.maker.release(200)
+    for name in [name for name in sys.modules if name.startswith("cryptography.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(PokeflowError, match="apt install python3-cryptography"):
+        device.update()
