@@ -1,0 +1,337 @@
+"""Asks the chip of the machine it runs on. It stands alone: Python 3.9, numpy and HailoRT 4.20 to 4.23 are enough.
+
+    python3 measure.py REQUEST.json ANSWER.json
+
+A request is ``{"do": "identify"}``, ``{"do": "embed", …}`` or ``{"do": "time", …}``; see the functions of these names.
+The answer has ``device``, what was asked for, and ``simulated``; or ``problem``: ``kind`` and ``text``. Exit code 0:
+answered; 3: there is no chip or no HailoRT here; 4: anything else went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable  # noqa: UP035 - older interpreters run this
+
+import numpy as np
+
+UNAVAILABLE, FAILED = 3, 4
+# Milliseconds after which a frame counts as lost.
+PATIENCE = 10_000
+# Batches under way at once when throughput is measured.
+DEPTH = 4
+ARCHITECTURES = {1: "hailo8", 2: "hailo8l"}
+
+
+class Problem(Exception):  # noqa: N818 - a device that is not there is no error
+    """Why there is no answer; ``kind`` is no_runtime, no_device or failed."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+def main(request_file: str, answer_file: str) -> int:
+    """Answer a request; the exit code."""
+    answer: dict[str, Any] = {}
+    try:
+        request = json.loads(Path(request_file).read_text(encoding="utf-8"))
+        answer = answered(request)
+    except Problem as problem:
+        answer = {"problem": {"kind": problem.kind, "text": str(problem)}}
+    except Exception as error:  # noqa: BLE001 - HailoRT's exceptions share no base class, and each must be told
+        answer = {"problem": {"kind": "failed", "text": f"{type(error).__name__}: {error}"}}
+    Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
+    kind = answer.get("problem", {}).get("kind")
+    return 0 if kind is None else FAILED if kind == "failed" else UNAVAILABLE
+
+
+def answered(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request; the chip is given back before Hailo's own tool measures with it."""
+    try:
+        import hailo_platform as hailo
+    except ImportError as error:
+        raise Problem("no_runtime", str(error)) from error
+    found = hailo.Device.scan()
+    if not found:
+        raise Problem("no_device", "Device.scan() finds none")
+    answer: dict[str, Any] = {"simulated": bool(getattr(hailo, "SIMULATED", False))}
+    device = hailo.Device(found[0])
+    try:
+        answer["device"] = identify(hailo, device.control, found[0])
+        if request["do"] == "embed":
+            answer["embed"] = embed(hailo, request)
+        if request["do"] == "time":
+            answer["time"] = timed(hailo, device.control, request)
+    finally:
+        device.release()
+    if request["do"] == "time":
+        answer["hailortcli"] = command_line(request, answer["time"]["power"]["sensor"])
+    return answer
+
+
+def identify(hailo: Any, control: Any, device_id: object) -> dict[str, str | None]:
+    """What the chip says of itself. The architecture is the firmware's: a board's name may say hailo8 on an 8L."""
+    board = control.identify()
+    number = int(board.device_architecture)
+    return {
+        "id": str(device_id),
+        "architecture": ARCHITECTURES.get(number, f"unknown ({number})"),
+        "board": text(board.board_name),
+        "product": text(board.product_name) or None,
+        "serial": text(board.serial_number) or None,
+        "firmware": text(board.firmware_version),
+        "library": text(hailo.__version__),
+        "driver": driver(),
+    }
+
+
+def text(value: object) -> str:
+    """A printable line of what a device says."""
+    return "".join(c for c in str(value) if c.isprintable()).strip()[:200]
+
+
+def driver() -> str | None:
+    """Version of the loaded kernel module, None where the system does not say."""
+    try:
+        return text(Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+
+
+class Opened:
+    """A network on the chip: uint8 pictures in, float32 rows out, frame by frame or in batches under way."""
+
+    def __init__(self, hailo: Any, hef: str, batch: int) -> None:
+        params = hailo.VDevice.create_params()
+        params.scheduling_algorithm = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
+        self.device = hailo.VDevice(params)
+        try:
+            self.model = self.device.create_infer_model(str(hef))
+            self.model.set_batch_size(batch)
+            self.model.output().set_format_type(hailo.FormatType.FLOAT32)
+            self.shape = tuple(self.model.input().shape)
+            self.dim = int(np.prod(self.model.output().shape))
+            self.configured = self.model.configure()
+        except BaseException:
+            self.device.release()
+            raise
+
+    def __enter__(self) -> Opened:
+        self.configured.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.configured.__exit__(*error)
+        self.device.release()
+
+    def bindings(self, picture: np.ndarray) -> Any:
+        """One frame: its picture, and the buffer its row will be in."""
+        if picture.shape != self.shape or picture.dtype != np.uint8:
+            raise Problem("failed", f"the HEF takes uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}")
+        made = self.configured.create_bindings()
+        made.input().set_buffer(np.ascontiguousarray(picture))
+        made.output().set_buffer(np.empty(self.model.output().shape, np.float32))
+        return made
+
+    def row(self, made: Any) -> np.ndarray:
+        """The row that a finished frame left."""
+        return np.asarray(made.output().get_buffer(), np.float32).reshape(self.dim)
+
+
+def embed(hailo: Any, request: dict[str, Any]) -> dict[str, int]:
+    """Rows of ``squares`` (.npy, uint8 N×S×S×3) through ``hef``, written as ``embeddings`` (.npy, float32 N×D)."""
+    squares = np.load(request["squares"], mmap_mode="r", allow_pickle=False)
+    with Opened(hailo, request["hef"], request["batch"]) as network:
+        rows = np.empty((len(squares), network.dim), np.float32)
+        for start in range(0, len(squares), request["batch"]):
+            frames = [network.bindings(np.array(square)) for square in squares[start : start + request["batch"]]]
+            network.configured.run(frames, PATIENCE)
+            for at, frame in enumerate(frames, start):
+                rows[at] = network.row(frame)
+    np.save(request["embeddings"], rows)
+    return {"count": len(rows), "dim": int(rows.shape[1])}
+
+
+def timed(hailo: Any, control: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Latency frame by frame, throughput with batches under way, temperature and power, for pictures of ``squares``.
+
+    Each of the loops makes ``runs`` runs after ``warmup`` ones, and ends after ``max_seconds``.
+    """
+    squares = np.load(request["squares"], allow_pickle=False)
+    heat = Temperatures(control)
+    heat.read()
+    latencies = latency(hailo, request, squares)
+    heat.read()
+    meter = Meter(control)
+    meter.start()
+    passes = [throughput(hailo, request, squares, size, heat) for size in request["batch_sizes"]]
+    power = meter.stop()
+    heat.read()
+    return {"latency_ms": latencies, "throughput": passes, "temperature": heat.told(), "power": power}
+
+
+def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[float]:
+    """Milliseconds of single frames, one after the other: from handing one over to having its row."""
+    taken: list[float] = []
+    with Opened(hailo, request["hef"], 1) as network:
+        frames = [network.bindings(square) for square in squares]
+        began = time.perf_counter()
+        for run in range(request["warmup"] + request["runs"]):
+            start = time.perf_counter()
+            network.configured.run([frames[run % len(frames)]], PATIENCE)
+            end = time.perf_counter()
+            if run >= request["warmup"]:
+                taken.append((end - start) * 1000)
+            if end - began > request["max_seconds"] and taken:
+                break
+    return taken
+
+
+def throughput(
+    hailo: Any, request: dict[str, Any], squares: np.ndarray, size: int, heat: Temperatures
+) -> dict[str, Any]:
+    """Pictures a second in batches of ``size``, several under way: when each batch was done, from the first start."""
+    failures: list[str] = []
+
+    def done(completion_info: Any) -> None:
+        if completion_info.exception:
+            failures.append(str(completion_info.exception))
+
+    with Opened(hailo, request["hef"], size) as network:
+        sets = [
+            [network.bindings(squares[(size * group + at) % len(squares)]) for at in range(size)]
+            for group in range(DEPTH)
+        ]
+
+        def passed(runs: int, seconds: float) -> list[float]:
+            under_way: deque[Any] = deque()
+            finished: list[float] = []
+            began = time.perf_counter()
+
+            def finish() -> None:
+                under_way.popleft().wait(PATIENCE)
+                finished.append((time.perf_counter() - began) * 1000)
+
+            for run in range(runs):
+                if len(under_way) == DEPTH:
+                    finish()
+                network.configured.wait_for_async_ready(timeout_ms=PATIENCE, frames_count=size)
+                under_way.append(network.configured.run_async(sets[run % DEPTH], done))
+                heat.read(every=1.0)
+                if time.perf_counter() - began > seconds:
+                    break
+            while under_way:
+                finish()
+            if failures:
+                raise Problem("failed", failures[0])
+            return finished
+
+        passed(max(1, request["warmup"] // size), request["max_seconds"] / 10)
+        return {"batch": size, "done_ms": passed(max(DEPTH, request["runs"] // size), request["max_seconds"])}
+
+
+class Temperatures:
+    """Degrees Celsius of the chip's hotter sensor, read between the loops and once a second of throughput."""
+
+    def __init__(self, control: Any) -> None:
+        self.control, self.last = control, 0.0
+        self.values: list[float] = []
+        self.reason: str | None = None
+
+    def read(self, every: float = 0.0) -> None:
+        """Read once, unless the last reading is younger than ``every`` seconds."""
+        now = time.perf_counter()
+        if self.reason or now - self.last < every:
+            return
+        self.last = now
+        try:
+            found = self.control.get_chip_temperature()
+            self.values.append(max(float(found.ts0_temperature), float(found.ts1_temperature)))
+        except Exception as error:  # noqa: BLE001 - a sensor that fails costs its figure, not the measurement
+            self.reason = f"{type(error).__name__}: {error}"
+
+    def told(self) -> dict[str, Any]:
+        """All readings, in order, and why they ended early."""
+        return {"celsius": self.values, "reason": self.reason}
+
+
+class Meter:
+    """The board's power sensor over the throughput loops; None with the reason where it has none or cannot be read."""
+
+    def __init__(self, control: Any) -> None:
+        self.control = control
+        self.reason: str | None = None
+        try:
+            self.sensor = bool(control.get_extended_device_information().supported_features.current_monitoring)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.sensor, self.reason = False, f"{type(error).__name__}: {error}"
+        if not self.sensor and not self.reason:
+            self.reason = "the board has no sensor (supported_features.current_monitoring is off)"
+
+    def start(self) -> None:
+        """Have the firmware average from here on."""
+        if self.sensor:
+            self._try(self.control.stop_power_measurement)
+            self._try(self.control.set_power_measurement)
+            self._try(self.control.start_power_measurement)
+
+    def stop(self) -> dict[str, Any]:
+        """Watts since the start."""
+        found = self._try(self.control.get_power_measurement) if self.sensor else None
+        if self.sensor:
+            self._try(self.control.stop_power_measurement)
+        told: dict[str, Any] = {
+            "sensor": self.sensor,
+            "reason": self.reason,
+            "average_w": None,
+            "max_w": None,
+            "samples": 0,
+        }
+        if found is not None and self.reason is None:
+            told["samples"] = int(found.total_number_of_samples)
+            if told["samples"]:
+                told["average_w"], told["max_w"] = float(found.average_value), float(found.max_value)
+            else:
+                told["reason"] = "the sensor gave no sample in that time"
+        return told
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        if self.reason is None:
+            try:
+                return call()
+            except Exception as error:  # noqa: BLE001 - see above
+                self.reason = f"{type(error).__name__}: {error}"
+        return None
+
+
+def command_line(request: dict[str, Any], sensor: bool) -> dict[str, Any]:
+    """What ``hailortcli run`` measures, as it says it: hardware latency, which the Python interface does not have."""
+    program = shutil.which("hailortcli")
+    if program is None:
+        return {"reason": "hailortcli is not installed there"}
+    seconds = max(1, min(15, int(request["max_seconds"])))
+    told: dict[str, Any] = {}
+    for name, options in {
+        "latency": ["--measure-latency"],
+        **({"power": ["--measure-power"]} if sensor else {}),
+    }.items():
+        csv = Path(f"hailortcli-{name}.csv")
+        argv = [program, "run", request["hef"], "-t", str(seconds), *options, "--csv", str(csv)]
+        try:
+            ran = subprocess.run(argv, capture_output=True, timeout=seconds * 4 + 60, check=False)
+            said = (ran.stdout + ran.stderr).decode("utf-8", "replace")[-4000:]
+            rows = csv.read_bytes()[:8000].decode("utf-8", "replace") if csv.exists() else ""
+            told[name] = {"exit": ran.returncode, "said": said, "csv": rows}
+        except (OSError, subprocess.TimeoutExpired) as error:
+            told[name] = {"exit": None, "said": str(error)[:4000], "csv": ""}
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
