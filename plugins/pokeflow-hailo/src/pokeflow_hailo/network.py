@@ -1,0 +1,138 @@
+"""The one place that opens a HEF on a chip: HailoRT 4.20 to 4.23 schedules it, and gives float32 embeddings.
+
+Small devices get this very file: of pokeflow it knows errors and preprocessing, nothing else. The HEF normalises by
+itself, so pictures go in as the bytes they are.
+"""
+
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.images.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BATCH = 8
+"""Frames that go to the chip at once."""
+PATIENCE = 10_000
+"""Milliseconds after which a batch counts as lost."""
+INSTALL = "Install HailoRT 4.20 to 4.23 (Raspberry Pi OS: sudo apt install hailo-all) and its python3-hailort."
+ABSENT = {64: "its driver is not installed", 74: "no chip is free or connected"}
+STATUSES = {
+    4: "it did not answer in time. Restart the device.",
+    26: "the HEF is damaged or for another chip. Compile it for this one (hw_arch).",
+    73: "another program has the chip. Stop it; a service of the edge bundle may be what holds it.",
+    76: "driver and library are of different versions. Upgrade both: sudo apt full-upgrade, then restart.",
+    91: "the HEF is damaged. Copy or compile it again.",
+    92: "the HEF is of a kind that this HailoRT does not open. Compile with the DFC that goes with it (docs/hailo.md).",
+    93: "the HEF is for another chip. Compile it for this one (hw_arch).",
+}
+_MESSAGES = {"Invalid HEF": 26, "a timeout": 4, "device not found": 74}
+
+
+def status(error: object) -> int | None:
+    """The number of HailoRT's status in what it said, None where it named none."""
+    text = str(error)
+    if found := re.search(r"error: (\d{1,4})\b", text):
+        return int(found[1])
+    return next((code for part, code in _MESSAGES.items() if part in text), None)
+
+
+def explained(where: str, error: object) -> PokeflowError:
+    """The sentence for what HailoRT said: ``Unavailable`` where chip or driver are not there."""
+    code, said = status(error), str(error)[:300]
+    if code in ABSENT:
+        return Unavailable(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {INSTALL}")
+    return PokeflowError(f"{where}: {STATUSES.get(code or 0, 'HailoRT failed.')} ({said})")
+
+
+class HailoNetwork:
+    """A HEF on the chip: uint8 N×size×size×3 in, float32 N×``dim`` out, not scaled. It has the chip until ``close``."""
+
+    def __init__(self, hailo: Any, file: Path, spec: Preprocessing) -> None:
+        import numpy as np
+
+        self._where, self._error, self._lock = str(file), hailo.HailoRTException, threading.Lock()
+        self._device: Any = None
+        try:
+            params = hailo.VDevice.create_params()
+            params.scheduling_algorithm = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
+            self._device = hailo.VDevice(params)
+            model = self._device.create_infer_model(str(file))
+            model.set_batch_size(BATCH)
+            model.output().set_format_type(hailo.FormatType.FLOAT32)
+            self._shape = tuple(model.input().shape)
+            rows = [np.empty(model.output().shape, np.float32) for _ in range(BATCH)]
+            if self._shape != (spec.size, spec.size, 3):
+                raise PokeflowError(f"{file}: takes {self._shape}, its folder's pictures are {spec.size} pixels wide.")
+            self._configured = model.configure()
+            self._frames = [self._configured.create_bindings() for _ in rows]
+            for frame, row in zip(self._frames, rows, strict=True):
+                frame.output().set_buffer(row)
+        except self._error as error:
+            self.close()
+            raise explained(self._where, error) from error
+        except BaseException:
+            self.close()
+            raise
+        self.dim = int(rows[0].size)
+
+    def prepare(self, squares: "np.ndarray") -> "np.ndarray":
+        """The pictures themselves, as one block of bytes."""
+        import numpy as np
+
+        return np.ascontiguousarray(squares, np.uint8)
+
+    def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
+        """Embeddings of pictures; calls of several threads follow one another."""
+        import numpy as np
+
+        found = np.empty((len(prepared), self.dim), np.float32)
+        with self._lock:
+            if self._device is None:
+                raise PokeflowError(f"{self._where}: is closed. Open it again.")
+            try:
+                for start in range(0, len(prepared), BATCH):
+                    part = prepared[start : start + BATCH]
+                    frames = self._frames[: len(part)]
+                    for frame, picture in zip(frames, part, strict=True):
+                        frame.input().set_buffer(picture)
+                    self._configured.run(frames, PATIENCE)
+                    for at, frame in enumerate(frames, start):
+                        found[at] = frame.output().get_buffer().reshape(self.dim)
+            except self._error as error:
+                raise explained(self._where, error) from error
+        return found
+
+    def close(self) -> None:
+        """Give the chip back; a second time does nothing."""
+        device, self._device = self._device, None
+        if device is not None:
+            if configured := getattr(self, "_configured", None):
+                configured.__exit__(None, None, None)
+            device.release()
+
+    def __enter__(self) -> "HailoNetwork":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def opened(folder: Path, spec: Preprocessing, threads: int) -> HailoNetwork:
+    """Open the one HEF of a folder; PokeflowError where there is none, the chip is not there or does not take it.
+
+    ``threads`` is not used: the chip does the work.
+    """
+    del threads
+    files = sorted(folder.glob("*.hef"))
+    if len(files) != 1:
+        raise PokeflowError(f"{folder}: holds {len(files)} .hef files, and one is expected. Compile the model again.")
+    try:
+        import hailo_platform
+    except ImportError as error:
+        raise Unavailable(f"{files[0]}: HailoRT's Python package is not here ({error}). {INSTALL}") from error
+    return HailoNetwork(hailo_platform, files[0], spec)
