@@ -134,6 +134,7 @@ class Host:
                 _fail(self.name, told(), f"{name} is not there")
             size = int(said)
             if size > limit:
+                sent.kill()  # nobody reads on: closing its input would not end it
                 raise PokeflowError(
                     f"{self.name}: {name} has {size:,} bytes, and {limit:,} are the most that is taken."
                 )

@@ -174,8 +174,8 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
         yield (
             "calibration_images",
             (
-                f"{images} are too few for optimisation level {script.levels.optimization}, which needs {LEAST_IMAGES:,}; "
-                "script.preset=fast takes any number"
+                f"{images} are too few for optimisation level {script.levels.optimization}: {LEAST_IMAGES:,} are "
+                "needed; script.preset=fast takes any number"
             ),
         )
     python = params.compiler.python

@@ -1,0 +1,164 @@
+"""The compiler's process: found or not, what it answers, what it fails with, what is believed of it."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from pokeflow import PokeflowError, Unavailable
+from pokeflow_hailo import host
+from pokeflow_hailo.compile import toolchain
+from pokeflow_hailo.compile.standalone import MARK
+
+
+@pytest.fixture
+def here():
+    with host.opened() as machine:
+        yield machine
+
+
+def program(folder: Path, name: str, lines: str) -> str:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{lines}\n")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return str(file)
+
+
+def saying(folder: Path, **about) -> str:
+    told = {"compiler": "3.33.0", "simulated": True, "system": "Linux", "machine": "x86_64", **about}
+    return program(folder, "python", f"echo '{MARK}{json.dumps({'about': told})}'")
+
+
+def test_a_compiler_tells_its_version_and_that_it_is_a_double(here, interpreter):
+    found = toolchain.found(here, interpreter())
+    assert (found.version, found.simulated) == ("3.33.0", True)
+    assert found.about["machine"] == "x86_64"
+
+
+def test_a_name_that_has_it_is_looked_for(here, interpreter, tmp_path, monkeypatch):
+    interpreter()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3.10").symlink_to(tmp_path / "dfc-python")
+    monkeypatch.setattr(toolchain, "PYTHONS", ("python-absent", "python3.10"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert toolchain.found(here, None).python == "python3.10"
+
+
+def test_without_one_every_interpreter_that_was_tried_is_told_with_the_reason(here, tmp_path, monkeypatch):
+    empty = program(tmp_path, "empty", 'echo "ModuleNotFoundError: No module named hailo_sdk_client" >&2; exit 1')
+    monkeypatch.setattr(toolchain, "PYTHONS", (empty, "python-absent"))
+    with pytest.raises(Unavailable) as caught:
+        toolchain.found(here, None)
+    told = str(caught.value)
+    assert f"{empty}: ModuleNotFoundError: No module named hailo_sdk_client" in told
+    assert "python-absent: not there" in told
+    assert "Install hailo_dataflow_compiler 3.33" in told
+
+
+def test_one_that_cannot_be_imported_says_why(here, interpreter):
+    with pytest.raises(Unavailable, match=r"libtensorflow_framework\.so\.2: cannot open"):
+        toolchain.found(here, interpreter("import:ImportError"))
+
+
+def test_the_line_for_other_chips_is_refused(here, tmp_path):
+    with pytest.raises(Unavailable, match=r"has Dataflow Compiler 5\.2\.0, which compiles for other chips"):
+        toolchain.found(here, saying(tmp_path, compiler="5.2.0"))
+
+
+@pytest.mark.parametrize("about", [{"machine": "aarch64"}, {"system": "Darwin"}])
+def test_another_kind_of_machine_is_refused(here, tmp_path, about):
+    with pytest.raises(Unavailable, match=r"needs Linux on x86_64\. Name such a machine: compiler\.host"):
+        toolchain.found(here, saying(tmp_path, **about))
+
+
+@pytest.mark.parametrize("about", [{"compiler": 3}, {"compiler": "3; rm"}, {"simulated": None}, {"simulated": "no"}])
+def test_what_is_no_compilers_answer_is_not_believed(here, tmp_path, about):
+    with pytest.raises(Unavailable):
+        toolchain.found(here, saying(tmp_path, **about))
+
+
+def test_a_compiler_that_does_not_say_its_version_is_taken(here, tmp_path):
+    assert toolchain.found(here, saying(tmp_path, compiler=None)).version is None
+
+
+# Runs
+
+
+def run(here, tmp_path, python: str, makes=None, **request):
+    into = tmp_path / "into"
+    into.mkdir()
+    found = toolchain.Toolchain(here, python, "3.33.0", True, {})
+    makes = {"made": 10} if makes is None else makes
+    return toolchain.run(found, request, {}, makes, into, hours=1, record=lambda line: None), into
+
+
+def answering(tmp_path: Path, lines: str) -> str:
+    return program(tmp_path, "python", lines)
+
+
+SUM = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of foo
+GOOD = json.dumps({"seconds": {"optimize": 1.5}, "files": {"made": SUM}})
+
+
+def test_what_was_made_arrives_whole(here, tmp_path):
+    answer, into = run(here, tmp_path, answering(tmp_path, f"printf foo > made; echo '{GOOD}' > result.json"))
+    assert (into / "made").read_text() == "foo"
+    assert answer.seconds == {"optimize": 1.5}
+
+
+def test_the_request_says_what_to_make(here, tmp_path):
+    _, into = run(
+        here,
+        tmp_path,
+        answering(tmp_path, f"cp request.json made; printf foo > made; echo '{GOOD}' > result.json"),
+        step="optimize",
+    )
+    assert json.loads((into / "request.json").read_text()) == {"step": "optimize", "makes": ["made"]}
+
+
+HOSTILE = {
+    "no answer": ("exit 0", r"result\.json is not there"),
+    "an answer that is none": ("echo nonsense > result.json", "answer cannot be read"),
+    "a list": ("echo '[]' > result.json", "answer cannot be read"),
+    "numbers that are none": ("""echo '{"seconds": {"a": "b"}, "files": {}}' > result.json""", "answer cannot be read"),
+    "an error without words": ("""echo '{"error": {}}' > result.json; exit 3""", "answer cannot be read"),
+    "an answer of megabytes": ("head -c 2000000 /dev/zero > result.json", "are the most that is taken"),
+    "a file less": (f"echo '{GOOD}' > result.json", "made is not there"),
+    "another file": (f"printf bar > made; echo '{GOOD}' > result.json", "changed on its way"),
+    "too large a file": (f"printf foofoofoofoo > made; echo '{GOOD}' > result.json", "12 bytes, and 10 are the most"),
+    "a link to elsewhere that is no file": (f"ln -s /dev made; echo '{GOOD}' > result.json", "made is not there"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_comes_back_is_not_trusted(here, tmp_path, name):
+    lines, told = HOSTILE[name]
+    with pytest.raises(PokeflowError, match=told):
+        run(here, tmp_path, answering(tmp_path, lines))
+    assert not (tmp_path / "into" / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("echo last words; kill -9 $$", "it was killed; out of memory, perhaps. Its last words: last words"),
+        ("kill -6 $$", "it crashed. It said nothing"),
+        ("exit 1", "exit code 1"),
+    ],
+)
+def test_an_end_without_an_answer_is_told(here, tmp_path, lines, told):
+    with pytest.raises(PokeflowError, match=f"ended without an answer: {told}"):
+        run(here, tmp_path, answering(tmp_path, lines))
+
+
+@pytest.mark.parametrize("name", toolchain.MEANINGS)
+def test_each_exception_of_the_compiler_becomes_a_sentence(here, tmp_path, name):
+    error = {"type": f"hailo_sdk_client.x.{name}", "message": "first\nsecond\u001b[31m", "step": "optimize"}
+    (tmp_path / "said.json").write_text(json.dumps({"error": error}))
+    with pytest.raises(PokeflowError) as caught:
+        run(here, tmp_path, answering(tmp_path, f"cp {tmp_path / 'said.json'} result.json; exit 3"))
+    told = str(caught.value)
+    assert told.startswith(f"the Dataflow Compiler failed at optimize: {name}: first second ")
+    assert told.endswith(toolchain.MEANINGS[name])
+    assert "\x1b" not in told
