@@ -260,8 +260,8 @@ def test_a_model_that_does_not_give_what_it_gave_when_packed_is_refused(made):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [({"squares": np.zeros((2, 32, 32, 3), "u1")}, "not a readable self-test"),
-     ({"squares": np.zeros((0, 32, 32, 3), "u1"), "embeddings": np.zeros((0, DIM))}, "not of this model"),
-     ({"squares": np.zeros((1, 16, 16, 3), "u1"), "embeddings": np.zeros((1, DIM))}, "not of this model"),
+     ({"squares": np.zeros((0, 32, 32, 3), "u1"), "embeddings": np.zeros((0, DIM))}, "self-test|holds uint8"),
+     ({"squares": np.zeros((1, 16, 16, 3), "u1"), "embeddings": np.zeros((1, DIM))}, "self-test|holds uint8"),
      ({"squares": np.array([object()]), "embeddings": np.zeros((1, DIM))}, "not a readable self-test")],
 )  # fmt: skip
 def test_a_selftest_of_another_form_is_refused_and_never_unpickled(made, parts, said):

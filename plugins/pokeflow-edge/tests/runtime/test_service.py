@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,18 @@ def test_a_client_that_sends_a_byte_now_and_then_gains_no_time_by_it(numpy_bundl
         assert told.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_client_that_asks_and_never_reads_loses_its_place(numpy_bundle):
+    with serving(numpy_bundle, read=0.5, connections=1) as server:
+        files = Path(f"/proc/{server.process.pid}/fd")
+        before = len(list(files.iterdir()))
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.2) as deaf:
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                while True:
+                    deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            waited(lambda: ask(server.port, "GET", "/health")[0] == 200)
+            waited(lambda: len(list(files.iterdir())) == before)
+
+
 def test_a_connection_that_asks_nothing_is_closed(numpy_bundle):
     with (
         serving(numpy_bundle, idle=0.2) as server,
@@ -308,7 +321,7 @@ def test_pictures_on_their_way_in_are_bounded_in_bytes(numpy_bundle):
             second.sendall(ASKING % 20_000)
             status, answer = said(second)
             assert status == 503
-            assert "too much is being received" in answer["error"]
+            assert "too many bytes are under way" in answer["error"]
             assert ask(server.port, body=PICTURE)[0] == 200  # a small one fits beside it
         waited(lambda: ask(server.port, body=b"x" * 90_000)[0] == 422)  # the first one's room is free again
 
@@ -320,6 +333,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_health_says_so_until_it_i
         assert (status, answer["error"]) == (504, "no answer within 0.3 seconds.")
         status, answer, _ = ask(server.port, "GET", "/health")
         assert (status, answer["status"]) == (503, "stuck")
+        assert ask(server.port, body=PICTURE)[:2] == (503, {"error": "the model does not answer."})
         gate.open()
         waited(lambda: ask(server.port, "GET", "/health")[0] == 200)
         assert ask(server.port, body=PICTURE)[0] == 200

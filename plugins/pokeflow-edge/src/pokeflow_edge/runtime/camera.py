@@ -39,12 +39,14 @@ def _picamera(library: Any, number: int | str) -> "Iterator[np.ndarray]":
     """https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf."""
     try:
         camera = library.Picamera2(number)
-    except (IndexError, RuntimeError) as error:
-        raise PokeflowError(f"--camera {number}: cannot be opened ({error}). rpicam-hello --list-cameras.") from error
-    try:
         # Its BGR888 is red first in memory: libcamera names formats as little-endian numbers.
         camera.configure(camera.create_video_configuration(main={"size": SIZE, "format": "BGR888"}))
         camera.start()
+    except (IndexError, RuntimeError) as error:
+        raise PokeflowError(
+            f"--camera {number}: cannot be opened ({error}). rpicam-hello --list-cameras tells which there are."
+        ) from error
+    try:
         while True:
             yield camera.capture_array("main")
     finally:

@@ -157,8 +157,9 @@ def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise PokeflowError(f"{file}: not a readable self-test ({error}). {MEND}") from error
     count = len(squares)
-    if not count or squares.shape != (count, size, size, 3) or stated.shape != (count, dim):
-        raise PokeflowError(f"{file}: is of {squares.shape} and {stated.shape}, not of this model. {MEND}")
+    wanted = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
+    if not count or wanted != tuple((str(part.dtype), part.shape) for part in (squares, stated)):
+        raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {MEND}")
     return squares, retrieval.normalized(stated)
 
 

@@ -38,7 +38,8 @@ class Patience:
     """Seconds for a head or a body to arrive, for the next request of a connection, an answer, and the end; bounds.
 
     ``linger`` is how long what a refused client still sends is read: it would else see a broken pipe, not the answer.
-    ``waiting`` pictures may wait beside the one being recognised, ``held`` bytes of bodies be on their way in.
+    ``waiting`` pictures may wait beside the one being recognised; ``held`` bytes may all of them have, and those that
+    are on their way in.
     """
 
     read: float = 10.0
@@ -86,14 +87,17 @@ class Service:
         try:
             if len(self.connections) > self.patience.connections:
                 await self._refuse(reader, writer, Fault(503, "too many connections. Try again in a moment.", RETRY))
-                return
-            while (first := await self._first(reader)) and await self._one(first, reader, writer):
-                pass
-        except (ConnectionError, EOFError, TimeoutError):
-            pass  # the client has left; nobody is there to be told
-        finally:
-            self.connections.discard(task)
+            else:
+                while (first := await self._first(reader)) and await self._one(first, reader, writer):
+                    pass
             writer.close()
+            async with asyncio.timeout(self.patience.read):
+                await writer.wait_closed()
+        except (ConnectionError, EOFError, TimeoutError):
+            pass  # the client has left, or does not read; nobody is there to be told
+        finally:
+            writer.transport.abort()
+            self.connections.discard(task)
 
     async def _first(self, reader: StreamReader) -> bytes:
         """The first byte of the next request; empty where none comes, or the service stops."""
@@ -137,7 +141,12 @@ class Service:
             method = PATHS[head.path]
             raise Fault(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
         if head.path == "/recognize":
-            return await self._recognized(await self._body(head, reader, writer))
+            length = self._room(head)
+            self.held += length
+            try:
+                return await self._recognized(await self._body(length, head, reader, writer))
+            finally:
+                self.held -= length
         if head.headers.get("content-length", "0") != "0" or "transfer-encoding" in head.headers:
             raise Fault(400, f"{head.path} takes no body.")
         if head.path == "/metrics":
@@ -145,32 +154,34 @@ class Service:
         said = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
         return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.told}, {}
 
-    async def _body(self, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
-        """A picture's bytes, once it is known that there is room for all of them."""
+    def _room(self, head: Head) -> int:
+        """Bytes of a picture that may come; Fault where it may not."""
         if head.kind not in IMAGES:
             raise Fault(415, f"content type {head.kind[:80]!r} is not taken; send {' or '.join(IMAGES)}.")
         length, most = head.length(), self.recognizer.limits.max_bytes
         if length > most:
             raise Fault(413, f"the request has {length:,} bytes, the limit is {most:,}.")
         if self.held and self.held + length > self.patience.held:
-            raise Fault(503, "too much is being received at once. Try again in a moment.", RETRY)
+            raise Fault(503, "too many bytes are under way. Try again in a moment.", RETRY)
+        return length
+
+    async def _body(self, length: int, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
         expected = head.headers.get("expect", "").lower()
         if expected not in ("", "100-continue"):
             raise Fault(417, f"expectation {expected[:80]!r} cannot be met.")
         if expected:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.held += length
         try:
             async with asyncio.timeout(self.patience.read):
                 return await reader.readexactly(length)
         except TimeoutError as error:
             raise self._slow("body") from error
-        finally:
-            self.held -= length
 
     async def _recognized(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
-        if self.under_way > self.patience.waiting:
-            return 503, {"error": "too many pictures at once. Try again in a moment."}, RETRY
+        many = self.under_way > self.patience.waiting
+        if many or self.stuck:
+            told = "too many pictures at once. Try again in a moment." if many else "the model does not answer."
+            return 503, {"error": told}, RETRY
         work = self.pool.submit(self._work, body)
         self.busy.add(work)
         try:

@@ -9,6 +9,7 @@ import re
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -97,6 +98,7 @@ async def answer(
     """Send JSON."""
     body = (json.dumps(payload, ensure_ascii=False, allow_nan=False) + "\n").encode()
     lines = {
+        "Date": formatdate(usegmt=True),
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Cache-Control": "no-store",
