@@ -157,8 +157,8 @@ def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
     [
         {"archive": "../x.tar.gz"}, {"archive": "/etc/x.tar.gz"}, {"archive": "x.zip"}, {"archive": ""}, {"archive": 1},
         {"size": 0}, {"size": -1}, {"size": 1 << 40}, {"size": "1"}, {"size": True}, {"size": 1.0},
-        {"sha256": "0" * 63}, {"sha256": "G" * 64}, {"sequence": 0}, {"sequence": 1 << 60}, {"sequence": "9"}, {"sequence": None},
-        {"model": None}, {"version": ["v1"]}, {"target": {}},
+        {"sha256": "0" * 63}, {"sha256": "G" * 64}, {"sequence": 0}, {"sequence": 1 << 60},
+        {"sequence": "9"}, {"sequence": None}, {"model": None}, {"version": ["v1"]}, {"target": {}},
     ],
 )  # fmt: skip
 def test_what_is_signed_and_still_no_release_is_refused(change):

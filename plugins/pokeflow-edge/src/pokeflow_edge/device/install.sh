@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs this bundle: an environment, the first release, and systemd's units.
 set -eu
+umask 022
 
 usage() {
     cat <<'TEXT'
@@ -56,8 +57,11 @@ else
 fi
 
 # What apt brings is seen as well: Hailo's Python package comes no other way.
-python=${venv:-$dest$root/venv}/bin/python
-if [ -z "$venv" ]; then
+python=$dest$root/venv/bin/python
+if [ "$venv" ]; then
+    [ -x "$venv/bin/python" ] || fail "$venv/bin/python is not there."
+    run ln -sfn "$(cd "$venv" && pwd)" "$dest$root/venv"
+else
     run python3 -m venv --system-site-packages "$dest$root/venv"
     if [ "$wheels" ]; then
         run "$python" -m pip install --quiet --no-index --find-links "$wheels" --requirement "$here/requirements.txt"

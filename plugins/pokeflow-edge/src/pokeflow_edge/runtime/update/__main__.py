@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 where all went well or nothing was to do, 1 where a sentence says what did not, 2 if misused."""
     args = _parsed(arguments)
     root = Root(args.root)
+    os.umask(0o022)  # the service's user is another one, and has to read what is installed
     service = Service(args.restart, args.stop, args.health, args.health_seconds)
     try:
         if args.what == "status":

@@ -1,0 +1,51 @@
+"""A finished package, and its releases."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pokeflow_edge
+from pokeflow import Result, Task
+
+from ..pack.conftest import Flow, done, flow, installed  # noqa: F401 - fixtures
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own: no key of the developer's is ever used."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("POKEFLOW_SIGNING_KEY", raising=False)
+    monkeypatch.setattr(os, "sync", lambda: None)
+    return folder
+
+
+Release = Callable[..., tuple[Path, Result]]
+
+
+@pytest.fixture
+def release(flow: Flow, tmp_path: Path) -> Release:  # noqa: F811 - the fixture
+    """Packages and signs, as the command has the two backends do it."""
+
+    def released(*, at: int | None = None, key: str | None = None, simulated: bool = False, **params: Any) -> Any:
+        compiled = flow.compiled(**({"simulated": True} if simulated else {}))
+        _, result = flow.package(compiled, flow.prepared(), **params)
+        packed = done("package", flow.root / "package", **result.facts)
+        to = tmp_path / "to"
+        (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "release")
+        given = pokeflow_edge.ReleaseParams(str(to), key)
+        output = tmp_path / "output"
+        output.mkdir(exist_ok=True)
+        task = Task("release", "edge", "small", "v1.2", "optimized", "0" * 16, given, (packed,), tmp_path, output)
+        with pytest.MonkeyPatch.context() as patch:
+            if at is not None:
+                patch.setattr(time, "time", lambda: float(at))
+            signed = backend.run(task)
+        assert list(output.iterdir()) == []
+        return to, signed
+
+    return released

@@ -1,0 +1,165 @@
+"""Stage release: what is written, in which order releases come, and what is not signed."""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from pokeflow import PokeflowError, __version__
+from pokeflow_edge.release import keys
+from pokeflow_edge.runtime.update.releases import Refused, read
+from pokeflow_edge.runtime.update.sources import Folder
+
+
+def told(folder):
+    return json.loads((folder / "release.json").read_bytes())
+
+
+def test_a_release_is_archive_words_signature_and_public_key(release):
+    to, result = release(at=1_000)
+    assert sorted(path.name for path in to.iterdir()) == [
+        "release.json", "release.json.sig", "release.pub", "small-v1.2-cpu.tar.gz",
+    ]  # fmt: skip
+    archive = (to / "small-v1.2-cpu.tar.gz").read_bytes()
+    assert told(to) == {
+        "archive": "small-v1.2-cpu.tar.gz", "size": len(archive), "sha256": hashlib.sha256(archive).hexdigest(),
+        "model": "small", "version": "v1.2", "target": "cpu", "sequence": 1_000, "pokeflow": __version__,
+    }  # fmt: skip
+    assert read(Folder(str(to)), to / "release.pub").sequence == 1_000
+    assert result.facts["state"] == "signed"
+    assert result.facts["public key"] in (to / "release.pub").read_text()
+
+
+def test_the_same_bundle_again_is_no_new_release(release):
+    to, _ = release(at=1_000)
+    before = {path.name: path.read_bytes() for path in to.iterdir()}
+    _, result = release(at=2_000)
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == before
+    assert (result.facts["state"], result.facts["sequence"]) == ("there already", 1_000)
+
+
+def test_another_bundle_is_a_later_release_even_where_the_clock_was_set_back(release):
+    to, _ = release(at=1_000)
+    _, result = release(at=500, top=3)
+    assert result.facts["sequence"] == told(to)["sequence"] == 1_001
+
+
+def test_a_release_whose_archive_is_gone_or_damaged_is_made_anew_and_later(release):
+    to, _ = release(at=1_000)
+    (to / "small-v1.2-cpu.tar.gz").write_bytes(b"damaged")
+    release(at=1_000)
+    assert told(to)["sequence"] == 1_001
+    (to / "small-v1.2-cpu.tar.gz").unlink()
+    release(at=1_000)
+    assert told(to)["sequence"] == 1_002
+    assert read(Folder(str(to)), to / "release.pub").size == (to / "small-v1.2-cpu.tar.gz").stat().st_size
+
+
+def test_what_a_double_made_is_never_signed_and_makes_no_key(release, home):
+    with pytest.raises(PokeflowError, match="double of the compiler"):
+        release(simulated=True)
+    assert not keys.DEFAULT.expanduser().exists()
+
+
+def test_openssl_verifies_a_release(release):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    to, _ = release()
+    words = "openssl pkeyutl -verify -pubin -inkey release.pub -rawin -in release.json -sigfile release.json.sig"
+    assert subprocess.run(words.split(), cwd=to, capture_output=True, check=False).returncode == 0
+    (to / "release.json").write_bytes((to / "release.json").read_bytes() + b" ")
+    assert subprocess.run(words.split(), cwd=to, capture_output=True, check=False).returncode != 0
+
+
+def test_the_users_own_key_is_made_at_its_first_use_for_nobody_else_and_is_told(release, home):
+    old = os.umask(0)
+    try:
+        _, first = release()
+    finally:
+        os.umask(old)
+    file = home / ".config" / "pokeflow" / "signing.pem"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert first.facts["signing key"] == f"{file}, made just now: keep a copy of it in a safe place"
+    _, second = release(top=3)
+    assert second.facts["signing key"] == str(file)
+    assert second.facts["public key"] == first.facts["public key"]
+
+
+def test_the_key_is_nowhere_but_in_its_file(release, home, caplog):
+    to, result = release()
+    secret = (home / ".config" / "pokeflow" / "signing.pem").read_text().splitlines()[1]
+    assert secret not in json.dumps(dict(result.facts)) + caplog.text
+    for file in to.iterdir():
+        assert secret.encode() not in file.read_bytes()
+
+
+def write(file, key=None, encryption=None, mode=0o600):
+    text = (key or Ed25519PrivateKey.generate()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()
+    )
+    file.write_bytes(text)
+    file.chmod(mode)
+    return str(file)
+
+
+def test_a_key_is_the_one_given_before_the_variables_before_the_users(release, tmp_path, monkeypatch):
+    own, variables = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    monkeypatch.setenv("POKEFLOW_SIGNING_KEY", write(tmp_path / "variable.pem", variables))
+    to, _ = release()
+    assert (to / "release.pub").read_bytes() == keys.public(variables)
+    given = write(tmp_path / "given.pem", own)
+    release(key=given)
+    assert (to / "release.pub").read_bytes() == keys.public(own)
+    assert not keys.DEFAULT.expanduser().exists()
+
+
+def test_another_key_signs_anew_and_a_device_with_the_first_one_refuses(release, tmp_path):
+    to, _ = release(at=1_000)
+    (tmp_path / "pinned.pub").write_bytes((to / "release.pub").read_bytes())
+    release(at=2_000, key=write(tmp_path / "other.pem"))
+    with pytest.raises(Refused):
+        read(Folder(str(to)), tmp_path / "pinned.pub")
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path):
+    with pytest.raises(PokeflowError, match="chmod 600"):
+        keys.opened(write(tmp_path / "open.pem", mode=0o640))
+
+
+@pytest.mark.parametrize("text", [b"", b"hush hush", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
+    (tmp_path / "x.pem").write_bytes(text)
+    (tmp_path / "x.pem").chmod(0o600)
+    with pytest.raises(PokeflowError, match="no private key") as error:
+        keys.opened(str(tmp_path / "x.pem"))
+    assert "hush" not in str(error.value)
+    assert "AAAA" not in str(error.value)
+
+
+def test_another_kind_of_key_one_with_a_password_and_one_that_is_not_there_are_told(tmp_path):
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    with pytest.raises(PokeflowError, match="not of kind Ed25519"):
+        keys.opened(write(tmp_path / "ec.pem", ec.generate_private_key(ec.SECP256R1())))
+    with pytest.raises(PokeflowError, match="without a password"):
+        keys.opened(write(tmp_path / "locked.pem", encryption=BestAvailableEncryption(b"x")))
+    with pytest.raises(PokeflowError, match="openssl genpkey -algorithm ed25519"):
+        keys.opened(str(tmp_path / "nowhere.pem"))
+    with pytest.raises(PokeflowError, match="no file"):
+        keys.opened(str(tmp_path))
+
+
+def test_a_key_is_never_written_over_another(home):
+    file = keys.DEFAULT.expanduser()
+    file.parent.mkdir(parents=True)
+    file.symlink_to(home / "victim")
+    with pytest.raises(PokeflowError, match="no key can be kept there"):
+        keys.opened(None)
+    assert not (home / "victim").exists()
