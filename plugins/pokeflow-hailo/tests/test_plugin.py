@@ -1,0 +1,123 @@
+"""The plugin's door: light to import, its faults found before anything runs, its targets in YAML."""
+
+import dataclasses
+import importlib.resources
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+import pokeflow_hailo as plugin
+from pokeflow.schema import parse
+from pokeflow_hailo.params import CompileParams, Compiler, Script
+
+HEAVY = ("numpy", "onnx", "onnxruntime", "PIL", "google.protobuf", "hailo_platform", "hailo_sdk_client", "yaml")
+
+
+@pytest.fixture(scope="module")
+def backends() -> dict[str, Any]:
+    return {backend.stage: backend for backend in plugin.pokeflow_backends()}
+
+
+def shipped(name: str) -> dict[str, Any]:
+    package = importlib.resources.files(plugin.pokeflow_config_package())
+    return yaml.safe_load((package / "target" / f"{name}.yaml").read_text())
+
+
+def test_importing_the_plugin_loads_nothing_heavy():
+    code = f"import sys, pokeflow_hailo as p; p.pokeflow_backends(); print([m for m in {HEAVY} if m in sys.modules])"
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=path)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_brings_three_stages_under_one_name(backends):
+    assert set(backends) == {"compile", "benchmark", "profile"}
+    assert {backend.name for backend in backends.values()} == {"hailo"}
+
+
+@pytest.mark.parametrize("name", ["hailo8l", "hailo8"])
+def test_a_target_names_every_parameter(backends, name):
+    target = shipped(name)
+    assert target["name"] == target["compile"]["params"]["hw_arch"] == name
+    for stage, backend in backends.items():
+        assert target[stage]["backend"] == "hailo"
+        told, wanted = target[stage]["params"], backend.params
+        assert set(told) == {field.name for field in dataclasses.fields(wanted)}
+    script = target["compile"]["params"]["script"]
+    assert set(script) == {field.name for field in dataclasses.fields(Script)}
+    assert set(target["compile"]["params"]["compiler"]) == {field.name for field in dataclasses.fields(Compiler)}
+
+
+def test_the_owners_names_and_requirements_stand_in_the_target():
+    target = shipped("hailo8l")
+    assert target["compile"]["params"]["file"] == "pokemon_student_efficientnet_lite0_stage2.hef"
+    assert target["compile"]["params"]["calibration_images"] == 1024
+    assert target["benchmark"]["params"]["requires"] == {
+        "latency_p50_ms": 10.0,
+        "throughput_fps_batch1": 100.0,
+        "power_w": 2.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "faults"),
+    [
+        ({}, []),
+        ({"hw_arch": "hailo9"}, ["hw_arch: no choice 'hailo9'. Did you mean 'hailo8'"]),
+        ({"script": {"preset": "best"}}, ["script.preset: no choice 'best'"]),
+        ({"script": {"precision": {"conv1": "a4_w4"}}}, ["script.precision.conv1: no choice 'a4_w4'"]),
+        ({"script": {"algorithms": {"fintune": "enabled"}}}, ["script.algorithms.fintune: no key 'fintune'"]),
+        ({"script": {"algorithms": {"finetune": "on"}}}, ["script.algorithms.finetune: no choice 'on'"]),
+    ],
+)
+def test_types_find_a_typo_with_the_nearest_name(params, faults):
+    found: list[Any] = []
+    parse(CompileParams, {"hw_arch": "hailo8l", **params}, "", found)
+    assert len(found) == len(faults)
+    assert all(str(fault).startswith(start) for fault, start in zip(found, faults, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("params", "faults"),
+    [
+        ({}, []),
+        ({"file": "../x.hef"}, ["file"]),
+        ({"file": "model.onnx"}, ["file"]),
+        (
+            {"script": Script(optimization_level=5, compression_level=-1)},
+            ["script.optimization_level", "script.compression_level"],
+        ),
+        ({"script": Script(batch_size=0)}, ["script.batch_size"]),
+        (
+            {"script": Script(precision={"a)\nb": "a16_w16"}, double_scale=("a b",))},
+            ["script.precision", "script.double_scale"],
+        ),
+        ({"calibration_images": 1000}, ["calibration_images"]),
+        ({"calibration_images": 1000, "allow_downgrade": True}, []),
+        ({"calibration_images": 1000, "script": Script("fast")}, []),
+        ({"calibration_images": 0, "script": Script("fast")}, ["calibration_images"]),
+        ({"calibration_images": None}, []),
+        ({"calibration_file": "absent.npy"}, ["calibration_file"]),
+        (
+            {"compiler": Compiler(python="-c", host="-oProxyCommand=x", hours=0)},
+            ["compiler.python", "compiler.hours", "compiler.host"],
+        ),
+        ({"compiler": Compiler(python="/opt/dfc/bin/python", host="me@build.example:x")}, []),
+        ({"compiler": Compiler(hours=float("nan"))}, ["compiler.hours"]),
+    ],
+)
+def test_what_types_cannot_show_is_found_before_anything_runs(backends, params, faults):
+    backend = backends["compile"]
+    assert [name for name, _ in backend.check(backend.params("hailo8l", **params))] == faults
+
+
+def test_a_calibration_file_decides_by_its_content_not_by_its_name(backends, tmp_path):
+    backend = backends["compile"]
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+    prints = [backend.fingerprint(CompileParams("hailo8l", calibration_file=str(tmp_path / name))) for name in "abc"]
+    assert prints[0] == prints[1] != prints[2]
+    assert backend.fingerprint(CompileParams("hailo8l")) == ""
