@@ -1,0 +1,137 @@
+"""Stage ``benchmark``: what a HEF answers on the test split, and how fast the chip is that runs it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow.images import benchmark, index, preprocessing, retrieval
+from pokeflow.images.benchmark import FILE, SPLIT, Timing
+from pokeflow.images.network import model_and_data
+from pokeflow_hailo import figures, hef
+from pokeflow_hailo.device import chip, measured
+from pokeflow_hailo.figures import Figure
+from pokeflow_hailo.params import BenchmarkParams, Requires
+
+SHOWN = 16
+"""Test pictures that are shown in turn while time is taken."""
+TIMING = (
+    "latency is the network alone at batch 1, from handing over a frame to having its embedding; throughput has "
+    "several batches under way. Resizing and search are in neither: they are the host's"
+)
+MOST = ("latency_p50_ms", "power_w")
+"""Requirements that say what may be had at most; the others say the least."""
+
+
+def run(task: Task) -> Result:
+    """Benchmark the task's HEF on its chip.
+
+    Accuracies are shares by ``retrieval``; ``latency_*_ms`` percentiles of single frames; ``hw_latency_ms`` on the
+    chip alone; ``throughput_fps_batchN`` pictures a second; ``temperature_c_max`` degrees Celsius; ``power_w`` watts;
+    ``size_mb`` 10^6 bytes. ``Unavailable`` without a chip or HailoRT.
+    """
+    params: BenchmarkParams = task.params
+    model, data = model_and_data(task)
+    spec = data.preprocessing
+    queries = data.queries_of(SPLIT)
+    if not queries:
+        raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
+    file = hef_of(model)
+    header = hef.read(file)
+    spec.write(task.output)
+    with chip.opened(params.device, params.python, file) as device:
+        known = device.embed(data.references, range(len(data.cards)), spec, "gallery")
+        asked = device.embed(data.query_images, queries, spec, f"{SPLIT} queries")
+        shown = preprocessing.to_square(data.query_images[list(queries[:SHOWN])], spec)
+        found = device.time(
+            shown,
+            runs=params.runs,
+            warmup=params.warmup,
+            batch_sizes=params.batch_sizes,
+            max_seconds=params.max_seconds,
+        )
+    cards = index.build(data, known)
+    told = _answered(asked, cards.embeddings, data, queries, simulated=device.simulated)
+    told |= measured.figures(found, simulated=device.simulated)
+    told["size_mb"] = Figure(file.stat().st_size / 1e6, "MB", "file", "bytes of the HEF")
+    values, reasons = figures.metrics(told)
+    facts: dict[str, Any] = {
+        "protocol": retrieval.protocol(data, SPLIT),
+        "timing": TIMING,
+        "preprocessing": spec.hash,
+        "device": dict(device.about),
+        "framework": f"HailoRT {device.about.get('library')}",
+        "hef": {"architecture": header.architecture, "compiler": header.compiler_version},
+        "runs": {"latency": len(found.latencies), **{f"batch{p.batch}": len(p.done_ms) for p in found.passes}},
+        "requirements": compared(params.requires, values, reasons),
+        "embedding_dim": int(known.shape[1]),
+        "input_size": spec.size,
+    }
+    if device.simulated:
+        facts["simulated"] = True
+    index.write(task.output, cards)
+    benchmark.write_latencies(task.output / "latencies.csv", _timings(found))
+    sources = {name: f"{f.source}: {f.how}" for name, f in told.items() if f.value is not None}
+    report = {
+        **facts,
+        "figures": figures.told(told),
+        "metrics": values,
+        "reasons": reasons,
+        "sources": sources,
+        "temperatures": list(found.temperatures),
+        "hailortcli": dict(found.said),
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
+    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
+    return Result(values, facts, reasons)
+
+
+def hef_of(model: Input) -> Path:
+    """The one HEF of a compiled model's folder; it must be for the chip that it was compiled for."""
+    files = sorted(model.folder.glob("*.hef"))
+    if len(files) != 1:
+        raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
+    asked = model.record.params.get("hw_arch") if isinstance(model.record.params, Mapping) else None
+    if asked:
+        hef.require_architecture(hef.read(files[0]), str(asked), files[0].name)
+    return files[0]
+
+
+def compared(
+    requires: Requires, values: Mapping[str, float | None], reasons: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Each requirement that is asked for: met, missed, or unknown with the reason."""
+    told = {}
+    for name in ("latency_p50_ms", "throughput_fps_batch1", "power_w"):
+        asked, value = getattr(requires, name), values.get(name)
+        if asked is None:
+            continue
+        told[name] = {"at most" if name in MOST else "at least": asked, "measured": value}
+        if value is None:
+            told[name] |= {"result": "unknown", "reason": reasons.get(name) or "it was not measured"}
+        else:
+            told[name]["result"] = "met" if (value <= asked if name in MOST else value >= asked) else "missed"
+    return told
+
+
+def _answered(
+    asked: "np.ndarray", known: "np.ndarray", data: Any, queries: Any, *, simulated: bool
+) -> dict[str, Figure]:
+    values, reasons = benchmark.answered(asked, known, data, queries)
+    how = f"answers to the {SPLIT} queries, embedded on the chip"
+    return {
+        name: Figure(value, "share", "accuracy", how, reasons.get(name, ""), simulated)
+        for name, value in values.items()
+    }
+
+
+def _timings(found: chip.Measured) -> list[Timing]:
+    """Single frames, and for each batch under way the time since the one before it was done."""
+    gaps = [(one.batch, np.diff(one.done_ms, prepend=0.0)) for one in found.passes]
+    return [
+        Timing("batch1", 1, found.latencies),
+        *(Timing("pipelined", batch, tuple(map(float, times))) for batch, times in gaps),
+    ]

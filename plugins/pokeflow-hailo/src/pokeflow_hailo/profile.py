@@ -1,0 +1,128 @@
+"""Stage ``profile``: what is known of a HEF's speed and size, each figure with its source. Nothing is guessed."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow.images import preprocessing
+from pokeflow.images.network import model_input
+from pokeflow_hailo import benchmark, figures, hef, host
+from pokeflow_hailo.device import chip, measured, readings
+from pokeflow_hailo.figures import Figure
+
+if TYPE_CHECKING:
+    from pokeflow_hailo.params import ProfileParams
+
+FILE = "profiling_results.json"
+COMPILER_FILE = "dfc_profile.json"
+MAX_PROFILE = 64 << 20
+MAX_FIGURES = 400
+"""Of the compiler's estimate that are told one by one; the whole of it lies in its own file."""
+
+
+def run(task: Task) -> Result:
+    """Gather the figures of the task's HEF: from its header, from its compiler's profiler, and from a device.
+
+    ``size_mb`` and, with a device, latency and throughput are the result's figures; the rest is in
+    ``profiling_results.json``. ``Unavailable`` where a device is named that has no chip or no HailoRT.
+    """
+    params: ProfileParams = task.params
+    model = model_input(task)
+    spec = preprocessing.read(model.folder)
+    file = benchmark.hef_of(model)
+    shown = header(file)
+    estimated, simulated = estimate(model)
+    on_chip: dict[str, Figure] = {}
+    about: Mapping[str, Any] = {"reason": "no device is named (target.profile.params.device)"}
+    report = {"hef": figures.told(shown), "compiler": figures.told(estimated), "device": {}, "about_device": about}
+    _write(task.output / FILE, report)
+    if params.device is not None:
+        # What a picture shows changes no time.
+        squares = np.random.default_rng(0).integers(0, 256, (1, spec.size, spec.size, 3), np.uint8)
+        with chip.opened(params.device, params.python, file) as device:
+            found = device.time(
+                squares, runs=params.runs, warmup=10, batch_sizes=(1, 8), max_seconds=params.max_seconds
+            )
+        on_chip, about = measured.figures(found, simulated=device.simulated), dict(device.about)
+        simulated = simulated or device.simulated
+    _write(task.output / FILE, {**report, "device": figures.told(on_chip), "about_device": about})
+    values, reasons = figures.metrics({"size_mb": shown["size_mb"], **on_chip})
+    facts: dict[str, Any] = {"sources": {name: "device" if name in on_chip else "file" for name in values}}
+    return Result(values, facts | ({"simulated": True} if simulated else {}), reasons)
+
+
+def _write(file: Path, report: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def header(file: Path) -> dict[str, Figure]:
+    """What the HEF says of itself; the number of contexts is known where ``hailortcli`` can read it."""
+    found = hef.read(file)
+    known = {
+        "architecture": Figure(found.architecture, "", "hef_metadata", "its header"),
+        "compiler_version": Figure(found.compiler_version, "", "hef_metadata", "its header", "it wrote none"),
+        "container_version": Figure(found.version, "", "hef_metadata", "its header"),
+        "timestamp": Figure(found.timestamp, "", "hef_metadata", "its header", "it wrote none"),
+        "size_mb": Figure(found.size / 1e6, "MB", "file", "bytes of the HEF"),
+    }
+    told, reason = _parsed(file)
+    for name in ("network", "contexts", "inputs", "outputs"):
+        known[name] = Figure(told.get(name), "", "hef_metadata", "hailortcli parse-hef", reason)
+    return known
+
+
+def _parsed(file: Path) -> tuple[dict[str, Any], str]:
+    if shutil.which("hailortcli") is None:
+        return {}, "hailortcli is not installed on this machine"
+    with host.opened() as machine:
+        machine.put(file, "model.hef")
+        code, said = machine.output(["hailortcli", "parse-hef", "model.hef"])
+    try:
+        return readings.parse_hef(said), ""
+    except ValueError as error:
+        return {}, f"{error} (exit {code}: {said[-200:].strip()})"
+
+
+def estimate(model: Input) -> tuple[dict[str, Figure], bool]:
+    """The compiler's own figures, as its profiler named them, and whether a double made them."""
+    file = model.folder / COMPILER_FILE
+    if not file.is_file():
+        why = f"the compiled model has no {COMPILER_FILE}"
+        return {"profile": Figure(None, "", "dfc_estimate", reason=why)}, False
+    try:
+        if file.stat().st_size > MAX_PROFILE:
+            raise ValueError(f"{file.stat().st_size:,} bytes are more than a profile has")
+        told = json.loads(file.read_text(encoding="utf-8"))
+        simulated = bool(told["simulated"])
+        profile, reason = told["profile"], str(told.get("reason") or "the compiler's profiler gave nothing")
+        if profile is not None and not isinstance(profile, dict):
+            raise TypeError("its profile is no mapping")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PokeflowError(f"{file}: not a compiler's profile ({error!r}). Compile the model again.") from error
+    if profile is None:
+        return {"profile": Figure(None, "", "dfc_estimate", reason=reason, simulated=simulated)}, simulated
+    how = f"the profiler of compiler {told.get('compiler')}, which names no units"
+    flat = {name: profile[name] for name in ("stats", "latency_data") if name in profile}
+    found = {
+        name: Figure(value, "", "dfc_estimate", how, simulated=simulated)
+        for name, value in list(_numbers(flat))[:MAX_FIGURES]
+    }
+    why = "the profiler's result has no figures under stats and latency_data"
+    return found or {"profile": Figure(None, "", "dfc_estimate", how, why, simulated)}, simulated
+
+
+def _numbers(value: Any, path: str = "") -> Any:
+    """(path, number) of every number in nested mappings and lists."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _numbers(inner, f"{path}.{at}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
