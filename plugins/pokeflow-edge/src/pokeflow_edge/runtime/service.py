@@ -125,7 +125,7 @@ class Service:
             return False
         self.tally.answers[status] += 1
         if "matches" in payload:
-            self.tally.took({**payload["milliseconds"], "request": (time.perf_counter() - began) * 1000})
+            self.tally.took({**payload["milliseconds"], "request": round((time.perf_counter() - began) * 1000, 3)})
         close = not head.keep or self.stopping.is_set()
         async with asyncio.timeout(self.patience.read):
             await wire.answer(writer, status, payload, close=close, headers=headers)
