@@ -5,7 +5,7 @@ import importlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.images import index, retrieval
 from pokeflow.images.network import embed
 from pokeflow.testing.bench import Bench
@@ -49,6 +49,8 @@ def gives_the_index(bench: Bench) -> None:
     try:
         network = importlib.import_module(name).opened(made.folder, data.preprocessing, 1)
         found = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
+    except Unavailable as absent:
+        raise NotChecked(f"the adapter's runtime or device is not here: {absent}") from absent
     except Exception as error:
         raise Breach(rule, told(error), mend) from error
     try:
