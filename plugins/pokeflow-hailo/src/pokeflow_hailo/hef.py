@@ -27,6 +27,8 @@ ARCHITECTURES = {
     5: "hailo10h",
     103: "hailo15h",
 }
+RUNTIMES = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
+"""Which HailoRT was released with which Dataflow Compiler; a later one opens what an earlier compiler made."""
 _COMMON = struct.Struct(">III")
 # After the common part: what stands there for each version, to the end of the header.
 _REST = {0: struct.Struct(">I16s"), 1: struct.Struct(">IQI"), 2: struct.Struct(">QQQQ"), 3: struct.Struct(">QQIQQQ")}
@@ -74,6 +76,11 @@ def require_architecture(header: Header, architecture: str, where: str) -> None:
             f"{where}: is compiled for {header.architecture}, and {architecture} is asked for. "
             f"Compile it for {architecture}."
         )
+
+
+def runtime(header: Header) -> str | None:
+    """The HailoRT that goes with a HEF's compiler (``4.23``), None where that is not known."""
+    return RUNTIMES.get(".".join((header.compiler_version or "").split(".")[:2]))
 
 
 def _read(head: bytes, size: int) -> Header:

@@ -27,9 +27,10 @@ STATUSES = {
     73: "another program has the chip. Stop it; a service of the edge bundle may be what holds it.",
     76: "driver and library are of different versions. Upgrade both: sudo apt full-upgrade, then restart.",
     91: "the HEF is damaged. Copy or compile it again.",
-    92: "the HEF is of a kind that this HailoRT does not open. Compile with the DFC that goes with it (docs/hailo.md).",
+    92: "this HailoRT does not open such a HEF; compiler and HailoRT go together (docs/hailo.md).",
     93: "the HEF is for another chip. Compile it for this one (hw_arch).",
 }
+UNSUPPORTED = 92
 _MESSAGES = {"Invalid HEF": 26, "a timeout": 4, "device not found": 74}
 
 
@@ -41,12 +42,13 @@ def status(error: object) -> int | None:
     return next((code for part, code in _MESSAGES.items() if part in text), None)
 
 
-def explained(where: str, error: object) -> PokeflowError:
+def explained(where: str, error: object, needs: str = INSTALL) -> PokeflowError:
     """The sentence for what HailoRT said: ``Unavailable`` where chip or driver are not there."""
     code, said = status(error), str(error)[:300]
     if code in ABSENT:
-        return Unavailable(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {INSTALL}")
-    return PokeflowError(f"{where}: {STATUSES.get(code or 0, 'HailoRT failed.')} ({said})")
+        return Unavailable(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {needs}")
+    more = f" {needs}" if code == UNSUPPORTED else ""
+    return PokeflowError(f"{where}: {STATUSES.get(code or 0, 'HailoRT failed.')}{more} ({said})")
 
 
 class HailoNetwork:

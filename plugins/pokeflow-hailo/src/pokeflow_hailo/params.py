@@ -207,7 +207,7 @@ def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
     for name, value in asked.items():
         if value is not None and not value > 0:
             yield f"requires.{name}", f"{value} is not above 0"
-    yield from _check_host("device", params.device)
+    yield from _check_device(params)
 
 
 def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
@@ -216,6 +216,12 @@ def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
         yield "runs", f"{params.runs} is below 1"
     if not params.max_seconds > 0:
         yield "max_seconds", f"{params.max_seconds} is not above 0"
+    yield from _check_device(params)
+
+
+def _check_device(params: BenchmarkParams | ProfileParams) -> Iterable[tuple[str, str]]:
+    if not params.python or params.python.startswith("-"):
+        yield "python", f"{params.python!r} is no program"
     yield from _check_host("device", params.device)
 
 

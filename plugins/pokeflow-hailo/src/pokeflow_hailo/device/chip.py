@@ -61,6 +61,7 @@ class Chip:
 
     host: Host
     python: str
+    needs: str
     about: Mapping[str, str | None]
     simulated: bool
 
@@ -78,7 +79,7 @@ class Chip:
             for start in range(0, len(rows), PART):
                 part = list(rows[start : start + PART])
                 self._put(to_square(images[part], spec), Path(here))
-                _ask(self.host, self.python, request, seconds=600)
+                _ask(self.host, self.python, self.needs, request, seconds=600)
                 self.host.get("rows.npy", Path(here, "rows.npy"), limit=PART * 8192 * 4 + 4096)
                 parts.append(_rows(Path(here, "rows.npy"), len(part), self.host.name))
                 advance(len(part))
@@ -101,7 +102,9 @@ class Chip:
             "batch_sizes": list(batch_sizes),
             "max_seconds": max_seconds,
         }
-        answer = _ask(self.host, self.python, request, seconds=400 + 2 * max_seconds * (1 + len(batch_sizes)))
+        answer = _ask(
+            self.host, self.python, self.needs, request, seconds=400 + 2 * max_seconds * (1 + len(batch_sizes))
+        )
         try:
             return _measured(answer, batch_sizes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -120,9 +123,12 @@ def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
     no HailoRT; PokeflowError where the host cannot be reached, or the HEF is for another chip.
     """
     header = hef.read(file)
+    needs = INSTALL
+    if version := hef.runtime(header):
+        needs += f" HailoRT {version} goes with this HEF's compiler, {header.compiler_version}."
     with host.opened(None if device in (None, LOCAL) else device) as machine:
         machine.put(SCRIPT, "measure.py")
-        answer = _ask(machine, python, {"do": "identify"}, seconds=120)
+        answer = _ask(machine, python, needs, {"do": "identify"}, seconds=120)
         about = {str(key): None if value is None else str(value) for key, value in answer["device"].items()}
         if about.get("architecture") != header.architecture:
             raise PokeflowError(
@@ -131,10 +137,10 @@ def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
                 f"Name a device with a {header.architecture}, or compile for this one."
             )
         machine.put(file, "model.hef")
-        yield Chip(machine, python, about, answer["simulated"])
+        yield Chip(machine, python, needs, about, answer["simulated"])
 
 
-def _ask(machine: Host, python: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """The answer of ``measure.py``; what it could not do is raised, as ``Unavailable`` where a part is not there."""
     with tempfile.TemporaryDirectory() as here:
         Path(here, "request.json").write_text(json.dumps(request), encoding="utf-8")
@@ -142,7 +148,7 @@ def _ask(machine: Host, python: str, request: Mapping[str, Any], seconds: float)
         code, said = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
         where = f"{machine.name}: {python}"
         if code == _ABSENT or "No module named 'numpy'" in said:
-            raise Unavailable(f"{where}: is not there, or has no numpy ({said[-300:]}). {INSTALL}")
+            raise Unavailable(f"{where}: is not there, or has no numpy ({said[-300:]}). {needs}")
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
         except PokeflowError as error:
@@ -158,19 +164,17 @@ def _ask(machine: Host, python: str, request: Mapping[str, Any], seconds: float)
                 raise ValueError("it has not what was asked for")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PokeflowError(f"{where}: its answer makes no sense ({error!r}). Run it again.") from error
-        _require_answered(where, *told)
+        _require_answered(where, needs, *told)
         return dict(answer)
 
 
-def _require_answered(where: str, kind: str, text: str) -> None:
+def _require_answered(where: str, needs: str, kind: str, text: str) -> None:
     if kind == "no_runtime":
-        raise Unavailable(f"{where}: cannot import hailo_platform ({text}). {INSTALL}")
+        raise Unavailable(f"{where}: cannot import hailo_platform ({text}). {needs}")
     if kind == "no_device":
-        raise Unavailable(
-            f"{where}: finds no Hailo chip ({text}). Connect one; see it with: hailortcli scan. {INSTALL}"
-        )
+        raise Unavailable(f"{where}: finds no Hailo chip ({text}). Connect one; hailortcli scan shows it. {needs}")
     if kind:
-        raise explained(where, text) if status(text) else PokeflowError(f"{where}: {text}")
+        raise explained(where, text, needs) if status(text) else PokeflowError(f"{where}: {text}")
 
 
 def _rows(file: Path, count: int, where: str) -> "np.ndarray":

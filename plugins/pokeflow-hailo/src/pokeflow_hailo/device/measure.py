@@ -87,7 +87,7 @@ def identify(hailo: Any, control: Any, device_id: object) -> dict[str, str | Non
         "serial": text(board.serial_number) or None,
         "firmware": text(board.firmware_version),
         "library": text(hailo.__version__),
-        "driver": driver(),
+        **driver(),
     }
 
 
@@ -96,12 +96,13 @@ def text(value: object) -> str:
     return "".join(c for c in str(value) if c.isprintable()).strip()[:200]
 
 
-def driver() -> str | None:
-    """Version of the loaded kernel module, None where the system does not say."""
+def driver() -> dict[str, str | None]:
+    """Version of the loaded kernel module, or why it is not known."""
     try:
-        return text(Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return None
+        found = Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return {"driver": None, "driver_reason": text(error)}
+    return {"driver": text(found)}
 
 
 class Opened:

@@ -1,0 +1,94 @@
+"""A compiled model, the tasks that measure it, and an interpreter that has HailoRT's double."""
+
+import hashlib
+import json
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from pokeflow import Input, Task
+from pokeflow.images import dataset
+from pokeflow_hailo.params import BenchmarkParams, ProfileParams
+
+from .compile.conftest import SPEC, network, record, small_data
+from .doubles import hef_bytes
+
+DOUBLES = Path(__file__).parent / "doubles"
+QUICK: dict[str, Any] = {"runs": 24, "warmup": 4, "max_seconds": 20.0}
+
+
+@dataclass(frozen=True)
+class ChipFlow:
+    """The folders of one flow. ``environment`` is what the double hears; ``python`` has it, and hears that."""
+
+    root: Path
+    environment: dict[str, str]
+
+    @property
+    def python(self) -> str:
+        file = self.root / "device-python"
+        told = " ".join(f"{name}='{value}'" for name, value in self.environment.items())
+        file.write_text(f'#!/bin/sh\nexport PYTHONPATH={DOUBLES} {told}\nexec {sys.executable} "$@"\n')
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        return str(file)
+
+    def prepared(self, data: Any = None) -> Input:
+        folder = self.root / "prepare"
+        folder.mkdir(exist_ok=True)
+        dataset.write(folder, data or small_data(), {})
+        return Input(record("prepare", "dataset"), folder)
+
+    def compiled(self, architecture: str = "hailo8l", spec: Any = SPEC, **params: Any) -> Input:
+        """A folder with a HEF that is played by a small network; another architecture, another HEF."""
+        folder, played = self.root / "compiled", self.root / "played"
+        for made in (folder, played):
+            made.mkdir(exist_ok=True)
+        onnx.save(network(), played / "model.onnx")
+        SPEC.write(played)
+        spec.write(folder)
+        content = hef_bytes.make(architecture)
+        (folder / "model.hef").write_bytes(content)
+        networks = {hashlib.sha256(content).hexdigest(): str(played / "model.onnx")}
+        (self.root / "networks.json").write_text(json.dumps(networks))
+        made = record("compile", "optimized", architecture="small")
+        return Input(replace(made, params={"hw_arch": architecture, **params}), folder)
+
+    def task(self, stage: str, params: Any, *inputs: Input) -> Task:
+        work, output = self.root / f"work-{stage}", self.root / stage
+        work.mkdir(exist_ok=True)
+        output.mkdir(exist_ok=True)
+        return Task(stage, "hailo", "small", "1.0", "optimized", "0" * 16, params, inputs, work, output)
+
+    def benchmark(self, *inputs: Input, **params: Any) -> Task:
+        wanted = BenchmarkParams(**{**QUICK, "python": self.python, **params})
+        return self.task("benchmark", wanted, *(inputs or (self.compiled(), self.prepared())))
+
+    def profile(self, *inputs: Input, **params: Any) -> Task:
+        wanted = ProfileParams(**{"runs": 24, "python": self.python, **params})
+        return self.task("profile", wanted, *(inputs or (self.compiled(), self.prepared())))
+
+
+@pytest.fixture
+def chip_flow(tmp_path: Path) -> ChipFlow:
+    """A flow whose device is a Hailo-8L without a power sensor."""
+    return ChipFlow(tmp_path, {"HAILO_DOUBLE": "hailo8l", "HAILO_DOUBLE_NETWORKS": str(tmp_path / "networks.json")})
+
+
+@pytest.fixture
+def hailortcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """hailortcli(script) puts a program of that name, a shell script, before all others."""
+
+    def put(script: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / "hailortcli").write_text("#!/bin/sh\n" + script)
+        (folder / "hailortcli").chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return put
