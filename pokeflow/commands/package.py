@@ -27,9 +27,9 @@ def main(args: Sequence[str]) -> int:
     if own := [word for word in overrides if word.lstrip("+").startswith(("stages=", "publish="))]:
         raise ConfigError([Fault(own[0].partition("=")[0].lstrip("+"), "this command makes packages, nothing else.")])
     registry = plugins.registry(plugins.manager())
-    flow = dataclasses.replace(
-        configured.flow([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(["pokeflow", PACKAGE, *args])
-    )
+    # What is told of a task goes to others, who need not know where the key lies.
+    again = ["pokeflow", PACKAGE, *overrides, "--to", given.to, *(["--key", "FILE"] if given.key else [])]
+    flow = dataclasses.replace(configured.flow([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(again))
     record = packaged(flow, registry)
     service = released(registry, record, to=given.to, key=given.key)
     result = services.run(flow, service, record, [Input(record, store.of(flow).fetch(record))])

@@ -1,0 +1,121 @@
+"""pokeflow package: the one package of a configuration is made, or reused, and its backend's release follows."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import plugins
+from pokeflow.commands import package
+from pokeflow.errors import ConfigError, TaskError
+from pokeflow.plugins import Registry
+from pokeflow.types import Backend, Result, Task
+from support import TOY_FLOW, contents
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pack:
+    fail: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sign:
+    to: str = "release"
+    key: str | None = None
+
+
+class Seen(list[Task]):
+    """The tasks of stage release."""
+
+    def packed(self, task: Task) -> Result:
+        if task.params.fail:
+            raise ConnectionError("it was told to")
+        (task.output / "archive").write_text(task.inputs[0].record.task)
+        return Result({"size_mb": 1.0})
+
+    def signed(self, task: Task) -> Result:
+        self.append(task)
+        assert (task.inputs[0].folder / "archive").read_text() == "compile:tiny"
+        return Result(facts={"release": f"{task.params.to}/release.json", "sequence": 7})
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """Backends of both stages beside those that are installed."""
+    tasks, registry = Seen(), plugins.registry
+    own = [
+        Backend("toy", "package", tasks.packed, Pack, named=True, aside=True),
+        Backend("lonely", "package", tasks.packed, Pack, aside=True),
+        Backend("toy", "release", tasks.signed, Sign),
+    ]
+
+    def more(pm: Any) -> Registry:
+        known = registry(pm)
+        return Registry({**known.backends, **{(b.stage, b.name): b for b in own}}, known.executors)
+
+    monkeypatch.setattr(plugins, "registry", more)
+    return tasks
+
+
+def command(root: Path, *args: str, model: str = "tiny", backend: str = "toy") -> int:
+    off = "lineage.then.benchmark=null", "lineage.then.register=null"
+    packaged = f"lineage.models.{model}.then.package={{backend: {backend}}}"
+    return package.main([*TOY_FLOW, f"store.root={root}", *off, packaged, *args])
+
+
+def test_the_package_is_made_with_what_it_needs_and_released(
+    seen: Seen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path, "--to", "there", "--key", "my.pem") == 0
+    assert capsys.readouterr().out == "release   there/release.json\nsequence  7\n"
+    (task,) = seen
+    assert task.params == Sign("there", "my.pem")
+    assert (task.model, task.version, task.stage) == ("tiny", "v2.1", "release")
+    assert {path.name for path in (tmp_path / "tasks").iterdir()} == {"train", "distill", "compile", "package"}
+
+
+def test_a_package_that_is_made_is_released_as_it_is(seen: Seen, tmp_path: Path) -> None:
+    command(tmp_path)
+    before = contents(tmp_path)
+    command(tmp_path)
+    assert contents(tmp_path) == before
+    assert [task.inputs[0].record for task in seen] == [seen[0].inputs[0].record] * 2
+
+
+def test_where_a_key_lies_is_told_to_nobody_but_who_signs(seen: Seen, tmp_path: Path) -> None:
+    command(tmp_path, "--key", str(tmp_path / "secret.pem"))
+    assert contents(tmp_path)
+    assert not [name for name, data in contents(tmp_path).items() if b"secret.pem" in data]
+
+
+def test_nothing_to_package_is_told_with_what_to_choose(seen: Seen, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stages"):
+        package.main([*TOY_FLOW, f"store.root={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"target\.package: nothing is packaged.*target=cpu"):
+        command(tmp_path, "models=[teacher]")
+
+
+def test_of_two_packages_one_has_to_be_chosen(seen: Seen, tmp_path: Path) -> None:
+    two = "lineage.models.student.then.package={backend: toy}"
+    with pytest.raises(ConfigError, match="these are packaged: student, tiny"):
+        command(tmp_path, two)
+    assert command(tmp_path, two, "models=[tiny]") == 0
+
+
+@pytest.mark.parametrize("word", ["stages=[compile]", "publish=true"])
+def test_what_else_is_asked_is_refused_before_anything_runs(seen: Seen, tmp_path: Path, word: str) -> None:
+    with pytest.raises(ConfigError, match="makes packages, nothing else"):
+        command(tmp_path, word)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_nobody_releases_is_told(seen: Seen, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no backend for stage 'release' named 'lonely'"):
+        command(tmp_path, backend="lonely")
+
+
+def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Go on with: pokeflow package"):
+        command(tmp_path, "lineage.models.tiny.then.package.params={fail: true}")
+    assert seen == []
