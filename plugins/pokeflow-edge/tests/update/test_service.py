@@ -1,0 +1,97 @@
+"""The service as an update sees it: commands that fail, and what counts as healthy."""
+
+import http.server
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from pokeflow_edge.runtime.update import service
+from pokeflow_edge.runtime.update.service import Service, commanded, unhealthy
+
+ABOUT = {"model": {"name": "small"}, "version": "v1", "target": "cpu", "preprocessing": "p", "files": {}}
+SAME = {name: ABOUT[name] for name in service.NAMES} | {"status": "ok"}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Gives the next of the answers, and the last one for ever."""
+
+    def do_GET(self):
+        status, body = self.server.answers[0] if len(self.server.answers) == 1 else self.server.answers.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def answering(*answers):
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server.answers = list(answers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/health"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Time passes by itself."""
+    now = [0.0]
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(service.time, "sleep", pass_by)
+    monkeypatch.setattr(service.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_service_is_healthy_once_it_answers_three_times_in_a_row(quick):
+    with answering((503, {}), (200, SAME), (200, SAME), (503, {}), (200, SAME)) as url:
+        assert Service("true", health=url).restarted(ABOUT) == ""
+    assert quick[0] == 6 * service.PAUSE
+
+
+def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
+    with answering((503, {})) as url:
+        assert Service("true", health=url, seconds=5).restarted(ABOUT) == "not healthy for 5 seconds: it answers 503"
+    assert Service("true", health=url, seconds=5).restarted(ABOUT).startswith("not healthy for 5 seconds: [Errno 111]")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (SAME | {"version": "v0"}, "another version answers there"),
+        (SAME | {"model": {"name": "other"}, "target": "x"}, "another model and target answers there"),
+        ({"status": "ok"}, "model"),
+        (b"no json", "Expecting value"),
+        ([], "indices"),
+        (b"x" * 100_000, "Expecting value"),
+    ],
+)
+def test_the_old_service_or_anything_else_that_answers_there_is_not_the_new_one(body, said):
+    with answering((200, body)) as url:
+        assert said in unhealthy(url, ABOUT)
+
+
+def test_a_command_that_fails_or_is_not_there_is_told():
+    assert commanded("true") == ""
+    assert commanded("false") == "'false' failed (1)"
+    assert "no such unit" in commanded("sh -c 'echo no such unit >&2; exit 5'")
+    assert "No such file" in commanded("/nowhere/at/all")
+    assert "No closing quotation" in commanded("echo '")
+
+
+def test_without_a_command_nothing_is_restarted_and_nothing_is_asked():
+    assert Service(health="http://127.0.0.1:9/").restarted(ABOUT) == ""
+    assert Service().stopped() == ""
+    assert Service(stop="false").stopped() == "'false' failed (1)"
+    assert Service("false").restarted(ABOUT) == "'false' failed (1)"
