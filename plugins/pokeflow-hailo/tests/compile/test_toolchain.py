@@ -45,6 +45,12 @@ def test_a_name_that_has_it_is_looked_for(here, interpreter, tmp_path, monkeypat
     assert toolchain.found(here, None).python == "python3.10"
 
 
+def test_a_path_is_meant_from_where_the_command_was_given(here, interpreter, tmp_path, monkeypatch):
+    interpreter()
+    monkeypatch.chdir(tmp_path)
+    assert toolchain.found(here, "./dfc-python").version == "3.33.0"
+
+
 def test_without_one_every_interpreter_that_was_tried_is_told_with_the_reason(here, tmp_path, monkeypatch):
     empty = program(tmp_path, "empty", 'echo "ModuleNotFoundError: No module named hailo_sdk_client" >&2; exit 1')
     monkeypatch.setattr(toolchain, "PYTHONS", (empty, "python-absent"))
@@ -105,6 +111,17 @@ def test_what_was_made_arrives_whole(here, tmp_path):
     answer, into = run(here, tmp_path, answering(tmp_path, f"printf foo > made; echo '{GOOD}' > result.json"))
     assert (into / "made").read_text() == "foo"
     assert answer.seconds == {"optimize": 1.5}
+
+
+def test_files_of_this_machine_are_read_where_they_are_and_left_as_they_are(here, tmp_path):
+    into, file = tmp_path / "into", tmp_path / "references.npy"
+    into.mkdir()
+    file.write_bytes(b"foo")
+    python = answering(tmp_path, f"cp references.npy made; echo '{GOOD}' > result.json")
+    found = toolchain.Toolchain(here, python, "3.33.0", True, {})
+    for _ in range(2):
+        toolchain.run(found, {}, {"references.npy": file}, {"made": 10}, into, hours=1, record=lambda line: None)
+    assert (into / "made").read_bytes() == file.read_bytes() == b"foo"
 
 
 def test_the_request_says_what_to_make(here, tmp_path):

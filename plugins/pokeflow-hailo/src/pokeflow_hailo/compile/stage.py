@@ -105,12 +105,12 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
 
 
 def _kept(folder: Path) -> Answer | None:
-    file = folder / DONE
-    if not file.is_file():
-        return None
-    told = json.loads(file.read_text(encoding="utf-8"))
-    heard = {**told["heard"], "warnings": tuple(told["heard"]["warnings"])}
-    return Answer(told["seconds"], Heard(**heard))
+    try:
+        told = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        heard = {**told["heard"], "warnings": tuple(told["heard"]["warnings"])}
+        return Answer(told["seconds"], Heard(**heard))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not finished, or by another version of this program
 
 
 def _require_as_asked(work: Work, heard: Heard) -> None:

@@ -55,6 +55,8 @@ def found(host: Host, python: str | None) -> Toolchain:
     """The compiler on a host; Unavailable where there is none that makes HEFs for Hailo-8."""
     reasons = []
     host.put(SCRIPT, SCRIPT.name)
+    if python and host.local and "/" in python:
+        python = str(Path(python).expanduser().absolute())  # it runs in a folder of its own
     for candidate in (python,) if python else PYTHONS:
         code, said = host.output([candidate, SCRIPT.name, "about"], seconds=600)
         about = _about(said)
@@ -119,8 +121,10 @@ def run(
     host = toolchain.host
     asked = into / "request.json"
     asked.write_text(json.dumps({**request, "makes": list(makes)}, sort_keys=True), encoding="utf-8")
-    for name, file in {"request.json": asked, SCRIPT.name: SCRIPT, **files}.items():
+    for name, file in {"request.json": asked, SCRIPT.name: SCRIPT}.items():
         host.put(file, name)
+    for name, file in files.items():
+        _give(host, name, file)
     with Listener(record) as listener:
         code = host.run([toolchain.python, SCRIPT.name, "request.json"], listener, seconds=hours * 3600)
     if code not in (0, standalone.FAILED):
@@ -135,6 +139,16 @@ def run(
             raise PokeflowError(f"{host.name}: {name} changed on its way. Run it again.")
         part.replace(into / name)
     return Answer(answer["seconds"], reading.heard(listener.telling))
+
+
+def _give(host: Host, name: str, file: Path) -> None:
+    """Put a file there; on this machine a link does: references may be gigabytes."""
+    if not host.local:
+        host.put(file, name)
+        return
+    link = Path(host.folder) / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(file.absolute())
 
 
 def _answer(host: Host, into: Path) -> dict[str, Any]:
