@@ -100,6 +100,7 @@ def test_the_default_lineage_is_the_owners() -> None:
         "distill",
         "compile",
         "profile",
+        "package",
         "benchmark",
         "bundle",
         "register",
