@@ -1,0 +1,8 @@
+"""The target keeps the contract that every target keeps."""
+
+from pokeflow.testing import TargetSuite
+
+
+class TestOpenvino(TargetSuite):
+    target = "openvino"
+    available = True
