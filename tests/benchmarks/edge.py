@@ -222,9 +222,7 @@ def rounds(bundle: Path, folder: Path, threads: int, requests: int, repeat: int)
     ):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         for number in range(repeat + 1):
-            one = [
-                Request(*asked(client, picture.read_bytes()), stepped(session), stepped(hand)) for _ in range(requests)
-            ]
+            one = [Request(*asked(client, body), stepped(session), stepped(hand)) for _ in range(requests)]
             if number:
                 told.append(one)
             print(f"round {number} of {repeat}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
