@@ -20,7 +20,7 @@ from pokeflow_hailo import hef
 from pokeflow_hailo.compile import stage
 from pokeflow_hailo.params import Algorithms, Compiler, Script
 
-from .conftest import FILE, small_data
+from .conftest import FILE, network, small_data
 
 STEM = FILE.removesuffix(".hef")
 BEFORE = {
@@ -304,23 +304,23 @@ def test_gone_on_or_not_the_hef_is_the_same(flow, backend, interpreter, tmp_path
     assert (straight.output / FILE).read_bytes() == (again.output / FILE).read_bytes()
 
 
-@pytest.mark.parametrize("change", ["script", "network", "data"])
-def test_what_was_quantized_is_not_taken_for_something_else(flow, backend, change, interpreter):
-    failing = interpreter("compile:BackendAllocatorException")
-    with pytest.raises(PokeflowError, match="BackendAllocatorException"):
-        backend.run(flow.task(python=failing))
-    model, data, script = None, None, Script("fast")
-    if change == "script":
-        script = Script("fast", batch_size=4)
-    if change == "network":
-        model = onnx.load(flow.root / "student" / "model.onnx")
-        model.graph.initializer[1].raw_data = bytes(32)
-    if change == "data":
-        data = small_data(views=3)
-    again = flow.task(flow.student(model), flow.prepared(data), attempt=2, script=script, python=failing)
-    with pytest.raises(PokeflowError, match="BackendAllocatorException"):
-        backend.run(again)
-    assert count(again, "Starting Model Optimization") == 2
+def test_what_was_quantized_is_not_taken_for_something_else(flow, backend, interpreter):
+    python = interpreter("compile:BackendAllocatorException")
+    other = onnx.load_from_string(network().SerializeToString())
+    other.graph.initializer[1].raw_data = bytes(32)
+    changes = [
+        (network(), small_data(), Script("fast")),
+        (network(), small_data(), Script("fast", batch_size=4)),
+        (other, small_data(), Script("fast")),
+        (network(), small_data(views=3), Script("fast")),
+    ]
+    for attempt, (model, data, script) in enumerate(changes, 1):
+        inputs = flow.student(model), flow.prepared(data)
+        task = flow.task(*inputs, attempt=attempt, script=script, python=python)
+        with pytest.raises(PokeflowError, match="BackendAllocatorException"):
+            backend.run(task)
+        assert count(task, "Starting Model Optimization") == attempt
+        assert len(list(task.work.glob("optimized-*"))) == 1
 
 
 def test_a_half_written_optimisation_is_not_taken_for_done(flow, backend):
@@ -344,8 +344,15 @@ backend.run(task)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("call", ["optimize", "compile"])
+@pytest.mark.parametrize(
+    ("how", "call"),
+    [
+        (signal.SIGINT, "optimize"),
+        (signal.SIGTERM, "compile"),
+        (signal.SIGKILL, "optimize"),
+        (signal.SIGKILL, "compile"),
+    ],
+)
 def test_the_compiler_and_its_children_end_with_the_task(flow, backend, interpreter, gone, how, call, tmp_path):
     task = flow.task(python=interpreter(f"{call}:hang"))
     file = tmp_path / "task.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
-from onnx import TensorProto, numpy_helper, shape_inference
+from onnx import TensorProto, numpy_helper, shape_inference, version_converter
 
 from pokeflow import PokeflowError
 from pokeflow.images.network import INPUT, OUTPUT
@@ -56,6 +56,7 @@ def checked(source: Path, target: Path, spec: Preprocessing, allowed: Collection
     model = _loaded(source)
     faults = [*_of_operators(model, OPERATORS | set(allowed)), *_of_signature(model, spec), *_of_weights(model)]
     if not faults:
+        model = _lowered(model, source)
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
         model = _inferred(model, source)
         faults += _of_shapes(model)
@@ -81,6 +82,27 @@ def _loaded(file: Path) -> onnx.ModelProto:
         return onnx.load(file)
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
         raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+
+
+def _lowered(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+    """The network in the latest opset that the parser reads, where it is in a later one: exporters are ahead of it."""
+    if _opset(model) <= OPSETS[-1]:
+        return model
+    try:
+        older = version_converter.convert_version(model, OPSETS[-1])
+        for node in older.graph.node:
+            # The converter leaves what is new in 18; 0 is what older versions do.
+            kept = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        onnx.checker.check_model(older)
+    except (RuntimeError, onnx.checker.ValidationError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise PokeflowError(
+            f"{where}: is in opset {_opset(model)}, and cannot be written in {OPSETS[-1]} ({first}). Export it with "
+            f"opset {OPSETS[-1]}."
+        ) from error
+    return older
 
 
 def _inferred(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
@@ -115,7 +137,7 @@ def _of_signature(model: onnx.ModelProto, spec: Preprocessing) -> Iterator[str]:
         yield f"input {INPUT!r} is {_shape(given[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]."
     if [value.name for value in graph.output] != [OUTPUT]:
         yield f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}."
-    if _opset(model) not in OPSETS:
+    if _opset(model) < OPSETS[0]:
         yield f"opset {_opset(model)}: {OPSETS[0]} to {OPSETS[-1]} are read. Export it with opset {OPSETS[-1]}."
 
 

@@ -66,7 +66,8 @@ def found(host: Host, python: str | None) -> Toolchain:
             continue
         _require_usable(about, host, candidate)
         return Toolchain(host, candidate, about["compiler"], about["simulated"], about)
-    raise Unavailable(f"no Dataflow Compiler on {host.name} ({'; '.join(reasons)}). {INSTALL}")
+    telling = [reason for reason in reasons if not reason.endswith(": not there")] or reasons
+    raise Unavailable(f"no Dataflow Compiler on {host.name} ({'; '.join(telling)}). {INSTALL}")
 
 
 def _about(said: str) -> dict[str, Any] | None:
