@@ -28,7 +28,7 @@ ARCHITECTURES = {
     103: "hailo15h",
 }
 RUNTIMES = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
-"""Which HailoRT was released with which Dataflow Compiler; a later one opens what an earlier compiler made."""
+"""Which HailoRT was released with which Dataflow Compiler."""
 _COMMON = struct.Struct(">III")
 # After the common part: what stands there for each version, to the end of the header.
 _REST = {0: struct.Struct(">I16s"), 1: struct.Struct(">IQI"), 2: struct.Struct(">QQQQ"), 3: struct.Struct(">QQIQQQ")}

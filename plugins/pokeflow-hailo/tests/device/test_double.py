@@ -1,0 +1,226 @@
+"""HailoRT's double: no call that the real one has not, no buffer that it would not take, nothing made up."""
+
+import hashlib
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from ..compile.conftest import SPEC, network
+from ..doubles import hef_bytes
+
+DOUBLES = Path(__file__).parents[1] / "doubles"
+FRAME = np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def hailo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The double with a Hailo-8L, and the HEF ``model.hef`` that it plays."""
+    monkeypatch.syspath_prepend(DOUBLES)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setenv("HAILO_DOUBLE", "hailo8l")
+    monkeypatch.setenv("HAILO_DOUBLE_NETWORKS", str(tmp_path / "networks.json"))
+    onnx.save(network(), tmp_path / "model.onnx")
+    SPEC.write(tmp_path)
+    told = {}
+    for architecture in ("hailo8", "hailo8l"):
+        content = hef_bytes.make(architecture)
+        (tmp_path / f"{architecture}.hef").write_bytes(content)
+        told[hashlib.sha256(content).hexdigest()] = str(tmp_path / "model.onnx")
+    (tmp_path / "networks.json").write_text(json.dumps(told))
+    yield importlib.import_module("hailo_platform")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def model(hailo, tmp_path):
+    """An unconfigured model on a device with the scheduler on."""
+    params = hailo.VDevice.create_params()
+    params.scheduling_algorithm = hailo.HailoSchedulingAlgorithm.ROUND_ROBIN
+    with hailo.VDevice(params) as device:
+        yield device.create_infer_model(str(tmp_path / "hailo8l.hef"))
+
+
+@pytest.fixture
+def configured(hailo, model):
+    model.output().set_format_type(hailo.FormatType.FLOAT32)
+    with model.configure() as made:
+        yield made
+
+
+def bound(configured, picture=FRAME):
+    made = configured.create_bindings()
+    made.input().set_buffer(picture)
+    made.output().set_buffer(np.empty(24, np.float32))
+    return made
+
+
+def test_its_calls_are_those_of_the_table(hailo):
+    from hailo_platform import infer, signatures
+
+    signatures.require()
+    wider = {**vars(infer.VDevice), "reset": lambda self: None}
+    assert signatures.found(type("VDevice", (), wider)) != signatures.TABLE["VDevice"]
+
+
+def test_everything_it_gives_is_simulated(hailo):
+    assert hailo.SIMULATED is True
+
+
+def test_without_a_device_it_says_what_hailort_says(hailo, monkeypatch):
+    monkeypatch.delenv("HAILO_DOUBLE")
+    assert hailo.Device.scan() == []
+    with pytest.raises(hailo.HailoRTException, match="device not found in the system"):
+        hailo.Device()
+    with pytest.raises(hailo.HailoRTException, match=r"74 \(HAILO_OUT_OF_PHYSICAL_DEVICES\)"):
+        hailo.VDevice()
+
+
+def test_a_path_is_no_hef_and_a_str_is_one(hailo, tmp_path):
+    with pytest.raises(ValueError, match="path \\(str\\)"):
+        hailo.HEF(tmp_path / "hailo8l.hef")
+    assert hailo.HEF(str(tmp_path / "hailo8l.hef")).get_network_group_names()
+    assert hailo.HEF((tmp_path / "hailo8l.hef").read_bytes()).get_network_group_names()
+
+
+def test_a_hef_that_nothing_plays_is_refused(hailo, tmp_path):
+    (tmp_path / "other.hef").write_bytes(hef_bytes.make(seed=1))
+    with pytest.raises(AssertionError, match="nothing is made up"):
+        hailo.HEF(str(tmp_path / "other.hef"))
+
+
+def test_the_smaller_chip_takes_no_hef_of_the_larger(hailo, tmp_path, monkeypatch):
+    with hailo.VDevice() as device, pytest.raises(hailo.HailoRTException, match="error: 93"):
+        device.create_infer_model(str(tmp_path / "hailo8.hef"))
+    monkeypatch.setenv("HAILO_DOUBLE", "hailo8")
+    with hailo.VDevice() as device:
+        assert device.create_infer_model(str(tmp_path / "hailo8l.hef"))
+
+
+def test_one_program_has_the_chip(hailo):
+    with hailo.VDevice(), pytest.raises(hailo.HailoRTException, match="error: 73"):
+        hailo.VDevice()
+    hailo.VDevice().release()
+
+
+def test_arguments_that_hailort_has_not_are_refused(hailo, configured):
+    calls = [
+        lambda: hailo.VDevice(device_id="x"),
+        lambda: hailo.VDevice(None, ["x"]),
+        lambda: configured.run([bound(configured)]),
+        lambda: configured.run([bound(configured)], timeout_ms=1000),
+        lambda: configured.run_async([bound(configured)], on_done=print),
+        lambda: configured.run_async([bound(configured)]).wait(),
+        lambda: configured.wait_for_async_ready(timeout=1),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+
+
+@pytest.mark.parametrize("bindings", [lambda one: one, lambda one: (one,), lambda one: [], lambda one: [None]])
+def test_run_takes_a_list_of_bindings(configured, bindings):
+    with pytest.raises(TypeError, match="a list of bindings"):
+        configured.run(bindings(bound(configured)), 1000)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        FRAME[None],
+        FRAME.astype(np.float32),
+        np.zeros((16, 16, 4), np.uint8),
+        np.zeros((16, 32, 3), np.uint8)[:, ::2],
+        FRAME.tolist(),
+    ],
+)
+def test_buffers_that_are_not_the_streams_are_refused(hailo, configured, picture):
+    with pytest.raises(hailo.HailoRTException, match="buffer"):
+        configured.create_bindings().input().set_buffer(picture)
+
+
+def test_a_float_buffer_needs_the_float_format(hailo, model):
+    with model.configure() as configured, pytest.raises(hailo.HailoRTException, match="not the stream's"):
+        configured.create_bindings().output().set_buffer(np.empty(24, np.float32))
+
+
+def test_what_is_set_after_configuring_is_refused(hailo, model, configured):
+    with pytest.raises(AssertionError, match="changes nothing any more"):
+        model.set_batch_size(4)
+    with pytest.raises(AssertionError, match="changes nothing any more"):
+        model.output().set_format_type(hailo.FormatType.UINT8)
+
+
+def test_a_frame_without_a_buffer_is_refused(hailo, configured):
+    with pytest.raises(hailo.HailoRTException, match="Invalid argument"):
+        configured.run([configured.create_bindings()], 1000)
+
+
+def test_without_the_scheduler_a_model_must_be_activated_and_with_it_must_not(hailo, configured, tmp_path):
+    with pytest.raises(hailo.HailoRTException, match="Invalid operation"):
+        configured.activate()
+    configured._model._device.release()
+    with hailo.VDevice() as device:
+        model = device.create_infer_model(str(tmp_path / "hailo8l.hef"))
+        model.output().set_format_type(hailo.FormatType.FLOAT32)
+        with model.configure() as alone:
+            with pytest.raises(hailo.HailoRTException, match="not activated"):
+                alone.run([bound(alone)], 1000)
+            alone.activate()
+            alone.run([bound(alone)], 1000)
+
+
+def test_a_callback_gets_its_argument_by_name_and_hears_of_failures(hailo, configured, monkeypatch):
+    heard = []
+
+    def hear(*, completion_info):
+        heard.append(completion_info)
+
+    configured.run_async([bound(configured)], callback=hear).wait(9999)
+    assert heard[0].exception is None
+    monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run_async=62")
+    job = configured.run_async([bound(configured)], callback=hear)
+    with pytest.raises(hailo.HailoRTException, match="error: 62"):
+        job.wait(9999)
+    assert "62" in str(heard[1].exception)
+
+
+def test_more_frames_than_it_can_queue_are_refused(hailo, configured):
+    with pytest.raises(hailo.HailoRTException, match="Invalid argument"):
+        configured.wait_for_async_ready(frames_count=65)
+
+
+def test_nothing_runs_after_the_end(hailo, model):
+    model.output().set_format_type(hailo.FormatType.FLOAT32)
+    with model.configure() as configured:
+        frame = bound(configured)
+        configured.run([frame], 1000)
+    with pytest.raises(hailo.HailoRTException, match="error: 62"):
+        configured.run([frame], 1000)
+
+
+def test_power_is_measured_in_its_order_and_with_a_sensor_only(hailo, monkeypatch):
+    control = hailo.Device().control
+    with pytest.raises(hailo.HailoRTException):
+        control.power_measurement()
+    monkeypatch.setenv("HAILO_DOUBLE_SENSOR", "1")
+    for call in (control.start_power_measurement, control.get_power_measurement):
+        with pytest.raises(hailo.HailoRTException):
+            call()
+    control.set_power_measurement()
+    control.start_power_measurement()
+    assert control.get_power_measurement().average_value == 1.5
+    control.stop_power_measurement()
+
+
+def test_a_boards_name_does_not_tell_the_chip(hailo):
+    found = hailo.Device().control.identify()
+    assert "8L" not in found.board_name
+    assert (found.device_architecture, found.device_architecture.name) == (2, "HAILO8L")

@@ -1,0 +1,162 @@
+"""The adapter that opens a HEF on a chip: what it answers, and in which sentence it refuses."""
+
+import ast
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pokeflow import PokeflowError, Unavailable
+from pokeflow.images.network import embed
+from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
+from pokeflow_hailo import network
+
+from .chip_flow import DOUBLES
+from .compile.conftest import SPEC, small_data
+from .doubles import hef_bytes
+
+
+@pytest.fixture
+def here(chip_flow, monkeypatch):
+    """The double in this very process, with the flow's environment."""
+
+    def forget():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "hailo_platform"]:
+            del sys.modules[name]
+
+    forget()
+    monkeypatch.syspath_prepend(DOUBLES)
+    for name, value in chip_flow.environment.items():
+        monkeypatch.setenv(name, value)
+    yield chip_flow
+    forget()
+
+
+def test_it_answers_as_the_network_that_plays_it(here):
+    import onnxruntime
+
+    folder = here.compiled().folder
+    data = small_data()
+    squares = to_square(data.references[:19], SPEC)
+    with network.opened(folder, SPEC, 1) as found:
+        answered = found(found.prepare(squares))
+        assert (answered.dtype, answered.shape, found.dim) == (np.float32, (19, 24), 24)
+    session = onnxruntime.InferenceSession(here.root / "played" / "model.onnx")
+    expected = session.run(["embedding"], {"image": normalize(squares, SPEC)})[0]
+    assert np.allclose(answered, expected, atol=1e-4)
+
+
+def test_pictures_go_in_as_the_bytes_they_are(here):
+    folder = here.compiled().folder
+    squares = to_square(small_data().references[:4], SPEC)
+    with network.opened(folder, SPEC, 0) as found:
+        prepared = found.prepare(squares[:, :, ::-1])
+        assert (prepared.dtype, prepared.flags.c_contiguous) == (np.uint8, True)
+        assert np.array_equal(prepared, squares[:, :, ::-1])
+
+
+def test_it_serves_the_protocol_of_networks(here):
+    data = small_data()
+    with network.opened(here.compiled().folder, SPEC, 1) as found:
+        rows = embed(found, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
+        assert found(found.prepare(np.empty((0, 16, 16, 3), np.uint8))).shape == (0, 24)
+    assert rows.shape == (40, 24)
+
+
+def test_threads_follow_one_another(here):
+    data = small_data()
+    squares = to_square(data.references, SPEC)
+    with network.opened(here.compiled().folder, SPEC, 1) as found:
+        alone = found(squares)
+        results: dict[int, np.ndarray] = {}
+        threads = [
+            threading.Thread(target=lambda n=n: results.update({n: found(squares[n : n + 17])})) for n in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(results) == 6
+    for n, rows in results.items():
+        assert np.allclose(rows, alone[n : n + 17], atol=1e-5)
+
+
+def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch):
+    folder = here.compiled().folder
+    with pytest.raises(PokeflowError, match="pictures are 32 pixels wide"):
+        network.opened(folder, Preprocessing(size=32), 1)
+    monkeypatch.setenv("HAILO_DOUBLE_FAILS", "configure=6")
+    with pytest.raises(PokeflowError, match="HailoRT failed"):
+        network.opened(folder, SPEC, 1)
+    monkeypatch.delenv("HAILO_DOUBLE_FAILS")
+    first = network.opened(folder, SPEC, 1)
+    with pytest.raises(PokeflowError, match=r"another program has the chip\. Stop it.* 73 "):
+        network.opened(folder, SPEC, 1)
+    first.close()
+    first.close()
+    with pytest.raises(PokeflowError, match="is closed"):
+        first(np.empty((1, 16, 16, 3), np.uint8))
+    network.opened(folder, SPEC, 1).close()
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind", "says"),
+    [
+        ("VDevice=74", Unavailable, r"no chip is free or connected.*hailo-all"),
+        ("VDevice=64", Unavailable, r"driver is not installed.*hailo-all"),
+        ("VDevice=76", PokeflowError, "driver and library are of different versions"),
+        ("VDevice=73", PokeflowError, "another program has the chip"),
+        ("create_infer_model=93", PokeflowError, r"for another chip\. Compile it for this one"),
+        ("create_infer_model=26", PokeflowError, "damaged or for another chip"),
+        ("create_infer_model=91", PokeflowError, "the HEF is damaged"),
+        ("create_infer_model=92", PokeflowError, "compiler and HailoRT go together"),
+    ],
+)
+def test_what_hailort_refuses_is_told_in_a_sentence(here, monkeypatch, fails, kind, says):
+    monkeypatch.setenv("HAILO_DOUBLE_FAILS", fails)
+    with pytest.raises(PokeflowError, match=says) as refused:
+        network.opened(here.compiled().folder, SPEC, 1)
+    assert type(refused.value) is kind
+
+
+def test_a_run_that_fails_is_told_and_the_next_one_goes_on(here, monkeypatch):
+    squares = to_square(small_data().references[:3], SPEC)
+    with network.opened(here.compiled().folder, SPEC, 1) as found:
+        monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run=4")
+        with pytest.raises(PokeflowError, match="did not answer in time"):
+            found(squares)
+        monkeypatch.delenv("HAILO_DOUBLE_FAILS")
+        assert found(squares).shape == (3, 24)
+
+
+def test_a_hef_for_a_larger_chip_is_refused(here):
+    with pytest.raises(PokeflowError, match=r"model\.hef: the HEF is for another chip"):
+        network.opened(here.compiled("hailo8").folder, SPEC, 1)
+
+
+def test_without_hailort_the_package_is_named(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hailo_platform", None)
+    with pytest.raises(Unavailable, match=r"Python package is not here .*sudo apt install hailo-all"):
+        network.opened(here.compiled().folder, SPEC, 1)
+
+
+def test_a_folder_must_hold_one_hef(here):
+    folder = here.compiled().folder
+    (folder / "second.hef").write_bytes(hef_bytes.make())
+    with pytest.raises(PokeflowError, match=r"holds 2 \.hef files"):
+        network.opened(folder, SPEC, 1)
+    for file in folder.glob("*.hef"):
+        file.unlink()
+    with pytest.raises(PokeflowError, match=r"holds 0 \.hef files"):
+        network.opened(folder, SPEC, 1)
+
+
+def test_of_pokeflow_it_needs_what_small_devices_have():
+    tree = ast.parse(Path(network.__file__).read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    own = {name for name in modules if name.startswith("pokeflow")}
+    assert own == {"pokeflow.errors", "pokeflow.images.preprocessing"}
+    assert modules - own <= {"hailo_platform", "numpy"} | set(sys.stdlib_module_names)
