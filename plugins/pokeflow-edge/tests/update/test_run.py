@@ -130,6 +130,18 @@ def test_a_first_release_that_does_not_answer_is_told(empty):
     empty.maker.release(100)
     with pytest.raises(PokeflowError, match="there is none to go back to"):
         empty.update(empty.service(100))
+    empty.maker.release(200)
+    assert empty.update().startswith("installed")
+    assert empty.root.state() == State(good=200, floor=200)
+
+
+def test_what_is_mended_and_does_not_answer_all_the_same_can_be_left(device):
+    device.maker.release(200)
+    device.update()
+    (device.root.folder / "current" / "model" / "model").write_bytes(b"rot")
+    with pytest.raises(PokeflowError, match="release 200 does not answer"):
+        device.update(device.service(200))
+    assert run.rollback(device.root, device.service(200)) == "back at release 100."
 
 
 def test_a_trial_that_was_cut_off_is_confirmed_where_it_answers(device):
@@ -202,6 +214,27 @@ def test_the_service_goes_on_where_the_disk_gives_up_while_it_stands_still(devic
         device.update(service)
     assert service.told == [None, 100]
     assert device.require_whole() == 100
+
+
+@pytest.mark.parametrize("name", ["model/model", "bundle.json", "lib/pokeflow_edge/__init__.py"])
+def test_what_was_damaged_since_is_mended_by_the_same_release(device, name):
+    file = device.root.folder / "current" / name
+    file.write_bytes(b"rot")
+    service = device.service()
+    assert device.update(service).startswith("mended: small v100 for cpu, release 100; ")
+    assert device.require_whole() == 100
+    assert service.told == [100]
+    assert device.root.state() == State(good=100, floor=100)
+
+
+@pytest.mark.parametrize("name", ["more", "bin/more"])
+def test_a_file_that_is_not_the_bundles_is_damage_and_what_python_leaves_is_none(device, name):
+    (device.root.folder / "current" / "lib" / "__pycache__").mkdir()
+    (device.root.folder / "current" / "lib" / "__pycache__" / "x.pyc").touch()
+    assert device.update().startswith("up to date")
+    (device.root.folder / "current" / name).touch()
+    assert device.update().startswith("mended")
+    assert not (device.root.folder / "current" / name).exists()
 
 
 def test_two_updates_do_not_race(device):

@@ -65,9 +65,13 @@ class Root:
         """The ``bundle.json`` of a release that is here."""
         file = self.release(sequence) / ABOUT
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise PokeflowError(f"{file}: cannot be read ({error}). Install the bundle again.") from error
+            told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            _ = told["target"], told["model"]["name"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise PokeflowError(
+                f"{file}: is damaged ({error}). Install the same release again, or go back with 'rollback'."
+            ) from error
+        return told
 
     def state(self) -> State:
         """The state as it was written last; where it is lost or damaged, what the link says."""

@@ -23,15 +23,18 @@ def update(
     """Install what the source offers, if it is newer, and tell what was done.
 
     PokeflowError where it is not taken or did not come to answer; the device then serves what it served before.
-    ``older`` takes a release that is older, or that failed before.
+    What is current and was damaged since is installed anew. ``older`` takes a release that is older, or that failed
+    before.
     """
     with root.locked():
         recover(root, service)
         release = releases.read(source, keys)
-        if release.sequence == root.current:
+        mended = release.sequence == root.current and unpack.damage(root.release(release.sequence))
+        if release.sequence == root.current and not mended:
             root.forget()
             return f"up to date: {release.told}."
-        _require_wanted(root, release, older=older)
+        if not mended:
+            _require_wanted(root, release, older=older)
         archive = download.fetch(source, release, root.downloads)
         staged = root.staging / str(release.sequence)
         try:
@@ -44,7 +47,7 @@ def update(
         finally:
             root.clear()
         _served(root, release.sequence, service)
-        return f"installed: {release.told}."
+        return f"mended: {release.told}; {mended}." if mended else f"installed: {release.told}."
 
 
 def rollback(root: Root, service: Service) -> str:
@@ -131,12 +134,14 @@ def _confirm(root: Root, state: State, service: Service) -> None:
     """Make the trial the good release, if it answers; else go back."""
     assert state.trial is not None  # whoever calls this has one
     if why := service.restarted(root.about(state.trial)):
-        failed = tuple(dict.fromkeys((*state.failed, state.trial)))[-100:]
-        if state.good is None or state.good == state.trial:
+        if state.good in (None, state.trial):
+            root.write(replace(state, trial=None))  # else nothing newer could ever come
             raise PokeflowError(f"release {state.trial} does not answer ({why}), and there is none to go back to.")
+        failed = tuple(dict.fromkeys((*state.failed, state.trial)))[-100:]
         _undo(root, replace(state, failed=failed), service, why)
-    good = State(state.trial, state.good, None, max(state.floor, state.trial), state.failed)
-    good = replace(good, failed=tuple(number for number in state.failed if number != state.trial))
+    previous = state.previous if state.good == state.trial else state.good
+    failed = tuple(number for number in state.failed if number != state.trial)
+    good = State(state.trial, previous, None, max(state.floor, state.trial), failed)
     root.write(good)
     root.prune(good)
     root.forget()

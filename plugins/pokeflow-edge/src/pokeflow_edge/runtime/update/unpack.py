@@ -66,6 +66,16 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     target.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
+def damage(folder: Path) -> str:
+    """Why an unpacked bundle is not what it was; empty where it is whole, whatever Python left beside its code."""
+    files = (file for file in folder.rglob("*") if not file.is_dir() and "__pycache__" not in file.parts)
+    try:
+        about(folder, {file.relative_to(folder).as_posix() for file in files})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
 def about(folder: Path, found: set[str]) -> dict[str, Any]:
     """What the bundle says of itself, once every file is what it says."""
     if ABOUT not in found:
