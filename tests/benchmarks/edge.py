@@ -5,7 +5,8 @@ has learnt nothing (what it knows changes no time), in INT8, with a gallery of d
 ``package`` packs. Its ``bin/recognize`` serves in a process of its own. In another process the model is a bare
 session that is given one ready input, and in a third the same session answers the same JPEG as one would write it by
 hand, in one function and without a service. The three take turns, so that a busy machine slows down all of them;
-ratios are taken within a round, and the first round is thrown away.
+ratios are taken within a round, and the first round is thrown away. A request passes from process to process and
+from thread to thread, and each waits for a core where others work: CPU tells what it costs on such a machine.
 
 Memory is each process's own peak; that of numpy and ONNX Runtime alone, imported and nothing else, is the measure.
 """
@@ -83,6 +84,15 @@ class Request:
     whole: float
     steps: dict[str, float]
     bare: float
+    by_hand: float
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Requests one after the other, and seconds of CPU that the server and the process by hand took for all of them."""
+
+    requests: tuple[Request, ...]
+    server: float
     by_hand: float
 
 
@@ -197,6 +207,12 @@ def peak(process: int) -> float:
     return int(kilobytes) / 1024
 
 
+def cpu(process: int) -> float:
+    """Seconds of CPU that a process took so far."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def photo() -> bytes:
     """A JPEG as a client makes it smaller before it sends it."""
     from PIL import Image
@@ -208,9 +224,9 @@ def photo() -> bytes:
     return out.getvalue()
 
 
-def rounds(bundle: Path, folder: Path, threads: int, requests: int, repeat: int) -> tuple[list[list[Request]], Memory]:
+def rounds(bundle: Path, folder: Path, threads: int, requests: int, repeat: int) -> tuple[list[Round], Memory]:
     """All rounds but the one that warms up, and the memory at their end."""
-    body, told = photo(), list[list[Request]]()
+    body, told = photo(), list[Round]()
     picture = folder / "photo.jpg"
     picture.write_bytes(body)
     given = (str(bundle / "model" / "model.onnx"), str(threads), str(picture), str(bundle / "index.npz"))
@@ -222,9 +238,10 @@ def rounds(bundle: Path, folder: Path, threads: int, requests: int, repeat: int)
     ):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         for number in range(repeat + 1):
-            one = [Request(*asked(client, body), stepped(session), stepped(hand)) for _ in range(requests)]
+            before = cpu(server), cpu(hand.pid)
+            some = tuple(Request(*asked(client, body), stepped(session), stepped(hand)) for _ in range(requests))
             if number:
-                told.append(one)
+                told.append(Round(some, cpu(server) - before[0], cpu(hand.pid) - before[1]))
             print(f"round {number} of {repeat}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
         client.close()
         stepped(imports)
@@ -243,11 +260,11 @@ def asked(client: http.client.HTTPConnection, body: bytes) -> tuple[float, dict[
     return whole, json.loads(text)["milliseconds"]
 
 
-def figures(told: Sequence[Sequence[Request]], memory: Memory) -> Iterator[Figure]:
+def figures(told: Sequence[Round], memory: Memory) -> Iterator[Figure]:
     """Everything the table tells."""
 
     def each(percent: int, value: Callable[[Request], float]) -> list[float]:
-        return [percentile(sorted(map(value, one)), percent) for one in told]
+        return [percentile(sorted(map(value, one.requests)), percent) for one in told]
 
     ways: dict[str, Callable[[Request], float]] = {
         "request": lambda r: r.whole,
@@ -257,13 +274,14 @@ def figures(told: Sequence[Sequence[Request]], memory: Memory) -> Iterator[Figur
     for name, way in ways.items():
         for percent in (50, 95):
             yield figure(f"{name}, p{percent}", "ms", each(percent, way))
-    for step in told[0][0].steps:
+    for step in told[0].requests[0].steps:
         yield figure(f"of it {step}, p50", "ms", each(50, lambda r, step=step: r.steps[step]))  # type: ignore[misc]
     yield figure("of it the service, p50", "ms", each(50, lambda r: r.whole - sum(r.steps.values())))
     yield figure("network, p50", "× bare session", each(50, lambda r: r.steps["network"] / r.bare), 1.2)
     yield figure("request, p50", "× by hand", each(50, lambda r: r.whole / r.by_hand), 1.25)
     tails = zip(each(95, ways["request"]), each(95, ways["by hand"]), strict=True)
     yield figure("request, p95", "× by hand", [ours / theirs for ours, theirs in tails], 1.5)
+    yield figure("request, CPU", "× by hand", [one.server / one.by_hand for one in told], 1.25)
     yield figure("server", "MiB at peak", [memory.server])
     yield figure("numpy, onnxruntime imported", "MiB at peak", [memory.imports])
     yield figure("server", "× by hand, memory", [memory.server / memory.by_hand], 1.25)
@@ -286,7 +304,7 @@ def main() -> None:
     lines = list(figures(told, memory))
     print(f"{machine()}\n{about['model']['name']} {about['version']}, {about['cards']} cards\n\n{table(lines)}")
     if args.json:
-        samples = {"rounds": [[asdict(request) for request in one] for one in told], "memory": asdict(memory)}
+        samples = {"rounds": [asdict(one) for one in told], "memory": asdict(memory)}
         told_all = {"machine": machine(), "figures": [asdict(line) for line in lines], "samples": samples}
         args.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
 
