@@ -111,7 +111,7 @@ def written(
     made: "Mapping[str, Embeddings]",
 ) -> Result:
     """Write ``compilation_report.json`` and return the task's result."""
-    metrics, reasons = figures(work, made)
+    metrics = figures(work, made)
     heard = runs[0].heard
     effective = {
         "optimization_level": work.asked.optimization_level
@@ -140,7 +140,7 @@ def written(
     report = {
         **facts,
         "metrics": metrics,
-        "reasons": {**reasons, **_unheard(effective)},
+        "reasons": _unheard(effective),
         "sources": sources(metrics, work),
         "requested": {
             "optimization_level": work.asked.optimization_level,
@@ -170,7 +170,7 @@ def written(
     if report["hef"]["compiler_version_as_asked"] is False:
         log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, found.version)
     write_json(work.task.output / REPORT, report)
-    return Result(metrics, facts, reasons)
+    return Result(metrics, facts)
 
 
 def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
@@ -184,10 +184,10 @@ def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
     write_json(work.task.output / PROFILE, {**kept, **about})
 
 
-def figures(work: "Work", made: "Mapping[str, Embeddings]") -> tuple[dict[str, float | None], dict[str, str]]:
+def figures(work: "Work", made: "Mapping[str, Embeddings]") -> dict[str, float]:
     """The quantised network's figures under the names every target has; those before it with their stage's name."""
-    metrics: dict[str, float | None] = {}
-    for stage in emulation.STAGES:
+    metrics: dict[str, float] = {}
+    for stage in reversed(emulation.STAGES):  # what runs on the chip comes first
         found = comparison.compared(work.before, made[stage], work.data, work.queries)
         if stage == "quantized":
             metrics |= found
@@ -196,10 +196,10 @@ def figures(work: "Work", made: "Mapping[str, Embeddings]") -> tuple[dict[str, f
             metrics |= {f"{stage}_{name}": found[name] for name in kept}
     size, before = (work.file(end).stat().st_size / 1e6 for end in (".hef", ".onnx"))
     metrics |= {"size_mb": size, "fp32_size_mb": before, "size_ratio": before / size}
-    return metrics, {}
+    return metrics
 
 
-def sources(metrics: Mapping[str, float | None], work: "Work") -> dict[str, str]:
+def sources(metrics: Mapping[str, float], work: "Work") -> dict[str, str]:
     """Where each figure comes from."""
     pictures = f"on {len(work.queries)} {comparison.SPLIT} queries, against {FRAMEWORK} on the float32 network"
     stages = {
