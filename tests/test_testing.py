@@ -150,6 +150,7 @@ def test_a_fault_of_benchmark_fails_the_rule_it_breaks(fault: str, rules: set[st
             "target.compile.backend=faulty-loose target.compile.params.options.speed=1",
             {"test_a_misspelt_parameter_is_refused_with_the_nearest_name", "test_its_yaml_names_every_parameter"},
         ),
+        ("~target.bundle", {"test_it_says_who_bundles_a_model_that_is_no_onnx"}),
         ("target.package.params.adapter=pokeflow_faulty.swapped", {ADAPTER, IMPORTS}),
         ("target.package.params.adapter=pokeflow_faulty.absent", {ADAPTER, IMPORTS}),
         ("target.package.params.adapter=fails", {ADAPTER, IMPORTS, "test_what_else_its_yaml_names_is_done/package"}),

@@ -32,7 +32,8 @@ def main(args: Sequence[str]) -> int:
     asked = parser.parse_args(args)
     if asked.command == "new":
         folder = write(asked.name, asked.to)
-        print(f"{folder}: made. Next: pip install -e '{folder}[test]' && pytest {folder}")  # noqa: T201
+        place = folder if folder.is_absolute() else f"./{folder}"  # pip would take a mere name from its index
+        print(f"{folder}: made. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
         print(listing())  # noqa: T201
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.images import calibration, index, preprocessing, retrieval
+from pokeflow.images.network import ONNX
 from pokeflow.store import list_files
 from pokeflow.testing import network
 from pokeflow.testing.bench import Bench, Made
@@ -103,6 +104,14 @@ def model_is_there(bench: Bench) -> None:
         names = ", ".join(file.path for file in list_files(bench.compiled.folder)) or "nothing"
         rule = "a compiled model's folder holds the model: what the target's runtime opens"
         raise Breach(rule, f"it holds {names}", "write the compiled network into task.output.")
+
+
+def cloud_is_told(bench: Bench) -> None:
+    """A target whose model is no ONNX says what becomes of the stage ``bundle``, which would serve that."""
+    there = ONNX in {file.path for file in list_files(bench.compiled.folder)}
+    if not there and "bundle" not in bench.composed["target"]:
+        rule = f"a target that leaves no {ONNX} says who bundles its model for the cloud, or that nobody does"
+        raise Breach(rule, "its YAML has no bundle", "write bundle: {backend: null} into the target's YAML.")
 
 
 def index_is_the_gallery(bench: Bench) -> None:

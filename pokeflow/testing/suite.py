@@ -63,6 +63,9 @@ class TargetSuite:
     def test_the_compiled_folder_holds_the_model(self, bench: Bench) -> None:
         _hold(compiling.model_is_there, bench)
 
+    def test_it_says_who_bundles_a_model_that_is_no_onnx(self, bench: Bench) -> None:
+        _hold(compiling.cloud_is_told, bench)
+
     def test_the_compiled_folder_holds_the_preprocessing_of_the_data(self, bench: Bench) -> None:
         _hold(compiling.preprocessing_is_kept, bench)
 

@@ -1,0 +1,5 @@
+from pokeflow.testing import TargetSuite
+
+
+class TestOpencv(TargetSuite):
+    target = "opencv"
