@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,29 +117,41 @@ class Remembering(asyncssh.SSHServer):
 
 
 async def handle(process: asyncssh.SSHServerProcess, server: Server) -> None:
-    """Have the login shell run the command, as sshd does: in the home, with the channel as its three streams."""
+    """Have the login shell run the command, as sshd does: in the home, one socket being its input and its output.
+
+    So whoever keeps its input open keeps its output open as well, and the client waits.
+    """
     assert process.command is not None
     server.commands.append(process.command)
     environment = os.environ | {"HOME": str(server.home), "TMPDIR": str(server.home / "tmp")}
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        "sh", "-c", process.command, cwd=server.home, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
-    )
-    assert child.stdin
-    given = asyncio.create_task(pump(process.stdin, child.stdin))
-    said = pump(child.stdout, process.stdout, end=False), pump(child.stderr, process.stderr, end=False)
-    await asyncio.gather(*said)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = await asyncio.create_subprocess_exec(
+            *("sh", "-c", process.command),
+            cwd=server.home,
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    reader, writer = await asyncio.open_connection(sock=ours)
+    given = asyncio.create_task(pump(process.stdin, writer))
+    await asyncio.gather(pump(reader, process.stdout), pump(child.stderr, process.stderr))
     process.exit(await child.wait())
     given.cancel()
+    writer.close()
 
 
-async def pump(source: Any, target: Any, *, end: bool = True) -> None:
-    """Hand on what comes until it ends on one side; what ``end`` is true for then ends as well."""
+async def pump(source: Any, target: Any) -> None:
+    """Hand on what comes until it ends; the end of an input is handed on too, and what nobody takes any more is read."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while part := await source.read(1 << 16):
             target.write(part)
             await target.drain()
-    while not end and await source.read(1 << 16):
-        pass
-    if end:
-        target.close()
+    if isinstance(target, asyncio.StreamWriter):
+        with contextlib.suppress(OSError):
+            target.write_eof()
+        return
+    with contextlib.suppress(OSError):
+        while await source.read(1 << 16):
+            pass

@@ -135,6 +135,14 @@ def test_what_takes_too_long_is_ended_with_all_it_started(machine):
         assert there.output(["echo", "still there"]) == (0, "still there")
 
 
+def test_what_does_not_listen_is_killed():
+    lines: list[str] = []
+    with host.opened() as there:
+        with pytest.raises(PokeflowError, match="took longer than"):
+            there.run(["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 1; done"], lines.append, seconds=0.5)
+        assert ended(int(lines[0]))
+
+
 def test_what_stays_behind_in_the_background_is_ended_too(machine):
     with host.opened(machine) as there:
         code, said = there.output(["sh", "-c", "sleep 3600 >/dev/null 2>&1 & echo $!"])

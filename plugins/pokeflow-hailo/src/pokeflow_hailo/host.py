@@ -38,17 +38,19 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 echo "{_MARK}$folder"
 cat >/dev/null"""
-# ssh tells its own failures by 255, so the command's 255 becomes 254.
+# Both groups are named by number and as a process, which is theirs before setsid has made the group. The listener
+# must go with its children: sshd may have one socket for input and output, and waits while anybody has it open. ssh
+# tells its own failures by 255, so the command's 255 becomes 254.
 _RUN = """cd {folder} || exit 126
 exec 3<&0
 setsid {command} 3<&- </dev/null 2>&1 &
 job=$!
-{{ cat <&3; kill -TERM -$job; sleep 5; kill -KILL -$job; }} >/dev/null 2>&1 &
-watch=$!
+setsid sh -c 'cat; kill -TERM -$0 $0; sleep 5; kill -KILL -$0' $job <&3 3<&- >/dev/null 2>&1 &
+listener=$!
 exec 3<&-
 wait $job
 code=$?
-kill $watch
+kill -KILL -$listener $listener 2>/dev/null
 kill -KILL -$job 2>/dev/null
 [ $code = 255 ] && code=254
 exit $code"""

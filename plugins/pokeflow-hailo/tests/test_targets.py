@@ -1,0 +1,38 @@
+"""What one stage leaves is what the next one takes: compiled, profiled and measured, with both doubles in place."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+from pokeflow import Input
+from pokeflow_hailo import benchmark, profile
+from pokeflow_hailo.compile import stage
+
+from .compile.conftest import SPEC, Flow, record, wrapper
+
+
+def test_a_compiled_model_is_profiled_and_measured(chip_flow, tmp_path):
+    compiler = Flow(tmp_path, wrapper(tmp_path))
+    task = compiler.task()
+    compiled = stage.run(task)
+    (file,) = task.output.glob("*.hef")
+    played = tmp_path / "played"
+    played.mkdir()
+    shutil.copy(task.inputs[0].folder / "model.onnx", played)
+    SPEC.write(played)
+    networks = {hashlib.sha256(file.read_bytes()).hexdigest(): str(played / "model.onnx")}
+    (tmp_path / "networks.json").write_text(json.dumps(networks))
+    made = record("compile", "optimized", **compiled.facts)
+    model = Input(dataclasses.replace(made, params={"hw_arch": "hailo8l"}), task.output)
+
+    measured = benchmark.run(chip_flow.benchmark(model, task.inputs[1]))
+    assert measured.metrics["size_mb"] == file.stat().st_size / 1e6
+    assert measured.metrics["top1_accuracy"] == 1
+    asked = chip_flow.profile(model, task.inputs[1], device="local")
+    profiled = profile.run(asked)
+    told = json.loads((asked.output / "profiling_results.json").read_text())
+    assert told["hef"]["architecture"]["value"] == "hailo8l"
+    assert {figure["source"] for figure in told["compiler"].values()} == {"dfc_estimate"}
+    for result in (compiled, measured, profiled):
+        assert result.facts["simulated"] is True
