@@ -114,8 +114,12 @@ def quantize(source: Path, folder: Path, pictures: int, params: "CompileParams",
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True, env=environment) as process,
     ):
         assert process.stdout is not None  # it is piped
-        for _ in process.stdout:
-            advance()
+        try:
+            for _ in process.stdout:
+                advance()
+        except BaseException:
+            process.kill()
+            raise
         code = process.wait()
         printed.seek(0)
         lines = [line.strip() for line in printed if line.strip()]

@@ -41,7 +41,7 @@ class OpenvinoNetwork:
     request: "InferRequest"
     dim: int
     spec: Preprocessing
-    # A request is busy until it is answered, and refuses whoever else asks.
+    # Asked twice at once, a request gives one the other's answer.
     _free: Lock = field(default_factory=Lock)
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":

@@ -1,11 +1,12 @@
 """NNCF in a process of its own: ``python -m pokeflow_openvino.quantizer REQUEST``, a line on stdout for each picture.
 
-In its process NNCF replaces the class of every logger, prints, imports PyTorch where it is installed, and tells its
-maker of its use: here it can touch nobody, and neither package can be imported.
+NNCF replaces the class of every logger to come, prints, and imports PyTorch where it is installed: here that touches
+nobody, and PyTorch cannot be imported. That its use is told to nobody is seen to where OpenVINO is imported.
 """
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,8 +39,7 @@ def main(request: Request) -> None:
     """Quantise and save; whatever NNCF prints goes to stderr."""
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    for name in ("torch", "openvino_telemetry"):
-        sys.modules[name] = None  # type: ignore[assignment]  # None is how an import is barred
+    sys.modules["torch"] = None  # type: ignore[assignment]  # None is how an import is barred
     import nncf
     import openvino
 
@@ -65,10 +65,10 @@ def main(request: Request) -> None:
 
 
 def _name_by_place(model: "Model") -> None:
-    """Name constants by their place: OpenVINO numbers them by what the process has made before."""
-    constants = (op for op in model.get_ordered_ops() if op.get_type_name() == "Constant")
-    for place, constant in enumerate(constants):
-        constant.set_friendly_name(f"constant_{place}")
+    """Name by its place what has no name: OpenVINO counts all it ever made, and makes more on some processors."""
+    for place, op in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(r"[A-Z][A-Za-z]*_\d+", op.get_friendly_name()):
+            op.set_friendly_name(f"{op.get_type_name()}@{place}")
 
 
 if __name__ == "__main__":

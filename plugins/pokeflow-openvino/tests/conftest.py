@@ -1,0 +1,144 @@
+"""The tasks of one little flow: drawn cards, a small network, and what is made of it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import pokeflow_openvino as plugin
+from pokeflow import Backend, Input, Record, Task
+from pokeflow.images.benchmark import BenchmarkParams
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.images.profiling import ProfileParams
+from pokeflow.testing import data, network
+
+
+def record(stage: str, type: str, **facts: Any) -> Record:
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
+    values |= {"task": f"{stage}:small", "stage": stage, "type": type, "facts": facts, "files": (), "seconds": 0.0}
+    return Record(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """The folders of one little flow, and its tasks."""
+
+    root: Path
+
+    def folder(self, name: str) -> Path:
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
+
+    def prepared(self, kept: Callable[[str], bool] = lambda split: True) -> Input:
+        drawn = data.drawn()
+        rows = [j for j, query in enumerate(drawn.queries) if kept(query.split)]
+        queries = tuple(drawn.queries[j] for j in rows)
+        data.write(
+            self.folder("prepare"), dataclasses.replace(drawn, queries=queries, query_images=drawn.query_images[rows])
+        )
+        return Input(record("prepare", "dataset"), self.root / "prepare")
+
+    def student(self, model: onnx.ModelProto | None = None, spec: Preprocessing = data.SPEC) -> Input:
+        folder = self.folder("student")
+        onnx.save(model or network.model(), folder / "model.onnx")
+        spec.write(folder)
+        return Input(record("distill", "student", parameters=3096, architecture="small"), folder)
+
+    def task(self, stage: str, params: Any, *inputs: Input) -> Task:
+        work, output = self.folder(f"work-{stage}"), self.folder(stage)
+        return Task(stage, "openvino", "small", "1.0", "optimized", "0" * 64, params, inputs, work, output)
+
+    def compile(self, *inputs: Input, **params: Any) -> Task:
+        return self.task("compile", plugin.CompileParams(**params), *(inputs or (self.student(), self.prepared())))
+
+    def benchmark(self, model: Input, **params: Any) -> Task:
+        params = {"runs": 5, "warmup": 1, "embed_threads": 1} | params
+        return self.task("benchmark", BenchmarkParams(**params), model, self.prepared())
+
+    def profile(self, model: Input, **params: Any) -> Task:
+        return self.task("profile", ProfileParams(**{"runs": 5, "warmup": 1} | params), model, self.prepared())
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Flow:
+    return Flow(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def backends() -> dict[str, Backend]:
+    """Each backend of the plugin by its stage."""
+    return {backend.stage: backend for backend in plugin.pokeflow_backends()}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, Backend]) -> Input:
+    """A compiled model that tests may look at and must leave as it is; its record has the metrics and facts."""
+    flow = Flow(tmp_path_factory.mktemp("made"))
+    task = flow.compile()
+    result = backends["compile"].run(task)
+    assert not isinstance(result, dict)
+    return Input(
+        dataclasses.replace(record("compile", "optimized"), metrics=result.metrics, facts=result.facts), task.output
+    )
+
+
+def quantized() -> onnx.ModelProto:
+    """A network whose input is quantised and at once dequantised: what a quantiser leaves."""
+    model = network.model()
+    for value, name, kind in ((0.02, "scale", TensorProto.FLOAT), (128, "zero", TensorProto.UINT8)):
+        model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
+    model.graph.node[0].input[0] = "d"
+    nodes = [
+        helper.make_node("QuantizeLinear", ["image", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+    ]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return model
+
+
+def averaging() -> onnx.ModelProto:
+    """A network without a weight: each channel's mean."""
+    node = helper.make_node("ReduceMean", ["image"], ["embedding"], axes=[2, 3], keepdims=0)
+    side = data.SPEC.size
+    graph = helper.make_graph(
+        [node],
+        "mean",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, side, side])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def with_weight(name: str, value: float) -> onnx.ModelProto:
+    """The small network with one value of a weight replaced."""
+    weights = {key: values.copy() for key, values in network.weights().items()}
+    weights[name].flat[0] = value
+    return network.model(weights)
+
+
+@pytest.fixture
+def spoilt() -> dict[str, onnx.ModelProto]:
+    """Networks that must not be compiled, by what is wrong with them."""
+    return {
+        "quantised already": quantized(),
+        "holds nothing to quantise, none of Convolution, GroupConvolution, MatMul": averaging(),
+        "'conv1.weight' holds NaN or infinity": with_weight("conv1.weight", float("nan")),
+        "'linear.weight' holds NaN or infinity": with_weight("linear.weight", float("inf")),
+    }
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> onnx.ModelProto:
+    """A network whose first weight is said to lie in a file above the model's folder, where there is one."""
+    model = network.model()
+    tensor = model.graph.initializer[0]
+    (tmp_path / "secret").write_bytes(numpy_helper.to_array(tensor).tobytes())
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    return model

@@ -1,0 +1,43 @@
+"""The plugin's door: light to import, its faults found before anything runs, its target in YAML."""
+
+import pytest
+
+import pokeflow_openvino as plugin
+
+
+def test_it_brings_four_stages(backends):
+    assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
+    assert {backend.name for backend in backends.values()} == {"openvino"}
+    assert [stage for stage, backend in backends.items() if backend.aside] == ["profile"]
+
+
+def test_its_yaml_is_its_own():
+    assert plugin.pokeflow_config_package() == "pokeflow_openvino.conf"
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "faults"),
+    [
+        ("compile", {}, []),
+        (
+            "compile",
+            {"calibration_images": 0, "calibration_file": "absent.npy"},
+            ["calibration_images", "calibration_file"],
+        ),
+        ("benchmark", {"runs": 0, "batch_sizes": (8,)}, ["runs", "batch_sizes"]),
+        ("profile", {"runs": 0, "warmup": -1, "threads": 0}, ["runs", "warmup", "threads"]),
+        ("recognize", {"image": "absent.png", "top": 0}, ["top", "image"]),
+    ],
+)
+def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
+    backend = backends[stage]
+    assert [name for name, _ in backend.check(backend.params(**params))] == faults
+
+
+def test_a_calibration_file_counts_by_its_content(backends, tmp_path):
+    fingerprint, file = backends["compile"].fingerprint, tmp_path / "own.npy"
+    file.write_bytes(b"one")
+    first = fingerprint(plugin.CompileParams(calibration_file=str(file)))
+    file.write_bytes(b"other")
+    assert fingerprint(plugin.CompileParams(calibration_file=str(file))) != first
+    assert fingerprint(plugin.CompileParams()) == ""
