@@ -232,9 +232,18 @@ def test_another_compilers_version_in_the_hef_is_told(flow, backend, interpreter
 
 
 @pytest.mark.parametrize(("how", "told"), [("nan", "NaN or infinity at the stage quantized"), ("shape", "ValueError")])
-def test_what_the_emulator_gives_is_checked(flow, backend, interpreter, how, told):
+def test_what_the_emulator_gives_is_checked_and_not_kept(flow, backend, interpreter, how, told):
+    task = flow.task(python=interpreter(f"infer quantized:{how}"))
     with pytest.raises(PokeflowError, match=told):
-        backend.run(flow.task(python=interpreter(f"infer quantized:{how}")))
+        backend.run(task)
+    assert count(task, "Building HEF") == 0
+    assert not list(task.work.glob("optimized-*/done.json"))
+
+
+@pytest.mark.parametrize("call", ["optimize", "compile"])
+def test_a_compiler_that_leaves_without_an_error_has_not_done_its_work(flow, backend, interpreter, call):
+    with pytest.raises(PokeflowError, match=f"the Dataflow Compiler failed at {call}: SystemExit"):
+        backend.run(flow.task(python=interpreter(f"{call}:exit")))
 
 
 def test_every_parameter_reaches_the_script(flow, backend):
@@ -249,6 +258,19 @@ def test_every_parameter_reaches_the_script(flow, backend):
         "quantization_param(conv1, precision_mode=a16_w16)",
         "performance_param(compiler_optimization_level=max)",
     ]
+
+
+def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
+    data = small_data()
+    np.save(tmp_path / "own.npy", preprocessing.to_square(data.query_images[:40], data.preprocessing))
+    task = flow.task(
+        *(flow.student(), flow.prepared(data)), calibration_images=None, calibration_file=str(tmp_path / "own.npy")
+    )
+    backend.run(task)
+    config = json.loads((task.output / "calibration_config.json").read_text())
+    assert (config["count"], config["calibset_size"]) == (40, 40)
+    assert config["source"].startswith("pictures of one's own")
+    assert report_of(task)["effective"]["calibration_images"] == 40
 
 
 def test_another_chip_is_named_to_the_compiler(flow, backend):

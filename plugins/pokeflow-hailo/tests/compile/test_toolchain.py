@@ -137,6 +137,12 @@ def test_the_request_says_what_to_make(here, tmp_path):
 HOSTILE = {
     "no answer": ("exit 0", r"result\.json is not there"),
     "an answer that is none": ("echo nonsense > result.json", "answer cannot be read"),
+    "a number that is none": ("""echo '{"seconds": {"a": NaN}, "files": {}}' > result.json""", "answer cannot be read"),
+    "deep nonsense": ("head -c 100000 /dev/zero | tr '\\0' '[' > result.json", "answer cannot be read"),
+    "success, and an exit code that is none": (
+        f"printf foo > made; echo '{GOOD}' > result.json; exit 3",
+        "says that it is done, and ends with exit code 3",
+    ),
     "a list": ("echo '[]' > result.json", "answer cannot be read"),
     "numbers that are none": ("""echo '{"seconds": {"a": "b"}, "files": {}}' > result.json""", "answer cannot be read"),
     "an error without words": ("""echo '{"error": {}}' > result.json; exit 3""", "answer cannot be read"),

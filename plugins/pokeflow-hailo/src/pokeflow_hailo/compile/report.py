@@ -13,6 +13,7 @@ from pokeflow.images import calibration, comparison, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
+from pokeflow_hailo.compile.toolchain import no_constant
 from pokeflow_hailo.hef import Header
 from pokeflow_hailo.params import CompileParams
 
@@ -176,7 +177,7 @@ def written(
 def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
     """``dfc_profile.json``: the compiler's own estimate, with where it comes from; null with a reason if it failed."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         kept = {"profile": told["profile"], "reason": told["reason"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(f"{file.name}: not what the profiler was to give ({error!r}). Run it again.") from error

@@ -44,8 +44,8 @@ def run(task: Task) -> Result:
             raise
         record = open_until_done.enter_context(_recorder(task))
         optimized, first, fresh = _optimized(work, found, record)
+        made = emulation.read(optimized, work)
         second = _compiled(work, found, optimized, fresh, record)
-    made = emulation.read(optimized, work)
     file = work.file(".hef")
     header = hef.read(file, file.name)
     hef.require_architecture(header, work.params.hw_arch, file.name)
@@ -99,6 +99,7 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
     makes |= {"parsed.har": MAX_HAR, "optimized.har": MAX_HAR}
     answer = toolchain.run(found, request, files, makes, part, hours=work.params.compiler.hours, record=record)
     _require_as_asked(work, answer.heard)
+    emulation.read(part, work)  # what is unsound is not kept
     report.write_json(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard)})
     part.rename(folder)
     return folder, answer, True

@@ -189,10 +189,12 @@ def work(request: Path) -> int:
     """Do the request; what is raised is the answer."""
     folder, steps = request.parent, Steps()
     asked = json.loads(request.read_text(encoding="utf-8"))
+    # An earlier step's answer is none to this one.
+    (folder / "result.json").unlink(missing_ok=True)
     try:
         {"optimize": optimize, "compile": compile}[asked["step"]](asked, folder, steps)
         answer = {**about(), "seconds": steps.seconds, "files": checksums(folder, asked["makes"])}
-    except Exception as error:  # noqa: BLE001 - the compiler raises what it likes
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler raises what it likes, and may leave
         traceback.print_exc()
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
         answer = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}

@@ -133,6 +133,8 @@ def run(
     answer = _answer(host, into)
     if "error" in answer:
         raise PokeflowError(_sentence(answer["error"]))
+    if code:
+        raise PokeflowError(f"the Dataflow Compiler says that it is done, and ends with {_why(code)}. Run it again.")
     for name, limit in makes.items():
         part = into / f"{name}.part"
         host.get(name, part, limit)
@@ -156,13 +158,18 @@ def _answer(host: Host, into: Path) -> dict[str, Any]:
     file = into / "result.json"
     host.get(file.name, file, MAX_ANSWER)
     try:
-        answer = json.loads(file.read_text(encoding="utf-8"))
+        answer = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         if "error" in answer:
             return {"error": {name: str(answer["error"][name]) for name in ("type", "message", "step")}}
         seconds = {str(name): float(value) for name, value in answer["seconds"].items()}
         return {"seconds": seconds, "files": dict(answer["files"])}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PokeflowError(f"{host.name}: the compiler's answer cannot be read ({error!r}). Run it again.") from error
+
+
+def no_constant(name: str) -> float:
+    """Refuses NaN and infinity, which Python's JSON has and no other: for ``json.loads(parse_constant=…)``."""
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _sentence(error: Mapping[str, str]) -> str:
