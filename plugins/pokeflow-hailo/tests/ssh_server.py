@@ -143,7 +143,7 @@ async def handle(process: asyncssh.SSHServerProcess, server: Server) -> None:
 
 
 async def pump(source: Any, target: Any) -> None:
-    """Hand on what comes until it ends; the end of an input is handed on too, and what nobody takes any more is read."""
+    """Hand on what comes until it ends, and the end of an input too; what nobody takes any more is still read."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while part := await source.read(1 << 16):
             target.write(part)

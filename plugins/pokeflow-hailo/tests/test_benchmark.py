@@ -11,7 +11,7 @@ from pokeflow import PokeflowError, Unavailable
 from pokeflow.images import index
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_hailo import benchmark
-from pokeflow_hailo.params import Requires
+from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 
 from .compile.conftest import small_data
 from .doubles import hef_bytes
@@ -170,3 +170,18 @@ def test_a_data_set_without_test_queries_is_refused(chip_flow):
     )
     with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.test"):
         benchmark.run(chip_flow.benchmark(chip_flow.compiled(), chip_flow.prepared(fewer)))
+
+
+@pytest.mark.parametrize(
+    ("params", "faults"),
+    [
+        ({}, []),
+        ({"device": "pi@raspberrypi.local", "python": "/opt/hailo/bin/python"}, []),
+        ({"device": "-oProxyCommand=id", "python": "-w"}, ["python", "device"]),
+        ({"python": ""}, ["python"]),
+        ({"runs": 0, "max_seconds": 0.0}, ["runs", "max_seconds"]),
+    ],
+)
+def test_faults_are_found_before_a_device_is_asked(params, faults):
+    assert [name for name, _ in check_benchmark(BenchmarkParams(**params))] == faults
+    assert [name for name, _ in check_profile(ProfileParams(**params))] == faults

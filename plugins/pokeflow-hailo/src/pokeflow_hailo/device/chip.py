@@ -1,6 +1,7 @@
 """A chip on this machine or on another: asked through ``measure.py``, which is copied there, and answers in files."""
 
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.host import Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
+
+log = logging.getLogger("pokeflow")
 
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"
