@@ -22,8 +22,8 @@ def test_importing_the_plugin_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_it_brings_three_stages(backends):
-    assert set(backends) == {"compile", "benchmark", "recognize"}
+def test_it_brings_four_stages(backends):
+    assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"onnxruntime"}
 
 
@@ -31,7 +31,7 @@ def test_the_target_names_every_parameter_with_its_default(backends):
     package = importlib.resources.files(plugin.pokeflow_config_package())
     target = OmegaConf.create((package / "target" / "cpu.yaml").read_text())
     assert target.name == "cpu"
-    for stage in ("compile", "benchmark"):
+    for stage in ("compile", "benchmark", "profile"):
         assert target[stage].backend == "onnxruntime"
         defaults = dataclasses.asdict(backends[stage].params())
         told = OmegaConf.to_container(target[stage].params)

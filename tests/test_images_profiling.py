@@ -1,0 +1,102 @@
+"""Stage profile of any target: the operators that it tells, added up and shared out."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pokeflow import Input, PokeflowError, Record, Task
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.images.profiling import Operator, ProfileParams, check, run
+from pokeflow.testing import data, network
+
+OPERATORS = [
+    Operator("conv1", "Conv", "int8", 0.25),
+    Operator("relu", "Relu", None, 0.125),
+    Operator("conv2", "Conv", "int8", 0.625),
+]
+
+
+def given(stage: str, type: str, folder: Path) -> Input:
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
+    return Input(Record(**values | {"task": f"{stage}:small", "stage": stage, "type": type, "files": ()}), folder)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    folders = {name: tmp_path / name for name in ("prepare", "compile", "work", "output")}
+    for folder in folders.values():
+        folder.mkdir()
+    data.write(folders["prepare"], data.drawn())
+    network.write(folders["compile"])
+    inputs = given("compile", "optimized", folders["compile"]), given("prepare", "dataset", folders["prepare"])
+    params = ProfileParams(runs=60, warmup=3, threads=2)
+    return Task(
+        *("profile", "toy", "small", "1.0", "optimized", "0" * 64),
+        params,
+        inputs,
+        folders["work"],
+        folders["output"],
+    )
+
+
+def profiled(task: Task, found: list[Operator]) -> tuple[Any, dict[str, Any]]:
+    result = run(task, lambda *_: found, framework="Toy 1.0", source="a toy")
+    return result, json.loads((task.output / "profiling_results.json").read_text())
+
+
+def test_operators_are_added_up_and_every_figure_has_a_unit_and_a_source(task):
+    result, told = profiled(task, OPERATORS)
+    assert result.metrics == {"operators_ms": 1.0, "operators": 3}
+    assert told["figures"]["operators_ms"]["value"] == 1.0
+    assert told["figures"]["operators_ms"]["unit"] == "ms"
+    assert told["figures"]["operators_ms"]["source"].startswith("a toy, on this machine's CPU, ")
+    assert told["figures"]["operators_ms"]["source"].endswith(", 2 threads")
+    assert (told["framework"], told["runs"], told["device"]) == ("Toy 1.0", 60, result.facts["device"])
+
+
+def test_operators_keep_their_order_and_types_begin_with_what_takes_longest(task):
+    _, told = profiled(task, OPERATORS)
+    assert [(o["name"], o["kernel"], o["share"]) for o in told["operators"]] == [
+        ("conv1", "int8", 0.25),
+        ("relu", None, 0.125),
+        ("conv2", "int8", 0.625),
+    ]
+    assert [(t["type"], t["operators"], t["ms"]) for t in told["types"]] == [("Conv", 2, 0.875), ("Relu", 1, 0.125)]
+
+
+def test_the_network_is_shown_a_resized_test_picture_each_run_warm_up_first(task):
+    shown = []
+
+    def watch(folder, spec, params, pictures, work):
+        shown.extend(pictures)
+        assert (folder, params, work) == (task.inputs[0].folder, task.params, task.work)
+        return OPERATORS
+
+    run(task, watch, framework="Toy 1.0", source="a toy")
+    assert len(shown) == 63
+    assert {(picture.shape, picture.dtype) for picture in shown} == {((1, 32, 32, 3), np.dtype(np.uint8))}
+    tests = len(data.drawn().queries_of("test"))
+    np.testing.assert_array_equal(shown[0], shown[tests])
+    assert not np.array_equal(shown[0], shown[1])
+
+
+def test_a_runtime_that_tells_nothing_is_an_error(task):
+    with pytest.raises(PokeflowError, match=r"Toy 1\.0 told of no operator"):
+        profiled(task, [])
+
+
+def test_a_model_of_other_preprocessing_is_refused(task):
+    Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).write(task.inputs[0].folder)
+    with pytest.raises(PokeflowError, match=r"compile:small: preprocessing .* differs"):
+        profiled(task, OPERATORS)
+
+
+@pytest.mark.parametrize(
+    ("params", "faults"), [({}, []), ({"runs": 0, "warmup": -1, "threads": 0}, ["runs", "warmup", "threads"])]
+)
+def test_faults_are_found_before_anything_runs(params, faults):
+    assert [name for name, _ in check(ProfileParams(**params))] == faults
