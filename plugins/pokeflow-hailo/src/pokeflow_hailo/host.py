@@ -217,7 +217,7 @@ def _process(
 ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
     """A started program and what its standard error said; it has ended when the block ends.
 
-    It has a session of its own: Ctrl-C reaches this process alone, which then ends the other side in order.
+    It stands apart from the terminal: Ctrl-C reaches this process alone, which then ends the other side in order.
     """
     with tempfile.TemporaryFile() as errors:
 
