@@ -198,7 +198,8 @@ def signed(device, members):
     "entry",
     [
         member("../../../out", size=1), member("../out", size=1), member("a/../../../../out", size=1),
-        member("C:/x", size=1), member("a\\b", size=1), member("", size=1), member("./x", size=1), member("a//b", size=1),
+        member("C:/x", size=1), member("a\\b", size=1), member("", size=1),
+        member("./x", size=1), member("a//b", size=1),
         member("x\n", size=1), member("ü" * 200, size=1),
         member("link", tarfile.SYMTYPE, "/etc/passwd"), member("hard", tarfile.LNKTYPE, "../../release.pub"),
         member("device", tarfile.CHRTYPE), member("block", tarfile.BLKTYPE), member("pipe", tarfile.FIFOTYPE),
