@@ -25,8 +25,8 @@ WRONG = {
     ),
     "unknown parameter": (
         [f"{STUDENT}.params.lrr=1"],
-        "lineage.models.student.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: fail, lr, metric, note, reason, "
-        "seconds, value.",
+        "lineage.models.student.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, note, "
+        "reason, seconds, simulated, value.",
     ),
     "parameter of a wrong type": (
         [f"{STUDENT}.params.lr=fast"],
@@ -241,8 +241,8 @@ def test_tells_all_faults_at_once() -> None:
 def test_what_four_models_share_is_told_once() -> None:
     told = faults_of("lineage.then.benchmark.params.lrr=1")
     assert told.splitlines() == [
-        "lineage.then.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: fail, lr, metric, note, reason, "
-        "seconds, value."
+        "lineage.then.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, note, "
+        "reason, seconds, simulated, value."
     ]
 
 
