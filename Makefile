@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.transfer
 	$(BIN)/python -m tests.benchmarks.tracking
+	$(BIN)/python -m tests.benchmarks.edge
 
 clean:
 	rm -rf $(VENV) store .schema
