@@ -27,7 +27,7 @@ COMMANDS = {
     "transform": "a finished model on every picture of a bucket's folder, in the cloud",
     "init": "a new project folder with a configuration of its own to edit",
     "schema": "JSON Schema of the configuration, so that editors complete and check it",
-    "plugins": "the installed plugins and what each brings",
+    "plugins": "the installed plugins and what each brings; new target NAME writes one",
     "doctor": "what this machine has, and what is missing",
 }
 HELP = """\

@@ -1,5 +1,6 @@
 """pokeflow plugins new: a target's plugin that works as it is written, and nothing written where it cannot be."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,24 @@ from pokeflow.errors import ConfigError
 from support import Cli, contents
 
 MOST_LINES = 60
+LINEAGE = """\
+name: brief
+models:
+  student:
+    version: v1.0
+    type: student
+    stage: train
+    backend: torch
+    params: {network: "${model.student}", loop: {epochs: 1, views: 1}}
+  compiled:
+    version: v1.0
+    type: optimized
+    stage: compile
+    backend: ${target.compile.backend}
+    parents: [student]
+    params: ${target.compile.params}
+    then: {package: "${target.package}", benchmark: "${target.benchmark}"}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +79,18 @@ def test_its_own_tests_pass_as_written(somebody: Newcomer) -> None:
     done = somebody.run("pytest -p no:cacheprovider pokeflow-my-chip/tests")
     assert done.returncode == 0, done.stdout
     assert " failed" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_whole_run_trains_compiles_packages_and_measures_with_it(somebody: Newcomer) -> None:
+    (somebody.home / "own" / "lineage").mkdir(parents=True)
+    (somebody.home / "own" / "lineage" / "brief.yaml").write_text(LINEAGE)
+    chosen = "tracking=none registry=none cloud=none data.cards=40 data.queries.calibration=32"
+    done = somebody.run(f"pokeflow --config-dir own lineage=brief target=my_chip {chosen}")
+    assert done.returncode == 0, done.stderr
+    assert "5 of 5 tasks ran" in done.stderr
+    (told,) = (somebody.home / "store" / "tasks" / "benchmark").glob("*/*/performance.json")
+    assert json.loads(told.read_text())["framework"].startswith("ONNX Runtime")
 
 
 @pytest.mark.parametrize(

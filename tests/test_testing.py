@@ -152,7 +152,7 @@ def test_a_fault_of_benchmark_fails_the_rule_it_breaks(fault: str, rules: set[st
         ),
         ("~target.bundle", {"test_it_says_who_bundles_a_model_that_is_no_onnx"}),
         ("target.package.params.adapter=pokeflow_faulty.swapped", {ADAPTER, IMPORTS}),
-        ("target.package.params.adapter=pokeflow_faulty.absent", {ADAPTER, IMPORTS}),
+        ("target.package.params.adapter=pokeflow_faulty.nowhere", {ADAPTER, IMPORTS}),
         ("target.package.params.adapter=fails", {ADAPTER, IMPORTS, "test_what_else_its_yaml_names_is_done/package"}),
         ("target.compile.params.fualt=x", {"test_it_composes_and_resolves"}),
     ],
@@ -180,6 +180,12 @@ def test_an_absent_device_leaves_what_was_compiled_checked(tmp_path: Path) -> No
     assert broken(said) == set()
     assert said[MEASURES] == "skipped: no device here. Plug one in."
     assert GALLERY not in said
+
+
+def test_an_adapter_whose_runtime_is_not_here_is_skipped_with_its_sentence(tmp_path: Path) -> None:
+    said = outcomes(tmp_path, "target.package.params.adapter=pokeflow_faulty.absent")
+    assert broken(said) == set()
+    assert said[ADAPTER].endswith("no runtime here. Install the faulty runtime 2.0.")
 
 
 def test_what_must_be_available_and_is_not_is_a_breach(tmp_path: Path) -> None:

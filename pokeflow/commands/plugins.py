@@ -1,4 +1,4 @@
-"""pokeflow plugins: the installed plugins and what each brings; or a new plugin's skeleton."""
+"""pokeflow plugins: the installed plugins and what each brings; or a new one that works as it is."""
 
 import argparse
 import re
