@@ -20,7 +20,7 @@ class CompileParams:
     layer. Calibration images are those of every target (``pokeflow.images.calibration``).
     """
 
-    preset: Literal["performance", "mixed"] = "mixed"
+    preset: Literal["performance", "mixed"] = "performance"
     bias_correction: Literal["fast", "accurate"] = "fast"
     calibration_images: int | None = None
     calibration_file: str | None = field(default=None, metadata={"digest": False})
