@@ -1,7 +1,6 @@
 """Stage ``benchmark`` of any target: what a model answers on the test split, and how long that takes where it runs."""
 
 import csv
-import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import progress
-from pokeflow.errors import PokeflowError
-from pokeflow.images import index, preprocessing, retrieval
+from pokeflow.images import index, jsonfile, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow.images.network import Network, Opener, embed, gallery, model_and_data
 from pokeflow.types import Result, Task
@@ -47,10 +45,10 @@ class BenchmarkParams:
     embed_threads: int = 0
 
 
-def check(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
-    """Faults of the parameters, as a backend's ``check`` tells them."""
+def check(params: Any) -> Iterable[tuple[str, str]]:
+    """Faults of the parameters, as a backend's ``check`` tells them; a target's own may be without threads."""
     for name, least in (("runs", 1), ("warmup", 0), ("threads", 1), ("embed_threads", 0)):
-        if getattr(params, name) < least:
+        if getattr(params, name, least) < least:
             yield name, f"{getattr(params, name)} is below {least}"
     if not params.max_seconds > 0:
         yield "max_seconds", f"{params.max_seconds} is not above 0"
@@ -70,9 +68,7 @@ def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path],
     params: BenchmarkParams = task.params
     model, data = model_and_data(task)
     spec = data.preprocessing
-    queries = data.queries_of(SPLIT)
-    if not queries:
-        raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
+    queries = data.asked_of(SPLIT, "benchmark")
 
     network = opened(model.folder, spec, params.embed_threads)
     cards = gallery(network, data)
@@ -99,8 +95,7 @@ def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path],
     index.write(task.output, cards)
     write_latencies(task.output / "latencies.csv", timings)
     told = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
-    text = json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True)
-    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
+    jsonfile.write(task.output / FILE, told)
     return Result(metrics, facts, reasons)
 
 

@@ -77,14 +77,23 @@ def write(folder: Path, data: Dataset, images: int | None, file: str | None = No
 
     spec = data.preprocessing
     pictures, chosen = (data.query_images, rows(data, images)) if file is None else _own(file, images, spec)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), spec.size, spec.size, 3)}
+    save_squares(folder / FILE, pictures, chosen, spec, "calibration images")
+    return np.asarray(np.load(folder / FILE, mmap_mode="r", allow_pickle=False))
+
+
+def save_squares(
+    file: Path, pictures: "np.ndarray", rows: Sequence[int], spec: preprocessing.Preprocessing, label: str
+) -> None:
+    """Keep these rows of uint8 N×H×W×3 pictures as an .npy of uint8 n×size×size×3, resized and not yet normalised."""
+    import numpy as np
+
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), spec.size, spec.size, 3)}
     # One after the other: a full disk is then an error, under a mapped file it would kill the process unheard.
-    with (folder / FILE).open("wb") as out, progress.bar("calibration images", len(chosen)) as advance:
+    with file.open("wb") as out, progress.bar(label, len(rows)) as advance:
         np.lib.format.write_array_header_1_0(out, header)
-        for row in chosen:
+        for row in rows:
             out.write(preprocessing.to_square(pictures[[row]], spec).tobytes())
             advance()
-    return np.asarray(np.load(folder / FILE, mmap_mode="r", allow_pickle=False))
 
 
 def _own(file: str, images: int | None, spec: preprocessing.Preprocessing) -> tuple["np.ndarray", Sequence[int]]:
@@ -115,11 +124,7 @@ def require_in_domain(
     spread, and, given the float32 network and what it makes of (references, val queries), of the cosine to the
     nearest reference. A swap of red and blue is seen by the last alone.
     """
-    import numpy as np
-
-    captures = data.queries_of("val")
-    if not captures:
-        raise PokeflowError("compile: the data set has no val queries to compare with. Raise data.queries.val.")
+    captures = data.asked_of("val", "compile")
     spec = data.preprocessing
     sides = [
         _looks(preprocessing.to_square(images[_spread(of)], spec))
@@ -139,7 +144,7 @@ def require_in_domain(
             f"apart, {FURTHEST:g} are allowed. Ranges of them would not fit what the camera sees: calibrate on "
             "captures of cards, RGB, not normalised."
         )
-    return {name: round(value, 4) for name, value in found.items()} if np.isfinite([*found.values()]).all() else {}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def _spread(of: Sequence[int]) -> list[int]:
@@ -163,6 +168,18 @@ def _apart(first: "np.ndarray", second: "np.ndarray") -> list[float]:
     apart = first.mean(axis=0) - second.mean(axis=0)
     # Pictures that do not differ among one another at all have no scale but that of a grey level.
     return [float(a / max(p, 1e-3)) for a, p in zip(apart, pooled, strict=True)]
+
+
+def by_host(spec: preprocessing.Preprocessing) -> dict[str, Any]:
+    """What ``config`` is told by a target whose network takes normalised floats: by whom, and what 0 and 255 become."""
+    import numpy as np
+
+    dark, light = (np.full((1, 1, 1, 3), grey, np.uint8) for grey in (0, 255))
+    ends = {name: preprocessing.normalize(end, spec).ravel().tolist() for name, end in (("from", dark), ("to", light))}
+    return {
+        "normalised_by": "the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
+        "network_input": {"layout": "NCHW float32 RGB", **ends},
+    }
 
 
 def config(

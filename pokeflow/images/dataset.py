@@ -68,6 +68,15 @@ class Dataset:
         """Rows of ``queries``/``query_images`` that belong to a split."""
         return [j for j, query in enumerate(self.queries) if query.split == split]
 
+    def asked_of(self, split: str, stage: str) -> list[int]:
+        """The same, one at least; PokeflowError where there is none for this stage to ask."""
+        rows = self.queries_of(split)
+        if not rows:
+            raise PokeflowError(
+                f"{stage}: the data set has no {split} queries. Prepare more cards, with data.queries.views above 0."
+            )
+        return rows
+
 
 def split_counts(total: int) -> dict[str, int]:
     """80/15/5 by card, rounded down, the rest is test: 17,592 → 14,073 / 2,638 / 881."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ONNX, INPUT, OUTPUT = "model.onnx", "image", "embedding"
 """A float32 model's file, and what its graph takes (N×3×size×size, normalised) and gives (N×D, not scaled)."""
 MODEL_STAGES = ("train", "distill", "compile")
+INHERITED = ("architecture", "parameters")
 
 
 class Network(Protocol):
@@ -55,6 +56,11 @@ def model_and_data(task: Task) -> tuple[Input, "Dataset"]:
     model, data = model_input(task), dataset.read(task.input(stage="prepare").folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task)
     return model, data
+
+
+def inherited(parent: Input) -> dict[str, Any]:
+    """The facts of a model that hold for whatever it is compiled to."""
+    return {name: parent.record.facts[name] for name in INHERITED if name in parent.record.facts}
 
 
 def embed(

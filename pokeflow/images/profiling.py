@@ -1,6 +1,5 @@
 """Stage ``profile`` of any target: how long each operator of a compiled model takes where it runs."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import dataset, preprocessing
+from pokeflow.images import jsonfile, preprocessing
 from pokeflow.images.benchmark import SPLIT, device
-from pokeflow.images.network import model_input
+from pokeflow.images.network import model_and_data
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow.types import Result, Task
 
@@ -59,13 +58,9 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
     costs time itself: how fast a model is, its benchmark says.
     """
     params: ProfileParams = task.params
-    model = model_input(task)
-    data = dataset.read(task.input(stage="prepare").folder)
+    model, data = model_and_data(task)
     spec = data.preprocessing
-    preprocessing.require_same(spec, preprocessing.read(model.folder), model.record.task)
-    rows = data.queries_of(SPLIT)
-    if not rows:
-        raise PokeflowError(f"profile: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
+    rows = data.asked_of(SPLIT, "profile")
 
     count = params.warmup + params.runs
     with progress.bar("profile", count) as advance:
@@ -92,8 +87,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
         "preprocessing": spec.hash,
     }
     told = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
-    text = json.dumps({**facts, "figures": told, **_shares(found)}, indent=2, ensure_ascii=False, sort_keys=True)
-    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
+    jsonfile.write(task.output / FILE, {**facts, "figures": told, **_shares(found)})
     return Result({name: value for name, (value, _) in figures.items()}, facts)
 
 

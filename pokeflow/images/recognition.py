@@ -1,14 +1,13 @@
 """Stage ``recognize`` of any target: which cards one picture may show, from the gallery that a benchmark left."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images import index, preprocessing, retrieval
+from pokeflow.images import index, jsonfile, preprocessing, retrieval
 from pokeflow.images.network import Opener, embed, model_input
 from pokeflow.types import Result, Task
 
@@ -69,8 +68,7 @@ def run(task: Task, opened: Opener) -> Result:
 
     matches = [{**cards.card(int(row)), "score": float(score)} for row, score in zip(rows, scores, strict=True)]
     answer = {"image": params.image, "matches": matches, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
-    text = json.dumps(answer, indent=2, ensure_ascii=False)
-    (task.output / "matches.json").write_text(text + "\n", encoding="utf-8")
+    jsonfile.write(task.output / "matches.json", answer)
     return Result({"score": float(scores[0]), "seconds": seconds}, {"preprocessing": spec.hash})
 
 

@@ -48,11 +48,10 @@ def accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict
     """
     import numpy as np
 
-    row_of = {card.card_id: i for i, card in enumerate(data.cards)}
-    truth = np.asarray([row_of[data.queries[j].card_id] for j in queries])
+    truth = _truth(data, queries)
     hits = found == truth[:, None]
     result: dict[str, float | None] = {
-        "top1_accuracy": float(hits[:, 0].mean()),
+        "top1_accuracy": top1_accuracy(found, data, queries),
         "top5_accuracy": float(hits[:, :5].any(axis=1).mean()),
         "artwork_top1_accuracy": None,
     }
@@ -60,6 +59,19 @@ def accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict
     if all(card.artwork for card in data.cards):
         result["artwork_top1_accuracy"] = float((artworks[found[:, 0]] == artworks[truth]).mean())
     return result
+
+
+def top1_accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> float:
+    """Share of queries whose first row (of M×k) is the exact printing."""
+    return float((found[:, 0] == _truth(data, queries)).mean())
+
+
+def _truth(data: Dataset, queries: Sequence[int]) -> "np.ndarray":
+    """The gallery row that each query shows."""
+    import numpy as np
+
+    row_of = {card.card_id: i for i, card in enumerate(data.cards)}
+    return np.asarray([row_of[data.queries[j].card_id] for j in queries])
 
 
 def protocol(data: Dataset, split: str) -> str:

@@ -168,7 +168,7 @@ def test_a_data_set_without_test_queries_is_refused(chip_flow):
     fewer = dataclasses.replace(
         data, queries=tuple(data.queries[j] for j in kept), query_images=data.query_images[kept]
     )
-    with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.test"):
+    with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.views"):
         benchmark.run(chip_flow.benchmark(chip_flow.compiled(), chip_flow.prepared(fewer)))
 
 

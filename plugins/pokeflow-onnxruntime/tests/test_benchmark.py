@@ -112,7 +112,7 @@ def test_no_test_queries_are_refused(flow, backends, make_data):
     fewer = dataclasses.replace(
         data, queries=tuple(data.queries[j] for j in kept), query_images=data.query_images[kept]
     )
-    with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.test"):
+    with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.views"):
         backends["benchmark"].run(flow.benchmark(flow.student(), flow.prepared(fewer)))
 
 

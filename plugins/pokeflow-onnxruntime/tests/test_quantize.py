@@ -87,7 +87,7 @@ def test_no_val_queries_are_refused(flow, backends, make_data):
     kept = [j for j, query in enumerate(data.queries) if query.split != "val"]
     queries = tuple(data.queries[j] for j in kept)
     fewer = dataclasses.replace(data, queries=queries, query_images=data.query_images[kept])
-    with pytest.raises(PokeflowError, match=r"no val queries.*data\.queries\.val"):
+    with pytest.raises(PokeflowError, match=r"no val queries.*data\.queries\.views"):
         backends["compile"].run(flow.compile(flow.student(), flow.prepared(fewer)))
 
 

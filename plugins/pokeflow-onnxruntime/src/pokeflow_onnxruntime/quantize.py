@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import tempfile
 import warnings
@@ -25,9 +24,9 @@ from onnxruntime.quantization import (
 )
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import calibration, comparison, dataset, index, preprocessing, retrieval
+from pokeflow.images import calibration, comparison, index, jsonfile, preprocessing, retrieval
 from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import model_input, size_mb
+from pokeflow.images.network import inherited, model_and_data, size_mb
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, opened
 
@@ -44,7 +43,6 @@ METHODS = {
 LEAST_OPSET = 13
 """The first with per-channel QuantizeLinear."""
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
-COPIED_FACTS = ("architecture", "parameters")
 
 
 def run(task: Task) -> Result:
@@ -55,15 +53,11 @@ def run(task: Task) -> Result:
     val queries, each against its own references. ``accuracy_drop`` is a difference of shares, not of per cent.
     """
     params: CompileParams = task.params
-    parent = model_input(task)
-    data = dataset.read(task.input(stage="prepare").folder)
+    parent, data = model_and_data(task)
     spec = data.preprocessing
-    preprocessing.require_same(spec, preprocessing.read(parent.folder), parent.record.task)
     source, target = parent.folder / FILE, task.output / FILE
     opset = require_quantizable(source)
-    queries = data.queries_of("val")
-    if not queries:
-        raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
+    queries = data.asked_of(comparison.SPLIT, "compile")
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     # Before the calibration, which takes longest: a network that cannot be run is refused at once.
     network = opened(parent.folder, spec, 0)
@@ -79,7 +73,7 @@ def run(task: Task) -> Result:
 
     spec.write(task.output)
     index.write(task.output, index.build(data, after[0]))
-    _write(task.output / calibration.CONFIG, described(task.output, data, shown, domain, params))
+    jsonfile.write(task.output / calibration.CONFIG, described(task.output, data, shown, domain, params))
     scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
     facts: dict[str, Any] = {
         "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
@@ -90,10 +84,11 @@ def run(task: Task) -> Result:
         "embedding_dim": before[0].shape[1],
         "input_size": spec.size,
         "preprocessing": spec.hash,
-        "protocol": retrieval.protocol(data, "val"),
-    } | {name: parent.record.facts[name] for name in COPIED_FACTS if name in parent.record.facts}
+        "protocol": retrieval.protocol(data, comparison.SPLIT),
+        **inherited(parent),
+    }
     report = {**facts, "metrics": metrics, "operators": operators(target), "opset": opset}
-    _write(task.output / "compilation_report.json", report)
+    jsonfile.write(task.output / "compilation_report.json", report)
     return Result(metrics, facts)
 
 
@@ -206,23 +201,16 @@ def described(
     folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: "CompileParams"
 ) -> dict[str, Any]:
     """The calibration's configuration: what any target tells, and this one's method."""
-    spec = data.preprocessing
-    ends = preprocessing.normalize(np.asarray([0, 255], np.uint8)[:, None, None, None].repeat(3, 3), spec)[..., 0, 0]
     read = params.method == "percentile"
     return calibration.config(
         folder,
         data,
         shown,
         file=params.calibration_file,
-        normalised_by="the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
-        network_input={"layout": "NCHW float32 RGB", "from": ends[0].tolist(), "to": ends[1].tolist()},
         domain=domain,
         reasons={} if read else {"percentile": f"the method {params.method} does not read it"},
         method=params.method,
         percentile=params.percentile if read else None,
         batch_size=params.batch_size,
+        **calibration.by_host(data.preprocessing),
     )
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
