@@ -1,8 +1,24 @@
 """The plugin's door: light to import, its faults found before anything runs, its target in YAML."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 import pokeflow_openvino as plugin
+
+CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow.images")
+
+
+def test_of_pokeflow_it_knows_what_any_target_may_know():
+    found = set()
+    for file in Path(plugin.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found |= {node.module, *names} if isinstance(node, ast.ImportFrom) else set(names)
+    known = {name for name in found if name.partition(".")[0] == "pokeflow"}
+    assert known
+    assert {name for name in known if name not in CONTRACT and not name.startswith("pokeflow.images.")} == set()
 
 
 def test_it_brings_four_stages(backends):

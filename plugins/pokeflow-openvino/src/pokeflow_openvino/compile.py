@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import calibration, comparison, dataset, index, preprocessing, retrieval
-from pokeflow.images.network import ONNX, model_input, size_mb
+from pokeflow.images import calibration, comparison, index, preprocessing, retrieval
+from pokeflow.images.network import ONNX, model_and_data, size_mb
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, opened, opened_file, read
 from pokeflow_openvino.quantizer import Request
@@ -37,11 +37,8 @@ def run(task: Task) -> Result:
     others are those of ``pokeflow.images.comparison``.
     """
     params: CompileParams = task.params
-    parent = model_input(task)
-    data = dataset.read(task.input(stage="prepare").folder)
-    spec = data.preprocessing
-    preprocessing.require_same(spec, preprocessing.read(parent.folder), parent.record.task)
-    source = parent.folder / ONNX
+    parent, data = model_and_data(task)
+    spec, source = data.preprocessing, parent.folder / ONNX
     require_quantizable(source)
     queries = data.queries_of(comparison.SPLIT)
     if not queries:
@@ -106,7 +103,8 @@ def require_quantizable(file: Path) -> None:
 def quantize(source: Path, folder: Path, pictures: int, params: "CompileParams", work: Path) -> None:
     """Write ``source`` as INT8 into the folder that holds the calibration set and its preprocessing."""
     request = Request(str(source), str(folder), params.preset, params.bias_correction == "accurate")
-    command = [sys.executable, "-m", "pokeflow_openvino.quantizer", request.dump()]
+    # -P: what happens to lie in the folder that this is run in is not imported.
+    command = [sys.executable, "-P", "-m", "pokeflow_openvino.quantizer", request.dump()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
     with (
         tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as printed,
