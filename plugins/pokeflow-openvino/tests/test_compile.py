@@ -85,7 +85,7 @@ def test_the_compiled_model_is_what_is_benchmarked(flow, backends, made):
 @pytest.mark.parametrize("split", ["val", "calibration"])
 def test_no_queries_are_refused(flow, backends, split):
     task = flow.compile(flow.student(), flow.prepared(lambda kept: kept != split))
-    with pytest.raises(PokeflowError, match=rf"data\.queries\.{split}"):
+    with pytest.raises(PokeflowError, match=rf"{split} (queries|captures)"):
         backends["compile"].run(task)
 
 

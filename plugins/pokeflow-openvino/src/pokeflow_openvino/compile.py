@@ -1,13 +1,11 @@
 """Stage ``compile``: float32 ONNX → static INT8 OpenVINO IR, calibrated on captures and compared with its parent."""
 
-import json
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import calibration, comparison, index, preprocessing, retrieval
-from pokeflow.images.network import ONNX, model_and_data, size_mb
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.images import calibration, comparison, index, jsonfile, retrieval
+from pokeflow.images.network import ONNX, inherited, model_and_data, size_mb
 from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, opened, opened_file, read
 from pokeflow_openvino.quantizer import Request
 
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTIZED, WEIGHTED = "FakeQuantize", {"Convolution", "GroupConvolution", "MatMul"}
-COPIED_FACTS = ("architecture", "parameters")
 
 
 def run(task: Task) -> Result:
@@ -40,9 +36,7 @@ def run(task: Task) -> Result:
     parent, data = model_and_data(task)
     spec, source = data.preprocessing, parent.folder / ONNX
     require_quantizable(source)
-    queries = data.queries_of(comparison.SPLIT)
-    if not queries:
-        raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
+    queries = data.asked_of(comparison.SPLIT, "compile")
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     network = opened_file(source, spec, 0)
     before = comparison.embeddings_of(network, data, queries, "fp32")
@@ -61,13 +55,12 @@ def run(task: Task) -> Result:
         data,
         shown,
         file=params.calibration_file,
-        normalised_by="the host, before the graph: (x / 255 - mean) / std with preprocessing.json",
-        network_input={"layout": "NCHW float32 RGB"} | _ends(spec),
         domain=domain,
         preset=params.preset,
         bias_correction=params.bias_correction,
+        **calibration.by_host(spec),
     )
-    _write(task.output / calibration.CONFIG, described)
+    jsonfile.write(task.output / calibration.CONFIG, described)
     facts: dict[str, Any] = {
         "quantization": f"INT8 static, preset {params.preset}, {params.bias_correction} bias correction",
         "calibration": f"{len(shown)} pictures",
@@ -79,11 +72,10 @@ def run(task: Task) -> Result:
         "input_size": spec.size,
         "preprocessing": spec.hash,
         "protocol": retrieval.protocol(data, comparison.SPLIT),
-    } | {name: parent.record.facts[name] for name in COPIED_FACTS if name in parent.record.facts}
-    _write(
-        task.output / "compilation_report.json",
-        {**facts, "metrics": metrics, "operators": operators(task.output / FILE)},
-    )
+        **inherited(parent),
+    }
+    report = {**facts, "metrics": metrics, "operators": operators(task.output / FILE)}
+    jsonfile.write(task.output / "compilation_report.json", report)
     return Result(metrics, facts)
 
 
@@ -133,13 +125,3 @@ def quantize(source: Path, folder: Path, pictures: int, params: "CompileParams",
 def operators(file: Path) -> dict[str, int]:
     """How often each operator stands in a network."""
     return dict(sorted(Counter(op.get_type_name() for op in read(file).get_ops()).items()))
-
-
-def _ends(spec: Preprocessing) -> dict[str, list[float]]:
-    """What 0 and 255 become in each channel."""
-    dark, light = (np.full((1, 1, 1, 3), grey, np.uint8) for grey in (0, 255))
-    return {name: preprocessing.normalize(end, spec).ravel().tolist() for name, end in (("from", dark), ("to", light))}
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
