@@ -249,9 +249,12 @@ def _brief(record: Record) -> str:
 
 
 def objective(flow: Flow, report: Report) -> float | None:
-    """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making."""
+    """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
+
+    None where there is none, or none but a double's.
+    """
     if flow.objective is None:
         return None
     model, _, metric = flow.objective.rpartition(".")
     records = [report.records[s.name] for s in reversed(flow.steps) if s.model == model and s.name in report.records]
-    return next((r.metrics[metric] for r in records if metric in r.metrics), None)
+    return next((r.metrics[metric] for r in records if metric in r.metrics and not r.simulated), None)

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,9 +61,17 @@ def record_of(
 
 def require_real(task: Task) -> None:
     """Refuse to register what a double made: a registry holds what can be relied on."""
-    doubles = [item.record.task for item in task.inputs if item.record.simulated]
-    if task.stage == REGISTER and doubles:
-        raise PokeflowError(f"{', '.join(doubles)} is simulated: a double made it, and no such model is registered.")
+    if task.stage == REGISTER:
+        refuse_doubles((item.record for item in task.inputs), "registered")
+
+
+def refuse_doubles(records: Iterable[Record], done: str) -> None:
+    """PokeflowError where one of these is of a double; ``done`` is what would be done with it."""
+    if doubles := [record.task for record in records if record.simulated]:
+        raise PokeflowError(
+            f"{', '.join(dict.fromkeys(doubles))} is simulated: a double made it, and no such model is {done}. Make it "
+            "again, by force=[the model], where the real one is."
+        )
 
 
 def require_unchanged(store: Store, task: Task, backend: Backend) -> None:

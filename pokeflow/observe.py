@@ -100,6 +100,9 @@ class Teller:
             if found is None:
                 return
             record, folder, files = found
+            if record.simulated:  # a job elsewhere was expected to make it, and a double was what it found there
+                note.unlink(missing_ok=True)
+                return
             clock = time.monotonic()
             backend, params = tracking.backend, tracking.params
             named = (backend.stage, backend.name, record.model, record.version, record.type, record.digest)

@@ -8,7 +8,7 @@ import pytest
 
 from pokeflow import plugins
 from pokeflow.commands import package
-from pokeflow.errors import ConfigError, TaskError
+from pokeflow.errors import ConfigError, PokeflowError, TaskError
 from pokeflow.plugins import Registry
 from pokeflow.types import Backend, Result, Task
 from support import TOY_FLOW, contents
@@ -118,4 +118,10 @@ def test_a_package_that_nobody_releases_is_told(seen: Seen, tmp_path: Path) -> N
 def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Go on with: pokeflow package"):
         command(tmp_path, "lineage.models.tiny.then.package.params={fail: true}")
+    assert seen == []
+
+
+def test_what_a_double_compiled_is_released_by_nobody(seen: Seen, tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match=r"package:tiny is simulated.*no such model is taken by stage 'release'"):
+        command(tmp_path, "lineage.models.tiny.params.simulated=true")
     assert seen == []

@@ -11,7 +11,7 @@ from pokeflow.commands import services
 from pokeflow.commands.asked import asked
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.flow import Flow, Service
-from pokeflow.types import Backend, Record, Result, Task
+from pokeflow.types import Backend, Input, Record, Result, Task
 from support import toy_flow
 
 
@@ -63,6 +63,17 @@ def test_the_newest_bundle_is_taken_or_a_models(tmp_path: Path) -> None:
 def test_without_a_bundle_what_makes_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(PokeflowError, match="its stage 'bundle' makes one"):
         services.bundle(flow(tmp_path), None)
+
+
+def test_a_bundle_of_a_double_is_passed_over_and_alone_it_is_refused(tmp_path: Path) -> None:
+    made = flow(tmp_path)
+    double = finished(made, "bundle", "student", "1" * 16, finished="2026-01-05", facts={"simulated": True})
+    with pytest.raises(PokeflowError, match="bundle:student is simulated"):
+        services.bundle(made, None)
+    with pytest.raises(PokeflowError, match=r"bundle:student is simulated.*no such model is taken by stage 'serve'"):
+        services.run(made, made.cloud["serve"], double, [Input(double, tmp_path)])
+    real = finished(made, "bundle", "student", "2" * 16, finished="2026-01-04")
+    assert services.bundle(made, None) == services.bundle(made, "student") == real
 
 
 def test_a_bundle_comes_with_the_newest_registration_of_just_this_one(tmp_path: Path) -> None:

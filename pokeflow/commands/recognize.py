@@ -51,7 +51,8 @@ def _store(overrides: Sequence[str]) -> Store:
 
 def newest(store: Store) -> tuple[Input, Input]:
     """The compiled model that was finished last and has a benchmark, which holds the gallery; and that benchmark."""
-    by_content = {content: bench for bench in store.shared_records("benchmark") for content in bench.inputs.values()}
+    benches = (bench for bench in store.shared_records("benchmark") if not bench.simulated)
+    by_content = {content: bench for bench in benches for content in bench.inputs.values()}
     compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
     for record in compiled:
         if record.simulated:

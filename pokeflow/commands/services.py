@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pokeflow import progress, store, worker
+from pokeflow import making, progress, store, worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import PROJECT, REGISTER, Flow, Service
 from pokeflow.report import table
@@ -42,18 +42,21 @@ def asked(service: Service, **given: Any) -> Service:
 
 
 def bundle(flow: Flow, model: str | None) -> Record:
-    """The bundle that was finished last, or a model's; PokeflowError where there is none."""
+    """The bundle that was finished last, or a model's; PokeflowError where there is none but a double's."""
     found = sorted(store.of(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
     known = {record.model for record in found}
     if model is not None and known and model not in known:
         raise ConfigError([unknown("model", "bundle of a model named", model, known)])
     mine = [record for record in found if model in (None, record.model)]
-    if not mine:
+    real = [record for record in mine if not record.simulated]
+    if mine and not real:
+        making.refuse_doubles(mine[:1], "served")
+    if not real:
         raise PokeflowError(
             f"{flow.remote.uri if flow.remote else flow.root}: there is no bundle yet. Run 'pokeflow' first: "
             "its stage 'bundle' makes one for each model. Or name another store."
         )
-    return mine[0]
+    return real[0]
 
 
 def shared_bundle(flow: Flow, model: str | None) -> tuple[Record, tuple[Input, ...]]:
@@ -71,8 +74,10 @@ def run(
 ) -> Result:
     """Have the service do its stage for the model that a record is about, for one by its name, or for the project.
 
-    What it leaves is its answer alone.
+    What it leaves is its answer alone. PokeflowError where what it is given is of a double.
     """
+    inputs = tuple(inputs)
+    making.refuse_doubles((item.record for item in inputs), f"taken by stage {service.backend.stage!r}")
     log = logging.getLogger("pokeflow")
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(progress.StderrHandler())
@@ -83,7 +88,7 @@ def run(
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
         return worker.run(
-            Task(backend.stage, backend.name, *of, service.params, tuple(inputs), work, output, flow.shared), backend
+            Task(backend.stage, backend.name, *of, service.params, inputs, work, output, flow.shared), backend
         )
 
 

@@ -27,8 +27,9 @@ class Run:
 
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
-    """The history's entries for those runs that made a model."""
-    return [_entry(run.record, run.tracked or {}) for run in runs if run.record.stage in MAKING]
+    """The history's entries for those runs that made a model; what a double made is none."""
+    made = (run for run in runs if run.record.stage in MAKING and not run.record.simulated)
+    return [_entry(run.record, run.tracked or {}) for run in made]
 
 
 def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
