@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from pokeflow import making, plugins, shared, worker
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.gates import PASSED, Gate, judge, key
 from pokeflow.objects import place
 from pokeflow.shared import LOG, TELEMETRY
@@ -38,6 +38,8 @@ from pokeflow.types import Backend, Input, Record, Shared, Task
 log = logging.getLogger("pokeflow")
 LOOK, GRACE = 15.0, 30.0
 """Seconds between a further process's looks for the record, and those it then has left to end by itself."""
+UNAVAILABLE = "unavailable: "
+"""Begins the reason of a job whose machine lacks what the task needs."""
 UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
 
 
@@ -77,7 +79,7 @@ def main(args: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
         traceback.print_exc()
         if given.failure is not None:
-            _leave(given.failure, worker.told(error))
+            _leave(given.failure, f"{UNAVAILABLE if isinstance(error, Unavailable) else ''}{worker.told(error)}")
         return 1
     return 0
 

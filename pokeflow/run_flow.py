@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import pluggy
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -27,7 +28,7 @@ errors: list[Exception] = []
 
 
 def main(args: Sequence[str]) -> int:
-    """Run the lineage once, or once a trial; 0, or 1 where a trial failed."""
+    """Run the lineage once, or once a trial; 0, 1 where a trial failed, or 3 where one waits for what is not here."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing: our errors say where and what to do
     os.environ.setdefault(SINCE, now())
     if _is_plain(args) and _nothing_to_run(args):
@@ -44,7 +45,7 @@ def main(args: Sequence[str]) -> int:
         raise PokeflowError(f"Hydra ended with {type(error).__name__}: {error}\n{again}") from error
     if errors:
         raise errors[0]
-    return int(bool(sweep.failed))
+    return int(bool(sweep.failed)) or (WAITING if sweep.waiting else 0)
 
 
 def _is_plain(args: Sequence[str]) -> bool:
@@ -80,7 +81,7 @@ def _publish(flow: Flow, outcome: engine.Report) -> None:
 
 
 def job(cfg: DictConfig) -> float | None:
-    """Run one composed configuration; returns the objective, NaN for a trial that failed."""
+    """Run one composed configuration; returns the objective, NaN for a trial without one that failed or waits."""
     hydra_cfg = HydraConfig.get()
     trial = hydra_cfg.mode == RunMode.MULTIRUN
     mine = [override.lstrip("+") for override in hydra_cfg.overrides.task]
@@ -93,21 +94,29 @@ def job(cfg: DictConfig) -> float | None:
         sweep_of = Sweep(name, hydra_cfg.job.num, tuple(mine)) if trial else None
         flow = resolve(config.plain(cfg), registry, sweep=sweep_of, command=shlex.join(["pokeflow", *mine]))
         versions.check(flow)
-        outcome = engine.run(flow, registry, pm.hook, os.environ[SINCE])
+        outcome, failure = _outcome(flow, registry, pm.hook)
         value, ran = engine.objective(flow, outcome), len(outcome.ran)
         if not trial:
             print(report.models(flow, outcome.records))  # noqa: T201
+        if not trial and not failure:
             log.info("%s", report.count(outcome))
         _publish(flow, outcome)
     except Exception as error:  # noqa: BLE001 - raised again in `main`; in a trial, told in the table
-        if isinstance(error, TaskError) and error.exit_code == WAITING and not trial:
-            print(report.models(flow, error.records))  # noqa: T201
-            _publish(flow, engine.Report(error.records, error.ran))
         failure, ran = error, len(getattr(error, "ran", ()))
     if not trial:
         errors.extend(filter(None, [failure]))
         return value
-    text = told(failure) if failure else None
-    ended = sweep.Trial(hydra_cfg.job.num, mine, value, ran, text)
+    text, waits = told(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
+    ended = sweep.Trial(hydra_cfg.job.num, mine, value, ran, text, waits)
     sweep.write(Path(hydra_cfg.runtime.output_dir), ended, name, sweep.place(cfg))
-    return sweep.FAILED if failure else value
+    return sweep.FAILED if failure and not (waits and value is not None) else value
+
+
+def _outcome(flow: Flow, registry: plugins.Registry, hook: pluggy.HookRelay) -> tuple[engine.Report, TaskError | None]:
+    """What a run left; and the error that says which tasks wait for what is not here, where nothing else went wrong."""
+    try:
+        return engine.run(flow, registry, hook, os.environ[SINCE]), None
+    except TaskError as error:
+        if error.exit_code != WAITING:
+            raise
+        return engine.Report(error.records, error.ran), error

@@ -32,17 +32,23 @@ FAILED = math.nan
 """What a failed trial returns: no value. Hydra's own sweeper goes on; one that optimises may not take it."""
 failed: list[int] = []
 """Numbers of the trials that failed in the sweep that this process ran last."""
+waiting: list[int] = []
+"""Numbers of those in which nothing failed, but what a task needs is not here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One job of a sweep: its overrides, the objective it reached (None: unknown) and the error it ended in."""
+    """One job of a sweep: its overrides, the objective it reached (None: unknown) and the error it ended in.
+
+    ``waits``: that error is no failure, a task waits for what is not here.
+    """
 
     number: int
     overrides: list[str]
     objective: float | None
     ran: int
     error: str | None = None
+    waits: bool = False
 
 
 def write(folder: Path, trial: Trial, sweep: str, remote: Objects | None) -> None:
@@ -111,13 +117,14 @@ class Summary(Callback):
         told = {trial.number: trial for trial in _shared(remote, name_of(folder))} if remote else {}
         told |= {trial.number: trial for trial in read(Path(folder))}
         trials = [told.get(number) or _silent(number, folder) for number in range(max(told, default=0) + 1)]
-        failed[:] = [trial.number for trial in trials if trial.error]
+        failed[:] = [trial.number for trial in trials if trial.error and not trial.waits]
+        waiting[:] = [trial.number for trial in trials if trial.waits]
         shared = set.intersection(*(set(trial.overrides) for trial in told.values())) if len(told) > 1 else set()
         rows = [
             (
                 str(trial.number),
                 " ".join(override for override in trial.overrides if override not in shared),
-                "failed" if trial.error else _figure(trial.objective),
+                _reached(trial),
                 f"{trial.ran} run",
             )
             for trial in trials
@@ -135,5 +142,9 @@ def _silent(number: int, folder: str) -> Trial:
     )
 
 
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
+def _reached(trial: Trial) -> str:
+    if trial.error and not trial.waits:
+        return "failed"
+    if trial.objective is None:
+        return "waiting" if trial.waits else "unknown"
+    return f"{trial.objective:.4f}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, engine, plugins
+from pokeflow import compose, config, engine, making, observe, plugins
 from pokeflow.commands.recognize import newest
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.resolve import resolve
@@ -15,6 +15,7 @@ from support import TOY, TOY_FLOW, contents
 
 ABSENT = "lineage.models.tiny.params.absent=true"
 SIMULATED = "lineage.models.tiny.params.simulated=true"
+UNREGISTERED = "lineage.models.tiny.then.register=null"
 
 
 @pytest.fixture
@@ -83,6 +84,37 @@ def test_the_command_tells_what_is_made_publishes_it_and_says_so_by_its_exit_cod
     assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
 
 
+def test_a_sweep_waits_as_a_run_does_and_publishes_what_is_made(cli, tmp_path: Path) -> None:
+    done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.tiny.params.lr=1,2", "publish=true")
+    assert done.returncode == WAITING
+    assert [line.split()[2:] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == [
+        ["0.1000", "4", "run"],
+        ["0.1000", "0", "run"],
+    ]
+    assert done.stderr.count("compile:tiny unavailable: no compiler here. Install the toy compiler 2.0.") == 2
+    manifest = next(tmp_path.rglob("project_manifest.json"))
+    assert sorted(json.loads(manifest.read_text())["models"]) == ["student", "teacher"]
+
+
+def test_a_trial_without_its_objective_is_told_as_waiting(cli) -> None:
+    done = cli("-m", *TOY_FLOW, "lineage.objective=tiny.score", "lineage.models.tiny.params.absent=true,false")
+    assert done.returncode == WAITING
+    assert [line.split()[2] for line in done.stdout.splitlines() if line[:2] in ("0 ", "1 ")] == ["waiting", "0.0100"]
+
+
+def test_a_sweep_in_which_one_fails_and_one_waits_has_failed(cli) -> None:
+    done = cli("-m", *TOY_FLOW, ABSENT, "lineage.models.student.params.fail=true,false")
+    assert done.returncode == 1
+
+
+def test_what_cannot_be_published_meanwhile_is_a_failure_told_in_its_own_words(cli, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "project").write_text("a file where the tree is to be")
+    done = cli(*TOY_FLOW, ABSENT, "publish=true")
+    assert done.returncode == 1
+    assert "Hydra ended" not in done.stderr
+
+
 def test_what_is_made_of_a_simulated_result_is_simulated(flow_of) -> None:
     with pytest.raises(TaskError, match="register:tiny failed") as told:
         run(flow_of(SIMULATED))
@@ -113,6 +145,33 @@ def test_nothing_simulated_is_published_and_the_gap_says_why(flow_of) -> None:
     assert "compile:tiny is simulated, and nothing of that is published" in {gap.why for gap in done.gaps}
 
 
+def test_no_run_of_a_double_is_in_the_published_history(flow_of) -> None:
+    flow = flow_of(SIMULATED, UNREGISTERED)
+    publish.publish(flow, run(flow).records)
+    history = json.loads((flow.root / flow.tree / "metadata/training_history.json").read_text())
+    assert [entry["task"] for entry in history["runs"]] == ["train:teacher", "distill:student"]
+
+
+def test_no_sweep_looks_at_a_figure_of_a_double(flow_of) -> None:
+    flow = flow_of(SIMULATED, UNREGISTERED, "lineage.objective=tiny.score")
+    assert engine.objective(flow, run(flow)) is None
+
+
+def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_made_it(flow_of, tmp_path) -> None:
+    flow = flow_of(SIMULATED, UNREGISTERED, "tracking=toy")
+    store, step = Store(tmp_path / "store"), flow.step("compile:tiny")
+    observe.expect(flow, store, step, None)
+    run(flow)
+    assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
+    assert list((tmp_path / "store" / "untracked").iterdir()) == []
+
+
+def test_once_the_real_compiler_is_there_force_makes_it_again(flow_of) -> None:
+    simulated = run(flow_of(SIMULATED, UNREGISTERED)).records["compile:tiny"]
+    with pytest.raises(PokeflowError, match=r"force=\[the model\]"):
+        making.refuse_doubles([simulated], "registered")
+
+
 def test_nothing_simulated_is_tracked(flow_of, tmp_path: Path) -> None:
     with pytest.raises(TaskError):
         run(flow_of(SIMULATED, "tracking=toy"))
@@ -120,13 +179,20 @@ def test_nothing_simulated_is_tracked(flow_of, tmp_path: Path) -> None:
 
 
 def test_its_figures_are_in_no_table(cli) -> None:
-    done = cli(*TOY_FLOW, SIMULATED, "lineage.models.tiny.then.register=null")
+    done = cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     line = next(line for line in done.stdout.splitlines() if line.startswith("tiny"))
     assert line.split()[1:7] == ["v2.1", "–", "–", "–", "–", "–"]
     assert "compile:tiny: simulated" in done.stdout
 
 
 def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> None:
-    run(flow_of(SIMULATED, "lineage.models.tiny.then.register=null"))
+    run(flow_of(SIMULATED, UNREGISTERED))
+    with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):
+        newest(Store(tmp_path / "store"))
+
+
+def test_nothing_is_recognised_in_a_gallery_that_a_double_answered(flow_of, tmp_path: Path) -> None:
+    double = "lineage.models.tiny.then.benchmark={backend: toy, params: {simulated: true}}"
+    run(flow_of(double, UNREGISTERED))
     with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):
         newest(Store(tmp_path / "store"))

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Task, shared
+from pokeflow import Backend, PokeflowError, Task, Unavailable, shared
 from pokeflow import job as program
 from pokeflow.objects import ABSENT, Conflict, Objects, place
 from pokeflow_sagemaker import aws
@@ -143,7 +143,10 @@ def _interrupted(job: Job, params: JobParams) -> None:
 
 
 def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> None:
-    """Nothing, where a job completed; PokeflowError with its own reason and what to do otherwise."""
+    """Nothing, where a job completed; PokeflowError with its own reason and what to do otherwise.
+
+    ``Unavailable`` where its machine lacks what the task needs.
+    """
     status = described[NAMES[job.kind].status]
     if status == "Completed":
         return
@@ -164,7 +167,10 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
         )
     if status == "Stopped":
         raise PokeflowError(f"{job.what} was stopped. Its checkpoint is kept: run this again to go on. {job.console}")
-    raise PokeflowError(f"{job.what} failed: {_plain(reason) or 'SageMaker gives no reason'} {job.console}")
+    said = _plain(reason)
+    if said.startswith(program.UNAVAILABLE):
+        raise Unavailable(f"{job.what}: {said.removeprefix(program.UNAVAILABLE)} {job.console}")
+    raise PokeflowError(f"{job.what} failed: {said or 'SageMaker gives no reason'} {job.console}")
 
 
 def _plain(reason: str) -> str:
