@@ -10,6 +10,8 @@ import pytest
 from pokeflow import PokeflowError, Unavailable
 from pokeflow.images import index
 from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.tree.documents.benchmarks import CONDITIONS
+from pokeflow.tree.documents.models import PERFORMANCE
 from pokeflow_hailo import benchmark
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 
@@ -121,9 +123,19 @@ def test_every_single_latency_is_in_a_file(done):
 def test_the_device_its_versions_and_the_compilers_are_told(done):
     _, result, _ = done
     assert result.facts["framework"] == "HailoRT 4.23.0"
-    assert result.facts["device"]["architecture"] == "hailo8l"
+    assert result.facts["device"].startswith("Hailo-8L, firmware 4.23.0")
+    assert result.facts["chip"]["architecture"] == "hailo8l"
     assert result.facts["hef"] == {"architecture": "hailo8l", "compiler": "3.33.0"}
     assert "40 references" in result.facts["protocol"]
+
+
+def test_what_a_manifest_shows_of_a_benchmark_is_told_in_the_form_that_it_takes(done):
+    facts = done[1].facts
+    for fields in (PERFORMANCE, CONDITIONS):
+        for name, field in fields.items():
+            told = [facts[key] for place in field.sources if (key := place.rpartition("facts.")[2]) in facts]
+            assert all(isinstance(value, field.kind) for value in told), name
+    assert {"device", "framework", "runs", "timing", "protocol"} <= facts.keys()
 
 
 def test_over_ssh_it_is_the_same_but_for_time(chip_flow, ssh_server, done):

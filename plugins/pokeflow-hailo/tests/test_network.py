@@ -1,20 +1,23 @@
 """The adapter that opens a HEF on a chip: what it answers, and in which sentence it refuses."""
 
 import ast
+import json
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import Input, PokeflowError, Unavailable
+from pokeflow.images import index
 from pokeflow.images.network import embed
 from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
-from pokeflow_hailo import network
+from pokeflow_hailo import network, pokeflow_backends
 
 from .chip_flow import DOUBLES
-from .compile.conftest import SPEC, small_data
+from .compile.conftest import SPEC, record, small_data
 from .doubles import hef_bytes
 
 
@@ -63,6 +66,23 @@ def test_it_serves_the_protocol_of_networks(here):
         rows = embed(found, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
         assert found(found.prepare(np.empty((0, 16, 16, 3), np.uint8))).shape == (0, 24)
     assert rows.shape == (40, 24)
+
+
+def test_a_chip_in_this_machine_recognises_a_picture(here):
+    model, data = here.compiled(), small_data()
+    gallery, picture = here.root / "gallery", here.root / "card.png"
+    gallery.mkdir()
+    Image.fromarray(data.references[37]).save(picture)
+    SPEC.write(gallery)
+    with network.opened(model.folder, SPEC, 1) as found:
+        index.write(gallery, index.build(data, embed(found, data.references, range(40), SPEC, "gallery")))
+    (backend,) = (one for one in pokeflow_backends() if one.stage == "recognize")
+    asked = here.task(
+        "recognize", backend.params(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
+    )
+    backend.run(asked)
+    (best, *_) = json.loads((asked.output / "matches.json").read_text())["matches"]
+    assert best["card_id"] == "set-37"
 
 
 def test_threads_follow_one_another(here):

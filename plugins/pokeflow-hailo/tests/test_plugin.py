@@ -1,15 +1,14 @@
 """The plugin's door: light to import, its faults found before anything runs, its targets in YAML."""
 
 import dataclasses
-import importlib.resources
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-import yaml
 
 import pokeflow_hailo as plugin
+from pokeflow import compose, config
 from pokeflow.schema import parse
 from pokeflow_hailo.params import CompileParams, Compiler, Script
 
@@ -22,8 +21,7 @@ def backends() -> dict[str, Any]:
 
 
 def shipped(name: str) -> dict[str, Any]:
-    package = importlib.resources.files(plugin.pokeflow_config_package())
-    return yaml.safe_load((package / "target" / f"{name}.yaml").read_text())
+    return dict(config.plain(compose.composed([f"target={name}"]))["target"])
 
 
 def test_importing_the_plugin_loads_nothing_heavy():
@@ -33,16 +31,17 @@ def test_importing_the_plugin_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_it_brings_three_stages_under_one_name(backends):
-    assert set(backends) == {"compile", "benchmark", "profile"}
+def test_it_brings_four_stages_under_one_name(backends):
+    assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"hailo"}
 
 
 @pytest.mark.parametrize("name", ["hailo8l", "hailo8"])
 def test_a_target_names_every_parameter(backends, name):
     target = shipped(name)
-    assert target["name"] == target["compile"]["params"]["hw_arch"] == name
-    for stage, backend in backends.items():
+    assert target["name"] == target["compile"]["params"]["hw_arch"] == target["package"]["params"]["target"] == name
+    for stage in ("compile", "benchmark", "profile"):
+        backend = backends[stage]
         assert target[stage]["backend"] == "hailo"
         told, wanted = target[stage]["params"], backend.params
         assert set(told) == {field.name for field in dataclasses.fields(wanted)}

@@ -100,6 +100,8 @@ def test_a_device_is_asked_where_it_is_named(profiled):
     assert result.metrics["latency_p50_ms"] > 0
     assert result.reasons["power_w"].startswith("the board has no sensor")
     assert told["about_device"]["architecture"] == "hailo8l"
+    assert result.facts["device"].startswith("Hailo-8L, firmware 4.23.0")
+    assert (result.facts["framework"], result.facts["runs"]) == ("HailoRT 4.23.0", 24)
     for figure in told["device"].values():
         assert (figure["source"], figure["simulated"]) == ("device", True)
 

@@ -7,6 +7,7 @@ HailoRT are never imported by this interpreter's tasks of stage ``compile``: the
 from collections.abc import Iterable
 
 from pokeflow import Backend, Result, Task, hookimpl
+from pokeflow.images import calibration, recognition
 from pokeflow_hailo import params
 from pokeflow_hailo.params import BenchmarkParams, CompileParams, ProfileParams
 
@@ -29,9 +30,15 @@ def _profile(task: Task) -> Result:
     return profile.run(task)
 
 
+def _recognize(task: Task) -> Result:
+    from pokeflow_hailo import network
+
+    return recognition.run(task, network.opened)
+
+
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Compile, benchmark and profile, all named ``hailo``."""
+    """Compile, benchmark, profile and recognize, all named ``hailo``; the last needs the chip in this machine."""
     return [
         Backend(
             "hailo",
@@ -39,10 +46,18 @@ def pokeflow_backends() -> Iterable[Backend]:
             _compile,
             CompileParams,
             check=params.check_compile,
-            fingerprint=params.fingerprint_compile,
+            fingerprint=calibration.fingerprint,
         ),
         Backend("hailo", "benchmark", _benchmark, BenchmarkParams, check=params.check_benchmark),
         Backend("hailo", "profile", _profile, ProfileParams, check=params.check_profile, aside=True),
+        Backend(
+            "hailo",
+            "recognize",
+            _recognize,
+            recognition.RecognizeParams,
+            check=recognition.check,
+            fingerprint=recognition.fingerprint,
+        ),
     ]
 
 

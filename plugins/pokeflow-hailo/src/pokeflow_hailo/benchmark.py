@@ -1,14 +1,13 @@
 """Stage ``benchmark``: what a HEF answers on the test split, and how fast the chip is that runs it."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from pokeflow import Input, PokeflowError, Result, Task
-from pokeflow.images import benchmark, index, preprocessing, retrieval
+from pokeflow import Result, Task
+from pokeflow.images import benchmark, index, jsonfile, preprocessing, retrieval
 from pokeflow.images.benchmark import FILE, SPLIT, Timing
 from pokeflow.images.network import model_and_data
 from pokeflow_hailo import figures, hef
@@ -36,10 +35,8 @@ def run(task: Task) -> Result:
     params: BenchmarkParams = task.params
     model, data = model_and_data(task)
     spec = data.preprocessing
-    queries = data.queries_of(SPLIT)
-    if not queries:
-        raise PokeflowError(f"benchmark: the data set has no {SPLIT} queries. Raise data.queries.{SPLIT}.")
-    file = hef_of(model)
+    queries = data.asked_of(SPLIT, "benchmark")
+    file = hef.of(model)
     header = hef.read(file)
     spec.write(task.output)
     with chip.opened(params.device, params.python, file) as device:
@@ -62,8 +59,9 @@ def run(task: Task) -> Result:
         "protocol": retrieval.protocol(data, SPLIT),
         "timing": TIMING,
         "preprocessing": spec.hash,
-        "device": dict(device.about),
-        "framework": f"HailoRT {device.about.get('library')}",
+        "device": device.device,
+        "chip": dict(device.about),
+        "framework": device.framework,
         "hef": {"architecture": header.architecture, "compiler": header.compiler_version},
         "runs": {"latency": len(found.latencies), **{f"batch{p.batch}": len(p.done_ms) for p in found.passes}},
         "requirements": compared(params.requires, values, reasons),
@@ -84,20 +82,8 @@ def run(task: Task) -> Result:
         "temperatures": list(found.temperatures),
         "hailortcli": dict(found.said),
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True)
-    (task.output / FILE).write_text(text + "\n", encoding="utf-8")
+    jsonfile.write(task.output / FILE, report)
     return Result(values, facts, reasons)
-
-
-def hef_of(model: Input) -> Path:
-    """The one HEF of a compiled model's folder; it must be for the chip that it was compiled for."""
-    files = sorted(model.folder.glob("*.hef"))
-    if len(files) != 1:
-        raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
-    asked = model.record.params.get("hw_arch") if isinstance(model.record.params, Mapping) else None
-    if asked:
-        hef.require_architecture(hef.read(files[0]), str(asked), files[0].name)
-    return files[0]
 
 
 def compared(
@@ -105,8 +91,8 @@ def compared(
 ) -> dict[str, dict[str, Any]]:
     """Each requirement that is asked for: met, missed, or unknown with the reason."""
     told = {}
-    for name in ("latency_p50_ms", "throughput_fps_batch1", "power_w"):
-        asked, value = getattr(requires, name), values.get(name)
+    for name, asked in asdict(requires).items():
+        value = values.get(name)
         if asked is None:
             continue
         told[name] = {"at most" if name in MOST else "at least": asked, "measured": value}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 Source = Literal["hef_metadata", "dfc_estimate", "device", "accuracy", "file"]
 
@@ -28,6 +28,11 @@ class Figure:
         if self.simulated:
             told["simulated"] = True
         return told
+
+
+def no_constant(name: str) -> NoReturn:
+    """Refuses NaN and infinity, which Python's JSON has and no other: for ``json.loads(parse_constant=…)``."""
+    raise ValueError(f"{name} is no figure")
 
 
 def told(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pokeflow import PokeflowError
+from pokeflow import Input, PokeflowError
 
 MAGIC = 0x01484546
 MAX_BYTES = 1 << 30
@@ -67,6 +67,17 @@ def read(source: Path | bytes, where: str = "") -> Header:
         raise PokeflowError(f"{where}: cannot be read ({error}).") from error
     except ValueError as error:
         raise PokeflowError(f"{where}: not a sound HEF: {error}. Compile it again.") from error
+
+
+def of(model: Input) -> Path:
+    """The one HEF of a compiled model's folder; PokeflowError unless it is for the chip that it was compiled for."""
+    files = sorted(model.folder.glob("*.hef"))
+    if len(files) != 1:
+        raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
+    asked = model.record.params.get("hw_arch")
+    if asked:
+        require_architecture(read(files[0]), str(asked), files[0].name)
+    return files[0]
 
 
 def require_architecture(header: Header, architecture: str, where: str) -> None:

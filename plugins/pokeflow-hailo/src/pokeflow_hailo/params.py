@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from pokeflow.images import calibration
+from pokeflow.images import benchmark, calibration
 
 Architecture = Literal["hailo8l", "hailo8", "hailo8r"]
 Preset = Literal["fast", "default", "accurate"]
@@ -186,25 +186,10 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
     yield from _check_host("compiler.host", params.compiler.host)
 
 
-def fingerprint_compile(params: CompileParams) -> str:
-    """The content of the calibration file that is named."""
-    return calibration.fingerprint(params)
-
-
 def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
     """Faults of benchmark's parameters."""
-    for name, least in (("runs", 1), ("warmup", 0)):
-        if getattr(params, name) < least:
-            yield name, f"{getattr(params, name)} is below {least}"
-    if not params.max_seconds > 0:
-        yield "max_seconds", f"{params.max_seconds} is not above 0"
-    sizes = params.batch_sizes
-    if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
-        yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
-    asked: Mapping[str, float | None] = {
-        name: getattr(params.requires, name) for name in ("latency_p50_ms", "throughput_fps_batch1", "power_w")
-    }
-    for name, value in asked.items():
+    yield from benchmark.check(params)
+    for name, value in asdict(params.requires).items():
         if value is not None and not value > 0:
             yield f"requires.{name}", f"{value} is not above 0"
     yield from _check_device(params)

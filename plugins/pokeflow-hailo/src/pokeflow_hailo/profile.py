@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import Input, PokeflowError, Result, Task
-from pokeflow.images import preprocessing
+from pokeflow.images import jsonfile, preprocessing
 from pokeflow.images.network import model_input
-from pokeflow_hailo import benchmark, figures, hef, host
+from pokeflow_hailo import figures, hef, host
 from pokeflow_hailo.device import chip, measured, readings
 from pokeflow_hailo.figures import Figure
 
@@ -34,13 +34,14 @@ def run(task: Task) -> Result:
     params: ProfileParams = task.params
     model = model_input(task)
     spec = preprocessing.read(model.folder)
-    file = benchmark.hef_of(model)
+    file = hef.of(model)
     shown = header(file)
     estimated, simulated = estimate(model)
     on_chip: dict[str, Figure] = {}
+    facts: dict[str, Any] = {"preprocessing": spec.hash}
     about: Mapping[str, Any] = {"reason": "no device is named (target.profile.params.device)"}
     report = {"hef": figures.told(shown), "compiler": figures.told(estimated), "device": {}, "about_device": about}
-    _write(task.output / FILE, report)
+    jsonfile.write(task.output / FILE, report)
     if params.device is not None:
         # What a picture shows changes no time.
         squares = np.random.default_rng(0).integers(0, 256, (1, spec.size, spec.size, 3), np.uint8)
@@ -49,15 +50,12 @@ def run(task: Task) -> Result:
                 squares, runs=params.runs, warmup=10, batch_sizes=(1, 8), max_seconds=params.max_seconds
             )
         on_chip, about = measured.figures(found, simulated=device.simulated), dict(device.about)
+        facts |= {"device": device.device, "framework": device.framework, "runs": len(found.latencies)}
         simulated = simulated or device.simulated
-    _write(task.output / FILE, {**report, "device": figures.told(on_chip), "about_device": about})
+    jsonfile.write(task.output / FILE, {**report, "device": figures.told(on_chip), "about_device": about})
     values, reasons = figures.metrics({"size_mb": shown["size_mb"], **on_chip})
-    facts: dict[str, Any] = {"sources": {name: "device" if name in on_chip else "file" for name in values}}
+    facts["sources"] = {name: "device" if name in on_chip else "file" for name in values}
     return Result(values, facts | ({"simulated": True} if simulated else {}), reasons)
-
-
-def _write(file: Path, report: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(report, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def header(file: Path) -> dict[str, Figure]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pokeflow import PokeflowError, progress
-from pokeflow.images.preprocessing import Preprocessing, to_square
+from pokeflow import PokeflowError
+from pokeflow.images.calibration import save_squares
 
 if TYPE_CHECKING:
     from pokeflow.images.comparison import Embeddings
@@ -21,24 +21,15 @@ HEADER = 128
 
 def write(folder: Path, work: "Work") -> dict[str, Path]:
     """The val queries and all references as uint8 N×S×S×3, by the names the compiler's side reads."""
-    spec, files = work.data.preprocessing, {}
+    files = {}
     sides: dict[str, tuple[np.ndarray, Sequence[int]]] = {
         "queries.npy": (work.data.query_images, work.queries),
         "references.npy": (work.data.references, range(len(work.data.cards))),
     }
     for name, (images, rows) in sides.items():
         files[name] = folder / name
-        _write(files[name], images, rows, spec)
+        save_squares(files[name], images, rows, work.data.preprocessing, files[name].stem)
     return files
-
-
-def _write(file: Path, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), spec.size, spec.size, 3)}
-    with file.open("wb") as out, progress.bar(file.stem, len(rows)) as advance:
-        np.lib.format.write_array_header_1_0(out, header)
-        for row in rows:
-            out.write(to_square(images[[row]], spec).tobytes())
-            advance()
 
 
 def size(rows: int, dim: int) -> int:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pokeflow import PokeflowError, Result, digest
-from pokeflow.images import calibration, comparison, retrieval
+from pokeflow.images import calibration, comparison, jsonfile, retrieval
 from pokeflow.images.dataset import Dataset
+from pokeflow.images.network import inherited
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
-from pokeflow_hailo.compile.toolchain import no_constant
+from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.hef import Header
 from pokeflow_hailo.params import CompileParams
 
@@ -28,12 +29,6 @@ log = logging.getLogger("pokeflow")
 
 CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_profile.json"
 COMPILER = "Hailo Dataflow Compiler"
-COPIED_FACTS = ("architecture", "parameters")
-
-
-def write_json(file: Path, value: Mapping[str, Any]) -> None:
-    """Indented, sorted, with a line's end."""
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def calibration_config(
@@ -135,7 +130,8 @@ def written(
         "input_size": work.data.preprocessing.size,
         "preprocessing": work.data.preprocessing.hash,
         "protocol": retrieval.protocol(work.data, comparison.SPLIT),
-    } | {name: work.parent.record.facts[name] for name in COPIED_FACTS if name in work.parent.record.facts}
+        **inherited(work.parent),
+    }
     if found.simulated:
         facts["simulated"] = True
     report = {
@@ -170,7 +166,7 @@ def written(
     }
     if report["hef"]["compiler_version_as_asked"] is False:
         log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, found.version)
-    write_json(work.task.output / REPORT, report)
+    jsonfile.write(work.task.output / REPORT, report)
     return Result(metrics, facts)
 
 
@@ -182,7 +178,7 @@ def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(f"{file.name}: not what the profiler was to give ({error!r}). Run it again.") from error
     about = {"source": "dfc_estimate", "compiler": found.version, "simulated": found.simulated}
-    write_json(work.task.output / PROFILE, {**kept, **about})
+    jsonfile.write(work.task.output / PROFILE, {**kept, **about})
 
 
 def figures(work: "Work", made: "Mapping[str, Embeddings]") -> dict[str, float]:

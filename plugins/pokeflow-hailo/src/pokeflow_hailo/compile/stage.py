@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import PokeflowError, Result, Task, Unavailable, digest
-from pokeflow.images import calibration, index
+from pokeflow.images import calibration, index, jsonfile
 from pokeflow.images.network import INPUT
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.compile import emulation, report, script, toolchain
@@ -100,7 +100,7 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
     answer = toolchain.run(found, request, files, makes, part, hours=work.params.compiler.hours, record=record)
     _require_as_asked(work, answer.heard)
     emulation.read(part, work)  # what is unsound is not kept
-    report.write_json(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard)})
+    jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard)})
     part.rename(folder)
     return folder, answer, True
 

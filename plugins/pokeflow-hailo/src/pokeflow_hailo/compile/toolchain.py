@@ -12,6 +12,7 @@ from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile import standalone
 from pokeflow_hailo.compile.listener import Listener, own
 from pokeflow_hailo.compile.log import Heard
+from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import Host
 
 SCRIPT = Path(standalone.__file__)
@@ -165,11 +166,6 @@ def _answer(host: Host, into: Path) -> dict[str, Any]:
         return {"seconds": seconds, "files": dict(answer["files"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PokeflowError(f"{host.name}: the compiler's answer cannot be read ({error!r}). Run it again.") from error
-
-
-def no_constant(name: str) -> float:
-    """Refuses NaN and infinity, which Python's JSON has and no other: for ``json.loads(parse_constant=…)``."""
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _sentence(error: Mapping[str, str]) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pokeflow import PokeflowError, Task
-from pokeflow.images import calibration, comparison, dataset, preprocessing
+from pokeflow import Task
+from pokeflow.images import calibration, comparison, jsonfile
 from pokeflow.images.comparison import Embeddings
 from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import ONNX, model_input
+from pokeflow.images.network import ONNX, model_and_data
 from pokeflow.types import Input
 from pokeflow_hailo.compile import graph, report, script
 from pokeflow_hailo.compile.graph import Graph
@@ -49,13 +49,9 @@ class Work:
 def prepared(task: Task) -> Work:
     """Check the network, keep the calibration set, write the script: all that needs no compiler."""
     params: CompileParams = task.params
-    parent = model_input(task)
-    data = dataset.read(task.input(stage="prepare").folder)
+    parent, data = model_and_data(task)
     spec = data.preprocessing
-    preprocessing.require_same(spec, preprocessing.read(parent.folder), parent.record.task)
-    queries = data.queries_of(comparison.SPLIT)
-    if not queries:
-        raise PokeflowError("compile: the data set has no val queries to compare on. Raise data.queries.val.")
+    queries = data.asked_of(comparison.SPLIT, "compile")
     stem = params.file.removesuffix(".hef")
     checked = graph.checked(parent.folder / ONNX, task.output / f"{stem}.onnx", spec, params.operators)
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
@@ -68,5 +64,5 @@ def prepared(task: Task) -> Work:
     text = script.text(params.script, spec, len(shown))
     (task.output / f"{stem}.alls").write_text(text, encoding="utf-8")
     config = report.calibration_config(task.output, data, shown, domain, params)
-    report.write_json(task.output / calibration.CONFIG, config)
+    jsonfile.write(task.output / calibration.CONFIG, config)
     return Work(task, params, parent, data, queries, checked, before, text, asked, config)

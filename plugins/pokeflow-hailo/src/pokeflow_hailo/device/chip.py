@@ -15,11 +15,14 @@ import numpy as np
 from pokeflow import PokeflowError, Unavailable, progress
 from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
+from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 
 log = logging.getLogger("pokeflow")
 
+NAMES = {"hailo8": "Hailo-8", "hailo8l": "Hailo-8L"}
+"""How people call what compilers abbreviate."""
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"
 PART = 1024
@@ -67,6 +70,17 @@ class Chip:
     needs: str
     about: Mapping[str, str | None]
     simulated: bool
+
+    @property
+    def device(self) -> str:
+        """What the figures were measured on, in a line; the whole of it is ``about``."""
+        named = NAMES.get(str(self.about.get("architecture")), str(self.about.get("architecture")))
+        return f"{named}, firmware {self.about.get('firmware')}, driver {self.about.get('driver') or 'not told'}"
+
+    @property
+    def framework(self) -> str:
+        """What runs the HEF, with its version."""
+        return f"HailoRT {self.about.get('library')}"
 
     def embed(self, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing, label: str) -> "np.ndarray":
         """Embeddings of these rows of uint8 N×H×W×3 pictures, float32 n×D as the chip gives them."""
@@ -157,7 +171,7 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
         except PokeflowError as error:
             raise PokeflowError(f"{where}: ended with {code} and left no answer: {said[-1000:]}") from error
         try:
-            answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=_refuse)
+            answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
             problem = answer.get("problem")
             told = (problem["kind"], str(problem["text"])[:500]) if problem else ("", "")
@@ -223,7 +237,3 @@ def _figure(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is no figure")
     return float(value)
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no figure")

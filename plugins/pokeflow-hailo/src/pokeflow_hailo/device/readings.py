@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pokeflow_hailo.figures import no_constant
+
 MAX_CHARS = 1 << 20
 RUN_COLUMNS = (
     *("net_name", "status", "status_description", "fps", "num_of_frames", "send_rate", "recv_rate"),
@@ -103,7 +105,7 @@ def run2_json(text: str) -> dict[str, float]:
     It writes the rate and what has a unit as strings; what is not there is left out.
     """
     try:
-        told = json.loads(_sound(text), parse_constant=_refuse)
+        told = json.loads(_sound(text), parse_constant=no_constant)
         (group,) = told["network_groups"]
         devices = told.get("devices", [])
         figures = {"fps": group["FPS"], "hw_latency": group.get("hw_latency")}
@@ -177,7 +179,3 @@ def _number(value: object, name: str) -> float:
     if isinstance(value, bool | Mapping | list) or not math.isfinite(number) or (number < 0 and "temp" not in name):
         raise ValueError(f"{name} is {str(value)[:40]!r}, which is no figure")
     return number
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no figure")
