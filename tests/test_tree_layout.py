@@ -40,6 +40,17 @@ def test_each_leaf_says_what_makes_it() -> None:
     assert "no such stage" in makers["analytics/reports/training_summary.pdf"]
 
 
+def test_what_any_shipped_target_compiles_has_a_place() -> None:
+    places = {
+        "hailo8l": "pokemon_student_efficientnet_lite0_stage2.hef",
+        "cpu": "pokemon_student_efficientnet_lite0_stage2.onnx",
+        "openvino": "openvino/",
+    }
+    for target, place in places.items():
+        makers = {leaf.path: leaf.maker for leaf in flow(f"target={target}").leaves}
+        assert makers[f"models/efficientnet-hailo/v2.1/{place}"] == "compile:efficientnet-hailo-optimized"
+
+
 def test_only_what_lies_under_a_version_never_changes() -> None:
     fixed = {leaf.path: leaf.fixed for leaf in flow().leaves}
     assert fixed["models/dinov3-teacher/v1.0/metrics.json"]
