@@ -126,6 +126,12 @@ def test_an_array_of_pickled_objects_is_not_opened(data, own, tmp_path):
         calibration.write(tmp_path, data, None, own(np.asarray([{"run": "me"}], object)))
 
 
+def test_an_archive_of_arrays_is_refused(data, tmp_path):
+    np.savez(tmp_path / "own.npz", pictures=np.zeros((40, SIZE, SIZE, 3), np.uint8))
+    with pytest.raises(PokeflowError, match=r"own\.npz: not a readable \.npy"):
+        calibration.write(tmp_path, data, None, str(tmp_path / "own.npz"))
+
+
 def test_of_ones_own_the_number_asked_for_is_spread_over_them_all(data, own, tmp_path):
     pictures = np.arange(64, dtype=np.uint8)[:, None, None, None] * np.ones((1, SIZE, SIZE, 3), np.uint8)
     shown = calibration.write(tmp_path, data, 32, own(pictures))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import preprocessing, retrieval
+from pokeflow.images import npyfile, preprocessing, retrieval
 from pokeflow.images.dataset import CALIBRATION, Dataset
 from pokeflow.images.network import Network, embed
 
@@ -100,8 +100,8 @@ def _own(file: str, images: int | None, spec: preprocessing.Preprocessing) -> tu
     import numpy as np
 
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        found = npyfile.read(Path(file), mapped=True)
+    except (OSError, ValueError) as error:
         raise PokeflowError(f"{file}: not a readable .npy of numbers ({error}).") from error
     if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1:] != (spec.size, spec.size, 3):
         raise PokeflowError(
