@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
+from images_support import stage  # noqa: F401 - a fixture
 from s3 import moto_server, rclone_s3, rclone_server, s3  # noqa: F401 - fixtures
 from support import POKEFLOW, Cli, environment
 

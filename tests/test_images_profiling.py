@@ -1,17 +1,16 @@
 """Stage profile of any target: the operators that it tells, added up and shared out."""
 
-import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pokeflow import Input, PokeflowError, Record, Task
+from images_support import Stage
+from pokeflow import PokeflowError, Task
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow.images.profiling import Operator, ProfileParams, check, run
-from pokeflow.testing import data, network
+from pokeflow.testing import data
 
 OPERATORS = [
     Operator("conv1", "Conv", "int8", 0.25),
@@ -20,27 +19,9 @@ OPERATORS = [
 ]
 
 
-def given(stage: str, type: str, folder: Path) -> Input:
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
-    return Input(Record(**values | {"task": f"{stage}:small", "stage": stage, "type": type, "files": ()}), folder)
-
-
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
-    folders = {name: tmp_path / name for name in ("prepare", "compile", "work", "output")}
-    for folder in folders.values():
-        folder.mkdir()
-    data.write(folders["prepare"], data.drawn())
-    network.write(folders["compile"])
-    inputs = given("compile", "optimized", folders["compile"]), given("prepare", "dataset", folders["prepare"])
-    params = ProfileParams(runs=60, warmup=3, threads=2)
-    return Task(
-        *("profile", "toy", "small", "1.0", "optimized", "0" * 64),
-        params,
-        inputs,
-        folders["work"],
-        folders["output"],
-    )
+def task(stage: Stage) -> Task:
+    return stage.task("profile", ProfileParams(runs=60, warmup=3, threads=2))
 
 
 def profiled(task: Task, found: list[Operator]) -> tuple[Any, dict[str, Any]]:

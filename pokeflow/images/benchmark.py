@@ -21,6 +21,7 @@ SPLIT = "test"
 FILE = "performance.json"
 PERCENTILES = {50: 1, 95: 20, 99: 100}
 """Which are reported, and the fewest runs for which each says something."""
+CPU, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
 TIMING = (
     "latency is the network alone at batch 1; preprocess is resizing one decoded picture and preparing it for the "
     "network; search is one look-up in the gallery; recognition is these three in a row. Decoding a file is in none "
@@ -215,10 +216,14 @@ def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
 
 
 def device() -> str:
-    """The CPU's name."""
+    """The CPU's name, or where it has none, as on ARM, the board's."""
+    names = (line.partition(":")[2].strip() for line in _said(CPU).splitlines() if line.startswith("model name"))
+    board = _said(BOARD).strip("\0 \n")
+    return next(names, "") or board or platform.processor() or platform.machine()
+
+
+def _said(file: Path) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+        return ""

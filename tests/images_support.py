@@ -1,0 +1,80 @@
+"""What the tests of stages on images share: folders as finished tasks leave them, and a network in numpy alone."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pokeflow import Input, Record, Task
+from pokeflow.images.dataset import Dataset
+from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.testing import data, network
+
+
+@dataclass(frozen=True)
+class Numpy:
+    """The small network, opened: its pictures stay bytes until it is asked, as on a chip that normalises."""
+
+    spec: Preprocessing
+    dim: int = network.DIM
+
+    def prepare(self, squares: np.ndarray) -> np.ndarray:
+        return squares
+
+    def __call__(self, prepared: np.ndarray) -> np.ndarray:
+        return network.embedded(prepared, self.spec)
+
+
+def opened(folder: Path, spec: Preprocessing, threads: int) -> Numpy:
+    return Numpy(spec)
+
+
+def finished(stage: str, type: str, folder: Path, **facts: Any) -> Input:
+    """An input, as the task of this stage leaves it."""
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
+    values |= {"task": f"{stage}:small", "stage": stage, "type": type, "facts": facts, "files": ()}
+    return Input(Record(**values), folder)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks on the drawn data set and the small network, each in new folders below ``root``."""
+
+    root: Path
+
+    def folder(self, name: str) -> Path:
+        place = self.root / f"{name}-{sum(1 for _ in self.root.iterdir())}"
+        place.mkdir()
+        return place
+
+    def prepared(self, drawn: Dataset | None = None) -> Input:
+        folder = self.folder("prepare")
+        data.write(folder, drawn or data.drawn())
+        return finished("prepare", "dataset", folder)
+
+    def model(self, spec: Preprocessing = data.SPEC, **facts: Any) -> Input:
+        folder = self.folder("compile")
+        network.write(folder, spec=spec)
+        return finished("compile", "optimized", folder, **facts)
+
+    def task(self, stage: str, params: Any, *inputs: Input) -> Task:
+        named = (stage, "toy", "small", "1.0", "optimized", "0" * 64)
+        return Task(
+            *named, params, inputs or (self.model(), self.prepared()), self.folder("work"), self.folder("output")
+        )
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def without(split: str) -> Dataset:
+    """The drawn data set, of whose queries those of a split are gone."""
+    drawn = data.drawn()
+    kept = [row for row, query in enumerate(drawn.queries) if query.split != split]
+    queries = tuple(drawn.queries[row] for row in kept)
+    return dataclasses.replace(drawn, queries=queries, query_images=drawn.query_images[kept])
