@@ -31,6 +31,13 @@ class StderrHandler(logging.StreamHandler[Any]):
         raise AttributeError("this handler's stream is always stderr")
 
 
+def heard() -> None:
+    """Show the log of pokeflow on stderr, where nobody else shows it."""
+    if not log.handlers and not logging.getLogger().handlers:
+        log.addHandler(StderrHandler())
+        log.setLevel(logging.INFO)
+
+
 @contextmanager
 def bar(label: str, total: float) -> Iterator[Callable[..., None]]:
     """Show how far a piece of work is; yields ``advance(n=1, text="")``, to be called as it goes on."""

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import logging
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +45,7 @@ def packaged(flow: Flow, registry: plugins.Registry) -> Record:
     if len(found) > 1:
         names = ", ".join(sorted(name.partition(":")[2] for name in found))
         raise ConfigError([Fault("models", f"a release is of one model, and these are packaged: {names}. Choose one.")])
-    _heard()
+    progress.heard()
     return engine.run(flow, registry, plugins.manager().hook, now()).records[found[0]]
 
 
@@ -57,10 +56,3 @@ def released(registry: plugins.Registry, record: Record, **given: Any) -> Servic
         known = registry.backends_of(RELEASE)
         raise ConfigError([unknown(RELEASE, f"backend for stage {RELEASE!r} named", record.backend, known)])
     return services.asked(Service(backend, backend.params()), **given)
-
-
-def _heard() -> None:
-    log = logging.getLogger("pokeflow")
-    if not log.handlers and not logging.getLogger().handlers:
-        log.addHandler(progress.StderrHandler())
-        log.setLevel(logging.INFO)

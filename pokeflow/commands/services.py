@@ -1,7 +1,6 @@
 """What the cloud's commands have in common: a service of the configuration, the bundle it is for, and its answer."""
 
 import dataclasses
-import logging
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -78,10 +77,7 @@ def run(
     """
     inputs = tuple(inputs)
     making.refuse_doubles((item.record for item in inputs), f"taken by stage {service.backend.stage!r}")
-    log = logging.getLogger("pokeflow")
-    if not log.handlers and not logging.getLogger().handlers:
-        log.addHandler(progress.StderrHandler())
-        log.setLevel(logging.INFO)
+    progress.heard()
     backend = service.backend
     of = (about.model, about.version, about.type, about.digest) if about else (model, "", PROJECT, "")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
