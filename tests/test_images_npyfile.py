@@ -62,7 +62,7 @@ def test_what_is_no_array_of_numbers_is_refused_and_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         npyfile.read(tmp_path / "a.npy", mapped=mapped)
     assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]
 

@@ -12,7 +12,7 @@ MAGIC = b"\x93NUMPY"
 
 
 def read(file: Path, *, mapped: bool = False) -> "np.ndarray":
-    """The array in a file, ``mapped`` or in memory; ValueError where the file holds none, OSError where it cannot be read.
+    """The array in a file, ``mapped`` or in memory; ValueError where there is none in it, OSError if it cannot be read.
 
     Nothing in it is run, and no more is taken than the file has.
     """

@@ -10,7 +10,7 @@ import pytest
 import pokeflow_hailo as plugin
 from pokeflow import compose, config
 from pokeflow.schema import parse
-from pokeflow_hailo.params import CompileParams, Compiler, Script
+from pokeflow_hailo.params import CompileParams, Compiler, ProfileParams, Script
 
 HEAVY = ("numpy", "onnx", "onnxruntime", "PIL", "google.protobuf", "hailo_platform", "hailo_sdk_client", "yaml")
 
@@ -34,6 +34,11 @@ def test_importing_the_plugin_loads_nothing_heavy():
 def test_it_brings_four_stages_under_one_name(backends):
     assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"hailo"}
+
+
+def test_a_profile_that_asks_a_device_is_another_one_wherever_that_is(backends):
+    named = [backends["profile"].fingerprint(ProfileParams(device=device)) for device in (None, "local", "pi@pi5")]
+    assert named[0] != named[1] == named[2]
 
 
 @pytest.mark.parametrize("name", ["hailo8l", "hailo8"])

@@ -49,7 +49,15 @@ def pokeflow_backends() -> Iterable[Backend]:
             fingerprint=calibration.fingerprint,
         ),
         Backend("hailo", "benchmark", _benchmark, BenchmarkParams, check=params.check_benchmark),
-        Backend("hailo", "profile", _profile, ProfileParams, check=params.check_profile, aside=True),
+        Backend(
+            "hailo",
+            "profile",
+            _profile,
+            ProfileParams,
+            check=params.check_profile,
+            fingerprint=params.fingerprint_profile,
+            aside=True,
+        ),
         Backend(
             "hailo",
             "recognize",

@@ -105,12 +105,12 @@ class Host:
             return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
-        """Run a command that says little: its exit code, and the first 64 KiB of what it says."""
+        """Run a command that says little: its exit code, and the first 64 KiB of what it says, as it may be shown."""
         lines: list[str] = []
 
         def keep(line: str) -> None:
             if sum(map(len, lines)) < MAX_LINE:
-                lines.append(line[:MAX_LINE])
+                lines.append(printable(line))
 
         return self.run(argv, keep, seconds), "\n".join(lines)
 
@@ -159,6 +159,11 @@ class Host:
     ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
         with _process((*self.shell, _word(script, self.local)), source) as started:
             yield started
+
+
+def printable(text: str) -> str:
+    """A line as it may be shown: a terminal obeys what other machines have no business to tell it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 @contextmanager
@@ -262,7 +267,7 @@ def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
 def _fail(host: str, said: str, what: str) -> NoReturn:
     """Raise the sentence for what ssh, or the shell there, said."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
+    last = printable(lines[-1]) if lines else ""
     known = {
         "REMOTE HOST IDENTIFICATION HAS CHANGED": "its key is another one than ssh knows. Find out why before you go "
         f"on; then: ssh-keygen -R {host}",

@@ -195,6 +195,11 @@ def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
     yield from _check_device(params)
 
 
+def fingerprint_profile(params: ProfileParams) -> str:
+    """Whether a device is asked: one that comes to be named has something to add."""
+    return "" if params.device is None else "with a device"
+
+
 def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
     """Faults of profile's parameters."""
     if params.runs < 1:

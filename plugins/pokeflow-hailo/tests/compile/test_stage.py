@@ -357,6 +357,19 @@ def test_a_half_written_optimisation_is_not_taken_for_done(flow, backend):
     assert count(again, "Starting Model Optimization") == 2
 
 
+@pytest.mark.parametrize("file", ["optimized.har", "quantized.npy", "done.json"])
+@pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda content: bytes(len(content))])
+def test_an_optimisation_that_was_damaged_since_is_made_again(flow, backend, file, damaged):
+    task = flow.task()
+    backend.run(task)
+    (kept,) = task.work.glob("optimized-*")
+    (kept / file).write_bytes(damaged((kept / file).read_bytes()))
+    again = flow.task(attempt=2)
+    backend.run(again)
+    assert count(again, "Starting Model Optimization") == 2
+    assert (task.output / FILE).read_bytes() == (again.output / FILE).read_bytes()
+
+
 CHILD = """
 import sys
 from pathlib import Path

@@ -289,6 +289,7 @@ def test_an_answer_that_makes_no_sense_is_refused(chip_flow, answer):
         ("[40.0]", '["hot"]'),
         ('"average_w": 1.5', '"average_w": "much"'),
         ('"hailortcli": {}', '"hailortcli": []'),
+        ('"hailortcli": {}', '"hailortcli": {"latency": []}'),
         ('"power"', '"might"'),
     ],
 )
@@ -302,6 +303,29 @@ def test_a_figure_that_makes_no_sense_is_refused(chip_flow, old, new):
         found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
 
 
+def test_what_a_device_says_is_kept_within_bounds_and_moves_no_cursor(chip_flow):
+    about = {f"part {i}": "\x1b[2J" + "x" * 10_000 for i in range(1000)}
+    cli = {"latency": {"exit": 1, "said": "\x1b[2J" * 9000, "csv": "y" * 90_000}, "more": "z" * 10_000}
+    answer = {**ANSWER, "device": {**ANSWER["device"], **about}, "hailortcli": cli}
+    with opened(chip_flow, python=played(chip_flow, json.dumps(answer))) as found:
+        told = found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
+    text = json.dumps([found.about, told.said])
+    assert len(text) < 30_000
+    assert "u001b" not in text
+    assert set(told.said) == {"latency"}
+
+
+@pytest.mark.parametrize("answer", [None, {"problem": {"kind": "failed", "text": "\x1b]0;mine\x07"}}])
+def test_no_error_of_a_device_moves_the_cursor(chip_flow, answer):
+    shouts = chip_flow.root / "shouts"
+    shouts.write_text("#!/bin/sh\nprintf '\\033]0;mine\\007'\nexit 9\n")
+    shouts.chmod(0o755)
+    python = played(chip_flow, json.dumps(answer)) if answer else str(shouts)
+    with pytest.raises(PokeflowError, match="mine") as told, opened(chip_flow, python=python):
+        pass
+    assert str(told.value).isprintable()
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -312,6 +336,8 @@ def test_a_figure_that_makes_no_sense_is_refused(chip_flow, old, new):
         lambda file: np.save(file, np.asarray([{}] * 3, object), allow_pickle=True),
         lambda file: file.write_bytes(b"\x93NUMPY"),
         lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"PK\x03\x04 no archive"),
+        lambda file: file.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((("),
         lambda file: np.savez(file.with_suffix(".npz"), np.zeros(3)) or file.with_suffix(".npz").rename(file),
     ],
 )

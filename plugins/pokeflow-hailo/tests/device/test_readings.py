@@ -161,6 +161,11 @@ def test_a_run_that_is_cut_off_or_edited_gives_no_figure(text, why):
         readings.run_csv(text)
 
 
+def test_a_number_as_only_python_writes_it_is_none():
+    with pytest.raises(ValueError, match="1_0"):
+        readings.measure_power("Current power consumption (W): 1_0")
+
+
 def test_a_temperature_may_be_below_zero():
     assert readings.run_csv(RUN_HEADER + RUN_ROW.replace("45.25", "-5.5"))["min_temp"] == -5.5
 
@@ -228,6 +233,14 @@ def test_parse_hef_shows_chip_contexts_and_streams():
 def test_parse_hef_of_what_is_none_is_refused(text):
     with pytest.raises(ValueError, match="shows no network"):
         readings.parse_hef(text)
+
+
+def test_an_output_of_blanks_as_long_as_is_taken_is_read_to_its_end():
+    # Hours, for a pattern that looks at all that follows from every place.
+    filled = PARSE_HEF + "\n" * (readings.MAX_CHARS - len(PARSE_HEF))
+    assert readings.parse_hef(filled) == readings.parse_hef(PARSE_HEF)
+    blank = "Serial Number: " + " " * (readings.MAX_CHARS - len(IDENTIFY) - 20) + "\n"
+    assert readings.identify(blank + IDENTIFY) == readings.identify(IDENTIFY)
 
 
 READERS = (

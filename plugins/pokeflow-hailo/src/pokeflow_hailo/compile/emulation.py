@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pokeflow import PokeflowError
+from pokeflow.images import npyfile
 from pokeflow.images.calibration import save_squares
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def read(folder: Path, work: "Work") -> Mapping[str, "Embeddings"]:
 
 def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
     try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        found = npyfile.read(file)
+    except (OSError, ValueError) as error:
         raise PokeflowError(f"{file.name}: not what the emulator was to give ({error}). Run it again.") from error
-    if not isinstance(found, np.ndarray) or found.dtype != np.float32 or found.shape != (rows, dim):
+    if found.dtype != np.float32 or found.shape != (rows, dim):
         raise PokeflowError(
             f"{file.name}: the emulator gives {found.dtype}{list(found.shape)}, not float32 [{rows}, {dim}]."
         )
@@ -58,4 +59,4 @@ def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
             f"{file.name}: the emulator gives NaN or infinity at the stage {file.stem}. See its warnings in "
             "telemetry/compiler.log."
         )
-    return np.asarray(found)
+    return found

@@ -100,7 +100,8 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
     answer = toolchain.run(found, request, files, makes, part, hours=work.params.compiler.hours, record=record)
     _require_as_asked(work, answer.heard)
     emulation.read(part, work)  # what is unsound is not kept
-    jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard)})
+    made = {name: digest.sha256(part / name) for name in makes}
+    jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard), "files": made})
     part.rename(folder)
     return folder, answer, True
 
@@ -108,9 +109,11 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
 def _kept(folder: Path) -> Answer | None:
     try:
         told = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        if any(digest.sha256(folder / name) != sha256 for name, sha256 in told["files"].items()):
+            return None  # damaged since
         heard = {**told["heard"], "warnings": tuple(told["heard"]["warnings"])}
         return Answer(told["seconds"], Heard(**heard))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not finished, or by another version of this program
 
 

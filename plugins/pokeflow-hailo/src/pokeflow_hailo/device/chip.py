@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from pokeflow import PokeflowError, Unavailable, progress
+from pokeflow.images import npyfile
 from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.figures import no_constant
-from pokeflow_hailo.host import Host
+from pokeflow_hailo.host import Host, printable
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 
 log = logging.getLogger("pokeflow")
@@ -28,6 +29,8 @@ LOCAL = "local"
 PART = 1024
 """Pictures that lie on the device at once: its temporary folder may be its memory."""
 MAX_ANSWER = 64 << 20
+MOST_SAID = 32
+"""Entries of what a chip says of itself; it has ten."""
 _ANSWERED, _ABSENT = 0, 127
 
 
@@ -146,7 +149,7 @@ def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
     with host.opened(None if device in (None, LOCAL) else device) as machine:
         machine.put(SCRIPT, "measure.py")
         answer = _ask(machine, python, needs, {"do": "identify"}, seconds=120)
-        about = {str(key): None if value is None else str(value) for key, value in answer["device"].items()}
+        about = _about(answer["device"])
         if about.get("architecture") != header.architecture:
             raise PokeflowError(
                 f"{machine.name}: its chip is {about.get('architecture')}, and {file.name} is compiled for "
@@ -174,7 +177,7 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
             answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
             problem = answer.get("problem")
-            told = (problem["kind"], str(problem["text"])[:500]) if problem else ("", "")
+            told = (problem["kind"], printable(str(problem["text"]))[:500]) if problem else ("", "")
             if not problem and (
                 code != _ANSWERED or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
             ):
@@ -196,12 +199,12 @@ def _require_answered(where: str, needs: str, kind: str, text: str) -> None:
 
 def _rows(file: Path, count: int, where: str) -> "np.ndarray":
     try:
-        rows = np.load(file, allow_pickle=False)
-        if not isinstance(rows, np.ndarray) or rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != count:
+        rows = npyfile.read(file)
+        if rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != count:
             raise ValueError("not the rows that were asked for")
         if not np.isfinite(rows).all():
             raise ValueError("they are not finite")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise PokeflowError(f"{where}: its embeddings cannot be used ({error}). Run it again.") from error
     return rows
 
@@ -212,18 +215,33 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured
     if [one.batch for one in passes] != list(batch_sizes):
         raise ValueError("other batch sizes than asked for")
     average = None if power["average_w"] is None else _figure(power["average_w"])
-    said = answer["hailortcli"]
-    if not isinstance(said, dict):
-        raise TypeError("hailortcli's part is none")
     return Measured(
         _times(told["latency_ms"]),
         passes,
         tuple(_figure(value) for value in heat["celsius"]),
-        str(heat["reason"] or "")[:500],
+        printable(str(heat["reason"] or ""))[:500],
         average,
-        str(power["reason"] or "")[:500],
-        said,
+        printable(str(power["reason"] or ""))[:500],
+        _said(answer["hailortcli"]),
     )
+
+
+def _about(told: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a chip says of itself: as many entries, and as long, as a record may hold."""
+    kept = list(told.items())[:MOST_SAID]
+    return {printable(key)[:40]: None if value is None else printable(str(value))[:200] for key, value in kept}
+
+
+def _said(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``hailortcli`` printed, by what it was asked for, or the reason why it was not; all else is left out."""
+    kept: dict[str, Any] = {}
+    for name, value in told.items():
+        if name == "reason":
+            kept[name] = printable(str(value))[:500]
+        if name in ("latency", "power"):
+            said = "\n".join(map(printable, str(value["said"])[-4000:].splitlines()))
+            kept[name] = {"exit": value["exit"], "said": said, "csv": str(value["csv"])[:8000]}
+    return kept
 
 
 def _times(values: Sequence[Any]) -> tuple[float, ...]:

@@ -51,7 +51,8 @@ def scan(text: str) -> list[str]:
 
 def identify(text: str) -> Identity:
     """The first device of ``fw-control identify``; the features stand there only with ``--extended``."""
-    lines = dict(re.findall(r"^([\w ]{3,40}): (.*?)\s*$", _sound(text), re.MULTILINE))
+    told = re.findall(r"^([\w ]{3,40}): (.*)$", _sound(text), re.MULTILINE)
+    lines = {name: value.rstrip() for name, value in told}
     named = re.fullmatch(r"HAILO\w{1,10}", lines.get("Device Architecture", ""))
     if not named or "Firmware Version" not in lines:
         raise ValueError("identify shows no device")
@@ -131,7 +132,7 @@ def parse_hef(text: str) -> dict[str, Any]:
     )
     if not chip or not group:
         raise ValueError("parse-hef shows no network")
-    streams = re.findall(r"^\s+(Input|Output)\s+(\S+) (\w+), ([\w ]+)\(([\dx]+)\)\s*$", text, re.MULTILINE)
+    streams = re.findall(r"^[ \t]+(Input|Output)[ \t]+(\S+) (\w+), ([\w ]+)\(([\dx]+)\)[ \t]*$", text, re.MULTILINE)
     shown = [
         (kind, {"name": name, "type": type_, "order": order, "shape": [int(n) for n in shape.split("x")]})
         for kind, name, type_, order, shape in streams
@@ -173,7 +174,8 @@ def _figures(row: Sequence[str], columns: Sequence[str], text: Sequence[str]) ->
 
 def _number(value: object, name: str) -> float:
     try:
-        number = float(str(value))
+        # Python would read 1_0 as ten.
+        number = math.nan if "_" in str(value) else float(str(value))
     except ValueError:
         number = math.nan
     if isinstance(value, bool | Mapping | list) or not math.isfinite(number) or (number < 0 and "temp" not in name):
