@@ -12,7 +12,7 @@ from pokeflow.images.preprocessing import Preprocessing
 from pokeflow.testing import network
 from pokeflow.testing.bench import BENCHMARK, Bench
 from pokeflow.testing.breach import Breach, NotChecked
-from pokeflow.testing.compiling import _simulated, _sound, require_done
+from pokeflow.testing.compiling import is_simulated, require_done, require_sound_figures
 from pokeflow.worker import told
 
 DROP = 0.05
@@ -37,7 +37,7 @@ def benchmarks(bench: Bench, available: bool | None = None) -> None:
 
 def figures_are_sound(bench: Bench) -> None:
     """Every figure of benchmark is a finite number, or None with a reason; facts are plain data."""
-    _sound(bench.benchmarked, "benchmark")
+    require_sound_figures(bench.benchmarked, "benchmark")
 
 
 def figures_are_there(bench: Bench) -> None:
@@ -95,14 +95,14 @@ def every_run_is_kept(bench: Bench) -> None:
 
 def accuracy_is_kept(bench: Bench) -> None:
     """The compiled model answers about as many queries right as the float32 network does."""
-    if _simulated(bench.compiled) or _simulated(bench.benchmarked):
+    if is_simulated(bench.compiled) or is_simulated(bench.benchmarked):
         raise NotChecked("the figures come from a double")
     data, found = bench.data, _metrics(bench).get("top1_accuracy")
     if found is None:
         raise NotChecked("top1_accuracy is unknown")
     rows = data.queries_of(benchmark.SPLIT)
     before, asked = network.embedded(data.references), network.embedded(data.query_images[rows])
-    right = retrieval.accuracy(retrieval.nearest(asked, before, 5)[0], data, rows)["top1_accuracy"] or 0.0
+    right = retrieval.top1_accuracy(retrieval.nearest(asked, before, 1)[0], data, rows)
     if found < right - DROP:
         raise Breach(
             f"a compiled model answers as the float32 network does, {DROP:.0%} fewer at most",

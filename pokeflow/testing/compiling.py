@@ -69,15 +69,16 @@ def works(bench: Bench, work: str) -> None:
     made = bench.also(work)
     rule = f"{work}, where the YAML names it, is done to what compile left, or raises pokeflow.Unavailable"
     require_done(made, rule, f"run pokeflow target={bench.target} stages=[{work}], and see its log.", None)
-    _sound(made, work)
+    require_sound_figures(made, work)
 
 
 def figures_are_sound(bench: Bench) -> None:
     """Every figure of compile is a finite number, or None with a reason; facts are plain data."""
-    _sound(bench.compiled, "compile")
+    require_sound_figures(bench.compiled, "compile")
 
 
-def _sound(made: Made, work: str) -> None:
+def require_sound_figures(made: Made, work: str) -> None:
+    """Breach where a record could not hold what a backend returned."""
     try:
         require_sound(made.result, f"the backend of {work}")
     except PokeflowError as error:
@@ -129,7 +130,7 @@ def index_is_the_gallery(bench: Bench) -> None:
         raise Breach(rule, f"its preprocessing is {found.preprocessing}", mend)
     if list(found.card_ids) != [card.card_id for card in data.cards]:
         raise Breach(rule, f"it has {len(found.card_ids)} rows, not those of the {len(data.cards)} cards", mend)
-    if _simulated(made):
+    if is_simulated(made):
         raise NotChecked("the model comes from a double: its embeddings say nothing")
     before = retrieval.normalized(network.embedded(data.references))
     if found.embeddings.shape != before.shape:
@@ -185,7 +186,8 @@ def _calibration(folder: Path, size: int) -> Mapping[str, Any]:
     return dict(told)
 
 
-def _simulated(made: Made) -> bool:
+def is_simulated(made: Made) -> bool:
+    """Whether a result says that a double made it."""
     return bool(made.result and made.result.facts.get("simulated"))
 
 
