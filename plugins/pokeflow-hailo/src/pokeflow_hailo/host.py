@@ -85,7 +85,7 @@ class Host:
                 late.set()
                 _end(process)
 
-            timer = threading.Timer(seconds, stop) if seconds is not None else None
+            timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop) if seconds is not None else None
             if timer:
                 timer.start()
             try:
