@@ -215,12 +215,12 @@ def alone(made: Made, code: str, *arguments: str, **more: Any) -> "subprocess.Po
 MAIN = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
 SERVE = """
 from pathlib import Path
-from pokeflow_edge.runtime import metrics, recognizer, service
+from pokeflow_edge.runtime import metrics, recognizer, server
 import logging
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 opened = recognizer.opened(Path(sys.argv[1]))
 {before}
-sys.exit(service.run(service.Service(opened, service.Patience({patience})), service.listening("127.0.0.1:0")))
+sys.exit(server.run(server.Server(opened, server.Patience({patience})), server.listening("127.0.0.1:0")))
 """
 
 
@@ -232,13 +232,13 @@ def recognize(made: Made, *arguments: str, before: str = "") -> tuple[int, str, 
 
 
 @dataclass(frozen=True)
-class Server:
+class Serving:
     process: "subprocess.Popen[str]"
     port: int
 
 
 @contextlib.contextmanager
-def serving(made: Made, before: str = "", env: dict[str, str] | None = None, **patience: float) -> Iterator[Server]:
+def serving(made: Made, before: str = "", env: dict[str, str] | None = None, **patience: float) -> Iterator[Serving]:
     """A server of a bundle; ``before`` is code that runs once the bundle is open."""
     given = ", ".join(f"{name}={value}" for name, value in patience.items())
     process = alone(made, SERVE.format(before=before, patience=given), str(made.folder), env=env or {})
@@ -247,7 +247,7 @@ def serving(made: Made, before: str = "", env: dict[str, str] | None = None, **p
         lines = iter(process.stderr.readline, "")
         port = next((int(found[1]) for line in lines if (found := re.search(r"serving on .*:(\d+)", line))), None)
         assert port, process.communicate()
-        yield Server(process, port)
+        yield Serving(process, port)
     finally:
         process.kill()
         process.communicate()

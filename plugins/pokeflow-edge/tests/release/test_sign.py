@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from pokeflow import PokeflowError, __version__
 from pokeflow_edge.release import keys
-from pokeflow_edge.runtime.update.releases import Refused, read
+from pokeflow_edge.runtime.update.releases import NotTaken, read
 from pokeflow_edge.runtime.update.sources import Folder
 
 
@@ -124,7 +124,7 @@ def test_another_key_signs_anew_and_a_device_with_the_first_one_refuses(release,
     to, _ = release(at=1_000)
     (tmp_path / "pinned.pub").write_bytes((to / "release.pub").read_bytes())
     release(at=2_000, key=write(tmp_path / "other.pem"))
-    with pytest.raises(Refused):
+    with pytest.raises(NotTaken):
         read(Folder(str(to)), tmp_path / "pinned.pub")
 
 

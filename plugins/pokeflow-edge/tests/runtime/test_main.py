@@ -112,7 +112,7 @@ def test_a_reader_that_leaves_ends_it_quietly(numpy_bundle, tmp_path):
 USED = """
 import json
 from pathlib import Path
-from pokeflow_edge.runtime import __main__, camera, recognizer, service
+from pokeflow_edge.runtime import __main__, camera, recognizer, server
 recognizer.opened(Path(sys.argv[1])).prove()
 of = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
 print(json.dumps({name: file for name, file in of.items() if file and name.startswith("pokeflow")}))

@@ -9,7 +9,7 @@ import pytest
 from pokeflow_edge.runtime import systemd
 
 from ..conftest import serving
-from .test_service import PICTURE, Gate, ask
+from .test_server import PICTURE, Gate, ask
 
 
 @pytest.fixture

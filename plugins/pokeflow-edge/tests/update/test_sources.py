@@ -10,7 +10,7 @@ import pytest
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update import download, run, sources
-from pokeflow_edge.runtime.update.releases import Refused
+from pokeflow_edge.runtime.update.releases import NotTaken
 from pokeflow_edge.runtime.update.sources import source
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 
@@ -109,7 +109,7 @@ def test_a_server_that_never_ends_is_cut_off_at_what_was_signed(device):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     archive.write_bytes(archive.read_bytes() + b"\0" * 5_000_000)
-    with web(device.maker.folder) as (_, url), pytest.raises(Refused, match="longer than"):
+    with web(device.maker.folder) as (_, url), pytest.raises(NotTaken, match="longer than"):
         update(device, url)
     assert list(device.root.downloads.iterdir()) == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow_edge.runtime import camera, recognizer, service
+from pokeflow_edge.runtime import camera, recognizer, server
 from pokeflow_edge.runtime.recognizer import Answer, Recognizer
 
 HERE = Path(__file__).resolve().parents[3]
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         opened = recognizer.opened(args.bundle, args.threads, **limits)
         if args.http is not None:
-            return service.run(service.Service(opened), service.listening(args.http))
+            return server.run(server.Server(opened), server.listening(args.http))
         if args.check:
             _say({"status": "ok", **opened.bundle.told})
             return 0

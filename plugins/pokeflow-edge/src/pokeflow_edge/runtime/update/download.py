@@ -4,12 +4,12 @@ import hashlib
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError
-from pokeflow_edge.runtime.update.releases import Refused, Release
+from pokeflow_edge.runtime.update.releases import NotTaken, Release
 from pokeflow_edge.runtime.update.sources import BLOCK, Source
 
 
 def fetch(source: Source, release: Release, folder: Path) -> Path:
-    """The release's archive below ``folder``, of its size and sha256; Refused where it is another.
+    """The release's archive below ``folder``, of its size and sha256; NotTaken where it is another.
 
     Of no more bytes than it says. What lies there of other releases is removed.
     """
@@ -31,7 +31,7 @@ def fetch(source: Source, release: Release, folder: Path) -> Path:
         if _is(file, release):
             return file
     file.unlink()
-    raise Refused(f"{source.told}/{release.archive}: is not the archive that was signed. Nothing was changed.")
+    raise NotTaken(f"{source.told}/{release.archive}: is not the archive that was signed. Nothing was changed.")
 
 
 def _append(source: Source, release: Release, file: Path) -> None:
@@ -49,7 +49,7 @@ def _append(source: Source, release: Release, file: Path) -> None:
         raise PokeflowError(f"{source.told}/{release.archive}: ended {left:,} bytes too early. Run this again.")
     if more:
         file.unlink()
-        raise Refused(f"{source.told}/{release.archive}: is longer than the archive that was signed.")
+        raise NotTaken(f"{source.told}/{release.archive}: is longer than the archive that was signed.")
 
 
 def _is(file: Path, release: Release) -> bool:

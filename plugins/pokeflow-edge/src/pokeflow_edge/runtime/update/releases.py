@@ -17,7 +17,7 @@ _ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar\.gz")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Refused(PokeflowError):  # noqa: N818 - nothing went wrong: what is served is served on
+class NotTaken(PokeflowError):  # noqa: N818 - nothing went wrong: what is served is served on
     """A release that is not taken; the device goes on as it is."""
 
 
@@ -44,7 +44,7 @@ class Release:
 
 
 def read(source: Source, keys: Path) -> Release:
-    """The release that a source offers; Refused unless one of the pinned keys signed these very bytes."""
+    """The release that a source offers; NotTaken unless one of the pinned keys signed these very bytes."""
     about = source.small(ABOUT, MOST_ABOUT)
     signature = source.small(SIGNATURE, SIGNATURE_BYTES)
     verify(about, signature, pinned(keys), f"{source.told}/{ABOUT}")
@@ -87,20 +87,20 @@ def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) 
         except InvalidSignature:
             continue
         return
-    raise Refused(f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed.")
+    raise NotTaken(f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed.")
 
 
 def parsed(about: bytes) -> Release:
-    """The release in bytes whose signature is right; Refused where they are not of its form all the same."""
+    """The release in bytes whose signature is right; NotTaken where they are not of its form all the same."""
     try:
         raw = json.loads(about)
         values = {field.name: raw[field.name] for field in fields(Release)}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Refused(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
+        raise NotTaken(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
     for field in fields(Release):
         # The types are written in this class alone: int, of which bool is one, and str.
         if type(values[field.name]) is not field.type:
-            raise Refused(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
+            raise NotTaken(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
     release = Release(**values)
     sound = {
         "archive": _ARCHIVE.fullmatch(release.archive),
@@ -109,5 +109,5 @@ def parsed(about: bytes) -> Release:
         "sequence": 0 < release.sequence < 1 << 53,
     }
     if bad := [name for name, right in sound.items() if not right]:
-        raise Refused(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
+        raise NotTaken(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
     return release

@@ -8,7 +8,7 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update import download, releases, selftest, unpack
-from pokeflow_edge.runtime.update.releases import Refused, Release
+from pokeflow_edge.runtime.update.releases import NotTaken, Release
 from pokeflow_edge.runtime.update.root import Root, State
 from pokeflow_edge.runtime.update.service import Service
 from pokeflow_edge.runtime.update.sources import Source
@@ -42,7 +42,7 @@ def update(
             _require_same(about, release)
             with _paused(root, about, service):
                 if why := tried(staged):
-                    raise Refused(f"{release.told}: does not pass its self-test: {why} Nothing was changed.")
+                    raise NotTaken(f"{release.told}: does not pass its self-test: {why} Nothing was changed.")
                 root.keep(staged, release.sequence)
         finally:
             root.clear()
@@ -84,26 +84,26 @@ def _require_wanted(root: Root, release: Release, *, older: bool) -> None:
         here = {"target": about["target"], "model": about["model"]["name"]}
         for name, value in here.items():
             if getattr(release, name) != value:
-                raise Refused(f"{release.told}: this device has the {name} {value!r}. Nothing was changed.")
+                raise NotTaken(f"{release.told}: this device has the {name} {value!r}. Nothing was changed.")
     if release.sequence in (state.good, state.previous):
-        raise Refused(f"{release.told}: is here already. The command 'rollback' goes back to it.")
+        raise NotTaken(f"{release.told}: is here already. The command 'rollback' goes back to it.")
     if older:
         return
     if release.sequence <= state.floor:
-        raise Refused(
+        raise NotTaken(
             f"{release.told}: is not newer than {state.floor}, which this device has had. A person who wants it all "
             "the same says --allow-older."
         )
     if release.sequence in state.failed:
-        raise Refused(f"{release.told}: failed on this device before. --allow-older tries it again.")
+        raise NotTaken(f"{release.told}: failed on this device before. --allow-older tries it again.")
 
 
 def _require_same(about: Mapping[str, Any], release: Release) -> None:
     for name, value in (("target", about["target"]), ("version", about["version"]), ("model", about["model"]["name"])):
         if getattr(release, name) != value:
-            raise Refused(f"{release.told}: its bundle has the {name} {str(value)[:80]!r}. Nothing was changed.")
+            raise NotTaken(f"{release.told}: its bundle has the {name} {str(value)[:80]!r}. Nothing was changed.")
     if about.get("simulated"):
-        raise Refused(f"{release.told}: was made by a double of the compiler, and answers nothing real.")
+        raise NotTaken(f"{release.told}: was made by a double of the compiler, and answers nothing real.")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow_edge.runtime.update.names import sound
-from pokeflow_edge.runtime.update.releases import Refused
+from pokeflow_edge.runtime.update.releases import NotTaken
 
 ABOUT = "bundle.json"
 MOST_FILES, MOST_BYTES = 1000, 8_000_000_000
@@ -21,7 +21,7 @@ MOST_AT_ONCE = 4_000_000
 
 
 def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Unpack an archive into a new folder and return its ``bundle.json``; Refused where it is not sound.
+    """Unpack an archive into a new folder and return its ``bundle.json``; NotTaken where it is not sound.
 
     OSError where the disk gives up.
     """
@@ -31,9 +31,9 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
             found = _members(_Bounded(plain, most), folder)
         return about(folder, found)
     except gzip.BadGzipFile as error:
-        raise Refused(f"{file.name}: not a readable bundle ({error}).") from error
+        raise NotTaken(f"{file.name}: not a readable bundle ({error}).") from error
     except (EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error) as error:
-        raise Refused(f"{file.name}: not a sound bundle ({error}).") from error
+        raise NotTaken(f"{file.name}: not a sound bundle ({error}).") from error
 
 
 def _members(plain: "_Bounded", folder: Path) -> set[str]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_edge.runtime import recognizer, service
+from pokeflow_edge.runtime import recognizer
+from pokeflow_edge.runtime.server import listening
 
 from ..conftest import drawn, jpeg, png, serving
 
@@ -415,9 +416,9 @@ def test_what_does_not_end_in_time_is_left_with_1(numpy_bundle, gate):
 )
 def test_an_address_that_is_none_is_told(address):
     with pytest.raises(PokeflowError, match="--http"):
-        service.listening(address)
+        listening(address)
 
 
 def test_a_port_that_is_taken_is_told(port):
     with pytest.raises(PokeflowError, match="cannot be listened on"):
-        service.listening(f"127.0.0.1:{port}")
+        listening(f"127.0.0.1:{port}")

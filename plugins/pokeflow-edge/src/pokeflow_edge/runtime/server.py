@@ -53,7 +53,7 @@ class Patience:
 
 
 @dataclass(slots=True)
-class Service:
+class Server:
     """A recogniser, its one thread, and what is under way."""
 
     recognizer: Recognizer
@@ -231,39 +231,39 @@ def listening(address: str) -> socket.socket:
         raise PokeflowError(f"--http {address}: cannot be listened on ({error.strerror}).") from error
 
 
-def run(service: Service, there: socket.socket) -> int:
+def run(server: Server, there: socket.socket) -> int:
     """Answer on a socket until SIGTERM or SIGINT, and finish what was begun; 0, or 1 where that did not end in time."""
-    finished = asyncio.run(_run(service, there))
-    service.pool.shutdown(wait=False, cancel_futures=True)
+    finished = asyncio.run(_run(server, there))
+    server.pool.shutdown(wait=False, cancel_futures=True)
     if not finished:
-        log.error("what was under way did not end within %g seconds", service.patience.stop)
+        log.error("what was under way did not end within %g seconds", server.patience.stop)
         # Python would wait for the thread, for ever if need be.
         logging.shutdown()
         os._exit(1)
     return 0
 
 
-async def _run(service: Service, there: socket.socket) -> bool:
+async def _run(server: Server, there: socket.socket) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, service.stopping.set)
-    server = await asyncio.start_server(service.connected, sock=there, limit=wire.MOST_HEAD)
-    watched = asyncio.create_task(_watched(service))
+        asyncio.get_running_loop().add_signal_handler(number, server.stopping.set)
+    listener = await asyncio.start_server(server.connected, sock=there, limit=wire.MOST_HEAD)
+    watched = asyncio.create_task(_watched(server))
     host, port = there.getsockname()[:2]
     log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     systemd.tell(systemd.READY)
-    await service.stopping.wait()
+    await server.stopping.wait()
     systemd.tell(systemd.STOPPING)
-    server.close()
-    under_way = service.connections.copy()
-    _, late = await asyncio.wait(under_way, timeout=service.patience.stop) if under_way else ((), ())
+    listener.close()
+    under_way = server.connections.copy()
+    _, late = await asyncio.wait(under_way, timeout=server.patience.stop) if under_way else ((), ())
     watched.cancel()
     return not late
 
 
-async def _watched(service: Service) -> None:
+async def _watched(server: Server) -> None:
     """Tell systemd that all is well, until a picture takes longer than any may: it then starts the service anew."""
     seconds = systemd.watchdog_s()
     while seconds is not None:
-        if not service.stuck:
+        if not server.stuck:
             systemd.tell(systemd.ALIVE)
         await asyncio.sleep(seconds / 3)
