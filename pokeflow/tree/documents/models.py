@@ -13,8 +13,6 @@ from pokeflow.tree.receipts import Receipt
 from pokeflow.types import Record
 
 PARAMETERS = "making.facts.parameters"
-HARDWARE = {"hailo8l": "Hailo-8L", "hailo8": "Hailo-8", "hailo15h": "Hailo-15H"}
-"""How people call what compilers abbreviate."""
 
 COMMON = {
     "architecture": Field(("making.facts.architecture",)),
@@ -33,10 +31,7 @@ OPTIMIZED = {
     "format": Field(("making.facts.format",)),
     "quantization": Field(("making.facts.quantization",)),
     "size": Field(("making.metrics.size_mb", "benchmark.metrics.size_mb"), (int, float, str), forms.megabytes),
-    "target_hardware": Field(
-        ("making.facts.target_hardware", "making.facts.hw_arch", "making.params.hw_arch", "benchmark.facts.device"),
-        form=lambda name: HARDWARE.get(name, name),
-    ),
+    "target_hardware": Field(("making.facts.target_hardware", "benchmark.facts.device")),
     "compilation_date": Field(("making.finished",), form=forms.day),
 }
 PUBLISHED = {

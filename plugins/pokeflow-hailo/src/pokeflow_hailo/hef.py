@@ -27,6 +27,8 @@ ARCHITECTURES = {
     5: "hailo10h",
     103: "hailo15h",
 }
+NAMES = {"hailo8": "Hailo-8", "hailo8l": "Hailo-8L", "hailo8r": "Hailo-8R"}
+"""How people call what compilers abbreviate."""
 RUNTIMES = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
 """Which HailoRT was released with which Dataflow Compiler."""
 _COMMON = struct.Struct(">III")

@@ -69,7 +69,7 @@ def test_everything_is_left_that_says_what_was_compiled(done):
         "shape": [1, 16, 16, 3],
     }
     assert config["output"]["shape"] == [1, 24]
-    assert result.facts["target_hardware"] == result.facts["hw_arch"] == "hailo8l"
+    assert (result.facts["target_hardware"], result.facts["hw_arch"]) == ("Hailo-8L", "hailo8l")
     assert result.facts["framework"] == "Hailo Dataflow Compiler 3.33.0"
     assert preprocessing.read(task.output).hash == result.facts["preprocessing"]
 

@@ -12,6 +12,7 @@ from pokeflow import PokeflowError, Result, digest
 from pokeflow.images import calibration, comparison, jsonfile, retrieval
 from pokeflow.images.dataset import Dataset
 from pokeflow.images.network import inherited
+from pokeflow_hailo import hef
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
 from pokeflow_hailo.figures import no_constant
@@ -124,7 +125,7 @@ def written(
         "calibration_images": work.asked.calibration_images,
         "format": "HEF",
         "framework": f"{COMPILER} {found.version}" if found.version else COMPILER,
-        "target_hardware": work.params.hw_arch,
+        "target_hardware": hef.NAMES[work.params.hw_arch],
         "hw_arch": header.architecture,
         "embedding_dim": work.graph.dim,
         "input_size": work.data.preprocessing.size,

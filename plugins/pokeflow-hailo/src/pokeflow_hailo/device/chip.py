@@ -22,8 +22,6 @@ from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 
 log = logging.getLogger("pokeflow")
 
-NAMES = {"hailo8": "Hailo-8", "hailo8l": "Hailo-8L"}
-"""How people call what compilers abbreviate."""
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"
 PART = 1024
@@ -77,7 +75,8 @@ class Chip:
     @property
     def device(self) -> str:
         """What the figures were measured on, in a line; the whole of it is ``about``."""
-        named = NAMES.get(str(self.about.get("architecture")), str(self.about.get("architecture")))
+        architecture = str(self.about.get("architecture"))
+        named = hef.NAMES.get(architecture, architecture)
         return f"{named}, firmware {self.about.get('firmware')}, driver {self.about.get('driver') or 'not told'}"
 
     @property
