@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pokeflow import PokeflowError
 from pokeflow_hailo import host
 
-from .ssh_server import NAME
+from .ssh_server import NAME, require_ssh
 
 # A program that says which process it is, and then does nothing for an hour.
 IDLE = ("sh", "-c", "echo $$; exec sleep 3600")
@@ -242,7 +242,7 @@ def test_a_host_that_is_off_is_told(ssh_server):
         pass
 
 
-def test_without_a_client_the_package_is_named(ssh_server, monkeypatch, tmp_path):
+def test_without_a_client_the_package_is_named(monkeypatch, tmp_path):
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with (
@@ -250,6 +250,16 @@ def test_without_a_client_the_package_is_named(ssh_server, monkeypatch, tmp_path
         host.opened(NAME),
     ):
         pass
+
+
+def test_without_ssh_a_test_is_skipped_unless_it_is_required(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("POKEFLOW_REQUIRE_SSH", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install openssh-client"):
+        require_ssh()
+    monkeypatch.setenv("POKEFLOW_REQUIRE_SSH", "1")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install openssh-client"):
+        require_ssh()
 
 
 @pytest.mark.parametrize(
