@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from pokeflow import PokeflowError
+from pokeflow_hailo.shown import printable
 
 CONFIG = "POKEFLOW_SSH_CONFIG"
 """Environment variable: a configuration file for ssh in place of ``~/.ssh/config``."""
@@ -110,7 +111,7 @@ class Host:
 
         def keep(line: str) -> None:
             if sum(map(len, lines)) < MAX_LINE:
-                lines.append(printable(line))
+                lines.append(printable(line, MAX_LINE))
 
         return self.run(argv, keep, seconds), "\n".join(lines)
 
@@ -159,11 +160,6 @@ class Host:
     ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
         with _process((*self.shell, _word(script, self.local)), source) as started:
             yield started
-
-
-def printable(text: str) -> str:
-    """A line as it may be shown: a terminal obeys what other machines have no business to tell it."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 @contextmanager
@@ -267,7 +263,7 @@ def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
 def _fail(host: str, said: str, what: str) -> NoReturn:
     """Raise the sentence for what ssh, or the shell there, said."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    last = printable(lines[-1]) if lines else ""
+    last = printable(lines[-1], 300) if lines else ""
     known = {
         "REMOTE HOST IDENTIFICATION HAS CHANGED": "its key is another one than ssh knows. Find out why before you go "
         f"on; then: ssh-keygen -R {host}",
@@ -282,4 +278,4 @@ def _fail(host: str, said: str, what: str) -> NoReturn:
         "Bad owner or permissions": "ssh refuses its own configuration. Take write permission from others.",
     }
     sentence = next((text for mark, text in known.items() if mark in said), "")
-    raise PokeflowError(f"{host}: {sentence or f'{what}.'}" + (f" ({last[:300]})" if last else ""))
+    raise PokeflowError(f"{host}: {sentence or f'{what}.'}" + (f" ({last})" if last else ""))

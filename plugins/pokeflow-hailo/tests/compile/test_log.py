@@ -86,18 +86,6 @@ def test_an_empty_or_cut_line_says_nothing(line):
     assert (found.optimization_level, found.calibration_images, found.warnings) == (None, None, ())
 
 
-@given(st.text())
-def test_a_line_that_is_shown_can_do_nothing_to_a_terminal(raw):
-    shown = log.cleaned(raw)
-    assert len(shown) <= 1000
-    assert not any((ord(c) < 32 and c != "\t") or 127 <= ord(c) < 160 for c in shown)
-
-
-def test_colours_and_what_a_bar_drew_over_are_gone():
-    assert log.cleaned("\x1b[33m[warning] x\x1b[0m\n") == "[warning] x"
-    assert log.cleaned("Calibration: 0%\rCalibration: 100%\n") == "Calibration: 100%"
-
-
 @given(st.lists(st.text(alphabet="[warning]Reducing optimization level to 0123 because skipped is done\n\x1b(")))
 def test_whatever_is_logged_is_read(lines):
     found = log.heard(lines)

@@ -11,6 +11,7 @@ from typing import Any
 from pokeflow import PokeflowError, progress
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile.standalone import MARK
+from pokeflow_hailo.shown import printable
 
 log = logging.getLogger("pokeflow")
 
@@ -38,7 +39,7 @@ class Listener(contextlib.ExitStack):
         if told is not None:
             self._show(told)
             return
-        line = reading.cleaned(raw)
+        line = printable(raw)
         if not line:
             return
         self._record(line)

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 from pokeflow_hailo.compile.script import Asked
 
-LONGEST = 1000
-"""Letters of a line that are kept."""
 MOST_TELLING = 5000
 """Lines of interest in one run; the real ones are some hundreds."""
 MOST_WARNINGS = 100
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REDUCED = re.compile(r"Reducing optimization level to (\d+)(?: \([^)]*\))?(?: because (.*))?")
 _COMPRESSION = re.compile(r"Reducing compression level to (\d+)")
 _IMAGES = re.compile(r"Using dataset with (\d+) entries for calibration")
@@ -43,14 +40,6 @@ class Heard:
     algorithms: Mapping[str, str]
     version: str | None
     warnings: tuple[str, ...]
-
-
-def cleaned(line: str) -> str:
-    """A line as it may be shown: without colours and control characters, of bounded length.
-
-    Of what a progress bar drew over itself only the last is left.
-    """
-    return _CONTROL.sub("", line.rstrip("\r\n").rpartition("\r")[2])[:LONGEST].rstrip()
 
 
 def telling(line: str) -> bool:

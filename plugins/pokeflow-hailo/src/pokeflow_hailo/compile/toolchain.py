@@ -14,6 +14,7 @@ from pokeflow_hailo.compile.listener import Listener, own
 from pokeflow_hailo.compile.log import Heard
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import Host
+from pokeflow_hailo.shown import printable
 
 SCRIPT = Path(standalone.__file__)
 PYTHONS = ("python3", "python3.12", "python3.11", "python3.10")
@@ -63,7 +64,7 @@ def found(host: Host, python: str | None) -> Toolchain:
         about = _about(said)
         if about is None:
             last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
-            reasons.append(f"{candidate}: {'not there' if code in NOT_THERE else reading.cleaned(last)[:200]}")
+            reasons.append(f"{candidate}: {'not there' if code in NOT_THERE else printable(last, 200)}")
             continue
         _require_usable(about, host, candidate)
         return Toolchain(host, candidate, about["compiler"], about["simulated"], about)
@@ -79,8 +80,8 @@ def _about(said: str) -> dict[str, Any] | None:
             version = about.get("compiler")
             sound = version is None or (isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version))
             if sound and isinstance(about.get("simulated"), bool):
-                kept = ("compiler", "simulated", "python", "numpy", "system", "machine")
-                return {name: about.get(name) for name in kept}
+                words = {name: printable(str(about.get(name)), 64) for name in ("python", "numpy", "system", "machine")}
+                return {"compiler": version, "simulated": about["simulated"], **words}
     return None
 
 
@@ -161,7 +162,8 @@ def _answer(host: Host, into: Path) -> dict[str, Any]:
     try:
         answer = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         if "error" in answer:
-            return {"error": {name: str(answer["error"][name]) for name in ("type", "message", "step")}}
+            told = {name: " ".join(str(answer["error"][name]).split()) for name in ("type", "message", "step")}
+            return {"error": {name: printable(text, 500) for name, text in told.items()}}
         seconds = {str(name): float(value) for name, value in answer["seconds"].items()}
         return {"seconds": seconds, "files": dict(answer["files"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -171,8 +173,7 @@ def _answer(host: Host, into: Path) -> dict[str, Any]:
 def _sentence(error: Mapping[str, str]) -> str:
     name = error["type"].rpartition(".")[2]
     meaning = MEANINGS.get(name, "Its whole log is in telemetry/compiler.log.")
-    said = reading.cleaned(" ".join(error["message"].split()))[:500]
-    return f"the Dataflow Compiler failed at {error['step']}: {name}: {said} {meaning}"
+    return f"the Dataflow Compiler failed at {error['step']}: {name}: {error['message']} {meaning}"
 
 
 def _why(code: int) -> str:

@@ -17,8 +17,9 @@ from pokeflow.images import npyfile
 from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.figures import no_constant
-from pokeflow_hailo.host import Host, printable
+from pokeflow_hailo.host import Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
+from pokeflow_hailo.shown import printable
 
 log = logging.getLogger("pokeflow")
 
@@ -176,7 +177,7 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
             answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
             problem = answer.get("problem")
-            told = (problem["kind"], printable(str(problem["text"]))[:500]) if problem else ("", "")
+            told = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
             if not problem and (
                 code != _ANSWERED or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
             ):
@@ -218,9 +219,9 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured
         _times(told["latency_ms"]),
         passes,
         tuple(_figure(value) for value in heat["celsius"]),
-        printable(str(heat["reason"] or ""))[:500],
+        printable(str(heat["reason"] or ""), 500),
         average,
-        printable(str(power["reason"] or ""))[:500],
+        printable(str(power["reason"] or ""), 500),
         _said(answer["hailortcli"]),
     )
 
@@ -228,7 +229,7 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured
 def _about(told: Mapping[str, Any]) -> dict[str, str | None]:
     """What a chip says of itself: as many entries, and as long, as a record may hold."""
     kept = list(told.items())[:MOST_SAID]
-    return {printable(key)[:40]: None if value is None else printable(str(value))[:200] for key, value in kept}
+    return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in kept}
 
 
 def _said(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +237,7 @@ def _said(told: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in told.items():
         if name == "reason":
-            kept[name] = printable(str(value))[:500]
+            kept[name] = printable(str(value), 500)
         if name in ("latency", "power"):
             said = "\n".join(map(printable, str(value["said"])[-4000:].splitlines()))
             kept[name] = {"exit": value["exit"], "said": said, "csv": str(value["csv"])[:8000]}

@@ -1,0 +1,33 @@
+"""What others say, as it may be shown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokeflow_hailo.shown import MOST, printable
+
+
+@given(st.text())
+def test_a_line_that_is_shown_can_do_nothing_to_a_terminal(raw):
+    assert printable(raw).isprintable()
+
+
+@pytest.mark.parametrize("raw", ["x" * 2 * MOST, "\x1b[31m" * MOST + "x", "\r" * MOST, "x\n" * MOST])
+def test_it_is_bounded(raw):
+    assert len(printable(raw)) <= MOST
+    assert len(printable(raw, 10)) <= 10
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[33m[warning] x\x1b[0m\n", "[warning] x"),
+        ("Calibration: 0%\rCalibration: 100%\n", "Calibration: 100%"),
+        ("one\r\ntwo 0%\rtwo 100%\r\n", "one two 100%"),
+        ("\x1b]0;mine\x07\u202e", " ]0;mine"),
+        ("a\tb", "a b"),
+        ("Pikachü ★", "Pikachü ★"),
+    ],
+)
+def test_colours_what_a_bar_drew_over_and_what_moves_the_cursor_are_gone(raw, shown):
+    assert printable(raw) == shown
