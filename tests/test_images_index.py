@@ -103,6 +103,25 @@ def test_a_header_that_claims_more_than_there_is_is_refused(written):
         index.read(written)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': (((((((((",
+        b"[" * 200,
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 8), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (10**30, 8), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': ('a', 8), }",
+        b"{'descr': 'no such', 'fortran_order': False, 'shape': (1, 8), }",
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(written, header):
+    told = header.ljust(246) + b"\n"
+    with zipfile.ZipFile(written / "index.npz", "w") as archive:
+        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(told).to_bytes(2, "little") + told + bytes(64))
+    with pytest.raises(PokeflowError, match="not a readable index"):
+        index.read(written)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04" + b"\0" * 40])
 def test_a_file_that_is_no_index_is_refused(tmp_path, content):
     if content is not None:

@@ -1,8 +1,11 @@
 """The gallery that a picture is looked up in: every card's embedding and what is printed on it."""
 
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import PokeflowError
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
     from pokeflow.images.dataset import Dataset
 
 FILE = "index.npz"
+_DAMAGED = (
+    *(EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and numpy raise at archives and headers that make no sense, beside ValueError and OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +66,42 @@ def write(folder: Path, index: Index) -> None:
 
 def read(folder: Path) -> Index:
     """Open the index of a benchmark's folder; PokeflowError where it is damaged or not an index."""
-    import numpy as np
-
     file = folder / FILE
     try:
+        parts = arrays(file, [f.name for f in fields(Index)])
+        _require_sound(**parts)
+    except (OSError, ValueError, TypeError) as error:
+        raise PokeflowError(f"{file}: not a readable index ({error}). Run the benchmark again.") from error
+    return Index(**{**parts, "preprocessing": str(parts["preprocessing"])})
+
+
+def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Arrays of an .npz by their names; ValueError where they are not in it, OSError where it cannot be read.
+
+    Nothing in it is run, and what is compressed is refused: what is stored as it is cannot unfold into more than the
+    file's own size.
+    """
+    import numpy as np
+
+    try:
         with zipfile.ZipFile(file) as archive:
-            # What is stored as it is cannot unfold into more than the file's own size.
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as parts:
-            arrays = {f.name: parts[f.name] for f in fields(Index)}
-        _require_sound(**arrays)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile) as error:
-        raise PokeflowError(f"{file}: not a readable index ({error}). Run the benchmark again.") from error
-    return Index(**{**arrays, "preprocessing": str(arrays["preprocessing"])})
+            found = {name: parts[name] for name in names}
+    except KeyError as error:
+        raise ValueError(f"it has no array {error}") from error
+    except _DAMAGED as error:
+        raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
+    if other := [name for name, part in found.items() if not isinstance(part, np.ndarray)]:
+        raise ValueError(f"{other[0]} is no array")
+    return found
 
 
 def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **columns: "np.ndarray") -> None:
     import numpy as np
 
     texts = (preprocessing, *columns.values())
-    if not all(isinstance(part, np.ndarray) for part in (embeddings, *texts)):
-        raise ValueError("its parts are not arrays")
     if embeddings.ndim != 2 or embeddings.dtype != np.float32:
         raise ValueError(f"embeddings are {embeddings.dtype}{embeddings.shape}, not float32 N×D")
     if any(text.dtype.kind != "U" for text in texts) or preprocessing.shape != ():
