@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,14 +44,13 @@ def answering(*answers):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Time passes by itself."""
+    """Time passes by itself, for the module alone: subprocess sleeps as well while it waits."""
     now = [0.0]
 
     def pass_by(seconds):
         now[0] += seconds
 
-    monkeypatch.setattr(service.time, "sleep", pass_by)
-    monkeypatch.setattr(service.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(service, "time", SimpleNamespace(sleep=pass_by, monotonic=lambda: now[0]))
     return now
 
 
