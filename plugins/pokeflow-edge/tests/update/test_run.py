@@ -237,6 +237,21 @@ def test_a_file_that_is_not_the_bundles_is_damage_and_what_python_leaves_is_none
     assert not (device.root.folder / "current" / name).exists()
 
 
+def test_a_link_in_the_place_of_a_file_is_damage_as_the_runtime_would_not_take_it(device, tmp_path):
+    file = device.root.folder / "current" / "model" / "model"
+    file.rename(tmp_path / "model")
+    file.symlink_to(tmp_path / "model")
+    assert "is no plain file" in device.update()
+    assert not file.is_symlink()
+
+
+@pytest.mark.parametrize("wanted", [2, "next", None])
+def test_a_bundle_of_a_format_that_this_code_does_not_know_is_left_to_its_own_self_test(device, wanted):
+    device.maker.release(200, format=wanted)
+    assert device.update().startswith("installed")
+    assert device.require_whole() == 200
+
+
 def test_two_updates_do_not_race(device):
     device.maker.release(200)
     with device.root.locked(), pytest.raises(PokeflowError, match="another update is under way"):

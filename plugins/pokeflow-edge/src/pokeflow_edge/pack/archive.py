@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pokeflow import PokeflowError
+from pokeflow import PokeflowError, digest
 from pokeflow_edge.runtime.update.names import sound
 
 LEVEL = 1
@@ -53,7 +53,4 @@ def size(content: Content) -> int:
 
 def sha256(content: Content) -> str:
     """Checksum of a content."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else digest.sha256(content)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pokeflow import PokeflowError, images
 from pokeflow_edge.params import PackageParams
+from pokeflow_edge.runtime.bundle import LIB, adapter_file
 
 IMAGES = ("__init__", "preprocessing", "index", "retrieval", "dataset")
 """Modules of ``pokeflow.images`` that a device has: they need numpy and pillow, and no framework."""
@@ -24,16 +25,16 @@ NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
 def files(params: PackageParams) -> dict[str, Path | bytes]:
     """Every file of a bundle that is no data, by its name there."""
     errors = Path(images.__file__).parents[1] / "errors.py"
-    package, _, module = params.adapter.partition(".")
+    package = params.adapter.partition(".")[0]
     return {
         **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
-        "lib/pokeflow/__init__.py": b"",
-        "lib/pokeflow/errors.py": errors,
-        **{f"lib/pokeflow/images/{name}.py": Path(images.__file__).with_name(f"{name}.py") for name in IMAGES},
-        "lib/pokeflow_edge/__init__.py": b"",
-        **{f"lib/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
-        f"lib/{package}/__init__.py": b"",
-        f"lib/{package}/{module}.py": source_of(params.adapter),
+        f"{LIB}/pokeflow/__init__.py": b"",
+        f"{LIB}/pokeflow/errors.py": errors,
+        **{f"{LIB}/pokeflow/images/{name}.py": Path(images.__file__).with_name(f"{name}.py") for name in IMAGES},
+        f"{LIB}/pokeflow_edge/__init__.py": b"",
+        **{f"{LIB}/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
+        f"{LIB}/{package}/__init__.py": b"",
+        adapter_file(params.adapter): source_of(params.adapter),
         "requirements.txt": requirements(params),
     }
 

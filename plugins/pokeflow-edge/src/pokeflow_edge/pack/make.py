@@ -15,12 +15,10 @@ from pokeflow.images.index import Index
 from pokeflow_edge.pack import archive, code, sample
 from pokeflow_edge.pack.archive import Content
 from pokeflow_edge.params import PackageParams
+from pokeflow_edge.runtime.bundle import ABOUT, COLUMNS, FORMAT, LABELS, MODEL
 from pokeflow_edge.runtime.update.names import sound
 
-FILE, ABOUT, LABELS = "edge-bundle.tar.gz", "bundle.json", "labels.csv"
-FORMAT = 1
-"""Of bundle.json: a runtime reads those that it knows."""
-COLUMNS = ("card_id", "name", "set", "number")
+FILE = "edge-bundle.tar.gz"
 
 
 def run(task: Task) -> Result:
@@ -34,7 +32,7 @@ def run(task: Task) -> Result:
     picked = sample.take(made, data, gallery, task.params)
     content: dict[str, Content] = {
         **code.files(task.params),
-        **{f"model/{name}": file for name, file in model.items()},
+        **{f"{MODEL}/{name}": file for name, file in model.items()},
         index.FILE: _own(made, index.FILE),
         LABELS: labels(data.cards),
         sample.FILE: picked.content,
@@ -125,6 +123,6 @@ def _own(item: Input, name: str) -> Path:
 
 def _require_unchanged(made: Input, content: Mapping[str, Content], sums: Mapping[str, Mapping[str, Any]]) -> None:
     for file in made.record.files:
-        name = file.path if file.path == index.FILE else f"model/{file.path}"
+        name = file.path if file.path == index.FILE else f"{MODEL}/{file.path}"
         if content.get(name) == made.folder / file.path and sums[name] != {"size": file.size, "sha256": file.sha256}:
             raise PokeflowError(f"{content[name]!s}: is not what its record says. Make {made.record.task} again.")

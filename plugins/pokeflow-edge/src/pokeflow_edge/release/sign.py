@@ -1,6 +1,5 @@
 """A release: a bundle, what it is in the order of releases, and a signature over these very words."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError, Result, Task, __version__
-from pokeflow_edge.pack.make import ABOUT as BUNDLE
+from pokeflow.digest import sha256
 from pokeflow_edge.pack.make import FILE
 from pokeflow_edge.release import keys
+from pokeflow_edge.runtime.bundle import ABOUT as BUNDLE
 from pokeflow_edge.runtime.update import releases
 from pokeflow_edge.runtime.update.releases import ABOUT, KEYS, SIGNATURE, Release
 
@@ -52,7 +52,7 @@ def _release(archive: Path, about: dict[str, Any]) -> Release:
     return Release(
         archive=f"{name}.tar.gz",
         size=archive.stat().st_size,
-        sha256=_sha256(archive),
+        sha256=sha256(archive),
         model=about["model"]["name"],
         version=about["version"],
         target=about["target"],
@@ -77,12 +77,7 @@ def _is_same(before: Release, release: Release) -> bool:
 
 def _is_whole(to: Path, release: Release) -> bool:
     file = to / release.archive
-    return file.is_file() and _sha256(file) == release.sha256
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return file.is_file() and sha256(file) == release.sha256
 
 
 def _write(to: Path, archive: Path, release: Release, key: "Ed25519PrivateKey") -> None:

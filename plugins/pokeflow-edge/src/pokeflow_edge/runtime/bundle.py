@@ -10,7 +10,7 @@ lib/                  the code: pokeflow's part, this package, the adapter
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from pokeflow.errors import PokeflowError
 ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
 """Of ``bundle.json``."""
+COLUMNS = ("card_id", "name", "set", "number")
+"""Of ``labels.csv``."""
 MOST_JSON = 16_000_000
 """Bytes of a JSON file, which is read as a whole."""
 MEND = "Install the bundle again."
@@ -70,18 +72,56 @@ class Bundle:
 
 def checked(folder: Path) -> Bundle:
     """The bundle in a folder; PokeflowError where a file is missing, damaged, or none of the bundle's."""
-    about = _about(folder / ABOUT)
-    files: Mapping[str, Mapping[str, Any]] = about["files"]
-    found = set(_found(folder))
-    for name in sorted(found | files.keys()):
-        if name not in files:
-            raise PokeflowError(f"{folder / name}: its {ABOUT} does not know this file. {MEND}")
-        if name not in found:
-            raise PokeflowError(f"{folder / name}: is missing. {MEND}")
-        _require_same(folder / name, files[name])
-    if adapter_file(about["adapter"]) not in files:
+    about = _about(folder)
+    try:
+        fault = faulty(folder, about["files"], found(folder))
+    except OSError as error:
+        raise PokeflowError(f"{error.filename}: cannot be read ({error.strerror}). {MEND}") from error
+    if fault:
+        name, why = fault
+        raise PokeflowError(f"{folder / name}: {why}. {MEND}")
+    if adapter_file(about["adapter"]) not in about["files"]:
         raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {MEND}")
     return Bundle(folder, about)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What ``bundle.json`` says, of any format; ValueError, RecursionError or OSError where it cannot be read."""
+    file = folder / ABOUT
+    if file.stat().st_size > MOST_JSON:
+        raise ValueError(f"more than {MOST_JSON:,} bytes")
+    about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return about
+
+
+def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], found: Iterable[str]) -> tuple[str, str] | None:
+    """The first file that is not what ``files`` says, and why; None where those found are these, byte for byte.
+
+    ``files`` are ``bundle.json``'s, by name with ``size`` and ``sha256``; ``found`` names all but ``bundle.json``.
+    OSError, with the file's name, where one cannot be read.
+    """
+    there = set(found)
+    for name in sorted(there | files.keys()):
+        if name not in files:
+            return name, f"its {ABOUT} does not know this file"
+        if name not in there:
+            return name, "is missing"
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            return name, "is no plain file"
+        if not _is_same(folder / name, files[name]):
+            return name, f"is not what its {ABOUT} says; it is damaged or was changed"
+    return None
+
+
+def found(folder: Path) -> Iterator[str]:
+    """Every file below a folder but ``bundle.json``, by its name there; links are told, not followed."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != _COMPILED]
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        for name in (*files, *links):
+            place = (Path(root) / name).relative_to(folder).as_posix()
+            if place != ABOUT:
+                yield place
 
 
 def adapter_file(module: str) -> str:
@@ -89,16 +129,16 @@ def adapter_file(module: str) -> str:
     return f"{LIB}/{module.replace('.', '/')}.py"
 
 
-def _about(file: Path) -> dict[str, Any]:
+def _about(folder: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > MOST_JSON:
-            raise ValueError(f"more than {MOST_JSON:,} bytes")
-        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        about = read(folder)
         if about["format"] != FORMAT:
             raise ValueError(f"it is of format {about['format']!r}, this runtime reads {FORMAT}")
         _require_form(about)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PokeflowError(f"{file}: not a readable bundle ({type(error).__name__}: {error}). {MEND}") from error
+        raise PokeflowError(
+            f"{folder / ABOUT}: not a readable bundle ({type(error).__name__}: {error}). {MEND}"
+        ) from error
     return about
 
 
@@ -122,26 +162,11 @@ def _require_form(about: Mapping[str, Any]) -> None:
             raise TypeError(f"what it says of {name} is not size and sha256")
 
 
-def _found(folder: Path) -> Iterator[str]:
-    """Every file below a folder but ``bundle.json``, by its name there; links are told, not followed."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name != _COMPILED]
-        links = [name for name in folders if (Path(root) / name).is_symlink()]
-        for name in (*files, *links):
-            place = (Path(root) / name).relative_to(folder).as_posix()
-            if place != ABOUT:
-                yield place
-
-
-def _require_same(file: Path, said: Mapping[str, Any]) -> None:
-    if file.is_symlink() or not file.is_file():
-        raise PokeflowError(f"{file}: is no plain file. {MEND}")
+def _is_same(file: Path, said: Mapping[str, Any]) -> bool:
     try:
         with file.open("rb") as content:
-            same = os.fstat(content.fileno()).st_size == said["size"] and (
-                hashlib.file_digest(content, "sha256").hexdigest() == said["sha256"]
-            )
+            if os.fstat(content.fileno()).st_size != said["size"]:
+                return False
+            return bool(hashlib.file_digest(content, "sha256").hexdigest() == said["sha256"])
     except OSError as error:
-        raise PokeflowError(f"{file}: cannot be read ({error.strerror}). {MEND}") from error
-    if not same:
-        raise PokeflowError(f"{file}: is not what its {ABOUT} says; it is damaged or was changed. {MEND}")
+        raise OSError(error.errno, error.strerror, str(file)) from error

@@ -19,7 +19,7 @@ from pokeflow.images import index, preprocessing, retrieval
 from pokeflow.images.index import Index
 from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_edge.runtime import bundle as bundles
-from pokeflow_edge.runtime.bundle import MEND, Bundle, Limits
+from pokeflow_edge.runtime.bundle import COLUMNS, MEND, Bundle, Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG")
 """Pillow's names; what some phones make of a JPEG, MPO, comes with it. Its other decoders stay out of reach."""
 STEPS = ("decode", "preprocess", "network", "search")
-COLUMNS = ("card_id", "name", "set", "number")
 _ADAPTER = "pokeflow_edge_adapter"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow_edge.runtime.update.unpack import ABOUT
+from pokeflow_edge.runtime import bundle
 
 CURRENT, RELEASES, STATE, LOCK = "current", "releases", "state.json", "update.lock"
 
@@ -63,13 +63,14 @@ class Root:
 
     def about(self, sequence: int) -> dict[str, Any]:
         """The ``bundle.json`` of a release that is here."""
-        file = self.release(sequence) / ABOUT
+        folder = self.release(sequence)
         try:
-            told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            told = bundle.read(folder)
             _ = told["target"], told["model"]["name"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise PokeflowError(
-                f"{file}: is damaged ({error}). Install the same release again, or go back with 'rollback'."
+                f"{folder / bundle.ABOUT}: is damaged ({error}). Install the same release again, or go back with "
+                "'rollback'."
             ) from error
         return told
 

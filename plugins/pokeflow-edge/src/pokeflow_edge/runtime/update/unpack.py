@@ -1,21 +1,19 @@
 """Unpacking an archive as if nobody had signed it: plain files below one folder, of bounded size, each as it says."""
 
 import gzip
-import hashlib
-import json
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pokeflow_edge.runtime import bundle
+from pokeflow_edge.runtime.bundle import ABOUT, MOST_JSON
 from pokeflow_edge.runtime.update.names import sound
 from pokeflow_edge.runtime.update.releases import NotTaken
 
-ABOUT = "bundle.json"
 MOST_FILES, MOST_BYTES = 1000, 8_000_000_000
-MOST_JSON = 16_000_000
-"""Bytes of a JSON file, which is read as a whole."""
 MOST_AT_ONCE = 4_000_000
 """Bytes that tarfile may ask for in one read: a header that says it is longer is no header of ours."""
 
@@ -29,7 +27,7 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
     try:
         with file.open("rb") as packed, gzip.GzipFile(fileobj=packed) as plain:
             found = _members(_Bounded(plain, most), folder)
-        return about(folder, found)
+        return about(folder, found - {ABOUT})
     except gzip.BadGzipFile as error:
         raise NotTaken(f"{file.name}: not a readable bundle ({error}).") from error
     except (EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error) as error:
@@ -68,27 +66,26 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
 
 def damage(folder: Path) -> str:
     """Why an unpacked bundle is not what it was; empty where it is whole, whatever Python left beside its code."""
-    files = (file for file in folder.rglob("*") if not file.is_dir() and "__pycache__" not in file.parts)
     try:
-        about(folder, {file.relative_to(folder).as_posix() for file in files})
+        about(folder, bundle.found(folder))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return str(error)
     return ""
 
 
-def about(folder: Path, found: set[str]) -> dict[str, Any]:
-    """What the bundle says of itself, once every file is what it says."""
-    if ABOUT not in found:
+def about(folder: Path, found: Iterable[str]) -> dict[str, Any]:
+    """What the bundle says of itself, once the files found, all but ``bundle.json``, are what it says.
+
+    Of its form only what an update uses is asked for, and not its format: a newer one is judged by the runtime that
+    it brings, in its self-test. ``bundle.checked`` is for that runtime alone.
+    """
+    if not (folder / ABOUT).is_file():
         raise ValueError(f"it holds no {ABOUT}")
-    told: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    stated: dict[str, Any] = told["files"]
-    if not isinstance(stated, dict) or found - {ABOUT} != set(stated):
-        raise ValueError(f"it holds other files than its {ABOUT} says")
-    for name, said in stated.items():
-        with (folder / name).open("rb") as content:
-            total = hashlib.file_digest(content, "sha256").hexdigest()
-        if total != said["sha256"]:
-            raise ValueError(f"{name} is not what its {ABOUT} says")
+    told = bundle.read(folder)
+    if not isinstance(told["files"], dict):
+        raise TypeError(f"its {ABOUT} names no files")
+    if fault := bundle.faulty(folder, told["files"], found):
+        raise ValueError(": ".join(fault))
     kinds = (dict, told["model"]), (str, told["model"]["name"]), (str, told["version"]), (str, told["target"])
     if other := [repr(part)[:40] for kind, part in kinds if not isinstance(part, kind)]:
         raise ValueError(f"its {ABOUT} holds what is none of its form: {', '.join(other)}")
