@@ -244,6 +244,8 @@ def _unavailable(store: Store, step: Step, error: Unavailable) -> str:
 
 
 def _brief(record: Record) -> str:
+    if record.simulated:
+        return "(simulated)"
     shown = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
     return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
 

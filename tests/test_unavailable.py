@@ -183,6 +183,9 @@ def test_its_figures_are_in_no_table(cli) -> None:
     line = next(line for line in done.stdout.splitlines() if line.startswith("tiny"))
     assert line.split()[1:7] == ["v2.1", "–", "–", "–", "–", "–"]
     assert "compile:tiny: simulated" in done.stdout
+    assert [line.split(" s ")[1] for line in done.stderr.splitlines() if ":tiny: done in" in line] == [
+        "(simulated)"
+    ] * 2
 
 
 def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> None:
