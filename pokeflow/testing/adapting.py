@@ -1,22 +1,17 @@
 """What is checked of an edge adapter: the one module that a small device gets of a target's plugin."""
 
-import ast
 import importlib
 from importlib.util import find_spec
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.images import index, retrieval
+from pokeflow.images.adapter import ON_DEVICE, imported
 from pokeflow.images.network import embed
 from pokeflow.testing.bench import Bench
 from pokeflow.testing.breach import Breach, NotChecked
 from pokeflow.worker import told
 
-ALLOWED = {
-    "pokeflow.errors",
-    *(f"pokeflow.images.{name}" for name in ("preprocessing", "index", "retrieval", "dataset")),
-}
-"""What a device has of pokeflow."""
 CLOSE = 0.999
 """The least cosine between an adapter's embedding and the index's row: both come from the same model."""
 
@@ -24,7 +19,7 @@ CLOSE = 0.999
 def imports_little(bench: Bench) -> None:
     """The adapter imports of pokeflow what a device has, and nothing of its own plugin."""
     name = _adapter(bench)
-    rule = f"an adapter imports of pokeflow only {', '.join(sorted(ALLOWED))}, and no other module of its plugin"
+    rule = f"an adapter imports of pokeflow only {', '.join(ON_DEVICE)}, and no other module of its plugin"
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:
@@ -32,9 +27,8 @@ def imports_little(bench: Bench) -> None:
     if spec is None or spec.origin is None:
         raise Breach(rule, f"there is no module {name}", "correct package.params.adapter in the target's YAML.")
     own = name.partition(".")[0]
-    imported = _imported(Path(spec.origin), name.rpartition(".")[0])
-    beyond = sorted(module for module in imported if module.partition(".")[0] in ("pokeflow", own))
-    if beyond := [module for module in beyond if module not in ALLOWED]:
+    asked = set(imported(Path(spec.origin).read_text(encoding="utf-8"), name.rpartition(".")[0]))
+    if beyond := sorted(m for m in asked - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", own)):
         mend = "move what needs them to another module: the bundle ships this one file."
         raise Breach(rule, f"it imports {', '.join(beyond)}", mend)
 
@@ -69,18 +63,3 @@ def _adapter(bench: Bench) -> str:
     if not params.get("adapter"):
         raise NotChecked("the target's YAML names no package.params.adapter: it makes no edge bundle")
     return str(params["adapter"])
-
-
-def _imported(file: Path, package: str) -> set[str]:
-    """The modules that a file imports when it is loaded or run; what is for a type checker only is left out."""
-    found: set[str] = set()
-    nodes: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
-    for node in nodes:  # grows meanwhile
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = f"{package}.{node.module or ''}".rstrip(".") if node.level else str(node.module)
-            found |= {module} if module in ALLOWED else {f"{module}.{alias.name}" for alias in node.names}
-        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
-            nodes.extend(ast.iter_child_nodes(node))
-    return found

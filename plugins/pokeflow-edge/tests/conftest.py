@@ -22,6 +22,7 @@ from PIL import Image
 import pokeflow
 import pokeflow_edge.runtime
 from pokeflow.images import index, network
+from pokeflow.images.adapter import ON_DEVICE
 from pokeflow.images.dataset import Card, Dataset
 from pokeflow.images.preprocessing import Preprocessing, normalize
 
@@ -111,12 +112,10 @@ def write_code(folder: Path) -> None:
     lib = folder / "lib"
     shutil.copytree(runtime, lib / "pokeflow_edge" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
     (lib / "pokeflow" / "images").mkdir(parents=True)
-    for name in (
-        "errors",
-        *(f"images/{part}" for part in ("__init__", "preprocessing", "index", "retrieval", "dataset")),
-    ):
-        shutil.copyfile(core / f"{name}.py", lib / "pokeflow" / f"{name}.py")
-    for package in ("pokeflow", "pokeflow_edge"):
+    for name in ON_DEVICE:
+        file = f"{name.replace('.', '/')}.py"
+        shutil.copyfile(core.parent / file, lib / file)
+    for package in ("pokeflow", "pokeflow/images", "pokeflow_edge"):
         (lib / package / "__init__.py").touch()
 
 

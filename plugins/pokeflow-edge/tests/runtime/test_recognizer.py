@@ -262,10 +262,39 @@ def test_a_model_that_does_not_give_what_it_gave_when_packed_is_refused(made):
     [({"squares": np.zeros((2, 32, 32, 3), "u1")}, "not a readable self-test"),
      ({"squares": np.zeros((0, 32, 32, 3), "u1"), "embeddings": np.zeros((0, DIM))}, "self-test|holds uint8"),
      ({"squares": np.zeros((1, 16, 16, 3), "u1"), "embeddings": np.zeros((1, DIM))}, "self-test|holds uint8"),
+     ({"squares": np.uint8(1), "embeddings": np.zeros((1, DIM))}, "holds uint8"),
      ({"squares": np.array([object()]), "embeddings": np.zeros((1, DIM))}, "not a readable self-test")],
 )  # fmt: skip
 def test_a_selftest_of_another_form_is_refused_and_never_unpickled(made, parts, said):
     np.savez(made.folder / "selftest.npz", **parts)
+    made.sign()
+    with pytest.raises(PokeflowError, match=said):
+        recognizer.opened(made.folder)
+
+
+@pytest.mark.parametrize("content", [b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((((", b"PK\x03\x04 no archive", b""])
+def test_a_selftest_that_is_damaged_is_refused(made, content):
+    (made.folder / "selftest.npz").write_bytes(content)
+    made.sign()
+    with pytest.raises(PokeflowError, match="not a readable self-test"):
+        recognizer.opened(made.folder)
+
+
+def test_a_selftest_that_would_unfold_is_refused(made):
+    squares = np.zeros((1000, 32, 32, 3), np.uint8)
+    np.savez_compressed(made.folder / "selftest.npz", squares=squares, embeddings=np.zeros((1000, DIM), np.float32))
+    made.sign()
+    with pytest.raises(PokeflowError, match=r"not a readable self-test.*compressed"):
+        recognizer.opened(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("def (", "SyntaxError"), ("raise KeyError('x')", "KeyError"), ("import sys; sys.exit(0)", "SystemExit"),
+     ("opened = None", "no function that opens a model")],
+)  # fmt: skip
+def test_an_adapter_that_is_none_is_told_in_a_sentence(made, code, said):
+    (made.folder / "lib" / "pokeflow_small" / "network.py").write_text(code)
     made.sign()
     with pytest.raises(PokeflowError, match=said):
         recognizer.opened(made.folder)

@@ -4,18 +4,17 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from pokeflow import PokeflowError, images
+import pokeflow
+from pokeflow import PokeflowError
+from pokeflow.images.adapter import ON_DEVICE, imported
 from pokeflow_edge.params import PackageParams
-from pokeflow_edge.runtime.bundle import LIB, adapter_file
+from pokeflow_edge.runtime.bundle import LIB, module_file
 
-IMAGES = ("__init__", "preprocessing", "index", "retrieval", "dataset")
-"""Modules of ``pokeflow.images`` that a device has: they need numpy and pillow, and no framework."""
 FREE = {"numpy", "PIL"}
-OWN = {"pokeflow.errors", *(f"pokeflow.images.{name}" for name in IMAGES[1:])}
 DEVICE = Path(__file__).parents[1] / "device"
 EXECUTABLE = ("bin/recognize", "bin/update", "install.sh")
 NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
@@ -24,17 +23,16 @@ NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
 
 def files(params: PackageParams) -> dict[str, Path | bytes]:
     """Every file of a bundle that is no data, by its name there."""
-    errors = Path(images.__file__).parents[1] / "errors.py"
-    package = params.adapter.partition(".")[0]
+    core, package = Path(pokeflow.__file__).parents[1], params.adapter.partition(".")[0]
     return {
         **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
         f"{LIB}/pokeflow/__init__.py": b"",
-        f"{LIB}/pokeflow/errors.py": errors,
-        **{f"{LIB}/pokeflow/images/{name}.py": Path(images.__file__).with_name(f"{name}.py") for name in IMAGES},
+        f"{LIB}/pokeflow/images/__init__.py": b"",
+        **{module_file(name): core / f"{name.replace('.', '/')}.py" for name in ON_DEVICE},
         f"{LIB}/pokeflow_edge/__init__.py": b"",
         **{f"{LIB}/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
         f"{LIB}/{package}/__init__.py": b"",
-        adapter_file(params.adapter): source_of(params.adapter),
+        module_file(params.adapter): source_of(params.adapter),
         "requirements.txt": requirements(params),
     }
 
@@ -68,42 +66,21 @@ def source_of(module: str) -> Path:
 def faults(params: PackageParams) -> Iterator[str]:
     """What keeps an adapter from a device: a name that it imports and that nothing brings there."""
     try:
-        source = source_of(params.adapter)
-        tree = ast.parse(source.read_text(encoding="utf-8"))
+        source = source_of(params.adapter).read_text(encoding="utf-8")
+        tree, asked = ast.parse(source), list(imported(source, params.adapter.partition(".")[0]))
     except (OSError, PokeflowError, SyntaxError, ValueError) as error:
         yield f"{params.adapter!r} cannot be read ({error})"
         return
     brought = FREE | {_import_name(word) for word in params.requires} | set(params.runtime_modules)
-    for name in dict.fromkeys(imported(tree)):
+    for name in dict.fromkeys(asked):
         top = name.partition(".")[0]
-        if name not in OWN and top not in brought | sys.stdlib_module_names:
+        if name not in ON_DEVICE and top not in brought | sys.stdlib_module_names:
             yield (
-                f"{params.adapter} imports {name or 'from its own package'}, which no device has: it may import the "
-                f"standard library, numpy, PIL, {', '.join(sorted(OWN))}, and what requires or runtime_modules name"
+                f"{params.adapter} imports {name}, which no device has: it may import the "
+                f"standard library, numpy, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules name"
             )
     if not any(isinstance(node, ast.FunctionDef) and node.name == "opened" for node in tree.body):
         yield f"{params.adapter} has no function opened(folder, spec, threads)"
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Every module that code imports as it runs, a relative one as an empty name; not what type checkers read alone."""
-    for node in _running(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            yield ""
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            # From a package either a module of it or a name in it.
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from inside if node.module in ("pokeflow", "pokeflow.images") else (node.module,)
-
-
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    yield node
-    checked = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    inside: Iterable[ast.AST] = node.orelse if checked else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
-    for child in inside:
-        yield from _running(child)
 
 
 def _import_name(requirement: str) -> str:

@@ -57,7 +57,7 @@ class Bundle:
     @property
     def adapter(self) -> Path:
         """The one module that opens the model on this target."""
-        return self.folder / adapter_file(self.about["adapter"])
+        return self.folder / module_file(self.about["adapter"])
 
     @property
     def limits(self) -> Limits:
@@ -80,7 +80,7 @@ def checked(folder: Path) -> Bundle:
     if fault:
         name, why = fault
         raise PokeflowError(f"{folder / name}: {why}. {MEND}")
-    if adapter_file(about["adapter"]) not in about["files"]:
+    if module_file(about["adapter"]) not in about["files"]:
         raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {MEND}")
     return Bundle(folder, about)
 
@@ -124,7 +124,7 @@ def found(folder: Path) -> Iterator[str]:
                 yield place
 
 
-def adapter_file(module: str) -> str:
+def module_file(module: str) -> str:
     """Where a module of this dotted name lies in a bundle."""
     return f"{LIB}/{module.replace('.', '/')}.py"
 

@@ -6,7 +6,6 @@ import io
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -147,15 +146,11 @@ def opened(folder: Path, threads: int = 0, **limits: int | None) -> Recognizer:
 
 def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]":
     """Squares uint8 n×size×size×3 and embeddings float32 n×dim; PokeflowError where the file holds none."""
-    import numpy as np
-
     try:
-        # allow_pickle=False: an array file must never be able to run code.
-        with np.load(file, allow_pickle=False) as parts:
-            squares, stated = parts["squares"], parts["embeddings"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        squares, stated = index.arrays(file, ("squares", "embeddings")).values()
+    except (OSError, ValueError) as error:
         raise PokeflowError(f"{file}: not a readable self-test ({error}). {MEND}") from error
-    count = len(squares)
+    count = squares.shape[0] if squares.ndim else 0
     wanted = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
     if not count or wanted != tuple((str(part.dtype), part.shape) for part in (squares, stated)):
         raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {MEND}")
@@ -174,6 +169,10 @@ def _adapter(bundle: Bundle) -> ModuleType:
     except ImportError as error:
         needed = ", ".join(bundle.about["requires"]) or "the runtime of its target"
         raise PokeflowError(f"{bundle.adapter}: does not load ({error}). Install {needed}.") from error
+    except (Exception, SystemExit) as error:
+        raise PokeflowError(f"{bundle.adapter}: does not load ({type(error).__name__}: {error}). {MEND}") from error
+    if not callable(getattr(module, "opened", None)):
+        raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {MEND}")
     return module
 
 
