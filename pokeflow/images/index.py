@@ -71,7 +71,7 @@ def read(folder: Path) -> Index:
         parts = arrays(file, [f.name for f in fields(Index)])
         _require_sound(**parts)
     except (OSError, ValueError, TypeError) as error:
-        raise PokeflowError(f"{file}: not a readable index ({error}). Run the benchmark again.") from error
+        raise PokeflowError(f"{file}: not a readable index ({error}). Make again what left it.") from error
     return Index(**{**parts, "preprocessing": str(parts["preprocessing"])})
 
 
