@@ -24,7 +24,7 @@ log = logging.getLogger("pokeflow")
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What would happen to a step: its record if it is reused, else why it is made."""
+    """What would happen to a step: its record if it is reused, and why it is made or what is odd about its reuse."""
 
     step: Step
     record: Record | None
@@ -60,6 +60,7 @@ def plan(flow: Flow, since: str) -> Iterator[Planned]:
         record, why, _ = _reusable(flow, store, step, done, since)
         if record:
             done[step.name] = record
+            why = "a double's" if record.simulated else why
         yield Planned(step, record, why)
 
 

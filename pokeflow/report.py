@@ -104,7 +104,7 @@ def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
     for item in planned:
         step = item.step
         if item.record:
-            rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", ""))
+            rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", item.why))
             continue
         ran += 1
         found = estimate(step, registry, stores.of(flow))

@@ -166,6 +166,12 @@ def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
 
 
+def test_a_plan_tells_what_is_reused_of_a_double(cli) -> None:
+    cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
+    lines = cli("plan", *TOY_FLOW, SIMULATED, UNREGISTERED).stdout.splitlines()
+    assert {line.split()[1] for line in lines if line.endswith("a double's")} == {"compile:tiny", "benchmark:tiny"}
+
+
 def test_once_the_real_compiler_is_there_force_makes_it_again(flow_of) -> None:
     simulated = run(flow_of(SIMULATED, UNREGISTERED)).records["compile:tiny"]
     with pytest.raises(PokeflowError, match=r"force=\[the model\]"):
