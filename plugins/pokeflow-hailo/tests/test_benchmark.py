@@ -22,7 +22,7 @@ from .ssh_server import NAME
 FIGURES = {
     *("top1_accuracy", "top5_accuracy", "artwork_top1_accuracy", "latency_p50_ms", "latency_p95_ms"),
     *("latency_p99_ms", "hw_latency_ms", "throughput_fps_batch1", "throughput_fps_batch8", "temperature_c_max"),
-    *("power_w", "size_mb"),
+    *("power_w", "power_idle_w", "size_mb"),
 }
 
 
@@ -48,7 +48,7 @@ def test_its_figures_have_the_names_of_every_benchmark(done):
 def test_a_figure_has_a_source_and_an_unknown_one_a_reason(done):
     _, result, told = done
     unknown = {name for name, value in result.metrics.items() if value is None}
-    assert unknown == set(result.reasons) == {"latency_p99_ms", "hw_latency_ms", "power_w"}
+    assert unknown == set(result.reasons) == {"latency_p99_ms", "hw_latency_ms", "power_w", "power_idle_w"}
     assert set(told["sources"]) == FIGURES - unknown
     for name, figure in told["figures"].items():
         assert figure["source"] in {"device", "accuracy", "file"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pokeflow import PokeflowError, Unavailable
 from pokeflow_hailo import profile
 
-from .device.test_readings import PARSE_HEF
+from .outputs import PARSE_HEF
 
 ESTIMATE = {
     "compiler": "3.33.0",

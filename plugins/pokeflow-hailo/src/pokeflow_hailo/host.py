@@ -24,6 +24,8 @@ from pokeflow_hailo.shown import printable
 CONFIG = "POKEFLOW_SSH_CONFIG"
 """Environment variable: a configuration file for ssh in place of ``~/.ssh/config``."""
 ADDRESS = re.compile(r"(\w[\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]{0,253}", re.ASCII)
+NOT_THERE = (126, 127)
+"""Exit codes of a shell that finds no such program."""
 MAX_FILE = 4 << 30
 MAX_LINE = 1 << 16
 CONNECT_SECONDS = 10

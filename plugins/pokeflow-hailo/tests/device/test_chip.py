@@ -17,14 +17,8 @@ from pokeflow_hailo.device import chip, measured
 
 from ..compile.conftest import SPEC, small_data
 from ..doubles import hef_bytes
+from ..outputs import DEVICE, NO_IDENTIFY, NO_SCAN, POWER, RUN_FAILED, RUN_HEADER, RUN_ROW, program
 from ..ssh_server import NAME
-
-RUN_ROW = "small,0,HAILO_SUCCESS,601.5,9023,1450.2,5.5,1.52,,1.1,1.4,1.75,,,,45.25,46.5,47.75"
-CLI = f"""
-for word in "$@"; do last=$word; done
-[ "$1" = run ] || exit 9
-printf '%s\\n' '{",".join(measured.readings.RUN_COLUMNS)}' '{RUN_ROW}' > "$last"
-"""
 
 
 @pytest.fixture(params=["here", "over ssh"])
@@ -53,6 +47,14 @@ def test_it_says_what_it_is_and_that_it_is_a_double(chip_flow, device):
         assert found.about["architecture"] == "hailo8l"
         assert (found.about["firmware"], found.about["library"]) == ("4.23.0 (release,app)", "4.23.0")
         assert found.about["driver"] is not None or found.about["driver_reason"]
+        assert found.about["clock_reason"] == "hailortcli is not installed there"
+
+
+def test_what_hailortcli_alone_knows_of_it_is_told_too(chip_flow, hailortcli):
+    hailortcli(program())
+    with opened(chip_flow) as found:
+        assert (found.about["id"], found.about["clock"]) == (DEVICE, "400MHz")
+        assert found.about["features"] == "Current Monitoring, PCIE"
 
 
 def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, monkeypatch):
@@ -99,36 +101,70 @@ def test_a_sensor_that_fails_costs_its_figure_only(chip_flow):
     figures = measured.figures(timed(chip_flow), simulated=True)
     assert figures["temperature_c_max"].value is None
     assert "a timeout had occurred" in figures["temperature_c_max"].reason
-    assert (figures["power_w"].value, "36" in figures["power_w"].reason) == (None, True)
+    for name in POWERS:
+        assert (figures[name].value, "36" in figures[name].reason) == (None, True)
     assert figures["latency_p50_ms"].value > 0
 
 
-def test_power_is_null_with_the_reason_where_the_board_has_no_sensor(chip_flow):
-    figure = measured.figures(timed(chip_flow), simulated=True)["power_w"]
-    assert figure.value is None
-    assert "the board has no sensor (supported_features.current_monitoring is off)" in figure.reason
+POWERS = {"power_w": "run --measure-power", "power_idle_w": "measure-power"}
 
 
-def test_power_is_the_sensors_where_the_board_has_one(chip_flow):
+def test_power_is_null_with_the_reason_where_the_board_has_no_sensor(chip_flow, hailortcli):
+    hailortcli(program())
+    found = timed(chip_flow)
+    figures = measured.figures(found, simulated=True)
+    assert set(found.said) == {"latency"}
+    for name in POWERS:
+        assert figures[name].value is None
+        assert figures[name].reason == "the board has no sensor (supported_features.current_monitoring is off)"
+
+
+def test_power_is_the_sensors_where_the_board_has_one(chip_flow, hailortcli):
+    hailortcli(program())
     chip_flow.environment["HAILO_DOUBLE_SENSOR"] = "1"
-    figure = measured.figures(timed(chip_flow), simulated=True)["power_w"]
-    assert (figure.value, figure.unit, figure.source, figure.simulated) == (1.5, "W", "device", True)
+    found = timed(chip_flow)
+    figures = measured.figures(found, simulated=True)
+    assert set(found.said) == {"latency"}
+    assert [figures[name].value for name in POWERS] == [1.5, 0.5]
+    for name in POWERS:
+        assert (figures[name].unit, figures[name].source, figures[name].simulated) == ("W", "device", True)
+        assert figures[name].how.startswith("the board's sensor")
 
 
-def test_power_is_asked_of_hailortcli_where_python_refuses_this_chip(chip_flow, hailortcli):
-    hailortcli(CLI)
-    chip_flow.environment.update(HAILO_DOUBLE_SENSOR="1", HAILO_DOUBLE_FAILS="get_power_measurement=6")
-    figure = measured.figures(timed(chip_flow), simulated=True)["power_w"]
-    assert figure.value == 1.4
-    assert figure.how.startswith("hailortcli run --measure-power")
+@pytest.mark.parametrize("fails", ["get_power_measurement=6,power_measurement=6", "get_extended_device_information=36"])
+def test_power_is_asked_of_hailortcli_where_python_refuses_this_chip(chip_flow, hailortcli, fails):
+    hailortcli(program())
+    chip_flow.environment.update(HAILO_DOUBLE_SENSOR="1", HAILO_DOUBLE_FAILS=fails)
+    figures = measured.figures(timed(chip_flow), simulated=True)
+    assert [figures[name].value for name in POWERS] == [1.45, 1.4]
+    for name, command in POWERS.items():
+        assert figures[name].how.startswith(f"hailortcli {command}, an average")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"power": "", "run": ""}, ("no table .*exit 0", "shows no power .*exit 0")),
+        ({"power": POWER.replace("7", "0"), "run": RUN_HEADER + RUN_FAILED}, ("status 74", "took no sample")),
+        ({"run": RUN_HEADER + RUN_ROW.replace("1.45", "")}, ("left average_power empty", "")),
+    ],
+)
+def test_power_that_hailortcli_does_not_show_is_null_with_both_reasons(chip_flow, hailortcli, said, why):
+    hailortcli(program(**said))
+    chip_flow.environment.update(
+        HAILO_DOUBLE_SENSOR="1", HAILO_DOUBLE_FAILS="start_power_measurement=6,power_measurement=6"
+    )
+    figures = measured.figures(timed(chip_flow), simulated=True)
+    for name, reason in zip(POWERS, why, strict=True):
+        if reason:
+            assert figures[name].value is None
+            assert re.search(f"Invalid operation.*; .*{reason}", figures[name].reason, re.DOTALL)
 
 
 def test_hardware_latency_is_hailortclis(chip_flow, hailortcli):
-    hailortcli(CLI)
-    found = timed(chip_flow)
-    figure = measured.figures(found, simulated=True)["hw_latency_ms"]
+    hailortcli(program())
+    figure = measured.figures(timed(chip_flow), simulated=True)["hw_latency_ms"]
     assert (figure.value, figure.unit) == (1.52, "ms")
-    assert set(found.said) == {"latency"}
 
 
 @pytest.mark.parametrize(
@@ -136,9 +172,9 @@ def test_hardware_latency_is_hailortclis(chip_flow, hailortcli):
     [
         ("exit 74", "no table .*exit 74"),
         ("exit 0", "no table .*exit 0"),
-        (CLI.replace(RUN_ROW, "small,74,HAILO_OUT_OF_PHYSICAL_DEVICES" + "," * 11) + "exit 74", "status 74"),
-        (CLI.replace("1.52", ""), "hailortcli left hw_latency empty"),
-        (CLI.replace("1.52", "nan"), "no figure"),
+        (program(run=RUN_HEADER + RUN_FAILED, ends=74), "status 74 HAILO_OUT_OF_PHYSICAL_DEVICES"),
+        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "")), "hailortcli left hw_latency empty"),
+        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "nan")), "no figure"),
     ],
 )
 def test_hardware_latency_is_null_with_the_reason_where_hailortcli_fails(chip_flow, hailortcli, script, why):
@@ -206,11 +242,21 @@ def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, dev
     assert isinstance(refused.value, Unavailable) == (python == "no-such-python")
 
 
-def test_an_interpreter_without_hailort_is_told_what_to_install(chip_flow):
-    with (
-        pytest.raises(Unavailable, match=r"cannot import hailo_platform .*hailo-all"),
-        opened(chip_flow, python=sys.executable),
-    ):
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (None, "hailortcli is not installed there"),
+        (program(), rf"hailortcli scan shows {DEVICE} \(hailo8l, firmware 4\.23\.0 "),
+        (program(scan=NO_SCAN, identify=NO_IDENTIFY), "hailortcli scan shows no device"),
+    ],
+)
+@pytest.mark.parametrize("runtime", [False, True])
+def test_without_hailort_or_a_chip_it_is_told_what_hailortcli_sees(chip_flow, hailortcli, script, says, runtime):
+    if script:
+        hailortcli(script)
+    chip_flow.environment["HAILO_DOUBLE"] = ""
+    python, why = (chip_flow.python, "finds no Hailo chip") if runtime else (sys.executable, "cannot import hailo_plat")
+    with pytest.raises(Unavailable, match=rf"{why}.*; {says}.*hailo-all"), opened(chip_flow, python=python):
         pass
 
 
@@ -234,7 +280,7 @@ ANSWER = {
         "latency_ms": [1.0, 2.0],
         "throughput": [{"batch": 1, "done_ms": [1.0]}, {"batch": 8, "done_ms": [2.0]}],
         "temperature": {"celsius": [40.0], "reason": None},
-        "power": {"sensor": True, "average_w": 1.5, "reason": None},
+        "power": {"sensor": True, "average_w": 1.5, "reason": None, "idle_w": None, "idle_reason": "refused"},
     },
     "hailortcli": {},
 }
@@ -252,7 +298,8 @@ def played(flow, answer, code=0):
 def test_a_sound_answer_is_taken(chip_flow):
     with opened(chip_flow, python=played(chip_flow, json.dumps(ANSWER))) as found:
         told = found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
-    assert (told.latencies, told.power_w, found.simulated) == ((1.0, 2.0), 1.5, False)
+    assert (told.latencies, told.power.value, found.simulated) == ((1.0, 2.0), 1.5, False)
+    assert told.idle == chip.Watts(None, "refused")
 
 
 @pytest.mark.parametrize(
@@ -288,6 +335,7 @@ def test_an_answer_that_makes_no_sense_is_refused(chip_flow, answer):
         ('"done_ms": [2.0]', '"done_ms": []'),
         ("[40.0]", '["hot"]'),
         ('"average_w": 1.5', '"average_w": "much"'),
+        ('"idle_w": null', '"idle_w": true'),
         ('"hailortcli": {}', '"hailortcli": []'),
         ('"hailortcli": {}', '"hailortcli": {"latency": []}'),
         ('"power"', '"might"'),

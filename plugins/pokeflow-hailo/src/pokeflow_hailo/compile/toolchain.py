@@ -13,7 +13,7 @@ from pokeflow_hailo.compile import standalone
 from pokeflow_hailo.compile.listener import Listener, own
 from pokeflow_hailo.compile.log import Heard
 from pokeflow_hailo.figures import no_constant
-from pokeflow_hailo.host import Host
+from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.shown import printable
 
 SCRIPT = Path(standalone.__file__)
@@ -37,8 +37,6 @@ MEANINGS = {
     "MemoryError": "Its machine has too little memory.",
 }
 MAX_ANSWER = 1 << 20
-NOT_THERE = (126, 127)
-"""Exit codes of a shell that finds no such program."""
 SIGNALS = {134: "it crashed", 137: "it was killed; out of memory, perhaps", 139: "it crashed", 143: "it was ended"}
 
 

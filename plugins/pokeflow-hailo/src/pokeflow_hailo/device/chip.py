@@ -16,8 +16,9 @@ from pokeflow import PokeflowError, Unavailable, progress
 from pokeflow.images import npyfile
 from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
+from pokeflow_hailo.device import cli
 from pokeflow_hailo.figures import no_constant
-from pokeflow_hailo.host import Host
+from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 from pokeflow_hailo.shown import printable
 
@@ -30,7 +31,6 @@ PART = 1024
 MAX_ANSWER = 64 << 20
 MOST_SAID = 32
 """Entries of what a chip says of itself; it has ten."""
-_ANSWERED, _ABSENT = 0, 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,28 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
+class Watts:
+    """Watts, or None and why."""
+
+    value: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """All that was measured, in order, with the reason for what was not.
 
-    ``latencies`` are milliseconds of single frames; ``temperatures`` degrees Celsius; ``power_w`` watts on average
-    over the passes, by the board's sensor. ``said`` is what ``hailortcli`` printed, by what it was asked for.
+    ``latencies`` are milliseconds of single frames; ``temperatures`` degrees Celsius; by the board's sensor, ``power``
+    on average over the passes and ``idle`` before them. ``said`` is what ``hailortcli`` printed, by what it was asked
+    for.
     """
 
     latencies: tuple[float, ...]
     passes: tuple[Pass, ...]
     temperatures: tuple[float, ...]
     temperature_reason: str
-    power_w: float | None
-    power_reason: str
+    power: Watts
+    idle: Watts
     said: Mapping[str, Any]
 
 
@@ -157,6 +166,7 @@ def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
                 f"Name a device with a {header.architecture}, or compile for this one."
             )
         machine.put(file, "model.hef")
+        about |= cli.about(machine, str(about.get("id")))
         yield Chip(machine, python, needs, about, answer["simulated"])
 
 
@@ -167,7 +177,7 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
         machine.put(Path(here, "request.json"), "request.json")
         code, said = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
         where = f"{machine.name}: {python}"
-        if code == _ABSENT or "No module named 'numpy'" in said:
+        if code in NOT_THERE or "No module named 'numpy'" in said:
             raise Unavailable(f"{where}: is not there, or has no numpy ({said[-300:]}). {needs}")
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
@@ -179,20 +189,20 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
             problem = answer.get("problem")
             told = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
             if not problem and (
-                code != _ANSWERED or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
+                code != 0 or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
             ):
                 raise ValueError("it has not what was asked for")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PokeflowError(f"{where}: its answer makes no sense ({error!r}). Run it again.") from error
-        _require_answered(where, needs, *told)
+        _require_answered(machine, where, needs, *told)
         return dict(answer)
 
 
-def _require_answered(where: str, needs: str, kind: str, text: str) -> None:
+def _require_answered(machine: Host, where: str, needs: str, kind: str, text: str) -> None:
     if kind == "no_runtime":
-        raise Unavailable(f"{where}: cannot import hailo_platform ({text}). {needs}")
+        raise Unavailable(f"{where}: cannot import hailo_platform ({text}; {cli.seen(machine)}). {needs}")
     if kind == "no_device":
-        raise Unavailable(f"{where}: finds no Hailo chip ({text}). Connect one; hailortcli scan shows it. {needs}")
+        raise Unavailable(f"{where}: finds no Hailo chip ({text}; {cli.seen(machine)}). Connect one. {needs}")
     if kind:
         raise explained(where, text, needs) if status(text) else PokeflowError(f"{where}: {text}")
 
@@ -214,14 +224,13 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured
     passes = tuple(Pass(int(one["batch"]), _times(one["done_ms"])) for one in told["throughput"])
     if [one.batch for one in passes] != list(batch_sizes):
         raise ValueError("other batch sizes than asked for")
-    average = None if power["average_w"] is None else _figure(power["average_w"])
     return Measured(
         _times(told["latency_ms"]),
         passes,
         tuple(_figure(value) for value in heat["celsius"]),
         printable(str(heat["reason"] or ""), 500),
-        average,
-        printable(str(power["reason"] or ""), 500),
+        _watts(power["average_w"], power["reason"]),
+        _watts(power["idle_w"], power["idle_reason"]),
         _said(answer["hailortcli"]),
     )
 
@@ -238,10 +247,14 @@ def _said(told: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in told.items():
         if name == "reason":
             kept[name] = printable(str(value), 500)
-        if name in ("latency", "power"):
+        if name in ("latency", "power", "idle"):
             said = "\n".join(map(printable, str(value["said"])[-4000:].splitlines()))
             kept[name] = {"exit": value["exit"], "said": said, "csv": str(value["csv"])[:8000]}
     return kept
+
+
+def _watts(value: Any, reason: Any) -> Watts:
+    return Watts(None if value is None else _figure(value), printable(str(reason or ""), 500))
 
 
 def _times(values: Sequence[Any]) -> tuple[float, ...]:

@@ -71,7 +71,7 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
     finally:
         device.release()
     if request["do"] == "time":
-        answer["hailortcli"] = command_line(request, answer["time"]["power"]["sensor"])
+        answer["hailortcli"] = command_line(request, answer["time"]["power"])
     return answer
 
 
@@ -263,17 +263,28 @@ class Temperatures:
 
 
 class Meter:
-    """The board's power sensor over the throughput loops; None with the reason where it has none or cannot be read."""
+    """The board's power sensor, at rest and over the throughput loops; None with the reason where it tells nothing.
+
+    ``sensor`` is whether there is one, None where the board does not say.
+    """
 
     def __init__(self, control: Any) -> None:
         self.control = control
         self.reason: str | None = None
+        self.sensor: bool | None = None
+        self.idle: float | None = None
         try:
             self.sensor = bool(control.get_extended_device_information().supported_features.current_monitoring)
         except Exception as error:  # noqa: BLE001 - see above
-            self.sensor, self.reason = False, f"{type(error).__name__}: {error}"
-        if not self.sensor and not self.reason:
+            self.reason = f"{type(error).__name__}: {error}"
+        if self.sensor is False:
             self.reason = "the board has no sensor (supported_features.current_monitoring is off)"
+        self.idle_reason = self.reason
+        if self.sensor:
+            try:
+                self.idle = float(control.power_measurement())
+            except Exception as error:  # noqa: BLE001 - see above
+                self.idle_reason = f"{type(error).__name__}: {error}"
 
     def start(self) -> None:
         """Have the firmware average from here on."""
@@ -293,6 +304,8 @@ class Meter:
             "average_w": None,
             "max_w": None,
             "samples": 0,
+            "idle_w": self.idle,
+            "idle_reason": self.idle_reason,
         }
         if found is not None and self.reason is None:
             told["samples"] = int(found.total_number_of_samples)
@@ -311,21 +324,26 @@ class Meter:
         return None
 
 
-def command_line(request: dict[str, Any], sensor: bool) -> dict[str, Any]:
-    """What ``hailortcli run`` measures, as it says it: hardware latency, which the Python interface does not have."""
+def command_line(request: dict[str, Any], power: dict[str, Any]) -> dict[str, Any]:
+    """What ``hailortcli`` measures, as it says it: hardware latency, and power where Python was refused it.
+
+    Python's interface has no hardware latency. Power is not asked for where the board is known to have no sensor.
+    """
     program = shutil.which("hailortcli")
     if program is None:
         return {"reason": "hailortcli is not installed there"}
     seconds = max(1, min(15, int(request["max_seconds"])))
+    run = ["run", request["hef"], "-t", str(seconds)]
+    asked = {"latency": [*run, "--measure-latency", "--csv", "hailortcli-latency.csv"]}
+    if power["sensor"] is not False and power["average_w"] is None:
+        asked["power"] = [*run, "--measure-power", "--csv", "hailortcli-power.csv"]
+    if power["sensor"] is not False and power["idle_w"] is None:
+        asked["idle"] = ["measure-power", "--duration", "2"]
     told: dict[str, Any] = {}
-    for name, options in {
-        "latency": ["--measure-latency"],
-        **({"power": ["--measure-power"]} if sensor else {}),
-    }.items():
+    for name, options in asked.items():
         csv = Path(f"hailortcli-{name}.csv")
-        argv = [program, "run", request["hef"], "-t", str(seconds), *options, "--csv", str(csv)]
         try:
-            ran = subprocess.run(argv, capture_output=True, timeout=seconds * 4 + 60, check=False)
+            ran = subprocess.run([program, *options], capture_output=True, timeout=seconds * 4 + 60, check=False)
             said = (ran.stdout + ran.stderr).decode("utf-8", "replace")[-4000:]
             rows = csv.read_bytes()[:8000].decode("utf-8", "replace") if csv.exists() else ""
             told[name] = {"exit": ran.returncode, "said": said, "csv": rows}

@@ -1,5 +1,6 @@
 """What was measured on a chip, as figures: benchmark and profile tell the same ones in the same way."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,14 @@ from pokeflow.images.benchmark import PERCENTILES
 from pokeflow_hailo.device import readings
 from pokeflow_hailo.device.chip import Measured
 from pokeflow_hailo.figures import Figure
+
+Read = Callable[[Mapping[str, Any]], float]
+"""Reads a figure from what ``hailortcli`` left: ``said`` and ``csv``; ValueError where it is not there."""
+BY_CLI = {
+    "latency": "hailortcli run --measure-latency, an average on the chip alone",
+    "power": "hailortcli run --measure-power, an average",
+    "idle": "hailortcli measure-power, an average after all ran",
+}
 
 
 def figures(measured: Measured, *, simulated: bool) -> dict[str, Figure]:
@@ -22,30 +31,45 @@ def figures(measured: Measured, *, simulated: bool) -> dict[str, Figure]:
         value = float(np.percentile(measured.latencies, percent)) if runs >= least else None
         reason = f"{runs} runs were made; {least} or more are needed for this percentile"
         add(f"latency_p{percent}_ms", value, "ms", "own loop, a frame at a time, from Python and back", reason)
-    value, reason = said(measured, "latency", "hw_latency")
-    add("hw_latency_ms", value, "ms", "hailortcli run --measure-latency, an average on the chip alone", reason)
+    value, reason = said(measured, "latency", _column("hw_latency"))
+    add("hw_latency_ms", value, "ms", BY_CLI["latency"], reason)
     for one in measured.passes:
         how = f"own loop, batches of {one.batch}, several under way"
         add(f"throughput_fps_batch{one.batch}", one.throughput, "1/s", how)
     hottest = max(measured.temperatures, default=None)
     add("temperature_c_max", hottest, "°C", "the chip's hotter sensor", measured.temperature_reason or "it gave none")
-    power, how, reason = measured.power_w, "the board's sensor, averaged while throughput was measured", ""
-    if power is None:
-        reason = measured.power_reason
-        if "power" in measured.said:
-            power, why = said(measured, "power", "average_power")
-            how, reason = "hailortcli run --measure-power, an average", f"{reason}; {why}"
-    add("power_w", power, "W", how, reason)
+    for name, own, when, asked, read in (
+        ("power_w", measured.power, "averaged while throughput was measured", "power", _column("average_power")),
+        ("power_idle_w", measured.idle, "once, before anything ran", "idle", _idle),
+    ):
+        value, how, reason = own.value, f"the board's sensor, {when}", own.reason
+        if value is None and asked in measured.said:
+            value, why = said(measured, asked, read)
+            how, reason = BY_CLI[asked], f"{reason}; {why}"
+        add(name, value, "W", how, reason)
     return told
 
 
-def said(measured: Measured, asked: str, column: str) -> tuple[float | None, str]:
-    """A column of what ``hailortcli run`` was asked for, or None and why."""
-    told: Any = measured.said.get(asked)
-    if not isinstance(told, dict):
-        return None, str(measured.said.get("reason", "hailortcli was not asked"))[:500]
+def said(measured: Measured, asked: str, read: Read) -> tuple[float | None, str]:
+    """What ``hailortcli`` was asked for, or None and why."""
+    told = measured.said.get(asked)
+    if told is None:
+        return None, str(measured.said.get("reason", "hailortcli was not asked"))
     try:
-        value = readings.run_csv(str(told.get("csv", "")))[column]
+        return read(told), ""
     except ValueError as error:
-        return None, f"{error} (exit {told.get('exit')!r}: {str(told.get('said', ''))[-200:].strip()})"[:500]
-    return (value, "") if value is not None else (None, f"hailortcli left {column} empty")
+        return None, f"{error} (exit {told['exit']!r}: {told['said'][-200:].strip()})"[:500]
+
+
+def _column(name: str) -> Read:
+    def read(told: Mapping[str, Any]) -> float:
+        value = readings.run_csv(told["csv"])[name]
+        if value is None:
+            raise ValueError(f"hailortcli left {name} empty")
+        return float(value)
+
+    return read
+
+
+def _idle(told: Mapping[str, Any]) -> float:
+    return readings.measure_power(told["said"])

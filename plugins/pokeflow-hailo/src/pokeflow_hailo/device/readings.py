@@ -6,14 +6,11 @@ row that shows a device is required; ValueError says what is missing.
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pokeflow_hailo.figures import no_constant
 
 MAX_CHARS = 1 << 20
 RUN_COLUMNS = (
@@ -22,68 +19,60 @@ RUN_COLUMNS = (
     *("min_current", "average_current", "max_current", "min_temp", "average_temp", "max_temp"),
 )
 """Of ``run --csv``; latencies in milliseconds, power in watts, temperatures in degrees Celsius."""
-BENCHMARK_COLUMNS = (
-    *("net_name", "fps", "hw_only_fps", "num_of_frames", "num_of_frames_hw_only", "hw_latency", "overall_latency"),
-    *("min_power", "average_power", "max_power"),
-)
 FAILED_FIELDS = 14
 """A run that failed writes so many of its 18 fields, and no end of line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What ``fw-control identify`` says: the architecture as compilers name it (``hailo8l``), and the firmware."""
+    """A device of ``fw-control identify``: the architecture as compilers name it (``hailo8l``), and the firmware.
+
+    ``clock`` (``400MHz``, of the network's core) and ``features`` stand there only with ``--extended``.
+    """
 
     architecture: str
     firmware: str
-    board: str
-    serial: str | None
-    features: tuple[str, ...] | None
+    clock: str | None
+    features: str | None
 
 
 def scan(text: str) -> list[str]:
     """Ids of the devices that ``scan`` found, one at least."""
     found = re.findall(r"^\[-\] Device: (\S+)\s*$", _sound(text), re.MULTILINE)
     if not found:
-        raise ValueError("scan shows no device")
+        raise ValueError("hailortcli scan shows no device")
     return list(found)
 
 
-def identify(text: str) -> Identity:
-    """The first device of ``fw-control identify``; the features stand there only with ``--extended``."""
-    told = re.findall(r"^([\w ]{3,40}): (.*)$", _sound(text), re.MULTILINE)
-    lines = {name: value.rstrip() for name, value in told}
-    named = re.fullmatch(r"HAILO\w{1,10}", lines.get("Device Architecture", ""))
-    if not named or "Firmware Version" not in lines:
-        raise ValueError("identify shows no device")
-    features = lines.get("Device supported features")
-    serial = lines.get("Serial Number", "<N/A>")
-    return Identity(
-        named[0].lower(),
-        lines["Firmware Version"],
-        lines.get("Board Name", "").rstrip("\0"),
-        None if serial == "<N/A>" else serial.rstrip("\0"),
-        None if features is None else tuple(features.split(", ")),
-    )
+def identify(text: str) -> dict[str, Identity]:
+    """The devices of ``fw-control identify`` by their ids, one at least."""
+    found = {}
+    for part in re.split(r"^Executing on device: ", _sound(text), flags=re.MULTILINE)[1:]:
+        named, _, said = part.partition("\n")
+        lines = {name: value.strip() for name, value in re.findall(r"^([\w ]{3,40}): (.*)$", said, re.MULTILINE)}
+        chip = re.fullmatch(r"HAILO\w{1,10}", lines.get("Device Architecture", ""))
+        if chip and lines.get("Firmware Version"):
+            found[named.strip()] = Identity(
+                chip[0].lower(),
+                lines["Firmware Version"],
+                lines.get("Neural Network Core Clock Rate"),
+                lines.get("Device supported features"),
+            )
+    if not found:
+        raise ValueError("hailortcli identify shows no device")
+    return found
 
 
-def measure_power(text: str) -> dict[str, float]:
-    """Watts of ``measure-power``: ``current``, or with ``--duration`` ``average``, ``min``, ``max`` and ``samples``."""
-    text = _sound(text)
-    names = {
-        "current": r"Current power consumption \(W\): (\S+)",
-        "average": r"Average value \(W\): (\S+)",
-        "min": r"Min value \(W\): (\S+)",
-        "max": r"Max value \(W\): (\S+)",
-        "samples": r"Total samples: (\S+)",
-    }
-    found = {name: match for name, pattern in names.items() if (match := re.search(pattern, text))}
-    if "current" not in found and "average" not in found:
-        raise ValueError("measure-power shows no power")
-    figures = {name: _number(match[1], name) for name, match in found.items()}
-    if figures.get("samples") == 0:
-        raise ValueError("measure-power took no sample")
-    return figures
+def measure_power(text: str) -> float:
+    """Watts on average that ``measure-power --duration`` took, of one sample at least."""
+    found = {}
+    for name, pattern in {"average": r"^Average value \(W\): (\S+)", "samples": r"^Total samples: (\S+)"}.items():
+        if not (match := re.search(pattern, _sound(text), re.MULTILINE)):
+            raise ValueError("hailortcli measure-power shows no power")
+        found[name] = _number(match[1], name)
+    if not found["samples"]:
+        raise ValueError("hailortcli measure-power took no sample")
+    return found["average"]
 
 
 def run_csv(text: str) -> dict[str, Any]:
@@ -93,32 +82,6 @@ def run_csv(text: str) -> dict[str, Any]:
         said = " ".join(row[1:3]) or "nothing"
         raise ValueError(f"hailortcli run failed: status {said}")
     return _figures(row, RUN_COLUMNS, text=("net_name", "status", "status_description"))
-
-
-def benchmark_csv(text: str) -> dict[str, Any]:
-    """The one row of ``benchmark --csv``; ``overall_latency`` is always empty, and None here."""
-    return _figures(_row(text, BENCHMARK_COLUMNS), BENCHMARK_COLUMNS, text=("net_name",))
-
-
-def run2_json(text: str) -> dict[str, float]:
-    """Figures of ``run2 -j``: ``fps``, ``hw_latency`` (ms), and ``power`` (W), ``temperature`` (C) as averages.
-
-    It writes the rate and what has a unit as strings; what is not there is left out.
-    """
-    try:
-        told = json.loads(_sound(text), parse_constant=no_constant)
-        (group,) = told["network_groups"]
-        devices = told.get("devices", [])
-        figures = {"fps": group["FPS"], "hw_latency": group.get("hw_latency")}
-        for name, unit in (("power", "W"), ("temperature", "C")):
-            if devices and name in devices[0]:
-                value, _, found = str(devices[0][name]["average"]).partition(" ")
-                if found != unit:
-                    raise ValueError(f"{name} is in {found!r}, not in {unit}")
-                figures[name] = value
-        return {name: _number(value, name) for name, value in figures.items() if value is not None}
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ValueError(f"run2 wrote no figures ({type(error).__name__}: {error})") from error
 
 
 def parse_hef(text: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Control:
 
     def power_measurement(self, dvm: int = 0, measurement_type: int = 0) -> float:
         self._ready("power_measurement", sensor=True)
-        return 1.5
+        return 0.5
 
     def set_power_measurement(self, buffer_index: int = 0, dvm: int = 0, measurement_type: int = 0) -> None:
         self._ready("set_power_measurement", sensor=True)

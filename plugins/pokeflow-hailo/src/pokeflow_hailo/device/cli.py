@@ -1,0 +1,44 @@
+"""``hailortcli`` on a chip's machine: asked where Python has no answer, and believed where it shows a device."""
+
+from pokeflow import PokeflowError
+from pokeflow_hailo.device import readings
+from pokeflow_hailo.host import NOT_THERE, Host
+
+ABSENT = "hailortcli is not installed there"
+
+
+def seen(machine: Host) -> str:
+    """Half a sentence: the devices of its scan, and which chip with which firmware each is; or that it shows none."""
+    try:
+        found = readings.scan(_said(machine, "scan"))
+    except ValueError as error:
+        return str(error)
+    try:
+        known = readings.identify(_said(machine, "fw-control", "identify"))
+    except ValueError as error:
+        return f"hailortcli scan shows {', '.join(found)}, but {error}"
+    chips = {name: f" ({chip.architecture}, firmware {chip.firmware})" for name, chip in known.items()}
+    return f"hailortcli scan shows {', '.join(name + chips.get(name, '') for name in found)}"
+
+
+def about(machine: Host, device_id: str) -> dict[str, str | None]:
+    """What it alone tells of a device: ``clock`` of the network's core, and the board's ``features``; or why not."""
+    try:
+        found = readings.identify(_said(machine, "fw-control", "identify", "--extended"))
+        if device_id not in found:
+            raise ValueError(f"hailortcli identify shows {', '.join(found)}, and not {device_id}")
+    except ValueError as error:
+        return {"clock": None, "clock_reason": str(error)}
+    told = {"clock": found[device_id].clock, "features": found[device_id].features}
+    return told if told["clock"] else {**told, "clock_reason": "hailortcli identify shows no clock rate"}
+
+
+def _said(machine: Host, *asked: str) -> str:
+    """What it says; ValueError where it is not there or does not end. Its exit code says nothing: see ``readings``."""
+    try:
+        code, said = machine.output(["hailortcli", *asked])
+    except PokeflowError as error:
+        raise ValueError(str(error)) from error
+    if code in NOT_THERE:
+        raise ValueError(ABSENT)
+    return said

@@ -1,0 +1,68 @@
+"""hailortcli where a chip is or is not: only what it shows is told, whatever it ends with."""
+
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow_hailo import host
+from pokeflow_hailo.device import cli
+
+from ..outputs import DEVICE, EXTENDED, IDENTIFY, NO_IDENTIFY, NO_SCAN, program
+
+
+def seen():
+    with host.opened() as machine:
+        return cli.seen(machine)
+
+
+def about(device=DEVICE):
+    with host.opened() as machine:
+        return cli.about(machine, device)
+
+
+def test_without_it_that_is_what_is_said():
+    assert seen() == cli.ABSENT
+    assert about() == {"clock": None, "clock_reason": cli.ABSENT}
+
+
+def test_a_chip_that_is_there_is_named_with_its_firmware(hailortcli):
+    hailortcli(program())
+    assert (
+        seen()
+        == f"hailortcli scan shows {DEVICE} (hailo8l, firmware 4.23.0 (release,app,extended context switch buffer))"
+    )
+
+
+@pytest.mark.parametrize("ends", [0, 1])
+def test_no_device_is_none_whatever_the_exit_code(hailortcli, ends):
+    hailortcli(program(scan=NO_SCAN, identify=NO_IDENTIFY, ends=ends))
+    assert seen() == "hailortcli scan shows no device"
+    assert about() == {"clock": None, "clock_reason": "hailortcli identify shows no device"}
+
+
+def test_a_chip_that_does_not_say_what_it_is_is_seen_all_the_same(hailortcli):
+    hailortcli(program(identify=NO_IDENTIFY))
+    assert seen() == f"hailortcli scan shows {DEVICE}, but hailortcli identify shows no device"
+
+
+def test_it_tells_the_clock_and_the_features_of_the_device_that_is_measured(hailortcli):
+    hailortcli(program())
+    assert about() == {"clock": "400MHz", "features": "Current Monitoring, PCIE"}
+    assert about("0002:01:00.0")["clock_reason"] == f"hailortcli identify shows {DEVICE}, and not 0002:01:00.0"
+
+
+def test_a_firmware_that_tells_no_clock_leaves_null_with_the_reason(hailortcli):
+    hailortcli(program(identify=IDENTIFY + EXTENDED.replace("Clock", "Cluck")))
+    assert about() == {
+        "clock": None,
+        "features": "Current Monitoring, PCIE",
+        "clock_reason": "hailortcli identify shows no clock rate",
+    }
+
+
+def test_one_that_does_not_end_costs_nothing_but_its_answer(monkeypatch):
+    def late(*_):
+        raise PokeflowError("this machine: hailortcli took longer than 60 s and was ended.")
+
+    monkeypatch.setattr(host.Host, "output", late)
+    assert "took longer" in seen()
+    assert "took longer" in str(about()["clock_reason"])
