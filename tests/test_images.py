@@ -1,5 +1,6 @@
 """What the image plugins share: one preprocessing spec, the data set folder, the recognition protocol."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pokeflow import PokeflowError
 from pokeflow.images import dataset, preprocessing, retrieval
@@ -76,6 +77,28 @@ def test_a_picture_is_read_upright_and_as_rgb(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turned by 90 degrees
     image.save(tmp_path / "x.png", exif=exif)
     assert preprocessing.load_image(tmp_path / "x.png").shape == (4, 2, 3)
+
+
+FORMATS = [
+    *(("JPEG", mode) for mode in ("RGB", "L", "CMYK")),
+    *(("PNG", mode) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")),
+    *((name, "RGB") for name in ("WEBP", "TIFF", "MPO", "BMP", "GIF")),
+]
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize(("name", "mode"), FORMATS)
+def test_a_picture_of_any_format_is_what_pillows_copies_of_it_are(name: str, mode: str, turned: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (9, 14, 3), np.uint8)
+    image, held = Image.fromarray(noise).convert(mode), io.BytesIO()
+    exif = image.getexif()
+    exif[0x0112] = turned
+    image.save(held, name, **({} if name in ("BMP", "GIF") else {"exif": exif}))
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(held.getvalue()))).convert("RGB")
+    found = preprocessing.decode(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
+    assert np.array_equal(found, np.asarray(wanted))
+    square = preprocessing.decoded(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
+    assert np.array_equal(*(preprocessing.to_square([one], Preprocessing(8)) for one in (square, found)))
 
 
 def hostile(kind: str, file: Path, monkeypatch) -> None:

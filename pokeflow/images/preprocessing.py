@@ -81,6 +81,12 @@ def load_image(file: Path) -> "np.ndarray":
 def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "np.ndarray":
     """The same from an open file or from memory; ``name`` is what an error calls it."""
     import numpy as np
+
+    return np.asarray(decoded(source, name, formats, max_pixels))
+
+
+def decoded(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "Image.Image":
+    """The same as Pillow holds it, in four bytes a pixel; up to ten while it is decoded and turned."""
     from PIL import Image, ImageOps
 
     try:
@@ -91,8 +97,9 @@ def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixel
         ):
             if image.width * image.height > max_pixels:
                 raise PokeflowError(f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all.")
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGB"))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")
     except PokeflowError:
         raise
     except Exception as error:  # a damaged file makes decoders fail in every way there is

@@ -155,7 +155,7 @@ def test_a_picture_that_is_none_or_too_large_is_refused_with_its_status(opened, 
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(opened, monkeypatch):
-    monkeypatch.setattr(preprocessing, "decode", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(preprocessing, "decoded", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(Refused, match="pixels"):
         opened.answer(bomb(12_000, 12_000))
 

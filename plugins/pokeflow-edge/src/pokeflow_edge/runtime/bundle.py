@@ -39,7 +39,7 @@ _COMPILED = "__pycache__"
 class Limits:
     """How many matches an answer has, and the most bytes and pixels of a picture.
 
-    A pixel takes some ten bytes while a picture is turned upright and made smaller.
+    A pixel takes up to ten bytes while a picture is decoded and turned upright.
     """
 
     top: int

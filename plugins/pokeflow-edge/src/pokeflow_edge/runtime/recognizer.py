@@ -22,6 +22,7 @@ from pokeflow_edge.runtime.bundle import COLUMNS, MEND, Bundle, Limits
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
 FORMATS = ("JPEG", "PNG")
 """Pillow's names; what some phones make of a JPEG, MPO, comes with it. Its other decoders stay out of reach."""
@@ -78,8 +79,8 @@ class Recognizer:
         picture = _decoded(data, name, self.limits)
         return self.recognize(picture, (time.perf_counter() - began) * 1000)
 
-    def recognize(self, picture: "np.ndarray", decode: float = 0.0) -> Answer:
-        """The answer to uint8 H×W×3 RGB, whose whole frame is taken for the card."""
+    def recognize(self, picture: "np.ndarray | Image.Image", decode: float = 0.0) -> Answer:
+        """The answer to uint8 H×W×3 RGB, or to Pillow's RGB, whose whole frame is taken for the card."""
         import numpy as np
 
         marks = [time.perf_counter()]
@@ -187,13 +188,13 @@ def _require_labels(file: Path, gallery: Index) -> None:
         raise PokeflowError(f"{file}: lists other cards than {index.FILE}. {MEND}")
 
 
-def _decoded(data: bytes, name: str, limits: Limits) -> "np.ndarray":
+def _decoded(data: bytes, name: str, limits: Limits) -> "Image.Image":
     if len(data) > limits.max_bytes:
         raise Refused(f"{name}: has more than {limits.max_bytes:,} bytes.", 413)
     if _pixels(data) > limits.max_pixels:
         raise Refused(f"{name}: has more than {limits.max_pixels:,} pixels. Make it smaller.", 413)
     try:
-        return preprocessing.decode(io.BytesIO(data), name, FORMATS, limits.max_pixels)
+        return preprocessing.decoded(io.BytesIO(data), name, FORMATS, limits.max_pixels)
     except PokeflowError as error:
         raise Refused(str(error), 422) from error
 
