@@ -22,7 +22,8 @@ class PackageParams:
     by apt. ``exclusive``: one process alone can hold the device, so the running service is stopped while an update
     is tried. ``leave_out`` are patterns of files of the compiled model that no device needs.
 
-    ``top`` matches answer a picture of at most ``max_bytes`` and, before it is decoded, ``max_pixels``.
+    ``top`` matches answer a picture of at most ``max_bytes`` and, before it is decoded, ``max_pixels``: a phone's 24
+    megapixels, at up to ten bytes each.
     ``selftest`` pictures go along with their embeddings; a device must come within ``selftest_cosine`` of these:
     kernels of another processor round differently.
     """
@@ -38,7 +39,7 @@ class PackageParams:
     )
     top: int = 5
     max_bytes: int = 20_000_000
-    max_pixels: int = 50_000_000
+    max_pixels: int = 25_000_000
     selftest: int = 4
     selftest_cosine: float = 0.95
 
