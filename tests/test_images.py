@@ -98,7 +98,8 @@ def test_a_picture_of_any_format_is_what_pillows_copies_of_it_are(name: str, mod
     found = preprocessing.decode(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
     assert np.array_equal(found, np.asarray(wanted))
     square = preprocessing.decoded(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
-    assert np.array_equal(*(preprocessing.to_square([one], Preprocessing(8)) for one in (square, found)))
+    spec = Preprocessing(8)
+    assert np.array_equal(preprocessing.to_square([square], spec), preprocessing.to_square([found], spec))
 
 
 def hostile(kind: str, file: Path, monkeypatch) -> None:
