@@ -9,17 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 
 from pokeflow import Input, Task
-from pokeflow.images import dataset
+from pokeflow.testing import data, network
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams
 
-from .compile.conftest import SPEC, network, record, small_data
+from .compile_flow import DOUBLES, prepared, record
 from .doubles import hef_bytes
 
-DOUBLES = Path(__file__).parent / "doubles"
 QUICK: dict[str, Any] = {"runs": 24, "warmup": 4, "max_seconds": 20.0}
 
 
@@ -38,19 +36,15 @@ class ChipFlow:
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
         return str(file)
 
-    def prepared(self, data: Any = None) -> Input:
-        folder = self.root / "prepare"
-        folder.mkdir(exist_ok=True)
-        dataset.write(folder, data or small_data(), {})
-        return Input(record("prepare", "dataset"), folder)
+    def prepared(self, given: Any = None) -> Input:
+        return prepared(self.root, given)
 
-    def compiled(self, architecture: str = "hailo8l", spec: Any = SPEC, **params: Any) -> Input:
+    def compiled(self, architecture: str = "hailo8l", spec: Any = data.SPEC, **params: Any) -> Input:
         """A folder with a HEF that is played by a small network; another architecture, another HEF."""
         folder, played = self.root / "compiled", self.root / "played"
         for made in (folder, played):
             made.mkdir(exist_ok=True)
-        onnx.save(network(), played / "model.onnx")
-        SPEC.write(played)
+        network.write(played)
         spec.write(folder)
         content = hef_bytes.make(architecture)
         (folder / "model.hef").write_bytes(content)

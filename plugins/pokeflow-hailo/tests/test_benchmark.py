@@ -1,7 +1,6 @@
 """The benchmark on a chip: the same figures as on any target, each with its source, held against what is required."""
 
 import csv
-import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +14,7 @@ from pokeflow.tree.documents.models import PERFORMANCE
 from pokeflow_hailo import benchmark
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 
-from .compile.conftest import small_data
+from .compile_flow import without
 from .doubles import hef_bytes
 from .ssh_server import NAME
 
@@ -103,7 +102,7 @@ def test_the_accuracy_is_of_the_chips_own_embeddings(done):
     task, result, _ = done
     assert result.metrics["top1_accuracy"] == 1
     cards = index.read(task.output)
-    assert cards.embeddings.shape == (40, 24)
+    assert cards.embeddings.shape == (48, 32)
     assert np.allclose(np.linalg.norm(cards.embeddings, axis=1), 1)
 
 
@@ -126,7 +125,7 @@ def test_the_device_its_versions_and_the_compilers_are_told(done):
     assert result.facts["device"].startswith("Hailo-8L, firmware 4.23.0")
     assert result.facts["chip"]["architecture"] == "hailo8l"
     assert result.facts["hef"] == {"architecture": "hailo8l", "compiler": "3.33.0"}
-    assert "40 references" in result.facts["protocol"]
+    assert "48 references" in result.facts["protocol"]
 
 
 def test_what_a_manifest_shows_of_a_benchmark_is_told_in_the_form_that_it_takes(done):
@@ -169,19 +168,14 @@ def test_a_model_without_a_hef_is_refused(chip_flow):
 
 
 def test_a_model_with_other_preprocessing_is_refused(chip_flow):
-    model = chip_flow.compiled(spec=Preprocessing(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    model = chip_flow.compiled(spec=Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
         benchmark.run(chip_flow.benchmark(model, chip_flow.prepared()))
 
 
 def test_a_data_set_without_test_queries_is_refused(chip_flow):
-    data = small_data()
-    kept = [j for j, query in enumerate(data.queries) if query.split != "test"]
-    fewer = dataclasses.replace(
-        data, queries=tuple(data.queries[j] for j in kept), query_images=data.query_images[kept]
-    )
     with pytest.raises(PokeflowError, match=r"no test queries.*data\.queries\.views"):
-        benchmark.run(chip_flow.benchmark(chip_flow.compiled(), chip_flow.prepared(fewer)))
+        benchmark.run(chip_flow.benchmark(chip_flow.compiled(), chip_flow.prepared(without("test"))))
 
 
 @pytest.mark.parametrize(

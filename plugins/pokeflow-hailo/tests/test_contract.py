@@ -6,7 +6,7 @@ import pytest
 
 from pokeflow.testing import TargetSuite
 
-from .compile.conftest import wrapper
+from .compile_flow import wrapper
 
 SMALL = ("target.compile.params.script.preset=fast", "target.compile.params.calibration_images=null")
 

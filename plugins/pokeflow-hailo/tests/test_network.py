@@ -13,11 +13,12 @@ from PIL import Image
 from pokeflow import Input, PokeflowError, Unavailable
 from pokeflow.images import index
 from pokeflow.images.network import embed
-from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
+from pokeflow.images.preprocessing import Preprocessing, to_square
+from pokeflow.testing.data import SPEC, drawn
+from pokeflow.testing.network import embedded
 from pokeflow_hailo import network, pokeflow_backends
 
-from .chip_flow import DOUBLES
-from .compile.conftest import SPEC, record, small_data
+from .compile_flow import DOUBLES, record
 from .doubles import hef_bytes
 
 
@@ -38,22 +39,17 @@ def here(chip_flow, monkeypatch):
 
 
 def test_it_answers_as_the_network_that_plays_it(here):
-    import onnxruntime
-
-    folder = here.compiled().folder
-    data = small_data()
-    squares = to_square(data.references[:19], SPEC)
+    folder, cards = here.compiled().folder, drawn().references[:19]
+    squares = to_square(cards, SPEC)
     with network.opened(folder, SPEC, 1) as found:
         answered = found(found.prepare(squares))
-        assert (answered.dtype, answered.shape, found.dim) == (np.float32, (19, 24), 24)
-    session = onnxruntime.InferenceSession(here.root / "played" / "model.onnx")
-    expected = session.run(["embedding"], {"image": normalize(squares, SPEC)})[0]
-    assert np.allclose(answered, expected, atol=1e-4)
+        assert (answered.dtype, answered.shape, found.dim) == (np.float32, (19, 32), 32)
+    assert np.allclose(answered, embedded(cards), atol=1e-4)
 
 
 def test_pictures_go_in_as_the_bytes_they_are(here):
     folder = here.compiled().folder
-    squares = to_square(small_data().references[:4], SPEC)
+    squares = to_square(drawn().references[:4], SPEC)
     with network.opened(folder, SPEC, 0) as found:
         prepared = found.prepare(squares[:, :, ::-1])
         assert (prepared.dtype, prepared.flags.c_contiguous) == (np.uint8, True)
@@ -61,32 +57,32 @@ def test_pictures_go_in_as_the_bytes_they_are(here):
 
 
 def test_it_serves_the_protocol_of_networks(here):
-    data = small_data()
+    data = drawn()
     with network.opened(here.compiled().folder, SPEC, 1) as found:
         rows = embed(found, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
-        assert found(found.prepare(np.empty((0, 16, 16, 3), np.uint8))).shape == (0, 24)
-    assert rows.shape == (40, 24)
+        assert found(found.prepare(np.empty((0, 32, 32, 3), np.uint8))).shape == (0, 32)
+    assert rows.shape == (48, 32)
 
 
 def test_a_chip_in_this_machine_recognises_a_picture(here):
-    model, data = here.compiled(), small_data()
+    model, data = here.compiled(), drawn()
     gallery, picture = here.root / "gallery", here.root / "card.png"
     gallery.mkdir()
     Image.fromarray(data.references[37]).save(picture)
     SPEC.write(gallery)
     with network.opened(model.folder, SPEC, 1) as found:
-        index.write(gallery, index.build(data, embed(found, data.references, range(40), SPEC, "gallery")))
+        index.write(gallery, index.build(data, embed(found, data.references, range(48), SPEC, "gallery")))
     (backend,) = (one for one in pokeflow_backends() if one.stage == "recognize")
     asked = here.task(
         "recognize", backend.params(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
     )
     backend.run(asked)
     (best, *_) = json.loads((asked.output / "matches.json").read_text())["matches"]
-    assert best["card_id"] == "set-37"
+    assert best["card_id"] == "card-37"
 
 
 def test_threads_follow_one_another(here):
-    data = small_data()
+    data = drawn()
     squares = to_square(data.references, SPEC)
     with network.opened(here.compiled().folder, SPEC, 1) as found:
         alone = found(squares)
@@ -105,8 +101,8 @@ def test_threads_follow_one_another(here):
 
 def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch):
     folder = here.compiled().folder
-    with pytest.raises(PokeflowError, match="pictures are 32 pixels wide"):
-        network.opened(folder, Preprocessing(size=32), 1)
+    with pytest.raises(PokeflowError, match="pictures are 16 pixels wide"):
+        network.opened(folder, Preprocessing(size=16), 1)
     monkeypatch.setenv("HAILO_DOUBLE_FAILS", "configure=6")
     with pytest.raises(PokeflowError, match="HailoRT failed"):
         network.opened(folder, SPEC, 1)
@@ -117,7 +113,7 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
     first.close()
     first.close()
     with pytest.raises(PokeflowError, match="is closed"):
-        first(np.empty((1, 16, 16, 3), np.uint8))
+        first(np.empty((1, 32, 32, 3), np.uint8))
     network.opened(folder, SPEC, 1).close()
 
 
@@ -142,13 +138,13 @@ def test_what_hailort_refuses_is_told_in_a_sentence(here, monkeypatch, fails, ki
 
 
 def test_a_run_that_fails_is_told_and_the_next_one_goes_on(here, monkeypatch):
-    squares = to_square(small_data().references[:3], SPEC)
+    squares = to_square(drawn().references[:3], SPEC)
     with network.opened(here.compiled().folder, SPEC, 1) as found:
         monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run=4")
         with pytest.raises(PokeflowError, match="did not answer in time"):
             found(squares)
         monkeypatch.delenv("HAILO_DOUBLE_FAILS")
-        assert found(squares).shape == (3, 24)
+        assert found(squares).shape == (3, 32)
 
 
 def test_a_hef_for_a_larger_chip_is_refused(here):

@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import json
-import shutil
 
 from pokeflow import Input
+from pokeflow.testing import network
 from pokeflow_hailo import benchmark, profile
 from pokeflow_hailo.compile import stage
 
-from .compile.conftest import SPEC, Flow, record, wrapper
+from .compile_flow import Flow, record, wrapper
 
 
 def test_a_compiled_model_is_profiled_and_measured(chip_flow, tmp_path):
@@ -19,8 +19,7 @@ def test_a_compiled_model_is_profiled_and_measured(chip_flow, tmp_path):
     (file,) = task.output.glob("*.hef")
     played = tmp_path / "played"
     played.mkdir()
-    shutil.copy(task.inputs[0].folder / "model.onnx", played)
-    SPEC.write(played)
+    network.write(played)
     networks = {hashlib.sha256(file.read_bytes()).hexdigest(): str(played / "model.onnx")}
     (tmp_path / "networks.json").write_text(json.dumps(networks))
     made = record("compile", "optimized", **compiled.facts)

@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
-from .conftest import DOUBLES, network
+from pokeflow.testing import network
+
+from ..compile_flow import DOUBLES
 
 EMPTY = inspect.Parameter.empty
 # What is known of the real package: parameters by name, in order, with their defaults where these are known.
@@ -41,10 +43,11 @@ def sdk(monkeypatch):
 
 @pytest.fixture
 def parsed(sdk, tmp_path):
-    model = network(batch=1)
+    model = network.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "n.onnx")
     runner = sdk.ClientRunner(hw_arch="hailo8l")
-    runner.translate_onnx_model(str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 16, 16]})
+    runner.translate_onnx_model(str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 32, 32]})
     return runner
 
 
@@ -53,7 +56,7 @@ normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375
 model_optimization_config(calibration, batch_size=8, calibset_size=4)
 model_optimization_flavor(optimization_level=0, compression_level=0)
 """
-PICTURES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+PICTURES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
 
 
 def listed(function) -> str:
@@ -157,10 +160,10 @@ def test_a_script_with_an_unknown_line_is_refused(sdk, parsed, line):
 
 
 def test_a_shape_that_is_not_fixed_is_refused(sdk, tmp_path):
-    onnx.save(network(), tmp_path / "n.onnx")
+    onnx.save(network.model(), tmp_path / "n.onnx")
     runner = sdk.ClientRunner(hw_arch="hailo8l")
     with pytest.raises(sdk.UnsupportedModelError):
-        runner.translate_onnx_model(str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 16, 16]})
+        runner.translate_onnx_model(str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 32, 32]})
 
 
 def test_it_is_imported_by_another_interpreter_alone():

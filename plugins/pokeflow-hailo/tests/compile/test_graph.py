@@ -8,16 +8,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
 from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.testing import network
+from pokeflow.testing.data import SPEC
 from pokeflow_hailo.compile import graph
 
-from .conftest import network
 
-SPEC = Preprocessing(16)
-
-
-def checked(model, tmp_path, **more):
+def checked(model, tmp_path, spec=SPEC, **more):
     onnx.save(model, tmp_path / "model.onnx")
-    return graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC, **more)
+    return graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", spec, **more)
+
+
+def exported(opset):
+    model = network.model()
+    model.opset_import[0].version = opset
+    return model
 
 
 def replaced(model, name, op, **attributes):
@@ -33,40 +37,40 @@ def sizes(value) -> list[int]:
 
 
 def test_a_sound_network_is_written_with_batch_1_and_every_shape_known(tmp_path):
-    found = checked(network(), tmp_path)
-    assert (found.dim, found.opset, found.parameters) == (24, 17, 216 + 8 + 128 * 24 + 24)
-    assert found.operators == {"AveragePool": 1, "Conv": 1, "Flatten": 1, "Gemm": 1, "Relu": 1}
+    found = checked(network.model(), tmp_path)
+    assert (found.dim, found.opset, found.parameters) == (32, 17, 448 + 4640 + 512 * 32 + 32)
+    assert found.operators == {"AveragePool": 1, "Conv": 2, "Flatten": 1, "Gemm": 1, "Relu": 2}
     static = onnx.load(tmp_path / "static.onnx")
-    assert sizes(static.graph.input[0]) == [1, 3, 16, 16]
-    assert sizes(static.graph.output[0]) == [1, 24]
-    assert {v.name: sizes(v) for v in static.graph.value_info}["c"] == [1, 8, 16, 16]
+    assert sizes(static.graph.input[0]) == [1, 3, 32, 32]
+    assert sizes(static.graph.output[0]) == [1, 32]
+    assert {v.name: sizes(v) for v in static.graph.value_info}["seen"] == [1, 16, 16, 16]
 
 
 def test_weights_in_files_of_their_own_join_the_one_file(tmp_path):
-    onnx.save(network(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="w.data")
+    onnx.save(network.model(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="w.data")
     graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
     (tmp_path / "w.data").unlink()
     onnx.checker.check_model(onnx.load(tmp_path / "static.onnx"))
 
 
 def test_every_operator_in_the_way_is_named_with_its_node_and_what_to_do(tmp_path):
-    model = replaced(replaced(network(), "relu", "Gelu"), "flatten", "NonZero")
+    model = replaced(replaced(network.model(), "told.relu", "Gelu"), "flat", "NonZero")
     model.opset_import[0].version = 20
     with pytest.raises(PokeflowError) as caught:
         checked(model, tmp_path)
     told = str(caught.value)
-    assert "node 'relu': operator Gelu is not known to be supported. Export with an opset" in told
-    assert "node 'flatten': operator NonZero is not known to be supported. Write it with others" in told
+    assert "node 'told.relu': operator Gelu is not known to be supported. Export with an opset" in told
+    assert "node 'flat': operator NonZero is not known to be supported. Write it with others" in told
     assert len(told.splitlines()) == 3
 
 
 def test_an_opset_before_what_is_read_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match=r"opset 10: 11 to 17 are read\. Export it with opset 17"):
-        checked(network(opset=10), tmp_path)
+        checked(exported(10), tmp_path)
 
 
 def test_a_later_opset_is_written_in_one_that_is_read_and_computes_the_same(tmp_path):
-    model = replaced(network(opset=18), "relu", "Clip")
+    model = replaced(exported(18), "told.relu", "Clip")
     mean = helper.make_node("ReduceMean", ["m", "axes"], ["embedding"], name="mean", keepdims=0, noop_with_empty_axes=0)
     model.graph.node[-1].output[0] = "g"
     model.graph.node.extend([helper.make_node("Unsqueeze", ["g", "axes"], ["m"], name="m"), mean])
@@ -74,14 +78,14 @@ def test_a_later_opset_is_written_in_one_that_is_read_and_computes_the_same(tmp_
     found = checked(model, tmp_path)
     static = onnx.load(tmp_path / "static.onnx")
     assert found.opset == static.opset_import[0].version == 17
-    shown = {"image": np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)}
+    shown = {"image": np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)}
     files = (tmp_path / "model.onnx", tmp_path / "static.onnx")
     before, after = (onnxruntime.InferenceSession(file).run(None, shown)[0] for file in files)
     np.testing.assert_array_equal(before, after)
 
 
 def test_what_a_later_opset_alone_can_say_is_refused(tmp_path):
-    model = replaced(network(opset=20), "relu", "Gelu")
+    model = replaced(exported(20), "told.relu", "Gelu")
     with pytest.raises(
         PokeflowError, match=r"is in opset 20, and cannot be written in 17 \(.*\)\. Export it with opset 17"
     ):
@@ -89,45 +93,45 @@ def test_what_a_later_opset_alone_can_say_is_refused(tmp_path):
 
 
 def test_an_operator_that_ones_compiler_takes_can_be_allowed(tmp_path):
-    model = replaced(network(), "relu", "Selu")
+    model = replaced(network.model(), "told.relu", "Selu")
     with pytest.raises(PokeflowError, match="operator Selu"):
         checked(model, tmp_path)
     assert checked(model, tmp_path, allowed=("Selu",)).operators["Selu"] == 1
 
 
 def test_a_node_without_a_name_is_told_by_its_output(tmp_path):
-    model = replaced(network(), "relu", "Selu")
-    next(node for node in model.graph.node if node.name == "relu").name = ""
-    with pytest.raises(PokeflowError, match=r"node '\(of r\)': operator Selu"):
+    model = replaced(network.model(), "told.relu", "Selu")
+    next(node for node in model.graph.node if node.name == "told.relu").name = ""
+    with pytest.raises(PokeflowError, match=r"node '\(of told\.relu\)': operator Selu"):
         checked(model, tmp_path)
 
 
 def test_another_vendors_operator_is_refused(tmp_path):
-    model = network()
+    model = network.model()
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    node = next(node for node in model.graph.node if node.name == "relu")
+    node = next(node for node in model.graph.node if node.name == "told.relu")
     node.domain, node.op_type = "com.microsoft", "FusedGelu"
-    with pytest.raises(PokeflowError, match=r"node 'relu': com\.microsoft\.FusedGelu is of no standard domain"):
+    with pytest.raises(PokeflowError, match=r"node 'told.relu': com\.microsoft\.FusedGelu is of no standard domain"):
         checked(model, tmp_path)
 
 
 def test_hundreds_of_faults_are_counted(tmp_path):
-    model = network()
-    last = "r"
+    model = network.model()
+    last = "told.relu"
     for i in range(100):
-        model.graph.node.insert(2 + i, helper.make_node("Selu", [last], [f"s{i}"], name=f"selu{i}"))
+        model.graph.node.insert(4 + i, helper.make_node("Selu", [last], [f"s{i}"], name=f"selu{i}"))
         last = f"s{i}"
-    next(node for node in model.graph.node if node.name == "p").input[0] = last
+    next(node for node in model.graph.node if node.name == "pooled").input[0] = last
     with pytest.raises(PokeflowError, match=r"… and 88 more$"):
         checked(model, tmp_path)
 
 
 def test_a_shape_that_depends_on_values_is_refused_by_node(tmp_path):
-    model = network()
-    flatten = next(node for node in model.graph.node if node.name == "flatten")
-    flatten.CopyFrom(helper.make_node("Reshape", ["p", "shape"], ["f"], name="reshape"))
+    model = network.model()
+    flatten = next(node for node in model.graph.node if node.name == "flat")
+    flatten.CopyFrom(helper.make_node("Reshape", ["pooled", "shape"], ["flat"], name="reshape"))
     nodes = [
-        helper.make_node("ReduceMax", ["p"], ["top"], keepdims=0, name="top"),
+        helper.make_node("ReduceMax", ["pooled"], ["top"], keepdims=0, name="top"),
         helper.make_node("Cast", ["top"], ["count"], to=TensorProto.INT64, name="cast"),
         helper.make_node("Unsqueeze", ["count", "zero"], ["counts"], name="unsqueeze"),
         helper.make_node("Concat", ["one", "counts"], ["shape"], axis=0, name="concat"),
@@ -139,31 +143,31 @@ def test_a_shape_that_depends_on_values_is_refused_by_node(tmp_path):
         [numpy_helper.from_array(np.asarray([v], np.int64), name) for name, v in (("zero", 0), ("one", 1))]
     )
     with pytest.raises(
-        PokeflowError, match=r"node 'reshape': Reshape gives 'f' of \[1, \?\]; every shape must be fixed"
+        PokeflowError, match=r"node 'reshape': Reshape gives 'flat' of \[1, \?\]; every shape must be fixed"
     ):
         checked(model, tmp_path)
 
 
 def test_an_output_that_is_no_vector_is_refused(tmp_path):
-    model = network()
+    model = network.model()
     for _ in range(2):
         model.graph.node.pop()
     model.graph.node[-1].output[0] = "embedding"
     del model.graph.output[0].type.tensor_type.shape.dim[:]
-    for size in ("batch", 8, 4, 4):
+    for size in ("batch", 32, 4, 4):
         dim = model.graph.output[0].type.tensor_type.shape.dim.add()
         setattr(dim, "dim_param" if isinstance(size, str) else "dim_value", size)
-    with pytest.raises(PokeflowError, match=r"output 'embedding' is \[1, 8, 4, 4\]; must be \[1, D\]"):
+    with pytest.raises(PokeflowError, match=r"output 'embedding' is \[1, 32, 4, 4\]; must be \[1, D\]"):
         checked(model, tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_weights_that_are_not_finite_are_named(tmp_path, value):
-    model = network()
+    model = network.model()
     weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
     weights.flat[5] = value
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "conv.weight"))
-    with pytest.raises(PokeflowError, match=r"weight 'conv\.weight' holds NaN or infinity\. Train it again"):
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "conv1.weight"))
+    with pytest.raises(PokeflowError, match=r"weight 'conv1\.weight' holds NaN or infinity\. Train it again"):
         checked(model, tmp_path)
 
 
@@ -171,8 +175,8 @@ def test_another_input_is_refused(tmp_path):
     with pytest.raises(
         PokeflowError, match=r"input 'image' is \[None, 3, 32, 32\]; must be float32 \[batch, 3, 16, 16\]"
     ):
-        checked(network(size=32), tmp_path)
-    model = network()
+        checked(network.model(), tmp_path, Preprocessing(16))
+    model = network.model()
     model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
     model.graph.output[0].name = model.graph.node[-1].output[0] = "vector"
     with pytest.raises(
@@ -182,8 +186,8 @@ def test_another_input_is_refused(tmp_path):
 
 
 def test_shapes_that_contradict_one_another_are_refused(tmp_path):
-    model = network()
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 25
+    model = network.model()
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 33
     with pytest.raises(PokeflowError, match="contradict"):
         checked(model, tmp_path)
 
@@ -202,7 +206,7 @@ def test_a_missing_network_is_refused(tmp_path):
 
 
 def test_weights_outside_the_models_folder_are_refused(tmp_path):
-    model = network()
+    model = network.model()
     (tmp_path / "secret").write_bytes(b"\0" * 65536)
     (tmp_path / "model").mkdir()
     tensor = model.graph.initializer[2]

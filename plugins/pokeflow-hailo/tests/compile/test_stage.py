@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,38 +15,13 @@ import yaml
 from pokeflow import PokeflowError, Unavailable, worker
 from pokeflow.images import index, preprocessing
 from pokeflow.images.preprocessing import Preprocessing
+from pokeflow.testing import network
+from pokeflow.testing.data import drawn
 from pokeflow_hailo import hef
 from pokeflow_hailo.compile import stage
 from pokeflow_hailo.params import Algorithms, Compiler, Script
 
-from .conftest import FILE, network, small_data
-
-STEM = FILE.removesuffix(".hef")
-BEFORE = {
-    f"{STEM}.onnx",
-    f"{STEM}.alls",
-    "preprocessing.json",
-    "calibration_dataset.npy",
-    "calibration_config.json",
-    "hailo_config.yaml",
-}
-AFTER = BEFORE | {
-    FILE,
-    f"{STEM}.har",
-    f"{STEM}.parsed.har",
-    f"{STEM}.optimized.har",
-    "compilation_report.json",
-    "dfc_profile.json",
-    "index.npz",
-}
-
-
-def names(folder: Path) -> set[str]:
-    return {file.name for file in folder.iterdir()}
-
-
-def report_of(task) -> dict:
-    return json.loads((task.output / "compilation_report.json").read_text())
+from ..compile_flow import AFTER, BEFORE, FILE, STEM, count, names, report_of, with_captures, without
 
 
 def test_everything_is_left_that_says_what_was_compiled(done):
@@ -66,9 +40,9 @@ def test_everything_is_left_that_says_what_was_compiled(done):
         "layout": "NHWC",
         "channels": "RGB",
         "dtype": "uint8",
-        "shape": [1, 16, 16, 3],
+        "shape": [1, 32, 32, 3],
     }
-    assert config["output"]["shape"] == [1, 24]
+    assert config["output"]["shape"] == [1, 32]
     assert (result.facts["target_hardware"], result.facts["hw_arch"]) == ("Hailo-8L", "hailo8l")
     assert result.facts["framework"] == "Hailo Dataflow Compiler 3.33.0"
     assert preprocessing.read(task.output).hash == result.facts["preprocessing"]
@@ -103,7 +77,7 @@ def test_the_index_is_the_gallery_of_the_quantized_network(done):
     kept = np.load(next(task.work.glob("optimized-*")) / "quantized_references.npy")
     lengths = np.linalg.norm(kept, axis=1, keepdims=True)
     np.testing.assert_allclose(found.embeddings, kept / lengths, rtol=1e-5)
-    assert len(found.card_ids) == 40
+    assert len(found.card_ids) == 48
 
 
 def test_the_compilers_estimate_says_where_it_comes_from(done):
@@ -134,9 +108,9 @@ def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
     assert config["compiler"]["version"] is None
     assert config["compiler"]["reason"].startswith("no Dataflow Compiler on this machine")
     given = onnx.load(task.output / f"{STEM}.onnx").graph.input[0].type.tensor_type.shape.dim
-    assert [dim.dim_value for dim in given] == [1, 3, 16, 16]
+    assert [dim.dim_value for dim in given] == [1, 3, 32, 32]
     shown = np.load(task.output / "calibration_dataset.npy")
-    assert (shown.shape, shown.dtype) == ((48, 16, 16, 3), np.uint8)
+    assert (shown.shape, shown.dtype) == ((48, 32, 32, 3), np.uint8)
 
 
 def test_the_sentence_is_one_line(flow, backend):
@@ -151,8 +125,8 @@ def test_the_sentence_is_one_line(flow, backend):
 
 @pytest.fixture
 def plenty():
-    """A data set with 1,032 captures of train cards."""
-    return small_data(views=43)
+    """A data set with 1,080 captures of train cards."""
+    return with_captures(15)
 
 
 def test_a_silent_downgrade_fails_with_its_reason(flow, backend, plenty):
@@ -187,17 +161,14 @@ def test_with_a_gpu_and_enough_images_the_level_is_as_asked(flow, backend, plent
 
 def test_too_few_images_for_the_level_are_refused_before_the_compiler_begins(flow, backend):
     task = flow.task(script=Script("default"), calibration_images=None)
-    with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images and there are 48"):
+    with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images and there are 72"):
         backend.run(task)
     assert not list(task.work.glob("optimized-*"))
 
 
 def test_a_calibration_on_fewer_images_fails(flow, backend, interpreter):
-    many = small_data(views=4)
-    task = flow.task(
-        *(flow.student(), flow.prepared(many)), calibration_images=96, python=interpreter("optimize:calibset")
-    )
-    with pytest.raises(PokeflowError, match="calibrated on 64 images instead of 96"):
+    task = flow.task(calibration_images=72, python=interpreter("optimize:calibset"))
+    with pytest.raises(PokeflowError, match="calibrated on 64 images instead of 72"):
         backend.run(task)
 
 
@@ -261,7 +232,7 @@ def test_every_parameter_reaches_the_script(flow, backend):
 
 
 def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
-    data = small_data()
+    data = drawn()
     np.save(tmp_path / "own.npy", preprocessing.to_square(data.query_images[:40], data.preprocessing))
     task = flow.task(
         *(flow.student(), flow.prepared(data)), calibration_images=None, calibration_file=str(tmp_path / "own.npy")
@@ -280,26 +251,17 @@ def test_another_chip_is_named_to_the_compiler(flow, backend):
 
 
 def test_a_parent_with_other_preprocessing_is_refused(flow, backend):
-    parent = flow.student(spec=Preprocessing(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    parent = flow.student(spec=Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match=r"distill:small: preprocessing .* differs"):
         backend.run(flow.task(parent, flow.prepared()))
 
 
 def test_no_val_queries_are_refused(flow, backend):
-    data = small_data()
-    kept = [j for j, query in enumerate(data.queries) if query.split != "val"]
-    fewer = dataclasses.replace(
-        data, queries=tuple(data.queries[j] for j in kept), query_images=data.query_images[kept]
-    )
     with pytest.raises(PokeflowError, match="no val queries"):
-        backend.run(flow.task(flow.student(), flow.prepared(fewer)))
+        backend.run(flow.task(flow.student(), flow.prepared(without("val"))))
 
 
 # Killed, and gone on
-
-
-def count(task, what: str) -> int:
-    return (task.work / "telemetry" / "compiler.log").read_text().count(what)
 
 
 def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend, interpreter):
@@ -328,13 +290,12 @@ def test_gone_on_or_not_the_hef_is_the_same(flow, backend, interpreter, tmp_path
 
 def test_what_was_quantized_is_not_taken_for_something_else(flow, backend, interpreter):
     python = interpreter("compile:BackendAllocatorException")
-    other = onnx.load_from_string(network().SerializeToString())
-    other.graph.initializer[1].raw_data = bytes(32)
+    other = network.model({**network.weights(), "conv1.bias": np.ones(16, np.float32)})
     changes = [
-        (network(), small_data(), Script("fast")),
-        (network(), small_data(), Script("fast", batch_size=4)),
-        (other, small_data(), Script("fast")),
-        (network(), small_data(views=3), Script("fast")),
+        (network.model(), drawn(), Script("fast")),
+        (network.model(), drawn(), Script("fast", batch_size=4)),
+        (other, drawn(), Script("fast")),
+        (network.model(), with_captures(2), Script("fast")),
     ]
     for attempt, (model, data, script) in enumerate(changes, 1):
         inputs = flow.student(model), flow.prepared(data)

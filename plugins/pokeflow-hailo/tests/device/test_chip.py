@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from pokeflow import PokeflowError, Unavailable
 from pokeflow.images.preprocessing import to_square
+from pokeflow.testing.data import SPEC, drawn
+from pokeflow.testing.network import embedded
 from pokeflow_hailo.device import chip, measured
 
-from ..compile.conftest import SPEC, small_data
 from ..doubles import hef_bytes
 from ..outputs import DEVICE, NO_IDENTIFY, NO_SCAN, POWER, RUN_FAILED, RUN_HEADER, RUN_ROW, program
 from ..ssh_server import NAME
@@ -35,7 +36,7 @@ def opened(flow, device="local", **given):
 
 
 def timed(flow, **wanted):
-    squares = to_square(small_data().references[:5], SPEC)
+    squares = to_square(drawn().references[:5], SPEC)
     asked = {"runs": 20, "warmup": 2, "batch_sizes": (1, 8), "max_seconds": 20.0, **wanted}
     with opened(flow) as found:
         return found.time(squares, **asked)
@@ -58,18 +59,12 @@ def test_what_hailortcli_alone_knows_of_it_is_told_too(chip_flow, hailortcli):
 
 
 def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, monkeypatch):
-    import onnxruntime
-
-    from pokeflow.images.preprocessing import normalize
-
-    monkeypatch.setattr(chip, "PART", 16)
-    data = small_data()
+    monkeypatch.setattr(chip, "PART", 32)
+    cards = drawn().references
     with opened(chip_flow, device) as found:
-        rows = found.embed(data.references, range(len(data.cards)), SPEC, "gallery")
-    session = onnxruntime.InferenceSession(chip_flow.root / "played" / "model.onnx")
-    expected = session.run(["embedding"], {"image": normalize(to_square(data.references, SPEC), SPEC)})[0]
-    assert rows.shape == (40, 24)
-    assert np.allclose(rows, expected, atol=1e-4)
+        rows = found.embed(cards, range(len(cards)), SPEC, "gallery")
+    assert rows.shape == (48, 32)
+    assert np.allclose(rows, embedded(cards), atol=1e-4)
 
 
 def test_every_latency_is_kept_and_throughput_is_of_what_was_done(chip_flow):
@@ -221,7 +216,7 @@ def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, e
 )
 def test_what_fails_on_the_way_is_told_in_a_sentence(chip_flow, fails, says):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = fails
-    data = small_data()
+    data = drawn()
     with opened(chip_flow) as found, pytest.raises(PokeflowError, match=says):
         found.embed(data.references, range(4), SPEC, "gallery")
 
@@ -269,7 +264,7 @@ def test_a_damaged_hef_is_not_sent(chip_flow):
 
 def test_nothing_is_left_on_the_device(chip_flow, ssh_server):
     with opened(chip_flow, NAME) as found:
-        found.embed(small_data().references, range(3), SPEC, "gallery")
+        found.embed(drawn().references, range(3), SPEC, "gallery")
     assert not list((ssh_server.home / "tmp").glob("pokeflow*"))
 
 
@@ -297,7 +292,7 @@ def played(flow, answer, code=0):
 
 def test_a_sound_answer_is_taken(chip_flow):
     with opened(chip_flow, python=played(chip_flow, json.dumps(ANSWER))) as found:
-        told = found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
+        told = found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
     assert (told.latencies, told.power.value, found.simulated) == ((1.0, 2.0), 1.5, False)
     assert told.idle == chip.Watts(None, "refused")
 
@@ -348,7 +343,7 @@ def test_a_figure_that_makes_no_sense_is_refused(chip_flow, old, new):
         opened(chip_flow, python=played(chip_flow, text.replace(old, new, 1))) as found,
         pytest.raises(PokeflowError, match="makes no sense"),
     ):
-        found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
+        found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
 
 
 def test_what_a_device_says_is_kept_within_bounds_and_moves_no_cursor(chip_flow):
@@ -356,7 +351,7 @@ def test_what_a_device_says_is_kept_within_bounds_and_moves_no_cursor(chip_flow)
     cli = {"latency": {"exit": 1, "said": "\x1b[2J" * 9000, "csv": "y" * 90_000}, "more": "z" * 10_000}
     answer = {**ANSWER, "device": {**ANSWER["device"], **about}, "hailortcli": cli}
     with opened(chip_flow, python=played(chip_flow, json.dumps(answer))) as found:
-        told = found.time(np.zeros((1, 16, 16, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
+        told = found.time(np.zeros((1, 32, 32, 3), np.uint8), runs=2, warmup=0, batch_sizes=(1, 8), max_seconds=1)
     text = json.dumps([found.about, told.said])
     assert len(text) < 30_000
     assert "u001b" not in text

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
-from ..compile.conftest import SPEC, network
+from pokeflow.testing import network
+
+from ..compile_flow import DOUBLES
 from ..doubles import hef_bytes
 
-DOUBLES = Path(__file__).parents[1] / "doubles"
-FRAME = np.zeros((16, 16, 3), np.uint8)
+FRAME = np.zeros((32, 32, 3), np.uint8)
 
 
 @pytest.fixture
@@ -26,8 +26,7 @@ def hailo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("HAILO_DOUBLE", "hailo8l")
     monkeypatch.setenv("HAILO_DOUBLE_NETWORKS", str(tmp_path / "networks.json"))
-    onnx.save(network(), tmp_path / "model.onnx")
-    SPEC.write(tmp_path)
+    network.write(tmp_path)
     told = {}
     for architecture in ("hailo8", "hailo8l"):
         content = hef_bytes.make(architecture)
@@ -58,7 +57,7 @@ def configured(hailo, model):
 def bound(configured, picture=FRAME):
     made = configured.create_bindings()
     made.input().set_buffer(picture)
-    made.output().set_buffer(np.empty(24, np.float32))
+    made.output().set_buffer(np.empty(32, np.float32))
     return made
 
 
@@ -136,8 +135,8 @@ def test_run_takes_a_list_of_bindings(configured, bindings):
     [
         FRAME[None],
         FRAME.astype(np.float32),
-        np.zeros((16, 16, 4), np.uint8),
-        np.zeros((16, 32, 3), np.uint8)[:, ::2],
+        np.zeros((32, 32, 4), np.uint8),
+        np.zeros((32, 64, 3), np.uint8)[:, ::2],
         FRAME.tolist(),
     ],
 )
@@ -148,7 +147,7 @@ def test_buffers_that_are_not_the_streams_are_refused(hailo, configured, picture
 
 def test_a_float_buffer_needs_the_float_format(hailo, model):
     with model.configure() as configured, pytest.raises(hailo.HailoRTException, match="not the stream's"):
-        configured.create_bindings().output().set_buffer(np.empty(24, np.float32))
+        configured.create_bindings().output().set_buffer(np.empty(32, np.float32))
 
 
 def test_what_is_set_after_configuring_is_refused(hailo, model, configured):

@@ -1,7 +1,6 @@
 """A chip on this machine or on another: asked through ``measure.py``, which is copied there, and answers in files."""
 
 import json
-import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,6 @@ from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 from pokeflow_hailo.shown import printable
-
-log = logging.getLogger("pokeflow")
 
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"
