@@ -60,7 +60,6 @@ def plan(flow: Flow, since: str) -> Iterator[Planned]:
         record, why, _ = _reusable(flow, store, step, done, since)
         if record:
             done[step.name] = record
-            why = "a double's" if record.simulated else why
         yield Planned(step, record, why)
 
 
@@ -119,6 +118,8 @@ def _reusable(
         return None, "not made yet", None
     if step.model in flow.force and record.started < since:
         return None, "forced", record
+    if record.simulated and record.started < since:
+        return None, "a double made it", record  # the real one may be here by now: its result has the same digest
     changed = [need for need in step.needs if record.inputs.get(need) != done[need].content]
     if changed:
         return None, f"{changed[0]} was made again and differs", record

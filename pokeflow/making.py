@@ -70,7 +70,7 @@ def refuse_doubles(records: Iterable[Record], done: str) -> None:
     if doubles := [record.task for record in records if record.simulated]:
         raise PokeflowError(
             f"{', '.join(dict.fromkeys(doubles))} is simulated: a double made it, and no such model is {done}. Make it "
-            "again, by force=[the model], where the real one is."
+            "again where the real one is."
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, engine, making, observe, plugins
+from pokeflow import compose, config, engine, observe, plugins
 from pokeflow.commands.recognize import newest
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.resolve import resolve
@@ -166,16 +166,11 @@ def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
 
 
-def test_a_plan_tells_what_is_reused_of_a_double(cli) -> None:
+def test_what_a_double_made_is_made_again_by_the_next_run_where_the_real_one_may_be(flow_of, cli) -> None:
     cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     lines = cli("plan", *TOY_FLOW, SIMULATED, UNREGISTERED).stdout.splitlines()
-    assert {line.split()[1] for line in lines if line.endswith("a double's")} == {"compile:tiny", "benchmark:tiny"}
-
-
-def test_once_the_real_compiler_is_there_force_makes_it_again(flow_of) -> None:
-    simulated = run(flow_of(SIMULATED, UNREGISTERED)).records["compile:tiny"]
-    with pytest.raises(PokeflowError, match=r"force=\[the model\]"):
-        making.refuse_doubles([simulated], "registered")
+    assert [line.split()[:2] for line in lines if line.endswith("a double made it")] == [["run", "compile:tiny"]]
+    assert set(run(flow_of(SIMULATED, UNREGISTERED)).ran) == {"compile:tiny", "benchmark:tiny"}
 
 
 def test_nothing_simulated_is_tracked(flow_of, tmp_path: Path) -> None:
