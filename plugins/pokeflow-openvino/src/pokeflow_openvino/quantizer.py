@@ -61,7 +61,10 @@ def main(request: Request) -> None:
         fast_bias_correction=not request.accurate_bias,
     )
     _name_by_place(model)
-    openvino.save_model(model, folder / FILE)
+    try:
+        openvino.save_model(model, folder / FILE)
+    except RuntimeError as error:  # OpenVINO tells of its stream, not of the disk
+        raise SystemExit(f"{folder / FILE} cannot be written; is there room on the disk? {error}") from error
 
 
 def _name_by_place(model: "Model") -> None:
