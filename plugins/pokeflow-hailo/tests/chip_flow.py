@@ -5,6 +5,7 @@ import json
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from pokeflow import Input, Task
+from pokeflow.images.preprocessing import to_square
 from pokeflow.testing import data, network
+from pokeflow_hailo.device import chip
+from pokeflow_hailo.device.chip import Chip, Measured
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams
 
 from .compile_flow import DOUBLES, prepared, record
@@ -52,6 +56,16 @@ class ChipFlow:
         (self.root / "networks.json").write_text(json.dumps(networks))
         made = record("compile", "optimized", architecture="small")
         return Input(replace(made, params={"hw_arch": architecture, **params}), folder)
+
+    def opened(self, device: str = "local", *, python: str | None = None) -> AbstractContextManager[Chip]:
+        """The chip of a device with a compiled model beside it."""
+        return chip.opened(device, python or self.python, self.compiled().folder / "model.hef")
+
+    def timed(self, **wanted: Any) -> Measured:
+        squares = to_square(data.drawn().references[:5], data.SPEC)
+        asked = {"runs": 20, "warmup": 2, "batch_sizes": (1, 8), "max_seconds": 20.0, **wanted}
+        with self.opened() as found:
+            return found.time(squares, **asked)
 
     def task(self, stage: str, params: Any, *inputs: Input) -> Task:
         work, output = self.root / f"work-{stage}", self.root / stage

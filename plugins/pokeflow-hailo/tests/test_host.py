@@ -144,7 +144,9 @@ def test_a_time_longer_than_any_timer_knows_is_none_at_all(monkeypatch):
     assert died == []
 
 
-def test_what_does_not_listen_is_killed():
+def test_what_does_not_listen_is_killed(monkeypatch):
+    assert "sleep 5;" in host._RUN
+    monkeypatch.setattr(host, "_RUN", host._RUN.replace("sleep 5;", "sleep 0.5;"))
     lines: list[str] = []
     with host.opened() as there:
         with pytest.raises(PokeflowError, match="took longer than"):

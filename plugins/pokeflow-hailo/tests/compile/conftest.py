@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def done(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> tuple[Task, 
     folder = tmp_path_factory.mktemp("done")
     task = Flow(folder, wrapper(folder)).task()
     return task, backend.run(task)
+
+
+@pytest.fixture
+def compiled(done: tuple[Task, Result], flow: Flow) -> Flow:
+    """A flow whose first attempt was ``done``: what outlives attempts lies in its work folder."""
+    shutil.copytree(done[0].work, flow.root / "work")
+    return flow
 
 
 @pytest.fixture(scope="session")

@@ -63,5 +63,5 @@ def at(call: str) -> None:
         Path(os.environ["HAILO_DOUBLE_PIDS"]).write_text(f"{os.getpid()} {child.pid}")
         signal.pause()
     if wanted == "flood":
-        for i in range(200_000):
+        for i in range(20_000):
             print(f"[warning] {i} \x1b[31m{'x' * 3000 if i % 1000 == 0 else 'flood'}")

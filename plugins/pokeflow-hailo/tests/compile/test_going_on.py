@@ -1,0 +1,113 @@
+"""Killed, and gone on: from what was finished and is whole, and from nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pokeflow import PokeflowError, worker
+from pokeflow.testing import network
+from pokeflow.testing.data import drawn
+from pokeflow_hailo.params import Script
+
+from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
+
+
+def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend, interpreter):
+    failed = flow.task(python=interpreter("compile:crash"))
+    with pytest.raises(PokeflowError, match="ended without an answer: it crashed"):
+        backend.run(failed)
+    assert not (failed.output / FILE).exists()
+    interpreter()
+    again = flow.task(attempt=2)
+    result = backend.run(again)
+    assert count(again, "Starting Model Optimization") == 1
+    assert count(again, "Building HEF") == 1
+    assert report_of(again)["effective"]["calibration_images"] == 48
+    assert names(again.output) == AFTER
+    assert result.metrics["top1_accuracy"] == 1
+
+
+def test_gone_on_or_not_the_hef_is_the_same(done, compiled, backend):
+    again = compiled.task(attempt=2)
+    backend.run(again)
+    assert count(again, "Starting Model Optimization") == 1
+    assert (done[0].output / FILE).read_bytes() == (again.output / FILE).read_bytes()
+
+
+def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, interpreter):
+    python = interpreter("compile:BackendAllocatorException")
+    other = network.model({**network.weights(), "conv1.bias": np.ones(16, np.float32)})
+    changes = [
+        (network.model(), drawn(), Script("fast", batch_size=4)),
+        (other, drawn(), Script("fast")),
+        (network.model(), with_captures(2), Script("fast")),
+    ]
+    for attempt, (model, data, script) in enumerate(changes, 2):
+        inputs = compiled.student(model), compiled.prepared(data)
+        task = compiled.task(*inputs, attempt=attempt, script=script, python=python)
+        with pytest.raises(PokeflowError, match="BackendAllocatorException"):
+            backend.run(task)
+        assert count(task, "Starting Model Optimization") == attempt
+        assert len(list(task.work.glob("optimized-*"))) == 1
+
+
+def test_a_half_written_optimisation_is_not_taken_for_done(compiled, backend):
+    again = compiled.task(attempt=2)
+    (kept,) = again.work.glob("optimized-*")
+    (kept / "done.json").unlink()
+    (kept / "optimized.har").write_bytes(b"half")
+    (again.work / "optimized-part").mkdir()
+    backend.run(again)
+    assert count(again, "Starting Model Optimization") == 2
+
+
+@pytest.mark.parametrize("file", ["optimized.har", "quantized.npy", "done.json"])
+@pytest.mark.parametrize("damaged", [lambda content: content[: len(content) // 2], lambda content: bytes(len(content))])
+def test_an_optimisation_that_was_damaged_since_is_made_again(done, compiled, backend, file, damaged):
+    again = compiled.task(attempt=2)
+    (kept,) = again.work.glob("optimized-*")
+    (kept / file).write_bytes(damaged((kept / file).read_bytes()))
+    backend.run(again)
+    assert count(again, "Starting Model Optimization") == 2
+    assert (done[0].output / FILE).read_bytes() == (again.output / FILE).read_bytes()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from pokeflow import plugins, worker
+task, backend = worker.load(Path(sys.argv[1]).read_bytes(), plugins.registry(plugins.manager()))
+backend.run(task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "call"),
+    [
+        (signal.SIGINT, "optimize"),
+        (signal.SIGTERM, "compile"),
+        (signal.SIGKILL, "optimize"),
+        (signal.SIGKILL, "compile"),
+    ],
+)
+def test_the_compiler_and_its_children_end_with_the_task(flow, backend, interpreter, gone, how, call, tmp_path):
+    task = flow.task(python=interpreter(f"{call}:hang"))
+    file = tmp_path / "task.json"
+    file.write_bytes(worker.dump(task))
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(file)])
+    pids = tmp_path / "pids"
+    while not pids.exists() or len(pids.read_text().split()) < 2:
+        assert child.poll() is None
+        os.sched_yield()
+    child.send_signal(how)
+    assert child.wait() != 0
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    while not all(gone(pid) for pid in started):
+        os.sched_yield()
+    assert not (task.output / FILE).exists()
+    assert bool(list(task.work.glob("optimized-*/done.json"))) == (call == "compile")
