@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -157,16 +158,10 @@ def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return write_bundle(folder, lambda model: names["opened"](model, SPEC, 1), ("pokeflow_small.network", ADAPTER))
 
 
-@pytest.fixture(scope="session")
-def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A bundle for ONNX Runtime, with the adapter of the cpu target; not to be changed, but to be copied."""
-    import onnx
+def small_network() -> Any:
+    """The same averages and matrix as ONNX."""
     from onnx import TensorProto, helper, numpy_helper
 
-    import pokeflow_onnxruntime.network as adapter
-
-    folder = tmp_path_factory.mktemp("onnx-bundle")
-    (folder / "model").mkdir()
     rng, step = np.random.default_rng(3), SPEC.size // 4
     weights = {"w": rng.normal(0, 0.2, (48, DIM)), "b": rng.normal(0, 0.01, DIM)}
     nodes = [
@@ -178,19 +173,49 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
     first, last = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
     inside = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "small", [first], [last], inside)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, folder / "model" / "model.onnx")
-    code = Path(adapter.__file__).read_text(encoding="utf-8")
-    given = ("pokeflow_onnxruntime.network", code)
-    return write_bundle(folder, lambda model: adapter.opened(model, SPEC, 1), given, requires=["onnxruntime>=1.20"])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def write_bundle_of(target: ModuleType, folder: Path, requires: str) -> Made:
+    """A bundle around the model in its folder, with a target's own adapter."""
+    assert target.__file__ is not None
+    given = target.__name__, Path(target.__file__).read_text(encoding="utf-8")
+    return write_bundle(folder, lambda model: target.opened(model, SPEC, 1), given, requires=[requires])
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A bundle for ONNX Runtime, with the adapter of the cpu target; not to be changed, but to be copied."""
+    import onnx
+
+    import pokeflow_onnxruntime.network as adapter
+
+    folder = tmp_path_factory.mktemp("onnx-bundle")
+    (folder / "model").mkdir()
+    onnx.save(small_network(), folder / "model" / "model.onnx")
+    return write_bundle_of(adapter, folder, "onnxruntime>=1.20")
+
+
+@pytest.fixture(scope="session")
+def openvino_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A bundle for OpenVINO, with that target's adapter; not to be changed, but to be copied."""
+    import pokeflow_openvino.network as adapter  # first: it bars OpenVINO's telemetry
+
+    import openvino  # isort: skip
+
+    folder = tmp_path_factory.mktemp("openvino-bundle")
+    (folder / "model").mkdir()
+    network = openvino.Core().read_model(small_network().SerializeToString())
+    openvino.save_model(network, folder / "model" / adapter.FILE, compress_to_fp16=False)
+    return write_bundle_of(adapter, folder, "openvino>=2025.3")
 
 
 ALONE = '''
 import sys
 
 class Alone:
-    """Refuses what no device has: of what is installed here, numpy, pillow, a target's runtime and OpenCV are seen."""
-    FREE = {"numpy", "PIL", "onnxruntime", "cv2", "pokeflow", "pokeflow_edge", "pokeflow_small"}
+    """Refuses what no device has: here numpy, pillow, the targets' runtimes and OpenCV are seen."""
+    FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2", "pokeflow", "pokeflow_edge", "pokeflow_small"}
 
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]

@@ -22,22 +22,29 @@ from pokeflow_edge.runtime.update.unpack import unpack
 from ..conftest import drawn, jpeg
 from ..pack.conftest import Flow, done
 
-NEEDED = ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime")
-"""What pip installs for the bundle, as far as this model uses it; the C libraries of wheels lie beside them."""
-ABSENT = ("torch", "hydra", "omegaconf", "pluggy", "msgspec", "pokeflow_onnxruntime.quantize", "onnx")
+NEEDED = ("numpy", "numpy.libs", "PIL", "pillow.libs")
+"""What pip installs for every bundle; the C libraries of wheels lie beside them."""
+ABSENT = (
+    *("torch", "hydra", "omegaconf", "pluggy", "msgspec", "onnx", "nncf"),
+    *("pokeflow.types", "pokeflow_onnxruntime.quantize", "pokeflow_openvino.compile"),
+)
+RUNTIMES = {"onnxruntime": ("onnx_bundle", "onnxruntime>=1.20"), "openvino": ("openvino_bundle", "openvino>=2025.3")}
+"""By the runtime's package, which its plugin is called after."""
 
 
-@pytest.fixture(scope="module")
-def root(onnx_bundle, tmp_path_factory):
+@pytest.fixture(scope="module", params=RUNTIMES)
+def root(request, tmp_path_factory):
     """A device's folder: the unpacked bundle in ``releases/1``; where Python is to come from stays open."""
-    root = tmp_path_factory.mktemp("device")
+    root = tmp_path_factory.mktemp(request.param)
+    bundle, requires = RUNTIMES[request.param]
+    made = request.getfixturevalue(bundle)
     flow = Flow(tmp_path_factory.mktemp("flow"))
     compiled = flow.root / "compile"
     compiled.mkdir()
-    for file in (*(onnx_bundle.folder / "model").iterdir(), onnx_bundle.folder / index.FILE):
+    for file in (*(made.folder / "model").iterdir(), made.folder / index.FILE):
         (compiled / file.name).write_bytes(file.read_bytes())
     made_of = (done("compile", compiled), flow.prepared())
-    task = flow.task(*made_of, adapter="pokeflow_onnxruntime.network", requires=("onnxruntime>=1.20",))
+    task = flow.task(*made_of, adapter=f"pokeflow_{request.param}.network", requires=(requires,))
     (backend,) = (backend for backend in pokeflow_edge.pokeflow_backends() if backend.stage == "package")
     backend.run(task)
     (root / "releases").mkdir()
@@ -47,9 +54,10 @@ def root(onnx_bundle, tmp_path_factory):
 
 def links(root: Path) -> None:
     """A Python without site-packages but for links to what the bundle needs, where ``bin/recognize`` looks."""
+    (runtime,) = (name for name in RUNTIMES if name in (root / "releases/1/requirements.txt").read_text())
     site, packages = root / "packages", Path(sysconfig.get_path("platlib"))
     site.mkdir()
-    for name in NEEDED:
+    for name in (*NEEDED, runtime):
         if (packages / name).exists():
             (site / name).symlink_to(packages / name)
     (root / "venv" / "bin").mkdir(parents=True)

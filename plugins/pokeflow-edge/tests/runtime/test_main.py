@@ -119,7 +119,7 @@ print(json.dumps({name: file for name, file in of.items() if file and name.start
 """
 
 
-@pytest.mark.parametrize("which", ["numpy_bundle", "onnx_bundle"])
+@pytest.mark.parametrize("which", ["numpy_bundle", "onnx_bundle", "openvino_bundle"])
 def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
     made = request.getfixturevalue(which)
     process = alone(made, USED, str(made.folder))
