@@ -102,6 +102,18 @@ def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, dev
     assert isinstance(refused.value, Unavailable) == (python == "no-such-python")
 
 
+def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
+    bare = chip_flow.root / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    with (
+        pytest.raises(Unavailable, match=r"has no numpy \(ModuleNotFoundError: .*\)\. Install") as told,
+        chip_flow.opened(python=str(bare)),
+    ):
+        pass
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("script", "says"),
     [

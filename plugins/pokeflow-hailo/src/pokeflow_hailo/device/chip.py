@@ -173,13 +173,15 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
         Path(here, "request.json").write_text(json.dumps(request), encoding="utf-8")
         machine.put(Path(here, "request.json"), "request.json")
         code, said = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
-        where = f"{machine.name}: {python}"
+        where, last = f"{machine.name}: {python}", printable(said.strip().rpartition("\n")[2], 300)
         if code in NOT_THERE or "No module named 'numpy'" in said:
-            raise Unavailable(f"{where}: is not there, or has no numpy ({said[-300:]}). {needs}")
+            raise Unavailable(f"{where}: is not there, or has no numpy ({last}). {needs}")
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
         except PokeflowError as error:
-            raise PokeflowError(f"{where}: ended with {code} and left no answer: {said[-1000:]}") from error
+            raise PokeflowError(
+                f"{where}: ended with {code} and left no answer: {last or 'it said nothing'}"
+            ) from error
         try:
             answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
