@@ -6,7 +6,7 @@ from pokeflow import PokeflowError
 from pokeflow_hailo import host
 from pokeflow_hailo.device import cli
 
-from ..outputs import DEVICE, EXTENDED, IDENTIFY, NO_IDENTIFY, NO_SCAN, program
+from ..outputs import DEVICE, EXTENDED, IDENTIFY, NO_IDENTIFY, NO_SCAN, SCAN, program
 
 
 def seen():
@@ -57,6 +57,14 @@ def test_a_firmware_that_tells_no_clock_leaves_null_with_the_reason(hailortcli):
         "features": "Current Monitoring, PCIE",
         "clock_reason": "hailortcli identify shows no clock rate",
     }
+
+
+@pytest.mark.parametrize("said", [{"scan": SCAN * 900}, {"identify": IDENTIFY.replace("4.23.0", "4" * 9000)}])
+def test_what_it_says_is_kept_within_bounds(hailortcli, said):
+    hailortcli(program(**said))
+    assert len(seen()) <= cli.MOST
+    hailortcli(program(identify=IDENTIFY + EXTENDED.replace("400MHz", "4" * 9000)))
+    assert len(about()["clock"]) == cli.MOST
 
 
 def test_one_that_does_not_end_costs_nothing_but_its_answer(monkeypatch):

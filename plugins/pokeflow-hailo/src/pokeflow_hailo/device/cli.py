@@ -3,8 +3,11 @@
 from pokeflow import PokeflowError
 from pokeflow_hailo.device import readings
 from pokeflow_hailo.host import NOT_THERE, Host
+from pokeflow_hailo.shown import printable
 
 ABSENT = "hailortcli is not installed there"
+MOST = 300
+"""Letters that are kept of what it says."""
 
 
 def seen(machine: Host) -> str:
@@ -16,9 +19,9 @@ def seen(machine: Host) -> str:
     try:
         known = readings.identify(_said(machine, "fw-control", "identify"))
     except ValueError as error:
-        return f"hailortcli scan shows {', '.join(found)}, but {error}"
+        return f"hailortcli scan shows {', '.join(found)}, but {error}"[:MOST]
     chips = {name: f" ({chip.architecture}, firmware {chip.firmware})" for name, chip in known.items()}
-    return f"hailortcli scan shows {', '.join(name + chips.get(name, '') for name in found)}"
+    return printable(f"hailortcli scan shows {', '.join(name + chips.get(name, '') for name in found)}", MOST)
 
 
 def about(machine: Host, device_id: str) -> dict[str, str | None]:
@@ -28,9 +31,10 @@ def about(machine: Host, device_id: str) -> dict[str, str | None]:
         if device_id not in found:
             raise ValueError(f"hailortcli identify shows {', '.join(found)}, and not {device_id}")
     except ValueError as error:
-        return {"clock": None, "clock_reason": str(error)}
+        return {"clock": None, "clock_reason": printable(str(error), MOST)}
     told = {"clock": found[device_id].clock, "features": found[device_id].features}
-    return told if told["clock"] else {**told, "clock_reason": "hailortcli identify shows no clock rate"}
+    kept = {name: value and printable(value, MOST) for name, value in told.items()}
+    return kept if kept["clock"] else {**kept, "clock_reason": "hailortcli identify shows no clock rate"}
 
 
 def _said(machine: Host, *asked: str) -> str:
