@@ -124,6 +124,29 @@ def test_ctrl_c_leaves_though_a_transfer_is_stuck() -> None:
         assert process.returncode == -signal.SIGINT
 
 
+def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> None:
+    under_way, cleaned, start = threading.Event(), threading.Event(), threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert under_way.wait(10)
+        raise KeyboardInterrupt
+
+    def work(item: int, advance: Advance) -> None:
+        try:
+            while True:
+                under_way.set()
+                advance(1)
+        except Stopped:
+            cleaned.set()
+            raise
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        each(work, range(9), label="x", total=1e12, workers=3)
+    assert cleaned.is_set()
+
+
 def test_a_crew_does_calls_and_hands_back_results_and_errors() -> None:
     crew = Crew(3, "test")
     futures = [crew.submit(divmod, 10, n) for n in range(4)]

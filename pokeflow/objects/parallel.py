@@ -68,14 +68,14 @@ def each(
         shown = threading.Lock()
         # Daemons: the interpreter waits for all other threads, and a transfer may take minutes to notice.
         threads = [threading.Thread(target=run, name=f"{label}-{n}", daemon=True) for n in range(max(1, workers))]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for _ in threads:
                 ended.get()
         except BaseException:
             stop.set()
-            _leave(threads)
+            _leave(thread for thread in threads if thread.ident is not None)  # Ctrl-C may come while they are started
             raise
     if errors:
         raise errors[0]
@@ -84,7 +84,7 @@ def each(
 _END: Any = object()
 
 
-def _leave(threads: list[threading.Thread]) -> None:
+def _leave(threads: Iterable[threading.Thread]) -> None:
     until = time.monotonic() + LEAVE
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))

@@ -94,7 +94,8 @@ class Made:
 
     def sign(self) -> None:
         """Have its bundle.json say what there is now."""
-        files = [file for file in sorted(self.folder.rglob("*")) if file.is_file() and file.name != "bundle.json"]
+        found = (file for file in sorted(self.folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
+        files = [file for file in found if file.name != "bundle.json"]
         self.say(files={file.relative_to(self.folder).as_posix(): _sum(file) for file in files})
 
     def copy(self, folder: Path) -> "Made":
