@@ -47,7 +47,8 @@ def made(cloud, root: Path, *more: str) -> dict[str, Record]:
     return {step.name: record for step in flow.steps if (record := store.load(step))}
 
 
-def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path):
+def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a job's container does not know of it
     chosen = "stages=[train,distill,compile]"
     here = made(cloud, tmp_path / "here", "local", chosen)
     there = made(cloud, tmp_path / "there", chosen)
