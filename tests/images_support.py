@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pokeflow import Input, Record, Task
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing import data, network
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import data, network
 
 
 @dataclass(frozen=True)

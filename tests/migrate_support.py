@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from handmade import empty
-from pokeflow.migrate import plan as plans
-from pokeflow.migrate.run import Outcome, migrate
 from pokeflow.objects.folder import Folder
 from pokeflow.tree import Tree
+from pokeflow_migrate import plan as plans
+from pokeflow_migrate.run import Outcome, migrate
 
 
 def old_project(root: Path, data: int = 20) -> Path:

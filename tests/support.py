@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from pokeflow import compose, config, engine, plugins
 from pokeflow.flow import Flow
 from pokeflow.resolve import resolve
@@ -42,3 +44,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path there; what a folder keeps for itself is left out."""
     files = (file for file in folder.rglob("*") if file.is_file() and ".pokeflow" not in file.parts)
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run ``pokeflow`` as a user does, in an empty folder; the store lies in it."""
+
+    def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [POKEFLOW, *args]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return run

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from owners_tree import GAPS, TREE
-from pokeflow.images import dataset
+from pokeflow_vision import dataset
 from support import POKEFLOW, contents, environment
 
 pytestmark = [pytest.mark.slow]

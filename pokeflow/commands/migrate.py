@@ -11,13 +11,13 @@ from pokeflow import tree as trees
 from pokeflow.commands import configured
 from pokeflow.commands.asked import asked
 from pokeflow.errors import ConfigError, Fault
-from pokeflow.migrate import report
-from pokeflow.migrate import run as migrations
-from pokeflow.migrate.experiments import Brought
-from pokeflow.migrate.plan import load
-from pokeflow.migrate.run import Outcome
 from pokeflow.report import table
 from pokeflow.tree import words
+from pokeflow_migrate import report
+from pokeflow_migrate import run as migrations
+from pokeflow_migrate.experiments import Brought
+from pokeflow_migrate.plan import load
+from pokeflow_migrate.run import Outcome
 
 MOST = 40
 """Lines of a kind to print; the report has all."""

@@ -32,11 +32,11 @@ from typing import Any
 import numpy as np
 
 from pokeflow import File, Input, Record, Task
-from pokeflow.images import dataset
-from pokeflow.images.dataset import CALIBRATION, Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_edge.runtime.metrics import percentile
 from pokeflow_edge.runtime.update.unpack import unpack
+from pokeflow_vision import dataset
+from pokeflow_vision.dataset import CALIBRATION, Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 from tests.benchmarks.__main__ import Figure, figure, machine, table
 
 SPEC = Preprocessing(size=224)

@@ -21,15 +21,15 @@ import msgspec
 import numpy as np
 
 from pokeflow import Task
-from pokeflow.images import dataset, preprocessing, retrieval
-from pokeflow.images.benchmark import device
-from pokeflow.images.comparison import embeddings_of
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import ONNX, Network, Opener, size_mb
 from pokeflow_cards import prepare
 from pokeflow_cards.params import FolderParams
 from pokeflow_onnxruntime import network as onnx
 from pokeflow_openvino import network as openvino
+from pokeflow_vision import dataset, preprocessing, retrieval
+from pokeflow_vision.benchmark import device
+from pokeflow_vision.comparison import embeddings_of
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import ONNX, Network, Opener, size_mb
 
 OPENERS: dict[str, tuple[Opener, Sequence[str]]] = {
     "onnxruntime": (onnx.opened, onnx.FILES),

@@ -12,7 +12,7 @@ from PIL import Image
 
 import pokeflow_cards as plugin
 from pokeflow import Result, Task
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=32)
 COLUMNS = ("card_id", "name", "set", "number", "artist")

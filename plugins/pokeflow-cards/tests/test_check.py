@@ -2,9 +2,9 @@ import time
 
 import pytest
 
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import check
 from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 def test_a_good_folder_and_the_defaults_of_a_drawn_deck_have_no_fault(folder) -> None:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from pokeflow import PokeflowError
-from pokeflow.images import preprocessing
 from pokeflow_cards import folder as module
+from pokeflow_vision import preprocessing
 
 
 def test_references_are_the_scans_in_the_order_of_the_csv_resized(folder, tmp_path) -> None:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pokeflow.images.dataset import Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import phash
+from pokeflow_vision.dataset import Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 def random_codes(count: int, seed: int = 0, bits: int = 256) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pokeflow.images import dataset, preprocessing
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
+from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 METRICS = {
     "cards",

@@ -3,11 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pokeflow.images.dataset import Card
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import queries, splits
 from pokeflow_cards.params import Queries
 from pokeflow_cards.scans import Scans
+from pokeflow_vision.dataset import Card
+from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=32)
 IDS = [f"c{i}" for i in range(100)]

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pokeflow.images.dataset import Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import samples
+from pokeflow_vision.dataset import Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(("cards", "views", "tiles"), [(1, 1, (2, 1)), (3, 4, (5, 2)), (40, 9, (5, 6))])

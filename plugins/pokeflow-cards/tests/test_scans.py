@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import scans
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(("size", "shape"), [(224, (336, 241)), (96, (144, 103)), (16, (24, 17))])

@@ -2,9 +2,9 @@ from collections import Counter
 
 import numpy as np
 
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import synthetic
 from pokeflow_cards.params import SyntheticParams
+from pokeflow_vision.preprocessing import Preprocessing
 
 PARAMS = SyntheticParams(cards=40, twins=0.25, preprocessing=Preprocessing(size=64))
 

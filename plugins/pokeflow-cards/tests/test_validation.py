@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow.images.dataset import Card
 from pokeflow_cards import validation
 from pokeflow_cards.catalog import Repeat
 from pokeflow_cards.scans import LeftOut, Scans
+from pokeflow_vision.dataset import Card
 
 NAMES = ["Ab", "Ab", "Ab", "Cd", "Cd", "Ef", "Gh", "Ij"]
 DIGESTS = ("0", "1", "2", "3", "3", "5", "6", "3")

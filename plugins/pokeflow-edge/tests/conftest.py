@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pokeflow
 import pokeflow_edge.runtime
-from pokeflow.images import index, network
-from pokeflow.images.adapter import ON_DEVICE
-from pokeflow.images.dataset import Card, Dataset
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_edge.pack.code import source_of
+from pokeflow_vision import index, network
+from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.on_device import ON_DEVICE
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 SPEC = Preprocessing(size=32)
 CARDS, DIM = 40, 24
@@ -34,7 +34,7 @@ LIMITS = {"top": 5, "max_bytes": 400_000, "max_pixels": 300_000}
 ADAPTER = '''
 """Averages of 4×4 tiles, times a matrix."""
 import numpy as np
-from pokeflow.images.preprocessing import normalize
+from pokeflow_vision.preprocessing import normalize
 
 class Network:
     def __init__(self, weights, spec):
@@ -110,15 +110,14 @@ def _sum(file: Path) -> dict[str, Any]:
 
 def write_code(folder: Path) -> None:
     """The parts of the project that a bundle carries, as they are."""
-    core, runtime = Path(pokeflow.__file__).parent, Path(pokeflow_edge.runtime.__file__).parent
+    runtime = Path(pokeflow_edge.runtime.__file__).parent
     lib = folder / "lib"
     shutil.copytree(runtime, lib / "pokeflow_edge" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
-    (lib / "pokeflow" / "images").mkdir(parents=True)
-    for name in ON_DEVICE:
-        file = f"{name.replace('.', '/')}.py"
-        shutil.copyfile(core.parent / file, lib / file)
-    for package in ("pokeflow", "pokeflow/images", "pokeflow_edge"):
+    for package in ("pokeflow", "pokeflow_vision", "pokeflow_edge"):
+        (lib / package).mkdir(exist_ok=True)
         (lib / package / "__init__.py").touch()
+    for name in ON_DEVICE:
+        shutil.copyfile(source_of(name), lib / f"{name.replace('.', '/')}.py")
 
 
 def write_bundle(folder: Path, opened: Callable[[Path], Any], adapter: tuple[str, str], **about: Any) -> Made:
@@ -216,7 +215,7 @@ import sys
 
 class Alone:
     """Refuses what no device has: here numpy, pillow, the targets' runtimes and OpenCV are seen."""
-    FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2", "pokeflow", "pokeflow_edge", "pokeflow_small"}
+    FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2", "pokeflow", "pokeflow_vision", "pokeflow_edge", "pokeflow_small"}
 
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from pokeflow import Input, Task
-from pokeflow.images.preprocessing import to_square
-from pokeflow.testing import data, network
 from pokeflow_hailo.device import chip
 from pokeflow_hailo.device.chip import Chip, Measured
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams
+from pokeflow_vision.preprocessing import to_square
+from pokeflow_vision.testing import data, network
 
 from .compile_flow import DOUBLES, prepared, record
 from .doubles import hef_bytes

@@ -10,10 +10,10 @@ from typing import Any
 import onnx
 
 from pokeflow import Input, Record, Task
-from pokeflow.images.dataset import CALIBRATION, Dataset
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing import data, network
 from pokeflow_hailo.params import CompileParams, Compiler, Script
+from pokeflow_vision.dataset import CALIBRATION, Dataset
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import data, network
 
 DOUBLES = Path(__file__).parent / "doubles"
 FILE = "pokemon_student_efficientnet_lite0_stage2.hef"

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
-from pokeflow.images import index
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow.tree.documents.benchmarks import CONDITIONS
 from pokeflow.tree.documents.models import PERFORMANCE
 from pokeflow_hailo import benchmark
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
+from pokeflow_vision import index
+from pokeflow_vision.preprocessing import Preprocessing
 
 from .compile_flow import without
 from .doubles import hef_bytes

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from pokeflow.testing import TargetSuite
+from pokeflow_vision.testing import TargetSuite
 
 from .compile_flow import wrapper
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from pokeflow import Input, PokeflowError, Unavailable
-from pokeflow.images import index
-from pokeflow.images.network import embed
-from pokeflow.images.preprocessing import Preprocessing, to_square
-from pokeflow.testing.data import SPEC, drawn
-from pokeflow.testing.network import embedded
 from pokeflow_hailo import network, pokeflow_backends
+from pokeflow_vision import index
+from pokeflow_vision.network import embed
+from pokeflow_vision.preprocessing import Preprocessing, to_square
+from pokeflow_vision.testing.data import SPEC, drawn
+from pokeflow_vision.testing.network import embedded
 
 from .compile_flow import DOUBLES, record
 from .doubles import hef_bytes
@@ -174,5 +174,5 @@ def test_of_pokeflow_it_needs_what_small_devices_have():
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     own = {name for name in modules if name.startswith("pokeflow")}
-    assert own == {"pokeflow.errors", "pokeflow.images.preprocessing"}
+    assert own == {"pokeflow.errors", "pokeflow_vision.preprocessing"}
     assert modules - own <= {"hailo_platform", "numpy"} | set(sys.stdlib_module_names)

@@ -5,9 +5,9 @@ import hashlib
 import json
 
 from pokeflow import Input
-from pokeflow.testing import network
 from pokeflow_hailo import benchmark, profile
 from pokeflow_hailo.compile import stage
+from pokeflow_vision.testing import network
 
 from .compile_flow import Flow, record, wrapper
 

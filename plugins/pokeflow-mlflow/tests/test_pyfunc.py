@@ -22,10 +22,10 @@ from PIL import Image
 
 from pokeflow import PokeflowError
 from pokeflow.gates import Gate
-from pokeflow.images import index, preprocessing, retrieval
-from pokeflow.images.dataset import Card, Dataset
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_mlflow import RegisterParams, pyfunc, register
+from pokeflow_vision import index, preprocessing, retrieval
+from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.preprocessing import Preprocessing
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SPEC = Preprocessing(size=8)

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_onnxruntime as plugin
 from pokeflow import Input, Record, Task
-from pokeflow.images import dataset
-from pokeflow.images.benchmark import BenchmarkParams
-from pokeflow.images.dataset import Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision import dataset
+from pokeflow_vision.benchmark import BenchmarkParams
+from pokeflow_vision.dataset import Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=16)
 CARDS = {"train": 24, "val": 8, "test": 8}

@@ -3,7 +3,7 @@
 import csv
 import json
 
-from pokeflow.images import index
+from pokeflow_vision import index
 
 
 def test_a_perfect_embedder_is_right_every_time(flow, backends):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images import calibration
-from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_onnxruntime import CompileParams, quantize
+from pokeflow_vision import calibration
+from pokeflow_vision.preprocessing import Preprocessing, to_square
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The target cpu keeps what pokeflow asks of any target."""
 
-from pokeflow.testing import TargetSuite
+from pokeflow_vision.testing import TargetSuite
 
 
 class TestCpu(TargetSuite):

@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pokeflow import PokeflowError
-from pokeflow.images.network import embed, model_input, size_mb
-from pokeflow.images.preprocessing import Preprocessing, normalize, to_square
 from pokeflow_onnxruntime import network
+from pokeflow_vision.network import embed, model_input, size_mb
+from pokeflow_vision.preprocessing import Preprocessing, normalize, to_square
 
 SPEC = Preprocessing(16)
 

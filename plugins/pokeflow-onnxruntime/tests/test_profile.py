@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pokeflow.images.profiling import ProfileParams
+from pokeflow_vision.profiling import ProfileParams
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
-from pokeflow.images import comparison
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime import quantize
 from pokeflow_onnxruntime.network import opened
+from pokeflow_vision import comparison
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 def test_an_int8_network_is_quantized_and_smaller(flow, backends):
@@ -149,7 +149,7 @@ import sys
 import tempfile
 from pathlib import Path
 import numpy as np
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_onnxruntime import CompileParams, quantize
 root = Path(sys.argv[1])
 images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from pokeflow.images.recognition import RecognizeParams
+from pokeflow_vision.recognition import RecognizeParams
 
 
 @pytest.fixture

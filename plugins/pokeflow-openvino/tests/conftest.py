@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_openvino as plugin
 from pokeflow import Backend, Input, Record, Task
-from pokeflow.images.benchmark import BenchmarkParams
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.images.profiling import ProfileParams
-from pokeflow.testing import data, network
+from pokeflow_vision.benchmark import BenchmarkParams
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.profiling import ProfileParams
+from pokeflow_vision.testing import data, network
 
 
 def record(stage: str, type: str, **facts: Any) -> Record:

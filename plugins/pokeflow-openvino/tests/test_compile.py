@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images import index
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing import data
 from pokeflow_openvino import compile, network
+from pokeflow_vision import index
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import data
 
 
 def test_every_layer_with_weights_is_int8_and_the_model_is_smaller(made):
@@ -176,7 +176,7 @@ SCRIPT = """
 import logging, sys
 from pathlib import Path
 from pokeflow_openvino import CompileParams, compile, network
-from pokeflow.images import preprocessing
+from pokeflow_vision import preprocessing
 source, folder = map(Path, sys.argv[1:])
 before = logging.getLoggerClass()
 compile.quantize(source, folder, 48, CompileParams(), folder)

@@ -1,6 +1,6 @@
 """The target keeps the contract that every target keeps."""
 
-from pokeflow.testing import TargetSuite
+from pokeflow_vision.testing import TargetSuite
 
 
 class TestOpenvino(TargetSuite):

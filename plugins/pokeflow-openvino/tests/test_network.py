@@ -9,10 +9,10 @@ import pytest
 from onnx import helper
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing import data
-from pokeflow.testing import network as small
 from pokeflow_openvino import network
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import data
+from pokeflow_vision.testing import network as small
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 import pokeflow_openvino as plugin
 
-CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow.images")
+CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow_vision")
 
 
 def test_of_pokeflow_it_knows_what_any_target_may_know():
@@ -18,7 +18,7 @@ def test_of_pokeflow_it_knows_what_any_target_may_know():
             found |= {node.module, *names} if isinstance(node, ast.ImportFrom) else set(names)
     known = {name for name in found if name.partition(".")[0] == "pokeflow"}
     assert known
-    assert {name for name in known if name not in CONTRACT and not name.startswith("pokeflow.images.")} == set()
+    assert {name for name in known if name not in CONTRACT and not name.startswith("pokeflow_vision.")} == set()
 
 
 def test_it_brings_four_stages(backends):

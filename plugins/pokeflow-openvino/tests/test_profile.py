@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pokeflow.images.profiling import ProfileParams
-from pokeflow.testing import data
 from pokeflow_openvino import profile
+from pokeflow_vision.profiling import ProfileParams
+from pokeflow_vision.testing import data
 
 
 def test_each_operator_is_told_with_its_kernel_and_the_source_of_its_time(flow, backends, made):

@@ -18,10 +18,10 @@ import pokeflow_onnxruntime
 import pokeflow_sagemaker
 from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 from pokeflow import File, Input, Record, Result, Task
-from pokeflow.images import dataset
-from pokeflow.images.benchmark import BenchmarkParams
-from pokeflow.images.dataset import Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision import dataset
+from pokeflow_vision.benchmark import BenchmarkParams
+from pokeflow_vision.dataset import Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=16)
 SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8

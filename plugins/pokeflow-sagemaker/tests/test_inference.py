@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pokeflow.images import preprocessing
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.images.recognition import RecognizeParams
+from pokeflow_vision import preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.recognition import RecognizeParams
 
 from .conftest import SPEC, done, small_data
 

@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto
 
 from pokeflow import PokeflowError
-from pokeflow.images import dataset
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision import dataset
+from pokeflow_vision.preprocessing import Preprocessing
 
 from .conftest import network, small_data, unpacked
 

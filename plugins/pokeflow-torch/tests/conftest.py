@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pokeflow.images import dataset
-from pokeflow.images.dataset import Card, Dataset, Query
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow.types import Input, Record, Task
 from pokeflow_torch.params import DistillParams, Loop, Margin, Network, Optim, TrainParams
+from pokeflow_vision import dataset
+from pokeflow_vision.dataset import Card, Dataset, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 SIZE = 32
 VIT = Network(

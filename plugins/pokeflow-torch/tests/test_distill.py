@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pokeflow import PokeflowError
-from pokeflow.images import dataset, preprocessing
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_torch import distill, evaluate, networks
+from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 from .conftest import ALL, CNN, SIZE, VIT, write_data
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pokeflow import PokeflowError
-from pokeflow.images import dataset
 from pokeflow_torch import evaluate, networks
+from pokeflow_vision import dataset
 
 from .conftest import CNN, SIZE
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images import dataset, preprocessing, retrieval
 from pokeflow_torch import networks, train
 from pokeflow_torch.params import Optim
+from pokeflow_vision import dataset, preprocessing, retrieval
 
 from .conftest import SIZE
 

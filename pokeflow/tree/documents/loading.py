@@ -7,7 +7,7 @@ from pokeflow.tree.documents.version import Version
 FETCH = "pokeflow pull {model}:{version}"
 CODE = """\
 import onnxruntime
-from pokeflow.images.preprocessing import Preprocessing, load_image, normalize, to_square
+from pokeflow_vision.preprocessing import Preprocessing, load_image, normalize, to_square
 
 spec = Preprocessing(size={size}, mean={mean}, std={std})
 session = onnxruntime.InferenceSession("model.onnx")  # the .onnx file of this version, whatever it is called

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Backend, PokeflowError, Result, Task, Unavailable, hookimpl
-from pokeflow.images import benchmark, calibration, dataset, index
-from pokeflow.images.network import ONNX, gallery, model_and_data, model_input, size_mb
+from pokeflow_vision import benchmark, calibration, dataset, index
+from pokeflow_vision.network import ONNX, gallery, model_and_data, model_input, size_mb
 
 if os.environ.get("FAULTY_HEAVY"):
     import numpy  # noqa: F401 - the fault itself

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pokeflow.errors import Unavailable
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 def opened(folder: Path, spec: Preprocessing, threads: int) -> None:

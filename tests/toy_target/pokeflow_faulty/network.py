@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 FILE = "model.faulty"
 

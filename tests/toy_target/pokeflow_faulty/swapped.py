@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pokeflow.images import network as machinery  # noqa: F401 - a device lacks it
-from pokeflow.images.preprocessing import Preprocessing, normalize
 from pokeflow_faulty import network
+from pokeflow_vision import network as machinery  # noqa: F401 - a device lacks it
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 
 class Swapped(network.Network):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pokeflow import PokeflowError
 from pokeflow.errors import unknown
-from pokeflow.images.dataset import Card
 from pokeflow_cards.params import FolderParams
 from pokeflow_cards.splits import order
+from pokeflow_vision.dataset import Card
 
 COLUMNS = ("card_id", "name", "set", "number")
 PLACEHOLDER = "{card_id}"

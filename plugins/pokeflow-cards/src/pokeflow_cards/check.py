@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards import catalog
 from pokeflow_cards.params import MIN_CARDS, FolderParams, Queries, SyntheticParams
+from pokeflow_vision.preprocessing import Preprocessing
 
 MAX_STRENGTH = 3.0
 

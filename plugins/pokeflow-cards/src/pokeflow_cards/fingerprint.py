@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import PokeflowError, progress
-from pokeflow.images.dataset import Card
 from pokeflow_cards import catalog
 from pokeflow_cards.params import FolderParams
+from pokeflow_vision.dataset import Card
 
 log = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokeflow import PokeflowError, progress
-from pokeflow.images.preprocessing import load_image
 from pokeflow_cards import catalog, fingerprint
 from pokeflow_cards.params import MIN_CARDS, FolderParams
 from pokeflow_cards.scans import LeftOut, Scans, array, shape
+from pokeflow_vision.preprocessing import load_image
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pokeflow.images.dataset import Card
+    from pokeflow_vision.dataset import Card
 
 MAX_LEFT_OUT = 0.05
 BLOCK = 64

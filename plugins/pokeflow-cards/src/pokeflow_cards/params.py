@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 MIN_CARDS = 20
 """With fewer, the 5 per cent that test would be no card at all."""

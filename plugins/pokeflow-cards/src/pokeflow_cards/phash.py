@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pokeflow import progress
-from pokeflow.images import retrieval
-from pokeflow.images.dataset import Dataset
+from pokeflow_vision import retrieval
+from pokeflow_vision.dataset import Dataset
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Result, Task
-from pokeflow.images import dataset, retrieval
-from pokeflow.images.dataset import Card, Dataset, Query
 from pokeflow_cards import folder, phash, queries, samples, splits, synthetic, validation
 from pokeflow_cards.params import NEAR_DUPLICATE_BITS, FolderParams, SyntheticParams
 from pokeflow_cards.scans import Scans
 from pokeflow_cards.validation import Validation
+from pokeflow_vision import dataset, retrieval
+from pokeflow_vision.dataset import Card, Dataset, Query
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokeflow import progress
-from pokeflow.images.dataset import CALIBRATION, Query
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards.capture import capture
 from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.params import Queries
 from pokeflow_cards.scans import Scans, array, shape
 from pokeflow_cards.splits import order
+from pokeflow_vision.dataset import CALIBRATION, Query
+from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pokeflow.images.dataset import Dataset
+from pokeflow_vision.dataset import Dataset
 
 if TYPE_CHECKING:
     import numpy as np

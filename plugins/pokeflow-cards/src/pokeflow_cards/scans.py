@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError
-from pokeflow.images.dataset import Card
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_cards.catalog import Repeat
+from pokeflow_vision.dataset import Card
+from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from pokeflow.images.dataset import split_counts
+from pokeflow_vision.dataset import split_counts
 
 
 def order(seed: int, card_ids: Iterable[str]) -> list[str]:

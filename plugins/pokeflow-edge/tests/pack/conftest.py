@@ -14,8 +14,8 @@ import pytest
 
 import pokeflow_edge
 from pokeflow import File, Input, Record, Result, Task
-from pokeflow.images import dataset, index
-from pokeflow.images.network import gallery
+from pokeflow_vision import dataset, index
+from pokeflow_vision.network import gallery
 
 from ..conftest import ADAPTER, DIM, SPEC, drawn
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import pokeflow_edge
-from pokeflow.images.adapter import imported
 from pokeflow_edge.pack import code
 from pokeflow_edge.params import PackageParams, check_package
+from pokeflow_vision.on_device import imported
 
 OPENED = "\ndef opened(folder, spec, threads): ...\n"
 
@@ -24,7 +24,7 @@ def faults(adapter, **params):
     [
         "import numpy as np", "from PIL import Image", "import json, os.path",
         "from pokeflow.errors import PokeflowError",
-        "from pokeflow.images import index, retrieval", "from pokeflow.images.preprocessing import normalize",
+        "from pokeflow_vision import index, retrieval", "from pokeflow_vision.preprocessing import normalize",
         "import onnxruntime", "from onnxruntime.capi import onnxruntime_pybind11_state", "import hailo_platform",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pokeflow import Task",
     ],
@@ -40,8 +40,8 @@ def test_what_a_device_has_may_be_imported(installed, line):
         ("import torch", "torch"),
         ("from pokeflow import Task", r"pokeflow\.Task"),
         ("import pokeflow", "pokeflow"),
-        ("from pokeflow.images import network", r"pokeflow\.images\.network"),
-        ("from pokeflow.images.network import embed", r"pokeflow\.images\.network"),
+        ("from pokeflow_vision import network", r"pokeflow_vision\.network"),
+        ("from pokeflow_vision.network import embed", r"pokeflow_vision\.network"),
         ("from pokeflow.progress import bar", r"pokeflow\.progress"),
         ("from . import session", r"greedy\.session"),
         ("from .session import held", r"greedy\.session"),

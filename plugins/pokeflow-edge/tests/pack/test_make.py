@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow.images import index
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision import index
+from pokeflow_vision.preprocessing import Preprocessing
 
 from ..conftest import ADAPTER, alone, drawn
 from ..conftest import Made as Unpacked
@@ -26,7 +26,8 @@ DEVICE = {
     "README.md", "install.sh", "requirements.txt", "bin/recognize", "bin/update", "systemd/pokeflow-edge.service",
     "systemd/pokeflow-edge-update.service", "systemd/pokeflow-edge-update.timer",
 }  # fmt: skip
-OWN = {"__init__", "errors", *(f"images/{n}" for n in ("__init__", "preprocessing", "index", "retrieval", "dataset"))}
+OWN = {"__init__", "errors"}
+VISION = {"__init__", "preprocessing", "index", "retrieval", "dataset"}
 
 
 def test_a_bundle_holds_the_model_its_gallery_and_the_code_for_both(flow):
@@ -35,6 +36,8 @@ def test_a_bundle_holds_the_model_its_gallery_and_the_code_for_both(flow):
     code = {name for name in packed if name.startswith("lib/")}
     assert set(packed) - code == MODEL | DATA | DEVICE
     assert {name for name in code if name.startswith("lib/pokeflow/")} == {f"lib/pokeflow/{name}.py" for name in OWN}
+    brought = {name for name in code if name.startswith("lib/pokeflow_vision/")}
+    assert brought == {f"lib/pokeflow_vision/{name}.py" for name in VISION}
     assert {name for name in code if name.startswith("lib/pokeflow_small/")} == {
         "lib/pokeflow_small/__init__.py", "lib/pokeflow_small/network.py",
     }  # fmt: skip

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import pokeflow_edge
-from pokeflow.images import index
 from pokeflow_edge.runtime import recognizer
 from pokeflow_edge.runtime.update.unpack import unpack
+from pokeflow_vision import index
 
 from ..conftest import drawn, jpeg
 from ..pack.conftest import Flow, done

@@ -128,7 +128,7 @@ def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
     used = json.loads(out)
     lib = made.folder / "lib"
     assert {name: file for name, file in used.items() if not file.startswith(str(lib))} == {}
-    assert {"pokeflow.errors", "pokeflow.images.preprocessing", "pokeflow_edge_adapter"} <= used.keys()
+    assert {"pokeflow.errors", "pokeflow_vision.preprocessing", "pokeflow_edge_adapter"} <= used.keys()
     assert (lib / "pokeflow" / "__init__.py").read_text(encoding="utf-8") == ""
 
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 import pokeflow_onnxruntime.network as adapter
 from pokeflow import Input, PokeflowError
-from pokeflow.images import index, preprocessing, recognition, retrieval
-from pokeflow.images.network import embed
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_edge.runtime import recognizer
 from pokeflow_edge.runtime.recognizer import Refused
+from pokeflow_vision import index, preprocessing, recognition, retrieval
+from pokeflow_vision.network import embed
+from pokeflow_vision.preprocessing import Preprocessing
 
 from ..conftest import DIM, SPEC, drawn, jpeg, png
 

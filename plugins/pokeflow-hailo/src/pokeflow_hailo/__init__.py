@@ -7,9 +7,9 @@ HailoRT are never imported by this interpreter's tasks of stage ``compile``: the
 from collections.abc import Iterable
 
 from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow.images import calibration, recognition
 from pokeflow_hailo import params
 from pokeflow_hailo.params import BenchmarkParams, CompileParams, ProfileParams
+from pokeflow_vision import calibration, recognition
 
 
 def _compile(task: Task) -> Result:

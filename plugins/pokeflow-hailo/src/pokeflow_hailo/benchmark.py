@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from pokeflow import Result, Task
-from pokeflow.images import benchmark, index, jsonfile, preprocessing, retrieval
-from pokeflow.images.benchmark import FILE, SPLIT, Timing
-from pokeflow.images.network import model_and_data
 from pokeflow_hailo import figures, hef
 from pokeflow_hailo.device import chip, measured
 from pokeflow_hailo.figures import Figure
 from pokeflow_hailo.params import BenchmarkParams, Requires
+from pokeflow_vision import benchmark, index, jsonfile, preprocessing, retrieval
+from pokeflow_vision.benchmark import FILE, SPLIT, Timing
+from pokeflow_vision.network import model_and_data
 
 SHOWN = 16
 """Test pictures that are shown in turn while time is taken."""

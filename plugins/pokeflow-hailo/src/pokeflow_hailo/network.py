@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import PokeflowError, Unavailable
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np

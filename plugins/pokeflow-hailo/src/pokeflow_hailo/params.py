@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from pokeflow.images import benchmark, calibration
+from pokeflow_vision import benchmark, calibration
 
 Architecture = Literal["hailo8l", "hailo8", "hailo8r"]
 Preset = Literal["fast", "default", "accurate"]

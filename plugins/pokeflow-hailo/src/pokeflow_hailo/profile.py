@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import Input, PokeflowError, Result, Task
-from pokeflow.images import jsonfile, preprocessing
-from pokeflow.images.network import model_input
 from pokeflow_hailo import figures, hef, host
 from pokeflow_hailo.device import chip, measured, readings
 from pokeflow_hailo.figures import Figure
+from pokeflow_vision import jsonfile, preprocessing
+from pokeflow_vision.network import model_input
 
 if TYPE_CHECKING:
     from pokeflow_hailo.params import ProfileParams

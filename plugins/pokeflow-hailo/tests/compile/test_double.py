@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pokeflow.testing import network
+from pokeflow_vision.testing import network
 
 from ..compile_flow import DOUBLES
 

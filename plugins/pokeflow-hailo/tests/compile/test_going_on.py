@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, worker
-from pokeflow.testing import network
-from pokeflow.testing.data import drawn
 from pokeflow_hailo.params import Script
+from pokeflow_vision.testing import network
+from pokeflow_vision.testing.data import drawn
 
 from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 

@@ -7,10 +7,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing import network
-from pokeflow.testing.data import SPEC
 from pokeflow_hailo.compile import graph
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import network
+from pokeflow_vision.testing.data import SPEC
 
 
 def checked(model, tmp_path, spec=SPEC, **more):

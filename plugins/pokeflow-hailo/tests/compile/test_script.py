@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_hailo.compile import script
 from pokeflow_hailo.params import Algorithms, Script
+from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing()
 GOLDEN = {

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from pokeflow import PokeflowError, Unavailable, worker
-from pokeflow.images import index, preprocessing
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.testing.data import drawn
 from pokeflow_hailo import hef
 from pokeflow_hailo.params import Compiler, Script
+from pokeflow_vision import index, preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing.data import drawn
 
 from ..compile_flow import AFTER, BEFORE, FILE, STEM, names, report_of, without
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
-from pokeflow.testing.data import SPEC, drawn
-from pokeflow.testing.network import embedded
 from pokeflow_hailo.device import chip
+from pokeflow_vision.testing.data import SPEC, drawn
+from pokeflow_vision.testing.network import embedded
 
 from ..doubles import hef_bytes
 from ..outputs import DEVICE, NO_IDENTIFY, NO_SCAN, program

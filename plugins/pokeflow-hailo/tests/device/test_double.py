@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokeflow.testing import network
+from pokeflow_vision.testing import network
 
 from ..compile_flow import DOUBLES
 from ..doubles import hef_bytes

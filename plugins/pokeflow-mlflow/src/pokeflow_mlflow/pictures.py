@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError
-from pokeflow.images import preprocessing
+from pokeflow_vision import preprocessing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError
 from pokeflow.errors import unknown
-from pokeflow.images import index, preprocessing, retrieval
 from pokeflow_mlflow.pictures import pictures
+from pokeflow_vision import index, preprocessing, retrieval
 
 if TYPE_CHECKING:
     import numpy as np

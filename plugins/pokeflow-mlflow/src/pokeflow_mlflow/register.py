@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import File, Input, Record, Result, Task
 from pokeflow.gates import PASSED, judge
-from pokeflow.images import index
 from pokeflow_mlflow import RegisterParams, gates, mlmodel
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.connection import Connection, connect, upload
 from pokeflow_mlflow.pyfunc import EMBEDDING, MATCHES
+from pokeflow_vision import index
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

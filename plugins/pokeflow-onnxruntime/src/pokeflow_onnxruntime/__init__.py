@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow.images import benchmark, calibration, profiling, recognition
+from pokeflow_vision import benchmark, calibration, profiling, recognition
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class CompileParams:
     ``percentile`` is the share (in per cent) of a tensor's values that its range keeps; only the method of that
     name reads it. ``reduce_range`` keeps weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can
     saturate. ``calibration_images`` asks for that many captures of train cards; None takes all that the data set
-    has, and at least 32; ``calibration_file`` gives one's own (``pokeflow.images.calibration``). ``batch_size`` bounds
+    has, and at least 32; ``calibration_file`` gives one's own (``pokeflow_vision.calibration``). ``batch_size`` bounds
     the memory of calibration: activations of that many images are held at once.
     """
 
@@ -46,8 +46,8 @@ def _compile(task: Task) -> Result:
 
 
 def _benchmark(task: Task) -> Result:
-    from pokeflow.images.network import size_mb
     from pokeflow_onnxruntime import network
+    from pokeflow_vision.network import size_mb
 
     return benchmark.run(
         task, network.opened, framework=network.FRAMEWORK, size_mb=lambda folder: size_mb(folder, *network.FILES)

@@ -12,7 +12,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

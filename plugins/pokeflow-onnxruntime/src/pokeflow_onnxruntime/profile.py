@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import onnxruntime
 
-from pokeflow.images.preprocessing import Preprocessing
-from pokeflow.images.profiling import Operator, ProfileParams
 from pokeflow_onnxruntime.network import FILE, INPUT, OUTPUT, opened
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.profiling import Operator, ProfileParams
 
 if TYPE_CHECKING:
     import numpy as np

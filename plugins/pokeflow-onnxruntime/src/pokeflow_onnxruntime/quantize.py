@@ -24,11 +24,11 @@ from onnxruntime.quantization import (
 )
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import calibration, comparison, index, jsonfile, preprocessing, retrieval
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import inherited, model_and_data, size_mb
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, opened
+from pokeflow_vision import calibration, comparison, index, jsonfile, preprocessing, retrieval
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import inherited, model_and_data, size_mb
+from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from pokeflow_onnxruntime import CompileParams

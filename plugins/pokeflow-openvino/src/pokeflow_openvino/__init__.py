@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow.images import benchmark, calibration, profiling, recognition
+from pokeflow_vision import benchmark, calibration, profiling, recognition
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class CompileParams:
 
     ``preset`` says whether activations are quantised symmetrically (performance) or not (mixed). Biases are corrected
     for what quantising shifts: ``fast`` by statistics of single layers, ``accurate`` by running the network layer by
-    layer. Calibration images are those of every target (``pokeflow.images.calibration``).
+    layer. Calibration images are those of every target (``pokeflow_vision.calibration``).
     """
 
     preset: Literal["performance", "mixed"] = "performance"
@@ -33,8 +33,8 @@ def _compile(task: Task) -> Result:
 
 
 def _benchmark(task: Task) -> Result:
-    from pokeflow.images.network import size_mb
     from pokeflow_openvino import network
+    from pokeflow_vision.network import size_mb
 
     return benchmark.run(
         task, network.opened, framework=network.FRAMEWORK, size_mb=lambda folder: size_mb(folder, *network.FILES)

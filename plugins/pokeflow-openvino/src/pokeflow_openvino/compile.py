@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow.images import calibration, comparison, index, jsonfile, retrieval
-from pokeflow.images.network import ONNX, inherited, model_and_data, size_mb
 from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, opened, opened_file, read
 from pokeflow_openvino.quantizer import Request
+from pokeflow_vision import calibration, comparison, index, jsonfile, retrieval
+from pokeflow_vision.network import ONNX, inherited, model_and_data, size_mb
 
 if TYPE_CHECKING:
     from pokeflow_openvino import CompileParams
@@ -30,7 +30,7 @@ def run(task: Task) -> Result:
     """Quantise the task's first model; float32 figures are the parent's, run by OpenVINO as well.
 
     ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient. The
-    others are those of ``pokeflow.images.comparison``.
+    others are those of ``pokeflow_vision.comparison``.
     """
     params: CompileParams = task.params
     parent, data = model_and_data(task)

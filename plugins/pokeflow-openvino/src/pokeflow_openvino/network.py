@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 # Importing OpenVINO counts that in ~/intel and may tell its maker; without this package of its own it does neither.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how an import is barred

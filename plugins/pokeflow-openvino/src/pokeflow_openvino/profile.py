@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pokeflow.images.preprocessing import Preprocessing, normalize
-from pokeflow.images.profiling import Operator, ProfileParams
 from pokeflow_openvino.network import FILE, INPUT, compiled
+from pokeflow_vision.preprocessing import Preprocessing, normalize
+from pokeflow_vision.profiling import Operator, ProfileParams
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pokeflow.images import calibration, preprocessing
 from pokeflow_openvino.network import FILE, INPUT
+from pokeflow_vision import calibration, preprocessing
 
 if TYPE_CHECKING:
     from openvino import Model

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images import dataset, preprocessing
-from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
 from pokeflow_torch import distill_report, evaluate, losses, networks, together
 from pokeflow_torch.loop import fit
@@ -18,6 +16,8 @@ from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import TERMS, DistillParams, Margin
 from pokeflow_torch.step import Learner
 from pokeflow_torch.train import facts, reasons, training_cards, write_model
+from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import preprocessing, retrieval
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_torch.networks import Embedder
+from pokeflow_vision import preprocessing, retrieval
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.preprocessing import Preprocessing
 
 BATCH = 64
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
-from pokeflow.images import dataset, preprocessing, retrieval
-from pokeflow.images.dataset import Dataset
 from pokeflow.types import Result, Task
 from pokeflow_torch import evaluate, export, losses, networks, telemetry, together
 from pokeflow_torch.loop import Fitted, fit, write_history
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Margin, Network, TrainParams
 from pokeflow_torch.step import Cards, Learner
+from pokeflow_vision import dataset, preprocessing, retrieval
+from pokeflow_vision.dataset import Dataset
 
 
 class MarginLearner(Learner):

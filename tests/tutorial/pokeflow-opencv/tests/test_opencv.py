@@ -1,4 +1,4 @@
-from pokeflow.testing import TargetSuite
+from pokeflow_vision.testing import TargetSuite
 
 
 class TestOpencv(TargetSuite):

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import pokeflow
 from pokeflow import PokeflowError
-from pokeflow.images.adapter import ON_DEVICE, imported
 from pokeflow_edge.params import PackageParams
 from pokeflow_edge.runtime.bundle import LIB, module_file
+from pokeflow_vision.on_device import ON_DEVICE, imported
 
 FREE = {"numpy", "PIL"}
 DEVICE = Path(__file__).parents[1] / "device"
@@ -23,12 +22,12 @@ NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
 
 def files(params: PackageParams) -> dict[str, Path | bytes]:
     """Every file of a bundle that is no data, by its name there."""
-    core, package = Path(pokeflow.__file__).parents[1], params.adapter.partition(".")[0]
+    package = params.adapter.partition(".")[0]
     return {
         **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
         f"{LIB}/pokeflow/__init__.py": b"",
-        f"{LIB}/pokeflow/images/__init__.py": b"",
-        **{module_file(name): core / f"{name.replace('.', '/')}.py" for name in ON_DEVICE},
+        f"{LIB}/pokeflow_vision/__init__.py": b"",
+        **{module_file(name): source_of(name) for name in ON_DEVICE},
         f"{LIB}/pokeflow_edge/__init__.py": b"",
         **{f"{LIB}/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
         f"{LIB}/{package}/__init__.py": b"",

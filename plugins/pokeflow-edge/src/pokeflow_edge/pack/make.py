@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task
-from pokeflow.images import dataset, index, preprocessing
-from pokeflow.images.dataset import Card, Dataset
-from pokeflow.images.index import Index
 from pokeflow_edge.pack import archive, code, sample
 from pokeflow_edge.pack.archive import Content
 from pokeflow_edge.params import PackageParams
 from pokeflow_edge.runtime.bundle import ABOUT, COLUMNS, FORMAT, LABELS, MODEL
 from pokeflow_edge.runtime.update.names import sound
+from pokeflow_vision import dataset, index, preprocessing
+from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.index import Index
 
 FILE = "edge-bundle.tar.gz"
 

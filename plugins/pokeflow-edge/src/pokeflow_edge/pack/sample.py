@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import Input, PokeflowError
 from pokeflow.errors import Unavailable
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.index import Index
-from pokeflow.images.preprocessing import to_square
-from pokeflow.images.retrieval import normalized
 from pokeflow_edge.params import PackageParams
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.index import Index
+from pokeflow_vision.preprocessing import to_square
+from pokeflow_vision.retrieval import normalized
 
 if TYPE_CHECKING:
     import numpy as np

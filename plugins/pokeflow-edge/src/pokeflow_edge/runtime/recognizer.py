@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images import index, preprocessing, retrieval
-from pokeflow.images.index import Index
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_edge.runtime import bundle as bundles
 from pokeflow_edge.runtime.bundle import COLUMNS, MEND, Bundle, Limits
+from pokeflow_vision import index, preprocessing, retrieval
+from pokeflow_vision.index import Index
+from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pokeflow import PokeflowError
-from pokeflow.images import npyfile
-from pokeflow.images.calibration import save_squares
+from pokeflow_vision import npyfile
+from pokeflow_vision.calibration import save_squares
 
 if TYPE_CHECKING:
-    from pokeflow.images.comparison import Embeddings
     from pokeflow_hailo.compile.work import Work
+    from pokeflow_vision.comparison import Embeddings
 
 STAGES = ("native", "fp_optimized", "quantized")
 """The network as parsed, as rewritten in floats, and in the chip's integers."""

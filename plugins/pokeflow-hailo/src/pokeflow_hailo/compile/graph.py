@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, numpy_helper, shape_inference, version_converter
 
 from pokeflow import PokeflowError
-from pokeflow.images.network import INPUT, OUTPUT
-from pokeflow.images.preprocessing import Preprocessing
+from pokeflow_vision.network import INPUT, OUTPUT
+from pokeflow_vision.preprocessing import Preprocessing
 
 OPSETS = range(11, 18)
 """What the parser reads."""

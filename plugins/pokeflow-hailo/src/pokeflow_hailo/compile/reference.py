@@ -8,8 +8,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from pokeflow import PokeflowError
-from pokeflow.images.network import INPUT, ONNX, OUTPUT
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_vision.network import INPUT, ONNX, OUTPUT
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 FRAMEWORK = f"ONNX Runtime {onnxruntime.__version__}"
 _ERRORS = (

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pokeflow import PokeflowError, Result, digest
-from pokeflow.images import calibration, comparison, jsonfile, retrieval
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import inherited
 from pokeflow_hailo import hef
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.hef import Header
 from pokeflow_hailo.params import CompileParams
+from pokeflow_vision import calibration, comparison, jsonfile, retrieval
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import inherited
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pokeflow.images.comparison import Embeddings
     from pokeflow_hailo.compile.toolchain import Answer, Toolchain
     from pokeflow_hailo.compile.work import Work
+    from pokeflow_vision.comparison import Embeddings
 
 log = logging.getLogger("pokeflow")
 

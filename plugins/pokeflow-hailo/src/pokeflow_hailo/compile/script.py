@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pokeflow import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing
 from pokeflow_hailo.params import LAYER, LEAST_IMAGES, Script
+from pokeflow_vision.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)

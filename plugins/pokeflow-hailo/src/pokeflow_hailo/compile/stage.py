@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import PokeflowError, Result, Task, Unavailable, digest
-from pokeflow.images import calibration, index, jsonfile
-from pokeflow.images.network import INPUT
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.compile import emulation, report, script, toolchain
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile.log import Heard
 from pokeflow_hailo.compile.toolchain import Answer, Toolchain
 from pokeflow_hailo.compile.work import Work, prepared
+from pokeflow_vision import calibration, index, jsonfile
+from pokeflow_vision.network import INPUT
 
 log = logging.getLogger("pokeflow")
 
@@ -31,7 +31,7 @@ OPTIMIZED, DONE = "optimized", "done.json"
 def run(task: Task) -> Result:
     """Compile the task's first model to a HEF.
 
-    Figures are those of ``pokeflow.images.comparison`` for the quantised network as the compiler's emulator runs it,
+    Figures are those of ``pokeflow_vision.comparison`` for the quantised network as the compiler's emulator runs it,
     and for the two stages before it cosine and accuracy against the float32 references; sizes are 10^6 bytes.
     """
     work = prepared(task)

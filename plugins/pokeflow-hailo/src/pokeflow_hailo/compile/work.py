@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Task
-from pokeflow.images import calibration, comparison, jsonfile
-from pokeflow.images.comparison import Embeddings
-from pokeflow.images.dataset import Dataset
-from pokeflow.images.network import ONNX, model_and_data
 from pokeflow.types import Input
 from pokeflow_hailo.compile import graph, report, script
 from pokeflow_hailo.compile.graph import Graph
 from pokeflow_hailo.compile.reference import Reference
 from pokeflow_hailo.compile.script import Asked
 from pokeflow_hailo.params import CompileParams
+from pokeflow_vision import calibration, comparison, jsonfile
+from pokeflow_vision.comparison import Embeddings
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import ONNX, model_and_data
 
 
 @dataclass(frozen=True, slots=True)

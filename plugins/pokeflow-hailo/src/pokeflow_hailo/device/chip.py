@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from pokeflow import PokeflowError, Unavailable, progress
-from pokeflow.images import npyfile
-from pokeflow.images.preprocessing import Preprocessing, to_square
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.device import cli
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.network import BATCH, INSTALL, explained, status
 from pokeflow_hailo.shown import printable
+from pokeflow_vision import npyfile
+from pokeflow_vision.preprocessing import Preprocessing, to_square
 
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"

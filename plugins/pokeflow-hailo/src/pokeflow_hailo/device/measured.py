@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pokeflow.images.benchmark import PERCENTILES
 from pokeflow_hailo.device import readings
 from pokeflow_hailo.device.chip import Measured
 from pokeflow_hailo.figures import Figure
+from pokeflow_vision.benchmark import PERCENTILES
 
 Read = Callable[[Mapping[str, Any]], float]
 """Reads a figure from what ``hailortcli`` left: ``said`` and ``csv``; ValueError where it is not there."""

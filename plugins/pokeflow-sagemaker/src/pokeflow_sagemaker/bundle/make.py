@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
-from pokeflow.images import dataset, preprocessing
-from pokeflow.images.dataset import Card
 from pokeflow_sagemaker.bundle import CODE, archive, inference
 from pokeflow_sagemaker.bundle.archive import Content
+from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision.dataset import Card
 
 if TYPE_CHECKING:
     from pokeflow_sagemaker import BundleParams

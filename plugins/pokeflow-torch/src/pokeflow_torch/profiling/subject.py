@@ -10,8 +10,6 @@ import torch
 from accelerate import Accelerator
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.images import dataset
-from pokeflow.images.dataset import Dataset
 from pokeflow.schema import parse
 from pokeflow.types import Input, Task
 from pokeflow_torch import checkpoint, evaluate, networks, together
@@ -21,6 +19,8 @@ from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import DistillParams, Loop, TrainParams
 from pokeflow_torch.step import Cards, Learner, Plan
 from pokeflow_torch.train import MarginLearner, centres, training_cards
+from pokeflow_vision import dataset
+from pokeflow_vision.dataset import Dataset
 
 log = logging.getLogger(__name__)
 MADE_BY: dict[str, type[TrainParams | DistillParams]] = {"train": TrainParams, "distill": DistillParams}

@@ -4,8 +4,8 @@ from pathlib import Path
 from shutil import copyfile
 
 from pokeflow import Backend, NoParams, Result, Task, hookimpl
-from pokeflow.images import benchmark, index, recognition
-from pokeflow.images.network import ONNX, gallery, model_and_data, size_mb
+from pokeflow_vision import benchmark, index, recognition
+from pokeflow_vision.network import ONNX, gallery, model_and_data, size_mb
 
 
 def _compile(task: Task) -> Result:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pokeflow.errors import PokeflowError
-from pokeflow.images.preprocessing import Preprocessing, normalize
+from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 FILE = "model.onnx"
 FRAMEWORK = f"OpenCV {cv2.__version__}"

@@ -1,0 +1,174 @@
+"""Old paths inside of metadata, replaced as text: everything else keeps its bytes, and the format stays valid."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from pokeflow_migrate.references import References
+
+DEEPEST = 200
+"""Levels of a YAML file: no metadata is deeper, and what is may be meant to hold a reader up."""
+_JSON_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_AFTER_KEY = re.compile(r"\s*+:")
+_PLAIN = re.compile(r"[A-Za-z0-9/_.][\w/.@%+=~-]*(?::[\w/.@%+=~-]+)*", re.ASCII)
+"""A YAML text that needs no quotes where the one it stands for needed none, and is no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A file's new bytes, how many paths were replaced, how many lead to what has not moved, and what hindered."""
+
+    data: bytes
+    replacements: int = 0
+    left: int = 0
+    note: str = ""
+
+
+def rewrite(data: bytes, name: str, references: References) -> Rewritten:
+    """A file with its old paths replaced; as it was, with a note, where that cannot be done safely."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        return Rewritten(data, note=f"copied as it is: not UTF-8 ({error.reason} at byte {error.start:,})")
+    is_escaped = "\\" in text
+    if not is_escaped and not any(prefix in text for prefix in references.prefixes):
+        return Rewritten(data)
+    edit = _EDITORS.get(name.rpartition(".")[2].lower(), _edit_text)
+    counts = _Counts(references)
+    try:
+        new = edit(text, counts)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = str(getattr(error, "problem", None) or error).splitlines()[0][:120]
+        return Rewritten(data, note=f"copied as it is: {reason}")
+    if not counts.done:
+        return Rewritten(data, left=counts.left)
+    return Rewritten(new.encode(), counts.done, counts.left)
+
+
+class _Counts:
+    """Replaces paths in texts, and counts."""
+
+    def __init__(self, references: References) -> None:
+        self.references, self.done, self.left = references, 0, 0
+
+    def __call__(self, text: str, *, whole: bool = False, refuse: str = "") -> str:
+        new, done, left = self.references.replaced(text, whole=whole, refuse=refuse)
+        self.done, self.left = self.done + done, self.left + left
+        return new
+
+
+def _edit_text(text: str, replace: _Counts) -> str:
+    return replace(text)
+
+
+def _edit_table(text: str, replace: _Counts) -> str:
+    """A path that would need quotes is not put where there may be none."""
+    return replace(text, refuse='",;\t')
+
+
+def _edit_json(text: str, replace: _Counts) -> str:
+    _require_json(text.removeprefix("\ufeff"))
+    return _edit_json_texts(text, replace)
+
+
+def _edit_json_lines(text: str, replace: _Counts) -> str:
+    for line in text.removeprefix("\ufeff").split("\n"):
+        if line.strip():
+            _require_json(line)
+    return _edit_json_texts(text, replace)
+
+
+def _require_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({error})") from error
+
+
+def _edit_json_texts(text: str, replace: _Counts) -> str:
+    def one(match: re.Match[str]) -> str:
+        if _AFTER_KEY.match(text, match.end()):
+            return match[0]
+        value = json.loads(match[0], strict=False)
+        new = replace(value, whole=True)
+        return match[0] if new == value else json.dumps(new, ensure_ascii=match[0].isascii())
+
+    return _JSON_TEXT.sub(one, text)
+
+
+def _edit_yaml(text: str, replace: _Counts) -> str:
+    """Scalars that are values, where they stand; nothing is constructed, and the result is compared event by event."""
+    bom = "\ufeff" if text.startswith("\ufeff") else ""
+    body = text[len(bom) :]
+    out, end = [], 0
+    wanted: dict[int, str] = {}
+    for number, (event, is_value) in enumerate(_events(body)):
+        if not isinstance(event, yaml.ScalarEvent) or not is_value:
+            continue
+        raw = body[event.start_mark.index : event.end_mark.index]
+        before = replace.done
+        in_place = event.style in ("|", ">") or event.anchor or event.tag
+        new = replace(event.value, whole=not in_place)
+        if replace.done == before:
+            continue
+        if in_place:
+            written = replace.references.replaced(raw)[0]
+        else:
+            written = new if not event.style and _PLAIN.fullmatch(new) else json.dumps(new, ensure_ascii=False)
+        out += [body[end : event.start_mark.index], written]
+        end, wanted[number] = event.end_mark.index, new
+    out.append(body[end:])
+    new_text = "".join(out)
+    if wanted and not _is_same(body, new_text, wanted):
+        raise ValueError("its paths cannot be replaced without changing what else the YAML says")
+    return bom + new_text
+
+
+def _events(text: str) -> Iterator[tuple[Any, bool]]:
+    """The events of YAML, and whether each is a value rather than a key; aliases are not followed."""
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    stack: list[list[Any]] = []
+    for event in yaml.parse(text, Loader=loader):
+        is_end = isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent)
+        if is_end:
+            stack.pop()
+        is_value = not (stack and stack[-1][0] == "map" and stack[-1][1] % 2 == 0)
+        yield event, is_value
+        is_start = isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent)
+        if stack and (is_end or isinstance(event, yaml.ScalarEvent | yaml.AliasEvent)):
+            stack[-1][1] += 1
+        if is_start:
+            stack.append(["map" if isinstance(event, yaml.MappingStartEvent) else "list", 0])
+            if len(stack) > DEEPEST:
+                raise ValueError(f"YAML of more than {DEEPEST} levels")
+
+
+def _is_same(old: str, new: str, wanted: dict[int, str]) -> bool:
+    """Whether the new YAML says what the old one did, but for these scalars (by number of event)."""
+    pairs = zip(_events(old), _events(new), strict=True)
+    try:
+        for number, ((before, _), (after, _)) in enumerate(pairs):
+            value = wanted.get(number, getattr(before, "value", None))
+            if type(before) is not type(after) or getattr(after, "value", None) != value:
+                return False
+            if any(getattr(before, name, None) != getattr(after, name, None) for name in ("anchor", "tag")):
+                return False
+    except (ValueError, yaml.YAMLError):
+        return False
+    return True
+
+
+_EDITORS: dict[str, Callable[[str, _Counts], str]] = {
+    "json": _edit_json,
+    "ipynb": _edit_json,
+    "jsonl": _edit_json_lines,
+    "ndjson": _edit_json_lines,
+    "yaml": _edit_yaml,
+    "yml": _edit_yaml,
+    "csv": _edit_table,
+    "tsv": _edit_table,
+}

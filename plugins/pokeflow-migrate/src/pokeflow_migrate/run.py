@@ -1,0 +1,233 @@
+"""A migration: surveyed, copied with every checksum compared, experiments brought, then receipts, then documents."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pokeflow import store as stores
+from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.objects import ABSENT, Advance, Damaged, Objects
+from pokeflow.objects.parallel import each
+from pokeflow.tree import Tree, publish, receipts
+from pokeflow_migrate import experiments, mapping, sources, versions
+from pokeflow_migrate import journal as journals
+from pokeflow_migrate.experiments import Brought, Entry
+from pokeflow_migrate.journal import Done, Journal
+from pokeflow_migrate.mapping import Item, LinkFile, Moves
+from pokeflow_migrate.plan import Plan
+from pokeflow_migrate.references import References
+from pokeflow_migrate.report import Row
+from pokeflow_migrate.survey import Around, Content, Survey, content, done_of, survey
+
+PROBLEMS = 20
+"""Files that may fail, each for itself, before it is taken for one failure of everything."""
+FOLDER = "migrations"
+"""Below the store's local folder: journals and reports."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was found and done. ``problems`` are what could not be brought, so that no receipt was written."""
+
+    plan: Plan
+    tree: Tree
+    sources: dict[str, str]
+    rows: list[Row] = field(default_factory=list)
+    experiments: list[Brought] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[Fault] = field(default_factory=list)
+    receipts: list[str] = field(default_factory=list)
+    documents: tuple[str, ...] = ()
+    dry_run: bool = False
+    changed: bool = False
+
+
+def migrate(
+    plan: Plan, base: Path, tree: Tree, root: Path, tracking: Mapping[str, Any] | None = None, *, dry_run: bool = False
+) -> Outcome:
+    """Bring everything that the plan names; ``base`` is the plan's folder, ``root`` the store's local one.
+
+    ``tracking`` are the parameters of the configuration's tracking store, where experiments go.
+    ConfigError, with nothing written, for whatever can be told beforehand. A kill at any moment leaves what the next
+    run completes; a run of what is done writes nothing.
+    """
+    folder, tracking = root / FOLDER / plan.name, tracking or {}
+    if dry_run:
+        return _migrate(plan, base, tree, folder, tracking, dry_run=True)
+    with stores.exclusively(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
+        return _migrate(plan, base, tree, folder, tracking, dry_run=False)
+
+
+def _migrate(
+    plan: Plan, base: Path, tree: Tree, folder: Path, tracking: Mapping[str, Any], *, dry_run: bool
+) -> Outcome:
+    faults: list[Fault] = []
+    opened = sources.opened(plan, base, tree, faults)
+    references = References(opened, tree.objects, plan.rewrite.style)
+    moves = mapping.moves(plan, opened, tree, references, faults)
+    around = Around(versions.unit(plan), opened, tree, references)
+    if len(opened) == len(plan.sources):
+        faults += versions.check(plan, moves, tree, receipts.read_all(tree.objects))
+    entries = list(experiments.entries(plan, base, tracking, faults, dry_run=dry_run))
+    _raise(faults)
+    journal = journals.read(folder)
+    found = survey(around, moves, journal, faults)
+    _raise(faults)
+    outcome = Outcome(plan, tree, {name: objects.uri for name, objects in opened.items()}, dry_run=dry_run)
+    outcome.left = moves.left
+    outcome.rows += [_superseded(around, item, by) for item, by in found.superseded]
+    outcome.rows += [_row(done, "there already") for done in found.there]
+    outcome.rows += [_link_row(link, "there already") for link in found.links_there]
+    if dry_run:
+        outcome.rows += _would(around, found)
+        _bring_experiments(entries, None, outcome)
+    else:
+        _do(plan, around, moves, found, journal, entries, outcome)
+    outcome.rows.sort(key=lambda row: row.target)
+    return outcome
+
+
+def _raise(faults: list[Fault]) -> None:
+    if faults:
+        raise ConfigError(faults)
+
+
+def _bring_experiments(entries: list[Entry], folder: Path | None, outcome: Outcome) -> None:
+    for entry in entries:
+        brought = experiments.bring(entry, outcome.plan.name, folder)
+        outcome.experiments.append(brought)
+        outcome.left += brought.left
+        outcome.problems += brought.problems
+        outcome.changed = outcome.changed or any(row.done.endswith("copied") for row in brought.rows)
+
+
+def _do(
+    plan: Plan,
+    around: Around,
+    moves: Moves,
+    found: Survey,
+    journal: Journal,
+    entries: list[Entry],
+    outcome: Outcome,
+) -> None:
+    try:
+        for done in found.there:
+            if journal.known.get(done.target) != done:
+                journal.add(done)
+        brought = _copy(around, found.todo, journal, outcome.problems)
+    finally:
+        journal.close()
+    outcome.rows += [_row(done, "rewritten" if done.replacements else "copied") for done in brought]
+    outcome.changed = bool(brought or found.links)
+    failed = {fault.path for fault in outcome.problems}
+    outcome.rows += [_planned(around, item, "failed") for item in found.todo if item.target in failed]
+    _bring_experiments(entries, journal.file.with_name(experiments.NAME), outcome)
+    if outcome.problems:
+        return
+    for link, etag in found.links:
+        around.tree.objects.write(link.target, link.data, match=etag or ABSENT)
+        outcome.rows.append(_link_row(link, "linked"))
+    for receipt in versions.made(plan, around, moves, [*found.there, *brought], outcome.experiments):
+        receipts.put(around.tree.objects, receipt)
+        outcome.receipts.append(receipts.key(receipt.unit))
+    outcome.documents = publish.write_documents(around.tree)
+
+
+def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fault]) -> list[Done]:
+    brought: list[Done] = []
+
+    def one(item: Item, advance: Advance) -> None:
+        try:
+            done = _bring(around, item, advance)
+        except PokeflowError as error:
+            problems.append(Fault(item.target, str(error)))
+            if len(problems) >= PROBLEMS:
+                raise
+            return
+        journal.add(done)
+        brought.append(done)
+
+    each(one, todo, label="migrating", total=sum(item.size for item in todo))
+    problems.sort(key=lambda fault: fault.path)
+    return brought
+
+
+def _bring(around: Around, item: Item, advance: Advance) -> Done:
+    objects, source = around.tree.objects, around.sources[item.source]
+    made = content(around, item, advance)
+    if made.data is None:
+        arrived = objects.copy(source, item.key, item.target, match=ABSENT, advance=advance)
+        entry = objects.stat(item.target)
+        how = "copied by the server" if _by_server(source, objects) else "copied"
+        verified = f"{made.how} = what arrived"
+    else:
+        objects.write(item.target, made.data, match=ABSENT)
+        advance(item.size)
+        entry = objects.stat(item.target)
+        arrived = (entry and entry.sha256) or objects.sha256(item.target)
+        how = "rewritten" if made.replacements else "copied"
+        verified = "the tree's own sha256" if entry and entry.sha256 else "read back"
+    if entry is None or arrived != made.sha256 or entry.size != made.size:
+        # Written by this very call, for the condition was that nothing lay there.
+        objects.delete(item.target)
+        raise Damaged(_damage(around, item, made, arrived))
+    return done_of(around, item, made, entry, how, verified)
+
+
+def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
+    return (
+        f"{around.origin(item)} is sha256 {made.sha256[:12]}… and what arrived is {arrived[:12]}…: it changed while it "
+        "was copied, or the copy was damaged. What arrived was removed; run it again."
+    )
+
+
+def _by_server(source: Objects, target: Objects) -> bool:
+    if not (source.uri.startswith("s3://") and target.uri.startswith("s3://")):
+        return False
+    from pokeflow.objects.bucket import Bucket
+
+    return isinstance(source, Bucket) and isinstance(target, Bucket) and source.connection is target.connection
+
+
+def _would(around: Around, found: Survey) -> Iterator[Row]:
+    """What a run would do; files to rewrite are read, to tell how many paths there are in them."""
+    made: dict[str, Content] = {}
+
+    def one(item: Item, advance: Advance) -> None:
+        made[item.target] = content(around, item, advance)
+        advance(item.size)
+
+    to_read = [item for item in found.todo if item.rewrite]
+    each(one, to_read, label="reading", total=sum(item.size for item in to_read))
+    for item in found.todo:
+        if (new := made.get(item.target)) is None:
+            yield _planned(around, item, "to copy")
+        else:
+            done = "to rewrite" if new.replacements else "to copy"
+            origin = around.origin(item)
+            before, after = new.source_sha256, new.sha256
+            yield Row(origin, item.target, new.size, after, before, done, new.replacements, new.left, "", new.note)
+    for link, _ in found.links:
+        yield _link_row(link, "to link")
+
+
+def _row(done: Done, what: str) -> Row:
+    counts = (done.replacements, done.left)
+    return Row(
+        done.origin, done.target, done.size, done.sha256, done.source_sha256, what, *counts, done.verified, done.note
+    )
+
+
+def _planned(around: Around, item: Item, what: str) -> Row:
+    return Row(around.origin(item), item.target, item.size, "", "", what)
+
+
+def _superseded(around: Around, item: Item, by: str) -> Row:
+    return Row(around.origin(item), item.target, item.size, "", "", "superseded", note=f"{by} has replaced it since")
+
+
+def _link_row(link: LinkFile, what: str) -> Row:
+    note = f"{link.files:,} files, {link.size:,} B stay where they are"
+    return Row(link.to, link.target, len(link.data), hashlib.sha256(link.data).hexdigest(), "", what, note=note)

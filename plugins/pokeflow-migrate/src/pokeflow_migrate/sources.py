@@ -1,0 +1,90 @@
+"""The sources of a migration, opened; and what of them no listing shows."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.objects import Entry, Objects, place, require_key
+from pokeflow.objects.folder import OWN, Folder
+from pokeflow.tree import Tree
+from pokeflow_migrate.plan import Plan, Source
+
+
+def opened(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[str, Objects]:
+    """Each source by name; ``folder`` is the plan's own. What cannot be one is a fault."""
+    found: dict[str, Objects] = {}
+    for name, source in plan.sources.items():
+        where = f"sources.{name}"
+        try:
+            objects = _opened(source, folder, tree)
+        except ConfigError as error:
+            faults += [Fault(where, str(fault)) for fault in error.faults]
+            continue
+        except PokeflowError as error:
+            faults.append(Fault(where, str(error)))
+            continue
+        if isinstance(objects, Folder) and not objects.root.is_dir():
+            faults.append(Fault(where, f"no folder {objects.root}."))
+        elif f"{objects.uri}/".startswith(f"{tree.objects.uri}/"):
+            faults.append(Fault(where, f"{objects.uri} lies in the project's own tree."))
+        else:
+            found[name] = objects
+    return found
+
+
+def _opened(source: Source, folder: Path, tree: Tree) -> Objects:
+    if not source.at.startswith("s3://"):
+        if not source.at.strip():
+            raise ConfigError([Fault("at", "no place.")])
+        is_uri = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source.at)
+        return place.opened(source.at if is_uri else str(folder / Path(source.at).expanduser()))
+    return place.seen_from(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
+
+
+def inside(source: Objects, tree: Tree) -> str | None:
+    """The prefix of a source below which the tree itself lies; None where it does not."""
+    own = f"{source.uri}/"
+    return f"{tree.objects.uri.removeprefix(own)}/" if f"{tree.objects.uri}/".startswith(own) else None
+
+
+def listed(source: Objects, prefix: str) -> Iterator[Entry]:
+    """What lies below a prefix under names that receipts can hold; what does not is ``hidden``."""
+    return (entry for entry in source.list(prefix) if entry.key.isascii() or _is_key(entry.key))
+
+
+def hidden(source: Objects, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What lies in a folder below these prefixes and has no place in a tree: its path and what it is."""
+    if not isinstance(source, Folder):
+        return
+    start = source.root / source.inside
+    for prefix in prefixes:
+        for folder, folders, files in os.walk(start / prefix.rpartition("/")[0], followlinks=False):
+            for name in (*folders, *files):
+                path = Path(folder) / name
+                below = path.relative_to(start).as_posix()
+                is_folder = name in folders
+                why = _why_hidden(path, below, is_folder=is_folder)
+                if why and is_folder:
+                    folders.remove(name)
+                if why and (below.startswith(prefix) or (is_folder and prefix.startswith(f"{below}/"))):
+                    yield str(path), why
+            folders[:] = [name for name in folders if name.casefold() != OWN]
+
+
+def _why_hidden(path: Path, below: str, *, is_folder: bool) -> str | None:
+    if path.is_symlink():
+        return "a link, which is not followed"
+    if not is_folder and not path.is_file():
+        return "no file"
+    return None if _is_key(below) else "its name has what no key can have"
+
+
+def _is_key(path: str) -> bool:
+    try:
+        require_key(path)
+        path.encode()
+    except (PokeflowError, UnicodeEncodeError):
+        return False
+    return True

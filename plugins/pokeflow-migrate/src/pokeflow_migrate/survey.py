@@ -1,0 +1,229 @@
+"""How the files of a migration stand in the tree: there with the right bytes, missing, or in the way."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pokeflow.errors import Fault
+from pokeflow.objects import Advance, Entry, Missing, Objects
+from pokeflow.objects.parallel import each
+from pokeflow.tree import Tree, inventory, receipts, words
+from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow_migrate.journal import Done, Journal
+from pokeflow_migrate.mapping import Item, LinkFile, Moves, few
+from pokeflow_migrate.references import References
+from pokeflow_migrate.rewrite import rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file is to be: checksums and size before and after, the bytes where paths in it were rewritten.
+
+    ``how`` says where the source's checksum is from.
+    """
+
+    etag: str
+    source_sha256: str
+    sha256: str
+    size: int
+    how: str
+    data: bytes | None = None
+    replacements: int = 0
+    left: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What every step of a migration needs: its unit, its sources, the tree, and where old paths lead now."""
+
+    unit: str
+    sources: Mapping[str, Objects]
+    tree: Tree
+    references: References
+
+    def origin(self, item: Item) -> str:
+        """Where a file comes from."""
+        return f"{self.sources[item.source].uri}/{item.key}"
+
+
+@dataclass(slots=True)
+class Survey:
+    """Every file once: ``there``, ``todo`` or ``superseded`` (with what has replaced it); links with what they replace.
+
+    ``links`` are those to be written, each with the etag of an earlier one of this migration, or "".
+    """
+
+    there: list[Done] = field(default_factory=list)
+    todo: list[Item] = field(default_factory=list)
+    superseded: list[tuple[Item, str]] = field(default_factory=list)
+    links: list[tuple[LinkFile, str]] = field(default_factory=list)
+    links_there: list[LinkFile] = field(default_factory=list)
+
+
+def content(around: Around, item: Item, advance: Advance) -> Content:
+    """What a file is to be in the tree; Missing where it has gone from its source."""
+    source = around.sources[item.source]
+    if item.rewrite:
+        data, etag = source.read(item.key)
+        new = rewrite(data, item.target, around.references)
+        before, after = hashlib.sha256(data).hexdigest(), hashlib.sha256(new.data).hexdigest()
+        facts = (new.replacements, new.left, new.note)
+        return Content(etag, before, after, len(new.data), "source read", new.data, *facts)
+    entry = source.stat(item.key)
+    if entry is None:
+        raise Missing(f"{around.origin(item)}: is gone since it was listed.")
+    if entry.sha256:
+        return Content(entry.etag, entry.sha256, entry.sha256, entry.size, "source's own sha256")
+    read = source.sha256(item.key, advance=lambda _: advance(0))
+    return Content(entry.etag, read, read, entry.size, "source read")
+
+
+def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) -> Survey:
+    """Compare with the tree: by listing and journal where that is enough, by checksum where it is not."""
+    found = Survey()
+    known = receipts.read_all(around.tree.objects)
+    looked = _Looked(around, journal, inventory.current(known), known)
+    targets = {item.target for item in moves.items} | {link.target for link in moves.links}
+    there = {entry.key: entry for entry in _listed(around.tree.objects, targets) if entry.key in targets}
+    unsure: list[tuple[Item, Entry | None]] = []
+    for item in moves.items:
+        entry = there.get(item.target)
+        if (done := looked.done(item, entry)) is not None:
+            found.there.append(done)
+        elif entry is None and item.target not in looked.counting:
+            found.todo.append(item)
+        else:
+            unsure.append((item, entry))
+    told: list[Fault] = []
+
+    def one(pair: tuple[Item, Entry | None], advance: Advance) -> None:
+        item, entry = pair
+        looked.compare(item, entry, found, told, advance)
+        advance(item.size)
+
+    each(one, unsure, label="comparing", total=sum(item.size for item, _ in unsure))
+    for link in moves.links:
+        looked.link(link, there.get(link.target), found, told)
+    found.there.sort(key=lambda done: done.target)
+    found.todo.sort(key=lambda item: item.target)
+    faults += few(sorted(told, key=lambda fault: fault.path))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    around: Around
+    journal: Journal
+    counting: Mapping[str, tuple[Receipt, Placed]]
+    known: Iterable[Receipt]
+
+    def done(self, item: Item, entry: Entry | None) -> Done | None:
+        """The journal's line of a file, if that alone tells that it is there; paths to rewrite may be others now."""
+        done = self.journal.known.get(item.target)
+        held = self.counting.get(item.target)
+        if done is None or entry is None or item.rewrite or (held and held[1].sha256 != done.sha256):
+            return None
+        now = (self.around.origin(item), item.etag, entry.etag)
+        return done if now == (done.origin, done.source_etag, done.target_etag) else None
+
+    def compare(self, item: Item, entry: Entry | None, found: Survey, told: list[Fault], advance: Advance) -> None:
+        held = self.counting.get(item.target)
+        if held is None and entry is not None and not item.rewrite and entry.size != item.size:
+            told.append(_in_the_way(item, entry, f"the source has {words.size(item.size)} ({item.size:,} B)"))
+            return
+        wanted = content(self.around, item, advance)
+        if held is not None and held[1].sha256 != wanted.sha256:
+            by = f"{held[0].model} {held[0].version}" if held[0].version else held[0].unit
+            if held[0].unit != self.around.unit and not held[1].fixed and self._was_ours(item.target, wanted.sha256):
+                found.superseded.append((item, by))
+                return
+            message = (
+                f"{by} is published with other bytes here ({held[1].sha256[:12]}…; {self.around.origin(item)} would be "
+                f"{wanted.sha256[:12]}…). What is published stays: choose another place or version."
+            )
+            told.append(Fault(item.target, message))
+        elif entry is None:
+            found.todo.append(item)
+        elif entry.size != wanted.size or (actual := self._actual(item.target, entry, advance)) != wanted.sha256:
+            what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else words.size(entry.size)
+            told.append(_in_the_way(item, entry, f"it would be sha256 {wanted.sha256[:12]}… here, and is {what}"))
+        else:
+            found.there.append(self._line(item, entry, wanted))
+
+    def _line(self, item: Item, entry: Entry, wanted: Content) -> Done:
+        before = self.journal.known.get(item.target)
+        is_same = before is not None and (before.sha256, before.target_etag) == (wanted.sha256, entry.etag)
+        if before is not None and is_same and before.source_etag == wanted.etag:
+            return before
+        return done_of(self.around, item, wanted, entry, "there", f"{wanted.how}, compared with what is there")
+
+    def _was_ours(self, path: str, sha256: str) -> bool:
+        own = next((receipt for receipt in self.known if receipt.unit == self.around.unit), None)
+        return any(file.path == path and file.sha256 == sha256 for file in (own.files if own else ()))
+
+    def _actual(self, path: str, entry: Entry, advance: Advance) -> str:
+        done = self.journal.known.get(path)
+        if done is not None and done.target_etag == entry.etag:
+            return done.sha256
+        objects = self.around.tree.objects
+        there = objects.stat(path)
+        return (there and there.sha256) or objects.sha256(path, advance=lambda _: advance(0))
+
+    def link(self, link: LinkFile, entry: Entry | None, found: Survey, told: list[Fault]) -> None:
+        """A link of an earlier run of this migration is written anew where the data have changed; any other is not."""
+        sha256 = hashlib.sha256(link.data).hexdigest()
+        held = self.counting.get(link.target)
+        if entry is None:
+            if held is None or held[1].sha256 == sha256 or held[0].unit == self.around.unit:
+                found.links.append((link, ""))
+                return
+        else:
+            there = self.around.tree.objects.sha256(link.target)
+            if there == sha256:
+                found.links_there.append(link)
+                return
+            if self._was_ours(link.target, there):
+                found.links.append((link, entry.etag))
+                return
+        by = f"of {held[0].unit}" if held else "that no receipt names"
+        told.append(Fault(link.target, f"there is another link, {by}. Remove this one from the plan."))
+
+
+def done_of(around: Around, item: Item, made: Content, entry: Entry, how: str, verified: str) -> Done:
+    """The journal's line of a file that lies in the tree."""
+    return Done(
+        target=item.target,
+        origin=around.origin(item),
+        source_etag=made.etag,
+        source_sha256=made.source_sha256,
+        target_etag=entry.etag,
+        size=made.size,
+        sha256=made.sha256,
+        replacements=made.replacements,
+        left=made.left,
+        how=how,
+        verified=verified,
+        note=made.note,
+    )
+
+
+def _in_the_way(item: Item, entry: Entry, what: str) -> Fault:
+    return Fault(
+        item.target,
+        f"other bytes lie there already ({entry.size:,} B; {what}), and no receipt names them. Remove them, or choose "
+        "another place.",
+    )
+
+
+def _listed(objects: Objects, targets: Iterable[str]) -> Iterator[Entry]:
+    """The tree below the folders that these paths share, one listing for each folder at its top."""
+    spans: dict[str, tuple[str, str]] = {}
+    for target in targets:
+        top = target.partition("/")[0]
+        low, high = spans.get(top, (target, target))
+        spans[top] = (min(low, target), max(high, target))
+    for low, high in spans.values():
+        length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+        # A single file is its own prefix; else the innermost folder that holds all.
+        yield from objects.list(low if low == high else low[: low.rfind("/", 0, length) + 1] or low[:length])

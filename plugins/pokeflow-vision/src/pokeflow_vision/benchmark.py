@@ -1,0 +1,229 @@
+"""Stage ``benchmark`` of any target: what a model answers on the test split, and how long that takes where it runs."""
+
+import csv
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import progress
+from pokeflow.types import Result, Task
+from pokeflow_vision import index, jsonfile, preprocessing, retrieval
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import Network, Opener, embed, gallery, model_and_data
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPLIT = "test"
+FILE = "performance.json"
+PERCENTILES = {50: 1, 95: 20, 99: 100}
+"""Which are reported, and the fewest runs for which each says something."""
+CPU, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+TIMING = (
+    "latency is the network alone at batch 1; preprocess is resizing one decoded picture and preparing it for the "
+    "network; search is one look-up in the gallery; recognition is these three in a row. Decoding a file is in none "
+    "of them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkParams:
+    """How a model is timed: ``warmup`` runs that do not count, then ``runs`` that do, on ``threads`` threads.
+
+    ``max_seconds`` ends each timing loop early (one a batch size, and one each for preprocessing, search and the
+    whole); the number of runs made is in the result. ``embed_threads`` serve the accuracy figures only; 0: every
+    core.
+    """
+
+    runs: int = 200
+    warmup: int = 20
+    threads: int = 1
+    batch_sizes: tuple[int, ...] = (1, 8)
+    max_seconds: float = 60.0
+    embed_threads: int = 0
+
+
+def check(params: Any) -> Iterable[tuple[str, str]]:
+    """Faults of the parameters, as a backend's ``check`` tells them; a target's own may be without threads."""
+    for name, least in (("runs", 1), ("warmup", 0), ("threads", 1), ("embed_threads", 0)):
+        if getattr(params, name, least) < least:
+            yield name, f"{getattr(params, name)} is below {least}"
+    if not params.max_seconds > 0:
+        yield "max_seconds", f"{params.max_seconds} is not above 0"
+    sizes = params.batch_sizes
+    if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
+
+
+def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
+    """Benchmark the task's first model on this machine's processor.
+
+    ``opened`` opens a model's folder, ``size_mb`` tells the 10^6 bytes of the model's files there, ``framework`` what
+    runs it, with its version. Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of
+    single runs; ``throughput_fps_batchN`` pictures a second through the network; ``power_w`` is unknown: no sensor is
+    read.
+    """
+    params: BenchmarkParams = task.params
+    model, data = model_and_data(task)
+    spec = data.preprocessing
+    queries = data.asked_of(SPLIT, "benchmark")
+
+    network = opened(model.folder, spec, params.embed_threads)
+    cards = gallery(network, data)
+    asked = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
+    metrics, reasons = answered(asked, cards.embeddings, data, queries)
+
+    timings = measure(opened(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
+    figures, too_few = summary(timings)
+    metrics |= figures | {"size_mb": size_mb(model.folder), "power_w": None}
+    reasons |= too_few | {"power_w": "no sensor is read"}
+    facts: dict[str, Any] = {
+        "protocol": retrieval.protocol(data, SPLIT),
+        "timing": TIMING,
+        "preprocessing": spec.hash,
+        "device": device(),
+        "threads": params.threads,
+        "runs": {t.name: len(t.milliseconds) for t in timings},
+        "framework": framework,
+        "embedding_dim": network.dim,
+        "input_size": spec.size,
+    }
+
+    spec.write(task.output)
+    index.write(task.output, cards)
+    write_latencies(task.output / "latencies.csv", timings)
+    told = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
+    jsonfile.write(task.output / FILE, told)
+    return Result(metrics, facts, reasons)
+
+
+def answered(
+    asked: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Accuracies of queries' embeddings against the gallery's, and a reason for each that is unknown."""
+    found, _ = retrieval.nearest(asked, known, 5)
+    metrics = dict(retrieval.accuracy(found, data, queries))
+    why = "the data set does not say which cards share an artwork"
+    return metrics, {name: why for name, value in metrics.items() if value is None}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every timed run of one thing: ``batch`` pictures a run, in milliseconds, in order."""
+
+    name: str
+    batch: int
+    milliseconds: tuple[float, ...]
+
+
+def measure(
+    network: Network, data: Dataset, rows: Sequence[int], known: "np.ndarray", params: BenchmarkParams
+) -> list[Timing]:
+    """Time the network at each batch size, and what stands before and after it at batch 1, on test pictures."""
+    import numpy as np
+
+    spec = data.preprocessing
+
+    def pictures(count: int) -> Any:
+        shown = data.query_images[[rows[i % len(rows)] for i in range(count)]]
+        return network.prepare(preprocessing.to_square(shown, spec))
+
+    picture = np.array(data.query_images[rows[0]])
+    query = retrieval.normalized(network(pictures(1)))[0]
+
+    def preprocess() -> Any:
+        return network.prepare(preprocessing.to_square([picture], spec))
+
+    def recognize() -> object:
+        return index.search(known, retrieval.normalized(network(preprocess()))[0], 5)
+
+    batches = {n: pictures(n) for n in params.batch_sizes}
+    steps: list[tuple[str, int, Callable[[], object]]] = [
+        *((f"batch{n}", n, lambda images=images: network(images)) for n, images in batches.items()),
+        ("preprocess", 1, preprocess),
+        ("search", 1, lambda: index.search(known, query, 5)),
+        ("recognition", 1, recognize),
+    ]
+    return [Timing(name, batch, tuple(timed(step, params, f"timing {name}"))) for name, batch, step in steps]
+
+
+def timed(step: Callable[[], object], params: BenchmarkParams, label: str) -> Iterator[float]:
+    """Milliseconds of each run that counts; at least one, and none begins after ``max_seconds``.
+
+    A warm-up takes a tenth of that time at most, so that what is slow is still measured more than once.
+    """
+    began = time.perf_counter()
+    with progress.bar(label, params.warmup + params.runs) as advance:
+        for _ in range(params.warmup):
+            step()
+            advance()
+            if time.perf_counter() - began > params.max_seconds / 10:
+                break
+        for _ in range(params.runs):
+            start = time.perf_counter()
+            step()
+            end = time.perf_counter()
+            yield (end - start) * 1000
+            advance()
+            if end - began > params.max_seconds:
+                break
+
+
+def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The figures of all timings, and a reason for each percentile that too few runs cannot give."""
+    import numpy as np
+
+    metrics: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for timing in timings:
+        if timing.name.startswith("batch"):
+            throughput = timing.batch * len(timing.milliseconds) / sum(timing.milliseconds) * 1000
+            metrics[f"throughput_fps_{timing.name}"] = throughput
+        else:
+            metrics[f"{timing.name}_p50_ms"] = float(np.percentile(timing.milliseconds, 50))
+        if timing.name == "batch1":
+            for percent, least in PERCENTILES.items():
+                name, runs = f"latency_p{percent}_ms", len(timing.milliseconds)
+                metrics[name] = float(np.percentile(timing.milliseconds, percent)) if runs >= least else None
+                if runs < least:
+                    reasons[name] = f"{runs} runs were made; {least} or more are needed for this percentile"
+    return metrics, reasons
+
+
+def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]:
+    """Where each figure that is known comes from."""
+    where = device()
+    timed = (
+        f"timed on this machine's CPU, {where}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
+    )
+    answered = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {where}"
+    kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the model's files"}
+    found = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
+    return {name: source for name, source in found.items() if metrics[name] is not None}
+
+
+def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
+    """Every single run as a row: what, batch, run, milliseconds."""
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("what", "batch", "run", "milliseconds"))
+        for timing in timings:
+            name = "network" if timing.name.startswith("batch") else timing.name
+            writer.writerows((name, timing.batch, i, f"{ms:.6f}") for i, ms in enumerate(timing.milliseconds))
+
+
+def device() -> str:
+    """The CPU's name, or where it has none, as on ARM, the board's."""
+    names = (line.partition(":")[2].strip() for line in _said(CPU).splitlines() if line.startswith("model name"))
+    board = _said(BOARD).strip("\0 \n")
+    return next(names, "") or board or platform.processor() or platform.machine()
+
+
+def _said(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,127 @@
+"""The gallery that a picture is looked up in: every card's embedding and what is printed on it."""
+
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow_vision import retrieval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pokeflow_vision.dataset import Dataset
+
+FILE = "index.npz"
+_DAMAGED = (
+    *(EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and numpy raise at archives and headers that make no sense, beside ValueError and OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """N cards: embeddings float32 N×D of length 1, and unicode arrays of N; ``preprocessing`` is the spec's hash."""
+
+    embeddings: "np.ndarray"
+    card_ids: "np.ndarray"
+    names: "np.ndarray"
+    sets: "np.ndarray"
+    numbers: "np.ndarray"
+    preprocessing: str
+
+    def card(self, row: int) -> dict[str, str]:
+        """What is known of one card."""
+        return {
+            "card_id": str(self.card_ids[row]),
+            "name": str(self.names[row]),
+            "set": str(self.sets[row]),
+            "number": str(self.numbers[row]),
+        }
+
+
+def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
+    """The index of a data set's references, row by row."""
+    import numpy as np
+
+    card_ids, names, sets, numbers = (
+        np.asarray([getattr(card, name) for card in data.cards], np.str_)
+        for name in ("card_id", "name", "set", "number")
+    )
+    return Index(retrieval.normalized(embeddings), card_ids, names, sets, numbers, data.preprocessing.hash)
+
+
+def write(folder: Path, index: Index) -> None:
+    """Put the index into a benchmark's folder."""
+    import numpy as np
+
+    parts: dict[str, Any] = {f.name: np.asarray(getattr(index, f.name)) for f in fields(index)}
+    np.savez(folder / FILE, **parts)
+
+
+def read(folder: Path) -> Index:
+    """Open the index of a benchmark's folder; PokeflowError where it is damaged or not an index."""
+    file = folder / FILE
+    try:
+        parts = arrays(file, [f.name for f in fields(Index)])
+        _require_sound(**parts)
+    except (OSError, ValueError, TypeError) as error:
+        raise PokeflowError(f"{file}: not a readable index ({error}). Make again what left it.") from error
+    return Index(**{**parts, "preprocessing": str(parts["preprocessing"])})
+
+
+def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Arrays of an .npz by their names; ValueError where they are not in it, OSError where it cannot be read.
+
+    Nothing in it is run, and what is compressed is refused: what is stored as it is cannot unfold into more than the
+    file's own size.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed")
+        with np.load(file, allow_pickle=False) as parts:
+            found = {name: parts[name] for name in names}
+    except KeyError as error:
+        raise ValueError(f"it has no array {error}") from error
+    except _DAMAGED as error:
+        raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
+    if other := [name for name, part in found.items() if not isinstance(part, np.ndarray)]:
+        raise ValueError(f"{other[0]} is no array")
+    return found
+
+
+def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **columns: "np.ndarray") -> None:
+    import numpy as np
+
+    texts = (preprocessing, *columns.values())
+    if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+        raise ValueError(f"embeddings are {embeddings.dtype}{embeddings.shape}, not float32 N×D")
+    if any(text.dtype.kind != "U" for text in texts) or preprocessing.shape != ():
+        raise ValueError("its columns are not text")
+    if any(column.shape != (len(embeddings),) for column in columns.values()):
+        raise ValueError("its columns are not one entry a card")
+    if not len(embeddings) or not np.isfinite(embeddings).all():
+        raise ValueError("embeddings are missing or not finite")
+
+
+def search(gallery: "np.ndarray", query: "np.ndarray", k: int) -> tuple["np.ndarray", "np.ndarray"]:
+    """Rows and cosines of the k most similar, best first, ties to the lower row: ``retrieval.nearest`` for one query.
+
+    Both N×D and D must be of length 1 a row; k partitions instead of a full sort, so a look-up is one pass.
+    """
+    import numpy as np
+
+    similarity = gallery @ query
+    k = min(k, len(gallery))
+    least = np.partition(similarity, -k)[-k]
+    candidates = np.flatnonzero(similarity >= least)
+    rows = candidates[np.argsort(-similarity[candidates], kind="stable")][:k]
+    return rows, similarity[rows]

@@ -1,0 +1,105 @@
+"""Stage ``profile`` of any target: how long each operator of a compiled model takes where it runs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import progress
+from pokeflow.errors import PokeflowError
+from pokeflow.types import Result, Task
+from pokeflow_vision import jsonfile, preprocessing
+from pokeflow_vision.benchmark import SPLIT, device
+from pokeflow_vision.network import model_and_data
+from pokeflow_vision.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FILE = "profiling_results.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileParams:
+    """How a model is watched: ``warmup`` runs that do not count, then ``runs`` that do, a picture each."""
+
+    runs: int = 50
+    warmup: int = 5
+    threads: int = 1
+
+
+def check(params: ProfileParams) -> Iterable[tuple[str, str]]:
+    """Faults of the parameters, as a backend's ``check`` tells them."""
+    for name, least in (("runs", 1), ("warmup", 0), ("threads", 1)):
+        if getattr(params, name) < least:
+            yield name, f"{getattr(params, name)} is below {least}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator as the runtime ran it: ``kernel`` is the code that did (None: not told); mean ms of a run."""
+
+    name: str
+    type: str
+    kernel: str | None
+    milliseconds: float
+
+
+Watch = Callable[[Path, Preprocessing, ProfileParams, Iterable["np.ndarray"], Path], Sequence[Operator]]
+"""Runs a folder's model with each of these pictures, uint8 1×size×size×3, and tells its operators in their order.
+
+The first ``warmup`` pictures do not count. What the runtime writes on the way goes into the folder named last."""
+
+
+def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
+    """Watch the task's first model at batch 1, and write ``profiling_results.json``.
+
+    ``operators_ms`` is the sum over operators, ``operators`` how many ran; ``source`` tells who measured. Watching
+    costs time itself: how fast a model is, its benchmark says.
+    """
+    params: ProfileParams = task.params
+    model, data = model_and_data(task)
+    spec = data.preprocessing
+    rows = data.asked_of(SPLIT, "profile")
+
+    count = params.warmup + params.runs
+    with progress.bar("profile", count) as advance:
+
+        def pictures() -> Iterable["np.ndarray"]:
+            for i in range(count):
+                yield preprocessing.to_square(data.query_images[[rows[i % len(rows)]]], spec)
+                advance()
+
+        found = watch(model.folder, spec, params, pictures(), task.work)
+    if not found:
+        raise PokeflowError(f"profile: {framework} told of no operator. Run it again with more runs.")
+
+    figures = {
+        "operators_ms": (sum(operator.milliseconds for operator in found), "ms"),
+        "operators": (float(len(found)), "operators"),
+    }
+    where = f"{source}, on this machine's CPU, {device()}, {params.threads} thread{'s' * (params.threads > 1)}"
+    facts: dict[str, Any] = {
+        "device": device(),
+        "framework": framework,
+        "runs": params.runs,
+        "threads": params.threads,
+        "preprocessing": spec.hash,
+    }
+    told = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
+    jsonfile.write(task.output / FILE, {**facts, "figures": told, **_shares(found)})
+    return Result({name: value for name, (value, _) in figures.items()}, facts)
+
+
+def _shares(found: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
+    """The ms of a run and its share of all, of each operator in the order they ran, and of each type, longest first."""
+    whole = sum(operator.milliseconds for operator in found) or 1.0
+    operators: list[dict[str, Any]] = [
+        {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / whole}
+        for o in found
+    ]
+    types: list[dict[str, Any]] = []
+    for kind in {o.type: None for o in found}:
+        ms = [o.milliseconds for o in found if o.type == kind]
+        types.append({"type": kind, "operators": len(ms), "ms": sum(ms), "share": sum(ms) / whole})
+    return {"operators": operators, "types": sorted(types, key=lambda entry: (-entry["ms"], entry["type"]))}

@@ -1,0 +1,13 @@
+"""The conformance suite: what a target's author runs to know that it keeps the contract.
+
+Needs ``pokeflow-vision[testing]``.
+
+from pokeflow_vision.testing import TargetSuite
+
+class TestAcme(TargetSuite):
+    target = "acme"
+"""
+
+from pokeflow_vision.testing.suite import TargetSuite
+
+__all__ = ["TargetSuite"]

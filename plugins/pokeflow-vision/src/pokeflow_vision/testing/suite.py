@@ -1,0 +1,159 @@
+# ruff: noqa: D102 - a test's name is its docstring
+"""The suite as pytest sees it: a test for each rule, named after it."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from pokeflow_vision.testing import adapting, benchmarking, compiling, configuration, refusing, repeating
+from pokeflow_vision.testing.bench import Bench
+from pokeflow_vision.testing.breach import Breach, NotChecked
+
+Check = Callable[..., None]
+
+
+class TargetSuite:
+    """Checks that ``target=…`` keeps the contract of docs/plugins.md, on a drawn data set and a small network.
+
+    ``overrides`` are what the target needs to run here: where its compiler lies, or that a double takes its place;
+    ``simulated`` says that it does. An SDK that gives other bytes each time is not ``deterministic``: ``because``
+    says why. ``available`` is False for a target that must say that it cannot be had here, True where it must not
+    (on the machine that has the device), and None where either is well.
+    """
+
+    target: ClassVar[str]
+    overrides: ClassVar[tuple[str, ...]] = ()
+    deterministic: ClassVar[bool] = True
+    because: ClassVar[str] = ""
+    simulated: ClassVar[bool] = False
+    available: ClassVar[bool | None] = None
+
+    _benches: ClassVar[dict[type, Bench]] = {}
+
+    @pytest.fixture
+    def bench(self, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+        """What was made with the target so far; the tests of a class share it."""
+        kind = type(self)
+        if kind not in self._benches:
+            self._benches[kind] = Bench(self.target, self.overrides, tmp_path_factory.mktemp(self.target))
+        return self._benches[kind]
+
+    def test_it_composes_and_resolves(self, bench: Bench) -> None:
+        _hold(configuration.resolves, bench)
+
+    def test_a_misspelt_parameter_is_refused_with_the_nearest_name(self, bench: Bench) -> None:
+        _hold(configuration.misspelling_is_refused, bench)
+
+    def test_parameters_are_frozen_dataclasses_of_plain_data(self, bench: Bench) -> None:
+        _hold(configuration.parameters_are_plain, bench)
+
+    def test_its_yaml_names_every_parameter(self, bench: Bench) -> None:
+        _hold(configuration.yaml_names_every_parameter, bench)
+
+    def test_its_hooks_import_nothing_heavy(self, bench: Bench) -> None:
+        _hold(configuration.plugin_is_light, bench)
+
+    def test_it_compiles_or_says_that_it_cannot(self, bench: Bench) -> None:
+        _hold(compiling.compiles, bench, self.available)
+
+    def test_compile_tells_finite_figures_or_reasons(self, bench: Bench) -> None:
+        _hold(compiling.figures_are_sound, bench)
+
+    def test_the_compiled_folder_holds_the_model(self, bench: Bench) -> None:
+        _hold(compiling.model_is_there, bench)
+
+    def test_it_says_who_bundles_a_model_that_is_no_onnx(self, bench: Bench) -> None:
+        _hold(compiling.cloud_is_told, bench)
+
+    def test_the_compiled_folder_holds_the_preprocessing_of_the_data(self, bench: Bench) -> None:
+        _hold(compiling.preprocessing_is_kept, bench)
+
+    def test_the_compiled_folder_holds_the_gallery_as_the_model_sees_it(self, bench: Bench) -> None:
+        _hold(compiling.index_is_the_gallery, bench)
+
+    def test_what_it_was_calibrated_on_is_kept(self, bench: Bench) -> None:
+        _hold(compiling.calibration_is_kept, bench)
+
+    def test_two_runs_leave_the_same_files(self, bench: Bench) -> None:
+        _hold(repeating.same_twice, bench, self._unsteady)
+
+    def test_another_process_leaves_the_same_files(self, bench: Bench) -> None:
+        _hold(repeating.same_elsewhere, bench, self._unsteady)
+
+    def test_a_run_after_a_kill_leaves_the_same_files(self, bench: Bench) -> None:
+        _hold(repeating.same_after_a_kill, bench, self._unsteady)
+
+    def test_it_writes_into_its_own_folders_only(self, bench: Bench) -> None:
+        _hold(repeating.own_folders_only, bench)
+
+    def test_compile_refuses_a_model_of_other_preprocessing(self, bench: Bench) -> None:
+        _hold(refusing.other_preprocessing, bench)
+
+    @pytest.mark.parametrize("how", refusing.DAMAGED)
+    def test_compile_refuses_a_damaged_network(self, bench: Bench, how: str) -> None:
+        _hold(refusing.damaged, bench, how)
+
+    def test_compile_refuses_a_network_with_nan_weights(self, bench: Bench) -> None:
+        _hold(refusing.nan_weights, bench)
+
+    def test_compile_refuses_data_without_calibration_captures(self, bench: Bench) -> None:
+        _hold(refusing.no_calibration, bench)
+
+    def test_it_benchmarks_or_says_that_it_cannot(self, bench: Bench) -> None:
+        _hold(benchmarking.benchmarks, bench, self.available)
+
+    def test_benchmark_tells_finite_figures_or_reasons(self, bench: Bench) -> None:
+        _hold(benchmarking.figures_are_sound, bench)
+
+    def test_benchmark_tells_accuracy_latency_throughput_and_size(self, bench: Bench) -> None:
+        _hold(benchmarking.figures_are_there, bench)
+
+    def test_benchmark_tells_where_each_figure_comes_from(self, bench: Bench) -> None:
+        _hold(benchmarking.figures_have_sources, bench)
+
+    def test_benchmark_keeps_every_single_run(self, bench: Bench) -> None:
+        _hold(benchmarking.every_run_is_kept, bench)
+
+    def test_benchmark_leaves_the_gallery(self, bench: Bench) -> None:
+        _hold(benchmarking.gallery_is_left, bench)
+
+    def test_benchmark_refuses_a_model_of_other_preprocessing(self, bench: Bench) -> None:
+        _hold(benchmarking.other_preprocessing_is_refused, bench)
+
+    def test_compiling_keeps_the_accuracy(self, bench: Bench) -> None:
+        _hold(benchmarking.accuracy_is_kept, bench)
+
+    def test_a_double_is_told_for_what_it_is(self, bench: Bench) -> None:
+        _hold(compiling.says_whether_simulated, bench, self.simulated)
+
+    @pytest.mark.parametrize("work", ["profile", "package"])
+    def test_what_else_its_yaml_names_is_done(self, bench: Bench, work: str) -> None:
+        _hold(compiling.works, bench, work)
+
+    def test_its_edge_adapter_imports_what_a_device_has(self, bench: Bench) -> None:
+        _hold(adapting.imports_little, bench)
+
+    def test_its_edge_adapter_gives_the_embeddings_of_the_gallery(self, bench: Bench) -> None:
+        _hold(adapting.gives_the_index, bench)
+
+    @property
+    def _unsteady(self) -> str | None:
+        """Why two runs may differ; None where they may not."""
+        if self.deterministic:
+            return None
+        assert self.because, "deterministic = False needs because = why the SDK gives other bytes each time"
+        return self.because
+
+
+def _hold(check: Check, *given: Any) -> None:
+    """Run a check; what it finds is told without the way it was found."""
+    try:
+        check(*given)
+    except Breach as breach:
+        found = str(breach)
+    except NotChecked as reason:
+        pytest.skip(str(reason))
+    else:
+        return
+    pytest.fail(found, pytrace=False)

@@ -1,0 +1,177 @@
+"""The gallery's index: it comes back as written, and a hostile one is refused."""
+
+import dataclasses
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pokeflow import PokeflowError
+from pokeflow_vision import index, retrieval
+from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.preprocessing import Preprocessing
+
+
+def make_data() -> Dataset:
+    cards = tuple(Card(f"set-{i}", f"Pikachü {i}", "set", str(i), "", "test") for i in range(40))
+    return Dataset({}, Preprocessing(16), cards, np.zeros((40, 16, 16, 3), np.uint8), (), np.zeros((0, 16, 16, 3)))
+
+
+@pytest.fixture
+def written(tmp_path):
+    embeddings = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    index.write(tmp_path, index.build(make_data(), embeddings))
+    return tmp_path
+
+
+def test_an_index_comes_back_as_it_was_written(written):
+    found = index.read(written)
+    assert found.embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, atol=1e-6)
+    assert found.card(3) == {"card_id": "set-3", "name": "Pikachü 3", "set": "set", "number": "3"}
+    assert found.preprocessing == make_data().preprocessing.hash
+
+
+def test_it_holds_no_pickle_and_the_same_index_is_the_same_file(written, tmp_path):
+    before = (written / "index.npz").read_bytes()
+    index.write(tmp_path, index.read(written))
+    assert (tmp_path / "index.npz").read_bytes() == before
+    with np.load(written / "index.npz", allow_pickle=False) as parts:
+        assert {name: parts[name].dtype.kind for name in parts.files} == {
+            "embeddings": "f", "card_ids": "U", "names": "U", "sets": "U", "numbers": "U", "preprocessing": "U"
+        }  # fmt: skip
+
+
+class Bomb:
+    """Pickled, it would run code where it is read."""
+
+    def __reduce__(self):
+        return print, ("the pickle ran",)
+
+
+def spoilt(written, **parts):
+    with np.load(written / "index.npz") as file:
+        np.savez(written / "index.npz", **{**{name: file[name] for name in file.files}, **parts})
+
+
+def test_pickled_objects_are_refused_and_do_not_run(written, capsys):
+    spoilt(written, names=np.asarray([Bomb()] * 40, object))
+    with pytest.raises(PokeflowError, match="not a readable index"):
+        index.read(written)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"embeddings": np.zeros((40, 8))},
+        {"embeddings": np.zeros(40, np.float32)},
+        {"embeddings": np.zeros((39, 8), np.float32)},
+        {"embeddings": np.full((40, 8), np.nan, np.float32)},
+        {"card_ids": np.arange(40)},
+        {"sets": np.asarray(["one"])},
+        {"preprocessing": np.zeros(3, "V2")},
+    ],
+    ids=lambda parts: f"{next(iter(parts))}-{next(iter(parts.values())).dtype}{next(iter(parts.values())).shape}",
+)
+def test_parts_that_do_not_fit_are_refused(written, parts):
+    spoilt(written, **parts)
+    with pytest.raises(PokeflowError, match=r"index.npz: not a readable index"):
+        index.read(written)
+
+
+def test_an_empty_index_is_refused(written):
+    none = np.asarray([], np.str_)
+    spoilt(written, embeddings=np.zeros((0, 8), np.float32), card_ids=none, names=none, sets=none, numbers=none)
+    with pytest.raises(PokeflowError, match="missing"):
+        index.read(written)
+
+
+def test_a_compressed_index_is_refused_before_it_unfolds(written):
+    np.savez_compressed(written / "index.npz", embeddings=np.zeros((10_000, 1000), np.float32))
+    with pytest.raises(PokeflowError, match="compressed"):
+        index.read(written)
+
+
+def test_a_header_that_claims_more_than_there_is_is_refused(written):
+    with zipfile.ZipFile(written / "index.npz", "w") as archive:
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 99999999), }".ljust(117) + b"\n"
+        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(PokeflowError):
+        index.read(written)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': (((((((((",
+        b"[" * 200,
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 8), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (10**30, 8), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': ('a', 8), }",
+        b"{'descr': 'no such', 'fortran_order': False, 'shape': (1, 8), }",
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(written, header):
+    told = header.ljust(246) + b"\n"
+    with zipfile.ZipFile(written / "index.npz", "w") as archive:
+        archive.writestr("embeddings.npy", b"\x93NUMPY\x01\x00" + len(told).to_bytes(2, "little") + told + bytes(64))
+    with pytest.raises(PokeflowError, match="not a readable index"):
+        index.read(written)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello", b"PK\x03\x04" + b"\0" * 40])
+def test_a_file_that_is_no_index_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "index.npz").write_bytes(content)
+    with pytest.raises(PokeflowError, match="Make again what left it"):
+        index.read(tmp_path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_index_is_read_or_refused_and_nothing_else(written, data):
+    file = written / "index.npz"
+    good = file.read_bytes()
+    content = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))]))
+    try:
+        found = index.read(written)
+        assert len(found.embeddings) == len(found.card_ids)
+    except PokeflowError:
+        pass
+    finally:
+        file.write_bytes(good)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 40))
+def test_search_answers_as_the_recognition_protocol_does(seed, cards, k):
+    rng = np.random.default_rng(seed)
+    # Few values, so that there are ties.
+    gallery = retrieval.normalized(rng.integers(0, 2, (cards, 3)))
+    query = retrieval.normalized(rng.integers(0, 2, (1, 3)))
+    rows, scores = index.search(gallery, query[0], k)
+    expected = np.argsort(-(gallery @ query[0]), kind="stable")[:k]
+    np.testing.assert_array_equal(rows, expected)
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_search_agrees_with_nearest():
+    rng = np.random.default_rng(1)
+    gallery, queries = rng.normal(size=(200, 16)), rng.normal(size=(20, 16))
+    found, scores = retrieval.nearest(queries, gallery, 5)
+    gallery, queries = retrieval.normalized(gallery), retrieval.normalized(queries)
+    for query, rows, cosines in zip(queries, found, scores, strict=True):
+        mine = index.search(gallery, query, 5)
+        np.testing.assert_array_equal(mine[0], rows)
+        np.testing.assert_allclose(mine[1], cosines, atol=1e-6)
+
+
+def test_an_index_of_another_preprocessing_says_so(written):
+    found = dataclasses.replace(index.read(written), preprocessing="other")
+    index.write(written, found)
+    assert index.read(written).preprocessing == "other"

@@ -1,0 +1,93 @@
+"""Arrays from outside: numbers come back as they were, and of anything else a sentence comes, never code or a crash."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pokeflow_vision import npyfile
+
+ANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SQUARES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+
+
+def header(text: bytes, data: bytes = b"") -> bytes:
+    """An .npy of version 1 with this header."""
+    told = text.ljust(117) + b"\n"
+    return npyfile.MAGIC + b"\x01\x00" + len(told).to_bytes(2, "little") + told + data
+
+
+def shape(text: str) -> bytes:
+    return header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {text}, }}".encode(), bytes(64))
+
+
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("it-was-run"),)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@ANY
+@given(array=arrays.arrays(st.sampled_from(["u1", "<f4", ">i2"]), arrays.array_shapes(max_dims=4, max_side=5)))
+def test_what_was_written_is_read(tmp_path: Path, array: np.ndarray, mapped: bool) -> None:
+    np.save(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(npyfile.read(tmp_path / "a.npy", mapped=mapped), array)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 an archive that is none",
+        pickle.dumps(Code()),
+        npyfile.MAGIC,
+        npyfile.MAGIC + b"\x09\x00",
+        header(b"{'descr': (((((((("),
+        header(b"[" * 100),
+        header(b"__import__('os').system('touch it-was-run')"),
+        header(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", pickle.dumps([Code()])),
+        shape("(-1, 4, 4, 3)"),
+        shape("(1000000000000, 4, 4, 3)"),
+        shape("(10**30,)"),
+        shape("'four'"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, mapped: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"."):
+        npyfile.read(tmp_path / "a.npy", mapped=mapped)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_an_archive_of_arrays_is_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", squares=SQUARES)
+    with pytest.raises(ValueError, match=r"no \.npy"):
+        npyfile.read(tmp_path / "a.npz")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        npyfile.read(tmp_path / "a.npy")
+
+
+@ANY
+@given(at=st.integers(0, 127 + SQUARES.size), byte=st.integers(0, 255), end=st.integers(0, 128 + SQUARES.size))
+def test_a_damaged_file_is_an_array_or_refused(tmp_path: Path, at: int, byte: int, end: int) -> None:
+    np.save(tmp_path / "a.npy", SQUARES)
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[at] = byte
+    (tmp_path / "a.npy").write_bytes(content[:end])
+    try:
+        found = npyfile.read(tmp_path / "a.npy")
+    except ValueError:
+        return
+    assert isinstance(found, np.ndarray)
+    assert found.dtype != object

@@ -1,0 +1,59 @@
+"""What a small device has of pokeflow, and what the code of an adapter is found to import."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from pokeflow_vision.on_device import ON_DEVICE, imported
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("import os.path, numpy as np", ["os.path", "numpy"]),
+        ("from numpy.linalg import norm", ["numpy.linalg"]),
+        ("from pokeflow import Task, errors", ["pokeflow.Task", "pokeflow.errors"]),
+        ("from pokeflow_vision import index, network", ["pokeflow_vision.index", "pokeflow_vision.network"]),
+        ("from pokeflow_vision.index import search", ["pokeflow_vision.index"]),
+        ("from . import session, threads", ["acme.session", "acme.threads"]),
+        ("from .session import held", ["acme.session"]),
+        ("from .parts.session import held", ["acme.parts.session"]),
+        ("from acme import session", ["acme"]),
+        ("from .. import other", ["acme.other"]),
+        ("def f():\n    import torch", ["torch"]),
+        ("try:\n    import torch\nexcept ImportError:\n    import onnx", ["torch", "onnx"]),
+        ("if TYPE_CHECKING:\n    import torch\nelse:\n    import onnx", ["onnx"]),
+        ("import typing\nif typing.TYPE_CHECKING:\n    import torch", ["typing"]),
+        ("if not TYPE_CHECKING:\n    import torch", ["torch"]),
+        ("if TYPE_CHECKING or True:\n    import torch", ["torch"]),
+    ],
+)
+def test_what_code_imports_as_it_runs_is_found_by_its_whole_name(source: str, modules: list[str]) -> None:
+    assert list(imported(source, "acme")) == modules
+
+
+def test_a_relative_import_starts_from_the_package_that_it_is_in() -> None:
+    source = "from . import a\nfrom .. import b\nfrom ..c import d"
+    assert list(imported(source, "acme.edge")) == ["acme.edge.a", "acme.b", "acme.c"]
+
+
+def test_what_is_no_python_is_no_adapter() -> None:
+    with pytest.raises(SyntaxError):
+        list(imported("def", "acme"))
+
+
+def test_what_a_device_has_asks_for_numpy_pillow_and_one_another() -> None:
+    for name in ON_DEVICE:
+        file = Path(str(find_spec(name).origin))  # type: ignore[union-attr]
+        for module in imported(file.read_text(encoding="utf-8"), name.rpartition(".")[0]):
+            known = module.partition(".")[0] in {"numpy", "PIL"} | sys.stdlib_module_names
+            assert known or module in ON_DEVICE, f"{name} imports {module}"
+
+
+def test_looking_at_an_adapter_loads_nothing_heavy() -> None:
+    said = "import sys, pokeflow_vision.on_device; print({'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
