@@ -11,8 +11,7 @@ import msgspec
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Objects
-from pokeflow.project import About, Budget, Leaf
-from pokeflow.types import Backend, Shared
+from pokeflow.types import About, Backend, Budget, Leaf, Shared
 
 DATA = "data"
 """The name that stands for the data set where a task's model is asked for."""
@@ -142,7 +141,7 @@ def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
     """The step with the digest that follows from its parameters and from what it needs."""
     backend = step.backend
     try:
-        fingerprint = backend.fingerprint(step.params) if backend.fingerprint else None
+        fingerprint = backend.fingerprint_of(step.params)
     except PokeflowError:
         raise
     except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did

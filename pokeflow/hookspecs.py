@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pluggy
 
-from pokeflow.types import Backend, Executor, Record
+from pokeflow.types import Backend, Command, Executor, Record
 
 hookspec = pluggy.HookspecMarker("pokeflow")
 hookimpl = pluggy.HookimplMarker("pokeflow")
@@ -24,6 +24,11 @@ def pokeflow_executors() -> Iterable[Executor]:  # type: ignore[empty-body]  # a
 @hookspec
 def pokeflow_config_package() -> str:  # type: ignore[empty-body]  # a specification has no body
     """Return the package that holds this plugin's YAML, e.g. ``pokeflow_hailo.conf``."""
+
+
+@hookspec
+def pokeflow_commands() -> Iterable[Command]:  # type: ignore[empty-body]  # a specification has no body
+    """Return the commands this plugin adds. Two with the same name are an error."""
 
 
 @hookspec

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -12,19 +12,20 @@ import pluggy
 
 from pokeflow import hookspecs
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.types import Backend, Executor
+from pokeflow.types import Backend, Command, Executor
 
 GROUP = "pokeflow"
-Item = TypeVar("Item", Backend, Executor)
+Item = TypeVar("Item", Backend, Command, Executor)
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The backends by (stage, name) and the executors by name."""
+    """The backends by (stage, name), the executors and the commands by name."""
 
     backends: Mapping[tuple[str, str], Backend]
     executors: Mapping[str, Executor]
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
     def backends_of(self, stage: str) -> list[str]:
         """Names of the installed backends that do a stage."""
@@ -57,6 +58,7 @@ def registry(pm: pluggy.PluginManager) -> Registry:
     return Registry(
         backends=_by_key(pm, "pokeflow_backends", Backend, lambda b: (b.stage, b.name)),
         executors=_by_key(pm, "pokeflow_executors", Executor, lambda e: e.name),
+        commands=_by_key(pm, "pokeflow_commands", Command, lambda c: c.name),
     )
 
 
@@ -87,7 +89,7 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
         answer = _answer(impl, hook)
         items = list(answer) if isinstance(answer, Iterable) else [answer]
         for item in items:
-            if not isinstance(item, kind) or not is_dataclass(item.params):
+            if not isinstance(item, kind) or not (isinstance(item, Command) or is_dataclass(item.params)):
                 raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
             if key(item) in found:
                 what = type(item).__name__.lower()

@@ -2,11 +2,23 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 SIMULATED = "simulated"
 """The fact of a result that a double of a compiler or a device made; what is made of it has it as well."""
+
+
+RECORD, LOG, TELEMETRY = "record.json", "log.txt", "telemetry"
+"""Names of what lies beside a result's files. Log and telemetry are no part of it: their times must not name it."""
+RECEIPTS = "metadata/receipts/"
+"""The folder of the published tree that holds receipts, which no layout may use."""
+
+
+def path_of(stage: str, model: str, digest: str) -> str:
+    """Where a finished task lies below every store."""
+    return f"tasks/{stage}/{model}/{digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +137,22 @@ class Result:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+def load_function(where: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function at ``package.module:function``, importing its module; a function is returned as it is."""
+    if not isinstance(where, str):
+        return where
+    module, _, name = where.partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Plugin code that does one stage one way, under a name that YAML can give.
 
-    ``run`` fills ``task.output`` and returns its figures. ``params`` is a dataclass: the typed form of the
-    YAML's ``params``; all of it goes into the digest but fields with ``metadata={"digest": False}``, which change
+    ``run`` fills ``task.output`` and returns its figures; given as ``"package.module:function"`` it is imported when a
+    task runs, so that asking a plugin what it brings loads nothing heavy. ``params`` is a dataclass: the typed form of
+    the YAML's ``params``; all of it goes into the digest but fields with ``metadata={"digest": False}``, which change
     no result. Raise ``revision``, part of the digest too, when the same input would give another output. ``check``
     finds faults that types cannot show, as (parameter, what is wrong) pairs, before anything runs. ``fingerprint``
     names the content of what ``params`` point to outside the store. ``named`` backends write the model's name and
@@ -140,13 +162,32 @@ class Backend:
 
     name: str
     stage: str
-    run: Callable[[Task], "Result | Mapping[str, float]"]
+    run: str | Callable[[Task], "Result | Mapping[str, float]"]
     params: type
     revision: str = "1"
-    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
-    fingerprint: Callable[[Any], str] | None = None
+    check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    fingerprint: str | Callable[[Any], str] | None = None
     named: bool = False
     aside: bool = False
+
+    def __call__(self, task: Task) -> "Result | Mapping[str, float]":
+        """Run a task and return its figures."""
+        answer: Result | Mapping[str, float] = load_function(self.run)(task)
+        return answer
+
+    @property
+    def package(self) -> str:
+        """The top-level package that ``run`` lies in."""
+        module = self.run.partition(":")[0] if isinstance(self.run, str) else self.run.__module__
+        return module.partition(".")[0]
+
+    def faults(self, params: Any) -> list[tuple[str, str]]:
+        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        return list(load_function(self.check)(params)) if self.check else []
+
+    def fingerprint_of(self, params: Any) -> str | None:
+        """Return the ``fingerprint`` of what parameters point to outside the store; None where there is none."""
+        return str(load_function(self.fingerprint)(params)) if self.fingerprint else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +213,92 @@ class Executor:
     seconds that a task may take at most there. ``check`` finds faults as a backend's does.
 
     A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
-    and the job leaves the record in the bucket (``python -m pokeflow.job``). ``bill`` tells what a finished record's
+    and the job leaves the record in the bucket (``python -m pokeflow.engine.job``).
+    ``bill`` tells what a finished record's
     job cost, None while nobody knows; it is asked again the next time the record is met.
     """
 
     name: str
-    run: Callable[[Task, Backend, Any], Result | None]
+    run: str | Callable[[Task, Backend, Any], Result | None]
     params: type = NoParams
     price: Callable[[Any, float], float | None] | None = None
     limit: Callable[[Any], float] | None = None
     check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     remote: bool = False
     bill: Callable[[Record, Any], Bill | None] | None = None
+
+    def __call__(self, task: Task, backend: Backend, params: Any) -> Result | None:
+        """Run a task where this executor runs tasks; None from a remote one, whose job leaves the record."""
+        result: Result | None = load_function(self.run)(task, backend, params)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the command line: ``pokeflow NAME …``, with a line of help.
+
+    ``run`` is a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int``, given as
+    ``"package.module:function"`` and imported when the command is called; what it returns is the exit code.
+    ``arguments`` names a function that adds the command's own arguments to an ``argparse.ArgumentParser``; overrides,
+    ``--config-dir`` and ``--help`` are the same for every command.
+    """
+
+    name: str
+    summary: str
+    run: str
+    arguments: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the project's metadata tells of it beside records.
+
+    ``uri`` is the tree's; ``bucket`` and ``region`` are None for a local folder; ``models`` are the lineage's, in its
+    order; ``executors`` their parameters by name.
+    """
+
+    name: str
+    description: str = ""
+    version: str = "1.0.0"
+    id: str | None = None
+    uri: str = ""
+    bucket: str | None = None
+    region: str | None = None
+    tracking_uri: str | None = None
+    models: tuple[str, ...] = ()
+    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """US dollars that a single task, and all tasks of a run together, may be expected to cost."""
+
+    task: float | None = None
+    run: float | None = None
+
+    @classmethod
+    def of(cls, given: "float | Budget | None") -> "Budget":
+        """A budget as YAML may give it: one number is that of a run."""
+        return given if isinstance(given, Budget) else cls(run=given)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One place of the tree as this configuration has it, and what belongs there.
+
+    ``path`` is relative to the tree's root and ends in ``/`` where a folder of files belongs. ``model`` and
+    ``version`` are empty for the project's own leaves. Of ``file`` (a name or a pattern), ``document`` and ``link``
+    at most one is given. ``fixed``: the path holds the version, so what lies there never changes. ``maker`` says in
+    words what would make it, for a leaf that is not there.
+    """
+
+    path: str
+    stage: str
+    maker: str
+    model: str = ""
+    version: str = ""
+    file: str | None = None
+    document: str | None = None
+    link: str | None = None
+    backend: str | None = None
+    fixed: bool = False

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pokeflow.objects import ABSENT, Conflict, Entry, Missing
-from pokeflow.project import About
-from pokeflow.tree.documents import Run, history
-from pokeflow.tree.receipts import DATA, Placed, Receipt, unit
-from pokeflow.types import Record
+from pokeflow.objects._base import ABSENT, Conflict, Entry, Missing
+from pokeflow.project._receipts import DATA, Placed, Receipt, unit
+from pokeflow.project.metadata import _history as history
+from pokeflow.project.metadata._documents import Run
+from pokeflow.types import About, Record
 
 TEACHER, STAGE1, STAGE2, TINY = (
     "dinov3-teacher",

@@ -19,13 +19,17 @@ from typing import Any
 
 from botocore.httpsession import URLLib3Session
 
-from pokeflow import compose, config, plugins
-from pokeflow import tree as trees
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow.flow import Flow
-from pokeflow.objects import Missing, Objects
-from pokeflow.resolve import resolve
-from pokeflow.tree import documents, publish, receipts
-from pokeflow.tree.documents import Run
+from pokeflow.objects._base import Missing, Objects
+from pokeflow.project import _publish as publish
+from pokeflow.project import _receipts as receipts
+from pokeflow.project import _tree as trees
+from pokeflow.project.metadata import _documents as documents
+from pokeflow.project.metadata._documents import Run
 from support import TOY_FLOW, run_flow
 
 MODELS = 8
@@ -34,7 +38,7 @@ MODELS = 8
 def flow_of(spec: dict[str, Any], *, lr: float = 0.1, version: str = "v1.0", models: int = 3) -> Flow:
     """Teachers that need nothing of one another, below the spec's root and, if it names one, its bucket."""
     remote = ["store=s3", f"store.remote={spec['remote']}"] if spec.get("remote") else []
-    data = config.plain(compose.composed([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
+    data = omegaconf.plain(composition.composed([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
     model = {"version": version, "type": "teacher", "stage": "train", "backend": "toy", "params": {"lr": lr}}
     data["lineage"] |= {"models": {f"model{i}": model for i in range(models)}, "objective": None}
     return resolve(data, plugins.registry(plugins.manager()))

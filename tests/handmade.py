@@ -12,11 +12,13 @@ import msgspec
 
 from pokeflow import File, Record
 from pokeflow.digest import content
-from pokeflow.objects import place
-from pokeflow.objects.folder import Folder
-from pokeflow.project import About, Leaf
-from pokeflow.tree import Tree, documents, receipts
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.objects import _uri as uri
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
+from pokeflow.project.metadata import _documents as documents
+from pokeflow.types import About, Leaf
 from s3 import Server
 
 NAME = "pokemon"
@@ -211,7 +213,7 @@ def settle(tree: Tree) -> None:
 
 def in_bucket(tree: Tree, server: Server) -> Tree:
     """The same in a bucket."""
-    store = place.opened(f"{server.uri}/shared", endpoint=server.endpoint)
+    store = uri.open_uri(f"{server.uri}/shared", endpoint=server.endpoint)
     for entry in tree.store.list():
         store.write(entry.key, tree.store.read(entry.key)[0], match=None)
     return replace(tree, store=store, objects=store.at(f"project/{NAME}"))

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from handmade import empty
-from pokeflow.objects.folder import Folder
-from pokeflow.tree import Tree
+from pokeflow.objects._folder import Folder
+from pokeflow.project._tree import Tree
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.run import Outcome, migrate
 

@@ -4,7 +4,7 @@ import hashlib
 import random
 from typing import Any
 
-from pokeflow.objects import Objects
+from pokeflow.objects._base import Objects
 from s3 import Server
 
 LARGE = random.Random(0).randbytes(1 << 20) * 18 + b"end"

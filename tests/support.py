@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, engine, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
-from pokeflow.resolve import resolve
 from pokeflow.types import Record
 
 TOY = Path(__file__).parent / "toy"
@@ -30,14 +33,14 @@ def environment(**more: str) -> dict[str, str]:
 
 def toy_flow(root: Path, *overrides: str) -> Flow:
     """The toy lineage with its store at ``root``."""
-    cfg = compose.composed([*TOY_FLOW, f"store.root={root}", *overrides])
-    return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+    cfg = composition.composed([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
 
 
 def run_flow(flow: Flow) -> Mapping[str, Record]:
     """Run a flow in this process; the records by task."""
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now()).records
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).records
 
 
 def contents(folder: Path) -> dict[str, bytes]:

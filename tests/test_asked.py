@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from pokeflow.commands.asked import asked
+from pokeflow.cli._arguments import asked
 from support import TOY_FLOW, Cli
 
 

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from pokeflow import compose, config, plugins
-from pokeflow.objects import Objects, place
-from pokeflow.resolve import resolve
-from pokeflow.store import of
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.objects import _uri as uri
+from pokeflow.objects._base import Objects
+from pokeflow.store._local import of
 from support import POKEFLOW, TOY_FLOW, Cli, environment
 
 pytestmark = pytest.mark.aws
@@ -42,7 +45,7 @@ def remote() -> Iterator[str]:
 
 
 def opened(remote: str) -> Objects:
-    return place.opened(remote, region=REGION, encryption="AES256")
+    return uri.open_uri(remote, region=REGION, encryption="AES256")
 
 
 def forget_log(name: str) -> None:
@@ -67,7 +70,7 @@ def test_one_task_runs_as_a_job(cli: Cli, remote: str, capfd: pytest.CaptureFixt
         print(f"\nIn {REGION}, below {remote}: one training job on one {MACHINE}, and a few small objects.")
         print(cli("plan", *args).stdout)
         subprocess.run([POKEFLOW, *args], cwd=tmp_path, env=environment(), check=True, timeout=3600)
-    flow = resolve(config.plain(compose.composed(args)), plugins.registry(plugins.manager()))
+    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
     record = of(flow).load(flow.steps[0])
     assert record is not None
     assert record.executor == "sagemaker"

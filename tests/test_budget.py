@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from pokeflow import ConfigError, Executor, budget, engine, plugins, report
-from pokeflow.budget import Estimate
-from pokeflow.executors import run_here
+from pokeflow import ConfigError, Executor, plugins
+from pokeflow.cli import _tables as tables
+from pokeflow.engine import _budget as budget
+from pokeflow.engine import _runner as runner
+from pokeflow.engine._budget import Estimate
+from pokeflow.engine.executors import run_here
 from pokeflow.flow import Flow
-from pokeflow.objects.folder import Folder
+from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
-from pokeflow.project import Budget
-from pokeflow.store import Store, of
+from pokeflow.store._local import Store, of
+from pokeflow.types import Budget
 from support import toy_flow
 
 
@@ -61,7 +64,7 @@ def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
     """A record of the teacher, made with other parameters on a paid machine."""
     pm = plugins.manager()
     local = replace(flow, steps=tuple(replace(step, on="local", place=None) for step in flow.steps[:1]))
-    (record,) = engine.run(local, plugins.registry(pm), pm.hook, engine.now()).records.values()
+    (record,) = runner.run(local, plugins.registry(pm), pm.hook, runner.now()).records.values()
     told = {**record.environment, **environment}
     of(flow).amend(replace(record, executor=flow.steps[0].on, seconds=seconds, environment=told))
 
@@ -134,22 +137,22 @@ def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_o
 def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
     pm = plugins.manager()
     with pytest.raises(ConfigError):
-        engine.run(flow_of(budget=Budget(run=1)), registry, pm.hook, engine.now())
+        runner.run(flow_of(budget=Budget(run=1)), registry, pm.hook, runner.now())
     assert not (tmp_path / "store").exists()
 
 
 def test_what_is_made_already_costs_nothing(flow_of, registry):
     flow = flow_of(on="paid")
     pm = plugins.manager()
-    engine.run(flow, registry, pm.hook, engine.now())
-    engine.run(replace(flow, budget=Budget(run=0)), registry, pm.hook, engine.now())
+    runner.run(flow, registry, pm.hook, runner.now())
+    runner.run(replace(flow, budget=Budget(run=0)), registry, pm.hook, runner.now())
 
 
 def test_the_plan_shows_it(flow_of, registry):
     flow = flow_of()
-    text = report.plan(flow, engine.plan(flow, engine.now()), registry)
+    text = tables.plan(flow, runner.plan(flow, runner.now()), registry)
     assert text.count("up to $60.00") == 2
     assert "at most $120.00" in text
     ran_before(flow, 5.0, instance_type="large")
     other = replace(flow, steps=(replace(flow.steps[0], digest="0" * 16), flow.steps[1]))
-    assert "$5.00" in report.plan(other, engine.plan(other, engine.now()), registry)
+    assert "$5.00" in tables.plan(other, runner.plan(other, runner.now()), registry)

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pokeflow import compose, config, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
-from pokeflow.resolve import resolve
 
 SPEC = {
     "dinov3-teacher": ("v1.0", "teacher", ()),
@@ -39,11 +41,11 @@ MISSING = {
 
 
 def options() -> list[str]:
-    return [f"{g}={o}" for g in config.GROUPS if g != "hydra" for o in config.options(g)]
+    return [f"{g}={o}" for g in omegaconf.GROUPS if g != "hydra" for o in omegaconf.options(g)]
 
 
 def flow(*overrides: str) -> Flow:
-    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("option", options())
@@ -73,8 +75,10 @@ def test_a_tracking_option_says_what_it_lacks(option: str, faults: list[str], mo
 
 
 def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiments() -> None:
-    for name in config.options("tracking"):
-        tracking = config.plain(compose.composed([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())]))["tracking"]
+    for name in omegaconf.options("tracking"):
+        tracking = omegaconf.plain(composition.composed([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())]))[
+            "tracking"
+        ]
         if tracking["backend"] == "mlflow":
             assert tracking["experiments"] == {
                 "dinov3-teacher": "pokemon-card-dinov3-teacher",
@@ -84,8 +88,8 @@ def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiment
 
 
 def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
-    tracking = config.plain(
-        compose.composed(["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"])
+    tracking = omegaconf.plain(
+        composition.composed(["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"])
     )["tracking"]
     tree = "s3://pokemon-card-training-us-east-2/project/pokemon-card-recognition"
     assert tracking["uri"] == f"{tree}/experiments/mlflow"
@@ -111,7 +115,7 @@ def test_the_default_lineage_is_the_owners() -> None:
 def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     monkeypatch.setenv("POKEFLOW_CARDS", "conf")
     monkeypatch.setenv("POKEFLOW_REMOTE", "s3://bucket")
-    data = config.plain(compose.composed(["experiment=full"]))
+    data = omegaconf.plain(composition.composed(["experiment=full"]))
     teacher = data["lineage"]["models"]["dinov3-teacher"]["params"]["network"]
     student = data["lineage"]["models"]["efficientnet-student-stage1"]["params"]
     assert (teacher["name"], teacher["embedding_dim"], teacher["pretrained"]) == ("vit_large_patch16_dinov3", 768, True)
@@ -125,19 +129,19 @@ def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
 
 
 def test_only_experiments_and_sweeps_write_outside_their_group() -> None:
-    for file in config.shipped_conf().rglob("*.yaml"):
+    for file in omegaconf.shipped_conf().rglob("*.yaml"):
         is_global = "@package _global_" in file.read_text()
         assert is_global == (file.parent.name in ("experiment", "sweep")), file
 
 
 def test_no_configuration_can_run_code() -> None:
-    for file in config.shipped_conf().rglob("*.yaml"):
-        if "hydra" not in file.relative_to(config.shipped_conf()).parts:
+    for file in omegaconf.shipped_conf().rglob("*.yaml"):
+        if "hydra" not in file.relative_to(omegaconf.shipped_conf()).parts:
             assert "_target_" not in file.read_text(), file
 
 
 def test_defaults_lists_are_one_deep() -> None:
-    for file in config.shipped_conf().glob("*/*.yaml"):
+    for file in omegaconf.shipped_conf().glob("*/*.yaml"):
         listed = (yaml.safe_load(file.read_text()) or {}).get("defaults", [])
         assert all(str(key).startswith("override /") for entry in listed for key in entry), file
 
@@ -148,6 +152,6 @@ def test_an_option_shipped_twice_is_an_error(tmp_path: Path, monkeypatch) -> Non
     (package / "__init__.py").write_text("")
     (package / "target" / "none.yaml").write_text("name: none\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(config, "config_packages", lambda pm: ["twice"])
+    monkeypatch.setattr(omegaconf, "config_packages", lambda pm: ["twice"])
     with pytest.raises(ConfigError, match=r"target/none.yaml: shipped by both pokeflow and twice"):
-        compose.composed([])
+        composition.composed([])

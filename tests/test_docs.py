@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, plugins
-from pokeflow.cli import COMMANDS
-from pokeflow.resolve import resolve
+from pokeflow import plugins
+from pokeflow.cli._main import COMMANDS
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 
 ROOT = Path(__file__).parent.parent
 PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
@@ -63,7 +65,7 @@ def test_commands_are_ones_that_pokeflow_takes(command: str, tmp_path: Path) -> 
     args = [
         f"data.root={tmp_path}" if a.startswith("data.root=") else a.split(",")[0] if ",3e-4" in a else a for a in args
     ]
-    flow = resolve(config.plain(compose.composed(args)), plugins.registry(plugins.manager()))
+    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
     assert flow.steps
 
 

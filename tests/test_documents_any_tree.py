@@ -19,10 +19,11 @@ from documents_support import (
     TEACHER,
     receipt,
 )
-from pokeflow.project import About
-from pokeflow.tree.documents import PROJECT, checks, manifest
-from pokeflow.tree.receipts import Receipt
-from pokeflow.types import Record
+from pokeflow.project._receipts import Receipt
+from pokeflow.project.metadata import _manifest as manifest
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.project.metadata._documents import PROJECT
+from pokeflow.types import About, Record
 
 FIGURE = st.none() | st.sampled_from([0.0, 0.5, 1.0, -1.0, 93.0, 1e300])
 PLAIN = st.recursive(
@@ -78,7 +79,7 @@ def test_whatever_is_published_every_document_is_sound_and_every_null_has_a_reas
     for name, kind in PROJECT.items():
         made = kind.build(about, receipts, told)
         told = made if name == "training_history" else told
-        assert checks.faults_of(made, name) == []
+        assert validation.faults_of(made, name) == []
         if name != "training_history":
             assert made == kind.build(about, [*reversed(receipts)], told)
 

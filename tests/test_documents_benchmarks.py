@@ -18,15 +18,16 @@ from documents_support import (
     benchmark,
     receipt,
 )
-from pokeflow.tree.documents import benchmarks, checks
-from pokeflow.tree.receipts import Receipt
+from pokeflow.project._receipts import Receipt
+from pokeflow.project.metadata import _benchmarks as benchmarks
+from pokeflow.project.metadata import _validation as validation
 
 TRAIN, DISTILL1, DISTILL2, _ = MAKINGS
 
 
 def versions(*receipts: Receipt) -> dict[str, Any]:
     made = benchmarks.document(LOCAL, receipts)
-    assert checks.faults_of(made, "performance_benchmarks") == []
+    assert validation.faults_of(made, "performance_benchmarks") == []
     return {f"{model}:{version}": told for model, of in made["models"].items() for version, told in of.items()}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pokeflow.tree.documents import forms
+from pokeflow.project.metadata import _units as units
 
 
 @pytest.mark.parametrize(
@@ -13,14 +13,14 @@ from pokeflow.tree.documents import forms
     ],
 )  # fmt: skip
 def test_parameters_are_written_in_short(number: int, text: str) -> None:
-    assert forms.count(number) == text
+    assert units.count(number) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(64.6809, "64.7x"), (1.0, "1.0x"), (0.3869, "0.387x"), ("3.5x", "3.5x")])
 def test_ratios_are_written_in_short(value: float | str, text: str) -> None:
-    assert forms.ratio(value) == text
+    assert units.ratio(value) == text
 
 
 def test_moments_are_told_in_utc_wherever_they_were_taken() -> None:
-    assert forms.instant("2026-01-10T01:30:00.9+02:00") == "2026-01-09T23:30:00Z"
-    assert forms.day("2026-01-10") == "2026-01-10"
+    assert units.instant("2026-01-10T01:30:00.9+02:00") == "2026-01-09T23:30:00Z"
+    assert units.day("2026-01-10") == "2026-01-10"

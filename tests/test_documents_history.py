@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents_support import BENCHMARKS, COMPILE, DISTILL1, MAKINGS, PREPARE, TRAIN
-from pokeflow.tree.documents import checks, history
-from pokeflow.tree.documents.history import Run
+from pokeflow.project.metadata import _history as history
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.project.metadata._history import Run
 
 ANSWER = {"experiment": "pokemon-card-dinov3-teacher", "run_id": "abc", "uri": "https://me:secret@mlflow.example.com"}
 
@@ -106,7 +107,7 @@ def test_in_whatever_order_and_portions_runs_come_the_history_is_the_same(
     assert (document or history.merged(None, [], "p")) == at_once
     assert len(set(ids(at_once))) == len(ids(at_once)) == len(distinct)
     assert at_once["runs"] == sorted(at_once["runs"], key=lambda run: (run["started"], run["id"]))
-    assert checks.faults_of(at_once, "training_history") == []
+    assert validation.faults_of(at_once, "training_history") == []
 
 
 def test_a_result_made_again_is_another_run() -> None:

@@ -17,15 +17,16 @@ from documents_support import (
     nulls,
     receipt,
 )
-from pokeflow.tree.documents import checks, lineage
-from pokeflow.tree.receipts import Receipt
+from pokeflow.project._receipts import Receipt
+from pokeflow.project.metadata import _lineage as lineage
+from pokeflow.project.metadata import _validation as validation
 
 DATA = f"data:{PREPARE.content}"
 
 
 def document(*receipts: Receipt) -> dict[str, Any]:
     made = lineage.document(LOCAL, receipts)
-    assert checks.faults_of(made, "model_lineage") == []
+    assert validation.faults_of(made, "model_lineage") == []
     return made
 
 

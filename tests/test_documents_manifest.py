@@ -26,14 +26,15 @@ from documents_support import (
     receipt,
     record,
 )
-from pokeflow.project import About
-from pokeflow.tree.documents import checks, manifest
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project.metadata import _manifest as manifest
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.types import About
 
 
 def built(*receipts: Receipt, about: About = CLOUD, runs: Any = HISTORY) -> dict[str, Any]:
     made = manifest.document(about, receipts, runs)
-    assert checks.faults_of(made, "project_manifest") == []
+    assert validation.faults_of(made, "project_manifest") == []
     return made
 
 

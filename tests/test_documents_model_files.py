@@ -24,7 +24,7 @@ from documents_support import (
     VAL,
     record,
 )
-from pokeflow.tree.documents import MODEL, Version, check
+from pokeflow.project.metadata._documents import MODEL, Version, check
 from pokeflow.types import File, Record
 
 BENCH = dict(zip((making.model for making in MAKINGS), BENCHMARKS, strict=True))

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from documents_support import CLOUD, LOCAL, RECEIPTS, receipt
-from pokeflow.tree.documents import MODEL, PROJECT, check, checks
-from pokeflow.tree.receipts import Receipt
+from pokeflow.project._receipts import Receipt
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.project.metadata._documents import MODEL, PROJECT, check
 
-FOLDER = Path(str(files("pokeflow.tree.documents") / "schemas"))
+FOLDER = Path(str(files("pokeflow.project.metadata._documents") / "schemas"))
 NAMES = sorted(file.name.removesuffix(".schema.json") for file in FOLDER.glob("*.schema.json"))
 
 
@@ -36,7 +37,7 @@ def test_there_is_one_for_each_document_and_for_links_and_receipts() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_valid(name: str) -> None:
-    schema = checks.schema(name)
+    schema = validation.schema(name)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -45,7 +46,7 @@ def test_it_is_valid(name: str) -> None:
 def test_every_field_says_what_it_is(name: str) -> None:
     undescribed = [
         f"{path}.{field}"
-        for path, schema in objects(checks.schema(name))
+        for path, schema in objects(validation.schema(name))
         for field, told in schema.get("properties", {}).items()
         if not told.get("description") and "$ref" not in told
     ]
@@ -55,7 +56,7 @@ def test_every_field_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_ours_is_closed_and_asks_for_its_fields(name: str) -> None:
     base = {"$.any_type", "$.accuracies"}  # closed by whoever extends them
-    for path, schema in objects(checks.schema(name)):
+    for path, schema in objects(validation.schema(name)):
         if "properties" in schema and path not in base:
             assert "additionalProperties" in schema or schema.get("unevaluatedProperties") is False, path
             assert schema["required"], path
@@ -75,7 +76,7 @@ def test_documents_of_the_whole_lineage_are_true_to_theirs(name: str, about: Any
     ids=lambda given: given.unit,
 )
 def test_receipts_are_true_to_theirs(given: Receipt) -> None:
-    assert checks.schema_faults(json.loads(msgspec.json.encode(given)), "receipt") == []
+    assert validation.schema_faults(json.loads(msgspec.json.encode(given)), "receipt") == []
 
 
 LINK = {

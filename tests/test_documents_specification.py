@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from documents_support import CLOUD, HISTORY, RECEIPTS
-from pokeflow.tree.documents import checks, manifest
+from pokeflow.project.metadata import _manifest as manifest
+from pokeflow.project.metadata import _validation as validation
 
 # Section 5 of the specification: every key of its example, as a path.
 SPECIFIED = """
@@ -71,4 +72,4 @@ def test_the_schema_asks_for_every_field_of_the_specification(path: str) -> None
     holder = at(made, head) if head else made
     del holder[last]
     holder.get("reasons", {}).pop(last, None)
-    assert checks.schema_faults(made, "project_manifest")
+    assert validation.schema_faults(made, "project_manifest")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.tree.documents import checks
-from pokeflow.tree.documents.told import redacted
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.redaction import redacted
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_figures_and_switches_are_no_secrets() -> None:
     ],
 )
 def test_every_null_has_its_reason_beside_it(document: dict[str, Any], fault: str) -> None:
-    assert list(checks.reason_faults(document)) == [fault]
+    assert list(validation.reason_faults(document)) == [fault]
 
 
 def test_a_null_that_is_a_setting_needs_no_reason() -> None:
     document = {"params": {"weights": None}, "a": None, "reasons": {"a": "why"}}
-    assert list(checks.reason_faults(document)) == []
+    assert list(validation.reason_faults(document)) == []
 
 
 @pytest.mark.parametrize("name", ["nosuch", "../schemas/link", "", "/etc/passwd", "model_card"])
 def test_a_schema_that_does_not_ship_is_not_looked_for(name: str) -> None:
     with pytest.raises(PokeflowError, match="no document"):
-        checks.schema(name)
+        validation.schema(name)

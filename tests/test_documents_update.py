@@ -11,12 +11,12 @@ import pytest
 
 from documents_support import Memory
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Damaged
-from pokeflow.objects.folder import Folder
-from pokeflow.tree.documents import checks
+from pokeflow.objects._base import Damaged
+from pokeflow.objects._folder import Folder
+from pokeflow.project.metadata import _validation as validation
 
 # The package has a function of the module's name.
-writing = import_module("pokeflow.tree.documents.update")
+writing = import_module("pokeflow.project.metadata._update")
 KEY = "metadata/training_history.json"
 RUN = {
     "id": "0" * 16,
@@ -190,7 +190,7 @@ def test_writers_on_many_threads_lose_nothing(tmp_path: Path, monkeypatch: pytes
 def test_what_is_taken_over_from_a_sound_document_is_not_looked_at_again() -> None:
     old = history(1)
     old["runs"][0]["seconds"] = "long"
-    checks.require({**old, "runs": [*old["runs"], *history(2)["runs"]]}, "training_history", KEY, old)
+    validation.require({**old, "runs": [*old["runs"], *history(2)["runs"]]}, "training_history", KEY, old)
     worse = {**old, "runs": [*old["runs"], {**RUN, "stage": None}]}
     with pytest.raises(PokeflowError, match=r"\$\.runs\[1\]\.stage: None is not one of"):
-        checks.require(worse, "training_history", KEY, old)
+        validation.require(worse, "training_history", KEY, old)

@@ -9,10 +9,11 @@ import pytest
 
 from documents_support import DATA_RECEIPT, LOCAL, RECEIPTS, TRAIN, VERSIONS, Memory, receipt
 from pokeflow.errors import PokeflowError
-from pokeflow.project import Leaf
-from pokeflow.tree import Tree, receipts
-from pokeflow.tree.documents import PROJECT, Run, write
-from pokeflow.tree.receipts import Receipt
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Receipt
+from pokeflow.project._tree import Tree
+from pokeflow.project.metadata._documents import PROJECT, Run, write
+from pokeflow.types import Leaf
 
 PLACES = {name: f"metadata/{name}.json" for name in PROJECT}
 

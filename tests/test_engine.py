@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Backend, Result, Task, compose, config, engine, plugins
+from pokeflow import Backend, Result, Task, plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow
-from pokeflow.resolve import resolve
-from pokeflow.store import Store
+from pokeflow.store._local import Store
 from support import TOY_FLOW
 
 NOTE = "lineage.models.{}.params.note={}"
@@ -31,19 +34,19 @@ ALL = (
 @pytest.fixture
 def flow_of(tmp_path: Path):
     def make(*overrides: str) -> Flow:
-        cfg = compose.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
-        return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+        cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
+        return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
 
     return make
 
 
-def run(flow: Flow, since: str | None = None) -> engine.Report:
+def run(flow: Flow, since: str | None = None) -> runner.Report:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, since or engine.now())
+    return runner.run(flow, plugins.registry(pm), pm.hook, since or runner.now())
 
 
 def statuses(flow: Flow) -> dict[str, str]:
-    return {p.step.name: "reuse" if p.record else p.why for p in engine.plan(flow, engine.now())}
+    return {p.step.name: "reuse" if p.record else p.why for p in runner.plan(flow, runner.now())}
 
 
 def test_makes_everything_once_and_then_nothing(flow_of) -> None:
@@ -126,7 +129,7 @@ def test_force_remakes_descendants_when_the_files_differ(flow_of, tmp_path: Path
 
 def test_force_within_a_sweep_is_done_once(flow_of) -> None:
     run(flow_of())
-    began = engine.now()
+    began = runner.now()
     assert "train:teacher" in run(flow_of("force=[teacher]"), began).ran
     assert run(flow_of("force=[teacher]"), began).ran == ()
 

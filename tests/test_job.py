@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Input, PokeflowError, Shared, Task, job, plugins, worker
-from pokeflow.objects import Objects, place
-from pokeflow.store import Store
+from pokeflow import Input, PokeflowError, Shared, Task, plugins
+from pokeflow.engine import job, worker
+from pokeflow.objects import _uri as uri
+from pokeflow.objects._base import Objects
+from pokeflow.store._local import Store
 from pokeflow.types import Backend, Record
 from support import environment, toy_flow
 
 
 @pytest.fixture
 def bucket(s3) -> Objects:
-    return place.opened(f"{s3.uri}/p", endpoint=s3.endpoint, region=s3.region, encryption="AES256")
+    return uri.open_uri(f"{s3.uri}/p", endpoint=s3.endpoint, region=s3.region, encryption="AES256")
 
 
 @pytest.fixture
@@ -153,7 +155,7 @@ def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):
     (tmp_path / "task.json").write_text(text)
     failure = tmp_path / "output" / "failure"
     args = [str(tmp_path / "task.json"), "--on", "elsewhere", "--root", str(tmp_path), "--failure", str(failure)]
-    command = [sys.executable, "-m", "pokeflow.job", *args]
+    command = [sys.executable, "-m", "pokeflow.engine.job", *args]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert reason in failure.read_text()
@@ -165,7 +167,7 @@ def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):
 def test_who_is_asked_to_stop_lets_go_of_the_claim(shared, bucket, tmp_path):
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
-    command = [sys.executable, "-m", "pokeflow.job", "task.json", "--on", "x", "--root", "a", "--work", "work"]
+    command = [sys.executable, "-m", "pokeflow.engine.job", "task.json", "--on", "x", "--root", "a", "--work", "work"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("begins at step 0" in line for line in process.stdout)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Input, PokeflowError, Result, Task, making
-from pokeflow.store import Store
+from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow.engine import _records as making
+from pokeflow.store._local import Store
 from support import run_flow, toy_flow
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from objects_support import LARGE, SIZES, WRITES, keys, sha256
-from pokeflow.objects import ABSENT, bucket_write, s3_client
-from pokeflow.objects.bucket import Bucket
-from pokeflow.objects.parallel import each
+from pokeflow.objects._base import ABSENT
+from pokeflow.objects._transfer import each
+from pokeflow.objects.s3 import _client as s3_client
+from pokeflow.objects.s3 import _upload as upload
+from pokeflow.objects.s3._bucket import Bucket
 from s3 import Server
 
 
@@ -116,8 +118,8 @@ def test_keys_of_other_tools_that_are_none_are_left_out(
 
 
 def test_copies_pass_the_server_alone(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_write, "COPY_WHOLE", 6 << 20)
-    monkeypatch.setattr(bucket_write, "COPY_PART", 6 << 20)
+    monkeypatch.setattr(upload, "COPY_WHOLE", 6 << 20)
+    monkeypatch.setattr(upload, "COPY_PART", 6 << 20)
     data = LARGE[: 13 << 20]
     s3.client().put_object(Bucket=s3.name, Key="theirs", Body=data, Metadata={"sha256": sha256(data), "more": "kept"})
     there = Bucket(s3.name)
@@ -131,7 +133,7 @@ def test_copies_pass_the_server_alone(s3: Server, bucket: Bucket, monkeypatch: p
 def test_a_server_that_copies_no_parts_is_helped(
     rclone_s3: Server, file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket_write, "COPY_WHOLE", 6 << 20)
+    monkeypatch.setattr(upload, "COPY_WHOLE", 6 << 20)
     bucket = Bucket(rclone_s3.name)
     bucket.upload(file(LARGE), "a", sha256=sha256(LARGE), match=None)
     assert bucket.copy(bucket, "a", "b", match=None) == sha256(LARGE)

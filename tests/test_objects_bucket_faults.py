@@ -16,9 +16,10 @@ import pytest
 
 from objects_support import LARGE, SIZES, WRITES, keys, left_behind, sha256
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Damaged, s3_client
-from pokeflow.objects.bucket import Bucket
-from pokeflow.objects.parallel import each
+from pokeflow.objects._base import ABSENT, Conflict, Damaged
+from pokeflow.objects._transfer import each
+from pokeflow.objects.s3 import _client as s3_client
+from pokeflow.objects.s3._bucket import Bucket
 from s3 import Server
 
 
@@ -176,8 +177,8 @@ def test_an_upload_that_is_given_up_leaves_no_parts(
 SENDING = """
 import sys
 from pathlib import Path
-from pokeflow.objects.bucket import Bucket
-from pokeflow.objects.parallel import each
+from pokeflow.objects.s3._bucket import Bucket
+from pokeflow.objects._transfer import each
 def send(n, advance):
     def told(n):
         print("sent", flush=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Damaged, Missing
-from pokeflow.objects import folder as module
-from pokeflow.objects.folder import Folder
+from pokeflow.objects import _folder as module
+from pokeflow.objects._base import ABSENT, Conflict, Damaged, Missing
+from pokeflow.objects._folder import Folder
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_bytes_that_changed_on_the_disk_are_not_handed_out(folder: Folder, tmp_p
 RACE = """
 import sys
 from pokeflow.objects import ABSENT, Conflict
-from pokeflow.objects.folder import Folder
+from pokeflow.objects._folder import Folder
 from pathlib import Path
 folder, me = Folder(Path(sys.argv[1])), sys.argv[2].encode()
 print("ready", flush=True)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from objects_support import keys
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Objects, require_key
-from pokeflow.objects.bucket import Bucket
-from pokeflow.objects.folder import OWN, Folder
+from pokeflow.objects._base import ABSENT, Objects, require_key
+from pokeflow.objects._folder import OWN, Folder
+from pokeflow.objects.s3._bucket import Bucket
 
 
 @pytest.fixture(params=["folder", "bucket", "prefix"])

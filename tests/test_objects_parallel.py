@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from pokeflow import progress
-from pokeflow.objects import Advance
-from pokeflow.objects.parallel import Crew, Stopped, breathe, each, result
+from pokeflow.objects._base import Advance
+from pokeflow.objects._transfer import Crew, Stopped, breathe, each, result
 
 
 def test_every_item_is_done_once() -> None:
@@ -104,7 +104,7 @@ def test_nothing_stops_outside_of_such_work() -> None:
 
 STUCK = """
 import sys, threading, time
-from pokeflow.objects.parallel import each
+from pokeflow.objects._transfer import each
 def work(item, advance):
     if item == 0:
         print("ready", flush=True)

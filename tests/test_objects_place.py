@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import ConfigError, PokeflowError
-from pokeflow.objects.bucket import Bucket
-from pokeflow.objects.folder import Folder
-from pokeflow.objects.place import opened, shared
+from pokeflow.objects._folder import Folder
+from pokeflow.objects._uri import opened, shared
+from pokeflow.objects.s3._bucket import Bucket
 from pokeflow.types import Shared
 
 
@@ -71,5 +71,5 @@ def test_an_endpoint_that_is_none_is_told() -> None:
 
 
 def test_opening_a_bucket_loads_no_sdk() -> None:
-    code = "import sys, pokeflow.objects.place as p; p.opened('s3://bucket/x'); sys.exit('botocore' in sys.modules)"
+    code = "import sys, pokeflow.objects._uri as p; p.opened('s3://bucket/x'); sys.exit('botocore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

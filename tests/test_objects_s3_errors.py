@@ -3,8 +3,10 @@
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Missing, s3_client, s3_errors
-from pokeflow.objects.bucket import Bucket
+from pokeflow.objects._base import Missing
+from pokeflow.objects.s3 import _client as client
+from pokeflow.objects.s3 import _errors as errors
+from pokeflow.objects.s3._bucket import Bucket
 from s3 import Server
 
 
@@ -56,21 +58,21 @@ def test_wrong_credentials_are_told_and_not_shown(rclone_s3: Server, monkeypatch
 
 
 def test_nothing_answers(s3: Server) -> None:
-    server = s3_client.Server(endpoint="http://user:password@127.0.0.1:9", attempts=2)
+    server = client.Server(endpoint="http://user:password@127.0.0.1:9", attempts=2)
     with pytest.raises(PokeflowError, match=r"nothing answers at http://127\.0\.0\.1:9") as caught:
         Bucket(s3.name, server=server).stat("a")
     assert "password" not in str(caught.value)
 
 
 def test_what_answers_is_no_s3(s3: Server) -> None:
-    server = s3_client.Server(endpoint=f"{s3.endpoint}/moto-api", attempts=1)
+    server = client.Server(endpoint=f"{s3.endpoint}/moto-api", attempts=1)
     with pytest.raises(PokeflowError):
         Bucket(s3.name, server=server).read("a")
 
 
 def test_throttled_to_the_end(s3: Server) -> None:
     s3.faults(slowdown=1.0)
-    bucket = Bucket(s3.name, server=s3_client.Server(attempts=3))
+    bucket = Bucket(s3.name, server=client.Server(attempts=3))
     with pytest.raises(PokeflowError, match="too busy, or out of order; it was asked 3 times"):
         bucket.write("a", b"", match=None)
 
@@ -97,7 +99,7 @@ def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     said = {"Code": code, "Message": f"said by AKIAIOSFODNN7EXAMPLE and {secret}"}
     meta = {"HTTPStatusCode": status, "HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}}
-    with pytest.raises(PokeflowError, match=f"s3://bucket.*: .*{sentence}") as caught, s3_errors.told("s3://bucket/a"):
+    with pytest.raises(PokeflowError, match=f"s3://bucket.*: .*{sentence}") as caught, errors.told("s3://bucket/a"):
         raise ClientError({"Error": said, "ResponseMetadata": meta}, "GetObject")
     assert secret not in str(caught.value)
     assert "AKIA" not in str(caught.value)

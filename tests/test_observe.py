@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import engine, observe, plugins
+from pokeflow import plugins
+from pokeflow.engine import _runner as runner
+from pokeflow.engine import _tracking as tracking
 from pokeflow.flow import Flow, Service
-from pokeflow.store import Store
+from pokeflow.store._local import Store
 from pokeflow.types import Backend, Input, NoParams, Result, Task
 from support import toy_flow
 
@@ -52,7 +54,7 @@ def flow(tmp_path: Path, tracker: Tracker) -> Callable[..., Flow]:
 
 def run(flow: Flow) -> tuple[str, ...]:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now()).ran
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).ran
 
 
 def notes(flow: Flow) -> list[str]:
@@ -66,7 +68,7 @@ def test_each_task_that_ran_is_told_once_and_its_answer_lies_beside_the_record(f
 
     assert len(tracker.tasks) == len(set(tracker.tasks)) == len(tracker.asked)
     for number, given in enumerate(tracker.told, start=1):
-        assert observe.tracked(given.folder) == {given.record.started: {"run_id": f"run {number}"}}
+        assert tracking.tracked(given.folder) == {given.record.started: {"run_id": f"run {number}"}}
     assert notes(flow()) == []
 
 
@@ -86,8 +88,8 @@ def test_a_tracker_that_is_away_is_waited_for_once_a_run_and_told_all_by_the_nex
 
 
 def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatch) -> None:
-    monkeypatch.setattr(observe, "PAUSE", 0.0)
-    monkeypatch.setattr(observe, "PATIENCE", 0)
+    monkeypatch.setattr(tracking, "PAUSE", 0.0)
+    monkeypatch.setattr(tracking, "PATIENCE", 0)
     tracker.away = lambda task: len(tracker.asked) == 1
 
     ran = run(flow())
@@ -99,8 +101,8 @@ def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatc
 
 def test_the_pause_is_ten_times_as_long_as_the_failure_took(flow, tracker, monkeypatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(observe.time, "monotonic", lambda: clock[0])
-    teller = observe.Teller(flow(), plugins.manager().hook, Store(flow().root))
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: clock[0])
+    teller = tracking.Teller(flow(), plugins.manager().hook, Store(flow().root))
 
     def slowly(task: Task) -> bool:
         clock[0] += 90
@@ -143,15 +145,15 @@ def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_tol
     assert first.record.digest == second.record.digest
     assert not first.folder.exists()
     assert (second.folder / "record.json").exists()
-    answers = observe.tracked(second.folder)
+    answers = tracking.tracked(second.folder)
     assert set(answers) == {first.record.started, second.record.started}
 
 
 def test_a_note_whose_task_was_never_committed_waits_and_is_dropped_when_it_is_made_anew(flow, tracker) -> None:
     made = flow()
     step = made.step("train:teacher")
-    observe.remember(made, Store(made.root), step, "2026-01-10T13:00:00.000000+00:00")
-    teller = observe.Teller(made, plugins.manager().hook, Store(made.root))
+    tracking.remember(made, Store(made.root), step, "2026-01-10T13:00:00.000000+00:00")
+    teller = tracking.Teller(made, plugins.manager().hook, Store(made.root))
     teller.catch_up()
     assert (tracker.asked, len(notes(made))) == ([], 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pokeflow import plugins
-from pokeflow.commands import package
+from pokeflow.cli.commands import package
 from pokeflow.errors import ConfigError, PokeflowError, TaskError
 from pokeflow.plugins import Registry
 from pokeflow.types import Backend, Result, Task

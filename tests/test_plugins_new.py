@@ -7,7 +7,7 @@ import pytest
 
 from lines_of_code import lines_of_code
 from newcomer import Newcomer, newcomer
-from pokeflow.commands import plugins as command
+from pokeflow.cli.commands import plugins as command
 from pokeflow.errors import ConfigError
 from support import Cli, contents
 

@@ -6,9 +6,11 @@ import json
 import pytest
 
 from cloud import Cloud
-from pokeflow import cli, tree
-from pokeflow.commands import configured
-from pokeflow.tree import publish, receipts
+from pokeflow.cli import _configured as configured
+from pokeflow.cli import _main as main
+from pokeflow.project import _publish as publish
+from pokeflow.project import _receipts as receipts
+from pokeflow.project import _tree as tree
 from support import TOY_FLOW
 
 BUCKET = "cards-of-the-command"
@@ -31,7 +33,7 @@ def there(cloud: Cloud) -> bool:
 
 
 def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: Cloud, capsys: Said) -> None:
-    assert cli.run([*words, "--dry-run"]) == 0
+    assert main.run([*words, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert f"create  bucket               {BUCKET}" in said
     assert "create  project" in said
@@ -39,7 +41,7 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: C
 
 
 def test_where_nobody_can_be_asked_nothing_is_done(words: list[str], cloud: Cloud, capsys: Said) -> None:
-    assert cli.run(words) == 2
+    assert main.run(words) == 2
     assert "Give --yes to do it, or --dry-run" in capsys.readouterr().err
     assert cloud.mutating() == {}
 
@@ -49,19 +51,19 @@ def test_who_is_asked_decides(words: list[str], cloud: Cloud, monkeypatch: pytes
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", terminal)
     monkeypatch.setattr("builtins.input", lambda prompt: "n")
-    assert cli.run(words) == 0
+    assert main.run(words) == 0
     assert cloud.mutating() == {}
     monkeypatch.setattr("builtins.input", lambda prompt: "y")
-    assert cli.run(words) == 0
+    assert main.run(words) == 0
     assert there(cloud)
 
 
 def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str], cloud: Cloud, capsys: Said) -> None:
-    assert cli.run([*words, "--yes"]) == 0
+    assert main.run([*words, "--yes"]) == 0
     said = capsys.readouterr().out
     assert "created  project" in said
     cloud.forget()
-    assert cli.run(words) == 0
+    assert main.run(words) == 0
     again = capsys.readouterr().out
     assert "Nothing is to be done." in again
     assert cloud.mutating() == {}
@@ -76,21 +78,21 @@ def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str]
 
 
 def test_it_speaks_json(words: list[str], capsys: Said) -> None:
-    assert cli.run([*words, "--json", "--yes"]) == 0
+    assert main.run([*words, "--json", "--yes"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts[ID].startswith("p-")
     assert {change["action"] for change in facts["changes"]} == {"create"}
 
 
 def test_json_alone_is_a_plan(words: list[str], cloud: Cloud, capsys: Said) -> None:
-    assert cli.run([*words, "--json"]) == 0
+    assert main.run([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[ID] is None
     assert cloud.mutating() == {}
 
 
 def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Cloud, capsys: Said) -> None:
     cloud.trouble(denied=["CreateStack"], becoming=0.02)
-    assert cli.run([*words, "--yes"]) == 1
+    assert main.run([*words, "--yes"]) == 1
     said = capsys.readouterr().out
     assert "left for somebody with the rights:" in said
     assert "aws cloudformation deploy" in said
@@ -98,12 +100,12 @@ def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Clou
 
 
 def test_an_id_in_yaml_that_is_another_ones_is_told(words: list[str], capsys: Said) -> None:
-    assert cli.run([*words, "--yes", "project.id=p-other"]) == 0
+    assert main.run([*words, "--yes", "project.id=p-other"]) == 0
     assert "project.id: YAML says p-other, but the project is p-" in capsys.readouterr().out
 
 
 def test_without_a_cloud_there_is_nobody_to_ask_for_it(words: list[str], capsys: Said) -> None:
-    assert cli.run([*(word for word in words if word != "cloud.pipeline=null"), "cloud=none"]) == 2
+    assert main.run([*(word for word in words if word != "cloud.pipeline=null"), "cloud=none"]) == 2
     assert "cloud.provision: nobody is named for it. Choose cloud=sagemaker" in capsys.readouterr().err
 
 
@@ -111,13 +113,13 @@ def test_without_a_cloud_there_is_nobody_to_ask_for_it(words: list[str], capsys:
 def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
     words: list[str], cloud: Cloud, left: bytes
 ) -> None:
-    assert cli.run([*words, "--yes"]) == 0
+    assert main.run([*words, "--yes"]) == 0
     objects = tree.of(configured.flow(words[1:])).objects
     sound = receipts.read(objects, receipts.PROVISION)
     assert sound is not None
     objects.write(receipts.key(receipts.PROVISION), left, match=None)
 
-    assert cli.run([*words, "--yes"]) == 0
+    assert main.run([*words, "--yes"]) == 0
     again = receipts.read(objects, receipts.PROVISION)
     assert again is not None
     assert again[0] == sound[0]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pokeflow.commands.schema import all_schemas
-from pokeflow.config import register_search_path, shipped_conf
+from pokeflow.cli.commands.schema import all_schemas
+from pokeflow.config._omegaconf import register_search_path, shipped_conf
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
 

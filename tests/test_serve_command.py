@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pokeflow import store as stores
-from pokeflow.commands import services
-from pokeflow.commands.asked import asked
+from pokeflow.cli import _services as services
+from pokeflow.cli._arguments import asked
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.flow import Flow, Service
+from pokeflow.store import _local as stores
 from pokeflow.types import Backend, Input, Record, Result, Task
 from support import toy_flow
 

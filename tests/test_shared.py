@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, engine, plugins, shared
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow
-from pokeflow.objects import Missing, Objects
-from pokeflow.objects.folder import Folder
-from pokeflow.objects.place import opened
-from pokeflow.resolve import resolve
-from pokeflow.store import of
+from pokeflow.objects._base import Missing, Objects
+from pokeflow.objects._folder import Folder
+from pokeflow.objects._uri import opened
+from pokeflow.store import _lease as leases
+from pokeflow.store import _remote as remote
+from pokeflow.store._local import of
 from pokeflow.types import File
 from support import TOY_FLOW
 
@@ -33,15 +38,15 @@ def machine(tmp_path: Path, bucket: Objects) -> Machine:
     """The toy flow on a machine of this name; all of them share the bucket."""
 
     def on(name: str, *overrides: str) -> Flow:
-        cfg = compose.composed([*TOY_FLOW, f"store.root={tmp_path / name}", *overrides])
-        return replace(resolve(config.plain(cfg), plugins.registry(plugins.manager())), remote=bucket)
+        cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / name}", *overrides])
+        return replace(resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager())), remote=bucket)
 
     return on
 
 
-def run(flow: Flow) -> engine.Report:
+def run(flow: Flow) -> runner.Report:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
 
 
 class ReadOnly(Folder):
@@ -76,7 +81,7 @@ def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, buc
     keys = {entry.key.removeprefix(f"{path}/"): entry for entry in bucket.list(f"{path}/")}
     assert set(keys) == {"log.txt", "model.txt", "record.json", "telemetry/run.yaml"}
     assert keys["record.json"].modified >= keys["model.txt"].modified
-    assert shared.load(bucket, path) == record
+    assert remote.load(bucket, path) == record
 
 
 def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucket: Objects) -> None:
@@ -92,7 +97,7 @@ def test_a_lost_network_loses_nothing(machine: Machine, bucket: Objects, tmp_pat
     flow = machine("a")
     away = run(replace(flow, remote=ReadOnly(tmp_path / "bucket")))
     assert len(away.ran) == 9
-    assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) is None
+    assert remote.load(bucket, of(flow).key(flow.step("train:teacher"))) is None
     assert run(flow).ran == ()
     assert run(machine("b")).records == away.records
 
@@ -108,7 +113,7 @@ def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: 
     run(replace(flow, remote=None))
     newer = run(machine("b"))
     run(flow)
-    assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
+    assert remote.load(bucket, of(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
 
 
 def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket: Objects) -> None:
@@ -120,7 +125,7 @@ def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket:
     size = old.files[0].size
     (draft / "model.txt").write_bytes(b"x" * size)  # of another attempt, for another content
     newer = replace(old, content="another", finished="9999")
-    bucket.write(f"{other.key(old)}/record.json", shared.encoded(newer), match=None)
+    bucket.write(f"{other.key(old)}/record.json", remote.encoded(newer), match=None)
     assert (other.fetch(newer) / "model.txt").read_bytes() != b"x" * size
 
 
@@ -134,8 +139,8 @@ def test_a_record_that_belongs_elsewhere_is_never_followed(
     flow = machine("a")
     record = run(flow).records["compile:tiny"]
     path = of(flow).key(record)
-    bucket.write(f"{path}/record.json", shared.encoded(replace(record, **change)), match=None)  # type: ignore[arg-type]
-    assert shared.load(bucket, path) is None
+    bucket.write(f"{path}/record.json", remote.encoded(replace(record, **change)), match=None)  # type: ignore[arg-type]
+    assert remote.load(bucket, path) is None
     assert list(of(machine("b")).shared_records("compile")) == []
 
 
@@ -143,7 +148,7 @@ def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: Objects
     run(machine("a"))
     flow = machine("a", "force=[teacher]")
     again = run(flow)
-    assert shared.load(bucket, of(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
+    assert remote.load(bucket, of(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -160,12 +165,12 @@ def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
 
     def second() -> None:
         held.wait()
-        with shared.held(place, "claims/x", "x"):
+        with leases.held(place, "claims/x", "x"):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with shared.held(place, "claims/x", "x"):
+    with leases.held(place, "claims/x", "x"):
         held.set()
         time.sleep(0.3)
         order.append("first")
@@ -176,32 +181,32 @@ def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
 
 
 def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> None:
-    gone = shared.claim_of("x", "a", pid=2**22 + 1)
+    gone = leases.claim_of("x", "a", pid=2**22 + 1)
     place.write("claims/x", gone, match=None)
     began = time.monotonic()
-    with shared.held(place, "claims/x", "x"):
+    with leases.held(place, "claims/x", "x"):
         assert time.monotonic() - began < 5
 
 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
     place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "LEASE", 0.5)
-    place.write("claims/x", shared.claim_of("x", "a", host="elsewhere"), match=None)
+    monkeypatch.setattr(remote, "LEASE", 0.5)
+    place.write("claims/x", leases.claim_of("x", "a", host="elsewhere"), match=None)
     began = time.monotonic()
-    with shared.held(place, "claims/x", "x"):
+    with leases.held(place, "claims/x", "x"):
         assert 0.5 <= time.monotonic() - began < 10
 
 
 def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "LEASE", 0.4)
+    monkeypatch.setattr(remote, "LEASE", 0.4)
     inside = []
 
     def other() -> None:
-        with shared.held(place, "claims/x", "x"):
+        with leases.held(place, "claims/x", "x"):
             inside.append(time.monotonic())
 
-    with shared.held(place, "claims/x", "x"):
+    with leases.held(place, "claims/x", "x"):
         thread = threading.Thread(target=other)
         thread.start()
         time.sleep(1.5)
@@ -211,9 +216,9 @@ def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: 
 
 
 def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "LEASE", 0.4)
-    other = shared.claim_of("x", "other", host="elsewhere")
-    with shared.held(place, "claims/x", "x") as claim:
+    monkeypatch.setattr(remote, "LEASE", 0.4)
+    other = leases.claim_of("x", "other", host="elsewhere")
+    with leases.held(place, "claims/x", "x") as claim:
         place.write("claims/x", other, match=None)
         until = time.monotonic() + 10
         while not claim.lost:

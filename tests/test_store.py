@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pokeflow import Backend, File, NoParams, PokeflowError
 from pokeflow.digest import content, digest
 from pokeflow.flow import Step
-from pokeflow.store import Store, list_files, read_record, write_atomically
+from pokeflow.store._atomic import write_atomically
+from pokeflow.store._local import Store, list_files, read_record
 
 BACKEND = Backend("toy", "train", lambda task: {}, NoParams)
 STEP = Step("train", BACKEND, "teacher", "v1.0", "teacher", NoParams(), (), "local", "0123456789abcdef")

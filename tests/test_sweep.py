@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import sweep
+from pokeflow.cli import sweep
 from s3 import Server
 from support import TOY_FLOW, Cli
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pokeflow import Result, Task, engine, plugins, store
+from pokeflow import Result, Task, plugins
+from pokeflow.engine import _runner as runner
+from pokeflow.engine._provenance import RunNote, without_secrets
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow, Sweep
-from pokeflow.objects import Objects
-from pokeflow.objects.folder import Folder
-from pokeflow.objects.place import opened
-from pokeflow.store import Store
-from pokeflow.telemetry import RunNote, without_secrets
+from pokeflow.objects._base import Objects
+from pokeflow.objects._folder import Folder
+from pokeflow.objects._uri import opened
+from pokeflow.store import _local as local
+from pokeflow.store._local import Store
 from support import TOY_FLOW, Cli, contents, run_flow, toy_flow
 
 TEACHER = ("models=[teacher]", "stages=[train]")
@@ -124,7 +126,7 @@ def _be_killed_before_the_record(root: Path) -> None:
     def killed(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    store.write_atomically = killed  # type: ignore[assignment]
+    local.write_atomically = killed  # type: ignore[assignment]
     run_flow(flow_with(root, telling))
 
 
@@ -217,9 +219,9 @@ def test_nothing_is_put_into_words_where_nothing_is_made(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(yaml, "dump", dump)
     flow = toy_flow(tmp_path)
-    assert all(planned.record for planned in engine.plan(flow, engine.now()))
+    assert all(planned.record for planned in runner.plan(flow, runner.now()))
     pm = plugins.manager()
-    assert engine.run(flow, plugins.registry(pm), pm.hook, engine.now()).ran == ()
+    assert runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).ran == ()
 
 
 def test_a_note_that_cannot_be_written_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

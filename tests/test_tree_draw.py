@@ -9,14 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handmade import empty, published, record, where
-from pokeflow.commands import configured
-from pokeflow.commands import lineage as command
+from pokeflow.cli import _configured as configured
+from pokeflow.cli._tables import COLUMNS
+from pokeflow.cli.commands import lineage as command
 from pokeflow.errors import ConfigError, PokeflowError
-from pokeflow.project import About
-from pokeflow.report import COLUMNS
-from pokeflow.tree import Tree, draw, inventory, lineage, svg
-from pokeflow.tree.lineage import Graph
-from pokeflow.tree.receipts import Receipt, unit
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _lineage as lineage
+from pokeflow.project import _lineage_svg as lineage_svg
+from pokeflow.project import _lineage_text as lineage_text
+from pokeflow.project._lineage import Graph
+from pokeflow.project._receipts import Receipt, unit
+from pokeflow.project._tree import Tree
+from pokeflow.types import About
 
 CHAIN = """\
 ╭─────────────────────────────────────────╮
@@ -90,21 +94,21 @@ def graph(tree: Tree) -> Graph:
 
 
 def test_the_chain_is_drawn_as_the_specification_shows_it(graph: Graph) -> None:
-    assert draw.text(graph) == CHAIN
+    assert lineage_text.text(graph) == CHAIN
 
 
 def test_a_fork_is_drawn_below_its_parent() -> None:
     graph = graph_of(version("a"), version("b", ("a",)), version("c", ("a",)))
-    assert draw.text(graph) == FORK
+    assert lineage_text.text(graph) == FORK
 
 
 def test_a_parent_that_is_not_published_is_shown_as_that() -> None:
-    drawn = draw.text(graph_of(version("b", ("a",))))
+    drawn = lineage_text.text(graph_of(version("b", ("a",))))
     assert "│ a v1          │\n│ not published │" in drawn
 
 
 def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> None:
-    lines = draw.mermaid(graph).splitlines()
+    lines = lineage_text.mermaid(graph).splitlines()
     assert lines[0] == "flowchart TD"
     assert lines[3] == '    n2["efficientnet-student-stage2 v2.0 · student<br/>6b777943adca2051"]'
     assert '    n0 -->|"distillation (stage 1)"| n1' in lines
@@ -114,15 +118,15 @@ def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> N
 def test_names_cannot_break_out_of_mermaid_or_svg() -> None:
     evil = replace(version("a"), model='"]; click <script>alert(1)</script> `x` #1', type="&amp;")
     graph = graph_of(evil)
-    assert '#quot;]; click #lt;script#gt;alert(1)#lt;/script#gt; #96;x#96; #35;1' in draw.mermaid(graph)  # fmt: skip
-    picture = svg.svg(graph, "<title>")
+    assert '#quot;]; click #lt;script#gt;alert(1)#lt;/script#gt; #96;x#96; #35;1' in lineage_text.mermaid(graph)  # fmt: skip  # noqa: E501
+    picture = lineage_svg.svg(graph, "<title>")
     assert "<script" not in picture
     texts = [element.text for element in ElementTree.fromstring(picture).iter() if element.tag.endswith("}text")]
     assert any("<script>alert(1)</script>" in (text or "") for text in texts)
 
 
 def test_the_picture_stands_alone_and_shows_every_version(graph: Graph) -> None:
-    picture = svg.svg(graph, "Lineage of pokemon")
+    picture = lineage_svg.svg(graph, "Lineage of pokemon")
     root = ElementTree.fromstring(picture)
     texts = "".join(root.itertext())
     for node in graph.nodes.values():
@@ -150,7 +154,7 @@ parents = st.lists(st.lists(st.integers(0, 30), max_size=3, unique=True), min_si
 @settings(max_examples=60, deadline=None)
 def test_no_box_lies_on_another_and_all_are_inside_the_picture(above: list[list[int]]) -> None:
     receipts = [version(f"m{n}", tuple(f"m{p}" for p in sorted(ps) if p < n)) for n, ps in enumerate(above)]
-    picture = svg.svg(graph_of(*receipts), "p")
+    picture = lineage_svg.svg(graph_of(*receipts), "p")
     found = boxes(picture)
     assert len(found) == len(receipts)
     root = ElementTree.fromstring(picture)
@@ -172,7 +176,7 @@ def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: lis
     graph = graph_of(*receipts)
     order = list(graph.nodes)
     assert all(order.index(edge.parent) < order.index(edge.child) for edge in graph.edges)
-    drawn = draw.text(graph)
+    drawn = lineage_text.text(graph)
     for receipt in receipts:
         assert drawn.count(f"│ {receipt.model} v1 · student") == 1
     assert len(graph.edges) + len(graph.faults) == sum(len(set(r.parents)) for r in receipts)
@@ -187,9 +191,9 @@ def test_a_circle_is_told() -> None:
 def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
     chain = [version(f"m{n:04}", (f"m{n - 1:04}",) if n else ()) for n in range(1200)]
     graph = graph_of(*chain)
-    assert len(draw.text(graph).splitlines()) == 1200 * 4 + 1199 * 2
+    assert len(lineage_text.text(graph).splitlines()) == 1200 * 4 + 1199 * 2
     fan = [version("root"), *(version(f"m{n}", ("root",)) for n in range(400))]
-    assert len(boxes(svg.svg(graph_of(*fan), "p"))) == 401
+    assert len(boxes(lineage_svg.svg(graph_of(*fan), "p"))) == 401
 
 
 def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pokeflow.objects.place import opened
+from pokeflow.objects._uri import opened
 from s3 import Server
 from support import TOY
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from handmade import lay, published
-from pokeflow.commands import configured, find
+from pokeflow.cli import _configured as configured
+from pokeflow.cli.commands import find
 from pokeflow.errors import PokeflowError
-from pokeflow.tree import Tree, inventory
-from pokeflow.tree.find import find as found_by
+from pokeflow.project import _inventory as inventory
+from pokeflow.project._search import find as found_by
+from pokeflow.project._tree import Tree
 
 
 @pytest.fixture

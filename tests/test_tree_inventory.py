@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
-from pokeflow.commands import configured, ls
+from pokeflow import text as words
+from pokeflow.cli import _configured as configured
+from pokeflow.cli._tables import table
+from pokeflow.cli.commands import ls
 from pokeflow.errors import ConfigError
-from pokeflow.objects.folder import Folder
-from pokeflow.project import Leaf
-from pokeflow.report import table
-from pokeflow.tree import Tree, inventory, outline, words
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _listing as listing
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
+from pokeflow.types import Leaf
 
 # The drawing is what it is, however wide.
 GOLDEN = {
@@ -72,7 +76,7 @@ def test_each_leaf_is_there_or_a_gap_with_its_maker(tree: Tree) -> None:
 def test_an_empty_tree_is_all_gaps(tmp_path: Path) -> None:
     found = inventory.take(empty(tmp_path))
     assert len(found.gaps) == len(found.states)
-    assert outline.grow(found).gaps == len(found.states)
+    assert listing.grow(found).gaps == len(found.states)
 
 
 def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(tree: Tree) -> None:
@@ -118,8 +122,8 @@ def test_a_file_belongs_to_the_innermost_leaf() -> None:
 
 @pytest.mark.parametrize("path", GOLDEN)
 def test_ls_draws_the_tree(path: str, tree: Tree) -> None:
-    top = outline.at(outline.grow(inventory.take(tree)), path)
-    assert table(outline.HEAD, outline.rows(top)) + "\n" == GOLDEN[path]
+    top = listing.at(listing.grow(inventory.take(tree)), path)
+    assert table(listing.HEAD, listing.rows(top)) + "\n" == GOLDEN[path]
 
 
 def test_ls_shows_a_part_and_goes_no_deeper_than_asked(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,28 +178,28 @@ def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: py
 
 
 def test_a_hundred_thousand_files_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pokeflow.objects import Entry
+    from pokeflow.objects._base import Entry
 
     tree = empty(tmp_path)
     many = [Entry(f"experiments/mlflow/run_{n:05}/metrics/loss", 10, "e", 1.0) for n in range(50_000)]
     many += [Entry(f"stray/{n:05}", 10, "e", 1.0) for n in range(50_000)]
     monkeypatch.setattr(Folder, "list", lambda self, prefix="": iter([] if prefix else many))
     found = inventory.take(tree)
-    rows = list(outline.rows(outline.grow(found)))
+    rows = list(listing.rows(listing.grow(found)))
     assert len(rows) < 100
     assert ("    └── … 49,961 more", "499.61 kB", "", "1970-01-01 00:00", "") in rows
-    runs = outline.at(outline.grow(found), "experiments/mlflow")
-    assert outline.fitting(runs) == outline.DEPTH
-    assert len(list(outline.rows(runs))) == outline.CROWD + 1
+    runs = listing.at(listing.grow(found), "experiments/mlflow")
+    assert listing.fitting(runs) == listing.DEPTH
+    assert len(list(listing.rows(runs))) == listing.CROWD + 1
 
 
 def test_a_folder_too_full_for_a_page_is_shown_less_deep(tree: Tree) -> None:
     for run in range(30):
         for name in range(30):
             lay(tree, f"experiments/mlflow/toy/run_{run}/metrics/m{name}", b"1")
-    top = outline.at(outline.grow(inventory.take(tree)), "experiments/mlflow/toy")
-    assert outline.fitting(top) == 1
-    assert len(list(outline.rows(top, outline.fitting(top)))) <= outline.PAGE
+    top = listing.at(listing.grow(inventory.take(tree)), "experiments/mlflow/toy")
+    assert listing.fitting(top) == 1
+    assert len(list(listing.rows(top, listing.fitting(top)))) <= listing.PAGE
 
 
 @pytest.mark.parametrize(

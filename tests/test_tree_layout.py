@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from owners_tree import TREE
-from pokeflow import compose, config, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
-from pokeflow.resolve import resolve
 from support import TOY_FLOW
 
 
 @cache
 def flow(*overrides: str) -> Flow:
-    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("leaf", TREE)
@@ -90,7 +92,7 @@ WRONG: Sequence[tuple[dict[str, Any], str]] = (
 
 @pytest.mark.parametrize(("change", "fault"), WRONG)
 def test_a_wrong_layout_is_told(change: dict[str, Any], fault: str) -> None:
-    data = config.plain(compose.composed(TOY_FLOW))
+    data = omegaconf.plain(composition.composed(TOY_FLOW))
     data["layout"] = {"root": "project/x", **change}
     with pytest.raises(ConfigError) as error:
         resolve(data, plugins.registry(plugins.manager()))

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import store as stores
-from pokeflow import tree as trees
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
-from pokeflow.tree import publish, receipts, verify, versions
-from pokeflow.tree.publish import Published
+from pokeflow.project import _guard as guard
+from pokeflow.project import _publish as publish
+from pokeflow.project import _receipts as receipts
+from pokeflow.project import _tree as trees
+from pokeflow.project import _verify as verify
+from pokeflow.project._publish import Published
+from pokeflow.store import _local as stores
 from s3 import Server
 from support import contents, run_flow, toy_flow
 
@@ -113,14 +116,14 @@ def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flo
     published(flow)
     changed = "lineage.models.student.params.lr=0.2"
     with pytest.raises(ConfigError) as caught:
-        versions.check(toy_flow(flow.root, changed))
+        guard.check(toy_flow(flow.root, changed))
     lines = str(caught.value).splitlines()
     faults = ["lineage.models.student.version", "lineage.models.tiny.version"]
     assert [line.partition(":")[0] for line in lines] == faults
     assert "v1.0 is published with digest" in lines[0]
     assert "Raise the version" in lines[0]
     # To try something out without registering it is nobody's business.
-    versions.check(toy_flow(flow.root, changed, "stages=[train,distill]"))
+    guard.check(toy_flow(flow.root, changed, "stages=[train,distill]"))
     before = contents(tree_folder(flow))
     with pytest.raises(ConfigError, match=r"student v1\.0 is published with digest"):
         published(toy_flow(flow.root, changed))
@@ -134,7 +137,7 @@ def test_a_published_version_is_refused_to_another_digest_until_it_is_raised(flo
 def test_a_published_model_is_not_made_again(flow: Flow) -> None:
     published(flow)
     with pytest.raises(ConfigError, match=r"force: teacher v1\.0 is published and stays as it is"):
-        versions.check(toy_flow(flow.root, "force=[teacher]"))
+        guard.check(toy_flow(flow.root, "force=[teacher]"))
 
 
 def test_an_older_version_does_not_take_the_place_of_a_newer_one_where_there_is_one_place(flow: Flow) -> None:

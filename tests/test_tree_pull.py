@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from handmade import DATA_FILES, checksum, in_bucket, lay, link, publish, published, record, where, write_receipt
-from pokeflow.commands import configured
-from pokeflow.commands import pull as command
+from pokeflow.cli import _configured as configured
+from pokeflow.cli.commands import pull as command
 from pokeflow.errors import ConfigError, PokeflowError
-from pokeflow.objects import Damaged, place
-from pokeflow.objects.folder import Folder
-from pokeflow.tree import Tree, inventory, pull
-from pokeflow.tree.pull import Wanted
+from pokeflow.objects import _uri as uri
+from pokeflow.objects._base import Damaged
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _pull as pull
+from pokeflow.project._pull import Wanted
+from pokeflow.project._tree import Tree
 from s3 import Server
 
 ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"
@@ -237,7 +240,7 @@ def test_a_bucket_is_pulled_from_as_a_folder_is(
 
 
 def test_data_elsewhere_in_a_bucket_is_fetched(tree: Tree, out: Path, s3: Server) -> None:
-    other = place.opened(f"{s3.uri}/raw", endpoint=s3.endpoint)
+    other = uri.open_uri(f"{s3.uri}/raw", endpoint=s3.endpoint)
     other.write("cards/a b.jpg", b"12345", match=None)
     for target in (f"{s3.uri}/raw/cards/", f"{s3.uri}/raw/cards/a b.jpg"):
         lay(tree, "data/raw/link.json", link(target, None, 5, 1, relative=False))

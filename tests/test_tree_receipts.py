@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Damaged
-from pokeflow.objects.folder import Folder
-from pokeflow.tree import receipts
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.objects._base import Damaged
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Placed, Receipt
 from pokeflow.types import Record
 
 

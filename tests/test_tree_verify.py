@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 from handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
-from pokeflow import tree as trees
-from pokeflow.commands import configured
-from pokeflow.commands import verify as command
+from pokeflow.cli import _configured as configured
+from pokeflow.cli.commands import verify as command
 from pokeflow.errors import PokeflowError
-from pokeflow.objects.folder import Folder
-from pokeflow.tree import Tree, documents, inventory
-from pokeflow.tree import publish as publishing
-from pokeflow.tree import verify as verifying
-from pokeflow.tree.receipts import Placed, Receipt
-from pokeflow.tree.verify import Problem, verify
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _publish as publishing
+from pokeflow.project import _tree as trees
+from pokeflow.project import _verify as verifying
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
+from pokeflow.project._verify import Problem, verify
+from pokeflow.project.metadata import _documents as documents
 from s3 import Server
 from support import run_flow, toy_flow
 

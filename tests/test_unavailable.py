@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, engine, observe, plugins
-from pokeflow.commands.recognize import newest
+from pokeflow import plugins
+from pokeflow.cli.commands.recognize import newest
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
+from pokeflow.engine import _tracking as tracking
 from pokeflow.errors import WAITING, PokeflowError, TaskError
-from pokeflow.resolve import resolve
-from pokeflow.store import Store
-from pokeflow.tree import publish
+from pokeflow.project import _publish as publish
+from pokeflow.store._local import Store
 from support import TOY, TOY_FLOW, contents
 
 ABSENT = "lineage.models.tiny.params.absent=true"
@@ -21,15 +25,15 @@ UNREGISTERED = "lineage.models.tiny.then.register=null"
 @pytest.fixture
 def flow_of(tmp_path: Path):
     def make(*overrides: str):
-        cfg = compose.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
-        return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+        cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
+        return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
 
     return make
 
 
-def run(flow) -> engine.Report:
+def run(flow) -> runner.Report:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
@@ -67,7 +71,7 @@ def test_it_is_tried_again_the_next_time(flow_of) -> None:
     for _ in range(2):
         with pytest.raises(TaskError, match="unavailable"):
             run(flow_of(ABSENT))
-    assert {planned.step.name for planned in engine.plan(flow_of(ABSENT), engine.now()) if not planned.record} == {
+    assert {planned.step.name for planned in runner.plan(flow_of(ABSENT), runner.now()) if not planned.record} == {
         "compile:tiny",
         "benchmark:tiny",
         "register:tiny",
@@ -154,13 +158,13 @@ def test_no_run_of_a_double_is_in_the_published_history(flow_of) -> None:
 
 def test_no_sweep_looks_at_a_figure_of_a_double(flow_of) -> None:
     flow = flow_of(SIMULATED, UNREGISTERED, "lineage.objective=tiny.score")
-    assert engine.objective(flow, run(flow)) is None
+    assert runner.objective(flow, run(flow)) is None
 
 
 def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_made_it(flow_of, tmp_path) -> None:
     flow = flow_of(SIMULATED, UNREGISTERED, "tracking=toy")
     store, step = Store(tmp_path / "store"), flow.step("compile:tiny")
-    observe.expect(flow, store, step, None)
+    tracking.expect(flow, store, step, None)
     run(flow)
     assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
     assert list((tmp_path / "store" / "untracked").iterdir()) == []

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Backend, PokeflowError, Result, Task, compose, config, engine, plugins, worker
+from pokeflow import Backend, PokeflowError, Result, Task, plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
+from pokeflow.engine import worker
+from pokeflow.engine.executors import run_in_process
 from pokeflow.errors import TaskError
-from pokeflow.executors import run_in_process
 from pokeflow.flow import Flow
-from pokeflow.resolve import resolve
 from pokeflow_toy import Toy
 from support import TOY_FLOW
 
@@ -20,13 +24,13 @@ def toy_in_sight(monkeypatch) -> None:
 
 
 def flow_of(root: Path, *overrides: str) -> Flow:
-    cfg = compose.composed([*TOY_FLOW, f"store.root={root}", *overrides])
-    return resolve(config.plain(cfg), plugins.registry(plugins.manager()))
+    cfg = composition.composed([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
 
 
-def run(flow: Flow) -> engine.Report:
+def run(flow: Flow) -> runner.Report:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
 
 
 def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import compose, config, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow.errors import ConfigError
-from pokeflow.resolve import resolve
 from support import TOY_FLOW, Cli
 
 STUDENT = "lineage.models.student"
@@ -198,7 +200,7 @@ WRONG = {
 def faults_of(*overrides: str) -> str:
     with pytest.raises(ConfigError) as caught:
         resolve(
-            config.plain(compose.composed([*TOY_FLOW, "store.root=store", *overrides])),
+            omegaconf.plain(composition.composed([*TOY_FLOW, "store.root=store", *overrides])),
             plugins.registry(plugins.manager()),
         )
     assert caught.value.exit_code == 2

@@ -156,7 +156,7 @@ def packed(folder: Path) -> Path:
         given = (done(of, folder / of), prepared)
         folders = folder / "work", folder / stage
         task = Task(stage, "bench", "bench", "v1.0", "optimized", "0" * 16, params, given, *folders)
-        backend.run(task)
+        backend(task)
     return folder / "package" / "edge-bundle.tar.gz"
 
 

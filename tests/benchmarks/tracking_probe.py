@@ -130,7 +130,7 @@ def whole_run(client: Any, experiment: str, report: bool = True) -> tuple[str, f
 
 
 def _is_published(uri: str, experiment: str, run: str) -> None:
-    from pokeflow.objects.place import opened
+    from pokeflow.objects._uri import opened
 
     there = opened(uri)
     (index,) = (entry.key for entry in there.list(f"{experiment}/.index/runs/"))
@@ -218,8 +218,8 @@ def multiply(rows: sqlite3.Connection, runs: int) -> None:
 
 def publish(database: Path, folder: Path) -> None:
     """Write a database as pokeflow publishes it, into the folder that stands for a bucket's prefix."""
-    from pokeflow.objects.folder import Folder
-    from pokeflow.objects.parallel import Crew
+    from pokeflow.objects._folder import Folder
+    from pokeflow.objects._transfer import Crew
     from pokeflow_mlflow.replica import publish as publishing
     from pokeflow_mlflow.replica import replica
     from pokeflow_mlflow.replica.working_copy import WorkingCopy

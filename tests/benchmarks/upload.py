@@ -4,9 +4,9 @@ import hashlib
 import sys
 from pathlib import Path
 
-from pokeflow.objects import Advance
-from pokeflow.objects.parallel import each
-from pokeflow.objects.place import opened
+from pokeflow.objects._base import Advance
+from pokeflow.objects._transfer import each
+from pokeflow.objects._uri import opened
 
 
 def main(folder: Path, uri: str) -> None:

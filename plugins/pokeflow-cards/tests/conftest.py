@@ -80,7 +80,7 @@ def prepare(tmp_path: Path) -> Callable[[Any], tuple[Path, Result]]:
         task = Task(
             "prepare", backend.name, "data", "1.0.0", "", "digest", params, (), place / "work", place / "output"
         )
-        return place / "output", backend.run(task)
+        return place / "output", backend(task)
 
     return run
 

@@ -215,7 +215,8 @@ import sys
 
 class Alone:
     """Refuses what no device has: here numpy, pillow, the targets' runtimes and OpenCV are seen."""
-    FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2", "pokeflow", "pokeflow_vision", "pokeflow_edge", "pokeflow_small"}
+    FREE = {"numpy", "PIL", "onnxruntime", "openvino", "cv2"}
+    FREE |= {"pokeflow", "pokeflow_vision", "pokeflow_edge", "pokeflow_small"}
 
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
-from pokeflow.tree.documents.benchmarks import CONDITIONS
-from pokeflow.tree.documents.models import PERFORMANCE
+from pokeflow.project.metadata._benchmarks import CONDITIONS
+from pokeflow.project.metadata._models import PERFORMANCE
 from pokeflow_hailo import benchmark
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 from pokeflow_vision import index

@@ -76,7 +76,7 @@ def test_a_chip_in_this_machine_recognises_a_picture(here):
     asked = here.task(
         "recognize", backend.params(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
     )
-    backend.run(asked)
+    backend(asked)
     (best, *_) = json.loads((asked.output / "matches.json").read_text())["matches"]
     assert best["card_id"] == "card-37"
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import pokeflow_hailo as plugin
-from pokeflow import compose, config
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.schema import parse
 from pokeflow_hailo.params import CompileParams, Compiler, ProfileParams, Script
 
@@ -21,7 +22,7 @@ def backends() -> dict[str, Any]:
 
 
 def shipped(name: str) -> dict[str, Any]:
-    return dict(config.plain(compose.composed([f"target={name}"]))["target"])
+    return dict(omegaconf.plain(composition.composed([f"target={name}"]))["target"])
 
 
 def test_importing_the_plugin_loads_nothing_heavy():

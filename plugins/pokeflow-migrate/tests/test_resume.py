@@ -15,9 +15,10 @@ import pytest
 from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow.errors import ConfigError, PokeflowError
-from pokeflow.objects.folder import Folder
-from pokeflow.tree import Tree, receipts
-from pokeflow.tree.verify import verify
+from pokeflow.objects._folder import Folder
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._tree import Tree
+from pokeflow.project._verify import verify
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.journal import Done
 from support import contents, environment
@@ -27,7 +28,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pokeflow_migrate import plan, run
-from pokeflow.objects.folder import Folder
+from pokeflow.objects._folder import Folder
 from handmade import empty
 
 root, moment, after = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -203,7 +204,7 @@ def test_when_everything_fails_it_stops(root: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
-    from pokeflow.objects.parallel import each
+    from pokeflow.objects._transfer import each
 
     journal = journals.read(tmp_path)
     lines = [Done(f"t{i}", f"o{i}", "e", "s", "x", i, "s") for i in range(500)]

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow.objects.folder import Folder
-from pokeflow.objects.place import opened
+from pokeflow.objects._folder import Folder
+from pokeflow.objects._uri import opened
 from pokeflow_migrate.references import References
 from pokeflow_migrate.rewrite import rewrite
 

@@ -10,10 +10,11 @@ import pytest
 from handmade import LEAVES
 from migrate_support import old_project, run
 from pokeflow.errors import ConfigError
-from pokeflow.objects.place import opened
-from pokeflow.project import About
-from pokeflow.tree import Tree, receipts
-from pokeflow.tree.verify import verify
+from pokeflow.objects._uri import opened
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._tree import Tree
+from pokeflow.project._verify import verify
+from pokeflow.types import About
 from pokeflow_migrate.run import Outcome
 from s3 import Server
 

@@ -7,7 +7,7 @@ import pytest
 
 import mlruns
 from mlruns import Bring
-from pokeflow.objects.place import opened
+from pokeflow.objects._uri import opened
 from pokeflow_mlflow.replica import flusher, replica
 from s3 import Server, moto_server, s3  # noqa: F401 - fixtures
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import PokeflowError, engine, plugins
+from pokeflow import PokeflowError, plugins
+from pokeflow.engine import _runner as runner
 from pokeflow_mlflow import TrackParams, artifacts, connection, track
 from pokeflow_mlflow.connection import connect
 from support import toy_flow
@@ -17,7 +18,7 @@ HISTORY = "".join(f'{{"epoch": {e}, "step": {10 * e}, "loss": {1 / e}}}\n' for e
 
 def run(flow):
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, engine.now())
+    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
 
 
 def notes(root: Path):

@@ -109,7 +109,7 @@ class Flow:
         (backend,) = (b for p in plugins for b in p.pokeflow_backends() if (b.name, b.stage) == (name, stage))
         places = self.folder(f"work-{stage}"), self.folder(stage)
         about = {"model": "small", "version": "v1.0", "type": "student", "digest": "0" * 16} | named
-        result = backend.run(Task(stage, name, params=params, inputs=inputs, work=places[0], output=places[1], **about))
+        result = backend(Task(stage, name, params=params, inputs=inputs, work=places[0], output=places[1], **about))
         assert isinstance(result, Result)
         return result
 

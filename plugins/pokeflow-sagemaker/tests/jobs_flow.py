@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cloud import Cloud
-from pokeflow import Record, compose, config, engine, plugins
+from pokeflow import Record, plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
-from pokeflow.objects import place
-from pokeflow.resolve import resolve
-from pokeflow.store import Store, of
+from pokeflow.objects import _uri as uri
+from pokeflow.store._local import Store, of
 from support import POKEFLOW, TOY_FLOW, environment
 
 QUICK = ("executor.params.container.install=false", "executor.params.client.poll_seconds=0.1")
@@ -49,7 +52,7 @@ class Launcher:
 
     @property
     def objects(self) -> Any:
-        return place.opened(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption="AES256")
+        return uri.open_uri(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption="AES256")
 
     def args(self, *overrides: str) -> list[str]:
         mine = [f"executor={self.executor}"]
@@ -59,12 +62,14 @@ class Launcher:
         return [*flow, *mine, *overrides]
 
     def flow(self, *overrides: str) -> Flow:
-        return resolve(config.plain(compose.composed(self.args(*overrides))), plugins.registry(plugins.manager()))
+        return resolve(
+            omegaconf.plain(composition.composed(self.args(*overrides))), plugins.registry(plugins.manager())
+        )
 
-    def run(self, *overrides: str, since: str | None = None) -> engine.Report:
+    def run(self, *overrides: str, since: str | None = None) -> runner.Report:
         """Run the flow in this process."""
         pm = plugins.manager()
-        return engine.run(self.flow(*overrides), plugins.registry(pm), pm.hook, since or engine.now())
+        return runner.run(self.flow(*overrides), plugins.registry(pm), pm.hook, since or runner.now())
 
     def cli(self, *overrides: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run it as a user does."""

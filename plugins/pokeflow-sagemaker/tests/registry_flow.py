@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cloud import Cloud
-from pokeflow import File, Input, Record, Result, Shared, Task, shared
+from pokeflow import File, Input, Record, Result, Shared, Task
 from pokeflow.digest import content, digest, sha256
 from pokeflow.gates import Gate
-from pokeflow.objects import place
+from pokeflow.objects import _uri as uri
+from pokeflow.store import _remote as remote
 from pokeflow_sagemaker.registry import register
 from pokeflow_sagemaker.registry.backends import RegisterParams
 
@@ -49,7 +50,7 @@ class Lineage:
 
     @property
     def objects(self) -> Any:
-        return place.opened(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption=None)
+        return uri.open_uri(self.remote, endpoint=self.cloud.endpoint, region=self.cloud.region, encryption=None)
 
     def finished(
         self, stage: str, model: str, files: Mapping[str, bytes], inputs: Mapping[str, str], **about: Any
@@ -74,7 +75,7 @@ class Lineage:
         self.count += 1
         values |= {"executor": "local", "backend": "torch", "finished": f"2026-01-11T12:00:00.{self.count:06}+00:00"}
         record = Record(**{**values, **about})
-        shared.send(self.objects, f"tasks/{stage}/{model}/{name}", folder, record)
+        remote.send(self.objects, f"tasks/{stage}/{model}/{name}", folder, record)
         return Input(record, folder)
 
     def data(self) -> Input:

@@ -15,9 +15,10 @@ import msgspec
 
 import pokeflow_sagemaker
 from cloud import Cloud
-from pokeflow import Input, Record, Result, Shared, Task, shared
+from pokeflow import Input, Record, Result, Shared, Task
 from pokeflow.digest import content
-from pokeflow.objects import place
+from pokeflow.objects import _uri as uri
+from pokeflow.store import _remote as remote
 
 from .conftest import Served, done
 
@@ -100,17 +101,17 @@ class Deployed:
     record: Record
 
     @property
-    def shared(self) -> Shared:
+    def remote(self) -> Shared:
         return Shared(f"{self.cloud.uri}/store", self.cloud.endpoint, self.cloud.region, None)
 
     @property
     def objects(self) -> Any:
-        return place.opened(
+        return uri.open_uri(
             f"{self.cloud.uri}/store", endpoint=self.cloud.endpoint, region=self.cloud.region, encryption=None
         )
 
     def shares(self, record: Record) -> None:
-        shared.send(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
+        remote.send(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
 
     def run(self, stage: str, *more: Input, record: Record | None = None, **params: Any) -> Result:
         backend = next(b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == stage)
@@ -121,7 +122,7 @@ class Deployed:
         record = record or self.record
         named = (stage, "sagemaker", record.model, record.version, record.type, record.digest)
         inputs = (Input(record, self.folder), *more)
-        result = backend.run(Task(*named, made, inputs, self.folder / "work", self.folder / "out", self.shared))
+        result = backend(Task(*named, made, inputs, self.folder / "work", self.folder / "out", self.shared))
         assert isinstance(result, Result)
         return result
 

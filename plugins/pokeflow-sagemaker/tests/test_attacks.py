@@ -4,9 +4,12 @@ import re
 
 import pytest
 
-from pokeflow import ConfigError, PokeflowError, cli, compose, config, plugins
-from pokeflow.objects import place
-from pokeflow.resolve import resolve
+from pokeflow import ConfigError, PokeflowError, plugins
+from pokeflow.cli import _main as main
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.objects import _uri as uri
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.pipelines import lineage
 from pokeflow_sagemaker.pipelines.steps import Gates, Register, step_name
@@ -18,7 +21,7 @@ ODD = ("card_shop", "cards.v2", "Pokémon's Karten", "$(id)", "名", "x" * 200)
 
 
 def resolved(*overrides):
-    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -70,7 +73,7 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
         aws.account(None)
     assert says in str(told.value)
     with pytest.raises(PokeflowError) as told:
-        next(place.opened("s3://bucket", region=variables.get("AWS_REGION")).list(""), None)
+        next(uri.open_uri("s3://bucket", region=variables.get("AWS_REGION")).list(""), None)
     assert says in str(told.value) or "AWS_PROFILE names a profile" in str(told.value)
     assert "connection was cut" not in str(told.value)
 
@@ -113,6 +116,6 @@ def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(clou
     cloud.vanish()
     place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
 
-    assert cli.run(["deploy", "dinov3-teacher", "--delete", *place]) == 0
+    assert main.run(["deploy", "dinov3-teacher", "--delete", *place]) == 0
     assert f"endpoint {name}" in capsys.readouterr().out
     assert sagemaker.list_endpoints()["Endpoints"] == []

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from pokeflow import Backend, PokeflowError, plugins
-from pokeflow.objects import Objects
-from pokeflow.objects.folder import Folder
+from pokeflow.objects._base import Objects
+from pokeflow.objects._folder import Folder
 from pokeflow_sagemaker.executor import code
 
 

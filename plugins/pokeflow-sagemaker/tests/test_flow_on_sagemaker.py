@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
-from pokeflow import ConfigError, engine
+from pokeflow import ConfigError
+from pokeflow.engine import _runner as runner
 from pokeflow.errors import TaskError
-from pokeflow.store import Store
+from pokeflow.store._local import Store
 from support import run_flow, toy_flow
 
 from .jobs_flow import SPOT, Launcher, begun, same, seconds, until
@@ -183,7 +184,7 @@ def test_two_launchers_at_once_start_one_job(machine):
 def test_what_is_forced_or_made_of_other_inputs_is_a_new_attempt_from_the_beginning(machine):
     run = ("models=[student]", "stages=[distill]", seconds("teacher", 0.2))
     first = machine.run(*run).records
-    since = engine.now()
+    since = runner.now()
     forced = machine.run(*run, "force=[teacher]", since=since)
     assert forced.ran == ("train:teacher",)
     assert forced.records["train:teacher"].started > since

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Record, compose, config, plugins
-from pokeflow.resolve import resolve
-from pokeflow.store import Store, of
+from pokeflow import Record, plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.store._local import Store, of
 from support import POKEFLOW, environment
 
 from .jobs_flow import QUICK
@@ -42,7 +44,7 @@ def made(cloud, root: Path, *more: str) -> dict[str, Record]:
     )
     assert done.returncode == 0, done.stderr
     (root / "told.txt").write_text(done.stderr)
-    flow = resolve(config.plain(compose.composed(args)), plugins.registry(plugins.manager()))
+    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
     store = of(flow)
     return {step.name: record for step in flow.steps if (record := store.load(step))}
 

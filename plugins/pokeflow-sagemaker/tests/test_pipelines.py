@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow import ConfigError, PokeflowError, Shared, compose, config, plugins
-from pokeflow.commands import pipeline as command
-from pokeflow.resolve import resolve
+from pokeflow import ConfigError, PokeflowError, Shared, plugins
+from pokeflow.cli.commands import pipeline as command
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.pipelines import control, lineage, text
@@ -36,7 +38,7 @@ OWNERS = {
 
 
 def resolved(*overrides):
-    return resolve(config.plain(compose.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
 
 
 def written(*overrides):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import shared
+from pokeflow.store import _remote as remote
 
 from .conftest import SPEC, small_data
 from .serving_flow import MODEL, bundled
@@ -31,7 +31,7 @@ def stored(root, served, model=MODEL, digest="a" * 16):
     record = dataclasses.replace(record, model=model, task=f"bundle:{model}")
     folder = root / "tasks" / "bundle" / model / digest
     shutil.copytree(served.flow.folder("bundle"), folder)
-    (folder / "record.json").write_bytes(shared.encoded(record))
+    (folder / "record.json").write_bytes(remote.encoded(record))
     return folder
 
 

@@ -78,7 +78,7 @@ class Flow:
         (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "package")
         assert backend.check is not None
         assert list(backend.check(task.params)) == []
-        result = backend.run(task)
+        result = backend(task)
         assert isinstance(result, Result)
         return task.output / "edge-bundle.tar.gz", result
 

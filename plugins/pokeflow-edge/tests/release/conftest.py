@@ -44,7 +44,7 @@ def release(flow: Flow, tmp_path: Path) -> Release:  # noqa: F811 - the fixture
         with pytest.MonkeyPatch.context() as patch:
             if at is not None:
                 patch.setattr(time, "time", lambda: float(at))
-            signed = backend.run(task)
+            signed = backend(task)
         assert list(output.iterdir()) == []
         return to, signed
 

@@ -46,7 +46,7 @@ def root(request, tmp_path_factory):
     made_of = (done("compile", compiled), flow.prepared())
     task = flow.task(*made_of, adapter=f"pokeflow_{request.param}.network", requires=(requires,))
     (backend,) = (backend for backend in pokeflow_edge.pokeflow_backends() if backend.stage == "package")
-    backend.run(task)
+    backend(task)
     (root / "releases").mkdir()
     unpack(task.output / "edge-bundle.tar.gz", root / "releases" / "1")
     return root

@@ -31,7 +31,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, backend: Any) -> tuple[Task, 
     """One compilation that went well, for all who only look at it."""
     folder = tmp_path_factory.mktemp("done")
     task = Flow(folder, wrapper(folder)).task()
-    return task, backend.run(task)
+    return task, backend(task)
 
 
 @pytest.fixture

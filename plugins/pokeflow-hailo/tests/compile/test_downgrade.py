@@ -17,7 +17,7 @@ def plenty():
 def test_a_silent_downgrade_fails_with_its_reason(flow, backend, plenty):
     task = flow.task(flow.student(), flow.prepared(plenty), script=Script("default"), calibration_images=1024)
     with pytest.raises(PokeflowError, match=r"level 0 instead of 2, because there's no available GPU.*allow_downgrade"):
-        backend.run(task)
+        backend(task)
     assert not list(task.work.glob("optimized-*/done.json"))
     assert not (task.output / FILE).exists()
 
@@ -26,7 +26,7 @@ def test_a_downgrade_that_is_allowed_is_reported(flow, backend, plenty):
     task = flow.task(
         *(flow.student(), flow.prepared(plenty)), script=Script(), calibration_images=1024, allow_downgrade=True
     )
-    result = backend.run(task)
+    result = backend(task)
     told = report_of(task)
     assert (told["requested"]["optimization_level"], told["effective"]["optimization_level"]) == (2, 0)
     assert told["lowered_because"] == "there's no available GPU"
@@ -37,7 +37,7 @@ def test_a_downgrade_that_is_allowed_is_reported(flow, backend, plenty):
 def test_with_a_gpu_and_enough_images_the_level_is_as_asked(flow, backend, plenty, interpreter):
     python = interpreter(gpu=True)
     task = flow.task(*(flow.student(), flow.prepared(plenty)), script=Script(), calibration_images=1024, python=python)
-    backend.run(task)
+    backend(task)
     told = report_of(task)
     assert told["requested"] == told["effective"]
     assert told["effective"]["calibration_images"] == 1024
@@ -47,14 +47,14 @@ def test_with_a_gpu_and_enough_images_the_level_is_as_asked(flow, backend, plent
 def test_too_few_images_for_the_level_are_refused_before_the_compiler_begins(flow, backend):
     task = flow.task(script=Script("default"), calibration_images=None)
     with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images and there are 72"):
-        backend.run(task)
+        backend(task)
     assert not list(task.work.glob("optimized-*"))
 
 
 def test_a_calibration_on_fewer_images_fails(flow, backend, interpreter):
     task = flow.task(calibration_images=72, python=interpreter("optimize:calibset"))
     with pytest.raises(PokeflowError, match="calibrated on 64 images instead of 72"):
-        backend.run(task)
+        backend(task)
 
 
 def test_a_fine_tuning_that_is_skipped_without_a_word_fails(flow, backend, plenty, interpreter):
@@ -62,6 +62,6 @@ def test_a_fine_tuning_that_is_skipped_without_a_word_fails(flow, backend, plent
     inputs = (flow.student(), flow.prepared(plenty))
     task = flow.task(*inputs, script=Script(), calibration_images=1024, python=python)
     with pytest.raises(PokeflowError, match="Quantization-Aware Fine-Tuning skipped, which level 2 is for"):
-        backend.run(task)
+        backend(task)
     off = Script(algorithms=Algorithms(finetune="disabled"))
-    backend.run(flow.task(*inputs, attempt=2, script=off, calibration_images=1024, python=python))
+    backend(flow.task(*inputs, attempt=2, script=off, calibration_images=1024, python=python))

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from pokeflow import PokeflowError, worker
+from pokeflow import PokeflowError
+from pokeflow.engine import worker
 from pokeflow_hailo.params import Script
 from pokeflow_vision.testing import network
 from pokeflow_vision.testing.data import drawn
@@ -19,11 +20,11 @@ from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend, interpreter):
     failed = flow.task(python=interpreter("compile:crash"))
     with pytest.raises(PokeflowError, match="ended without an answer: it crashed"):
-        backend.run(failed)
+        backend(failed)
     assert not (failed.output / FILE).exists()
     interpreter()
     again = flow.task(attempt=2)
-    result = backend.run(again)
+    result = backend(again)
     assert count(again, "Starting Model Optimization") == 1
     assert count(again, "Building HEF") == 1
     assert report_of(again)["effective"]["calibration_images"] == 48
@@ -33,7 +34,7 @@ def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend,
 
 def test_gone_on_or_not_the_hef_is_the_same(done, compiled, backend):
     again = compiled.task(attempt=2)
-    backend.run(again)
+    backend(again)
     assert count(again, "Starting Model Optimization") == 1
     assert (done[0].output / FILE).read_bytes() == (again.output / FILE).read_bytes()
 
@@ -50,7 +51,7 @@ def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, i
         inputs = compiled.student(model), compiled.prepared(data)
         task = compiled.task(*inputs, attempt=attempt, script=script, python=python)
         with pytest.raises(PokeflowError, match="BackendAllocatorException"):
-            backend.run(task)
+            backend(task)
         assert count(task, "Starting Model Optimization") == attempt
         assert len(list(task.work.glob("optimized-*"))) == 1
 
@@ -61,7 +62,7 @@ def test_a_half_written_optimisation_is_not_taken_for_done(compiled, backend):
     (kept / "done.json").unlink()
     (kept / "optimized.har").write_bytes(b"half")
     (again.work / "optimized-part").mkdir()
-    backend.run(again)
+    backend(again)
     assert count(again, "Starting Model Optimization") == 2
 
 
@@ -71,7 +72,7 @@ def test_an_optimisation_that_was_damaged_since_is_made_again(done, compiled, ba
     again = compiled.task(attempt=2)
     (kept,) = again.work.glob("optimized-*")
     (kept / file).write_bytes(damaged((kept / file).read_bytes()))
-    backend.run(again)
+    backend(again)
     assert count(again, "Starting Model Optimization") == 2
     assert (done[0].output / FILE).read_bytes() == (again.output / FILE).read_bytes()
 
@@ -81,7 +82,7 @@ import sys
 from pathlib import Path
 from pokeflow import plugins, worker
 task, backend = worker.load(Path(sys.argv[1]).read_bytes(), plugins.registry(plugins.manager()))
-backend.run(task)
+backend(task)
 """
 
 

@@ -8,7 +8,8 @@ import onnx
 import pytest
 import yaml
 
-from pokeflow import PokeflowError, Unavailable, worker
+from pokeflow import PokeflowError, Unavailable
+from pokeflow.engine import worker
 from pokeflow_hailo import hef
 from pokeflow_hailo.params import Compiler, Script
 from pokeflow_vision import index, preprocessing
@@ -85,7 +86,7 @@ def test_the_compilers_estimate_says_where_it_comes_from(done):
 def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
     task = flow.task(python="/nowhere/python3.12")
     with pytest.raises(Unavailable, match=r"^no Dataflow Compiler on this machine .*3\.33.*POKEFLOW_HAILO_PYTHON"):
-        backend.run(task)
+        backend(task)
     assert names(task.output) == BEFORE
     config = yaml.safe_load((task.output / "hailo_config.yaml").read_text())
     assert config["compiler"]["version"] is None
@@ -98,7 +99,7 @@ def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
 
 def test_the_sentence_is_one_line(flow, backend):
     with pytest.raises(Unavailable) as caught:
-        backend.run(flow.task(python="/nowhere/python3.12"))
+        backend(flow.task(python="/nowhere/python3.12"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
 
@@ -106,7 +107,7 @@ def test_the_sentence_is_one_line(flow, backend):
 def test_every_parameter_reaches_the_script(flow, backend):
     script = Script("accurate", optimization_level=0, precision={"conv1": "a16_w16"}, double_scale=("conv*",))
     task = flow.task(script=script)
-    backend.run(task)
+    backend(task)
     assert (task.output / f"{STEM}.alls").read_text().splitlines() == [
         "normalization1 = normalization([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])",
         "model_optimization_config(calibration, batch_size=8, calibset_size=48)",
@@ -123,7 +124,7 @@ def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
     task = flow.task(
         *(flow.student(), flow.prepared(data)), calibration_images=None, calibration_file=str(tmp_path / "own.npy")
     )
-    backend.run(task)
+    backend(task)
     config = json.loads((task.output / "calibration_config.json").read_text())
     assert (config["count"], config["calibset_size"]) == (40, 40)
     assert config["source"].startswith("pictures of one's own")
@@ -132,19 +133,19 @@ def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
 
 def test_another_chip_is_named_to_the_compiler(flow, backend):
     task = flow.task(hw_arch="hailo8")
-    assert backend.run(task).facts["hw_arch"] == "hailo8"
+    assert backend(task).facts["hw_arch"] == "hailo8"
     assert hef.read(task.output / FILE).architecture == "hailo8"
 
 
 def test_a_parent_with_other_preprocessing_is_refused(flow, backend):
     parent = flow.student(spec=Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(PokeflowError, match=r"distill:small: preprocessing .* differs"):
-        backend.run(flow.task(parent, flow.prepared()))
+        backend(flow.task(parent, flow.prepared()))
 
 
 def test_no_val_queries_are_refused(flow, backend):
     with pytest.raises(PokeflowError, match="no val queries"):
-        backend.run(flow.task(flow.student(), flow.prepared(without("val"))))
+        backend(flow.task(flow.student(), flow.prepared(without("val"))))
 
 
 def test_another_machine_compiles_over_ssh(flow, backend, ssh_server, caplog):
@@ -152,7 +153,7 @@ def test_another_machine_compiles_over_ssh(flow, backend, ssh_server, caplog):
     task = flow.task()
     compiler = Compiler(python=flow.python, host="pi")
     task = dataclasses.replace(task, params=dataclasses.replace(task.params, compiler=compiler))
-    assert backend.run(task).facts["simulated"] is True
+    assert backend(task).facts["simulated"] is True
     assert names(task.output) == AFTER
     assert "Building HEF" in caplog.text
     assert list((ssh_server.home / "tmp").glob("pokeflow*")) == []

@@ -14,17 +14,17 @@ from ..compile_flow import count, report_of
 
 def test_a_hef_for_another_chip_is_refused(flow, backend, interpreter):
     with pytest.raises(PokeflowError, match=r"\.hef: is compiled for hailo8, and hailo8l is asked for"):
-        backend.run(flow.task(python=interpreter("compile:wrong-arch")))
+        backend(flow.task(python=interpreter("compile:wrong-arch")))
 
 
 def test_a_hef_that_is_none_is_refused(flow, backend, interpreter):
     with pytest.raises(PokeflowError, match="not a sound HEF"):
-        backend.run(flow.task(python=interpreter("compile:garbage")))
+        backend(flow.task(python=interpreter("compile:garbage")))
 
 
 def test_another_compilers_version_in_the_hef_is_told(flow, backend, interpreter, caplog):
     task = flow.task(python=interpreter("compile:wrong-version"))
-    backend.run(task)
+    backend(task)
     assert report_of(task)["hef"]["compiler_version_as_asked"] is False
     assert "the HEF says compiler 3.30.0, not 3.33.0" in caplog.text
 
@@ -33,7 +33,7 @@ def test_another_compilers_version_in_the_hef_is_told(flow, backend, interpreter
 def test_what_the_emulator_gives_is_checked_and_not_kept(flow, backend, interpreter, how, told):
     task = flow.task(python=interpreter(f"infer quantized:{how}"))
     with pytest.raises(PokeflowError, match=told):
-        backend.run(task)
+        backend(task)
     assert count(task, "Building HEF") == 0
     assert not list(task.work.glob("optimized-*/done.json"))
 
@@ -41,12 +41,12 @@ def test_what_the_emulator_gives_is_checked_and_not_kept(flow, backend, interpre
 @pytest.mark.parametrize("call", ["optimize", "compile"])
 def test_a_compiler_that_leaves_without_an_error_has_not_done_its_work(flow, backend, interpreter, call):
     with pytest.raises(PokeflowError, match=f"the Dataflow Compiler failed at {call}: SystemExit"):
-        backend.run(flow.task(python=interpreter(f"{call}:exit")))
+        backend(flow.task(python=interpreter(f"{call}:exit")))
 
 
 def test_a_profiler_that_fails_leaves_the_reason(flow, backend, interpreter):
     task = flow.task(python=interpreter("profile:BackendValueError"))
-    backend.run(task)
+    backend(task)
     told = json.loads((task.output / "dfc_profile.json").read_text())
     assert told["profile"] is None
     assert "BackendValueError" in told["reason"]
@@ -57,7 +57,7 @@ def test_a_compiler_that_takes_too_long_is_ended(flow, backend, interpreter):
     compiler = Compiler(python=task.params.compiler.python, hours=0.5 / 3600)
     task = dataclasses.replace(task, params=dataclasses.replace(task.params, compiler=compiler))
     with pytest.raises(PokeflowError, match="took longer than"):
-        backend.run(task)
+        backend(task)
     assert not list(task.work.glob("optimized-*/done.json"))
 
 
@@ -65,7 +65,7 @@ def test_a_flood_of_lines_is_read_and_bounded(flow, backend, interpreter, caplog
     monkeypatch.setattr(stage, "MAX_LOG", 100_000)
     monkeypatch.setattr(listener, "MAX_SHOWN", 5_000)
     task = flow.task(python=interpreter("optimize:flood"))
-    backend.run(task)
+    backend(task)
     told = report_of(task)
     assert len(told["warnings"]) == 100
     assert told["effective"]["calibration_images"] == 48

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pokeflow import plugins, worker
+from pokeflow import plugins
+from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.schema import parse
 from pokeflow.types import Backend, Task
@@ -69,7 +70,7 @@ def entries(
         }
         where, before = f"mlflow[{i}]", len(faults)
         params = parse(backend.params, given | store, where, faults)
-        if len(faults) == before and backend.check:
+        if len(faults) == before:
             names = {"source": f"{where}.from", **{key: f"tracking.{key}" for key in STORE}}
             found = _checked(backend, params, where)
             faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in found]
@@ -79,7 +80,7 @@ def entries(
 
 def _checked(backend: Backend, params: Any, where: str) -> list[tuple[str, str]]:
     try:
-        return list(backend.check(params)) if backend.check else []
+        return backend.faults(params)
     except ConfigError:
         raise
     except PokeflowError as error:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import yaml
 
 from pokeflow import schema
+from pokeflow.config._settings import ModelType
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.objects import require_key
-from pokeflow.settings import ModelType
 
 LARGEST = 1 << 20
 """Bytes of a plan: it is written by hand."""

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from pokeflow.objects import Objects
-from pokeflow.objects.folder import Folder
+from pokeflow.objects import Folder, Objects
 
 Place = tuple[str, str]
 """The name of a source, and a key in it; of a folder it ends in ``/``, and the source itself is an empty key."""

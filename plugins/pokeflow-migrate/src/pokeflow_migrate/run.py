@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pokeflow import store as stores
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.objects import ABSENT, Advance, Damaged, Objects
-from pokeflow.objects.parallel import each
-from pokeflow.tree import Tree, publish, receipts
+from pokeflow.objects import ABSENT, Advance, Damaged, Objects, each
+from pokeflow.project import _publish as publish
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._tree import Tree
+from pokeflow.store import exclusively
 from pokeflow_migrate import experiments, mapping, sources, versions
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.experiments import Brought, Entry
@@ -56,7 +57,7 @@ def migrate(
     folder, tracking = root / FOLDER / plan.name, tracking or {}
     if dry_run:
         return _migrate(plan, base, tree, folder, tracking, dry_run=True)
-    with stores.exclusively(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
+    with exclusively(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
         return _migrate(plan, base, tree, folder, tracking, dry_run=False)
 
 
@@ -186,7 +187,7 @@ def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
 def _by_server(source: Objects, target: Objects) -> bool:
     if not (source.uri.startswith("s3://") and target.uri.startswith("s3://")):
         return False
-    from pokeflow.objects.bucket import Bucket
+    from pokeflow.objects.s3._bucket import Bucket
 
     return isinstance(source, Bucket) and isinstance(target, Bucket) and source.connection is target.connection
 

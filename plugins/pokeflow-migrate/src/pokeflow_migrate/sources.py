@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.objects import Entry, Objects, place, require_key
-from pokeflow.objects.folder import OWN, Folder
-from pokeflow.tree import Tree
+from pokeflow.objects import OWN, Entry, Folder, Objects, open_related, open_uri, require_key
+from pokeflow.project._tree import Tree
 from pokeflow_migrate.plan import Plan, Source
 
 
@@ -39,8 +38,8 @@ def _opened(source: Source, folder: Path, tree: Tree) -> Objects:
         if not source.at.strip():
             raise ConfigError([Fault("at", "no place.")])
         is_uri = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source.at)
-        return place.opened(source.at if is_uri else str(folder / Path(source.at).expanduser()))
-    return place.seen_from(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
+        return open_uri(source.at if is_uri else str(folder / Path(source.at).expanduser()))
+    return open_related(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
 
 
 def inside(source: Objects, tree: Tree) -> str | None:

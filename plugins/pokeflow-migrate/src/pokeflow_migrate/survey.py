@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pokeflow import text
 from pokeflow.errors import Fault
-from pokeflow.objects import Advance, Entry, Missing, Objects
-from pokeflow.objects.parallel import each
-from pokeflow.tree import Tree, inventory, receipts, words
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.objects import Advance, Entry, Missing, Objects, each
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
 from pokeflow_migrate.journal import Done, Journal
 from pokeflow_migrate.mapping import Item, LinkFile, Moves, few
 from pokeflow_migrate.references import References
@@ -130,7 +132,7 @@ class _Looked:
     def compare(self, item: Item, entry: Entry | None, found: Survey, told: list[Fault], advance: Advance) -> None:
         held = self.counting.get(item.target)
         if held is None and entry is not None and not item.rewrite and entry.size != item.size:
-            told.append(_in_the_way(item, entry, f"the source has {words.size(item.size)} ({item.size:,} B)"))
+            told.append(_in_the_way(item, entry, f"the source has {text.size(item.size)} ({item.size:,} B)"))
             return
         wanted = content(self.around, item, advance)
         if held is not None and held[1].sha256 != wanted.sha256:
@@ -146,7 +148,7 @@ class _Looked:
         elif entry is None:
             found.todo.append(item)
         elif entry.size != wanted.size or (actual := self._actual(item.target, entry, advance)) != wanted.sha256:
-            what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else words.size(entry.size)
+            what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else text.size(entry.size)
             told.append(_in_the_way(item, entry, f"it would be sha256 {wanted.sha256[:12]}… here, and is {what}"))
         else:
             found.there.append(self._line(item, entry, wanted))

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from pokeflow.errors import Fault, unknown
-from pokeflow.tree import Tree, receipts
-from pokeflow.tree.inventory import LINK
-from pokeflow.tree.receipts import Placed, Receipt
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._inventory import LINK
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
 from pokeflow_migrate.experiments import Brought
 from pokeflow_migrate.journal import Done
 from pokeflow_migrate.mapping import LinkFile, Moves

@@ -76,7 +76,7 @@ def database(uri: str) -> Path | None:
 
 def redact(text: str) -> str:
     """The text without what lets somebody in: user names, passwords and signatures of any addresses in it."""
-    from pokeflow.tree.documents.told import redacted
+    from pokeflow.redaction import redacted
 
     return str(redacted(text))
 

@@ -66,7 +66,7 @@ def as_json(record: Record) -> str:
 
 def clean(value: Any) -> Any:
     """Plain data without secrets, by the rule that the project's metadata is written by."""
-    from pokeflow.tree.documents.told import redacted
+    from pokeflow.redaction import redacted
 
     return redacted(value)
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow.objects import require_key
+from pokeflow.objects._base import require_key
 from pokeflow_mlflow.replica import layout
 from pokeflow_mlflow.replica.layout import experiment_folder, experiment_id, place, place_of_index, quoted
 from pokeflow_mlflow.replica.schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, TRACES

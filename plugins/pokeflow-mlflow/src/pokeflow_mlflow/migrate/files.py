@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pokeflow import PokeflowError
-from pokeflow.objects import Objects, require_key
-from pokeflow.objects.folder import Folder
+from pokeflow.objects import Folder, Objects, require_key
 from pokeflow_mlflow.address import redact
 
 

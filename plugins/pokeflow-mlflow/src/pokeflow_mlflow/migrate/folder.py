@@ -19,8 +19,7 @@ from typing import Any
 import yaml
 
 from pokeflow import PokeflowError
-from pokeflow.objects import Entry, Objects
-from pokeflow.objects.folder import Folder
+from pokeflow.objects import Entry, Folder, Objects
 from pokeflow_mlflow.migrate.entities import (
     Dataset,
     Experiment,

@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pokeflow import PokeflowError
 from pokeflow.errors import unknown
-from pokeflow.objects import place
-from pokeflow.objects.folder import Folder
+from pokeflow.objects import Folder, open_uri
 from pokeflow_mlflow import MigrateParams, address
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.migrate.entities import Reading
@@ -123,7 +122,7 @@ class Source:
 
     def _bucket(self) -> Mlruns | None:
         """A folder that somebody copied to S3; None where it is another unified store's place, which has an index."""
-        objects = place.opened(self.at, endpoint=self.endpoint, region=self.region)
+        objects = open_uri(self.at, endpoint=self.endpoint, region=self.region)
         if next(objects.list(".index/"), None) is not None:
             return None
         return _sound(Mlruns(objects, Places("", Path("/"), self.moved, ())))

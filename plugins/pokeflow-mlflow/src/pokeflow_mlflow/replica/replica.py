@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Objects
-from pokeflow.objects.parallel import Crew
+from pokeflow.objects import Crew, Objects
 from pokeflow_mlflow.address import faults, redact
 from pokeflow_mlflow.replica.working_copy import WorkingCopy
 
@@ -64,14 +63,14 @@ class Replica:
 
 def of(uri: str, folder: Path) -> Replica:
     """The replica of a tracking URI, its working copy below a folder; no two for one process."""
-    from pokeflow.objects import place
-    from pokeflow.objects.bucket import Bucket
+    from pokeflow.objects import open_uri
+    from pokeflow.objects.s3._bucket import Bucket
 
     for fault in faults(uri):
         raise PokeflowError(f"{redact(uri)}: {fault}.")
     endpoint, encryption, kms_key = _server()
     # Somebody waits for the answers, and what cannot be written now is tried again later anyhow.
-    objects = place.opened(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
+    objects = open_uri(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
     assert isinstance(objects, Bucket)
     where = objects.client.meta.endpoint_url  # whoever named it
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]

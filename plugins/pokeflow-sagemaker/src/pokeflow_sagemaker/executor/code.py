@@ -23,7 +23,7 @@ _SKIPPED = ("__pycache__", ".pyc", ".DS_Store")
 
 def send(objects: Objects, backend: Backend) -> str:
     """Put the code for a backend where jobs find it, unless it is there; the key that its files begin with."""
-    return send_package(objects, backend.run.__module__.partition(".")[0])
+    return send_package(objects, backend.package)
 
 
 def send_package(objects: Objects, package: str) -> str:

@@ -1,4 +1,4 @@
-"""In the container: starts ``pokeflow.job`` once, or under torchrun once a device of every instance.
+"""In the container: starts ``pokeflow.engine.job`` once, or under torchrun once a device of every instance.
 
 It is sent beside the code and knows the standard library only. This process becomes the job, so that SageMaker's
 SIGTERM reaches it.
@@ -32,7 +32,7 @@ def main(args: list[str]) -> None:
         Path(failure).write_text(f"{what}: take one that has it, or set container.install to true.", encoding="utf-8")
         sys.exit(1)
     work = ML / "checkpoints"
-    job = ["-m", "pokeflow.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
+    job = ["-m", "pokeflow.engine.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
     job += ["--failure", failure]
     if verdicts:
         job += ["--verdicts", verdicts[0]]

@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Task, Unavailable, shared
-from pokeflow import job as program
-from pokeflow.objects import ABSENT, Conflict, Objects, place
+from pokeflow import Backend, PokeflowError, Task, Unavailable
+from pokeflow.engine import job as program
+from pokeflow.objects import ABSENT, Conflict, Objects, open_shared
+from pokeflow.store import _lease as leases
+from pokeflow.types import TELEMETRY
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code, jobs, watch
 from pokeflow_sagemaker.executor import request as requests
@@ -32,7 +34,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     bucket = task.shared
     region = aws.region(params.account.region)
     where = RunsAs(region, params.account.role or default_role(params.account.project, region))
-    objects = place.shared(bucket)
+    objects = open_shared(bucket)
     if params.profiler is not None:
         log.warning(END_OF_PROFILERS)
     files = requests.files_of(bucket, task, code.send(objects, backend), send(objects, task))
@@ -59,7 +61,7 @@ def send(objects: Objects, task: Task) -> str:
 
 def told_of(task: Task) -> list[Path]:
     """The files that tell how a task came to be made."""
-    return [file for file in sorted((task.work / shared.TELEMETRY).glob("*")) if file.is_file()]
+    return [file for file in sorted((task.work / TELEMETRY).glob("*")) if file.is_file()]
 
 
 def default_role(project: str, region: str) -> str:
@@ -107,7 +109,7 @@ def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
     if most is None:
         yield
         return
-    with shared.held(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
+    with leases.held(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
         while len(list(jobs.running(region))) >= most:
             if not told:
                 log.info("  %d jobs run already (client.at_once), waiting for one to end", most)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pokeflow import ConfigError, Fault, PokeflowError
-from pokeflow.objects import Objects, place
+from pokeflow.objects import Objects, open_shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
 from pokeflow_sagemaker.executor.request import RunsAs
@@ -57,7 +57,7 @@ def opened(pipeline: Pipeline) -> Objects:
     if pipeline.store is None:
         message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    return place.shared(pipeline.store)
+    return open_shared(pipeline.store)
 
 
 def where(pipeline: Pipeline, objects: Objects) -> Where:

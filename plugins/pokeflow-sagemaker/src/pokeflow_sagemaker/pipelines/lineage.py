@@ -11,7 +11,7 @@ from pokeflow import ConfigError, Shared
 from pokeflow.errors import unknown
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow.shared import path_of
+from pokeflow.types import path_of
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import (
@@ -76,9 +76,7 @@ class _Writer:
         self.params, self.shared = params, shared
         self.tasks = {task["name"]: task for task in params.tasks}
         self.files: dict[str, TaskFile] = {}
-        self.plugins = {
-            key: backend.run.__module__.partition(".")[0] for key, backend in registry(manager()).backends.items()
-        }
+        self.plugins = {key: backend.package for key, backend in registry(manager()).backends.items()}
 
     def made(self, name: str, type: str) -> Pipeline | None:
         """The pipeline that makes, measures and registers the models of a type."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pokeflow.gates import Gate
 from pokeflow.gates import faults as gate_faults
-from pokeflow.project import Budget
+from pokeflow.types import Budget
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.executor.params import check as check_job
 from pokeflow_sagemaker.machines import is_role

@@ -4,11 +4,12 @@ import hashlib
 import logging
 from typing import Any
 
-from pokeflow import ConfigError, Fault, Result, Task, budget
-from pokeflow.budget import Estimate
+from pokeflow import ConfigError, Fault, Result, Task
+from pokeflow.engine import Estimate
+from pokeflow.engine import _budget as budget
 from pokeflow.errors import unknown
 from pokeflow.objects import Objects
-from pokeflow.project import Budget
+from pokeflow.types import Budget
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor.request import instances
 from pokeflow_sagemaker.pipelines import control, lineage, text

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pokeflow
-from pokeflow import Record, shared
+from pokeflow import Record
 from pokeflow.gates import FAILED, PASSED, passes
+from pokeflow.types import RECORD, path_of
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 JUDGED = ("metric-", "reason-", "gate-", "pokeflow-gates")
@@ -103,7 +104,7 @@ def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
         "pokeflow-source": about.uri,
         "pokeflow-artifact": artifact,
         "pokeflow-record": about.record,
-        "pokeflow-made": f"{shared.path_of(made.stage, made.model, made.digest)}/{shared.RECORD}",
+        "pokeflow-made": f"{path_of(made.stage, made.model, made.digest)}/{RECORD}",
         "pokeflow-parent": parents[0].partition(":")[2] if parents else None,
         **{f"pokeflow-parent-{i}": f"{name}={made.inputs[name]}" for i, name in enumerate(parents, 1)},
         "pokeflow-git": f"{git}{' dirty' if made.environment.get('project_git_dirty') else ''}" if git else None,

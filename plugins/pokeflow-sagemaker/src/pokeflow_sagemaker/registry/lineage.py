@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pokeflow import Record, shared
+from pokeflow import Record
 from pokeflow.objects import Objects
+from pokeflow.store import _remote as remote
+from pokeflow.types import RECORD, path_of
 from pokeflow_sagemaker.aws import Exists, ask, pages
 from pokeflow_sagemaker.provision import names
 
@@ -20,7 +22,7 @@ DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 def folder(objects: Objects, record: Record) -> str:
     """Where a finished task lies in the bucket."""
-    return f"{objects.uri}/{shared.path_of(record.stage, record.model, record.digest)}/"
+    return f"{objects.uri}/{path_of(record.stage, record.model, record.digest)}/"
 
 
 def source(objects: Objects, record: Record) -> str:
@@ -74,8 +76,8 @@ class Walk:
                 return record
         for entry in self.objects.list(f"tasks/{stage}/{model}/"):
             path, _, name = entry.key.rpartition("/")
-            if name == shared.RECORD and path.count("/") == 3:
-                found = shared.load(self.objects, path)
+            if name == RECORD and path.count("/") == 3:
+                found = remote.load(self.objects, path)
                 if found is not None and found.content == content:
                     return found
         return None

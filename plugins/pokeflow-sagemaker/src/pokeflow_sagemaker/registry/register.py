@@ -3,9 +3,11 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pokeflow import Input, PokeflowError, Record, Result, Task, shared
+from pokeflow import Input, PokeflowError, Record, Result, Task
 from pokeflow.gates import PASSED, judge
-from pokeflow.objects import Missing, Objects, place
+from pokeflow.objects import Missing, Objects, open_shared, open_uri
+from pokeflow.store import _remote as remote
+from pokeflow.types import RECORD, path_of
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names
@@ -70,7 +72,7 @@ def _about(task: Task, objects: Objects) -> About:
         model=task.model,
         version=task.version,
         type=task.type,
-        record=f"{shared.path_of(task.stage, task.model, task.digest)}/{shared.RECORD}",
+        record=f"{path_of(task.stage, task.model, task.digest)}/{RECORD}",
         made=made,
         benchmark=benchmark.record if benchmark else None,
         bundle=bundle.record if bundle else None,
@@ -93,14 +95,14 @@ def _bucket(task: Task) -> Objects:
         raise PokeflowError(f"{task.name}: SageMaker takes models from a bucket. Choose store=s3.")
     store = task.shared
     if store is None or store.uri != params.remote.rstrip("/"):
-        return place.opened(params.remote, region=params.region, encryption=None)
-    return place.shared(store)
+        return open_uri(params.remote, region=params.region, encryption=None)
+    return open_shared(store)
 
 
 def _require_shared(task: Task, objects: Objects, record: Record) -> None:
     """Refuse to register what the bucket does not have as its record says."""
-    path = shared.path_of(record.stage, record.model, record.digest)
-    there = shared.load(objects, path)
+    path = path_of(record.stage, record.model, record.digest)
+    there = remote.load(objects, path)
     if there is None or there.content != record.content:
         what = "is not there" if there is None else "is another making of it"
         raise PokeflowError(
@@ -112,7 +114,7 @@ def _require_shared(task: Task, objects: Objects, record: Record) -> None:
         if found is None or found.size != file.size or found.sha256 not in (None, file.sha256):
             raise PokeflowError(
                 f"{task.name}: {objects.uri}/{path}/{file.path} is not what its record says. Remove "
-                f"{objects.uri}/{path}/{shared.RECORD} and run this again: it is sent anew."
+                f"{objects.uri}/{path}/{RECORD} and run this again: it is sent anew."
             )
 
 

@@ -6,7 +6,8 @@ import logging
 import re
 from typing import Any, Literal
 
-from pokeflow import ConfigError, Fault, Input, PokeflowError, Task, shared
+from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
+from pokeflow.types import path_of
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images, waiting
 from pokeflow_sagemaker.machines import Account, Network
@@ -94,7 +95,7 @@ def uri(task: Task) -> str:
     """Where the bundle lies."""
     assert task.shared
     bundle = task.inputs[0].record
-    return f"{task.shared.uri}/{shared.path_of(bundle.stage, bundle.model, bundle.digest)}/model.tar.gz"
+    return f"{task.shared.uri}/{path_of(bundle.stage, bundle.model, bundle.digest)}/model.tar.gz"
 
 
 def _deployable(registration: Input | None, arn: str, at: Place, source: Source) -> bool:

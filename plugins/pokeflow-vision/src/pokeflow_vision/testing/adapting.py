@@ -4,8 +4,8 @@ import importlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from pokeflow.engine import told
 from pokeflow.errors import PokeflowError, Unavailable
-from pokeflow.worker import told
 from pokeflow_vision import index, retrieval
 from pokeflow_vision.network import embed
 from pokeflow_vision.on_device import ON_DEVICE, imported

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokeflow import compose, config, executors, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
 from pokeflow.digest import content, decisive
+from pokeflow.engine import executors, told
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import PREPARE, Flow, Step
-from pokeflow.resolve import resolve
 from pokeflow.store import list_files
 from pokeflow.types import Backend, Input, NoParams, Record, Result, Task
-from pokeflow.worker import told
 from pokeflow_vision.testing import data as cards
 from pokeflow_vision.testing import network
 from pokeflow_vision.testing.breach import NotChecked
@@ -57,7 +59,7 @@ class Bench:
     @cached_property
     def composed(self) -> dict[str, Any]:
         """The configuration of the conformance lineage for this target; ConfigError where YAML has a fault."""
-        return config.plain(compose.composed([f"target={self.target}", *CHOSEN, *self.overrides]))
+        return omegaconf.plain(composition.composed([f"target={self.target}", *CHOSEN, *self.overrides]))
 
     def resolved(self, data: Mapping[str, Any]) -> Flow:
         """The flow of such a configuration; ConfigError where it has a fault."""
@@ -140,7 +142,7 @@ class Bench:
         backend = self.step(task.name).backend
         assert self.given
         try:
-            answer = backend.run(task)
+            answer = backend(task)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; a check looks at it
             return Made(task, None, error)
         return Made(task, Result(answer) if isinstance(answer, Mapping) else answer)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pokeflow.engine import told
 from pokeflow.errors import PokeflowError, Unavailable
-from pokeflow.worker import told
 from pokeflow_vision import benchmark, index, retrieval
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.testing import network

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pokeflow.engine import require_sound, told
 from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.store import list_files
-from pokeflow.worker import require_sound, told
 from pokeflow_vision import calibration, index, preprocessing, retrieval
 from pokeflow_vision.network import ONNX
 from pokeflow_vision.testing import network

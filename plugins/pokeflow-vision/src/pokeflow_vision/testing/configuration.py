@@ -12,7 +12,8 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pokeflow import compose, plugins
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.schema import hints
 from pokeflow_vision.testing.bench import BENCHMARK, CHOSEN, COMPILE, Bench, python_path
@@ -102,7 +103,7 @@ def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
 def yaml_names_every_parameter(bench: Bench) -> None:
     """The target's YAML lists each parameter with its value: it is where a person reads what can be set."""
     steps = {work: bench.step(task) for work, task in WORKS.items()}
-    shipped = compose.composed([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composed
+    shipped = composition.composed([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composed
     for work, step in steps.items():
         given = shipped["target"][work].get("params") or {}
         missing = [name for name in hints(step.backend.params) if name not in given]

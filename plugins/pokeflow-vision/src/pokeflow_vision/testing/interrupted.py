@@ -1,4 +1,4 @@
-"""Runs one task as ``pokeflow.worker`` does, and kills this process while the backend writes its result."""
+"""Runs one task as ``pokeflow.engine.worker`` does, and kills this process while the backend writes its result."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pokeflow import worker
+from pokeflow.engine import worker
 
 WRITING = os.O_WRONLY | os.O_RDWR
 

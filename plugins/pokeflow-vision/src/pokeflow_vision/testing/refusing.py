@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pokeflow.engine import told
 from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.types import Input
-from pokeflow.worker import told
 from pokeflow_vision.network import ONNX
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.testing import data as cards

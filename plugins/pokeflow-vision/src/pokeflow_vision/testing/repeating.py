@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pokeflow import worker
+from pokeflow.engine import told, worker
 from pokeflow.errors import Unavailable
 from pokeflow.store import list_files
-from pokeflow.worker import told
 from pokeflow_vision.testing.bench import Bench, Made, python_path, sums
 from pokeflow_vision.testing.breach import Breach, NotChecked
 

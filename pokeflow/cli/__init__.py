@@ -1,0 +1,5 @@
+"""What a person types and reads: arguments come in; tables, errors in a sentence and an exit code go out."""
+
+from pokeflow.cli._main import main, run
+
+__all__ = ["main", "run"]

@@ -1,0 +1,167 @@
+"""What people read in the end: the plan, and a table of the models, from records alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pokeflow import text
+from pokeflow.engine import Estimate, Planned, Report, estimate
+from pokeflow.flow import DATA, PROJECT, Flow, Step
+from pokeflow.plugins import Registry
+from pokeflow.project import _tree as trees
+from pokeflow.store import Store
+from pokeflow.store import _local as stores
+from pokeflow.types import RECORD, Record
+
+if TYPE_CHECKING:  # what a run that publishes nothing need not load
+    from pokeflow.project._diff import Comparison
+    from pokeflow.project._publish import Published
+
+COLUMNS = {
+    "top1_accuracy": ("top-1", "{:.1%}"),
+    "top5_accuracy": ("top-5", "{:.1%}"),
+    "size_mb": ("size", "{:.2f} MB"),
+    "latency_p50_ms": ("p50", "{:.2f} ms"),
+    "latency_p99_ms": ("p99", "{:.2f} ms"),
+}
+"""Benchmark figures that have a column; every other figure is told below the table."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head, columns aligned; plain text, so that it can be piped."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def models(flow: Flow, records: Mapping[str, Record]) -> str:
+    """For each model its benchmark, digest and place; below, the figures of its making and the protocols."""
+    store = stores.of(flow)
+    made = [s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.maker(s.model) and s.name in records]
+    rows, notes, protocols = [], [], []
+    for step in made:
+        record, bench = records[step.name], records.get(f"benchmark:{step.model}")
+        # Nobody may take the figures of a double for a device's.
+        figures = bench.metrics if bench and not bench.simulated else {}
+        cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
+        rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
+        notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
+        protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
+    rows += _baselines(records.get(f"prepare:{DATA}"))
+    parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
+    if f"prepare:{DATA}" in records:
+        notes.insert(0, f"  prepare:{DATA}: {_figures(records[f'prepare:{DATA}'])}")
+    parts.append("figures of each making:\n" + "\n".join(notes))
+    if protocols:
+        parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))
+    return "\n\n".join(parts)
+
+
+def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
+    """A line for each method that the data task tried on the same queries, such as a perceptual hash."""
+    figures = data.metrics if data else {}
+    for key in figures:
+        name, is_accuracy, _ = key.partition("_top1_accuracy")
+        if is_accuracy and not name.endswith("artwork"):
+            cells = [_cell(figures.get(f"{name}_{column}"), shape) for column, (_, shape) in COLUMNS.items()]
+            yield (f"{name} (baseline)", "", *cells, "", "")
+
+
+def _shown(store: Store, step: Step) -> str:
+    """A task's folder as one would type it here; in the bucket, where a job elsewhere made it."""
+    folder = store.folder(step)
+    if store.remote is not None and not (folder / RECORD).exists():
+        return f"{store.remote.uri}/{store.key(step)}"
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _cell(value: float | None, shape: str) -> str:
+    return "–" if value is None else shape.format(value)
+
+
+def count(outcome: Report) -> str:
+    """How many tasks ran, in a sentence."""
+    others = ", the others are reused" if len(outcome.ran) < len(outcome.records) else ""
+    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{others}"
+
+
+def _figures(record: Record) -> str:
+    return ", ".join(_figure(record, *item) for item in record.metrics.items()) or "no figures"
+
+
+def _figure(record: Record, name: str, value: float | None) -> str:
+    return (
+        f"{name} unknown ({record.reasons.get(name, 'no reason recorded')})" if value is None else f"{name} {value:.4g}"
+    )
+
+
+def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
+    """What would run, where, why, for how long and at what cost; what is reused; nothing is touched."""
+    rows, seconds, cost, unknown, open_end, ran = [], 0.0, 0.0, 0, 0, 0
+    for item in planned:
+        step = item.step
+        if item.record:
+            rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", item.why))
+            continue
+        ran += 1
+        found = estimate(step, registry, stores.of(flow))
+        seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
+        cost, open_end = cost + (found.expected or 0), open_end + (found.billed and found.usd is None)
+        time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"
+        rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, _price(found), item.why))
+    known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
+    bill = f"{'at most' if open_end else 'estimated cost'} ${cost:,.2f}"
+    bill = bill if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
+    summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
+    return table(("", "task", "backend", "on", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
+
+
+def _price(found: Estimate) -> str:
+    if not found.billed:
+        return "not billed"
+    if found.usd is not None:
+        return f"${found.usd:,.2f}"
+    return "unknown" if found.limit_usd is None else f"up to ${found.limit_usd:,.2f}"
+
+
+def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
+    """A line a unit, or for a dry run a line a file that differs; then the gaps, and the metadata."""
+    changes = [change for comparison in done.comparisons for change in comparison.to_send]
+    parts = []
+    if dry_run and changes:
+        rows = [(c.state, text.size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes]
+        parts.append(table(("", "size", "path", "from"), rows))
+    if done.comparisons:
+        head = ("unit", "files", "new", "changed", "there already", "to send" if dry_run else "sent")
+        parts.append(table(head, map(_unit, done.comparisons)))
+    else:
+        parts.append("Nothing is made yet that belongs into the tree. Run 'pokeflow' first.")
+    if done.gaps:
+        parts.append("missing, and what would make it:\n" + "\n".join(_gaps(done)))
+    size = text.size(sum(change.item.placed.size for change in changes))
+    files = text.count(len(changes), "file")
+    place = trees.of(flow).objects.uri
+    if dry_run:
+        parts.append(f"{place}: {files} to send ({size}). Nothing was written.")
+    else:
+        metadata = f"; metadata written: {', '.join(done.documents)}" if done.documents else "; metadata is up to date"
+        parts.append(f"{place}: {files} sent ({size}){metadata}.")
+    return "\n\n".join(parts)
+
+
+def _unit(comparison: "Comparison") -> tuple[str, ...]:
+    states = Counter(change.state for change in comparison.changes)
+    sent = text.size(sum(change.item.placed.size for change in comparison.to_send))
+    changed, there = states["changed"] + states["altered"], states["same"] + states["newer there"]
+    counts = (len(comparison.changes), states["new"], changed, there)
+    return (comparison.publication.receipt.unit, *(str(count) for count in counts), sent)
+
+
+def _gaps(done: "Published") -> Iterator[str]:
+    """Gaps by what would fill them."""
+    by_why: dict[str, list[str]] = {}
+    for gap in done.gaps:
+        by_why.setdefault(gap.why, []).append(gap.leaf.path)
+    for why, paths in by_why.items():
+        yield f"  {why}: {text.some(paths, 4)}"

@@ -1,0 +1,44 @@
+"""pokeflow init: a new project folder with a configuration of its own to edit."""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._steps import NAME
+from pokeflow.errors import ConfigError, Fault
+
+README = """\
+# {name}
+
+`conf/` is this project's own: edit it. `pokeflow` run in this folder composes from it; an option that
+`conf/` lacks is taken from pokeflow and its plugins, so a file that you do not change may be deleted.
+
+    pokeflow plan     # what would run
+    pokeflow          # run the lineage
+    pokeflow schema   # JSON Schema, so that an editor completes and checks the YAML
+"""
+
+
+def main(args: Sequence[str]) -> int:
+    """Copy the shipped configuration into a new folder, under that folder's name."""
+    parser = argparse.ArgumentParser("pokeflow init", description=__doc__)
+    parser.add_argument("folder", type=Path, help="must not exist yet, or be empty")
+    folder: Path = parser.parse_args(args).folder
+    if folder.resolve() == Path.cwd().resolve():
+        raise ConfigError([Fault("folder", "is the current one. Name a new one.")])
+    name = folder.resolve().name
+    if not NAME.fullmatch(name):
+        raise ConfigError([Fault("folder", f"{name!r} is no name for a project: letters, digits, '.', '_', '-'.")])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another.")])
+    shutil.copytree(omegaconf.shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: {name}\ndescription: ''\n", encoding="utf-8")
+    main_file = folder / "conf" / "config.yaml"
+    text = main_file.read_text(encoding="utf-8")
+    main_file.write_text(text.replace("- project: pokemon-card-recognition", f"- project: {name}"), encoding="utf-8")
+    (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
+    (folder / ".gitignore").write_text("/store/\n/.schema/\n", encoding="utf-8")
+    print(f"{folder}: made. Next: cd {folder} && pokeflow plan")  # noqa: T201
+    return 0

@@ -1,0 +1,53 @@
+"""pokeflow lineage: which version was made from which, and how; drawn as text, Mermaid or SVG."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pokeflow import text
+from pokeflow.cli import _configured as configured
+from pokeflow.cli._arguments import asked
+from pokeflow.cli._tables import COLUMNS
+from pokeflow.errors import PokeflowError
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _lineage as lineage
+from pokeflow.project import _lineage_svg as lineage_svg
+from pokeflow.project import _lineage_text as lineage_text
+from pokeflow.project._lineage import Graph
+from pokeflow.store import write_atomically
+
+SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
+
+
+def main(args: Sequence[str]) -> int:
+    """Print the lineage of all that is published, or of one model: it, what it descends from, what descends from it."""
+    parser = argparse.ArgumentParser("pokeflow lineage", description=__doc__)
+    parser.add_argument("model", nargs="?", help="model, or model:version (default: all)")
+    parser.add_argument("--format", choices=("text", "mermaid", "svg"), help="default: as --out ends, or else text")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file instead of printing it")
+    given, overrides = asked(parser, args)
+    tree = configured.tree(overrides)
+    known, damaged = inventory.read(tree)
+    graph = lineage.graph(tree.about, known, COLUMNS)
+    for fault in (*damaged.values(), *graph.faults):
+        print(f"pokeflow: {text.plain(fault)}", file=sys.stderr)  # noqa: T201
+    if not graph.nodes:
+        raise PokeflowError(f"{tree.objects.uri}: no model is published yet. 'pokeflow publish' does it.")
+    if given.model:
+        graph = lineage.around(graph, given.model)
+    suffix = given.out.suffix if given.out else ""
+    drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"), tree.about.name)
+    if given.out is None:
+        print(drawn, end="")  # noqa: T201
+    else:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(given.out, drawn.encode())
+        print(f"{given.out}: {text.count(len(graph.nodes), 'version')}, {text.size(len(drawn.encode()))}")  # noqa: T201
+    return int(bool(damaged))
+
+
+def _drawn(graph: Graph, form: str, project: str) -> str:
+    if form == "svg":
+        return lineage_svg.svg(graph, f"Lineage of {project}")
+    return (lineage_text.mermaid(graph) if form == "mermaid" else lineage_text.text(graph)) + "\n"

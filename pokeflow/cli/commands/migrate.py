@@ -1,0 +1,134 @@
+"""pokeflow migrate: bring existing assets into the project's tree, as a plan in YAML says."""
+
+import argparse
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pokeflow import text as words
+from pokeflow.cli import _configured as configured
+from pokeflow.cli._arguments import asked
+from pokeflow.cli._tables import table
+from pokeflow.errors import ConfigError, Fault
+from pokeflow.project import _tree as trees
+from pokeflow_migrate import report
+from pokeflow_migrate import run as migrations
+from pokeflow_migrate.experiments import Brought
+from pokeflow_migrate.plan import load
+from pokeflow_migrate.run import Outcome
+
+MOST = 40
+"""Lines of a kind to print; the report has all."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Copy, link and rewrite what is not there yet; print a summary. Exit 1 if a file could not be brought."""
+    parser = argparse.ArgumentParser("pokeflow migrate", description=__doc__)
+    parser.add_argument("plan", type=Path, help="the plan, docs/migrate.md says how to write one")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here (CSV, and JSON beside it)")
+    given, overrides = asked(parser, args)
+    plan = load(given.plan)
+    flow = configured.flow(overrides)
+    tree_folder = (flow.root / flow.tree).resolve()
+    if given.report and given.report.resolve().is_relative_to(tree_folder):
+        raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])
+    tracking = dataclasses.asdict(flow.tracking.params) if flow.tracking else {}
+    outcome = migrations.migrate(plan, given.plan.parent, trees.of(flow), flow.root, tracking, dry_run=given.dry_run)
+    default = flow.root / migrations.FOLDER / plan.name / report.FILE
+    written = given.report or default
+    # The report of the run that did something is worth more than that of one that found it done.
+    if given.report or (not given.dry_run and (outcome.changed or outcome.problems or not default.exists())):
+        rows = [*outcome.rows, *(row for brought in outcome.experiments for row in brought.rows)]
+        report.write(written, rows, _summary(outcome))
+    print(_told(outcome))  # noqa: T201
+    if given.report or not given.dry_run:
+        print(f"report: {written}")  # noqa: T201
+    return int(bool(outcome.problems))
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "migration": outcome.plan.name,
+        "dry_run": outcome.dry_run,
+        "tree": outcome.tree.objects.uri,
+        "sources": outcome.sources,
+        "complete": not outcome.problems and not outcome.dry_run,
+        "totals": report.totals(outcome.rows),
+        "mlflow": [
+            {"from": b.source, "to": b.target, "counts": b.counts, "totals": report.totals(b.rows)}
+            for b in outcome.experiments
+        ],
+        "problems": [{"target": fault.path, "problem": fault.message} for fault in outcome.problems],
+        "left_out": [{"path": words.plain(path), "why": why} for path, why in outcome.left],
+        "receipts": outcome.receipts,
+        "documents": list(outcome.documents),
+    }
+
+
+def _told(outcome: Outcome) -> str:
+    parts = []
+    rows = [row for row in outcome.rows if row.done in ("to link", "linked") or (outcome.dry_run and _is_new(row.done))]
+    if rows:
+        cells = [(r.done, words.size(r.size), _replaced(r), words.plain(r.target), words.plain(r.source)) for r in rows]
+        parts.append(_some(table(("", "size", "paths", "target", "source"), cells)))
+    if outcome.left:
+        reasons = Counter(why for _, why in outcome.left)
+        first = {why: path for path, why in reversed(outcome.left)}
+        lines = [f"  {words.count(n, 'time')}: {why}, such as {words.plain(first[why])}" for why, n in reasons.items()]
+        parts.append(_some("left where they are, or as they are:\n" + "\n".join(lines)))
+    notes = [f"  {words.plain(row.target)}: {row.note}" for row in outcome.rows if row.note and "copied as" in row.note]
+    if notes:
+        parts.append(_some("not rewritten:\n" + "\n".join(notes)))
+    if outcome.problems:
+        lines = [f"  {words.plain(fault)}" for fault in outcome.problems]
+        parts.append("could not be brought:\n" + "\n".join(lines))
+    totals = [
+        (
+            done,
+            f"{of['files']:,}",
+            words.size(of["size"]),
+            str(of["replacements"] or ""),
+            str(of["references_left"] or ""),
+        )
+        for done, of in report.totals(outcome.rows).items()
+    ]
+    if totals:
+        parts.append(table(("", "files", "size", "paths replaced", "paths left"), totals))
+    parts += [_counted(brought) for brought in outcome.experiments]
+    parts.append(_end(outcome))
+    return "\n\n".join(parts)
+
+
+def _counted(brought: Brought) -> str:
+    """What there is of an MLflow store on both sides, counted; above it what was done."""
+    done = ", ".join(f"{what}: {n:,}" for what, n in Counter(row.done for row in brought.rows).items())
+    cells = [(what, f"{source:,}", f"{there:,}") for what, (source, there) in brought.counts.items()]
+    heading = f"{words.plain(brought.source)} → {words.plain(brought.target)}: {done or 'nothing to bring'}"
+    return f"{heading}\n{table(('', 'source', 'there'), cells)}"
+
+
+def _is_new(done: str) -> bool:
+    return done not in ("there already", "superseded")
+
+
+def _replaced(row: report.Row) -> str:
+    return str(row.replacements or "")
+
+
+def _some(text: str) -> str:
+    lines = text.splitlines()
+    more = len(lines) - MOST - 1
+    return text if more <= 0 else "\n".join([*lines[: MOST + 1], f"  … and {more:,} more; the report has all"])
+
+
+def _end(outcome: Outcome) -> str:
+    tree = outcome.tree.objects.uri
+    if outcome.dry_run:
+        return f"{tree}: a dry run, nothing was written."
+    if outcome.problems:
+        return f"{tree}: not complete, so no receipt was written. Mend it and run the same command again."
+    metadata = f"metadata written: {', '.join(outcome.documents)}" if outcome.documents else "metadata is up to date"
+    return f"{tree}: complete; {words.count(len(outcome.receipts), 'receipt')}; {metadata}."

@@ -1,0 +1,87 @@
+"""pokeflow recognize: the cards most like a picture, by the newest compiled model."""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pokeflow import plugins
+from pokeflow.cli._tables import table
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import bucket
+from pokeflow.config._settings import Store as StoreSettings
+from pokeflow.engine import worker
+from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
+from pokeflow.schema import parse
+from pokeflow.store import Store
+from pokeflow.types import Input, Task
+
+STAGE = "recognize"
+
+
+def main(args: Sequence[str]) -> int:
+    """Print the best matches of a picture with their scores (cosine, at most 1)."""
+    parser = argparse.ArgumentParser("pokeflow recognize", description=__doc__)
+    parser.add_argument("image", help="a photo of one card that fills most of the frame")
+    parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    given, overrides = parser.parse_known_args(args)
+    model, bench = newest(_store(overrides))
+    matches = recognize(model, bench, given.image, given.top)
+    if given.json:
+        print(json.dumps(matches, indent=2, ensure_ascii=False))  # noqa: T201
+        return 0
+    rows = [(f"{m['score']:.3f}", *(str(m[key]) for key in ("card_id", "name", "set", "number"))) for m in matches]
+    print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")  # noqa: T201
+    print(table(("score", "card", "name", "set", "number"), rows))  # noqa: T201
+    return 0
+
+
+def _store(overrides: Sequence[str]) -> Store:
+    """The store that overrides name; the rest of the configuration need not be whole to recognise a picture."""
+    data, faults = omegaconf.plain(composition.composed(overrides)), list[Fault]()
+    settings = parse(StoreSettings, data["store"], "store", faults)
+    if settings is None or faults:
+        raise ConfigError(faults)
+    store = Store(Path(settings.root).expanduser(), bucket(settings, faults))
+    if faults:
+        raise ConfigError(faults)
+    return store
+
+
+def newest(store: Store) -> tuple[Input, Input]:
+    """The compiled model that was finished last and has a benchmark, which holds the gallery; and that benchmark."""
+    benches = (bench for bench in store.shared_records("benchmark") if not bench.simulated)
+    by_content = {content: bench for bench in benches for content in bench.inputs.values()}
+    compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
+    for record in compiled:
+        if record.simulated:
+            continue
+        bench = by_content.get(record.content)
+        if bench is not None and bench.model == record.model:
+            return Input(record, store.fetch(record)), Input(bench, store.fetch(bench))
+    have = "none of the compiled models has been benchmarked" if compiled else "there is no compiled model"
+    raise PokeflowError(f"{store.root}: {have} yet. Run 'pokeflow' first, or name another store with store.root=…")
+
+
+def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str, str | float]]:
+    """Matches, best first, each with card_id, name, set, number and score; by the backend that compiled the model."""
+    registry = plugins.registry(plugins.manager())
+    backend = registry.backends.get((STAGE, model.record.backend))
+    if backend is None:
+        known = registry.backends_of(STAGE)
+        raise ConfigError([unknown(STAGE, f"backend for stage {STAGE!r} named", model.record.backend, known)])
+    params = dataclasses.replace(backend.params(image=image), top=top)
+    if found := backend.faults(params):
+        raise ConfigError([Fault(key, message) for key, message in found])
+    record = model.record
+    with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
+        work, output = Path(temporary), Path(temporary) / "output"
+        output.mkdir()
+        named = (STAGE, backend.name, record.model, record.version, record.type, record.digest)
+        worker.run(Task(*named, params, (model, bench), work, output), backend)
+        answer: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
+        return answer["matches"]

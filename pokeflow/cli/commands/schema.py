@@ -1,0 +1,91 @@
+"""pokeflow schema: JSON Schema of the configuration, so that editors complete and check it."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pokeflow import plugins
+from pokeflow.config import _settings as settings
+from pokeflow.config._resolver import TRACK
+from pokeflow.flow import PREPARE
+from pokeflow.plugins import Registry
+from pokeflow.schema import json_schemas, or_interpolation
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def main(args: Sequence[str]) -> int:
+    """Write a schema for each group that has a shape, from the installed plugins."""
+    parser = argparse.ArgumentParser("pokeflow schema", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(".schema"), help="folder to write to (default .schema)")
+    folder: Path = parser.parse_args(args).out
+    folder.mkdir(parents=True, exist_ok=True)
+    schemas = all_schemas(plugins.registry(plugins.manager()))
+    for group, schema in schemas.items():
+        (folder / f"{group}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+    known = {f"{folder}/{group}.json": f"conf/{group}/*.yaml" for group in schemas}
+    print(f"{folder}: {len(schemas)} schemas written. For an editor with the YAML language server:")  # noqa: T201
+    print(json.dumps({"yaml.schemas": known}, indent=2))  # noqa: T201
+    return 0
+
+
+def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
+    """A JSON Schema 2020-12 by group; parameters are those of the backend that the YAML names."""
+    kinds = [*settings.GROUPS.values(), *(backend.params for backend in registry.backends.values())]
+    references, definitions = json_schemas(kinds)
+    schemas = dict(zip(settings.GROUPS, references[: len(settings.GROUPS)], strict=True))
+    params = dict(zip(registry.backends, references[len(settings.GROUPS) :], strict=True))
+    for stage in registry.stages:
+        definitions[f"work {stage}"] = _work(stage, params, definitions["Work"])
+    target, lineage, model = definitions["Target"], definitions["Lineage"], definitions["Model"]
+    for stage in ("compile", "benchmark"):
+        target["properties"][stage] = or_interpolation(_reference(f"work {stage}"))
+    then = {
+        stage: or_interpolation({"anyOf": [_reference(f"work {stage}"), {"type": "null"}]}) for stage in registry.stages
+    }
+    for owner in (lineage, model):
+        owner["properties"]["then"] = {"type": "object", "properties": then, "additionalProperties": False}
+    model["allOf"] = [
+        _when({"stage": stage, "backend": name}, {"properties": {"params": or_interpolation(reference)}})
+        for (stage, name), reference in params.items()
+    ]
+    for group, stage in (("data", PREPARE), ("tracking", TRACK)):
+        schemas[group] = _beside_backend(stage, params, definitions)
+    return {
+        group: {"$schema": DIALECT, "title": f"pokeflow {group}", **schema, "$defs": definitions}
+        for group, schema in schemas.items()
+    }
+
+
+Params = dict[tuple[str, str], dict[str, Any]]
+
+
+def _work(stage: str, params: Params, work: dict[str, Any]) -> dict[str, Any]:
+    """A backend and its parameters where the key above says the stage."""
+    names = [name for known, name in params if known == stage]
+    rules = [_when({"backend": n}, {"properties": {"params": or_interpolation(params[stage, n])}}) for n in names]
+    return {**work, "properties": {**work["properties"], "backend": or_interpolation({"enum": names})}, "allOf": rules}
+
+
+def _beside_backend(stage: str, params: Params, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A group that is a backend's name and, beside it, that backend's parameters."""
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "allOf": []}
+    names = [name for known, name in params if known == stage]
+    schema["properties"]["backend"] = {"enum": [*names, None]}
+    for name in names:
+        own = definitions[params[stage, name]["$ref"].rpartition("/")[2]]
+        beside = {"backend": {"const": name}, "on": {"type": "string"}}
+        definitions[f"{stage} {name}"] = {**own, "properties": {**beside, **own["properties"]}}
+        schema["allOf"].append(_when({"backend": name}, _reference(f"{stage} {name}")))
+    return schema
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _when(condition: dict[str, str], then: dict[str, Any]) -> dict[str, Any]:
+    properties = {key: {"const": value} for key, value in condition.items()}
+    return {"if": {"properties": properties, "required": list(condition)}, "then": then}

@@ -1,0 +1,119 @@
+"""From the layout's YAML to the leaves of this project's tree: every path made out, every fault told."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pokeflow.config._settings import Layout, Model, Source
+from pokeflow.errors import Fault, PokeflowError, unknown
+from pokeflow.flow import Step
+from pokeflow.objects import require_key
+from pokeflow.types import RECEIPTS, Leaf
+
+PROJECT_DOCUMENTS = ("project_manifest", "model_lineage", "training_history", "performance_benchmarks")
+MODEL_DOCUMENTS = ("metrics", "model_card", "training_config")
+EVERY = "*"
+
+
+def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step], faults: list[Fault]) -> list[Leaf]:
+    """The leaves of a lineage's models and of the project, in the layout's order."""
+    leaves: list[Leaf] = []
+    of_models = {step.stage for step in steps.values() if step.model in models}
+    try:
+        require_key(layout.root or "absent")  # what is absent has its fault already
+    except PokeflowError as error:
+        faults.append(Fault("layout.root", str(error)))
+    for path, source in (layout.project or {}).items():
+        if source is not None and source.file is not None and source.stage in of_models:
+            message = f"{source.stage} is a stage of models. Put the path under layout.models."
+            faults.append(Fault(f"layout.project.{path}.stage", message))
+        leaves += _leaf(_Place(f"layout.project.{path}", path, source, PROJECT_DOCUMENTS), steps, faults)
+    known = set(layout.models or {}) - {EVERY}
+    if known & set(models):
+        # A layout that knows none of the models was written for another lineage; one that knows some is misspelt.
+        faults += [unknown(f"layout.models.{m}", "model", m, models) for m in sorted(known - set(models))]
+    for name, model in models.items():
+        own = name if name in known else EVERY
+        for path, source in ((layout.models or {}).get(own) or {}).items():
+            place = _Place(f"layout.models.{own}.{path}", path, source, MODEL_DOCUMENTS, name, model)
+            leaves += _leaf(place, steps, faults)
+    seen: dict[str, Leaf] = {}
+    for leaf in leaves:
+        if leaf.path in seen:
+            faults.append(Fault("layout", f"two things belong at {leaf.path}. Put {{model}} or another name into one."))
+        seen[leaf.path] = leaf
+    return leaves
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    where: str
+    path: str
+    source: Source
+    documents: tuple[str, ...]
+    name: str = ""
+    model: Model | None = None
+
+
+def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iterator[Leaf]:
+    source, model = place.source, place.model
+    if source is None or (model is not None and None in (model.version, model.stage)):
+        return  # has its fault already
+    path = place.path
+    if model:
+        path = path.replace("{model}", place.name).replace("{version}", model.version)
+    if found := next(_faults(place, path), None):
+        faults.append(found)
+        return
+    stage = source.stage or (model.stage if model else "")
+    yield Leaf(
+        path=path,
+        stage=stage,
+        maker=_maker(source, stage, place.name, model, steps),
+        model=place.name,
+        version=model.version if model else "",
+        file=source.file,
+        document=source.document,
+        link=source.link,
+        backend=source.backend,
+        fixed="{version}" in place.path,
+    )
+
+
+def _faults(place: _Place, path: str) -> Iterator[Fault]:
+    """What is wrong with a place; the first fault is the one to tell."""
+    source = place.source
+    given = [name for name in ("file", "document", "link") if getattr(source, name) is not None]
+    if len(given) > 1:
+        yield Fault(place.where, f"{' and '.join(given)} are given; a path holds one thing.")
+    if source.document is not None and source.document not in place.documents:
+        yield unknown(f"{place.where}.document", "document", source.document, place.documents)
+    if not given and source.stage is None:
+        yield Fault(place.where, "says nothing of what belongs here. Give file, document, link or stage.")
+    if place.model is None and source.stage is None and source.document is None:
+        yield Fault(place.where, "no stage. The project itself is made by none: name the stage of the file.")
+    if source.file is not None and "**" in source.file and not path.endswith("/"):
+        yield Fault(place.where, "'**' means many files: end the path with '/'.")
+    if "{" in path or "}" in path:
+        yield Fault(place.where, "only {model} and {version} are replaced, and only for models.")
+    try:
+        require_key(path.removesuffix("/"))
+    except PokeflowError as error:
+        yield Fault(place.where, str(error))
+    if f"{path}/".startswith(RECEIPTS):
+        yield Fault(place.where, f"{RECEIPTS} is kept for receipts. Choose another path.")
+
+
+def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Mapping[str, Step]) -> str:
+    """What would make a leaf, in words."""
+    if model is None and source.document is not None:
+        return "publish"
+    step = steps.get(f"{stage}:{name}") if model else next((s for s in steps.values() if s.stage == stage), None)
+    if step is None and stage == "track":
+        return "track"
+    if step is None:
+        return f"{stage}{f':{name}' if name else ''} (no such stage in this lineage)"
+    if source.backend and step.backend.name != source.backend:
+        return f"{step.name} by backend {source.backend} (here it is {step.backend.name})"
+    if model is not None and source.document is not None and f"benchmark:{name}" in steps:
+        return f"benchmark:{name}"
+    return step.name

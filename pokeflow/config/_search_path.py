@@ -1,0 +1,47 @@
+"""Where the YAML lies, and the options of each group: told without Hydra, so that help is quick."""
+
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from pokeflow.plugins import config_packages, manager
+
+GROUPS = (
+    "project", "lineage", "model", "data", "target", "store", "layout", "executor", "tracking", "registry", "cloud",
+    "experiment", "sweep", "hydra",
+)  # fmt: skip
+
+
+def shipped_conf() -> Path:
+    """The YAML that comes with pokeflow: the checkout's, or the wheel's."""
+    here = Path(__file__).parents[1]
+    # The checkout first: an editable install can leave a stale copy in the package.
+    return next(d for d in (here.parent / "conf", here / "conf") if (d / "lineage").is_dir())
+
+
+def conf_dir() -> Path:
+    """The folder that is composed from: ``conf/`` of the current folder if it is pokeflow's, else the shipped one."""
+    own = Path.cwd() / "conf"
+    return own if (own / "lineage").is_dir() else shipped_conf()
+
+
+def yaml_names(package: str) -> Iterator[str]:
+    """The YAML files of a plugin's package, as ``group/option.yaml``."""
+    return _walk(resources.files(package), "")
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name
+
+
+def options(group: str) -> list[str]:
+    """The names that ``group=`` may be given."""
+    found = {file.stem for folder in {conf_dir(), shipped_conf()} for file in folder.glob(f"{group}/*.yaml")}
+    for package in config_packages(manager()):
+        found |= {n.split("/")[1][:-5] for n in yaml_names(package) if n.startswith(f"{group}/")}
+    return sorted(found)

@@ -1,0 +1,156 @@
+"""From a lineage's models to steps: each with the backend that does it, typed parameters, and where it runs."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pokeflow.config._settings import Executor, Model, Settings, Work
+from pokeflow.errors import Fault, PokeflowError, unknown
+from pokeflow.flow import DATA, PREPARE, PROJECT, Service, Step
+from pokeflow.plugins import Registry
+from pokeflow.schema import parse
+from pokeflow.types import Backend
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+LOCAL = "local"
+"""The executor of what serves the project: it takes moments, and needs to know this machine."""
+_HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
+
+
+class Builder:
+    """Turns models into steps, collecting faults on the way."""
+
+    def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
+        self.settings, self.registry, self.faults = settings, registry, faults
+        self.found: dict[str, Step] = {}
+        self.places: dict[str, Any] = {}
+
+    def steps(self) -> dict[str, Step]:
+        """Every step of the lineage by name."""
+        data = self._add_data()
+        # A model that was no mapping has its fault already.
+        models = {name: model for name, model in (self.settings.lineage.models or {}).items() if model is not None}
+        for name, model in models.items():
+            path = f"lineage.models.{name}"
+            self._check_model(path, name, model)
+            parents = tuple(f"{models[p].stage}:{p}" for p in model.parents if p in models)
+            work = Work(model.backend, model.params, model.on)
+            self._add(model.stage, work, name, model, (*parents, *data), path)
+            before: tuple[str, ...] = (f"{model.stage}:{name}",)
+            for stage, then in {**self.settings.lineage.then, **model.then}.items():
+                where = f"{path}.then.{stage}" if stage in model.then else f"lineage.then.{stage}"
+                if then is None or then.backend is None:
+                    continue
+                if f"{stage}:{name}" in before:
+                    self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
+                    continue
+                added = self._add(stage, then, name, model, (*before, *data), where, parents)
+                if added is None or not added.backend.aside:
+                    before = (*before, f"{stage}:{name}")
+        return self.found
+
+    def _add_data(self) -> tuple[str, ...]:
+        """The step that prepares the data set, if the configuration names one."""
+        data = dict(self.settings.data or {})
+        backend, on = data.pop("backend", None), data.pop("on", None)
+        if backend is None:
+            return ()
+        checked = backend_of(PREPARE, backend, "data.backend", self.registry, self.faults)
+        params = checked and params_of(checked, data, "data", self.faults)
+        if checked and params is not None:
+            step = Step(PREPARE, checked, DATA, "", DATA, params, (), *self._executor("data", on))
+            self.found[step.name] = step
+        return (f"{PREPARE}:{DATA}",)
+
+    def _check_model(self, path: str, name: str, model: Model) -> None:
+        if not NAME.fullmatch(name) or name in (DATA, PROJECT):
+            message = f"no name for a model: letters, digits, '.', '_', '-'; and not {DATA!r} or {PROJECT!r}."
+            self.faults.append(Fault(path, message))
+        if model.version is not None and not NAME.fullmatch(model.version):
+            self.faults.append(Fault(f"{path}.version", f"no version: {model.version!r}; letters, digits, '.', '-'."))
+        known = self.settings.lineage.models
+        self.faults.extend(
+            unknown(f"{path}.parents[{i}]", "model", parent, known)
+            for i, parent in enumerate(model.parents)
+            if parent not in known
+        )
+
+    def _add(
+        self,
+        stage: str,
+        work: Work,
+        name: str,
+        model: Model,
+        needs: tuple[str, ...],
+        path: str,
+        parents: tuple[str, ...] = (),
+    ) -> Step | None:
+        """Add a step; one that is aside may look at what the model's ``parents`` left, as its making did."""
+        on = self._executor(path, work.on)
+        backend = backend_of(stage, work.backend, f"{path}.backend", self.registry, self.faults)
+        params = backend and params_of(backend, work.params, f"{path}.params", self.faults)
+        if backend is None or params is None:
+            return None
+        needs = (*needs, *parents) if backend.aside else needs
+        step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
+        self.found[step.name] = step
+        return step
+
+    def serving(self, stage: str, service: Service) -> dict[str, Step]:
+        """The step of a stage that serves the project and is made with the rest of the flow, on this machine."""
+        step = Step(stage, service.backend, PROJECT, "", PROJECT, service.params, (), LOCAL)
+        return {step.name: step}
+
+    def _executor(self, path: str, on: str | Executor | None) -> tuple[str, Any]:
+        """Where a step runs: the executor's name, and its parameters there."""
+        name = on.name if isinstance(on, Executor) else on or self.settings.executor.name
+        if name not in self.registry.executors:
+            where = "executor.name" if on is None else f"{path}.on"
+            self.faults.append(unknown(where, "executor", name, self.registry.executors, _HINT))
+            return name, None
+        return name, self.place(path, on)
+
+    def place(self, path: str, on: str | Executor | None) -> Any:
+        """An executor's parameters: those given for the chosen one, or another's defaults, and on top ``on``'s own."""
+        chosen = self.settings.executor
+        name = on.name if isinstance(on, Executor) else on or chosen.name
+        given = chosen.params if name == chosen.name else {}
+        own = on.params if isinstance(on, Executor) else {}
+        if not own and name in self.places:
+            return self.places[name]
+        if name not in self.registry.executors:
+            return None  # has its fault already
+        executor, before = self.registry.executors[name], len(self.faults)
+        where = f"{path}.on.params" if own else "executor.params"
+        params = parse(executor.params, {**given, **own}, where, self.faults)
+        if executor.check and len(self.faults) == before:
+            self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.check(params)]
+        if not own:
+            self.places[name] = params
+        return params
+
+
+def backend_of(
+    stage: str | None, name: str | None, path: str, registry: Registry, faults: list[Fault]
+) -> Backend | None:
+    """The backend of this name for a stage; None where there is none, or no name."""
+    if stage is None or name is None:
+        return None  # has its fault already
+    known = registry.backends_of(stage)
+    if not known:
+        faults.append(unknown(path, "stage", stage, registry.stages, _HINT))
+    elif name not in known:
+        faults.append(unknown(path, f"backend for stage {stage!r} named", name, known, _HINT))
+    return registry.backends.get((stage, name))
+
+
+def params_of(backend: Backend, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
+    """The backend's own dataclass, filled; None where something is wrong with it."""
+    before = len(faults)
+    params = parse(backend.params, data, path, faults)
+    if len(faults) == before:
+        try:
+            faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.faults(params))
+        except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
+            raise PokeflowError(f"{path}: the check of backend {backend.name!r} failed: {error!r}.") from error
+    return params if len(faults) == before else None

@@ -1,0 +1,25 @@
+"""Runs a flow: a ``Flow`` comes in, a ``Record`` of each of its tasks goes out.
+
+``plan`` tells what would run and why; ``run`` reuses what is made and makes what is missing, each task once.
+"""
+
+from pokeflow.engine._budget import INSTANCE, JOB_SECONDS, Estimate, estimate
+from pokeflow.engine._records import now, refuse_doubles
+from pokeflow.engine._runner import Planned, Report, objective, plan, run
+from pokeflow.engine.worker import require_sound, told
+
+__all__ = [
+    "INSTANCE",
+    "JOB_SECONDS",
+    "Estimate",
+    "Planned",
+    "Report",
+    "estimate",
+    "now",
+    "objective",
+    "plan",
+    "refuse_doubles",
+    "require_sound",
+    "run",
+    "told",
+]

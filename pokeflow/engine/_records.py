@@ -1,0 +1,109 @@
+"""Making one task where this process is: the record of it, the log beside it, and what may not change meanwhile."""
+
+import logging
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pokeflow.digest import content, decisive
+from pokeflow.engine import _environment as environment
+from pokeflow.errors import PokeflowError
+from pokeflow.flow import REGISTER
+from pokeflow.store import Store, list_files
+from pokeflow.types import SIMULATED, Backend, Input, Record, Result, Task
+
+
+def now() -> str:
+    """The present moment in UTC, as records write it: sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def record_of(
+    task: Task,
+    backend: Backend,
+    result: Result,
+    *,
+    on: str,
+    started: str,
+    seconds: float,
+    price: float | None,
+    why: str,
+) -> Record:
+    """The record of what a backend just left in ``task.output``; ``why`` is the reason where there is no price."""
+    files = list_files(task.output)
+    simulated = {SIMULATED: True} if any(item.record.simulated for item in task.inputs) else {}
+    return Record(
+        task=task.name,
+        stage=task.stage,
+        backend=backend.name,
+        revision=backend.revision,
+        model=task.model,
+        version=task.version,
+        type=task.type,
+        digest=task.digest,
+        params=decisive(task.params),
+        inputs={i.record.task: i.record.content for i in task.inputs},
+        metrics={name: None if value is None else float(value) for name, value in result.metrics.items()},
+        facts={**result.facts, **simulated},
+        reasons={**result.reasons, **({} if price is not None else {"cost_usd": why})},
+        files=files,
+        content=content(files),
+        environment=environment.of(backend),
+        executor=on,
+        started=started,
+        finished=now(),
+        seconds=seconds,
+        cost_usd=price,
+    )
+
+
+def require_real(task: Task) -> None:
+    """Refuse to register what a double made: a registry holds what can be relied on."""
+    if task.stage == REGISTER:
+        refuse_doubles((item.record for item in task.inputs), "registered")
+
+
+def refuse_doubles(records: Iterable[Record], done: str) -> None:
+    """PokeflowError where one of these is of a double; ``done`` is what would be done with it."""
+    if doubles := [record.task for record in records if record.simulated]:
+        raise PokeflowError(
+            f"{', '.join(dict.fromkeys(doubles))} is simulated: a double made it, and no such model is {done}. Make it "
+            "again where the real one is."
+        )
+
+
+def require_unchanged(store: Store, task: Task, backend: Backend) -> None:
+    """Refuse a result whose inputs were replaced while it was made: its record would not say what it was made of."""
+    for needed in task.inputs:
+        require_same(store, needed)
+    if backend.fingerprint_of(task.params) != task.fingerprint:
+        raise PokeflowError("what its parameters point to changed while it was read. Run this again.")
+
+
+def require_same(store: Store, needed: Input) -> None:
+    """Nothing, if an input still is what it was."""
+    there = store.load(needed.record)
+    if there is None:
+        raise PokeflowError(f"{needed.record.task} is damaged or gone. Run this again: it is made again.")
+    if there.content != needed.record.content:
+        raise PokeflowError(f"{needed.record.task} was made again by another run meanwhile. Run this again.")
+
+
+@contextmanager
+def log_file(file: Path) -> Iterator[None]:
+    """Everything that is logged meanwhile goes to this file as well, and a traceback if it ends in one."""
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    except BaseException:
+        with file.open("a", encoding="utf-8") as out:
+            traceback.print_exc(file=out)
+        raise
+    finally:
+        root.removeHandler(handler)
+        handler.close()

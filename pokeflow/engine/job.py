@@ -1,0 +1,228 @@
+"""Makes one task on a machine that shares only the bucket: what an executor elsewhere, or a pipeline, starts.
+
+    python -m pokeflow.engine.job task.json --on sagemaker --root /tmp/pokeflow --work /opt/ml/checkpoints
+
+The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
+and under its claim. A second such job finds it made. Under torchrun each process runs the backend; the first commits.
+What lies in telemetry/ beside the task's file is told of how it came to be made, and joins the result's.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from pokeflow import plugins
+from pokeflow.engine import _records as records
+from pokeflow.engine import worker
+from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.gates import PASSED, Gate, judge, key
+from pokeflow.objects import open_shared
+from pokeflow.store import Store
+from pokeflow.store import _remote as remote
+from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, Shared, Task
+
+log = logging.getLogger("pokeflow")
+LOOK, GRACE = 15.0, 30.0
+"""Seconds between a further process's looks for the record, and those it then has left to end by itself."""
+UNAVAILABLE = "unavailable: "
+"""Begins the reason of a job whose machine lacks what the task needs."""
+UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
+
+
+def dump(task: Task) -> bytes:
+    """The file that ``main`` is given: the task without this machine's folders, for a job has its own."""
+    anywhere = Path("-")
+    inputs = tuple(replace(item, folder=anywhere) for item in task.inputs)
+    return worker.dump(replace(task, inputs=inputs, work=anywhere, output=anywhere))
+
+
+def main(args: Sequence[str]) -> int:
+    """Make the task; 0, or 1 with the reason in the file that ``--failure`` names."""
+    parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
+    parser.add_argument("task", type=Path, help="the task's file")
+    parser.add_argument("--on", required=True, help="the executor whose job this is")
+    parser.add_argument("--root", type=Path, required=True, help="a folder of this machine for inputs and the result")
+    parser.add_argument("--work", type=Path, help="a folder that outlives this machine, for checkpoints")
+    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="what the record tells of it")
+    parser.add_argument("--verdicts", type=Path, help="where to leave what the task's gates say of the model")
+    parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure")
+    given = parser.parse_args(args)
+    signal.signal(signal.SIGTERM, _stop)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for talkative in ("boto3", "botocore", "s3transfer", "urllib3"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    try:
+        raw = json.loads(given.task.read_bytes())
+        task, backend = worker.load(_with_inputs(raw), plugins.registry(plugins.manager()))
+        told = dict(pair.split("=", 1) for pair in given.told)
+        beside = given.task.parent / TELEMETRY
+        record = make(task, backend, on=given.on, root=given.root, work=given.work, told=told, telemetry=beside)
+        if record is not None and given.verdicts is not None:
+            given.verdicts.parent.mkdir(parents=True, exist_ok=True)
+            given.verdicts.write_bytes(msgspec.json.encode(_verdicts(raw["gates"], task, record)))
+    except SystemExit:
+        raise  # asked to stop
+    except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+        traceback.print_exc()
+        if given.failure is not None:
+            _leave(given.failure, f"{UNAVAILABLE if isinstance(error, Unavailable) else ''}{worker.told(error)}")
+        return 1
+    return 0
+
+
+def _leave(file: Path, reason: str) -> None:
+    """Tell of a failure, unless another process did: it failed first, and this one perhaps for want of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError), file.open("x", encoding="utf-8") as out:
+        out.write(reason)
+
+
+def make(
+    task: Task,
+    backend: Backend,
+    *,
+    on: str,
+    root: Path,
+    work: Path | None = None,
+    told: Mapping[str, str] | None = None,
+    telemetry: Path | None = None,
+) -> Record | None:
+    """Make a task and commit it to the bucket; its record, None in a process that is not the first.
+
+    ``root`` is this machine's store, ``work`` a folder for checkpoints that is kept elsewhere as well; what is
+    ``told`` of the job stands in the record's environment. What lies in the folder ``telemetry`` joins the result's.
+    """
+    if task.shared is None:
+        raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
+    store = Store(root, open_shared(task.shared))
+    _require_fingerprint(task, backend)
+    if _rank() != 0:
+        _follow(store, task, backend, work)
+        return None
+    with store.claim(task) as claim:
+        if (there := _made(store, task)) is not None:
+            log.info("%s: made already, by %s", task.name, there.executor)
+            return there
+        beside, output = store.begin(task)
+        started, clock = records.now(), time.perf_counter()
+        with records.log_file(beside / LOG):
+            task = _here(store, task, work or beside, output)
+            if telemetry is not None and telemetry.is_dir():
+                shutil.copytree(telemetry, task.work / TELEMETRY, dirs_exist_ok=True)
+            log.info("%s: %s on %s", task.name, backend.name, on)
+            records.require_real(task)
+            result = worker.run(task, backend)
+            records.require_unchanged(store, task, backend)
+            claim.require()
+        seconds = time.perf_counter() - clock
+        record = records.record_of(
+            task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
+        )
+        record = replace(record, environment={**record.environment, **(told or {})})
+        if work is not None and (work / TELEMETRY).is_dir():
+            shutil.copytree(work / TELEMETRY, beside / TELEMETRY, dirs_exist_ok=True)
+        store.commit(output, record)
+        store.require_shared(record)
+    for name, value in record.metrics.items():
+        if value is not None:
+            log.info("metric %s=%.8g", name, value)
+    log.info("%s: done in %.1f s", task.name, seconds)
+    return record
+
+
+def _made(store: Store, task: Task) -> Record | None:
+    """The record that makes a task unnecessary, if there is one."""
+    there = store.load(task)
+    wanted = {item.record.task: item.record.content for item in task.inputs}
+    return there if there and there.started != task.replaces and there.inputs == wanted else None
+
+
+def _with_inputs(raw: dict[str, Any]) -> bytes:
+    """The task's file with its inputs' records: one that was written before they were made has their places only."""
+    late = [item["key"] for item in raw["inputs"] if "key" in item]
+    if late:
+        objects = open_shared(msgspec.convert(raw["shared"], Shared))
+        found = {key: remote.load(objects, key) for key in late}
+        if missing := [key for key, record in found.items() if record is None]:
+            raise PokeflowError(f"{raw['stage']}:{raw['model']}: not made yet in {objects.uri}: {', '.join(missing)}.")
+        raw = {
+            **raw,
+            "inputs": [{"record": found[i["key"]], "folder": "-"} if "key" in i else i for i in raw["inputs"]],
+        }
+    return msgspec.json.encode(raw)
+
+
+def _verdicts(gates: dict[str, Any], task: Task, record: Record) -> dict[str, Any]:
+    """What each gate says of the model that the task measured, or made."""
+    made = next((item.record for item in task.inputs if item.record.model == task.model), record)
+    said = judge(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
+    return {key(name): {"passed": verdict.startswith(PASSED), "verdict": verdict} for name, verdict in said.items()}
+
+
+def _here(store: Store, task: Task, work: Path, output: Path) -> Task:
+    """The task with its folders on this machine, the inputs' filled."""
+    work.mkdir(parents=True, exist_ok=True)
+    inputs = tuple(Input(item.record, store.fetch(item.record)) for item in task.inputs)
+    return replace(task, inputs=inputs, work=work, output=output)
+
+
+def _follow(store: Store, task: Task, backend: Backend, work: Path | None) -> None:
+    """Take part as one of many processes; what this one writes is nobody's result.
+
+    Where the first finds the task made, by another job that it waited for, it takes no part: nobody waits for it then.
+    """
+    if _made(store, task) is not None:
+        return
+    threading.Thread(target=_leave_once_made, args=(store, task), daemon=True).start()
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "output"
+        output.mkdir()
+        worker.run(_here(store, task, work or Path(scratch), output), backend)
+
+
+def _leave_once_made(store: Store, task: Task) -> None:
+    """End this process when the record has been there for a while: it is of no use any more."""
+    while True:
+        time.sleep(LOOK)
+        with suppress(PokeflowError):
+            if _made(store, task) is not None:
+                time.sleep(GRACE)
+                log.info("%s: made; process %d leaves", task.name, _rank())
+                os._exit(0)
+
+
+def _require_fingerprint(task: Task, backend: Backend) -> None:
+    if backend.fingerprint_of(task.params) != task.fingerprint:
+        raise PokeflowError(
+            f"{task.name}: what its parameters point to is not here as it is where the task was made up. "
+            "Have it run there, with on: local."
+        )
+
+
+def _rank() -> int:
+    """The number of this process among those that torchrun started; 0 where it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Runs one task from a JSON file and leaves its answer beside it: what an executor starts elsewhere."""
+
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from pokeflow import plugins
+from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.schema import parse
+from pokeflow.types import Backend, Input, Record, Result, Shared, Task
+
+ANSWER, LOG = "answer.json", "log.txt"
+STOPPED = 128 + signal.SIGTERM
+
+
+def run(task: Task, backend: Backend) -> Result:
+    """Have the backend do the task, and check what it returns: an unknown figure is None and has a reason."""
+    try:
+        returned = backend(task)
+    except SystemExit as left:
+        if left.code == STOPPED:
+            raise  # on its way out, by request
+        raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
+    result = Result(metrics=returned) if isinstance(returned, Mapping) else returned
+    require_sound(result, f"backend {backend.name!r}")
+    return result
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def require_sound(result: Any, who: str) -> None:
+    """Refuse what no record could hold, in the name of whoever returned it; an unknown figure has a reason."""
+    if not isinstance(result, Result):
+        kind = type(result).__name__
+        raise PokeflowError(f"{who} returned {kind}; a Result or a mapping of figures is expected.")
+    for name, value in result.metrics.items():
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise PokeflowError(f"{who} returns {name!r} = {value!r}; a figure is a number or None.")
+        if value is None and not result.reasons.get(name):
+            raise PokeflowError(f"{who} leaves {name} unknown and gives no reason for it.")
+        if value is not None and not _finite(value):
+            raise PokeflowError(f"{who} returns {name} = {value}; an unknown figure is None.")
+    for name, reason in result.reasons.items():
+        if not isinstance(name, str) or not isinstance(reason, str):
+            raise PokeflowError(f"{who} gives {reason!r} as a reason for {name!r}; it is a sentence.")
+    try:
+        msgspec.json.encode(result.facts)
+    except TypeError as error:
+        raise PokeflowError(f"{who} returns facts that are no plain data: {error}.") from error
+
+
+def told(error: BaseException) -> str:
+    """An exception in a sentence, whatever its own words do."""
+    try:
+        return str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - some cannot even be printed
+        return type(error).__name__
+
+
+def dump(task: Task) -> bytes:
+    """A task as JSON, for another process or machine."""
+    return msgspec.json.encode(task, enc_hook=_path)
+
+
+def _path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a task's parameters are plain data; {type(value).__name__} is not")
+
+
+def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
+    """The task that ``dump`` wrote, and the backend that does it."""
+    raw = json.loads(text)
+    backend = registry.backends.get((raw["stage"], raw["backend"]))
+    if backend is None:
+        raise PokeflowError(f"no backend {raw['backend']!r} for stage {raw['stage']!r} here: install its plugin.")
+    faults: list[Any] = []
+    params = parse(backend.params, raw["params"], "params", faults)
+    if faults:
+        raise PokeflowError("; ".join(map(str, faults)))
+    inputs = tuple(Input(msgspec.convert(i["record"], Record), Path(i["folder"])) for i in raw["inputs"])
+    names = ("stage", "backend", "model", "version", "type", "digest")
+    named = {name: raw[name] for name in names}
+    return Task(
+        **named,
+        params=params,
+        inputs=inputs,
+        work=Path(raw["work"]),
+        output=Path(raw["output"]),
+        shared=msgspec.convert(raw["shared"], Shared | None),
+        fingerprint=raw["fingerprint"],
+        replaces=raw["replaces"],
+    ), backend
+
+
+def answer(task: Task) -> Result:
+    """What the worker process left; PokeflowError with its own words where it failed."""
+    try:
+        raw: Mapping[str, Any] = json.loads((task.work / ANSWER).read_bytes())
+    except (OSError, ValueError) as error:
+        raise PokeflowError(f"the worker ended without an answer ({error}).") from error
+    if "error" in raw:
+        raise (Unavailable if raw["unavailable"] else PokeflowError)(str(raw["error"]))
+    return msgspec.convert(raw, Result)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the process that waits for the answer is gone: whoever runs the task next must be alone with it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(file: Path, parent: int) -> int:
+    """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
+    out = file.with_name(ANSWER)
+    out.unlink(missing_ok=True)
+    try:
+        reply = msgspec.json.encode(run(*load(file.read_bytes(), plugins.registry(plugins.manager()))))
+        failed = False
+    except SystemExit:
+        raise  # asked to stop
+    except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the answer
+        failed = True
+        with file.with_name(LOG).open("a", encoding="utf-8") as text:
+            traceback.print_exc(file=text)
+        reply = msgspec.json.encode({"error": told(error), "unavailable": isinstance(error, Unavailable)})
+    out.write_bytes(reply)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,170 @@
+"""What S3 and the way there answer, told in sentences. Nothing of a credential gets into them."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects._base import Conflict, Damaged, Missing
+
+
+class Contended(Conflict):
+    """Another writer was at the same key in the same moment: asking again may help."""
+
+
+class Unknown(Missing):
+    """The upload in parts is not known: it is done, or was removed."""
+
+
+class Lacking(PokeflowError):  # noqa: N818 - a way that is closed, not a mishap
+    """The server cannot do what was asked; there is another way."""
+
+
+_NEEDS = {
+    "HeadObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied",
+    "GetObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied",
+    "ListObjectsV2": "s3:ListBucket",
+    "DeleteObject": "s3:DeleteObject",
+    "CopyObject": "s3:PutObject there and s3:GetObject on the source",
+    "UploadPartCopy": "s3:PutObject there and s3:GetObject on the source",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+}
+_WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
+_KINDS: dict[str, type[PokeflowError]] = {
+    **dict.fromkeys(("NoSuchKey", "404", "NotFound"), Missing),
+    "NoSuchUpload": Unknown,
+    "NotImplemented": Lacking,
+    **dict.fromkeys(("PreconditionFailed", "412"), Conflict),
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), Contended),
+    **dict.fromkeys(
+        ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"), Damaged
+    ),
+}
+_CODES = {
+    "there is no such object.": ("NoSuchKey", "404", "NotFound"),
+    "the upload is not known to the server (any more). Run it again.": ("NoSuchUpload",),
+    "something else lies there than was expected: another writer was first.": ("PreconditionFailed", "412"),
+    "another writer was at it in the same moment.": ("ConditionalRequestConflict", "OperationAborted"),
+    "what arrived is not what its checksum says: the way there changes bytes.": (
+        "BadDigest",
+        "InvalidDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+    ),
+    "there is no such bucket. Create it, or mend its name.": ("NoSuchBucket",),
+    "S3 does not allow this name of a bucket.": ("InvalidBucketName",),
+    f"the credentials have expired. Renew them. {_WHERE}": ("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
+    f"the credentials are not known to the server. {_WHERE}": (
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    ),
+    f"the server does not accept the signature: the secret key is another one. {_WHERE}": ("SignatureDoesNotMatch",),
+    "this machine's clock is wrong by more than 15 minutes. Set it.": ("RequestTimeTooSkewed", "RequestInTheFuture"),
+    "the server is too busy, or out of order; it was asked {attempts} times. Run it again later.": (
+        "SlowDown",
+        "503",
+        "500",
+        "502",
+        "504",
+        "InternalError",
+        "ServiceUnavailable",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+    ),
+    "the server cannot do that.": ("NotImplemented",),
+    "the object is archived. Restore it first.": ("InvalidObjectState",),
+    "the key is too long.": ("KeyTooLongError",),
+}
+_SENTENCES = {code: sentence for sentence, codes in _CODES.items() for code in codes}
+_REGION = (
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+    "307",
+    "400",
+)
+_KEY_ID = re.compile(r"\b[A-Z0-9]{16,128}\b|://[^/@\s]+@|[A-Za-z0-9+/=]{40,}")
+
+
+def ask(call: Callable[..., Any], uri: str, **parameters: Any) -> Any:
+    """Call a method of a client about an object; its errors are sentences that begin with the URI."""
+    with told(uri):
+        return call(**parameters)
+
+
+@contextmanager
+def told(uri: str) -> Iterator[None]:
+    """Let the errors of S3 and of the way there be sentences about a URI."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _answered(error, uri) from error
+    except (BotoCoreError, HTTPError, ResponseParserError) as error:
+        raise _unanswered(error, uri) from error
+
+
+def _answered(error: Any, uri: str) -> PokeflowError:
+    said, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code, operation = str(said.get("Code", "")), error.operation_name
+    bucket = "/".join(uri.split("/")[:3])
+    headers = meta.get("HTTPHeaders", {})
+    if code in _SENTENCES and code != "NoSuchBucket":
+        sentence = _SENTENCES[code].format(attempts=meta.get("RetryAttempts", 0) + 1)
+        return _KINDS.get(code, PokeflowError)(f"{uri}: {sentence}")
+    if code == "NoSuchBucket":
+        return PokeflowError(f"{bucket}: {_SENTENCES[code]}")
+    region = headers.get("x-amz-bucket-region") or said.get("Region")
+    if code in _REGION and region:
+        return PokeflowError(f"{bucket}: it lies in region {region}, and another one was asked. Set the region.")
+    message = _clean(str(said.get("Message") or ""))
+    if code.startswith("KMS.") or (code == "AccessDenied" and "kms" in message.lower()):
+        needs = "kms:GenerateDataKey to write and kms:Decrypt to read"
+        return PokeflowError(f"{uri}: the KMS key cannot be used ({message}). Needed on the key: {needs}.")
+    if meta.get("HTTPStatusCode") == 403:
+        needs = _NEEDS.get(operation, "s3:PutObject")
+        return PokeflowError(f"{uri}: access denied ({operation}). Needed: {needs}.")
+    return PokeflowError(f"{uri}: the server refused {operation}: {code or 'no code'}. {message}".rstrip())
+
+
+def _unanswered(error: Exception, uri: str) -> PokeflowError:
+    sentences = {
+        "NoCredentialsError": f"no credentials. {_WHERE}",
+        "PartialCredentialsError": f"half of the credentials is missing. {_WHERE}",
+        "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
+        "NoRegionError": "no region is set.",
+        "EndpointConnectionError": f"nothing answers at {_host(error)}. Is the network up, and the endpoint right?",
+        "ConnectTimeoutError": f"nothing answers at {_host(error)}. Is the network up, and the endpoint right?",
+        "ProxyConnectionError": "the proxy does not answer.",
+        "SSLError": f"{_host(error)} shows no certificate that this machine trusts.",
+        "ReadTimeoutError": "the server stopped answering. Run it again.",
+        "ResponseParserError": f"what answers at {_host(error)} does not speak S3. Is the endpoint right?",
+        "ParamValidationError": "S3 does not allow this name of a bucket.",
+    }
+    for kind in type(error).__mro__:
+        if kind.__name__ in sentences:
+            return PokeflowError(f"{uri}: {sentences[kind.__name__]}")
+    if any("Credential" in k.__name__ or "Token" in k.__name__ or "SSO" in k.__name__ for k in type(error).__mro__):
+        return PokeflowError(f"{uri}: no valid credentials ({type(error).__name__}). {_WHERE}")
+    return PokeflowError(f"{uri}: the connection was cut ({type(error).__name__}). Run it again.")
+
+
+def _host(error: Exception) -> str:
+    url = str(getattr(error, "kwargs", {}).get("endpoint_url") or "")
+    found = re.match(r"(https?://)(?:[^/@]*@)?([^/?]+)", url)
+    return f"{found[1]}{found[2]}" if found else "the endpoint"
+
+
+def _clean(message: str) -> str:
+    return _KEY_ID.sub("…", message)[:300]

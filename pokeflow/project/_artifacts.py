@@ -1,0 +1,207 @@
+"""What belongs into the tree by now: the leaves of a layout filled from the records of finished tasks."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow.flow import DATA, PROJECT, Flow, Step
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project.metadata._documents import MODEL
+from pokeflow.project.metadata._version import Version
+from pokeflow.redaction import redacted
+from pokeflow.store import Store, read_record
+from pokeflow.types import File, Leaf, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file for the tree, and its bytes: in a file here, in memory, or under a key of the shared store."""
+
+    placed: Placed
+    source: Path | bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What goes into the tree together: the files, and the receipt that is written once they are all there."""
+
+    receipt: Receipt
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A leaf that nothing fills yet, and why."""
+
+    leaf: Leaf
+    why: str
+
+
+def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[list[Publication], list[Gap]]:
+    """The publications of a flow, parents before children, and the gaps; ``records`` are by task name."""
+    publications, gaps = [], []
+    simulated = {name for name, record in records.items() if record.simulated}
+    records = {name: record for name, record in records.items() if name not in simulated}
+    for unit, leaves in _by_unit(flow).items():
+        filled: list[Item] = []
+        for leaf in leaves:
+            answer = _fill(leaf, flow, records, store)
+            if isinstance(answer, str):
+                why = f"{leaf.maker} is simulated, and nothing of that is published"
+                gaps.append(Gap(leaf, why if leaf.maker in simulated else answer))
+            else:
+                filled += answer
+        _require_one_each(filled)
+        made = _receipt(unit, leaves[0].model, flow, records)
+        if made is not None and filled:
+            files = tuple(sorted((item.placed for item in filled), key=lambda placed: placed.path))
+            publications.append(Publication(replace(made, files=files), tuple(filled)))
+    return publications, gaps
+
+
+def _require_one_each(items: list[Item]) -> None:
+    seen: dict[str, Placed] = {}
+    for item in items:
+        path = item.placed.path
+        if path in seen:
+            both = f"{seen[path].source} and {item.placed.source}"
+            raise PokeflowError(f"layout: {both} both belong at {path}. Give one of them another path.")
+        seen[path] = item.placed
+
+
+def _by_unit(flow: Flow) -> dict[str, list[Leaf]]:
+    """The leaves that come together: of a model's version, of the data set, of a stage that serves the project."""
+    units: dict[str, list[Leaf]] = {}
+    order = {model: i for i, model in enumerate(step.model for step in flow.steps)}
+    for leaf in sorted(flow.leaves, key=lambda leaf: order.get(leaf.model, -1)):
+        if (leaf.document and not leaf.model) or not (leaf.file or leaf.document or leaf.link):
+            continue  # metadata is made from receipts, and some stages write into the tree themselves
+        if leaf.model and leaf.model not in order:
+            continue  # not asked for
+        unit = receipts.unit(leaf.model, leaf.version) if leaf.model else receipts.DATA if leaf.link else leaf.stage
+        units.setdefault(unit, []).append(leaf)
+    return units
+
+
+def _fill(leaf: Leaf, flow: Flow, records: Mapping[str, Record], store: Store) -> list[Item] | str:
+    """The files of a leaf, or why there are none."""
+    record = records.get(leaf.maker)
+    if record is None:
+        return leaf.maker
+    if leaf.document:
+        return [_document(leaf, flow, records)]
+    if leaf.link:
+        answer = _link(leaf, record)
+        if isinstance(answer, str):
+            return answer
+        return [_in_memory(leaf, answer, "document:link")]
+    files = [file for file in record.files if leaf.file and fnmatchcase(file.path, leaf.file.replace("**", "*"))]
+    if not files:
+        return f"{leaf.maker} left no file {leaf.file}"
+    if len(files) > 1 and not leaf.path.endswith("/"):
+        names = ", ".join(file.path for file in files[:5])
+        raise PokeflowError(f"layout: {leaf.path} is one file, and {leaf.file!r} matches {names}. End it with '/'.")
+    return list(_files(leaf, flow.step(leaf.maker), record, files, store))
+
+
+def _files(leaf: Leaf, step: Step, record: Record, files: list[File], store: Store) -> Iterator[Item]:
+    folder = store.folder(step)
+    here = read_record(folder) is not None  # whole, that is
+    for file in files:
+        path = leaf.path + _below(file.path, leaf.file or "") if leaf.path.endswith("/") else leaf.path
+        placed = Placed(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
+        # What another machine made is copied within the bucket; it never comes through here.
+        yield Item(placed, folder / file.path if here else f"{store.key(step)}/{file.path}")
+
+
+def _below(path: str, pattern: str) -> str:
+    """What a pattern's wildcards matched, from the first folder that holds one: ``rules/**`` drops ``rules/``."""
+    fixed = pattern[: min((i for i, c in enumerate(pattern) if c in "*?["), default=len(pattern))]
+    return path[fixed.rfind("/") + 1 :]
+
+
+def _document(leaf: Leaf, flow: Flow, records: Mapping[str, Record]) -> Item:
+    assert leaf.document
+    own = {record.stage: record for record in records.values() if record.model in (leaf.model, DATA)}
+    making = flow.maker(leaf.model)
+    version = Version(
+        about=flow.about,
+        model=leaf.model,
+        version=leaf.version,
+        type=making.type,
+        # Which version a parent has may change without making anything again: what lies under a version must not.
+        parents=flow.parents.get(leaf.model, ()),
+        records=own,
+        making=records[making.name],
+    )
+    return _in_memory(leaf, MODEL[leaf.document](version), f"document:{leaf.document}")
+
+
+def _in_memory(leaf: Leaf, data: bytes, source: str) -> Item:
+    placed = Placed(leaf.path, len(data), hashlib.sha256(data).hexdigest(), source, leaf.fixed)
+    return Item(placed, data)
+
+
+def parents(flow: Flow, model: str) -> tuple[str, ...]:
+    """The parents of a model as ``<model>:<version>``, the lineage parent first."""
+    return tuple(f"{parent}:{flow.maker(parent).version}" for parent in flow.parents.get(model, ()))
+
+
+def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -> Receipt | None:
+    of = model or (DATA if unit == receipts.DATA else PROJECT)
+    making = next((s for s in flow.steps if s.model == of and (of != PROJECT or s.stage == unit)), None)
+    if making is None or making.name not in records:
+        return None
+    made = records[making.name]
+    about = [_public(r) for r in records.values() if r.model == of and (of != PROJECT or r.stage == unit)]
+    return Receipt(
+        unit=unit,
+        files=(),
+        model=model,
+        version=making.version if model else "",
+        type=making.type if model else "",
+        parents=parents(flow, model) if model else (),
+        digest=made.digest,
+        content=made.content,
+        records=tuple(sorted(about, key=lambda record: (record.task != made.task, record.started))),
+        facts={"files": len(made.files), "size_bytes": sum(file.size for file in made.files)},
+    )
+
+
+def _public(record: Record) -> Record:
+    """A record as others may read it: without its list of files, and without secrets."""
+    parts = {name: redacted(getattr(record, name)) for name in ("params", "facts", "reasons", "environment")}
+    return replace(record, files=(), **parts)
+
+
+def _link(leaf: Leaf, record: Record) -> bytes | str:
+    """The link's bytes, or why there is nothing to link to."""
+    assert leaf.link
+    what, _, query = leaf.link.partition("?")
+    select = dict([query.split("=", 1)]) if "=" in query else None
+    link: dict[str, Any]
+    if what.startswith("facts."):
+        fact = record.facts.get(what.removeprefix("facts."))
+        if not isinstance(fact, Mapping) or not fact.get("path"):
+            return record.reasons.get(what.removeprefix("facts."), f"{record.task} tells no {what}")
+        link = {"target": fact["path"], "relative": False, "fingerprint": fact.get("fingerprint")}
+        link |= {"size": fact.get("size_bytes"), "files": fact.get("files")}
+    else:
+        base = f"tasks/{record.stage}/{record.model}/{record.digest}/"
+        files = [file for file in record.files if what in (".", file.path)]
+        if not files:
+            return f"{record.task} left no file {what}"
+        fingerprint = record.content if what == "." else files[0].sha256
+        link = {"target": base if what == "." else base + what, "relative": True, "fingerprint": fingerprint}
+        link |= {"size": sum(file.size for file in files), "files": len(files)}
+    unknown = [name for name in ("fingerprint", "size", "files") if link[name] is None]
+    link |= {"select": select, "task": record.task, "reasons": dict.fromkeys(unknown, f"{record.task} tells none")}
+    if select is None:
+        link["reasons"]["select"] = "all of it"
+    return (json.dumps(link, indent=2) + "\n").encode()

@@ -1,0 +1,115 @@
+"""How the tree differs from what belongs into it, told by listing it: no file is asked for that did not change."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Literal
+
+from pokeflow.objects import Entry, Objects
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._artifacts import Item, Publication
+from pokeflow.project._receipts import Receipt
+from pokeflow.types import RECEIPTS
+
+State = Literal["new", "same", "changed", "altered", "newer there"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file that belongs into the tree, how it stands there, and the etag of what it would replace ("": nothing).
+
+    ``altered``: somebody changed what is published, and it is restored. ``newer there``: a later version has its
+    own there, and keeps it.
+    """
+
+    item: Item
+    state: State
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A publication beside what the tree holds of it; ``refused`` says why it may not be published."""
+
+    publication: Publication
+    changes: tuple[Change, ...]
+    complete: bool
+    refused: tuple[str, ...] = ()
+
+    @property
+    def to_send(self) -> tuple[Change, ...]:
+        """What must be written."""
+        return tuple(change for change in self.changes if change.state not in ("same", "newer there"))
+
+
+def compare(objects: Objects, publications: Iterable[Publication]) -> list[Comparison]:
+    """Compare with a few listings, whatever the number of files."""
+    publications = list(publications)
+    paths = [item.placed.path for publication in publications for item in publication.items]
+    there = {entry.key: entry for prefix in _prefixes(paths) for entry in objects.list(prefix)}
+    marks = {entry.key: entry for entry in objects.list(RECEIPTS)}
+    return [_one(objects, publication, there, marks) for publication in publications]
+
+
+def _one(
+    objects: Objects, publication: Publication, there: Mapping[str, Entry], marks: Mapping[str, Entry]
+) -> Comparison:
+    receipt = publication.receipt
+    mark = marks.get(receipts.key(receipt.unit))
+    found = receipts.read(objects, receipt.unit) if mark else None
+    old = found[0] if found else None
+    if old is not None and (refused := receipts.differences(old, receipt)):
+        return Comparison(publication, (), complete=False, refused=tuple(refused))
+    changes = [_change(objects, item, there.get(item.placed.path), old, mark) for item in publication.items]
+    if any(change.state in ("changed", "altered") and not change.item.placed.fixed for change in changes):
+        taken = _taken(objects, receipt, marks)
+        changes = [
+            replace(change, state="newer there") if change.item.placed.path in taken else change for change in changes
+        ]
+    complete = old is not None and receipts.joined(old, receipt) == old
+    return Comparison(publication, tuple(changes), complete)
+
+
+def _taken(objects: Objects, receipt: Receipt, marks: Mapping[str, Entry]) -> set[str]:
+    """The paths that versions of the same model which were made later have for themselves."""
+    siblings = receipts.key(receipt.unit).rpartition("/")[0] + "/"
+    units = [key.removeprefix(RECEIPTS).removesuffix(".json") for key in marks if key.startswith(siblings)]
+    found = [answer[0] for answer in (receipts.read(objects, unit) for unit in units) if answer]
+    later = [other for other in found if receipts.order(other) > receipts.order(receipt)]
+    return {file.path for other in later for file in other.files if not file.fixed}
+
+
+def _change(objects: Objects, item: Item, entry: Entry | None, old: Receipt | None, mark: Entry | None) -> Change:
+    placed = item.placed
+    if entry is None:
+        return Change(item, "new")
+    known = next((file for file in old.files if file.path == placed.path), None) if old else None
+    # What was written before its receipt is what the receipt says; only what came later is looked at itself.
+    if known and mark and entry.modified <= mark.modified and entry.size == known.size:
+        same = known.sha256 == placed.sha256
+        return Change(item, "same" if same else "changed", entry.etag)
+    if entry.size == placed.size and checksum(objects, placed.path) == placed.sha256:
+        return Change(item, "same", entry.etag)
+    return Change(item, "altered" if known and known.sha256 == placed.sha256 else "changed", entry.etag)
+
+
+def checksum(objects: Objects, path: str) -> str | None:
+    """The checksum of what lies at a path: as its holder recorded it, else by reading it."""
+    entry = objects.stat(path)
+    return (entry.sha256 or objects.sha256(path)) if entry else None
+
+
+def _prefixes(paths: Iterable[str]) -> list[str]:
+    """For each top folder of the tree the deepest folder that holds all the paths below it."""
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        below.setdefault(path.partition("/")[0], []).append(path)
+    return [_folder(group) for group in below.values()]
+
+
+def _folder(paths: list[str]) -> str:
+    """The deepest folder that holds all of these, ending in ``/``; the path itself for one that is in none."""
+    folders = [path.split("/")[:-1] for path in paths]
+    first, last = min(folders), max(folders)
+    common = [a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    return "/".join(common) + "/" if common else paths[0]

@@ -1,0 +1,42 @@
+"""What is published stays: a run or a publication that would change it is refused before it begins."""
+
+from collections.abc import Iterable
+
+from pokeflow.errors import ConfigError, Fault
+from pokeflow.flow import REGISTER, Flow
+from pokeflow.objects import Objects
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._receipts import Receipt
+from pokeflow.project._tree import of
+from pokeflow.types import RECEIPTS
+
+
+def check(flow: Flow) -> None:
+    """Refuse to register, publish or force anew what is published as something else; ConfigError tells of all."""
+    concerned = {
+        step.model: step.version for step in flow.steps if step.version and (flow.publish or step.stage == REGISTER)
+    }
+    faults = []
+    for receipt in published(of(flow).objects, concerned.items()):
+        made, named = flow.maker(receipt.model).digest, f"{receipt.model} {receipt.version}"
+        if receipt.model in flow.force:
+            message = f"{named} is published and stays as it is. Raise its version to make another."
+            faults.append(Fault("force", message))
+        elif receipt.digest != made:
+            message = (
+                f"{receipt.version} is published with digest {receipt.digest or 'unknown (it was migrated)'}, and this "
+                f"configuration makes {made}. Raise the version, or leave the stage 'register' out."
+            )
+            faults.append(Fault(f"lineage.models.{receipt.model}.version", message))
+    if faults:
+        raise ConfigError(faults)
+
+
+def published(objects: Objects, versions: Iterable[tuple[str, str]]) -> list[Receipt]:
+    """The receipts of those versions that are published."""
+    wanted = {receipts.unit(*version) for version in versions}
+    if not wanted:
+        return []
+    there = {entry.key for entry in objects.list(f"{RECEIPTS}models/")}
+    found = (receipts.read(objects, unit) for unit in sorted(wanted) if receipts.key(unit) in there)
+    return [answer[0] for answer in found if answer is not None]

@@ -1,0 +1,88 @@
+"""The lineage drawn with characters, for a terminal, and as Mermaid text, for a page."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from pokeflow.project._lineage import Edge, Graph, Node
+from pokeflow.text import plain
+
+_MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
+
+
+def lines(node: Node) -> tuple[str, ...]:
+    """What is told of a version: its name and type, its digest, its figures."""
+    title = f"{node.model} {node.version}".rstrip() + (f" · {node.type}" if node.type else "")
+    told = [title, node.digest or ("no digest recorded" if node.published else "not published")]
+    told += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
+    return tuple(plain(line) for line in told)
+
+
+def text(graph: Graph) -> str:
+    """Boxes below one another, each below its parent; further parents are named in the box."""
+    children, others = _sorted_edges(graph)
+    first = {edge.child for edges in children.values() for edge in edges}
+    drawn: list[str] = []
+    for root in (key for key in graph.nodes if key not in first):
+        drawn += [""] if drawn else []
+        drawn += _family(graph, root, children, others)
+    return "\n".join(drawn)
+
+
+def _sorted_edges(graph: Graph) -> tuple[dict[str, list[Edge]], dict[str, list[Edge]]]:
+    """Edges to children for whom they are the parent in the lineage, by parent; all other edges, by child."""
+    children, others = defaultdict(list), defaultdict(list)
+    for edge in graph.edges:
+        if edge.first:
+            children[edge.parent].append(edge)
+        else:
+            others[edge.child].append(edge)
+    return children, others
+
+
+def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: dict[str, list[Edge]]) -> Iterator[str]:
+    # A stack, not recursion: a chain may be longer than Python's calls may nest.
+    waiting: list[tuple[str, str] | str] = [(root, "")]
+    while waiting:
+        job = waiting.pop()
+        if isinstance(job, str):
+            yield job.rstrip()
+            continue
+        key, indent = job
+        below = children.get(key, [])
+        told = [*lines(graph.nodes[key]), *(f"also {_with(graph, edge)}" for edge in others.get(key, ()))]
+        yield from (indent + line for line in _box(told, open_below=bool(below)))
+        for place, edge in reversed(list(enumerate(below))):
+            alone, last = len(below) == 1, place == len(below) - 1
+            inner = indent if alone else indent + ("     " if last else "  │  ")
+            waiting.append((edge.child, inner))
+            waiting.append(f"{inner}  ▼" if alone else f"{inner}▼")
+            waiting.append(f"{indent}  {'│' if alone else '└─' if last else '├─'} {plain(edge.relation)}")
+
+
+def _with(graph: Graph, edge: Edge) -> str:
+    parent = graph.nodes[edge.parent]
+    return plain(f"from {parent.model} {parent.version}".rstrip() + (f" ({edge.relation})" if edge.relation else ""))
+
+
+def _box(told: list[str], *, open_below: bool) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    width = max(map(cell_len, told)) + 2
+    yield f"╭{'─' * width}╮"
+    for line in told:
+        yield f"│ {line}{' ' * (width - 2 - cell_len(line))} │"
+    yield f"╰─┬{'─' * (width - 2)}╯" if open_below else f"╰{'─' * width}╯"
+
+
+def mermaid(graph: Graph) -> str:
+    """A Mermaid flowchart, top down; the parent in the lineage by a full line, further parents by a dotted one."""
+    ids = {key: f"n{place}" for place, key in enumerate(graph.nodes)}
+    told = ["flowchart TD"]
+    for key, node in graph.nodes.items():
+        label = "<br/>".join(line.translate(_MERMAID) for line in lines(node))
+        told.append(f'    {ids[key]}["{label}"]')
+    for edge in graph.edges:
+        arrow = "-->" if edge.first else "-.->"
+        label = f'|"{plain(edge.relation).translate(_MERMAID)}"|' if edge.relation else ""
+        told.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
+    return "\n".join(told)

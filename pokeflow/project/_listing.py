@@ -1,0 +1,239 @@
+"""The tree as people look at it: folders with what they hold, gaps where something is still to come."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+from pokeflow import text
+from pokeflow.errors import ConfigError, PokeflowError, unknown
+from pokeflow.project import _links as links
+from pokeflow.project._inventory import Inventory, Item, writes_itself
+from pokeflow.project._links import Link
+from pokeflow.types import Leaf
+
+DEPTH = 8
+"""How many folders deep to show at most if nobody says."""
+PAGE = 300
+"""Lines to show at most if nobody says how deep: of more, folders further up are summed up."""
+CROWD = 40
+"""Files of one folder to name; of more, the rest is summed up."""
+HEAD = ("", "size", "version", "written", "from")
+
+Row = tuple[str, str, str, str, str]
+
+
+@dataclass(slots=True)
+class Node:
+    """A folder or a file of the tree, or a place where one is missing.
+
+    ``files``, ``size``, ``newest``, ``gaps`` and ``orphans`` are those of everything below. ``missing``: nothing of
+    the node's own leaf is there. ``folded``: children are not looked at, since a stage writes there as it likes.
+    """
+
+    name: str
+    path: str = ""
+    files: int = 0
+    size: int = 0
+    gaps: int = 0
+    orphans: int = 0
+    newest: float | None = None
+    item: Item | None = None
+    leaf: Leaf | None = None
+    link: Link | str | None = None
+    missing: bool = False
+    folded: bool = False
+    children: dict[str, "Node"] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Literal["folder", "file", "link", "gap"]:
+        """What it is."""
+        if self.item is not None:
+            return "link" if self.link is not None else "file"
+        return "gap" if not self.files and not self.children else "folder"
+
+
+def grow(found: Inventory) -> Node:
+    """All of an inventory under one node; links are read, so that it is known where they lead."""
+    root = Node(found.tree.about.name)
+    for state in found.states:
+        if state.leaf.path.endswith("/") or not state.present:
+            node = _descend(root, state.leaf.path.removesuffix("/"))
+            node.leaf, node.missing, node.folded = state.leaf, not state.present, writes_itself(state.leaf)
+    folders = {"": root}
+    for item in found.items:
+        folder, _, name = item.path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = _descend(root, folder)
+        # A leaf's own node is there already where it is a folder's; of a file there is none yet.
+        node = folders[folder].children.setdefault(name, Node(name, item.path))
+        node.item, node.leaf = item, item.leaf
+        if item.kind == "link":
+            node.link = _link(found, item.path)
+    _sum(root)
+    return root
+
+
+def _descend(root: Node, path: str) -> Node:
+    node = root
+    parts = path.split("/")
+    for depth, part in enumerate(parts, 1):
+        if part not in node.children:
+            node.children[part] = Node(part, "/".join(parts[:depth]))
+        node = node.children[part]
+    return node
+
+
+def _sum(root: Node) -> None:
+    """Give every node what its children have, from the bottom up."""
+    order = [root]
+    for node in order:
+        order += node.children.values()
+    for node in reversed(order):
+        node.gaps = int(node.missing)
+        if node.item is not None:
+            entry = node.item.entry
+            node.files, node.size, node.newest = 1, entry.size, entry.modified
+            node.orphans = int(node.item.kind == "orphan")
+        for child in node.children.values():
+            node.files += child.files
+            node.size += child.size
+            node.gaps += child.gaps
+            node.orphans += child.orphans
+            if child.newest is not None:
+                node.newest = max(node.newest or 0.0, child.newest)
+
+
+def _link(found: Inventory, path: str) -> Link | str:
+    try:
+        return links.read(found.tree.objects, path)
+    except PokeflowError as error:
+        return str(error)
+
+
+def at(root: Node, path: str) -> Node:
+    """The node at a path; ConfigError with the nearest and the known names where there is none."""
+    node = root
+    for part in filter(lambda part: part not in ("", "."), path.split("/")):
+        child = node.children.get(part)
+        if child is None:
+            where = f"ls {text.plain(node.path)}".rstrip()
+            raise ConfigError([unknown(where, "file or folder", part, map(text.plain, node.children))])
+        node = child
+    return node
+
+
+def rows(top: Node, depth: int = DEPTH) -> Iterator[Row]:
+    """A line for each node, under ``HEAD``, drawn as a tree."""
+    title = text.plain(f"{top.path or top.name}") + ("/" if top.kind == "folder" else "")
+    yield _row(title, top, shut=depth < 1 and bool(top.children))
+    yield from _below(top, "", depth)
+
+
+def fitting(top: Node) -> int:
+    """The depth, of those that make no more than ``PAGE`` lines, that shows most; 1 at least."""
+    for depth in range(2, DEPTH + 1):
+        if next(islice(rows(top, depth), PAGE, None), None) is not None:
+            return depth - 1
+    return DEPTH
+
+
+def _below(node: Node, indent: str, depth: int) -> Iterator[Row]:
+    if depth < 1:
+        return
+    shown, rest = _crowd(node)
+    for place, first in enumerate(shown):
+        last = place == len(shown) - 1 and not rest
+        name, child = _joined(first)
+        inside = bool(child.children) and depth > 1 and not child.folded
+        yield _row(f"{indent}{'└── ' if last else '├── '}{name}", child, shut=bool(child.children) and not inside)
+        if inside:
+            yield from _below(child, indent + ("    " if last else "│   "), depth - 1)
+    if rest:
+        size = text.size(sum(child.size for child in rest))
+        yield f"{indent}└── … {len(rest):,} more", size, "", text.day(max(c.newest or 0.0 for c in rest) or None), ""
+
+
+def _joined(node: Node) -> tuple[str, Node]:
+    """A folder that holds one thing alone is named with it, in one line."""
+    names = [node.name]
+    while node.leaf is None and len(node.children) == 1:
+        node = next(iter(node.children.values()))
+        names.append(node.name)
+    is_folder = node.kind == "folder" or (node.kind == "gap" and node.leaf is not None and node.leaf.path.endswith("/"))
+    return text.plain("/".join(names)) + ("/" if is_folder else ""), node
+
+
+def _crowd(node: Node) -> tuple[list[Node], list[Node]]:
+    """The children to name, and those to sum up: where there are many, what is missing or unasked for comes first."""
+    children = [node.children[name] for name in sorted(node.children)]
+    if len(children) <= CROWD:
+        return children, []
+    told = sorted(children, key=lambda child: not (child.gaps or child.orphans))[: CROWD - 1]
+    names = {child.name for child in told}
+    return [c for c in children if c.name in names], [c for c in children if c.name not in names]
+
+
+def _row(name: str, node: Node, *, shut: bool) -> Row:
+    if node.kind == "gap":
+        return name, "gap", "", "", f"would come from {node.leaf.maker}" if node.leaf else ""
+    version = node.item.receipt.version if node.item and node.item.receipt else ""
+    size = text.size(node.size) if node.files else ""
+    return name, size, text.plain(version), text.day(node.newest), text.plain(_origin(node, shut))
+
+
+def _origin(node: Node, shut: bool) -> str:
+    if node.item is not None:
+        return _leads(node.link) if node.link is not None else node.item.origin
+    parts = [text.count(node.files, "file")] if node.files else []
+    if node.gaps:
+        parts.append(text.count(node.gaps, "gap"))
+    if node.orphans:
+        parts.append(f"{node.orphans:,} named by no receipt")
+    if node.missing and node.leaf is not None:
+        parts.append(f"more would come from {node.leaf.maker}")
+    elif node.folded and node.leaf is not None:
+        parts.append(f"written by {node.leaf.maker}")
+    elif shut:
+        parts.append("not shown")
+    return ", ".join(parts)
+
+
+def _leads(link: Link | str) -> str:
+    if isinstance(link, str):
+        return f"link: {link}"
+    holds = [text.size(link.size)] if link.size is not None else []
+    holds += [text.count(link.files, "file")] if link.files is not None else []
+    holds += [f"{name} {value}" for name, value in (link.select or {}).items()]
+    return f"→ {link.target}" + (f" ({', '.join(holds)})" if holds else "")
+
+
+def plain(top: Node, depth: int = DEPTH) -> Iterator[dict[str, Any]]:
+    """The same for programs: every node down to a depth, none summed up."""
+    waiting = [(top, depth)]
+    while waiting:
+        node, left = waiting.pop()
+        yield _plain(node)
+        if left > 0 and not (node.folded and node is not top):
+            waiting += [(node.children[name], left - 1) for name in sorted(node.children, reverse=True)]
+
+
+def _plain(node: Node) -> dict[str, Any]:
+    told: dict[str, Any] = {"path": node.path, "kind": node.kind}
+    if node.kind == "gap":
+        return told | {"maker": node.leaf.maker if node.leaf else None}
+    told |= {"size": node.size, "written": text.stamp(node.newest)}
+    if node.item is None:
+        told["maker"] = node.leaf.maker if node.missing and node.leaf else None
+        return told | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
+    placed, receipt = node.item.placed, node.item.receipt
+    told |= {
+        "origin": node.item.origin,
+        "orphan": node.item.kind == "orphan",
+        "model": receipt.model if receipt else None,
+        "version": receipt.version if receipt else None,
+        "sha256": placed.sha256 if placed else None,
+    }
+    if isinstance(node.link, Link):
+        return told | {"link": links.plain(node.link)}
+    return told | ({"fault": node.link} if node.link else {})

@@ -1,0 +1,287 @@
+"""Whether the tree is what its receipts say: every byte read again, every document and link tried."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+
+from pokeflow import digest
+from pokeflow import text as words
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import Advance, Missing, each
+from pokeflow.project import _inventory as inventory
+from pokeflow.project import _links as links
+from pokeflow.project import _receipts as receipts
+from pokeflow.project._inventory import Inventory, Item
+from pokeflow.project._links import Link
+from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._tree import Tree
+from pokeflow.project.metadata import _validation as validation
+from pokeflow.project.metadata._documents import HISTORY, MODEL, PROJECT, check
+from pokeflow.project.metadata._update import decode, encode
+
+Kind = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
+KINDS: dict[Kind, str] = {
+    "missing": "a receipt names it, and it is not there",
+    "altered": "other bytes than the receipt's",
+    "unreadable": "there, and cannot be read",
+    "invalid": "no sound receipt, document or link",
+    "stale": "a document that tells less or other than the receipts",
+    "dangling": "a link whose target is gone or another",
+    "orphaned": "nothing accounts for it: left by a publication that did not finish, or put there by hand",
+}
+"""What can be wrong, worst first."""
+ENOUGH = 100
+"""Files that cannot be read before the fault is taken for the connection's."""
+_UNREADABLE = object()
+_UNMADE = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What nonsense in a sound receipt can come to in a document: facts may be anything."""
+_ASKS = " Run 'pokeflow verify'."
+"""What a builder advises, and is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, in a sentence; ``expected`` and ``found`` are checksums or sizes, where there are."""
+
+    kind: Kind
+    path: str
+    message: str
+    expected: str | int | None = None
+    found: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was looked at, and everything that is wrong, worst first; ``size`` is bytes named by receipts."""
+
+    problems: tuple[Problem, ...]
+    files: int
+    size: int
+    receipts: int
+    documents: int
+    links: int
+    quick: bool
+
+
+def verify(tree: Tree, *, quick: bool = False) -> Verdict:
+    """Look at all of a tree; ``quick``: sizes as listed, no file of a version is read. Nothing is written."""
+    found = inventory.take(tree)
+    documents = [item for item in found.items if item.kind == "document"]
+    linked = [item for item in found.items if item.kind == "link"]
+    counted = inventory.current(found.receipts)
+    problems = [
+        *_nothing(found),
+        *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in found.damaged.items()),
+        *_receipts(found.receipts),
+        *_rivals(found.receipts),
+        *_files(found, counted, quick=quick),
+        *_orphans(found),
+        *_documents(tree, documents, quick=quick),
+        *_stale(found),
+        *(problem for item in linked for problem in _link(tree, item)),
+    ]
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    problems.sort(key=lambda problem: (order[problem.kind], problem.path))
+    size = sum(placed.size for _, placed in counted.values())
+    read = sum(1 for item in documents if not (quick and item.placed))
+    return Verdict(tuple(problems), len(counted), size, len(found.receipts), read, len(linked), quick)
+
+
+def _nothing(found: Inventory) -> Iterator[Problem]:
+    if not found.items:
+        # Most likely another place is meant, and a tree that is not there must not pass for a sound one.
+        yield Problem("missing", found.tree.objects.uri, "nothing is published here")
+
+
+def _by(receipt: Receipt) -> str:
+    return f"{receipt.model} {receipt.version}" if receipt.version else receipt.unit
+
+
+def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
+    """What receipts say that nothing could have said who wrote them, such as a time that is none."""
+    for receipt in known:
+        # Their files are looked at one by one elsewhere, and may be very many.
+        said = json.loads(msgspec.json.encode(replace(receipt, files=())))
+        for fault in validation.schema_faults(said, "receipt"):
+            yield Problem("invalid", receipts.key(receipt.unit), fault)
+
+
+def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
+    """Files that never change, of which two receipts say different things."""
+    first: dict[str, tuple[Receipt, Placed]] = {}
+    for receipt in known:
+        for placed in receipt.files:
+            if not placed.fixed:
+                continue
+            other, same = first.setdefault(placed.path, (receipt, placed))
+            if same.sha256 != placed.sha256:
+                message = f"{_by(other)} and {_by(receipt)} both have it, as different files"
+                yield Problem("invalid", placed.path, message, same.sha256, placed.sha256)
+
+
+def _files(found: Inventory, counted: dict[str, tuple[Receipt, Placed]], *, quick: bool) -> list[Problem]:
+    there = {item.path: item.entry for item in found.items}
+    problems, unreadable, to_read = [], [], []
+    for path, (receipt, placed) in counted.items():
+        entry = there.get(path)
+        if entry is None:
+            problems.append(Problem("missing", path, f"{_by(receipt)} has it", placed.sha256))
+        elif entry.size != placed.size:
+            message = f"{words.size(entry.size)} ({entry.size:,} B), published with {placed.size:,} B by {_by(receipt)}"
+            problems.append(Problem("altered", path, message, placed.size, entry.size))
+        else:
+            to_read.append((receipt, placed))
+
+    def one(item: tuple[Receipt, Placed], advance: Advance) -> None:
+        receipt, placed = item
+        try:
+            actual = found.tree.objects.sha256(placed.path, advance=advance)
+        except Missing:
+            problems.append(Problem("missing", placed.path, f"{_by(receipt)} has it; it went while it was looked for"))
+        except PokeflowError as error:
+            unreadable.append(Problem("unreadable", placed.path, str(error)))
+            if len(unreadable) > ENOUGH:
+                raise
+        else:
+            if actual != placed.sha256:
+                message = f"sha256 {actual}, published with {placed.sha256} by {_by(receipt)}"
+                problems.append(Problem("altered", placed.path, message, placed.sha256, actual))
+
+    if not quick and to_read:
+        each(one, to_read, label="verifying", total=sum(placed.size for _, placed in to_read))
+    return [*problems, *unreadable]
+
+
+def _orphans(found: Inventory) -> Iterator[Problem]:
+    for item in found.orphans:
+        yield Problem("orphaned", item.path, f"{words.size(item.entry.size)}, no receipt names it", None, None)
+
+
+def _documents(tree: Tree, items: Iterable[Item], *, quick: bool) -> list[Problem]:
+    """Each document against its schema, if there is one for it; its name is only what a receipt says."""
+    problems, chosen = [], []
+    for item in items:
+        name = item.origin.removeprefix("document:")
+        if name not in (*PROJECT, *MODEL, "link"):
+            problems.append(Problem("invalid", item.path, f"its receipt calls it a document {words.plain(name)!r}"))
+        elif name in validation.names() and not (quick and item.placed):
+            chosen.append(item)
+
+    def one(item: Item, advance: Advance) -> None:
+        name = item.origin.removeprefix("document:")
+        try:
+            faults = check(name, tree.objects.read(item.path)[0])
+        except Missing:
+            return  # removed since it was listed
+        except PokeflowError as error:
+            problems.append(Problem("unreadable", item.path, str(error)))
+            return
+        advance(item.entry.size)
+        problems.extend(Problem("invalid", item.path, fault) for fault in faults)
+
+    if chosen:
+        each(one, chosen, label="checking documents", total=sum(item.entry.size for item in chosen))
+    return problems
+
+
+def _stale(found: Inventory) -> Iterator[Problem]:
+    """Each document of the project against what the receipts make of it."""
+    places = {leaf.document: leaf.path for leaf in found.tree.leaves if leaf.document and not leaf.model}
+    if not found.receipts or found.damaged:
+        return  # there is nothing to tell, or not all of it can be told
+    there = {name: _loaded(found.tree, name, path) for name, path in places.items() if name in PROJECT}
+    for name, kind in PROJECT.items():
+        if name not in places or there[name] is _UNREADABLE:
+            continue
+        if there[name] is None:
+            yield Problem(
+                "missing", places[name], "there are receipts and it is not there; 'pokeflow publish' writes it"
+            )
+            continue
+        history = there.get(HISTORY)
+        if history is _UNREADABLE:
+            continue
+        try:
+            made = json.loads(encode(kind.build(found.tree.about, found.receipts, history), places[name]))
+        except _UNMADE as error:
+            fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
+            message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
+            yield Problem("invalid", places[name], message)
+            continue
+        if differs := _first_difference(there[name], made):
+            message = f"{differs}; 'pokeflow publish' writes it anew from receipts and this configuration"
+            yield Problem("stale", places[name], message)
+
+
+def _loaded(tree: Tree, name: str, path: str) -> Any:
+    """A document as plain data, None where there is none; one that is unsound is told as invalid, not here."""
+    try:
+        return decode(tree.objects.read(path)[0], name, path)
+    except Missing:
+        return None
+    except PokeflowError:
+        return _UNREADABLE
+
+
+def _first_difference(have: Any, want: Any, path: str = "$") -> str | None:
+    """Where two documents first differ, and how; None if they are the same."""
+    if isinstance(have, dict) and isinstance(want, dict):
+        for key in [*want, *(key for key in have if key not in want)]:
+            if key not in have or key not in want:
+                return f"{path}.{key} is {'missing' if key in want else 'too much'}"
+            if found := _first_difference(have[key], want[key], f"{path}.{key}"):
+                return found
+        return None
+    if isinstance(have, list) and isinstance(want, list) and len(have) == len(want):
+        pairs = enumerate(zip(have, want, strict=True))
+        return next((f for i, (a, b) in pairs if (f := _first_difference(a, b, f"{path}[{i}]"))), None)
+    if have == want and type(have) is type(want):
+        return None
+    return f"{path} is {_short(have)}, should be {_short(want)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return words.count(len(value), "entry", "entries")
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _link(tree: Tree, item: Item) -> Iterator[Problem]:
+    try:
+        data, _ = tree.objects.read(item.path)
+        link = links.parse(data, item.path)
+    except Missing:
+        return
+    except PokeflowError as error:
+        yield Problem("invalid", item.path, str(error).removeprefix(f"{item.path}: "))
+        return
+    for fault in check("link", data):
+        yield Problem("invalid", item.path, fault)
+    try:
+        yield from _target(tree, item.path, link)
+    except PokeflowError as error:
+        # An unreachable target is what a dangling link is, whatever the reason; the tree itself could be read.
+        yield Problem("dangling", item.path, str(error).removeprefix(f"{item.path}: "))
+
+
+def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
+    target = links.follow(link, tree, path)
+    record = target.record
+    if record is not None and digest.content(record.files) != record.content:
+        yield Problem("dangling", path, f"the record at {link.target} does not tell the content it is named by")
+    if differs := links.difference(link, target):
+        yield Problem("dangling", path, differs, link.fingerprint, record.content if record else None)
+    there = {entry.key: entry.size for entry in target.objects.list()} if record else {}
+    for file in target.files if record else ():
+        if there.get(file.path) != file.size:
+            what = "is missing" if file.path not in there else f"has {there[file.path]:,} B, recorded {file.size:,} B"
+            yield Problem("dangling", path, f"{link.target}: {words.plain(file.path)} {what}")
+    if link.select is not None:
+        return  # how much of the target is meant is not for a listing to say
+    for what, said, have in (("B", link.size, target.size), ("files", link.files, len(target.files))):
+        if said is not None and said != have:
+            yield Problem("dangling", path, f"{link.target} holds {have:,} {what}, linked with {said:,}", said, have)

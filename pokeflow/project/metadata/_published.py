@@ -1,0 +1,166 @@
+"""Who is whose parent among the published versions, and which record tells what of a version."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pokeflow.project._receipts import DATA, PROVISION, Receipt, natural
+from pokeflow.project.metadata._fields import Field, look
+from pokeflow.project.metadata._values import Unknown
+from pokeflow.types import Record
+
+MAKING = ("train", "distill", "compile")
+"""The stages that make a model."""
+APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
+"""By the loss whose weight tells it; the empty name stands for any other loss."""
+
+Versions = Mapping[str, Receipt]
+"""Published versions by ``<model>:<version>``."""
+
+
+def name(receipt: Receipt) -> str:
+    """How a version is called: ``dinov3-teacher:v1.0``."""
+    return f"{receipt.model}:{receipt.version}"
+
+
+def versions(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
+    """The published versions by name, sorted by model and then as people count versions."""
+    of_models = (receipt for receipt in receipts if receipt.model and receipt.version)
+    return {name(r): r for r in sorted(of_models, key=lambda r: (r.model, natural(r.version)))}
+
+
+def newest(receipts: Iterable[Receipt], first: Iterable[str] = ()) -> dict[str, Receipt]:
+    """Of each model the version that was made last; the models named first, then the others by name."""
+    latest: dict[str, Receipt] = {}
+    for receipt in versions(receipts).values():
+        before = latest.get(receipt.model)
+        if before is None or _finished(before) <= _finished(receipt):
+            latest[receipt.model] = receipt
+    order = {model: place for place, model in enumerate(first)}
+    return dict(sorted(latest.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _finished(receipt: Receipt) -> str:
+    made = making(receipt)
+    return made.finished if made else ""
+
+
+def making(receipt: Receipt) -> Record | None:
+    """The record of the task that made a version; None for what was migrated."""
+    return next((record for record in receipt.records if record.stage in MAKING), None)
+
+
+def records(receipt: Receipt) -> dict[str, Record]:
+    """A version's records by stage, the making one as ``making`` too."""
+    found = {record.stage: record for record in reversed(receipt.records)}
+    made = making(receipt)
+    return found | {"making": made} if made else found
+
+
+def project_id(receipts: Iterable[Receipt]) -> str | None:
+    """The id that the cloud gave the project, if it is provisioned."""
+    told = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
+    return told if isinstance(told, str) and told else None
+
+
+def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
+    """The receipt of the data set's links and the record that made it."""
+    for receipt in receipts:
+        if receipt.unit == DATA:
+            made = next((record for record in receipt.records if record.stage == "prepare"), None)
+            return (receipt, made) if made else None
+    return None
+
+
+def read(record: Record, model: str) -> str | None:
+    """The content of a model that a task read; None where it read none."""
+    return next((content for task, content in record.inputs.items() if task.partition(":")[2] == model), None)
+
+
+def relative(receipt: Receipt, of: str, known: Versions) -> Receipt | Unknown:
+    """A parent by name, if the published one is what this version was made from."""
+    if of not in known:
+        return Unknown(f"{of} is not published")
+    made, parent = making(receipt), known[of]
+    used = read(made, parent.model) if made else None
+    if used and parent.content and used != parent.content:
+        return Unknown(f"{name(receipt)} was made from {parent.model} {used}, and {of} is published as another")
+    return parent
+
+
+def parent(receipt: Receipt, known: Versions) -> Receipt | Unknown:
+    """The parent in the lineage."""
+    if not receipt.parents:
+        return Unknown(untold(receipt) if receipt.origin else NO_PARENT)
+    return relative(receipt, receipt.parents[0], known)
+
+
+def teacher(receipt: Receipt, known: Versions) -> Receipt | Unknown:
+    """The nearest teacher that it descends from, itself left out."""
+    missed: Unknown | None = None
+    waiting, seen = [receipt], {name(receipt)}
+    while waiting:
+        child = waiting.pop(0)
+        for of in child.parents:
+            found = relative(child, of, known)
+            if isinstance(found, Unknown):
+                missed = missed or found
+            elif found.type == "teacher":
+                return found
+            elif name(found) not in seen:
+                seen.add(name(found))
+                waiting.append(found)
+    return missed or Unknown("it descends from no teacher")
+
+
+def generation(receipt: Receipt, known: Versions) -> int:
+    """Which stage of distillation a student is: 1 where its parent is no student."""
+    number, seen = 1, {name(receipt)}
+    while receipt.parents and (above := known.get(receipt.parents[0])) and name(above) not in seen:
+        if above.type != "student":
+            break
+        number, receipt = number + 1, above
+        seen.add(name(above))
+    return number
+
+
+def approach(receipt: Receipt) -> str | Unknown:
+    """How a student was taught: by the weights of its losses; of a migrated one, what was told of it."""
+    made = making(receipt)
+    return taught(made) if made else look(APPROACH, {}, receipt.facts, "training_approach")
+
+
+def taught(made: Record) -> str | Unknown:
+    """How a student was taught, by the weights of its losses."""
+    losses: Any = made.params.get("losses")
+    if not isinstance(losses, Mapping) or not losses:
+        return Unknown(f"the parameters of {made.task} name no losses")
+    weighed = [loss for loss, weight in losses.items() if weight]
+    return next((APPROACHES[loss] for loss in weighed if loss in APPROACHES), APPROACHES[""])
+
+
+def _known_approach(text: str) -> str:
+    if text not in APPROACHES.values():
+        raise ValueError(text)
+    return text
+
+
+APPROACH = Field((), form=_known_approach)
+
+
+def folder(receipt: Receipt) -> str | Unknown:
+    """The folder of a version below the tree's root, ending in ``/``: the one that has the version's name."""
+    fixed = sorted(file.path for file in receipt.files if file.fixed)
+    # What lies under models/ is the version itself; checkpoints and profiles of it lie elsewhere.
+    for path in sorted(fixed, key=lambda path: not path.startswith("models/")):
+        parts = path.split("/")[:-1]
+        if receipt.version in parts:
+            return "/".join(parts[: parts.index(receipt.version) + 1]) + "/"
+    return Unknown("no file of it lies in a folder of this version")
+
+
+def untold(receipt: Receipt) -> str:
+    """Why little is known of what no record tells."""
+    return f"migrated from {receipt.origin}; no record tells it" if receipt.origin else "no record tells it"
+
+
+NO_PARENT = "it has no parent"
