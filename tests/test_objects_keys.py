@@ -12,7 +12,7 @@ from objects_support import keys
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Objects, require_key
 from pokeflow.objects._folder import OWN, Folder
-from pokeflow.objects.s3._bucket import Bucket
+from pokeflow_s3._bucket import Bucket
 
 
 @pytest.fixture(params=["folder", "bucket", "prefix"])

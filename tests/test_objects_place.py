@@ -1,18 +1,17 @@
 """URIs and where they lead."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pokeflow.errors import ConfigError, PokeflowError
+from pokeflow.objects import _uri as uris
 from pokeflow.objects import open_shared, open_uri
 from pokeflow.objects._folder import Folder
-from pokeflow.objects.s3._bucket import Bucket
 from pokeflow.types import Shared
+from pokeflow_s3._bucket import Bucket
 
 
 def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +57,9 @@ def test_what_leads_nowhere_is_told_with_what_does(uri: str) -> None:
     assert caught.value.exit_code == 2 or "no path" in str(caught.value)
 
 
-def test_a_missing_sdk_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    find: Any = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "botocore" else find(name))
-    with pytest.raises(ConfigError, match=r"pip install 'pokeflow\[s3\]'"):
+def test_a_scheme_that_nothing_opens_is_refused_with_the_distribution_that_would(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(uris, "_openers", dict)
+    with pytest.raises(ConfigError, match=r"nothing here speaks 's3': pip install pokeflow-s3\. Known: s3://bucket"):
         open_uri("s3://bucket")
 
 

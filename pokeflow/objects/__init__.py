@@ -15,9 +15,10 @@ from pokeflow.objects._base import (
     addressable,
     require_key,
 )
+from pokeflow.objects._files import beside, damaged, naming, readable
 from pokeflow.objects._folder import OWN, Folder
-from pokeflow.objects._transfer import Crew, each
-from pokeflow.objects._uri import open_related, open_shared, open_uri
+from pokeflow.objects._transfer import Crew, breathe, each, result
+from pokeflow.objects._uri import open_related, open_shared, open_uri, uri_error
 
 __all__ = [
     "ABSENT",
@@ -31,9 +32,16 @@ __all__ = [
     "Missing",
     "Objects",
     "addressable",
+    "beside",
+    "breathe",
+    "damaged",
     "each",
+    "naming",
     "open_related",
     "open_shared",
     "open_uri",
+    "readable",
     "require_key",
+    "result",
+    "uri_error",
 ]

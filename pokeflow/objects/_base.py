@@ -2,10 +2,10 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pokeflow.errors import PokeflowError
 
@@ -57,6 +57,14 @@ class Objects(Protocol):
     @property
     def uri(self) -> str:
         """``file:///…`` or ``s3://bucket/prefix``, without a slash at the end."""
+        ...
+
+    def connection_options(self) -> Mapping[str, Any]:
+        """What ``open_uri`` takes to reach another place on the same server; nothing for a folder."""
+        ...
+
+    def copies_on_server(self, source: "Objects") -> bool:
+        """Whether ``copy`` from there moves no byte through this machine."""
         ...
 
     def at(self, prefix: str) -> "Objects":

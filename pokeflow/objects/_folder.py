@@ -10,11 +10,11 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Advance, Conflict, Entry, Missing, Objects, addressable, require_key
@@ -46,6 +46,14 @@ class Folder:
     def uri(self) -> str:
         """``file:///…`` without a slash at the end."""
         return (self.root / self.inside).as_uri().rstrip("/")
+
+    def connection_options(self) -> Mapping[str, Any]:
+        """Nothing: a folder is reached without a connection."""
+        return {}
+
+    def copies_on_server(self, source: Objects) -> bool:
+        """Never: this machine copies what goes into a folder."""
+        return False
 
     def at(self, prefix: str) -> "Folder":
         """The same, seen from deeper inside; drafts and locks stay in the root."""

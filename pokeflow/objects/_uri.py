@@ -1,54 +1,55 @@
-"""Where a URI leads: a folder or a bucket."""
+"""Opens what a URI names: a folder, or what a plugin speaks to, such as a bucket."""
 
-import importlib.util
 import os
 import re
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pokeflow.errors import ConfigError, Fault
-from pokeflow.objects._base import Objects, require_key
+from pokeflow.objects._base import Objects
 from pokeflow.objects._folder import Folder
 from pokeflow.types import Shared
 
+GROUP = "pokeflow.objects"
+"""Entry points that open a scheme of URIs: the scheme's name → a function ``(uri, **options) -> Objects``."""
 KNOWN = "s3://bucket, s3://bucket/prefix, file:///folder, or the path of a folder"
+BROUGHT_BY = {"s3": "pokeflow-s3"}
+"""The distributions that bring a scheme, for who lacks one."""
 _SCHEME = re.compile(r"(file|s3)(?=:)|([A-Za-z][A-Za-z0-9+.-]*)(?=:/)")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def open_uri(
-    uri: str,
-    *,
-    endpoint: str | None = None,
-    region: str | None = None,
-    encryption: str | None = "AES256",
-    kms_key: str | None = None,
-    connections: int = 16,
-    attempts: int | None = None,
-    timeout: float = 60,
-) -> Objects:
-    """The objects at a URI; nothing is asked of it yet. The options are a bucket's. ConfigError for any other URI."""
+def open_uri(uri: str, **options: Any) -> Objects:
+    """Open the objects at a URI; nothing is asked of a server yet.
+
+    Args:
+        uri: the path of a folder, ``file:///folder``, or a URI whose scheme a plugin opens.
+        options: what the scheme's plugin takes, such as ``endpoint`` and ``region``; a folder takes none.
+
+    Raises:
+        ConfigError: the URI is malformed, or nothing that is installed opens its scheme.
+
+    """
     scheme = _SCHEME.match(uri)
     if scheme is None:
         if not uri.strip() or "\x00" in uri:
-            raise _fault(uri, "is no place")
+            raise uri_error(uri, "is no place")
         return Folder(Path(uri).expanduser())
     if scheme[0] == "file":
         return Folder(_file(uri))
-    if scheme[0] != "s3":
-        raise _fault(uri, f"nothing here speaks {scheme[0]!r}")
-    name, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
-    if not uri.startswith("s3://") or not _BUCKET.fullmatch(name) or ".." in name:
-        raise _fault(uri, f"{name!r} is no name of a bucket (3 to 63 of a-z, 0-9, '-', '.')")
-    if prefix:
-        require_key(prefix)
-    if importlib.util.find_spec("botocore") is None:
-        raise _fault(uri, "S3 needs boto3, which is not installed: pip install 'pokeflow[s3]'")
-    from pokeflow.objects.s3._bucket import Bucket
-    from pokeflow.objects.s3._client import Server
+    entry = _openers().get(scheme[0])
+    if entry is None:
+        what = f"nothing here speaks {scheme[0]!r}"
+        raise uri_error(uri, f"{what}: pip install {BROUGHT_BY[scheme[0]]}" if scheme[0] in BROUGHT_BY else what)
+    objects: Objects = entry.load()(uri, **options)
+    return objects
 
-    server = Server(endpoint, region, connections, attempts, timeout)
-    return Bucket(name, prefix, server=server, encryption=encryption, kms_key=kms_key)
+
+@cache
+def _openers() -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
 def open_shared(where: Shared) -> Objects:
@@ -63,28 +64,23 @@ def open_shared(where: Shared) -> Objects:
 
 
 def open_related(objects: Objects, uri: str, *, endpoint: str | None = None, region: str | None = None) -> Objects:
-    """The objects at a URI that was found in these: a bucket is looked for on the same server, if nothing else is said.
+    """Open a URI that was found in these objects: on the same server, if nothing else is said.
 
     Then both are on one connection, and the server copies between them.
     """
-    if not uri.startswith("s3://") or not objects.uri.startswith("s3://"):
-        return open_uri(uri, endpoint=endpoint, region=region)
-    from pokeflow.objects.s3._bucket import Bucket
-
-    own = objects.server if isinstance(objects, Bucket) else None
-    if own is None:
-        return open_uri(uri, endpoint=endpoint, region=region)
-    endpoint, region = endpoint or own.endpoint, region or own.region
-    return open_uri(uri, endpoint=endpoint, region=region, connections=own.connections)
+    same = uri.partition(":")[0] == objects.uri.partition(":")[0]
+    given = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value is not None}
+    return open_uri(uri, **{**(objects.connection_options() if same else {}), **given})
 
 
 def _file(uri: str) -> Path:
     parts = urlsplit(uri)
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not os.path.isabs(path):  # noqa: PTH117
-        raise _fault(uri, "a folder of this machine is meant: file:///folder")
+        raise uri_error(uri, "a folder of this machine is meant: file:///folder")
     return Path(path)
 
 
-def _fault(uri: str, what: str) -> ConfigError:
+def uri_error(uri: str, what: str) -> ConfigError:
+    """Say what is wrong with a URI, and which forms are known."""
     return ConfigError([Fault(repr(uri), f"{what}. Known: {KNOWN}.")])

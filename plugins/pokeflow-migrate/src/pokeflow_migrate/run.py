@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.objects import ABSENT, Advance, Damaged, Objects, each
+from pokeflow.objects import ABSENT, Advance, Damaged, each
 from pokeflow.project import _publish as publish
 from pokeflow.project import _receipts as receipts
 from pokeflow.project._tree import Tree
@@ -161,7 +161,7 @@ def _bring(around: Around, item: Item, advance: Advance) -> Done:
     if made.data is None:
         arrived = objects.copy(source, item.key, item.target, match=ABSENT, advance=advance)
         entry = objects.stat(item.target)
-        how = "copied by the server" if _by_server(source, objects) else "copied"
+        how = "copied by the server" if objects.copies_on_server(source) else "copied"
         verified = f"{made.how} = what arrived"
     else:
         objects.write(item.target, made.data, match=ABSENT)
@@ -182,14 +182,6 @@ def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
         f"{around.origin(item)} is sha256 {made.sha256[:12]}… and what arrived is {arrived[:12]}…: it changed while it "
         "was copied, or the copy was damaged. What arrived was removed; run it again."
     )
-
-
-def _by_server(source: Objects, target: Objects) -> bool:
-    if not (source.uri.startswith("s3://") and target.uri.startswith("s3://")):
-        return False
-    from pokeflow.objects.s3._bucket import Bucket
-
-    return isinstance(source, Bucket) and isinstance(target, Bucket) and source.connection is target.connection
 
 
 def _would(around: Around, found: Survey) -> Iterator[Row]:

@@ -64,7 +64,7 @@ class Replica:
 def of(uri: str, folder: Path) -> Replica:
     """The replica of a tracking URI, its working copy below a folder; no two for one process."""
     from pokeflow.objects import open_uri
-    from pokeflow.objects.s3._bucket import Bucket
+    from pokeflow_s3 import Bucket
 
     for fault in faults(uri):
         raise PokeflowError(f"{redact(uri)}: {fault}.")

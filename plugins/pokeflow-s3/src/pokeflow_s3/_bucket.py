@@ -6,18 +6,29 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow.objects._base import ABSENT, Advance, Conflict, Entry, Missing, Objects, addressable, require_key
-from pokeflow.objects._files import beside, damaged, readable
-from pokeflow.objects._folder import Folder
-from pokeflow.objects.s3 import _download as download
-from pokeflow.objects.s3 import _upload as upload
-from pokeflow.objects.s3._errors import Contended, Lacking, Unknown, ask, told
-from pokeflow.objects.s3._location import Location, etag_of
+from pokeflow.objects import (
+    ABSENT,
+    Advance,
+    Conflict,
+    Entry,
+    Folder,
+    Missing,
+    Objects,
+    addressable,
+    beside,
+    damaged,
+    readable,
+    require_key,
+)
+from pokeflow_s3 import _download as download
+from pokeflow_s3 import _upload as upload
+from pokeflow_s3._errors import Contended, Lacking, Unknown, ask, told
+from pokeflow_s3._location import Location, etag_of
 
 
 class Bucket(Location):
@@ -28,6 +39,15 @@ class Bucket(Location):
 
     def __repr__(self) -> str:
         return f"Bucket({self.uri!r})"
+
+    def connection_options(self) -> Mapping[str, Any]:
+        """The server and the number of its connections, as ``open_bucket`` takes them."""
+        server = self.server
+        return {"endpoint": server.endpoint, "region": server.region, "connections": server.connections}
+
+    def copies_on_server(self, source: Objects) -> bool:
+        """Whether both are on one connection, so that the server copies."""
+        return isinstance(source, Bucket) and source.connection is self.connection
 
     def at(self, prefix: str) -> "Bucket":
         """The same, seen from deeper inside."""
@@ -110,7 +130,7 @@ class Bucket(Location):
         Where both are on one server, no byte passes through this machine, unless neither the server nor the
         source's own record tells the checksum: then what arrived is read once.
         """
-        if isinstance(source, Bucket) and source.connection is self.connection:
+        if isinstance(source, Bucket) and self.copies_on_server(source):
             asked = condition(match)
             with suppress(Lacking):
                 return self._insist(

@@ -4,9 +4,9 @@ import pytest
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import Missing
-from pokeflow.objects.s3 import _client as client
-from pokeflow.objects.s3 import _errors as errors
-from pokeflow.objects.s3._bucket import Bucket
+from pokeflow_s3 import _client as client
+from pokeflow_s3 import _errors as errors
+from pokeflow_s3._bucket import Bucket
 from s3 import Server
 
 

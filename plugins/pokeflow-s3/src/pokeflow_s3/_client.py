@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._transfer import Crew
+from pokeflow.objects import Crew
 
 ATTEMPTS = 10
 """How often a request is made, unless AWS's settings say otherwise, before its failure is told; the waits in between

@@ -11,14 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import ABSENT, Advance, Conflict, Missing
-from pokeflow.objects._files import damaged
-from pokeflow.objects._transfer import breathe, result
-from pokeflow.objects.s3._checksums import recorded
-from pokeflow.objects.s3._download import etag_if_same
-from pokeflow.objects.s3._download import sha256 as sha256_of
-from pokeflow.objects.s3._errors import Lacking, Unknown, ask
-from pokeflow.objects.s3._location import Location
+from pokeflow.objects import ABSENT, Advance, Conflict, Missing, breathe, damaged, result
+from pokeflow_s3._checksums import recorded
+from pokeflow_s3._download import etag_if_same
+from pokeflow_s3._download import sha256 as sha256_of
+from pokeflow_s3._errors import Lacking, Unknown, ask
+from pokeflow_s3._location import Location
 
 log = logging.getLogger("pokeflow")
 MIB = 1 << 20

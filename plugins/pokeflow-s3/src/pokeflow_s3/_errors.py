@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Conflict, Damaged, Missing
+from pokeflow.objects import Conflict, Damaged, Missing
 
 
 class Contended(Conflict):

@@ -9,9 +9,9 @@ import pytest
 from objects_support import LARGE, SIZES, WRITES, keys, sha256
 from pokeflow.objects._base import ABSENT
 from pokeflow.objects._transfer import each
-from pokeflow.objects.s3 import _client as s3_client
-from pokeflow.objects.s3 import _upload as upload
-from pokeflow.objects.s3._bucket import Bucket
+from pokeflow_s3 import _client as s3_client
+from pokeflow_s3 import _upload as upload
+from pokeflow_s3._bucket import Bucket
 from s3 import Server
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Entry, Missing, require_key
-from pokeflow.objects.s3._checksums import recorded
-from pokeflow.objects.s3._client import Server, connected
-from pokeflow.objects.s3._errors import ask, told
+from pokeflow.objects import Entry, Missing, require_key
+from pokeflow_s3._checksums import recorded
+from pokeflow_s3._client import Server, connected
+from pokeflow_s3._errors import ask, told
 
 
 class Location:

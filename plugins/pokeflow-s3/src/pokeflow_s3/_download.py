@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Advance, Conflict
-from pokeflow.objects._files import naming
-from pokeflow.objects._transfer import result
-from pokeflow.objects.s3._checksums import recorded
-from pokeflow.objects.s3._errors import ask, told
-from pokeflow.objects.s3._location import Location
+from pokeflow.objects import Advance, Conflict, naming, result
+from pokeflow_s3._checksums import recorded
+from pokeflow_s3._errors import ask, told
+from pokeflow_s3._location import Location
 
 log = logging.getLogger("pokeflow")
 PART = 8 << 20

@@ -18,8 +18,8 @@ from objects_support import LARGE, SIZES, WRITES, keys, left_behind, sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Conflict, Damaged
 from pokeflow.objects._transfer import each
-from pokeflow.objects.s3 import _client as s3_client
-from pokeflow.objects.s3._bucket import Bucket
+from pokeflow_s3 import _client as s3_client
+from pokeflow_s3._bucket import Bucket
 from s3 import Server
 
 
@@ -177,7 +177,7 @@ def test_an_upload_that_is_given_up_leaves_no_parts(
 SENDING = """
 import sys
 from pathlib import Path
-from pokeflow.objects.s3._bucket import Bucket
+from pokeflow_s3._bucket import Bucket
 from pokeflow.objects._transfer import each
 def send(n, advance):
     def told(n):

@@ -1,1 +1,0 @@
-"""Objects in an S3 bucket: imported only where a URI names one, since it loads botocore."""
