@@ -57,7 +57,7 @@ def test_what_leads_nowhere_is_told_with_what_does(uri: str) -> None:
     assert caught.value.exit_code == 2 or "no path" in str(caught.value)
 
 
-def test_a_scheme_that_nothing_opens_is_refused_with_the_distribution_that_would(monkeypatch: MonkeyPatch) -> None:
+def test_a_scheme_that_nothing_opens_is_told_with_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uris, "_openers", dict)
     with pytest.raises(ConfigError, match=r"nothing here speaks 's3': pip install pokeflow-s3\. Known: s3://bucket"):
         open_uri("s3://bucket")
