@@ -175,39 +175,72 @@ def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
         place.read("claims/x")
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> None:
+class Clock:
+    """A watcher's clock, which moves on while it waits; ``then`` is called after each wait."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.now, self.then = 0.0, then
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        assert self.now < 10 * shared.LEASE, "nothing ends the wait"
+        self.then()
+
+
+def elsewhere() -> bytes:
+    """A claim of another machine, renewed."""
+    return shared.claim_of("x", "a", host="elsewhere")
+
+
+def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(shared, "time", clock)
     gone = shared.claim_of("x", "a", pid=2**22 + 1)
     place.write("claims/x", gone, match=None)
-    began = time.monotonic()
     with shared.held(place, "claims/x", "x"):
-        assert time.monotonic() - began < 5
+        assert clock.now == 0
 
 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
     place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "LEASE", 0.5)
-    place.write("claims/x", shared.claim_of("x", "a", host="elsewhere"), match=None)
-    began = time.monotonic()
+    clock = Clock()
+    monkeypatch.setattr(shared, "time", clock)
+    place.write("claims/x", elsewhere(), match=None)
     with shared.held(place, "claims/x", "x"):
-        assert 0.5 <= time.monotonic() - began < 10
+        assert shared.LEASE < clock.now <= shared.LEASE + 1
 
 
 def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "LEASE", 0.4)
-    inside = []
+    """Renewed every half lease, three times: a lease later it is free."""
+    renewals = [shared.LEASE / 2, shared.LEASE, shared.LEASE * 3 / 2]
+    last = renewals[-1]
 
-    def other() -> None:
-        with shared.held(place, "claims/x", "x"):
-            inside.append(time.monotonic())
+    def renew() -> None:
+        if renewals and clock.now >= renewals[0]:
+            renewals.pop(0)
+            place.write("claims/x", elsewhere(), match=None)
 
+    clock = Clock(renew)
+    monkeypatch.setattr(shared, "time", clock)
+    place.write("claims/x", elsewhere(), match=None)
     with shared.held(place, "claims/x", "x"):
-        thread = threading.Thread(target=other)
-        thread.start()
-        time.sleep(1.5)
-        assert inside == []
-    thread.join()
-    assert len(inside) == 1
+        assert last + shared.LEASE < clock.now <= last + shared.LEASE + 2
+
+
+def test_who_holds_a_claim_renews_it(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "LEASE", 0.4)
+    with shared.held(place, "claims/x", "x") as claim:
+        seen = {place.read("claims/x")[1]}
+        until = time.monotonic() + 60
+        while len(seen) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+            seen.add(place.read("claims/x")[1])
+        assert not claim.lost
 
 
 def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +248,7 @@ def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeyp
     other = shared.claim_of("x", "other", host="elsewhere")
     with shared.held(place, "claims/x", "x") as claim:
         place.write("claims/x", other, match=None)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not claim.lost:
             assert time.monotonic() < until
             time.sleep(0.05)
