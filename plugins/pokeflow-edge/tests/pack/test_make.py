@@ -76,7 +76,7 @@ def test_a_bundle_runs_with_nothing_of_this_machine_but_numpy_and_pillow(flow, t
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "device")  # its own: Python 3.11.0 has no filters
     main = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
-    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=60)
+    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=120)
     assert json.loads(out)["status"] == "ok", err
 
 
