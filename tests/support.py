@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from pokeflow import compose, config, engine, plugins
 from pokeflow.flow import Flow
 from pokeflow.resolve import resolve
@@ -17,6 +19,10 @@ POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 
 TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none", "cloud=none")
 """Overrides that make a flow of the toy plugin alone: teacher → student → tiny, benchmarked and registered."""
+
+unicode_names = pytest.mark.skipif(
+    sys.getfilesystemencoding() != "utf-8", reason="this locale has no such file names; make test sets one that has"
+)
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -20,7 +20,7 @@ from pokeflow.migrate.journal import Done
 from pokeflow.objects.folder import Folder
 from pokeflow.tree import Tree, receipts
 from pokeflow.tree.verify import verify
-from support import contents, environment
+from support import contents, environment, unicode_names
 
 HERE = Path(__file__).parent
 KILLED = """
@@ -212,6 +212,7 @@ def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
     assert sorted(journals.read(tmp_path).known) == sorted(done.target for done in lines)
 
 
+@unicode_names
 def test_hostile_names_and_links_stay_outside(tmp_path: Path) -> None:
     old = old_project(tmp_path) / "profiling/teacher"
     (tmp_path / "secret").write_text("secret")

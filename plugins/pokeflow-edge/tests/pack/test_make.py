@@ -199,7 +199,7 @@ def test_a_packages_digest_follows_its_code(flow):
     before = backend.fingerprint(params)
     assert before == backend.fingerprint(params)
     file = pokeflow_edge.pack.code.source_of("pokeflow_small.network")
-    file.write_text(ADAPTER + "# another\n")
+    file.write_text(ADAPTER + "# another\n", encoding="utf-8")
     assert backend.fingerprint(params) != before
     assert backend.named
     assert backend.aside
