@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 DISTS  := $(wildcard plugins/*)
 READY  := $(VENV)/.ready
 # A file's tests share what they set up, so they stay together; two workers with a thread each do not fight for cores.
-TEST   := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Python takes the encoding of files from the locale as it starts.
+TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-all lint bench clean
 

@@ -205,7 +205,10 @@ def elsewhere(what: str, uri: str) -> Any:
     allowed = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
     quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     command = [sys.executable, "-W", "ignore", __file__, what, uri]
-    ran = subprocess.run(command, env={**os.environ, **allowed, **quiet}, capture_output=True, check=False)
+    with TemporaryDirectory() as folder:  # MLflow leaves a database of its own where it is run
+        ran = subprocess.run(
+            command, cwd=folder, env={**os.environ, **allowed, **quiet}, capture_output=True, check=False
+        )
     assert ran.returncode == 0, ran.stderr.decode()
     return json.loads(ran.stdout)
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,10 @@ POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 
 TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none", "cloud=none")
 """Overrides that make a flow of the toy plugin alone: teacher → student → tiny, benchmarked and registered."""
+
+unicode_names = pytest.mark.skipif(
+    sys.getfilesystemencoding() != "utf-8", reason="this locale has no such file names; make test sets one that has"
+)
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,6 +46,22 @@ def run_flow(flow: Flow) -> Mapping[str, Record]:
     """Run a flow in this process; the records by task."""
     pm = plugins.manager()
     return runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).records
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Processor time of a call, the least of three; to be compared with that of another call, for machines differ."""
+
+    def once() -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    return min(once() for _ in range(3))
+
+
+def require_linear(small: Callable[[], object], tenfold: Callable[[], object]) -> None:
+    """Fail where ten times as much takes far more than ten times as long: a hundred times, were it quadratic."""
+    assert seconds_of(tenfold) < 40 * seconds_of(small) + 0.1
 
 
 def contents(folder: Path) -> dict[str, bytes]:

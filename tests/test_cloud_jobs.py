@@ -20,7 +20,7 @@ from cloud import IMAGE, Cloud, started
 pytestmark = pytest.mark.usefixtures("containers")
 
 
-def until(done: Callable[[], Any], seconds: float = 20) -> Any:
+def until(done: Callable[[], Any], seconds: float = 120) -> Any:
     """What comes by itself, waited for."""
     end = time.monotonic() + seconds
     while not (found := done()):

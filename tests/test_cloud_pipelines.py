@@ -19,7 +19,7 @@ size = (processing / "model/model.tar.gz").stat().st_size
 TRAIN = "open('/opt/ml/model/weights', 'w').write('weights')"
 
 
-def until(done: Callable[[], Any], seconds: float = 20) -> Any:
+def until(done: Callable[[], Any], seconds: float = 120) -> Any:
     """What comes by itself, waited for."""
     end = time.monotonic() + seconds
     while not (found := done()):

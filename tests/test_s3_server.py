@@ -227,7 +227,7 @@ def test_a_server_does_not_outlive_the_process_that_started_it(kind: str, tmp_pa
     ) as process:
         assert process.stdout
         host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
+        with socket.create_connection((host, int(port)), timeout=120) as connection:
             process.kill()
             # Closed from the other end, politely or not.
             with suppress(ConnectionResetError):

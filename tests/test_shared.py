@@ -15,8 +15,7 @@ from pokeflow.config._resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow
-from pokeflow.objects import open_uri
-from pokeflow.objects._base import Missing, Objects
+from pokeflow.objects import Missing, Objects, open_uri
 from pokeflow.objects._folder import Folder
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as remote
@@ -180,39 +179,72 @@ def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
         place.read("claims/x")
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> None:
+class Clock:
+    """A watcher's clock, which moves on while it waits; ``then`` is called after each wait."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.now, self.then = 0.0, then
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        assert self.now < 10 * leases.LEASE, "nothing ends the wait"
+        self.then()
+
+
+def elsewhere() -> bytes:
+    """A claim of another machine, renewed."""
+    return leases.claim_of("x", "a", host="elsewhere")
+
+
+def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
     gone = leases.claim_of("x", "a", pid=2**22 + 1)
     place.write("claims/x", gone, match=None)
-    began = time.monotonic()
     with leases.held(place, "claims/x", "x"):
-        assert time.monotonic() - began < 5
+        assert clock.now == 0
 
 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
     place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.5)
-    place.write("claims/x", leases.claim_of("x", "a", host="elsewhere"), match=None)
-    began = time.monotonic()
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    place.write("claims/x", elsewhere(), match=None)
     with leases.held(place, "claims/x", "x"):
-        assert 0.5 <= time.monotonic() - began < 10
+        assert leases.LEASE < clock.now <= leases.LEASE + 1
 
 
 def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.4)
-    inside = []
+    """Renewed every half lease, three times: a lease later it is free."""
+    renewals = [leases.LEASE / 2, leases.LEASE, leases.LEASE * 3 / 2]
+    last = renewals[-1]
 
-    def other() -> None:
-        with leases.held(place, "claims/x", "x"):
-            inside.append(time.monotonic())
+    def renew() -> None:
+        if renewals and clock.now >= renewals[0]:
+            renewals.pop(0)
+            place.write("claims/x", elsewhere(), match=None)
 
+    clock = Clock(renew)
+    monkeypatch.setattr(leases, "time", clock)
+    place.write("claims/x", elsewhere(), match=None)
     with leases.held(place, "claims/x", "x"):
-        thread = threading.Thread(target=other)
-        thread.start()
-        time.sleep(1.5)
-        assert inside == []
-    thread.join()
-    assert len(inside) == 1
+        assert last + leases.LEASE < clock.now <= last + leases.LEASE + 2
+
+
+def test_who_holds_a_claim_renews_it(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE", 0.4)
+    with leases.held(place, "claims/x", "x") as claim:
+        seen = {place.read("claims/x")[1]}
+        until = time.monotonic() + 120
+        while len(seen) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+            seen.add(place.read("claims/x")[1])
+        assert not claim.lost
 
 
 def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +252,7 @@ def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeyp
     other = leases.claim_of("x", "other", host="elsewhere")
     with leases.held(place, "claims/x", "x") as claim:
         place.write("claims/x", other, match=None)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 120
         while not claim.lost:
             assert time.monotonic() < until
             time.sleep(0.05)

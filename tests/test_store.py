@@ -77,7 +77,7 @@ def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [p.exitcode for p in processes] == [0] * 4
     assert list((tmp_path / "locks").iterdir()) == []
 

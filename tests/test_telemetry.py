@@ -59,7 +59,7 @@ def rows(folder: Path) -> list[dict[str, int]]:
 def in_a_process(target: Callable[..., None], *args: object) -> int | None:
     process = multiprocessing.get_context("spawn").Process(target=target, args=args)
     process.start()
-    process.join(60)
+    process.join(120)
     return process.exitcode
 
 

@@ -17,6 +17,7 @@ from pokeflow.project import _listing as listing
 from pokeflow.project._receipts import Placed, Receipt
 from pokeflow.project._tree import Tree
 from pokeflow.types import Leaf
+from support import unicode_names
 
 # The drawing is what it is, however wide.
 GOLDEN = {
@@ -168,6 +169,7 @@ def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixtur
     assert "link: data/processed/link.json: no sound link ('../../../etc' is no path" in capsys.readouterr().out
 
 
+@unicode_names
 def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     lay(told, "models/x\u202ey\u009b31m", b"1")
     settle(told)

@@ -126,9 +126,9 @@ def test_of_eight_publishers_of_one_version_one_is_first(tmp_path: Path) -> None
     processes = [context.Process(target=_put, args=(tmp_path, f"content{i}", answers)) for i in range(8)]
     for process in processes:
         process.start()
-    assert sorted(answers.get(timeout=30) for _ in processes) == [False] * 7 + [True]
+    assert sorted(answers.get(timeout=120) for _ in processes) == [False] * 7 + [True]
     for process in processes:
-        process.join(30)
+        process.join(120)
 
 
 def _gain(root: Path, name: str) -> None:
@@ -141,7 +141,7 @@ def test_of_eight_who_add_to_one_version_none_is_lost(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(120)
     assert len(receipts.read_all(Folder(tmp_path))[0].files) == 8
 
 

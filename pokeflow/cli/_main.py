@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 
 from pokeflow.errors import ConfigError, PokeflowError, unknown
+from pokeflow.threads import sleep_while_waiting
 from pokeflow.types import load_function
 
 COMMANDS = {
@@ -55,6 +56,7 @@ def main() -> None:
     Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 3 (nothing failed, but what a task needs is
     not here), 130 or 143 (interrupted).
     """
+    sleep_while_waiting()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another

@@ -35,6 +35,7 @@ from pokeflow.gates import PASSED, Gate, judge, key
 from pokeflow.objects import open_shared
 from pokeflow.store import Store
 from pokeflow.store import _remote as remote
+from pokeflow.threads import sleep_while_waiting
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, Shared, Task
 
 log = logging.getLogger("pokeflow")
@@ -54,6 +55,7 @@ def dump(task: Task) -> bytes:
 
 def main(args: Sequence[str]) -> int:
     """Make the task; 0, or 1 with the reason in the file that ``--failure`` names."""
+    sleep_while_waiting()
     parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
     parser.add_argument("task", type=Path, help="the task's file")
     parser.add_argument("--on", required=True, help="the executor whose job this is")

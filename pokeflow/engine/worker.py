@@ -19,6 +19,7 @@ import msgspec
 from pokeflow import plugins
 from pokeflow.errors import PokeflowError, Unavailable
 from pokeflow.schema import parse
+from pokeflow.threads import sleep_while_waiting
 from pokeflow.types import Backend, Input, Record, Result, Shared, Task
 
 ANSWER, LOG = "answer.json", "log.txt"
@@ -134,6 +135,7 @@ def _end_with(parent: int) -> None:
 
 def main(file: Path, parent: int) -> int:
     """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
+    sleep_while_waiting()
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

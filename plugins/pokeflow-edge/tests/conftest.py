@@ -252,7 +252,7 @@ sys.exit(server.run(server.Server(opened, server.Patience({patience})), server.l
 def recognize(made: Made, *arguments: str, before: str = "") -> tuple[int, str, str]:
     """The bundle's command to its end: exit code, stdout, stderr."""
     process = alone(made, before + MAIN, *arguments)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 

@@ -33,7 +33,11 @@ def machine(request):
 def ended(process: int) -> bool:
     """Wait for a process that is not ours to end; false if it does not within a minute."""
     for _ in range(1200):
-        if not Path(f"/proc/{process}").exists() or "\nState:\tZ" in Path(f"/proc/{process}/status").read_text():
+        try:
+            status = Path(f"/proc/{process}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # before it was opened, or before it was read
+            return True
+        if "\nState:\tZ" in status:
             return True
         time.sleep(0.05)
     return False

@@ -21,7 +21,7 @@ from pokeflow.project._tree import Tree
 from pokeflow.project._verify import verify
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.journal import Done
-from support import contents, environment
+from support import contents, environment, unicode_names
 
 HERE = Path(__file__).parents[3] / "tests"
 KILLED = """
@@ -213,6 +213,7 @@ def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
     assert sorted(journals.read(tmp_path).known) == sorted(done.target for done in lines)
 
 
+@unicode_names
 def test_hostile_names_and_links_stay_outside(tmp_path: Path) -> None:
     old = old_project(tmp_path) / "profiling/teacher"
     (tmp_path / "secret").write_text("secret")

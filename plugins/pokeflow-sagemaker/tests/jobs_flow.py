@@ -29,7 +29,7 @@ def seconds(model: str, amount: float) -> str:
     return f"lineage.models.{model}.params.seconds={amount}"
 
 
-def until(done: Callable[[], Any], patience: float = 60) -> Any:
+def until(done: Callable[[], Any], patience: float = 120) -> Any:
     """What comes by itself, waited for."""
     end = time.monotonic() + patience
     while not (found := done()):

@@ -79,7 +79,7 @@ def runtime(port: int) -> Iterator[Runtime]:
 
 def forwarded(port: int, body: bytes, headers: Any) -> tuple[int, bytes]:
     """What the bundle's server answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         given = {name: headers[name] for name in ("Content-Type", "Accept") if headers[name]}
         connection.request("POST", "/invocations", body, given)

@@ -257,7 +257,7 @@ def test_without_a_terminal_the_configuration_says_what_an_interrupt_does(machin
         name = machine.first()
         until(lambda: any(machine.objects.list("work/")))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     calls = [call["operation"] for call in machine.cloud.calls() if call["operation"].startswith("Stop")]
     assert calls == (["StopTrainingJob"] if choice == "stop" else [])

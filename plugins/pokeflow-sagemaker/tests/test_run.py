@@ -170,7 +170,7 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
         name = machine.first()
         until(lambda: any(machine.objects.list("work/")))
         machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert f"training job {name} was stopped. Its checkpoint is kept: run this again to go on." in err
     assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))

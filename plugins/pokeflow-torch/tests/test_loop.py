@@ -69,7 +69,7 @@ def start(arguments):
 
 
 def wait_for_checkpoint(work):
-    until = time.monotonic() + 180  # a busy machine takes long to import torch
+    until = time.monotonic() + 600  # a busy machine takes long to import torch
     while time.monotonic() < until:
         found = sorted(Path(work).glob("checkpoint-*.pt"))
         if found and int(found[-1].name.split("-")[1]) >= 3:

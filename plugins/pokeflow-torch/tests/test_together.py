@@ -135,11 +135,11 @@ def tried(start, tmp_path_factory):
 
 
 def codes(processes):
-    return [process.wait(timeout=400) for process in processes]
+    return [process.wait(timeout=600) for process in processes]
 
 
 def wait_for_steps(work, count):
-    until = time.monotonic() + 400
+    until = time.monotonic() + 600
     while time.monotonic() < until:
         file = work / "telemetry" / "steps.jsonl"
         if file.is_file() and len(file.read_text().splitlines()) >= count:

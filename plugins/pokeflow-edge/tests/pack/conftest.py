@@ -90,8 +90,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     def put(code: str, package: str, init: str = "") -> str:
         folder = tmp_path_factory.mktemp("plugin")
         (folder / package).mkdir()
-        (folder / package / "__init__.py").write_text(init)
-        (folder / package / "network.py").write_text(code)
+        (folder / package / "__init__.py").write_text(init, encoding="utf-8")
+        (folder / package / "network.py").write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(folder)
         for name in (package, f"{package}.network"):
             monkeypatch.delitem(sys.modules, name, raising=False)

@@ -79,7 +79,7 @@ def test_a_bundle_runs_with_nothing_of_this_machine_but_numpy_and_pillow(flow, t
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "device")  # its own: Python 3.11.0 has no filters
     main = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
-    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=60)
+    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=120)
     assert json.loads(out)["status"] == "ok", err
 
 
@@ -202,7 +202,7 @@ def test_a_packages_digest_follows_its_code(flow):
     before = backend.fingerprint(params)
     assert before == backend.fingerprint(params)
     file = pokeflow_edge.pack.code.source_of("pokeflow_small.network")
-    file.write_text(ADAPTER + "# another\n")
+    file.write_text(ADAPTER + "# another\n", encoding="utf-8")
     assert backend.fingerprint(params) != before
     assert backend.named
     assert backend.aside

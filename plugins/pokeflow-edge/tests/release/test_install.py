@@ -187,7 +187,7 @@ def update(root, script, port, *words):
 def ask(port, card):
     """What is answered to a picture of a card, once somebody answers."""
     for _ in range(300):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         try:
             connection.request("POST", "/recognize", png(drawn().references[card]), {"Content-Type": "image/png"})
             return json.loads(connection.getresponse().read())

@@ -106,7 +106,7 @@ def test_a_reader_that_leaves_ends_it_quietly(numpy_bundle, tmp_path):
     err = process.stderr.read()
     assert "Traceback" not in err
     process.stderr.close()
-    process.wait(30)
+    process.wait(120)
 
 
 USED = """
@@ -123,7 +123,7 @@ print(json.dumps({name: file for name, file in of.items() if file and name.start
 def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
     made = request.getfixturevalue(which)
     process = alone(made, USED, str(made.folder))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     used = json.loads(out)
     lib = made.folder / "lib"
@@ -135,7 +135,7 @@ def test_every_line_of_the_project_that_runs_is_the_bundles_own(which, request):
 @pytest.mark.parametrize("name", ["torch", "hydra", "pluggy", "msgspec", "pokeflow.types", "pokeflow.progress"])
 def test_what_no_device_has_is_out_of_reach_here_as_well(numpy_bundle, name):
     process = alone(numpy_bundle, f"import {name}")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "ImportError" in err or "ModuleNotFoundError" in err
 

@@ -294,7 +294,7 @@ def test_a_selftest_that_would_unfold_is_refused(made):
      ("opened = None", "no function that opens a model")],
 )  # fmt: skip
 def test_an_adapter_that_is_none_is_told_in_a_sentence(made, code, said):
-    (made.folder / "lib" / "pokeflow_small" / "network.py").write_text(code)
+    (made.folder / "lib" / "pokeflow_small" / "network.py").write_text(code, encoding="utf-8")
     made.sign()
     with pytest.raises(PokeflowError, match=said):
         recognizer.opened(made.folder)

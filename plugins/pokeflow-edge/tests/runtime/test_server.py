@@ -30,7 +30,7 @@ def port(numpy_bundle):
 
 
 def ask(port, method="POST", path="/recognize", body=None, kind="image/png", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         given = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
         connection.request(method, path, body, {name: value for name, value in given.items() if value})
@@ -154,7 +154,7 @@ def test_a_client_that_sends_far_too_much_still_reads_why_it_is_refused(port):
 
 
 def test_a_connection_serves_request_after_request(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     sockets = set()
     for card in (3, 9, 12):
         connection.request("POST", "/recognize", png(drawn().references[card]), {"Content-Type": "image/png"})
@@ -165,7 +165,7 @@ def test_a_connection_serves_request_after_request(port):
 
 
 def test_a_client_that_waits_to_be_told_to_continue_is_told(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         connection.sendall(ASKING % len(PICTURE))
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(PICTURE)
@@ -183,7 +183,7 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(port):
     ("raw", "what"), [(b"POST /recog", "head"), (POST + b"Content-Length: 1000\r\n\r\nabc", "body")]
 )
 def test_slow_clients_are_told_so_and_hold_up_nobody(numpy_bundle, raw, what):
-    with serving(numpy_bundle, read=0.5) as server, contextlib.ExitStack() as stack:
+    with serving(numpy_bundle, read=2.5) as server, contextlib.ExitStack() as stack:
         there = ("127.0.0.1", server.port)
         slow = [stack.enter_context(socket.create_connection(there)) for _ in range(40)]
         for connection in slow:
@@ -192,7 +192,7 @@ def test_slow_clients_are_told_so_and_hold_up_nobody(numpy_bundle, raw, what):
         for connection in slow:
             status, answer = said(connection)
             assert status == 408
-            assert answer["error"] == f"the request's {what} did not arrive within 0.5 seconds."
+            assert answer["error"] == f"the request's {what} did not arrive within 2.5 seconds."
 
 
 def test_a_client_that_sends_a_byte_now_and_then_gains_no_time_by_it(numpy_bundle):
@@ -202,7 +202,7 @@ def test_a_client_that_sends_a_byte_now_and_then_gains_no_time_by_it(numpy_bundl
     ):
         slow.sendall(b"GET /health HTTP/1.1\r\nX: ")
         told = b""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not told:
             assert time.monotonic() < until
             slow.sendall(b"y")
@@ -226,7 +226,7 @@ def test_a_client_that_asks_and_never_reads_loses_its_place(numpy_bundle):
 def test_a_connection_that_asks_nothing_is_closed(numpy_bundle):
     with (
         serving(numpy_bundle, idle=0.2) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as idle,
+        socket.create_connection(("127.0.0.1", server.port), timeout=120) as idle,
     ):
         assert idle.recv(1) == b""
 
@@ -283,7 +283,7 @@ class Gate:
 
 
 def waited(true):
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not true():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -314,8 +314,8 @@ def test_pictures_on_their_way_in_are_bounded_in_bytes(numpy_bundle):
     with serving(numpy_bundle, held=100_000) as server:
         there = ("127.0.0.1", server.port)
         with (
-            socket.create_connection(there, timeout=20) as first,
-            socket.create_connection(there, timeout=20) as second,
+            socket.create_connection(there, timeout=120) as first,
+            socket.create_connection(there, timeout=120) as second,
         ):
             first.sendall(ASKING % 90_000)
             assert first.recv(100).startswith(b"HTTP/1.1 100")  # there was room for it
@@ -369,7 +369,7 @@ def test_asked_to_stop_it_answers_what_is_under_way_and_takes_nothing_new(numpy_
         found = [future.result() for future in held]
         assert [status for status, *_ in found] == [200] * 2
         assert {headers["Connection"] for *_, headers in found} == {"close"}
-        assert server.process.wait(20) == 0
+        assert server.process.wait(120) == 0
 
 
 def _refused(port):
@@ -385,18 +385,18 @@ def test_asked_to_stop_it_does_not_wait_for_connections_that_ask_nothing(numpy_b
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert said(idle)[0] == 200
         server.process.terminate()
-        assert server.process.wait(20) == 0
+        assert server.process.wait(120) == 0
 
 
 def test_a_request_that_is_half_sent_when_it_is_asked_to_stop_is_answered(numpy_bundle):
-    with serving(numpy_bundle) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
+    with serving(numpy_bundle) as server, socket.create_connection(("127.0.0.1", server.port), timeout=120) as half:
         half.sendall(ASKING % len(PICTURE))
         assert half.recv(100).startswith(b"HTTP/1.1 100")
         server.process.terminate()
         waited(lambda: _refused(server.port))
         half.sendall(PICTURE)
         assert said(half)[0] == 200
-        assert server.process.wait(20) == 0
+        assert server.process.wait(120) == 0
 
 
 def test_what_does_not_end_in_time_is_left_with_1(numpy_bundle, gate):
@@ -405,7 +405,7 @@ def test_what_does_not_end_in_time_is_left_with_1(numpy_bundle, gate):
         held = one.submit(ask, server.port, body=PICTURE)
         gate.wait(1)
         server.process.terminate()
-        assert server.process.wait(20) == 1
+        assert server.process.wait(120) == 1
         assert "did not end within 0.2 seconds" in server.process.stderr.read()
         with pytest.raises((OSError, http.client.HTTPException)):
             held.result()

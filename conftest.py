@@ -1,0 +1,48 @@
+"""The same surroundings for every test, of the core and of the plugins, whatever machine and whoever's account it is.
+
+This is set as the file is imported, before a test's module or a library reads it, and child processes inherit it.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+
+import pytest
+
+from pokeflow.threads import sleep_while_waiting
+
+OWN = ("AWS_", "CLICOLOR", "GIT_", "HAILO_", "HYDRA_", "LC_", "MLFLOW_", "POKEFLOW_", "SAGEMAKER_", "SM_", "XDG_")
+"""What begins so is the developer's own, and would send a test elsewhere."""
+ALSO = {
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # what is printed
+    *("LANG", "LANGUAGE", "POSIXLY_CORRECT"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),  # the servers of tests are on this machine
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # torchrun's
+    *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"),  # systemd's
+}
+FOR_TESTS = ("POKEFLOW_AWS_", "POKEFLOW_REQUIRE_", "POKEFLOW_SCREENSHOTS", "POKEFLOW_SUITE_", "POKEFLOW_TEST_")
+"""What begins so is said to the tests themselves."""
+
+
+def _foreign(name: str) -> bool:
+    upper = name.upper()
+    return (upper.startswith(OWN) or upper in ALSO) and not upper.startswith(FOR_TESTS)
+
+
+USERS = {name: os.environ.pop(name) for name in list(os.environ) if _foreign(name)}
+USERS["HOME"] = os.environ.get("HOME", "")
+HOME = tempfile.mkdtemp(prefix="pokeflow-home-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ |= {"HOME": HOME, "LC_ALL": "C.UTF-8", "TZ": "UTC", "AWS_EC2_METADATA_DISABLED": "true"}
+time.tzset()
+os.umask(0o022)
+sleep_while_waiting()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the tests in a real account, which are asked for by name, the credentials of whoever asks."""
+    if config.option.markexpr == "aws":
+        os.environ.pop("AWS_EC2_METADATA_DISABLED")
+        os.environ.update(USERS)

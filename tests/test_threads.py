@@ -1,0 +1,41 @@
+"""Idle threads of numerical libraries sleep, whatever starts them; a user may have them spin."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pokeflow.threads import sleep_while_waiting
+from support import POKEFLOW, environment
+
+TELL = """
+import atexit, os, pathlib
+atexit.register(lambda: pathlib.Path(os.environ["TOLD"]).write_text(os.environ.get("OMP_WAIT_POLICY", "nothing")))
+"""
+ENTRIES = {
+    "command": [POKEFLOW, "--help"],
+    "worker": [sys.executable, "-m", "pokeflow.engine.worker", "absent/task.json", str(os.getpid())],
+    "job": [sys.executable, "-m", "pokeflow.engine.job", "absent.json", "--on", "x", "--root", "store"],
+}
+
+
+@pytest.mark.parametrize(("own", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_threads_sleep_unless_the_user_says_otherwise(entry: str, own: str | None, found: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TELL)
+    (tmp_path / "absent").mkdir()
+    env = environment(PYTHONPATH=str(tmp_path), TOLD=str(tmp_path / "told"))
+    env.pop("OMP_WAIT_POLICY", None)
+    if own is not None:
+        env["OMP_WAIT_POLICY"] = own
+    subprocess.run(ENTRIES[entry], cwd=tmp_path, env=env, capture_output=True, timeout=300, check=False)
+    assert (tmp_path / "told").read_text() == found
+
+
+def test_child_processes_inherit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    sleep_while_waiting()
+    code = "import os; print(os.environ['OMP_WAIT_POLICY'])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "PASSIVE\n"
