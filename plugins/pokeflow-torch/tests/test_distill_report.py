@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from pokeflow_torch import distill, distill_report, networks
+from pokeflow_torch import distill_report, networks
 from pokeflow_torch.params import TERMS, Network
+from pokeflow_torch.stages import distill
 
 from .conftest import ALL
 
