@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pokeflow_cards.params import FolderParams, Queries
 import pokeflow_cards as plugin
 from pokeflow import Result, Task
+from pokeflow_cards.params import FolderParams, Queries
 from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=32)

@@ -1,9 +1,9 @@
 import subprocess
 import sys
 
-from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
 import pokeflow_cards as plugin
 from pokeflow.schema import parse
+from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
 
 
 def test_two_backends_prepare() -> None:

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pokeflow_onnxruntime.params import CompileParams
 import pokeflow_onnxruntime as plugin
 from pokeflow import Input, Record, Task
+from pokeflow_onnxruntime.params import CompileParams
 from pokeflow_vision import dataset
 from pokeflow_vision.benchmark import BenchmarkParams
 from pokeflow_vision.dataset import Card, Dataset, Query

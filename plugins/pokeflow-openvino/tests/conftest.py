@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pokeflow_openvino.params import CompileParams
 import pokeflow_openvino as plugin
 from pokeflow import Backend, Input, Record, Task
+from pokeflow_openvino.params import CompileParams
 from pokeflow_vision.benchmark import BenchmarkParams
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.profiling import ProfileParams

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow_openvino.params import CompileParams
 import pokeflow_openvino as plugin
+from pokeflow_openvino.params import CompileParams
 
 CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow_vision")
 

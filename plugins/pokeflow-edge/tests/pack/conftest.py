@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokeflow_edge.params import PackageParams
 import pokeflow_edge
 from pokeflow import File, Input, Record, Result, Task
+from pokeflow_edge.params import PackageParams
 from pokeflow_vision import dataset, index
 from pokeflow_vision.network import gallery
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pokeflow_edge.params import ReleaseParams
 import pokeflow_edge
 from pokeflow import Result, Task
+from pokeflow_edge.params import ReleaseParams
 
 from ..pack.conftest import Flow, done, flow, installed  # noqa: F401 - fixtures
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from pokeflow_edge.params import PackageParams
 from pokeflow import PokeflowError
+from pokeflow_edge.params import PackageParams
 from pokeflow_vision import index
 from pokeflow_vision.preprocessing import Preprocessing
 

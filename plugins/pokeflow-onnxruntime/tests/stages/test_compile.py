@@ -120,13 +120,13 @@ def test_memory_does_not_grow_with_the_number_of_pictures(flow, make_network, tm
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
     params = flow.compile(method="percentile").params
 
-    def compile(rows: list[int]) -> None:
+    def quantize(rows: list[int]) -> None:
         pictures = compile.Pictures(images[rows], Preprocessing(size), 8)
         compile.quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx", pictures, params, tmp_path)
 
-    compile(list(range(8)) * 2)
+    quantize(list(range(8)) * 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    compile(list(range(8)) * 60)
+    quantize(list(range(8)) * 60)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
