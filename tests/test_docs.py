@@ -14,7 +14,11 @@ from pokeflow.config._resolver import resolve
 
 ROOT = Path(__file__).parent.parent
 PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
 
 
 def test_pages_that_code_and_configuration_name_are_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pokeflow import Backend, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
 
-HOOKS = ["pokeflow_backends", "pokeflow_executors", "pokeflow_config_package", "pokeflow_task_finished"]
+HOOKS = ["pokeflow_backends", "pokeflow_executors", "pokeflow_config_package", "pokeflow_commands", "pokeflow_task_finished"]
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -32,7 +32,7 @@ def backend(name: str, stage: str) -> Backend:
     return Backend(name, stage, lambda task: {}, NoParams)
 
 
-def test_there_are_four_hooks() -> None:
+def test_there_are_five_hooks() -> None:
     assert [name for name in vars(hookspecs) if name.startswith("pokeflow_")] == HOOKS
 
 

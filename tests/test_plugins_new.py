@@ -1,4 +1,4 @@
-"""pokeflow plugins new: a target's plugin that works as it is written, and nothing written where it cannot be."""
+"""pokeflow plugins new: a plugin of each kind works as it is written, and nothing is written where it cannot be."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from lines_of_code import lines_of_code
 from newcomer import Newcomer, newcomer
-from pokeflow.cli.commands import plugins as command
+from plugin_form import faults_of_form
+from pokeflow.cli import _new_plugin as new_plugin
 from pokeflow.errors import ConfigError
 from support import Cli, contents
 
@@ -32,18 +33,30 @@ models:
 """
 
 
+KINDS = {
+    "target": ("compile:my_chip benchmark:my_chip", "target=my_chip", "compile:efficientnet-hailo-optimized"),
+    "backend": ("train:my_trainer", "lineage=my_trainer data=none target=none", "train:small"),
+    "data": ("prepare:my_data", "data=my_data", "prepare:data"),
+    "executor": ("my_machine", "executor=my_machine", "train:dinov3-teacher"),
+}
+"""By kind: what `pokeflow plugins` says that it brings, what chooses it, and a task that is then planned."""
+NAMES = {"target": "my_chip", "backend": "my_trainer", "data": "my_data", "executor": "my_machine"}
+
+
 @pytest.fixture(scope="module")
 def somebody(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
-    """Somebody who has written a skeleton and installed it."""
+    """Somebody who has written a plugin of each kind and installed them."""
     made = newcomer(tmp_path_factory.mktemp("somebody"))
-    for line in ("pokeflow plugins new target my_chip", "pip install -e './pokeflow-my-chip[test]'"):
+    folders = [f"./pokeflow-{name.replace('_', '-')}" for name in NAMES.values()]
+    lines = [f"pokeflow plugins new {kind} {name}" for kind, name in NAMES.items()]
+    for line in (*lines, "pip install " + " ".join(f"-e '{folder}[test]'" for folder in folders)):
         done = made.run(line)
         assert done.returncode == 0, done.stderr
     return made
 
 
 def test_it_names_the_files_and_the_code_after_the_target(tmp_path: Path) -> None:
-    folder = command.write("my_chip", tmp_path)
+    folder = new_plugin.write("target", "my_chip", tmp_path)
     assert folder == tmp_path / "pokeflow-my-chip"
     assert set(contents(folder)) == {
         "README.md",
@@ -52,6 +65,11 @@ def test_it_names_the_files_and_the_code_after_the_target(tmp_path: Path) -> Non
         "src/pokeflow_my_chip/conf/__init__.py",
         "src/pokeflow_my_chip/conf/target/my_chip.yaml",
         "src/pokeflow_my_chip/network.py",
+        "src/pokeflow_my_chip/params.py",
+        "src/pokeflow_my_chip/py.typed",
+        "src/pokeflow_my_chip/stages/__init__.py",
+        "src/pokeflow_my_chip/stages/benchmark.py",
+        "src/pokeflow_my_chip/stages/compile.py",
         "tests/test_my_chip.py",
     }
     text = b"".join(contents(folder).values()).decode()
@@ -60,24 +78,40 @@ def test_it_names_the_files_and_the_code_after_the_target(tmp_path: Path) -> Non
     assert "class TestMyChip(TargetSuite):" in text
 
 
-def test_it_is_less_than_sixty_lines_of_python(tmp_path: Path) -> None:
-    assert 40 < lines_of_code(command.write("acme", tmp_path).rglob("*.py")) < MOST_LINES
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_the_form_that_every_plugin_has(kind: str, tmp_path: Path) -> None:
+    folder = new_plugin.write(kind, "acme", tmp_path)
+    assert faults_of_form(folder) == []
 
 
-def test_it_is_listed_once_it_is_installed(somebody: Newcomer) -> None:
-    assert "pokeflow-my-chip 0.1.0" in somebody.run("pokeflow plugins").stdout
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_less_than_sixty_lines_of_python(kind: str, tmp_path: Path) -> None:
+    folder = new_plugin.write(kind, "acme", tmp_path)
+    assert 20 < lines_of_code(folder.rglob("*.py") if kind == "target" else (folder / "src").rglob("*.py")) < MOST_LINES
 
 
-def test_its_target_can_be_planned(somebody: Newcomer) -> None:
-    done = somebody.run("pokeflow plan target=my_chip")
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_listed_once_it_is_installed(kind: str, somebody: Newcomer) -> None:
+    lines = somebody.run("pokeflow plugins").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith(NAMES[kind])]
+    assert f"pokeflow-{NAMES[kind].replace('_', '-')} 0.1.0" in line
+    assert KINDS[kind][0] in line
+    assert f"pokeflow_{NAMES[kind]}.conf" in line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_it_brings_can_be_chosen(kind: str, somebody: Newcomer) -> None:
+    _, chosen, task = KINDS[kind]
+    done = somebody.run(f"pokeflow plan {chosen}")
     assert done.returncode == 0, done.stderr
-    assert "compile:efficientnet-hailo-optimized" in done.stdout
+    assert task in done.stdout
 
 
-@pytest.mark.slow
-def test_its_own_tests_pass_as_written(somebody: Newcomer) -> None:
-    done = somebody.run("pytest -p no:cacheprovider pokeflow-my-chip/tests")
+@pytest.mark.parametrize("kind", [pytest.param("target", marks=pytest.mark.slow), "backend", "data", "executor"])
+def test_its_own_tests_pass_as_written(kind: str, somebody: Newcomer) -> None:
+    done = somebody.run(f"pytest -p no:cacheprovider pokeflow-{NAMES[kind].replace('_', '-')}/tests")
     assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
     assert " failed" not in done.stdout
 
 
@@ -113,7 +147,25 @@ def test_a_whole_run_trains_compiles_packages_and_measures_with_it(somebody: New
 )
 def test_a_name_that_cannot_be_is_refused_and_nothing_written(name: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=told):
-        command.write(name, tmp_path)
+        new_plugin.write("target", name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("backend", "torch"), ("backend", "pokemon"), ("data", "folder"), ("data", "cards"), ("executor", "process")],
+)
+def test_a_name_that_an_installed_plugin_has_is_refused_for_every_kind(kind: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="taken"):
+        new_plugin.write(kind, name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_that_is_none_is_refused(cli: Cli, tmp_path: Path) -> None:
+    done = cli("plugins", "new", "widget", "acme")
+    assert done.returncode == 2
+    assert "widget" in done.stderr
+    assert "executor" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,7 +181,7 @@ def test_what_is_there_is_not_written_over(cli: Cli, tmp_path: Path) -> None:
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "pokeflow-acme").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="exists"):
-        command.write("acme", tmp_path)
+        new_plugin.write("target", "acme", tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 
 

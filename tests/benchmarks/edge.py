@@ -136,6 +136,7 @@ def packed(folder: Path) -> Path:
     import pokeflow_edge
     import pokeflow_onnxruntime
     from pokeflow_edge.params import PackageParams
+    from pokeflow_onnxruntime.params import CompileParams
     from pokeflow_torch import export
     from pokeflow_torch.networks import Embedder
 
@@ -148,7 +149,7 @@ def packed(folder: Path) -> Path:
     dataset.write(folder / "prepare", drawn(), {})
     prepared = done("prepare", folder / "prepare")
     work: list[tuple[str, str, Any, Any]] = [
-        ("compile", "distill", pokeflow_onnxruntime, pokeflow_onnxruntime.CompileParams(batch_size=8)),
+        ("compile", "distill", pokeflow_onnxruntime, CompileParams(batch_size=8)),
         ("package", "compile", pokeflow_edge, PackageParams("cpu", "pokeflow_onnxruntime.network", ("onnxruntime",))),
     ]
     for stage, of, plugin, params in work:

@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 
 from pokeflow import Task
-from pokeflow_cards import prepare
 from pokeflow_cards.params import FolderParams
+from pokeflow_cards.stages import prepare
 from pokeflow_onnxruntime import network as onnx
 from pokeflow_openvino import network as openvino
 from pokeflow_vision import dataset, preprocessing, retrieval

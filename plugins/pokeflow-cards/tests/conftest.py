@@ -12,6 +12,7 @@ from PIL import Image
 
 import pokeflow_cards as plugin
 from pokeflow import Result, Task
+from pokeflow_cards.params import FolderParams, Queries
 from pokeflow_vision.preprocessing import Preprocessing
 
 SPEC = Preprocessing(size=32)
@@ -48,9 +49,9 @@ class Folder:
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def params(self, **values: Any) -> plugin.FolderParams:
-        values = {"queries": plugin.Queries(views=2, calibration=5), "preprocessing": SPEC} | values
-        return plugin.FolderParams(str(self.root), **values)
+    def params(self, **values: Any) -> FolderParams:
+        values = {"queries": Queries(views=2, calibration=5), "preprocessing": SPEC} | values
+        return FolderParams(str(self.root), **values)
 
 
 def picture(seed: int, size: tuple[int, int] = (63, 88)) -> Image.Image:

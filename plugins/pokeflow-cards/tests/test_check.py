@@ -7,8 +7,8 @@ from support import require_linear
 
 
 def test_a_good_folder_and_the_defaults_of_a_drawn_deck_have_no_fault(folder) -> None:
-    assert list(check.folder(folder.params())) == []
-    assert list(check.synthetic(SyntheticParams())) == []
+    assert list(check.check_folder(folder.params())) == []
+    assert list(check.check_synthetic(SyntheticParams())) == []
 
 
 def one(faults) -> tuple[str, str]:
@@ -33,33 +33,33 @@ def one(faults) -> tuple[str, str]:
     ],
 )
 def test_values_out_of_range_are_named(values, key, says) -> None:
-    found, message = one(check.synthetic(SyntheticParams(**values)))
+    found, message = one(check.check_synthetic(SyntheticParams(**values)))
     assert found == key
     assert says in message
 
 
 def test_a_missing_root_is_told_with_the_place_where_it_was_looked_for(tmp_path) -> None:
-    key, message = one(check.folder(FolderParams(str(tmp_path / "nowhere"))))
+    key, message = one(check.check_folder(FolderParams(str(tmp_path / "nowhere"))))
     assert key == "root"
     assert message.startswith(f"no such folder: {tmp_path / 'nowhere'}")
 
 
 def test_a_root_that_is_a_file(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    key, message = one(check.folder(FolderParams(str(tmp_path / "file"))))
+    key, message = one(check.check_folder(FolderParams(str(tmp_path / "file"))))
     assert key == "root"
     assert message.startswith("not a folder")
 
 
 def test_a_missing_csv(folder) -> None:
-    key, message = one(check.folder(folder.params(csv="list.csv")))
+    key, message = one(check.check_folder(folder.params(csv="list.csv")))
     assert key == "csv"
     assert "list.csv: no such file" in message
 
 
 def test_missing_columns_with_their_nearest_names(folder) -> None:
     (folder.root / "cards.csv").write_text("card_id,nam,set,nummer\n")
-    key, message = one(check.folder(folder.params()))
+    key, message = one(check.check_folder(folder.params()))
     assert key == "csv"
     assert "Did you mean 'nam'?" in message
     assert "Did you mean 'nummer'?" in message
@@ -68,7 +68,7 @@ def test_missing_columns_with_their_nearest_names(folder) -> None:
 def test_too_few_cards(folder) -> None:
     folder.rows = folder.rows[:19]
     folder.write()
-    assert one(check.folder(folder.params())) == (
+    assert one(check.check_folder(folder.params())) == (
         "csv",
         "cards.csv lists 19 different cards; at least 20 are needed",
     )
@@ -77,20 +77,20 @@ def test_too_few_cards(folder) -> None:
 def test_a_card_id_that_would_leave_the_folder(folder) -> None:
     folder.rows[3]["card_id"] = "../../secret"
     folder.write()
-    key, message = one(check.folder(folder.params()))
+    key, message = one(check.check_folder(folder.params()))
     assert key == "csv"
     assert "line 5" in message
 
 
 @pytest.mark.parametrize("csv", ["../cards.csv", "/etc/passwd"])
 def test_a_csv_outside_the_root(folder, csv) -> None:
-    assert one(check.folder(folder.params(csv=csv)))[0] == "csv"
+    assert one(check.check_folder(folder.params(csv=csv)))[0] == "csv"
 
 
 def test_a_csv_that_is_a_link_to_elsewhere(folder, tmp_path) -> None:
     (tmp_path / "other.csv").write_text((folder.root / "cards.csv").read_text())
     (folder.root / "link.csv").symlink_to(tmp_path / "other.csv")
-    key, message = one(check.folder(folder.params(csv="link.csv")))
+    key, message = one(check.check_folder(folder.params(csv="link.csv")))
     assert key == "csv"
     assert "leaves the root" in message
 
@@ -106,19 +106,19 @@ def test_a_csv_that_is_a_link_to_elsewhere(folder, tmp_path) -> None:
     ],
 )
 def test_an_images_pattern_that_cannot_work(folder, images, says) -> None:
-    faults = list(check.folder(folder.params(images=images)))
+    faults = list(check.check_folder(folder.params(images=images)))
     assert {key for key, _ in faults} == {"images"}
     assert any(says in message for _, message in faults)
 
 
 @pytest.mark.parametrize(("values", "key"), [({"limit": 5}, "limit"), ({"near_duplicates": -1}, "near_duplicates")])
 def test_folder_values_out_of_range(folder, values, key) -> None:
-    assert one(check.folder(folder.params(**values)))[0] == key
+    assert one(check.check_folder(folder.params(**values)))[0] == key
 
 
 def test_every_fault_is_told_at_once(folder) -> None:
     params = folder.params(csv="no.csv", images="no.jpg", seed=-1)
-    assert {key for key, _ in check.folder(params)} == {"csv", "images", "seed"}
+    assert {key for key, _ in check.check_folder(params)} == {"csv", "images", "seed"}
 
 
 def test_it_is_quick_for_17592_cards(folder) -> None:
@@ -128,5 +128,5 @@ def test_it_is_quick_for_17592_cards(folder) -> None:
         folder.write()
         (folder.root / "cards.csv").rename(folder.root / name)
     tenth, whole = folder.params(csv="tenth.csv"), folder.params()
-    assert [*check.folder(tenth), *check.folder(whole)] == []
-    require_linear(lambda: list(check.folder(tenth)), lambda: list(check.folder(whole)))
+    assert [*check.check_folder(tenth), *check.check_folder(whole)] == []
+    require_linear(lambda: list(check.check_folder(tenth)), lambda: list(check.check_folder(whole)))

@@ -36,67 +36,67 @@ def test_it_is_the_content_wherever_it_lies_and_however_old_it_is(settled, tmp_p
     copy = tmp_path / "somewhere" / "else"
     shutil.copytree(settled.root, copy, copy_function=shutil.copyfile)
     moved = type(settled.params())(str(copy))
-    assert module.of(moved) == module.of(settled.params())
+    assert module.hash_folder(moved) == module.hash_folder(settled.params())
 
 
 def test_another_image_another_csv_or_a_missing_image_changes_it(settled) -> None:
-    seen = {module.of(settled.params())}
+    seen = {module.hash_folder(settled.params())}
     image = settled.root / "images" / "s-3.jpg"
     image.write_bytes(image.read_bytes() + b"!")
-    seen.add(module.of(settled.params()))
+    seen.add(module.hash_folder(settled.params()))
     image.unlink()
-    seen.add(module.of(settled.params()))
+    seen.add(module.hash_folder(settled.params()))
     settled.rows[0]["artist"] = "somebody"
     settled.write()
-    seen.add(module.of(settled.params()))
+    seen.add(module.hash_folder(settled.params()))
     assert len(seen) == 4
 
 
 def test_images_that_are_not_listed_do_not_matter(settled) -> None:
-    before = module.of(settled.params())
+    before = module.hash_folder(settled.params())
     (settled.root / "images" / "other.jpg").write_bytes(b"x")
-    assert module.of(settled.params()) == before
+    assert module.hash_folder(settled.params()) == before
 
 
 def test_two_images_that_change_places_change_it(settled) -> None:
-    before = module.of(settled.params())
+    before = module.hash_folder(settled.params())
     a, b = (settled.root / "images" / f"s-{i}.jpg" for i in (1, 2))
     a.rename(a.with_suffix(".tmp"))
     b.rename(a)
     a.with_suffix(".tmp").rename(b)
-    assert module.of(settled.params()) != before
+    assert module.hash_folder(settled.params()) != before
 
 
 def test_the_second_call_reads_no_image(settled, hashed) -> None:
-    first = module.of(settled.params())
+    first = module.hash_folder(settled.params())
     assert len(hashed) == 24
-    assert module.of(settled.params()) == first
+    assert module.hash_folder(settled.params()) == first
     assert len(hashed) == 24
 
 
 def test_a_changed_image_is_read_again_and_only_that(settled, hashed) -> None:
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     hashed.clear()
     os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     assert [file.name for file in hashed] == ["s-5.jpg"]
 
 
 def test_an_image_that_was_just_written_is_not_remembered(settled, hashed) -> None:
     young = settled.root / "images" / "s-7.jpg"
     os.utime(young)
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     hashed.clear()
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     assert [file.name for file in hashed] == ["s-7.jpg"]
 
 
 def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:
     later = time.time() + 1e6
     os.utime(settled.root / "images" / "s-7.jpg", (later, later))
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     hashed.clear()
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     assert len(hashed) == 1
 
 
@@ -104,21 +104,21 @@ def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:
     "damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"images/s-1.jpg": 3}', b'{"images/s-1.jpg": [1, "x", null]}']
 )
 def test_a_damaged_cache_is_ignored(settled, hashed, damage) -> None:
-    first = module.of(settled.params())
+    first = module.hash_folder(settled.params())
     module.cache_file(catalog.root_of(settled.params())).write_bytes(damage)
     hashed.clear()
-    assert module.of(settled.params()) == first
+    assert module.hash_folder(settled.params()) == first
     assert len(hashed) == 24
     hashed.clear()
-    assert module.of(settled.params()) == first
+    assert module.hash_folder(settled.params()) == first
     assert hashed == []
 
 
 def test_where_the_cache_cannot_be_written_it_works_without(settled, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
-    first = module.of(settled.params())
+    first = module.hash_folder(settled.params())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert module.of(settled.params()) == first
+    assert module.hash_folder(settled.params()) == first
 
 
 def test_the_cache_lies_in_the_users_cache_folder(tmp_path, monkeypatch) -> None:
@@ -131,7 +131,7 @@ def test_the_cache_lies_in_the_users_cache_folder(tmp_path, monkeypatch) -> None
 
 
 def test_the_cache_is_replaced_whole_and_leaves_nothing_beside_it(settled) -> None:
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     file = module.cache_file(catalog.root_of(settled.params()))
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     known = json.loads(file.read_text())
@@ -145,10 +145,10 @@ def test_the_cache_is_replaced_whole_and_leaves_nothing_beside_it(settled) -> No
 
 
 def test_a_part_of_the_cards_keeps_what_is_known_of_the_others(settled, hashed) -> None:
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     os.utime(settled.root / "images" / "s-5.jpg", (OLD + 1, OLD + 1))
     for limit in (20, 23, None):
-        module.of(settled.params(limit=limit))
+        module.hash_folder(settled.params(limit=limit))
     assert len(hashed) == 25
 
 
@@ -157,7 +157,7 @@ def test_a_link_that_leaves_the_root_is_not_read(settled, tmp_path, hashed) -> N
     image = settled.root / "images" / "s-1.jpg"
     image.unlink()
     image.symlink_to(tmp_path / "secret")
-    module.of(settled.params())
+    module.hash_folder(settled.params())
     assert "secret" not in {file.name for file in hashed}
 
 
@@ -172,18 +172,18 @@ def test_an_image_that_grows_while_it_is_read_is_an_error(settled, monkeypatch) 
 
     monkeypatch.setattr(hashlib, "file_digest", grow)
     with pytest.raises(PokeflowError, match="changed while it was read"):
-        module.of(settled.params())
+        module.hash_folder(settled.params())
 
 
 def test_a_missing_root_is_told(tmp_path) -> None:
     with pytest.raises(PokeflowError, match="no such file"):
-        module.of(FolderParams(str(tmp_path / "nowhere")))
+        module.hash_folder(FolderParams(str(tmp_path / "nowhere")))
 
 
 def test_none_of_1407_real_cards_is_read_again_when_known(real_cards, hashed) -> None:
     params = FolderParams(str(real_cards))
-    first = module.of(params)
+    first = module.hash_folder(params)
     assert len(hashed) == 1407
     hashed.clear()
-    assert module.of(params) == first
+    assert module.hash_folder(params) == first
     assert hashed == []

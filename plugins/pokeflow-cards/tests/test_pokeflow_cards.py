@@ -3,6 +3,7 @@ import sys
 
 import pokeflow_cards as plugin
 from pokeflow.schema import parse
+from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
 
 
 def test_two_backends_prepare() -> None:
@@ -15,10 +16,10 @@ def test_two_backends_prepare() -> None:
 
 def test_importing_checking_and_fingerprinting_load_neither_numpy_nor_pillow(folder) -> None:
     code = (
-        "import sys, pokeflow_cards as p;"
-        f"params = p.FolderParams({str(folder.root)!r});"
+        "import sys, pokeflow_cards as p, pokeflow_cards.params as q;"
+        f"params = q.FolderParams({str(folder.root)!r});"
         "b = {b.name: b for b in p.pokeflow_backends()}['folder'];"
-        "assert not list(b.check(params)); assert len(b.fingerprint(params)) == 64;"
+        "assert not b.faults(params); assert len(b.fingerprint_of(params)) == 64;"
         "print(sorted({'numpy', 'PIL', 'scipy', 'imagehash'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -28,13 +29,13 @@ def test_importing_checking_and_fingerprinting_load_neither_numpy_nor_pillow(fol
 def test_parameters_parse_from_plain_data() -> None:
     faults: list = []
     data = {"root": "x", "queries": {"views": 2, "strength": 1}, "preprocessing": {"size": 96}, "limit": None}
-    params = parse(plugin.FolderParams, data, "data", faults)
+    params = parse(FolderParams, data, "data", faults)
     assert faults == []
-    assert params == plugin.FolderParams("x", queries=plugin.Queries(views=2), preprocessing=params.preprocessing)
+    assert params == FolderParams("x", queries=Queries(views=2), preprocessing=params.preprocessing)
     assert params.preprocessing.size == 96
 
 
 def test_a_misspelt_parameter_is_a_fault() -> None:
     faults: list = []
-    parse(plugin.SyntheticParams, {"twin": 0.1}, "data", faults)
+    parse(SyntheticParams, {"twin": 0.1}, "data", faults)
     assert "Did you mean 'twins'?" in str(faults[0])

@@ -38,7 +38,7 @@ def test_it_brings_four_stages_under_one_name(backends):
 
 
 def test_a_profile_that_asks_a_device_is_another_one_wherever_that_is(backends):
-    named = [backends["profile"].fingerprint(ProfileParams(device=device)) for device in (None, "local", "pi@pi5")]
+    named = [backends["profile"].fingerprint_of(ProfileParams(device=device)) for device in (None, "local", "pi@pi5")]
     assert named[0] != named[1] == named[2]
 
 
@@ -116,13 +116,13 @@ def test_types_find_a_typo_with_the_nearest_name(params, faults):
 )
 def test_what_types_cannot_show_is_found_before_anything_runs(backends, params, faults):
     backend = backends["compile"]
-    assert [name for name, _ in backend.check(backend.params("hailo8l", **params))] == faults
+    assert [name for name, _ in backend.faults(backend.params("hailo8l", **params))] == faults
 
 
 def test_a_calibration_file_decides_by_its_content_not_by_its_name(backends, tmp_path):
     backend = backends["compile"]
     for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).write_bytes(content)
-    prints = [backend.fingerprint(CompileParams("hailo8l", calibration_file=str(tmp_path / name))) for name in "abc"]
+    prints = [backend.fingerprint_of(CompileParams("hailo8l", calibration_file=str(tmp_path / name))) for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
-    assert backend.fingerprint(CompileParams("hailo8l")) == ""
+    assert backend.fingerprint_of(CompileParams("hailo8l")) == ""

@@ -5,8 +5,7 @@ import hashlib
 import json
 
 from pokeflow import Input
-from pokeflow_hailo import benchmark, profile
-from pokeflow_hailo.compile import stage
+from pokeflow_hailo.stages import benchmark, compile, profile
 from pokeflow_vision.testing import network
 
 from .compile_flow import Flow, record, wrapper
@@ -15,7 +14,7 @@ from .compile_flow import Flow, record, wrapper
 def test_a_compiled_model_is_profiled_and_measured(chip_flow, tmp_path):
     compiler = Flow(tmp_path, wrapper(tmp_path))
     task = compiler.task()
-    compiled = stage.run(task)
+    compiled = compile.run(task)
     (file,) = task.output.glob("*.hef")
     played = tmp_path / "played"
     played.mkdir()

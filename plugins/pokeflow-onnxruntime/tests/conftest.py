@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_onnxruntime as plugin
 from pokeflow import Input, Record, Task
+from pokeflow_onnxruntime.params import CompileParams
 from pokeflow_vision import dataset
 from pokeflow_vision.benchmark import BenchmarkParams
 from pokeflow_vision.dataset import Card, Dataset, Query
@@ -108,7 +109,7 @@ class Flow:
 
     def compile(self, *inputs: Input, **params: Any) -> Task:
         params = {"calibration_images": 32} | params
-        return self.task("compile", plugin.CompileParams(**params), *(inputs or (self.student(), self.prepared())))
+        return self.task("compile", CompileParams(**params), *(inputs or (self.student(), self.prepared())))
 
     def benchmark(self, *inputs: Input, **params: Any) -> Task:
         params = {"runs": 5, "warmup": 1, "embed_threads": 1} | params

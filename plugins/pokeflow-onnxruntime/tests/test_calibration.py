@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_onnxruntime import CompileParams, quantize
+from pokeflow_onnxruntime.params import CompileParams
+from pokeflow_onnxruntime.stages import compile
 from pokeflow_vision import calibration
 from pokeflow_vision.preprocessing import Preprocessing, to_square
 
@@ -19,7 +20,7 @@ def compiled(flow, backends):
 
     def run(**params):
         task = flow.compile(**params)
-        result = backends["compile"].run(task)
+        result = backends["compile"](task)
         array = np.load(task.output / "calibration_dataset.npy", allow_pickle=False)
         return task.output, array, json.loads((task.output / "calibration_config.json").read_text()), result
 
@@ -48,9 +49,9 @@ def test_its_description_says_how_to_use_it(compiled, make_data):
 
 def test_the_networks_ranges_come_from_the_kept_array(compiled, flow, tmp_path):
     folder, array, _, _ = compiled(method="minmax", batch_size=5)
-    pictures = quantize.Pictures(array, Preprocessing(16), 5)
+    pictures = compile.Pictures(array, Preprocessing(16), 5)
     params = CompileParams(method="minmax", calibration_images=32, batch_size=5)
-    quantize.quantize(flow.root / "student" / "model.onnx", tmp_path / "again.onnx", pictures, params, tmp_path)
+    compile.quantize(flow.root / "student" / "model.onnx", tmp_path / "again.onnx", pictures, params, tmp_path)
     assert (tmp_path / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
 
 
@@ -61,7 +62,7 @@ def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_pa
     data = make_data()
     data.about["seed"] = 7
     shown = calibration.write(tmp_path, data, None)
-    config = quantize.described(tmp_path, data, shown, {}, CompileParams())
+    config = compile.described(tmp_path, data, shown, {}, CompileParams())
     assert (config["seed"], config["reasons"]) == (7, {})
 
 
@@ -89,7 +90,7 @@ def test_calibration_pictures_are_captures_of_train_cards_spread_over_the_split(
 
 def test_too_few_calibration_pictures_are_refused_with_both_keys(flow, backends):
     with pytest.raises(PokeflowError, match=r"calibration_images: 256 .* has 48 .*data\.queries\.calibration"):
-        backends["compile"].run(flow.compile(calibration_images=256))
+        backends["compile"](flow.compile(calibration_images=256))
 
 
 def test_all_calibration_pictures_are_taken_where_no_number_is_asked_for(make_data):

@@ -60,4 +60,4 @@ def test_the_target_names_every_parameter_with_its_default(backends):
 )
 def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
     backend = backends[stage]
-    assert [name for name, _ in backend.check(backend.params(**params))] == faults
+    assert [name for name, _ in backend.faults(backend.params(**params))] == faults

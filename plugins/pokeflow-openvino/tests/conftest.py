@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_openvino as plugin
 from pokeflow import Backend, Input, Record, Task
+from pokeflow_openvino.params import CompileParams
 from pokeflow_vision.benchmark import BenchmarkParams
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.profiling import ProfileParams
@@ -53,7 +54,7 @@ class Flow:
         return Task(stage, "openvino", "small", "1.0", "optimized", "0" * 64, params, inputs, work, output)
 
     def compile(self, *inputs: Input, **params: Any) -> Task:
-        return self.task("compile", plugin.CompileParams(**params), *(inputs or (self.student(), self.prepared())))
+        return self.task("compile", CompileParams(**params), *(inputs or (self.student(), self.prepared())))
 
     def benchmark(self, model: Input, **params: Any) -> Task:
         params = {"runs": 5, "warmup": 1, "embed_threads": 1} | params
@@ -79,7 +80,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, Backend])
     """A compiled model that tests may look at and must leave as it is; its record has the metrics and facts."""
     flow = Flow(tmp_path_factory.mktemp("made"))
     task = flow.compile()
-    result = backends["compile"].run(task)
+    result = backends["compile"](task)
     assert not isinstance(result, dict)
     return Input(
         dataclasses.replace(record("compile", "optimized"), metrics=result.metrics, facts=result.facts), task.output

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pokeflow_openvino as plugin
+from pokeflow_openvino.params import CompileParams
 
 CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow_vision")
 
@@ -47,13 +48,13 @@ def test_its_yaml_is_its_own():
 )
 def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
     backend = backends[stage]
-    assert [name for name, _ in backend.check(backend.params(**params))] == faults
+    assert [name for name, _ in backend.faults(backend.params(**params))] == faults
 
 
 def test_a_calibration_file_counts_by_its_content(backends, tmp_path):
-    fingerprint, file = backends["compile"].fingerprint, tmp_path / "own.npy"
+    fingerprint, file = backends["compile"].fingerprint_of, tmp_path / "own.npy"
     file.write_bytes(b"one")
-    first = fingerprint(plugin.CompileParams(calibration_file=str(file)))
+    first = fingerprint(CompileParams(calibration_file=str(file)))
     file.write_bytes(b"other")
-    assert fingerprint(plugin.CompileParams(calibration_file=str(file))) != first
-    assert fingerprint(plugin.CompileParams()) == ""
+    assert fingerprint(CompileParams(calibration_file=str(file))) != first
+    assert fingerprint(CompileParams()) == ""

@@ -119,7 +119,8 @@ def distill_params() -> DistillParams:
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory) -> Path:
     """The folder of a teacher, trained for a moment."""
-    from pokeflow_torch import train
+    from pokeflow_torch import export
+    from pokeflow_torch.stages import train
 
     root = tmp_path_factory.mktemp("teacher")
     data = Input(record("prepare", "data"), write_data(root / "data"))
@@ -127,6 +128,6 @@ def teacher(tmp_path_factory) -> Path:
         (root / part).mkdir()
     params = TrainParams(VIT, Optim(), dataclasses.replace(LOOP, epochs=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.export, "write", lambda *_: None)
+        patch.setattr(export, "write", lambda *_: None)
         train.run(Task("train", "torch", "t", "v1", "teacher", "d", params, (data,), root / "work", root / "out"))
     return root / "out"

@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from pokeflow_torch import distill, distill_report, networks
-from pokeflow_torch.params import TERMS, Network
+from pokeflow_torch import distill_report, networks
+from pokeflow_torch.params import Network
+from pokeflow_torch.stages import distill
 
 from .conftest import ALL
 
@@ -29,7 +30,7 @@ def test_a_report_tells_who_taught_whom_by_what_and_with_which_result(make, dist
     }  # fmt: skip
     assert told["epochs"] == 2
     assert [row["epoch"] for row in told["history"]] == [1, 2]
-    assert all({"train_loss", *(f"train_{term}_loss" for term in TERMS)} <= set(row) for row in told["history"])
+    assert all({"train_loss", *(f"train_{term}_loss" for term in ALL)} <= set(row) for row in told["history"])
     assert told["final"] == {**result.metrics, "reasons": {}}
     gap = told["teacher"]["top1_accuracy"] - result.metrics["task_accuracy"]
     assert result.metrics["distillation_gap"] == pytest.approx(gap)
@@ -58,7 +59,7 @@ def test_where_a_student_begins_is_told(make, distill_params, teacher):
     told = report(second)
     assert told["student"]["begins_at"] == {"task": "distill:student", "digest": "d", "content": "c"}
     assert told["student"]["reasons"] == {}
-    assert told["losses"]["weights"] == dict.fromkeys(TERMS, 0.0) | {"task": 1.0}
+    assert told["losses"]["weights"] == dict.fromkeys(ALL, 0.0) | {"task": 1.0}
 
 
 def test_weights_from_elsewhere_are_told_without_their_path(make, distill_params):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from pokeflow_torch import checkpoint, loop, step, train
+from pokeflow_torch import checkpoint, loop, step
 from pokeflow_torch.params import Loop, Optim
+from pokeflow_torch.stages import train
 
 from .conftest import write_data
 
@@ -24,10 +25,11 @@ from dataclasses import replace
 from pathlib import Path
 torch.set_num_threads(1)
 from pokeflow.types import Input, Record, Task
-from pokeflow_torch import train
+from pokeflow_torch.stages import train
+from pokeflow_torch import export
 from pokeflow_torch.params import Loop, Margin, Network, Optim, TrainParams
 data, work, out = map(Path, sys.argv[1:4])
-train.export.write = lambda *_: None
+export.write = lambda *_: None
 options = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8, "drop_path_rate": 0.2, "init_values": 1.0}
 params = TrainParams(
     Network("vit_small_patch16_dinov3", options=options, embedding_dim=16),

@@ -113,7 +113,7 @@ def test_kl_without_a_bank_is_an_error():
 @pytest.mark.parametrize("centers", [1, 3])
 def test_task_is_arcface_with_its_centers_begun_at_the_proxies(centers):
     proxies = random(4, 8, seed=7)
-    criterion = losses.task(Margin(angle=0.2, scale=16.0, centers=centers), proxies)
+    criterion = losses.arcface(Margin(angle=0.2, scale=16.0, centers=centers), proxies)
     embeddings, labels = F.normalize(proxies) + 0.2 * random(4, 8, seed=8), torch.arange(4)
     cosine = F.normalize(embeddings) @ F.normalize(criterion.W.T).T
     cosine = cosine.view(4, 4, centers).amax(2)
@@ -125,6 +125,6 @@ def test_task_is_arcface_with_its_centers_begun_at_the_proxies(centers):
 
 def test_a_margin_makes_the_task_harder():
     embeddings, labels, proxies = random(4, 8, seed=8), torch.arange(4), random(4, 8, seed=7)
-    easy, hard = (losses.task(Margin(angle, 16.0, 1), proxies)(embeddings, labels).item() for angle in (0.0, 0.3))
+    easy, hard = (losses.arcface(Margin(angle, 16.0, 1), proxies)(embeddings, labels).item() for angle in (0.0, 0.3))
     assert hard > easy
     assert math.isfinite(hard)

@@ -14,7 +14,8 @@ import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
-from pokeflow_torch import distill, step, telemetry, train
+from pokeflow_torch import step, telemetry
+from pokeflow_torch.stages import distill, train
 
 CPU = torch.device("cpu")
 MACHINE = {

@@ -26,12 +26,15 @@ from pathlib import Path
 torch.set_num_threads(1)
 from pokeflow.digest import decisive
 from pokeflow.types import Input, Record, Task
-from pokeflow_torch.profiling.run import run
-from pokeflow_torch import augment, distill, step, train
+from pokeflow_torch.stages.profile import run
+from pokeflow_torch import augment, step
+from pokeflow_torch.stages import distill
+from pokeflow_torch.stages import train
+from pokeflow_torch import export
 from pokeflow_torch.params import DistillParams, Loop, Margin, Network, Optim, ProfileParams, TrainParams
 
 data, teacher, folder = map(Path, sys.argv[1:4])
-train.export.write = lambda *_: None
+export.write = lambda *_: None
 rank = os.environ.get("RANK", "0")
 options = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8, "init_values": 1.0}
 network = Network("vit_small_patch16_dinov3", options=options, embedding_dim=16)

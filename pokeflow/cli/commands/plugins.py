@@ -1,39 +1,28 @@
 """pokeflow plugins: the installed plugins and what each brings; or a new one that works as it is."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pokeflow import plugins
+from pokeflow.cli._new_plugin import KINDS, write
 from pokeflow.cli._tables import table
-from pokeflow.config._search_path import options
-from pokeflow.errors import ConfigError, Fault
-
-SKELETON = Path(__file__).parent.parent / "skeleton" / "target"
-SUFFIX = ".txt"
-"""Ends the names of the skeleton's files here: they are no part of pokeflow."""
-NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
-LONGEST = 40
 
 
 def main(args: Sequence[str]) -> int:
-    """List the plugins, or with ``new target NAME`` write a distribution that works as it is."""
+    """List the plugins, or with ``new KIND NAME`` write a distribution that works as it is."""
     parser = argparse.ArgumentParser("pokeflow plugins", description=__doc__)
     new = parser.add_subparsers(dest="command").add_parser("new", help="a new plugin that works as it is")
-    new.add_argument("kind", choices=["target"])
-    new.add_argument("name", help="lower-case letters, digits and '_': what target= will be given")
+    new.add_argument("kind", choices=list(KINDS), help="what it brings")
+    new.add_argument("name", help="lower-case letters, digits and '_': what YAML will call it")
     new.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where its folder is made; default: here")
     asked = parser.parse_args(args)
     if asked.command == "new":
-        folder = write(asked.name, asked.to)
+        folder = write(asked.kind, asked.name, asked.to)
         place = folder if folder.is_absolute() else f"./{folder}"  # pip would take a mere name from its index
-        print(f"{folder}: made. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
+        print(f"Created {folder}. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
         print(listing())  # noqa: T201
     return 0
@@ -64,27 +53,3 @@ def listing() -> str:
 def _name(item: object) -> str:
     stage, name = getattr(item, "stage", None), getattr(item, "name", "?")
     return f"{stage}:{name}" if stage else str(name)
-
-
-def write(name: str, to: Path) -> Path:
-    """Write the skeleton of a target's plugin into a new folder below ``to``; ConfigError where it cannot be made."""
-    if not NAME.fullmatch(name) or len(name) > LONGEST or not isinstance(yaml.safe_load(name), str):
-        message = (
-            f"{name!r} is no name for a target: lower-case letters, digits and '_', at most {LONGEST}, no word of "
-        )
-        raise ConfigError([Fault("name", f"{message}YAML's own.")])
-    folder = to / f"pokeflow-{name.replace('_', '-')}"
-    if name in options("target") or find_spec(f"pokeflow_{name}"):
-        raise ConfigError([Fault("name", f"{name!r} is taken: an installed plugin brings it. Choose another.")])
-    if not to.is_dir():
-        raise ConfigError([Fault("--to", f"no folder {to}. Make it, or name another.")])
-    if folder.exists() or folder.is_symlink():
-        raise ConfigError([Fault("name", f"{folder} exists. Choose another name, or another place with --to.")])
-    title = name.title().replace("_", "")
-    for source in sorted(SKELETON.rglob(f"*{SUFFIX}")):
-        path = str(source.relative_to(SKELETON)).removesuffix(SUFFIX)
-        text = source.read_text(encoding="utf-8").replace("pokeflow-acme", folder.name)
-        file = folder / path.replace("acme", name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text.replace("acme", name).replace("Acme", title), encoding="utf-8")
-    return folder

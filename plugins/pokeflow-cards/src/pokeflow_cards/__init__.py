@@ -1,27 +1,9 @@
-"""Card data: a folder of scans, or drawn cards, made into references, query views and splits.
-
-Nothing heavy is imported here: pictures are touched when the first task runs.
-"""
+"""Card data: a folder of scans, or drawn cards, made into references, query views and splits."""
 
 from collections.abc import Iterable
 
-from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow_cards import check, fingerprint
-from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
-
-__all__ = ["FolderParams", "Queries", "SyntheticParams", "pokeflow_backends"]
-
-
-def _folder(task: Task) -> Result:
-    from pokeflow_cards import prepare
-
-    return prepare.run_folder(task)
-
-
-def _synthetic(task: Task) -> Result:
-    from pokeflow_cards import prepare
-
-    return prepare.run_synthetic(task)
+from pokeflow import Backend, hookimpl
+from pokeflow_cards.params import FolderParams, SyntheticParams
 
 
 @hookimpl
@@ -29,7 +11,20 @@ def pokeflow_backends() -> Iterable[Backend]:
     """Stage ``prepare``, from a folder and from nothing."""
     return [
         Backend(
-            "folder", "prepare", _folder, FolderParams, revision="3", check=check.folder, fingerprint=fingerprint.of
+            "folder",
+            "prepare",
+            run="pokeflow_cards.stages.prepare:run_folder",
+            params=FolderParams,
+            revision="3",
+            check="pokeflow_cards.check:check_folder",
+            fingerprint="pokeflow_cards.fingerprint:hash_folder",
         ),
-        Backend("synthetic", "prepare", _synthetic, SyntheticParams, revision="3", check=check.synthetic),
+        Backend(
+            "synthetic",
+            "prepare",
+            run="pokeflow_cards.stages.prepare:run_synthetic",
+            params=SyntheticParams,
+            revision="3",
+            check="pokeflow_cards.check:check_synthetic",
+        ),
     ]

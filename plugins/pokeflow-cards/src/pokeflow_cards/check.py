@@ -13,7 +13,7 @@ from pokeflow_vision.preprocessing import Preprocessing
 MAX_STRENGTH = 3.0
 
 
-def synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
+def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
     """Faults of a drawn deck."""
     if params.cards < MIN_CARDS:
         yield "cards", f"{params.cards} is below {MIN_CARDS}: none would be left to test with"
@@ -22,7 +22,7 @@ def synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
     yield from _common(params.seed, params.queries, params.preprocessing)
 
 
-def folder(params: FolderParams) -> Iterable[tuple[str, str]]:
+def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
     """Faults of a folder of scans; looks at the folder and its CSV."""
     if params.limit is not None and params.limit < MIN_CARDS:
         yield "limit", f"{params.limit} is below {MIN_CARDS}: none would be left to test with"

@@ -28,8 +28,8 @@ Known = dict[str, list[Any]]
 """Path within the root → [size, mtime_ns, sha256]."""
 
 
-def of(params: FolderParams) -> str:
-    """The sha256 of the CSV's bytes and, for each card used, of its image's; what cannot be read counts as that."""
+def hash_folder(params: FolderParams) -> str:
+    """Return the sha256 of the CSV and of each used card's image; what cannot be read counts as that."""
     content = catalog.csv_bytes(params)
     cards = catalog.read(content, params).cards
     total = hashlib.sha256(hashlib.sha256(content).digest())

@@ -46,7 +46,7 @@ def scans(params: FolderParams, work: Path) -> Scans:
                 digests.append(digest)
             advance()
     _require_enough(len(places), left_out, params)
-    content = fingerprint.of(params)
+    content = fingerprint.hash_folder(params)
     return Scans(
         name="folder",
         source={"sha256": content},

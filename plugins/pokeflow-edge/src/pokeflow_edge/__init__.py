@@ -1,30 +1,9 @@
-"""The edge bundle: a compiled model packed for a small device, its signed releases, and the runtime that it carries.
-
-Nothing heavy is imported here: a backend's module is loaded when its first task runs.
-"""
+"""The edge bundle: a compiled model packed for a small device, its signed releases, and the runtime that it carries."""
 
 from collections.abc import Iterable
 
-from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow_edge.params import PackageParams, ReleaseParams, check_package
-
-
-def _code(params: PackageParams) -> str:
-    from pokeflow_edge.pack import code
-
-    return code.fingerprint(params)
-
-
-def _package(task: Task) -> Result:
-    from pokeflow_edge.pack import make
-
-    return make.run(task)
-
-
-def _release(task: Task) -> Result:
-    from pokeflow_edge.release import sign
-
-    return sign.run(task)
+from pokeflow import Backend, hookimpl
+from pokeflow_edge.params import PackageParams, ReleaseParams
 
 
 @hookimpl
@@ -32,7 +11,21 @@ def pokeflow_backends() -> Iterable[Backend]:
     """``package`` and ``release``, both named ``edge``. The code that is packed is part of a package's digest."""
     return [
         Backend(
-            "edge", "package", _package, PackageParams, check=check_package, fingerprint=_code, named=True, aside=True
+            "edge",
+            "package",
+            run="pokeflow_edge.stages.package:run",
+            params=PackageParams,
+            check="pokeflow_edge.pack.check:check_package",
+            fingerprint="pokeflow_edge.pack.code:fingerprint",
+            named=True,
+            aside=True,
         ),
-        Backend("edge", "release", _release, ReleaseParams, named=True, aside=True),
+        Backend(
+            "edge",
+            "release",
+            run="pokeflow_edge.stages.release:run",
+            params=ReleaseParams,
+            named=True,
+            aside=True,
+        ),
     ]

@@ -1,15 +1,6 @@
-"""The parameters of the plugin's backends, and what types cannot say about them."""
+"""What YAML may say to the backends ``edge``; what types cannot show to be wrong tells ``pack.check``."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-_MODULE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
-_BOUND = r"\s*(===|[~=!<>]=|[<>])\s*[A-Za-z0-9.*+!_-]+\s*"
-_REQUIREMENT = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_BOUND}(,{_BOUND})*)?")
-_TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +33,6 @@ class PackageParams:
     max_pixels: int = 25_000_000
     selftest: int = 4
     selftest_cosine: float = 0.95
-
-
-def check_package(params: PackageParams) -> Iterable[tuple[str, str]]:
-    """What is wrong with parameters, the adapter's imports included."""
-    from pokeflow_edge.pack import code
-
-    for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT), ("selftest", 64)):
-        if not 1 <= getattr(params, name) <= most:
-            yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
-    if not 0 < params.selftest_cosine < 1:
-        yield "selftest_cosine", f"{params.selftest_cosine} is not between 0 and 1"
-    if not _TARGET.fullmatch(params.target):
-        yield "target", f"{params.target!r} is no name of lower-case letters, digits, '.', '_' and '-'"
-    if bad := [word for word in params.requires if not _REQUIREMENT.fullmatch(word)]:
-        yield "requires", f"{bad[0]!r} is no name of a distribution with bounds of its version"
-    elif not _MODULE.fullmatch(params.adapter):
-        yield "adapter", f"{params.adapter!r} is no module of a package, such as pokeflow_onnxruntime.network"
-    else:
-        yield from (("adapter", message) for message in code.faults(params))
 
 
 @dataclass(frozen=True, slots=True)

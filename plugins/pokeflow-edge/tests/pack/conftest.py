@@ -14,6 +14,7 @@ import pytest
 
 import pokeflow_edge
 from pokeflow import File, Input, Record, Result, Task
+from pokeflow_edge.params import PackageParams
 from pokeflow_vision import dataset, index
 from pokeflow_vision.network import gallery
 
@@ -69,7 +70,7 @@ class Flow:
         output.mkdir(exist_ok=True)
         return Task(
             "package", "edge", "small", "v1.2", "optimized", "0" * 16,
-            pokeflow_edge.PackageParams(**{**PARAMS, **params}),
+            PackageParams(**{**PARAMS, **params}),
             inputs or (self.compiled(), self.prepared()), self.root, output,
         )  # fmt: skip
 
@@ -77,7 +78,7 @@ class Flow:
         task = self.task(*inputs, **params)
         (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "package")
         assert backend.check is not None
-        assert list(backend.check(task.params)) == []
+        assert list(backend.faults(task.params)) == []
         result = backend(task)
         assert isinstance(result, Result)
         return task.output / "edge-bundle.tar.gz", result

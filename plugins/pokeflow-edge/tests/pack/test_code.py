@@ -9,7 +9,8 @@ import pytest
 
 import pokeflow_edge
 from pokeflow_edge.pack import code
-from pokeflow_edge.params import PackageParams, check_package
+from pokeflow_edge.pack.check import check_package
+from pokeflow_edge.params import PackageParams
 from pokeflow_vision.on_device import imported
 
 OPENED = "\ndef opened(folder, spec, threads): ...\n"

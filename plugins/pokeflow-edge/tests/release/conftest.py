@@ -10,6 +10,7 @@ import pytest
 
 import pokeflow_edge
 from pokeflow import Result, Task
+from pokeflow_edge.params import ReleaseParams
 
 from ..pack.conftest import Flow, done, flow, installed  # noqa: F401 - fixtures
 
@@ -37,7 +38,7 @@ def release(flow: Flow, tmp_path: Path) -> Release:  # noqa: F811 - the fixture
         packed = done("package", flow.root / "package", **result.facts)
         to = tmp_path / "to"
         (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "release")
-        given = pokeflow_edge.ReleaseParams(str(to), key)
+        given = ReleaseParams(str(to), key)
         output = tmp_path / "output"
         output.mkdir(exist_ok=True)
         task = Task("release", "edge", "small", "v1.2", "optimized", "0" * 16, given, (packed,), tmp_path, output)

@@ -25,7 +25,7 @@ NEEDED = ("numpy", "numpy.libs", "PIL", "pillow.libs")
 """What pip installs for every bundle; the C libraries of wheels lie beside them."""
 ABSENT = (
     *("torch", "hydra", "omegaconf", "pluggy", "msgspec", "onnx", "nncf"),
-    *("pokeflow.types", "pokeflow_onnxruntime.quantize", "pokeflow_openvino.compile"),
+    *("pokeflow.types", "pokeflow_onnxruntime.stages.compile", "pokeflow_openvino.stages.compile"),
 )
 RUNTIMES = {"onnxruntime": ("onnx_bundle", "onnxruntime>=1.20"), "openvino": ("openvino_bundle", "openvino>=2025.3")}
 """By the runtime's package, which its plugin is called after."""

@@ -168,7 +168,7 @@ def test_a_shape_that_is_not_fixed_is_refused(sdk, tmp_path):
 
 def test_it_is_imported_by_another_interpreter_alone():
     """Nothing of this process knows it: the plugin cannot have imported the compiler by mistake."""
-    code = "import sys, pokeflow_hailo.compile.stage; print([m for m in sys.modules if m.startswith('hailo_')])"
+    code = "import sys, pokeflow_hailo.stages.compile; print([m for m in sys.modules if m.startswith('hailo_')])"
     environment = {"PYTHONPATH": f"{':'.join(sys.path)}:{DOUBLES}"}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == "[]"

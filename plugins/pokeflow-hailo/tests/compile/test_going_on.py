@@ -80,7 +80,8 @@ def test_an_optimisation_that_was_damaged_since_is_made_again(done, compiled, ba
 CHILD = """
 import sys
 from pathlib import Path
-from pokeflow import plugins, worker
+from pokeflow import plugins
+from pokeflow.engine import worker
 task, backend = worker.load(Path(sys.argv[1]).read_bytes(), plugins.registry(plugins.manager()))
 backend(task)
 """

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_hailo.compile import listener, stage
+from pokeflow_hailo.compile import listener
 from pokeflow_hailo.params import Compiler
+from pokeflow_hailo.stages import compile
 
 from ..compile_flow import count, report_of
 
@@ -62,7 +63,7 @@ def test_a_compiler_that_takes_too_long_is_ended(flow, backend, interpreter):
 
 
 def test_a_flood_of_lines_is_read_and_bounded(flow, backend, interpreter, caplog, monkeypatch):
-    monkeypatch.setattr(stage, "MAX_LOG", 100_000)
+    monkeypatch.setattr(compile, "MAX_LOG", 100_000)
     monkeypatch.setattr(listener, "MAX_SHOWN", 5_000)
     task = flow.task(python=interpreter("optimize:flood"))
     backend(task)

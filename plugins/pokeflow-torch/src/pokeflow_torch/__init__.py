@@ -2,44 +2,39 @@
 
 from collections.abc import Iterable
 
-from pokeflow import Backend, Result, Task, hookimpl
-from pokeflow_torch.params import (
-    DistillParams,
-    ProfileParams,
-    TrainParams,
-    check_distill,
-    check_profile,
-    check_train,
-    fingerprint,
-)
-
-
-def _train(task: Task) -> Result:
-    from pokeflow_torch.train import run
-
-    return run(task)
-
-
-def _distill(task: Task) -> Result:
-    from pokeflow_torch.distill import run
-
-    return run(task)
-
-
-def _profile(task: Task) -> Result:
-    from pokeflow_torch.profiling.run import run
-
-    return run(task)
+from pokeflow import Backend, hookimpl
+from pokeflow_torch.params import DistillParams, ProfileParams, TrainParams
 
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Stages ``train``, ``distill`` and ``profile`` as backend ``torch``."""
-    return (
-        Backend("torch", "train", _train, TrainParams, revision="3", check=check_train, fingerprint=fingerprint),
+    """Stages ``train``, ``distill`` and ``profile`` as backend ``torch``; a profile's report says whose it is."""
+    return [
         Backend(
-            "torch", "distill", _distill, DistillParams, revision="3", check=check_distill, fingerprint=fingerprint
+            "torch",
+            "train",
+            run="pokeflow_torch.stages.train:run",
+            params=TrainParams,
+            revision="3",
+            check="pokeflow_torch.params:check_train",
+            fingerprint="pokeflow_torch.params:fingerprint",
         ),
-        # Its report says whose it is.
-        Backend("torch", "profile", _profile, ProfileParams, check=check_profile, named=True, aside=True),
-    )
+        Backend(
+            "torch",
+            "distill",
+            run="pokeflow_torch.stages.distill:run",
+            params=DistillParams,
+            revision="3",
+            check="pokeflow_torch.params:check_distill",
+            fingerprint="pokeflow_torch.params:fingerprint",
+        ),
+        Backend(
+            "torch",
+            "profile",
+            run="pokeflow_torch.stages.profile:run",
+            params=ProfileParams,
+            check="pokeflow_torch.params:check_profile",
+            named=True,
+            aside=True,
+        ),
+    ]

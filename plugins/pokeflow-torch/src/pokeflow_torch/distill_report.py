@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from pokeflow.types import Record, Result, Task
-from pokeflow_torch.params import TERMS, DistillParams, Network
+from pokeflow_torch import extensions
+from pokeflow_torch.params import DistillParams, Network
 
 FILE = "distillation_report.json"
 HISTORY = (
@@ -34,7 +35,7 @@ def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Seque
         "compression_ratio": result.facts["compression_ratio"],
         "compression_counted": result.facts["compression_counted"],
         "losses": {
-            "weights": {name: params.losses.get(name, 0.0) for name in TERMS},
+            "weights": dict.fromkeys(extensions.own(extensions.LOSSES), 0.0) | dict(params.losses),
             "temperature": params.temperature,
             "margin": asdict(params.margin),
         },

@@ -3,31 +3,89 @@
 The teacher's tokens come standardised per channel, with mean 0 and variance 1 over its references, so that no channel
 outweighs the others (PHI-S, Ranzinger et al. 2024, arXiv:2410.01680). Every term is a mean over the batch. One that
 can't be computed raises: a term of 0 would look like a success.
+
+Each is an entry point of the group ``pokeflow_torch.losses``, as the terms of other distributions are. A term's
+parameters name what it is given (``INPUTS``); one with a default of its own is left to the term.
 """
 
+import inspect
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from pytorch_metric_learning.losses import SubCenterArcFaceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, unknown
+from pokeflow_torch import extensions
 from pokeflow_torch.params import Margin
 
 LOCAL = 0.5
 """The share of the local part in the feature term."""
+PROJECTED, MARGIN = "projected_tokens", "margin_loss"
+INPUTS = (
+    *("student", "teacher", "student_tokens", PROJECTED, "teacher_tokens"),
+    *("labels", "bank", "temperature", "scale", MARGIN),
+)
+"""What a term may ask for: embeddings [B, D] and token maps [B, C, h, w] of a batch, the student's tokens projected to
+the teacher's channels too; the cards' labels; the teacher's embeddings of all training cards [N, D]; the parameters
+``temperature`` and ``margin.scale``; and the criterion over embeddings and labels that ``margin`` describes."""
 
 
-def feature(student: Tensor, teacher: Tensor, student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A term: its function, and the names of what it is called with."""
+
+    name: str
+    function: Callable[..., Tensor]
+    inputs: tuple[str, ...]
+
+    @property
+    def needs_projector(self) -> bool:
+        """Whether the student's tokens are projected for it, by a convolution that is trained along."""
+        return PROJECTED in self.inputs
+
+    @property
+    def needs_margin(self) -> bool:
+        """Whether it needs the criterion of ``margin``, whose centres are trained along."""
+        return MARGIN in self.inputs
+
+
+def load(names: Iterable[str]) -> dict[str, Loss]:
+    """Return the terms of these names, in their order.
+
+    Raises:
+        PokeflowError: for a name that nobody brings, and for a function that asks for what no term is given.
+
+    """
+    known = extensions.entries(extensions.LOSSES)
+    found: dict[str, Loss] = {}
+    for name in names:
+        if name not in known:
+            raise PokeflowError(str(unknown(f"losses.{name}", "loss term", name, known)))
+        function = extensions.load(extensions.LOSSES, name)
+        inputs = tuple(
+            parameter.name
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.name in INPUTS or parameter.default is parameter.empty
+        )
+        if strange := [asked for asked in inputs if asked not in INPUTS]:
+            raise PokeflowError(str(unknown(f"losses.{name}: {known[name].value}", "input", strange[0], INPUTS)))
+        found[name] = Loss(name, function, inputs)
+    return found
+
+
+def feature(student: Tensor, teacher: Tensor, projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
     """Distance of embeddings [B, D] and of projected tokens [B, C, h, w] to the teacher's: 0 at best.
 
     mean(1 − cos(z_s, z_t)) + ½·[0.9·(1 − cos(P·F, T)) + 0.1·SmoothL1(P·F, T)], the token part as in AM-RADIO
     (Ranzinger et al. 2024, arXiv:2312.06709), P a 1×1 convolution that is dropped after training.
     """
-    same_shape("feature", student_tokens, teacher_tokens)
-    angle = 1 - F.cosine_similarity(student_tokens, teacher_tokens, dim=1).mean()
-    local = 0.9 * angle + 0.1 * F.smooth_l1_loss(student_tokens, teacher_tokens)
+    same_shape("feature", projected_tokens, teacher_tokens)
+    angle = 1 - F.cosine_similarity(projected_tokens, teacher_tokens, dim=1).mean()
+    local = 0.9 * angle + 0.1 * F.smooth_l1_loss(projected_tokens, teacher_tokens)
     return (1 - F.cosine_similarity(student, teacher, dim=1)).mean() + LOCAL * local
 
 
@@ -62,14 +120,14 @@ def _activity(tokens: Tensor) -> Tensor:
     return F.normalize(tokens.square().sum(1).flatten(1), dim=1)
 
 
-def highfreq(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
+def highfreq(projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
     """Difference of the fine detail of projected and teacher's tokens [B, C, h, w], h and w at least 2.
 
     L1 between H(X) = X − Up₂(AvgPool₂(X)) of both maps. H is the sum of the three detail bands of a one-level Haar
     transform; frequency bands as a target as in FreeKD (Zhang et al. 2024, arXiv:2311.12079).
     """
-    same_shape("highfreq", student_tokens, teacher_tokens)
-    return F.l1_loss(_detail(student_tokens), _detail(teacher_tokens))
+    same_shape("highfreq", projected_tokens, teacher_tokens)
+    return F.l1_loss(_detail(projected_tokens), _detail(teacher_tokens))
 
 
 def _detail(tokens: Tensor) -> Tensor:
@@ -83,7 +141,12 @@ def _detail(tokens: Tensor) -> Tensor:
     return even - F.interpolate(F.avg_pool2d(even, 2), scale_factor=2.0, mode="nearest")
 
 
-def task(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
+def task(student: Tensor, labels: Tensor, margin_loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """How badly embeddings [B, D] tell the cards ``labels`` [B] apart: the criterion of ``margin`` (``arcface``)."""
+    return margin_loss(student, labels)
+
+
+def arcface(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
     """Sub-centre ArcFace whose centres begin at ``proxies`` [N, D]; call it with embeddings and labels in 0…N−1.
 
     A card's additional centres begin beside the first one. Deng et al. 2020, Sub-center ArcFace (ECCV);

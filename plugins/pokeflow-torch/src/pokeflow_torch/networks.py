@@ -1,7 +1,8 @@
 """Networks that make of an image an embedding and a map of local features: timm backbones with a linear head."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pokeflow.errors import PokeflowError, unknown
+from pokeflow_torch import extensions
 from pokeflow_torch.params import Network
 
 STRIDE = 16
@@ -81,13 +83,15 @@ def _levels(backbone: Any) -> list[dict[str, Any]]:
 def build(network: Network, size: int) -> Embedder:
     """The network that the parameters name, for square images of ``size`` pixels; weights random, local or timm's.
 
-    PokeflowError for a name or an option that timm doesn't know, and for weights that can't be had or don't fit.
+    Raises:
+        PokeflowError: for a name that neither timm nor another distribution brings, for an option that it doesn't
+            take, and for weights that can't be had or don't fit.
+
     """
-    if not timm.is_model(network.name):
-        raise PokeflowError(str(unknown("network.name", "timm model", network.name, timm.list_models())))
+    create = _maker(network.name)
     try:
         options: dict[str, Any] = dict(network.options)
-        backbone: Any = timm.create_model(network.name, pretrained=network.pretrained, num_classes=0, **options)
+        backbone: Any = create(pretrained=network.pretrained, num_classes=0, **options)
     except TypeError as error:
         raise PokeflowError(f"network.options: {network.name} refuses them ({error}).") from error
     except Exception as error:
@@ -100,11 +104,23 @@ def build(network: Network, size: int) -> Embedder:
     if hasattr(backbone, "set_input_size"):
         backbone.set_input_size(img_size=(size, size))
     if not hasattr(backbone, "forward_intermediates"):
-        raise PokeflowError(f"network.name: timm's {network.name} does not show its feature maps; choose another.")
+        raise PokeflowError(f"network.name: {network.name} does not show its feature maps; choose another.")
     embedder = Embedder(backbone, network.embedding_dim, size, network.grid)
     if network.weights:
         _fill(embedder, _tensors(Path(network.weights)), network.weights)
     return embedder
+
+
+def _maker(name: str) -> Callable[..., Any]:
+    """Return who makes the backbone of this name: timm, or the function that another distribution brings."""
+    others = extensions.entries(extensions.NETWORKS)
+    if name in others and timm.is_model(name):
+        raise PokeflowError(f"network.name: timm and {others[name].value} both bring {name!r}. Rename the latter.")
+    if name in others:
+        return extensions.load(extensions.NETWORKS, name)
+    if not timm.is_model(name):
+        raise PokeflowError(str(unknown("network.name", "network", name, [*others, *timm.list_models()])))
+    return partial(timm.create_model, name)
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from pokeflow.errors import PokeflowError, unknown
-
-TERMS = ("feature", "kl", "attention", "highfreq", "task")
-"""The distillation terms that ``losses`` may weigh; their definitions are in ``pokeflow_torch.losses``."""
+from pokeflow_torch import extensions
+from pokeflow_torch.extensions import LOSSES, NETWORKS
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A timm backbone and the size of the embedding that a linear head makes of its features.
+    """A backbone and the size of the embedding that a linear head makes of its features.
 
-    ``name`` is timm's; ``options`` go to ``timm.create_model`` (``embed_dim``, ``depth``, ``patch_size``,
-    ``init_values``, ``drop_path_rate`` …), but for the image size, which the data set's preprocessing gives.
+    ``name`` is timm's, or that of a network that another distribution brings (group ``pokeflow_torch.networks``);
+    ``options`` go to whoever makes it (``embed_dim``, ``depth``, ``patch_size``, ``init_values``, ``drop_path_rate``
+    …), but for the image size, which the data set's preprocessing gives.
     ``pretrained`` asks timm for its published weights and needs the network; ``weights`` is the path of a local
     state dict instead (``.safetensors``, or a torch file of nothing but tensors). The head sees the pooled features,
     and where ``grid`` is over 1 the token map in ``grid`` × ``grid`` cells, too: what stands where on a card.
@@ -95,6 +95,8 @@ class TrainParams:
 class DistillParams:
     """A student taught by a teacher: ``losses`` weighs the terms, ``temperature`` softens the ``kl`` term's.
 
+    The terms are those of ``pokeflow_torch.losses`` and of whoever else brings some (group ``pokeflow_torch.losses``).
+
     The stages differ by these values only: stage 2 weighs ``task`` and begins at its parent student's weights.
     """
 
@@ -132,7 +134,7 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
     """Faults of a ``train`` task's values, as (parameter, what is wrong) pairs."""
     network, optim = params.network, params.optim
     if not network.name:
-        yield "network.name", "is empty; give a timm model, such as vit_small_patch16_dinov3."
+        yield "network.name", "is empty; give a network of timm's, such as vit_small_patch16_dinov3."
     if network.weights and not Path(network.weights).is_file():
         yield "network.weights", f"no file {network.weights!r}; give the path of a state dict."
     if network.pretrained and network.weights:
@@ -159,13 +161,14 @@ def check_distill(params: DistillParams) -> Iterator[tuple[str, str]]:
     yield from check_train(
         TrainParams(params.network, params.optim, params.loop, params.margin, params.augment),
     )
+    known = extensions.entries(LOSSES)
     for name, weight in params.losses.items():
-        if name not in TERMS:
-            yield f"losses.{name}", unknown("", "loss term", name, TERMS).message
+        if name not in known:
+            yield f"losses.{name}", unknown("", "loss term", name, known).message
         elif weight < 0:
             yield f"losses.{name}", f"weight {weight} is negative."
     if not any(weight > 0 for weight in params.losses.values()):
-        yield "losses", f"weighs no term; known: {', '.join(TERMS)}."
+        yield "losses", f"weighs no term; known: {', '.join(sorted(known))}."
     if params.temperature <= 0:
         yield "temperature", f"{params.temperature} is not a positive number."
 
@@ -179,13 +182,27 @@ def _outside(path: str, values: object, **limits: tuple[float, float]) -> Iterat
 
 
 def fingerprint(params: TrainParams | DistillParams) -> str:
-    """The content of the starting weights: a file's SHA-256, or timm's version where timm chooses the weights."""
-    if params.network.weights:
+    """Return what starting weights and code of others decide a result, beside the parameters.
+
+    A weights file counts by its SHA-256, weights that timm chooses by timm's version, and a loss or a network that
+    another distribution brings by that distribution's version. Empty where there is nothing of all that.
+    """
+    network = params.network
+    losses = params.losses if isinstance(params, DistillParams) else {}
+    others = (
+        *extensions.origins(NETWORKS, [network.name]),
+        *extensions.origins(LOSSES, [name for name, weight in losses.items() if weight > 0]),
+    )
+    return ", ".join(filter(None, (_weights(network), *others)))
+
+
+def _weights(network: Network) -> str:
+    if network.weights:
         try:
-            with Path(params.network.weights).open("rb") as file:
+            with Path(network.weights).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise PokeflowError(
-                f"network.weights: {params.network.weights} cannot be read ({error}). Give the path of a state dict."
+                f"network.weights: {network.weights} cannot be read ({error}). Give the path of a state dict."
             ) from error
-    return f"timm {version('timm')}" if params.network.pretrained else ""
+    return f"timm {version('timm')}" if network.pretrained else ""

@@ -1,1 +1,1 @@
-"""Stage ``package``: a compiled model, its gallery and the code that answers from both, as one archive."""
+"""What stage ``package`` is made of: checks, the code that goes along, a self-test, the archive."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from pokeflow import PokeflowError, digest
 from pokeflow_edge.runtime.update.names import sound
 
+FILE = "edge-bundle.tar.gz"
 LEVEL = 1
 """Weights hardly shrink, whatever the effort."""
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pokeflow import PokeflowError
+from pokeflow_hailo.compile.work import Work
 from pokeflow_vision import npyfile
 from pokeflow_vision.calibration import save_squares
 
 if TYPE_CHECKING:
-    from pokeflow_hailo.compile.work import Work
     from pokeflow_vision.comparison import Embeddings
 
 STAGES = ("native", "fp_optimized", "quantized")
@@ -20,7 +20,7 @@ HEADER = 128
 """Bytes of an .npy before its values."""
 
 
-def write(folder: Path, work: "Work") -> dict[str, Path]:
+def write(folder: Path, work: Work) -> dict[str, Path]:
     """The val queries and all references as uint8 N×S×S×3, by the names the compiler's side reads."""
     files = {}
     sides: dict[str, tuple[np.ndarray, Sequence[int]]] = {
@@ -38,7 +38,7 @@ def size(rows: int, dim: int) -> int:
     return HEADER + rows * dim * 4
 
 
-def read(folder: Path, work: "Work") -> Mapping[str, "Embeddings"]:
+def read(folder: Path, work: Work) -> Mapping[str, "Embeddings"]:
     """By stage what it made of (references, val queries). The first two are held against the float32 references."""
     queries = {stage: _read(folder / f"{stage}.npy", len(work.queries), work.graph.dim) for stage in STAGES}
     own = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)

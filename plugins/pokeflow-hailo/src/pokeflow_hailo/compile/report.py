@@ -12,18 +12,14 @@ from pokeflow import PokeflowError, Result, digest
 from pokeflow_hailo import hef
 from pokeflow_hailo.compile import emulation, script
 from pokeflow_hailo.compile.reference import FRAMEWORK
+from pokeflow_hailo.compile.work import Work
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.hef import Header
-from pokeflow_hailo.params import CompileParams
-from pokeflow_vision import calibration, comparison, jsonfile, retrieval
-from pokeflow_vision.dataset import Dataset
+from pokeflow_vision import comparison, jsonfile, retrieval
 from pokeflow_vision.network import inherited
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pokeflow_hailo.compile.toolchain import Answer, Toolchain
-    from pokeflow_hailo.compile.work import Work
     from pokeflow_vision.comparison import Embeddings
 
 log = logging.getLogger("pokeflow")
@@ -32,24 +28,7 @@ CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_p
 COMPILER = "Hailo Dataflow Compiler"
 
 
-def calibration_config(
-    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
-) -> dict[str, Any]:
-    """What the network is calibrated on; raw pictures go in, the chip normalises them."""
-    return calibration.config(
-        folder,
-        data,
-        shown,
-        normalised_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
-        network_input={"layout": "NHWC uint8 RGB", "from": [0, 0, 0], "to": [255, 255, 255]},
-        domain=domain,
-        file=params.calibration_file,
-        calibset_size=len(shown),
-        batch_size=params.script.batch_size,
-    )
-
-
-def write_config(work: "Work", found: "Toolchain | None", reason: str) -> None:
+def write_config(work: Work, found: "Toolchain | None", reason: str) -> None:
     """``hailo_config.yaml``: all that decides the HEF; its version is null with a ``reason`` till it runs."""
     spec, params = work.data.preprocessing, work.params
     levels = params.script.levels
@@ -95,13 +74,13 @@ def write_config(work: "Work", found: "Toolchain | None", reason: str) -> None:
     (work.task.output / CONFIG).write_text(text, encoding="utf-8")
 
 
-def _input(work: "Work") -> list[int]:
+def _input(work: Work) -> list[int]:
     size = work.data.preprocessing.size
     return [1, size, size, 3]
 
 
 def written(
-    work: "Work",
+    work: Work,
     found: "Toolchain",
     header: Header,
     runs: "tuple[Answer, Answer]",
@@ -171,7 +150,7 @@ def written(
     return Result(metrics, facts)
 
 
-def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
+def write_profile(work: Work, found: "Toolchain", file: Path) -> None:
     """``dfc_profile.json``: the compiler's own estimate, with where it comes from; null with a reason if it failed."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
@@ -182,7 +161,7 @@ def write_profile(work: "Work", found: "Toolchain", file: Path) -> None:
     jsonfile.write(work.task.output / PROFILE, {**kept, **about})
 
 
-def figures(work: "Work", made: "Mapping[str, Embeddings]") -> dict[str, float]:
+def figures(work: Work, made: "Mapping[str, Embeddings]") -> dict[str, float]:
     """The quantised network's figures under the names every target has; those before it with their stage's name."""
     metrics: dict[str, float] = {}
     for stage in reversed(emulation.STAGES):  # what runs on the chip comes first
@@ -197,7 +176,7 @@ def figures(work: "Work", made: "Mapping[str, Embeddings]") -> dict[str, float]:
     return metrics
 
 
-def sources(metrics: Mapping[str, float], work: "Work") -> dict[str, str]:
+def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
     """Where each figure comes from."""
     pictures = f"on {len(work.queries)} {comparison.SPLIT} queries, against {FRAMEWORK} on the float32 network"
     stages = {

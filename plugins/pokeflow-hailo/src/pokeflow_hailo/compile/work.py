@@ -7,7 +7,8 @@ from typing import Any
 
 from pokeflow import Task
 from pokeflow.types import Input
-from pokeflow_hailo.compile import graph, report, script
+from pokeflow_hailo.compile import graph, script
+from pokeflow_hailo.compile.calibration import calibration_config
 from pokeflow_hailo.compile.graph import Graph
 from pokeflow_hailo.compile.reference import Reference
 from pokeflow_hailo.compile.script import Asked
@@ -63,6 +64,6 @@ def prepared(task: Task) -> Work:
     spec.write(task.output)
     text = script.text(params.script, spec, len(shown))
     (task.output / f"{stem}.alls").write_text(text, encoding="utf-8")
-    config = report.calibration_config(task.output, data, shown, domain, params)
+    config = calibration_config(task.output, data, shown, domain, params)
     jsonfile.write(task.output / calibration.CONFIG, config)
     return Work(task, params, parent, data, queries, checked, before, text, asked, config)

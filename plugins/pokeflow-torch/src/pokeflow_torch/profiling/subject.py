@@ -13,12 +13,11 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.schema import parse
 from pokeflow.types import Input, Task
 from pokeflow_torch import checkpoint, evaluate, networks, together
-from pokeflow_torch.distill import DistillLearner
+from pokeflow_torch.learners import DistillLearner, MarginLearner, centres, training_cards
 from pokeflow_torch.loop import batches, epoch_order
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import DistillParams, Loop, TrainParams
 from pokeflow_torch.step import Cards, Learner, Plan
-from pokeflow_torch.train import MarginLearner, centres, training_cards
 from pokeflow_vision import dataset
 from pokeflow_vision.dataset import Dataset
 

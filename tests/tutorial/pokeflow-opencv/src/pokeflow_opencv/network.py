@@ -30,6 +30,4 @@ def opened(folder: Path, spec: Preprocessing, threads: int) -> OpencvNetwork:
     try:
         return OpencvNetwork(cv2.dnn.readNetFromONNX(str(folder / FILE)), spec)
     except cv2.error as error:
-        raise PokeflowError(
-            f"{folder / FILE}: no network that {FRAMEWORK} can run ({error}). Export it again."
-        ) from error
+        raise PokeflowError(f"{folder / FILE}: {FRAMEWORK} cannot run it ({error}). Export it again.") from error

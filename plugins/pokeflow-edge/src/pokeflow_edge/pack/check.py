@@ -1,0 +1,31 @@
+"""Faults of a bundle's parameters that types cannot show; nothing is packed."""
+
+import re
+from collections.abc import Iterable
+
+from pokeflow_edge.pack import code
+from pokeflow_edge.params import PackageParams
+
+_MODULE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
+_BOUND = r"\s*(===|[~=!<>]=|[<>])\s*[A-Za-z0-9.*+!_-]+\s*"
+_REQUIREMENT = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_BOUND}(,{_BOUND})*)?")
+_TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+PILLOW_LIMIT = 178_956_970
+"""Pixels at which Pillow refuses a picture itself."""
+
+
+def check_package(params: PackageParams) -> Iterable[tuple[str, str]]:
+    """Tell what types cannot show to be wrong, the adapter's imports included, as (parameter, what is wrong) pairs."""
+    for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT), ("selftest", 64)):
+        if not 1 <= getattr(params, name) <= most:
+            yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
+    if not 0 < params.selftest_cosine < 1:
+        yield "selftest_cosine", f"{params.selftest_cosine} is not between 0 and 1"
+    if not _TARGET.fullmatch(params.target):
+        yield "target", f"{params.target!r} is no name of lower-case letters, digits, '.', '_' and '-'"
+    if bad := [word for word in params.requires if not _REQUIREMENT.fullmatch(word)]:
+        yield "requires", f"{bad[0]!r} is no name of a distribution with bounds of its version"
+    elif not _MODULE.fullmatch(params.adapter):
+        yield "adapter", f"{params.adapter!r} is no module of a package, such as pokeflow_onnxruntime.network"
+    else:
+        yield from (("adapter", message) for message in code.faults(params))

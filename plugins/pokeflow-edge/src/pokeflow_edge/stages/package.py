@@ -1,0 +1,126 @@
+"""Stage ``package``: gathers a compiled model, its gallery and the code for a device, and packs them."""
+
+import csv
+import fnmatch
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow_edge.pack import archive, code, sample
+from pokeflow_edge.pack.archive import FILE, Content
+from pokeflow_edge.params import PackageParams
+from pokeflow_edge.runtime.bundle import ABOUT, COLUMNS, FORMAT, LABELS, MODEL
+from pokeflow_edge.runtime.update.names import sound
+from pokeflow_vision import dataset, index, preprocessing
+from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.index import Index
+
+
+def run(task: Task) -> Result:
+    """Pack the task's first model, with ``bundle.json`` beside the archive as in it.
+
+    ``size_mb`` is of the archive, ``unpacked_mb`` of what is in it, both in 10^6 bytes.
+    """
+    made, prepared = task.inputs[0], task.input(stage="prepare")
+    model = _model(made, task.params)
+    data, gallery = _gallery(made, prepared)
+    picked = sample.take(made, data, gallery, task.params)
+    content: dict[str, Content] = {
+        **code.files(task.params),
+        **{f"{MODEL}/{name}": file for name, file in model.items()},
+        index.FILE: _own(made, index.FILE),
+        LABELS: labels(data.cards),
+        sample.FILE: picked.content,
+    }
+    sums = {name: {"size": archive.size(c), "sha256": archive.sha256(c)} for name, c in sorted(content.items())}
+    _require_unchanged(made, content, sums)
+    about = about_bundle(task, made, prepared, data, picked.source) | {"files": sums}
+    content[ABOUT] = text = (json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    archive.write(task.output / FILE, content, code.EXECUTABLE)
+    (task.output / ABOUT).write_bytes(text)
+    sizes = {"size_mb": (task.output / FILE).stat().st_size, "unpacked_mb": sum(map(archive.size, content.values()))}
+    told = ("target", "adapter", "preprocessing", "cards", "simulated")
+    facts = {"format": "edge bundle", "packed": sorted(content)} | {k: about[k] for k in told if k in about}
+    return Result({name: value / 1e6 for name, value in sizes.items()}, facts)
+
+
+def about_bundle(task: Task, made: Input, prepared: Input, data: Dataset, selftest: str) -> dict[str, Any]:
+    """What the bundle says of itself, but for its files; ``simulated`` is there only where a double took part."""
+    params: PackageParams = task.params
+    simulated = any(item.record.facts.get("simulated") for item in (made, prepared))
+    return {
+        "format": FORMAT,
+        "model": {
+            "name": task.model,
+            "type": task.type,
+            **{name: getattr(made.record, name) for name in ("stage", "backend", "digest", "content")},
+        },
+        "version": task.version,
+        "target": params.target,
+        "adapter": params.adapter,
+        "requires": list(params.requires),
+        "exclusive": params.exclusive,
+        "limits": {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels},
+        "preprocessing": data.preprocessing.hash,
+        "cards": len(data.cards),
+        "selftest": {"file": sample.FILE, "source": selftest, "cosine": params.selftest_cosine},
+        "data": {name: getattr(prepared.record, name) for name in ("backend", "digest", "content")},
+        **({"simulated": True} if simulated else {}),
+    }
+
+
+def labels(cards: tuple[Card, ...]) -> bytes:
+    """The gallery's cards as CSV, in its order."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(card, column) for column in COLUMNS] for card in cards)
+    return text.getvalue().encode()
+
+
+def _model(made: Input, params: PackageParams) -> dict[str, Path]:
+    """The compiled model's files that a device needs, by their names in its folder."""
+    names = [file.path for file in made.record.files]
+    kept = [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in params.leave_out)]
+    if not set(kept) - {preprocessing.FILE}:
+        raise PokeflowError(f"{made.record.task}: left nothing that a device could run. Compile the model again.")
+    return {name: _own(made, name) for name in {*kept, preprocessing.FILE}}
+
+
+def _gallery(made: Input, prepared: Input) -> tuple[Dataset, Index]:
+    """Data set and index; PokeflowError unless model, gallery and data set are of one piece."""
+    if not (made.folder / index.FILE).is_file():
+        raise PokeflowError(
+            f"{made.record.task}: left no {index.FILE}, the gallery as the compiled model sees it. Compile it with a "
+            "backend that leaves one, or leave the stage out: then: {package: null}."
+        )
+    data, gallery = dataset.read(prepared.folder), index.read(made.folder)
+    preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
+    if gallery.preprocessing != data.preprocessing.hash:
+        raise PokeflowError(
+            f"{made.record.task}: its index was made with preprocessing {gallery.preprocessing}, the data set's is "
+            f"{data.preprocessing.hash}. Compile the model again."
+        )
+    if gallery.card_ids.tolist() != [card.card_id for card in data.cards]:
+        raise PokeflowError(f"{made.record.task}: its index holds other cards than the data set. Compile it again.")
+    return data, gallery
+
+
+def _own(item: Input, name: str) -> Path:
+    """A plain file of an input; PokeflowError where it is missing, a link, or elsewhere."""
+    file = item.folder / name
+    if not sound(name) or file.is_symlink() or not file.resolve().is_relative_to(item.folder.resolve()):
+        raise PokeflowError(f"{file}: is a link or leads elsewhere, and none is packed. Make {item.record.task} again.")
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no such file, and a bundle needs it. Make {item.record.task} again.")
+    return file
+
+
+def _require_unchanged(made: Input, content: Mapping[str, Content], sums: Mapping[str, Mapping[str, Any]]) -> None:
+    for file in made.record.files:
+        name = file.path if file.path == index.FILE else f"{MODEL}/{file.path}"
+        if content.get(name) == made.folder / file.path and sums[name] != {"size": file.size, "sha256": file.sha256}:
+            raise PokeflowError(f"{content[name]!s}: is not what its record says. Make {made.record.task} again.")

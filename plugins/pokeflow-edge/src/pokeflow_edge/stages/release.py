@@ -1,0 +1,108 @@
+"""Stage ``release``: a bundle, what it is in the order of releases, and a signature over these very words."""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import PokeflowError, Result, Task, __version__
+from pokeflow.digest import sha256
+from pokeflow_edge.pack.archive import FILE
+from pokeflow_edge.release import keys
+from pokeflow_edge.runtime.bundle import ABOUT as BUNDLE
+from pokeflow_edge.runtime.update import releases
+from pokeflow_edge.runtime.update.releases import ABOUT, KEYS, SIGNATURE, Release
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from pokeflow_edge.params import ReleaseParams
+
+
+def run(task: Task) -> Result:
+    """Sign the bundle of the task's first input and write archive, ``release.json``, signature and public key.
+
+    The same bundle again is left as it is: devices would install it a second time. PokeflowError for a simulated one.
+    """
+    params: ReleaseParams = task.params
+    packed = task.inputs[0]
+    about = json.loads((packed.folder / BUNDLE).read_bytes())
+    if about.get("simulated") or packed.record.facts.get("simulated"):
+        raise PokeflowError(
+            f"{packed.record.task}: was made with a double of the compiler and answers nothing real, so it is not "
+            "released. Compile the model with the vendor's own."
+        )
+    to = Path(params.to).expanduser()
+    key, file, new = keys.opened(params.key)
+    release = _release(packed.folder / FILE, about)
+    before = _before(to, key)
+    if before is not None and _is_same(before, release) and _is_whole(to, before):
+        return Result(facts=_facts(to, before, key, file, new, "there already"))
+    if before is not None and before.sequence >= release.sequence:
+        release = replace(release, sequence=before.sequence + 1)  # a clock that was set back
+    _write(to, packed.folder / FILE, release, key)
+    return Result(facts=_facts(to, release, key, file, new, "signed"))
+
+
+def _release(archive: Path, about: dict[str, Any]) -> Release:
+    name = "-".join((about["model"]["name"], about["version"], about["target"]))
+    return Release(
+        archive=f"{name}.tar.gz",
+        size=archive.stat().st_size,
+        sha256=sha256(archive),
+        model=about["model"]["name"],
+        version=about["version"],
+        target=about["target"],
+        sequence=int(time.time()),
+        pokeflow=__version__,
+    )
+
+
+def _before(to: Path, key: "Ed25519PrivateKey") -> Release | None:
+    """The release that stands there, if this key signed it."""
+    try:
+        about, signature = (to / ABOUT).read_bytes(), (to / SIGNATURE).read_bytes()
+        releases.verify(about, signature, [keys.public(key)], ABOUT)
+        return releases.parsed(about)
+    except (OSError, PokeflowError):
+        return None
+
+
+def _is_same(before: Release, release: Release) -> bool:
+    return replace(release, sequence=before.sequence, pokeflow=before.pokeflow) == before
+
+
+def _is_whole(to: Path, release: Release) -> bool:
+    file = to / release.archive
+    return file.is_file() and sha256(file) == release.sha256
+
+
+def _write(to: Path, archive: Path, release: Release, key: "Ed25519PrivateKey") -> None:
+    """Each file in one step, the archive first: who reads meanwhile finds a signature that does not fit, and waits."""
+    text = (json.dumps(asdict(release), indent=2) + "\n").encode()
+    to.mkdir(parents=True, exist_ok=True)
+    draft = to / f"{release.archive}.new"
+    shutil.copyfile(archive, draft)
+    draft.replace(to / release.archive)
+    for name, content in ((ABOUT, text), (SIGNATURE, key.sign(text)), (KEYS, keys.public(key))):
+        draft = to / f"{name}.new"
+        with draft.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(to / name)
+
+
+def _facts(to: Path, release: Release, key: "Ed25519PrivateKey", file: Path, new: bool, what: str) -> dict[str, Any]:
+    return {
+        "release": str(to / ABOUT),
+        "archive": release.archive,
+        "size_mb": release.size / 1e6,
+        "sequence": release.sequence,
+        "state": what,
+        "signing key": f"{file}{', made just now: keep a copy of it in a safe place' if new else ''}",
+        "public key": keys.public(key).decode().splitlines()[1],
+    }

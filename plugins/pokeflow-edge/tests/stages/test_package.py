@@ -1,0 +1,209 @@
+"""Stage package: what an edge bundle holds, from where, and what is refused."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+
+import numpy as np
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow_edge.params import PackageParams
+from pokeflow_vision import index
+from pokeflow_vision.preprocessing import Preprocessing
+
+from ..conftest import ADAPTER, alone, drawn
+from ..conftest import Made as Unpacked
+from ..pack.conftest import PARAMS, WEIGHTS, content
+
+MODEL = {"model/preprocessing.json", "model/weights.npy"}
+DATA = {"index.npz", "labels.csv", "selftest.npz", "bundle.json"}
+DEVICE = {
+    "README.md", "install.sh", "requirements.txt", "bin/recognize", "bin/update", "systemd/pokeflow-edge.service",
+    "systemd/pokeflow-edge-update.service", "systemd/pokeflow-edge-update.timer",
+}  # fmt: skip
+OWN = {"__init__", "errors"}
+VISION = {"__init__", "preprocessing", "index", "retrieval", "dataset"}
+
+
+def test_a_bundle_holds_the_model_its_gallery_and_the_code_for_both(flow):
+    archive, result = flow.package()
+    packed = content(archive)
+    code = {name for name in packed if name.startswith("lib/")}
+    assert set(packed) - code == MODEL | DATA | DEVICE
+    assert {name for name in code if name.startswith("lib/pokeflow/")} == {f"lib/pokeflow/{name}.py" for name in OWN}
+    brought = {name for name in code if name.startswith("lib/pokeflow_vision/")}
+    assert brought == {f"lib/pokeflow_vision/{name}.py" for name in VISION}
+    assert {name for name in code if name.startswith("lib/pokeflow_small/")} == {
+        "lib/pokeflow_small/__init__.py", "lib/pokeflow_small/network.py",
+    }  # fmt: skip
+    assert packed["lib/pokeflow_small/network.py"].decode() == ADAPTER
+    assert packed["lib/pokeflow/__init__.py"] == packed["lib/pokeflow_edge/__init__.py"] == b""
+    assert "lib/pokeflow_edge/runtime/__main__.py" in code
+    assert "lib/pokeflow_edge/runtime/update/run.py" in code
+    assert packed["index.npz"] == (flow.root / "compile" / "index.npz").read_bytes()
+    assert packed["requirements.txt"].decode().splitlines()[-1] == "tiny-runtime>=1.0"
+    rows = list(csv.reader(io.StringIO(packed["labels.csv"].decode())))
+    assert rows[38] == ["set-37", "Pikachü 37", "set", "37"]
+    assert result.metrics["size_mb"] == archive.stat().st_size / 1e6
+    assert result.metrics["unpacked_mb"] == sum(map(len, packed.values())) / 1e6
+    assert result.facts["packed"] == sorted(packed)
+
+
+def test_what_a_bundle_says_of_itself_is_true_and_lies_beside_it(flow):
+    archive, _ = flow.package(top=3, exclusive=True)
+    packed = content(archive)
+    assert (archive.parent / "bundle.json").read_bytes() == packed["bundle.json"]
+    about = json.loads(packed.pop("bundle.json"))
+    assert about["files"] == {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in packed.items()
+    }
+    assert about["model"] == {
+        "name": "small", "type": "optimized", "stage": "compile", "backend": "test", "digest": "compile-digest",
+        "content": "compile-content",
+    }  # fmt: skip
+    assert about["data"] == {"backend": "test", "digest": "prepare-digest", "content": "prepare-content"}
+    assert (about["version"], about["target"], about["adapter"]) == ("v1.2", "cpu", "pokeflow_small.network")
+    assert about["limits"]["top"] == 3
+    assert about["exclusive"] is True
+    assert about["preprocessing"] == Preprocessing(32).hash
+    assert "simulated" not in about
+
+
+def test_a_bundle_runs_with_nothing_of_this_machine_but_numpy_and_pillow(flow, tmp_path):
+    archive, _ = flow.package()
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "device")  # its own: Python 3.11.0 has no filters
+    main = "from pokeflow_edge.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+    out, err = alone(Unpacked(tmp_path / "device"), main, "--check").communicate(timeout=120)
+    assert json.loads(out)["status"] == "ok", err
+
+
+def test_the_same_inputs_give_the_same_bytes_whatever_the_clock_says(flow, monkeypatch):
+    packed = []
+    for moment in (0, 1_000_000_000):
+        monkeypatch.setattr(time, "time", lambda moment=moment: float(moment))
+        monkeypatch.setattr(time, "localtime", lambda _=None, moment=moment: time.gmtime(moment + 400_000_000))
+        inputs = flow.compiled(), flow.prepared()
+        for file in flow.root.rglob("*.*"):
+            os.utime(file, (moment, moment))
+        packed.append(flow.package(*inputs)[0].read_bytes())
+    assert packed[0] == packed[1]
+
+
+def test_nothing_in_a_bundle_is_of_one_architecture_but_the_model(flow):
+    archive, _ = flow.package()
+    magic = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+    for name, data in content(archive).items():
+        if not name.startswith("model/"):
+            assert not name.endswith((".so", ".pyd", ".pyc", ".whl", ".dylib", ".a", ".o")), name
+            assert not data.startswith(magic), name
+
+
+def test_only_programs_can_be_run_and_nobody_owns_anything(flow):
+    with tarfile.open(flow.package()[0]) as tar:
+        members = tar.getmembers()
+    assert {m.name for m in members if m.mode == 0o755} == {"bin/recognize", "bin/update", "install.sh"}
+    assert {m.mode for m in members} == {0o755, 0o644}
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {(0, 0, "", "", 0)}
+    assert all(m.isreg() for m in members)
+
+
+def test_a_self_test_holds_pictures_of_the_gallery_and_the_models_own_answers(flow):
+    archive, _ = flow.package(selftest=3)
+    packed = content(archive)
+    with np.load(io.BytesIO(packed["selftest.npz"]), allow_pickle=False) as parts:
+        squares, stated = parts["squares"], parts["embeddings"]
+    assert squares.shape == (3, 32, 32, 3)
+    assert squares.dtype == np.uint8
+    rows = index.read(flow.root / "compile").embeddings[[0, 19, 39]]
+    assert np.allclose(stated, rows, atol=1e-5)
+    assert json.loads(packed["bundle.json"])["selftest"]["source"].startswith("the packed model, run at packing on ")
+
+
+@pytest.mark.parametrize("fault", ["ImportError('no such driver')", "Unavailable('no such device')"])
+def test_a_model_that_cannot_run_here_is_tested_by_what_the_emulator_gave(flow, installed, fault):
+    code = f"from pokeflow.errors import Unavailable\ndef opened(folder, spec, threads):\n    raise {fault}\n"
+    archive, _ = flow.package(adapter=installed(code, "pokeflow_other"))
+    packed = content(archive)
+    assert json.loads(packed["bundle.json"])["selftest"]["source"] == (
+        "the gallery, as the compiler's emulator gave it"
+    )
+    with np.load(io.BytesIO(packed["selftest.npz"]), allow_pickle=False) as parts:
+        assert np.array_equal(parts["embeddings"], index.read(flow.root / "compile").embeddings[[0, 13, 26, 39]])
+
+
+def test_a_gallery_of_another_model_is_refused(flow):
+    compiled = flow.compiled(gallery_of=WEIGHTS[::-1].copy())
+    with pytest.raises(PokeflowError, match=r"its index is not what the model gives on this machine \(cosine"):
+        flow.package(compiled, flow.prepared())
+
+
+def test_a_model_that_is_damaged_is_refused_and_never_tested_by_the_gallery(flow):
+    compiled = flow.compiled()
+    (compiled.folder / "weights.npy").write_bytes(b"no array")
+    with pytest.raises(ValueError, match="pickled"):
+        flow.package(compiled, flow.prepared())
+
+
+def test_what_changed_since_it_was_recorded_is_refused(flow):
+    compiled = flow.compiled()
+    np.save(compiled.folder / "weights.npy", np.ascontiguousarray(WEIGHTS * 2))
+    with pytest.raises(PokeflowError, match=r"weights\.npy: is not what its record says"):
+        flow.package(compiled, flow.prepared())
+
+
+def test_a_gallery_of_other_cards_or_other_preprocessing_is_refused(flow):
+    turned = dataclasses.replace(drawn(), cards=drawn().cards[::-1])
+    with pytest.raises(PokeflowError, match="holds other cards than the data set"):
+        flow.package(flow.compiled(), flow.prepared(turned))
+    other = dataclasses.replace(drawn(), preprocessing=Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
+        flow.package(flow.compiled(), flow.prepared(other))
+
+
+@pytest.mark.parametrize("name", ["weights.npy", "index.npz", "preprocessing.json"])
+def test_a_link_is_refused(flow, name):
+    inputs = flow.compiled(), flow.prepared()
+    (flow.root / "secret").write_bytes((flow.root / "compile" / name).read_bytes())
+    (flow.root / "compile" / name).unlink()
+    (flow.root / "compile" / name).symlink_to(flow.root / "secret")
+    with pytest.raises(PokeflowError, match="is a link"):
+        flow.package(*inputs)
+
+
+def test_a_making_without_a_gallery_is_told_with_what_to_do(flow):
+    inputs = flow.compiled(), flow.prepared()
+    (flow.root / "compile" / "index.npz").unlink()
+    with pytest.raises(PokeflowError, match=r"left no index\.npz.*package: null"):
+        flow.package(*inputs)
+
+
+def test_a_making_that_left_nothing_to_run_is_refused(flow):
+    with pytest.raises(PokeflowError, match="nothing that a device could run"):
+        flow.package(leave_out=("*.npy", "*.npz", "*.har", "*.json"))
+
+
+def test_what_a_double_made_says_so(flow):
+    archive, result = flow.package(flow.compiled(simulated=True), flow.prepared())
+    assert json.loads(content(archive)["bundle.json"])["simulated"] is True
+    assert result.facts["simulated"] is True
+
+
+def test_a_packages_digest_follows_its_code(flow):
+    import pokeflow_edge
+
+    (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "package")
+    params = PackageParams(**PARAMS)
+    before = backend.fingerprint_of(params)
+    assert before == backend.fingerprint_of(params)
+    file = pokeflow_edge.pack.code.source_of("pokeflow_small.network")
+    file.write_text(ADAPTER + "# another\n", encoding="utf-8")
+    assert backend.fingerprint_of(params) != before
+    assert backend.named
+    assert backend.aside

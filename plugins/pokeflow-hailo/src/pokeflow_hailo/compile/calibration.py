@@ -1,0 +1,29 @@
+"""Describes what a network is calibrated on, for whoever must repeat or doubt it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow_hailo.params import CompileParams
+from pokeflow_vision import calibration
+from pokeflow_vision.dataset import Dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def calibration_config(
+    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
+) -> dict[str, Any]:
+    """Return what the network is calibrated on; raw pictures go in, the chip normalises them."""
+    return calibration.config(
+        folder,
+        data,
+        shown,
+        normalised_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
+        network_input={"layout": "NHWC uint8 RGB", "from": [0, 0, 0], "to": [255, 255, 255]},
+        domain=domain,
+        file=params.calibration_file,
+        calibset_size=len(shown),
+        batch_size=params.script.batch_size,
+    )

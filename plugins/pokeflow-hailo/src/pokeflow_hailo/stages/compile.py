@@ -1,0 +1,161 @@
+"""Stage ``compile``: the compiler's two runs, what outlives a kill between them, and what is left at the end."""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pokeflow import PokeflowError, Result, Task, Unavailable, digest
+from pokeflow_hailo import hef, host
+from pokeflow_hailo.compile import emulation, report, script, toolchain
+from pokeflow_hailo.compile import log as reading
+from pokeflow_hailo.compile.log import Heard
+from pokeflow_hailo.compile.toolchain import Answer, Toolchain
+from pokeflow_hailo.compile.work import Work, prepared
+from pokeflow_vision import calibration, index, jsonfile
+from pokeflow_vision.network import INPUT
+
+log = logging.getLogger("pokeflow")
+
+LOG = "compiler.log"
+MAX_HAR, MAX_HEF, MAX_PROFILE = 4 << 30, 1 << 30, 64 << 20
+MAX_LOG = 64 << 20
+OPTIMIZED, DONE = "optimized", "done.json"
+
+
+def run(task: Task) -> Result:
+    """Compile the task's first model to a HEF.
+
+    Figures are those of ``pokeflow_vision.comparison`` for the quantised network as the compiler's emulator runs it,
+    and for the two stages before it cosine and accuracy against the float32 references; sizes are 10^6 bytes.
+    """
+    work = prepared(task)
+    with contextlib.ExitStack() as open_until_done:
+        try:
+            machine = open_until_done.enter_context(host.opened(work.params.compiler.host))
+            found = toolchain.found(machine, work.params.compiler.python)
+        except Unavailable as error:
+            report.write_config(work, None, str(error))
+            raise
+        record = open_until_done.enter_context(_recorder(task))
+        optimized, first, fresh = _optimized(work, found, record)
+        made = emulation.read(optimized, work)
+        second = _compiled(work, found, optimized, fresh, record)
+    file = work.file(".hef")
+    header = hef.read(file, file.name)
+    hef.require_architecture(header, work.params.hw_arch, file.name)
+    index.write(task.output, index.build(work.data, made["quantized"][0]))
+    report.write_config(work, found, "")
+    return report.written(work, found, header, (first, second), made)
+
+
+def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
+    """The folder of a finished optimisation, what was said of it, and whether it was made just now.
+
+    It outlives a kill, under the name of all that decided it; a result that was lowered is not kept.
+    """
+    pictures = emulation.write(work.task.work, work)
+    files = {
+        "network.onnx": work.file(".onnx"),
+        "calibration.npy": work.task.output / calibration.FILE,
+        **pictures,
+    }
+    mean, std = script.normalization(work.data.preprocessing)
+    request: dict[str, Any] = {
+        "step": "optimize",
+        "hw_arch": work.params.hw_arch,
+        "name": re.sub(r"\W|^(?=\d)", "_", work.stem),
+        "input": INPUT,
+        "onnx": "network.onnx",
+        "calibration": "calibration.npy",
+        "queries": "queries.npy",
+        "references": "references.npy",
+        "size": work.data.preprocessing.size,
+        "dim": work.graph.dim,
+        "batch_size": work.params.script.batch_size,
+        "script": work.script,
+        "mean": mean,
+        "std": std,
+    }
+    sums = {name: digest.sha256(file) for name, file in {**files, "script": toolchain.SCRIPT}.items()}
+    key = digest.digest([request, sums, dict(found.about)])
+    folder = work.task.work / f"{OPTIMIZED}-{key}"
+    kept = _kept(folder)
+    if kept is not None:
+        log.info("  hailo: goes on from the network that was quantised before")
+        return folder, kept, False
+    for old in work.task.work.glob(f"{OPTIMIZED}-*"):
+        shutil.rmtree(old)
+    part = work.task.work / f"{OPTIMIZED}-part"
+    part.mkdir()
+    rows = {"native": len(work.queries), "fp_optimized": len(work.queries), "quantized": len(work.queries)}
+    rows["quantized_references"] = len(work.data.cards)
+    makes = {f"{name}.npy": emulation.size(count, work.graph.dim) for name, count in rows.items()}
+    makes |= {"parsed.har": MAX_HAR, "optimized.har": MAX_HAR}
+    answer = toolchain.run(found, request, files, makes, part, hours=work.params.compiler.hours, record=record)
+    _require_as_asked(work, answer.heard)
+    emulation.read(part, work)  # what is unsound is not kept
+    made = {name: digest.sha256(part / name) for name in makes}
+    jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard), "files": made})
+    part.rename(folder)
+    return folder, answer, True
+
+
+def _kept(folder: Path) -> Answer | None:
+    try:
+        told = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        if any(digest.sha256(folder / name) != sha256 for name, sha256 in told["files"].items()):
+            return None  # damaged since
+        heard = {**told["heard"], "warnings": tuple(told["heard"]["warnings"])}
+        return Answer(told["seconds"], Heard(**heard))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not finished, or by another version of this program
+
+
+def _require_as_asked(work: Work, heard: Heard) -> None:
+    """Refuse what the compiler made of less than it was told; it writes a valid HEF in any case."""
+    off = [name for name, policy in asdict(work.params.script.algorithms).items() if policy == "disabled"]
+    lowered = reading.downgrades(work.asked, heard, off)
+    if lowered and not work.params.allow_downgrade:
+        raise PokeflowError(
+            f"the Dataflow Compiler did less than it was asked to: {'; '.join(lowered)}. Give it a CUDA GPU and "
+            "1,024 calibration images, ask for less (script.preset=fast), or take it as it is: allow_downgrade."
+        )
+
+
+def _compiled(work: Work, found: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]) -> Answer:
+    """Quantised HAR → HEF, HARs and profile in the task's output."""
+    into = work.task.work / "compiled"
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
+    # What was made a moment ago still lies there.
+    files = {} if fresh else {"optimized.har": optimized / "optimized.har"}
+    request = {"step": "compile", "hw_arch": work.params.hw_arch}
+    makes = {"model.hef": MAX_HEF, "compiled.har": MAX_HAR, "profile.json": MAX_PROFILE}
+    answer = toolchain.run(found, request, files, makes, into, hours=work.params.compiler.hours, record=record)
+    (into / "model.hef").replace(work.file(".hef"))
+    (into / "compiled.har").replace(work.file(".har"))
+    report.write_profile(work, found, into / "profile.json")
+    shutil.copyfile(optimized / "parsed.har", work.file(".parsed.har"))
+    shutil.copyfile(optimized / "optimized.har", work.file(".optimized.har"))
+    return answer
+
+
+@contextlib.contextmanager
+def _recorder(task: Task) -> Iterator[Callable[[str], None]]:
+    """Appends lines to the log that lies beside the result, up to a size."""
+    folder = task.work / "telemetry"
+    folder.mkdir(exist_ok=True)
+    with (folder / LOG).open("a", encoding="utf-8") as out:
+
+        def record(line: str) -> None:
+            if out.tell() < MAX_LOG:
+                out.write(f"{line}\n")
+                out.flush()
+
+        yield record

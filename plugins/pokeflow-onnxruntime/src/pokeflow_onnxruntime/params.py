@@ -1,0 +1,36 @@
+"""What YAML may say to the backends ``onnxruntime``, and the faults that types cannot show."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pokeflow_vision import calibration
+
+
+@dataclass(frozen=True, slots=True)
+class CompileParams:
+    """How a float32 network becomes INT8: QDQ, uint8 activations, int8 weights, ranges from calibration images.
+
+    ``percentile`` is the share (in per cent) of a tensor's values that its range keeps; only the method of that
+    name reads it. ``reduce_range`` keeps weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can
+    saturate. ``calibration_images`` asks for that many captures of train cards; None takes all that the data set
+    has, and at least 32; ``calibration_file`` gives one's own (``pokeflow_vision.calibration``). ``batch_size`` bounds
+    the memory of calibration: activations of that many images are held at once.
+    """
+
+    method: Literal["percentile", "minmax", "entropy"] = "percentile"
+    percentile: float = 99.999
+    per_channel: bool = True
+    reduce_range: bool = False
+    calibration_images: int | None = None
+    calibration_file: str | None = field(default=None, metadata={"digest": False})
+    batch_size: int = 8
+
+
+def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
+    """Tell what types cannot show to be wrong, as (parameter, what is wrong) pairs."""
+    if not 50 < params.percentile <= 100:
+        yield "percentile", f"{params.percentile} is not above 50 and at most 100"
+    yield from calibration.check(params)
+    if params.batch_size < 1:
+        yield "batch_size", f"{params.batch_size} is below 1"

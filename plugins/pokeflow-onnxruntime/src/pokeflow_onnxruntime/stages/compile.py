@@ -1,0 +1,214 @@
+"""Stage ``compile``: float32 ONNX → static INT8 ONNX, calibrated on captures and compared with what it came from."""
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx import numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_static,
+)
+
+from pokeflow import PokeflowError, Result, Task, progress
+from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, opened
+from pokeflow_onnxruntime.params import CompileParams
+from pokeflow_vision import calibration, comparison, index, jsonfile, preprocessing, retrieval
+from pokeflow_vision.dataset import Dataset
+from pokeflow_vision.network import inherited, model_and_data, size_mb
+from pokeflow_vision.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+METHODS = {
+    "percentile": CalibrationMethod.Percentile,
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+}
+LEAST_OPSET = 13
+"""The first with per-channel QuantizeLinear."""
+WEIGHTED = {"Conv", "Gemm", "MatMul"}
+
+
+def run(task: Task) -> Result:
+    """Quantise the task's first model.
+
+    ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient.
+    ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare both networks on the same
+    val queries, each against its own references. ``accuracy_drop`` is a difference of shares, not of per cent.
+    """
+    params: CompileParams = task.params
+    parent, data = model_and_data(task)
+    spec = data.preprocessing
+    source, target = parent.folder / FILE, task.output / FILE
+    opset = require_quantizable(source)
+    queries = data.asked_of(comparison.SPLIT, "compile")
+    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
+    # Before the calibration, which takes longest: a network that cannot be run is refused at once.
+    network = opened(parent.folder, spec, 0)
+    before = comparison.embeddings_of(network, data, queries, "fp32")
+    domain = calibration.require_in_domain(shown, data, network, before)
+
+    with progress.bar("calibration", len(shown)) as advance:
+        quantize(source, target, Pictures(shown, spec, params.batch_size, advance), params, task.work)
+    after = comparison.embeddings_of(opened(task.output, spec, 0), data, queries, "INT8")
+    metrics = comparison.compared(before, after, data, queries)
+    size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, *FILES)
+    metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
+
+    spec.write(task.output)
+    index.write(task.output, index.build(data, after[0]))
+    jsonfile.write(task.output / calibration.CONFIG, described(task.output, data, shown, domain, params))
+    scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
+    facts: dict[str, Any] = {
+        "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
+        "calibration": f"{params.method}, {len(shown)} pictures",
+        "calibration_images": len(shown),
+        "format": "ONNX",
+        "framework": FRAMEWORK,
+        "embedding_dim": before[0].shape[1],
+        "input_size": spec.size,
+        "preprocessing": spec.hash,
+        "protocol": retrieval.protocol(data, comparison.SPLIT),
+        **inherited(parent),
+    }
+    report = {**facts, "metrics": metrics, "operators": operators(target), "opset": opset}
+    jsonfile.write(task.output / "compilation_report.json", report)
+    return Result(metrics, facts)
+
+
+def require_quantizable(file: Path) -> int:
+    """The network's opset; PokeflowError where it is not sound float32 ONNX."""
+    if not file.is_file():
+        raise PokeflowError(f"{file}: no such network. Make its model again.")
+    try:
+        onnx.checker.check_model(file)
+        model = onnx.load(file)
+    except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
+        raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < LEAST_OPSET:
+        raise PokeflowError(
+            f"{file}: opset {opset}; per-channel INT8 needs {LEAST_OPSET} or later. Export it with opset 17."
+        )
+    kinds = {node.op_type for node in model.graph.node}
+    if "QuantizeLinear" in kinds:
+        raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
+    if not kinds & WEIGHTED:
+        raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor, base_dir=str(file.parent))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise PokeflowError(f"{file}: weight {tensor.name!r} holds NaN or infinity. Train it again.")
+    return int(opset)
+
+
+class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+    """Calibration pictures as the quantiser asks for them: in ranges of batches, one batch in memory at once.
+
+    Batches are of equal length (histograms of ragged ones fail), so a last short one stands alone in its range.
+    """
+
+    def __init__(
+        self, images: "np.ndarray", spec: Preprocessing, batch: int, advance: Callable[..., None] = lambda n: None
+    ) -> None:
+        self._images, self._spec, self.advance = images, spec, advance
+        self._batches = [range(len(images))[i : i + batch] for i in range(0, len(images), batch)]
+        self._waiting: Iterator[range] = iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Make ``get_next`` give these batches."""
+        self._waiting = iter(self._batches[start_index:end_index])
+
+    def get_next(self) -> dict[str, "np.ndarray"] | None:
+        """The next batch of the range as the network's input; None where it ends."""
+        rows = next(self._waiting, None)
+        if rows is None:
+            return None
+        self.advance(len(rows))
+        return {INPUT: preprocessing.normalize(self._images[list(rows)], self._spec)}
+
+
+def quantize(source: Path, target: Path, pictures: Pictures, params: CompileParams, work: Path) -> None:
+    """Write ``source`` as INT8 to ``target``; files on the way lie in ``work`` and are gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
+        clean = Path(name) / FILE
+        # Symbolic shapes are for transformers and need sympy; a convolutional network's are inferred without.
+        quant_pre_process(source, clean, skip_symbolic_shape=True)
+        quantize_static(
+            clean,
+            target,
+            pictures,
+            quant_format=QuantFormat.QDQ,
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=METHODS[params.method],
+            # Ranges are merged after each batch: without a stride, every activation of every image is held.
+            extra_options={"CalibPercentile": params.percentile, "CalibStridedMinMax": 1},
+        )
+    if not operators(target).get("QuantizeLinear"):
+        raise PokeflowError(f"{source}: nothing of it was quantised; its shapes cannot be inferred. Export it again.")
+
+
+@contextlib.contextmanager
+def _third_party(folder: Path) -> Iterator[None]:
+    """Keep onnxruntime's temporary files in ``folder``, its prints out of stdout, its log(0) to itself."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        with contextlib.redirect_stdout(_Lines()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"onnxruntime\.quantization\.")
+            yield
+    finally:
+        tempfile.tempdir = before
+
+
+class _Lines(io.TextIOBase):
+    """A stdout that tells the log instead."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            log.debug("onnxruntime: %s", text.strip())
+        return len(text)
+
+
+def operators(file: Path) -> dict[str, int]:
+    """How often each operator stands in a network."""
+    model = onnx.load(file, load_external_data=False)
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def described(
+    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
+) -> dict[str, Any]:
+    """The calibration's configuration: what any target tells, and this one's method."""
+    read = params.method == "percentile"
+    return calibration.config(
+        folder,
+        data,
+        shown,
+        file=params.calibration_file,
+        domain=domain,
+        reasons={} if read else {"percentile": f"the method {params.method} does not read it"},
+        method=params.method,
+        percentile=params.percentile if read else None,
+        batch_size=params.batch_size,
+        **calibration.by_host(data.preprocessing),
+    )

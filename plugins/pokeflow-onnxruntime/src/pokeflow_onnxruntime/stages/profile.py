@@ -1,0 +1,51 @@
+"""Stage ``profile``: how long each operator takes, from the trace that ONNX Runtime's profiler writes."""
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnxruntime
+
+from pokeflow import Result, Task
+from pokeflow_onnxruntime.network import FILE, FRAMEWORK, INPUT, OUTPUT, opened
+from pokeflow_vision import profiling
+from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.profiling import Operator, ProfileParams
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SOURCE = "the profiler of ONNX Runtime"
+RAN = "_kernel_time"
+
+
+def run(task: Task) -> Result:
+    """Watch the task's first model at batch 1, and write ``profiling_results.json``."""
+    return profiling.run(task, watch, framework=FRAMEWORK, source=SOURCE)
+
+
+def watch(
+    folder: Path, spec: Preprocessing, params: ProfileParams, pictures: Iterable["np.ndarray"], work: Path
+) -> list[Operator]:
+    """Times of every operator in the order they ran, a kernel being its type and who provides it."""
+    network = opened(folder, spec, params.threads)
+    options = network.session.get_session_options()
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(dir=work) as traces:
+        options.profile_file_prefix = str(Path(traces) / "trace")
+        session = onnxruntime.InferenceSession(folder / FILE, options, providers=["CPUExecutionProvider"])
+        for picture in pictures:
+            session.run([OUTPUT], {INPUT: network.prepare(picture)})
+        trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+
+    told: dict[str, tuple[str, str]] = {}
+    times: dict[str, list[float]] = {}
+    for event in trace:
+        if event["cat"] == "Node" and event["name"].endswith(RAN):
+            name = event["name"].removesuffix(RAN)
+            told[name] = event["args"]["op_name"], event["args"]["provider"]
+            times.setdefault(name, []).append(event["dur"] / 1000)
+    counted = {name: found[params.warmup :] for name, found in times.items()}
+    return [Operator(name, *told[name], sum(found) / len(found)) for name, found in counted.items()]

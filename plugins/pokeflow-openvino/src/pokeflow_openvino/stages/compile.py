@@ -1,0 +1,125 @@
+"""Stage ``compile``: float32 ONNX → static INT8 OpenVINO IR, calibrated on captures and compared with its parent."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pokeflow import PokeflowError, Result, Task, progress
+from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, opened, opened_file, read
+from pokeflow_openvino.params import CompileParams
+from pokeflow_openvino.quantizer import Request
+from pokeflow_vision import calibration, comparison, index, jsonfile, retrieval
+from pokeflow_vision.network import ONNX, inherited, model_and_data, size_mb
+
+log = logging.getLogger(__name__)
+
+QUANTIZED, WEIGHTED = "FakeQuantize", {"Convolution", "GroupConvolution", "MatMul"}
+
+
+def run(task: Task) -> Result:
+    """Quantise the task's first model; float32 figures are the parent's, run by OpenVINO as well.
+
+    ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient. The
+    others are those of ``pokeflow_vision.comparison``.
+    """
+    params: CompileParams = task.params
+    parent, data = model_and_data(task)
+    spec, source = data.preprocessing, parent.folder / ONNX
+    require_quantizable(source)
+    queries = data.asked_of(comparison.SPLIT, "compile")
+    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
+    network = opened_file(source, spec, 0)
+    before = comparison.embeddings_of(network, data, queries, "fp32")
+    domain = calibration.require_in_domain(shown, data, network, before)
+
+    spec.write(task.output)
+    quantize(source, task.output, len(shown), params, task.work)
+    after = comparison.embeddings_of(opened(task.output, spec, 0), data, queries, "INT8")
+    metrics = comparison.compared(before, after, data, queries)
+    size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, ONNX, f"{ONNX}[._]*")
+    metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
+
+    index.write(task.output, index.build(data, after[0]))
+    described = calibration.config(
+        task.output,
+        data,
+        shown,
+        file=params.calibration_file,
+        domain=domain,
+        preset=params.preset,
+        bias_correction=params.bias_correction,
+        **calibration.by_host(spec),
+    )
+    jsonfile.write(task.output / calibration.CONFIG, described)
+    facts: dict[str, Any] = {
+        "quantization": f"INT8 static, preset {params.preset}, {params.bias_correction} bias correction",
+        "calibration": f"{len(shown)} pictures",
+        "calibration_images": len(shown),
+        "format": "OpenVINO IR",
+        "framework": FRAMEWORK,
+        "compiler": f"NNCF {version('nncf')}",
+        "embedding_dim": before[0].shape[1],
+        "input_size": spec.size,
+        "preprocessing": spec.hash,
+        "protocol": retrieval.protocol(data, comparison.SPLIT),
+        **inherited(parent),
+    }
+    report = {**facts, "metrics": metrics, "operators": operators(task.output / FILE)}
+    jsonfile.write(task.output / "compilation_report.json", report)
+    return Result(metrics, facts)
+
+
+def require_quantizable(file: Path) -> None:
+    """Refuse a network that is quantised already, has nothing to quantise, or whose weights are not finite."""
+    found = read(file).get_ops()
+    kinds = {op.get_type_name() for op in found}
+    if QUANTIZED in kinds:
+        raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
+    if not kinds & WEIGHTED:
+        raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
+    for op in found:
+        if op.get_type_name() == "Constant" and op.get_element_type().is_real() and not np.isfinite(op.data).all():
+            raise PokeflowError(f"{file}: weight {op.get_friendly_name()!r} holds NaN or infinity. Train it again.")
+
+
+def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, work: Path) -> None:
+    """Write ``source`` as INT8 into the folder that holds the calibration set and its preprocessing."""
+    request = Request(str(source), str(folder), params.preset, params.bias_correction == "accurate")
+    # -P: what happens to lie in the folder that this is run in is not imported.
+    command = [sys.executable, "-P", "-m", "pokeflow_openvino.quantizer", request.dump()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
+    with (
+        tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as printed,
+        progress.bar("calibration", pictures) as advance,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True, env=environment) as process,
+    ):
+        assert process.stdout is not None  # it is piped
+        try:
+            for _ in process.stdout:
+                advance()
+        except BaseException:
+            process.kill()
+            raise
+        code = process.wait()
+        printed.seek(0)
+        lines = [line.strip() for line in printed if line.strip()]
+    log.debug("NNCF: %s", "\n".join(lines))
+    if code < 0:
+        raise PokeflowError(f"{source}: NNCF was ended by signal {-code}, by want of memory perhaps. Run it again.")
+    if code:
+        raise PokeflowError(f"{source}: NNCF cannot quantise it ({lines[-1] if lines else f'exit code {code}'}).")
+    if not operators(folder / FILE).get(QUANTIZED):
+        raise PokeflowError(f"{source}: nothing of it was quantised. Export it again.")
+
+
+def operators(file: Path) -> dict[str, int]:
+    """How often each operator stands in a network."""
+    return dict(sorted(Counter(op.get_type_name() for op in read(file).get_ops()).items()))

@@ -1,0 +1,56 @@
+"""Stage ``train``: a teacher that tells cards apart, learnt from one clean image and many views of each."""
+
+import numpy as np
+import torch
+
+from pokeflow.types import Result, Task
+from pokeflow_torch import evaluate, losses, networks, together
+from pokeflow_torch.learners import MarginLearner, centres, training_cards
+from pokeflow_torch.loop import fit
+from pokeflow_torch.model import facts, reasons, write_model
+from pokeflow_torch.networks import Embedder
+from pokeflow_torch.params import Margin, TrainParams
+from pokeflow_vision import dataset
+from pokeflow_vision.dataset import Dataset
+
+
+def run(task: Task) -> Result:
+    """Train the network of ``task.params`` on the references of the training cards, and report on val queries."""
+    params: TrainParams = task.params
+    data = dataset.read(task.input(stage="prepare").folder)
+    machine = together.accelerator(params.loop.precision)
+    torch.manual_seed(params.loop.seed)
+    network = networks.build(params.network, data.preprocessing.size).to(machine.device)
+    cards = training_cards(data)
+    learner = MarginLearner(network, centres(network, cards, data), params.margin)
+
+    def validate(shadow: Embedder) -> dict[str, float]:
+        return {k: v for k, v in figures(shadow, data, params.margin)[0].items() if v is not None}
+
+    fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
+
+    def end() -> dict[str, float | None]:
+        found, references = figures(fitted.network, data, params.margin)
+        write_model(task, fitted, data, params.network, found)
+        np.save(task.output / "references.npy", references.astype(np.float16))
+        return found
+
+    metrics = together.same(machine, end)
+    return Result(metrics, facts(fitted.network, data, params.network.name), reasons(metrics))
+
+
+def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str, float | None], np.ndarray]:
+    """Accuracy and loss on the val queries, and the embeddings of all references.
+
+    The loss is the training loss with the references' embeddings in the place of the learnt centres: val cards
+    have none.
+    """
+    queries = evaluate.validation(data)
+    spec = data.preprocessing
+    references = evaluate.embed(network, data.references, range(len(data.cards)), spec, "references")
+    embedded = evaluate.embed(network, data.query_images, queries, spec, "val queries")
+    metrics = evaluate.accuracy(references, embedded, data, queries)
+    with torch.no_grad():
+        criterion = losses.arcface(Margin(margin.angle, margin.scale, 1), torch.from_numpy(references))
+        loss = criterion(torch.from_numpy(embedded), torch.from_numpy(evaluate.truth(data, queries)))
+    return {**metrics, "loss": float(loss)}, references

@@ -1,0 +1,142 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pokeflow import PokeflowError
+from pokeflow_torch import evaluate, learners, networks
+from pokeflow_torch.stages import distill
+from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision.preprocessing import Preprocessing
+
+from ..conftest import ALL, CNN, SIZE, VIT, write_data
+
+
+def learner(teacher, data, params):
+    prepared = dataset.read(data)
+    network, _ = networks.load(teacher)
+    rows = prepared.cards_of("train")
+    bank = torch.from_numpy(evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x"))
+    torch.manual_seed(0)
+    made = learners.DistillLearner(networks.build(params.network, SIZE), network, bank, rows, params)
+    cpu = torch.device("cpu")
+    made.standardize(evaluate.batches(prepared.references, rows, prepared.preprocessing, cpu))
+    return made, prepared, rows
+
+
+def test_a_students_folder_and_figures(make, distill_params, teacher):
+    task = make("distill", distill_params, teacher=teacher)
+    result = distill.run(task)
+    files = {"model.onnx", "weights.pt", "network.json", "preprocessing.json", "history.jsonl"}
+    files |= {"checkpoint.pt", "distillation_report.json"}
+    assert {file.name for file in task.output.iterdir()} == files
+    figures = {f"{name}_loss" for name in ALL} | {
+        "task_accuracy",
+        "top5_accuracy",
+        "artwork_top1_accuracy",
+        "distillation_gap",
+        "cosine_similarity",
+    }
+    assert set(result.metrics) == figures
+    assert all(math.isfinite(value) for value in result.metrics.values())
+    assert all(result.metrics[f"{name}_loss"] > 0 for name in ALL)
+    student, _ = networks.load(task.output)
+    teachers, _ = networks.load(teacher)
+    ratio = networks.parameters(teachers) / networks.parameters(student)
+    assert result.facts["compression_ratio"] == pytest.approx(ratio, abs=0.01)
+    json.dumps(result.facts)
+
+
+def test_only_weighted_terms_are_reported(make, distill_params, teacher):
+    params = replace(distill_params, losses={"kl": 1.0, "highfreq": 0.0})
+    result = distill.run(make("distill", params, teacher=teacher))
+    assert [name for name in result.metrics if name.endswith("_loss")] == ["kl_loss"]
+
+
+def test_stage_2_begins_at_the_weights_of_its_parent_student(make, distill_params, teacher):
+    first = make("distill", distill_params, teacher=teacher)
+    distill.run(first)
+    parent, _ = networks.load(first.output)
+    second = make("distill", distill_params, teacher=teacher, student=first.output)
+    begun = distill._student(second, distill_params, dataset.read(second.input(stage="prepare").folder))
+    assert all(
+        torch.equal(a, b) for a, b in zip(begun.state_dict().values(), parent.state_dict().values(), strict=True)
+    )
+
+
+def test_stage_2_with_another_network_than_its_parent_is_refused(make, distill_params, teacher):
+    task = make("distill", distill_params, teacher=teacher, student=teacher)
+    with pytest.raises(PokeflowError, match="give both stages the same"):
+        distill.run(task)
+
+
+def test_the_student_must_have_the_teachers_embedding_size(make, distill_params, teacher):
+    params = replace(distill_params, network=replace(CNN, embedding_dim=8))
+    with pytest.raises(PokeflowError, match=r"network\.embedding_dim: 8, but the teacher's is 16"):
+        distill.run(make("distill", params, teacher=teacher))
+
+
+def test_a_teacher_of_other_preprocessing_is_refused(make, distill_params, teacher, tmp_path):
+    write_data(tmp_path / "data", spec=Preprocessing(SIZE, mean=(0.5, 0.5, 0.5)))
+    with pytest.raises(PokeflowError, match="preprocessing"):
+        distill.run(make("distill", distill_params, teacher=teacher))
+    assert preprocessing.read(teacher).mean != (0.5, 0.5, 0.5)
+
+
+def test_a_distillation_without_a_teacher_says_so(make, distill_params):
+    with pytest.raises(LookupError, match="teacher"):
+        distill.run(make("distill", distill_params))
+
+
+def test_the_weighted_terms_add_up_to_the_loss(teacher, data, distill_params):
+    made, prepared, rows = learner(teacher, data, distill_params)
+    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
+    terms = made(images, torch.arange(len(rows)))
+    wanted = sum(weight * terms[f"{name}_loss"] for name, weight in ALL.items())
+    torch.testing.assert_close(terms["loss"], wanted)
+
+
+def test_the_teacher_is_frozen_and_no_part_of_what_is_saved(teacher, data, distill_params):
+    made, prepared, rows = learner(teacher, data, distill_params)
+    inner = made._teacher[0]
+    before = {name: value.clone() for name, value in inner.state_dict().items()}
+    made.train()
+    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
+    made(images, torch.arange(len(rows)))["loss"].backward()
+    assert not inner.training
+    assert all(weight.grad is None for weight in inner.parameters())
+    assert all(torch.equal(before[name], value) for name, value in inner.state_dict().items())
+    assert not any("teacher" in name for name in made.state_dict())
+
+
+def test_the_teachers_tokens_are_standardized_over_its_references(teacher, data, distill_params):
+    made, prepared, rows = learner(teacher, data, distill_params)
+    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
+    with torch.no_grad():
+        tokens = (made._teacher[0](images)[1] - made.mean) / made.deviation
+    torch.testing.assert_close(tokens.mean((0, 2, 3)), torch.zeros(24), atol=1e-3, rtol=0)
+    torch.testing.assert_close(tokens.var((0, 2, 3), unbiased=False), torch.ones(24), atol=1e-2, rtol=0)
+
+
+def test_grids_that_differ_are_compared_on_the_coarser_one():
+    fine, coarse = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)
+    student, teachers = learners._on_one_grid(fine, coarse)
+    assert student.shape == (2, 3, 2, 2)
+    assert torch.equal(teachers, coarse)
+    torch.testing.assert_close(student[..., 0, 0], fine[..., :2, :2].mean((2, 3)))
+
+
+def test_a_teacher_taught_to_itself_loses_nothing(make, distill_params, teacher, data):
+    params = replace(distill_params, network=VIT, losses={"kl": 1.0})
+    task = make("distill", params, teacher=teacher)
+    network, _ = networks.load(teacher)
+    made, prepared, _ = learner(teacher, data, params)
+    bank = evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x")
+    taught = evaluate.embed(network, prepared.query_images, evaluate.validation(prepared), prepared.preprocessing, "x")
+    found = distill.figures(made, network, prepared, bank, taught)
+    assert found["distillation_gap"] == 0
+    assert found["cosine_similarity"] == pytest.approx(1)
+    assert found["kl_loss"] == pytest.approx(0, abs=1e-5)
+    assert task.output.is_dir()

@@ -1,0 +1,161 @@
+import csv
+import gzip
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from pokeflow import PokeflowError
+from pokeflow.digest import decisive
+from pokeflow.types import Input, Task
+from pokeflow_torch.params import Optim, ProfileParams, TrainParams
+from pokeflow_torch.stages import distill
+from pokeflow_torch.stages.profile import run
+from pokeflow_torch.step import rate
+
+from ..conftest import LOOP, VIT, record
+
+SHORT = ProfileParams(steps=4, warmup=1, traced=1, sample_seconds=0.02)
+TAUGHT = TrainParams(VIT, Optim(), replace(LOOP, epochs=1))  # as the fixture's teacher
+
+
+def rows(file):
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def profiling(folder, made, kind, params, data, *more):
+    """The task that profiles what lies in ``made``, ``more`` inputs beside it."""
+    stage = {"teacher": "train", "student": "distill"}[kind]
+    about = replace(record(stage, kind), params=decisive(params))
+    for part in ("work", "out"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    inputs = (Input(about, made), *more, Input(record("prepare", "data"), data))
+    return Task("profile", "torch", "m<1>", "v1", kind, "d", SHORT, inputs, folder / "work", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def whole(teacher, tmp_path_factory):
+    """A teacher's profile: the task, its result, and the folder of the teacher with its telemetry."""
+    folder = tmp_path_factory.mktemp("profile")
+    shutil.copytree(teacher, folder / "made")
+    shutil.copytree(teacher.parent / "work" / "telemetry", folder / "made" / "telemetry")
+    task = profiling(folder, folder / "made", "teacher", TAUGHT, teacher.parent / "data")
+    return task, run(task), folder / "made"
+
+
+@pytest.fixture
+def student(make, distill_params, teacher):
+    """A student that was distilled for a moment: its folder and its parameters."""
+    params = replace(distill_params, loop=replace(distill_params.loop, epochs=1))
+    task = make("distill", params, teacher=teacher)
+    distill.run(task)
+    return task.output, params
+
+
+def test_the_tree_is_what_the_owner_drew(whole):
+    task, result, _ = whole
+    files = {str(file.relative_to(task.output)) for file in task.output.rglob("*") if file.is_file()}
+    assert {name for name in files if name.count("/") == 0} == {"profiler-report.html"}
+    assert {"system/steps.csv", "system/training.csv", "framework/trace.json.gz", "framework/operators.csv"} <= files
+    assert {"framework/memory.csv", "framework/steps.csv", "framework/summary.json"} <= files
+    assert {f"tensors/{name}.csv" for name in ("weights", "gradients", "activations")} <= files
+    assert {f"rules/{rule}.json" for rule in result.facts["rules"]} <= files
+    assert all(rows(task.output / name) for name in files if name.endswith(".csv"))
+    json.dumps(result.facts)
+
+
+def test_figures_are_of_the_timed_steps(whole):
+    task, result, _ = whole
+    steps = rows(task.output / "framework" / "steps.csv")
+    assert [int(row["step"]) for row in steps] == [3, 4, 5, 6]
+    middle = sorted(float(row["step_ms"]) for row in steps)
+    assert result.metrics["step_ms_p50"] == pytest.approx((middle[1] + middle[2]) / 2)
+    assert result.metrics["samples_per_second"] == pytest.approx(8000 / result.metrics["step_ms_p50"])
+    shares = [value for name, value in result.metrics.items() if name.endswith("_share")]
+    assert sum(shares) == pytest.approx(1)
+    assert all(result.metrics[f"{part}_share"] > 0 for part in ("forward", "backward", "optimizer", "augment"))
+    assert result.metrics["peak_memory_mb"] > 50
+    assert result.metrics["training_step_ms_p50"] > 0
+    assert result.facts["began_at"] == "the training's last state"
+    assert result.reasons == {}
+
+
+def test_the_last_steps_of_a_training_are_the_ones_that_are_profiled(whole, data):
+    task, _, made = whole
+    longer = replace(TAUGHT, loop=replace(TAUGHT.loop, epochs=4))
+    task = profiling(task.output.parent / "longer", made, "teacher", longer, data)
+    run(task)
+    steps = rows(task.output / "framework" / "steps.csv")
+    rates = {place + 1: TAUGHT.optim.lr * rate(place, 12, TAUGHT.optim.warmup) for place in range(7, 11)}
+    assert {int(row["step"]): float(row["lr"]) for row in steps} == rates
+
+
+def test_the_trace_is_one_that_viewers_open_and_names_the_parts(whole):
+    task, _, _ = whole
+    with gzip.open(task.output / "framework" / "trace.json.gz", "rt") as text:
+        names = {event.get("name") for event in json.load(text)["traceEvents"]}
+    assert {f"step/{part}" for part in ("load", "augment", "forward", "backward", "optimizer", "average")} <= names
+    operators = rows(task.output / "framework" / "operators.csv")
+    assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= {row["operator"] for row in operators}
+    shares = [float(row["share"]) for row in operators]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_every_weight_has_its_gradient_and_layers_their_activations(whole):
+    task, _, _ = whole
+    weights, gradients, layers = (
+        rows(task.output / "tensors" / f"{n}.csv") for n in ("weights", "gradients", "activations")
+    )
+    assert [row["weight"] for row in weights] == [row["weight"] for row in gradients]
+    assert {"network.head.0.weight", "margin_loss.W"} <= {row["weight"] for row in weights}
+    assert all(float(row["norm"]) > 0 for row in gradients if row["weight"] == "network.head.0.weight")
+    assert "head.1" in {row["layer"] for row in layers}
+
+
+def test_the_page_asks_for_nothing_and_escapes_what_it_is_told(whole):
+    task, _, _ = whole
+    page = (task.output / "profiler-report.html").read_text(encoding="utf-8")
+    assert "m&lt;1&gt; v1" in page
+    assert "m<1>" not in page
+    assert not any(word in page for word in ("http://", "https://", "<script", "src=", "url(", "<link"))
+    assert page.count("<svg") == page.count("</svg>") >= 6
+
+
+def test_a_student_without_its_teacher_is_profiled_under_its_margin_loss(student, data, tmp_path):
+    task = profiling(tmp_path / "profile", student[0], "student", student[1], data)
+    result = run(task)
+    assert "the teacher's forward pass and the terms feature, kl, attention, highfreq" in result.facts["left_out"]
+    assert result.facts["left_out"] in (task.output / "profiler-report.html").read_text().replace("&#x27;", "'")
+    assert result.metrics["backward_share"] > 0
+    assert result.metrics["training_step_ms_p50"] is None
+    assert "no telemetry" in result.reasons["training_step_ms_p50"]
+    assert (task.output / "system" / "training.csv").read_text() == ""
+
+
+def test_a_student_with_its_teacher_is_profiled_whole(student, data, teacher, tmp_path):
+    taught_by = Input(record("train", "teacher"), teacher)
+    task = profiling(tmp_path / "profile", student[0], "student", student[1], data, taught_by)
+    result = run(task)
+    assert result.facts["left_out"] is None
+    assert result.facts["began_at"] == "the training's last state"
+    assert {"kl_loss", "task_loss"} <= set(rows(task.output / "framework" / "steps.csv")[0])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_the_precision_is_that_of_the_making(whole, data, tmp_path, precision):
+    made = shutil.copytree(whole[2], tmp_path / "made")
+    (made / "checkpoint.pt").unlink()
+    params = replace(TAUGHT, loop=replace(TAUGHT.loop, precision=precision))
+    result = run(profiling(tmp_path / "profile", made, "teacher", params, data))
+    assert result.facts["precision"] == precision
+    assert "not kept" in result.facts["began_at"]
+
+
+def test_what_another_backend_made_is_refused(whole):
+    task, _, made = whole
+    other = replace(task.inputs[0].record, backend="jax")
+    with pytest.raises(PokeflowError, match=r"made by backend 'jax'.*then\.profile: null"):
+        run(replace(task, inputs=(Input(other, made), *task.inputs[1:])))

@@ -1,0 +1,66 @@
+"""Writes a new plugin: a distribution of the form that every plugin has, which works as it is written."""
+
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from pokeflow import plugins
+from pokeflow.config._search_path import options
+from pokeflow.errors import ConfigError, Fault
+
+SKELETON = Path(__file__).parent / "skeleton"
+SUFFIX = ".txt"
+"""Ends the names of the skeletons' files here: they are no part of pokeflow."""
+KINDS: Mapping[str, tuple[str, str]] = {
+    "target": ("a target", "target"),
+    "backend": ("a backend", "lineage"),
+    "data": ("a data set", "data"),
+    "executor": ("an executor", "executor"),
+}
+"""By kind: how it is called, and the group of YAML in which its name becomes an option."""
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
+LONGEST = 40
+
+
+def write(kind: str, name: str, to: Path) -> Path:
+    """Write a plugin of a kind into a new folder below ``to``, and return that folder.
+
+    Raises:
+        ConfigError: for a name that cannot be or is taken, and for a folder that cannot be made; nothing is written.
+
+    """
+    if not NAME.fullmatch(name) or len(name) > LONGEST or not isinstance(yaml.safe_load(name), str):
+        message = (
+            f"{name!r} is no name for {KINDS[kind][0]}: lower-case letters, digits and '_', at most {LONGEST}, no "
+            "word of YAML's own."
+        )
+        raise ConfigError([Fault("name", message)])
+    folder = to / f"pokeflow-{name.replace('_', '-')}"
+    if _is_taken(kind, name):
+        raise ConfigError([Fault("name", f"{name!r} is taken: an installed plugin brings it. Choose another.")])
+    if not to.is_dir():
+        raise ConfigError([Fault("--to", f"no folder {to}. Make it, or name another.")])
+    if folder.exists() or folder.is_symlink():
+        raise ConfigError([Fault("name", f"{folder} exists. Choose another name, or another place with --to.")])
+    title = name.title().replace("_", "")
+    for source in sorted((SKELETON / kind).rglob(f"*{SUFFIX}")):
+        path = str(source.relative_to(SKELETON / kind)).removesuffix(SUFFIX)
+        text = source.read_text(encoding="utf-8").replace("pokeflow-acme", folder.name)
+        file = folder / path.replace("acme", name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace("acme", name).replace("Acme", title), encoding="utf-8")
+    return folder
+
+
+def _is_taken(kind: str, name: str) -> bool:
+    registry = plugins.registry(plugins.manager())
+    return (
+        name in options(KINDS[kind][1])
+        or name in {entry.name for entry in metadata.entry_points(group=plugins.GROUP)}
+        or name in {backend for _, backend in registry.backends} | set(registry.executors)
+        or find_spec(f"pokeflow_{name}") is not None
+    )

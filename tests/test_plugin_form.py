@@ -1,0 +1,39 @@
+"""Every plugin has one form, and each function that it names is there."""
+
+from pathlib import Path
+
+import pytest
+
+from plugin_form import faults_of_form
+from pokeflow import plugins
+from pokeflow.types import Backend, load_function
+
+PLUGINS = Path(__file__).parent.parent / "plugins"
+FORM = ("cards", "edge", "hailo", "migrate", "onnxruntime", "openvino", "torch", "vision")
+
+
+@pytest.mark.parametrize("name", FORM)
+def test_a_plugin_has_the_form_that_every_plugin_has(name: str) -> None:
+    assert faults_of_form(PLUGINS / f"pokeflow-{name}") == []
+
+
+@pytest.mark.parametrize(
+    "backend", plugins.registry(plugins.manager()).backends.values(), ids=lambda b: f"{b.stage}:{b.name}"
+)
+def test_every_function_that_a_backend_names_is_there(backend: Backend) -> None:
+    named = [where for where in (backend.run, backend.check, backend.fingerprint) if where]
+    assert all(callable(load_function(where)) for where in named)
+
+
+def test_of_an_unfit_plugin_every_fault_is_told(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "pokeflow_odd"
+    (package / "stages").mkdir(parents=True)
+    (package / "stages" / "train.py").write_text("def train(task): ...\n")
+    (package / "__init__.py").write_text('"""Odd."""\nPARAMS = 3\n\n\ndef thunk(task):\n    import pokeflow\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "odd"\n'
+    )
+    assert [fault.partition(":")[0] for fault in faults_of_form(tmp_path)] == [
+        *("pyproject.toml", "pyproject.toml", "pyproject.toml", "README.md", "tests", "py.typed"),
+        *("__init__.py", "__init__.py", "__init__.py", "stages/train.py"),
+    ]
