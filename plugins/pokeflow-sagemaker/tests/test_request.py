@@ -21,7 +21,6 @@ from pokeflow_sagemaker.executor.params import (
     Container,
     JobParams,
     Network,
-    Profiler,
     check,
     kind_of,
 )
@@ -75,7 +74,6 @@ params = st.builds(
     network=st.none() | networks,
     account=accounts,
     client=st.just(Client()),
-    profiler=st.none() | st.builds(Profiler, system_ms=st.sampled_from([100, 200, 60_000]), tensors=st.booleans()),
 ).filter(lambda wanted: not list(check(wanted)))
 
 
@@ -130,19 +128,22 @@ def changed(**change: Any) -> str:
         ({"network": Network(("subnet-12345678",), ("sg-12345678",))}, '"subnet-12345678"'),
         ({"account": Account(project="mine")}, '"mine"'),
         ({"account": Account(kms_key=KEY)}, f'"VolumeKmsKeyId": "{KEY}"'),
-        ({"profiler": Profiler(system_ms=200)}, '"ProfilingIntervalInMilliseconds": 200'),
-        ({"profiler": Profiler(tensors=True)}, '"DebugHookConfig"'),
     ],
 )  # fmt: skip
 def test_every_parameter_reaches_the_request(change, seen):
     assert seen in changed(**change)
 
 
-def test_every_parameter_is_tried_above_but_those_of_the_client():
+def test_every_parameter_is_tried_above_but_those_of_the_client_and_the_refused_profiler():
     tried = {
         name for mark in test_every_parameter_reaches_the_request.pytestmark for c, _ in mark.args[1] for name in c
     }
-    assert {f.name for f in dataclasses.fields(JobParams)} - tried == {"client", "prices"}
+    assert {f.name for f in dataclasses.fields(JobParams)} - tried == {"client", "prices", "profiler"}
+
+
+def test_sagemakers_own_profiler_is_off():
+    _, body = body_of(task(stage="train"), JobParams())
+    assert body["ProfilerConfig"] == {"DisableProfiler": True}
 
 
 def test_what_is_not_trained_runs_on_one_machine_with_one_process():

@@ -117,7 +117,8 @@ def training(name: str, task: Task, params: JobParams, files: Files, place: Runs
         "EnableManagedSpotTraining": params.spot_wait_seconds is not None,
         # What fails for a fault of AWS's own is begun again, and goes on from its checkpoint.
         "RetryStrategy": {"MaximumRetryAttempts": 2},
-        **_profiling(params, files),
+        # SageMaker's own profiler is on unless it is turned off, and nobody reads it.
+        "ProfilerConfig": {"DisableProfiler": True},
         "Tags": tags(params.account.project, task),
     }
     if params.network:
@@ -187,13 +188,3 @@ def _input(name: str, uri: str) -> dict[str, Any]:
 
 def _key(name: str, params: JobParams) -> Mapping[str, str]:
     return {name: params.account.kms_key} if params.account.kms_key else {}
-
-
-def _profiling(params: JobParams, files: Files) -> dict[str, Any]:
-    """SageMaker's own profiler is on unless it is turned off; it costs little and nobody reads it here."""
-    if params.profiler is None:
-        return {"ProfilerConfig": {"DisableProfiler": True}}
-    output = f"{files.output}profiler/"
-    config = {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": params.profiler.system_ms}
-    debug = {"DebugHookConfig": {"S3OutputPath": f"{files.output}tensors/"}} if params.profiler.tensors else {}
-    return {"ProfilerConfig": config, **debug}

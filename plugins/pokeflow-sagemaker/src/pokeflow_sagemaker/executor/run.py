@@ -22,10 +22,6 @@ from pokeflow_sagemaker.executor.request import Files, RunsAs
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
-END_OF_PROFILERS = (
-    "params.profiler asks for SageMaker's own profiling: Debugger takes no new customers since 2026-07-30, and "
-    "Profiler ends on 2027-06-30. Stage 'profile' does it with torch.profiler."
-)
 
 
 def run(task: Task, backend: Backend, params: JobParams) -> None:
@@ -35,8 +31,6 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     region = aws.region(params.account.region)
     where = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
-    if params.profiler is not None:
-        log.warning(END_OF_PROFILERS)
     files = requests.files_of(bucket, task, code.send(objects, backend), send(objects, task))
     job = _started(task, params, files, where, objects)
     try:
