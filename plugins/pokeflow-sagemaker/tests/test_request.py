@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cloud import validation
 from pokeflow import NoParams, Shared, Task
 from pokeflow_sagemaker.executor import request as requests
+from pokeflow_sagemaker.executor import run
 from pokeflow_sagemaker.executor.jobs import NAMES
 from pokeflow_sagemaker.executor.params import (
     Account,
@@ -40,7 +41,9 @@ def task(model: str = "teacher", stage: str = "train", version: str = "v1.0", di
 
 
 def files(given: Task, uri: str = "s3://bucket/p") -> Files:
-    return requests.files_of(Shared(uri), given, "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json")
+    return requests.files_of(
+        Shared(uri), given, run.making_of(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
+    )
 
 
 ids = st.text(string.ascii_lowercase + string.digits, min_size=8, max_size=17)
@@ -180,6 +183,6 @@ def test_types_that_are_not_for_processing_train_whatever_it_is():
 
 def test_makings_differ_by_inputs_and_by_what_they_replace():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
-    assert requests.making_of(one) == requests.making_of(task()) != requests.making_of(two)
+    assert run.making_of(one) == run.making_of(task()) != run.making_of(two)
     assert files(one).checkpoints != files(two).checkpoints
     assert files(one).making == "s3://bucket/p/jobs/d/m"
