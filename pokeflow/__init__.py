@@ -8,8 +8,8 @@ print(planned.step.name, planned.why)
 result = pokeflow.run(flow)
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError, Unavailable
 from pokeflow.hookspecs import hookimpl
@@ -18,6 +18,7 @@ from pokeflow.types import Backend, Bill, Command, Executor, File, Input, NoPara
 if TYPE_CHECKING:
     from pokeflow.engine import Planned, Report
     from pokeflow.flow import Flow
+    from pokeflow.project._publish import Published
     from pokeflow.store import Store
 
 __version__ = "0.1.0"
@@ -42,6 +43,8 @@ __all__ = [
     "load",
     "open_store",
     "plan",
+    "publish",
+    "publish_facts",
     "run",
 ]
 
@@ -90,3 +93,29 @@ def open_store(flow: "Flow") -> "Store":
     from pokeflow import store
 
     return store.of(flow)
+
+
+def publish(flow: "Flow", records: "Mapping[str, Record]") -> "Published":
+    """Put finished tasks, by name, into the project's tree and update its metadata; what is there is not sent again.
+
+    Raises:
+        ConfigError: where a published version would change; nothing was written.
+
+    """
+    from pokeflow.project._publish import publish as publish_records
+
+    return publish_records(flow, records)
+
+
+def publish_facts(flow: "Flow", unit: str, facts: "Mapping[str, Any]") -> None:
+    """Publish facts of the whole project, such as its id in the cloud; its metadata takes them from there.
+
+    Args:
+        flow: the configuration, which says where the tree is.
+        unit: the name that the facts are kept under; the facts of the same unit are replaced.
+        facts: plain data.
+
+    """
+    from pokeflow.project._facts import publish_facts as publish_project_facts
+
+    publish_project_facts(flow, unit, facts)

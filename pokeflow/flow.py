@@ -69,7 +69,7 @@ class Flow:
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
     parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one, of
     which ``shared`` says the same as plain data; ``tree`` is where below it the project is published, and ``leaves``
-    what belongs there; ``cloud`` are the services of the commands that work there, by command; ``budget`` is what a
+    what belongs there; ``cloud`` are the parameters of the commands that work there, by command; ``budget`` is what a
     run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again,
     ``config`` the composed configuration as it was given, and ``sweep`` the trial that this is, if it is one: these
     are told of a task, and decide nothing.
@@ -86,7 +86,7 @@ class Flow:
     leaves: tuple[Leaf, ...] = ()
     about: About = field(default_factory=lambda: About(""))
     tracking: Service | None = None
-    cloud: Mapping[str, Service] = field(default_factory=dict)
+    cloud: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     objective: str | None = None
     publish: bool = False

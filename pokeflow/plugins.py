@@ -89,7 +89,7 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
         answer = _answer(impl, hook)
         items = list(answer) if isinstance(answer, Iterable) else [answer]
         for item in items:
-            if not isinstance(item, kind) or not (isinstance(item, Command) or is_dataclass(item.params)):
+            if not isinstance(item, kind) or not is_dataclass(item.params):
                 raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
             if key(item) in found:
                 what = type(item).__name__.lower()

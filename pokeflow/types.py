@@ -240,13 +240,20 @@ class Command:
     ``run`` is a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int``, given as
     ``"package.module:function"`` and imported when the command is called; what it returns is the exit code.
     ``arguments`` names a function that adds the command's own arguments to an ``argparse.ArgumentParser``; overrides,
-    ``--config-dir`` and ``--help`` are the same for every command.
+    ``--config-dir`` and ``--help`` are the same for every command. ``params`` is a dataclass: the typed form of
+    ``cloud.<name>.params``, which the command finds in ``Flow.cloud``; ``check`` finds faults as a backend's does.
     """
 
     name: str
     summary: str
     run: str
     arguments: str | None = None
+    params: type = NoParams
+    check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
+
+    def faults(self, params: Any) -> list[tuple[str, str]]:
+        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        return list(load_function(self.check)(params)) if self.check else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ def test_overrides_may_stand_anywhere(words: list[str], path: str | None, to: st
 
 def test_what_follows_an_option_for_pairs_is_no_override() -> None:
     made = parser()
-    made.add_argument("--set", action="append")
-    given, others = asked(made, ["a=1", "--set", "Source=s3://b/x=y/", "--set=c=2", "d=3"], pairs=("--set",))
+    made.add_argument("--set", action="append", metavar="KEY=VALUE")
+    given, others = asked(made, ["a=1", "--set", "Source=s3://b/x=y/", "--set=c=2", "d=3"])
     assert (given.set, others) == (["Source=s3://b/x=y/", "c=2"], ["a=1", "d=3"])
 
 
@@ -58,3 +58,11 @@ def test_the_commands_read_what_a_run_has_published(cli: Cli) -> None:
     unknown = cli("pull", "techer", *TOY_FLOW)
     assert unknown.returncode == 2
     assert "Did you mean 'teacher'?" in unknown.stderr
+
+
+def test_an_address_that_holds_a_sign_of_assignment_is_no_override() -> None:
+    made = argparse.ArgumentParser()
+    made.add_argument("source")
+    given, overrides = asked(made, ["s3://bucket/day=1/", "store=s3", "store.remote=s3://bucket/a=b"])
+    assert given.source == "s3://bucket/day=1/"
+    assert overrides == ["store=s3", "store.remote=s3://bucket/a=b"]

@@ -48,10 +48,14 @@ def commands() -> list[str]:
     return sorted(set(found))
 
 
+def every_command() -> set[str]:
+    return {*COMMANDS, *plugins.registry(plugins.manager()).commands}
+
+
 @pytest.mark.parametrize("command", commands())
 def test_commands_are_ones_that_pokeflow_takes(command: str, tmp_path: Path) -> None:
     _, *args = shlex.split(command)
-    if args and args[0] in COMMANDS:
+    if args and args[0] in every_command():
         if args[0] != "plan":
             return
         args = args[1:]
@@ -79,5 +83,5 @@ def test_some_commands_were_found() -> None:
 
 def test_every_command_of_the_command_line_is_documented() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    for name in COMMANDS:
+    for name in every_command():
         assert re.search(rf"\b{name}\b", text), name

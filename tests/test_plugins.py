@@ -9,7 +9,13 @@ import pytest
 
 from pokeflow import Backend, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
 
-HOOKS = ["pokeflow_backends", "pokeflow_executors", "pokeflow_config_package", "pokeflow_commands", "pokeflow_task_finished"]
+HOOKS = [
+    "pokeflow_backends",
+    "pokeflow_executors",
+    "pokeflow_config_package",
+    "pokeflow_commands",
+    "pokeflow_task_finished",
+]
 DOCS = Path(__file__).parent.parent / "docs"
 
 

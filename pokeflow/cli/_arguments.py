@@ -2,19 +2,19 @@
 
 import argparse
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 CONFIG_DIR = ("--config-dir", "-cd")
 
 
-def asked(
-    parser: argparse.ArgumentParser, args: Sequence[str], *, pairs: Collection[str] = ()
-) -> tuple[argparse.Namespace, list[str]]:
+def asked(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """A command's arguments, and the overrides: ``KEY=VALUE`` and ``--config-dir DIR``, wherever they stand.
 
     A path or a text that holds a ``=`` itself is an option's value when it is written ``--option=VALUE``, or when
-    the option is among ``pairs``.
+    the option says that it takes one: ``metavar="KEY=VALUE"``.
     """
+    options = parser._option_string_actions  # no public way tells an option's metavar
+    pairs = {flag for flag, option in options.items() if "=" in str(option.metavar or "")}
     own, overrides = [], []
     words = iter(args)
     for word in words:

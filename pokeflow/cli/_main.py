@@ -21,12 +21,7 @@ COMMANDS = {
     "pull": "bring a published model or data set to this machine",
     "migrate": "bring existing assets into the project's tree",
     "recognize": "the cards most like a picture, by the newest compiled model",
-    "provision": "what the project needs in the cloud: bucket, roles, registry, project",
-    "pipeline": "the lineage as pipelines of the cloud: written, brought there, started",
     "package": "a compiled model as a signed release for small devices",
-    "serve": "a finished model over HTTP on this machine, as it is served in the cloud",
-    "deploy": "a finished model as an endpoint in the cloud",
-    "transform": "a finished model on every picture of a bucket's folder, in the cloud",
     "init": "a new project folder with a configuration of its own to edit",
     "schema": "JSON Schema of the configuration, so that editors complete and check it",
     "plugins": "the installed plugins and what each brings; new target NAME writes one",
@@ -70,11 +65,11 @@ def run(args: list[str]) -> int:  # noqa: PLR0911 - one return a way to end
         if args and args[0] in COMMANDS:
             command = importlib.import_module(f"pokeflow.cli.commands.{args[0]}")
             return int(command.main(args[1:]))
+        if args and "=" not in args[0] and not args[0].startswith(("-", "~", "+")):
+            return _run_plugin_command(args[0], args[1:])
         if any(a in ("-h", "--help") for a in args):
             print(_help())  # noqa: T201
             return 0
-        if args and "=" not in args[0] and not args[0].startswith(("-", "~", "+")):
-            return _run_plugin_command(args[0], args[1:])
         from pokeflow.cli import _run as run_flow
 
         return run_flow.main(args)
@@ -127,10 +122,13 @@ def _tell(message: str) -> None:
 
 
 def _help() -> str:
+    from pokeflow import plugins
     from pokeflow.config._search_path import GROUPS, options
 
+    brought = plugins.registry(plugins.manager()).commands.values()
+    commands = COMMANDS | {command.name: command.summary for command in brought}
     names = [group for group in GROUPS if group != "hydra"]
     return HELP.format(
-        commands="\n".join(f"  pokeflow {name:10} {text}" for name, text in COMMANDS.items()),
+        commands="\n".join(f"  pokeflow {name:10} {text}" for name, text in commands.items()),
         groups="\n".join(f"  {group:11} {', '.join(options(group)) or '–'}" for group in names),
     )

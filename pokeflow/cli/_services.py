@@ -1,4 +1,4 @@
-"""What the cloud's commands have in common: a service of the configuration, the bundle it is for, and its answer."""
+"""A backend that a command runs once for a finished task, and its answer."""
 
 import dataclasses
 import tempfile
@@ -10,20 +10,9 @@ from pokeflow import progress
 from pokeflow.cli._tables import table
 from pokeflow.engine import _records as records
 from pokeflow.engine import worker
-from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.flow import PROJECT, REGISTER, Flow, Service
-from pokeflow.store import _local as local
+from pokeflow.errors import ConfigError, Fault, unknown
+from pokeflow.flow import PROJECT, Flow, Service
 from pokeflow.types import Input, Record, Result, Task
-
-BUNDLE = "bundle"
-
-
-def service(flow: Flow, stage: str) -> Service:
-    """Who does this stage for the project; ConfigError where the configuration names nobody."""
-    if stage not in flow.cloud:
-        message = f"nobody is named for it. Choose cloud=sagemaker, or give cloud.{stage} a backend."
-        raise ConfigError([Fault(f"cloud.{stage}", message)])
-    return flow.cloud[stage]
 
 
 def asked(service: Service, **given: Any) -> Service:
@@ -39,36 +28,8 @@ def asked(service: Service, **given: Any) -> Service:
         raise ConfigError(faults)
     params = dataclasses.replace(service.params, **given)
     if found := backend.faults(params):
-        raise ConfigError([Fault(f"cloud.{backend.stage}.params.{key}", message) for key, message in found])
+        raise ConfigError([Fault(f"{backend.stage}.{key}", message) for key, message in found])
     return Service(backend, params)
-
-
-def bundle(flow: Flow, model: str | None) -> Record:
-    """The bundle that was finished last, or a model's; PokeflowError where there is none but a double's."""
-    found = sorted(local.of(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
-    known = {record.model for record in found}
-    if model is not None and known and model not in known:
-        raise ConfigError([unknown("model", "bundle of a model named", model, known)])
-    mine = [record for record in found if model in (None, record.model)]
-    real = [record for record in mine if not record.simulated]
-    if mine and not real:
-        records.refuse_doubles(mine[:1], "served")
-    if not real:
-        raise PokeflowError(
-            f"{flow.remote.uri if flow.remote else flow.root}: there is no bundle yet. Run 'pokeflow' first: "
-            "its stage 'bundle' makes one for each model. Or name another store."
-        )
-    return real[0]
-
-
-def shared_bundle(flow: Flow, model: str | None) -> tuple[Record, tuple[Input, ...]]:
-    """The same once the bucket has it, for a machine that reads it there; with its newest registration, if any."""
-    record, place = bundle(flow, model), local.of(flow)
-    if flow.remote:
-        place.require_shared(record)
-    registered = [r for r in place.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
-    newest = sorted(registered, key=lambda r: r.finished)[-1:]
-    return record, tuple(Input(r, place.folder(r)) for r in (record, *newest))
 
 
 def run(

@@ -11,7 +11,7 @@ import msgspec
 from pokeflow import gates
 from pokeflow.config._layout import expand
 from pokeflow.config._settings import ModelType, Settings, Store
-from pokeflow.config._steps import Builder, backend_of, params_of
+from pokeflow.config._steps import HINT, Builder, backend_of, params_of
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import (
     DATA,
@@ -31,7 +31,7 @@ from pokeflow.flow import (
 from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
-from pokeflow.types import About, Budget, Shared
+from pokeflow.types import About, Budget, NoParams, Shared
 
 TRACK = "track"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
@@ -57,8 +57,8 @@ def resolve(
     builder = Builder(settings, registry, faults)
     steps = builder.steps()
     cloud = _cloud(settings, registry, faults)
-    if PIPELINE in cloud:
-        steps |= builder.serving(PIPELINE, cloud[PIPELINE])
+    if PIPELINE in cloud and (work := settings.cloud[PIPELINE]) and work.backend:
+        steps |= builder.serving(PIPELINE, Service(registry.backends[PIPELINE, work.backend], cloud[PIPELINE]))
     known_models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, known_models, steps, faults)
     stages = _stages(settings)
@@ -169,16 +169,22 @@ def _faults_of_gates(settings: Settings, models: set[str]) -> Iterable[Fault]:
         )
 
 
-def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Service]:
-    """The services of the cloud's commands that can be had."""
-    found = {}
-    for stage, work in (settings.cloud or {}).items():
-        if work is None or work.backend is None:
+def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Any]:
+    """The parameters of the cloud's commands, and of what stages leave there, by name."""
+    found: dict[str, Any] = {}
+    commands = {name: command for name, command in registry.commands.items() if command.params is not NoParams}
+    for name, work in (settings.cloud or {}).items():
+        path, command = f"cloud.{name}", commands.get(name)
+        if work is None or (command is None and work.backend is None and name in registry.stages):
             continue
-        backend = backend_of(stage, work.backend, f"cloud.{stage}.backend", registry, faults)
-        params = backend and params_of(backend, work.params, f"cloud.{stage}.params", faults)
-        if backend and params is not None:
-            found[stage] = Service(backend, params)
+        if command is None and name not in registry.stages:
+            faults.append(unknown(path, "command", name, [*commands, *registry.stages], HINT))
+        elif command is not None and work.backend is not None:
+            faults.append(Fault(f"{path}.backend", "a command has none: the plugin that brings it does it. Remove it."))
+        else:
+            maker = command or backend_of(name, work.backend, f"{path}.backend", registry, faults)
+            params = maker and params_of(maker, work.params, f"{path}.params", faults)
+            found |= {name: params} if params is not None else {}
     return found
 
 

@@ -31,6 +31,15 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudWork:
+    """The parameters of a command that works in the cloud; with a ``backend`` it is the work of a stage."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    backend: str | None = None
+    on: str | Executor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A named node of the lineage, and how it is made.
 
@@ -144,7 +153,7 @@ class Settings:
 
     ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` holds
     values that other groups refer to, and ``registry`` the work that the lineage refers to for ``register``.
-    ``cloud`` gives the backends of the commands that serve the project there: ``provision``, ``deploy``, …
+    ``cloud`` gives the parameters of the commands that work there, and what stages leave there, by name.
     """
 
     project: Project
@@ -157,7 +166,7 @@ class Settings:
     executor: Executor
     tracking: dict[str, Any]
     registry: dict[str, Any] = field(default_factory=dict)
-    cloud: dict[str, Work | None] = field(default_factory=dict)
+    cloud: dict[str, CloudWork | None] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     stages: tuple[str, ...] | None = None
     force: tuple[str, ...] = ()

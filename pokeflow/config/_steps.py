@@ -9,12 +9,12 @@ from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import DATA, PREPARE, PROJECT, Service, Step
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
-from pokeflow.types import Backend
+from pokeflow.types import Backend, Command
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOCAL = "local"
 """The executor of what serves the project: it takes moments, and needs to know this machine."""
-_HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
+HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
 
 
 class Builder:
@@ -106,7 +106,7 @@ class Builder:
         name = on.name if isinstance(on, Executor) else on or self.settings.executor.name
         if name not in self.registry.executors:
             where = "executor.name" if on is None else f"{path}.on"
-            self.faults.append(unknown(where, "executor", name, self.registry.executors, _HINT))
+            self.faults.append(unknown(where, "executor", name, self.registry.executors, HINT))
             return name, None
         return name, self.place(path, on)
 
@@ -138,19 +138,21 @@ def backend_of(
         return None  # has its fault already
     known = registry.backends_of(stage)
     if not known:
-        faults.append(unknown(path, "stage", stage, registry.stages, _HINT))
+        faults.append(unknown(path, "stage", stage, registry.stages, HINT))
     elif name not in known:
-        faults.append(unknown(path, f"backend for stage {stage!r} named", name, known, _HINT))
+        faults.append(unknown(path, f"backend for stage {stage!r} named", name, known, HINT))
     return registry.backends.get((stage, name))
 
 
-def params_of(backend: Backend, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
-    """The backend's own dataclass, filled; None where something is wrong with it."""
+def params_of(backend: Backend | Command, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
+    """The dataclass of a backend, or of a command, filled; None where something is wrong with it."""
     before = len(faults)
     params = parse(backend.params, data, path, faults)
     if len(faults) == before:
         try:
             faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.faults(params))
         except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
-            raise PokeflowError(f"{path}: the check of backend {backend.name!r} failed: {error!r}.") from error
+            raise PokeflowError(
+                f"{path}: the check of {type(backend).__name__.lower()} {backend.name!r} failed: {error!r}."
+            ) from error
     return params if len(faults) == before else None

@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import pokeflow_onnxruntime
 import pokeflow_sagemaker
 from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
-from pokeflow import File, Input, Record, Result, Task
-from pokeflow_vision import dataset
+from pokeflow import Backend, File, Input, Record, Result, Task
+from pokeflow_sagemaker.bundle.params import BundleParams
+from pokeflow_vision import benchmark, dataset, recognition
 from pokeflow_vision.benchmark import BenchmarkParams
 from pokeflow_vision.dataset import Card, Dataset, Query
-from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.preprocessing import Preprocessing, normalize
+from pokeflow_vision.recognition import RecognizeParams
 
 SPEC = Preprocessing(size=16)
 SPLITS = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
@@ -69,6 +71,36 @@ def done(stage: str, type: str, folder: Path, result: Result | None = None) -> I
     )
 
 
+class Opened:
+    """A folder's network in ONNX Runtime, as a target's plugin opens it."""
+
+    def __init__(self, folder: Path, spec: Preprocessing, threads: int) -> None:
+        self._spec = spec
+        self._session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        self.dim = self._session.get_outputs()[0].shape[1]
+
+    def prepare(self, squares: Any) -> Any:
+        return normalize(squares, self._spec)
+
+    def __call__(self, prepared: Any) -> Any:
+        return self._session.run(["embedding"], {"image": prepared})[0]
+
+
+def measured(task: Task) -> Result:
+    return benchmark.run(task, Opened, framework="test", size_mb=lambda folder: 0.0)
+
+
+def recognized(task: Task) -> Result:
+    return recognition.run(task, Opened)
+
+
+TARGET = (
+    Backend("target", "benchmark", measured, BenchmarkParams),
+    Backend("target", "recognize", recognized, RecognizeParams),
+)
+"""What stands for the plugin of a target: plugins do not know one another."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Flow:
     """The folders of one little flow, and its tasks."""
@@ -94,19 +126,19 @@ class Flow:
     def benchmarked(self, model: Input, data: Input) -> Input:
         params = BenchmarkParams(runs=1, warmup=0, embed_threads=1)
         return done(
-            "benchmark", "student", self.folder("benchmark"), self.run("onnxruntime", "benchmark", params, model, data)
+            "benchmark", "student", self.folder("benchmark"), self.run("target", "benchmark", params, model, data)
         )
 
     def bundle(self, *inputs: Input, **params: Any) -> tuple[Path, Result]:
         if not inputs:
             model, data = self.model(), self.prepared()
             inputs = (model, self.benchmarked(model, data), data)
-        result = self.run("sagemaker", "bundle", pokeflow_sagemaker.BundleParams(**params), *inputs)
+        result = self.run("sagemaker", "bundle", BundleParams(**params), *inputs)
         return self.root / "bundle" / "model.tar.gz", result
 
     def run(self, name: str, stage: str, params: Any, *inputs: Input, **named: str) -> Result:
-        plugins = (pokeflow_onnxruntime, pokeflow_sagemaker)
-        (backend,) = (b for p in plugins for b in p.pokeflow_backends() if (b.name, b.stage) == (name, stage))
+        backends = (*TARGET, *pokeflow_sagemaker.pokeflow_backends())
+        (backend,) = (b for b in backends if (b.name, b.stage) == (name, stage))
         places = self.folder(f"work-{stage}"), self.folder(stage)
         about = {"model": "small", "version": "v1.0", "type": "student", "digest": "0" * 16} | named
         result = backend(Task(stage, name, params=params, inputs=inputs, work=places[0], output=places[1], **about))

@@ -12,8 +12,8 @@ from pokeflow.digest import content, digest, sha256
 from pokeflow.gates import Gate
 from pokeflow.objects import _uri as uri
 from pokeflow.store import _remote as remote
-from pokeflow_sagemaker.registry import register
-from pokeflow_sagemaker.registry.backends import RegisterParams
+from pokeflow_sagemaker.registry.params import RegisterParams
+from pokeflow_sagemaker.stages import register
 
 PROJECT = "pokemon-card-recognition"
 GROUP = f"{PROJECT}-models"

@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
-import pokeflow_sagemaker
 from cloud import Cloud
-from pokeflow import Input, Record, Result, Shared, Task
+from pokeflow import Record, Result, Shared
 from pokeflow.digest import content
 from pokeflow.objects import _uri as uri
 from pokeflow.store import _remote as remote
+from pokeflow_sagemaker.serving import deploy, transform
+from pokeflow_sagemaker.serving.bundles import Bundle
+from pokeflow_sagemaker.serving.params import DeployParams, TransformParams, check_deploy, check_transform
 
 from .conftest import Served, done
 
@@ -91,7 +93,7 @@ def forwarded(port: int, body: bytes, headers: Any) -> tuple[int, bytes]:
 
 @dataclass
 class Deployed:
-    """A bundle in the cloud's bucket; ``run`` does a stage with it."""
+    """A bundle in the cloud's bucket, to be deployed and asked."""
 
     cloud: Cloud
     runtime: Runtime
@@ -101,7 +103,7 @@ class Deployed:
     record: Record
 
     @property
-    def remote(self) -> Shared:
+    def shared(self) -> Shared:
         return Shared(f"{self.cloud.uri}/store", self.cloud.endpoint, self.cloud.region, None)
 
     @property
@@ -113,18 +115,27 @@ class Deployed:
     def shares(self, record: Record) -> None:
         remote.send(self.objects, f"tasks/bundle/{MODEL}/{record.digest}", self.folder, record)
 
-    def run(self, stage: str, *more: Input, record: Record | None = None, **params: Any) -> Result:
-        backend = next(b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == stage)
+    def bundle(self, record: Record | None = None, registration: Record | None = None) -> Bundle:
+        return Bundle(record or self.record, self.shared, registration)
+
+    def deploy(
+        self, *, record: Record | None = None, registration: Record | None = None, **params: Any
+    ) -> dict[str, Any]:
+        made = self._params(DeployParams, params)
+        assert list(check_deploy(made)) == []
+        return deploy.deploy(made, self.bundle(record, registration))
+
+    def delete(self, *, record: Record | None = None) -> dict[str, Any]:
+        return deploy.delete(self._params(DeployParams, {}), (record or self.record).model, self.shared)
+
+    def transform(self, *, record: Record | None = None, **params: Any) -> dict[str, Any]:
+        made = self._params(TransformParams, params)
+        assert list(check_transform(made)) == []
+        return transform.transform(made, self.bundle(record))
+
+    def _params(self, kind: Any, params: dict[str, Any]) -> Any:
         account = {"project": PROJECT, "role": self.cloud.role, **params.pop("account", {})}
-        made = msgspec.convert({"account": account, **params}, backend.params)
-        assert backend.check
-        assert list(backend.check(made)) == []
-        record = record or self.record
-        named = (stage, "sagemaker", record.model, record.version, record.type, record.digest)
-        inputs = (Input(record, self.folder), *more)
-        result = backend(Task(*named, made, inputs, self.folder / "work", self.folder / "out", self.shared))
-        assert isinstance(result, Result)
-        return result
+        return msgspec.convert({"account": account, **params}, kind)
 
     def standing(self, name: str = f"{PROJECT}-{MODEL}") -> dict[str, Any]:
         return dict(self.cloud.aws("sagemaker").describe_endpoint(EndpointName=name))

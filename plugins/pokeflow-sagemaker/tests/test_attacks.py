@@ -116,6 +116,6 @@ def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(clou
     cloud.vanish()
     place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
 
-    assert main.run(["deploy", "dinov3-teacher", "--delete", *place]) == 0
+    assert main.run(["deploy", "dinov3-teacher", "--delete", "cloud=sagemaker", *place]) == 0
     assert f"endpoint {name}" in capsys.readouterr().out
     assert sagemaker.list_endpoints()["Endpoints"] == []

@@ -69,7 +69,7 @@ def test_a_bare_interpreter_answers_as_pokeflow_recognises(served, tmp_path):
     (tmp_path / "card.png").write_bytes(png(picture))
     params = RecognizeParams(str(tmp_path / "card.png"))
     inputs = (done("distill", "student", flow.folder("model")), done("benchmark", "student", flow.folder("benchmark")))
-    flow.run("onnxruntime", "recognize", params, *inputs)
+    flow.run("target", "recognize", params, *inputs)
     told = json.loads((flow.root / "recognize" / "matches.json").read_text())
     assert first["matches"] == told["matches"]
     assert len(first["matches"]) == 5

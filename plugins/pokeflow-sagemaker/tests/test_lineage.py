@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from pokeflow_sagemaker.aws import Denied, client, waiting
-from pokeflow_sagemaker.registry import lineage, register
+from pokeflow_sagemaker.registry import lineage
+from pokeflow_sagemaker.stages import register
 
 from .registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lineage
 

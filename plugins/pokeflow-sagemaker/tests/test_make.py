@@ -95,9 +95,9 @@ def test_the_same_inputs_give_the_same_bytes_under_any_name_and_version(flow):
 
 
 def _params():
-    import pokeflow_sagemaker
+    from pokeflow_sagemaker.bundle.params import BundleParams
 
-    return pokeflow_sagemaker.BundleParams()
+    return BundleParams()
 
 
 def external(place):

@@ -3,7 +3,7 @@
 import pytest
 
 from pokeflow import ConfigError
-from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, Network, Profiler, check
+from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, Network, check
 
 from .jobs_flow import Launcher
 
@@ -22,7 +22,7 @@ from .jobs_flow import Launcher
         ({"network": Network((), ("sg-1",))}, "network"),
         ({"account": Account(role="job")}, "account.role"),
         ({"prices": {"ml.m5.large": -1.0}}, "prices.ml.m5.large"),
-        ({"profiler": Profiler(system_ms=1)}, "profiler.system_ms"),
+        ({"profiler": {}}, "profiler"),
     ],
 )
 def test_a_fault_is_told_at_its_key(given, path):
@@ -48,6 +48,13 @@ def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
         ConfigError, match=r"lineage\.models\.teacher\.on\.params\.client\.at_once: 0 lets no job start"
     ):
         machine.flow(f"+lineage.models.teacher.on={on}")
+
+
+def test_the_profiler_of_before_is_refused_with_the_reason(cloud, tmp_path):
+    machine = Launcher(cloud, tmp_path)
+    with pytest.raises(ConfigError, match=r"params\.profiler: SageMaker's Debugger .* ends on 2027-06-30\. Remove it"):
+        machine.flow("+executor.params.profiler={system_ms: 1000, tensors: false}")
+    assert machine.flow("+executor.params.profiler=null").steps
 
 
 def test_jobs_need_a_bucket(cloud, tmp_path):

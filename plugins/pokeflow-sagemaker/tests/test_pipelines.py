@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow import ConfigError, PokeflowError, Shared, plugins
-from pokeflow.cli.commands import pipeline as command
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+import pokeflow
+from pokeflow import ConfigError, PokeflowError, Shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.pipelines import control, lineage, text
 from pokeflow_sagemaker.pipelines.steps import Endpoint, Gates, Pipeline, Register, Run, Transform
 from pokeflow_sagemaker.serving import model
-from support import TOY_FLOW
 
-TOY = tuple(word for word in TOY_FLOW if word != "cloud=none")
+from .commands_support import CLOUD_FLOW as TOY
+from .commands_support import call
+
 REGION = "us-east-1"
 JOB_ROLE = "cloud.pipeline.params.machine.account.role"
 OWNERS = {
@@ -38,7 +36,7 @@ OWNERS = {
 
 
 def resolved(*overrides):
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+    return pokeflow.load(["cloud=sagemaker", *(word for word in overrides if word != "cloud=sagemaker")])
 
 
 def written(*overrides):
@@ -151,7 +149,7 @@ def run(cloud, tmp_path, monkeypatch, capsys):
     ]
 
     def go(*words, flow=TOY):
-        assert command.main([*flow, *given, *words]) == 0
+        assert call("pipeline", [*flow, *given, *words]) == 0
         return capsys.readouterr().out
 
     return go
@@ -172,7 +170,7 @@ def execution(cloud, pipeline="pokemon-card-recognition-teacher-pipeline"):
 
 
 def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run, cloud, tmp_path):
-    real = ("registry=sagemaker", "tracking=none")
+    real = ("registry=sagemaker", "tracking=none", "cloud=sagemaker")
     for name in sorted(OWNERS):
         assert "created" in run(name, flow=real)
     cloud.forget()
@@ -184,7 +182,7 @@ def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run
 
 
 def test_the_files_are_published_where_the_owner_wants_them(run, cloud):
-    run(flow=("tracking=none",))
+    run(flow=("tracking=none", "cloud=sagemaker"))
     below = f"{cloud.uri.removeprefix('s3://')}"
     listed = cloud.client().list_objects_v2(Bucket=below, Prefix="p/project/pokemon-card-recognition/pipelines/")
 
@@ -263,7 +261,7 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
         (("teacher_pipeline",), "Choose store=s3"),
     ):
         with pytest.raises(ConfigError, match=says):
-            command.main([*TOY, f"store.root={tmp_path}", *words])
+            call("pipeline", [*TOY, f"store.root={tmp_path}", *words])
 
     below = [*cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", []), *tmp_path.rglob("*")]
     assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
@@ -292,7 +290,7 @@ def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
 def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
         with pytest.raises(ConfigError, match="of the whole lineage"):
-            command.main([*TOY, f"store.root={tmp_path}", word])
+            call("pipeline", [*TOY, f"store.root={tmp_path}", word])
 
 
 def test_words_that_an_action_does_not_take_are_told(owners, capsys):

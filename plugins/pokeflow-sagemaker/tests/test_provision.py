@@ -9,21 +9,20 @@ from typing import Any
 
 import pytest
 
-import pokeflow_sagemaker
-from pokeflow import ConfigError, PokeflowError, Shared, Task
+from pokeflow import ConfigError, PokeflowError, Shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import names, projects, stacks, templates
-from pokeflow_sagemaker.provision.params import ProvisionParams
+from pokeflow_sagemaker.provision import run as provision
+from pokeflow_sagemaker.provision.params import ProvisionParams, check
 
 PROJECT = "pokemon-card-recognition"
 STACK, GROUP, BUCKET = f"pokeflow-{PROJECT}", f"{PROJECT}-models", "pokemon-card-training-us-east-2"
 ROLES = [f"{PROJECT}-{kind}" for kind in names.ROLES]
-(BACKEND,) = (b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == "provision")
 
 
 @dataclasses.dataclass
 class Project:
-    """The backend as the command calls it."""
+    """Provisioning as the command calls it."""
 
     cloud: Any
     folder: Path
@@ -37,11 +36,7 @@ class Project:
         asked = {"project": PROJECT, "group": GROUP, "tree": f"project/{PROJECT}", **self.params, **more}
         place = (self.endpoint, self.cloud.region, self.encryption, self.kms_key)
         shared = Shared(self.uri, *place) if self.uri else None
-        params = ProvisionParams(**asked, apply=apply)
-        task = Task(
-            "provision", "sagemaker", "project", "", "project", "", params, (), self.folder, self.folder, shared
-        )
-        return BACKEND.run(task).facts
+        return provision.run(ProvisionParams(**asked), shared, apply=apply)
 
     def plan(self, **more: Any):
         return self.run(apply=False, **more)
@@ -490,4 +485,4 @@ def test_what_cannot_be_provisioned_is_bad_input(project, more, fault):
 )
 def test_faults_are_found_before_anything_runs(params, faults):
     asked = ProvisionParams(**{"project": "p", "group": "g", "tree": "t", **params})
-    assert [name for name, _ in BACKEND.check(asked)] == faults
+    assert [name for name, _ in check(asked)] == faults

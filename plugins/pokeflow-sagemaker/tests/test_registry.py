@@ -9,7 +9,7 @@ import pytest
 from pokeflow import PokeflowError
 from pokeflow.gates import Gate
 from pokeflow_sagemaker.aws import waiting
-from pokeflow_sagemaker.registry import register
+from pokeflow_sagemaker.stages import register
 
 from .registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER, Lineage
 

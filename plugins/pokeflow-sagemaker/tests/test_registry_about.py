@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pokeflow_sagemaker
 from pokeflow_sagemaker.registry.about import PROPERTIES, marker, plain, properties, quality, sentence
-from pokeflow_sagemaker.registry.backends import BACKENDS, RegisterParams
+from pokeflow_sagemaker.registry.params import RegisterParams
 
 from .test_card import BENCH, MADE, model, records, words
 
-(BACKEND,) = BACKENDS
+(BACKEND,) = (b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == "register")
 PLAIN = re.compile(r"[\w .:/=+\-@]+")
 
 
@@ -94,11 +95,11 @@ GOOD = {"project": "p", "group": "p-models", "remote": "s3://b"}
     ],
 )
 def test_faults_are_found_before_anything_runs(params, faulty):
-    assert [name for name, _ in BACKEND.check(RegisterParams(**{**GOOD, **params}))] == faulty
+    assert [name for name, _ in BACKEND.faults(RegisterParams(**{**GOOD, **params}))] == faulty
 
 
 def test_a_fault_says_what_to_do():
-    ((_, message),) = BACKEND.check(RegisterParams(**{**GOOD, "remote": None}))
+    ((_, message),) = BACKEND.faults(RegisterParams(**{**GOOD, "remote": None}))
     assert "store=s3" in message
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pokeflow import PokeflowError
 from pokeflow_sagemaker.aws import waiting
-from pokeflow_sagemaker.registry import register
+from pokeflow_sagemaker.stages import register
 
 from .registry_flow import GROUP, HALF, STAGE1, Lineage
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cloud import validation
 from pokeflow import NoParams, Shared, Task
 from pokeflow_sagemaker.executor import request as requests
+from pokeflow_sagemaker.executor import run
 from pokeflow_sagemaker.executor.jobs import NAMES
 from pokeflow_sagemaker.executor.params import (
     Account,
@@ -21,7 +22,6 @@ from pokeflow_sagemaker.executor.params import (
     Container,
     JobParams,
     Network,
-    Profiler,
     check,
     kind_of,
 )
@@ -41,7 +41,9 @@ def task(model: str = "teacher", stage: str = "train", version: str = "v1.0", di
 
 
 def files(given: Task, uri: str = "s3://bucket/p") -> Files:
-    return requests.files_of(Shared(uri), given, "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json")
+    return requests.files_of(
+        Shared(uri), given, run.making_of(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
+    )
 
 
 ids = st.text(string.ascii_lowercase + string.digits, min_size=8, max_size=17)
@@ -75,7 +77,6 @@ params = st.builds(
     network=st.none() | networks,
     account=accounts,
     client=st.just(Client()),
-    profiler=st.none() | st.builds(Profiler, system_ms=st.sampled_from([100, 200, 60_000]), tensors=st.booleans()),
 ).filter(lambda wanted: not list(check(wanted)))
 
 
@@ -130,19 +131,22 @@ def changed(**change: Any) -> str:
         ({"network": Network(("subnet-12345678",), ("sg-12345678",))}, '"subnet-12345678"'),
         ({"account": Account(project="mine")}, '"mine"'),
         ({"account": Account(kms_key=KEY)}, f'"VolumeKmsKeyId": "{KEY}"'),
-        ({"profiler": Profiler(system_ms=200)}, '"ProfilingIntervalInMilliseconds": 200'),
-        ({"profiler": Profiler(tensors=True)}, '"DebugHookConfig"'),
     ],
 )  # fmt: skip
 def test_every_parameter_reaches_the_request(change, seen):
     assert seen in changed(**change)
 
 
-def test_every_parameter_is_tried_above_but_those_of_the_client():
+def test_every_parameter_is_tried_above_but_those_of_the_client_and_the_refused_profiler():
     tried = {
         name for mark in test_every_parameter_reaches_the_request.pytestmark for c, _ in mark.args[1] for name in c
     }
-    assert {f.name for f in dataclasses.fields(JobParams)} - tried == {"client", "prices"}
+    assert {f.name for f in dataclasses.fields(JobParams)} - tried == {"client", "prices", "profiler"}
+
+
+def test_sagemakers_own_profiler_is_off():
+    _, body = body_of(task(stage="train"), JobParams())
+    assert body["ProfilerConfig"] == {"DisableProfiler": True}
 
 
 def test_what_is_not_trained_runs_on_one_machine_with_one_process():
@@ -179,6 +183,6 @@ def test_types_that_are_not_for_processing_train_whatever_it_is():
 
 def test_makings_differ_by_inputs_and_by_what_they_replace():
     one, two = task(), dataclasses.replace(task(), replaces="2026-01-01T00:00:00.000000+00:00")
-    assert requests.making_of(one) == requests.making_of(task()) != requests.making_of(two)
+    assert run.making_of(one) == run.making_of(task()) != run.making_of(two)
     assert files(one).checkpoints != files(two).checkpoints
     assert files(one).making == "s3://bucket/p/jobs/d/m"

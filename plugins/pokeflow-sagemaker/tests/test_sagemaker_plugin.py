@@ -7,6 +7,7 @@ import pytest
 
 import pokeflow_sagemaker as plugin
 from pokeflow_sagemaker.bundle import code_hash
+from pokeflow_sagemaker.bundle.params import PILLOW_LIMIT, BundleParams
 
 HEAVY = ("onnxruntime", "onnx", "numpy", "PIL", "boto3", "google.protobuf")
 BUNDLE = next(b for b in plugin.pokeflow_backends() if b.stage == "bundle")
@@ -15,7 +16,7 @@ BUNDLE = next(b for b in plugin.pokeflow_backends() if b.stage == "bundle")
 def test_planning_a_bundle_loads_nothing_heavy():
     code = (
         "import sys, pokeflow_sagemaker as p; b = next(b for b in p.pokeflow_backends() if b.stage == 'bundle'); "
-        "b.fingerprint(p.BundleParams()); "
+        "b.fingerprint_of(b.params()); "
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     path = {"PYTHONPATH": ":".join(sys.path)}
@@ -28,10 +29,10 @@ def test_it_brings_the_bundle_and_names_no_version():
 
 
 def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
-    before = BUNDLE.fingerprint(plugin.BundleParams())
+    before = BUNDLE.fingerprint_of(BundleParams())
     assert before == code_hash()
     monkeypatch.setattr("pokeflow_sagemaker.bundle.CODE", {"code/inference.py": "inference.py"})
-    assert BUNDLE.fingerprint(plugin.BundleParams()) != before
+    assert BUNDLE.fingerprint_of(BundleParams()) != before
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,8 @@ def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):
     [
         ({}, []),
         ({"top": 0, "max_bytes": 0, "max_pixels": -1}, ["top", "max_bytes", "max_pixels"]),
-        ({"max_pixels": plugin.PILLOW_LIMIT + 1}, ["max_pixels"]),
+        ({"max_pixels": PILLOW_LIMIT + 1}, ["max_pixels"]),
     ],
 )
 def test_faults_are_found_before_anything_runs(params, faults):
-    assert [name for name, _ in BUNDLE.check(plugin.BundleParams(**params))] == faults
+    assert [name for name, _ in BUNDLE.faults(BundleParams(**params))] == faults

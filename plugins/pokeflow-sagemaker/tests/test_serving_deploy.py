@@ -1,4 +1,4 @@
-"""Stage deploy against the test cloud: made once, updated so that the old one still can stand, told what went wrong."""
+"""Deploying against the test cloud: made once, updated so that the old one still can stand, told what went wrong."""
 
 import dataclasses
 import json
@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow import ConfigError, Input, PokeflowError, Record
+from pokeflow import ConfigError, PokeflowError, Record
 from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused, waiting
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.serving import endpoint, model
+from pokeflow_sagemaker.serving import deploy, endpoint, model
+from pokeflow_sagemaker.serving.bundles import Bundle
+from pokeflow_sagemaker.serving.params import DeployParams
 
-from .conftest import done
 from .serving_flow import MODEL, PROJECT
 
 NAME = f"{PROJECT}-{MODEL}"
@@ -43,8 +44,7 @@ def other(deployed, **about):
 
 
 def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
-    result = deployed.run("deploy")
-    facts = result.facts
+    facts = deployed.deploy()
     assert facts["endpoint"] == NAME
     assert facts["changed"] == "made"
     assert facts["url"] == f"https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/{NAME}/invocations"
@@ -56,9 +56,9 @@ def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
 
 
 def test_the_second_deploy_changes_nothing_and_asks_again(deployed):
-    first = deployed.run("deploy").facts
+    first = deployed.deploy()
     deployed.cloud.forget()
-    second = deployed.run("deploy").facts
+    second = deployed.deploy()
     assert deployed.cloud.mutating() == {}
     assert second["changed"] == "nothing"
     assert second["configuration"] == first["configuration"]
@@ -66,7 +66,7 @@ def test_the_second_deploy_changes_nothing_and_asks_again(deployed):
 
 
 def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(deployed):
-    deployed.run("deploy")
+    deployed.deploy()
     (made,) = deployed.cloud.calls("CreateModel")
     request = made["request"]
     bundle = f"{deployed.cloud.uri}/store/tasks/bundle/{MODEL}/{deployed.record.digest}/model.tar.gz"
@@ -83,17 +83,17 @@ def test_the_price_is_told_before_anything_is_made(deployed, caplog):
     caplog.set_level("INFO")
     deployed.cloud.trouble(denied=("CreateModel",))
     with pytest.raises(Denied, match="sagemaker:CreateModel"):
-        deployed.run("deploy", instances=3)
+        deployed.deploy(instances=3)
     assert "3 × ml.m5.large: about $0.35 an hour" in caplog.text
     deployed.cloud.trouble(becoming=0.1)
-    result = deployed.run("deploy", instance_type="ml.m7i.large")
-    assert result.facts["usd_per_hour"] is None
-    assert "no price of ml.m7i.large is known" in result.reasons["usd_per_hour"]
+    result = deployed.deploy(instance_type="ml.m7i.large")
+    assert result["usd_per_hour"] is None
+    assert "no price of ml.m7i.large is known" in result["price"]
 
 
 def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
-    deployed.run("deploy")
-    facts = deployed.run("deploy", record=other(deployed)).facts
+    deployed.deploy()
+    facts = deployed.deploy(record=other(deployed))
     assert facts["changed"] == "updated"
     wanted = {"CreateModel": 1, "CreateEndpointConfig": 1, "UpdateEndpoint": 1, "PutMetricAlarm": 1}
     assert deployed.cloud.mutating() == wanted
@@ -105,8 +105,8 @@ def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
 
 
 def test_with_more_machines_one_goes_first_and_without_alarms_nothing_bakes(deployed):
-    deployed.run("deploy", instances=2)
-    deployed.run("deploy", record=other(deployed), instances=4, rollback={"alarms": []})
+    deployed.deploy(instances=2)
+    deployed.deploy(record=other(deployed), instances=4, rollback={"alarms": []})
     (update,) = deployed.cloud.calls("UpdateEndpoint")
     config = update["request"]["DeploymentConfig"]
     routing = config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
@@ -118,10 +118,10 @@ def test_with_more_machines_one_goes_first_and_without_alarms_nothing_bakes(depl
 
 
 def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_told(deployed):
-    before = deployed.run("deploy").facts["configuration"]
+    before = deployed.deploy()["configuration"]
     deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
     with pytest.raises(PokeflowError) as error:
-        deployed.run("deploy", instance_type="ml.m5.xlarge")
+        deployed.deploy(instance_type="ml.m5.xlarge")
     assert f"rolled back: {before} stands and answers as before" in str(error.value)
     assert "Unable to provision requested ML compute capacity for ml.m5.xlarge." in str(error.value)
     assert "\n" not in str(error.value)
@@ -129,24 +129,24 @@ def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_to
     assert deployed.standing()["EndpointConfigName"] == before
     deployed.cloud.trouble(becoming=0.1)
     deployed.cloud.forget()
-    assert deployed.run("deploy", instance_type="ml.m5.xlarge").facts["changed"] == "updated"
+    assert deployed.deploy(instance_type="ml.m5.xlarge")["changed"] == "updated"
     assert deployed.cloud.mutating() == {"UpdateEndpoint": 1}
 
 
 def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(deployed):
     deployed.cloud.trouble(becoming=0.1, fail=(NAME,))
     with pytest.raises(PokeflowError, match=r"did not pass the ping health check.*/aws/sagemaker/Endpoints/"):
-        deployed.run("deploy")
+        deployed.deploy()
     deployed.cloud.trouble(becoming=0.1)
     deployed.cloud.forget()
-    assert deployed.run("deploy").facts["changed"] == "made"
+    assert deployed.deploy()["changed"] == "made"
     assert deployed.cloud.mutating() == {"DeleteEndpoint": 1, "CreateEndpoint": 1}
 
 
 def test_a_quota_is_told_with_what_to_do(deployed):
     deployed.cloud.trouble(limited=("ml.m5.large",))
     with pytest.raises(Limited, match=r"ml\.m5\.large for endpoint usage.*Service Quotas"):
-        deployed.run("deploy")
+        deployed.deploy()
 
 
 @pytest.mark.parametrize(
@@ -161,36 +161,36 @@ def test_a_quota_is_told_with_what_to_do(deployed):
 def test_a_new_endpoint_that_answers_nonsense_is_told(deployed, answer, said):
     deployed.runtime.answers = [answer] * 9  # every attempt of the client
     with pytest.raises(PokeflowError, match=f"(?s){said}.*It is left as it is"):
-        deployed.run("deploy")
+        deployed.deploy()
 
 
 def test_an_update_that_answers_nonsense_is_undone(deployed):
-    before = deployed.run("deploy").facts["configuration"]
+    before = deployed.deploy()["configuration"]
     deployed.runtime.answers = [(200, b"{}")]
     with pytest.raises(PokeflowError, match=rf"The update was undone: {before} answers again"):
-        deployed.run("deploy", record=other(deployed))
+        deployed.deploy(record=other(deployed))
     assert deployed.standing()["EndpointConfigName"] == before
     assert deployed.cloud.mutating()["UpdateEndpoint"] == 2
 
 
 def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
-    result = deployed.run("deploy", serverless=True, serverless_config={"memory_mb": 2048, "concurrency": 3})
+    result = deployed.deploy(serverless=True, serverless_config={"memory_mb": 2048, "concurrency": 3})
     (made,) = deployed.cloud.calls("CreateEndpointConfig")
     (variant,) = made["request"]["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
     assert "InstanceType" not in variant
-    assert result.facts["usd_per_hour"] is None
-    assert "nothing while nobody asks" in result.reasons["usd_per_hour"]
-    deployed.run("deploy", record=other(deployed), serverless=True)
+    assert result["usd_per_hour"] is None
+    assert "nothing while nobody asks" in result["price"]
+    deployed.deploy(record=other(deployed), serverless=True)
     (update,) = deployed.cloud.calls("UpdateEndpoint")
     assert "DeploymentConfig" not in update["request"]
 
 
 def test_machines_do_not_become_serverless_and_nothing_is_tried(deployed):
-    deployed.run("deploy")
+    deployed.deploy()
     deployed.cloud.forget()
     with pytest.raises(ConfigError, match=r"pokeflow deploy student --delete"):
-        deployed.run("deploy", serverless=True)
+        deployed.deploy(serverless=True)
     assert "UpdateEndpoint" not in deployed.cloud.mutating()
 
 
@@ -213,12 +213,12 @@ def packaged(deployed, status):
     record = dataclasses.replace(deployed.record, stage="register", facts={"model_package_arn": arn})
     assert isinstance(record, Record)
     deployed.cloud.forget()
-    return arn, Input(record, deployed.folder)
+    return arn, record
 
 
 def test_an_approved_package_is_what_is_deployed(deployed):
     arn, registration = packaged(deployed, "Approved")
-    deployed.run("deploy", registration)
+    deployed.deploy(registration=registration)
     (made,) = deployed.cloud.calls("CreateModel")
     assert made["request"]["PrimaryContainer"] == {"ModelPackageName": arn}
 
@@ -229,9 +229,9 @@ def test_an_approved_package_is_what_is_deployed(deployed):
 def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(deployed, status, said):
     _, registration = packaged(deployed, status)
     with pytest.raises(PokeflowError, match=rf"cards/1: it is {status}.*{said}"):
-        deployed.run("deploy", registration)
+        deployed.deploy(registration=registration)
     assert deployed.cloud.mutating() == {}
-    deployed.run("deploy", registration, source="bundle")
+    deployed.deploy(registration=registration, source="bundle")
     (made,) = deployed.cloud.calls("CreateModel")
     assert "ModelDataUrl" in made["request"]["PrimaryContainer"]
 
@@ -241,81 +241,81 @@ def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
     sagemaker = deployed.cloud.aws("sagemaker")
     sagemaker.delete_model_package(ModelPackageName=arn)
     with pytest.raises(Missing, match="cards/1"):
-        deployed.run("deploy", registration, source="package")
-    deployed.run("deploy", registration)
+        deployed.deploy(registration=registration, source="package")
+    deployed.deploy(registration=registration)
     assert "cards/1 is not there any more: the bundle is taken as it is" in caplog.text
 
 
 def test_a_package_that_is_asked_for_and_is_not_there_is_told(deployed):
     with pytest.raises(PokeflowError, match=r"it is not registered with SageMaker\. Choose registry=sagemaker"):
-        deployed.run("deploy", source="package")
+        deployed.deploy(source="package")
 
 
 def test_delete_takes_all_of_it_and_nothing_else(deployed):
-    deployed.run("deploy")
-    deployed.run("deploy", record=other(deployed))
-    deployed.run("deploy", name=f"{NAME}-2")
-    facts = deployed.run("deploy", delete=True).facts
+    deployed.deploy()
+    deployed.deploy(record=other(deployed))
+    deployed.deploy(name=f"{NAME}-2")
+    facts = deployed.delete()
     assert facts["deleted"].startswith(f"endpoint {NAME}, endpoint configuration {NAME}-")
     assert facts["deleted"].endswith(f"alarm {NAME}-errors")
     sagemaker = deployed.cloud.aws("sagemaker")
     assert [row["EndpointName"] for row in sagemaker.list_endpoints()["Endpoints"]] == [f"{NAME}-2"]
     assert len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == 1
     deployed.cloud.forget()
-    assert deployed.run("deploy", delete=True).facts["deleted"] == "nothing: there was none"
+    assert deployed.delete()["deleted"] == "nothing: there was none"
     assert deployed.cloud.mutating() == {}
 
 
 @pytest.mark.parametrize("tags", [[], names.tags("another")])
-@pytest.mark.parametrize("asked", [{}, {"delete": True}])
-def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, tags, asked):
+@pytest.mark.parametrize("what", ["deploy", "delete"])
+def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, tags, what):
     sagemaker = deployed.cloud.aws("sagemaker")
-    configuration = deployed.run("deploy").facts["configuration"]
+    configuration = deployed.deploy()["configuration"]
     endpoint.delete(deployed.cloud.region, NAME)
     sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration, Tags=tags)
     record = other(deployed)
 
     with pytest.raises(PokeflowError, match=f"has no tag pokeflow:project={PROJECT}. Nothing was changed"):
-        deployed.run("deploy", record=record, **asked)
+        getattr(deployed, what)(record=record)
     assert deployed.cloud.mutating() == {}
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
     deployed.cloud.trouble(becoming=0.1, lost=1.0, only=(operation,), times=1)
-    assert deployed.run("deploy").facts["changed"] == "made"
+    assert deployed.deploy()["changed"] == "made"
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
 
 
 def test_an_update_or_a_deletion_whose_answer_is_lost_is_waited_for(deployed):
-    deployed.run("deploy")
+    deployed.deploy()
     record = other(deployed)
     deployed.cloud.trouble(becoming=1.0, lost=1.0, only=("UpdateEndpoint",), times=1)
-    assert deployed.run("deploy", record=record).facts["changed"] == "updated"
+    assert deployed.deploy(record=record)["changed"] == "updated"
     deployed.cloud.trouble(becoming=1.0, lost=1.0, only=("DeleteEndpoint",), times=1)
-    assert f"endpoint {NAME}" in deployed.run("deploy", delete=True).facts["deleted"]
+    assert f"endpoint {NAME}" in deployed.delete()["deleted"]
 
 
 def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
-    configuration = deployed.run("deploy").facts["configuration"]
+    configuration = deployed.deploy()["configuration"]
     sagemaker = deployed.cloud.aws("sagemaker")
     endpoint.delete(deployed.cloud.region, NAME)
     sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration, Tags=names.tags(PROJECT))
     deployed.cloud.forget()
-    assert deployed.run("deploy").facts["changed"] == "nothing"
+    assert deployed.deploy()["changed"] == "nothing"
     assert deployed.cloud.mutating() == {}
 
 
 def test_a_bundle_that_the_bucket_lacks_is_told(deployed):
     with pytest.raises(Refused, match="Could not access model data"):
-        deployed.run("deploy", record=dataclasses.replace(deployed.record, digest="0" * 16))
+        deployed.deploy(record=dataclasses.replace(deployed.record, digest="0" * 16))
 
 
 def command(deployed, folder, *args):
     """pokeflow as a user runs it, with the bucket as its store."""
     cloud = deployed.cloud
     store = ("store=s3", f"store.remote={cloud.uri}/store", f"store.region={cloud.region}", "store.root=here")
-    plain = ("data=none", "tracking=none", "registry=none", f"project.name={PROJECT}")
+    plain = ("data=none", "tracking=none", "registry=none", f"project.name={PROJECT}", "cloud=sagemaker")
     roles = [f"cloud.{stage}.params.account.role={cloud.role}" for stage in ("deploy", "transform")]
     return subprocess.run(
         [Path(sys.executable).with_name("pokeflow"), *args, *store, *plain, *roles],
@@ -354,15 +354,11 @@ def test_what_makes_no_sense_on_the_command_line_is_bad_input(deployed, tmp_path
 
 
 def test_without_a_bucket_nothing_is_asked(deployed):
-    from pokeflow import Task
-    from pokeflow_sagemaker.serving import deploy
-    from pokeflow_sagemaker.serving.params import DeployParams
-
     deployed.cloud.forget()
-    named = ("deploy", "sagemaker", MODEL, "v1", "student", "0" * 16)
-    item = done("bundle", "student", deployed.folder)
     with pytest.raises(ConfigError, match="store=s3"):
-        deploy.run(Task(*named, DeployParams(), (item,), deployed.folder, deployed.folder))
+        deploy.deploy(DeployParams(), Bundle(deployed.record, None))
+    with pytest.raises(ConfigError, match="store=s3"):
+        deploy.delete(DeployParams(), MODEL, None)
     assert deployed.cloud.calls() == []
 
 

@@ -96,10 +96,9 @@ def test_without_a_bundle_it_says_what_makes_one(tmp_path):
     assert "there is no bundle yet. Run 'pokeflow' first: its stage 'bundle' makes one" in done.stderr
 
 
-def test_without_a_cloud_it_says_so(store):
-    done = run(store, "cloud=none")
-    assert done.returncode == 2
-    assert "cloud.serve: nobody is named for it. Choose cloud=sagemaker" in done.stderr
+def test_it_needs_no_cloud(store):
+    with serving(store, "--port", "0", "cloud=none") as (process, head):
+        assert "serving at http://127.0.0.1:" in head, process.stderr.read()
 
 
 def test_a_port_that_is_taken_is_bad_input(store):

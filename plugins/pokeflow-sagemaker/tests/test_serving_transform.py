@@ -1,4 +1,4 @@
-"""Stage transform against the test cloud: one job for the same pictures and model, each picture answered once."""
+"""Batch transforms against the test cloud: one job for the same pictures and model, each picture answered once."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ class Batch:
 
     def run(self, **params):
         places = {"source": self.source, "destination": self.destination}
-        return self.deployed.run("transform", **{**places, **params})
+        return self.deployed.transform(**{**places, **params})
 
     def works(self, request):
         """What SageMaker does with a job: every object to the container, but what only marks a folder."""
@@ -91,7 +91,7 @@ def jobs(batch):
 
 
 def test_every_picture_is_answered_in_an_object_of_its_own(batch):
-    facts = batch.run().facts
+    facts = batch.run()
     assert facts["pictures"] == 3
     assert facts["changed"] == "made"
     assert facts["seconds"] >= 0
@@ -118,20 +118,20 @@ def test_what_is_asked_of_aws_fits_what_the_bundle_takes(batch):
 
 
 def test_the_same_again_starts_nothing(batch):
-    first = batch.run().facts
+    first = batch.run()
     batch.deployed.cloud.forget()
-    second = batch.run().facts
+    second = batch.run()
     assert batch.deployed.cloud.mutating() == {}
     assert second == {**first, "changed": "nothing"}
 
 
 def test_another_picture_or_another_model_is_another_job(batch):
-    names = {batch.run().facts["job"]}
+    names = {batch.run()["job"]}
     batch.put("8.png", png(small_data().references[8]))
-    names.add(batch.run().facts["job"])
+    names.add(batch.run()["job"])
     other = dataclasses.replace(batch.deployed.record, digest="f" * 16)
     batch.deployed.shares(other)
-    names.add(batch.run(record=other).facts["job"])
+    names.add(batch.run(record=other)["job"])
     assert len(names) == 3
 
 
@@ -142,7 +142,7 @@ def test_a_job_that_is_under_way_is_waited_for_and_not_started_twice(batch, monk
         with pytest.raises(KeyboardInterrupt):
             batch.run()
     batch.deployed.cloud.settle()
-    assert batch.run().facts["changed"] == "nothing"
+    assert batch.run()["changed"] == "nothing"
     assert len(jobs(batch)) == 1
 
 
@@ -154,13 +154,13 @@ def _interrupted(look, key, moving, *_, **__):
 
 
 def test_a_failure_is_told_and_the_next_attempt_is_another_job(batch):
-    name = batch.run().facts["job"]
+    name = batch.run()["job"]
     batch.put("8.png", png(small_data().references[8]))
     batch.deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
     with pytest.raises(PokeflowError, match=r"Failed\. AWS says: CapacityError.*/aws/sagemaker/TransformJobs"):
         batch.run()
     batch.deployed.cloud.trouble(becoming=0.1)
-    again = batch.run().facts
+    again = batch.run()
     assert again["job"].endswith("-2")
     assert again["changed"] == "made"
     assert name not in again["job"]
@@ -175,7 +175,7 @@ def test_a_job_that_is_complete_without_every_answer_is_no_success(batch):
 def test_answers_that_were_removed_are_made_again(batch):
     batch.run()
     batch.s3.delete_object(Bucket=batch.deployed.cloud.name, Key="store/jobs/answers/7.jpg.out")
-    facts = batch.run().facts
+    facts = batch.run()
     assert facts["job"].endswith("-2")
     assert "7.jpg.out" in batch.answers()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Conflict, Damaged, Missing
+from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
 class Contended(Conflict):
@@ -30,7 +31,6 @@ _NEEDS = {
     "UploadPartCopy": "s3:PutObject there and s3:GetObject on the source",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
 }
-_WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
 _KINDS: dict[str, type[PokeflowError]] = {
     **dict.fromkeys(("NoSuchKey", "404", "NotFound"), Missing),
     "NoSuchUpload": Unknown,
@@ -54,29 +54,11 @@ _CODES = {
     ),
     "there is no such bucket. Create it, or mend its name.": ("NoSuchBucket",),
     "S3 does not allow this name of a bucket.": ("InvalidBucketName",),
-    f"the credentials have expired. Renew them. {_WHERE}": ("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
-    f"the credentials are not known to the server. {_WHERE}": (
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-    ),
-    f"the server does not accept the signature: the secret key is another one. {_WHERE}": ("SignatureDoesNotMatch",),
+    f"the credentials have expired. Renew them. {WHERE}": EXPIRED,
+    f"the credentials are not known to the server. {WHERE}": UNKNOWN,
+    f"the server does not accept the signature: the secret key is another one. {WHERE}": ("SignatureDoesNotMatch",),
     "this machine's clock is wrong by more than 15 minutes. Set it.": ("RequestTimeTooSkewed", "RequestInTheFuture"),
-    "the server is too busy, or out of order; it was asked {attempts} times. Run it again later.": (
-        "SlowDown",
-        "503",
-        "500",
-        "502",
-        "504",
-        "InternalError",
-        "ServiceUnavailable",
-        "RequestTimeout",
-        "Throttling",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "TooManyRequests",
-    ),
+    "the server is too busy, or out of order; it was asked {attempts} times. Run it again later.": BUSY,
     "the server cannot do that.": ("NotImplemented",),
     "the object is archived. Restore it first.": ("InvalidObjectState",),
     "the key is too long.": ("KeyTooLongError",),
@@ -139,31 +121,9 @@ def _answered(error: Any, uri: str) -> PokeflowError:
 
 
 def _unanswered(error: Exception, uri: str) -> PokeflowError:
-    sentences = {
-        "NoCredentialsError": f"no credentials. {_WHERE}",
-        "PartialCredentialsError": f"half of the credentials is missing. {_WHERE}",
-        "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
-        "NoRegionError": "no region is set.",
-        "EndpointConnectionError": f"nothing answers at {_host(error)}. Is the network up, and the endpoint right?",
-        "ConnectTimeoutError": f"nothing answers at {_host(error)}. Is the network up, and the endpoint right?",
-        "ProxyConnectionError": "the proxy does not answer.",
-        "SSLError": f"{_host(error)} shows no certificate that this machine trusts.",
-        "ReadTimeoutError": "the server stopped answering. Run it again.",
-        "ResponseParserError": f"what answers at {_host(error)} does not speak S3. Is the endpoint right?",
-        "ParamValidationError": "S3 does not allow this name of a bucket.",
-    }
-    for kind in type(error).__mro__:
-        if kind.__name__ in sentences:
-            return PokeflowError(f"{uri}: {sentences[kind.__name__]}")
-    if any("Credential" in k.__name__ or "Token" in k.__name__ or "SSO" in k.__name__ for k in type(error).__mro__):
-        return PokeflowError(f"{uri}: no valid credentials ({type(error).__name__}). {_WHERE}")
-    return PokeflowError(f"{uri}: the connection was cut ({type(error).__name__}). Run it again.")
-
-
-def _host(error: Exception) -> str:
-    url = str(getattr(error, "kwargs", {}).get("endpoint_url") or "")
-    found = re.match(r"(https?://)(?:[^/@]*@)?([^/?]+)", url)
-    return f"{found[1]}{found[2]}" if found else "the endpoint"
+    if type(error).__name__ == "ParamValidationError":
+        return PokeflowError(f"{uri}: S3 does not allow this name of a bucket.")
+    return PokeflowError(f"{uri}: {explain(error)}")
 
 
 def _clean(message: str) -> str:

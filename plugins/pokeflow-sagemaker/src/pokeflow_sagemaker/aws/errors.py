@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pokeflow import PokeflowError
+from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
 class Refused(PokeflowError):  # noqa: N818 - AWS's answers, not mishaps of this program
@@ -35,30 +36,6 @@ class Busy(Refused):
     """The service takes no more requests now."""
 
 
-WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
-_UNKNOWN = (
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidAccessKeyId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-)
-_BUSY = (
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "SlowDown",
-    "ServiceUnavailable",
-    "ServiceUnavailableException",
-    "InternalFailure",
-    "InternalServerError",
-    "InternalError",
-)
 _DENIED = (
     "AccessDenied",
     "AccessDeniedException",
@@ -121,11 +98,11 @@ def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one re
     said = error.response.get("Error", {})
     code, message = str(said.get("Code", "")), clean(str(said.get("Message") or ""))
     operation = error.operation_name
-    if code in _EXPIRED:
+    if code in EXPIRED:
         return Refused(f"{what}: the credentials have expired. Renew them and run this again. {WHERE}", code)
-    if code in _UNKNOWN:
+    if code in UNKNOWN:
         return Refused(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
-    if code in _BUSY:
+    if code in BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         return Busy(f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code)
     if code in _DENIED:
@@ -143,23 +120,9 @@ def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one re
 
 
 def _unanswered(error: Exception) -> str:
-    sentences = {
-        "NoCredentialsError": f"no credentials. {WHERE}",
-        "PartialCredentialsError": f"half of the credentials is missing. {WHERE}",
-        "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
-        "NoRegionError": "no region is set.",
-        "EndpointConnectionError": "nothing answers. Is the network up, and the region right?",
-        "ConnectTimeoutError": "nothing answers. Is the network up, and the region right?",
-        "SSLError": "the server shows no certificate that this machine trusts.",
-        "ReadTimeoutError": "AWS stopped answering. Run it again.",
-        "ParamValidationError": f"the request is malformed: {clean(str(error))}",
-    }
-    for kind in type(error).__mro__:
-        if kind.__name__ in sentences:
-            return sentences[kind.__name__]
-    if any("Credential" in k.__name__ or "Token" in k.__name__ or "SSO" in k.__name__ for k in type(error).__mro__):
-        return f"no valid credentials ({type(error).__name__}). {WHERE}"
-    return f"the connection was cut ({type(error).__name__}). Run it again."
+    if type(error).__name__ == "ParamValidationError":
+        return f"the request is malformed: {clean(str(error))}"
+    return explain(error)
 
 
 def _sentence(message: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pokeflow_sagemaker import machines
 from pokeflow_sagemaker.machines import Account, Network
@@ -11,6 +11,10 @@ from pokeflow_sagemaker.machines import Account, Network
 Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
 """Stages that are training jobs unless the configuration says otherwise; all others are processing jobs."""
+END_OF_PROFILER = (
+    "SageMaker's Debugger takes no new customers, and its Profiler ends on 2027-06-30. Remove it: stage 'profile' "
+    "measures with torch.profiler"
+)
 _LONGEST = 28 * 86_400
 _TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
 """Instance types that SageMaker has for training jobs and not for processing jobs."""
@@ -42,20 +46,13 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Profiler:
-    """SageMaker's own Profiler and Debugger, both near their end; stage ``profile`` does it without them."""
-
-    system_ms: int = 1000
-    tensors: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class JobParams:
     """A job's machine and everything around it.
 
     ``spot_wait_seconds`` makes it a spot job, which may wait so long for machines on top of its time limit; None: on
     demand. ``job`` None: a training job for what is trained, a processing job for all else. ``prices`` are US
-    dollars an hour by instance type, on top of the table that comes with the plugin.
+    dollars an hour by instance type, on top of the table that comes with the plugin. ``profiler`` is refused: what it
+    asked for ends.
     """
 
     instance_type: str = "ml.m5.xlarge"
@@ -69,7 +66,12 @@ class JobParams:
     account: Account = field(default_factory=Account)
     client: Client = field(default_factory=Client)
     prices: dict[str, float] = field(default_factory=dict)
-    profiler: Profiler | None = None
+    profiler: dict[str, Any] | None = None
+
+
+def limit(params: JobParams) -> float:
+    """Return the seconds that a job may take at most."""
+    return float(params.time_limit_seconds)
 
 
 def kind_of(params: JobParams, stage: str) -> Kind:
@@ -98,5 +100,5 @@ def check(params: JobParams) -> Iterable[tuple[str, str]]:
         yield "client.at_once", "0 lets no job start. Give a number, or null for no limit"
     if not 0.05 <= params.client.poll_seconds <= 60:
         yield "client.poll_seconds", f"{params.client.poll_seconds} is not between 0.05 and 60"
-    if params.profiler and not 100 <= params.profiler.system_ms <= 60_000:
-        yield "profiler.system_ms", f"{params.profiler.system_ms} is not between 100 and 60,000"
+    if params.profiler is not None:
+        yield "profiler", END_OF_PROFILER

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from pokeflow import Shared, Task
+from pokeflow import Record, Shared
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
 from pokeflow_sagemaker.provision import names
@@ -29,6 +29,26 @@ LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
 _LONGEST_NAME = 63
+
+
+class TaskId(Protocol):
+    """What a request says of its task, such as a ``Task`` or a step of a pipeline."""
+
+    @property
+    def stage(self) -> str:
+        """What is done."""
+
+    @property
+    def model(self) -> str:
+        """To which model."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def digest(self) -> str:
+        """The task's digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +74,22 @@ class RunsAs:
     role: str
 
 
-def base_name(task: Task) -> str:
+def base_name(task: TaskId) -> str:
     """What the names of all attempts at a task begin with: the model's name as far as there is room, the digest."""
     model = re.sub(r"[^A-Za-z0-9]+", "-", task.model).strip("-")
     room = _LONGEST_NAME - len("pokeflow--") - len(task.digest) - len("-999")
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
-def making_of(task: Task) -> str:
+def making_of(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
     """What tells the makings of a task apart: its inputs' contents, and the record that it replaces."""
-    inputs = sorted((item.record.task, item.record.content) for item in task.inputs)
-    return hashlib.sha256(json.dumps([inputs, task.replaces]).encode()).hexdigest()[:16]
+    read = sorted((record.task, record.content) for record in inputs)
+    return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 
 
-def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
+def files_of(shared: Shared, task: TaskId, making: str, code: str, task_file: str) -> Files:
     """The URIs of a job's files, from their keys."""
-    key = f"{task.stage}-{task.model}-{task.digest}/{making_of(task)}"
+    key = f"{task.stage}-{task.model}-{task.digest}/{making}"
     return Files(
         code=f"{shared.uri}/{code}",
         task=f"{shared.uri}/{task_file.rpartition('/')[0]}/",
@@ -78,18 +98,18 @@ def files_of(shared: Shared, task: Task, code: str, task_file: str) -> Files:
     )
 
 
-def tags(project: str, task: Task) -> list[dict[str, str]]:
+def tags(project: str, task: TaskId) -> list[dict[str, str]]:
     """A job's tags."""
     return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
-def request(kind: Kind, name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """The whole request of a training or processing job."""
     make = training if kind == "training" else processing
     return make(name, task, params, files, place)
 
 
-def training(name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def training(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """``CreateTrainingJob``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
@@ -117,7 +137,8 @@ def training(name: str, task: Task, params: JobParams, files: Files, place: Runs
         "EnableManagedSpotTraining": params.spot_wait_seconds is not None,
         # What fails for a fault of AWS's own is begun again, and goes on from its checkpoint.
         "RetryStrategy": {"MaximumRetryAttempts": 2},
-        **_profiling(params, files),
+        # SageMaker's own profiler is on unless it is turned off, and nobody reads it.
+        "ProfilerConfig": {"DisableProfiler": True},
         "Tags": tags(params.account.project, task),
     }
     if params.network:
@@ -126,7 +147,7 @@ def training(name: str, task: Task, params: JobParams, files: Files, place: Runs
     return body
 
 
-def processing(name: str, task: Task, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def processing(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
     """``CreateProcessingJob``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,
@@ -187,13 +208,3 @@ def _input(name: str, uri: str) -> dict[str, Any]:
 
 def _key(name: str, params: JobParams) -> Mapping[str, str]:
     return {name: params.account.kms_key} if params.account.kms_key else {}
-
-
-def _profiling(params: JobParams, files: Files) -> dict[str, Any]:
-    """SageMaker's own profiler is on unless it is turned off; it costs little and nobody reads it here."""
-    if params.profiler is None:
-        return {"ProfilerConfig": {"DisableProfiler": True}}
-    output = f"{files.output}profiler/"
-    config = {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": params.profiler.system_ms}
-    debug = {"DebugHookConfig": {"S3OutputPath": f"{files.output}tensors/"}} if params.profiler.tensors else {}
-    return {"ProfilerConfig": config, **debug}

@@ -22,10 +22,6 @@ from pokeflow_sagemaker.executor.request import Files, RunsAs
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
-END_OF_PROFILERS = (
-    "params.profiler asks for SageMaker's own profiling: Debugger takes no new customers since 2026-07-30, and "
-    "Profiler ends on 2027-06-30. Stage 'profile' does it with torch.profiler."
-)
 
 
 def run(task: Task, backend: Backend, params: JobParams) -> None:
@@ -35,9 +31,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     region = aws.region(params.account.region)
     where = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
-    if params.profiler is not None:
-        log.warning(END_OF_PROFILERS)
-    files = requests.files_of(bucket, task, code.send(objects, backend), send(objects, task))
+    files = requests.files_of(bucket, task, making_of(task), code.send(objects, backend), send(objects, task))
     job = _started(task, params, files, where, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
@@ -51,12 +45,17 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
 def send(objects: Objects, task: Task) -> str:
     """Put a task's file where a job finds it, and beside it how it came to be made; the file's key."""
     text = program.dump(task)
-    folder = f"jobs/{task.digest}/{requests.making_of(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
+    folder = f"jobs/{task.digest}/{making_of(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
     beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in told_of(task)}
     for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
         with suppress(Conflict):  # whoever was first at it tells of it
             objects.write(key, content, match=ABSENT)
     return f"{folder}/task.json"
+
+
+def making_of(task: Task) -> str:
+    """The key of what one record of a task comes of, as requests name it."""
+    return requests.making_of((item.record for item in task.inputs), task.replaces)
 
 
 def told_of(task: Task) -> list[Path]:

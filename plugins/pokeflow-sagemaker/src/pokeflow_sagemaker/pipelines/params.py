@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pokeflow.gates import Gate
 from pokeflow.gates import faults as gate_faults
@@ -12,8 +12,6 @@ from pokeflow_sagemaker.executor.params import check as check_job
 from pokeflow_sagemaker.machines import is_role
 from pokeflow_sagemaker.serving.params import DeployParams, TransformParams, check_deploy, check_transform
 
-Action = Literal["write", "upsert", "start"]
-
 
 @dataclass(frozen=True, slots=True)
 class PipelineParams:
@@ -22,7 +20,7 @@ class PipelineParams:
     ``machine`` is that of tasks that the lineage does not run on SageMaker itself. ``serve`` names the model that the
     inference pipelines serve; None: the last one with a bundle. A model is packed and registered only if it
     passes its ``gates``. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
-    lineage, told by the flow; ``name``, ``action`` and ``given`` are the command line's.
+    lineage, which the flow adds.
     """
 
     project: str
@@ -36,9 +34,6 @@ class PipelineParams:
     cache_days: int = 30
     budget_usd: float | Budget | None = field(default=None, metadata={"digest": False})
     tasks: tuple[dict[str, Any], ...] = ()
-    name: str | None = field(default=None, metadata={"digest": False})
-    action: Action = field(default="write", metadata={"digest": False})
-    given: dict[str, str] = field(default_factory=dict, metadata={"digest": False})
 
 
 def check(params: PipelineParams) -> Iterable[tuple[str, str]]:

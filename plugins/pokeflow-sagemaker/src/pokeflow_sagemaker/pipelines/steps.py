@@ -5,10 +5,9 @@ The form of the definition is AWS's: https://aws-sagemaker-mlops.github.io/sagem
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from pokeflow import Shared, Task
+from pokeflow import Shared
 from pokeflow.gates import key
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
@@ -44,10 +43,8 @@ class Run:
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
         """The step."""
         kind = kind_of(self.machine, self.stage)
-        nothing = Path("-")
-        task = Task(self.stage, "", self.model, self.version, "", self.digest, None, (), nothing, nothing)
-        files = requests.files_of(where.shared, task, where.code[self.plugin], self.task)
-        arguments = requests.request(kind, "", task, self.machine, files, where.place)
+        files = requests.files_of(where.shared, self, requests.making_of(), where.code[self.plugin], self.task)
+        arguments = requests.request(kind, "", self, self.machine, files, where.place)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
         if self.gates:

@@ -18,7 +18,7 @@ class ProvisionParams:
     ``roles`` are ARNs of roles that are there already, by kind (job, pipeline, launcher, edge, template): these are not
     made. ``boundary`` is the policy that bounds roles, where the account demands one. ``old_version_days``: how long
     what was overwritten or deleted in the bucket can be brought back. ``network``: jobs may run in a network of the
-    account's. Without ``apply`` nothing is changed.
+    account's.
 
     Bucket, region and encryption are the store's.
     """
@@ -31,7 +31,6 @@ class ProvisionParams:
     boundary: str | None = None
     old_version_days: int = 90
     network: bool = False
-    apply: bool = field(default=False, metadata={"digest": False})
 
 
 def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:

@@ -3,20 +3,31 @@
 import dataclasses
 from typing import Any
 
-from pokeflow import PokeflowError, Result, Task
+from pokeflow import PokeflowError, Shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision.look import Found, look
+from pokeflow_sagemaker.provision.params import ProvisionParams
 from pokeflow_sagemaker.provision.plan import KEEP, Change, left, steps
 from pokeflow_sagemaker.provision.stacks import StackError
 from pokeflow_sagemaker.provision.wanted import Wanted, wanted
 
 
-def run(task: Task) -> Result:
-    """The plan, or what was done of it, and what the project has by now."""
-    asked = wanted(task)
+def run(params: ProvisionParams, shared: Shared | None, *, apply: bool) -> dict[str, Any]:
+    """Plan what the project lacks; with ``apply`` make it.
+
+    Args:
+        params: whose project it is, and its settings.
+        shared: the store, whose bucket, region and encryption are the project's.
+        apply: False changes nothing.
+
+    Returns:
+        ``changes`` and ``left``, a mapping each; and what the project has by now: ids, ARNs, names.
+
+    """
+    asked = wanted(params, shared)
     found = look(asked)
     refused: dict[str, str] = {key: found.unknown[key] for key in ("stack", "project", "group") if key in found.unknown}
-    if task.params.apply:
+    if apply:
         done, found, refused = _applied(asked, found, refused)
         kept = [c for step in steps(asked, found, refused) for c in step.changes if c.action == KEEP]
         named = {(c.what, c.name) for c in done}
@@ -24,12 +35,11 @@ def run(task: Task) -> Result:
     else:
         changes = [c for step in steps(asked, found, refused) for c in step.changes]
     rest = left(asked, found, refused)
-    facts = {
+    return {
         "changes": [dataclasses.asdict(change) for change in changes],
         "left": [dataclasses.asdict(item) for item in rest],
         **_facts(asked, found),
     }
-    return Result(facts=facts)
 
 
 def _applied(asked: Wanted, found: Found, refused: dict[str, str]) -> tuple[list[Change], Found, dict[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pokeflow import ConfigError, Fault, Task
+from pokeflow import ConfigError, Fault, Shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names, templates
@@ -80,10 +80,8 @@ class Wanted:
         return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
 
 
-def wanted(task: Task) -> Wanted:
-    """What the task's parameters and its store ask for; ConfigError where there is no bucket to begin with."""
-    params: ProvisionParams = task.params
-    shared = task.shared
+def wanted(params: ProvisionParams, shared: Shared | None) -> Wanted:
+    """What the parameters and the store ask for; ConfigError where there is no bucket to begin with."""
     if shared is None:
         message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])

@@ -1,57 +1,71 @@
-"""Stage ``deploy``: a bundle as an endpoint of SageMaker's, made or updated so that what stood before still can."""
+"""A bundle as an endpoint of SageMaker's, made or updated so that what stood before still can."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow import ConfigError, Fault, PokeflowError, Shared
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.serving import alarm, endpoint, health, model, removal
-from pokeflow_sagemaker.serving.params import VARIANT
-
-if TYPE_CHECKING:
-    from pokeflow_sagemaker.serving.params import DeployParams
+from pokeflow_sagemaker.serving.bundles import Bundle
+from pokeflow_sagemaker.serving.params import VARIANT, DeployParams
 
 log = logging.getLogger("pokeflow")
 PULL_S = 600
 """Seconds for the bundle to be fetched, and for the container to be healthy: it installs what it needs first."""
 
 
-def run(task: Task) -> Result:
+def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
     """Have an endpoint stand as the parameters say, and ask it something; no call changes what stands so already.
 
-    Facts: ``endpoint``, ``url``, ``status``, ``changed``, ``answer_ms`` and, where it is known, ``usd_per_hour``.
+    Returns:
+        ``endpoint``, ``url``, ``arn``, ``configuration``, ``changed``, ``usd_per_hour`` (None where it is not known),
+        ``price`` (a sentence about it), ``answer_ms`` and ``best_score``.
+
+    Raises:
+        PokeflowError: where the endpoint does not answer as it should; an update is undone.
+
     """
-    params: DeployParams = task.params
-    at = model.where(task, params.account)
-    name = params.name or model.base(params.account.project, task.model)
-    arn = at.arn("sagemaker", f"endpoint/{name.lower()}")
-    before = endpoint.settled(at.region, name)
-    if before:
-        endpoint.require_ours(at.region, name, arn, params.account.project)
-    if params.delete:
-        return Result(facts=removal.remove(at.region, name))
+    at = model.where(bundle.shared, params.account)
+    name, arn, before = _standing(params, bundle.record.model, at)
     usd, said = _price(params, at.region)
     log.info("endpoint %s: %s", name, said)
-    wanted = _configured(task, at, name)
-    changed = _made_so(task, at, name, wanted, before)
+    wanted = _configured(params, bundle, at, name)
+    changed = _made_so(params, bundle, at, name, wanted, before)
     try:
-        answer = health.answered(name, at.region, task.inputs[0].record)
+        answer = health.answered(name, at.region, bundle.record)
     except PokeflowError as error:
         raise _undone(at.region, name, before, wanted, error) from error
-    facts = {
+    return {
         "endpoint": name,
         "url": f"https://runtime.sagemaker.{at.region}.{at.suffix}/endpoints/{name}/invocations",
         "arn": arn,
         "configuration": wanted,
         "changed": changed,
         "usd_per_hour": usd,
+        "price": said,
         **answer,
     }
-    return Result(facts=facts, reasons={} if usd is not None else {"usd_per_hour": said})
 
 
-def _price(params: "DeployParams", region: str) -> tuple[float | None, str]:
+def delete(params: DeployParams, name: str, shared: Shared | None) -> dict[str, Any]:
+    """Delete the endpoint of a model by name, and what was made for it alone; the bundle need not be there any more."""
+    at = model.where(shared, params.account)
+    endpoint_name, _, _ = _standing(params, name, at)
+    return removal.remove(at.region, endpoint_name)
+
+
+def _standing(params: DeployParams, name: str, at: Place) -> tuple[str, str, endpoint.Standing | None]:
+    """Return name and ARN of a model's endpoint, and how it stands; PokeflowError where it is another project's."""
+    found = params.name or model.base(params.account.project, name)
+    arn = at.arn("sagemaker", f"endpoint/{found.lower()}")
+    before = endpoint.settled(at.region, found)
+    if before:
+        endpoint.require_ours(at.region, found, arn, params.account.project)
+    return found, arn, before
+
+
+def _price(params: DeployParams, region: str) -> tuple[float | None, str]:
     """US dollars an hour, and a sentence about it; None where nobody knows, or it depends on what is asked."""
     if params.serverless:
         memory = params.serverless_config.memory_mb
@@ -67,11 +81,10 @@ def _price(params: "DeployParams", region: str) -> tuple[float | None, str]:
     )
 
 
-def _configured(task: Task, at: Place, name: str) -> str:
+def _configured(params: DeployParams, bundle: Bundle, at: Place, name: str) -> str:
     """The name of the endpoint's configuration, which follows from what it says; it is made unless it is there."""
-    params: DeployParams = task.params
     account = params.account
-    runs = model.ensure(task, at, account, params.network, params.image, params.source)
+    runs = model.ensure(bundle, at, account, params.network, params.image, params.source)
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": runs}
     request: dict[str, Any] = {"ProductionVariants": [variant]}
     if params.serverless:
@@ -87,7 +100,7 @@ def _configured(task: Task, at: Place, name: str) -> str:
     try:
         aws.ask(sagemaker.describe_endpoint_config, what, EndpointConfigName=wanted)
     except aws.Missing:
-        given = {"EndpointConfigName": wanted, **request, "Tags": model.tags(task, account)}
+        given = {"EndpointConfigName": wanted, **request, "Tags": model.tags(bundle, account)}
         try:
             aws.ask(sagemaker.create_endpoint_config, what, **given)
         except aws.Exists:
@@ -95,29 +108,30 @@ def _configured(task: Task, at: Place, name: str) -> str:
     return wanted
 
 
-def _made_so(task: Task, at: Place, name: str, wanted: str, before: endpoint.Standing | None) -> str:
+def _made_so(
+    params: DeployParams, bundle: Bundle, at: Place, name: str, wanted: str, before: endpoint.Standing | None
+) -> str:
     """Make or update the endpoint if need be; what was done, in a word."""
-    params: DeployParams = task.params
     if before and before.failed:
         log.warning("endpoint %s: it failed before (%s) and serves nothing: it is made anew", name, before.reason)
         endpoint.delete(at.region, name)
         before = None
     if before is None:
-        endpoint.create(at.region, name, wanted, model.tags(task, params.account))
+        endpoint.create(at.region, name, wanted, model.tags(bundle, params.account))
         return "made"
     if before.configuration == wanted:
         return "nothing"
     if params.serverless and not before.serverless:
         message = (
             f"endpoint {name} has machines, and AWS turns none of these into a serverless one. Delete it first, "
-            f"'pokeflow deploy {task.model} --delete', or give the new one another name."
+            f"'pokeflow deploy {bundle.record.model} --delete', or give the new one another name."
         )
         raise ConfigError([Fault("cloud.deploy.params.serverless", message)])
     endpoint.update(at.region, name, wanted, before, _guarded(params, at.region, name, before))
     return "updated"
 
 
-def _guarded(params: "DeployParams", region: str, name: str, before: endpoint.Standing) -> dict[str, Any] | None:
+def _guarded(params: DeployParams, region: str, name: str, before: endpoint.Standing) -> dict[str, Any] | None:
     """How an update goes over to the new machines, and what undoes it; None where there are no machines."""
     if params.serverless or before.serverless:
         return None

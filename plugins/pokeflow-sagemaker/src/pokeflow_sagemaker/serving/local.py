@@ -1,33 +1,41 @@
-"""Stage ``serve``: a bundle on this machine, by the same server that its container runs."""
+"""A bundle on this machine, by the same server that its container runs."""
 
 import importlib
 import json
 import logging
 import socket
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
-from pokeflow_sagemaker import BundleParams, check_bundle
+from pokeflow import ConfigError, Fault, PokeflowError, Record
 from pokeflow_sagemaker.bundle import CODE, unpack
-
-if TYPE_CHECKING:
-    from pokeflow_sagemaker.serving.params import ServeParams
+from pokeflow_sagemaker.bundle.params import BundleParams, check
+from pokeflow_sagemaker.serving.bundles import ARCHIVE
+from pokeflow_sagemaker.serving.params import ServeParams
 
 log = logging.getLogger(__name__)
-FILE = "model.tar.gz"
 LOOPBACK = ("127.", "::1", "localhost")
 
 
-def run(task: Task) -> Result:
-    """Unpack the first input's bundle, open it, and answer until SIGTERM or Ctrl-C.
+def serve(params: ServeParams, record: Record, files: Path) -> None:
+    """Unpack a bundle, open it, and answer until SIGTERM or Ctrl-C.
 
     Of the archive only data is used: the code that answers is this installation's.
+
+    Args:
+        params: where to listen.
+        record: the bundle's.
+        files: the folder of the bundle's files.
+
     """
-    params: ServeParams = task.params
-    folder = task.work / "bundle"
-    about = unpack.unpack(task.inputs[0].folder / FILE, folder)
+    with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
+        _serve(params, record, files / ARCHIVE, Path(temporary) / "bundle")
+
+
+def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> None:
+    about = unpack.unpack(archive, folder)
     unpack.with_own_code(folder, CODE, _limits(folder))
     listening = _listening(params)
     with listening:
@@ -35,14 +43,13 @@ def run(task: Task) -> Result:
         try:
             served = server.opened(folder)
         except ValueError as error:
-            raise PokeflowError(f"{task.inputs[0].record.task}: {error} Make the bundle again.") from error
+            raise PokeflowError(f"{record.task}: {error} Make the bundle again.") from error
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not host.startswith(LOOPBACK):
             log.warning("%s: whoever reaches this machine can ask; nothing is encrypted.", url)
-        print(_told(task, url, about), flush=True)  # noqa: T201
+        print(_told(record, url, about), flush=True)  # noqa: T201
         server.run(served, listening)
-    return Result(facts={"url": url})
 
 
 def _limits(folder: Path) -> dict[str, int]:
@@ -51,13 +58,13 @@ def _limits(folder: Path) -> dict[str, int]:
         found = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
         params = BundleParams(**{name: int(value) for name, value in found.items()})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{FILE}: its limits are no limits ({error}). Make the bundle again.") from error
-    if faults := [f"{name}: {message}" for name, message in check_bundle(params)]:
-        raise PokeflowError(f"{FILE}: its limits are no limits ({'; '.join(faults)}). Make the bundle again.")
+        raise PokeflowError(f"{ARCHIVE}: its limits are no limits ({error}). Make the bundle again.") from error
+    if faults := [f"{name}: {message}" for name, message in check(params)]:
+        raise PokeflowError(f"{ARCHIVE}: its limits are no limits ({'; '.join(faults)}). Make the bundle again.")
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 
-def _listening(params: "ServeParams") -> socket.socket:
+def _listening(params: ServeParams) -> socket.socket:
     try:
         params.host.encode("idna")  # what cannot be a host's name
         family = socket.AF_INET6 if ":" in params.host else socket.AF_INET
@@ -75,8 +82,7 @@ def _server(code: Path) -> Any:
     return importlib.import_module("serve")
 
 
-def _told(task: Task, url: str, about: dict[str, Any]) -> str:
-    record = task.inputs[0].record
-    named = f"{task.model} {task.version} ({about['model']['digest']}), {about['cards']:,} cards"
+def _told(record: Record, url: str, about: dict[str, Any]) -> str:
+    named = f"{record.model} {record.version} ({about['model']['digest']}), {about['cards']:,} cards"
     curl = f"curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg {url}/invocations"
     return f"{named}, of {record.task} {record.digest}\nserving at {url}\n\n  {curl}\n"

@@ -6,13 +6,13 @@ import logging
 import re
 from typing import Any, Literal
 
-from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
-from pokeflow.types import path_of
+from pokeflow import ConfigError, Fault, PokeflowError, Shared
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images, waiting
 from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.serving.bundles import Bundle
 
 log = logging.getLogger("pokeflow")
 LONGEST, HASH = 63, 16
@@ -24,12 +24,12 @@ _SENTENCES = {
 Source = Literal["auto", "package", "bundle"]
 
 
-def where(task: Task, account: Account) -> Place:
-    """The account and region that a task's model is to run in."""
-    if task.shared is None:
+def where(shared: Shared | None, account: Account) -> Place:
+    """The account and region that a model of the store is to run in."""
+    if shared is None:
         message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
         raise ConfigError([Fault("store.remote", message)])
-    return names.here(aws.region(account.region or task.shared.region))
+    return names.here(aws.region(account.region or shared.region))
 
 
 def base(project: str, name: str) -> str:
@@ -51,26 +51,27 @@ def named_by(base: str, content: Any) -> str:
     return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
 
 
-def tags(task: Task, account: Account) -> list[dict[str, str]]:
-    """The tags of what serves a task's model."""
-    return names.tags(account.project, model=task.model, version=task.version, run=task.digest)
+def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:
+    """The tags of what serves a bundle."""
+    record = bundle.record
+    return names.tags(account.project, model=record.model, version=record.version, run=record.digest)
 
 
-def ensure(task: Task, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
-    """The name of the SageMaker model that runs a task's bundle; it is made unless it is there."""
+def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
+    """The name of the SageMaker model that runs a bundle; it is made unless it is there."""
     sagemaker = aws.client("sagemaker", at.region)
     request: dict[str, Any] = {
         "ExecutionRoleArn": account.role or at.role(names.role(account.project, "job")),
-        "PrimaryContainer": _container(task, at, image, source),
+        "PrimaryContainer": _container(bundle, at, image, source),
     }
     if network:
         groups, subnets = list(network.security_groups), list(network.subnets)
         request["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
-    name = named_by(base(account.project, task.model), request)
+    name = named_by(base(account.project, bundle.record.model), request)
     try:
         aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
     except aws.Missing:
-        given = {"ModelName": name, **request, "Tags": tags(task, account)}
+        given = {"ModelName": name, **request, "Tags": tags(bundle, account)}
         try:
             aws.ask(sagemaker.create_model, f"model {name}", **given)
         except aws.Exists:
@@ -78,27 +79,19 @@ def ensure(task: Task, at: Place, account: Account, network: Network | None, ima
     return name
 
 
-def _container(task: Task, at: Place, image: str, source: Source) -> dict[str, Any]:
-    registration = next((item for item in task.inputs if item.record.stage == "register"), None)
-    arn = registration.record.facts.get("model_package_arn") if registration else None
-    if arn and source != "bundle" and _deployable(registration, str(arn), at, source):
+def _container(bundle: Bundle, at: Place, image: str, source: Source) -> dict[str, Any]:
+    arn = bundle.registration.facts.get("model_package_arn") if bundle.registration else None
+    if arn and source != "bundle" and _deployable(str(arn), at, source):
         return {"ModelPackageName": str(arn)}
     if source == "package":
         raise PokeflowError(
-            f"{task.inputs[0].record.task}: it is not registered with SageMaker. Choose registry=sagemaker and run "
+            f"{bundle.record.task}: it is not registered with SageMaker. Choose registry=sagemaker and run "
             "'pokeflow' first, or deploy the bundle as it is: cloud.deploy.params.source=bundle."
         )
-    return {"Image": images.address(image, at.region), "ModelDataUrl": uri(task)}
+    return {"Image": images.address(image, at.region), "ModelDataUrl": bundle.uri}
 
 
-def uri(task: Task) -> str:
-    """Where the bundle lies."""
-    assert task.shared
-    bundle = task.inputs[0].record
-    return f"{task.shared.uri}/{path_of(bundle.stage, bundle.model, bundle.digest)}/model.tar.gz"
-
-
-def _deployable(registration: Input | None, arn: str, at: Place, source: Source) -> bool:
+def _deployable(arn: str, at: Place, source: Source) -> bool:
     """Whether a package may be deployed; PokeflowError where it is there and may not."""
     what = f"model package {arn.rpartition('model-package/')[2]}"
     if f":{at.region}:{at.account}:" not in arn:

@@ -67,7 +67,6 @@ class DeployParams:
     rollback: Rollback = field(default_factory=Rollback)
     network: Network | None = None
     prices: dict[str, float] = field(default_factory=dict)
-    delete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

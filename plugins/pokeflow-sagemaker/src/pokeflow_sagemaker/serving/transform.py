@@ -1,22 +1,20 @@
-"""Stage ``transform``: a batch transform job that answers every picture below a prefix, once."""
+"""A batch transform job that answers every picture below a prefix, once."""
 
 import itertools
 import logging
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
+from pokeflow import ConfigError, Fault, PokeflowError
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.serving import model, pictures
-from pokeflow_sagemaker.serving.params import MOST_MB, payload
+from pokeflow_sagemaker.serving.bundles import Bundle
+from pokeflow_sagemaker.serving.params import MOST_MB, TransformParams, payload
 from pokeflow_sagemaker.serving.pictures import Found
-
-if TYPE_CHECKING:
-    from pokeflow_sagemaker.serving.params import TransformParams
 
 log = logging.getLogger("pokeflow")
 MOVING = ("InProgress", "Stopping")
@@ -33,20 +31,22 @@ class Asked:
     destination: str
 
 
-def run(task: Task) -> Result:
+def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
     """Answer every picture, each in an object of its own that ends in ``.out``.
 
-    The same pictures, model and machines are the same job: it is waited for, or, done, found done. Facts: ``job``,
-    ``pictures``, ``answers``, ``seconds`` and, where it is known, ``cost_usd``.
+    The same pictures, model and machines are the same job: it is waited for, or, done, found done.
+
+    Returns:
+        ``job``, ``changed``, ``pictures``, ``answers``, ``seconds`` and ``cost_usd``; None where it is not known.
+
     """
-    params: TransformParams = task.params
-    at = model.where(task, params.account)
-    asked = _asked(task, at)
-    job, row, changed = _finished(task, at, asked)
+    at = model.where(bundle.shared, params.account)
+    asked = _asked(params, bundle, at)
+    job, row, changed = _finished(params, bundle, at, asked)
     began, ended = row.get("TransformStartTime"), row.get("TransformEndTime")
     seconds = (ended - began).total_seconds() if began and ended else None
     price = prices.hourly(params.instance_type, at.region, params.prices)
-    facts = {
+    return {
         "job": job,
         "changed": changed,
         "pictures": len(asked.found),
@@ -54,11 +54,9 @@ def run(task: Task) -> Result:
         "seconds": seconds,
         "cost_usd": None if seconds is None or price.usd is None else price.usd * params.instances * seconds / 3600,
     }
-    return Result(facts=facts)
 
 
-def _asked(task: Task, at: Place) -> Asked:
-    params: TransformParams = task.params
+def _asked(params: TransformParams, bundle: Bundle, at: Place) -> Asked:
     source, destination = (f"{place.rstrip('/')}/" if place else "" for place in (params.source, params.destination))
     if not source or not destination:
         missing = "source" if not source else "destination"
@@ -67,10 +65,10 @@ def _asked(task: Task, at: Place) -> Asked:
         raise ConfigError(
             [Fault("destination", f"{destination} lies below {source}: answers would pass for pictures.")]
         )
-    most = int(task.inputs[0].record.params["max_bytes"])
+    most = int(bundle.record.params["max_bytes"])
     found = pictures.below(at.region, source, min(most, MOST_MB * 1_000_000))
     payload_mb, at_once = payload(most, params.at_once)
-    runs = model.ensure(task, at, params.account, params.network, params.image, "auto")
+    runs = model.ensure(bundle, at, params.account, params.network, params.image, "auto")
     key = {"KmsKeyId": params.account.kms_key} if params.account.kms_key else {}
     machines: dict[str, Any] = {"InstanceType": params.instance_type, "InstanceCount": params.instances}
     request = {
@@ -90,17 +88,17 @@ def _asked(task: Task, at: Place) -> Asked:
         "TransformResources": machines | ({"VolumeKmsKeyId": params.account.kms_key} if key else {}),
     }
     content = [request, sorted((f.key, f.etag) for f in found)]
-    name = model.named_by(model.base(params.account.project, task.model)[:42].rstrip("-"), content)
+    name = model.named_by(model.base(params.account.project, bundle.record.model)[:42].rstrip("-"), content)
     return Asked(name, request, found, destination)
 
 
-def _finished(task: Task, at: Place, asked: Asked) -> tuple[str, dict[str, Any], str]:
+def _finished(params: TransformParams, bundle: Bundle, at: Place, asked: Asked) -> tuple[str, dict[str, Any], str]:
     """The job that has answered all, whether it was started now or found: its name, and what AWS tells of it."""
     for number in itertools.count(1):
         name = asked.name if number == 1 else f"{asked.name}-{number}"
         found, changed = _settled(at.region, name), "nothing"
         if found is None:
-            _start(task, at, asked, name)
+            _start(params, bundle, at, asked, name)
             found, changed = _settled(at.region, name), "made"
         if found is None:
             raise PokeflowError(f"transform job {name}: it is gone. Run this again.")
@@ -123,14 +121,13 @@ def _finished(task: Task, at: Place, asked: Asked) -> tuple[str, dict[str, Any],
     raise AssertionError
 
 
-def _start(task: Task, at: Place, asked: Asked, name: str) -> None:
-    params: TransformParams = task.params
+def _start(params: TransformParams, bundle: Bundle, at: Place, asked: Asked, name: str) -> None:
     price = prices.hourly(params.instance_type, at.region, params.prices)
     costs = f"about ${price.usd * params.instances:,.2f} an hour" if price.usd is not None else price.source
     machines = f"{params.instances} × {params.instance_type}"
     log.info("transform job %s: %d pictures on %s, %s", name, len(asked.found), machines, costs)
     sagemaker = aws.client("sagemaker", at.region)
-    request = {"TransformJobName": name, **asked.request, "Tags": model.tags(task, params.account)}
+    request = {"TransformJobName": name, **asked.request, "Tags": model.tags(bundle, params.account)}
     try:
         aws.ask(sagemaker.create_transform_job, f"transform job {name}", **request)
     except aws.Exists:

@@ -1,7 +1,7 @@
-"""Registering: a finished model as a package in SageMaker's registry, one for each version label and content."""
+"""Stage ``register``: a finished model as a package in SageMaker's registry, one for each version label and content."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pokeflow import Input, PokeflowError, Record, Result, Task
 from pokeflow.gates import PASSED, judge
@@ -13,9 +13,7 @@ from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card, lineage, packages
 from pokeflow_sagemaker.registry.about import About, encoded, metadata, quality
-
-if TYPE_CHECKING:
-    from pokeflow_sagemaker.registry.backends import RegisterParams
+from pokeflow_sagemaker.registry.params import RegisterParams
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +116,7 @@ def _require_shared(task: Task, objects: Objects, record: Record) -> None:
             )
 
 
-def _extra(params: "RegisterParams", about: About, objects: Objects) -> dict[str, Any]:
+def _extra(params: RegisterParams, about: About, objects: Objects) -> dict[str, Any]:
     """What a package can be told only when it is made: how it is served, its metrics' address, who made it."""
     extra: dict[str, Any] = {"MetadataProperties": metadata(about, params.project_id)}
     if about.benchmark:

@@ -1,10 +1,9 @@
-"""Stage ``register`` as backend ``sagemaker``: its parameters, and what is wrong with them before anything runs."""
+"""Parameters of the stage ``register``, and what is wrong with them before anything runs."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pokeflow import Backend, Result, Task
 from pokeflow.gates import Gate
 from pokeflow.gates import faults as gate_faults
 from pokeflow_sagemaker.aws.images import RAY_SERVE
@@ -35,7 +34,8 @@ class RegisterParams:
     gates: dict[str, Gate] = field(default_factory=dict)
 
 
-def _check(params: RegisterParams) -> Iterable[tuple[str, str]]:
+def check(params: RegisterParams) -> Iterable[tuple[str, str]]:
+    """Find what is wrong with parameters that types cannot show."""
     if not params.remote:
         yield "remote", "SageMaker takes models from a bucket, and this store has none. Choose store=s3."
     elif not params.remote.startswith("s3://"):
@@ -51,12 +51,3 @@ def _check(params: RegisterParams) -> Iterable[tuple[str, str]]:
     if not params.transform:
         yield "transform", "is empty. Name an instance type: ml.m5.large"
     yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))
-
-
-def _register(task: Task) -> Result:
-    from pokeflow_sagemaker.registry import register
-
-    return register.run(task)
-
-
-BACKENDS = (Backend("sagemaker", "register", _register, RegisterParams, check=_check, named=True),)

@@ -1,10 +1,10 @@
-"""Stage ``pipeline``: writes the pipelines' files; with a name from the command line, brings one to SageMaker."""
+"""A pipeline as it is written, brought to SageMaker and started; it is refused where it may cost too much."""
 
 import hashlib
-import logging
+from collections.abc import Mapping
 from typing import Any
 
-from pokeflow import ConfigError, Fault, Result, Task
+from pokeflow import ConfigError, Fault
 from pokeflow.engine import Estimate
 from pokeflow.engine import _budget as budget
 from pokeflow.errors import unknown
@@ -12,42 +12,40 @@ from pokeflow.objects import Objects
 from pokeflow.types import Budget
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor.request import instances
-from pokeflow_sagemaker.pipelines import control, lineage, text
+from pokeflow_sagemaker.pipelines import control, lineage
 from pokeflow_sagemaker.pipelines.lineage import Written
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import Pipeline
 
-log = logging.getLogger(__name__)
 
-
-def run(task: Task) -> Result:
-    """Write ``<name>.py`` for each pipeline that the lineage has steps for; then do what the command line asks.
-
-    Facts of the writing: ``pipelines``, a sentence each. Of a command: ``pipeline``, ``arn``, ``change``, and for a
-    start ``execution`` and ``at_most_usd``.
-    """
-    params: PipelineParams = task.params
-    written = lineage.write(params, task.shared)
-    for name, pipeline in written.pipelines.items():
-        (task.output / f"{name}.py").write_text(text.file(name, pipeline), encoding="utf-8")
-    if params.action == "write" or task.digest:  # a task of a flow writes, whatever YAML says of the command
-        return Result(facts={"pipelines": {name: pipeline.about for name, pipeline in written.pipelines.items()}})
-    return Result(facts=_bring(params, _chosen(params, written), written))
-
-
-def _chosen(params: PipelineParams, written: Written) -> Pipeline:
-    if (found := written.pipelines.get(params.name or "")) is not None:
+def choose(written: Written, name: str) -> Pipeline:
+    """Return the pipeline of this name; ConfigError where the lineage has none."""
+    if (found := written.pipelines.get(name)) is not None:
         return found
-    if params.name in lineage.NAMES:
-        raise ConfigError([Fault(str(params.name), "this lineage has no steps for it.")])
-    raise ConfigError([unknown("pipeline", "pipeline", params.name, written.pipelines)])
+    if name in lineage.NAMES:
+        raise ConfigError([Fault(name, "this lineage has no steps for it.")])
+    raise ConfigError([unknown("pipeline", "pipeline", name, written.pipelines)])
 
 
-def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict[str, Any]:
+def bring(
+    params: PipelineParams, written: Written, pipeline: Pipeline, start: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Create or update a pipeline on SageMaker, and start it if it is to be.
+
+    Args:
+        params: whose pipelines these are, and what a start may cost.
+        written: all pipelines, with the files that their jobs are given.
+        pipeline: the one of them.
+        start: the parameters of the execution; None starts none.
+
+    Returns:
+        ``pipeline``, ``arn``, ``change`` and ``console``; of a start also ``execution`` and ``at_most_usd``.
+
+    """
     objects = control.opened(pipeline)
     most = most_usd(params, pipeline)
-    if params.action == "start":
-        control.parameters(pipeline, params.given)
+    if start is not None:
+        control.parameters(pipeline, start)
         costs = {name: Estimate(None, None, usd, billed=True) for name, usd in most.items()}
         budget.require(Budget.of(params.budget_usd), costs, pipeline.name)
         control.require_needed(pipeline, objects)
@@ -55,8 +53,8 @@ def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict
     found = control.where(pipeline, objects)
     brought = control.upsert(pipeline, objects, found)
     facts = {"pipeline": pipeline.name, "arn": brought.arn, "change": brought.change}
-    if params.action == "start":
-        facts["execution"] = control.start(pipeline, objects, found, params.given)
+    if start is not None:
+        facts["execution"] = control.start(pipeline, objects, found, start)
         total = [usd for usd in most.values() if usd is not None]
         facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(most) else "unknown: a price is not known"
     region = found.place.region

@@ -3,60 +3,60 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pokeflow.cli import _configured as configured
-from pokeflow.cli import _services as services
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
-from pokeflow.errors import ConfigError, Fault, PokeflowError
+import pokeflow
+from pokeflow import ConfigError, Fault, PokeflowError, progress
 from pokeflow.flow import Flow
-from pokeflow.objects import Damaged
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as trees
-from pokeflow.project._receipts import Receipt
+from pokeflow_sagemaker.commands.options import params_of
+from pokeflow_sagemaker.commands.output import format_facts, table
 
-STAGE = "provision"
+NAME = "provision"
 PROJECT_ID = "project_id"
 KEEP = "keep"
 _ROWS = ("changes", "left")
 
 
-def main(args: Sequence[str]) -> int:
-    """Print the plan, ask, and do it. Exit 1 if something is left that somebody with more rights has to do."""
-    parser = argparse.ArgumentParser("pokeflow provision", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do it without asking")
     parser.add_argument(
         "--json", action="store_true", help="print JSON instead of tables; changes nothing but with --yes"
     )
-    given, overrides = asked(parser, args)
-    flow = configured.flow(overrides)
-    service = services.service(flow, STAGE)
-    facts = services.run(flow, services.asked(service, apply=False)).facts
-    if not given.json:
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the plan, ask, and do it. Exit 1 if something is left that somebody with more rights has to do."""
+    from pokeflow_sagemaker.provision import run as provision
+
+    flow = pokeflow.load(overrides)
+    params = params_of(flow, NAME)
+    progress.heard()
+    facts = provision.run(params, flow.shared, apply=False)
+    if not arguments.json:
         print(_planned(facts))  # noqa: T201
     todo = any(change["action"] != KEEP for change in facts["changes"])
-    if todo and not given.dry_run and (given.yes or (not given.json and _agreed())):
-        facts = services.run(flow, services.asked(service, apply=True)).facts
+    if todo and not arguments.dry_run and (arguments.yes or (not arguments.json and _agreed())):
+        facts = provision.run(params, flow.shared, apply=True)
         todo = False
-        if not given.json:
+        if not arguments.json:
             print(_done(facts))  # noqa: T201
-    if not todo and not given.dry_run:
-        _remember(flow, facts)
-    if given.json:
+    if not todo and not arguments.dry_run:
+        _publish_identity(flow, facts)
+    if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))  # noqa: T201
     elif not todo:
-        print(_told(flow, facts))  # noqa: T201
-    return int(bool(facts["left"]) and not given.dry_run)
+        print(_summary(flow, facts))  # noqa: T201
+    return int(bool(facts["left"]) and not arguments.dry_run)
 
 
 def _agreed() -> bool:
     """Whether the person at the terminal wants it done; ConfigError where there is none to ask."""
     if not sys.stdin.isatty():
         message = "there is nobody to ask. Give --yes to do it, or --dry-run to see the plan alone."
-        raise ConfigError([Fault(STAGE, message)])
+        raise ConfigError([Fault(NAME, message)])
     try:
         return input("Do it? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -87,30 +87,25 @@ def _left(facts: Mapping[str, Any]) -> list[str]:
     return ["\n".join(["left for somebody with the rights:", *items])]
 
 
-def _told(flow: Flow, facts: Mapping[str, Any]) -> str:
+def _summary(flow: Flow, facts: Mapping[str, Any]) -> str:
     """What there is by now, and whether YAML and the cloud speak of the same project."""
     about: dict[str, Any] = {}
     for name, value in facts.items():
         if name not in _ROWS:
             about |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
-    parts = [services.told(about)]
+    parts = [format_facts(about)]
     if flow.about.id and facts.get(PROJECT_ID) and flow.about.id != facts[PROJECT_ID]:
         parts.append(f"project.id: YAML says {flow.about.id}, but the project is {facts[PROJECT_ID]}.")
     return "\n".join(part for part in parts if part)
 
 
-def _remember(flow: Flow, facts: Mapping[str, Any]) -> None:
-    """Leave the project's identity in its tree, where the manifest takes it from."""
+def _publish_identity(flow: Flow, facts: Mapping[str, Any]) -> None:
+    """Publish the project's identity in its tree, where the manifest takes it from."""
     if facts.get(PROJECT_ID) is None or not facts.get("bucket"):
         return
     known = {name: value for name, value in facts.items() if name not in _ROWS and value is not None}
-    objects, receipt = trees.of(flow).objects, Receipt(unit=receipts.PROVISION, files=(), facts=known)
     try:
-        try:
-            receipts.put(objects, receipt)
-        except Damaged:
-            objects.delete(receipts.key(receipt.unit))  # all that it told is told anew
-            receipts.put(objects, receipt)
+        pokeflow.publish_facts(flow, NAME, known)
     except PokeflowError as error:
         raise PokeflowError(
             f"the project is {facts[PROJECT_ID]}, but that could not be left in its tree. Run this again, or set "

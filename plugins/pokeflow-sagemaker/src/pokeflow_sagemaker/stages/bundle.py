@@ -6,16 +6,14 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
 from pokeflow_sagemaker.bundle import CODE, archive, inference
 from pokeflow_sagemaker.bundle.archive import Content
+from pokeflow_sagemaker.bundle.params import BundleParams
 from pokeflow_vision import dataset, preprocessing
 from pokeflow_vision.dataset import Card
-
-if TYPE_CHECKING:
-    from pokeflow_sagemaker import BundleParams
 
 FILE = "model.tar.gz"
 NETWORK, INDEX, LABELS, ABOUT = "model.onnx", "index.npz", "labels.csv", "bundle.json"
@@ -37,7 +35,7 @@ def run(task: Task) -> Result:
     files[INDEX] = _own(benchmark, INDEX)
     cards = _gallery(task, made, benchmark)
 
-    here = Path(__file__).parent
+    here = Path(archive.__file__).parent
     content: dict[str, Content] = {
         **files,
         LABELS: labels(cards),
@@ -62,7 +60,7 @@ def run(task: Task) -> Result:
     return Result({"size_mb": (task.output / FILE).stat().st_size / 1e6, "unpacked_mb": unpacked / 1e6}, facts)
 
 
-def limits(params: "BundleParams") -> dict[str, int]:
+def limits(params: BundleParams) -> dict[str, int]:
     """What ``inference.py`` reads from ``limits.json``."""
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 

@@ -1,0 +1,50 @@
+"""What every service of AWS answers, S3 among them: codes of credentials and load, sentences of a broken way there."""
+
+import re
+
+WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+UNKNOWN = (
+    *("InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "UnrecognizedClientException"),
+    *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken"),
+)
+BUSY = (
+    *("SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequests"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "ServiceUnavailable"),
+    *("ServiceUnavailableException", "InternalError", "InternalFailure", "InternalServerError"),
+    *("500", "502", "503", "504"),
+)
+_SENTENCES = {
+    "NoCredentialsError": f"no credentials. {WHERE}",
+    "PartialCredentialsError": f"half of the credentials is missing. {WHERE}",
+    "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
+    "NoRegionError": "no region is set.",
+    "EndpointConnectionError": "nothing answers at {host}. Is the network up, and the region or endpoint right?",
+    "ConnectTimeoutError": "nothing answers at {host}. Is the network up, and the region or endpoint right?",
+    "ProxyConnectionError": "the proxy does not answer.",
+    "SSLError": "{host} shows no certificate that this machine trusts.",
+    "ReadTimeoutError": "the server stopped answering. Run it again.",
+    "ResponseParserError": "what answers at {host} does not speak AWS's protocol. Is the endpoint right?",
+}
+
+
+def explain(error: Exception) -> str:
+    """Return a sentence about a request that got no answer, with what to do; nothing of a credential is in it.
+
+    Args:
+        error: what botocore, or urllib3 below it, raised.
+
+    """
+    names = [kind.__name__ for kind in type(error).__mro__]
+    for name in names:
+        if name in _SENTENCES:
+            return _SENTENCES[name].format(host=_host(error))
+    if any(word in name for name in names for word in ("Credential", "Token", "SSO")):
+        return f"no valid credentials ({names[0]}). {WHERE}"
+    return f"the connection was cut ({names[0]}). Run it again."
+
+
+def _host(error: Exception) -> str:
+    url = str(getattr(error, "kwargs", {}).get("endpoint_url") or "")
+    found = re.match(r"(https?://)(?:[^/@]*@)?([^/?]+)", url)
+    return f"{found[1]}{found[2]}" if found else "the endpoint"

@@ -1,0 +1,41 @@
+"""pokeflow deploy: a finished bundle as an endpoint in the cloud, made, updated or deleted."""
+
+import argparse
+
+import pokeflow
+from pokeflow import progress
+from pokeflow_sagemaker.commands.options import params_of, with_options
+from pokeflow_sagemaker.commands.output import format_facts
+from pokeflow_sagemaker.serving import bundles
+from pokeflow_sagemaker.serving.params import check_deploy
+
+NAME = "deploy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--serverless", action="store_true", default=None, help="without machines of its own")
+    how.add_argument("--instances", type=int, metavar="N", help="on so many machines")
+    how.add_argument("--delete", action="store_true", help="delete the model's endpoint")
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Deploy the newest bundle, or a model's, and print where it answers; what stands as asked is left alone."""
+    from pokeflow_sagemaker.serving import deploy
+
+    flow = pokeflow.load(overrides)
+    serverless = False if arguments.instances else arguments.serverless
+    own = {"serverless": serverless, "instances": arguments.instances}
+    params = with_options(NAME, params_of(flow, NAME), check_deploy, **own)
+    progress.heard()
+    if arguments.delete:
+        # What costs money can be deleted also where its bundle, or the whole bucket, is gone.
+        known = arguments.model in flow.parents
+        model = arguments.model if known else bundles.in_bucket(flow, arguments.model).record.model
+        facts = deploy.delete(params, model, flow.shared)
+    else:
+        facts = deploy.deploy(params, bundles.in_bucket(flow, arguments.model))
+    print(format_facts(facts))  # noqa: T201
+    return 0

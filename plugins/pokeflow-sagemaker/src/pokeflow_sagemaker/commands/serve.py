@@ -1,0 +1,32 @@
+"""pokeflow serve: a finished bundle answers on this machine, as it does in the cloud."""
+
+import argparse
+
+import pokeflow
+from pokeflow import progress
+from pokeflow_sagemaker.commands.options import with_options
+from pokeflow_sagemaker.serving import bundles
+from pokeflow_sagemaker.serving.params import ServeParams, check_serve
+
+NAME = "serve"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
+    parser.add_argument("--port", type=int, help="the port to answer on (default 8080; 0: a free one)")
+    parser.add_argument("--host", help="the address to answer on (default 127.0.0.1: this machine alone)")
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Serve the newest bundle, or a model's, until Ctrl-C or SIGTERM."""
+    from pokeflow_sagemaker.serving import local
+
+    flow = pokeflow.load(overrides)
+    # It needs no account, so it works without cloud=sagemaker as well.
+    params = flow.cloud.get(NAME, ServeParams())
+    params = with_options(NAME, params, check_serve, port=arguments.port, host=arguments.host)
+    record = bundles.newest(flow, arguments.model)
+    progress.heard()
+    local.serve(params, record, pokeflow.open_store(flow).fetch(record))
+    return 0

@@ -1,0 +1,32 @@
+"""pokeflow transform: every picture below a prefix of a bucket, answered by a finished bundle."""
+
+import argparse
+
+import pokeflow
+from pokeflow import progress
+from pokeflow_sagemaker.commands.options import params_of, with_options
+from pokeflow_sagemaker.commands.output import format_facts
+from pokeflow_sagemaker.serving import bundles
+from pokeflow_sagemaker.serving.params import check_transform
+
+NAME = "transform"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("source", metavar="SRC", help="where the pictures are: s3://bucket/prefix/")
+    parser.add_argument("destination", metavar="DST", help="where the answers go: s3://bucket/prefix/")
+    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
+    parser.add_argument("--instances", type=int, metavar="N", help="on so many machines")
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Answer every picture, an answer each, and print where the answers are; what is under way is waited for."""
+    from pokeflow_sagemaker.serving import transform
+
+    flow = pokeflow.load(overrides)
+    own = {name: getattr(arguments, name) for name in ("source", "destination", "instances")}
+    params = with_options(NAME, params_of(flow, NAME), check_transform, **own)
+    progress.heard()
+    print(format_facts(transform.transform(params, bundles.in_bucket(flow, arguments.model))))  # noqa: T201
+    return 0

@@ -1,0 +1,65 @@
+"""The bundle that is served: the newest of the store, or a model's; with its registration, where there is one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pokeflow
+from pokeflow import ConfigError, PokeflowError, Record, Shared
+from pokeflow.errors import unknown
+from pokeflow.flow import REGISTER, Flow
+from pokeflow.types import path_of
+
+BUNDLE, ARCHIVE = "bundle", "model.tar.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A finished bundle, the bucket that has it, and its newest registration, if it has one."""
+
+    record: Record
+    shared: Shared | None
+    registration: Record | None = None
+
+    @property
+    def uri(self) -> str:
+        """Where the archive lies in the bucket."""
+        assert self.shared
+        return f"{self.shared.uri}/{path_of(self.record.stage, self.record.model, self.record.digest)}/{ARCHIVE}"
+
+
+def newest(flow: Flow, model: str | None) -> Record:
+    """Return the bundle that was finished last, or a model's; PokeflowError where there is none but a simulated one."""
+    found = sorted(pokeflow.open_store(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
+    known = {record.model for record in found}
+    if model is not None and known and model not in known:
+        raise ConfigError([unknown("model", "bundle of a model named", model, known)])
+    mine = [record for record in found if model in (None, record.model)]
+    real = [record for record in mine if not record.simulated]
+    if mine and not real:
+        require_real(mine[:1])
+    if not real:
+        raise PokeflowError(
+            f"{flow.shared.uri if flow.shared else flow.root}: there is no bundle yet. Run 'pokeflow' first: its stage "
+            "'bundle' makes one for each model. Or name another store."
+        )
+    return real[0]
+
+
+def in_bucket(flow: Flow, model: str | None) -> Bundle:
+    """Return the same once the bucket has it, for a machine that reads it there."""
+    record, store = newest(flow, model), pokeflow.open_store(flow)
+    if flow.shared:
+        store.require_shared(record)
+    mine = [r for r in store.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
+    registration = max(mine, key=lambda r: r.finished, default=None)
+    require_real(r for r in (record, registration) if r)
+    return Bundle(record, flow.shared, registration)
+
+
+def require_real(records: Iterable[Record]) -> None:
+    """Refuse what a double of a compiler or a device made: nobody may take its answers for real ones."""
+    if doubles := [record.task for record in records if record.simulated]:
+        raise PokeflowError(
+            f"{', '.join(doubles)} is simulated: a double made it, and no such model is served. Make it again where "
+            "the real one is."
+        )
