@@ -54,24 +54,30 @@ def test_it_holds_the_core_and_the_backend_s_plugin_and_no_more(bucket):
     version = metadata.version("pokeflow")
     assert tops == {"pokeflow", f"pokeflow-{version}.dist-info", "pokeflow_toy", "pokeflow_toy-0.1.dist-info"}
     assert {
-        "pokeflow/job.py",
+        "pokeflow/engine/job.py",
         "pokeflow_toy/__init__.py",
         "pokeflow_toy-0.1.dist-info/entry_points.txt",
     } <= files.keys()
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
 
 
+def test_what_a_plugin_shares_with_others_is_sent_as_well(bucket):
+    files = packed(bucket, code.send(bucket, backend("bundle", "sagemaker")))
+    assert {"pokeflow_sagemaker/stages/bundle.py", "pokeflow_vision/preprocessing.py"} <= files.keys()
+    assert not [name for name in files if name.startswith(("pokeflow_torch", "pokeflow_onnxruntime"))]
+
+
 def test_requirements_are_the_versions_installed_here_but_those_of_the_image():
-    def needed(name: str) -> dict[str, str]:
-        lines = code.requirements([metadata.distribution("pokeflow"), metadata.distribution(name)])
+    def needed(package: str) -> dict[str, str]:
+        lines = code.requirements(code.distributions_of(package))
         return {line.partition("==")[0].partition(">")[0]: line for line in lines}
 
-    torch = needed("pokeflow-torch")
+    torch = needed("pokeflow_torch")
     assert torch["boto3"] == f"boto3=={metadata.version('boto3')}"  # what reaches the bucket
     assert torch["torch"].startswith("torch>=")
     assert all("+" not in line for line in torch.values())
     assert not [name for name in torch if name.startswith("pokeflow")]
-    assert "torch" not in needed("pokeflow-onnxruntime")
+    assert "torch" not in needed("pokeflow_onnxruntime")
 
 
 def test_a_requirement_that_is_not_installed_here_is_told():

@@ -5,6 +5,7 @@ import importlib.util
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def send(objects: Objects, backend: Backend) -> str:
 
 def send_package(objects: Objects, package: str) -> str:
     """The same for the package that brings backends."""
-    files = dict(_files(_distributions(package)))
+    files = dict(_files(distributions_of(package)))
     total = hashlib.sha256()
     for name, content in sorted(files.items()):
         total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
@@ -48,15 +49,33 @@ def send_package(objects: Objects, package: str) -> str:
     return prefix
 
 
-def _distributions(module: str) -> list[metadata.Distribution]:
-    """pokeflow, and the plugin of this package."""
-    found = [metadata.distribution(CORE)]
-    for entry in metadata.entry_points(group=GROUP):
-        if entry.module.partition(".")[0] == module and entry.dist and entry.dist.name != CORE:
-            return [*found, entry.dist]
-    if module != CORE:
-        raise PokeflowError(f"{module} is no installed plugin, and nothing else can be sent to a job.")
-    return found
+def distributions_of(package: str) -> list[metadata.Distribution]:
+    """Return pokeflow, the plugin of this package, and what it needs that is built on pokeflow as well.
+
+    These are sent as they are installed here; everything else that they need comes from pip.
+    """
+    core = metadata.distribution(CORE)
+    if package == CORE:
+        return [core]
+    entries = metadata.entry_points(group=GROUP)
+    plugin = next((entry.dist for entry in entries if entry.module.partition(".")[0] == package), None)
+    if plugin is None:
+        raise PokeflowError(f"{package} is no installed plugin, and nothing else can be sent to a job.")
+    found, waiting = {CORE: core}, [plugin]
+    while waiting:
+        distribution = waiting.pop()
+        found[_canonical(distribution.name)] = distribution
+        for name in _required(distribution) - found.keys():
+            with suppress(metadata.PackageNotFoundError):  # told with the requirements
+                needed = metadata.distribution(name)
+                waiting += [needed] if CORE in _required(needed) else []
+    return list(found.values())
+
+
+def _required(distribution: metadata.Distribution) -> set[str]:
+    """Names of what a distribution requires here, without its extras."""
+    found = [Requirement(text) for text in distribution.requires or ()]
+    return {_canonical(r.name) for r in found if r.marker is None or r.marker.evaluate({"extra": ""})}
 
 
 def _files(distributions: list[metadata.Distribution]) -> Iterator[tuple[str, bytes]]:
@@ -79,7 +98,7 @@ def _files(distributions: list[metadata.Distribution]) -> Iterator[tuple[str, by
 
 def _packages(distribution: metadata.Distribution) -> list[str]:
     modules = {entry.module.partition(".")[0] for entry in distribution.entry_points if entry.group == GROUP}
-    return sorted(modules)
+    return sorted(modules) or [distribution.name.replace("-", "_")]
 
 
 def _folder(package: str) -> Path:
