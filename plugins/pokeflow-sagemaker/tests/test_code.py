@@ -52,7 +52,8 @@ def test_it_holds_the_core_and_the_backend_s_plugin_and_no_more(bucket):
     files = packed(bucket, code.send(bucket, backend("train", "toy")))
     tops = {name.partition("/")[0] for name in files}
     version = metadata.version("pokeflow")
-    assert tops == {"pokeflow", f"pokeflow-{version}.dist-info", "pokeflow_toy", "pokeflow_toy-0.1.dist-info"}
+    own = {"pokeflow", f"pokeflow-{version}.dist-info", "pokeflow_s3", f"pokeflow_s3-{version}.dist-info"}
+    assert tops == {*own, "pokeflow_toy", "pokeflow_toy-0.1.dist-info"}
     assert {
         "pokeflow/engine/job.py",
         "pokeflow_toy/__init__.py",

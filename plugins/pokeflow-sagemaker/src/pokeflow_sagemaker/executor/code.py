@@ -16,7 +16,8 @@ from pokeflow.objects import ABSENT, Conflict, Objects
 from pokeflow_sagemaker.bundle import archive
 
 CORE, GROUP = "pokeflow", "pokeflow"
-EXTRAS = {CORE: ("s3",)}
+STORE = "pokeflow-s3"
+"""The distribution that reads and writes the bucket, which every job needs."""
 OF_THE_IMAGE = ("torch", "torchvision", "torchaudio")
 """Left as the image has them: they belong to its CUDA."""
 _SKIPPED = ("__pycache__", ".pyc", ".DS_Store")
@@ -54,14 +55,14 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
 
     These are sent as they are installed here; everything else that they need comes from pip.
     """
-    core = metadata.distribution(CORE)
+    always = {name: metadata.distribution(name) for name in (CORE, STORE)}
     if package == CORE:
-        return [core]
+        return list(always.values())
     entries = metadata.entry_points(group=GROUP)
     plugin = next((entry.dist for entry in entries if entry.module.partition(".")[0] == package), None)
     if plugin is None:
         raise PokeflowError(f"{package} is no installed plugin, and nothing else can be sent to a job.")
-    found, waiting = {CORE: core}, [plugin]
+    found, waiting = dict(always), [plugin]
     while waiting:
         distribution = waiting.pop()
         found[_canonical(distribution.name)] = distribution
@@ -112,7 +113,7 @@ def requirements(distributions: list[metadata.Distribution]) -> list[str]:
     """What pip is to install in the container: what these require, in the versions that are installed here."""
     mine = {_canonical(d.name): d for d in distributions}
     wanted: dict[str, str] = {}
-    waiting = [(d, extra) for d in distributions for extra in ("", *EXTRAS.get(d.name, ()))]
+    waiting = [(d, "") for d in distributions]
     seen: set[tuple[str, str]] = set()
     while waiting:
         distribution, extra = waiting.pop()
