@@ -83,6 +83,21 @@ def record(stage: str, type: str) -> Record:
     )
 
 
+def learner(teacher: Path, data: Path, params: DistillParams):
+    """A student beside its teacher, the data set, and the rows that are trained on."""
+    from pokeflow_torch import evaluate, learners, networks
+
+    prepared = dataset.read(data)
+    network, _ = networks.load(teacher)
+    rows = prepared.cards_of("train")
+    bank = torch.from_numpy(evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x"))
+    torch.manual_seed(0)
+    made = learners.DistillLearner(networks.build(params.network, SIZE), network, bank, rows, params)
+    cpu = torch.device("cpu")
+    made.standardize(evaluate.batches(prepared.references, rows, prepared.preprocessing, cpu))
+    return made, prepared, rows
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data")

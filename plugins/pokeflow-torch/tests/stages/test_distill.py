@@ -6,24 +6,12 @@ import pytest
 import torch
 
 from pokeflow import PokeflowError
-from pokeflow_torch import evaluate, learners, networks
+from pokeflow_torch import evaluate, networks
 from pokeflow_torch.stages import distill
 from pokeflow_vision import dataset, preprocessing
 from pokeflow_vision.preprocessing import Preprocessing
 
-from ..conftest import ALL, CNN, SIZE, VIT, write_data
-
-
-def learner(teacher, data, params):
-    prepared = dataset.read(data)
-    network, _ = networks.load(teacher)
-    rows = prepared.cards_of("train")
-    bank = torch.from_numpy(evaluate.embed(network, prepared.references, range(20), prepared.preprocessing, "x"))
-    torch.manual_seed(0)
-    made = learners.DistillLearner(networks.build(params.network, SIZE), network, bank, rows, params)
-    cpu = torch.device("cpu")
-    made.standardize(evaluate.batches(prepared.references, rows, prepared.preprocessing, cpu))
-    return made, prepared, rows
+from ..conftest import ALL, CNN, SIZE, VIT, learner, write_data
 
 
 def test_a_students_folder_and_figures(make, distill_params, teacher):
@@ -88,44 +76,6 @@ def test_a_teacher_of_other_preprocessing_is_refused(make, distill_params, teach
 def test_a_distillation_without_a_teacher_says_so(make, distill_params):
     with pytest.raises(LookupError, match="teacher"):
         distill.run(make("distill", distill_params))
-
-
-def test_the_weighted_terms_add_up_to_the_loss(teacher, data, distill_params):
-    made, prepared, rows = learner(teacher, data, distill_params)
-    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
-    terms = made(images, torch.arange(len(rows)))
-    wanted = sum(weight * terms[f"{name}_loss"] for name, weight in ALL.items())
-    torch.testing.assert_close(terms["loss"], wanted)
-
-
-def test_the_teacher_is_frozen_and_no_part_of_what_is_saved(teacher, data, distill_params):
-    made, prepared, rows = learner(teacher, data, distill_params)
-    inner = made._teacher[0]
-    before = {name: value.clone() for name, value in inner.state_dict().items()}
-    made.train()
-    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
-    made(images, torch.arange(len(rows)))["loss"].backward()
-    assert not inner.training
-    assert all(weight.grad is None for weight in inner.parameters())
-    assert all(torch.equal(before[name], value) for name, value in inner.state_dict().items())
-    assert not any("teacher" in name for name in made.state_dict())
-
-
-def test_the_teachers_tokens_are_standardized_over_its_references(teacher, data, distill_params):
-    made, prepared, rows = learner(teacher, data, distill_params)
-    images = next(evaluate.batches(prepared.references, rows, prepared.preprocessing, torch.device("cpu")))
-    with torch.no_grad():
-        tokens = (made._teacher[0](images)[1] - made.mean) / made.deviation
-    torch.testing.assert_close(tokens.mean((0, 2, 3)), torch.zeros(24), atol=1e-3, rtol=0)
-    torch.testing.assert_close(tokens.var((0, 2, 3), unbiased=False), torch.ones(24), atol=1e-2, rtol=0)
-
-
-def test_grids_that_differ_are_compared_on_the_coarser_one():
-    fine, coarse = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)
-    student, teachers = learners._on_one_grid(fine, coarse)
-    assert student.shape == (2, 3, 2, 2)
-    assert torch.equal(teachers, coarse)
-    torch.testing.assert_close(student[..., 0, 0], fine[..., :2, :2].mean((2, 3)))
 
 
 def test_a_teacher_taught_to_itself_loses_nothing(make, distill_params, teacher, data):

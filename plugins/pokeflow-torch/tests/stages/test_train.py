@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_torch import learners, model, networks
+from pokeflow_torch import learners, networks
 from pokeflow_torch.params import Optim
 from pokeflow_torch.stages import train
 from pokeflow_vision import dataset, preprocessing, retrieval
@@ -73,12 +73,6 @@ def test_the_same_task_gives_the_same_bytes(make, train_params):
         contents.append({file.name: file.read_bytes() for file in task.output.iterdir()})
     assert contents[0] == contents[1]
     assert "checkpoint.pt" in contents[0]
-
-
-def test_an_unknown_figure_has_its_reason():
-    assert model.reasons({"artwork_top1_accuracy": None, "loss": 1.0}) == {
-        "artwork_top1_accuracy": "the data set doesn't say which cards share their art"
-    }
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_what_to_do(make, train_params, monkeypatch):
