@@ -31,7 +31,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     try:
         mine = Job(kind, name, region).describe()
         made = [mine, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, mine))]
-    except aws.Missing as error:
+    except aws.NotFoundError as error:
         return Bill(None, f"SageMaker does not know the job any more: {error}")
     if mine[jobs.NAMES[kind].status] in RUNNING:
         return None

@@ -87,7 +87,7 @@ class Job:
         try:
             call = getattr(aws.client("sagemaker", self.region), names.stop)
             aws.ask(call, self.what, **{names.name: self.name})
-        except aws.Refused as error:
+        except aws.RefusedError as error:
             if error.code not in ("ValidationException", "ResourceNotFound"):
                 raise
 

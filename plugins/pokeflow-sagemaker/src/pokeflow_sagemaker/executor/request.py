@@ -81,7 +81,7 @@ def base_name(task: TaskId) -> str:
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
-def making_of(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
+def making_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
     """What tells the makings of a task apart: its inputs' contents, and the record that it replaces."""
     read = sorted((record.task, record.content) for record in inputs)
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]

@@ -42,7 +42,7 @@ def bring(
         ``pipeline``, ``arn``, ``change`` and ``console``; of a start also ``execution`` and ``at_most_usd``.
 
     """
-    objects = control.opened(pipeline)
+    objects = control.open_objects(pipeline)
     most = most_usd(params, pipeline)
     if start is not None:
         control.parameters(pipeline, start)

@@ -27,9 +27,9 @@ def exists(place: Place, bucket: str) -> bool:
     s3 = aws.client("s3", place.region)
     try:
         answer = aws.ask(s3.head_bucket, f"bucket {bucket}", Bucket=bucket, ExpectedBucketOwner=place.account)
-    except aws.Missing:
+    except aws.NotFoundError:
         return False
-    except aws.Denied as error:
+    except aws.AccessDeniedError as error:
         if _listed(place, bucket):
             raise
         message = (
@@ -47,7 +47,7 @@ def exists(place: Place, bucket: str) -> bool:
 def _listed(place: Place, bucket: str) -> bool:
     try:
         listed = aws.ask(aws.client("s3", place.region).list_buckets, "buckets")
-    except aws.Refused:
+    except aws.RefusedError:
         return False
     return any(row["Name"] == bucket for row in listed["Buckets"])
 
@@ -56,7 +56,7 @@ def is_ours(place: Place, bucket: str, project: str) -> bool:
     """Whether the bucket was made for the project alone, which its tag says."""
     try:
         told = aws.ask(aws.client("s3", place.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
-    except (aws.Missing, aws.Denied):
+    except (aws.NotFoundError, aws.AccessDeniedError):
         return False
     return {"Key": TAG, "Value": project} in told["TagSet"]
 
@@ -67,7 +67,7 @@ def make(place: Place, bucket: str, project: str) -> None:
     where = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
     try:
         aws.ask(s3.create_bucket, f"bucket {bucket}", Bucket=bucket, **where)
-    except aws.Exists as error:
+    except aws.AlreadyExistsError as error:
         if error.code != "BucketAlreadyOwnedByYou":
             message = f"the bucket {bucket!r} belongs to another account. Name another one."
             raise ConfigError([Fault("store.remote", message)]) from error

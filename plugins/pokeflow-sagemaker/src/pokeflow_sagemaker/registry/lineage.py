@@ -11,7 +11,7 @@ from pokeflow import Record
 from pokeflow.objects import Objects
 from pokeflow.store import _remote as remote
 from pokeflow.types import RECORD, path_of
-from pokeflow_sagemaker.aws import Exists, ask, pages
+from pokeflow_sagemaker.aws import AlreadyExistsError, ask, pages
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Walk:
                 Properties={name: value for name, value in about.items() if value},
                 Tags=names.tags(self.project, model=record.model, version=record.version, run=record.digest),
             )
-        except Exists:
+        except AlreadyExistsError:
             if arn := self._there(uri, what):
                 return arn  # another registration made it at this moment
             raise
@@ -111,7 +111,7 @@ class Walk:
     def _edge(self, origin: str, arn: str, kind: str, what: str) -> None:
         try:
             ask(self.client.add_association, what, SourceArn=origin, DestinationArn=arn, AssociationType=kind)
-        except Exists:
+        except AlreadyExistsError:
             log.debug("%s: another registration drew the edge at this moment", what)
 
 

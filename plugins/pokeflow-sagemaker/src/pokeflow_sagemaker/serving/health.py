@@ -24,7 +24,7 @@ def picture() -> bytes:
     return out.getvalue()
 
 
-def answered(name: str, region: str, bundle: Record) -> dict[str, float]:
+def measure_answer(name: str, region: str, bundle: Record) -> dict[str, float]:
     """How long an endpoint took to answer a picture; PokeflowError unless the answer is one of this bundle's."""
     what, body = f"endpoint {name}", picture()
     runtime = aws.client("sagemaker-runtime", region)

@@ -34,10 +34,10 @@ def where(shared: Shared | None, account: Account) -> Place:
 
 def base(project: str, name: str) -> str:
     """How everything of a model begins to be called, its endpoint above all: project and model."""
-    return fitted(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
+    return fit_name(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
 
 
-def fitted(text: str, most: int) -> str:
+def fit_name(text: str, most: int) -> str:
     """A name as AWS's are: letters, digits and single ``-``, so long at most; what is lost becomes a hash."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     if name == text and len(name) <= most:
@@ -45,7 +45,7 @@ def fitted(text: str, most: int) -> str:
     return f"{name[: most - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def named_by(base: str, content: Any) -> str:
+def name_by_content(base: str, content: Any) -> str:
     """A name that begins with another one and follows from content: the same content, the same name."""
     text = json.dumps(content, sort_keys=True)
     return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
@@ -67,14 +67,14 @@ def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None,
     if network:
         groups, subnets = list(network.security_groups), list(network.subnets)
         request["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
-    name = named_by(base(account.project, bundle.record.model), request)
+    name = name_by_content(base(account.project, bundle.record.model), request)
     try:
         aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
-    except aws.Missing:
+    except aws.NotFoundError:
         given = {"ModelName": name, **request, "Tags": tags(bundle, account)}
         try:
             aws.ask(sagemaker.create_model, f"model {name}", **given)
-        except aws.Exists:
+        except aws.AlreadyExistsError:
             log.debug("model %s was made by another at this moment", name)
     return name
 
@@ -102,7 +102,7 @@ def _deployable(arn: str, at: Place, source: Source) -> bool:
     def look() -> dict[str, Any] | None:
         try:
             row: dict[str, Any] = aws.ask(sagemaker.describe_model_package, what, ModelPackageName=arn)
-        except aws.Missing:
+        except aws.NotFoundError:
             if source == "package":
                 raise
             return None

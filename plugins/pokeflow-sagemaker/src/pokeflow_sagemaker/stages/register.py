@@ -52,7 +52,7 @@ def run(task: Task) -> Result:
         "source": about.uri,
         "lineage_gaps": walk.gaps,
     }
-    files = {"registration.json": facts, "model_card.json": card.written(about)}
+    files = {"registration.json": facts, "model_card.json": card.build(about)}
     if about.benchmark:
         files[QUALITY] = quality(about.benchmark)
     for name, content in files.items():

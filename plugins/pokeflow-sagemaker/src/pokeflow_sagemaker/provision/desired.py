@@ -18,7 +18,7 @@ _KEY_ID = re.compile(r"[0-9a-f-]{36}|mrk-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredState:
     """A project's place, names and settings.
 
     ``name`` is the SageMaker Project's, ``project`` what all other names begin with. ``prefix`` and ``tree`` end with
@@ -80,7 +80,7 @@ class Wanted:
         return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
 
 
-def wanted(params: ProvisionParams, shared: Shared | None) -> Wanted:
+def desired_state(params: ProvisionParams, shared: Shared | None) -> DesiredState:
     """What the parameters and the store ask for; ConfigError where there is no bucket to begin with."""
     if shared is None:
         message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
@@ -100,7 +100,7 @@ def wanted(params: ProvisionParams, shared: Shared | None) -> Wanted:
     key = _key(place, shared.encryption, shared.kms_key)
     name = params.project if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", params.project) else None
     project = names.slug(params.project)
-    return Wanted(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
+    return DesiredState(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
 
 
 def _key(place: Place, encryption: str | None, key: str | None) -> str:

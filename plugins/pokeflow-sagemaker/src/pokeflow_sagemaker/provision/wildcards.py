@@ -2,7 +2,7 @@
 
 from typing import Final
 
-STARS: Final[dict[tuple[str, str], str]] = {
+WILDCARDS: Final[dict[tuple[str, str], str]] = {
     ("OwnKey", "Account"): "in a key's policy, '*' is the key that it lies on",
     ("BucketPolicy", "PokeflowTlsOnly"): "a refusal: of everybody, of every action, where TLS is missing",
     ("Job", "Metrics"): "PutMetricData knows no resources; the namespaces are named by the condition",
