@@ -1,4 +1,4 @@
-"""What AWS refuses, told in a sentence with what to do. Nothing of a credential gets into it."""
+"""Errors of AWS's services as sentences with what to do. Nothing of a credential gets into them."""
 
 import re
 from collections.abc import Callable, Iterator

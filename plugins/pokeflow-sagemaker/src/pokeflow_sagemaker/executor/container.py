@@ -53,7 +53,7 @@ def main(args: list[str]) -> None:
 
 
 def job_environment() -> dict[str, str]:
-    """What a record tells of its job: a training job knows its name by variables, a processing job by a file."""
+    """Return the job's name and ARN: a training job has them in variables, a processing job in a file."""
     about = _config("processingjobconfig.json")
     names = {
         "training_job": os.environ.get("TRAINING_JOB_NAME") or about.get("ProcessingJobName"),

@@ -54,12 +54,12 @@ def send(objects: Objects, task: Task) -> str:
 
 
 def making_key(task: Task) -> str:
-    """The key of what one record of a task comes of, as requests name it."""
+    """Return the key of one making of a task, as requests name it."""
     return requests.making_key((item.record for item in task.inputs), task.replaces)
 
 
 def telemetry_files(task: Task) -> list[Path]:
-    """The files that tell how a task came to be made."""
+    """Return the files beside a task that say how it came to be made."""
     return [file for file in sorted((task.work / TELEMETRY).glob("*")) if file.is_file()]
 
 

@@ -21,7 +21,7 @@ _PROGRESS = re.compile(r"^  (?P<label>\S.*): (?P<done>\d+) of (?P<total>\d+)(?:,
 
 
 class Logs:
-    """What a job has logged, each line told once."""
+    """The log of a job, each line once."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -53,7 +53,7 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
 
 
 def open_objects(pipeline: Pipeline) -> Objects:
-    """The store that a pipeline's jobs read and write."""
+    """Open the store that a pipeline's jobs read and write."""
     if pipeline.store is None:
         message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
         raise ConfigError([Fault("store.remote", message)])
@@ -61,7 +61,7 @@ def open_objects(pipeline: Pipeline) -> Objects:
 
 
 def where(pipeline: Pipeline, objects: Objects) -> Where:
-    """Where a pipeline runs; what its jobs run is sent, as it is installed here."""
+    """Return where a pipeline runs; the code of its jobs is sent, as it is installed here."""
     assert pipeline.store is not None
     region = aws.region(pipeline.region)
     role = pipeline.job_role or _role(pipeline, region, "job")
@@ -132,7 +132,7 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
 
 
 def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
-    """What an execution is told, defaults as well; ConfigError where a name is unknown or a value missing."""
+    """Return an execution's parameters, defaults as well; ConfigError where a name is unknown or a value missing."""
     from pokeflow.errors import unknown
 
     known = {parameter.name: parameter.default for parameter in pipeline.parameters}

@@ -58,7 +58,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What is done only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
+    """Steps that run only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
 
     name: str
     of: str
@@ -202,7 +202,7 @@ Step = Run | Gates | Register | CreateModel | Transform | Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is told when an execution is started; without a default it must be."""
+    """A parameter of an execution; without a default it must be given at the start."""
 
     name: str
     default: str | None = None
@@ -270,7 +270,7 @@ def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
 
 
 def step_name(stage: str, model: str) -> str:
-    """What the step of a task is called."""
+    """Return the name of a task's step."""
     return fit_name(f"{stage}-{model}", 56)
 
 

@@ -1,4 +1,4 @@
-"""What a project has on AWS by now. Everything here reads; what may not be read is unknown, with the reason."""
+"""The current state of a project on AWS. Everything here reads; what may not be read is unknown, with the reason."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ POLICY = "pokeflow"
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """What is there. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
+    """A project as it is on AWS. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
 
     ``gaps`` are settings of the bucket, and ``drifted`` policies of the stack's roles, that are not as they should be;
     ``gone`` are roles of the stack that somebody deleted. ``unknown`` says, by what it is, what may not be read.
@@ -154,7 +154,7 @@ def _drift(
 
 
 def differences(desired: DesiredState, found: CurrentState, roles: Mapping[str, str]) -> list[str]:
-    """How the stack is not as it should be, in words; none if it is."""
+    """Describe how the stack is not as it should be, a sentence each."""
     from pokeflow_sagemaker.provision import templates
 
     stack = found.stands

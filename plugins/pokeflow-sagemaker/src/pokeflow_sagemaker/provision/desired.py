@@ -1,4 +1,4 @@
-"""What a project should have on AWS, as configuration says; nothing is asked of AWS but whose account this is."""
+"""The desired state of a project on AWS, from the configuration; AWS is asked for the account alone."""
 
 import re
 from collections.abc import Mapping
@@ -75,13 +75,13 @@ class DesiredState:
         return {"ProjectName": self.project, "GroupName": self.group, "MakeGroup": str(make_group).lower()}
 
     def resources(self, roles: Mapping[str, str], key_arn: str = "") -> dict[str, Any]:
-        """What the foundation's template makes, the bucket as well, whoever made it."""
+        """Return what the foundation's template makes, the bucket as well, whoever made it."""
         known = {"OwnKey.Arn": key_arn} if key_arn else {}
         return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
 
 
 def desired_state(params: ProvisionParams, shared: Shared | None) -> DesiredState:
-    """What the parameters and the store ask for; ConfigError where there is no bucket to begin with."""
+    """Return the state that parameters and store ask for; ConfigError where there is no bucket to begin with."""
     if shared is None:
         message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])

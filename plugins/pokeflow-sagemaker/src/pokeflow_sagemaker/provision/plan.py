@@ -1,4 +1,4 @@
-"""The steps from what is there to what is desired; each can be told, done, or left to somebody who may."""
+"""The steps from the current to the desired state; each can be shown, done, or left to somebody who may."""
 
 import json
 import shlex
@@ -46,7 +46,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What these credentials may not do: why, and the command for somebody who may."""
+    """A change that these credentials may not make: why, and the command for somebody who may."""
 
     what: str
     why: str
@@ -54,7 +54,7 @@ class Left:
 
 
 def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
-    """What is to be done, in this order; ``refused`` are the steps that AWS did not let these credentials do."""
+    """Return the steps in their order; ``refused`` are the steps that AWS did not let these credentials do."""
     foundation = [_foundation(desired, found, refused), *_bucket(desired, found, refused)]
     if found.owns_bucket and not found.bucket:
         foundation.reverse()  # the stack cannot change a bucket that is gone
@@ -67,7 +67,7 @@ def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]
 
 
 def left(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Left]:
-    """What was refused, with the command that does it as things are now, and roles that are gone."""
+    """Return what was refused, with the command that does it as things are now, and roles that are gone."""
     rest = [
         Left(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
         for step in steps(desired, found, {})

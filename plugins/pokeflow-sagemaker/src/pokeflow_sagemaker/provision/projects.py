@@ -62,7 +62,7 @@ def find(region: str, name: str) -> Project | None:
 
 
 def key(prefix: str, text: str) -> str:
-    """Where in the bucket a template's text lies: another text, another place."""
+    """Return the key of a template's text in the bucket: another text, another key."""
     return f"{prefix}provision/project-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
 
 

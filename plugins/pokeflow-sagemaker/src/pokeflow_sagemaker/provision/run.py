@@ -73,7 +73,7 @@ def _applied(
 
 
 def _facts(desired: DesiredState, current: CurrentState) -> dict[str, Any]:
-    """What there is, for people and for what runs afterwards."""
+    """Describe the project as it is by now, for people and programs."""
     stack, project = current.stands, current.project
     outputs = stack.outputs if stack else {}
     roles = {name.removesuffix("RoleArn").lower(): arn for name, arn in outputs.items() if name.endswith("RoleArn")}

@@ -80,7 +80,7 @@ def body(region: str, name: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two templates say the same, whatever their line ends."""
+    """Tell whether two templates say the same, whatever their line ends."""
     return one.split() == other.split()
 
 
@@ -195,7 +195,7 @@ def poll(patience: float = PATIENCE) -> Iterator[None]:
 
 
 def timeout_error(what: str) -> PokeflowError:
-    """Who waited in vain is told to come again."""
+    """Return the error of a wait that took too long."""
     return PokeflowError(f"{what}: is still being changed after {PATIENCE / 60:.0f} minutes. Run this again later.")
 
 
@@ -214,7 +214,7 @@ def _resources(region: str, name: str) -> list[dict[str, Any]]:
 
 
 def _reasons(region: str, name: str, token: str) -> str:
-    """Why a stack failed: the first things that did, in AWS's words."""
+    """Return why a stack failed: the first things that did, in AWS's words."""
     cloudformation = aws.client("cloudformation", region)
     try:
         events = list(aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name))

@@ -1,4 +1,4 @@
-"""Where a policy of the template's has ``*`` for a resource or an action, and why AWS leaves no other way."""
+"""Statements of the template's policies with ``*`` for a resource or an action, and why AWS leaves no other way."""
 
 from typing import Final
 

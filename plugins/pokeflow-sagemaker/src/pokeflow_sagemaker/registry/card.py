@@ -17,7 +17,7 @@ OPEN = ("Draft", "PendingReview")
 
 
 def build(about: About) -> dict[str, Any]:
-    """What the records say of a model, in the sections of a card; a section that would be empty is left out."""
+    """Build a model's card from its records; a section that would be empty is left out."""
     card = {
         "model_overview": {"model_creator": f"pokeflow {pokeflow.__version__}", "model_artifact": [about.uri]},
         "intended_uses": {"purpose_of_model": printable(about.description, 2048)} if about.description else {},

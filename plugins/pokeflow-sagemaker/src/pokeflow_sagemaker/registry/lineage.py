@@ -21,12 +21,12 @@ DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 
 def folder(objects: Objects, record: Record) -> str:
-    """Where a finished task lies in the bucket."""
+    """Return the URI of a finished task's folder in the bucket."""
     return f"{objects.uri}/{path_of(record.stage, record.model, record.digest)}/"
 
 
 def source(objects: Objects, record: Record) -> str:
-    """What names an artifact: SageMaker keeps one of each address, and a task made again may have another content."""
+    """Return an artifact's URI with the content: SageMaker keeps one of each, and a task may be made again."""
     return f"{folder(objects, record)}#{record.content}"
 
 

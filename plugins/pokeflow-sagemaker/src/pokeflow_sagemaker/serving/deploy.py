@@ -134,7 +134,7 @@ def _ensure(
 def _rollback_policy(
     params: DeployParams, region: str, name: str, before: endpoint.EndpointState
 ) -> dict[str, Any] | None:
-    """How an update goes over to the new machines, and what undoes it; None where there are no machines."""
+    """Return how an update goes over to the new machines, and what undoes it; None where there are no machines."""
     if params.serverless or before.serverless:
         return None
     alarms = params.rollback.alarms
@@ -156,7 +156,7 @@ def _rollback_policy(
 def _undo(
     region: str, name: str, before: endpoint.EndpointState | None, wanted: str, error: PokeflowError
 ) -> PokeflowError:
-    """What is said of an endpoint that does not answer as it should, once what stood before it stands again."""
+    """Undo an update whose endpoint does not answer as it should, and return the error to raise."""
     if before is None or before.failed:
         logs = f"/aws/sagemaker/Endpoints/{name}"
         return PokeflowError(f"{error} It is left as it is, for you to look at: CloudWatch's log group {logs}.")

@@ -31,7 +31,7 @@ class EndpointState:
 
 
 def wait_until_settled(region: str, name: str) -> EndpointState | None:
-    """The endpoint once nothing is under way; None where there is none."""
+    """Wait until nothing is under way and return the endpoint's state; None where there is none."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     look = partial(aws.find, sagemaker.describe_endpoint, what, EndpointName=name)
     found = waiting.until_settled(look, "EndpointStatus", MOVING, what)

@@ -1,4 +1,4 @@
-"""What lies below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
+"""Objects below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class S3Object:
 
 
 def list_objects(region: str, uri: str) -> Iterator[S3Object]:
-    """Every object below ``s3://bucket/prefix``, but what only marks a folder."""
+    """List every object below ``s3://bucket/prefix``, but what only marks a folder."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3, token = aws.client("s3", region), dict[str, str]()
     while True:
@@ -35,7 +35,7 @@ def list_objects(region: str, uri: str) -> Iterator[S3Object]:
 
 
 def list_pictures(region: str, uri: str, most: int) -> list[S3Object]:
-    """The pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
+    """List the pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
     found = list(list_objects(region, uri))
     faults: list[tuple[Callable[[S3Object], bool], str]] = [
         (lambda f: not f.key.lower().endswith(SUFFIXES), f"no pictures ({', '.join(SUFFIXES)})"),
