@@ -38,7 +38,7 @@ def base(project: str, name: str) -> str:
 
 
 def fit_name(text: str, most: int) -> str:
-    """Turn a text into one of AWS's names: letters, digits and single ``-``, so long at most; the rest becomes a hash."""
+    """Turn a text into one of AWS's names: letters, digits and single ``-``, at most so long, the rest as a hash."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     if name == text and len(name) <= most:
         return name
