@@ -29,17 +29,17 @@ def refused(code, message, operation="CreateTrainingJob"):
 @pytest.mark.parametrize(
     ("code", "message", "kind", "sentence"),
     [
-        ("ThrottlingException", "Rate exceeded", aws.Busy, "AWS is too busy for CreateTrainingJob"),
-        ("ExpiredTokenException", "The security token is expired", aws.Refused, "have expired. Renew them"),
-        ("UnrecognizedClientException", "invalid", aws.Refused, "does not know the credentials"),
-        ("AccessDeniedException", PASS_ROLE, aws.Denied, "Needed: iam:PassRole."),
-        ("AccessDenied", "Access Denied", aws.Denied, "Needed: the right to CreateTrainingJob."),
-        ("ResourceLimitExceeded", "The limit is 0 Instances", aws.Limited, "Ask for more under Service Quotas"),
-        ("ResourceInUse", "names must be unique", aws.Exists, "is there already"),
-        ("ValidationException", "Requested resource not found.", aws.Missing, "is not there"),
-        ("ValidationException", "Could not find requested job with name: x", aws.Missing, "is not there"),
-        ("ValidationException", "1 validation error detected", aws.Refused, "AWS refused CreateTrainingJob"),
-        ("", "", aws.Refused, "(no code)"),
+        ("ThrottlingException", "Rate exceeded", aws.ThrottledError, "AWS is too busy for CreateTrainingJob"),
+        ("ExpiredTokenException", "The security token is expired", aws.RefusedError, "have expired. Renew them"),
+        ("UnrecognizedClientException", "invalid", aws.RefusedError, "does not know the credentials"),
+        ("AccessDeniedException", PASS_ROLE, aws.AccessDeniedError, "Needed: iam:PassRole."),
+        ("AccessDenied", "Access Denied", aws.AccessDeniedError, "Needed: the right to CreateTrainingJob."),
+        ("ResourceLimitExceeded", "The limit is 0 Instances", aws.QuotaError, "Ask for more under Service Quotas"),
+        ("ResourceInUse", "names must be unique", aws.AlreadyExistsError, "is there already"),
+        ("ValidationException", "Requested resource not found.", aws.NotFoundError, "is not there"),
+        ("ValidationException", "Could not find requested job with name: x", aws.NotFoundError, "is not there"),
+        ("ValidationException", "1 validation error detected", aws.RefusedError, "AWS refused CreateTrainingJob"),
+        ("", "", aws.RefusedError, "(no code)"),
     ],
 )
 def test_every_refusal_has_a_kind_and_says_what_to_do(code, message, kind, sentence):

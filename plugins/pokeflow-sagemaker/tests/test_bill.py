@@ -45,7 +45,7 @@ def account(monkeypatch):
         def describe(job):
             regions.append(job.region)
             if job.name not in by_name:
-                raise aws.Missing(f"{job.what}: is not there.")
+                raise aws.NotFoundError(f"{job.what}: is not there.")
             return by_name[job.name]
 
         def attempts(kind, base, region):

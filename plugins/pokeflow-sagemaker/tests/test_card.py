@@ -141,7 +141,7 @@ BENCH = record(
 
 def test_a_card_tells_what_the_records_say():
     content = valid(
-        card.written(
+        card.build(
             model(MADE, BENCH, verdicts={"top1_accuracy": "passed: 0.9 is at least 0.8"}, data=("s3://b/data/",))
         )
     )
@@ -165,13 +165,13 @@ def test_a_card_tells_what_the_records_say():
 
 
 def test_what_nobody_knows_is_left_out():
-    content = valid(card.written(model()))
+    content = valid(card.build(model()))
     assert set(content) == {"model_overview", "training_details", "additional_information"}
     assert "training_job_details" not in content["training_details"]
 
 
 def test_a_model_that_sagemaker_cannot_serve_says_so():
-    content = valid(card.written(model(bundle=None, image=None, uri="s3://b/folder/")))
+    content = valid(card.build(model(bundle=None, image=None, uri="s3://b/folder/")))
     assert "cannot serve it" in content["additional_information"]["custom_details"]["pokeflow bundle"]
 
 
@@ -199,13 +199,13 @@ records = st.builds(
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(records, st.none() | records, words, st.dictionaries(words, words, max_size=3))
 def test_a_card_is_valid_whatever_the_records_hold(made, benchmark, description, verdicts):
-    valid(card.written(model(made, benchmark, description=description, verdicts=verdicts)))
+    valid(card.build(model(made, benchmark, description=description, verdicts=verdicts)))
 
 
 def test_a_thousand_parameters_and_figures_are_cut_to_what_a_card_holds():
     many = {f"figure {i}": float(i) for i in range(1000)}
     made = record(params={f"p{i}": "x" * 300 for i in range(1000)}, metrics=many)
-    content = valid(card.written(model(made, dataclasses.replace(BENCH, metrics=many))))
+    content = valid(card.build(model(made, dataclasses.replace(BENCH, metrics=many))))
     details = content["training_details"]["training_job_details"]
     assert len(details["user_provided_hyper_parameters"]) == 100
     assert len(details["user_provided_training_metrics"]) == 50
@@ -213,20 +213,20 @@ def test_a_thousand_parameters_and_figures_are_cut_to_what_a_card_holds():
 
 
 def test_merging_twice_changes_nothing():
-    mine = card.written(model(MADE, BENCH))
-    once = card.merged({}, mine)
+    mine = card.build(model(MADE, BENCH))
+    once = card.merge({}, mine)
     assert once == mine
-    assert card.merged(once, mine) == once
+    assert card.merge(once, mine) == once
 
 
 def test_what_people_wrote_stays_and_pokeflows_part_is_replaced():
-    there = json.loads(encoded(card.written(model(MADE, BENCH))))
+    there = json.loads(encoded(card.build(model(MADE, BENCH))))
     there["business_details"] = {"business_problem": "cards"}
     there["intended_uses"] = {"risk_rating": "Low"}
     there["evaluation_details"].append({"name": "by hand"})
     there["additional_information"]["custom_details"] |= {"team": "cards", "pokeflow old": "gone"}
     newer = dataclasses.replace(BENCH, metrics={"top1_accuracy": 0.5})
-    after = valid(card.merged(there, card.written(model(MADE, newer, description="Recognises cards."))))
+    after = valid(card.merge(there, card.build(model(MADE, newer, description="Recognises cards."))))
 
     assert after["business_details"] == {"business_problem": "cards"}
     assert after["intended_uses"] == {"risk_rating": "Low", "purpose_of_model": "Recognises cards."}
@@ -241,4 +241,4 @@ def test_what_people_wrote_stays_and_pokeflows_part_is_replaced():
     "there", [{"evaluation_details": "x"}, {"additional_information": 3}, {"training_details": None}]
 )
 def test_a_damaged_card_is_mended(there):
-    valid(card.merged(there, card.written(model(MADE, BENCH))))
+    valid(card.merge(there, card.build(model(MADE, BENCH))))

@@ -74,7 +74,7 @@ def test_seconds_are_those_that_sagemaker_tells():
 
 
 def test_a_job_that_has_ended_is_left_as_it_is(cloud):
-    with pytest.raises(aws.Missing):
+    with pytest.raises(aws.NotFoundError):
         Job("training", BASE, cloud.region).describe()
-    with pytest.raises(aws.Missing):
+    with pytest.raises(aws.NotFoundError):
         Job("processing", BASE, cloud.region).describe()

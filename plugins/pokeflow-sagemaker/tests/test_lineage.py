@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pokeflow_sagemaker.aws import Denied, client, waiting
+from pokeflow_sagemaker.aws import AccessDeniedError, client, waiting
 from pokeflow_sagemaker.registry import lineage
 from pokeflow_sagemaker.stages import register
 
@@ -151,7 +151,7 @@ def test_ancestors_are_found_by_content_among_other_results_of_the_same_task(flo
 @pytest.mark.parametrize("operation", ["CreateArtifact", "AddAssociation", "UpdateArtifact"])
 def test_a_denied_call_is_told_in_a_paragraph_and_the_next_attempt_completes(flow, operation):
     flow.cloud.trouble(denied=(operation,), becoming=0.05)
-    with pytest.raises(Denied, match=operation) as error:
+    with pytest.raises(AccessDeniedError, match=operation) as error:
         flow.register(STAGE1)
     assert "\n" not in str(error.value)
     flow.cloud.trouble(becoming=0.05)

@@ -133,7 +133,7 @@ def test_without_a_bucket_they_can_be_read_and_not_run():
     pipeline = written().pipelines["teacher_pipeline"]
 
     with pytest.raises(ConfigError, match="written without a bucket"):
-        control.opened(pipeline)
+        control.open_objects(pipeline)
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ def test_the_inference_pipelines_make_a_model_and_put_it_to_work(cloud):
         for file in ("record.json", "model.tar.gz"):
             cloud.client().put_object(Bucket=cloud.name, Key=f"p/{key}/{file}", Body=b"{}")
         cloud.client().put_object(Bucket=cloud.name, Key="in/a.jpg", Body=b"jpeg")
-        objects = control.opened(pipeline)
+        objects = control.open_objects(pipeline)
         found = control.where(pipeline, objects)
         control.upsert(dataclasses.replace(pipeline, role=cloud.role), objects, found)
         control.start(pipeline, objects, found, {key: f"{cloud.uri}/{value}/" for key, value in values.items()})
@@ -410,7 +410,7 @@ def endpoint(cloud):
     cloud.trouble(becoming=2)
     for file in ("record.json", "model.tar.gz"):
         cloud.client().put_object(Bucket=cloud.name, Key=f"p/{pipeline.needed[0][1]}/{file}", Body=b"{}")
-    objects = control.opened(pipeline)
+    objects = control.open_objects(pipeline)
     found = control.where(pipeline, objects)
     control.upsert(pipeline, objects, found)
 

@@ -16,7 +16,7 @@ import pokeflow_sagemaker
 from cloud.access import decide
 from pokeflow_sagemaker.provision import names, templates
 from pokeflow_sagemaker.provision.names import Place
-from pokeflow_sagemaker.provision.stars import STARS
+from pokeflow_sagemaker.provision.wildcards import WILDCARDS
 
 HERE = Path(pokeflow_sagemaker.__file__).parent
 PLACE = Place("123456789012", "us-east-2")
@@ -87,7 +87,7 @@ def test_a_star_alone_is_written_only_where_aws_leaves_no_other_way():
         if "*" in listed(statement["Resource"])
         or any(action == "*" or action.endswith(":*") for action in listed(statement["Action"]))
     }
-    assert found == set(STARS)
+    assert found == set(WILDCARDS)
 
 
 def test_where_a_star_is_excused_by_actions_that_know_no_resources_that_is_so():

@@ -270,7 +270,7 @@ def test_no_rule_reaches_what_others_have_in_a_bucket(project, cloud):
 
 
 def test_a_role_that_is_new_is_waited_for(project, cloud, monkeypatch):
-    ask, refusals = aws.ask, [aws.Refused("project: Role x cannot be assumed.", "ValidationException")] * 2
+    ask, refusals = aws.ask, [aws.RefusedError("project: Role x cannot be assumed.", "ValidationException")] * 2
 
     def asked(call, what, **more):
         if getattr(call, "__name__", "") == "create_project" and refusals:
@@ -441,7 +441,7 @@ def test_what_goes_wrong_is_told_in_a_sentence(project, cloud, monkeypatch, trou
 
 
 def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cloud, monkeypatch):
-    denied = aws.Denied("bucket: access denied.", "403")
+    denied = aws.AccessDeniedError("bucket: access denied.", "403")
     ask = aws.ask
 
     def asked(call, what, **more):

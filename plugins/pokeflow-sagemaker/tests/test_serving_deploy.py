@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow import ConfigError, PokeflowError, Record
-from pokeflow_sagemaker.aws import Denied, Limited, Missing, Refused, waiting
+from pokeflow_sagemaker.aws import AccessDeniedError, NotFoundError, QuotaError, RefusedError, waiting
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving import deploy, endpoint, model
 from pokeflow_sagemaker.serving.bundles import Bundle
@@ -82,7 +82,7 @@ def test_what_is_asked_of_aws_names_the_bundle_the_container_and_whose_it_is(dep
 def test_the_price_is_told_before_anything_is_made(deployed, caplog):
     caplog.set_level("INFO")
     deployed.cloud.trouble(denied=("CreateModel",))
-    with pytest.raises(Denied, match="sagemaker:CreateModel"):
+    with pytest.raises(AccessDeniedError, match="sagemaker:CreateModel"):
         deployed.deploy(instances=3)
     assert "3 × ml.m5.large: about $0.35 an hour" in caplog.text
     deployed.cloud.trouble(becoming=0.1)
@@ -145,7 +145,7 @@ def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(
 
 def test_a_quota_is_told_with_what_to_do(deployed):
     deployed.cloud.trouble(limited=("ml.m5.large",))
-    with pytest.raises(Limited, match=r"ml\.m5\.large for endpoint usage.*Service Quotas"):
+    with pytest.raises(QuotaError, match=r"ml\.m5\.large for endpoint usage.*Service Quotas"):
         deployed.deploy()
 
 
@@ -240,7 +240,7 @@ def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
     arn, registration = packaged(deployed, "Approved")
     sagemaker = deployed.cloud.aws("sagemaker")
     sagemaker.delete_model_package(ModelPackageName=arn)
-    with pytest.raises(Missing, match="cards/1"):
+    with pytest.raises(NotFoundError, match="cards/1"):
         deployed.deploy(registration=registration, source="package")
     deployed.deploy(registration=registration)
     assert "cards/1 is not there any more: the bundle is taken as it is" in caplog.text
@@ -307,7 +307,7 @@ def test_an_endpoint_that_another_is_making_is_waited_for(deployed):
 
 
 def test_a_bundle_that_the_bucket_lacks_is_told(deployed):
-    with pytest.raises(Refused, match="Could not access model data"):
+    with pytest.raises(RefusedError, match="Could not access model data"):
         deployed.deploy(record=dataclasses.replace(deployed.record, digest="0" * 16))
 
 
@@ -364,8 +364,8 @@ def test_without_a_bucket_nothing_is_asked(deployed):
 
 @given(st.text(max_size=90), st.integers(12, 63))
 def test_a_fitted_name_is_one_that_aws_takes(text, most):
-    name = model.fitted(f"p{text}", most)
+    name = model.fit_name(f"p{text}", most)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name)
     assert len(name) <= most
-    assert name == model.fitted(f"p{text}", most)
-    assert model.fitted(name, most) == name
+    assert name == model.fit_name(f"p{text}", most)
+    assert model.fit_name(name, most) == name

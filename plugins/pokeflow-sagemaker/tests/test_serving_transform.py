@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pokeflow import ConfigError, PokeflowError
-from pokeflow_sagemaker.aws import Limited, waiting
+from pokeflow_sagemaker.aws import QuotaError, waiting
 from pokeflow_sagemaker.serving import pictures, transform
 
 from .conftest import small_data
@@ -227,10 +227,10 @@ def test_a_bucket_that_is_not_there_is_told(batch):
 
 def test_a_quota_is_told(batch):
     batch.deployed.cloud.trouble(limited=("ml.m5.xlarge",))
-    with pytest.raises(Limited, match="Service Quotas"):
+    with pytest.raises(QuotaError, match="Service Quotas"):
         batch.run()
 
 
 def test_more_pictures_than_one_page_of_a_listing_are_all_seen(batch, monkeypatch):
     monkeypatch.setattr(pictures, "PAGE", 2)
-    assert len(pictures.below(batch.deployed.cloud.region, f"{batch.source}/", 400_000)) == 3
+    assert len(pictures.list_pictures(batch.deployed.cloud.region, f"{batch.source}/", 400_000)) == 3

@@ -1,4 +1,4 @@
-"""What machines of SageMaker are asked for with, whatever they do: the account, the network, the type, its price."""
+"""Parameters that every machine of SageMaker has: the account, the network, the instance type, its price."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ class Account:
 
 
 def is_role(arn: str) -> bool:
-    """Whether it is a role's ARN."""
+    """Tell whether a text is a role's ARN."""
     return _ROLE.fullmatch(arn) is not None
 
 
 def faults(
     instance_type: str, account: Account, network: Network | None, prices: Mapping[str, float]
 ) -> Iterable[tuple[str, str]]:
-    """What is wrong with these, as (parameter, what is wrong) pairs."""
+    """Find what is wrong with these, as (parameter, what is wrong) pairs."""
     if not _INSTANCE.fullmatch(instance_type):
         yield "instance_type", f"{instance_type!r} is no instance type of SageMaker, such as ml.m5.large"
     if account.role is not None and not is_role(account.role):

@@ -1,15 +1,26 @@
 """AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
 
 from pokeflow_sagemaker.aws.clients import account, client, partition, region
-from pokeflow_sagemaker.aws.errors import Busy, Denied, Exists, Limited, Missing, Refused, ask, clean, find, pages
+from pokeflow_sagemaker.aws.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    NotFoundError,
+    QuotaError,
+    RefusedError,
+    ThrottledError,
+    ask,
+    clean,
+    find,
+    pages,
+)
 
 __all__ = [
-    "Busy",
-    "Denied",
-    "Exists",
-    "Limited",
-    "Missing",
-    "Refused",
+    "AccessDeniedError",
+    "AlreadyExistsError",
+    "NotFoundError",
+    "QuotaError",
+    "RefusedError",
+    "ThrottledError",
     "account",
     "ask",
     "clean",

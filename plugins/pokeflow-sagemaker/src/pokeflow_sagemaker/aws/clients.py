@@ -41,7 +41,7 @@ def _asked(region_name: str | None) -> dict[str, str]:
 
 
 def _told(work: Callable[[], Any]) -> Any:
-    """What a function returns; ConfigError where AWS's own settings are none: a profile, a file, a region, a number."""
+    """Return a function's result; ConfigError where AWS's settings are wrong: a profile, a file, a region, a number."""
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -52,7 +52,7 @@ def _told(work: Callable[[], Any]) -> Any:
 
 
 def _identity() -> tuple[tuple[tuple[str, str], ...], int]:
-    """What a client depends on beside its region; by process, for sockets must not be shared with a fork."""
+    """Return what a client depends on beside its region; by process, for sockets must not be shared with a fork."""
     return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))), os.getpid()
 
 

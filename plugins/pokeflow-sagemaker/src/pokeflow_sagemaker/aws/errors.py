@@ -1,4 +1,4 @@
-"""What AWS refuses, told in a sentence with what to do. Nothing of a credential gets into it."""
+"""Errors of AWS's services as sentences with what to do. Nothing of a credential gets into them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pokeflow import PokeflowError
 from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
-class Refused(PokeflowError):  # noqa: N818 - AWS's answers, not mishaps of this program
+class RefusedError(PokeflowError):
     """AWS refused a request; ``code`` is its own name for why."""
 
     def __init__(self, message: str, code: str = "") -> None:
@@ -16,23 +16,23 @@ class Refused(PokeflowError):  # noqa: N818 - AWS's answers, not mishaps of this
         self.code = code
 
 
-class Missing(Refused):
+class NotFoundError(RefusedError):
     """What was asked for is not there."""
 
 
-class Exists(Refused):
+class AlreadyExistsError(RefusedError):
     """What was to be made is there already."""
 
 
-class Denied(Refused):
+class AccessDeniedError(RefusedError):
     """The credentials may not do this."""
 
 
-class Limited(Refused):
+class QuotaError(RefusedError):
     """The account's quota, or what AWS has left of a machine, is used up."""
 
 
-class Busy(Refused):
+class ThrottledError(RefusedError):
     """The service takes no more requests now."""
 
 
@@ -79,7 +79,7 @@ def find(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
     """The answer of a describing call; None where what it describes is not there."""
     try:
         return ask(call, what, **parameters)
-    except Missing:
+    except NotFoundError:
         return None
 
 
@@ -99,24 +99,26 @@ def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one re
     code, message = str(said.get("Code", "")), clean(str(said.get("Message") or ""))
     operation = error.operation_name
     if code in EXPIRED:
-        return Refused(f"{what}: the credentials have expired. Renew them and run this again. {WHERE}", code)
+        return RefusedError(f"{what}: the credentials have expired. Renew them and run this again. {WHERE}", code)
     if code in UNKNOWN:
-        return Refused(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
+        return RefusedError(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
     if code in BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
-        return Busy(f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code)
+        return ThrottledError(
+            f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code
+        )
     if code in _DENIED:
         found = _ACTION.search(message)
         needed = found[1] if found else f"the right to {operation}"
-        return Denied(f"{what}: access denied. Needed: {needed}. AWS says: {_sentence(message)}", code)
+        return AccessDeniedError(f"{what}: access denied. Needed: {needed}. AWS says: {_sentence(message)}", code)
     if code in _LIMITED:
         quota = "Ask for more under Service Quotas, or take another instance type or region."
-        return Limited(f"{what}: {_sentence(message or code)} {quota}", code)
+        return QuotaError(f"{what}: {_sentence(message or code)} {quota}", code)
     if _MISSING.fullmatch(code) or (code in _INVALID and _NOT_THERE.search(message)):
-        return Missing(f"{what}: is not there. AWS says: {_sentence(message)}", code)
+        return NotFoundError(f"{what}: is not there. AWS says: {_sentence(message)}", code)
     if code in _EXISTS or (code in _INVALID and _THERE.search(message)):
-        return Exists(f"{what}: is there already. AWS says: {_sentence(message)}", code)
-    return Refused(f"{what}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
+        return AlreadyExistsError(f"{what}: is there already. AWS says: {_sentence(message)}", code)
+    return RefusedError(f"{what}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
 
 
 def _unanswered(error: Exception) -> str:

@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 def until_settled(
     look: Callable[[], Row | None], key: str, moving: Container[str], what: str, patience: float = PATIENCE
 ) -> Row | None:
-    """What there is once its status is none of ``moving``; None where it is not there (any more).
+    """Wait until the status is none of ``moving`` and return the description; None where it is not there (any more).
 
     Whoever is interrupted loses nothing: it goes on at AWS, and the same command finds it.
     """

@@ -50,17 +50,17 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, advance: Callabl
     entry.mode = MODE
     if isinstance(content, bytes):
         entry.size = len(content)
-        archive.addfile(entry, _Told(io.BytesIO(content), advance))
+        archive.addfile(entry, _CountingReader(io.BytesIO(content), advance))
         return
     with content.open("rb") as source:
         entry.size = content.stat().st_size
         try:
-            archive.addfile(entry, _Told(source, advance))
+            archive.addfile(entry, _CountingReader(source, advance))
         except OSError as error:
             raise PokeflowError(f"{content}: could not be packed ({error}). Run it again.") from error
 
 
-class _Told(io.RawIOBase):
+class _CountingReader(io.RawIOBase):
     """A file that tells of each byte that is read from it."""
 
     def __init__(self, source: BinaryIO, advance: Callable[[float], object]) -> None:

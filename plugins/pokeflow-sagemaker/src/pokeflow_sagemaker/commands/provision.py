@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _agreed() -> bool:
-    """Whether the person at the terminal wants it done; ConfigError where there is none to ask."""
+    """Ask the person at the terminal whether to do it; ConfigError where there is none to ask."""
     if not sys.stdin.isatty():
         message = "there is nobody to ask. Give --yes to do it, or --dry-run to see the plan alone."
         raise ConfigError([Fault(NAME, message)])
@@ -78,7 +78,7 @@ def _done(facts: Mapping[str, Any]) -> str:
 
 
 def _left(facts: Mapping[str, Any]) -> list[str]:
-    """What these credentials may not do, for somebody who may."""
+    """Format what these credentials may not do, for somebody who may."""
     if not facts["left"]:
         return []
     items = [
@@ -88,7 +88,7 @@ def _left(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _summary(flow: Flow, facts: Mapping[str, Any]) -> str:
-    """What there is by now, and whether YAML and the cloud speak of the same project."""
+    """Format the project as it is by now, and whether YAML and the cloud speak of the same one."""
     about: dict[str, Any] = {}
     for name, value in facts.items():
         if name not in _ROWS:

@@ -1,4 +1,4 @@
-"""What a finished task's job cost: the billed seconds of all its attempts, times instances, times the price."""
+"""The cost of a finished task's job: the billed seconds of all its attempts, times instances, times the price."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ SECONDS = "billable_seconds"
 
 
 def price(params: JobParams, seconds: float) -> float | None:
-    """What a job of so many seconds costs on demand."""
+    """Return what a job of so many seconds costs on demand, in US dollars."""
     hourly = prices.hourly(params.instance_type, _region(params), params.prices).usd
     return None if hourly is None else hourly / 3600 * seconds * params.instance_count
 
 
 def bill(record: Record, params: JobParams) -> Bill | None:
-    """The bill of the job that left a record; None while it has not ended."""
+    """Return the bill of the job that left a record; None while it has not ended."""
     name, arn = record.environment.get("training_job"), str(record.environment.get("training_job_arn") or "")
     if SECONDS in record.environment:
         return _again(record, params)
@@ -31,7 +31,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     try:
         mine = Job(kind, name, region).describe()
         made = [mine, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, mine))]
-    except aws.Missing as error:
+    except aws.NotFoundError as error:
         return Bill(None, f"SageMaker does not know the job any more: {error}")
     if mine[jobs.NAMES[kind].status] in RUNNING:
         return None

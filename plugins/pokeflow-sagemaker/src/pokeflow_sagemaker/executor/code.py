@@ -1,4 +1,4 @@
-"""What a container runs: this program as it is installed here, packed, and the versions of what it needs."""
+"""The code of a job's container: this program as it is installed here, packed, and the versions of what it needs."""
 
 import hashlib
 import importlib.util
@@ -29,7 +29,7 @@ def send(objects: Objects, backend: Backend) -> str:
 
 
 def send_package(objects: Objects, package: str) -> str:
-    """The same for the package that brings backends."""
+    """Put the code of a package that brings backends there; return the key that its files begin with."""
     files = dict(_files(distributions_of(package)))
     total = hashlib.sha256()
     for name, content in sorted(files.items()):
@@ -110,7 +110,7 @@ def _folder(package: str) -> Path:
 
 
 def requirements(distributions: list[metadata.Distribution]) -> list[str]:
-    """What pip is to install in the container: what these require, in the versions that are installed here."""
+    """Return what pip is to install in the container: what these require, in the versions that are installed here."""
     mine = {_canonical(d.name): d for d in distributions}
     wanted: dict[str, str] = {}
     waiting = [(d, "") for d in distributions]

@@ -38,7 +38,7 @@ def main(args: list[str]) -> None:
         job += ["--verdicts", verdicts[0]]
     if work.is_dir():
         job += ["--work", str(work)]
-    for key, name in told().items():
+    for key, name in job_environment().items():
         job += ["--told", f"{key}={name}"]
     hosts, me = _hosts()
     if me:
@@ -52,8 +52,8 @@ def main(args: list[str]) -> None:
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
-def told() -> dict[str, str]:
-    """What a record tells of its job: a training job knows its name by variables, a processing job by a file."""
+def job_environment() -> dict[str, str]:
+    """Return the job's name and ARN: a training job has them in variables, a processing job in a file."""
     about = _config("processingjobconfig.json")
     names = {
         "training_job": os.environ.get("TRAINING_JOB_NAME") or about.get("ProcessingJobName"),

@@ -11,7 +11,7 @@ from pokeflow_sagemaker.executor.params import Kind
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What one kind of job is called in SageMaker's requests and answers."""
+    """Names of one kind of job in SageMaker's requests and answers."""
 
     kind: str
     create: str
@@ -87,7 +87,7 @@ class Job:
         try:
             call = getattr(aws.client("sagemaker", self.region), names.stop)
             aws.ask(call, self.what, **{names.name: self.name})
-        except aws.Refused as error:
+        except aws.RefusedError as error:
             if error.code not in ("ValidationException", "ResourceNotFound"):
                 raise
 
@@ -124,7 +124,7 @@ def running(region: str) -> Iterator[str]:
 
 
 def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
-    """Where the task lies that a job was given; empty where it is none of pokeflow's."""
+    """Return the URI of the task that a job was given; empty where it is none of pokeflow's."""
     if kind == "training":
         channels = described.get("InputDataConfig") or ()
         found = [c["DataSource"]["S3DataSource"]["S3Uri"] for c in channels if c["ChannelName"] == "task"]
@@ -135,7 +135,7 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
 
 
 def making_uri(kind: Kind, described: Mapping[str, Any]) -> str:
-    """What that has in common with all jobs of the same making."""
+    """Return the part of that URI which all jobs of the same making have in common."""
     return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 
 

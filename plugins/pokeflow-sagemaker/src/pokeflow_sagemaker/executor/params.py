@@ -1,4 +1,4 @@
-"""What YAML says of jobs: the machine, the container, and the patience of who waits."""
+"""Parameters of jobs: the machine, the container, and how this machine waits."""
 
 import re
 from collections.abc import Iterable
@@ -75,13 +75,13 @@ def limit(params: JobParams) -> float:
 
 
 def kind_of(params: JobParams, stage: str) -> Kind:
-    """Whether a stage's task is a training or a processing job; spot machines are for training jobs only."""
+    """Return whether a stage's task is a training or a processing job; spot machines are for training jobs only."""
     trains = stage in TRAINED or _TRAINS_ONLY.fullmatch(params.instance_type)
     return params.job or ("training" if trains else "processing")
 
 
 def check(params: JobParams) -> Iterable[tuple[str, str]]:
-    """What is wrong with parameters that types cannot show."""
+    """Find what is wrong with parameters that types cannot show."""
     yield from machines.faults(params.instance_type, params.account, params.network, params.prices)
     if params.job == "processing" and _TRAINS_ONLY.fullmatch(params.instance_type):
         yield "instance_type", f"SageMaker has {params.instance_type} for training jobs only. Leave out job: processing"

@@ -32,7 +32,7 @@ _LONGEST_NAME = 63
 
 
 class TaskId(Protocol):
-    """What a request says of its task, such as a ``Task`` or a step of a pipeline."""
+    """The identity of a request's task: a ``Task`` has it, and a step of a pipeline."""
 
     @property
     def stage(self) -> str:
@@ -62,7 +62,7 @@ class Files:
 
     @property
     def making(self) -> str:
-        """What the URIs of a making's tasks have in common: they differ in what changes no result."""
+        """The part that the URIs of a making's tasks have in common: they differ in what changes no result."""
         return self.task.rstrip("/").rpartition("/")[0]
 
 
@@ -75,14 +75,14 @@ class RunsAs:
 
 
 def base_name(task: TaskId) -> str:
-    """What the names of all attempts at a task begin with: the model's name as far as there is room, the digest."""
+    """Return the beginning of all attempts' names: the model's name as far as there is room, the digest."""
     model = re.sub(r"[^A-Za-z0-9]+", "-", task.model).strip("-")
     room = _LONGEST_NAME - len("pokeflow--") - len(task.digest) - len("-999")
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
-def making_of(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
-    """What tells the makings of a task apart: its inputs' contents, and the record that it replaces."""
+def making_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
+    """Return the key of one making of a task, from its inputs' contents and the record that it replaces."""
     read = sorted((record.task, record.content) for record in inputs)
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 
@@ -185,12 +185,12 @@ def image(params: JobParams, region: str) -> str:
 
 
 def instances(params: JobParams, stage: str) -> int:
-    """How many machines a stage's job has: what is not trained runs on one alone."""
+    """Return how many machines a stage's job has: what is not trained runs on one alone."""
     return params.instance_count if stage in TRAINED else 1
 
 
 def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:
-    """What ``container.sh`` is told: whether to install, the task, how many processes, where to tell of a failure."""
+    """Return the arguments of ``container.sh``: whether to install, the task, processes, the file for a failure."""
     each = params.container.processes
     processes = "1" if stage not in TRAINED else "auto" if each is None else str(each)
     return ["install" if params.container.install else "as-it-is", f"{folder}/task.json", processes, failure]

@@ -31,7 +31,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     region = aws.region(params.account.region)
     where = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
-    files = requests.files_of(bucket, task, making_of(task), code.send(objects, backend), send(objects, task))
+    files = requests.files_of(bucket, task, making_key(task), code.send(objects, backend), send(objects, task))
     job = _started(task, params, files, where, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
@@ -45,21 +45,21 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
 def send(objects: Objects, task: Task) -> str:
     """Put a task's file where a job finds it, and beside it how it came to be made; the file's key."""
     text = program.dump(task)
-    folder = f"jobs/{task.digest}/{making_of(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
-    beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in told_of(task)}
+    folder = f"jobs/{task.digest}/{making_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
+    beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
     for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
         with suppress(Conflict):  # whoever was first at it tells of it
             objects.write(key, content, match=ABSENT)
     return f"{folder}/task.json"
 
 
-def making_of(task: Task) -> str:
-    """The key of what one record of a task comes of, as requests name it."""
-    return requests.making_of((item.record for item in task.inputs), task.replaces)
+def making_key(task: Task) -> str:
+    """Return the key of one making of a task, as requests name it."""
+    return requests.making_key((item.record for item in task.inputs), task.replaces)
 
 
-def told_of(task: Task) -> list[Path]:
-    """The files that tell how a task came to be made."""
+def telemetry_files(task: Task) -> list[Path]:
+    """Return the files beside a task that say how it came to be made."""
     return [file for file in sorted((task.work / TELEMETRY).glob("*")) if file.is_file()]
 
 
@@ -87,10 +87,10 @@ def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects
         try:
             with _room(params, where.region, objects):
                 aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
-        except aws.Exists:
+        except aws.AlreadyExistsError:
             jobs.pause(params.client.poll_seconds)
             continue  # another launcher was first: its job is the one
-        except aws.Refused as error:
+        except aws.RefusedError as error:
             raise _with_role(error, where, params) from error
         machines = f"{requests.instances(params, task.stage)} × {params.instance_type}"
         log.info("%s: %s on %s %s", task.name, job.what, machines, job.console)
@@ -117,7 +117,7 @@ def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
         yield
 
 
-def _with_role(error: aws.Refused, where: RunsAs, params: JobParams) -> PokeflowError:
+def _with_role(error: aws.RefusedError, where: RunsAs, params: JobParams) -> PokeflowError:
     """A refusal that may well be about the role says where that comes from."""
     if "role" not in str(error).lower() or params.account.role:
         return error

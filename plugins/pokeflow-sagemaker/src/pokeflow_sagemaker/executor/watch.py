@@ -21,7 +21,7 @@ _PROGRESS = re.compile(r"^  (?P<label>\S.*): (?P<done>\d+) of (?P<total>\d+)(?:,
 
 
 class Logs:
-    """What a job has logged, each line told once."""
+    """The log of a job, each line once."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -36,9 +36,9 @@ class Logs:
         try:
             for stream in self._streams(client, group):
                 yield from self._of(client, group, stream)
-        except aws.Missing:
+        except aws.NotFoundError:
             return  # it has not logged anything yet
-        except aws.Denied as error:
+        except aws.AccessDeniedError as error:
             self._denied = True
             log.warning("%s: its log is not shown here: %s", self._job.what, error)
 
@@ -110,7 +110,7 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
                 away = 0.0
             except PokeflowError as error:
                 away = away or time.monotonic()
-                refused = isinstance(error, aws.Refused) and not isinstance(error, aws.Busy)
+                refused = isinstance(error, aws.RefusedError) and not isinstance(error, aws.ThrottledError)
                 if refused or time.monotonic() - away > AWAY:
                     raise PokeflowError(
                         f"{error} The job goes on by itself: the same command attaches to it again. {job.console}"

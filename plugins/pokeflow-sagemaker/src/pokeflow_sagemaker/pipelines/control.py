@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class UpsertResult:
     """A pipeline as SageMaker has it: its ARN, and what was done: created, updated or unchanged."""
 
     arn: str
@@ -38,7 +38,7 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
         given = dict(word.split("=", 1) for word in words)
         if action == "start":
             parameters(pipeline, given)
-        objects = opened(pipeline)
+        objects = open_objects(pipeline)
         found = where(pipeline, objects)
         if action == "print":
             print(json.dumps(pipeline.definition(found), indent=2))  # noqa: T201
@@ -52,8 +52,8 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
 
 
-def opened(pipeline: Pipeline) -> Objects:
-    """The store that a pipeline's jobs read and write."""
+def open_objects(pipeline: Pipeline) -> Objects:
+    """Open the store that a pipeline's jobs read and write."""
     if pipeline.store is None:
         message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
         raise ConfigError([Fault("store.remote", message)])
@@ -61,7 +61,7 @@ def opened(pipeline: Pipeline) -> Objects:
 
 
 def where(pipeline: Pipeline, objects: Objects) -> Where:
-    """Where a pipeline runs; what its jobs run is sent, as it is installed here."""
+    """Return where a pipeline runs; the code of its jobs is sent, as it is installed here."""
     assert pipeline.store is not None
     region = aws.region(pipeline.region)
     role = pipeline.job_role or _role(pipeline, region, "job")
@@ -70,7 +70,7 @@ def where(pipeline: Pipeline, objects: Objects) -> Where:
     return Where(pipeline.store, RunsAs(region, role), sent, cache)
 
 
-def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
+def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> UpsertResult:
     """Create a pipeline, or update it if its definition or role differs; an equal one is left alone."""
     _require_tasks(pipeline, objects)
     client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
@@ -80,7 +80,7 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
     about = pipeline.about[:3000]
     try:
         there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
-    except aws.Missing:
+    except aws.NotFoundError:
         token = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         tags = names.tags(pipeline.project)
         try:
@@ -92,13 +92,13 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> Brought:
                 ClientRequestToken=token,
                 Tags=tags,
             )
-            return Brought(str(made["PipelineArn"]), "created")
-        except aws.Exists:
+            return UpsertResult(str(made["PipelineArn"]), "created")
+        except aws.AlreadyExistsError:
             there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
     if json.loads(there["PipelineDefinition"]) == json.loads(text) and there["RoleArn"] == role:
-        return Brought(str(there["PipelineArn"]), "unchanged")
+        return UpsertResult(str(there["PipelineArn"]), "unchanged")
     aws.ask(client.update_pipeline, what, **request, PipelineDescription=about)
-    return Brought(str(there["PipelineArn"]), "updated")
+    return UpsertResult(str(there["PipelineArn"]), "updated")
 
 
 def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str, str]) -> str:
@@ -132,7 +132,7 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
 
 
 def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
-    """What an execution is told, defaults as well; ConfigError where a name is unknown or a value missing."""
+    """Return an execution's parameters, defaults as well; ConfigError where a name is unknown or a value missing."""
     from pokeflow.errors import unknown
 
     known = {parameter.name: parameter.default for parameter in pipeline.parameters}

@@ -42,7 +42,7 @@ def bring(
         ``pipeline``, ``arn``, ``change`` and ``console``; of a start also ``execution`` and ``at_most_usd``.
 
     """
-    objects = control.opened(pipeline)
+    objects = control.open_objects(pipeline)
     most = most_usd(params, pipeline)
     if start is not None:
         control.parameters(pipeline, start)
@@ -77,7 +77,7 @@ def send(objects: Objects, pipeline: Pipeline, written: Written) -> None:
 
 
 def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | None]:
-    """What each job costs at most, if it takes all of its time limit; None where no price is known."""
+    """Return what each job costs at most, if it takes all of its time limit; None where no price is known."""
     region = aws.region(params.region)
     found: dict[str, float | None] = {}
     for run in pipeline.runs():

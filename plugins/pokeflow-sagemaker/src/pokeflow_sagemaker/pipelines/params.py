@@ -1,4 +1,4 @@
-"""What YAML says of pipelines: whose they are, the machines of their jobs, and what the inference ones serve."""
+"""Parameters of pipelines: whose they are, the machines of their jobs, and what the inference ones serve."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class PipelineParams:
 
 
 def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
-    """What is wrong with parameters that types cannot show."""
+    """Find what is wrong with parameters that types cannot show."""
     yield from ((f"machine.{name}", message) for name, message in check_job(params.machine))
     yield from ((f"gates.{name}", message) for name, message in gate_faults(params.gates))
     yield from ((f"deploy.{name}", message) for name, message in check_deploy(params.deploy))

@@ -14,7 +14,7 @@ from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor.params import JobParams, kind_of
 from pokeflow_sagemaker.executor.request import RunsAs
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.serving.model import fitted
+from pokeflow_sagemaker.serving.model import fit_name
 from pokeflow_sagemaker.serving.params import VARIANT
 
 VERSION = "2020-12-01"
@@ -43,7 +43,7 @@ class Run:
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
         """The step."""
         kind = kind_of(self.machine, self.stage)
-        files = requests.files_of(where.shared, self, requests.making_of(), where.code[self.plugin], self.task)
+        files = requests.files_of(where.shared, self, requests.making_key(), where.code[self.plugin], self.task)
         arguments = requests.request(kind, "", self, self.machine, files, where.place)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
@@ -58,7 +58,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What is done only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
+    """Steps that run only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
 
     name: str
     of: str
@@ -202,7 +202,7 @@ Step = Run | Gates | Register | CreateModel | Transform | Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is told when an execution is started; without a default it must be."""
+    """A parameter of an execution; without a default it must be given at the start."""
 
     name: str
     default: str | None = None
@@ -270,8 +270,8 @@ def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
 
 
 def step_name(stage: str, model: str) -> str:
-    """What the step of a task is called."""
-    return fitted(f"{stage}-{model}", 56)
+    """Return the name of a task's step."""
+    return fit_name(f"{stage}-{model}", 56)
 
 
 def _after(step: dict[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an hour of a machine costs: a dated table, and what the configuration says on top of it."""
+"""Prices of an hour of a machine: a dated table, and what the configuration says on top of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -23,13 +23,13 @@ class Gap:
 
 
 def exists(place: Place, bucket: str) -> bool:
-    """Whether the bucket is there and this account's; ConfigError where it is another's, or in another region."""
+    """Tell whether the bucket is there and this account's; ConfigError where it is another's, or in another region."""
     s3 = aws.client("s3", place.region)
     try:
         answer = aws.ask(s3.head_bucket, f"bucket {bucket}", Bucket=bucket, ExpectedBucketOwner=place.account)
-    except aws.Missing:
+    except aws.NotFoundError:
         return False
-    except aws.Denied as error:
+    except aws.AccessDeniedError as error:
         if _listed(place, bucket):
             raise
         message = (
@@ -47,16 +47,16 @@ def exists(place: Place, bucket: str) -> bool:
 def _listed(place: Place, bucket: str) -> bool:
     try:
         listed = aws.ask(aws.client("s3", place.region).list_buckets, "buckets")
-    except aws.Refused:
+    except aws.RefusedError:
         return False
     return any(row["Name"] == bucket for row in listed["Buckets"])
 
 
 def is_ours(place: Place, bucket: str, project: str) -> bool:
-    """Whether the bucket was made for the project alone, which its tag says."""
+    """Tell whether the bucket was made for the project alone, which its tag says."""
     try:
         told = aws.ask(aws.client("s3", place.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
-    except (aws.Missing, aws.Denied):
+    except (aws.NotFoundError, aws.AccessDeniedError):
         return False
     return {"Key": TAG, "Value": project} in told["TagSet"]
 
@@ -67,7 +67,7 @@ def make(place: Place, bucket: str, project: str) -> None:
     where = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
     try:
         aws.ask(s3.create_bucket, f"bucket {bucket}", Bucket=bucket, **where)
-    except aws.Exists as error:
+    except aws.AlreadyExistsError as error:
         if error.code != "BucketAlreadyOwnedByYou":
             message = f"the bucket {bucket!r} belongs to another account. Name another one."
             raise ConfigError([Fault("store.remote", message)]) from error
@@ -78,7 +78,7 @@ def make(place: Place, bucket: str, project: str) -> None:
 
 
 def gaps(place: Place, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
-    """What of a bucket is not as the template's resources say; what others have set beside it is kept.
+    """Find what of a bucket is not as the template's resources say; what others have set beside it is kept.
 
     ``whole``: all of it is the project's; otherwise no rule is set that would reach what lies there of others.
     """
@@ -201,5 +201,5 @@ def _normal(part: Any) -> Any:
 
 
 def same_policy(one: Any, other: Any) -> bool:
-    """Whether two policy documents say the same."""
+    """Tell whether two policy documents say the same."""
     return bool(_normal(one) == _normal(other))

@@ -1,4 +1,4 @@
-"""How what a project has on AWS is called: always the same, and within AWS's limits."""
+"""Names of what a project has on AWS: always the same, and within AWS's limits."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ _FITS = re.compile(r"[a-z0-9](-*[a-z0-9]){0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where AWS is spoken to, and for whom: the account's number, the region, the partition (``aws``, ``aws-cn``)."""
+    """An account and region of AWS: the account's number, the region, the partition (``aws``, ``aws-cn``)."""
 
     account: str
     region: str
@@ -37,7 +37,7 @@ class Place:
 
 
 def here(region: str) -> Place:
-    """Where the credentials' own account is spoken to in a region."""
+    """Return the credentials' own account in a region."""
     return Place(aws.account(region), region, aws.partition(region))
 
 

@@ -1,4 +1,4 @@
-"""What is asked of ``pokeflow provision``."""
+"""Parameters of ``pokeflow provision``."""
 
 import re
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class ProvisionParams:
 
 
 def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
-    """Faults that types do not show."""
+    """Find what is wrong with parameters that types cannot show."""
     if not params.project.strip():
         yield "project", "is empty"
     if params.group is not None and not GROUP.fullmatch(params.group):

@@ -1,4 +1,4 @@
-"""The steps from what is there to what is wanted; each can be told, done, or left to somebody who may."""
+"""The steps from the current to the desired state; each can be shown, done, or left to somebody who may."""
 
 import json
 import shlex
@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import buckets, names, projects, stacks, templates
-from pokeflow_sagemaker.provision.look import POLICY, Found, differences
-from pokeflow_sagemaker.provision.wanted import Wanted
+from pokeflow_sagemaker.provision.current import POLICY, CurrentState, differences
+from pokeflow_sagemaker.provision.desired import DesiredState
 
 CREATE: Final = "create"
 UPDATE: Final = "update"
@@ -46,31 +46,31 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What these credentials may not do: why, and the command for somebody who may."""
+    """A change that these credentials may not make: why, and the command for somebody who may."""
 
     what: str
     why: str
     how: str = field(default="")
 
 
-def steps(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
-    """What is to be done, in this order; ``refused`` are the steps that AWS did not let these credentials do."""
-    foundation = [_foundation(wanted, found, refused), *_bucket(wanted, found, refused)]
+def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+    """Return the steps in their order; ``refused`` are the steps that AWS did not let these credentials do."""
+    foundation = [_foundation(desired, found, refused), *_bucket(desired, found, refused)]
     if found.owns_bucket and not found.bucket:
         foundation.reverse()  # the stack cannot change a bucket that is gone
     return [
         *foundation,
-        *_roles(wanted, found, refused),
-        *_project(wanted, found, refused),
-        *_group(wanted, found, refused),
+        *_roles(desired, found, refused),
+        *_project(desired, found, refused),
+        *_group(desired, found, refused),
     ]
 
 
-def left(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Left]:
-    """What was refused, with the command that does it as things are now, and roles that are gone."""
+def left(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Left]:
+    """Return what was refused, with the command that does it as things are now, and roles that are gone."""
     rest = [
         Left(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
-        for step in steps(wanted, found, {})
+        for step in steps(desired, found, {})
         if step.key in refused and step.do is not None
     ]
     told = {"bucket": "settings of the bucket", "roles": "policies of the roles"}
@@ -80,95 +80,97 @@ def left(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Left]
         if what in told and not (what == "roles" and found.stands is None)
     ]
     return rest + [
-        Left(f"role {name}", f"was deleted, and stack {wanted.stack} does not know it.", _again(wanted, name))
+        Left(f"role {name}", f"was deleted, and stack {desired.stack} does not know it.", _again(desired, name))
         for name in found.gone
     ]
 
 
-def _again(wanted: Wanted, role: str) -> str:
+def _again(desired: DesiredState, role: str) -> str:
     kind = role.rpartition("-")[2]
-    arn = wanted.place.role(role)
+    arn = desired.place.role(role)
     return (
         f"pokeflow provision 'cloud.provision.params.roles.{kind}={arn}' (the stack forgets the role), then again "
         "without it (the stack makes it anew)"
     )
 
 
-def _foundation(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> Step:
-    why = differences(wanted, found, found.roles)
-    parameters = wanted.foundation(found.owns_bucket or not found.bucket, found.roles)
-    changes = _stack_changes(wanted, found, parameters, why)
+def _foundation(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> Step:
+    why = differences(desired, found, found.roles)
+    parameters = desired.foundation(found.owns_bucket or not found.bucket, found.roles)
+    changes = _stack_changes(desired, found, parameters, why)
     if not why or "stack" in refused:
         kept = tuple(Change(KEEP, c.what, c.name, c.why) for c in changes if c.action == KEEP)
         return Step("stack", kept)
 
     def do() -> bool:
         text = templates.text("foundation")
-        return stacks.put(wanted.region, wanted.stack, text, parameters, wanted.tags, found.stack) is not None
+        return stacks.put(desired.region, desired.stack, text, parameters, desired.tags, found.stack) is not None
 
-    return Step("stack", changes, do, _deploy(wanted, parameters))
+    return Step("stack", changes, do, _deploy(desired, parameters))
 
 
-def _stack_changes(wanted: Wanted, found: Found, parameters: Mapping[str, str], why: list[str]) -> tuple[Change, ...]:
+def _stack_changes(
+    desired: DesiredState, found: CurrentState, parameters: Mapping[str, str], why: list[str]
+) -> tuple[Change, ...]:
     """The stack and what it holds, a line each."""
     stack = found.stands
     if stack is not None:
-        rows = [Change(UPDATE if why else KEEP, "stack", wanted.stack, "; ".join(why) or stack.status)]
+        rows = [Change(UPDATE if why else KEEP, "stack", desired.stack, "; ".join(why) or stack.status)]
         if found.owns_bucket and found.bucket:
-            rows.append(Change(KEEP, "bucket", wanted.bucket, "by the stack"))
+            rows.append(Change(KEEP, "bucket", desired.bucket, "by the stack"))
         return (
             *rows,
             *(
-                _adopted(found, kind) or Change(KEEP, "role", names.role(wanted.name, kind), "by the stack")
+                _adopted(found, kind) or Change(KEEP, "role", names.role(desired.name, kind), "by the stack")
                 for kind in names.ROLES
             ),
         )
     again = f" an earlier attempt failed ({found.stack.status})" if found.stack else ""
-    rows = [Change(CREATE, "stack", wanted.stack, f"holds what follows;{again}".rstrip(";"))]
-    made = templates.resources_of("foundation", parameters, wanted.place)
+    rows = [Change(CREATE, "stack", desired.stack, f"holds what follows;{again}".rstrip(";"))]
+    made = templates.resources_of("foundation", parameters, desired.place)
     if "OwnKey" in made:
-        rows.append(Change(CREATE, "key", f"alias/{wanted.project}", "encrypts the bucket"))
+        rows.append(Change(CREATE, "key", f"alias/{desired.project}", "encrypts the bucket"))
     if "Bucket" in made:
-        rows.append(Change(CREATE, "bucket", wanted.bucket, "versioned, encrypted, closed to the public, TLS only"))
+        rows.append(Change(CREATE, "bucket", desired.bucket, "versioned, encrypted, closed to the public, TLS only"))
     for kind in names.ROLES:
         about = str(made.get(kind.title(), {}).get("Properties", {}).get("Description", "")).removeprefix("pokeflow: ")
-        rows.append(_adopted(found, kind) or Change(CREATE, "role", names.role(wanted.name, kind), about))
+        rows.append(_adopted(found, kind) or Change(CREATE, "role", names.role(desired.name, kind), about))
     return tuple(rows)
 
 
-def _adopted(found: Found, kind: str) -> Change | None:
+def _adopted(found: CurrentState, kind: str) -> Change | None:
     """The line of a role that the stack does not make; None if it does."""
     if kind not in found.roles:
         return None
     return Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there already; its policies are its own")
 
 
-def _deploy(wanted: Wanted, parameters: Mapping[str, str]) -> str:
+def _deploy(desired: DesiredState, parameters: Mapping[str, str]) -> str:
     """The command that makes or changes the stack, for somebody who may make roles."""
     file = resources.files("pokeflow_sagemaker.provision").joinpath("foundation.yaml")
-    words = ["aws", "cloudformation", "deploy", "--region", wanted.region, "--stack-name", wanted.stack]
+    words = ["aws", "cloudformation", "deploy", "--region", desired.region, "--stack-name", desired.stack]
     words += ["--template-file", str(file), "--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"]
     words += [f"{name}={value}" for name, value in parameters.items()]
-    return shlex.join([*words, "--tags", *(f"{key}={value}" for key, value in wanted.tags.items())])
+    return shlex.join([*words, "--tags", *(f"{key}={value}" for key, value in desired.tags.items())])
 
 
-def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+def _bucket(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     if not found.bucket:
         if "bucket" in refused or not ("stack" in refused or found.owns_bucket):
             return []  # the stack makes it
         why = "was deleted by hand" if found.owns_bucket else "by itself, for the stack may not be made"
-        change = Change(CREATE, "bucket", wanted.bucket, why)
-        how = f"aws s3api create-bucket --bucket {wanted.bucket} --region {wanted.region}"
-        return [Step("bucket", (change,), partial(buckets.make, wanted.place, wanted.bucket, wanted.project), how)]
-    rows = [] if found.owns_bucket else [Change(KEEP, "bucket", wanted.bucket, "is there already, and stays")]
-    if found.owns_bucket and differences(wanted, found, found.roles):
+        change = Change(CREATE, "bucket", desired.bucket, why)
+        how = f"aws s3api create-bucket --bucket {desired.bucket} --region {desired.region}"
+        return [Step("bucket", (change,), partial(buckets.make, desired.place, desired.bucket, desired.project), how)]
+    rows = [] if found.owns_bucket else [Change(KEEP, "bucket", desired.bucket, "is there already, and stays")]
+    if found.owns_bucket and differences(desired, found, found.roles):
         return []  # the stack's change comes first
     gaps = [
         Step(
             f"bucket {gap.name}",
-            (Change(UPDATE, "bucket", wanted.bucket, f"{gap.name} {gap.why}"),),
-            partial(buckets.mend, wanted.place, wanted.bucket, gap),
-            _command("s3api", gap.method, {"Bucket": wanted.bucket, **gap.request}),
+            (Change(UPDATE, "bucket", desired.bucket, f"{gap.name} {gap.why}"),),
+            partial(buckets.mend, desired.place, desired.bucket, gap),
+            _command("s3api", gap.method, {"Bucket": desired.bucket, **gap.request}),
             small=True,
         )
         for gap in found.gaps
@@ -177,10 +179,10 @@ def _bucket(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[St
     return [Step("bucket", tuple(rows)), *gaps] if rows else gaps
 
 
-def _roles(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+def _roles(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     def step(name: str, document: Any) -> Step:
         request = {"RoleName": name, "PolicyName": POLICY, "PolicyDocument": json.dumps(document)}
-        iam = aws.client("iam", wanted.region)
+        iam = aws.client("iam", desired.region)
         change = Change(UPDATE, "role", name, "its policy was changed by hand")
         do = partial(aws.ask, iam.put_role_policy, f"role {name}", **request)
         return Step(f"role {name}", (change,), do, _command("iam", "put_role_policy", request), small=True)
@@ -188,46 +190,46 @@ def _roles(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Ste
     return [step(name, document) for name, document in found.drifted.items() if f"role {name}" not in refused]
 
 
-def _project(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
+def _project(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     project = found.project
     if project is not None and not project.is_ours:
-        return [Step("project", (Change(KEEP, "project", wanted.name, "is there, and made from another template"),))]
+        return [Step("project", (Change(KEEP, "project", desired.name, "is there, and made from another template"),))]
     text = templates.text("project")
-    key = projects.key(wanted.prefix, text)
-    parameters = wanted.project_parameters(found.owns_group or not found.group)
+    key = projects.key(desired.prefix, text)
+    parameters = desired.project_parameters(found.owns_group or not found.group)
     provider: dict[str, Any] = {
         "TemplateName": projects.TEMPLATE,
-        "TemplateURL": projects.url(wanted.place, wanted.bucket, key),
+        "TemplateURL": projects.url(desired.place, desired.bucket, key),
         "Parameters": [{"Key": k, "Value": v} for k, v in sorted(parameters.items())],
     }
-    if role := _template_role(wanted, found):
+    if role := _template_role(desired, found):
         provider["RoleARN"] = role
     why = _project_why(found, provider["TemplateURL"], parameters)
     if why is None or "project" in refused:
-        row = (Change(KEEP, "project", wanted.name, f"{project.id}, {project.status}"),) if project else ()
+        row = (Change(KEEP, "project", desired.name, f"{project.id}, {project.status}"),) if project else ()
         return [Step("project", row)]
     action: Literal["create", "update"] = UPDATE if project else CREATE
-    rows = [Change(action, "project", wanted.name, why)]
+    rows = [Change(action, "project", desired.name, why)]
     if not found.group:
-        rows.append(Change(CREATE, "model package group", wanted.group, "of the project's models, in the registry"))
+        rows.append(Change(CREATE, "model package group", desired.group, "of the project's models, in the registry"))
 
     def do() -> bool:
-        projects.upload(wanted.region, wanted.bucket, key, text)
-        about = wanted.params.description
-        return projects.put(wanted.region, wanted.name, about, provider, wanted.project, project) is not None
+        projects.upload(desired.region, desired.bucket, key, text)
+        about = desired.params.description
+        return projects.put(desired.region, desired.name, about, provider, desired.project, project) is not None
 
-    request = {"ProjectName": wanted.name, "TemplateProviders": [{"CfnTemplateProvider": provider}]}
+    request = {"ProjectName": desired.name, "TemplateProviders": [{"CfnTemplateProvider": provider}]}
     return [Step("project", tuple(rows), do, _command("sagemaker", "create_project", request))]
 
 
-def _template_role(wanted: Wanted, found: Found) -> str:
+def _template_role(desired: DesiredState, found: CurrentState) -> str:
     """The role that CloudFormation takes for the project, if there is one; else it has the caller's rights."""
     if found.stands is not None:
         return found.stands.outputs.get("TemplateRoleArn", "")
     return found.roles.get("template", "")
 
 
-def _project_why(found: Found, url: str, parameters: Mapping[str, str]) -> str | None:
+def _project_why(found: CurrentState, url: str, parameters: Mapping[str, str]) -> str | None:
     """Why the project is to be made or changed; None if it is not."""
     project = found.project
     if project is None:
@@ -240,16 +242,16 @@ def _project_why(found: Found, url: str, parameters: Mapping[str, str]) -> str |
     return f"{', '.join(other)} change" if other else None
 
 
-def _group(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Step]:
-    name = wanted.group
+def _group(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+    name = desired.group
     if found.group:
         why = "by the project" if found.owns_group else "is there already, and stays"
         return [Step("group", (Change(KEEP, "model package group", name, why),))]
     comes = "project" not in refused and not _project_stands(found)
     if comes or "group" in refused:
         return []
-    made = templates.resources_of("project", wanted.project_parameters(True), wanted.place)["Models"]["Properties"]
-    sagemaker = aws.client("sagemaker", wanted.region)
+    made = templates.resources_of("project", desired.project_parameters(True), desired.place)["Models"]["Properties"]
+    sagemaker = aws.client("sagemaker", desired.region)
 
     def do() -> None:
         aws.ask(sagemaker.create_model_package_group, f"model package group {name}", **made)
@@ -258,7 +260,7 @@ def _group(wanted: Wanted, found: Found, refused: Mapping[str, str]) -> list[Ste
     return [Step("group", (change,), do, _command("sagemaker", "create_model_package_group", made))]
 
 
-def _project_stands(found: Found) -> bool:
+def _project_stands(found: CurrentState) -> bool:
     """Whether the project is there, so that its template will not make the group any more."""
     return found.project is not None and not found.project.status.endswith("Failed")
 

@@ -62,7 +62,7 @@ def find(region: str, name: str) -> Project | None:
 
 
 def key(prefix: str, text: str) -> str:
-    """Where in the bucket a template's text lies: another text, another place."""
+    """Return the key of a template's text in the bucket: another text, another key."""
     return f"{prefix}provision/project-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
 
 
@@ -78,7 +78,7 @@ def upload(region: str, bucket: str, key: str, text: str) -> None:
     s3 = aws.client("s3", region)
     try:
         aws.ask(s3.head_object, f"s3://{bucket}/{key}", Bucket=bucket, Key=key)
-    except aws.Missing:
+    except aws.NotFoundError:
         what = f"s3://{bucket}/{key}"
         aws.ask(s3.put_object, what, Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/yaml")
 
@@ -103,7 +103,7 @@ def put(
         request = {"ProjectName": name, "TemplateProviders": [{"CfnTemplateProvider": dict(provider)}]}
         if description:
             request["ProjectDescription"] = description[:1024]
-        with suppress(aws.Exists):  # another run, or a lost answer to this one: it is waited for
+        with suppress(aws.AlreadyExistsError):  # another run, or a lost answer to this one: it is waited for
             _create(sagemaker, what, {**request, "Tags": [{"Key": TAG, "Value": project}]})
     else:
         change = {k: v for k, v in provider.items() if k != "RoleARN"}
@@ -114,22 +114,22 @@ def put(
 
 def _create(sagemaker: Any, what: str, request: Mapping[str, Any]) -> None:
     """Ask for the project; a role that was made just now is not known everywhere for some seconds."""
-    told: aws.Refused | None = None
-    for _ in stacks.moments(NEW_ROLE):
+    told: aws.RefusedError | None = None
+    for _ in stacks.poll(NEW_ROLE):
         try:
             aws.ask(sagemaker.create_project, what, **request)
             return
-        except aws.Refused as error:
+        except aws.RefusedError as error:
             if "assume" not in str(error).lower():
                 raise
             told = error
-    raise told or stacks.too_long(what)
+    raise told or stacks.timeout_error(what)
 
 
 def waited(region: str, name: str) -> Project:
     """A project once it is not being changed any more; PokeflowError where that failed."""
     with bar(f"project {name}", 1) as advance:
-        for _ in stacks.moments():
+        for _ in stacks.poll():
             project = find(region, name)
             if project is None:
                 raise PokeflowError(f"project {name}: vanished while it was waited for. Run this again.")
@@ -138,7 +138,7 @@ def waited(region: str, name: str) -> Project:
             if not project.is_busy:
                 return project
             advance(0, project.status)
-    raise stacks.too_long(f"project {name}")
+    raise stacks.timeout_error(f"project {name}")
 
 
 def _clear(region: str, project: Project) -> None:
@@ -147,10 +147,10 @@ def _clear(region: str, project: Project) -> None:
         raise PokeflowError(f"project {project.name}: {project.status}, and not made by pokeflow. Delete it first.")
     sagemaker = aws.client("sagemaker", region)
     aws.ask(sagemaker.delete_project, f"project {project.name}", ProjectName=project.name)
-    for _ in stacks.moments():
+    for _ in stacks.poll():
         now = find(region, project.name)
         if now is None:
             return
         if now.status == "DeleteFailed":
             raise PokeflowError(f"project {project.name}: cannot be deleted. {aws.clean(now.said)}")
-    raise stacks.too_long(f"project {project.name}")
+    raise stacks.timeout_error(f"project {project.name}")

@@ -80,7 +80,7 @@ def body(region: str, name: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two templates say the same, whatever their line ends."""
+    """Tell whether two templates say the same, whatever their line ends."""
     return one.split() == other.split()
 
 
@@ -134,9 +134,9 @@ def put(
             aws.ask(cloudformation.create_stack, what, OnFailure="ROLLBACK", **request)
         else:
             aws.ask(cloudformation.update_stack, what, **request)
-    except aws.Exists:
+    except aws.AlreadyExistsError:
         pass  # another run, or a lost answer to this one: it is waited for
-    except aws.Refused as error:
+    except aws.RefusedError as error:
         if "No updates are to be performed" not in str(error):
             raise
     return waited(region, name, len(templates.parsed(text)["Resources"]), token)
@@ -148,20 +148,20 @@ def delete(region: str, stack: Stack) -> None:
         raise ValueError(f"{stack.name} is {stack.status}: pokeflow deletes no stack that holds something")
     cloudformation = aws.client("cloudformation", region)
     aws.ask(cloudformation.delete_stack, f"stack {stack.name}", StackName=stack.id)
-    for _ in moments():
+    for _ in poll():
         now = find(region, stack.id)
         if now is None or now.status == "DELETE_COMPLETE":
             return
         if now.status == "DELETE_FAILED":
             raise PokeflowError(f"stack {stack.name}: cannot be deleted. {_reasons(region, stack.id, '')}")
-    raise too_long(f"stack {stack.name}")
+    raise timeout_error(f"stack {stack.name}")
 
 
 def waited(region: str, name: str, resources: int = 1, token: str = "") -> Stack:
     """A stack once nobody changes it any more; with the ``token`` of a request, StackError where that failed."""
     with bar(f"stack {name}", resources) as advance:
         done = 0
-        for _ in moments():
+        for _ in poll():
             stack = find(region, name)
             if stack is None:
                 raise PokeflowError(f"stack {name}: vanished while it was waited for. Run this again.")
@@ -172,7 +172,7 @@ def waited(region: str, name: str, resources: int = 1, token: str = "") -> Stack
             ready = sum(row["ResourceStatus"].endswith("_COMPLETE") for row in _resources(region, stack.id))
             advance(max(0, ready - done), stack.status)
             done = max(done, ready)
-    raise too_long(f"stack {name}")
+    raise timeout_error(f"stack {name}")
 
 
 def _require_made(region: str, stack: Stack, token: str) -> None:
@@ -185,7 +185,7 @@ def _require_made(region: str, stack: Stack, token: str) -> None:
         raise StackError(message, any(sign in reasons for sign in _DENIED))
 
 
-def moments(patience: float = PATIENCE) -> Iterator[None]:
+def poll(patience: float = PATIENCE) -> Iterator[None]:
     """Moments to look again, for so many seconds: soon at first, then every few seconds."""
     began, wait = time.monotonic(), 0.1
     while time.monotonic() - began < patience:
@@ -194,8 +194,8 @@ def moments(patience: float = PATIENCE) -> Iterator[None]:
         wait = min(SLOWEST, wait * 1.5)
 
 
-def too_long(what: str) -> PokeflowError:
-    """Who waited in vain is told to come again."""
+def timeout_error(what: str) -> PokeflowError:
+    """Return the error of a wait that took too long."""
     return PokeflowError(f"{what}: is still being changed after {PATIENCE / 60:.0f} minutes. Run this again later.")
 
 
@@ -209,16 +209,16 @@ def _resources(region: str, name: str) -> list[dict[str, Any]]:
     cloudformation = aws.client("cloudformation", region)
     try:
         return list(aws.pages(cloudformation, "list_stack_resources", "StackResourceSummaries", name, StackName=name))
-    except aws.Denied:
+    except aws.AccessDeniedError:
         return []  # it shows how far the stack is, no more
 
 
 def _reasons(region: str, name: str, token: str) -> str:
-    """Why a stack failed: the first things that did, in AWS's words."""
+    """Return why a stack failed: the first things that did, in AWS's words."""
     cloudformation = aws.client("cloudformation", region)
     try:
         events = list(aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name))
-    except aws.Denied as error:
+    except aws.AccessDeniedError as error:
         return f"Why may not be read. {error}"
     said = []
     for event in events:

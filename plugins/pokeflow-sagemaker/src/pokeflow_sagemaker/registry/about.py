@@ -1,4 +1,4 @@
-"""What is registered, and what SageMaker is told of it in its own forms: key, description, properties, metrics."""
+"""The model that is registered, in SageMaker's own forms: key, description, properties, metrics."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ class About:
 
     @property
     def key(self) -> str:
-        """What a package is found by: another model, version label, content or container is another package."""
+        """The key that a package is found by: another model, version label, content or container is another package."""
         parts = [self.group, self.model, self.version, self.made.content]
         parts += [self.bundle.content, self.image or ""] if self.bundle else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
@@ -61,13 +61,13 @@ class About:
 
     @property
     def approval(self) -> str | None:
-        """What the gates say of it; None where nothing was asked."""
+        """The approval that the gates give; None where there are none."""
         verdict = passes(self.verdicts)
         return None if verdict is None else APPROVED if verdict else REJECTED
 
 
 def sentence(about: About) -> str:
-    """What a listing shows, the key at its end. SageMaker lets nobody change it, so it holds no figure that may."""
+    """Return the description for listings, the key at its end; it cannot be changed, so it holds no figure that may."""
     facts = about.made.facts
     count = facts.get("parameters")
     parts = [
@@ -83,12 +83,12 @@ def sentence(about: About) -> str:
 
 
 def marker(key: str) -> str:
-    """How a description tells of a key."""
+    """Return a key as a description holds it."""
     return f"[{key}]"
 
 
 def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
-    """What a package is found and judged by, as SageMaker can keep it: the figures are the benchmark's."""
+    """Return the properties to find and judge a package by, as SageMaker can keep them: figures are the benchmark's."""
     made, measured = about.made, about.benchmark
     parents = [name for name in made.inputs if not name.startswith("prepare:")]
     git = made.environment.get("project_git")
@@ -132,7 +132,7 @@ def quality(benchmark: Record) -> dict[str, Any]:
 
 
 def metadata(about: About, project_id: str | None) -> dict[str, str]:
-    """Who made it from which commit, in the fields that SageMaker has for it."""
+    """Return who made it from which commit, in the fields that SageMaker has for it."""
     commit = about.made.environment.get("project_git")
     found = {"CommitId": commit, "GeneratedBy": f"pokeflow {pokeflow.__version__}", "ProjectId": project_id}
     return {name: str(value) for name, value in found.items() if value}

@@ -16,8 +16,8 @@ OPEN = ("Draft", "PendingReview")
 """In which states of its review a card may still be written."""
 
 
-def written(about: About) -> dict[str, Any]:
-    """What the records say of a model, in the sections of a card; a section that would be empty is left out."""
+def build(about: About) -> dict[str, Any]:
+    """Build a model's card from its records; a section that would be empty is left out."""
     card = {
         "model_overview": {"model_creator": f"pokeflow {pokeflow.__version__}", "model_artifact": [about.uri]},
         "intended_uses": {"purpose_of_model": printable(about.description, 2048)} if about.description else {},
@@ -28,7 +28,7 @@ def written(about: About) -> dict[str, Any]:
     return {name: section for name, section in card.items() if section}
 
 
-def merged(there: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, Any]:
+def merge(there: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, Any]:
     """A card as it is there with pokeflow's part in the place of its former one; what people wrote stays."""
     card = {name: section for name, section in there.items() if name != "evaluation_details"}
     for name, section in mine.items():

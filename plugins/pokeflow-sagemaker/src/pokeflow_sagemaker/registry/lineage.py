@@ -11,7 +11,7 @@ from pokeflow import Record
 from pokeflow.objects import Objects
 from pokeflow.store import _remote as remote
 from pokeflow.types import RECORD, path_of
-from pokeflow_sagemaker.aws import Exists, ask, pages
+from pokeflow_sagemaker.aws import AlreadyExistsError, ask, pages
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,12 @@ DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 
 def folder(objects: Objects, record: Record) -> str:
-    """Where a finished task lies in the bucket."""
+    """Return the URI of a finished task's folder in the bucket."""
     return f"{objects.uri}/{path_of(record.stage, record.model, record.digest)}/"
 
 
 def source(objects: Objects, record: Record) -> str:
-    """What names an artifact: SageMaker keeps one of each address, and a task made again may have another content."""
+    """Return an artifact's URI with the content: SageMaker keeps one of each, and a task may be made again."""
     return f"{folder(objects, record)}#{record.content}"
 
 
@@ -98,7 +98,7 @@ class Walk:
                 Properties={name: value for name, value in about.items() if value},
                 Tags=names.tags(self.project, model=record.model, version=record.version, run=record.digest),
             )
-        except Exists:
+        except AlreadyExistsError:
             if arn := self._there(uri, what):
                 return arn  # another registration made it at this moment
             raise
@@ -111,7 +111,7 @@ class Walk:
     def _edge(self, origin: str, arn: str, kind: str, what: str) -> None:
         try:
             ask(self.client.add_association, what, SourceArn=origin, DestinationArn=arn, AssociationType=kind)
-        except Exists:
+        except AlreadyExistsError:
             log.debug("%s: another registration drew the edge at this moment", what)
 
 

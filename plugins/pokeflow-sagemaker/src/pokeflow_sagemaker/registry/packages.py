@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pokeflow import PokeflowError
-from pokeflow_sagemaker.aws import Exists, Missing, Refused, ask, pages, waiting
+from pokeflow_sagemaker.aws import AlreadyExistsError, NotFoundError, RefusedError, ask, pages, waiting
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card
 from pokeflow_sagemaker.registry.about import (
@@ -47,7 +47,7 @@ def ensure_group(client: Any, name: str, project: str) -> None:
     what = f"model package group {name}"
     try:
         ask(client.describe_model_package_group, what, ModelPackageGroupName=name)
-    except Missing:
+    except NotFoundError:
         try:
             ask(
                 client.create_model_package_group,
@@ -56,7 +56,7 @@ def ensure_group(client: Any, name: str, project: str) -> None:
                 ModelPackageGroupDescription=f"The models of {printable(project, 200)}, registered by pokeflow.",
                 Tags=names.tags(project),
             )
-        except Exists:
+        except AlreadyExistsError:
             log.debug("%s was made by another at this moment", what)
 
 
@@ -120,15 +120,15 @@ def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], 
         "ModelPackageGroupName": about.group,
         "ModelPackageDescription": sentence(about),
         "ModelApprovalStatus": approval,
-        "ModelCard": {"ModelCardContent": encoded(card.written(about)), "ModelCardStatus": "Draft"},
+        "ModelCard": {"ModelCardContent": encoded(card.build(about)), "ModelCardStatus": "Draft"},
         "CustomerMetadataProperties": properties(about, artifact, approval),
         "ClientToken": token,
         **extra,
     }
     try:
         return str(ask(client.create_model_package, _what(about), **request)["ModelPackageArn"])
-    except Refused as error:
-        if not isinstance(error, Exists) and error.code != "ValidationException":
+    except RefusedError as error:
+        if not isinstance(error, AlreadyExistsError) and error.code != "ValidationException":
             raise
         # Another machine may have used the token this moment, with a later benchmark's figures.
         found, _ = _find(client, about)
@@ -212,7 +212,7 @@ def _card(found: Mapping[str, Any], about: About) -> str | None:
     except (ValueError, RecursionError):
         before = {}
     before = before if isinstance(before, dict) else {}
-    after = card.merged(before, card.written(about))
+    after = card.merge(before, card.build(about))
     text = encoded(after)
     if after == before:
         return None

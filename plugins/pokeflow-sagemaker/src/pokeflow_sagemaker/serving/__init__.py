@@ -1,1 +1,1 @@
-"""What becomes of a bundle: a server on this machine, an endpoint of SageMaker's, a batch transform job."""
+"""Serving a bundle: a server on this machine, an endpoint of SageMaker's, a batch transform job."""

@@ -7,7 +7,7 @@ SHARE = 0.05
 
 
 def name_of(endpoint: str) -> str:
-    """What the alarm of an endpoint is called."""
+    """Return the name of an endpoint's alarm."""
     return f"{endpoint}-errors"
 
 

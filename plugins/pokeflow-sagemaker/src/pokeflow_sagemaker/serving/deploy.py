@@ -27,15 +27,15 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
 
     """
     at = model.where(bundle.shared, params.account)
-    name, arn, before = _standing(params, bundle.record.model, at)
+    name, arn, before = _find(params, bundle.record.model, at)
     usd, said = _price(params, at.region)
     log.info("endpoint %s: %s", name, said)
     wanted = _configured(params, bundle, at, name)
-    changed = _made_so(params, bundle, at, name, wanted, before)
+    changed = _ensure(params, bundle, at, name, wanted, before)
     try:
-        answer = health.answered(name, at.region, bundle.record)
+        answer = health.measure_answer(name, at.region, bundle.record)
     except PokeflowError as error:
-        raise _undone(at.region, name, before, wanted, error) from error
+        raise _undo(at.region, name, before, wanted, error) from error
     return {
         "endpoint": name,
         "url": f"https://runtime.sagemaker.{at.region}.{at.suffix}/endpoints/{name}/invocations",
@@ -51,15 +51,15 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
 def delete(params: DeployParams, name: str, shared: Shared | None) -> dict[str, Any]:
     """Delete the endpoint of a model by name, and what was made for it alone; the bundle need not be there any more."""
     at = model.where(shared, params.account)
-    endpoint_name, _, _ = _standing(params, name, at)
+    endpoint_name, _, _ = _find(params, name, at)
     return removal.remove(at.region, endpoint_name)
 
 
-def _standing(params: DeployParams, name: str, at: Place) -> tuple[str, str, endpoint.Standing | None]:
+def _find(params: DeployParams, name: str, at: Place) -> tuple[str, str, endpoint.EndpointState | None]:
     """Return name and ARN of a model's endpoint, and how it stands; PokeflowError where it is another project's."""
     found = params.name or model.base(params.account.project, name)
     arn = at.arn("sagemaker", f"endpoint/{found.lower()}")
-    before = endpoint.settled(at.region, found)
+    before = endpoint.wait_until_settled(at.region, found)
     if before:
         endpoint.require_ours(at.region, found, arn, params.account.project)
     return found, arn, before
@@ -95,21 +95,21 @@ def _configured(params: DeployParams, bundle: Bundle, at: Place, name: str) -> s
         variant |= {"InitialVariantWeight": 1.0, "ModelDataDownloadTimeoutInSeconds": PULL_S}
         variant |= {"ContainerStartupHealthCheckTimeoutInSeconds": PULL_S}
         request |= {"KmsKeyId": account.kms_key} if account.kms_key else {}
-    wanted = model.named_by(name[: model.LONGEST - model.HASH - 1], request)
+    wanted = model.name_by_content(name[: model.LONGEST - model.HASH - 1], request)
     sagemaker, what = aws.client("sagemaker", at.region), f"endpoint configuration {wanted}"
     try:
         aws.ask(sagemaker.describe_endpoint_config, what, EndpointConfigName=wanted)
-    except aws.Missing:
+    except aws.NotFoundError:
         given = {"EndpointConfigName": wanted, **request, "Tags": model.tags(bundle, account)}
         try:
             aws.ask(sagemaker.create_endpoint_config, what, **given)
-        except aws.Exists:
+        except aws.AlreadyExistsError:
             log.debug("%s was made by another at this moment", what)
     return wanted
 
 
-def _made_so(
-    params: DeployParams, bundle: Bundle, at: Place, name: str, wanted: str, before: endpoint.Standing | None
+def _ensure(
+    params: DeployParams, bundle: Bundle, at: Place, name: str, wanted: str, before: endpoint.EndpointState | None
 ) -> str:
     """Make or update the endpoint if need be; what was done, in a word."""
     if before and before.failed:
@@ -127,12 +127,14 @@ def _made_so(
             f"'pokeflow deploy {bundle.record.model} --delete', or give the new one another name."
         )
         raise ConfigError([Fault("cloud.deploy.params.serverless", message)])
-    endpoint.update(at.region, name, wanted, before, _guarded(params, at.region, name, before))
+    endpoint.update(at.region, name, wanted, before, _rollback_policy(params, at.region, name, before))
     return "updated"
 
 
-def _guarded(params: DeployParams, region: str, name: str, before: endpoint.Standing) -> dict[str, Any] | None:
-    """How an update goes over to the new machines, and what undoes it; None where there are no machines."""
+def _rollback_policy(
+    params: DeployParams, region: str, name: str, before: endpoint.EndpointState
+) -> dict[str, Any] | None:
+    """Return how an update goes over to the new machines, and what undoes it; None where there are no machines."""
     if params.serverless or before.serverless:
         return None
     alarms = params.rollback.alarms
@@ -151,10 +153,10 @@ def _guarded(params: DeployParams, region: str, name: str, before: endpoint.Stan
     return guarded
 
 
-def _undone(
-    region: str, name: str, before: endpoint.Standing | None, wanted: str, error: PokeflowError
+def _undo(
+    region: str, name: str, before: endpoint.EndpointState | None, wanted: str, error: PokeflowError
 ) -> PokeflowError:
-    """What is said of an endpoint that does not answer as it should, once what stood before it stands again."""
+    """Undo an update whose endpoint does not answer as it should, and return the error to raise."""
     if before is None or before.failed:
         logs = f"/aws/sagemaker/Endpoints/{name}"
         return PokeflowError(f"{error} It is left as it is, for you to look at: CloudWatch's log group {logs}.")

@@ -15,7 +15,7 @@ FAILED = ("Failed", "OutOfService", "UpdateRollbackFailed")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EndpointState:
     """An endpoint that has settled: its configuration, its machines, and why it is as it is, if AWS says so."""
 
     status: str
@@ -30,15 +30,15 @@ class Standing:
         return self.status in FAILED
 
 
-def settled(region: str, name: str) -> Standing | None:
-    """The endpoint once nothing is under way; None where there is none."""
+def wait_until_settled(region: str, name: str) -> EndpointState | None:
+    """Wait until nothing is under way and return the endpoint's state; None where there is none."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     look = partial(aws.find, sagemaker.describe_endpoint, what, EndpointName=name)
     found = waiting.until_settled(look, "EndpointStatus", MOVING, what)
     if found is None:
         return None
     variants = found.get("ProductionVariants") or [{}]
-    return Standing(
+    return EndpointState(
         status=str(found["EndpointStatus"]),
         # A failed one may tell no configuration.
         configuration=str(found.get("EndpointConfigName") or ""),
@@ -64,11 +64,11 @@ def create(region: str, name: str, configuration: str, tags: list[dict[str, str]
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     try:
         aws.ask(sagemaker.create_endpoint, what, EndpointName=name, EndpointConfigName=configuration, Tags=tags)
-    except aws.Exists as error:
-        found = settled(region, name)
+    except aws.AlreadyExistsError as error:
+        found = wait_until_settled(region, name)
         if found is None or found.configuration != configuration:
             raise PokeflowError(f"{what}: another has made it this moment, otherwise. Run this again.") from error
-    found = settled(region, name)
+    found = wait_until_settled(region, name)
     if found is None or found.status != "InService":
         why = found.reason if found and found.reason else "AWS gives no reason"
         raise PokeflowError(
@@ -77,17 +77,17 @@ def create(region: str, name: str, configuration: str, tags: list[dict[str, str]
         )
 
 
-def update(region: str, name: str, configuration: str, before: Standing, guarded: dict[str, Any] | None) -> None:
+def update(region: str, name: str, configuration: str, before: EndpointState, guarded: dict[str, Any] | None) -> None:
     """Give an endpoint another configuration and wait; PokeflowError with the reason where the old one stands again."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     more = {"DeploymentConfig": guarded} if guarded else {}
     try:
         aws.ask(sagemaker.update_endpoint, what, EndpointName=name, EndpointConfigName=configuration, **more)
-    except aws.Refused:
+    except aws.RefusedError:
         # The answer may have been lost, and the same request been made again: what was asked for is under way then.
         if configuration not in _named(sagemaker, name):
             raise
-    found = settled(region, name)
+    found = wait_until_settled(region, name)
     if found and found.status == "InService" and found.configuration == configuration:
         return
     why = _sentence(found.reason if found and found.reason else "AWS gives no reason")
@@ -108,14 +108,14 @@ def update(region: str, name: str, configuration: str, before: Standing, guarded
 def delete(region: str, name: str) -> bool:
     """Delete an endpoint and wait until it is gone; False where there was none."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
-    if settled(region, name) is None:
+    if wait_until_settled(region, name) is None:
         return False
-    refusal: aws.Refused | None = None
+    refusal: aws.RefusedError | None = None
     try:
         aws.ask(sagemaker.delete_endpoint, what, EndpointName=name)
-    except aws.Refused as error:
+    except aws.RefusedError as error:
         refusal = error  # also of a request that was made again since its answer was lost
-    left = settled(region, name)
+    left = wait_until_settled(region, name)
     if left is not None:
         if refusal:
             raise refusal

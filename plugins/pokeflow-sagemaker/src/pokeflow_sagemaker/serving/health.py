@@ -24,8 +24,8 @@ def picture() -> bytes:
     return out.getvalue()
 
 
-def answered(name: str, region: str, bundle: Record) -> dict[str, float]:
-    """How long an endpoint took to answer a picture; PokeflowError unless the answer is one of this bundle's."""
+def measure_answer(name: str, region: str, bundle: Record) -> dict[str, float]:
+    """Measure how long an endpoint takes to answer; PokeflowError unless the answer is one of this bundle's."""
     what, body = f"endpoint {name}", picture()
     runtime = aws.client("sagemaker-runtime", region)
     began = time.monotonic()

@@ -53,7 +53,7 @@ def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> 
 
 
 def _limits(folder: Path) -> dict[str, int]:
-    """What the bundle accepts, as the parameters of one may be."""
+    """Return what the bundle accepts, within what parameters may be."""
     try:
         found = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
         params = BundleParams(**{name: int(value) for name, value in found.items()})

@@ -1,4 +1,4 @@
-"""What SageMaker runs: a package of its registry or a bundle in the bucket, as one of its models."""
+"""A model of SageMaker's, from a package of its registry or a bundle in the bucket."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ Source = Literal["auto", "package", "bundle"]
 
 
 def where(shared: Shared | None, account: Account) -> Place:
-    """The account and region that a model of the store is to run in."""
+    """Return the account and region that a model of the store is to run in."""
     if shared is None:
         message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
         raise ConfigError([Fault("store.remote", message)])
@@ -33,20 +33,20 @@ def where(shared: Shared | None, account: Account) -> Place:
 
 
 def base(project: str, name: str) -> str:
-    """How everything of a model begins to be called, its endpoint above all: project and model."""
-    return fitted(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
+    """Return what all names of a model begin with, its endpoint's above all: project and model."""
+    return fit_name(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
 
 
-def fitted(text: str, most: int) -> str:
-    """A name as AWS's are: letters, digits and single ``-``, so long at most; what is lost becomes a hash."""
+def fit_name(text: str, most: int) -> str:
+    """Turn a text into one of AWS's names: letters, digits and single ``-``, at most so long, the rest as a hash."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     if name == text and len(name) <= most:
         return name
     return f"{name[: most - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def named_by(base: str, content: Any) -> str:
-    """A name that begins with another one and follows from content: the same content, the same name."""
+def name_by_content(base: str, content: Any) -> str:
+    """Return a name that begins with another one and ends in a hash of content: the same content, the same name."""
     text = json.dumps(content, sort_keys=True)
     return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
 
@@ -58,7 +58,7 @@ def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:
 
 
 def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
-    """The name of the SageMaker model that runs a bundle; it is made unless it is there."""
+    """Create the SageMaker model that runs a bundle, unless it is there, and return its name."""
     sagemaker = aws.client("sagemaker", at.region)
     request: dict[str, Any] = {
         "ExecutionRoleArn": account.role or at.role(names.role(account.project, "job")),
@@ -67,14 +67,14 @@ def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None,
     if network:
         groups, subnets = list(network.security_groups), list(network.subnets)
         request["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
-    name = named_by(base(account.project, bundle.record.model), request)
+    name = name_by_content(base(account.project, bundle.record.model), request)
     try:
         aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
-    except aws.Missing:
+    except aws.NotFoundError:
         given = {"ModelName": name, **request, "Tags": tags(bundle, account)}
         try:
             aws.ask(sagemaker.create_model, f"model {name}", **given)
-        except aws.Exists:
+        except aws.AlreadyExistsError:
             log.debug("model %s was made by another at this moment", name)
     return name
 
@@ -92,7 +92,7 @@ def _container(bundle: Bundle, at: Place, image: str, source: Source) -> dict[st
 
 
 def _deployable(arn: str, at: Place, source: Source) -> bool:
-    """Whether a package may be deployed; PokeflowError where it is there and may not."""
+    """Tell whether a package may be deployed; PokeflowError where it is there and may not."""
     what = f"model package {arn.rpartition('model-package/')[2]}"
     if f":{at.region}:{at.account}:" not in arn:
         log.warning("%s is in another region or account: the bundle is taken as it is", what)
@@ -102,7 +102,7 @@ def _deployable(arn: str, at: Place, source: Source) -> bool:
     def look() -> dict[str, Any] | None:
         try:
             row: dict[str, Any] = aws.ask(sagemaker.describe_model_package, what, ModelPackageName=arn)
-        except aws.Missing:
+        except aws.NotFoundError:
             if source == "package":
                 raise
             return None

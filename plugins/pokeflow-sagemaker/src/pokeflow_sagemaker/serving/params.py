@@ -1,4 +1,4 @@
-"""What YAML says of serving: the machines, the container, the account, and what an endpoint may cost."""
+"""Parameters of serving: the machines, the container, the account, prices."""
 
 import math
 import re
@@ -22,7 +22,7 @@ _PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
 @dataclass(frozen=True, slots=True)
 class ServeParams:
-    """Where the local server listens; port 0 is a free one."""
+    """The address of the local server; port 0 is a free one."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -94,13 +94,13 @@ def payload(max_bytes: int, at_once: int) -> tuple[int, int]:
 
 
 def check_serve(params: ServeParams) -> Iterable[tuple[str, str]]:
-    """What is wrong with parameters that types cannot show."""
+    """Find what is wrong with parameters that types cannot show."""
     if not 0 <= params.port <= 65_535:
         yield "port", f"{params.port} is not between 0 and 65,535"
 
 
 def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
-    """The same of an endpoint's."""
+    """Find what is wrong with an endpoint's parameters."""
     yield from _machines(params)
     if params.name is not None and not _NAME.fullmatch(params.name):
         yield "name", f"{params.name!r} names no endpoint: at most 63 letters, digits and '-', none of these at an end"
@@ -118,7 +118,7 @@ def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
 
 
 def check_transform(params: TransformParams) -> Iterable[tuple[str, str]]:
-    """The same of a transform job's; the prefixes come from the command line and may be missing in YAML."""
+    """Find what is wrong with a transform job's parameters; prefixes come from the command line and may be empty."""
     yield from _machines(params)
     for name in ("source", "destination"):
         place = getattr(params, name)

@@ -1,4 +1,4 @@
-"""What lies below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
+"""Objects below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SHOWN, PAGE = 5, 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class S3Object:
     """An object: its key below the bucket, size in bytes, and what S3 says its content is."""
 
     key: str
@@ -20,24 +20,24 @@ class Found:
     etag: str
 
 
-def listed(region: str, uri: str) -> Iterator[Found]:
-    """Every object below ``s3://bucket/prefix``, but what only marks a folder."""
+def list_objects(region: str, uri: str) -> Iterator[S3Object]:
+    """List every object below ``s3://bucket/prefix``, but what only marks a folder."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3, token = aws.client("s3", region), dict[str, str]()
     while True:
         page = aws.ask(s3.list_objects_v2, uri, Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **token)
         for row in page.get("Contents", ()):
             if not row["Key"].endswith("/"):
-                yield Found(row["Key"], int(row["Size"]), str(row["ETag"]).strip('"'))
+                yield S3Object(row["Key"], int(row["Size"]), str(row["ETag"]).strip('"'))
         if not page.get("NextContinuationToken"):
             return
         token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def below(region: str, uri: str, most: int) -> list[Found]:
-    """The pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
-    found = list(listed(region, uri))
-    faults: list[tuple[Callable[[Found], bool], str]] = [
+def list_pictures(region: str, uri: str, most: int) -> list[S3Object]:
+    """List the pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
+    found = list(list_objects(region, uri))
+    faults: list[tuple[Callable[[S3Object], bool], str]] = [
         (lambda f: not f.key.lower().endswith(SUFFIXES), f"no pictures ({', '.join(SUFFIXES)})"),
         (lambda f: f.size > most, f"larger than the {most:,} bytes that the bundle takes"),
         (lambda f: not f.size, "empty"),

@@ -38,6 +38,6 @@ def _mine(found: str, base: str) -> bool:
 def _gone(what: str, call: Callable[..., Any], **named: str) -> list[str]:
     try:
         aws.ask(call, what, **named)
-    except aws.Missing:
+    except aws.NotFoundError:
         return []
     return [what]

@@ -14,7 +14,7 @@ from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.serving import model, pictures
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import MOST_MB, TransformParams, payload
-from pokeflow_sagemaker.serving.pictures import Found
+from pokeflow_sagemaker.serving.pictures import S3Object
 
 log = logging.getLogger("pokeflow")
 MOVING = ("InProgress", "Stopping")
@@ -22,12 +22,12 @@ ATTEMPTS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TransformRequest:
     """A job: its name, which follows from model, pictures and request; and the request but the name."""
 
     name: str
     request: dict[str, Any]
-    found: list[Found]
+    found: list[S3Object]
     destination: str
 
 
@@ -41,8 +41,8 @@ def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
 
     """
     at = model.where(bundle.shared, params.account)
-    asked = _asked(params, bundle, at)
-    job, row, changed = _finished(params, bundle, at, asked)
+    asked = _request(params, bundle, at)
+    job, row, changed = _complete(params, bundle, at, asked)
     began, ended = row.get("TransformStartTime"), row.get("TransformEndTime")
     seconds = (ended - began).total_seconds() if began and ended else None
     price = prices.hourly(params.instance_type, at.region, params.prices)
@@ -56,7 +56,7 @@ def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _asked(params: TransformParams, bundle: Bundle, at: Place) -> Asked:
+def _request(params: TransformParams, bundle: Bundle, at: Place) -> TransformRequest:
     source, destination = (f"{place.rstrip('/')}/" if place else "" for place in (params.source, params.destination))
     if not source or not destination:
         missing = "source" if not source else "destination"
@@ -66,7 +66,7 @@ def _asked(params: TransformParams, bundle: Bundle, at: Place) -> Asked:
             [Fault("destination", f"{destination} lies below {source}: answers would pass for pictures.")]
         )
     most = int(bundle.record.params["max_bytes"])
-    found = pictures.below(at.region, source, min(most, MOST_MB * 1_000_000))
+    found = pictures.list_pictures(at.region, source, min(most, MOST_MB * 1_000_000))
     payload_mb, at_once = payload(most, params.at_once)
     runs = model.ensure(bundle, at, params.account, params.network, params.image, "auto")
     key = {"KmsKeyId": params.account.kms_key} if params.account.kms_key else {}
@@ -88,11 +88,13 @@ def _asked(params: TransformParams, bundle: Bundle, at: Place) -> Asked:
         "TransformResources": machines | ({"VolumeKmsKeyId": params.account.kms_key} if key else {}),
     }
     content = [request, sorted((f.key, f.etag) for f in found)]
-    name = model.named_by(model.base(params.account.project, bundle.record.model)[:42].rstrip("-"), content)
-    return Asked(name, request, found, destination)
+    name = model.name_by_content(model.base(params.account.project, bundle.record.model)[:42].rstrip("-"), content)
+    return TransformRequest(name, request, found, destination)
 
 
-def _finished(params: TransformParams, bundle: Bundle, at: Place, asked: Asked) -> tuple[str, dict[str, Any], str]:
+def _complete(
+    params: TransformParams, bundle: Bundle, at: Place, asked: TransformRequest
+) -> tuple[str, dict[str, Any], str]:
     """The job that has answered all, whether it was started now or found: its name, and what AWS tells of it."""
     for number in itertools.count(1):
         name = asked.name if number == 1 else f"{asked.name}-{number}"
@@ -103,7 +105,7 @@ def _finished(params: TransformParams, bundle: Bundle, at: Place, asked: Asked) 
         if found is None:
             raise PokeflowError(f"transform job {name}: it is gone. Run this again.")
         if found["TransformJobStatus"] == "Completed":
-            if not (missing := _unanswered(at.region, asked)):
+            if not (missing := _without_answer(at.region, asked)):
                 return name, found, changed
             if changed == "made":
                 shown = ", ".join(missing[: pictures.SHOWN])
@@ -121,7 +123,7 @@ def _finished(params: TransformParams, bundle: Bundle, at: Place, asked: Asked) 
     raise AssertionError
 
 
-def _start(params: TransformParams, bundle: Bundle, at: Place, asked: Asked, name: str) -> None:
+def _start(params: TransformParams, bundle: Bundle, at: Place, asked: TransformRequest, name: str) -> None:
     price = prices.hourly(params.instance_type, at.region, params.prices)
     costs = f"about ${price.usd * params.instances:,.2f} an hour" if price.usd is not None else price.source
     machines = f"{params.instances} × {params.instance_type}"
@@ -130,7 +132,7 @@ def _start(params: TransformParams, bundle: Bundle, at: Place, asked: Asked, nam
     request = {"TransformJobName": name, **asked.request, "Tags": model.tags(bundle, params.account)}
     try:
         aws.ask(sagemaker.create_transform_job, f"transform job {name}", **request)
-    except aws.Exists:
+    except aws.AlreadyExistsError:
         log.info("transform job %s: another has started it this moment", name)
 
 
@@ -141,8 +143,8 @@ def _settled(region: str, name: str) -> dict[str, Any] | None:
     return None if found is None else dict(found)
 
 
-def _unanswered(region: str, asked: Asked) -> list[str]:
+def _without_answer(region: str, asked: TransformRequest) -> list[str]:
     """Pictures without an answer. Where in the destination SageMaker puts one differs; its name does not."""
-    there = Counter(found.key.rpartition("/")[2] for found in pictures.listed(region, asked.destination))
+    there = Counter(found.key.rpartition("/")[2] for found in pictures.list_objects(region, asked.destination))
     wanted = Counter(f"{found.key.rpartition('/')[2]}.out" for found in asked.found)
     return sorted(name.removesuffix(".out") for name in (wanted - there).elements())

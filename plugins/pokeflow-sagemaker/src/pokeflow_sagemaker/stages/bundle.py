@@ -61,7 +61,7 @@ def run(task: Task) -> Result:
 
 
 def limits(params: BundleParams) -> dict[str, int]:
-    """What ``inference.py`` reads from ``limits.json``."""
+    """Return what ``inference.py`` reads from ``limits.json``."""
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 
@@ -75,7 +75,7 @@ def labels(cards: tuple[Card, ...]) -> bytes:
 
 
 def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
-    """What the bundle says of itself. Names and versions are for whoever publishes it: other ones change no byte."""
+    """Describe the bundle for ``bundle.json``. Names and versions are left out: other ones change no byte."""
     record, measured = made.record, benchmark.record
     figures = {name: measured.metrics.get(name) for name in ACCURACIES}
     missing = {name: measured.reasons.get(name, "the benchmark does not tell it") for name in ACCURACIES}

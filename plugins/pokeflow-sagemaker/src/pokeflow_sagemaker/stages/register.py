@@ -52,7 +52,7 @@ def run(task: Task) -> Result:
         "source": about.uri,
         "lineage_gaps": walk.gaps,
     }
-    files = {"registration.json": facts, "model_card.json": card.written(about)}
+    files = {"registration.json": facts, "model_card.json": card.build(about)}
     if about.benchmark:
         files[QUALITY] = quality(about.benchmark)
     for name, content in files.items():
@@ -117,7 +117,7 @@ def _require_shared(task: Task, objects: Objects, record: Record) -> None:
 
 
 def _extra(params: RegisterParams, about: About, objects: Objects) -> dict[str, Any]:
-    """What a package can be told only when it is made: how it is served, its metrics' address, who made it."""
+    """Return what a package can be given only when it is made: how it is served, its metrics' address, who made it."""
     extra: dict[str, Any] = {"MetadataProperties": metadata(about, params.project_id)}
     if about.benchmark:
         address = f"registry/{about.group}/{about.key}/{QUALITY}"

@@ -1,4 +1,4 @@
-"""What a project should have on AWS, as configuration says; nothing is asked of AWS but whose account this is."""
+"""The desired state of a project on AWS, from the configuration; AWS is asked for the account alone."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _KEY_ID = re.compile(r"[0-9a-f-]{36}|mrk-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredState:
     """A project's place, names and settings.
 
     ``name`` is the SageMaker Project's, ``project`` what all other names begin with. ``prefix`` and ``tree`` end with
@@ -75,13 +75,13 @@ class Wanted:
         return {"ProjectName": self.project, "GroupName": self.group, "MakeGroup": str(make_group).lower()}
 
     def resources(self, roles: Mapping[str, str], key_arn: str = "") -> dict[str, Any]:
-        """What the foundation's template makes, the bucket as well, whoever made it."""
+        """Return what the foundation's template makes, the bucket as well, whoever made it."""
         known = {"OwnKey.Arn": key_arn} if key_arn else {}
         return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
 
 
-def wanted(params: ProvisionParams, shared: Shared | None) -> Wanted:
-    """What the parameters and the store ask for; ConfigError where there is no bucket to begin with."""
+def desired_state(params: ProvisionParams, shared: Shared | None) -> DesiredState:
+    """Return the state that parameters and store ask for; ConfigError where there is no bucket to begin with."""
     if shared is None:
         message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])
@@ -100,7 +100,7 @@ def wanted(params: ProvisionParams, shared: Shared | None) -> Wanted:
     key = _key(place, shared.encryption, shared.kms_key)
     name = params.project if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", params.project) else None
     project = names.slug(params.project)
-    return Wanted(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
+    return DesiredState(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
 
 
 def _key(place: Place, encryption: str | None, key: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What a project has on AWS by now. Everything here reads; what may not be read is unknown, with the reason."""
+"""The current state of a project on AWS. Everything here reads; what may not be read is unknown, with the reason."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import buckets, names, projects, stacks
 from pokeflow_sagemaker.provision.buckets import Gap
+from pokeflow_sagemaker.provision.desired import PARAMETERS, DesiredState
 from pokeflow_sagemaker.provision.projects import Project
 from pokeflow_sagemaker.provision.stacks import Stack
-from pokeflow_sagemaker.provision.wanted import PARAMETERS, Wanted
 
 POLICY = "pokeflow"
 """The name of the policy within each role."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What is there. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
+class CurrentState:
+    """A project as it is on AWS. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
 
     ``gaps`` are settings of the bucket, and ``drifted`` policies of the stack's roles, that are not as they should be;
     ``gone`` are roles of the stack that somebody deleted. ``unknown`` says, by what it is, what may not be read.
@@ -55,62 +55,62 @@ class Found:
         return self.stands.outputs.get("KeyArn", "") if self.stands else ""
 
 
-def look(wanted: Wanted) -> Found:
+def read_state(desired: DesiredState) -> CurrentState:
     """Look at everything that the project should have."""
     unknown: dict[str, str] = {}
 
     def seen(what: str, read: Callable[[], Any], otherwise: Any = None) -> Any:
         try:
             return read()
-        except aws.Denied as error:
+        except aws.AccessDeniedError as error:
             unknown[what] = str(error)
             return otherwise
 
-    region = wanted.region
-    there = buckets.exists(wanted.place, wanted.bucket)
-    stack: Stack | None = seen("stack", lambda: stacks.find(region, wanted.stack))
+    region = desired.region
+    there = buckets.exists(desired.place, desired.bucket)
+    stack: Stack | None = seen("stack", lambda: stacks.find(region, desired.stack))
     if stack is not None:
-        stacks.require_ours(stack, wanted.project)
+        stacks.require_ours(stack, desired.project)
         if stack.is_busy:
-            stack = stacks.waited(region, wanted.stack)
-    text = seen("stack", lambda: stacks.body(region, wanted.stack), "") if stack else ""
-    project: Project | None = seen("project", lambda: projects.find(region, wanted.name))
+            stack = stacks.waited(region, desired.stack)
+    text = seen("stack", lambda: stacks.body(region, desired.stack), "") if stack else ""
+    project: Project | None = seen("project", lambda: projects.find(region, desired.name))
     if project is not None and project.is_busy:
-        project = projects.waited(region, wanted.name)
-    group = seen("group", lambda: _group(wanted), False)
-    found = Found(there, stack, text, project, group, unknown=unknown)
-    roles = _foreign(wanted, found, seen)
-    resources = wanted.resources(roles, found.key_arn)
-    drifted, gone = _drift(wanted, found, roles, resources, seen)
-    gaps = seen("bucket", lambda: _gaps(wanted, found, resources), []) if there else []
-    return Found(there, stack, text, project, group, roles, tuple(gaps), drifted, gone, unknown)
+        project = projects.waited(region, desired.name)
+    group = seen("group", lambda: _group(desired), False)
+    found = CurrentState(there, stack, text, project, group, unknown=unknown)
+    roles = _foreign(desired, found, seen)
+    resources = desired.resources(roles, found.key_arn)
+    drifted, gone = _drift(desired, found, roles, resources, seen)
+    gaps = seen("bucket", lambda: _gaps(desired, found, resources), []) if there else []
+    return CurrentState(there, stack, text, project, group, roles, tuple(gaps), drifted, gone, unknown)
 
 
-def _gaps(wanted: Wanted, found: Found, resources: dict[str, Any]) -> list[Gap]:
-    whole = found.owns_bucket or buckets.is_ours(wanted.place, wanted.bucket, wanted.project)
-    return buckets.gaps(wanted.place, wanted.bucket, resources, whole)
+def _gaps(desired: DesiredState, found: CurrentState, resources: dict[str, Any]) -> list[Gap]:
+    whole = found.owns_bucket or buckets.is_ours(desired.place, desired.bucket, desired.project)
+    return buckets.gaps(desired.place, desired.bucket, resources, whole)
 
 
-def _group(wanted: Wanted) -> bool:
-    sagemaker = aws.client("sagemaker", wanted.region)
-    what = f"model package group {wanted.group}"
+def _group(desired: DesiredState) -> bool:
+    sagemaker = aws.client("sagemaker", desired.region)
+    what = f"model package group {desired.group}"
     try:
-        aws.ask(sagemaker.describe_model_package_group, what, ModelPackageGroupName=wanted.group)
-    except aws.Missing:
+        aws.ask(sagemaker.describe_model_package_group, what, ModelPackageGroupName=desired.group)
+    except aws.NotFoundError:
         return False
     return True
 
 
-def _foreign(wanted: Wanted, found: Found, seen: Callable[..., Any]) -> dict[str, str]:
+def _foreign(desired: DesiredState, found: CurrentState, seen: Callable[..., Any]) -> dict[str, str]:
     """Roles that the project uses and the stack did not make: those given, and those of the same name."""
-    roles = dict(wanted.params.roles)
+    roles = dict(desired.params.roles)
     for kind in names.ROLES:
         if kind in roles:
             continue
         if found.stands is not None:
             if arn := found.stands.parameters.get(PARAMETERS[kind]):
                 roles[kind] = arn
-        elif arn := seen("roles", lambda kind=kind: _role(names.role(wanted.name, kind), wanted.region)):
+        elif arn := seen("roles", lambda kind=kind: _role(names.role(desired.name, kind), desired.region)):
             roles[kind] = arn
     return roles
 
@@ -121,20 +121,24 @@ def _role(name: str, region: str) -> str | None:
 
 
 def _drift(
-    wanted: Wanted, found: Found, roles: Mapping[str, str], resources: dict[str, Any], seen: Callable[..., Any]
+    desired: DesiredState,
+    found: CurrentState,
+    roles: Mapping[str, str],
+    resources: dict[str, Any],
+    seen: Callable[..., Any],
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The policies of the stack's own roles that somebody changed, by role; and the roles that are gone.
 
     Only where the stack is as it should be: otherwise its change comes first.
     """
-    if found.stands is None or differences(wanted, found, roles):
+    if found.stands is None or differences(desired, found, roles):
         return {}, ()
-    iam = aws.client("iam", wanted.region)
+    iam = aws.client("iam", desired.region)
     drifted, gone = {}, []
     for kind in (kind for kind in names.ROLES if kind not in roles):
         made = resources[kind.title()]["Properties"]
         name, document = made["RoleName"], made["Policies"][0]["PolicyDocument"]
-        if not seen("roles", lambda name=name: _role(name, wanted.region), name):
+        if not seen("roles", lambda name=name: _role(name, desired.region), name):
             gone.append(name)
             continue
         ask = {"RoleName": name, "PolicyName": POLICY}
@@ -142,21 +146,21 @@ def _drift(
             there = seen(
                 "roles", lambda ask=ask: aws.ask(iam.get_role_policy, "role", **ask)["PolicyDocument"], document
             )
-        except aws.Missing:
+        except aws.NotFoundError:
             there = None
         if not buckets.same_policy(there, document):
             drifted[name] = document
     return drifted, tuple(gone)
 
 
-def differences(wanted: Wanted, found: Found, roles: Mapping[str, str]) -> list[str]:
-    """How the stack is not as it should be, in words; none if it is."""
+def differences(desired: DesiredState, found: CurrentState, roles: Mapping[str, str]) -> list[str]:
+    """Describe how the stack is not as it should be, a sentence each."""
     from pokeflow_sagemaker.provision import templates
 
     stack = found.stands
     if stack is None:
         return ["is not there"]
     said = [] if stacks.same_text(found.text, templates.text("foundation")) else ["its template is another one"]
-    asked = wanted.foundation(found.owns_bucket or not found.bucket, roles)
+    asked = desired.foundation(found.owns_bucket or not found.bucket, roles)
     other = sorted(name for name, value in asked.items() if stack.parameters.get(name) != value)
     return said + [f"{name} becomes {asked[name]!r}" for name in other]

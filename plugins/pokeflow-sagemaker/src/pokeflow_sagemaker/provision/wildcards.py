@@ -1,8 +1,8 @@
-"""Where a policy of the template's has ``*`` for a resource or an action, and why AWS leaves no other way."""
+"""Statements of the template's policies with ``*`` for a resource or an action, and why AWS leaves no other way."""
 
 from typing import Final
 
-STARS: Final[dict[tuple[str, str], str]] = {
+WILDCARDS: Final[dict[tuple[str, str], str]] = {
     ("OwnKey", "Account"): "in a key's policy, '*' is the key that it lies on",
     ("BucketPolicy", "PokeflowTlsOnly"): "a refusal: of everybody, of every action, where TLS is missing",
     ("Job", "Metrics"): "PutMetricData knows no resources; the namespaces are named by the condition",
