@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pokeflow_openvino.network import FILE, INPUT, compiled
+from pokeflow_openvino.network import FILE, compiled
+from pokeflow_vision.onnx_network import INPUT
 from pokeflow_vision.preprocessing import Preprocessing, normalize
 from pokeflow_vision.profiling import Operator, ProfileParams
 
