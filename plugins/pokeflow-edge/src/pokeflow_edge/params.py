@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pokeflow_vision.preprocessing import PILLOW_LIMIT
+
 _MODULE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 _BOUND = r"\s*(===|[~=!<>]=|[<>])\s*[A-Za-z0-9.*+!_-]+\s*"
 _REQUIREMENT = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_BOUND}(,{_BOUND})*)?")
 _TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
 
 
 @dataclass(frozen=True, slots=True)
