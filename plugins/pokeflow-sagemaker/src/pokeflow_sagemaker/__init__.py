@@ -12,9 +12,7 @@ from pokeflow_sagemaker.pipelines.backends import BACKENDS as PIPELINES
 from pokeflow_sagemaker.provision.backends import BACKENDS as PROVISION
 from pokeflow_sagemaker.registry.backends import BACKENDS as REGISTRY
 from pokeflow_sagemaker.serving.backends import BACKENDS as SERVING
-
-PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
+from pokeflow_vision.preprocessing import PILLOW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

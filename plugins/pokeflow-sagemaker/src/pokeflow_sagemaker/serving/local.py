@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import ConfigError, Fault, PokeflowError, Result, Task
 from pokeflow_sagemaker import BundleParams, check_bundle
-from pokeflow_sagemaker.bundle import CODE, unpack
+from pokeflow_sagemaker.bundle import unpack
 
 if TYPE_CHECKING:
     from pokeflow_sagemaker.serving.params import ServeParams
@@ -28,7 +28,7 @@ def run(task: Task) -> Result:
     params: ServeParams = task.params
     folder = task.work / "bundle"
     about = unpack.unpack(task.inputs[0].folder / FILE, folder)
-    unpack.with_own_code(folder, CODE, _limits(folder))
+    unpack.with_own_code(folder, _limits(folder))
     listening = _listening(params)
     with listening:
         server = _server(folder / "code")
