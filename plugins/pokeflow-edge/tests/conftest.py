@@ -21,10 +21,9 @@ import pytest
 from PIL import Image
 
 import pokeflow_edge.runtime
-from pokeflow_edge.pack.code import source_of
 from pokeflow_vision import index, network
 from pokeflow_vision.dataset import Card, Dataset
-from pokeflow_vision.on_device import ON_DEVICE
+from pokeflow_vision.on_device import ON_DEVICE, source_of
 from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 SPEC = Preprocessing(size=32)

@@ -310,12 +310,12 @@ def test_a_gallery_of_another_network_is_refused_when_the_model_is_loaded(folder
     data = drawn()
     index.write(folder, index.build(data, np.zeros((CARDS, 4))))
     with pytest.raises(PokeflowError, match=r"the network gives 3 values, index\.npz has 4"):
-        pyfunc.Recognizer(folder)
+        pyfunc._load_pyfunc(str(folder))
 
     index.write(folder, index.build(data, embedded(data.references)))
     Preprocessing(size=8, mean=(0, 0, 0)).write(folder)
     with pytest.raises(PokeflowError, match="of preprocessing"):
-        pyfunc.Recognizer(folder)
+        pyfunc._load_pyfunc(str(folder))
 
 
 def asked(address, payload):

@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from pokeflow import PokeflowError
 from pokeflow_vision import dataset
+from pokeflow_vision.on_device import ON_DEVICE
 from pokeflow_vision.preprocessing import Preprocessing
 
 from .conftest import network, small_data, unpacked
@@ -22,6 +23,8 @@ from .conftest import network, small_data, unpacked
 ALWAYS = {
     "bundle.json", "code/inference.py", "code/limits.json", "code/requirements.txt", "code/serve.py", "config.yaml",
     "deployment.py", "index.npz", "labels.csv", "model.onnx", "preprocessing.json",
+    "code/pokeflow/__init__.py", "code/pokeflow_vision/__init__.py",
+    *(f"code/{module.replace('.', '/')}.py" for module in ON_DEVICE),
 }  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pokeflow import ConfigError, PokeflowError
-from pokeflow_sagemaker.bundle import CODE, unpack
+from pokeflow_sagemaker.bundle import unpack
 from pokeflow_sagemaker.serving import local
 from pokeflow_sagemaker.serving.params import ServeParams
+from pokeflow_vision import archive
 
 
 def packed(folder, members, **options):
@@ -126,9 +127,9 @@ def test_the_code_of_the_archive_is_replaced_by_the_installations(tmp_path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "inference.py").write_text("raise SystemExit('hostile')")
     (tmp_path / "code" / "numpy.py").write_text("raise SystemExit('hostile')")
-    unpack.with_own_code(tmp_path, CODE, {"top": 5})
+    unpack.with_own_code(tmp_path, {"top": 5})
     assert {path.name for path in (tmp_path / "code").iterdir()} == {
-        "inference.py", "serve.py", "requirements.txt", "limits.json",
+        "inference.py", "serve.py", "requirements.txt", "limits.json", "pokeflow", "pokeflow_vision",
     }  # fmt: skip
     assert "hostile" not in (tmp_path / "code" / "inference.py").read_text()
 
@@ -153,7 +154,7 @@ LIMITS = {"code/limits.json": b"{}"}
         (told({"model.onnx": b"x"}), "holds no code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
-        ([("bundle.json", b" " * (unpack.MOST_JSON + 1))], "the limit is 16,000,000"),
+        ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),
     ],
 )
 def test_a_bundle_that_tells_nothing_of_itself_is_refused_in_a_sentence(tmp_path, members, says):

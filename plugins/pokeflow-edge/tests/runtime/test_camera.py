@@ -12,7 +12,7 @@ from PIL import Image
 
 from pokeflow import PokeflowError
 from pokeflow_edge.runtime import camera, recognizer
-from pokeflow_edge.runtime.recognizer import Answer
+from pokeflow_vision.recognizer import Answer, Match
 
 from ..conftest import drawn
 
@@ -28,11 +28,11 @@ def scene(card: int | None) -> np.ndarray:
 
 
 def answer(card: str, score: float = 0.9) -> Answer:
-    return Answer(({"card_id": card, "score": score},), {})
+    return Answer((Match(card, "", "", "", score),), {})
 
 
 def told(cards: str, frames: int, least: float = -1.0) -> str:
-    return "".join(a.matches[0]["card_id"] for a in camera.steady(map(answer, cards), frames, least))
+    return "".join(a.matches[0].card_id for a in camera.steady(map(answer, cards), frames, least))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_card_that_comes_back_after_an_empty_table_is_told_again():
     scores = {"a": 0.9, "-": 0.1}
     seen = [answer(card, scores[card]) for card in "aaa---aaa-aaa"]
     found = list(camera.steady(seen, 3, 0.5))
-    assert [a.matches[0]["card_id"] for a in found] == ["a", "a"]
+    assert [a.matches[0].card_id for a in found] == ["a", "a"]
 
 
 @given(st.text("abc", max_size=40), st.integers(1, 5))
@@ -76,7 +76,7 @@ def test_frames_of_any_source_are_recognised(numpy_bundle):
     opened = recognizer.opened(numpy_bundle.folder, 1)
     frames = (scene(card) for card in [5] * 4 + [9] * 4)
     found = list(camera.steady(camera.recognized(frames, opened.recognize), 3, 0.5))
-    assert [a.matches[0]["card_id"] for a in found] == ["set-5", "set-9"]
+    assert [a.matches[0].card_id for a in found] == ["set-5", "set-9"]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_opencv_gives_frames_red_first(video):
 def test_the_cards_of_a_video_are_recognised(video, numpy_bundle):
     opened = recognizer.opened(numpy_bundle.folder, 1)
     found = list(camera.steady(camera.recognized(camera.frames(video), opened.recognize), 3, 0.5))
-    assert [a.matches[0]["card_id"] for a in found] == ["set-11", "set-23"]
+    assert [a.matches[0].card_id for a in found] == ["set-11", "set-23"]
 
 
 def test_a_video_that_there_is_not_is_told(tmp_path, capfd):

@@ -132,8 +132,8 @@ def test_photos_are_recognised_over_http_as_they_are_here(device):
                 found = json.load(answer)["matches"]
             expected = opened.answer(body).matches
             assert found[0]["card_id"] == f"set-{card}"
-            assert [match["card_id"] for match in found] == [match["card_id"] for match in expected]
-            assert [m["score"] for m in found] == pytest.approx([m["score"] for m in expected], abs=1e-6)
+            assert [match["card_id"] for match in found] == [match.card_id for match in expected]
+            assert [m["score"] for m in found] == pytest.approx([m.score for m in expected], abs=1e-6)
         with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
             assert json.load(answer)["milliseconds"]["request"]["count"] == 14
         process.terminate()

@@ -4,19 +4,20 @@ import json
 import os
 import struct
 import zlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 import pokeflow_onnxruntime.network as adapter
 from pokeflow import Input, PokeflowError
 from pokeflow_edge.runtime import recognizer
 from pokeflow_edge.runtime.recognizer import Refused
-from pokeflow_vision import index, preprocessing, recognition, retrieval
+from pokeflow_vision import index, recognition, retrieval
 from pokeflow_vision.network import embed
 from pokeflow_vision.preprocessing import Preprocessing
 
@@ -41,10 +42,10 @@ def photo(card: int, seed: int = 0) -> np.ndarray:
 
 def test_a_picture_is_answered_with_its_card_and_what_each_step_took(opened):
     answer = opened.answer(jpeg(photo(7)))
-    assert [match["card_id"] for match in answer.matches[:1]] == ["set-7"]
-    assert set(answer.matches[0]) == {"card_id", "name", "set", "number", "score"}
-    assert answer.matches[0]["name"] == "Pikachü 7"
-    assert [match["score"] for match in answer.matches] == sorted((m["score"] for m in answer.matches), reverse=True)
+    assert [match.card_id for match in answer.matches[:1]] == ["set-7"]
+    assert set(answer.as_dict()["matches"][0]) == {"card_id", "name", "set", "number", "score"}
+    assert answer.matches[0].name == "Pikachü 7"
+    assert [match.score for match in answer.matches] == sorted((m.score for m in answer.matches), reverse=True)
     assert list(answer.milliseconds) == ["decode", "preprocess", "network", "search"]
     assert all(value > 0 for value in answer.milliseconds.values())
 
@@ -72,8 +73,8 @@ def test_answers_are_those_of_pokeflow_recognize_on_the_same_model(onnx_bundle, 
         recognition.run(task, adapter.opened)
         expected = json.loads((tmp_path / "matches.json").read_text(encoding="utf-8"))["matches"]
         found = opened.read(file).matches
-        assert [match["card_id"] for match in found] == [match["card_id"] for match in expected]
-        assert [m["score"] for m in found] == pytest.approx([m["score"] for m in expected], abs=1e-6)
+        assert [match.card_id for match in found] == [match["card_id"] for match in expected]
+        assert [m.score for m in found] == pytest.approx([m["score"] for m in expected], abs=1e-6)
 
 
 def test_answers_are_those_of_an_exact_search_of_the_whole_gallery(onnx_bundle):
@@ -81,16 +82,16 @@ def test_answers_are_those_of_an_exact_search_of_the_whole_gallery(onnx_bundle):
     pictures = np.stack([photo(card) for card in range(40)])
     network = adapter.opened(onnx_bundle.folder / "model", SPEC, 1)
     asked = embed(network, pictures, range(40), SPEC, "photos")
-    rows, scores = retrieval.nearest(asked, opened.gallery.embeddings, 5)
+    rows, scores = retrieval.nearest(asked, opened.recognizer.gallery.embeddings, 5)
     for picture, expected, score in zip(pictures, rows, scores, strict=True):
         found = opened.recognize(picture).matches
-        assert [match["card_id"] for match in found] == [f"set-{row}" for row in expected]
-        assert [match["score"] for match in found] == pytest.approx(score.tolist(), abs=1e-6)
+        assert [match.card_id for match in found] == [f"set-{row}" for row in expected]
+        assert [match.score for match in found] == pytest.approx(score.tolist(), abs=1e-6)
 
 
 @given(st.integers(0, 39), st.integers(0, 2**32 - 1))
 def test_a_noisy_picture_finds_its_card(opened, card, seed):
-    assert opened.answer(png(photo(card, seed))).matches[0]["card_id"] == f"set-{card}"
+    assert opened.answer(png(photo(card, seed))).matches[0].card_id == f"set-{card}"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -105,8 +106,8 @@ def test_a_picture_that_lies_on_its_side_is_turned_upright_first(opened, orienta
     exif[0x0112] = orientation
     stored = np.asarray(image if turn is None else image.transpose(turn))
     answer = opened.answer(jpeg(stored, exif=exif))
-    assert answer.matches[0]["card_id"] == "set-3"
-    assert answer.matches[0]["score"] > 0.99
+    assert answer.matches[0].card_id == "set-3"
+    assert answer.matches[0].score > 0.99
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
@@ -117,7 +118,7 @@ def test_pngs_of_every_kind_are_read(opened, mode, tmp_path):
     answer = opened.read(tmp_path / "picture.png")
     assert len(answer.matches) == 5
     if mode in ("RGBA", "P"):
-        assert answer.matches[0]["card_id"] == "set-5"
+        assert answer.matches[0].card_id == "set-5"
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -155,7 +156,7 @@ def test_a_picture_that_is_none_or_too_large_is_refused_with_its_status(opened, 
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(opened, monkeypatch):
-    monkeypatch.setattr(preprocessing, "decoded", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(Refused, match="pixels"):
         opened.answer(bomb(12_000, 12_000))
 
@@ -189,7 +190,7 @@ def test_what_is_no_file_is_refused_and_a_pipe_not_waited_for(opened, tmp_path):
 def test_a_network_that_gives_no_number_is_an_error_and_no_answer(opened):
     nothing = np.full((1, DIM), np.nan)
     broken = type("Broken", (), {"dim": DIM, "prepare": lambda _, x: x, "__call__": lambda *_: nothing})()
-    one = recognizer.Recognizer(opened.bundle, SPEC, broken, opened.gallery, opened.limits)
+    one = replace(opened, recognizer=replace(opened.recognizer, network=broken))
     with pytest.raises(PokeflowError, match="no finite embedding"):
         one.recognize(photo(1))
 
@@ -311,7 +312,7 @@ def test_a_runtime_that_is_not_installed_is_named(made):
 
 def test_the_bundles_own_adapter_is_run_whatever_is_installed_by_its_name(made, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pokeflow_small.network", SimpleNamespace(opened=None))
-    assert recognizer.opened(made.folder, 1).recognize(photo(4)).matches[0]["card_id"] == "set-4"
+    assert recognizer.opened(made.folder, 1).recognize(photo(4)).matches[0].card_id == "set-4"
 
 
 def test_the_gallery_is_refused_where_it_is_damaged(made):

@@ -64,8 +64,8 @@ def test_answers_are_those_of_the_bundle_opened_here(port, numpy_bundle):
     for card in range(0, 40, 7):
         body = jpeg(drawn().references[card])
         found, expected = ask(port, body=body, kind="image/jpeg")[1]["matches"], opened.answer(body).matches
-        assert [match["card_id"] for match in found] == [match["card_id"] for match in expected]
-        assert [m["score"] for m in found] == pytest.approx([m["score"] for m in expected], abs=1e-6)
+        assert [match["card_id"] for match in found] == [match.card_id for match in expected]
+        assert [m["score"] for m in found] == pytest.approx([m.score for m in expected], abs=1e-6)
 
 
 def test_what_a_double_made_says_so_over_http_too(numpy_bundle, tmp_path):
@@ -253,14 +253,14 @@ def test_requests_at_once_are_all_answered_each_with_its_own(port):
 
 GATED = """
 import pathlib, time
-answers, gate = recognizer.Recognizer.answer, pathlib.Path({gate!r})
+answers, gate = recognizer.BundleRecognizer.answer, pathlib.Path({gate!r})
 def gated(*given):
     if gate.exists():
         (gate.parent / f"entered-{{time.monotonic_ns()}}").touch()
         while gate.exists():
             time.sleep(0.01)
     return answers(*given)
-recognizer.Recognizer.answer = gated
+recognizer.BundleRecognizer.answer = gated
 """
 
 
@@ -348,7 +348,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_health_says_so_until_it_i
     ],
 )
 def test_a_model_that_fails_is_told_as_500_without_its_inner_words(numpy_bundle, raised, told):
-    broken = f"def broken(*_):\n    raise {raised}\nrecognizer.Recognizer.recognize = broken"
+    broken = f"def broken(*_):\n    raise {raised}\nrecognizer.Recognizer.answer = broken"
     with serving(numpy_bundle, broken) as server:
         status, answer, _ = ask(server.port, body=PICTURE)
         assert (status, answer["error"]) == (500, told)

@@ -7,12 +7,11 @@ A text is never the path of a file: whoever asks a server must not choose what i
 
 import base64
 import binascii
-import io
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError
-from pokeflow_vision import preprocessing
+from pokeflow_vision.recognizer import ImageLimits, decode_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,12 +69,12 @@ def _depth(nested: Any) -> int:
 
 
 def _picture(item: Any, name: str) -> "np.ndarray":
+    import numpy as np
+
     if isinstance(item, str):
         item = _from_base64(item, name)
     if isinstance(item, bytes | bytearray | memoryview):
-        if len(item) > MAX_BYTES:
-            raise PokeflowError(f"{name}: {len(item):,} bytes, the limit is {MAX_BYTES:,}.")
-        return preprocessing.decode(io.BytesIO(item), name, FORMATS, MAX_PIXELS)
+        return np.asarray(decode_image(item, ImageLimits(MAX_BYTES, MAX_PIXELS, FORMATS), name))
     return _pixels(item, name)
 
 

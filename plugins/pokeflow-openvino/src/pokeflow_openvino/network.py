@@ -1,6 +1,6 @@
 """The one place that opens a network with OpenVINO: its threads, its precision, and the contract its graph must keep.
 
-Small devices get this very file: of pokeflow it knows errors and preprocessing, nothing else.
+Small devices get this very file: of pokeflow it knows what they have, nothing else.
 """
 
 import sys
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pokeflow.errors import PokeflowError
+from pokeflow_vision.onnx_network import INPUT, OUTPUT, embedding_dim
 from pokeflow_vision.preprocessing import Preprocessing, normalize
 
 # Importing OpenVINO counts that in ~/intel and may tell its maker; without this package of its own it does neither.
@@ -21,7 +22,7 @@ import openvino  # noqa: E402
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest, Model
 
-FILE, INPUT, OUTPUT = "model.xml", "image", "embedding"
+FILE = "model.xml"
 FILES = (FILE, "model.bin")
 """The graph and its weights."""
 FRAMEWORK = f"OpenVINO {openvino.__version__.partition('-')[0]}"
@@ -62,7 +63,7 @@ def opened(folder: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
 def opened_file(file: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
     """The same of a network in any format that OpenVINO reads, ONNX among them; 0 threads: every core."""
     request = compiled(file, spec, threads).create_infer_request()
-    return OpenvinoNetwork(request, _tried(request, spec, file), spec)
+    return OpenvinoNetwork(request, _dim(request, spec, file), spec)
 
 
 def compiled(file: Path, spec: Preprocessing, threads: int, **settings: Any) -> "CompiledModel":
@@ -108,17 +109,11 @@ def _told(port: Any) -> str:
     return f"{names}: {port.get_element_type().to_string()}{port.get_partial_shape().to_string()}"
 
 
-def _tried(request: "InferRequest", spec: Preprocessing, file: Path) -> int:
-    """The embedding's length, from a run on noise."""
-    noise = np.random.default_rng(0).integers(0, 256, (2, spec.size, spec.size, 3), np.uint8)
-    try:
-        embedding = np.asarray(request.infer({INPUT: normalize(noise, spec)})[OUTPUT])
-    except RuntimeError as error:
-        raise PokeflowError(f"{file}: cannot be run on a batch of 2 ({_first(error)}). Export it again.") from error
-    if embedding.ndim != 2 or len(embedding) != 2:
-        raise PokeflowError(
-            f"{file}: gives {list(embedding.shape)} for a batch of 2; must be [batch, D]. Export it again."
-        )
-    if not np.isfinite(embedding).all():
-        raise PokeflowError(f"{file}: gives embeddings that are not finite (NaN or infinity). Train it again.")
-    return int(embedding.shape[1])
+def _dim(request: "InferRequest", spec: Preprocessing, file: Path) -> int:
+    def run(images: "np.ndarray") -> Any:
+        try:
+            return request.infer({INPUT: images})[OUTPUT]
+        except RuntimeError as error:
+            raise PokeflowError(f"{file}: cannot be run on a batch of 2 ({_first(error)}). Export it again.") from error
+
+    return embedding_dim(run, spec, file)

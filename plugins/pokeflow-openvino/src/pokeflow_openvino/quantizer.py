@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pokeflow_openvino.network import FILE, INPUT
+from pokeflow_openvino.network import FILE
 from pokeflow_vision import calibration, preprocessing
+from pokeflow_vision.onnx_network import INPUT
 
 if TYPE_CHECKING:
     from openvino import Model

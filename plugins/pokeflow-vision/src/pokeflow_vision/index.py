@@ -1,5 +1,7 @@
 """The gallery that a picture is looked up in: every card's embedding and what is printed on it."""
 
+import csv
+import io
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -14,14 +16,24 @@ from pokeflow_vision import retrieval
 if TYPE_CHECKING:
     import numpy as np
 
-    from pokeflow_vision.dataset import Dataset
+    from pokeflow_vision.dataset import Card, Dataset
 
 FILE = "index.npz"
+COLUMNS = ("card_id", "name", "set", "number")
+"""What is known of a card; of a labels file, whose row i is the gallery's row i, the header."""
 _DAMAGED = (
     *(EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError),
     *(TokenError, zipfile.BadZipFile, zlib.error),
 )
 """What zipfile and numpy raise at archives and headers that make no sense, beside ValueError and OSError."""
+
+
+class UnreadableIndexError(PokeflowError):
+    """A file that holds no index; ``why`` is what is wrong with it."""
+
+    def __init__(self, file: Path, why: Exception) -> None:
+        super().__init__(f"{file}: not a readable index ({why}). Make again what left it.")
+        self.why = str(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +62,7 @@ def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
     import numpy as np
 
     card_ids, names, sets, numbers = (
-        np.asarray([getattr(card, name) for card in data.cards], np.str_)
-        for name in ("card_id", "name", "set", "number")
+        np.asarray([getattr(card, name) for card in data.cards], np.str_) for name in COLUMNS
     )
     return Index(retrieval.normalized(embeddings), card_ids, names, sets, numbers, data.preprocessing.hash)
 
@@ -64,14 +75,23 @@ def write(folder: Path, index: Index) -> None:
     np.savez(folder / FILE, **parts)
 
 
+def labels(cards: "Iterable[Card]") -> bytes:
+    """The gallery's cards as CSV, in its order."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(card, column) for column in COLUMNS] for card in cards)
+    return text.getvalue().encode()
+
+
 def read(folder: Path) -> Index:
-    """Open the index of a benchmark's folder; PokeflowError where it is damaged or not an index."""
+    """Open the index of a benchmark's folder; UnreadableIndexError where it is damaged or none."""
     file = folder / FILE
     try:
         parts = arrays(file, [f.name for f in fields(Index)])
         _require_sound(**parts)
     except (OSError, ValueError, TypeError) as error:
-        raise PokeflowError(f"{file}: not a readable index ({error}). Make again what left it.") from error
+        raise UnreadableIndexError(file, error) from error
     return Index(**{**parts, "preprocessing": str(parts["preprocessing"])})
 
 

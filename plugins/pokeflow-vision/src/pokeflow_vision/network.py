@@ -8,6 +8,7 @@ from pokeflow import progress
 from pokeflow.errors import PokeflowError
 from pokeflow.types import Input, Task
 from pokeflow_vision import dataset, index, preprocessing
+from pokeflow_vision.onnx_network import INPUT, ONNX, OUTPUT, embedding_dim
 from pokeflow_vision.preprocessing import Preprocessing, to_square
 
 if TYPE_CHECKING:
@@ -15,8 +16,24 @@ if TYPE_CHECKING:
 
     from pokeflow_vision.dataset import Dataset
 
-ONNX, INPUT, OUTPUT = "model.onnx", "image", "embedding"
-"""A float32 model's file, and what its graph takes (N×3×size×size, normalised) and gives (N×D, not scaled)."""
+__all__ = [
+    "INHERITED",
+    "INPUT",
+    "MODEL_STAGES",
+    "ONNX",
+    "OUTPUT",
+    "Network",
+    "Opener",
+    "embed",
+    "embedding_dim",
+    "gallery",
+    "inherited",
+    "model_and_data",
+    "model_input",
+    "require_finite",
+    "size_mb",
+]
+
 MODEL_STAGES = ("train", "distill", "compile")
 INHERITED = ("architecture", "parameters")
 

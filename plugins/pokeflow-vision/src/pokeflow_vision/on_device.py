@@ -1,17 +1,56 @@
-"""An edge adapter: the one module of a target that a small device gets, and what it finds there of pokeflow."""
+"""What runs outside pokeflow: the modules that a small device and SageMaker's container get, and their source.
+
+A bundle carries these files as they are; so what answers there is what was measured here. An edge adapter is the one
+module of a target that a device gets beside them.
+"""
 
 import ast
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from pokeflow.errors import PokeflowError
 
 ON_DEVICE = (
     "pokeflow.errors",
+    "pokeflow_vision.archive",
     "pokeflow_vision.dataset",
     "pokeflow_vision.index",
+    "pokeflow_vision.onnx_network",
     "pokeflow_vision.preprocessing",
+    "pokeflow_vision.recognizer",
     "pokeflow_vision.retrieval",
 )
 """What a device has of pokeflow: modules that need numpy and pillow, no framework, and nothing else of pokeflow."""
 _PACKAGES = {name.rpartition(".")[0] for name in ON_DEVICE}
+
+
+def library(folder: str) -> dict[str, Path | bytes]:
+    """Every file with which a bundle brings these modules, by its name there: their source below ``folder``."""
+    packages = {f"{folder}/{package}/__init__.py": b"" for package in sorted(_PACKAGES)}
+    return {**packages, **{f"{folder}/{name.replace('.', '/')}.py": source_of(name) for name in ON_DEVICE}}
+
+
+def source_of(module: str) -> Path:
+    """The file of a module, found without running it; PokeflowError where there is none."""
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(place) / f"{module.partition('.')[2].replace('.', '/')}.py").is_file():
+            return file
+    raise PokeflowError(f"{module}: no such module here. Install the plugin that brings it.")
+
+
+def fingerprint(files: Mapping[str, Path | bytes]) -> str:
+    """The sha256 of a bundle's code: its files' names and contents."""
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        total.update(f"{name} {len(data)}\n".encode() + data)
+    return total.hexdigest()
 
 
 def imported(source: str, package: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from pokeflow.errors import PokeflowError
 
@@ -19,6 +19,29 @@ FILE = "preprocessing.json"
 MAX_PIXELS = 120_000_000
 # Formats of scans and photos. Pillow knows more, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+PILLOW_LIMIT = 178_956_970
+"""Pixels at which Pillow refuses a picture itself."""
+
+
+class ImageError(PokeflowError):
+    """A picture that is not taken. A host that answers by status or in other words looks at ``fault``.
+
+    Args:
+        message: The sentence for people.
+        fault: ``missing`` (no such file), ``bytes`` or ``pixels`` (more than the limit), ``format`` (no image of a
+            format that is taken), ``damaged`` (its header is read, its content is not).
+        size: Width and height, where ``pixels`` is the fault and its header was read.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        fault: Literal["missing", "bytes", "pixels", "format", "damaged"],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault, self.size = fault, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +97,7 @@ def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> N
 
 
 def load_image(file: Path) -> "np.ndarray":
-    """Read an image file as uint8 RGB, H×W×3, upright; PokeflowError for what is no image or far too large."""
+    """Read an image file as uint8 RGB, H×W×3, upright; ImageError for what is no image or far too large."""
     return decode(file, str(file), FORMATS, MAX_PIXELS)
 
 
@@ -86,24 +109,37 @@ def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixel
 
 
 def decoded(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "Image.Image":
-    """The same as Pillow holds it, in four bytes a pixel; up to ten while it is decoded and turned."""
+    """The same as Pillow holds it, in four bytes a pixel; up to ten while it is decoded and turned.
+
+    Raises:
+        ImageError: The header says that there are too many pixels, and nothing was decoded; or it cannot be.
+
+    """
     from PIL import Image, ImageOps
 
-    try:
+    with warnings.catch_warnings():
         # Pillow warns at fewer pixels than are allowed here; its own error, at twice as many, stays.
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(source, formats=tuple(formats)) as image,
-        ):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image: Image.Image = Image.open(source, formats=tuple(formats))
+        except Image.DecompressionBombError as error:
+            raise ImageError(_unreadable(name, error), "pixels") from error
+        except Exception as error:  # a damaged file makes decoders fail in every way there is
+            raise ImageError(_unreadable(name, error), "format") from error
+        with image:
             if image.width * image.height > max_pixels:
-                raise PokeflowError(f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all.")
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return image if image.mode == "RGB" else image.convert("RGB")
-    except PokeflowError:
-        raise
-    except Exception as error:  # a damaged file makes decoders fail in every way there is
-        raise PokeflowError(f"{name}: not a readable image ({type(error).__name__}: {error}).") from error
+                said = f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all."
+                raise ImageError(said, "pixels", image.size)
+            try:
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return image if image.mode == "RGB" else image.convert("RGB")
+            except Exception as error:  # as above
+                raise ImageError(_unreadable(name, error), "damaged") from error
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name}: not a readable image ({type(error).__name__}: {error})."
 
 
 def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing) -> "np.ndarray":

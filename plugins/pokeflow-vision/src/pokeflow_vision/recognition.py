@@ -3,13 +3,14 @@
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError
 from pokeflow.types import Result, Task
-from pokeflow_vision import index, jsonfile, preprocessing, retrieval
-from pokeflow_vision.network import Opener, embed, model_input
+from pokeflow_vision import jsonfile, preprocessing
+from pokeflow_vision.network import Opener, model_input
+from pokeflow_vision.recognizer import ImageLimits, MismatchError, open_recognizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +48,28 @@ def run(task: Task, opened: Opener) -> Result:
     model, gallery = model_input(task), task.input(stage="benchmark")
     spec = preprocessing.read(model.folder)
     preprocessing.require_same(spec, preprocessing.read(gallery.folder), gallery.record.task)
-    cards = index.read(gallery.folder)
-    if cards.preprocessing != spec.hash:
-        raise PokeflowError(
-            f"{gallery.record.task}: its index was made with preprocessing {cards.preprocessing}, the model's is "
-            f"{spec.hash}. Run the benchmark again."
-        )
-    network = opened(model.folder, spec, 0)
-    if network.dim != cards.embeddings.shape[1]:
-        raise PokeflowError(
-            f"{gallery.record.task}: its index holds embeddings of {cards.embeddings.shape[1]} values, the model "
-            f"gives {network.dim}; it is of another model. Run the benchmark again."
-        )
+    limits = ImageLimits(None, preprocessing.MAX_PIXELS, preprocessing.FORMATS)
+    try:
+        recognizer = open_recognizer(model.folder, opened, gallery=gallery.folder, limits=limits)
+    except MismatchError as error:
+        raise PokeflowError(f"{gallery.record.task}: {_mismatch(error)} Run the benchmark again.") from error
 
     began = time.perf_counter()
-    picture = preprocessing.load_image(_file(params.image))
-    embedding = embed(network, picture[None], [0], spec, params.image)
-    rows, scores = index.search(cards.embeddings, retrieval.normalized(embedding)[0], params.top)
+    matches = recognizer.recognize(_file(params.image), params.top)
     seconds = time.perf_counter() - began
 
-    matches = [{**cards.card(int(row)), "score": float(score)} for row, score in zip(rows, scores, strict=True)]
-    answer = {"image": params.image, "matches": matches, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
+    told = [asdict(match) for match in matches]
+    answer = {"image": params.image, "matches": told, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
     jsonfile.write(task.output / "matches.json", answer)
-    return Result({"score": float(scores[0]), "seconds": seconds}, {"preprocessing": spec.hash})
+    return Result({"score": matches[0].score, "seconds": seconds}, {"preprocessing": spec.hash})
+
+
+def _mismatch(error: MismatchError) -> str:
+    if error.part == "preprocessing":
+        return f"its index was made with preprocessing {error.found}, the model's is {error.expected}."
+    return (
+        f"its index holds embeddings of {error.found} values, the model gives {error.expected}; it is of another model."
+    )
 
 
 def _file(image: str) -> Path:

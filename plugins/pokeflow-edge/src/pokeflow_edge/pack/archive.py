@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pokeflow import PokeflowError, digest
-from pokeflow_edge.runtime.update.names import sound
+from pokeflow_vision.archive import is_safe
 
 FILE = "edge-bundle.tar.gz"
 LEVEL = 1
@@ -23,7 +23,7 @@ def write(target: Path, content: Mapping[str, Content], executable: Iterable[str
 
     The same content gives the same bytes. PokeflowError for a name that leads out of the folder it is unpacked in.
     """
-    if bad := [name for name in content if not sound(name)]:
+    if bad := [name for name in content if not is_safe(name)]:
         raise PokeflowError(f"package: {bad[0]!r} leads out of the archive. Make the model again.")
     run = frozenset(executable)
     with (

@@ -5,13 +5,12 @@ from collections.abc import Iterable
 
 from pokeflow_edge.pack import code
 from pokeflow_edge.params import PackageParams
+from pokeflow_vision.preprocessing import PILLOW_LIMIT
 
 _MODULE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 _BOUND = r"\s*(===|[~=!<>]=|[<>])\s*[A-Za-z0-9.*+!_-]+\s*"
 _REQUIREMENT = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?({_BOUND}(,{_BOUND})*)?")
 _TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
 
 
 def check_package(params: PackageParams) -> Iterable[tuple[str, str]]:

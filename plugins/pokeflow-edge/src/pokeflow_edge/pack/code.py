@@ -1,17 +1,16 @@
 """The code that goes into a bundle: the project's own modules, the runtime, and the target's adapter, as they are."""
 
 import ast
-import hashlib
 import re
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from pokeflow import PokeflowError
 from pokeflow_edge.params import PackageParams
 from pokeflow_edge.runtime.bundle import LIB, module_file
-from pokeflow_vision.on_device import ON_DEVICE, imported
+from pokeflow_vision import on_device
+from pokeflow_vision.on_device import ON_DEVICE, imported, library, source_of
 
 FREE = {"numpy", "PIL"}
 DEVICE = Path(__file__).parents[1] / "device"
@@ -25,9 +24,7 @@ def files(params: PackageParams) -> dict[str, Path | bytes]:
     package = params.adapter.partition(".")[0]
     return {
         **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
-        f"{LIB}/pokeflow/__init__.py": b"",
-        f"{LIB}/pokeflow_vision/__init__.py": b"",
-        **{module_file(name): source_of(name) for name in ON_DEVICE},
+        **library(LIB),
         f"{LIB}/pokeflow_edge/__init__.py": b"",
         **{f"{LIB}/pokeflow_edge/runtime/{name}": file for name, file in _runtime().items()},
         f"{LIB}/{package}/__init__.py": b"",
@@ -43,23 +40,7 @@ def requirements(params: PackageParams) -> bytes:
 
 def fingerprint(params: PackageParams) -> str:
     """A hash of all that code."""
-    total = hashlib.sha256()
-    for name, content in sorted(files(params).items()):
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        total.update(f"{name} {len(data)}\n".encode() + data)
-    return total.hexdigest()
-
-
-def source_of(module: str) -> Path:
-    """The file of a module, found without running it; PokeflowError where there is none."""
-    try:
-        spec = find_spec(module.partition(".")[0])
-    except (ImportError, ValueError):
-        spec = None
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(place) / f"{module.partition('.')[2]}.py").is_file():
-            return file
-    raise PokeflowError(f"{module}: no such module here. Install the plugin that brings it.")
+    return on_device.fingerprint(files(params))
 
 
 def faults(params: PackageParams) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import camera, recognizer, server
-from pokeflow_edge.runtime.recognizer import Answer, Recognizer
+from pokeflow_edge.runtime.recognizer import BundleRecognizer
+from pokeflow_vision.recognizer import Answer
 
 HERE = Path(__file__).resolve().parents[3]
 """The bundle that this file is in: lib/pokeflow_edge/runtime/ lies three folders down."""
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _answer(opened: Recognizer, args: argparse.Namespace) -> int:
+def _answer(opened: BundleRecognizer, args: argparse.Namespace) -> int:
     """A line a picture; a picture that is not taken has one too, and does not keep the others from theirs."""
     failed = False
     for file in args.files:
@@ -54,7 +55,7 @@ def _answer(opened: Recognizer, args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _watch(opened: Recognizer, args: argparse.Namespace) -> int:
+def _watch(opened: BundleRecognizer, args: argparse.Namespace) -> int:
     number = int(args.camera) if args.camera.isdecimal() else args.camera
     answers = camera.recognized(camera.frames(number), opened.recognize)
     for answer in camera.steady(answers, args.frames, args.least):
@@ -62,11 +63,11 @@ def _watch(opened: Recognizer, args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(image: str, answer: Answer, opened: Recognizer, table: bool) -> None:
+def _print(image: str, answer: Answer, opened: BundleRecognizer, table: bool) -> None:
     if table:
         print(*_lines(image, answer), sep="\n", flush=True)  # noqa: T201
     else:
-        _say({"image": image, **answer.told, **opened.bundle.told})
+        _say({"image": image, **answer.as_dict(), **opened.bundle.told})
 
 
 def _say(told: Mapping[str, Any]) -> None:
@@ -76,7 +77,7 @@ def _say(told: Mapping[str, Any]) -> None:
 def _lines(image: str, answer: Answer) -> Iterator[str]:
     yield f"{image}  ({sum(answer.milliseconds.values()):.1f} ms)"
     for match in answer.matches:
-        yield f"  {match['score']:.4f}  {match['card_id']:20} {match['name']} ({match['set']} {match['number']})"
+        yield f"  {match.score:.4f}  {match.card_id:20} {match.name} ({match.set} {match.number})"
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

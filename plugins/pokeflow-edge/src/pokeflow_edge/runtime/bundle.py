@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
+from pokeflow_vision.archive import MOST_JSON
 
 ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
 """Of ``bundle.json``."""
-COLUMNS = ("card_id", "name", "set", "number")
-"""Of ``labels.csv``."""
-MOST_JSON = 16_000_000
-"""Bytes of a JSON file, which is read as a whole."""
 MEND = "Install the bundle again."
 _TOLD = ("model", "version", "target", "preprocessing", "simulated")
 _KINDS = {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow_edge.runtime.recognizer import Answer
+from pokeflow_vision.recognizer import Answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Ans
     count = 0
     for answer in answers:
         best = answer.matches[0]
-        card = best["card_id"] if best["score"] >= least else None
+        card = best.card_id if best.score >= least else None
         count = count + 1 if card == seen else 1
         seen = card
         if count == frames and card != told:

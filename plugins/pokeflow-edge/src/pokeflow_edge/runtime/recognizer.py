@@ -1,32 +1,26 @@
-"""Recognition: a picture in, the cards most like it out, with what each step took."""
+"""The recogniser of a bundle: opened once its files, its adapter and its self-test are as they were packed."""
 
-import csv
 import importlib.util
 import io
 import sys
-import time
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import bundle as bundles
-from pokeflow_edge.runtime.bundle import COLUMNS, MEND, Bundle, Limits
-from pokeflow_vision import index, preprocessing, retrieval
-from pokeflow_vision.index import Index
-from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_edge.runtime.bundle import MEND, Bundle, Limits
+from pokeflow_vision import index, retrieval
+from pokeflow_vision.preprocessing import ImageError
+from pokeflow_vision.recognizer import Answer, ImageLimits, Recognizer, open_recognizer
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-FORMATS = ("JPEG", "PNG")
-"""Pillow's names; what some phones make of a JPEG, MPO, comes with it. Its other decoders stay out of reach."""
-STEPS = ("decode", "preprocess", "network", "search")
+STATUS = {"missing": 404, "bytes": 413, "pixels": 413, "format": 422, "damaged": 422}
+"""HTTP's numbers for why a picture is not taken."""
 _ADAPTER = "pokeflow_edge_adapter"
 
 
@@ -39,65 +33,34 @@ class Refused(PokeflowError):  # noqa: N818 - an answer to a client, not a misha
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Cards, best first, each with its cosine as ``score``; and milliseconds of each step."""
-
-    matches: tuple[dict[str, Any], ...]
-    milliseconds: Mapping[str, float]
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The same for JSON."""
-        return {"matches": self.matches, "milliseconds": {k: round(v, 3) for k, v in self.milliseconds.items()}}
-
-
-@dataclass(frozen=True, slots=True)
-class Recognizer:
+class BundleRecognizer:
     """An opened bundle; one picture at a time, for the network is not shared between threads."""
 
     bundle: Bundle
-    spec: Preprocessing
-    network: Any
-    gallery: Index
+    recognizer: Recognizer
     limits: Limits
 
     def read(self, file: Path) -> Answer:
         """The answer to a picture file; Refused where it is none."""
-        try:
-            # A pipe or a device could be read for ever.
-            if not file.is_file():
-                raise Refused(f"{file}: no such picture. Give the path of a JPEG or PNG file.", 404)
-            with file.open("rb") as source:
-                data = source.read(self.limits.max_bytes + 1)
-        except OSError as error:
-            raise Refused(f"{file}: cannot be read ({error.strerror}).", 404) from error
-        return self.answer(data, str(file))
+        return self._answer(file, str(file))
 
     def answer(self, data: bytes, name: str = "the picture") -> Answer:
         """The answer to the bytes of a JPEG or PNG; Refused where they are none, or too many."""
-        began = time.perf_counter()
-        picture = _decoded(data, name, self.limits)
-        return self.recognize(picture, (time.perf_counter() - began) * 1000)
+        return self._answer(data, name)
 
-    def recognize(self, picture: "np.ndarray | Image.Image", decode: float = 0.0) -> Answer:
-        """The answer to uint8 H×W×3 RGB, or to Pillow's RGB, whose whole frame is taken for the card."""
-        import numpy as np
+    def recognize(self, picture: "np.ndarray | Image.Image") -> Answer:
+        """The answer to uint8 H×W×3 RGB, or to Pillow's RGB, such as a camera's frame."""
+        return self._answer(picture, "the picture")
 
-        marks = [time.perf_counter()]
-        prepared = self.network.prepare(preprocessing.to_square([picture], self.spec))
-        marks.append(time.perf_counter())
-        embedding = np.asarray(self.network(prepared), np.float32)
-        marks.append(time.perf_counter())
-        if not np.isfinite(embedding).all():
-            raise PokeflowError("the network gives no finite embedding of this picture. Compile the model again.")
-        query = retrieval.normalized(embedding)[0]
-        rows, scores = index.search(self.gallery.embeddings, query, self.limits.top)
-        matches = tuple(
-            {**self.gallery.card(int(row)), "score": float(score)} for row, score in zip(rows, scores, strict=True)
-        )
-        marks.append(time.perf_counter())
-        took = (decode, *((end - start) * 1000 for start, end in pairwise(marks)))
-        return Answer(matches, dict(zip(STEPS, took, strict=True)))
+    def _answer(self, image: "Path | bytes | np.ndarray | Image.Image", name: str) -> Answer:
+        try:
+            return self.recognizer.answer(image, self.limits.top, name)
+        except ImageError as error:
+            said = {
+                "bytes": f"{name}: has more than {self.limits.max_bytes:,} bytes.",
+                "pixels": f"{name}: has more than {self.limits.max_pixels:,} pixels. Make it smaller.",
+            }
+            raise Refused(said.get(error.fault, str(error)), STATUS[error.fault]) from error
 
     def prove(self) -> None:
         """Give the embeddings that the bundle's self-test states, and answer a drawn picture as a client would ask.
@@ -106,10 +69,10 @@ class Recognizer:
         """
         from PIL import Image
 
-        about = self.bundle.about["selftest"]
-        squares, stated = _selftest(self.bundle.folder / about["file"], self.spec.size, self.network.dim)
+        about, network, size = self.bundle.about["selftest"], self.recognizer.network, self.recognizer.spec.size
+        squares, stated = _selftest(self.bundle.folder / about["file"], size, network.dim)
         for square, expected in zip(squares, stated, strict=True):
-            cosine = float(retrieval.normalized(self.network(self.network.prepare(square[None])))[0] @ expected)
+            cosine = float(retrieval.normalized(network(network.prepare(square[None])))[0] @ expected)
             if not cosine >= about["cosine"]:
                 raise PokeflowError(
                     f"{self.bundle.folder}: the model does not give what it gave when it was packed (cosine "
@@ -117,32 +80,31 @@ class Recognizer:
                     f"{', '.join(self.bundle.about['requires']) or 'the runtime of its target'}, or of the bundle."
                 )
         drawn = io.BytesIO()
-        Image.new("RGB", (self.spec.size, self.spec.size), (96, 128, 160)).save(drawn, "PNG")
+        Image.new("RGB", (size, size), (96, 128, 160)).save(drawn, "PNG")
         self.answer(drawn.getvalue())
 
 
-def opened(folder: Path, threads: int = 0, **limits: int | None) -> Recognizer:
+def opened(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecognizer:
     """The recogniser of an unpacked bundle, once it has proved itself; PokeflowError where it cannot.
 
     ``threads`` are the network's, 0 is every core; ``limits`` other than None stand in for the bundle's.
     """
     bundle = bundles.checked(folder)
-    model = folder / bundles.MODEL
-    spec = preprocessing.read(model)
-    gallery = index.read(folder)
-    for name, found in ((index.FILE, gallery.preprocessing), (bundles.ABOUT, bundle.about["preprocessing"])):
-        if found != spec.hash:
-            raise PokeflowError(f"{folder / name}: is of preprocessing {found}, the model of {spec.hash}. {MEND}")
-    _require_labels(folder / bundles.LABELS, gallery)
-    network = _adapter(bundle).opened(model, spec, threads)
-    if network.dim != gallery.embeddings.shape[1]:
-        raise PokeflowError(
-            f"{folder}: the network gives {network.dim} values, the gallery has {gallery.embeddings.shape[1]}. {MEND}"
-        )
-    own = {name: value for name, value in limits.items() if value is not None}
-    recognizer = Recognizer(bundle, spec, network, gallery, replace(bundle.limits, **own))
-    recognizer.prove()
-    return recognizer
+    own = replace(bundle.limits, **{name: value for name, value in limits.items() if value is not None})
+    recognizer = open_recognizer(
+        folder / bundles.MODEL,
+        lambda *given: _adapter(bundle).opened(*given),
+        gallery=folder,
+        labels=folder / bundles.LABELS,
+        threads=threads,
+        limits=ImageLimits(own.max_bytes, own.max_pixels),
+        remedy=MEND,
+    )
+    if (said := bundle.about["preprocessing"]) != (found := recognizer.spec.hash):
+        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {found}. {MEND}")
+    one = BundleRecognizer(bundle, recognizer, own)
+    one.prove()
+    return one
 
 
 def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]":
@@ -175,41 +137,3 @@ def _adapter(bundle: Bundle) -> ModuleType:
     if not callable(getattr(module, "opened", None)):
         raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {MEND}")
     return module
-
-
-def _require_labels(file: Path, gallery: Index) -> None:
-    """Refuse labels that are not those of the gallery, row by row."""
-    try:
-        with file.open(newline="", encoding="utf-8") as source:
-            labels = [tuple(row[column] for column in COLUMNS) for row in csv.DictReader(source)]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise PokeflowError(f"{file}: not readable labels ({type(error).__name__}: {error}). {MEND}") from error
-    if labels != [tuple(gallery.card(row)[column] for column in COLUMNS) for row in range(len(gallery.card_ids))]:
-        raise PokeflowError(f"{file}: lists other cards than {index.FILE}. {MEND}")
-
-
-def _decoded(data: bytes, name: str, limits: Limits) -> "Image.Image":
-    if len(data) > limits.max_bytes:
-        raise Refused(f"{name}: has more than {limits.max_bytes:,} bytes.", 413)
-    if _pixels(data) > limits.max_pixels:
-        raise Refused(f"{name}: has more than {limits.max_pixels:,} pixels. Make it smaller.", 413)
-    try:
-        return preprocessing.decoded(io.BytesIO(data), name, FORMATS, limits.max_pixels)
-    except PokeflowError as error:
-        raise Refused(str(error), 422) from error
-
-
-def _pixels(data: bytes) -> float:
-    """What a picture's head says it has; 0 where it has no head, which decoding will tell."""
-    from PIL import Image
-
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(io.BytesIO(data), formats=FORMATS) as image,
-        ):
-            return image.width * image.height
-    except Image.DecompressionBombError:
-        return float("inf")
-    except Exception:  # noqa: BLE001 - a damaged file makes decoders fail in every way there is
-        return 0

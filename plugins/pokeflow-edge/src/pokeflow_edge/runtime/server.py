@@ -24,8 +24,9 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import systemd, wire
 from pokeflow_edge.runtime.metrics import Tally
-from pokeflow_edge.runtime.recognizer import Answer, Recognizer, Refused
+from pokeflow_edge.runtime.recognizer import BundleRecognizer, Refused
 from pokeflow_edge.runtime.wire import Fault, Head
+from pokeflow_vision.recognizer import Answer
 
 log = logging.getLogger(__name__)
 IMAGES = ("image/jpeg", "image/png")
@@ -56,7 +57,7 @@ class Patience:
 class Server:
     """A recogniser, its one thread, and what is under way."""
 
-    recognizer: Recognizer
+    recognizer: BundleRecognizer
     patience: Patience = field(default_factory=Patience)
     tally: Tally = field(default_factory=Tally)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "recognition"))
@@ -196,7 +197,7 @@ class Server:
         except Exception as error:  # a server answers whatever happens
             log.exception("a picture could not be answered")
             return 500, {"error": f"the model could not answer ({type(error).__name__})."}, {}
-        return 200, {**answer.told, **self.recognizer.bundle.told}, {}
+        return 200, {**answer.as_dict(), **self.recognizer.bundle.told}, {}
 
     def _work(self, body: bytes) -> Answer:
         self.since = time.monotonic()

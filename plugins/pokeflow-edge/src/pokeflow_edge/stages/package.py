@@ -1,8 +1,6 @@
 """Stage ``package``: gathers a compiled model, its gallery and the code for a device, and packs them."""
 
-import csv
 import fnmatch
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +10,10 @@ from pokeflow import Input, PokeflowError, Result, Task
 from pokeflow_edge.pack import archive, code, sample
 from pokeflow_edge.pack.archive import FILE, Content
 from pokeflow_edge.params import PackageParams
-from pokeflow_edge.runtime.bundle import ABOUT, COLUMNS, FORMAT, LABELS, MODEL
-from pokeflow_edge.runtime.update.names import sound
+from pokeflow_edge.runtime.bundle import ABOUT, FORMAT, LABELS, MODEL
 from pokeflow_vision import dataset, index, preprocessing
-from pokeflow_vision.dataset import Card, Dataset
+from pokeflow_vision.archive import is_safe
+from pokeflow_vision.dataset import Dataset
 from pokeflow_vision.index import Index
 
 
@@ -32,7 +30,7 @@ def run(task: Task) -> Result:
         **code.files(task.params),
         **{f"{MODEL}/{name}": file for name, file in model.items()},
         index.FILE: _own(made, index.FILE),
-        LABELS: labels(data.cards),
+        LABELS: index.labels(data.cards),
         sample.FILE: picked.content,
     }
     sums = {name: {"size": archive.size(c), "sha256": archive.sha256(c)} for name, c in sorted(content.items())}
@@ -72,15 +70,6 @@ def about_bundle(task: Task, made: Input, prepared: Input, data: Dataset, selfte
     }
 
 
-def labels(cards: tuple[Card, ...]) -> bytes:
-    """The gallery's cards as CSV, in its order."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(card, column) for column in COLUMNS] for card in cards)
-    return text.getvalue().encode()
-
-
 def _model(made: Input, params: PackageParams) -> dict[str, Path]:
     """The compiled model's files that a device needs, by their names in its folder."""
     names = [file.path for file in made.record.files]
@@ -112,7 +101,7 @@ def _gallery(made: Input, prepared: Input) -> tuple[Dataset, Index]:
 def _own(item: Input, name: str) -> Path:
     """A plain file of an input; PokeflowError where it is missing, a link, or elsewhere."""
     file = item.folder / name
-    if not sound(name) or file.is_symlink() or not file.resolve().is_relative_to(item.folder.resolve()):
+    if not is_safe(name) or file.is_symlink() or not file.resolve().is_relative_to(item.folder.resolve()):
         raise PokeflowError(f"{file}: is a link or leads elsewhere, and none is packed. Make {item.record.task} again.")
     if not file.is_file():
         raise PokeflowError(f"{file}: no such file, and a bundle needs it. Make {item.record.task} again.")

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokeflow import Result, Task
-from pokeflow_openvino.network import FILE, FRAMEWORK, INPUT, compiled
+from pokeflow_openvino.network import FILE, FRAMEWORK, compiled
 from pokeflow_vision import profiling
+from pokeflow_vision.onnx_network import INPUT
 from pokeflow_vision.preprocessing import Preprocessing, normalize
 from pokeflow_vision.profiling import Operator, ProfileParams
 

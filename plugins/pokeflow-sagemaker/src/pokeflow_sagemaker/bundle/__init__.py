@@ -6,12 +6,14 @@ preprocessing.json    how a picture becomes its input
 index.npz             the gallery: every card's embedding
 labels.csv            card_id, name, set, number                      row i ↔ the gallery's row i
 bundle.json           what the model is, its protocol, and every other file with its checksum
-code/                 inference.py, which SageMaker calls; its requirements.txt and limits.json; serve.py, a server
+code/                 inference.py, which SageMaker calls; its requirements.txt and limits.json; serve.py, a server;
+                      pokeflow/ and pokeflow_vision/, the modules that recognise, as they are installed here
 config.yaml           what the containers of Ray Serve run, and deployment.py, in which it is
 """
 
-import hashlib
 from pathlib import Path
+
+from pokeflow_vision.on_device import fingerprint, library
 
 CODE = {
     "code/inference.py": "inference.py",
@@ -23,9 +25,12 @@ CODE = {
 """Names in the bundle of what is packed as it lies in this folder."""
 
 
+def packed_code() -> dict[str, Path | bytes]:
+    """Every file of a bundle that is no data, by its name there."""
+    here = Path(__file__).parent
+    return {**{name: here / file for name, file in CODE.items()}, **library("code")}
+
+
 def code_hash() -> str:
     """The sha256 of the packed code: another code is another bundle."""
-    total = hashlib.sha256()
-    for name in CODE.values():
-        total.update(hashlib.sha256((Path(__file__).parent / name).read_bytes()).digest())
-    return total.hexdigest()
+    return fingerprint(packed_code())

@@ -4,10 +4,11 @@ import gzip
 import io
 import tarfile
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from pokeflow import PokeflowError
+from pokeflow_vision.archive import is_safe
 
 LEVEL = 1
 """Weights hardly shrink, whatever the effort: a higher level would take minutes for a hundredth."""
@@ -37,10 +38,7 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
 
 def require_name(name: str) -> str:
     """The name itself, if it is a relative path of plain parts."""
-    parts = name.split("/")
-    sound = name.isprintable() and "\\" not in name and not any(part in ("", ".", "..") for part in parts)
-    # A drive letter is absolute where there are drives.
-    if not sound or ":" in parts[0] or PurePosixPath(name).is_absolute():
+    if not is_safe(name):
         raise PokeflowError(f"bundle: {name!r} leads out of the archive. Make the model again.")
     return name
 

@@ -3,33 +3,34 @@
 A request is ``image/jpeg``, ``image/png``, or ``application/json`` with the same in base64: ``{"image": "…"}``.
 The whole frame is taken for the card. The answer is JSON: matches, best first, each with its cosine as ``score``.
 What is wrong with a request is a ValueError that says so; ``respond`` gives it the status that HTTP has for it.
-Needs numpy, pillow and onnxruntime, nothing else.
+Needs numpy, pillow, onnxruntime, and the modules of pokeflow that lie beside it; these recognise.
 """
 
 import base64
 import binascii
-import csv
-import hashlib
 import io
 import json
 import logging
-import warnings
-import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image
+
+from pokeflow.errors import PokeflowError
+from pokeflow_vision.index import FILE as INDEX
+from pokeflow_vision.index import UnreadableIndexError
+from pokeflow_vision.onnx_network import OnnxNetwork, open_network
+from pokeflow_vision.preprocessing import ImageError, Preprocessing
+from pokeflow_vision.recognizer import ImageLimits, MismatchError, Recognizer, decode_image, open_recognizer
 
 log = logging.getLogger(__name__)
-FORMATS = ("JPEG", "PNG")
-"""Pillow's names; what some phones make of a JPEG, MPO, comes with it. Its other decoders stay out of reach."""
+LABELS = "labels.csv"
 IMAGES = ("image/jpeg", "image/png")
 JSON = "application/json"
-ARRAYS = ("embeddings", "card_ids", "preprocessing")
 
 
 class Refused(ValueError):  # noqa: N818 - an answer to a client, not a mishap of this program
@@ -42,38 +43,30 @@ class Refused(ValueError):  # noqa: N818 - an answer to a client, not a mishap o
 
 @dataclass(frozen=True)
 class Model:
-    """An opened bundle: network, preprocessing, and a gallery of N cards with embeddings N×D of length 1."""
+    """An opened bundle, and the digest of the model in it."""
 
-    session: Any
-    size: int
-    mean: np.ndarray
-    std: np.ndarray
-    embeddings: np.ndarray
-    cards: tuple[dict[str, str], ...]
-    preprocessing: str
+    recognizer: Recognizer
     digest: str
 
 
 def model_fn(model_dir: str) -> Model:
     """Open the bundle that was unpacked into a folder; ValueError where its parts are not of one piece."""
     folder = Path(model_dir)
-    spec = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    gallery = read_index(folder / "index.npz")
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as source:
-        cards = tuple(csv.DictReader(source))
-    if [card["card_id"] for card in cards] != gallery["card_ids"].tolist():
-        raise ValueError(f"{folder}: labels.csv and index.npz do not list the same cards.")
-    stated = _spec_hash(spec)
-    for name, found in (("preprocessing.json", spec["hash"]), ("index.npz", str(gallery["preprocessing"]))):
-        if found != stated:
-            raise ValueError(f"{folder}: {name} is of preprocessing {found}, its values give {stated}.")
-    session = _opened(folder / "model.onnx")
-    dim = session.get_outputs()[0].shape[1]
-    if isinstance(dim, int) and dim != gallery["embeddings"].shape[1]:
-        raise ValueError(f"{folder}: the network gives {dim} values, index.npz has {gallery['embeddings'].shape[1]}.")
-    mean, std = (np.asarray(spec[name], np.float32) for name in ("mean", "std"))
-    return Model(session, int(spec["size"]), mean, std, gallery["embeddings"], cards, stated, about["model"]["digest"])
+    try:
+        recognizer = open_recognizer(folder, _opened, gallery=folder, labels=folder / LABELS)
+    except UnreadableIndexError as error:
+        raise ValueError(f"{INDEX}: not a readable gallery ({error.why}).") from error
+    except MismatchError as error:
+        said = {
+            "labels": f"{LABELS} and {INDEX} do not list the same cards.",
+            "preprocessing": f"{INDEX} is of preprocessing {error.found}, the network of {error.expected}.",
+            "dim": f"the network gives {error.expected} values, {INDEX} has {error.found}.",
+        }
+        raise ValueError(f"{folder}: {said[error.part]}") from error
+    except PokeflowError as error:
+        raise ValueError(f"{folder}: the bundle does not open ({error}).") from error
+    return Model(recognizer, about["model"]["digest"])
 
 
 def input_fn(request_body: Any, content_type: str) -> np.ndarray:
@@ -92,17 +85,12 @@ def input_fn(request_body: Any, content_type: str) -> np.ndarray:
 
 def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
     """The cards most like a picture (uint8 H×W×3 RGB), best first; equal scores go to the earlier card."""
-    (embedding,) = model.session.run(["embedding"], {"image": prepared(input_data, model)})
-    if not np.isfinite(embedding).all():
-        raise ValueError("the network gives no finite embedding of this picture.")
-    query = np.asarray(embedding[0], np.float32)
-    query = query / max(np.linalg.norm(query), np.finfo(np.float32).tiny)
-    similarity = model.embeddings @ query
-    k = min(limits()["top"], len(similarity))
-    candidates = np.flatnonzero(similarity >= np.partition(similarity, -k)[-k])
-    rows = candidates[np.argsort(-similarity[candidates], kind="stable")][:k]
-    matches = [{**model.cards[row], "score": float(similarity[row])} for row in rows]
-    return {"matches": matches, "model": model.digest, "preprocessing": model.preprocessing}
+    try:
+        matches = model.recognizer.recognize(input_data, limits()["top"])
+    except PokeflowError as error:
+        raise ValueError(str(error)) from error
+    preprocessing = model.recognizer.spec.hash
+    return {"matches": list(map(asdict, matches)), "model": model.digest, "preprocessing": preprocessing}
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
@@ -131,21 +119,11 @@ def refusal(message: str) -> str:
 
 def prove(model: Model) -> None:
     """Have the model answer a picture, as a client would; ValueError where it cannot."""
-    picture = io.BytesIO()
-    Image.new("RGB", (model.size, model.size), (96, 128, 160)).save(picture, "PNG")
+    picture, size = io.BytesIO(), model.recognizer.spec.size
+    Image.new("RGB", (size, size), (96, 128, 160)).save(picture, "PNG")
     status, answer = respond(picture.getvalue(), "image/png", JSON, model)
     if status != 200:
         raise ValueError(f"the model does not answer a plain picture: {json.loads(answer)['error']}")
-
-
-def prepared(picture: np.ndarray, model: Model) -> np.ndarray:
-    """The network's input, float32 1×3×size×size, to the bit as the model was trained and measured with."""
-    square = (model.size, model.size)
-    image = Image.fromarray(picture)
-    if image.size != square:
-        image = image.resize(square, Image.Resampling.BILINEAR)
-    scaled = np.asarray(image)[None].astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(((scaled - model.mean) / model.std).transpose(0, 3, 1, 2))
 
 
 @cache
@@ -155,38 +133,8 @@ def limits() -> dict[str, int]:
     return found
 
 
-def read_index(file: Path) -> dict[str, np.ndarray]:
-    """The gallery's arrays; ValueError where it is damaged, or of another kind."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            # What is stored as it is cannot unfold into more than the file's own size.
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("it is compressed")
-        # allow_pickle=False: an array file must never be able to run code.
-        with np.load(file, allow_pickle=False) as parts:
-            arrays = {name: np.asarray(parts[name]) for name in ARRAYS}
-        embeddings, card_ids = arrays["embeddings"], arrays["card_ids"]
-        if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not len(embeddings):
-            raise ValueError(f"embeddings are {embeddings.dtype}{embeddings.shape}, not float32 N×D")
-        if card_ids.shape != (len(embeddings),) or not np.isfinite(embeddings).all():
-            raise ValueError("its cards and embeddings do not fit together")
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file.name}: not a readable gallery ({error}).") from error
-    return arrays
-
-
-def _spec_hash(spec: dict[str, Any]) -> str:
-    values = {"size": int(spec["size"]), "mean": [*map(float, spec["mean"])], "std": [*map(float, spec["std"])]}
-    text = json.dumps({"algorithm": "pillow-bilinear-antialias", **values}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _opened(file: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about speed
-    # Spinning threads would slow the server's own.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+def _opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
+    return open_network(onnxruntime, folder, spec, threads)
 
 
 def _from_json(body: bytes) -> bytes:
@@ -200,17 +148,15 @@ def _from_json(body: bytes) -> bytes:
 
 
 def _decoded(body: bytes) -> np.ndarray:
-    most = limits()["max_pixels"]
+    most = ImageLimits(None, limits()["max_pixels"])  # bytes are bounded where they come in
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures; the limit here is told as an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(body), formats=FORMATS)
-    except Exception as error:  # a damaged file makes decoders fail in every way there is
-        raise Refused(f"the request holds no readable JPEG or PNG ({type(error).__name__}).") from error
-    if image.width * image.height > most:
-        raise Refused(f"the picture has {image.width}×{image.height} pixels, the limit is {most:,} in all.", 413)
-    try:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except Exception as error:  # as above
-        raise Refused(f"the picture is damaged or cut short ({type(error).__name__}: {error}).") from error
+        return np.asarray(decode_image(body, most))
+    except ImageError as error:
+        cause = error.__cause__
+        if error.size:
+            width, height = error.size
+            said = f"{width}×{height} pixels, the limit is {most.max_pixels:,} in all."
+            raise Refused(f"the picture has {said}", 413) from error
+        if error.fault == "damaged":
+            raise Refused(f"the picture is damaged or cut short ({type(cause).__name__}: {cause}).") from error
+        raise Refused(f"the request holds no readable JPEG or PNG ({type(cause).__name__}).") from error

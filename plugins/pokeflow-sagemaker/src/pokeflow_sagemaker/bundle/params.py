@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pokeflow_sagemaker.bundle import code_hash
-
-PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
+from pokeflow_vision.preprocessing import PILLOW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

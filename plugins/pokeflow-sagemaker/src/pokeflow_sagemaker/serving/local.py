@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import ConfigError, Fault, PokeflowError, Record
-from pokeflow_sagemaker.bundle import CODE, unpack
+from pokeflow_sagemaker.bundle import unpack
 from pokeflow_sagemaker.bundle.params import BundleParams, check
 from pokeflow_sagemaker.serving.bundles import ARCHIVE
 from pokeflow_sagemaker.serving.params import ServeParams
@@ -36,7 +36,7 @@ def serve(params: ServeParams, record: Record, files: Path) -> None:
 
 def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> None:
     about = unpack.unpack(archive, folder)
-    unpack.with_own_code(folder, CODE, _limits(folder))
+    unpack.with_own_code(folder, _limits(folder))
     listening = _listening(params)
     with listening:
         server = _server(folder / "code")

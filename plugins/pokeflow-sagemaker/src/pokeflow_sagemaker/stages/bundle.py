@@ -1,6 +1,5 @@
 """Stage ``bundle``: gathers a model, its gallery and the code that serves both, and packs them."""
 
-import csv
 import hashlib
 import io
 import json
@@ -9,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
-from pokeflow_sagemaker.bundle import CODE, archive, inference
+from pokeflow_sagemaker.bundle import archive, inference, packed_code
 from pokeflow_sagemaker.bundle.archive import Content
 from pokeflow_sagemaker.bundle.params import BundleParams
-from pokeflow_vision import dataset, preprocessing
+from pokeflow_vision import dataset, index, preprocessing
 from pokeflow_vision.dataset import Card
 
 FILE = "model.tar.gz"
-NETWORK, INDEX, LABELS, ABOUT = "model.onnx", "index.npz", "labels.csv", "bundle.json"
+NETWORK, INDEX, LABELS, ABOUT = "model.onnx", index.FILE, inference.LABELS, "bundle.json"
 WHERE_THERE_ARE = ("weights.pt", "network.json")
-COLUMNS = ("card_id", "name", "set", "number")
 FACTS = ("architecture", "parameters", "embedding_dim", "input_size", "quantization", "framework")
 ACCURACIES = ("top1_accuracy", "top5_accuracy", "artwork_top1_accuracy")
 
@@ -35,11 +33,10 @@ def run(task: Task) -> Result:
     files[INDEX] = _own(benchmark, INDEX)
     cards = _gallery(task, made, benchmark)
 
-    here = Path(archive.__file__).parent
     content: dict[str, Content] = {
         **files,
-        LABELS: labels(cards),
-        **{name: here / file for name, file in CODE.items()},
+        LABELS: index.labels(cards),
+        **packed_code(),
         "code/limits.json": _json(limits(task.params)),
     }
     with progress.bar(f"{task.name}: checksums", _size(content)) as advance:
@@ -63,15 +60,6 @@ def run(task: Task) -> Result:
 def limits(params: BundleParams) -> dict[str, int]:
     """Return what ``inference.py`` reads from ``limits.json``."""
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
-
-
-def labels(cards: tuple[Card, ...]) -> bytes:
-    """The gallery's cards as CSV, in its order."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(card, column) for column in COLUMNS] for card in cards)
-    return text.getvalue().encode()
 
 
 def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
@@ -158,15 +146,16 @@ def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
     data = dataset.read(task.input(stage="prepare").folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
     try:
-        index = inference.read_index(benchmark.folder / INDEX)
-    except ValueError as error:
-        raise PokeflowError(f"{benchmark.folder}: {error} Run the benchmark again.") from error
-    if str(index["preprocessing"]) != data.preprocessing.hash:
+        gallery = index.read(benchmark.folder)
+    except index.UnreadableIndexError as error:
+        said = f"{INDEX}: not a readable gallery ({error.why})."
+        raise PokeflowError(f"{benchmark.folder}: {said} Run the benchmark again.") from error
+    if gallery.preprocessing != data.preprocessing.hash:
         raise PokeflowError(
-            f"{benchmark.record.task}: its index was made with preprocessing {index['preprocessing']}, the data set's "
+            f"{benchmark.record.task}: its index was made with preprocessing {gallery.preprocessing}, the data set's "
             f"is {data.preprocessing.hash}. Run the benchmark again."
         )
-    if index["card_ids"].tolist() != [card.card_id for card in data.cards]:
+    if gallery.card_ids.tolist() != [card.card_id for card in data.cards]:
         raise PokeflowError(f"{benchmark.record.task}: its index holds other cards than the data set. Run it again.")
     return data.cards
 

@@ -1,0 +1,259 @@
+"""Recognition: an image in, the cards of a gallery that are most like it out. There is no other implementation.
+
+It needs numpy and pillow, and a function that opens the network on the runtime at hand; so it is the very same file
+here, on a small device, in SageMaker's container and behind MLflow's ``pyfunc``. Of an image the whole frame is taken
+for the card.
+"""
+
+import csv
+import io
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pokeflow.errors import PokeflowError
+from pokeflow_vision import index, preprocessing, retrieval
+from pokeflow_vision.index import Index
+from pokeflow_vision.preprocessing import ImageError, Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PillowImage
+
+    from pokeflow_vision.network import Network, Opener
+
+    Pixels = np.ndarray | PillowImage
+    Image = Path | bytes | bytearray | memoryview | Pixels
+
+BATCH = 32
+STEPS = ("decode", "preprocess", "network", "search")
+"""What ``Answer.milliseconds`` are of."""
+
+
+class MismatchError(PokeflowError):
+    """Parts of a folder that do not belong to one model. A host with words of its own looks at ``part``.
+
+    Args:
+        message: The sentence for people.
+        part: ``preprocessing``: of another spec than the model; ``dim``: embeddings of another length than the
+            network's; ``labels``: other cards than the gallery.
+        found: What the gallery says.
+        expected: What the model says.
+
+    """
+
+    def __init__(
+        self, message: str, part: Literal["preprocessing", "dim", "labels"], found: object = "", expected: object = ""
+    ) -> None:
+        super().__init__(message)
+        self.part, self.found, self.expected = part, found, expected
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """Which images are taken: bytes of an encoded one (None: any), pixels before it is decoded, Pillow's formats.
+
+    MPO, what some phones make of a JPEG, comes with JPEG. Decoders of other formats stay out of reach.
+    """
+
+    max_bytes: int | None = 20_000_000
+    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = ("JPEG", "PNG")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A card of the gallery; ``score`` is the cosine between its embedding and the image's."""
+
+    card_id: str
+    name: str
+    set: str
+    number: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Matches, best first, equal scores in the gallery's order; and how long each of ``STEPS`` took."""
+
+    matches: tuple[Match, ...]
+    milliseconds: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        took = {name: round(value, 3) for name, value in self.milliseconds.items()}
+        return {"matches": [asdict(match) for match in self.matches], "milliseconds": took}
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizer:
+    """An opened model with its gallery (None: it gives embeddings, and no matches).
+
+    Its methods keep no state: threads may share one where the network's runtime allows it.
+    """
+
+    spec: Preprocessing
+    network: "Network"
+    gallery: Index | None
+    limits: ImageLimits = field(default_factory=ImageLimits)
+
+    def recognize(self, image: "Image", top: int = 5) -> tuple[Match, ...]:
+        """The ``top`` cards most like an image, or all if there are fewer.
+
+        Args:
+            image: A file's path, an encoded image's bytes, uint8 H×W×3 RGB, or Pillow's RGB.
+            top: How many, at least 1.
+
+        Raises:
+            ImageError: It is no image, or beyond the limits.
+            PokeflowError: The network gives no finite embedding, or there is no gallery.
+
+        """
+        return self.answer(image, top).matches
+
+    def answer(self, image: "Image", top: int = 5, name: str = "the picture") -> Answer:
+        """The same with what each step took; ``name`` is what an error calls an image that is no file."""
+        marks = [time.perf_counter()]
+        picture = decode_image(image, self.limits, name)
+        marks.append(time.perf_counter())
+        prepared = self.network.prepare(preprocessing.to_square([picture], self.spec))
+        marks.append(time.perf_counter())
+        embeddings = self._embedded(prepared)
+        marks.append(time.perf_counter())
+        matches = self.search(embeddings[0], top)
+        marks.append(time.perf_counter())
+        took = ((end - start) * 1000 for start, end in pairwise(marks))
+        return Answer(matches, dict(zip(STEPS, took, strict=True)))
+
+    def recognize_batch(self, images: "Iterable[Image]", top: int = 5) -> list[tuple[Match, ...]]:
+        """The matches of each image, in order; ImageError calls an image by its number, from 1."""
+        return [self.search(embedding, top) for embedding in self.embed(images)]
+
+    def embed(self, images: "Iterable[Image]") -> "np.ndarray":
+        """Embeddings as the network gives them, float32 N×dim, not scaled to length 1.
+
+        Of large images one alone is in memory: they become squares one by one, and batches then.
+        """
+        import numpy as np
+
+        decoded = (decode_image(image, self.limits, f"picture {i}") for i, image in enumerate(images, start=1))
+        squares = (preprocessing.to_square([picture], self.spec)[0] for picture in decoded)
+        parts = [np.empty((0, self.network.dim), np.float32)]
+        parts += (self._embedded(self.network.prepare(np.stack(batch))) for batch in _batches(squares))
+        return np.concatenate(parts)
+
+    def search(self, embedding: "np.ndarray", top: int) -> tuple[Match, ...]:
+        """The ``top`` cards nearest to an embedding of any length above 0, by cosine."""
+        if self.gallery is None:
+            raise PokeflowError("there is no gallery to search. Ask for the embedding.")
+        rows, scores = index.search(self.gallery.embeddings, retrieval.normalized(embedding[None])[0], top)
+        return tuple(
+            Match(**self.gallery.card(int(row)), score=float(score)) for row, score in zip(rows, scores, strict=True)
+        )
+
+    def _embedded(self, prepared: Any) -> "np.ndarray":
+        import numpy as np
+
+        embeddings = np.asarray(self.network(prepared), np.float32)
+        if not np.isfinite(embeddings).all():
+            raise PokeflowError("the network gives no finite embedding of this picture. Make the model again.")
+        return embeddings
+
+
+def open_recognizer(
+    model: Path,
+    opened: "Opener",
+    *,
+    gallery: Path | None,
+    labels: Path | None = None,
+    threads: int = 0,
+    limits: ImageLimits | None = None,
+    remedy: str = "Make again what left it.",
+) -> Recognizer:
+    """Open a model with its gallery, if these are of one piece.
+
+    Args:
+        model: The folder with what ``opened`` opens, and ``preprocessing.json``.
+        opened: Opens the network of that folder, for this preprocessing on so many threads.
+        gallery: The folder with ``index.npz``; None where there is none.
+        labels: A CSV file that must list the gallery's cards.
+        threads: Those of the network; 0 is every core.
+        limits: Which images are taken.
+        remedy: What an error tells people to do.
+
+    Raises:
+        MismatchError: The parts are of different models.
+        PokeflowError: One of them is missing or damaged.
+
+    """
+    spec = preprocessing.read(model)
+    cards = index.read(gallery) if gallery else None
+    if gallery and cards:
+        if cards.preprocessing != spec.hash:
+            said = f"{gallery / index.FILE}: is of preprocessing {cards.preprocessing}, the model of {spec.hash}."
+            raise MismatchError(f"{said} {remedy}", "preprocessing", cards.preprocessing, spec.hash)
+        if labels:
+            _require_labels(labels, cards, remedy)
+    network = opened(model, spec, threads)
+    if gallery and cards and network.dim != (dim := cards.embeddings.shape[1]):
+        said = f"{gallery}: the network gives {network.dim} values, the gallery has {dim}."
+        raise MismatchError(f"{said} {remedy}", "dim", dim, network.dim)
+    return Recognizer(spec, network, cards, limits or ImageLimits())
+
+
+def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture") -> "Pixels":
+    """An image as RGB pixels, upright; ImageError where it is none or beyond the limits, before it is decoded.
+
+    Of an array, and an image of Pillow's, the size is not asked: whoever made one has had it in memory.
+    """
+    import numpy as np
+    from PIL import Image as Pillow
+
+    if isinstance(image, Path):
+        return _decode_file(image, limits)
+    if isinstance(image, bytes | bytearray | memoryview):
+        if limits.max_bytes is not None and len(image) > limits.max_bytes:
+            raise ImageError(f"{name}: {len(image):,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
+        return preprocessing.decoded(io.BytesIO(image), name, limits.formats, limits.max_pixels)
+    if isinstance(image, Pillow.Image):
+        return image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ImageError(f"{name}: {pixels.dtype} of shape {pixels.shape}. Give uint8 of shape H×W×3.", "format")
+    return pixels
+
+
+def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
+    try:
+        # A pipe or a device could be read for ever.
+        if not file.is_file():
+            *others, last = limits.formats
+            known = f"{', '.join(others)} or {last}" if others else last
+            raise ImageError(f"{file}: no such picture. Give the path of a {known} file.", "missing")
+        with file.open("rb") as source:
+            size = os.fstat(source.fileno()).st_size
+            if limits.max_bytes is not None and size > limits.max_bytes:
+                raise ImageError(f"{file}: {size:,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
+            return preprocessing.decoded(source, str(file), limits.formats, limits.max_pixels)
+    except OSError as error:
+        raise ImageError(f"{file}: cannot be read ({error.strerror}).", "missing") from error
+
+
+def _batches(squares: "Iterator[np.ndarray]") -> "Iterator[list[np.ndarray]]":
+    while batch := list(islice(squares, BATCH)):
+        yield batch
+
+
+def _require_labels(file: Path, gallery: Index, remedy: str) -> None:
+    """Refuse labels that are not those of the gallery, row by row."""
+    try:
+        with file.open(newline="", encoding="utf-8") as source:
+            labels = [tuple(row[column] for column in index.COLUMNS) for row in csv.DictReader(source)]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise PokeflowError(f"{file}: not readable labels ({type(error).__name__}: {error}). {remedy}") from error
+    if labels != [tuple(gallery.card(row)[column] for column in index.COLUMNS) for row in range(len(gallery.card_ids))]:
+        raise MismatchError(f"{file}: lists other cards than {index.FILE}. {remedy}", "labels")
