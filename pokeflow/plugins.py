@@ -1,6 +1,5 @@
 """Finds the installed plugins, and every name that YAML may use because of them."""
 
-import signal
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from pokeflow import hookspecs
-from pokeflow.errors import ConfigError, Fault, PokeflowError
+from pokeflow.errors import ConfigError, Fault, PokeflowError, was_stopped
 from pokeflow.types import Backend, Command, Executor
 
 GROUP = "pokeflow"
@@ -47,7 +46,7 @@ def manager() -> pluggy.PluginManager:
             pm.register(entry.load(), name=entry.name)
             pm.check_pending()
         except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
-            if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+            if was_stopped(error):
                 raise  # on its way out, by request
             raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
     return pm

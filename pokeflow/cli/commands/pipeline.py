@@ -13,8 +13,9 @@ from pokeflow.cli._arguments import asked
 from pokeflow.engine import _runner as runner
 from pokeflow.engine import now
 from pokeflow.errors import ConfigError, Fault, unknown
-from pokeflow.flow import PIPELINE, PROJECT, Flow
+from pokeflow.flow import Flow
 from pokeflow.project._publish import publish
+from pokeflow.stages import PIPELINE, PROJECT
 from pokeflow.types import Record
 
 ACTIONS = ("upsert", "start")

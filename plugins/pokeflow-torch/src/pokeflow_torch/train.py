@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
+from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
 from pokeflow_torch import evaluate, export, losses, networks, telemetry, together
 from pokeflow_torch.loop import Fitted, fit, write_history
@@ -36,7 +37,7 @@ class MarginLearner(Learner):
 def run(task: Task) -> Result:
     """Train the network of ``task.params`` on the references of the training cards, and report on val queries."""
     params: TrainParams = task.params
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     machine = together.accelerator(params.loop.precision)
     torch.manual_seed(params.loop.seed)
     network = networks.build(params.network, data.preprocessing.size).to(machine.device)

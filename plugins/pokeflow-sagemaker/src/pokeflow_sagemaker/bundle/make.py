@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
+from pokeflow.stages import BENCHMARK, PREPARE
 from pokeflow_sagemaker.bundle import CODE, archive, inference
 from pokeflow_sagemaker.bundle.archive import Content
 from pokeflow_vision import dataset, preprocessing
@@ -137,7 +138,7 @@ def _place(tensor: Any) -> str:
 
 def _benchmark(task: Task) -> Input:
     for item in task.inputs:
-        if item.record.stage == "benchmark":
+        if item.record.stage == BENCHMARK:
             return item
     raise PokeflowError(
         f"{task.name}: needs the model's benchmark, whose gallery a deployed model answers from. "
@@ -157,7 +158,7 @@ def _own(item: Input, name: str) -> Path:
 
 def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
     """The gallery's cards; PokeflowError unless model, gallery and data set are of one piece."""
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
     try:
         index = inference.read_index(benchmark.folder / INDEX)

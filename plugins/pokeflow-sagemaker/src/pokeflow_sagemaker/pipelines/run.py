@@ -4,9 +4,7 @@ import hashlib
 import logging
 from typing import Any
 
-from pokeflow import ConfigError, Fault, Result, Task
-from pokeflow.engine import Estimate
-from pokeflow.engine import _budget as budget
+from pokeflow import ConfigError, Fault, Result, Task, require_budget
 from pokeflow.errors import unknown
 from pokeflow.objects import Objects
 from pokeflow.types import Budget
@@ -48,8 +46,7 @@ def _bring(params: PipelineParams, pipeline: Pipeline, written: Written) -> dict
     most = most_usd(params, pipeline)
     if params.action == "start":
         control.parameters(pipeline, params.given)
-        costs = {name: Estimate(None, None, usd, billed=True) for name, usd in most.items()}
-        budget.require(Budget.of(params.budget_usd), costs, pipeline.name)
+        require_budget(Budget.of(params.budget_usd), most, pipeline.name)
         control.require_needed(pipeline, objects)
     send(objects, pipeline, written)
     found = control.where(pipeline, objects)

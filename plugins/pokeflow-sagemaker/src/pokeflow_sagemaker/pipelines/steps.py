@@ -45,7 +45,18 @@ class Run:
         """The step."""
         kind = kind_of(self.machine, self.stage)
         nothing = Path("-")
-        task = Task(self.stage, "", self.model, self.version, "", self.digest, None, (), nothing, nothing)
+        task = Task(
+            stage=self.stage,
+            backend="",
+            model=self.model,
+            version=self.version,
+            type="",
+            digest=self.digest,
+            params=None,
+            inputs=(),
+            work=nothing,
+            output=nothing,
+        )
         files = requests.files_of(where.shared, task, where.code[self.plugin], self.task)
         arguments = requests.request(kind, "", task, self.machine, files, where.place)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")

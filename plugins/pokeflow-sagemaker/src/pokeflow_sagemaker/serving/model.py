@@ -7,7 +7,7 @@ import re
 from typing import Any, Literal
 
 from pokeflow import ConfigError, Fault, Input, PokeflowError, Task
-from pokeflow.types import path_of
+from pokeflow.stages import REGISTER
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images, waiting
 from pokeflow_sagemaker.machines import Account, Network
@@ -79,7 +79,7 @@ def ensure(task: Task, at: Place, account: Account, network: Network | None, ima
 
 
 def _container(task: Task, at: Place, image: str, source: Source) -> dict[str, Any]:
-    registration = next((item for item in task.inputs if item.record.stage == "register"), None)
+    registration = next((item for item in task.inputs if item.record.stage == REGISTER), None)
     arn = registration.record.facts.get("model_package_arn") if registration else None
     if arn and source != "bundle" and _deployable(registration, str(arn), at, source):
         return {"ModelPackageName": str(arn)}
@@ -95,7 +95,7 @@ def uri(task: Task) -> str:
     """Where the bundle lies."""
     assert task.shared
     bundle = task.inputs[0].record
-    return f"{task.shared.uri}/{path_of(bundle.stage, bundle.model, bundle.digest)}/model.tar.gz"
+    return f"{task.shared.uri}/{bundle.path}/model.tar.gz"
 
 
 def _deployable(registration: Input | None, arn: str, at: Place, source: Source) -> bool:
