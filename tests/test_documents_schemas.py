@@ -15,7 +15,7 @@ from pokeflow.project._receipts import Receipt
 from pokeflow.project.metadata import _validation as validation
 from pokeflow.project.metadata._documents import MODEL, PROJECT, check
 
-FOLDER = Path(str(files("pokeflow.project.metadata._documents") / "schemas"))
+FOLDER = Path(str(files("pokeflow.project.metadata") / "schemas"))
 NAMES = sorted(file.name.removesuffix(".schema.json") for file in FOLDER.glob("*.schema.json"))
 
 

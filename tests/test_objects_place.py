@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import ConfigError, PokeflowError
+from pokeflow.objects import open_shared, open_uri
 from pokeflow.objects._folder import Folder
-from pokeflow.objects._uri import opened, shared
 from pokeflow.objects.s3._bucket import Bucket
 from pokeflow.types import Shared
 
@@ -18,21 +18,21 @@ from pokeflow.types import Shared
 def test_a_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert opened("a/../store") == opened(str(tmp_path / "store")) == Folder(tmp_path / "store")
-    assert opened("~/store") == Folder(tmp_path / "home" / "store")
+    assert open_uri("a/../store") == open_uri(str(tmp_path / "store")) == Folder(tmp_path / "store")
+    assert open_uri("~/store") == Folder(tmp_path / "home" / "store")
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "per%cent", "é", "a?b#c"])
 def test_a_folder_s_uri_leads_back_to_it(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path / name)
     assert folder.uri.startswith("file:///")
-    assert opened(folder.uri) == folder
-    assert opened(f"{folder.uri}/") == folder
+    assert open_uri(folder.uri) == folder
+    assert open_uri(f"{folder.uri}/") == folder
 
 
 @pytest.mark.parametrize("uri", ["s3://a-bucket", "s3://a-bucket/", "s3://a.bucket/some/pre fix"])
 def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
-    bucket = opened(uri, endpoint="https://s3.example", region="eu-west-1", encryption="aws:kms", kms_key="k")
+    bucket = open_uri(uri, endpoint="https://s3.example", region="eu-west-1", encryption="aws:kms", kms_key="k")
     assert isinstance(bucket, Bucket)
     assert bucket.uri == uri.rstrip("/")
     assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
@@ -40,7 +40,7 @@ def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
 
 
 def test_a_task_s_bucket_is_spoken_to_as_its_store_speaks_to_it() -> None:
-    bucket = shared(Shared("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
+    bucket = open_shared(Shared("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
     assert isinstance(bucket, Bucket)
     assert bucket.uri == "s3://bucket/p"
     assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
@@ -54,7 +54,7 @@ s3://bucket//a file://host/a file:a file:///a?b s3a://bucket"""
 @pytest.mark.parametrize("uri", ["", " ", *NOWHERE.split()])
 def test_what_leads_nowhere_is_told_with_what_does(uri: str) -> None:
     with pytest.raises(PokeflowError, match=r"Known: s3://bucket|no path below") as caught:
-        opened(uri)
+        open_uri(uri)
     assert caught.value.exit_code == 2 or "no path" in str(caught.value)
 
 
@@ -62,14 +62,14 @@ def test_a_missing_sdk_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch)
     find: Any = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "botocore" else find(name))
     with pytest.raises(ConfigError, match=r"pip install 'pokeflow\[s3\]'"):
-        opened("s3://bucket")
+        open_uri("s3://bucket")
 
 
 def test_an_endpoint_that_is_none_is_told() -> None:
     with pytest.raises(PokeflowError, match="no endpoint"):
-        opened("s3://bucket", endpoint="nonsense").stat("a")
+        open_uri("s3://bucket", endpoint="nonsense").stat("a")
 
 
 def test_opening_a_bucket_loads_no_sdk() -> None:
-    code = "import sys, pokeflow.objects._uri as p; p.opened('s3://bucket/x'); sys.exit('botocore' in sys.modules)"
+    code = "import sys, pokeflow.objects._uri as p; p.open_uri('s3://bucket/x'); sys.exit('botocore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

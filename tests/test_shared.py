@@ -15,9 +15,9 @@ from pokeflow.config._resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow
+from pokeflow.objects import open_uri
 from pokeflow.objects._base import Missing, Objects
 from pokeflow.objects._folder import Folder
-from pokeflow.objects._uri import opened
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as remote
 from pokeflow.store._local import of
@@ -157,7 +157,7 @@ def place(request: pytest.FixtureRequest, bucket: Objects) -> Objects:
     if request.param == "folder":
         return bucket
     server = request.getfixturevalue("s3")
-    return opened(server.uri, endpoint=server.endpoint)
+    return open_uri(server.uri, endpoint=server.endpoint)
 
 
 def test_a_claim_is_held_by_one_at_a_time(place: Objects) -> None:
@@ -191,7 +191,7 @@ def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
     place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.5)
+    monkeypatch.setattr(leases, "LEASE", 0.5)
     place.write("claims/x", leases.claim_of("x", "a", host="elsewhere"), match=None)
     began = time.monotonic()
     with leases.held(place, "claims/x", "x"):
@@ -199,7 +199,7 @@ def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
 
 
 def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.4)
+    monkeypatch.setattr(leases, "LEASE", 0.4)
     inside = []
 
     def other() -> None:
@@ -216,7 +216,7 @@ def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: 
 
 
 def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.4)
+    monkeypatch.setattr(leases, "LEASE", 0.4)
     other = leases.claim_of("x", "other", host="elsewhere")
     with leases.held(place, "claims/x", "x") as claim:
         place.write("claims/x", other, match=None)

@@ -16,9 +16,9 @@ from pokeflow.engine import _runner as runner
 from pokeflow.engine._provenance import RunNote, without_secrets
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow, Sweep
+from pokeflow.objects import open_uri
 from pokeflow.objects._base import Objects
 from pokeflow.objects._folder import Folder
-from pokeflow.objects._uri import opened
 from pokeflow.store import _local as local
 from pokeflow.store._local import Store
 from support import TOY_FLOW, Cli, contents, run_flow, toy_flow
@@ -281,7 +281,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
         (tmp_path / "bucket").mkdir()
         return Folder(tmp_path / "bucket")
     server = request.getfixturevalue("s3")
-    return opened(server.uri, endpoint=server.endpoint)
+    return open_uri(server.uri, endpoint=server.endpoint)
 
 
 def test_another_machine_has_what_was_told(tmp_path: Path, bucket: Objects) -> None:

@@ -130,9 +130,9 @@ def whole_run(client: Any, experiment: str, report: bool = True) -> tuple[str, f
 
 
 def _is_published(uri: str, experiment: str, run: str) -> None:
-    from pokeflow.objects._uri import opened
+    from pokeflow.objects import open_uri
 
-    there = opened(uri)
+    there = open_uri(uri)
     (index,) = (entry.key for entry in there.list(f"{experiment}/.index/runs/"))
     keys = [entry.key for entry in there.list(f"{experiment}/run_{run}/") if "/artifacts/" not in entry.key]
     if not index.endswith(run) or len(keys) + 1 != FILES:

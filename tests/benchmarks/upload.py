@@ -4,14 +4,14 @@ import hashlib
 import sys
 from pathlib import Path
 
+from pokeflow.objects import open_uri
 from pokeflow.objects._base import Advance
 from pokeflow.objects._transfer import each
-from pokeflow.objects._uri import opened
 
 
 def main(folder: Path, uri: str) -> None:
     """Hash and send every file."""
-    there = opened(uri)
+    there = open_uri(uri)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
 
     def send(path: Path, advance: Advance) -> None:

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pokeflow.objects import open_uri
 from pokeflow.objects._folder import Folder
-from pokeflow.objects._uri import opened
 from pokeflow_migrate.references import References
 from pokeflow_migrate.rewrite import rewrite
 
@@ -19,7 +19,7 @@ OLD, NEW = "s3://old-bucket/training", "s3://new-bucket/project/x"
 
 def references(style: str = "uri") -> References:
     """models/best.onnx was renamed, runs/** moved, notes/ is left behind, data/ is linked."""
-    found = References({"old": opened(OLD), "home": Folder(Path("/home/me/mlruns"))}, opened(NEW), style)  # type: ignore[arg-type]
+    found = References({"old": open_uri(OLD), "home": Folder(Path("/home/me/mlruns"))}, open_uri(NEW), style)  # type: ignore[arg-type]
     found.file("old", "models/best.onnx", "models/teacher/v1/teacher.onnx", None)
     found.file("old", "runs/1/a.json", "experiments/1/a.json", "runs/")
     found.file("old", "runs/2/deep/b c.json", "experiments/2/deep/b c.json", "runs/")

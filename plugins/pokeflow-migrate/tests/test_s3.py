@@ -10,7 +10,7 @@ import pytest
 from handmade import LEAVES
 from migrate_support import old_project, run
 from pokeflow.errors import ConfigError
-from pokeflow.objects._uri import opened
+from pokeflow.objects import open_uri
 from pokeflow.project import _receipts as receipts
 from pokeflow.project._tree import Tree
 from pokeflow.project._verify import verify
@@ -27,7 +27,7 @@ def tree(s3: Server) -> Tree:
     """The project's tree in the test's own bucket."""
     uri = f"{s3.uri}/project/pokemon"
     return Tree(
-        opened(uri), opened(s3.uri), About("pokemon", uri=uri, bucket=s3.name, models=("dinov3-teacher",)), LEAVES
+        open_uri(uri), open_uri(s3.uri), About("pokemon", uri=uri, bucket=s3.name, models=("dinov3-teacher",)), LEAVES
     )
 
 
@@ -85,7 +85,7 @@ def test_the_server_copies_and_everything_is_verified(tmp_path: Path, s3: Server
 
 
 def test_a_checksum_that_the_source_keeps_saves_reading_it(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
-    opened(f"s3://{bucket}").write("training/models/teacher_final/best.onnx", LARGE, match=None)
+    open_uri(f"s3://{bucket}").write("training/models/teacher_final/best.onnx", LARGE, match=None)
     before = s3.counts()
     outcome = migrate(tmp_path, tree, bucket)
     after = s3.counts()

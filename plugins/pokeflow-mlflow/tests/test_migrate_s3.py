@@ -7,7 +7,7 @@ import pytest
 
 import mlruns
 from mlruns import Bring
-from pokeflow.objects._uri import opened
+from pokeflow.objects import open_uri
 from pokeflow_mlflow.replica import flusher, replica
 from s3 import Server, moto_server, s3  # noqa: F401 - fixtures
 
@@ -22,7 +22,7 @@ def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_da
     bring: Bring,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bucket = opened(s3.uri)
+    bucket = open_uri(s3.uri)
     for file in old_runs.rglob("*"):
         if file.is_file():
             bucket.write(f"old/mlruns/{file.relative_to(old_runs).as_posix()}", file.read_bytes(), match=None)
