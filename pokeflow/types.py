@@ -103,8 +103,8 @@ class Record:
     @property
     def parents(self) -> tuple[str, ...]:
         """The tasks that made the models this one was made of: its inputs but the data set, and its own model's."""
-        named = [(task, *task.split(":", 1)) for task in self.inputs]
-        return tuple(task for task, stage, model in named if stage != PREPARE and model != self.model)
+        named = {task: task.partition(":") for task in self.inputs}
+        return tuple(task for task, (stage, _, model) in named.items() if stage != PREPARE and model != self.model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Decision:
 class Planned:
     """What would happen to a step.
 
-    ``decision`` is None where it depends on ``after``, a step that runs first and may leave the same files again.
+    ``decision`` is None where it has still to be taken: ``after`` another step, if one is named, which runs first and
+    may leave the same files again.
     """
 
     step: Step

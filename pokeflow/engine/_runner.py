@@ -20,7 +20,7 @@ from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.stages import PREPARE
 from pokeflow.store import Claim, Store
-from pokeflow.types import LOG, Executor, Input, Record
+from pokeflow.types import LOG, Budget, Executor, Input, Record
 
 log = logging.getLogger("pokeflow")
 
@@ -44,15 +44,18 @@ def run(
         hook: what is called for each finished task.
         since: when this run, or the sweep it belongs to, began: what is forced is run again unless its record was
             started after that.
-        planned: the plan of this flow, where it was made a moment ago; else one is made. What is to run is decided
-            again once this process alone may make it.
+        planned: the plan of this flow, where it was made a moment ago. What is to run is decided again once this
+            process alone may make it.
 
     Raises:
         ConfigError: the budget does not allow what would run; nothing was started.
         TaskError: tasks failed or wait for what is not here; it names them, and what is done is kept.
 
     """
-    planned = tuple(plan(flow, since) if planned is None else planned)
+    if planned is None:
+        # Without a budget each step is decided when its turn comes: a store that is away then fails that step alone.
+        planned = plan(flow, since) if flow.budget != Budget() else (Planned(step, None) for step in flow.steps)
+    planned = tuple(planned)
     budget.check(flow, registry, (item.step for item in planned if item.record is None))
     runner = Runner(flow, registry, stores.of(flow), since, RunNote(flow))
     teller = tracking.Teller(flow, hook, runner.store)
