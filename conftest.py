@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pokeflow.threads import sleep_while_waiting
+from pokeflow.plugins import let_threads_sleep
 
 OWN = ("AWS_", "CLICOLOR", "GIT_", "HAILO_", "HYDRA_", "LC_", "MLFLOW_", "POKEFLOW_", "SAGEMAKER_", "SM_", "XDG_")
 """What begins so is the developer's own, and would send a test elsewhere."""
@@ -38,7 +38,7 @@ atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {"HOME": HOME, "LC_ALL": "C.UTF-8", "TZ": "UTC", "AWS_EC2_METADATA_DISABLED": "true"}
 time.tzset()
 os.umask(0o022)
-sleep_while_waiting()
+let_threads_sleep()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,17 +9,32 @@ result = pokeflow.run(flow)
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError, Unavailable
 from pokeflow.hookspecs import hookimpl
-from pokeflow.types import Backend, Bill, Command, Executor, File, Input, NoParams, Record, Result, Shared, Task
+from pokeflow.types import (
+    Backend,
+    Bill,
+    Budget,
+    Command,
+    Executor,
+    File,
+    Input,
+    NoParams,
+    Record,
+    Result,
+    Shared,
+    Task,
+)
 
 if TYPE_CHECKING:
     from pokeflow.engine import Planned, Report
     from pokeflow.flow import Flow
+    from pokeflow.objects import Objects
     from pokeflow.project._publish import Published
-    from pokeflow.store import Store
+    from pokeflow.store import Claim, Store
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,12 +54,16 @@ __all__ = [
     "Task",
     "TaskError",
     "Unavailable",
+    "dump_task",
     "hookimpl",
+    "lease",
     "load",
+    "load_record",
     "open_store",
     "plan",
     "publish",
     "publish_facts",
+    "require_budget",
     "run",
 ]
 
@@ -119,3 +138,41 @@ def publish_facts(flow: "Flow", unit: str, facts: "Mapping[str, Any]") -> None:
     from pokeflow.project._facts import publish_facts as publish_project_facts
 
     publish_project_facts(flow, unit, facts)
+
+
+def dump_task(task: Task) -> bytes:
+    """Return a task as the file that ``python -m pokeflow.engine.job`` takes, for an executor that starts jobs."""
+    from pokeflow.engine import job
+
+    return job.dump(task)
+
+
+def load_record(objects: "Objects", path: str) -> Record | None:
+    """Return the record of the finished task that lies at a path of a bucket (``Record.path``); None if none is."""
+    from pokeflow import store
+
+    return store.load(objects, path)
+
+
+def lease(objects: "Objects", key: str, what: str) -> "AbstractContextManager[Claim]":
+    """Hold a lease in a bucket for one process among all machines; wait, and say so, while another holds it."""
+    from pokeflow import store
+
+    return store.held(objects, key, what)
+
+
+def require_budget(budget: Budget, at_most: Mapping[str, float | None], what: str) -> None:
+    """Do nothing where a budget allows what is about to start.
+
+    Args:
+        budget: US dollars for a task, and for all of them.
+        at_most: what each task costs at most, by name; None: nobody knows.
+        what: what is about to start, for the message.
+
+    Raises:
+        ConfigError: with the figures, where the budget does not allow it.
+
+    """
+    from pokeflow import engine
+
+    engine.require_at_most(budget, at_most, what)

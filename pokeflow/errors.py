@@ -1,8 +1,28 @@
 """Every error that a person can mend: where, what, the nearest name, the known names."""
 
+import json
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit status of a process that SIGTERM ended, as shells count."""
+
+
+def exit_on_sigterm() -> None:
+    """Have SIGTERM end this process as an exception does: what is open is closed, what is held is let go."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(STOPPED)
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Whether an exception is the end that SIGTERM asked for, which nothing may hold up."""
+    return isinstance(error, SystemExit) and error.code == STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,36 @@ class Unavailable(PokeflowError):  # noqa: N818 - it is no error: the task waits
 
     Nothing failed and nothing was made up: what the backend wrote so far stays where it is, and no record is made.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task failed in another process or on another machine; ``unavailable``: it needs what is not there."""
+
+    message: str
+    unavailable: bool = False
+
+    def dumps(self, limit: int | None = None) -> str:
+        """Return it as JSON text, its message cut so that the whole has no more than ``limit`` characters."""
+        message = self.message
+        while True:
+            text = json.dumps({"unavailable": self.unavailable, "error": message}, ensure_ascii=False)
+            if limit is None or len(text) <= limit or not message:
+                return text
+            message = message[: limit - len(text) - 1] + "…" if len(message) > 1 else ""
+
+    @classmethod
+    def loads(cls, text: str) -> "Failure":
+        """Read what ``dumps`` wrote; any other text, such as a container's own, is the message itself."""
+        try:
+            raw = json.loads(text)
+            return cls(str(raw["error"]), bool(raw["unavailable"]))
+        except (ValueError, TypeError, KeyError):
+            return cls(text)
+
+    def error(self, what: str = "") -> PokeflowError:
+        """Return it as an exception to raise: Unavailable, or PokeflowError; ``what`` stands before its message."""
+        return (Unavailable if self.unavailable else PokeflowError)(f"{what}{self.message}")
 
 
 WAITING = 3

@@ -11,13 +11,8 @@ import msgspec
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Objects
-from pokeflow.types import About, Backend, Budget, Leaf, Shared
-
-DATA = "data"
-"""The name that stands for the data set where a task's model is asked for."""
-PROJECT = "project"
-"""The name that stands for the whole project there: what serves it is made by stages of no model."""
-PREPARE, REGISTER, PIPELINE = "prepare", "register", "pipeline"
+from pokeflow.stages import DATA, PREPARE
+from pokeflow.types import About, Backend, Budget, Input, Leaf, Shared, Task, task_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +36,43 @@ class Step:
 
     @property
     def name(self) -> str:
-        """As people call it: ``distill:efficientnet-student-stage1``."""
+        """As people call it: ``distill:resnet-small``."""
         return f"{self.stage}:{self.model}"
+
+    @property
+    def path(self) -> str:
+        """The folder below any store that its result lies in, once it is made."""
+        return task_path(self.stage, self.model, self.digest)
+
+    def task(
+        self,
+        inputs: tuple[Input, ...],
+        work: Path,
+        output: Path,
+        *,
+        shared: Shared | None = None,
+        replaces: str | None = None,
+    ) -> Task:
+        """Return the task that makes this step from finished inputs, in these folders.
+
+        ``shared`` is the bucket that has the inputs and takes the result, if there is one; ``replaces`` says when the
+        record was started whose place the new one takes.
+        """
+        return Task(
+            stage=self.stage,
+            backend=self.backend.name,
+            model=self.model,
+            version=self.version,
+            type=self.type,
+            digest=self.digest,
+            params=self.params,
+            inputs=inputs,
+            work=work,
+            output=output,
+            shared=shared,
+            fingerprint=self.fingerprint,
+            replaces=replaces,
+        )
 
 
 @dataclass(frozen=True, slots=True)

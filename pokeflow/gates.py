@@ -9,6 +9,7 @@ from pokeflow.errors import unknown
 from pokeflow.types import Record
 
 PASSED, FAILED = "passed", "failed"
+"""How a verdict is published, in a registry's tags or in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +21,31 @@ class Gate:
     of: tuple[str, ...] = ()
 
 
-def judge(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, str]:
-    """For each gate of this model a sentence that begins with ``passed`` or ``failed``; what is not known has failed.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a model passed a gate, and the figure that decided it, or why that is unknown."""
+
+    passed: bool
+    message: str
+
+    def __str__(self) -> str:
+        """Return it as it is published: ``passed: 0.95 is at least 0.9``."""
+        return f"{PASSED if self.passed else FAILED}: {self.message}"
+
+
+def evaluate(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, Verdict]:
+    """Return the verdict of each gate that holds for this model; a figure that is not known has failed it.
 
     A figure is the benchmark's, or else that of the making: as a sweep's objective is looked up.
     """
     records = [record for record in (benchmark, made) if record]
     mine = {name: gate for name, gate in gates.items() if not gate.of or {made.model, made.type} & set(gate.of)}
-    return {name: _judged(name, gate, records) for name, gate in mine.items()}
+    return {name: _verdict(name, gate, records) for name, gate in mine.items()}
 
 
-def passes(verdicts: Mapping[str, str]) -> bool | None:
-    """Whether all gates were passed; None where nothing was asked."""
-    return all(verdict.startswith(PASSED) for verdict in verdicts.values()) if verdicts else None
+def all_passed(verdicts: Mapping[str, Verdict]) -> bool | None:
+    """Return whether all gates were passed; None where nothing was asked."""
+    return all(verdict.passed for verdict in verdicts.values()) if verdicts else None
 
 
 def key(name: str) -> str:
@@ -58,19 +71,19 @@ def _faults_of(name: str, gate: Gate) -> Iterable[str]:
         yield f"min {gate.min} is above max {gate.max}: nothing can pass"
 
 
-def _judged(name: str, gate: Gate, records: list[Record]) -> str:
+def _verdict(name: str, gate: Gate, records: list[Record]) -> Verdict:
     record = next((r for r in records if name in r.metrics), None)
     if record is None:
         known = {metric for r in records for metric in r.metrics}
-        return f"{FAILED}: {unknown('', 'figure', name, known).message}"
+        return Verdict(False, unknown("", "figure", name, known).message)
     value = record.metrics[name]
     if value is None or not math.isfinite(value):
         reason = record.reasons.get(name, "no reason is given") if value is None else f"it is {value}"
-        return f"{FAILED}: {record.stage} does not know it: {reason}"
+        return Verdict(False, f"{record.stage} does not know it: {reason}")
     if gate.min is not None and value < gate.min:
-        return f"{FAILED}: {value:.6g} is below {gate.min:.6g}"
+        return Verdict(False, f"{value:.6g} is below {gate.min:.6g}")
     if gate.max is not None and value > gate.max:
-        return f"{FAILED}: {value:.6g} is above {gate.max:.6g}"
+        return Verdict(False, f"{value:.6g} is above {gate.max:.6g}")
     least = f"at least {gate.min:.6g}" if gate.min is not None else ""
     most = f"at most {gate.max:.6g}" if gate.max is not None else ""
-    return f"{PASSED}: {value:.6g} is {' and '.join(filter(None, (least, most)))}"
+    return Verdict(True, f"{value:.6g} is {' and '.join(filter(None, (least, most)))}")

@@ -6,19 +6,40 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pokeflow.stages import DATA, PREPARE, PROJECT
+
 SIMULATED = "simulated"
 """The fact of a result that a double of a compiler or a device made; what is made of it has it as well."""
 
 
-RECORD, LOG, TELEMETRY = "record.json", "log.txt", "telemetry"
-"""Names of what lies beside a result's files. Log and telemetry are no part of it: their times must not name it."""
+INSTANCE, JOB_SECONDS = "instance_type", "job_seconds"
+"""Keys of a record's environment: the kind of machine, which executors' parameters call by the same name, and how long
+it was taken, where that is more than the backend took."""
+TASKS, RECORD, LOG, TELEMETRY = "tasks", "record.json", "log.txt", "telemetry"
+"""The folder of finished tasks in a store; in each task's, the names of its record, its log and its telemetry.
+
+Log and telemetry are left out of a result's content, for their times differ with every run.
+"""
 RECEIPTS = "metadata/receipts/"
 """The folder of the published tree that holds receipts, which no layout may use."""
 
 
-def path_of(stage: str, model: str, digest: str) -> str:
-    """Where a finished task lies below every store."""
-    return f"tasks/{stage}/{model}/{digest}"
+def task_path(stage: str, model: str, digest: str) -> str:
+    """Return the folder of a finished task below any store: ``tasks/<stage>/<model>/<digest>``."""
+    return f"{TASKS}/{stage}/{model}/{digest}"
+
+
+def task_prefix(stage: str, model: str | None = None) -> str:
+    """Return what the folders of a stage's finished tasks begin with, or those of one model, ``/`` at its end."""
+    return f"{TASKS}/{stage}/{model}/" if model else f"{TASKS}/{stage}/"
+
+
+def split_task_path(path: str) -> tuple[str, str] | None:
+    """Split a path below a store into the folder of a finished task and the path inside; None where it is of none."""
+    parts = path.split("/", 4)
+    if len(parts) < 4 or parts[0] != TASKS or not all(parts[1:4]):
+        return None
+    return "/".join(parts[:4]), "".join(parts[4:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +84,27 @@ class Record:
     cost_usd: float | None = None
 
     @property
+    def path(self) -> str:
+        """The task's folder below any store."""
+        return task_path(self.stage, self.model, self.digest)
+
+    @property
     def simulated(self) -> bool:
         """Whether a double made it, or something that it was made of: no such result is registered or published."""
         return bool(self.facts.get(SIMULATED))
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether this is the task that made its model: whatever else is done to a model reads what that one left."""
+        if self.stage == PREPARE or self.model in (DATA, PROJECT):
+            return False
+        return all(task.partition(":")[2] != self.model for task in self.inputs)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The tasks that made the models this one was made of: its inputs but the data set, and its own model's."""
+        named = {task: task.partition(":") for task in self.inputs}
+        return tuple(task for task, (stage, _, model) in named.items() if stage != PREPARE and model != self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +152,45 @@ class Task:
     fingerprint: str | None = None
     replaces: str | None = None
 
+    @classmethod
+    def about(
+        cls,
+        record: Record,
+        backend: "Backend",
+        params: Any,
+        *,
+        inputs: tuple[Input, ...],
+        work: Path,
+        output: Path,
+        shared: Shared | None = None,
+    ) -> "Task":
+        """Return a task of a backend that looks at what another task left, and whose own result is no record.
+
+        The model, version, type and digest are those of ``record``: tracking and other services are told of these.
+        """
+        return cls(
+            stage=backend.stage,
+            backend=backend.name,
+            model=record.model,
+            version=record.version,
+            type=record.type,
+            digest=record.digest,
+            params=params,
+            inputs=inputs,
+            work=work,
+            output=output,
+            shared=shared,
+        )
+
     @property
     def name(self) -> str:
-        """How people call it: ``distill:efficientnet-student-stage1``."""
+        """How people call it: ``distill:resnet-small``."""
         return f"{self.stage}:{self.model}"
+
+    @property
+    def path(self) -> str:
+        """The folder below any store that its result lies in, once it is made."""
+        return task_path(self.stage, self.model, self.digest)
 
     def input(self, *, stage: str | None = None, type: str | None = None) -> Input:
         """The first input made by this stage, or that is a model of this type; LookupError if there is none."""

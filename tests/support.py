@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,9 @@ from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.engine import _runner as runner
-from pokeflow.flow import Flow
-from pokeflow.types import Record
+from pokeflow.flow import Flow, Step, order, select
+from pokeflow.types import NoParams, Record
+from pokeflow_toy import Toy
 
 TOY = Path(__file__).parent / "toy"
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
@@ -40,6 +43,63 @@ def toy_flow(root: Path, *overrides: str) -> Flow:
     """The toy lineage with its store at ``root``."""
     cfg = composition.composed([*TOY_FLOW, f"store.root={root}", *overrides])
     return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
+
+
+@dataclass(frozen=True)
+class ToyModel:
+    """A model of a lineage that is put together without configuration: how it is made, by the toy plugin."""
+
+    type: str
+    stage: str
+    parents: tuple[str, ...] = ()
+    version: str = "v1.0"
+    params: Toy = field(default_factory=Toy)
+
+    def changed(self, **changes: Any) -> "ToyModel":
+        """This model with other values, of its own or of its parameters."""
+        own = {name: value for name, value in changes.items() if name in {each.name for each in fields(self)}}
+        params = {name: value for name, value in changes.items() if name not in own}
+        return replace(self, **own, params=replace(own.get("params", self.params), **params))
+
+
+TOY_MODELS = {
+    "teacher": ToyModel("teacher", "train"),
+    "student": ToyModel("student", "distill", ("teacher",)),
+    "tiny": ToyModel("optimized", "compile", ("student",), "v2.1", Toy(lr=0.01)),
+}
+"""The models of ``lineage=toy``."""
+THEN = {"benchmark": Toy(metric="latency_p50_ms"), "register": Toy()}
+"""What that lineage does with each model."""
+
+
+def build_flow(
+    root: Path,
+    models: Mapping[str, ToyModel],
+    then: Mapping[str, Toy] = THEN,
+    *,
+    on: str = "local",
+    only: Collection[str] | None = None,
+    stages: Collection[str] | None = None,
+    force: Collection[str] = (),
+    **changes: Any,
+) -> Flow:
+    """A flow of toy models, as configuration makes it and without any: a test of the engine needs none."""
+    backends = plugins.registry(plugins.manager()).backends
+    steps: dict[str, Step] = {}
+
+    def add(stage: str, name: str, params: Toy, needs: tuple[str, ...]) -> str:
+        model = models[name]
+        step = Step(stage, backends[stage, "toy"], name, model.version, model.type, params, needs, on, NoParams())
+        steps[step.name] = step
+        return step.name
+
+    for name, model in models.items():
+        before = [add(model.stage, name, model.params, tuple(f"{models[p].stage}:{p}" for p in model.parents))]
+        for stage, params in then.items():
+            before.append(add(stage, name, params, tuple(before)))
+    chosen = select(order(steps, []), only, stages)
+    parents = {name: model.parents for name, model in models.items()}
+    return Flow("toy", chosen, parents, root, {on: NoParams()}, force=frozenset(force), **changes)
 
 
 def run_flow(flow: Flow) -> Mapping[str, Record]:

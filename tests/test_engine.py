@@ -4,20 +4,17 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pokeflow import Backend, Result, Task, plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
-from pokeflow.engine import _runner as runner
+from pokeflow import Backend, Result, Task, engine, plugins
 from pokeflow.errors import TaskError
-from pokeflow.flow import Flow
+from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
-from support import TOY_FLOW
+from pokeflow_toy import Toy
+from support import TOY_MODELS, ToyModel, build_flow, toy_flow
 
-NOTE = "lineage.models.{}.params.note={}"
 ALL = (
     "train:teacher",
     "benchmark:teacher",
@@ -33,20 +30,23 @@ ALL = (
 
 @pytest.fixture
 def flow_of(tmp_path: Path):
-    def make(*overrides: str) -> Flow:
-        cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
-        return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
+    """Makes the toy flow; what is given under a model's name changes that model."""
+
+    def make(**changes: Any) -> Flow:
+        of_models = {name: changes.pop(name, {}) for name in TOY_MODELS}
+        models = {name: model.changed(**of_models[name]) for name, model in TOY_MODELS.items()}
+        return build_flow(tmp_path / "store", models, **changes)
 
     return make
 
 
-def run(flow: Flow, since: str | None = None) -> runner.Report:
+def run(flow: Flow, since: str | None = None) -> engine.Report:
     pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, since or runner.now())
+    return engine.run(flow, plugins.registry(pm), pm.hook, since or engine.now())
 
 
 def statuses(flow: Flow) -> dict[str, str]:
-    return {p.step.name: "reuse" if p.record else p.why for p in runner.plan(flow, runner.now())}
+    return {p.step.name: "reuse" if p.record else p.why for p in engine.plan(flow, engine.now())}
 
 
 def test_makes_everything_once_and_then_nothing(flow_of) -> None:
@@ -63,13 +63,13 @@ def test_a_step_comes_after_all_that_it_needs(flow_of) -> None:
 
 def test_a_changed_parameter_remakes_the_model_and_what_descends_from_it(flow_of) -> None:
     run(flow_of())
-    ran = run(flow_of("lineage.models.student.params.lr=0.2")).ran
+    ran = run(flow_of(student={"lr": 0.2})).ran
     assert set(ran) == {name for name in ALL if not name.endswith(":teacher")}
 
 
 def test_a_changed_version_remakes_only_what_is_named(flow_of) -> None:
     run(flow_of())
-    assert run(flow_of("lineage.models.student.version=v1.1")).ran == ("register:student",)
+    assert run(flow_of(student={"version": "v1.1"})).ran == ("register:student",)
 
 
 def test_plan_touches_nothing_and_says_why(flow_of, tmp_path: Path) -> None:
@@ -94,21 +94,25 @@ def test_record_says_how_it_was_made(flow_of, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("models", ["teacher", "student"])
 def test_models_select_themselves_and_their_ancestors(flow_of, models: str) -> None:
-    named = {s.name for s in flow_of(f"models=[{models}]").steps}
+    named = {s.name for s in flow_of(only=[models]).steps}
     assert ("distill:student" in named) == (models == "student")
     assert "train:teacher" in named
     assert "benchmark:tiny" not in named
 
 
 def test_stages_select_tasks_and_what_they_need(flow_of) -> None:
-    assert {s.name for s in flow_of("stages=[train,distill]").steps} == {"train:teacher", "distill:student"}
-    needed = {s.name for s in flow_of("stages=[compile]").steps}
+    assert {s.name for s in flow_of(stages=["train", "distill"]).steps} == {"train:teacher", "distill:student"}
+    needed = {s.name for s in flow_of(stages=["compile"]).steps}
     assert needed == {"train:teacher", "distill:student", "compile:tiny"}
 
 
 def test_force_makes_again_and_stops_where_nothing_changed(flow_of) -> None:
     run(flow_of())
-    assert set(run(flow_of("force=[teacher]")).ran) == {"train:teacher", "benchmark:teacher", "register:teacher"}
+    assert set(run(flow_of(force=["teacher"])).ran) == {
+        "train:teacher",
+        "benchmark:teacher",
+        "register:teacher",
+    }
 
 
 def test_force_remakes_descendants_when_the_files_differ(flow_of, tmp_path: Path) -> None:
@@ -129,14 +133,14 @@ def test_force_remakes_descendants_when_the_files_differ(flow_of, tmp_path: Path
 
 def test_force_within_a_sweep_is_done_once(flow_of) -> None:
     run(flow_of())
-    began = runner.now()
-    assert "train:teacher" in run(flow_of("force=[teacher]"), began).ran
-    assert run(flow_of("force=[teacher]"), began).ran == ()
+    began = engine.now()
+    assert "train:teacher" in run(flow_of(force=["teacher"]), began).ran
+    assert run(flow_of(force=["teacher"]), began).ran == ()
 
 
 def test_a_failed_task_names_itself_its_log_and_the_way_on_and_holds_up_only_its_descendants(flow_of) -> None:
     with pytest.raises(TaskError) as caught:
-        run(flow_of("lineage.models.student.params.fail=true"))
+        run(flow_of(student={"fail": True}))
     message = str(caught.value)
     assert "distill:student failed: it was told to fail." in message
     log = Path(message.partition("log: ")[2].splitlines()[0])
@@ -184,7 +188,7 @@ def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
     ],
 )
 def test_a_figure_is_a_number_or_unknown_with_a_reason(flow_of, returned: object, fault: str) -> None:
-    flow = flow_of("models=[teacher]", "stages=[train]")
+    flow = flow_of(only=["teacher"], stages=["train"])
     (step,) = flow.steps
     wrong = replace(step, backend=replace(step.backend, run=lambda task: returned))
     with pytest.raises(TaskError, match=fault):
@@ -214,7 +218,7 @@ def leave(task: Task) -> Result:
     ],
 )
 def test_a_forced_redo_that_fails_leaves_the_old_result(flow_of, body, fault: str) -> None:
-    flow = flow_of("models=[teacher]", "stages=[train]")
+    flow = flow_of(only=["teacher"], stages=["train"])
     run(flow)
     (step,) = flow.steps
     wrong = replace(step, backend=replace(step.backend, run=body))
@@ -224,7 +228,7 @@ def test_a_forced_redo_that_fails_leaves_the_old_result(flow_of, body, fault: st
 
 
 def test_an_unknown_figure_keeps_its_reason(flow_of) -> None:
-    report = run(flow_of("lineage.models.teacher.params.reason='no sensor'", "models=[teacher]"))
+    report = run(flow_of(teacher={"reason": "no sensor"}, only=["teacher"]))
     record = report.records["train:teacher"]
     assert record.metrics == {"score": None}
     assert record.reasons["score"] == "no sensor"
@@ -260,17 +264,27 @@ def test_what_is_damaged_is_made_again(flow_of, damage) -> None:
     assert run(flow).ran == ("distill:student",)
 
 
-def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tmp_path: Path, caplog) -> None:
-    run(flow_of("tracking=toy"))
+@pytest.fixture
+def tracking(tmp_path: Path):
+    """Makes the toy's tracking, which adds a line to a file for each task it is told of."""
+    backend = plugins.registry(plugins.manager()).backends["track", "toy"]
+
+    def make(**params: Any) -> Service:
+        return Service(backend, Toy(note=str(tmp_path / "store" / "tracked.txt"), **params))
+
+    return make
+
+
+def test_tracking_hears_of_what_ran_and_cannot_fail_a_run(flow_of, tracking, tmp_path: Path, caplog) -> None:
+    run(flow_of(tracking=tracking()))
     assert set((tmp_path / "store" / "tracked.txt").read_text().split()) == set(ALL)
-    assert run(flow_of("tracking=toy")).ran == ()
+    assert run(flow_of(tracking=tracking())).ran == ()
     assert len((tmp_path / "store" / "tracked.txt").read_text().split()) == len(ALL)
-    changed = "lineage.models.tiny.params.lr=0.5"
-    away = flow_of("tracking=toy", "tracking.fail=true", changed)
+    away = flow_of(tracking=tracking(fail=True), tiny={"lr": 0.5})
     assert "compile:tiny" in run(away).ran
     assert "the tracking server is away" in caplog.text
     # What could not be told is told by the next run, which makes nothing.
-    assert run(flow_of("tracking=toy", changed)).ran == ()
+    assert run(flow_of(tracking=tracking(), tiny={"lr": 0.5})).ran == ()
     told = (tmp_path / "store" / "tracked.txt").read_text().split()
     assert sorted(told[len(ALL) :]) == ["benchmark:tiny", "compile:tiny", "register:tiny"]
     assert list((tmp_path / "store" / "untracked").iterdir()) == []
@@ -293,27 +307,32 @@ def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
 
 
 def test_the_same_task_has_the_same_digest_wherever_it_runs(flow_of) -> None:
-    here, there = flow_of(), flow_of("executor=process")
+    here, there = flow_of(), flow_of(on="process")
     assert [s.digest for s in here.steps] == [s.digest for s in there.steps]
 
 
 def test_the_digest_covers_all_that_decides_a_result_and_nothing_else(flow_of) -> None:
     base = flow_of().step("distill:student").digest
     different = [
-        flow_of("lineage.models.student.params.lr=0.11"),
-        flow_of("lineage.models.teacher.params.lr=0.11"),
-        flow_of("lineage.models.student.parents=[]"),
+        flow_of(student={"lr": 0.11}),
+        flow_of(teacher={"lr": 0.11}),
+        flow_of(student={"parents": ()}),
+        flow_of(student={"type": "teacher"}),
+        flow_of(teacher={"type": "student"}),
     ]
-    different.append(flow_of("lineage.models.student.type=teacher"))
-    different.append(flow_of("lineage.models.teacher.type=student"))
     assert base not in {f.step("distill:student").digest for f in different}
     same = [
-        flow_of("lineage.models.student.version=v9"),
-        flow_of("project.name=other"),
-        flow_of("force=[student]"),
-        flow_of("lineage.models.student.params.note=elsewhere"),  # marked as deciding nothing
+        flow_of(student={"version": "v9"}),
+        flow_of(force=["student"]),
+        flow_of(student={"note": "elsewhere"}),  # marked as deciding nothing
     ]
     assert {base} == {f.step("distill:student").digest for f in same}
+
+
+def test_a_flow_that_is_built_for_a_test_is_the_one_that_its_configuration_makes(flow_of, tmp_path: Path) -> None:
+    configured = toy_flow(tmp_path / "store", "cloud=none")
+    assert flow_of().steps == configured.steps
+    assert toy_flow(tmp_path / "store", "project.name=other").steps == configured.steps
 
 
 def test_a_raised_revision_makes_another_digest(flow_of) -> None:
@@ -335,12 +354,41 @@ def test_a_fingerprint_joins_the_digest() -> None:
     assert digest("one") == digest("one") != digest("two")
 
 
-def test_hundreds_of_models_are_made_and_found_again(tmp_path: Path, flow_of) -> None:
-    names = [f"m{i}" for i in range(300)]
-    models = ",".join(f"{n}: {{version: v1, type: teacher, stage: train, backend: toy}}" for n in names)
-    flow = flow_of(
-        "lineage.then={benchmark: null, register: null}", "lineage.objective=null", f"lineage.models={{{models}}}"
-    )
-    assert len(flow.steps) == 303
-    assert len(run(flow).ran) == 303
+def test_hundreds_of_models_are_made_and_found_again(tmp_path: Path) -> None:
+    flow = build_flow(tmp_path / "store", {f"m{i}": ToyModel("teacher", "train") for i in range(300)}, then={})
+    assert len(flow.steps) == 300
+    assert len(run(flow).ran) == 300
     assert run(flow).ran == ()
+
+
+def test_a_run_takes_the_plan_that_was_made_already(flow_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(flow_of(only=["teacher"]))
+    flow = flow_of()
+    planned = tuple(engine.plan(flow, engine.now()))
+    looked: list[str] = []
+    load = Store.load
+
+    def spy(store: Store, step: Any) -> Any:
+        looked.append(f"{step.stage}:{step.model}")
+        return load(store, step)
+
+    monkeypatch.setattr(Store, "load", spy)
+    pm = plugins.manager()
+    reported = engine.run(flow, plugins.registry(pm), pm.hook, engine.now(), planned)
+    assert set(reported.records) == set(ALL)
+    assert "benchmark:teacher" not in looked  # nothing was made of it that would have to look whether it still is so
+
+
+def test_what_another_process_made_since_the_plan_is_reused(flow_of) -> None:
+    flow = flow_of()
+    planned = tuple(engine.plan(flow, engine.now()))
+    run(flow)
+    pm = plugins.manager()
+    assert engine.run(flow, plugins.registry(pm), pm.hook, engine.now(), planned).ran == ()
+
+
+def test_a_decision_names_the_record_that_it_supersedes(flow_of) -> None:
+    record = run(flow_of(only=["teacher"], stages=["train"])).records["train:teacher"]
+    forced = flow_of(only=["teacher"], stages=["train"], force=["teacher"])
+    (planned,) = engine.plan(forced, engine.now())
+    assert planned.decision == engine.Decision(None, "forced", record)

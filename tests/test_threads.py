@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow.threads import sleep_while_waiting
+from pokeflow.plugins import let_threads_sleep
 from support import POKEFLOW, environment
 
 TELL = """
@@ -15,9 +15,9 @@ import atexit, os, pathlib
 atexit.register(lambda: pathlib.Path(os.environ["TOLD"]).write_text(os.environ.get("OMP_WAIT_POLICY", "nothing")))
 """
 ENTRIES = {
-    "command": [POKEFLOW, "--help"],
-    "worker": [sys.executable, "-m", "pokeflow.engine.worker", "absent/task.json", str(os.getpid())],
-    "job": [sys.executable, "-m", "pokeflow.engine.job", "absent.json", "--on", "x", "--root", "store"],
+    "command": [POKEFLOW, "plugins"],
+    "worker": [sys.executable, "-m", "pokeflow.engine.worker", "task/task.json", str(os.getpid())],
+    "job": [sys.executable, "-m", "pokeflow.engine.job", "task/task.json", "--on", "x", "--root", "store"],
 }
 
 
@@ -25,7 +25,8 @@ ENTRIES = {
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_threads_sleep_unless_the_user_says_otherwise(entry: str, own: str | None, found: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELL)
-    (tmp_path / "absent").mkdir()
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "task.json").write_text('{"inputs": []}')
     env = environment(PYTHONPATH=str(tmp_path), TOLD=str(tmp_path / "told"))
     env.pop("OMP_WAIT_POLICY", None)
     if own is not None:
@@ -36,6 +37,6 @@ def test_threads_sleep_unless_the_user_says_otherwise(entry: str, own: str | Non
 
 def test_child_processes_inherit_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    sleep_while_waiting()
+    let_threads_sleep()
     code = "import os; print(os.environ['OMP_WAIT_POLICY'])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "PASSIVE\n"

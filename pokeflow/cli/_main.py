@@ -3,12 +3,9 @@
 import importlib
 import io
 import os
-import signal
 import sys
-from types import FrameType
 
-from pokeflow.errors import ConfigError, PokeflowError, unknown
-from pokeflow.threads import sleep_while_waiting
+from pokeflow.errors import ConfigError, PokeflowError, exit_on_sigterm, unknown, was_stopped
 from pokeflow.types import load_function
 
 COMMANDS = {
@@ -41,8 +38,6 @@ KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=..
 Hydra's own flags work as well: --cfg job, --info, --multirun, --config-dir DIR, --hydra-help.
 """
 KEPT = "interrupted. What is done is kept; the same command goes on from here."
-STOPPED = 128 + signal.SIGTERM
-"""Exit status of a process that SIGTERM ended, as shells count."""
 
 
 def main() -> None:
@@ -51,7 +46,6 @@ def main() -> None:
     Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 3 (nothing failed, but what a task needs is
     not here), 130 or 143 (interrupted).
     """
-    sleep_while_waiting()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another
@@ -60,7 +54,7 @@ def main() -> None:
 
 def run(args: list[str]) -> int:  # noqa: PLR0911 - one return a way to end
     """Do what the arguments say; every foreseeable error becomes a sentence and an exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    exit_on_sigterm()
     try:
         if args and args[0] in COMMANDS:
             command = importlib.import_module(f"pokeflow.cli.commands.{args[0]}")
@@ -77,7 +71,7 @@ def run(args: list[str]) -> int:  # noqa: PLR0911 - one return a way to end
         _tell(KEPT)
         return 130
     except SystemExit as stop:
-        if stop.code == STOPPED:
+        if was_stopped(stop):
             _tell(KEPT)
         raise
     except PokeflowError as error:
@@ -111,10 +105,6 @@ def _run_plugin_command(name: str, args: list[str]) -> int:
     if command.arguments:
         load_function(command.arguments)(parser)
     return int(load_function(command.run)(*asked(parser, args)))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(STOPPED)
 
 
 def _tell(message: str) -> None:

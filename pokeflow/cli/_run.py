@@ -21,7 +21,7 @@ from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.engine import _runner as runner
-from pokeflow.engine import now, told
+from pokeflow.engine import now, plan, told
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.flow import Flow, Sweep
 from pokeflow.project import _guard as guard
@@ -67,9 +67,10 @@ def _nothing_to_run(args: Sequence[str]) -> bool:
     registry = plugins.registry(pm)
     flow = resolve(omegaconf.plain(cfg), registry)
     guard.check(flow)
-    if not all(planned.record for planned in runner.plan(flow, os.environ[SINCE])):
+    planned = tuple(plan(flow, os.environ[SINCE]))
+    if not all(item.record for item in planned):
         return False
-    outcome = runner.run(flow, registry, pm.hook, os.environ[SINCE])
+    outcome = runner.run(flow, registry, pm.hook, os.environ[SINCE], planned)
     print(tables.models(flow, outcome.records))  # noqa: T201
     print(tables.count(outcome), file=sys.stderr)  # noqa: T201
     _publish(flow, outcome)

@@ -11,7 +11,8 @@ from pokeflow.cli._tables import table
 from pokeflow.engine import _records as records
 from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, unknown
-from pokeflow.flow import PROJECT, Flow, Service
+from pokeflow.flow import Flow, Service
+from pokeflow.stages import PROJECT
 from pokeflow.types import Input, Record, Result, Task
 
 
@@ -43,13 +44,24 @@ def run(
     records.refuse_doubles((item.record for item in inputs), f"taken by stage {service.backend.stage!r}")
     progress.heard()
     backend = service.backend
-    of = (about.model, about.version, about.type, about.digest) if about else (model, "", PROJECT, "")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
-        return worker.run(
-            Task(backend.stage, backend.name, *of, service.params, inputs, work, output, flow.shared), backend
-        )
+        given: dict[str, Any] = {"inputs": inputs, "work": work, "output": output, "shared": flow.shared}
+        if about:
+            task = Task.about(about, backend, service.params, **given)
+        else:
+            task = Task(
+                stage=backend.stage,
+                backend=backend.name,
+                model=model,
+                version="",
+                type=PROJECT,
+                digest="",
+                params=service.params,
+                **given,
+            )
+        return worker.run(task, backend)
 
 
 def told(facts: Mapping[str, Any]) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pokeflow import text
 from pokeflow.engine import Estimate, Planned, Report, estimate
-from pokeflow.flow import DATA, PROJECT, Flow, Step
+from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.project import _tree as trees
+from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
 from pokeflow.store import _local as stores
 from pokeflow.types import RECORD, Record
@@ -41,17 +42,18 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
     made = [s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.maker(s.model) and s.name in records]
     rows, notes, protocols = [], [], []
     for step in made:
-        record, bench = records[step.name], records.get(f"benchmark:{step.model}")
+        record, bench = records[step.name], records.get(f"{BENCHMARK}:{step.model}")
         # Nobody may take the figures of a double for a device's.
         figures = bench.metrics if bench and not bench.simulated else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
         protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
-    rows += _baselines(records.get(f"prepare:{DATA}"))
+    data = records.get(f"{PREPARE}:{DATA}")
+    rows += _baselines(data)
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
-    if f"prepare:{DATA}" in records:
-        notes.insert(0, f"  prepare:{DATA}: {_figures(records[f'prepare:{DATA}'])}")
+    if data:
+        notes.insert(0, f"  {data.task}: {_figures(data)}")
     parts.append("figures of each making:\n" + "\n".join(notes))
     if protocols:
         parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))

@@ -7,6 +7,7 @@ from pokeflow.config._settings import Layout, Model, Source
 from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import Step
 from pokeflow.objects import require_key
+from pokeflow.stages import BENCHMARK, TRACK
 from pokeflow.types import RECEIPTS, Leaf
 
 PROJECT_DOCUMENTS = ("project_manifest", "model_lineage", "training_history", "performance_benchmarks")
@@ -108,12 +109,12 @@ def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Ma
     if model is None and source.document is not None:
         return "publish"
     step = steps.get(f"{stage}:{name}") if model else next((s for s in steps.values() if s.stage == stage), None)
-    if step is None and stage == "track":
-        return "track"
+    if step is None and stage == TRACK:
+        return TRACK
     if step is None:
         return f"{stage}{f':{name}' if name else ''} (no such stage in this lineage)"
     if source.backend and step.backend.name != source.backend:
         return f"{step.name} by backend {source.backend} (here it is {step.backend.name})"
-    if model is not None and source.document is not None and f"benchmark:{name}" in steps:
-        return f"benchmark:{name}"
+    if model is not None and source.document is not None and f"{BENCHMARK}:{name}" in steps:
+        return f"{BENCHMARK}:{name}"
     return step.name

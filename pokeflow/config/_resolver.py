@@ -13,30 +13,16 @@ from pokeflow.config._layout import expand
 from pokeflow.config._settings import ModelType, Settings, Store
 from pokeflow.config._steps import HINT, Builder, backend_of, params_of
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.flow import (
-    DATA,
-    PIPELINE,
-    PREPARE,
-    PROJECT,
-    REGISTER,
-    Flow,
-    Service,
-    Step,
-    Sweep,
-    described,
-    order,
-    select,
-    with_digest,
-)
+from pokeflow.flow import Flow, Service, Step, Sweep, described, order, select, with_digest
 from pokeflow.objects import Objects
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
-from pokeflow.types import About, Budget, NoParams, Shared
+from pokeflow.stages import DATA, PIPELINE, PREPARE, PROJECT, REGISTER, TRACK
+from pokeflow.types import TASKS, About, Budget, NoParams, Shared
 
-TRACK = "track"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _OWN = (
-    *("tasks", "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
+    *(TASKS, "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
     *("jobs", "registry"),
 )
 """Folders of the store that a tree would be mixed up with."""

@@ -6,9 +6,10 @@ from typing import Any
 
 from pokeflow.config._settings import Executor, Model, Settings, Work
 from pokeflow.errors import Fault, PokeflowError, unknown
-from pokeflow.flow import DATA, PREPARE, PROJECT, Service, Step
+from pokeflow.flow import Service, Step
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
+from pokeflow.stages import DATA, PREPARE, PROJECT
 from pokeflow.types import Backend, Command
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

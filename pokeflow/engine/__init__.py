@@ -3,14 +3,14 @@
 ``plan`` tells what would run and why; ``run`` reuses what is made and makes what is missing, each task once.
 """
 
-from pokeflow.engine._budget import INSTANCE, JOB_SECONDS, Estimate, estimate
+from pokeflow.engine._budget import Estimate, estimate, require_at_most
+from pokeflow.engine._planner import Decision, Planned, plan
 from pokeflow.engine._records import now, refuse_doubles
-from pokeflow.engine._runner import Planned, Report, objective, plan, run
+from pokeflow.engine._runner import Report, objective, run
 from pokeflow.engine.worker import require_sound, told
 
 __all__ = [
-    "INSTANCE",
-    "JOB_SECONDS",
+    "Decision",
     "Estimate",
     "Planned",
     "Report",
@@ -19,6 +19,7 @@ __all__ = [
     "objective",
     "plan",
     "refuse_doubles",
+    "require_at_most",
     "require_sound",
     "run",
     "told",

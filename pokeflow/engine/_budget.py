@@ -3,17 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pokeflow import store as stores
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.store import Store
-from pokeflow.store import _local as stores
-from pokeflow.types import Budget
-
-INSTANCE = "instance_type"
-"""The key of a record's environment, and of an executor's parameters, that names the kind of machine."""
-JOB_SECONDS = "job_seconds"
-"""The key of a record's environment that says how long the machine was taken, where that is more than the backend."""
+from pokeflow.types import INSTANCE, JOB_SECONDS, Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +74,11 @@ def require(budget: Budget, costs: Mapping[str, Estimate], what: str) -> None:
         faults.append(Fault("project.budget_usd.run", message))
     if faults:
         raise ConfigError(faults)
+
+
+def require_at_most(budget: Budget, at_most: Mapping[str, float | None], what: str) -> None:
+    """Nothing, where a budget allows what these tasks cost at most (None: unknown); ConfigError otherwise."""
+    require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, what)
 
 
 MEND = "Raise the budget, shorten the executor's time limit, or take a cheaper machine; nothing was started."

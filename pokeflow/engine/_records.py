@@ -10,7 +10,7 @@ from pathlib import Path
 from pokeflow.digest import content, decisive
 from pokeflow.engine import _environment as environment
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import REGISTER
+from pokeflow.stages import REGISTER
 from pokeflow.store import Store, list_files
 from pokeflow.types import SIMULATED, Backend, Input, Record, Result, Task
 

@@ -6,16 +6,14 @@ untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that 
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pluggy
 
-from pokeflow.engine.worker import STOPPED
+from pokeflow.errors import was_stopped
 from pokeflow.flow import Flow, Service, Step
-from pokeflow.store import EARLIER, TRACKED, Store, read_record, tracked, write_atomically
+from pokeflow.store import EARLIER, TRACKED, Store, lock_file, read_record, tracked, write_atomically
 from pokeflow.types import Input, Record, Result, Task
 
 log = logging.getLogger("pokeflow")
@@ -27,10 +25,9 @@ PAUSE, PATIENCE = 60.0, 10
 def remember(flow: Flow, store: Store, step: Step, started: str, replaces: str | None = None) -> None:
     """Note, before a task is committed, that tracking must hear of it: a kill right after would else be final."""
     if flow.tracking:
-        note = _notes(store) / f"{step.stage}-{step.model}-{step.digest}-{_moment(started)}"
+        note = _note(store, step, started)
         note.parent.mkdir(parents=True, exist_ok=True)
-        text = f"{store.folder(step).relative_to(store.root).as_posix()}\n{started}\n{replaces or ''}\n"
-        note.write_text(text, encoding="utf-8")
+        note.write_text(f"{step.path}\n{started}\n{replaces or ''}\n", encoding="utf-8")
 
 
 def expect(flow: Flow, store: Store, step: Step, replaces: str | None) -> None:
@@ -58,9 +55,8 @@ class Teller:
             self._store.fetch(record)  # a job elsewhere may have made it
         folder = self._store.folder(step)
         if self._tracking and time.monotonic() >= self._again:
-            moments = (record.started, "")
-            names = [f"{step.stage}-{step.model}-{step.digest}-{_moment(moment)}" for moment in moments]
-            note = next((note for name in names if (note := _notes(self._store) / name).exists()), None)
+            notes = (_note(self._store, step, moment) for moment in (record.started, ""))
+            note = next((note for note in notes if note.exists()), None)
             if note is not None:
                 self._send(self._tracking, note)
         for impl in self._hook.pokeflow_task_finished.get_hookimpls():
@@ -73,8 +69,7 @@ class Teller:
 
     def expected(self, step: Step, record: Record) -> None:
         """Bring the files of what was made elsewhere while nobody here was looking: the end of the run tells of it."""
-        note = _notes(self._store) / f"{step.stage}-{step.model}-{step.digest}-"
-        if self._tracking and note.exists():
+        if self._tracking and _note(self._store, step, "").exists():
             self._store.fetch(record)
 
     def catch_up(self) -> None:
@@ -94,8 +89,8 @@ class Teller:
 
     def _send(self, tracking: Service, note: Path) -> None:
         """Track what a note tells of, and remove it."""
-        with _alone(self._store, note) as mine:
-            found = _noted(self._store, note) if mine else None
+        with lock_file(self._store.root / "locks" / f"{note.name}.lock", wait=False) as mine:
+            found = _noted(self._store, note) if mine and note.exists() else None
             if found is None:
                 return
             record, folder, files = found
@@ -103,11 +98,12 @@ class Teller:
                 note.unlink(missing_ok=True)
                 return
             clock = time.monotonic()
-            backend, params = tracking.backend, tracking.params
-            named = (backend.stage, backend.name, record.model, record.version, record.type, record.digest)
+            backend, inputs = tracking.backend, (Input(record, files),)
+            # An observer reads the folder; it has none of its own to write to.
+            place = note.parent
+            task = Task.about(record, backend, tracking.params, inputs=inputs, work=place, output=place)
             try:
-                # An observer reads the folder; it has none of its own to write to.
-                answer = backend(Task(*named, params, (Input(record, files),), note.parent, note.parent))
+                answer = backend(task)
                 _keep(folder / TRACKED, record, answer)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
@@ -152,26 +148,6 @@ def _noted(store: Store, note: Path) -> tuple[Record, Path, Path] | None:
     return earlier, folder, replaced
 
 
-@contextmanager
-def _alone(store: Store, note: Path) -> Iterator[bool]:
-    """Whether this process has a note to itself, and it is still to be sent; nobody waits for who is sending it."""
-    from filelock import FileLock, Timeout
-
-    file = store.root / "locks" / f"{note.name}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield note.exists()
-    finally:
-        file.unlink(missing_ok=True)
-        lock.release()
-
-
 def _keep(file: Path, record: Record, answer: object) -> None:
     """Keep what tracking said of a run, such as the run's id there, beside the record."""
     facts = dict(answer.facts) if isinstance(answer, Result) else {}
@@ -179,12 +155,17 @@ def _keep(file: Path, record: Record, answer: object) -> None:
 
 
 def _let_stop(error: BaseException) -> None:
-    if isinstance(error, SystemExit) and error.code == STOPPED:
+    if was_stopped(error):
         raise error
 
 
 def _moment(started: str) -> str:
     return "".join(filter(str.isalnum, started))
+
+
+def _note(store: Store, step: Step, started: str) -> Path:
+    """The note of a task that was started then; without a moment, of one that a job elsewhere is to make."""
+    return _notes(store) / f"{step.stage}-{step.model}-{step.digest}-{_moment(started)}"
 
 
 def _notes(store: Store) -> Path:

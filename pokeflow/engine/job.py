@@ -1,6 +1,6 @@
 """Makes one task on a machine that shares only the bucket: what an executor elsewhere, or a pipeline, starts.
 
-    python -m pokeflow.engine.job task.json --on sagemaker --root /tmp/pokeflow --work /opt/ml/checkpoints
+    python -m pokeflow.engine.job task.json --on cluster --root /tmp/pokeflow --work /mnt/checkpoints
 
 The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
 and under its claim. A second such job finds it made. Under torchrun each process runs the backend; the first commits.
@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -22,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -30,19 +28,18 @@ import msgspec
 from pokeflow import plugins
 from pokeflow.engine import _records as records
 from pokeflow.engine import worker
-from pokeflow.errors import PokeflowError, Unavailable
-from pokeflow.gates import PASSED, Gate, judge, key
+from pokeflow.errors import PokeflowError, exit_on_sigterm
+from pokeflow.gates import Gate, evaluate, key
 from pokeflow.objects import open_shared
 from pokeflow.store import Store
 from pokeflow.store import _remote as remote
-from pokeflow.threads import sleep_while_waiting
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, Shared, Task
 
 log = logging.getLogger("pokeflow")
 LOOK, GRACE = 15.0, 30.0
 """Seconds between a further process's looks for the record, and those it then has left to end by itself."""
-UNAVAILABLE = "unavailable: "
-"""Begins the reason of a job whose machine lacks what the task needs."""
+REASON_CHARACTERS = 1000
+"""How long the reason of a failure may be: services that run jobs keep about so much of it."""
 UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
 
 
@@ -54,8 +51,7 @@ def dump(task: Task) -> bytes:
 
 
 def main(args: Sequence[str]) -> int:
-    """Make the task; 0, or 1 with the reason in the file that ``--failure`` names."""
-    sleep_while_waiting()
+    """Make the task; 0, or 1 with the reason, a ``Failure`` as JSON, in the file that ``--failure`` names."""
     parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
     parser.add_argument("task", type=Path, help="the task's file")
     parser.add_argument("--on", required=True, help="the executor whose job this is")
@@ -63,9 +59,9 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--work", type=Path, help="a folder that outlives this machine, for checkpoints")
     parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="what the record tells of it")
     parser.add_argument("--verdicts", type=Path, help="where to leave what the task's gates say of the model")
-    parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure")
+    parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure, as JSON")
     given = parser.parse_args(args)
-    signal.signal(signal.SIGTERM, _stop)
+    exit_on_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for talkative in ("boto3", "botocore", "s3transfer", "urllib3"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
@@ -83,7 +79,7 @@ def main(args: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
         traceback.print_exc()
         if given.failure is not None:
-            _leave(given.failure, f"{UNAVAILABLE if isinstance(error, Unavailable) else ''}{worker.told(error)}")
+            _leave(given.failure, worker.failure_of(error).dumps(REASON_CHARACTERS))
         return 1
     return 0
 
@@ -173,8 +169,8 @@ def _with_inputs(raw: dict[str, Any]) -> bytes:
 def _verdicts(gates: dict[str, Any], task: Task, record: Record) -> dict[str, Any]:
     """What each gate says of the model that the task measured, or made."""
     made = next((item.record for item in task.inputs if item.record.model == task.model), record)
-    said = judge(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
-    return {key(name): {"passed": verdict.startswith(PASSED), "verdict": verdict} for name, verdict in said.items()}
+    found = evaluate(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
+    return {key(name): {"passed": verdict.passed, "verdict": str(verdict)} for name, verdict in found.items()}
 
 
 def _here(store: Store, task: Task, work: Path, output: Path) -> Task:
@@ -220,10 +216,6 @@ def _require_fingerprint(task: Task, backend: Backend) -> None:
 def _rank() -> int:
     """The number of this process among those that torchrun started; 0 where it is alone."""
     return int(os.environ.get("RANK", "0"))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,16 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
 
 from pokeflow import plugins
-from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.errors import Failure, PokeflowError, Unavailable, exit_on_sigterm, was_stopped
 from pokeflow.schema import parse
-from pokeflow.threads import sleep_while_waiting
-from pokeflow.types import Backend, Input, Record, Result, Shared, Task
+from pokeflow.types import LOG, Backend, Input, Record, Result, Shared, Task
 
-ANSWER, LOG = "answer.json", "log.txt"
-STOPPED = 128 + signal.SIGTERM
+ANSWER = "answer.json"
 
 
 def run(task: Task, backend: Backend) -> Result:
@@ -31,7 +28,7 @@ def run(task: Task, backend: Backend) -> Result:
     try:
         returned = backend(task)
     except SystemExit as left:
-        if left.code == STOPPED:
+        if was_stopped(left):
             raise  # on its way out, by request
         raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
     result = Result(metrics=returned) if isinstance(returned, Mapping) else returned
@@ -75,6 +72,11 @@ def told(error: BaseException) -> str:
         return type(error).__name__
 
 
+def failure_of(error: BaseException) -> Failure:
+    """Return what another process or machine is told of an exception that a task ended in."""
+    return Failure(told(error), isinstance(error, Unavailable))
+
+
 def dump(task: Task) -> bytes:
     """A task as JSON, for another process or machine."""
     return msgspec.json.encode(task, enc_hook=_path)
@@ -114,16 +116,13 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
 def answer(task: Task) -> Result:
     """What the worker process left; PokeflowError with its own words where it failed."""
     try:
-        raw: Mapping[str, Any] = json.loads((task.work / ANSWER).read_bytes())
+        text = (task.work / ANSWER).read_text(encoding="utf-8")
+        raw: Mapping[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
         raise PokeflowError(f"the worker ended without an answer ({error}).") from error
     if "error" in raw:
-        raise (Unavailable if raw["unavailable"] else PokeflowError)(str(raw["error"]))
+        raise Failure.loads(text).error()
     return msgspec.convert(raw, Result)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _end_with(parent: int) -> None:
@@ -135,8 +134,7 @@ def _end_with(parent: int) -> None:
 
 def main(file: Path, parent: int) -> int:
     """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
-    sleep_while_waiting()
-    signal.signal(signal.SIGTERM, _stop)
+    exit_on_sigterm()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
@@ -151,7 +149,7 @@ def main(file: Path, parent: int) -> int:
         failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:
             traceback.print_exc(file=text)
-        reply = msgspec.json.encode({"error": told(error), "unavailable": isinstance(error, Unavailable)})
+        reply = failure_of(error).dumps().encode()
     out.write_bytes(reply)
     return int(failed)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import DATA, PROJECT, Flow, Step
+from pokeflow.flow import Flow, Step
 from pokeflow.project import _receipts as receipts
 from pokeflow.project._receipts import Placed, Receipt
 from pokeflow.project.metadata._documents import MODEL
 from pokeflow.project.metadata._version import Version
 from pokeflow.redaction import redacted
+from pokeflow.stages import DATA, PROJECT
 from pokeflow.store import Store, read_record
 from pokeflow.types import File, Leaf, Record
 
@@ -193,7 +194,7 @@ def _link(leaf: Leaf, record: Record) -> bytes | str:
         link = {"target": fact["path"], "relative": False, "fingerprint": fact.get("fingerprint")}
         link |= {"size": fact.get("size_bytes"), "files": fact.get("files")}
     else:
-        base = f"tasks/{record.stage}/{record.model}/{record.digest}/"
+        base = f"{record.path}/"
         files = [file for file in record.files if what in (".", file.path)]
         if not files:
             return f"{record.task} left no file {what}"

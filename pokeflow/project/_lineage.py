@@ -10,6 +10,7 @@ from pokeflow.errors import ConfigError, unknown
 from pokeflow.project._receipts import Receipt, natural
 from pokeflow.project.metadata import _lineage as lineage
 from pokeflow.project.metadata import _published as published
+from pokeflow.stages import BENCHMARK
 from pokeflow.types import About
 
 Columns = Mapping[str, tuple[str, str]]
@@ -107,7 +108,7 @@ def _reached(start: Iterable[str], ways: Mapping[str, list[str]]) -> set[str]:
 
 def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
     """Every figure of a version: task, name, value (None: unknown) and the reason where it is; benchmarks first."""
-    for record in sorted(receipt.records, key=lambda record: record.stage != "benchmark"):
+    for record in sorted(receipt.records, key=lambda record: record.stage != BENCHMARK):
         for name, value in record.metrics.items():
             reason = "" if value is not None else record.reasons.get(name, "no reason recorded")
             yield record.task, name, value, reason

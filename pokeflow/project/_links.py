@@ -1,6 +1,5 @@
 """Links: small files of the tree that say where data lie which are too large, or too shared, to lie in it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,9 @@ import msgspec
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Damaged, Missing, Objects, open_related, require_key
 from pokeflow.project._tree import Tree
-from pokeflow.types import RECORD, File, Record
+from pokeflow.types import RECORD, File, Record, split_task_path
 
 SCHEMES = ("s3", "file")
-_TASK = re.compile(r"(tasks/[^/]+/[^/]+/[^/]+)(?:/(.*))?")
 _record = msgspec.json.Decoder(Record)
 
 
@@ -118,8 +116,8 @@ def opened(link: Link, tree: Tree) -> tuple[Objects, str]:
 def follow(link: Link, tree: Tree, where: str) -> Target:
     """What a link leads to; Missing where nothing lies there, Damaged where a record there is none."""
     objects, prefix = opened(link, tree)
-    in_task = _TASK.fullmatch(prefix) if link.relative else None
-    base, rest = (f"{in_task[1]}/", (in_task[2] or "").removesuffix("/")) if in_task else (prefix, "")
+    in_task = split_task_path(prefix) if link.relative else None
+    base, rest = (f"{in_task[0]}/", in_task[1].removesuffix("/")) if in_task else (prefix, "")
     # A single file that no task made has no record beside it that would tell of it.
     record = _read_record(objects, f"{base}{RECORD}") if not base or base.endswith("/") else None
     if record is None:

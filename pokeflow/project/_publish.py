@@ -22,8 +22,6 @@ from pokeflow.store import _local as stores
 from pokeflow.types import Record
 
 log = logging.getLogger("pokeflow")
-RUNS = ("train", "distill", "compile")
-"""The stages whose every run is in the training history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +99,6 @@ def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
 
 
 def runs(flow: Flow, store: Store) -> list[Run]:
-    """Every run that is known on this machine, and what tracking said of it."""
-    found = []
-    for stage in RUNS:
-        for record, folder in store.every_run(stage):
-            found.append(Run(record, tracked(folder).get(record.started)))
-    return found
+    """Every run that made a model, as this machine knows it, and what tracking said of it."""
+    every = (run for run in store.every_run() if run[0].makes_model)
+    return [Run(record, tracked(folder).get(record.started)) for record, folder in every]

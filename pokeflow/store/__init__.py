@@ -4,7 +4,7 @@ In: what a backend left, and its record. Out: the record of a task by its digest
 record is written last, so a task is done when its record is there.
 """
 
-from pokeflow.store._atomic import exclusively, write_atomically
+from pokeflow.store._atomic import exclusively, lock_file, write_atomically
 from pokeflow.store._lease import Claim, held
 from pokeflow.store._local import EARLIER, TRACKED, Store, list_files, of, read_record, tracked
 from pokeflow.store._remote import decoded, encoded, load
@@ -20,6 +20,7 @@ __all__ = [
     "held",
     "list_files",
     "load",
+    "lock_file",
     "of",
     "read_record",
     "tracked",

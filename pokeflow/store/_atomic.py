@@ -11,7 +11,21 @@ log = logging.getLogger("pokeflow")
 
 @contextmanager
 def exclusively(file: Path, what: str) -> Iterator[None]:
-    """Hold a lock file for this process alone; the system lets go of it when the process ends, however it ends."""
+    """Hold a lock file for this process alone; wait, and say so, while another process holds it."""
+    with lock_file(file, what):
+        yield
+
+
+@contextmanager
+def lock_file(file: Path, what: str = "", *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, which the system lets go of when this process ends, however it ends.
+
+    Args:
+        file: the lock; it is there only while somebody holds it.
+        what: what is locked, for the message while this process waits.
+        wait: wait for it; else give False where another process holds it.
+
+    """
     from filelock import FileLock, Timeout
 
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -19,10 +33,13 @@ def exclusively(file: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            yield False
+            return
         log.info("%s: another process is making it, waiting", what)
         lock.acquire(poll_interval=0.2)
     try:
-        yield
+        yield True
     finally:
         # Removed while it is held: a waiter sees that its file is gone and looks for the lock again.
         file.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from pokeflow.objects import Objects
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as shared
 from pokeflow.store._atomic import exclusively, write_atomically
-from pokeflow.types import LOG, RECORD, TELEMETRY, File, Record, Task, path_of
+from pokeflow.types import LOG, RECORD, TASKS, TELEMETRY, File, Record, Task, task_prefix
 
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
@@ -48,7 +48,7 @@ class Store:
     @staticmethod
     def key(step: Named) -> str:
         """Where a step's result lies below the folder and in the bucket alike."""
-        return path_of(step.stage, step.model, step.digest)
+        return step.path
 
     def folder(self, step: Named) -> Path:
         """Where a step's result lies once it is made."""
@@ -82,7 +82,7 @@ class Store:
 
     def records(self, stage: str = "*", model: str = "*") -> Iterator[tuple[Record, Path]]:
         """Every finished task of a stage and a model on this machine, in no order."""
-        for file in (self.root / "tasks").glob(f"{stage}/{model}/*/{RECORD}"):
+        for file in (self.root / TASKS).glob(f"{stage}/{model}/*/{RECORD}"):
             record = read_record(file.parent)
             if record is not None:
                 yield record, file.parent
@@ -91,17 +91,16 @@ class Store:
         """Every finished task of a stage, and a model, those that only other machines have too, in no order."""
         here = {record.digest: record for record, _ in self.records(stage, model or "*")}
         yield from here.values()
-        below = f"tasks/{stage}/{model}/" if model else f"tasks/{stage}/"
-        for entry in self.remote.list(below) if self.remote else ():
+        for entry in self.remote.list(task_prefix(stage, model)) if self.remote else ():
             path, _, name = entry.key.rpartition("/")
             if name == RECORD and path.rpartition("/")[2] not in here:
                 record = shared.load(self.remote, path) if self.remote else None
                 if record is not None:
                     yield record
 
-    def every_run(self, stage: str) -> Iterator[tuple[Record, Path]]:
-        """The records of a stage on this machine, those of results that were replaced since among them."""
-        for file in (self.root / "tasks").glob(f"{stage}/*/*/{RECORD.partition('.')[0]}*.json"):
+    def every_run(self) -> Iterator[tuple[Record, Path]]:
+        """Every record on this machine, those of results that were replaced since among them, in no order."""
+        for file in (self.root / TASKS).glob(f"*/*/*/{RECORD.partition('.')[0]}*.json"):
             try:
                 yield _decoder.decode(file.read_bytes()), file.parent
             except (msgspec.MsgspecError, OSError, RecursionError) as error:

@@ -10,7 +10,7 @@ import msgspec
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Conflict, Missing, Objects, each, require_key
-from pokeflow.types import LOG, RECORD, TELEMETRY, File, Record, path_of
+from pokeflow.types import LOG, RECORD, TELEMETRY, File, Record
 
 log = logging.getLogger("pokeflow")
 _decoder = msgspec.json.Decoder(Record)
@@ -36,7 +36,7 @@ def decoded(data: bytes, path: str) -> Record:
             require_key(file.path)
     except (msgspec.MsgspecError, RecursionError, PokeflowError) as error:
         raise ValueError(str(error)) from error
-    if path_of(record.stage, record.model, record.digest) != path or record.task != f"{record.stage}:{record.model}":
+    if record.path != path or record.task != f"{record.stage}:{record.model}":
         raise ValueError(f"it is of another task, {record.task!r} {record.digest!r}")
     return record
 

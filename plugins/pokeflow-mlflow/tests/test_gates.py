@@ -156,7 +156,7 @@ def test_in_whatever_order_versions_are_judged_the_newest_that_passes_is_approve
     for number, figure in judgements:
         store.judge(number + 1, figure >= 0.9)
 
-    passing = [v for v, verdict in store.verdicts.items() if verdict == gates.PASSED]
+    passing = [version for version, passed in store.passed.items() if passed]
     assert store.aliases.get("approved") == (str(max(passing)) if passing else None)
 
 
@@ -164,17 +164,17 @@ class Registry:
     """As much of MLflow's client as ``settle`` uses; ``meanwhile`` runs once, before the next alias is set."""
 
     def __init__(self):
-        self.verdicts, self.aliases, self.meanwhile = {}, {}, None
+        self.passed, self.aliases, self.meanwhile = {}, {}, None
 
     def judge(self, version, passes):
-        self.verdicts[version] = gates.PASSED if passes else gates.FAILED
-        return gates.settle(self, MODEL, version, "approved", self.verdicts[version])
+        self.passed[version] = passes
+        return gates.settle(self, MODEL, version, "approved", passes)
 
     def get_registered_model(self, _):
         return type("Model", (), {"aliases": dict(self.aliases)})
 
     def search_model_versions(self, _):
-        return [type("Version", (), {"version": v}) for v, verdict in self.verdicts.items() if verdict == gates.PASSED]
+        return [type("Version", (), {"version": version}) for version, passed in self.passed.items() if passed]
 
     def _interrupted(self):
         meanwhile, self.meanwhile = self.meanwhile, None

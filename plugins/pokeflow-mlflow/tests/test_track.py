@@ -60,8 +60,9 @@ def test_a_run_is_named_like_its_task_and_lasts_as_long(track_it, made, uri):
 
 def test_a_model_goes_to_its_own_experiment_and_all_else_to_the_projects(track_it, made, uri):
     named = {"dinov3-teacher": "pokemon-card-dinov3-teacher"}
-    track_it(made(model="dinov3-teacher", task="train:dinov3-teacher"), experiments=named)
-    track_it(made(model="data", task="prepare:data", digest="d2"), experiments=named)
+    read = {"prepare:data": "aaaa"}
+    track_it(made(model="dinov3-teacher", task="train:dinov3-teacher", stage="train", inputs=read), experiments=named)
+    track_it(made(model="data", task="prepare:data", stage="prepare", inputs={}, digest="d2"), experiments=named)
 
     assert the_run(uri, "pokemon-card-dinov3-teacher").info.run_name == "train:dinov3-teacher"
     assert the_run(uri, "cards").info.run_name == "prepare:data"
@@ -305,11 +306,13 @@ def test_a_server_keeps_runs_as_a_database_does(task, made, server):
 
 
 def test_only_what_makes_a_model_is_in_its_experiment(track_it, made, uri):
-    named = {"efficientnet-student-stage1": "stage1"}
-    for stage in ("distill", "benchmark", "bundle", "register"):
-        track_it(made(stage=stage, task=f"{stage}:efficientnet-student-stage1", digest=stage), experiments=named)
+    model = "efficientnet-student-stage1"
+    making, later = {"train:dinov3-teacher": "bbbb"}, {f"prune:{model}": "cccc"}
+    for stage in ("prune", "benchmark", "bundle", "register"):
+        inputs = making if stage == "prune" else later
+        track_it(made(stage=stage, task=f"{stage}:{model}", inputs=inputs, digest=stage), experiments={model: "stage1"})
 
-    assert the_run(uri, "stage1").info.run_name == "distill:efficientnet-student-stage1"
+    assert the_run(uri, "stage1").info.run_name == f"prune:{model}"
     assert sorted(run.info.run_name.partition(":")[0] for run in runs_in(uri, "cards")) == [
         "benchmark",
         "bundle",

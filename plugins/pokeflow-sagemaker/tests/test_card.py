@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pokeflow import Record
+from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry import card, packages
 from pokeflow_sagemaker.registry.about import About, encoded
 
@@ -142,7 +143,7 @@ BENCH = record(
 def test_a_card_tells_what_the_records_say():
     content = valid(
         card.build(
-            model(MADE, BENCH, verdicts={"top1_accuracy": "passed: 0.9 is at least 0.8"}, data=("s3://b/data/",))
+            model(MADE, BENCH, verdicts={"top1_accuracy": Verdict(True, "0.9 is at least 0.8")}, data=("s3://b/data/",))
         )
     )
     training = content["training_details"]["training_job_details"]
@@ -155,7 +156,7 @@ def test_a_card_tells_what_the_records_say():
     assert training["training_datasets"] == ["s3://b/data/"]
     assert "96 views" in content["training_details"]["training_observations"]
     (evaluation,) = content["evaluation_details"]
-    assert evaluation["metadata"] == {"gate top1_accuracy": "passed: 0.9 is at least 0.8"}
+    assert evaluation["metadata"] == {"gate top1_accuracy": Verdict(True, "0.9 is at least 0.8")}
     assert evaluation["metric_groups"][0]["metric_data"] == [
         {"name": "top1_accuracy", "type": "number", "value": 0.9},
         {"name": "power_w", "type": "string", "value": "not known", "notes": "no meter"},
@@ -182,6 +183,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 trees = st.recursive(
     scalars, lambda inner: st.dictionaries(words, inner, max_size=4) | st.lists(inner, max_size=4), max_leaves=8
 )
+verdicts = st.builds(Verdict, st.booleans(), words)
 figures = st.dictionaries(words, st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=8)
 records = st.builds(
     record,
@@ -197,7 +199,7 @@ records = st.builds(
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(records, st.none() | records, words, st.dictionaries(words, words, max_size=3))
+@given(records, st.none() | records, words, st.dictionaries(words, verdicts, max_size=3))
 def test_a_card_is_valid_whatever_the_records_hold(made, benchmark, description, verdicts):
     valid(card.build(model(made, benchmark, description=description, verdicts=verdicts)))
 

@@ -8,17 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pokeflow_sagemaker
+from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry.about import PROPERTIES, marker, plain, properties, quality, sentence
 from pokeflow_sagemaker.registry.params import RegisterParams
 
-from .test_card import BENCH, MADE, model, records, words
+from .test_card import BENCH, MADE, model, records, verdicts
 
 (BACKEND,) = (b for b in pokeflow_sagemaker.pokeflow_backends() if b.stage == "register")
 PLAIN = re.compile(r"[\w .:/=+\-@]+")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(records, records, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True), words)
+@given(records, records, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True), verdicts)
 def test_properties_and_description_are_such_as_sagemaker_takes(made, benchmark, name, verdict):
     about = model(made, benchmark, model=name, version=name, verdicts={name: verdict})
     found = properties(about, "arn:aws:sagemaker:us-east-2:123456789012:artifact/x", "Approved")
@@ -63,7 +64,7 @@ def test_what_makes_another_package(other):
     assert model(**{"made": MADE, **other}).key != model(MADE).key
 
 
-@pytest.mark.parametrize("other", [{"benchmark": BENCH}, {"verdicts": {"a": "passed"}}, {"description": "d"}])
+@pytest.mark.parametrize("other", [{"benchmark": BENCH}, {"verdicts": {"a": Verdict(True, "")}}, {"description": "d"}])
 def test_what_makes_no_other_package(other):
     assert model(**{"made": MADE, **other}).key == model(MADE).key
 

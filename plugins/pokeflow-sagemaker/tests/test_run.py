@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pokeflow import PokeflowError
+from pokeflow import PokeflowError, Unavailable
 from pokeflow.errors import WAITING, TaskError
 from pokeflow_sagemaker.executor import code, run, watch
 from pokeflow_sagemaker.executor.jobs import Job
@@ -176,6 +176,11 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
     assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
 
 
+def ended(status, reason, secondary="Failed"):
+    """A training job's description at its end."""
+    return {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
+
+
 @pytest.mark.parametrize(
     ("secondary", "reason", "sentence"),
     [
@@ -184,12 +189,18 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
         ("Failed", "AlgorithmError: a, exit code: 1 or 2, exit code: 1", "failed: a, exit code: 1 or 2 https"),
         ("Failed", "ClientError: Data download failed", "failed: ClientError: Data download failed"),
         ("Failed", "", "failed: SageMaker gives no reason"),
+        ("Failed", 'AlgorithmError: {"unavailable": false, "error": "no"}, exit code: 1', "failed: no https"),
     ],
 )  # fmt: skip
 def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
     status = "Failed" if secondary == "Failed" else "Stopped"
-    described = {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
     with pytest.raises(PokeflowError) as error:
-        run._require_well(Job("training", "pokeflow-x", "us-east-1"), described, JobParams())
+        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended(status, reason, secondary), JobParams())
     assert str(error.value).startswith("training job pokeflow-x ")
     assert sentence in str(error.value)
+
+
+def test_a_job_whose_machine_lacks_what_its_task_needs_is_no_failure():
+    reason = 'AlgorithmError: {"unavailable": true, "error": "no compiler here."}, exit code: 1'
+    with pytest.raises(Unavailable, match=r"^training job pokeflow-x: no compiler here\. https"):
+        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from pokeflow import plugins
+from pokeflow import engine, plugins
 from pokeflow.cli import _tables as tables
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
-from pokeflow.engine import _runner as runner
-from pokeflow.engine import now
 from pokeflow.project import _guard as guard
 
 
@@ -17,5 +15,5 @@ def main(args: Sequence[str]) -> int:
     registry = plugins.registry(plugins.manager())
     flow = resolve(omegaconf.plain(composition.composed(args)), registry)
     guard.check(flow)
-    print(tables.plan(flow, runner.plan(flow, now()), registry))  # noqa: T201
+    print(tables.plan(flow, engine.plan(flow, engine.now()), registry))  # noqa: T201
     return 0

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from pokeflow.cli import _configured as configured
 from pokeflow.cli import _tables as tables
-from pokeflow.engine import _runner as runner
-from pokeflow.engine import now
+from pokeflow.engine import now, plan
 from pokeflow.project import _publish as publish
 
 
@@ -16,7 +15,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show how the tree differs, and write nothing")
     given, overrides = parser.parse_known_args(args)
     flow = configured.flow(overrides)
-    records = {item.step.name: item.record for item in runner.plan(flow, now()) if item.record}
+    records = {item.step.name: item.record for item in plan(flow, now()) if item.record}
     if given.dry_run:
         print(tables.publication(flow, publish.difference(flow, records), dry_run=True))  # noqa: T201
         return 0

@@ -16,6 +16,7 @@ from pokeflow.config._settings import Store as StoreSettings
 from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.schema import parse
+from pokeflow.stages import BENCHMARK
 from pokeflow.store import Store
 from pokeflow.types import Input, Task
 
@@ -54,7 +55,7 @@ def _store(overrides: Sequence[str]) -> Store:
 
 def newest(store: Store) -> tuple[Input, Input]:
     """The compiled model that was finished last and has a benchmark, which holds the gallery; and that benchmark."""
-    benches = (bench for bench in store.shared_records("benchmark") if not bench.simulated)
+    benches = (bench for bench in store.shared_records(BENCHMARK) if not bench.simulated)
     by_content = {content: bench for bench in benches for content in bench.inputs.values()}
     compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
     for record in compiled:
@@ -81,7 +82,6 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
-        named = (STAGE, backend.name, record.model, record.version, record.type, record.digest)
-        worker.run(Task(*named, params, (model, bench), work, output), backend)
+        worker.run(Task.about(record, backend, params, inputs=(model, bench), work=work, output=output), backend)
         answer: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
         return answer["matches"]

@@ -8,10 +8,9 @@ from typing import Any
 
 from pokeflow import plugins
 from pokeflow.config import _settings as settings
-from pokeflow.config._resolver import TRACK
-from pokeflow.flow import PREPARE
 from pokeflow.plugins import Registry
 from pokeflow.schema import json_schemas, or_interpolation
+from pokeflow.stages import PREPARE, TRACK
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

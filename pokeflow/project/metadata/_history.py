@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pokeflow.digest import digest
-from pokeflow.project.metadata._published import MAKING
 from pokeflow.project.metadata._validation import SCHEMA_VERSION
 from pokeflow.project.metadata._values import Unknown, cost, metrics, told
 from pokeflow.types import Record
@@ -28,7 +27,7 @@ class Run:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """The history's entries for those runs that made a model; what a double made is none."""
-    made = (run for run in runs if run.record.stage in MAKING and not run.record.simulated)
+    made = (run for run in runs if run.record.makes_model and not run.record.simulated)
     return [_entry(run.record, run.tracked or {}) for run in made]
 
 

@@ -6,10 +6,9 @@ from typing import Any
 from pokeflow.project._receipts import DATA, PROVISION, Receipt, natural
 from pokeflow.project.metadata._fields import Field, look
 from pokeflow.project.metadata._values import Unknown
+from pokeflow.stages import PREPARE
 from pokeflow.types import Record
 
-MAKING = ("train", "distill", "compile")
-"""The stages that make a model."""
 APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
 """By the loss whose weight tells it; the empty name stands for any other loss."""
 
@@ -46,7 +45,7 @@ def _finished(receipt: Receipt) -> str:
 
 def making(receipt: Receipt) -> Record | None:
     """The record of the task that made a version; None for what was migrated."""
-    return next((record for record in receipt.records if record.stage in MAKING), None)
+    return next((record for record in receipt.records if record.makes_model), None)
 
 
 def records(receipt: Receipt) -> dict[str, Record]:
@@ -66,7 +65,7 @@ def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
     """The receipt of the data set's links and the record that made it."""
     for receipt in receipts:
         if receipt.unit == DATA:
-            made = next((record for record in receipt.records if record.stage == "prepare"), None)
+            made = next((record for record in receipt.records if record.stage == PREPARE), None)
             return (receipt, made) if made else None
     return None
 

@@ -1,4 +1,4 @@
-"""A third party's plugin: every stage, in a line or two each, with faults on demand."""
+"""A third party's plugin: every stage, and one of its own, in a line or two each, with faults on demand."""
 
 import logging
 import os
@@ -66,7 +66,7 @@ def track(task: Task) -> dict[str, float]:
 
 @hookimpl
 def pokeflow_backends() -> list[Backend]:
-    stages = ("prepare", "train", "distill", "compile", "benchmark")
+    stages = ("prepare", "train", "distill", "prune", "compile", "benchmark")
     made = [Backend("toy", stage, run, Toy, check=finds_negative) for stage in stages]
     return [*made, Backend("toy", "register", run, Toy, named=True), Backend("toy", "track", track, Toy)]
 

@@ -92,7 +92,18 @@ def bring(entry: Entry, name: str, folder: Path | None) -> Brought:
     with _work(folder) as work:
         output = work / "output"
         output.mkdir()
-        task = Task(STAGE, entry.backend.name, name, "", "", "", entry.params, (), work, output)
+        task = Task(
+            stage=STAGE,
+            backend=entry.backend.name,
+            model=name,
+            version="",
+            type="",
+            digest="",
+            params=entry.params,
+            inputs=(),
+            work=work,
+            output=output,
+        )
         worker.run(task, entry.backend)
         told = json.loads((output / FILE).read_bytes())
     return Brought(

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record, progress
-from pokeflow_mlflow.beside import LOG, TELEMETRY, TENSORBOARD, Note
+from pokeflow.types import LOG, RECORD, TELEMETRY
+from pokeflow_mlflow.beside import TENSORBOARD, Note
 from pokeflow_mlflow.fields import as_json, clean
+from pokeflow_vision import calibration
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 TEXT = (".json", ".jsonl", ".md", ".txt", ".csv", ".yaml", ".yml", ".toml", ".html")
 TEXT_BYTES = 1_000_000
 REPORT = "distillation_report.json"
-EMBEDDING = ("train", "distill")
-"""Stages whose arrays are embeddings; elsewhere an array may hold pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def send(
     sent, linked = sort(record, folder, params)
     if note.config:
         client.log_text(run_id, as_yaml(note.config), "config.yaml")
-    client.log_text(run_id, as_json(record), "record.json")
+    client.log_text(run_id, as_json(record), RECORD)
     links = {
         "task": record.task,
         "digest": record.digest,
@@ -86,7 +86,8 @@ def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent
         if not place.is_file():
             continue  # a bucket has it, or it is gone; the record names it
         name = None
-        if file.path.endswith(".npy") and record.stage in EMBEDDING:
+        if record.makes_model and file.path.endswith(".npy") and file.path != calibration.FILE:
+            # What a model left of itself are embeddings; arrays of other tasks, and calibration sets, hold pictures.
             name = f"embeddings/{file.path}" if file.size <= largest or params.log_artifacts else None
         elif params.log_artifacts or (file.path.endswith(TEXT) and file.size <= TEXT_BYTES) or file.path == REPORT:
             # Under files/, so that nothing a backend writes can take the place of record.json.

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Record
+from pokeflow.types import TELEMETRY
 
 log = logging.getLogger(__name__)
 
-TELEMETRY, LOG, SHARED = "telemetry", "log.txt", "shared.json"
+SHARED = "shared.json"
 STEPS, SYSTEM, TENSORBOARD = f"{TELEMETRY}/steps.jsonl", f"{TELEMETRY}/system.jsonl", f"{TELEMETRY}/tensorboard"
 
 
@@ -61,4 +62,4 @@ def uri(record: Record, folder: Path) -> str | None:
         where = str(mark["where"]) if mark["started"] == record.started else ""
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return f"{where}/tasks/{record.stage}/{record.model}/{record.digest}" if where else None
+    return f"{where}/{record.path}" if where else None

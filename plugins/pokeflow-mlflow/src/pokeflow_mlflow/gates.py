@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.gates import FAILED, PASSED, passes
+from pokeflow.gates import FAILED, PASSED, Verdict, all_passed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -14,31 +14,31 @@ NONE = 0
 TRIES = 5
 
 
-def tags_of(verdicts: Mapping[str, str]) -> dict[str, str]:
+def tags_of(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
     """The verdicts as tags, and one for all of them; nothing where nothing was asked."""
     if not verdicts:
         return {}
     return {
-        TAG: PASSED if passes(verdicts) else FAILED,
-        **{f"pokeflow.gate.{name}": text for name, text in verdicts.items()},
+        TAG: PASSED if all_passed(verdicts) else FAILED,
+        **{f"pokeflow.gate.{name}": str(verdict) for name, verdict in verdicts.items()},
     }
 
 
-def settle(client: "MlflowClient", name: str, version: int, alias: str, verdict: str | None) -> bool:
+def settle(client: "MlflowClient", name: str, version: int, alias: str, passed: bool | None) -> bool:
     """Give the alias to whom it belongs, and say whether that is this version, whose tags are written already.
 
     The newest version that passed has it. One that passes takes it from an older one, never from a newer one; one
-    that has it and fails hands it back. Without gates (``verdict`` None) it stays where it is.
+    that has it and fails hands it back. Without gates (``passed`` None) it stays where it is.
     """
     from mlflow.exceptions import MlflowException
 
-    mine, faults = verdict == PASSED, 0
+    mine, faults = bool(passed), 0
     while True:
         holder = int(client.get_registered_model(name).aliases.get(alias, NONE))
         # Another process may judge another version meanwhile: what was set is looked at again until it stands.
         if mine:
             right = max(holder, _newest(client, name))
-        elif verdict == FAILED and holder == version:
+        elif passed is False and holder == version:
             right, mine = _newest(client, name), True
         else:
             return holder == version

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import File, Input, Record, Result, Task
-from pokeflow.gates import PASSED, judge
+from pokeflow.gates import all_passed, evaluate
+from pokeflow.stages import BENCHMARK
+from pokeflow.types import RECORD
 from pokeflow_mlflow import RegisterParams, gates, mlmodel
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.connection import Connection, connect, upload
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAKING = ("train", "distill", "compile")
 NETWORK = "model.onnx"
 JUDGED = ("pokeflow.metric.", "pokeflow.reason.", "pokeflow.gate.", "pokeflow.gates")
 VERSIONS = "mlflow.modelVersions"
@@ -38,23 +39,23 @@ def run(task: Task) -> Result:
     params: RegisterParams = task.params
     made, benchmark = task.inputs[0], _benchmark(task)
     measured = benchmark.record if benchmark else None
-    verdicts = judge(params.gates, made.record, measured)
+    verdicts = evaluate(params.gates, made.record, measured)
     tags = {**tags_of(task, made.record, measured), **gates.tags_of(verdicts)}
     description = describe(params, task, made.record, measured)
     with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
         client = connection.client
         version = _find(client, task.model, tags) or _create(connection, task, tags, description)
         _bring_up_to_date(client, version, tags, description)
-        has_alias = gates.settle(client, task.model, int(version.version), params.alias, tags.get(gates.TAG))
+        has_alias = gates.settle(client, task.model, int(version.version), params.alias, all_passed(verdicts))
     for name, verdict in verdicts.items():
-        log.log(logging.INFO if verdict.startswith(PASSED) else logging.WARNING, "gate %s %s", name, verdict)
+        log.log(logging.INFO if verdict.passed else logging.WARNING, "gate %s %s", name, verdict)
     facts = {
         "registered_model": task.model,
         "registry_version": int(version.version),
         "registry_uri": redact(params.registry_uri or params.uri),
         "model_uri": f"models:/{task.model}/{version.version}",
         "source": redact(version.source),
-        "gates": verdicts,
+        "gates": {name: str(verdict) for name, verdict in verdicts.items()},
         "alias": params.alias if has_alias else None,
     }
     (task.output / "registration.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -62,7 +63,7 @@ def run(task: Task) -> Result:
 
 
 def _benchmark(task: Task) -> Input | None:
-    return next((item for item in task.inputs if item.record.stage == "benchmark"), None)
+    return next((item for item in task.inputs if item.record.stage == BENCHMARK), None)
 
 
 def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str]:
@@ -71,7 +72,7 @@ def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str
     ``pokeflow.record`` and ``pokeflow.made`` are where the records lie below any store's root: that of this
     registration, which names the version, and that of the making.
     """
-    parents = [name.partition(":")[2] for name in made.inputs if name.startswith(tuple(f"{s}:" for s in MAKING))]
+    parents = [name.partition(":")[2] for name in made.parents]
     tags: dict[str, Any] = {
         "pokeflow.digest": made.digest,
         "version": task.version,
@@ -80,8 +81,8 @@ def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str
         "pokeflow.parents": json.dumps(dict(made.inputs)),
         "pokeflow.content": made.content,
         "pokeflow.task": made.task,
-        "pokeflow.record": f"tasks/{task.stage}/{task.model}/{task.digest}/record.json",
-        "pokeflow.made": f"tasks/{made.stage}/{made.model}/{made.digest}/record.json",
+        "pokeflow.record": f"{task.path}/{RECORD}",
+        "pokeflow.made": f"{made.path}/{RECORD}",
         "pokeflow.answers": answers(task),
     }
     if benchmark:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pokeflow_mlflow import TrackParams
 
-MAKING = ("train", "distill", "compile")
-"""Stages whose runs belong to the model's own experiment: there, like is compared with like."""
 SENT = "pokeflow.points"
 """How many points of the curves are there: sent in one transaction with them, so that nothing is sent twice."""
 # MLflow's numbers per request, and one tag's room left among the metrics.
@@ -36,7 +34,8 @@ def run(task: Task) -> Result:
     """
     params: TrackParams = task.params
     record, folder = task.inputs[0].record, task.inputs[0].folder
-    name = params.experiments.get(record.model, params.project) if record.stage in MAKING else params.project
+    # In the model's own experiment like is compared with like: only what made the model belongs there.
+    name = params.experiments.get(record.model, params.project) if record.makes_model else params.project
     note = beside.note(folder)
     with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
         client, experiment = connection.client, connection.experiment(name)

@@ -23,6 +23,8 @@ from typing import Any
 
 import torch
 
+from pokeflow.types import TELEMETRY
+
 log = logging.getLogger(__name__)
 SYSTEM_EVERY = 5.0
 """Seconds between two samples of the machine's figures."""
@@ -70,8 +72,8 @@ def opened(work: Path, begin: int, device: torch.device, *, active: bool) -> Ite
     if not active:
         yield _Silence()
         return
-    telemetry, over = Telemetry(work / "telemetry", begin), threading.Event()
-    thread = threading.Thread(target=_watch, args=(work / "telemetry", device, over), name="telemetry", daemon=True)
+    telemetry, over = Telemetry(work / TELEMETRY, begin), threading.Event()
+    thread = threading.Thread(target=_watch, args=(work / TELEMETRY, device, over), name="telemetry", daemon=True)
     thread.start()
     try:
         yield telemetry
@@ -83,7 +85,7 @@ def opened(work: Path, begin: int, device: torch.device, *, active: bool) -> Ite
 
 def tell_end(work: Path, row: Mapping[str, float]) -> None:
     """Tell TensorBoard of the history's last row, whose figures are known once the training has ended."""
-    events = _events(work / "telemetry")
+    events = _events(work / TELEMETRY)
     _tell_validation(events, row)
     events.close()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pokeflow import progress
 from pokeflow.errors import PokeflowError
+from pokeflow.stages import PREPARE
 from pokeflow.types import Input, Task
 from pokeflow_vision import dataset, index, preprocessing
 from pokeflow_vision.onnx_network import INPUT, ONNX, OUTPUT, embedding_dim
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "INHERITED",
     "INPUT",
-    "MODEL_STAGES",
     "ONNX",
     "OUTPUT",
     "Network",
@@ -34,7 +34,6 @@ __all__ = [
     "size_mb",
 ]
 
-MODEL_STAGES = ("train", "distill", "compile")
 INHERITED = ("architecture", "parameters")
 
 
@@ -63,14 +62,14 @@ Opener = Callable[[Path, Preprocessing, int], Network]
 def model_input(task: Task) -> Input:
     """The first input that is a model; PokeflowError where there is none."""
     for item in task.inputs:
-        if item.record.stage in MODEL_STAGES:
+        if item.record.makes_model:
             return item
     raise PokeflowError(f"{task.name}: needs a model to work on, and none is among its inputs. Give it a parent.")
 
 
 def model_and_data(task: Task) -> tuple[Input, "Dataset"]:
     """The first input that is a model, and the data set; PokeflowError where these prepare pictures differently."""
-    model, data = model_input(task), dataset.read(task.input(stage="prepare").folder)
+    model, data = model_input(task), dataset.read(task.input(stage=PREPARE).folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task)
     return model, data
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow.stages import PREPARE
 from pokeflow_edge.pack import archive, code, sample
 from pokeflow_edge.pack.archive import FILE, Content
 from pokeflow_edge.params import PackageParams
@@ -22,7 +23,7 @@ def run(task: Task) -> Result:
 
     ``size_mb`` is of the archive, ``unpacked_mb`` of what is in it, both in 10^6 bytes.
     """
-    made, prepared = task.inputs[0], task.input(stage="prepare")
+    made, prepared = task.inputs[0], task.input(stage=PREPARE)
     model = _model(made, task.params)
     data, gallery = _gallery(made, prepared)
     picked = sample.take(made, data, gallery, task.params)

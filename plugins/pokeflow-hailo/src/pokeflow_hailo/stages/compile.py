@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import PokeflowError, Result, Task, Unavailable, digest
+from pokeflow.types import TELEMETRY
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.compile import emulation, report, script, toolchain
 from pokeflow_hailo.compile import log as reading
@@ -149,7 +150,7 @@ def _compiled(work: Work, found: Toolchain, optimized: Path, fresh: bool, record
 @contextlib.contextmanager
 def _recorder(task: Task) -> Iterator[Callable[[str], None]]:
     """Appends lines to the log that lies beside the result, up to a size."""
-    folder = task.work / "telemetry"
+    folder = task.work / TELEMETRY
     folder.mkdir(exist_ok=True)
     with (folder / LOG).open("a", encoding="utf-8") as out:
 

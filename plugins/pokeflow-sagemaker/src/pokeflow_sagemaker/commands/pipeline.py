@@ -6,7 +6,8 @@ import shlex
 
 import pokeflow
 from pokeflow import ConfigError, Fault, Record, progress, text
-from pokeflow.flow import PIPELINE, PROJECT, Flow
+from pokeflow.flow import Flow
+from pokeflow.stages import PIPELINE, PROJECT
 from pokeflow_sagemaker.commands.options import params_of
 from pokeflow_sagemaker.commands.output import format_facts, table
 

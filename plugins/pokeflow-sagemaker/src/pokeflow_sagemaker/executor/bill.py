@@ -3,7 +3,7 @@
 from typing import Any
 
 from pokeflow import Bill, Record
-from pokeflow.engine import INSTANCE, JOB_SECONDS
+from pokeflow.types import INSTANCE, JOB_SECONDS
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor import jobs
 from pokeflow_sagemaker.executor.jobs import RUNNING, Job

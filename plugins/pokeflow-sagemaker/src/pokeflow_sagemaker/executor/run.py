@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Task, Unavailable
-from pokeflow.engine import job as program
+from pokeflow import Backend, PokeflowError, Task, dump_task, lease
+from pokeflow.errors import Failure
 from pokeflow.objects import ABSENT, Conflict, Objects, open_shared
-from pokeflow.store import _lease as leases
 from pokeflow.types import TELEMETRY
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code, jobs, watch
@@ -44,7 +43,7 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
 
 def send(objects: Objects, task: Task) -> str:
     """Put a task's file where a job finds it, and beside it how it came to be made; the file's key."""
-    text = program.dump(task)
+    text = dump_task(task)
     folder = f"jobs/{task.digest}/{making_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
     beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
     for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
@@ -108,7 +107,7 @@ def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
     if most is None:
         yield
         return
-    with leases.held(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
+    with lease(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
         while len(list(jobs.running(region))) >= most:
             if not told:
                 log.info("  %d jobs run already (client.at_once), waiting for one to end", most)
@@ -168,10 +167,9 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
         )
     if status == "Stopped":
         raise PokeflowError(f"{job.what} was stopped. Its checkpoint is kept: run this again to go on. {job.console}")
-    said = _plain(reason)
-    if said.startswith(program.UNAVAILABLE):
-        raise Unavailable(f"{job.what}: {said.removeprefix(program.UNAVAILABLE)} {job.console}")
-    raise PokeflowError(f"{job.what} failed: {said or 'SageMaker gives no reason'} {job.console}")
+    failure = Failure.loads(_plain(reason))
+    told = f"{failure.message or 'SageMaker gives no reason'} {job.console}"
+    raise Failure(told, failure.unavailable).error(f"{job.what}: " if failure.unavailable else f"{job.what} failed: ")
 
 
 def _plain(reason: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pokeflow import ConfigError, Fault, PokeflowError
 from pokeflow.objects import Objects, open_shared
+from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
 from pokeflow_sagemaker.executor.request import RunsAs
@@ -156,7 +157,7 @@ def _require_tasks(pipeline: Pipeline, objects: Objects) -> None:
 
 def require_needed(pipeline: Pipeline, objects: Objects) -> None:
     """Refuse to start before what the pipeline begins with is in the store."""
-    missing = [task for task, key in pipeline.needed if objects.stat(f"{key}/record.json") is None]
+    missing = [task for task, key in pipeline.needed if objects.stat(f"{key}/{RECORD}") is None]
     if missing:
         raise PokeflowError(
             f"{', '.join(missing)}: not in {objects.uri} yet, and {pipeline.name} begins with it. Make it first: "

@@ -4,9 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pokeflow import ConfigError, Fault
-from pokeflow.engine import Estimate
-from pokeflow.engine import _budget as budget
+from pokeflow import ConfigError, Fault, require_budget
 from pokeflow.errors import unknown
 from pokeflow.objects import Objects
 from pokeflow.types import Budget
@@ -46,8 +44,7 @@ def bring(
     most = most_usd(params, pipeline)
     if start is not None:
         control.parameters(pipeline, start)
-        costs = {name: Estimate(None, None, usd, billed=True) for name, usd in most.items()}
-        budget.require(Budget.of(params.budget_usd), costs, pipeline.name)
+        require_budget(Budget.of(params.budget_usd), most, pipeline.name)
         control.require_needed(pipeline, objects)
     send(objects, pipeline, written)
     found = control.where(pipeline, objects)

@@ -11,7 +11,8 @@ from pokeflow import ConfigError, Shared
 from pokeflow.errors import unknown
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow.types import path_of
+from pokeflow.stages import BENCHMARK, PREPARE, REGISTER
+from pokeflow.types import task_path
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import (
@@ -30,7 +31,7 @@ from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.serving.model import base
 from pokeflow_sagemaker.serving.params import payload
 
-PREPARE, BENCHMARK, BUNDLE, REGISTER = "prepare", "benchmark", "bundle", "register"
+BUNDLE = "bundle"
 TRAINING = {"teacher_pipeline": "teacher", "student_pipeline": "student", "edge_deployment_pipeline": "optimized"}
 """The pipelines that make the models of one type."""
 PACKAGING, BATCH, REALTIME = "model_packaging_pipeline", "batch_inference_pipeline", "realtime_endpoint_pipeline"
@@ -285,7 +286,7 @@ class _Writer:
 
 
 def _folder(task: Mapping[str, Any]) -> str:
-    return path_of(task["stage"], task["model"], task["digest"])
+    return task_path(task["stage"], task["model"], task["digest"])
 
 
 def _some(names: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pokeflow
 from pokeflow import Record
-from pokeflow.gates import FAILED, PASSED, passes
-from pokeflow.types import RECORD, path_of
+from pokeflow.gates import FAILED, PASSED, Verdict, all_passed
+from pokeflow.types import RECORD
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 JUDGED = ("metric-", "reason-", "gate-", "pokeflow-gates")
@@ -43,7 +43,7 @@ class About:
     bundle: Record | None
     uri: str
     image: str | None
-    verdicts: Mapping[str, str]
+    verdicts: Mapping[str, Verdict]
     description: str = ""
     data: tuple[str, ...] = ()
 
@@ -62,8 +62,8 @@ class About:
     @property
     def approval(self) -> str | None:
         """The approval that the gates give; None where there are none."""
-        verdict = passes(self.verdicts)
-        return None if verdict is None else APPROVED if verdict else REJECTED
+        passed = all_passed(self.verdicts)
+        return None if passed is None else APPROVED if passed else REJECTED
 
 
 def sentence(about: About) -> str:
@@ -90,7 +90,7 @@ def marker(key: str) -> str:
 def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
     """Return the properties to find and judge a package by, as SageMaker can keep them: figures are the benchmark's."""
     made, measured = about.made, about.benchmark
-    parents = [name for name in made.inputs if not name.startswith("prepare:")]
+    parents = made.parents
     git = made.environment.get("project_git")
     found: dict[str, Any] = {
         "pokeflow-key": about.key,
@@ -104,12 +104,12 @@ def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
         "pokeflow-source": about.uri,
         "pokeflow-artifact": artifact,
         "pokeflow-record": about.record,
-        "pokeflow-made": f"{path_of(made.stage, made.model, made.digest)}/{RECORD}",
+        "pokeflow-made": f"{made.path}/{RECORD}",
         "pokeflow-parent": parents[0].partition(":")[2] if parents else None,
         **{f"pokeflow-parent-{i}": f"{name}={made.inputs[name]}" for i, name in enumerate(parents, 1)},
         "pokeflow-git": f"{git}{' dirty' if made.environment.get('project_git_dirty') else ''}" if git else None,
         "pokeflow-approval": approval,
-        "pokeflow-gates": {True: PASSED, False: FAILED, None: None}[passes(about.verdicts)],
+        "pokeflow-gates": {True: PASSED, False: FAILED, None: None}[all_passed(about.verdicts)],
         **{f"gate-{name}": verdict for name, verdict in about.verdicts.items()},
     }
     if measured:

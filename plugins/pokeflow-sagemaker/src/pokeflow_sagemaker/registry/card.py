@@ -99,7 +99,7 @@ def _evaluation(about: About, benchmark: Record) -> dict[str, Any]:
         for name, value in benchmark.metrics.items()
         if value is None
     ]
-    asked = {_name(f"gate {name}"): printable(verdict) for name, verdict in about.verdicts.items()}
+    asked = {_name(f"gate {name}"): printable(str(verdict)) for name, verdict in about.verdicts.items()}
     facts = {
         name: benchmark.facts[name] for name in ("device", "timing", "threads", "framework") if name in benchmark.facts
     }

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pokeflow import Record
+from pokeflow import Record, load_record
 from pokeflow.objects import Objects
-from pokeflow.store import _remote as remote
-from pokeflow.types import RECORD, path_of
+from pokeflow.stages import PREPARE
+from pokeflow.types import RECORD, split_task_path, task_prefix
 from pokeflow_sagemaker.aws import AlreadyExistsError, ask, pages
 from pokeflow_sagemaker.provision import names
 
@@ -22,7 +22,7 @@ DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 def folder(objects: Objects, record: Record) -> str:
     """Return the URI of a finished task's folder in the bucket."""
-    return f"{objects.uri}/{path_of(record.stage, record.model, record.digest)}/"
+    return f"{objects.uri}/{record.path}/"
 
 
 def source(objects: Objects, record: Record) -> str:
@@ -63,7 +63,7 @@ class Walk:
                 self._edge(
                     origin,
                     arn,
-                    DERIVED if record.stage == "compile" and parent.stage != "prepare" else CONTRIBUTED,
+                    DERIVED if record.stage == "compile" and parent.stage != PREPARE else CONTRIBUTED,
                     what,
                 )
         return arn
@@ -74,10 +74,10 @@ class Walk:
         for record in self.known:
             if (record.task, record.content) == (task, content):
                 return record
-        for entry in self.objects.list(f"tasks/{stage}/{model}/"):
-            path, _, name = entry.key.rpartition("/")
-            if name == RECORD and path.count("/") == 3:
-                found = remote.load(self.objects, path)
+        for entry in self.objects.list(task_prefix(stage, model)):
+            path, name = split_task_path(entry.key) or ("", "")
+            if name == RECORD:
+                found = load_record(self.objects, path)
                 if found is not None and found.content == content:
                     return found
         return None
@@ -94,7 +94,7 @@ class Walk:
                 what,
                 ArtifactName=_name(record, uri),
                 Source={"SourceUri": uri, "SourceTypes": [{"SourceIdType": "Custom", "Value": record.content}]},
-                ArtifactType=DATA if record.stage == "prepare" else MODEL,
+                ArtifactType=DATA if record.stage == PREPARE else MODEL,
                 Properties={name: value for name, value in about.items() if value},
                 Tags=names.tags(self.project, model=record.model, version=record.version, run=record.digest),
             )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pokeflow
 from pokeflow import ConfigError, PokeflowError, Record, Shared
 from pokeflow.errors import unknown
-from pokeflow.flow import REGISTER, Flow
-from pokeflow.types import path_of
+from pokeflow.flow import Flow
+from pokeflow.stages import REGISTER
 
 BUNDLE, ARCHIVE = "bundle", "model.tar.gz"
 
@@ -24,7 +24,7 @@ class Bundle:
     def uri(self) -> str:
         """Where the archive lies in the bucket."""
         assert self.shared
-        return f"{self.shared.uri}/{path_of(self.record.stage, self.record.model, self.record.digest)}/{ARCHIVE}"
+        return f"{self.shared.uri}/{self.record.path}/{ARCHIVE}"
 
 
 def newest(flow: Flow, model: str | None) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
+from pokeflow.stages import BENCHMARK, PREPARE
 from pokeflow_sagemaker.bundle import archive, inference, packed_code
 from pokeflow_sagemaker.bundle.archive import Content
 from pokeflow_sagemaker.bundle.params import BundleParams
@@ -123,7 +124,7 @@ def _place(tensor: Any) -> str:
 
 def _benchmark(task: Task) -> Input:
     for item in task.inputs:
-        if item.record.stage == "benchmark":
+        if item.record.stage == BENCHMARK:
             return item
     raise PokeflowError(
         f"{task.name}: needs the model's benchmark, whose gallery a deployed model answers from. "
@@ -143,7 +144,7 @@ def _own(item: Input, name: str) -> Path:
 
 def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
     """The gallery's cards; PokeflowError unless model, gallery and data set are of one piece."""
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
     try:
         gallery = index.read(benchmark.folder)

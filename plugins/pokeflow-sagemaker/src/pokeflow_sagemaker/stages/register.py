@@ -3,11 +3,11 @@
 import logging
 from typing import Any
 
-from pokeflow import Input, PokeflowError, Record, Result, Task
-from pokeflow.gates import PASSED, judge
+from pokeflow import Input, PokeflowError, Record, Result, Task, load_record
+from pokeflow.gates import evaluate
 from pokeflow.objects import Missing, Objects, open_shared, open_uri
-from pokeflow.store import _remote as remote
-from pokeflow.types import RECORD, path_of
+from pokeflow.stages import BENCHMARK, PREPARE
+from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names
@@ -41,13 +41,13 @@ def run(task: Task) -> Result:
     lineage.point_to(client, artifact, about.version, package.arn)
 
     for name, verdict in about.verdicts.items():
-        log.log(logging.INFO if verdict.startswith(PASSED) else logging.WARNING, "gate %s %s", name, verdict)
+        log.log(logging.INFO if verdict.passed else logging.WARNING, "gate %s %s", name, verdict)
     facts = {
         "model_package_arn": package.arn,
         "model_package_group": about.group,
         "model_package_version": package.number,
         "approval": package.approval,
-        "gates": dict(about.verdicts),
+        "gates": {name: str(verdict) for name, verdict in about.verdicts.items()},
         "artifact_arn": artifact,
         "source": about.uri,
         "lineage_gaps": walk.gaps,
@@ -62,7 +62,7 @@ def run(task: Task) -> Result:
 
 def _about(task: Task, objects: Objects) -> About:
     params: RegisterParams = task.params
-    made, benchmark, bundle = task.inputs[0].record, _of(task, "benchmark"), _of(task, "bundle")
+    made, benchmark, bundle = task.inputs[0].record, _of(task, BENCHMARK), _of(task, "bundle")
     lies = bundle.record if bundle else made
     _require_shared(task, objects, lies)
     return About(
@@ -70,15 +70,15 @@ def _about(task: Task, objects: Objects) -> About:
         model=task.model,
         version=task.version,
         type=task.type,
-        record=f"{path_of(task.stage, task.model, task.digest)}/{RECORD}",
+        record=f"{task.path}/{RECORD}",
         made=made,
         benchmark=benchmark.record if benchmark else None,
         bundle=bundle.record if bundle else None,
         uri=lineage.folder(objects, lies) + (ARCHIVE if bundle else ""),
         image=images.address(params.image, aws.region(params.region)) if bundle else None,
-        verdicts=judge(params.gates, made, benchmark.record if benchmark else None),
+        verdicts=evaluate(params.gates, made, benchmark.record if benchmark else None),
         description=params.description,
-        data=tuple(lineage.folder(objects, item.record) for item in task.inputs if item.record.stage == "prepare"),
+        data=tuple(lineage.folder(objects, item.record) for item in task.inputs if item.record.stage == PREPARE),
     )
 
 
@@ -99,8 +99,8 @@ def _bucket(task: Task) -> Objects:
 
 def _require_shared(task: Task, objects: Objects, record: Record) -> None:
     """Refuse to register what the bucket does not have as its record says."""
-    path = path_of(record.stage, record.model, record.digest)
-    there = remote.load(objects, path)
+    path = record.path
+    there = load_record(objects, path)
     if there is None or there.content != record.content:
         what = "is not there" if there is None else "is another making of it"
         raise PokeflowError(

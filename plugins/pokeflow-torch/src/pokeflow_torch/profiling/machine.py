@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from pokeflow.types import TELEMETRY
 from pokeflow_torch import telemetry
 from pokeflow_torch.profiling import charts
 
@@ -50,7 +51,7 @@ def sampled(folder: Path, device: torch.device, every: float) -> Iterator[list[S
 
 def of_training(made: Path) -> list[Sample]:
     """The samples that lie beside a training's result, thinned out; none where it told nothing."""
-    lines = _lines(made / "telemetry" / "system.jsonl")
+    lines = _lines(made / TELEMETRY / "system.jsonl")
     rows = [{name.removeprefix("system/"): value for name, value in row.items()} for row in lines]
     if rows:
         began = rows[0].get("time", 0.0)
@@ -60,7 +61,7 @@ def of_training(made: Path) -> list[Sample]:
 
 def step_ms_of_training(made: Path) -> float | None:
     """The median time from one step of the training to the next; None where it told nothing."""
-    rows = list(_lines(made / "telemetry" / "steps.jsonl"))
+    rows = list(_lines(made / TELEMETRY / "steps.jsonl"))
     gaps = [
         after["time"] - before["time"]
         for before, after in pairwise(rows)

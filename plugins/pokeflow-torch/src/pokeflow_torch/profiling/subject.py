@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.schema import parse
+from pokeflow.stages import PREPARE
 from pokeflow.types import Input, Task
 from pokeflow_torch import checkpoint, evaluate, networks, together
 from pokeflow_torch.learners import DistillLearner, MarginLearner, centres, training_cards
@@ -75,7 +76,7 @@ def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
 def build(task: Task, machine: Accelerator, steps: int) -> Subject:
     """What to profile for so many steps: the last ones of the training, once more, from its last state."""
     made, params = making(task)
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     cards = training_cards(data)
     torch.manual_seed(params.loop.seed)
     network, _ = networks.load(made.folder)

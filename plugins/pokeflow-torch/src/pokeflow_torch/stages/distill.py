@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pokeflow.errors import PokeflowError
+from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
 from pokeflow_torch import distill_report, evaluate, losses, networks, together
 from pokeflow_torch.learners import DistillLearner, training_cards
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(task: Task) -> Result:
     """Distil the teacher among the inputs into the network of ``task.params``, and report on the val queries."""
     params: DistillParams = task.params
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     spec = data.preprocessing
     folder = task.input(type="teacher").folder
     preprocessing.require_same(spec, preprocessing.read(folder), f"teacher {folder}")

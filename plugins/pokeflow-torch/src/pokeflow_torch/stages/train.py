@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from pokeflow.stages import PREPARE
 from pokeflow.types import Result, Task
 from pokeflow_torch import evaluate, losses, networks, together
 from pokeflow_torch.learners import MarginLearner, centres, training_cards
@@ -17,7 +18,7 @@ from pokeflow_vision.dataset import Dataset
 def run(task: Task) -> Result:
     """Train the network of ``task.params`` on the references of the training cards, and report on val queries."""
     params: TrainParams = task.params
-    data = dataset.read(task.input(stage="prepare").folder)
+    data = dataset.read(task.input(stage=PREPARE).folder)
     machine = together.accelerator(params.loop.precision)
     torch.manual_seed(params.loop.seed)
     network = networks.build(params.network, data.preprocessing.size).to(machine.device)

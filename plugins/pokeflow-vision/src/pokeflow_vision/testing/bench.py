@@ -16,7 +16,8 @@ from pokeflow.config._resolver import resolve
 from pokeflow.digest import content, decisive
 from pokeflow.engine import executors, told
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import PREPARE, Flow, Step
+from pokeflow.flow import Flow, Step
+from pokeflow.stages import PREPARE
 from pokeflow.store import list_files
 from pokeflow.types import Backend, Input, NoParams, Record, Result, Task
 from pokeflow_vision.testing import data as cards
@@ -114,9 +115,19 @@ class Bench:
         """An input as a finished task leaves it, filled by ``fill``."""
         folder = self.folder(stage)
         fill(folder)
-        return self.finished(
-            Made(Task(stage, "drawn", "small", "v1.0", type, "", NoParams(), (), folder, folder), Result())
+        task = Task(
+            stage=stage,
+            backend="drawn",
+            model="small",
+            version="v1.0",
+            type=type,
+            digest="",
+            params=NoParams(),
+            inputs=(),
+            work=folder,
+            output=folder,
         )
+        return self.finished(Made(task, Result()))
 
     def folder(self, name: str) -> Path:
         """A new folder."""
@@ -134,8 +145,7 @@ class Bench:
             work.mkdir()
         output = place / "output"
         output.mkdir()
-        named = (step.stage, step.backend.name, step.model, step.version, step.type, step.digest)
-        return Task(*named, step.params, tuple(inputs), work, output, fingerprint=step.fingerprint)
+        return step.task(tuple(inputs), work, output)
 
     def run(self, task: Task) -> Made:
         """Have the backend do a task in this process."""
