@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pokeflow.objects._uri import opened
+from pokeflow.objects import open_uri
 from s3 import Server
 from support import TOY
 
@@ -81,7 +81,7 @@ def test_eight_publishers_on_a_bad_network_lose_nothing_and_every_read_is_valid(
     s3.faults()
     assert "fault" not in seen
     assert int(seen.split()[-1]) > 3
-    objects = opened(f"{s3.uri}/{TREE}", endpoint=s3.endpoint)
+    objects = open_uri(f"{s3.uri}/{TREE}", endpoint=s3.endpoint)
     manifest = json.loads(objects.read("metadata/project_manifest.json")[0])
     assert sorted(manifest["models"]) == [f"model{i}" for i in range(WRITERS)]
     runs = json.loads(objects.read("metadata/training_history.json")[0])["runs"]

@@ -9,21 +9,20 @@ from pathlib import Path
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.objects import ABSENT, each
+from pokeflow.project import _documents as documents
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import _tree as trees
 from pokeflow.project._artifacts import Gap, Publication, collect
 from pokeflow.project._diff import Change, Comparison, compare
+from pokeflow.project._kinds import Run
 from pokeflow.project._tree import Tree
-from pokeflow.project.metadata import _documents as documents
-from pokeflow.project.metadata._history import Run
+from pokeflow.project._versions import MODEL_STAGES
 from pokeflow.store import Store, exclusively, tracked
 from pokeflow.store import _lease as leases
 from pokeflow.store import _local as stores
 from pokeflow.types import Record
 
 log = logging.getLogger("pokeflow")
-RUNS = ("train", "distill", "compile")
-"""The stages whose every run is in the training history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
 def runs(flow: Flow, store: Store) -> list[Run]:
     """Every run that is known on this machine, and what tracking said of it."""
     found = []
-    for stage in RUNS:
+    for stage in MODEL_STAGES:
         for record, folder in store.every_run(stage):
             found.append(Run(record, tracked(folder).get(record.started)))
     return found
