@@ -154,13 +154,14 @@ def document_schema(form: type, *others: type, complete: bool = True) -> dict[st
     """Return the JSON Schema 2020-12 of the document that a dataclass describes.
 
     Objects are closed. ``complete``: every field must be there but those that may be ``msgspec.UNSET``; otherwise those
-    without a default. ``others`` are dataclasses that only the keywords of fields refer to, as ``#/$defs/<name>``.
+    without a default. ``others`` are dataclasses that only the keywords of fields refer to, as ``#/$defs/<name>``. What
+    a dataclass has in a class variable ``SCHEMA`` is added to its definition.
     """
     (root, *_), definitions = msgspec.json.schema_components((form, *others), ref_template="#/$defs/{name}")
     for kind in _dataclasses_of((form, *others)):
         definition = definitions[kind.__name__]
         definition["description"] = definition.get("description", kind.__name__).partition("\n")[0]
-        definition.setdefault("additionalProperties", False)
+        definition |= {"additionalProperties": False, **getattr(kind, "SCHEMA", {})}
         if complete:
             unset = {name for name, given in hints(kind).items() if msgspec.UnsetType in typing.get_args(given)}
             definition["required"] = [field.name for field in dataclasses.fields(kind) if field.name not in unset]

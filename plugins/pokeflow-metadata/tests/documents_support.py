@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pokeflow.plugins import WELL_KNOWN
 from pokeflow.project import DATA, Placed, Project, Receipt, Run, check_document, unit
 from pokeflow.project._kinds import kinds_of
 from pokeflow.types import About, Record
@@ -242,6 +243,10 @@ HISTORY = history.merged(
 """What tracking answered: the students in one experiment, the others in one each."""
 
 
+PROJECT = {name: kind for name, kind in kinds_of("project").items() if name in WELL_KNOWN["project"]}
+"""The kinds of this distribution, in the order in which they are written."""
+
+
 def faults_of(document: Any, name: str) -> list[str]:
     """What is wrong with a document, by its kind's schema and for want of reasons."""
     return check_document(name, json.dumps(document).encode())
@@ -250,7 +255,7 @@ def faults_of(document: Any, name: str) -> list[str]:
 def project_documents(about: About, receipts: Iterable[Receipt]) -> dict[str, Any]:
     """Every document of a project by name, in the order in which they are written."""
     made: dict[str, Any] = {}
-    for name, kind in kinds_of("project").items():
+    for name, kind in PROJECT.items():
         made[name] = kind(Project(about, tuple(receipts), documents=made))
     return made
 

@@ -12,13 +12,11 @@ from pokeflow.errors import PokeflowError
 from pokeflow.project import Receipt, Run
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import write_documents as write
-from pokeflow.project._kinds import kinds_of
 from pokeflow.project._tree import Tree
 from pokeflow.types import Leaf
 
-from .documents_support import DATA_RECEIPT, LOCAL, RECEIPTS, TRAIN, VERSIONS, receipt
+from .documents_support import DATA_RECEIPT, LOCAL, PROJECT, RECEIPTS, TRAIN, VERSIONS, receipt
 
-PROJECT = kinds_of("project")
 PLACES = {name: f"metadata/{name}.json" for name in PROJECT}
 
 

@@ -16,7 +16,7 @@ class Scores:
 
 
 def scores(project: Project) -> dict[str, Any]:
-    told = {f"{r.model}:{r.version}": r.records[0].metrics.get("score") or 0.0 for r in project.receipts if r.version}
+    told = {f"{r.model}:{r.version}": r.records[0].metrics.get("score") or 0.0 for r in project.receipts if r.records}
     return asdict(Scores(1, told))
 
 

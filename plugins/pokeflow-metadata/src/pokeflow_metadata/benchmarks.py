@@ -9,7 +9,8 @@ from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
 from pokeflow_metadata.fields import Field, table
-from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, metrics, told
+from pokeflow_metadata.forms import performance_benchmarks as form
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, fill, metrics, plain
 
 BENCHMARK = "benchmark"
 
@@ -46,10 +47,10 @@ def build(project: Project) -> Object:
 def document(about: About, receipts: Iterable[Receipt]) -> Object:
     """The benchmarks of every version, by model and version."""
     known = versions_of(receipts)
-    models: dict[str, Object] = {}
+    models: dict[str, dict[str, form.Measured]] = {}
     for receipt in known.values():
         models.setdefault(receipt.model, {})[receipt.version] = _version(receipt, known)
-    return {"project": about.name, "schema_version": SCHEMA_VERSION, "models": models}
+    return plain(form.PerformanceBenchmarks(project=about.name, schema_version=SCHEMA_VERSION, models=models))
 
 
 def of(receipt: Receipt) -> Record | Unknown:
@@ -60,21 +61,23 @@ def of(receipt: Receipt) -> Record | Unknown:
     return Unknown(published.untold(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked")
 
 
-def _version(receipt: Receipt, known: Versions) -> Object:
+def _version(receipt: Receipt, known: Versions) -> form.Measured:
     made = making(receipt)
     relatives = {"parent": published.parent(receipt, known), "teacher": published.teacher(receipt, known)}
-    return told(
+    return fill(
+        form.Measured,
         {
             "type": receipt.type or Unknown(published.untold(receipt)),
             "digest": made.digest if made else receipt.digest or Unknown(published.untold(receipt)),
             "benchmarks": [_benchmark(record) for record in receipt.records if record.stage == BENCHMARK],
-            "comparisons": {name: _compared(receipt, relative) for name, relative in relatives.items()},
-        }
+            "comparisons": form.Comparisons(**{name: _compared(receipt, one) for name, one in relatives.items()}),
+        },
     )
 
 
-def _benchmark(record: Record) -> Object:
-    return told(
+def _benchmark(record: Record) -> form.Benchmark:
+    return fill(
+        form.Benchmark,
         {
             "backend": record.backend,
             "revision": record.revision,
@@ -87,23 +90,24 @@ def _benchmark(record: Record) -> Object:
             "params": record.params,
             "inputs": record.inputs,
             "metrics": metrics(record),
-        }
+        },
     )
 
 
-def _compared(receipt: Receipt, relative: Receipt | Unknown) -> Object:
+def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
     """A version against a relative: ratios are this one's figure over the relative's; a gap is what this one lacks."""
     if isinstance(relative, Unknown):
         names = ("against", "latency_ratio", "size_ratio", "accuracy_gap")
-        return told(dict.fromkeys(names, relative))
+        return fill(form.Comparison, dict.fromkeys(names, relative))
     mine, other = of(receipt), of(relative)
-    return told(
+    return fill(
+        form.Comparison,
         {
             "against": version_name(relative),
             "latency_ratio": _ratio(mine, other, LATENCY, SAME_MACHINE),
             "size_ratio": _ratio(mine, other, SIZE, ()),
             "accuracy_gap": accuracy_gap(mine, other),
-        }
+        },
     )
 
 

@@ -8,7 +8,8 @@ from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
 from pokeflow_metadata.fields import Field, look
-from pokeflow_metadata.values import Unknown, cost, told
+from pokeflow_metadata.forms.project_manifest import Infrastructure
+from pokeflow_metadata.values import Unknown, cost, fill, told
 
 TEACHER, COMPILATION = "teacher_training_cost", "compilation_cost"
 ROLES = {
@@ -32,6 +33,7 @@ def cost_tracking(receipts: Iterable[Receipt]) -> dict[str, Any]:
             parts.setdefault(role, []).append(receipt)
     training = [receipt for role, members in parts.items() if role != COMPILATION for receipt in members]
     sums = {role: _sum(members, ROLES.get(role, "student")) for role, members in sorted(parts.items(), key=_order)}
+    # Not as the form: how many generations of students there are, and so how many sums, is for the lineage to say.
     return told({"total_training_cost_usd": _sum(training, "teacher or student"), **sums})
 
 
@@ -64,16 +66,17 @@ def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
     return round(sum(billed.values()), CENT)
 
 
-def infrastructure(about: About, newest: Mapping[str, Receipt]) -> dict[str, Any]:
+def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructure:
     """The manifest's ``infrastructure``: where the tree lies and the machines that made the newest versions."""
     local = Unknown("the tree lies in a local folder")
-    return told(
+    return fill(
+        Infrastructure,
         {
             "s3_bucket": about.bucket or local,
             "region": about.region or (Unknown("no region is configured") if about.bucket else local),
             "training_instance": _instances(about, newest, ("train", "distill"), "trained"),
             "compilation_instance": _instances(about, newest, ("compile",), "compiled"),
-        }
+        },
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from pokeflow.digest import digest
 from pokeflow.project import Project, Run, makes_model
 from pokeflow.types import Record
-from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, metrics, told
+from pokeflow_metadata.forms import training_history as form
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, metrics, plain
 
 Entry = dict[str, Any]
 
@@ -30,7 +31,8 @@ def entries(runs: Iterable[Run]) -> list[Entry]:
 
 
 def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
-    return told(
+    entry = fill(
+        form.Entry,
         {
             "id": digest([record.task, record.digest, record.started]),
             "task": record.task,
@@ -52,8 +54,9 @@ def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
             "inputs": record.inputs,
             "metrics": metrics(record),
             **{name: _answer(tracking, key) for name, key in TRACKING.items()},
-        }
+        },
     )
+    return plain(entry)
 
 
 def _answer(tracking: Mapping[str, Any], key: str) -> str | Unknown:
@@ -70,6 +73,7 @@ def merged(old: Mapping[str, Any] | None, new: Iterable[Entry], project: str) ->
     for entry in new:
         runs[entry["id"]] = _filled(runs[entry["id"]], entry) if entry["id"] in runs else entry
     ordered = sorted(runs.values(), key=lambda entry: (entry["started"], entry["id"]))
+    # Not as the form, which would copy: what is new in it is known by what is the very entry of the old document.
     return {"project": project, "schema_version": SCHEMA_VERSION, "runs": ordered}
 
 

@@ -7,7 +7,8 @@ from pokeflow.project import Project, Receipt, Versions, making, version_name
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
-from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, told
+from pokeflow_metadata.forms import model_lineage as form
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
 
 RELATIONS: Mapping[tuple[str, str], str] = {
     ("train", "train"): "fine-tuning",
@@ -52,29 +53,31 @@ def document(about: About, receipts: Iterable[Receipt]) -> Object:
     nodes |= dict(_data_sets(linked, known))
     edges = [edge for receipt in known.values() for edge in (*_parents(receipt, known), *_data_edges(receipt, linked))]
     for edge in edges:
-        if edge["parent"] not in nodes:
-            nodes[edge["parent"]] = _unpublished(edge)
-    return {
-        "project": about.name,
-        "schema_version": SCHEMA_VERSION,
-        "nodes": [nodes[name] for name in sorted(nodes, key=lambda name: (nodes[name]["kind"], name))],
-        "edges": sorted(edges, key=lambda edge: (edge["child"], not edge["primary"], edge["parent"])),
-    }
+        if edge.parent not in nodes:
+            nodes[edge.parent] = _unpublished(edge)
+    return plain(
+        form.ModelLineage(
+            project=about.name,
+            schema_version=SCHEMA_VERSION,
+            nodes=sorted(nodes.values(), key=lambda node: (node.kind, node.id)),
+            edges=sorted(edges, key=lambda edge: (edge.child, not edge.primary, edge.parent)),
+        )
+    )
 
 
 def _is_version(receipt: Receipt) -> bool:
     return bool(receipt.model and receipt.version)
 
 
-def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> Object:
+def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.Node:
     """A node; what is not known of it has that reason."""
     fields = ("model", "version", "type", "stage", "backend", "revision", "digest", "content", "path")
     made = ("approach", "generation", "params", "started", "finished", "origin")
     unknown = {field: Unknown(reason) for field in (*fields, *made)}
-    return told({"id": name, "kind": kind, "published": False, **unknown, **known})
+    return fill(form.Node, {"id": name, "kind": kind, "published": False, **unknown, **known})
 
 
-def _published(receipt: Receipt, known: Versions) -> Object:
+def _published(receipt: Receipt, known: Versions) -> form.Node:
     made = making(receipt)
     reason = published.untold(receipt)
     texts = {field: getattr(receipt, field) or Unknown(reason) for field in ("type", "digest", "content")}
@@ -106,19 +109,19 @@ def _approach(receipt: Receipt, made: Record | None) -> str | Unknown:
     return made.stage if made and made.stage != "distill" else published.approach(receipt)
 
 
-def _unpublished(edge: Object) -> Object:
-    reason = f"not published; {edge['child']} names it as a parent"
-    model, _, version = edge["parent"].rpartition(":")
-    known = {"model": model, "version": version, "content": edge["content"] or Unknown(reason)}
-    return _node("model", edge["parent"], reason, known)
+def _unpublished(edge: form.Edge) -> form.Node:
+    reason = f"not published; {edge.child} names it as a parent"
+    model, _, version = edge.parent.rpartition(":")
+    known = {"model": model, "version": version, "content": edge.content or Unknown(reason)}
+    return _node("model", edge.parent, reason, known)
 
 
-def _migration(receipt: Receipt) -> Object:
+def _migration(receipt: Receipt) -> form.Node:
     known = {"published": True, "origin": receipt.origin}
     return _node("migration", receipt.unit, published.untold(receipt), known)
 
 
-def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, Object]]:
+def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, form.Node]]:
     """A node for each data set that a version was made from, and for the one that the tree links to."""
     used = {content: task for r in known.values() if (m := making(r)) for task, content in _data_inputs(m)}
     for content, task in used.items():
@@ -158,7 +161,7 @@ def _data_inputs(record: Record) -> list[tuple[str, str]]:
     return [(task, content) for task, content in record.inputs.items() if task.startswith("prepare:")]
 
 
-def _parents(receipt: Receipt, known: Versions) -> Iterator[Object]:
+def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
     """The edges from the models that a version was made from."""
     made = making(receipt)
     reason = published.untold(receipt)
@@ -166,7 +169,8 @@ def _parents(receipt: Receipt, known: Versions) -> Iterator[Object]:
         model = parent.rpartition(":")[0]
         task = next((task for task in made.inputs if task.partition(":")[2] == model), None) if made else None
         content = made.inputs[task] if made and task else Unknown(reason)
-        yield told(
+        yield fill(
+            form.Edge,
             {
                 "parent": parent,
                 "child": version_name(receipt),
@@ -175,15 +179,16 @@ def _parents(receipt: Receipt, known: Versions) -> Iterator[Object]:
                 "task": task or Unknown(reason),
                 "content": content,
                 "content_is_published": _same(content, known.get(parent), parent),
-            }
+            },
         )
 
 
-def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[Object]:
+def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
     """The edge from the data set that a version was made from."""
     made = making(receipt)
     for task, content in _data_inputs(made) if made else ():
-        yield told(
+        yield fill(
+            form.Edge,
             {
                 "parent": _data(content),
                 "child": version_name(receipt),
@@ -192,7 +197,7 @@ def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[Object]:
                 "task": task,
                 "content": content,
                 "content_is_published": content == linked[1].content if linked else Unknown("no data set is published"),
-            }
+            },
         )
 
 

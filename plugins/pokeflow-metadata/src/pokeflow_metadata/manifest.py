@@ -13,7 +13,8 @@ from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import costs, models, published, units
 from pokeflow_metadata.fields import NUMBER, Field, table
-from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, told
+from pokeflow_metadata.forms import project_manifest as forms
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
 
 Object = dict[str, Any]
 
@@ -53,7 +54,8 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     nothing = Unknown("nothing that a record tells of is published")
     begun = _moments([*(record.started for record in records), *(run["started"] for run in runs)])
     ended = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
-    return told(
+    manifest = fill(
+        forms.ProjectManifest,
         {
             "project_name": about.name,
             "project_id": about.id or published.project_id(receipts) or Unknown(NO_PROJECT),
@@ -64,14 +66,14 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
             "description": about.description,
             "models": {model: models.model(about, receipt, known) for model, receipt in newest.items()},
             "experiments": _experiments(about, runs),
-            "datasets": {
-                "training": _training(about, receipts),
-                "calibration": _calibration(about, receipts, newest),
-            },
+            "datasets": forms.Datasets(
+                training=_training(about, receipts), calibration=_calibration(about, receipts, newest)
+            ),
             "infrastructure": costs.infrastructure(about, newest),
             "cost_tracking": costs.cost_tracking(receipts),
-        }
+        },
     )
+    return plain(manifest)
 
 
 def _moments(told: Iterable[str]) -> list[str]:
@@ -81,14 +83,14 @@ def _moments(told: Iterable[str]) -> list[str]:
         raise PokeflowError(f"a record tells a time that is none ({error}). Run 'pokeflow verify'.") from error
 
 
-def _experiments(about: About, runs: list[Object]) -> Object:
+def _experiments(about: About, runs: list[Object]) -> forms.Experiments:
     names = sorted({run["experiment"] for run in runs if run["experiment"] is not None})
     each = [_experiment(name, [run for run in runs if run["experiment"] == name]) for name in names]
     uri = about.tracking_uri or Unknown("no tracking that other machines can reach is configured")
-    return told({"mlflow_tracking_uri": uri, "experiments": each})
+    return fill(forms.Experiments, {"mlflow_tracking_uri": uri, "experiments": each})
 
 
-def _experiment(name: str, runs: list[Object]) -> Object:
+def _experiment(name: str, runs: list[Object]) -> forms.Experiment:
     best: tuple[float, Object] | None = None
     for run in runs:
         accuracy = next((run["metrics"][name] for name in TOP1 if name in run["metrics"]), None)
@@ -100,7 +102,7 @@ def _experiment(name: str, runs: list[Object]) -> Object:
         "run_count": len(runs),
         "best_run_id": best[1]["run_id"] if best else Unknown("no run of it has both an accuracy and a run id"),
     }
-    return told(fields | ({"stages": stages} if len(stages) > 1 else {}))
+    return fill(forms.Experiment, fields | ({"stages": stages} if len(stages) > 1 else {}))
 
 
 def _stage(run: Object) -> str:
@@ -108,10 +110,11 @@ def _stage(run: Object) -> str:
     return named[1] if named else str(run["stage"])
 
 
-def _training(about: About, receipts: tuple[Receipt, ...]) -> Object:
+def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData:
     fields = table(TRAINING, _data(receipts))
-    return told(
-        {"s3_path": _link(about, receipts, "processed"), **_because(fields, receipts), "size_gb": _size(receipts)}
+    return fill(
+        forms.TrainingData,
+        {"s3_path": _link(about, receipts, "processed"), **_because(fields, receipts), "size_gb": _size(receipts)},
     )
 
 
@@ -145,11 +148,11 @@ def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unkno
     return models.s3_path(about, f"{place}/" if place else Unknown(f"no link to {kind} data is placed"))
 
 
-def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> Object:
+def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
     compiled = next((one for one in newest.values() if one.type == "optimized"), None)
     records = {**_data(receipts), **(records_of(compiled) if compiled else {})}
     fields = _because(table(CALIBRATION, records, compiled.facts if compiled else None), receipts)
     # What the compiler was shown, if it kept it, is nearer to the truth than what the data set has for it.
     kept = [file.size for file in compiled.files if file.source.endswith(f"/{SHOWN}")] if compiled else []
     fields |= {"size_mb": round(kept[0] / 1e6, 6)} if kept else {}
-    return told({"s3_path": _link(about, receipts, "calibration"), **fields})
+    return fill(forms.CalibrationData, {"s3_path": _link(about, receipts, "calibration"), **fields})

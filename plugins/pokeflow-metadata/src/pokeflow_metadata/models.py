@@ -9,7 +9,8 @@ from pokeflow.project import records as records_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import benchmarks, published, units
 from pokeflow_metadata.fields import NUMBER, Field, look, table
-from pokeflow_metadata.values import Unknown, cost, told
+from pokeflow_metadata.forms import models as forms
+from pokeflow_metadata.values import Unknown, cost, fill
 
 PARAMETERS = "making.facts.parameters"
 
@@ -69,10 +70,15 @@ OF_MAKING: Mapping[str, Mapping[str, Field]] = {
 """Further figures of each type that its making measures."""
 EMBEDDING_QUALITY = Unknown("a word, not a measurement: read top1_accuracy and its protocol")
 
+METRICS: Mapping[str, type[forms.Metrics]] = {
+    "teacher": forms.TeacherMetrics,
+    "student": forms.StudentMetrics,
+    "optimized": forms.OptimizedMetrics,
+}
 Object = dict[str, Any]
 
 
-def model(about: About, receipt: Receipt, known: Versions) -> Object:
+def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
     """The manifest's entry of a model: its newest version, and the names of all."""
     records, given, made = records_of(receipt), receipt.facts, making(receipt)
     lost = Unknown(published.untold(receipt))
@@ -94,7 +100,8 @@ def model(about: About, receipt: Receipt, known: Versions) -> Object:
         fields["compression_ratio"] = _compression(receipt, known, fields["compression_ratio"])
         fields["training_approach"] = published.approach(receipt)
     fields |= {"metrics": _metrics(receipt, known), "performance": _performance(receipt)}
-    return told({name: lost if _is_untold(value) else value for name, value in fields.items()})
+    form = forms.OF_TYPE.get(receipt.type, forms.Model)
+    return fill(form, {name: lost if _is_untold(value) else value for name, value in fields.items()})
 
 
 def _is_untold(value: Any) -> bool:
@@ -124,7 +131,7 @@ def _compression(receipt: Receipt, known: Versions, recorded: str | Unknown) -> 
     return units.ratio(counts[0] / counts[1])
 
 
-def _metrics(receipt: Receipt, known: Versions) -> Object:
+def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
     """The figures of a version, and of each that is known how it was measured."""
     records, given = records_of(receipt), receipt.facts
     measured, made = accuracy_record(records), records.get("making")
@@ -142,7 +149,7 @@ def _metrics(receipt: Receipt, known: Versions) -> Object:
         lost = Unknown(published.untold(receipt))
         fields = {name: lost if value == Unknown(NOT_MEASURED) else value for name, value in fields.items()}
     said = {name: text for name, text in protocol.items() if not isinstance(fields[name], Unknown)}
-    return told({**fields, "protocol": said})
+    return fill(METRICS.get(receipt.type, forms.OtherMetrics), {**fields, "protocol": said})
 
 
 def accuracy_record(records: Mapping[str, Record]) -> Record | None:
@@ -170,9 +177,9 @@ def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown,
     return gap if isinstance(recorded, Unknown) else recorded, _protocol(receipt, making(receipt))
 
 
-def _performance(receipt: Receipt) -> Object:
+def _performance(receipt: Receipt) -> forms.Performance:
     fields = table(PERFORMANCE, records_of(receipt), receipt.facts)
     benchmark = benchmarks.of(receipt)
     if isinstance(benchmark, Unknown):
         fields = {name: benchmark if isinstance(value, Unknown) else value for name, value in fields.items()}
-    return told(fields)
+    return fill(forms.Performance, fields)

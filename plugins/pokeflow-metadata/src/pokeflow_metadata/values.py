@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from pokeflow.redaction import redacted
 from pokeflow.types import Record
 
 SCHEMA_VERSION = 1
 """Of every document; raised when a reader of the old form would misread the new one."""
+Form = TypeVar("Form")
 NO_REASON = "the record gives no reason"
 
 
@@ -23,6 +26,17 @@ def told(fields: Mapping[str, Any]) -> dict[str, Any]:
     """An object of a document: each ``Unknown`` becomes null with its reason in ``reasons``; passwords are left out."""
     plain = {name: None if isinstance(value, Unknown) else redacted(value) for name, value in fields.items()}
     return {**plain, "reasons": {name: value.reason for name, value in fields.items() if isinstance(value, Unknown)}}
+
+
+def fill(form: type[Form], fields: Mapping[str, Any]) -> Form:
+    """Make an object of a document from its fields; passwords are left out, and what is unknown has its reason."""
+    return form(**told(fields))
+
+
+def plain(document: Any) -> dict[str, Any]:
+    """A document as plain data, its fields in the order of its form."""
+    data: dict[str, Any] = msgspec.to_builtins(document)
+    return data
 
 
 def metrics(record: Record) -> dict[str, Any]:

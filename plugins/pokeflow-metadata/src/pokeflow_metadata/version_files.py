@@ -9,7 +9,8 @@ from pokeflow.project import Version
 from pokeflow.types import Record
 from pokeflow_metadata.benchmarks import BENCHMARK, CONDITIONS, UNSAID
 from pokeflow_metadata.fields import Field, look, table
-from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, told
+from pokeflow_metadata.forms import version as forms
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, plain
 from pokeflow_metadata.values import metrics as figures
 
 Object = dict[str, Any]
@@ -22,19 +23,22 @@ PREPROCESSING = Field(("making.facts.preprocessing",), absent=UNSAID)
 def metrics(version: Version) -> Object:
     """Every figure of the making and the benchmark, with protocols, and reasons for what is unknown."""
     benchmark = version.records.get(BENCHMARK)
-    return told(
+    form = fill(
+        forms.Metrics,
         {
             **_about(version),
             "making": measured(version.making),
             "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else measured(benchmark),
-        }
+        },
     )
+    return plain(form)
 
 
 def training_config(version: Version) -> Object:
     """All that decided the result: the backend, its parameters and inputs, and the software it ran on."""
     made = version.making
-    return told(
+    form = fill(
+        forms.TrainingConfig,
         {
             **_about(version),
             "task": made.task,
@@ -46,14 +50,17 @@ def training_config(version: Version) -> Object:
             "params": made.params,
             "preprocessing": look(PREPROCESSING, {"making": made}),
             "environment": made.environment,
-        }
+        },
     )
+    return plain(form)
 
 
-def measured(record: Record) -> Object:
+def measured(record: Record) -> forms.Making | forms.Benchmark:
     """A record's figures, and what they mean."""
     conditions = table(CONDITIONS, {BENCHMARK: record}) if record.stage == BENCHMARK else {}
-    return told(
+    form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
+    return fill(
+        form,
         {
             "task": record.task,
             "backend": record.backend,
@@ -67,7 +74,7 @@ def measured(record: Record) -> Object:
             "protocol": look(PROTOCOL, {"measured": record}),
             **conditions,
             "metrics": figures(record),
-        }
+        },
     )
 
 
