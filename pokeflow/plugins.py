@@ -12,9 +12,18 @@ import pluggy
 
 from pokeflow import hookspecs
 from pokeflow.errors import ConfigError, Fault, PokeflowError, was_stopped
-from pokeflow.types import Backend, Command, Executor
+from pokeflow.types import Backend, Command, DocumentKind, Executor
 
 GROUP = "pokeflow"
+DOCUMENTS = "pokeflow.documents"
+"""The group of entry points that bring document kinds; an entry has its document's name."""
+WELL_KNOWN: Mapping[str, Mapping[str, str]] = {
+    "project": dict.fromkeys(
+        ("project_manifest", "model_lineage", "training_history", "performance_benchmarks"), "pokeflow-metadata"
+    ),
+    "version": dict.fromkeys(("metrics", "model_card", "training_config"), "pokeflow-metadata"),
+}
+"""Documents by scope, and the distribution that brings each: a layout may name one that is not installed."""
 Item = TypeVar("Item", Backend, Command, Executor)
 Key = TypeVar("Key", bound=Hashable)
 
@@ -105,4 +114,22 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
                 what = type(item).__name__.lower()
                 raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both bring {what} {key(item)}.")])
             found[key(item)], owner[key(item)] = item, plugin
+    return found
+
+
+@cache
+def document_kinds() -> Mapping[str, DocumentKind]:
+    """The document kinds that installed distributions bring, by name; a broken one is an error that names it."""
+    found: dict[str, DocumentKind] = {}
+    for entry in sorted(metadata.entry_points(group=DOCUMENTS), key=lambda entry: (entry.name, entry.value)):
+        where = f"document kind {entry.name!r} ({entry.value})"
+        try:
+            kind = entry.load()
+        except Exception as error:  # whoever reads this must know which entry point it was
+            raise PokeflowError(f"{where} cannot be loaded: {error}") from error
+        if not isinstance(kind, DocumentKind) or kind.name != entry.name:
+            raise PokeflowError(f"{where} is {kind!r}; a DocumentKind named {entry.name!r} is expected.")
+        if entry.name in found:
+            raise ConfigError([Fault("plugins", f"{where} is brought by two distributions. Uninstall one of them.")])
+        found[entry.name] = kind
     return found

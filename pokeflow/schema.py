@@ -137,3 +137,68 @@ def or_interpolation(schema: dict[str, Any]) -> dict[str, Any]:
     interpolation = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
     default = {"default": schema["default"]} if "default" in schema else {}
     return {"anyOf": [{k: v for k, v in schema.items() if k != "default"}, interpolation], **default}
+
+
+SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+MOMENT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"
+"""How a moment is written: ISO 8601, with its zone."""
+
+
+def described(text: str, **constraints: Any) -> msgspec.Meta:
+    """What a field of a document says in its schema: a description, and keywords of JSON Schema."""
+    return msgspec.Meta(description=text, extra_json_schema=constraints or None)
+
+
+@functools.cache
+def document_schema(form: type, *others: type, complete: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema 2020-12 of the document that a dataclass describes.
+
+    Objects are closed. ``complete``: every field must be there but those that may be ``msgspec.UNSET``; otherwise those
+    without a default. ``others`` are dataclasses that only the keywords of fields refer to, as ``#/$defs/<name>``. What
+    a dataclass has in a class variable ``SCHEMA`` is added to its definition.
+    """
+    (root, *_), definitions = msgspec.json.schema_components((form, *others), ref_template="#/$defs/{name}")
+    for kind in _dataclasses_of((form, *others)):
+        definition = definitions[kind.__name__]
+        definition["description"] = definition.get("description", kind.__name__).partition("\n")[0]
+        definition |= {"additionalProperties": False, **getattr(kind, "SCHEMA", {})}
+        if complete:
+            unset = {name for name, given in hints(kind).items() if msgspec.UnsetType in typing.get_args(given)}
+            definition["required"] = [field.name for field in dataclasses.fields(kind) if field.name not in unset]
+    plain = {name: _tidy(definition, definitions) for name, definition in definitions.items()}
+    own = plain.pop(root["$ref"].rpartition("/")[2])
+    return {"$schema": SCHEMA, **own, **({"$defs": plain} if plain else {})}
+
+
+def _dataclasses_of(kinds: Sequence[Any]) -> set[type]:
+    """The dataclasses among types, and those that their fields hold."""
+    found: set[type] = set()
+    waiting = list(kinds)
+    while waiting:
+        kind = waiting.pop()
+        if dataclasses.is_dataclass(kind) and kind not in found:
+            found.add(typing.cast("type", kind))
+            waiting += hints(typing.cast("type", kind)).values()
+        waiting += typing.get_args(kind)
+    return found
+
+
+def _tidy(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema in which a choice of plain types is one schema, so that a fault is told as what it is."""
+    if isinstance(schema, list):
+        return [_tidy(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _tidy(value, definitions) for key, value in schema.items() if key != "default"}
+    if len(schema.get("enum", ())) == 1:
+        schema = {**{key: value for key, value in schema.items() if key != "enum"}, "const": schema["enum"][0]}
+    choices = schema.get("anyOf")
+    if not isinstance(choices, list) or {"type": "null"} not in choices:
+        return schema
+    merged: dict[str, Any] = {"type": []}
+    for choice in choices:
+        whole = _tidy(definitions[choice["$ref"].rpartition("/")[2]], definitions) if "$ref" in choice else choice
+        merged = {**merged, **whole, "type": [*merged["type"], whole.get("type", "string")]}
+    if "enum" in merged:
+        merged["enum"] = [*merged["enum"], None]
+    return {**merged, **{key: value for key, value in schema.items() if key != "anyOf"}}

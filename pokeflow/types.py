@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pokeflow.stages import DATA, PREPARE, PROJECT
 
@@ -328,6 +328,31 @@ class Command:
     def faults(self, params: Any) -> list[tuple[str, str]]:
         """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
         return list(load_function(self.check)(params)) if self.check else []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DocumentKind:
+    """A document of the published tree that a layout can name, found as an entry point of group ``pokeflow.documents``.
+
+    ``scope`` says what has one: the ``project``, or each published ``version``. ``build``, a function or
+    ``"package.module:function"``, takes a ``pokeflow.project.Project`` or ``pokeflow.project.Version`` and returns
+    the document as plain data, or as bytes where it is no JSON. ``schema`` is what the data must be true to: a JSON
+    Schema, a dataclass that one is generated from, or ``"package.module:name"`` of either. ``reads`` names documents
+    of the project that it is built from as they lie there; it is written after them. A ``derived`` document follows
+    from receipts and from what it reads alone, so a damaged one is written anew.
+    """
+
+    name: str
+    scope: Literal["project", "version"]
+    build: str | Callable[[Any], Mapping[str, Any] | bytes]
+    schema: str | type | Mapping[str, Any] | None = None
+    derived: bool = True
+    reads: tuple[str, ...] = ()
+
+    def __call__(self, of: Any) -> Mapping[str, Any] | bytes:
+        """Build the document of a project or of a version."""
+        built: Mapping[str, Any] | bytes = load_function(self.build)(of)
+        return built
 
 
 @dataclass(frozen=True, slots=True)

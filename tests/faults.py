@@ -25,11 +25,11 @@ from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.flow import Flow
 from pokeflow.objects._base import Missing, Objects
+from pokeflow.project import _documents as documents
 from pokeflow.project import _publish as publish
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import _tree as trees
-from pokeflow.project.metadata import _documents as documents
-from pokeflow.project.metadata._documents import Run
+from pokeflow.project._kinds import Run, kinds_of
 from support import TOY_FLOW, run_flow
 
 MODELS = 8
@@ -48,7 +48,7 @@ def faults_of(objects: Objects) -> list[str]:
     """What a reader finds wrong at this moment: nothing may be promised that is not there, whole."""
     found = []
     manifest = {}
-    for name in documents.PROJECT:
+    for name in kinds_of("project"):
         try:
             data, _ = objects.read(f"metadata/{name}.json")
         except Missing:

@@ -1,8 +1,7 @@
-"""The lineage drawn: the chain in a terminal, Mermaid text, a picture that stands alone; hundreds of versions too."""
+"""The lineage drawn: the chain in a terminal, Mermaid text; hundreds of versions too."""
 
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,6 @@ from pokeflow.cli.commands import lineage as command
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _lineage as lineage
-from pokeflow.project import _lineage_svg as lineage_svg
 from pokeflow.project import _lineage_text as lineage_text
 from pokeflow.project._lineage import Graph
 from pokeflow.project._receipts import Receipt, unit
@@ -115,57 +113,13 @@ def test_mermaid_text_has_a_line_a_version_and_a_line_an_edge(graph: Graph) -> N
     assert '    n0 -.->|"distillation"| n2' in lines
 
 
-def test_names_cannot_break_out_of_mermaid_or_svg() -> None:
+def test_names_cannot_break_out_of_mermaid() -> None:
     evil = replace(version("a"), model='"]; click <script>alert(1)</script> `x` #1', type="&amp;")
     graph = graph_of(evil)
     assert '#quot;]; click #lt;script#gt;alert(1)#lt;/script#gt; #96;x#96; #35;1' in lineage_text.mermaid(graph)  # fmt: skip  # noqa: E501
-    picture = lineage_svg.svg(graph, "<title>")
-    assert "<script" not in picture
-    texts = [element.text for element in ElementTree.fromstring(picture).iter() if element.tag.endswith("}text")]
-    assert any("<script>alert(1)</script>" in (text or "") for text in texts)
-
-
-def test_the_picture_stands_alone_and_shows_every_version(graph: Graph) -> None:
-    picture = lineage_svg.svg(graph, "Lineage of pokemon")
-    root = ElementTree.fromstring(picture)
-    texts = "".join(root.itertext())
-    for node in graph.nodes.values():
-        assert f"{node.model} {node.version}" in texts
-    assert "compilation + quantization" in texts
-    assert picture.count("http") == 1  # the namespace, which nothing fetches
-    assert "href" not in picture
-    assert "url(#tip)" in picture
-
-
-def boxes(picture: str) -> list[tuple[float, float, float, float]]:
-    """Left, top, right and bottom of every box."""
-    found = []
-    for element in ElementTree.fromstring(picture).iter():
-        if element.tag.endswith("}rect") and element.get("class", "").startswith("box"):
-            x, y, wide, high = (float(element.get(name, "")) for name in ("x", "y", "width", "height"))
-            found.append((x, y, x + wide, y + high))
-    return found
 
 
 parents = st.lists(st.lists(st.integers(0, 30), max_size=3, unique=True), min_size=1, max_size=30)
-
-
-@given(parents)
-@settings(max_examples=60, deadline=None)
-def test_no_box_lies_on_another_and_all_are_inside_the_picture(above: list[list[int]]) -> None:
-    receipts = [version(f"m{n}", tuple(f"m{p}" for p in sorted(ps) if p < n)) for n, ps in enumerate(above)]
-    picture = lineage_svg.svg(graph_of(*receipts), "p")
-    found = boxes(picture)
-    assert len(found) == len(receipts)
-    root = ElementTree.fromstring(picture)
-    wide, high = float(root.get("width", "")), float(root.get("height", ""))
-    for place, (left, top, right, bottom) in enumerate(found):
-        assert left >= 0 <= top
-        assert right <= wide
-        assert bottom <= high
-        for other in found[:place]:
-            apart = right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
-            assert apart, (found[place], other)
 
 
 @given(parents)
@@ -193,7 +147,7 @@ def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
     graph = graph_of(*chain)
     assert len(lineage_text.text(graph).splitlines()) == 1200 * 4 + 1199 * 2
     fan = [version("root"), *(version(f"m{n}", ("root",)) for n in range(400))]
-    assert len(boxes(lineage_svg.svg(graph_of(*fan), "p"))) == 401
+    assert lineage_text.mermaid(graph_of(*fan)).count("-->") == 400
 
 
 def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
@@ -211,10 +165,23 @@ def test_the_command_prints_or_writes_the_form_that_is_asked_for(
     assert capsys.readouterr().out == CHAIN + "\n"
     assert command.main(["dinov3-teacher", "--format", "mermaid"]) == 0
     assert capsys.readouterr().out.startswith("flowchart TD\n")
-    out = tmp_path / "new folder" / "lineage.svg"
+    out = tmp_path / "new folder" / "lineage.mmd"
     assert command.main(["--out", str(out)]) == 0
-    assert ElementTree.fromstring(out.read_text()).tag.endswith("}svg")
+    assert out.read_text().startswith("flowchart TD\n")
     assert "4 versions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["lineage.svg", "lineage.png"])
+def test_a_picture_is_refused_with_what_draws_one(tree: Tree, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"lineage\.--out: \.\w+ is no form of it\. Write \.mmd \(Mermaid\)"):
+        command.main(["--out", str(tmp_path / name)])
+    assert not (tmp_path / name).exists()
+
+
+def test_without_its_document_it_is_told_what_to_install(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "document_kinds", dict)
+    with pytest.raises(PokeflowError, match="Install pokeflow-metadata"):
+        command.main([])
 
 
 def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:

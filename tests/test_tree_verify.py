@@ -11,14 +11,15 @@ from pokeflow.cli import _configured as configured
 from pokeflow.cli.commands import verify as command
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._folder import Folder
+from pokeflow.project import _documents as documents
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _publish as publishing
 from pokeflow.project import _tree as trees
 from pokeflow.project import _verify as verifying
+from pokeflow.project._kinds import kinds_of
 from pokeflow.project._receipts import Placed, Receipt
 from pokeflow.project._tree import Tree
 from pokeflow.project._verify import Problem, verify
-from pokeflow.project.metadata import _documents as documents
 from s3 import Server
 from support import run_flow, toy_flow
 
@@ -257,8 +258,9 @@ def test_whatever_a_document_s_making_stumbles_on_is_told(
     def failing(*_: object) -> dict[str, object]:
         raise error
 
-    kinds = {**documents.PROJECT, "model_lineage": documents.Kind(failing)}
-    monkeypatch.setattr(verifying, "PROJECT", kinds)
+    kinds = {**kinds_of("project")}
+    kinds["model_lineage"] = replace(kinds["model_lineage"], build=failing)
+    monkeypatch.setattr(verifying, "kinds_of", lambda scope: kinds)
     problem = only(tree)
     assert (problem.kind, problem.path) == ("invalid", "metadata/model_lineage.json")
     assert problem.message.startswith("cannot be made from the receipts: ")

@@ -7,11 +7,10 @@ from pokeflow.config._settings import Layout, Model, Source
 from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import Step
 from pokeflow.objects import require_key
+from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.stages import BENCHMARK, TRACK
 from pokeflow.types import RECEIPTS, Leaf
 
-PROJECT_DOCUMENTS = ("project_manifest", "model_lineage", "training_history", "performance_benchmarks")
-MODEL_DOCUMENTS = ("metrics", "model_card", "training_config")
 EVERY = "*"
 
 
@@ -27,7 +26,7 @@ def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step
         if source is not None and source.file is not None and source.stage in of_models:
             message = f"{source.stage} is a stage of models. Put the path under layout.models."
             faults.append(Fault(f"layout.project.{path}.stage", message))
-        leaves += _leaf(_Place(f"layout.project.{path}", path, source, PROJECT_DOCUMENTS), steps, faults)
+        leaves += _leaf(_Place(f"layout.project.{path}", path, source, _documents("project")), steps, faults)
     known = set(layout.models or {}) - {EVERY}
     if known & set(models):
         # A layout that knows none of the models was written for another lineage; one that knows some is misspelt.
@@ -35,7 +34,7 @@ def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step
     for name, model in models.items():
         own = name if name in known else EVERY
         for path, source in ((layout.models or {}).get(own) or {}).items():
-            place = _Place(f"layout.models.{own}.{path}", path, source, MODEL_DOCUMENTS, name, model)
+            place = _Place(f"layout.models.{own}.{path}", path, source, _documents("version"), name, model)
             leaves += _leaf(place, steps, faults)
     seen: dict[str, Leaf] = {}
     for leaf in leaves:
@@ -43,6 +42,12 @@ def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step
             faults.append(Fault("layout", f"two things belong at {leaf.path}. Put {{model}} or another name into one."))
         seen[leaf.path] = leaf
     return leaves
+
+
+def _documents(scope: str) -> tuple[str, ...]:
+    """The documents that a layout may name: of the kinds that are installed, and well-known ones that are not."""
+    installed = {name for name, kind in document_kinds().items() if kind.scope == scope}
+    return tuple(sorted(installed | WELL_KNOWN[scope].keys()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iter
     yield Leaf(
         path=path,
         stage=stage,
-        maker=_maker(source, stage, place.name, model, steps),
+        maker=_missing_kind(place) or _maker(source, stage, place.name, model, steps),
         model=place.name,
         version=model.version if model else "",
         file=source.file,
@@ -102,6 +107,15 @@ def _faults(place: _Place, path: str) -> Iterator[Fault]:
         yield Fault(place.where, str(error))
     if f"{path}/".startswith(RECEIPTS):
         yield Fault(place.where, f"{RECEIPTS} is kept for receipts. Choose another path.")
+
+
+def _missing_kind(place: _Place) -> str | None:
+    """Which distribution to install for a document, where its kind is not installed."""
+    name = place.source.document
+    if name is None or name in document_kinds():
+        return None
+    brings = WELL_KNOWN["version" if place.model else "project"][name]
+    return f"document {name} (its kind is not installed: install {brings})"
 
 
 def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Mapping[str, Step]) -> str:

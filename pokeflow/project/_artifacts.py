@@ -10,10 +10,10 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
+from pokeflow.project import _documents as documents
 from pokeflow.project import _receipts as receipts
+from pokeflow.project._kinds import Version
 from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project.metadata._documents import MODEL
-from pokeflow.project.metadata._version import Version
 from pokeflow.redaction import redacted
 from pokeflow.stages import DATA, PROJECT
 from pokeflow.store import Store, read_record
@@ -141,7 +141,7 @@ def _document(leaf: Leaf, flow: Flow, records: Mapping[str, Record]) -> Item:
         records=own,
         making=records[making.name],
     )
-    return _in_memory(leaf, MODEL[leaf.document](version), f"document:{leaf.document}")
+    return _in_memory(leaf, documents.of_version(leaf.document, version), f"document:{leaf.document}")
 
 
 def _in_memory(leaf: Leaf, data: bytes, source: str) -> Item:

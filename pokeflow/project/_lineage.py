@@ -1,20 +1,23 @@
 """The lineage as it is published: versions of models, and what made one from another, from receipts alone."""
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pokeflow.errors import ConfigError, unknown
+from pokeflow.errors import ConfigError, PokeflowError, unknown
+from pokeflow.plugins import WELL_KNOWN, document_kinds
+from pokeflow.project import _documents as documents
+from pokeflow.project._kinds import Project
 from pokeflow.project._receipts import Receipt, natural
-from pokeflow.project.metadata import _lineage as lineage
-from pokeflow.project.metadata import _published as published
+from pokeflow.project._versions import versions as versions_of
 from pokeflow.stages import BENCHMARK
 from pokeflow.types import About
 
 Columns = Mapping[str, tuple[str, str]]
 """Figures worth drawing: the metric's name → its short name and how its value is written."""
+DOCUMENT = "model_lineage"
+"""The document that tells of the lineage: ``nodes`` and ``edges`` with their relations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,12 @@ class Graph:
 
 
 def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
-    """The lineage of all published versions, as ``model_lineage.json`` tells it."""
-    told, versions = lineage.document(about, known), published.versions(known)
+    """The lineage of all published versions, as its document tells it; PokeflowError where that is not installed."""
+    kind = document_kinds().get(DOCUMENT)
+    if kind is None:
+        brings = WELL_KNOWN["project"][DOCUMENT]
+        raise PokeflowError(f"lineage: it is drawn from the document {DOCUMENT!r}. Install {brings}, which brings it.")
+    told, versions = documents.built(kind, Project(about, tuple(known))), versions_of(known)
     models = {node["id"]: node for node in told["nodes"] if node["kind"] == "model"}
     nodes = {name: _node(node, versions.get(name), columns) for name, node in models.items()}
     edges = [
@@ -73,7 +80,7 @@ def _node(node: Mapping[str, Any], receipt: Receipt | None, columns: Columns) ->
 
 
 def _relation(edge: Mapping[str, Any], child: Mapping[str, Any]) -> str:
-    """How a child was made from a parent; a student's own parent with the stage of distillation that this was."""
+    """How a child was made from a parent, and, from its parent in the lineage, in which generation."""
     generation = child["generation"] if edge["primary"] else None
     return (edge["relation"] or "unknown") + (f" (stage {generation})" if generation else "")
 
@@ -116,39 +123,28 @@ def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
 
 def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
     """Parents before children. An edge that closes a circle, which only damage brings, is left out and told."""
-    below, above = defaultdict(list), defaultdict(list)
-    for edge in edges:
-        below[edge.parent].append(edge)
-        above[edge.child].append(edge)
-    ordered = sorted(nodes, key=lambda n: (nodes[n].model, natural(n)))
-    rank = {name: place for place, name in enumerate(ordered)}
-    left = {name: len(above[name]) for name in nodes}
-    ready = [(rank[name], name) for name, count in left.items() if not count]
-    heapq.heapify(ready)
-    done: dict[str, Node] = {}
-    faults = []
-    while len(done) < len(nodes):
-        if not ready:
-            cut = _closing(min((name for name in nodes if name not in done), key=rank.__getitem__), above, done)
-            faults.append(f"{cut.child} descends from itself by way of {cut.parent}: that edge is left out.")
-            above[cut.child].remove(cut)
-            below[cut.parent].remove(cut)
-            free = [cut.child]
+    from graphlib import CycleError, TopologicalSorter
+
+    rank = {name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, natural(n))))}
+    kept, faults = {(edge.child, edge.parent): edge for edge in edges}, []
+    while True:
+        parents: dict[str, list[str]] = {name: [] for name in rank}
+        for child, parent in kept:
+            parents[child].append(parent)
+        sorter = TopologicalSorter(parents)
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            circle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent), all the way round
+            cut = min(circle, key=lambda pair: rank[pair[0]])
+            faults.append(f"{cut[0]} descends from itself by way of {cut[1]}: that edge is left out.")
+            del kept[cut]
         else:
-            _, name = heapq.heappop(ready)
-            done[name] = nodes[name]
-            free = [edge.child for edge in below[name]]
-        for child in free:
-            left[child] -= 1
-            if not left[child]:
-                heapq.heappush(ready, (rank[child], child))
-    return Graph(done, tuple(edge for name in done for edge in above[name]), tuple(faults))
-
-
-def _closing(name: str, above: Mapping[str, list[Edge]], done: Mapping[str, Node]) -> Edge:
-    """An edge of the circle that a node hangs on: up from parent to parent, one comes again."""
-    seen: dict[str, Edge] = {}
-    while name not in seen:
-        seen[name] = next(edge for edge in above[name] if edge.parent not in done)
-        name = seen[name].parent
-    return seen[name]
+            break
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=rank.__getitem__)
+        order += ready
+        sorter.done(*ready)
+    ordered = (kept[child, parent] for child in order for parent in parents[child])
+    return Graph({name: nodes[name] for name in order}, tuple(ordered), tuple(faults))

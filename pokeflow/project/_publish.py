@@ -9,13 +9,13 @@ from pathlib import Path
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.objects import ABSENT, each
+from pokeflow.project import _documents as documents
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import _tree as trees
 from pokeflow.project._artifacts import Gap, Publication, collect
 from pokeflow.project._diff import Change, Comparison, compare
+from pokeflow.project._kinds import Run
 from pokeflow.project._tree import Tree
-from pokeflow.project.metadata import _documents as documents
-from pokeflow.project.metadata._history import Run
 from pokeflow.store import Store, exclusively, tracked
 from pokeflow.store import _lease as leases
 from pokeflow.store import _local as stores

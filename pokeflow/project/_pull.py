@@ -14,7 +14,8 @@ from pokeflow.project import _links as links
 from pokeflow.project._links import Link
 from pokeflow.project._receipts import Receipt
 from pokeflow.project._tree import Tree
-from pokeflow.project.metadata import _published as published
+from pokeflow.project._versions import newest
+from pokeflow.project._versions import versions as versions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _version(tree: Tree, name: str) -> Plan:
     known, damaged = inventory.read(tree)
-    versions = published.versions(known)
+    versions = versions_of(known)
     model, _, version = name.partition(":")
-    receipt = versions.get(name) if version else published.newest(known).get(model)
+    receipt = versions.get(name) if version else newest(known).get(model)
     if receipt is None:
         models = sorted({receipt.model for receipt in versions.values()})
         of_model = [name for name, receipt in versions.items() if receipt.model == model]

@@ -9,7 +9,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.project import _lineage as lineage
 from pokeflow.project._inventory import Inventory, Item
 from pokeflow.project._receipts import Receipt
-from pokeflow.project.metadata import _published as published
+from pokeflow.project._versions import versions as versions_of
 
 DIGITS = 6
 """Of a digest or checksum that is looked for, at least: fewer would match by chance."""
@@ -42,7 +42,7 @@ class Hits:
 def find(found: Inventory, text: str) -> Hits:
     """Whatever has the text in its name, or matches it as a pattern (``*.onnx``); case makes no difference."""
     matches = _matcher(text)
-    versions = published.versions(found.receipts)
+    versions = versions_of(found.receipts)
     return Hits(
         tuple(r for name, r in versions.items() if matches(name) or _is_digest(text, (r.digest, r.content))),
         tuple(figure for receipt in versions.values() for figure in _figures(receipt) if matches(figure.name)),
@@ -59,7 +59,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
     wanted = text.casefold()
     if any(sign in wanted for sign in "*?["):
         return lambda name: fnmatchcase(name.casefold(), wanted)
-    # "dinov3-teacher v1.0" is how tables write what is called dinov3-teacher:v1.0.
+    # "name v1.0" is how tables write what is called name:v1.0.
     wanted = wanted.replace(" ", ":")
     return lambda name: wanted in name.casefold()
 
@@ -77,7 +77,7 @@ def nothing(found: Inventory, text: str) -> PokeflowError:
     """The error for what is not found: the nearest names, and what there is."""
     import difflib  # costs more than most runs have use for
 
-    versions = published.versions(found.receipts)
+    versions = versions_of(found.receipts)
     figures = {figure.name for receipt in versions.values() for figure in _figures(receipt)}
     models = {receipt.model for receipt in versions.values()}
     files = {item.path.rpartition("/")[2] for item in found.items}

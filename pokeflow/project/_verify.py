@@ -11,19 +11,23 @@ from pokeflow import digest
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing, each
+from pokeflow.plugins import WELL_KNOWN, document_kinds
+from pokeflow.project import _documents as documents
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _links as links
 from pokeflow.project import _receipts as receipts
+from pokeflow.project import _validation as validation
 from pokeflow.project._inventory import Inventory, Item
+from pokeflow.project._kinds import Project, kinds_of, schema_of
 from pokeflow.project._links import Link
 from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project._schemas import receipt_schema
 from pokeflow.project._tree import Tree
-from pokeflow.project.metadata import _validation as validation
-from pokeflow.project.metadata._documents import HISTORY, MODEL, PROJECT, check
-from pokeflow.project.metadata._update import decode, encode
+from pokeflow.project._update import decode, encode
+from pokeflow.types import DocumentKind
 
-Kind = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
-KINDS: dict[Kind, str] = {
+Fault = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
+KINDS: dict[Fault, str] = {
     "missing": "a receipt names it, and it is not there",
     "altered": "other bytes than the receipt's",
     "unreadable": "there, and cannot be read",
@@ -46,7 +50,7 @@ _ASKS = " Run 'pokeflow verify'."
 class Problem:
     """One thing that is wrong, in a sentence; ``expected`` and ``found`` are checksums or sizes, where there are."""
 
-    kind: Kind
+    kind: Fault
     path: str
     message: str
     expected: str | int | None = None
@@ -69,9 +73,10 @@ class Verdict:
 def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     """Look at all of a tree; ``quick``: sizes as listed, no file of a version is read. Nothing is written."""
     found = inventory.take(tree)
-    documents = [item for item in found.items if item.kind == "document"]
+    documents_there = [item for item in found.items if item.kind == "document"]
     linked = [item for item in found.items if item.kind == "link"]
     counted = inventory.current(found.receipts)
+    checked = [item for item in documents_there if _is_checked(item) and not (quick and item.placed)]
     problems = [
         *_nothing(found),
         *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in found.damaged.items()),
@@ -79,14 +84,15 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
         *_rivals(found.receipts),
         *_files(found, counted, quick=quick),
         *_orphans(found),
-        *_documents(tree, documents, quick=quick),
+        *(_unheard_of(item) for item in documents_there if _name(item) not in _names()),
+        *_documents(tree, checked),
         *_stale(found),
         *(problem for item in linked for problem in _link(tree, item)),
     ]
     order = {kind: place for place, kind in enumerate(KINDS)}
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
     size = sum(placed.size for _, placed in counted.values())
-    read = sum(1 for item in documents if not (quick and item.placed))
+    read = sum(1 for item in documents_there if not (quick and item.placed))
     return Verdict(tuple(problems), len(counted), size, len(found.receipts), read, len(linked), quick)
 
 
@@ -105,7 +111,7 @@ def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
     for receipt in known:
         # Their files are looked at one by one elsewhere, and may be very many.
         said = json.loads(msgspec.json.encode(replace(receipt, files=())))
-        for fault in validation.schema_faults(said, "receipt"):
+        for fault in validation.schema_faults(said, receipt_schema()):
             yield Problem("invalid", receipts.key(receipt.unit), fault)
 
 
@@ -160,20 +166,33 @@ def _orphans(found: Inventory) -> Iterator[Problem]:
         yield Problem("orphaned", item.path, f"{words.size(item.entry.size)}, no receipt names it", None, None)
 
 
-def _documents(tree: Tree, items: Iterable[Item], *, quick: bool) -> list[Problem]:
-    """Each document against its schema, if there is one for it; its name is only what a receipt says."""
-    problems, chosen = [], []
-    for item in items:
-        name = item.origin.removeprefix("document:")
-        if name not in (*PROJECT, *MODEL, "link"):
-            problems.append(Problem("invalid", item.path, f"its receipt calls it a document {words.plain(name)!r}"))
-        elif name in validation.names() and not (quick and item.placed):
-            chosen.append(item)
+def _name(item: Item) -> str:
+    """The name of a document, which is only what a receipt says."""
+    return item.origin.removeprefix("document:")
+
+
+def _names() -> set[str]:
+    """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
+    return {*document_kinds(), documents.LINK, *(name for names in WELL_KNOWN.values() for name in names)}
+
+
+def _unheard_of(item: Item) -> Problem:
+    return Problem("invalid", item.path, f"its receipt calls it a document {words.plain(_name(item))!r}")
+
+
+def _is_checked(item: Item) -> bool:
+    """Whether there is a schema to hold a document against."""
+    kind = document_kinds().get(_name(item))
+    return _name(item) == documents.LINK or (kind is not None and schema_of(kind) is not None)
+
+
+def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
+    """Each document against its schema."""
+    problems = []
 
     def one(item: Item, advance: Advance) -> None:
-        name = item.origin.removeprefix("document:")
         try:
-            faults = check(name, tree.objects.read(item.path)[0])
+            faults = documents.check(_name(item), tree.objects.read(item.path)[0])
         except Missing:
             return  # removed since it was listed
         except PokeflowError as error:
@@ -182,8 +201,8 @@ def _documents(tree: Tree, items: Iterable[Item], *, quick: bool) -> list[Proble
         advance(item.entry.size)
         problems.extend(Problem("invalid", item.path, fault) for fault in faults)
 
-    if chosen:
-        each(one, chosen, label="checking documents", total=sum(item.entry.size for item in chosen))
+    if items:
+        each(one, items, label="checking documents", total=sum(item.entry.size for item in items))
     return problems
 
 
@@ -192,20 +211,22 @@ def _stale(found: Inventory) -> Iterator[Problem]:
     places = {leaf.document: leaf.path for leaf in found.tree.leaves if leaf.document and not leaf.model}
     if not found.receipts or found.damaged:
         return  # there is nothing to tell, or not all of it can be told
-    there = {name: _loaded(found.tree, name, path) for name, path in places.items() if name in PROJECT}
-    for name, kind in PROJECT.items():
-        if name not in places or there[name] is _UNREADABLE:
+    kinds = {name: kind for name, kind in kinds_of("project").items() if name in places}
+    there = {name: _loaded(found.tree, kind, places[name]) for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        if there[name] is _UNREADABLE:
             continue
         if there[name] is None:
             yield Problem(
                 "missing", places[name], "there are receipts and it is not there; 'pokeflow publish' writes it"
             )
             continue
-        history = there.get(HISTORY)
-        if history is _UNREADABLE:
+        read = {one: there[one] for one in kind.reads if there.get(one) is not None}
+        if _UNREADABLE in read.values():
             continue
+        project = Project(found.tree.about, found.receipts, old=None if kind.derived else there[name], documents=read)
         try:
-            made = json.loads(encode(kind.build(found.tree.about, found.receipts, history), places[name]))
+            made = json.loads(encode(documents.built(kind, project), places[name]))
         except _UNMADE as error:
             fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
             message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
@@ -216,10 +237,10 @@ def _stale(found: Inventory) -> Iterator[Problem]:
             yield Problem("stale", places[name], message)
 
 
-def _loaded(tree: Tree, name: str, path: str) -> Any:
+def _loaded(tree: Tree, kind: DocumentKind, path: str) -> Any:
     """A document as plain data, None where there is none; one that is unsound is told as invalid, not here."""
     try:
-        return decode(tree.objects.read(path)[0], name, path)
+        return decode(tree.objects.read(path)[0], schema_of(kind), path)
     except Missing:
         return None
     except PokeflowError:
@@ -259,7 +280,7 @@ def _link(tree: Tree, item: Item) -> Iterator[Problem]:
     except PokeflowError as error:
         yield Problem("invalid", item.path, str(error).removeprefix(f"{item.path}: "))
         return
-    for fault in check("link", data):
+    for fault in documents.check(documents.LINK, data):
         yield Problem("invalid", item.path, fault)
     try:
         yield from _target(tree, item.path, link)

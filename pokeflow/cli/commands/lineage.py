@@ -1,4 +1,4 @@
-"""pokeflow lineage: which version was made from which, and how; drawn as text, Mermaid or SVG."""
+"""pokeflow lineage: which version was made from which, and how; drawn as text or Mermaid."""
 
 import argparse
 import sys
@@ -9,24 +9,27 @@ from pokeflow import text
 from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import COLUMNS
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _lineage as lineage
-from pokeflow.project import _lineage_svg as lineage_svg
 from pokeflow.project import _lineage_text as lineage_text
 from pokeflow.project._lineage import Graph
 from pokeflow.store import write_atomically
 
-SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
+SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid"}
+PICTURES = (".svg", ".png", ".pdf")
 
 
 def main(args: Sequence[str]) -> int:
     """Print the lineage of all that is published, or of one model: it, what it descends from, what descends from it."""
     parser = argparse.ArgumentParser("pokeflow lineage", description=__doc__)
     parser.add_argument("model", nargs="?", help="model, or model:version (default: all)")
-    parser.add_argument("--format", choices=("text", "mermaid", "svg"), help="default: as --out ends, or else text")
+    parser.add_argument("--format", choices=("text", "mermaid"), help="default: as --out ends, or else text")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file instead of printing it")
     given, overrides = asked(parser, args)
+    if given.out is not None and given.out.suffix in PICTURES:
+        message = f"{given.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
+        raise ConfigError([Fault("lineage.--out", message)])
     tree = configured.tree(overrides)
     known, damaged = inventory.read(tree)
     graph = lineage.graph(tree.about, known, COLUMNS)
@@ -37,7 +40,7 @@ def main(args: Sequence[str]) -> int:
     if given.model:
         graph = lineage.around(graph, given.model)
     suffix = given.out.suffix if given.out else ""
-    drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"), tree.about.name)
+    drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"))
     if given.out is None:
         print(drawn, end="")  # noqa: T201
     else:
@@ -47,7 +50,5 @@ def main(args: Sequence[str]) -> int:
     return int(bool(damaged))
 
 
-def _drawn(graph: Graph, form: str, project: str) -> str:
-    if form == "svg":
-        return lineage_svg.svg(graph, f"Lineage of {project}")
+def _drawn(graph: Graph, form: str) -> str:
     return (lineage_text.mermaid(graph) if form == "mermaid" else lineage_text.text(graph)) + "\n"

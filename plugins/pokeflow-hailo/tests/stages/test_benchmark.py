@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
-from pokeflow.project.metadata._benchmarks import CONDITIONS
-from pokeflow.project.metadata._models import PERFORMANCE
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 from pokeflow_hailo.stages import benchmark
+from pokeflow_metadata.benchmarks import CONDITIONS
+from pokeflow_metadata.models import PERFORMANCE
 from pokeflow_vision import index
 from pokeflow_vision.preprocessing import Preprocessing
 

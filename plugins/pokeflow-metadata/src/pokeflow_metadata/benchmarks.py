@@ -1,0 +1,158 @@
+"""``performance_benchmarks.json``: what was measured of each version, and how it compares with whom it comes from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pokeflow.project import Project, Receipt, Versions, making, version_name
+from pokeflow.project import records as records_of
+from pokeflow.project import versions as versions_of
+from pokeflow.types import About, Record
+from pokeflow_metadata import published
+from pokeflow_metadata.fields import Field, table
+from pokeflow_metadata.forms import performance_benchmarks as form
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, fill, metrics, plain
+
+BENCHMARK = "benchmark"
+
+
+def _counts(runs: int | Mapping[str, Any]) -> int | Mapping[str, int]:
+    if isinstance(runs, Mapping) and not all(type(count) is int for count in runs.values()):
+        raise ValueError("not all are counts")
+    return runs
+
+
+UNSAID = "the record does not say"
+CONDITIONS = {
+    "device": Field(("benchmark.facts.device",), absent=UNSAID),
+    "threads": Field(("benchmark.facts.threads",), int, absent=UNSAID, least=1),
+    "runtime": Field(("benchmark.facts.framework",), absent=UNSAID),
+    "runs": Field(("benchmark.facts.runs",), (int, dict), _counts, absent=UNSAID),
+    "timing": Field(("benchmark.facts.timing",), absent=UNSAID),
+    "protocol": Field(("benchmark.facts.protocol",), absent=UNSAID),
+}
+"""What a benchmark's figures mean nothing without."""
+SAME_MACHINE = ("device", "threads")
+LATENCY, SIZE, ACCURACY = "latency_p50_ms", "size_mb", "top1_accuracy"
+DIGITS = 6
+"""Of derived figures: what stands further right is the noise of floating point."""
+
+Object = dict[str, Any]
+
+
+def build(project: Project) -> Object:
+    """The document of a project."""
+    return document(project.about, project.receipts)
+
+
+def document(about: About, receipts: Iterable[Receipt]) -> Object:
+    """The benchmarks of every version, by model and version."""
+    known = versions_of(receipts)
+    models: dict[str, dict[str, form.Measured]] = {}
+    for receipt in known.values():
+        models.setdefault(receipt.model, {})[receipt.version] = _version(receipt, known)
+    return plain(form.PerformanceBenchmarks(project=about.name, schema_version=SCHEMA_VERSION, models=models))
+
+
+def of(receipt: Receipt) -> Record | Unknown:
+    """The benchmark record of a version."""
+    found = records_of(receipt).get(BENCHMARK)
+    if found is not None:
+        return found
+    return Unknown(published.untold(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked")
+
+
+def _version(receipt: Receipt, known: Versions) -> form.Measured:
+    made = making(receipt)
+    relatives = {"parent": published.parent(receipt, known), "teacher": published.teacher(receipt, known)}
+    return fill(
+        form.Measured,
+        {
+            "type": receipt.type or Unknown(published.untold(receipt)),
+            "digest": made.digest if made else receipt.digest or Unknown(published.untold(receipt)),
+            "benchmarks": [_benchmark(record) for record in receipt.records if record.stage == BENCHMARK],
+            "comparisons": form.Comparisons(**{name: _compared(receipt, one) for name, one in relatives.items()}),
+        },
+    )
+
+
+def _benchmark(record: Record) -> form.Benchmark:
+    return fill(
+        form.Benchmark,
+        {
+            "backend": record.backend,
+            "revision": record.revision,
+            "digest": record.digest,
+            **table(CONDITIONS, {BENCHMARK: record}),
+            "executor": record.executor,
+            "started": record.started,
+            "finished": record.finished,
+            "cost_usd": cost(record),
+            "params": record.params,
+            "inputs": record.inputs,
+            "metrics": metrics(record),
+        },
+    )
+
+
+def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
+    """A version against a relative: ratios are this one's figure over the relative's; a gap is what this one lacks."""
+    if isinstance(relative, Unknown):
+        names = ("against", "latency_ratio", "size_ratio", "accuracy_gap")
+        return fill(form.Comparison, dict.fromkeys(names, relative))
+    mine, other = of(receipt), of(relative)
+    return fill(
+        form.Comparison,
+        {
+            "against": version_name(relative),
+            "latency_ratio": _ratio(mine, other, LATENCY, SAME_MACHINE),
+            "size_ratio": _ratio(mine, other, SIZE, ()),
+            "accuracy_gap": accuracy_gap(mine, other),
+        },
+    )
+
+
+def _ratio(mine: Record | Unknown, other: Record | Unknown, name: str, alike: Iterable[str]) -> float | Unknown:
+    pair = _pair(mine, other, name, alike)
+    if isinstance(pair, Unknown):
+        return pair
+    if pair[0] < 0 or pair[1] <= 0:
+        return Unknown(f"{name} is {pair[0]:g} here and {pair[1]:g} there, of which no ratio can be made")
+    return round(pair[0] / pair[1], DIGITS)
+
+
+def accuracy_gap(mine: Record | Unknown, other: Record | Unknown) -> float | Unknown:
+    """By how much the other's top-1 accuracy is higher, as a difference of shares, on the same queries."""
+    pair = _pair(mine, other, ACCURACY, ("protocol",))
+    if isinstance(pair, Unknown):
+        return pair
+    if not isinstance(mine, Unknown) and not isinstance(other, Unknown):
+        data = [_data(record) for record in (mine, other)]
+        if data[0] != data[1]:
+            return Unknown("measured on two different data sets")
+    if not all(0 <= share <= 1 for share in pair):
+        return Unknown(f"{ACCURACY} is {pair[0]:g} here and {pair[1]:g} there, which are no shares of 1")
+    return round(pair[1] - pair[0], DIGITS)
+
+
+def _pair(
+    mine: Record | Unknown, other: Record | Unknown, name: str, alike: Iterable[str]
+) -> tuple[float, float] | Unknown:
+    """A figure of both records, where these facts of theirs are the same."""
+    if isinstance(mine, Unknown):
+        return mine
+    if isinstance(other, Unknown):
+        return other
+    for fact in alike:
+        here, there = mine.facts.get(fact), other.facts.get(fact)
+        if here != there:
+            return Unknown(f"measured under different conditions: {fact} {here!r} here, {there!r} there")
+    values = [figure(record, name) for record in (mine, other)]
+    for value, record in zip(values, (mine, other), strict=True):
+        if isinstance(value, Unknown):
+            return Unknown(f"{record.task}: {name}: {value.reason}")
+    first, second = (value for value in values if not isinstance(value, Unknown))
+    return first, second
+
+
+def _data(record: Record) -> Mapping[str, str]:
+    return {task: content for task, content in record.inputs.items() if task.startswith("prepare:")}

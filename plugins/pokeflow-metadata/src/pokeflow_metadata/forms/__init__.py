@@ -1,0 +1,1 @@
+"""The forms of the documents: a dataclass each, of which its JSON Schema is generated."""

@@ -1,0 +1,102 @@
+"""The form of ``performance_benchmarks.json``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pokeflow.schema import described
+from pokeflow_metadata.forms.common import (
+    Backend,
+    Cost,
+    Device,
+    Figures,
+    Finished,
+    Inputs,
+    Params,
+    ProjectName,
+    Protocol,
+    Reasons,
+    Revision,
+    Runs,
+    Runtime,
+    SchemaVersion,
+    Started,
+    Threads,
+    Timing,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One benchmark: its figures and what they mean nothing without."""
+
+    backend: Backend
+    revision: Revision
+    digest: Annotated[str, described("Of the benchmark's task.")]
+    device: Device
+    threads: Threads
+    runtime: Runtime
+    runs: Runs
+    timing: Timing
+    protocol: Protocol
+    executor: Annotated[str, described("Where the task ran.")]
+    started: Started
+    finished: Finished
+    cost_usd: Cost
+    params: Params
+    inputs: Inputs
+    metrics: Figures
+    reasons: Reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The benchmark of a version beside the benchmark of a version that it comes from."""
+
+    against: Annotated[str | None, described("The other version.")]
+    latency_ratio: Annotated[
+        float | None,
+        described(
+            "This version's latency_p50_ms over the other's, on the same device and threads: below 1 is faster.",
+            minimum=0,
+        ),
+    ]
+    size_ratio: Annotated[
+        float | None, described("This version's size_mb over the other's: below 1 is smaller.", minimum=0)
+    ]
+    accuracy_gap: Annotated[
+        float | None,
+        described(
+            "The other's top1_accuracy less this version's, under the same protocol: above 0 is what this one lacks.",
+            minimum=-1,
+            maximum=1,
+        ),
+    ]
+    reasons: Reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparisons:
+    """A version beside those that it comes from."""
+
+    parent: Annotated[Comparison, described("Against the parent in the lineage.")]
+    teacher: Annotated[Comparison, described("Against the nearest teacher.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of one version."""
+
+    type: Annotated[str | None, described("The model's type in the lineage.")]
+    digest: Annotated[str | None, described("Of the making of this version.")]
+    benchmarks: Annotated[list[Benchmark], described("Every benchmark of it.")]
+    comparisons: Annotated[Comparisons, described("Derived from the benchmarks.")]
+    reasons: Reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceBenchmarks:
+    """Every benchmark of every published version."""
+
+    project: ProjectName
+    schema_version: SchemaVersion
+    models: Annotated[dict[str, dict[str, Measured]], described("By model and version.")]

@@ -1,0 +1,109 @@
+"""The forms of a version's ``metrics.json`` and ``training_config.json``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pokeflow.schema import described
+from pokeflow_metadata.forms.common import (
+    Backend,
+    Cost,
+    Device,
+    Figures,
+    Finished,
+    Inputs,
+    ModelType,
+    Params,
+    ProjectName,
+    Protocol,
+    Reasons,
+    Revision,
+    Runs,
+    Runtime,
+    SchemaVersion,
+    Seconds,
+    Started,
+    Threads,
+    Timing,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """The figures of a making, and what they mean."""
+
+    task: Annotated[str, described("The task that measured.")]
+    backend: Backend
+    revision: Revision
+    digest: Annotated[str, described("Of the task.")]
+    inputs: Inputs
+    started: Started
+    finished: Finished
+    seconds: Seconds
+    cost_usd: Cost
+    protocol: Protocol
+    metrics: Figures
+    reasons: Reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """The figures of a benchmark, what they mean, and under which conditions they were taken."""
+
+    task: Annotated[str, described("The task that measured.")]
+    backend: Backend
+    revision: Revision
+    digest: Annotated[str, described("Of the task.")]
+    inputs: Inputs
+    started: Started
+    finished: Finished
+    seconds: Seconds
+    cost_usd: Cost
+    protocol: Protocol
+    device: Device
+    threads: Threads
+    runtime: Runtime
+    runs: Runs
+    timing: Timing
+    metrics: Figures
+    reasons: Reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Which version a document is of."""
+
+    schema_version: SchemaVersion
+    project: ProjectName
+    model: Annotated[str, described("The model.")]
+    version: Annotated[str, described("Its version.")]
+    type: ModelType
+    digest: Annotated[str, described("Of all that decided this version.")]
+    content: Annotated[str, described("Of the files that its making left.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics(About):
+    """Every figure of a version's making and benchmark."""
+
+    making: Annotated[Making, described("The making's figures.")]
+    benchmark: Annotated[Benchmark | None, described("The benchmark's figures.")]
+    reasons: Reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(About):
+    """All that decided a version."""
+
+    task: Annotated[str, described("The task that made it.")]
+    stage: Annotated[str, described("Its stage.")]
+    backend: Backend
+    revision: Revision
+    parents: Annotated[list[str], described("<model>:<version>, the parent in the lineage first.")]
+    inputs: Inputs
+    params: Params
+    preprocessing: Annotated[str | None, described("Hash of the preprocessing that the model takes for granted.")]
+    environment: Annotated[
+        dict[str, Any],
+        described("The software it was made with, as the record has it; a null in here was unknown to the record."),
+    ]
+    reasons: Reasons

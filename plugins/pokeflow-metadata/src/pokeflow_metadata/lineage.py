@@ -1,0 +1,221 @@
+"""``model_lineage.json``: every published version as a node, and an edge from each thing that it was made from."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pokeflow.project import Project, Receipt, Versions, making, version_name
+from pokeflow.project import versions as versions_of
+from pokeflow.types import About, Record
+from pokeflow_metadata import published
+from pokeflow_metadata.forms import model_lineage as form
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
+
+RELATIONS: Mapping[tuple[str, str], str] = {
+    ("train", "train"): "fine-tuning",
+    ("train", "distill"): "fine-tuning",
+    ("distill", "train"): "distillation",
+    ("distill", "distill"): "fine-tuning",
+    ("compile", "train"): "compilation",
+    ("compile", "distill"): "compilation",
+    ("compile", "compile"): "compilation",
+    ("train", "prepare"): "trained_on",
+    ("distill", "prepare"): "trained_on",
+    ("compile", "prepare"): "calibrated_on",
+}
+"""What a parent is to its child, by the stages that made the child and the parent."""
+QUANTIZED = "compilation + quantization"
+OTHER = "made_from"
+OF_TYPES: Mapping[tuple[str, str], str] = {
+    ("student", "teacher"): "distillation",
+    ("student", "student"): "fine-tuning",
+    ("optimized", "teacher"): "compilation",
+    ("optimized", "student"): "compilation",
+}
+"""The same by the types of child and parent, for what was migrated: a type says what a model was made for."""
+
+Object = dict[str, Any]
+Linked = tuple[Receipt, Record] | None
+"""The data set that the tree links to: the receipt of the links, and the record that made it."""
+
+
+def build(project: Project) -> Object:
+    """The document of a project."""
+    return document(project.about, project.receipts)
+
+
+def document(about: About, receipts: Iterable[Receipt]) -> Object:
+    """The lineage of all published versions, and of the migrated ones as far as it is known."""
+    receipts = tuple(receipts)
+    known = versions_of(receipts)
+    nodes = {name: _published(receipt, known) for name, receipt in known.items()}
+    nodes |= {receipt.unit: _migration(receipt) for receipt in receipts if receipt.origin and not _is_version(receipt)}
+    linked = published.data(receipts)
+    nodes |= dict(_data_sets(linked, known))
+    edges = [edge for receipt in known.values() for edge in (*_parents(receipt, known), *_data_edges(receipt, linked))]
+    for edge in edges:
+        if edge.parent not in nodes:
+            nodes[edge.parent] = _unpublished(edge)
+    return plain(
+        form.ModelLineage(
+            project=about.name,
+            schema_version=SCHEMA_VERSION,
+            nodes=sorted(nodes.values(), key=lambda node: (node.kind, node.id)),
+            edges=sorted(edges, key=lambda edge: (edge.child, not edge.primary, edge.parent)),
+        )
+    )
+
+
+def _is_version(receipt: Receipt) -> bool:
+    return bool(receipt.model and receipt.version)
+
+
+def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.Node:
+    """A node; what is not known of it has that reason."""
+    fields = ("model", "version", "type", "stage", "backend", "revision", "digest", "content", "path")
+    made = ("approach", "generation", "params", "started", "finished", "origin")
+    unknown = {field: Unknown(reason) for field in (*fields, *made)}
+    return fill(form.Node, {"id": name, "kind": kind, "published": False, **unknown, **known})
+
+
+def _published(receipt: Receipt, known: Versions) -> form.Node:
+    made = making(receipt)
+    reason = published.untold(receipt)
+    texts = {field: getattr(receipt, field) or Unknown(reason) for field in ("type", "digest", "content")}
+    is_student = receipt.type == "student"
+    return _node(
+        "model",
+        version_name(receipt),
+        reason,
+        {
+            "published": True,
+            "model": receipt.model,
+            "version": receipt.version,
+            **texts,
+            "path": published.folder(receipt),
+            **(_made(made) if made else {}),
+            "approach": _approach(receipt, made),
+            "generation": published.generation(receipt, known) if is_student else Unknown("students alone have one"),
+            "origin": receipt.origin or Unknown("it was published, not migrated"),
+        },
+    )
+
+
+def _made(record: Record) -> Object:
+    names = ("stage", "backend", "revision", "params", "started", "finished")
+    return {name: getattr(record, name) for name in names}
+
+
+def _approach(receipt: Receipt, made: Record | None) -> str | Unknown:
+    return made.stage if made and made.stage != "distill" else published.approach(receipt)
+
+
+def _unpublished(edge: form.Edge) -> form.Node:
+    reason = f"not published; {edge.child} names it as a parent"
+    model, _, version = edge.parent.rpartition(":")
+    known = {"model": model, "version": version, "content": edge.content or Unknown(reason)}
+    return _node("model", edge.parent, reason, known)
+
+
+def _migration(receipt: Receipt) -> form.Node:
+    known = {"published": True, "origin": receipt.origin}
+    return _node("migration", receipt.unit, published.untold(receipt), known)
+
+
+def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, form.Node]]:
+    """A node for each data set that a version was made from, and for the one that the tree links to."""
+    used = {content: task for r in known.values() if (m := making(r)) for task, content in _data_inputs(m)}
+    for content, task in used.items():
+        reason = f"only its content is known: the tree links to no data set {content}"
+        yield (
+            _data(content),
+            _node("data", _data(content), reason, {"stage": task.partition(":")[0], "content": content}),
+        )
+    if linked is not None:
+        receipt, record = linked
+        known_of = {
+            "published": True,
+            "model": Unknown("it is no model"),
+            "version": Unknown("data sets have no version; their content names them"),
+            "type": record.type,
+            "digest": record.digest,
+            "content": record.content,
+            "path": _links(receipt),
+            **_made(record),
+            "approach": Unknown("it is no model"),
+            "generation": Unknown("students alone have one"),
+            "origin": receipt.origin or Unknown("it was published, not migrated"),
+        }
+        yield _data(record.content), _node("data", _data(record.content), "no record tells it", known_of)
+
+
+def _links(receipt: Receipt) -> str | Unknown:
+    paths = sorted((file.path for file in receipt.files), key=lambda path: ("/processed/" not in path, path))
+    return paths[0] if paths else Unknown("no link to it is placed")
+
+
+def _data(content: str) -> str:
+    return f"data:{content}"
+
+
+def _data_inputs(record: Record) -> list[tuple[str, str]]:
+    return [(task, content) for task, content in record.inputs.items() if task.startswith("prepare:")]
+
+
+def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
+    """The edges from the models that a version was made from."""
+    made = making(receipt)
+    reason = published.untold(receipt)
+    for place, parent in enumerate(receipt.parents):
+        model = parent.rpartition(":")[0]
+        task = next((task for task in made.inputs if task.partition(":")[2] == model), None) if made else None
+        content = made.inputs[task] if made and task else Unknown(reason)
+        yield fill(
+            form.Edge,
+            {
+                "parent": parent,
+                "child": version_name(receipt),
+                "relation": relation(made, task) if made and task else _by_types(receipt, known.get(parent)),
+                "primary": place == 0,
+                "task": task or Unknown(reason),
+                "content": content,
+                "content_is_published": _same(content, known.get(parent), parent),
+            },
+        )
+
+
+def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
+    """The edge from the data set that a version was made from."""
+    made = making(receipt)
+    for task, content in _data_inputs(made) if made else ():
+        yield fill(
+            form.Edge,
+            {
+                "parent": _data(content),
+                "child": version_name(receipt),
+                "relation": relation(made, task) if made else OTHER,
+                "primary": False,
+                "task": task,
+                "content": content,
+                "content_is_published": content == linked[1].content if linked else Unknown("no data set is published"),
+            },
+        )
+
+
+def relation(made: Record, task: str) -> str:
+    """What the result of a task that was read is to what was made from it."""
+    found = RELATIONS.get((made.stage, task.partition(":")[0]), OTHER)
+    return QUANTIZED if found == "compilation" and made.facts.get("quantization") else found
+
+
+def _by_types(receipt: Receipt, parent: Receipt | None) -> str | Unknown:
+    found = OF_TYPES.get((receipt.type, parent.type if parent else ""))
+    return found or Unknown(published.untold(receipt))
+
+
+def _same(content: str | Unknown, parent: Receipt | None, name: str) -> bool | Unknown:
+    """Whether the parent's published version is the very content that was read."""
+    if isinstance(content, Unknown):
+        return content
+    if parent is None:
+        return Unknown(f"{name} is not published")
+    return parent.content == content if parent.content else Unknown(f"the content of {name} is not known")

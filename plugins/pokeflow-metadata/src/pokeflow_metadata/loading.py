@@ -1,0 +1,40 @@
+"""How a version is fetched and used, in as much code as its records allow."""
+
+from collections.abc import Iterator, Mapping
+
+from pokeflow.project import Version
+
+FETCH = "pokeflow pull {model}:{version}"
+CODE = """\
+import onnxruntime
+from pokeflow_vision.preprocessing import Preprocessing, load_image, normalize, to_square
+
+spec = Preprocessing(size={size}, mean={mean}, std={std})
+session = onnxruntime.InferenceSession("model.onnx")  # the .onnx file of this version, whatever it is called
+picture = normalize(to_square([load_image("photo.jpg")], spec), spec)
+(embedding,) = session.run(["embedding"], {{"image": picture}})  # 1 × {length}, not scaled to length 1"""
+
+
+def of(version: Version) -> Iterator[str]:
+    """How to fetch it, and, where it is ONNX and the data set's preprocessing is known, how to run it."""
+    yield from ("```", FETCH.format(model=version.model, version=version.version), "```")
+    code = _code(version)
+    if code is not None:
+        yield from ("", "```python", code, "```")
+    elif format_ := version.making.facts.get("format"):
+        yield from ("", f"Its format is {format_}.")
+
+
+def _code(version: Version) -> str | None:
+    made, prepared = version.making, version.records.get("prepare")
+    length = made.facts.get("embedding_dim")
+    spec = prepared.params.get("preprocessing") if prepared else None
+    if not _is_onnx(version) or not isinstance(spec, Mapping) or not {"size", "mean", "std"} <= set(spec):
+        return None
+    mean, std = (tuple(spec[name]) for name in ("mean", "std"))
+    return CODE.format(size=spec["size"], mean=mean, std=std, length=length)
+
+
+def _is_onnx(version: Version) -> bool:
+    files = [file.path for file in version.making.files]
+    return any(path.endswith(".onnx") for path in files)

@@ -1,0 +1,158 @@
+"""``project_manifest.json``: the project at a glance, written last."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+from pokeflow.project import Project, Receipt, natural
+from pokeflow.project import newest as newest_of
+from pokeflow.project import records as records_of
+from pokeflow.project import versions as versions_of
+from pokeflow.types import About, Record
+from pokeflow_metadata import costs, models, published, units
+from pokeflow_metadata.fields import NUMBER, Field, table
+from pokeflow_metadata.forms import project_manifest as forms
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
+
+Object = dict[str, Any]
+
+TRAINING = {
+    "num_classes": Field(("prepare.metrics.cards",), NUMBER, int),
+    "train_samples": Field(("prepare.metrics.train_cards",), NUMBER, int),
+    "val_samples": Field(("prepare.metrics.val_cards",), NUMBER, int),
+    "test_samples": Field(("prepare.metrics.test_cards",), NUMBER, int),
+}
+CALIBRATION = {
+    "num_samples": Field(("making.facts.calibration_images", "prepare.facts.calibration.samples"), int),
+    "size_mb": Field(("prepare.facts.calibration.size_bytes",), int, lambda size: round(size / 1e6, 6)),
+}
+BYTES = "size_bytes"
+"""The fact of a data receipt that says how much its link leads to."""
+SHOWN = "calibration_dataset.npy"
+"""A compiler's file of all pictures that it was calibrated on."""
+LINK = "link.json"
+NO_DATA = "no data set is published"
+NO_PROJECT = "no project is created in SageMaker, or its id is not configured"
+TOP1 = tuple(source.rpartition(".")[2] for source in models.ACCURACIES["top1_accuracy"].sources)
+STAGE = re.compile(r"(?:^|-)(stage\d+)$")
+"""The end of a model's name that tells which stage of an experiment it is."""
+
+
+def build(project: Project) -> Object:
+    """The document of a project."""
+    return document(project.about, project.receipts, project.documents.get("training_history"))
+
+
+def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, Any] | None) -> Object:
+    """The manifest of what is published."""
+    receipts = tuple(receipts)
+    runs = list((history or {}).get("runs", ()))
+    known, newest = versions_of(receipts), newest_of(receipts, about.models)
+    records = [record for receipt in receipts for record in receipt.records]
+    nothing = Unknown("nothing that a record tells of is published")
+    begun = _moments([*(record.started for record in records), *(run["started"] for run in runs)])
+    ended = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
+    manifest = fill(
+        forms.ProjectManifest,
+        {
+            "project_name": about.name,
+            "project_id": about.id or published.project_id(receipts) or Unknown(NO_PROJECT),
+            "created_at": min(begun) if begun else nothing,
+            "last_updated": max(ended) if ended else nothing,
+            "version": about.version,
+            "schema_version": SCHEMA_VERSION,
+            "description": about.description,
+            "models": {model: models.model(about, receipt, known) for model, receipt in newest.items()},
+            "experiments": _experiments(about, runs),
+            "datasets": forms.Datasets(
+                training=_training(about, receipts), calibration=_calibration(about, receipts, newest)
+            ),
+            "infrastructure": costs.infrastructure(about, newest),
+            "cost_tracking": costs.cost_tracking(receipts),
+        },
+    )
+    return plain(manifest)
+
+
+def _moments(told: Iterable[str]) -> list[str]:
+    try:
+        return [units.instant(moment) for moment in told]
+    except ValueError as error:
+        raise PokeflowError(f"a record tells a time that is none ({error}). Run 'pokeflow verify'.") from error
+
+
+def _experiments(about: About, runs: list[Object]) -> forms.Experiments:
+    names = sorted({run["experiment"] for run in runs if run["experiment"] is not None})
+    each = [_experiment(name, [run for run in runs if run["experiment"] == name]) for name in names]
+    uri = about.tracking_uri or Unknown("no tracking that other machines can reach is configured")
+    return fill(forms.Experiments, {"mlflow_tracking_uri": uri, "experiments": each})
+
+
+def _experiment(name: str, runs: list[Object]) -> forms.Experiment:
+    best: tuple[float, Object] | None = None
+    for run in runs:
+        accuracy = next((run["metrics"][name] for name in TOP1 if name in run["metrics"]), None)
+        if accuracy is not None and run["run_id"] is not None and (best is None or accuracy > best[0]):
+            best = accuracy, run
+    stages = sorted({_stage(run) for run in runs}, key=natural)
+    fields = {
+        "name": name,
+        "run_count": len(runs),
+        "best_run_id": best[1]["run_id"] if best else Unknown("no run of it has both an accuracy and a run id"),
+    }
+    return fill(forms.Experiment, fields | ({"stages": stages} if len(stages) > 1 else {}))
+
+
+def _stage(run: Object) -> str:
+    named = STAGE.search(run["model"])
+    return named[1] if named else str(run["stage"])
+
+
+def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData:
+    fields = table(TRAINING, _data(receipts))
+    return fill(
+        forms.TrainingData,
+        {"s3_path": _link(about, receipts, "processed"), **_because(fields, receipts), "size_gb": _size(receipts)},
+    )
+
+
+def _data(receipts: tuple[Receipt, ...]) -> dict[str, Record]:
+    found = published.data(receipts)
+    return {"prepare": found[1]} if found else {}
+
+
+def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
+    """Where no data set is published, that is why its fields are unknown."""
+    lost = None if _data(receipts) else Unknown(NO_DATA)
+    return {name: lost if lost and isinstance(value, Unknown) else value for name, value in fields.items()}
+
+
+def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
+    """The data set's size in 10^9 bytes, as its receipt tells it or as its record's files add up to."""
+    found = published.data(receipts)
+    if found is None:
+        return Unknown(NO_DATA)
+    receipt, record = found
+    size = receipt.facts.get(BYTES)
+    if not isinstance(size, int) or size < 0:
+        size = sum(file.size for file in record.files)
+    return round(size / 1e9, 9) if size else Unknown("neither its receipt nor its record tells a size")
+
+
+def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unknown:
+    """The folder of a data link on S3, whoever has placed it."""
+    places = [PurePosixPath(file.path) for receipt in receipts for file in receipt.files]
+    place = next((path.parent for path in places if path.name == LINK and path.parent.name == kind), None)
+    return models.s3_path(about, f"{place}/" if place else Unknown(f"no link to {kind} data is placed"))
+
+
+def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
+    compiled = next((one for one in newest.values() if one.type == "optimized"), None)
+    records = {**_data(receipts), **(records_of(compiled) if compiled else {})}
+    fields = _because(table(CALIBRATION, records, compiled.facts if compiled else None), receipts)
+    # What the compiler was shown, if it kept it, is nearer to the truth than what the data set has for it.
+    kept = [file.size for file in compiled.files if file.source.endswith(f"/{SHOWN}")] if compiled else []
+    fields |= {"size_mb": round(kept[0] / 1e6, 6)} if kept else {}
+    return fill(forms.CalibrationData, {"s3_path": _link(about, receipts, "calibration"), **fields})

@@ -1,0 +1,90 @@
+"""``metrics.json`` and ``training_config.json`` of a version.
+
+Neither tells of registration, tracking or the tree's place: the same version has the same bytes wherever it lies.
+"""
+
+from typing import Any
+
+from pokeflow.project import Version
+from pokeflow.types import Record
+from pokeflow_metadata.benchmarks import BENCHMARK, CONDITIONS, UNSAID
+from pokeflow_metadata.fields import Field, look, table
+from pokeflow_metadata.forms import version as forms
+from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, plain
+from pokeflow_metadata.values import metrics as figures
+
+Object = dict[str, Any]
+
+NOT_BENCHMARKED = "no benchmark of this version was there when it was published"
+PROTOCOL = Field(("measured.facts.protocol",), absent=UNSAID)
+PREPROCESSING = Field(("making.facts.preprocessing",), absent=UNSAID)
+
+
+def metrics(version: Version) -> Object:
+    """Every figure of the making and the benchmark, with protocols, and reasons for what is unknown."""
+    benchmark = version.records.get(BENCHMARK)
+    form = fill(
+        forms.Metrics,
+        {
+            **_about(version),
+            "making": measured(version.making),
+            "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else measured(benchmark),
+        },
+    )
+    return plain(form)
+
+
+def training_config(version: Version) -> Object:
+    """All that decided the result: the backend, its parameters and inputs, and the software it ran on."""
+    made = version.making
+    form = fill(
+        forms.TrainingConfig,
+        {
+            **_about(version),
+            "task": made.task,
+            "stage": made.stage,
+            "backend": made.backend,
+            "revision": made.revision,
+            "parents": list(version.parents),
+            "inputs": made.inputs,
+            "params": made.params,
+            "preprocessing": look(PREPROCESSING, {"making": made}),
+            "environment": made.environment,
+        },
+    )
+    return plain(form)
+
+
+def measured(record: Record) -> forms.Making | forms.Benchmark:
+    """A record's figures, and what they mean."""
+    conditions = table(CONDITIONS, {BENCHMARK: record}) if record.stage == BENCHMARK else {}
+    form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
+    return fill(
+        form,
+        {
+            "task": record.task,
+            "backend": record.backend,
+            "revision": record.revision,
+            "digest": record.digest,
+            "inputs": record.inputs,
+            "started": record.started,
+            "finished": record.finished,
+            "seconds": record.seconds,
+            "cost_usd": cost(record),
+            "protocol": look(PROTOCOL, {"measured": record}),
+            **conditions,
+            "metrics": figures(record),
+        },
+    )
+
+
+def _about(version: Version) -> Object:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "project": version.about.name,
+        "model": version.model,
+        "version": version.version,
+        "type": version.type,
+        "digest": version.making.digest,
+        "content": version.making.content,
+    }

@@ -1,0 +1,166 @@
+"""A version's own documents: from its records alone, the same bytes wherever the tree lies."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pokeflow.plugins import document_kinds
+from pokeflow.project import Version, check_document, document_of_version
+from pokeflow.types import File, Record
+
+from .documents_support import (
+    BENCHMARKS,
+    CLOUD,
+    COMPILE,
+    DISTILL1,
+    DISTILL2,
+    LOCAL,
+    MAKINGS,
+    PARENTS,
+    PREPARE,
+    STAGE1,
+    TEACHER,
+    TEST,
+    TINY,
+    TRAIN,
+    VAL,
+    record,
+)
+
+BENCH = dict(zip((making.model for making in MAKINGS), BENCHMARKS, strict=True))
+
+
+def version(making: Record, **more: Any) -> Version:
+    files = (File("model.onnx", 10, "0" * 64), File("weights.pt", 10, "1" * 64))
+    making = replace(making, files=files)
+    records = {making.stage: making, "benchmark": BENCH[making.model], "prepare": PREPARE}
+    given = Version(LOCAL, making.model, making.version, making.type, PARENTS[making.model], records, making)
+    return replace(given, **more)
+
+
+def card(given: Version) -> str:
+    return document_of_version("model_card", given).decode()
+
+
+def metrics(given: Version) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(document_of_version("metrics", given))
+    return told
+
+
+@pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
+@pytest.mark.parametrize("name", [name for name, kind in document_kinds().items() if kind.scope == "version"])
+def test_the_same_version_has_the_same_bytes_wherever_it_is_published_and_registered(name: str, making: Record) -> None:
+    here = version(making)
+    registered = {stage: record(f"{stage}:{making.model}", 20) for stage in ("register", "track", "bundle")}
+    there = replace(here, about=replace(CLOUD, description="said anew"), records={**here.records, **registered})
+    assert document_of_version(name, here) == document_of_version(name, there)
+    assert document_of_version(name, here).endswith(b"\n")
+
+
+@pytest.mark.parametrize("making", MAKINGS, ids=lambda making: making.model)
+@pytest.mark.parametrize("name", ["metrics", "training_config"])
+def test_they_are_true_to_their_schemas(name: str, making: Record) -> None:
+    assert check_document(name, document_of_version(name, version(making))) == []
+
+
+def test_metrics_tell_making_and_benchmark_with_protocols_and_reasons() -> None:
+    told = metrics(version(TRAIN))
+    assert (told["digest"], told["content"]) == (TRAIN.digest, TRAIN.content)
+    assert told["making"]["metrics"] == {**TRAIN.metrics, "reasons": {}}
+    assert (told["making"]["protocol"], told["benchmark"]["protocol"]) == (VAL, TEST)
+    assert told["benchmark"]["device"] == "AMD EPYC"
+    assert told["benchmark"]["metrics"]["reasons"]["latency_p99_ms"].startswith("20 runs")
+    assert told["benchmark"]["reasons"]["cost_usd"] == "executor 'local' is not billed"
+
+
+def test_a_version_without_benchmark_says_so() -> None:
+    told = metrics(version(TRAIN, records={"train": TRAIN}))
+    assert told["benchmark"] is None
+    assert told["reasons"]["benchmark"] == "no benchmark of this version was there when it was published"
+    assert "No benchmark of this version was there" in card(version(TRAIN, records={"train": TRAIN}))
+
+
+def test_the_training_config_is_all_that_decided_the_result() -> None:
+    told = json.loads(document_of_version("training_config", version(DISTILL1)))
+    assert told["params"] == DISTILL1.params
+    assert told["inputs"] == DISTILL1.inputs
+    assert told["parents"] == [f"{TEACHER}:v1.0"]
+    assert (told["backend"], told["revision"], told["preprocessing"]) == ("torch", "1", "db0b9da47f1a")
+    assert told["environment"]["packages"] == {"torch": "2.8.0"}
+
+
+def test_a_card_has_the_sections_that_people_look_for() -> None:
+    titles = [line.removeprefix("## ") for line in card(version(DISTILL1)).splitlines() if line.startswith("## ")]
+    assert titles == [
+        "Model details", "Lineage", "Intended use", "Training data", "How it was made", "Evaluation", "Limitations",
+        "Time, cost and energy", "How to load it",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "A student of the project pokemon-card-recognition. Distilled from `dinov3-teacher:v1.0` on 2026-01-10.",
+        "| Parameters | 4.7M (4,700,000) |",
+        f"- `{TEACHER}:v1.0`, distillation, content `{TRAIN.content}`",
+        "Approach: knowledge distillation.",
+        "| for testing | 3 |",
+        f"- Protocol: {TEST}",
+        f"- Protocol: {VAL}",
+        "- `latency_p99_ms` is unknown: 20 runs were made; 100 or more are needed for this percentile",
+        "- Baseline (pHash, 256 bits): `phash256_top1_accuracy` 0.25",
+        "- The test split has 3 cards: a single one of them moves an accuracy by 33.3%.",
+        "- Power was not measured.",
+        "| distill:efficientnet-student-stage1 | sagemaker | 1,800.5 s | 4.00 US dollars |",
+        f"pokeflow pull {STAGE1}:v1.0",
+        "spec = Preprocessing(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))",
+    ],
+)
+def test_a_card_tells_what_the_records_tell(sentence: str) -> None:
+    assert sentence in card(version(DISTILL1)).splitlines()
+
+
+def test_limits_are_those_that_the_records_show() -> None:
+    simulated, drawn = "The queries are simulated captures", "The cards are drawn by a program"
+    assert simulated in card(version(DISTILL2))
+    assert drawn in card(version(DISTILL2))
+    photos = replace(BENCH[TINY], facts={"protocol": "photos"}, metrics={"power_w": 2.5, "top1_accuracy": 0.5})
+    made = replace(COMPILE, facts={"protocol": "photos"})
+    scans = replace(PREPARE, backend="folder", metrics={})
+    text = card(version(made, records={"benchmark": photos, "prepare": scans}))
+    for absent in (simulated, drawn, "Power was not measured", "test split has"):
+        assert absent not in text
+
+
+@pytest.mark.parametrize(
+    ("drop", "sentence"), [(0.01, "1.0% fewer are answered"), (-0.02, "2.0% more are"), (0.0, "as many are answered")]
+)
+def test_what_compilation_cost_is_among_the_limits(drop: float, sentence: str) -> None:
+    assert sentence in card(version(replace(COMPILE, metrics={"accuracy_drop": drop})))
+
+
+def test_what_records_do_not_tell_is_left_out_and_not_made_up() -> None:
+    bare = replace(TRAIN, facts={}, metrics={}, params={}, environment={}, inputs={})
+    given = Version(LOCAL, TEACHER, "v1.0", "teacher", (), {"train": bare}, bare)
+    text = card(given)
+    assert "The record of its making does not tell what it takes and gives." in text
+    assert "```python" not in text
+    assert "None" not in text
+    assert check_document("metrics", document_of_version("metrics", given)) == []
+
+
+def test_text_of_records_cannot_break_the_card() -> None:
+    facts = {**TRAIN.facts, "architecture": "a|b\n## Fake\n<script>", "framework": "s3://me:secret@bucket/x"}
+    text = card(version(replace(TRAIN, facts=facts, params={"note": "```\n## Fake"})))
+    assert "| Architecture | a\\|b ## Fake &lt;script> |" in text.splitlines()
+    assert "secret" not in text
+    assert text.count("````") == 2
+
+
+def test_the_code_of_a_card_runs_as_far_as_the_model() -> None:
+    text = card(version(TRAIN))
+    code = text.partition("```python\n")[2].partition("```")[0]
+    compile(code, "model_card.md", "exec")
+    assert "1 × 768" in code

@@ -1,0 +1,67 @@
+"""What documents are built from: a project as it is published, or a version from its records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pokeflow.plugins import document_kinds
+from pokeflow.project._receipts import Receipt
+from pokeflow.schema import document_schema
+from pokeflow.types import About, DocumentKind, Record, load_function
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a task, and what tracking answered to it: ``experiment``, ``run_id``, ``uri``, if it was tracked."""
+
+    record: Record
+    tracked: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a document of the project is built from.
+
+    ``runs`` are those that this machine knows of beside the receipts. ``old`` is the document as it lies there, None
+    where none does. ``documents`` are those that its kind reads, by name, as far as they lie there.
+    """
+
+    about: About
+    receipts: tuple[Receipt, ...]
+    runs: tuple[Run, ...] = ()
+    old: Mapping[str, Any] | None = None
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a document of a version is built from: from its records, whatever has become of it since.
+
+    ``parents`` are models, the first one the parent in the lineage. ``records`` are those of its tasks
+    by stage, with ``prepare``, the data set's, if it is at hand; ``making`` is the one that made it.
+    """
+
+    about: About
+    model: str
+    version: str
+    type: str
+    parents: tuple[str, ...]
+    records: Mapping[str, Record]
+    making: Record
+
+
+def kinds_of(scope: str) -> dict[str, DocumentKind]:
+    """The installed kinds of documents of a ``project`` or a ``version``, each after those that it reads."""
+    from graphlib import TopologicalSorter
+
+    known = {name: kind for name, kind in document_kinds().items() if kind.scope == scope}
+    graph = {name: [read for read in kind.reads if read in known] for name, kind in known.items()}
+    return {name: known[name] for name in TopologicalSorter(graph).static_order()}
+
+
+def schema_of(kind: DocumentKind) -> Mapping[str, Any] | None:
+    """The JSON Schema of a kind's documents, generated where it brings a dataclass; None where it brings nothing."""
+    given: Any = kind.schema
+    if isinstance(given, str):
+        given = load_function(given)
+    return document_schema(given) if isinstance(given, type) else given

@@ -1,0 +1,73 @@
+"""What a document must be before it is written: true to its schema, with a reason for every null."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pokeflow.errors import PokeflowError
+
+VERBATIM = ("params", "facts", "environment")
+"""Keys whose values stand as a record has them: a null in there is a setting, not an unknown figure."""
+Schema = Mapping[str, Any]
+
+
+def faults_of(document: Any, schema: Schema | None) -> list[str]:
+    """Everything that is wrong with a document: the path in it, and what."""
+    return [*schema_faults(document, schema), *reason_faults(document)]
+
+
+def require(document: Any, schema: Schema | None, where: str, old: Any = None) -> None:
+    """Nothing, if a document is sound; PokeflowError with where it lies and each place that is not.
+
+    What was taken over from ``old``, a sound one, is not looked at again: a history is long, and what is new is short.
+    """
+    if not faults_of(_new(document, old), schema):
+        return
+    if faults := faults_of(document, schema):
+        shown = "\n".join(f"{where}: {fault}" for fault in faults[:8])
+        more = f"\nand {len(faults) - 8} more" if len(faults) > 8 else ""
+        raise PokeflowError(shown + more)
+
+
+def _new(document: Any, old: Any) -> Any:
+    """The document without the items of lists that are the very objects of the old one."""
+    if not isinstance(old, Mapping) or not isinstance(document, Mapping):
+        return document
+    kept = {id(item) for value in old.values() if isinstance(value, list) for item in value}
+    return {
+        key: [item for item in value if id(item) not in kept] if isinstance(value, list) else value
+        for key, value in document.items()
+    }
+
+
+def schema_faults(document: Any, schema: Schema | None) -> list[str]:
+    """What is against the schema: the path in the document and what is wrong there."""
+    if schema is None:
+        return []
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda error: error.json_path)
+    return [f"{error.json_path}: {_cut(error.message)}" for error in errors]
+
+
+def reason_faults(document: Any, path: str = "$") -> Iterator[str]:
+    """The nulls without a reason and the reasons without a null; settings that stand as a record has them may be."""
+    if isinstance(document, Mapping):
+        reasons = document.get("reasons")
+        reasons = reasons if isinstance(reasons, Mapping) else {}
+        for key, value in document.items():
+            if value is None and not reasons.get(key):
+                yield f"{path}.{key}: null without a reason beside it."
+            elif key not in VERBATIM and key != "reasons":
+                yield from reason_faults(value, f"{path}.{key}")
+        for key in reasons:
+            if document.get(key, key) is not None:
+                yield f"{path}.reasons.{key}: a reason for what is no null."
+    elif isinstance(document, list):
+        for place, value in enumerate(document):
+            if value is None:
+                yield f"{path}[{place}]: null without a reason beside it."
+            yield from reason_faults(value, f"{path}[{place}]")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:150]} … {text[-140:]}"

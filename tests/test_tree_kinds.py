@@ -1,0 +1,154 @@
+"""Document kinds: a plugin brings one by an entry point; a layout line places it; no core file knows of it."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import plugins
+from pokeflow.config import _composition as composition
+from pokeflow.config import _layout as layouts
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config._resolver import resolve
+from pokeflow.errors import ConfigError, PokeflowError
+from pokeflow.flow import Flow
+from pokeflow.project import _artifacts as artifacts
+from pokeflow.project import _documents as documents
+from pokeflow.project import _kinds as kinds
+from pokeflow.project import _publish as publishing
+from pokeflow.project import _tree as trees
+from pokeflow.project import _verify as verifying
+from pokeflow.store import _local as stores
+from pokeflow.types import DocumentKind
+from support import TOY_FLOW, run_flow
+
+PROJECT_LINE = {"metadata/scores.json": {"document": "scores"}}
+MODEL_LINE = {"models/{model}/{version}/note.txt": {"document": "note"}}
+MANIFEST_LINE = {"metadata/project_manifest.json": {"document": "project_manifest"}}
+CARD_LINE = {"models/{model}/{version}/model_card.md": {"document": "model_card"}}
+
+
+def flow_of(root: Path, project: dict[str, Any], models: dict[str, Any]) -> Flow:
+    data = omegaconf.plain(composition.composed([*TOY_FLOW, f"store.root={root}"]))
+    data["layout"] = {"root": "project/toy", "project": project, "models": {"*": models}}
+    return resolve(data, plugins.registry(plugins.manager()))
+
+
+@pytest.fixture
+def without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if pokeflow-metadata were not installed."""
+    left = {name: kind for name, kind in plugins.document_kinds().items() if name in ("scores", "note")}
+    for module in (layouts, documents, kinds, verifying):
+        monkeypatch.setattr(module, "document_kinds", lambda: left)
+
+
+def test_a_plugin_s_documents_are_published_verified_and_kept_true(tmp_path: Path) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
+    found = publishing.publish(flow, run_flow(flow))
+    assert found.documents == ("metadata/scores.json",)
+    tree = trees.of(flow)
+    told = json.loads(tree.objects.read("metadata/scores.json")[0])
+    assert told["scores"]["teacher:v1.0"] > 0
+    assert tree.objects.read("models/teacher/v1.0/note.txt")[0].startswith(b"teacher v1.0: ")
+    assert verifying.verify(tree).problems == ()
+
+
+def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
+    publishing.publish(flow, run_flow(flow))
+    tree = trees.of(flow)
+    tree.objects.write("metadata/scores.json", b'{"schema_version": 1, "scores": {"teacher:v1.0": "high"}}', match=None)
+    problems = {problem.message for problem in verifying.verify(tree).problems}
+    assert "$.scores['teacher:v1.0']: 'high' is not of type 'number'" in problems
+
+
+@pytest.mark.usefixtures("without_metadata")
+def test_a_document_whose_kind_is_not_installed_is_a_gap_that_names_what_to_install(tmp_path: Path) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
+    records = run_flow(flow)
+    gaps = {gap.leaf.path: gap.why for gap in artifacts.collect(flow, records, stores.of(flow))[1]}
+    why = "document model_card (its kind is not installed: install pokeflow-metadata)"
+    assert gaps["models/teacher/v1.0/model_card.md"] == why
+    makers = {leaf.path: leaf.maker for leaf in flow.leaves}
+    assert "install pokeflow-metadata" in makers["metadata/project_manifest.json"]
+    assert publishing.publish(flow, records).documents == ("metadata/scores.json",)
+    assert verifying.verify(trees.of(flow)).problems == ()
+
+
+def test_a_tree_published_with_it_is_sound_for_whoever_lacks_it(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
+    publishing.publish(flow, run_flow(flow))
+    request.getfixturevalue("without_metadata")
+    assert verifying.verify(trees.of(flow)).problems == ()
+
+
+@pytest.mark.usefixtures("without_metadata")
+@pytest.mark.parametrize(
+    ("project", "models", "nearest"),
+    [
+        ({"x": {"document": "project_manifst"}}, {}, "project_manifest"),
+        ({"x": {"document": "scors"}}, {}, "scores"),
+        ({}, {"x": {"document": "metric"}}, "metrics"),
+        ({}, {"x": {"document": "notes"}}, "note"),
+    ],
+)
+def test_a_misspelt_document_is_refused_with_the_nearest_installed_or_well_known_one(
+    tmp_path: Path, project: dict[str, Any], models: dict[str, Any], nearest: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"Did you mean '{nearest}'"):
+        flow_of(tmp_path, project, models)
+
+
+def test_every_well_known_document_is_brought_by_the_distribution_it_names() -> None:
+    for scope, names in plugins.WELL_KNOWN.items():
+        for name, distribution in names.items():
+            (entry,) = metadata.entry_points(group=plugins.DOCUMENTS, name=name)
+            assert entry.dist is not None
+            assert (entry.dist.name, plugins.document_kinds()[name].scope) == (distribution, scope)
+
+
+class Entry:
+    """An entry point."""
+
+    value = "somebody:KIND"
+
+    def __init__(self, name: str, what: Any) -> None:
+        self.name, self._what = name, what
+
+    def load(self) -> Any:
+        if isinstance(self._what, Exception):
+            raise self._what
+        return self._what
+
+
+KIND = DocumentKind("here", "project", lambda project: {})
+
+
+@pytest.mark.parametrize(
+    ("entries", "fault"),
+    [
+        ([Entry("here", ImportError("no such module"))], r"'here' \(somebody:KIND\) cannot be loaded: no such module"),
+        ([Entry("here", 3)], "is 3; a DocumentKind named 'here' is expected"),
+        ([Entry("there", KIND)], "a DocumentKind named 'there' is expected"),
+        ([Entry("here", KIND), Entry("here", KIND)], "is brought by two distributions"),
+    ],
+)
+def test_a_broken_kind_is_told_with_its_entry_point(
+    monkeypatch: pytest.MonkeyPatch, entries: list[Entry], fault: str
+) -> None:
+    monkeypatch.setattr(metadata, "entry_points", lambda group: entries)
+    with pytest.raises(PokeflowError, match=fault):
+        plugins.document_kinds.__wrapped__()
+
+
+def test_documents_are_written_after_those_that_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = {
+        "a": DocumentKind("a", "project", dict, reads=("b", "elsewhere")),
+        "b": DocumentKind("b", "project", dict, reads=("c",)),
+        "c": DocumentKind("c", "project", dict),
+        "v": DocumentKind("v", "version", bytes),
+    }
+    monkeypatch.setattr(kinds, "document_kinds", lambda: chain)
+    assert list(kinds.kinds_of("project")) == ["c", "b", "a"]

@@ -1,0 +1,90 @@
+"""What documents tell: an unknown value has its reason beside it, and a secret is nobody else's business."""
+
+from typing import Any
+
+import pytest
+
+from pokeflow.project import _validation as validation
+from pokeflow.redaction import redacted
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("https://me:hunter2@example.org/a", "https://example.org/a"),
+        ("s3://key:hunter2@bucket/x", "s3://bucket/x"),
+        ("https://b.example.org/a?X-Amz-Expires=60&X-Amz-Signature=hunter2", "https://b.example.org/a"),
+        ("https://b.example.org/a?x%2Damz%2Dsignature=hunter2", "https://b.example.org/a"),
+        ("https://b.example.org/a?AWSAccessKeyId=AKIA&Signature=hunter2&Expires=1", "https://b.example.org/a"),
+        ("https://b.example.org/a?sv=2024&sig=hunter2", "https://b.example.org/a"),
+        ("HTTPS://example.org/a?Token=hunter2", "HTTPS://example.org/a"),
+        ("https://example.org/a?page=1&api_key=hunter2#top", "https://example.org/a"),
+        ("https://example.org/a?passwd=hunter2", "https://example.org/a"),
+        ("https://example.org/a?client_secret=hunter2", "https://example.org/a"),
+        ("https://example.org/a#access_token=hunter2", "https://example.org/a"),
+        ("postgresql://db.example.org/a?password=hunter2", "postgresql://db.example.org/a"),
+        ("from https://example.org/a?token=hunter2 and https://example.org/b?page=1",
+         "from https://example.org/a and https://example.org/b?page=1"),
+    ],
+)  # fmt: skip
+def test_what_lets_somebody_in_is_left_out_of_addresses(address: str, told: str) -> None:
+    assert redacted(address) == told
+    assert redacted({"a": [{"b": (address,)}]}) == {"a": [{"b": [told]}]}
+    assert redacted({address: 1}) == {told: 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/x?versionId=3",
+        "https://example.org/a?page=1&design=new#part",
+        "hf://datasets/cards/token.txt",
+        "what is a token? a secret=1",
+        "me@example.org",
+    ],
+)
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["password", "PASSWORD", "db_passwd", "secret", "token", "hf_token", "HF_TOKEN", "hfToken", "auth-token", "api_key",
+     "apiKey", "access_key", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "aws.secret_key", "credentials"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["hunter2", ["hunter2"], {"user": "me", "value": "hunter2"}])
+def test_what_stands_under_a_secret_s_name_is_left_out(key: str, value: Any) -> None:
+    assert redacted({"options": [{key: value, "lr": 0.1}]}) == {"options": [{key: "…", "lr": 0.1}]}
+
+
+def test_a_password_of_figures_is_left_out_too() -> None:
+    assert redacted({"password": 1234}) == {"password": "…"}
+
+
+@pytest.mark.parametrize("key", ["token_dim", "tokens", "reg_tokens", "tokenizer", "monkeytoken", "passwords_seen"])
+def test_a_key_that_only_holds_the_word_keeps_its_value(key: str) -> None:
+    assert redacted({key: "cls"}) == {key: "cls"}
+
+
+def test_figures_and_switches_are_no_secrets() -> None:
+    told = {"ms_per_token": 0.25, "class_token": True, "hf_token": None, 3: 1}
+    assert redacted(told) == told
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        ({"a": None}, "$.a: null without a reason beside it."),
+        ({"a": None, "reasons": {"a": ""}}, "$.a: null without a reason beside it."),
+        ({"b": {"a": None}, "reasons": {}}, "$.b.a: null without a reason beside it."),
+        ({"a": [1, None], "reasons": {}}, "$.a[1]: null without a reason beside it."),
+        ({"a": 1, "reasons": {"a": "why"}}, "$.reasons.a: a reason for what is no null."),
+    ],
+)
+def test_every_null_has_its_reason_beside_it(document: dict[str, Any], fault: str) -> None:
+    assert list(validation.reason_faults(document)) == [fault]
+
+
+def test_a_null_that_is_a_setting_needs_no_reason() -> None:
+    document = {"params": {"weights": None}, "a": None, "reasons": {"a": "why"}}
+    assert list(validation.reason_faults(document)) == []
