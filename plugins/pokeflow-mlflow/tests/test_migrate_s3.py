@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import mlruns
+from mlflow_s3_store import _settings as settings
 from mlruns import Bring
 from pokeflow.objects import open_uri
-from pokeflow_mlflow.replica import flusher, replica
 from s3 import Server, moto_server, s3  # noqa: F401 - fixtures
 
 
@@ -26,13 +26,13 @@ def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_da
     for file in old_runs.rglob("*"):
         if file.is_file():
             bucket.write(f"old/mlruns/{file.relative_to(old_runs).as_posix()}", file.read_bytes(), match=None)
-    monkeypatch.setenv(flusher.INTERVAL, "3600")
-    monkeypatch.setenv(replica.CACHE, str(tmp_path / "one machine"))
+    monkeypatch.setenv(settings.variable(settings.FLUSH_SECONDS), "3600")
+    monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "one machine"))
     unified = f"{s3.uri}/project/cards/experiments/mlflow"
     told = bring(f"{s3.uri}/old/mlruns", unified)
     assert told["problems"] == []
     assert all(old == new for old, new in told["counts"].values())
-    monkeypatch.setenv(replica.CACHE, str(tmp_path / "another machine"))
+    monkeypatch.setenv(settings.variable(settings.CACHE), str(tmp_path / "another machine"))
     assert mlruns.elsewhere("told", unified) == old_told
     again = bring(f"{s3.uri}/old/mlruns", unified)
     assert {row["done"] for row in again["rows"]} == {

@@ -219,7 +219,7 @@ def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, t
     processes = []
     for number in (1, 2, 3):
         # The third is on the machine of the first. All write at once.
-        cache = {"POKEFLOW_MLFLOW_CACHE": str(tmp_path / f"machine-{number % 2}")}
+        cache = {"MLFLOW_S3_STORE_CACHE": str(tmp_path / f"machine-{number % 2}")}
         process = subprocess.Popen(
             [sys.executable, "-c", TRACK],
             stdin=subprocess.PIPE,
@@ -237,7 +237,7 @@ def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, t
         told = process.communicate()[1]
         assert process.returncode == 0, told.decode()
 
-    for name, value in {**s3.env, "POKEFLOW_MLFLOW_CACHE": str(tmp_path / "machine-reader")}.items():
+    for name, value in {**s3.env, "MLFLOW_S3_STORE_CACHE": str(tmp_path / "machine-reader")}.items():
         monkeypatch.setenv(name, value)
     (parent,), children = parents_and_children(place)
     assert len(children) == 3
