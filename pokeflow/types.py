@@ -12,6 +12,8 @@ SIMULATED = "simulated"
 
 RECORD, LOG, TELEMETRY = "record.json", "log.txt", "telemetry"
 """Names of what lies beside a result's files. Log and telemetry are no part of it: their times must not name it."""
+SHARED_MARK = "shared.json"
+"""Lies there too once a bucket has the result: where, and of which making."""
 RECEIPTS = "metadata/receipts/"
 """The folder of the published tree that holds receipts, which no layout may use."""
 

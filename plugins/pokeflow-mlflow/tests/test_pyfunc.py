@@ -22,7 +22,9 @@ from PIL import Image
 
 from pokeflow import PokeflowError
 from pokeflow.gates import Gate
-from pokeflow_mlflow import RegisterParams, pyfunc, register
+from pokeflow_mlflow import pyfunc
+from pokeflow_mlflow.params import RegisterParams
+from pokeflow_mlflow.stages import register
 from pokeflow_vision import index, preprocessing, retrieval
 from pokeflow_vision.dataset import Card, Dataset
 from pokeflow_vision.preprocessing import Preprocessing

@@ -6,9 +6,11 @@ import sys
 import pytest
 import yaml
 
-from pokeflow_mlflow import TrackParams, sweeps, track
-from pokeflow_mlflow.beside import Trial
+from pokeflow_mlflow import sweeps
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.provenance import Trial
+from pokeflow_mlflow.stages import track
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SWEEP = "2026-11-25/22-31-16-123456"
@@ -154,7 +156,7 @@ def test_a_note_that_is_damaged_is_told_and_fails_nothing(track_it, made, uri, t
 
 AT_ONCE = """
 import pickle, sys
-from pokeflow_mlflow import track
+from pokeflow_mlflow.stages import track
 from pokeflow_mlflow.connection import connect
 task = pickle.loads(sys.stdin.buffer.read())
 import mlflow
@@ -207,7 +209,7 @@ def test_an_id_that_would_end_its_quotes_is_searched_for_all_the_same(made, task
 
 TRACK = """
 import pickle, sys
-from pokeflow_mlflow import track
+from pokeflow_mlflow.stages import track
 print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
 """
 

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record, progress
-from pokeflow_mlflow.beside import LOG, TELEMETRY, TENSORBOARD, Note
+from pokeflow.digest import sha256
+from pokeflow.types import LOG, RECORD, TELEMETRY
 from pokeflow_mlflow.fields import as_json, clean
+from pokeflow_mlflow.model_stages import TRAINING
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.provenance import TENSORBOARD, Note
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from pokeflow_mlflow import TrackParams
-
 TEXT = (".json", ".jsonl", ".md", ".txt", ".csv", ".yaml", ".yml", ".toml", ".html")
 TEXT_BYTES = 1_000_000
 REPORT = "distillation_report.json"
-EMBEDDING = ("train", "distill")
-"""Stages whose arrays are embeddings; elsewhere an array may hold pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ def send(
     folder: Path,
     uri: str | None,
     note: Note,
-    params: "TrackParams",
+    params: TrackParams,
 ) -> None:
     """Make the artifacts of a run, again if need be: those that are there are replaced by the same."""
     sent, linked = sort(record, folder, params)
     if note.config:
         client.log_text(run_id, as_yaml(note.config), "config.yaml")
-    client.log_text(run_id, as_json(record), "record.json")
+    client.log_text(run_id, as_json(record), RECORD)
     links = {
         "task": record.task,
         "digest": record.digest,
@@ -76,7 +76,7 @@ def send(
             advance(each.size, text=each.name)
 
 
-def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent], list[Linked]]:
+def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Sent], list[Linked]]:
     """Which files are sent, and which are told by a link."""
     sent: list[Sent] = []
     linked: list[Linked] = []
@@ -86,7 +86,7 @@ def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent
         if not place.is_file():
             continue  # a bucket has it, or it is gone; the record names it
         name = None
-        if file.path.endswith(".npy") and record.stage in EMBEDDING:
+        if file.path.endswith(".npy") and record.stage in TRAINING:
             name = f"embeddings/{file.path}" if file.size <= largest or params.log_artifacts else None
         elif params.log_artifacts or (file.path.endswith(TEXT) and file.size <= TEXT_BYTES) or file.path == REPORT:
             # Under files/, so that nothing a backend writes can take the place of record.json.
@@ -102,8 +102,6 @@ def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent
         if inside.startswith(f"{TENSORBOARD}/") and (size <= largest or params.log_artifacts):
             sent.append(Sent(path, inside.removeprefix(f"{TELEMETRY}/"), size))
         else:
-            from pokeflow.digest import sha256
-
             linked.append(Linked(inside, size, sha256(path)))
     return sent, linked
 

@@ -8,10 +8,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record
-from pokeflow_mlflow.beside import Note, Trial
 from pokeflow_mlflow.connection import synchronize
 from pokeflow_mlflow.curves import milliseconds
 from pokeflow_mlflow.fields import as_tags
+from pokeflow_mlflow.provenance import Note, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

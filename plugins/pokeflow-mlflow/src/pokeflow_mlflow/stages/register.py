@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import File, Input, Record, Result, Task
 from pokeflow.gates import PASSED, judge
-from pokeflow_mlflow import RegisterParams, gates, mlmodel
+from pokeflow.types import RECORD, path_of
+from pokeflow_mlflow import gates, mlmodel
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.connection import Connection, connect, upload
+from pokeflow_mlflow.model_stages import MAKING
+from pokeflow_mlflow.params import RegisterParams
 from pokeflow_mlflow.pyfunc import EMBEDDING, MATCHES
 from pokeflow_vision import index
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAKING = ("train", "distill", "compile")
 NETWORK = "model.onnx"
 JUDGED = ("pokeflow.metric.", "pokeflow.reason.", "pokeflow.gate.", "pokeflow.gates")
 VERSIONS = "mlflow.modelVersions"
@@ -80,8 +82,8 @@ def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str
         "pokeflow.parents": json.dumps(dict(made.inputs)),
         "pokeflow.content": made.content,
         "pokeflow.task": made.task,
-        "pokeflow.record": f"tasks/{task.stage}/{task.model}/{task.digest}/record.json",
-        "pokeflow.made": f"tasks/{made.stage}/{made.model}/{made.digest}/record.json",
+        "pokeflow.record": f"{path_of(task.stage, task.model, task.digest)}/{RECORD}",
+        "pokeflow.made": f"{path_of(made.stage, made.model, made.digest)}/{RECORD}",
         "pokeflow.answers": answers(task),
     }
     if benchmark:

@@ -1,60 +1,101 @@
-"""The backend: everything of one source, brought into the configuration's store and compared."""
+"""Brings everything of one MLflow store into another, and compares both."""
 
-import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow_mlflow import MigrateParams
-from pokeflow_mlflow.address import database, redact
+from pokeflow import PokeflowError, progress
+from pokeflow_mlflow.address import database, faults, redact
 from pokeflow_mlflow.connection import Connection, connect
 from pokeflow_mlflow.migrate import compare, registry, sources
 from pokeflow_mlflow.migrate.copying import FROM, ID, Copier
 from pokeflow_mlflow.migrate.entities import Experiment, Reading
-from pokeflow_mlflow.migrate.files import Places
-from pokeflow_mlflow.migrate.report import FILE, Report, Row
+from pokeflow_mlflow.migrate.files import Places, local
+from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
 
 DEFAULT = "Default"
 """The experiment that every MLflow store has; empty, it is not worth telling."""
 
 
-def run(task: Task) -> Result:
-    """Bring one source, or, as a dry run, say what would be brought; leaves ``migration.json``.
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The experiments of one store, on their way into another.
 
-    Facts: ``from`` and ``to``, the addresses without passwords. A kill at any moment leaves what the same task
-    completes.
+    Attributes:
+        source: a folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; it is never written to.
+        destination: the address of the store that they are brought into.
+        base: the folder that relative sources begin at.
+        experiments: other names by id or name; None leaves one out.
+        artifacts: where addresses of artifacts lead now, by what they begin with.
+        source_endpoint: the S3 server of the source, if it is another than AWS's.
+        source_region: the region of the source.
+        endpoint: the S3 server of the destination.
+        region: the region of the destination.
+
     """
-    params: MigrateParams = task.params
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    report, to = Report(), _shown(params.uri)
-    with tempfile.TemporaryDirectory(dir=task.work) as work, sources.of(params).opened(Path(work)) as reading:
-        chosen = _chosen(params, reading)
-        if params.dry_run:
-            _dry(params, reading, chosen, report)
-        else:
-            with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
-                _bring(params, reading, chosen, connection, Path(work), report)
-    # A store may be asked for the same more than once.
-    report.left = list(dict.fromkeys(report.left + reading.left))
-    report.problems = list(dict.fromkeys(report.problems + reading.problems))
-    told = {"from": sources.of(params).uri, "to": to}
-    (task.output / FILE).write_text(json.dumps({**told, **report.data()}, indent=1), encoding="utf-8")
-    return Result(facts=told)
+
+    source: str
+    destination: str
+    base: Path = Path()
+    experiments: Mapping[str, str | None] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    source_endpoint: str | None = None
+    source_region: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+
+    @property
+    def reader(self) -> sources.Source:
+        """The source, to be opened."""
+        moved = {old: str(local(new, self.base) or new) for old, new in self.artifacts.items()}
+        return sources.Source(self.source, self.base, moved, self.source_endpoint, self.source_region)
+
+    @property
+    def target(self) -> str:
+        """The destination's address as people are shown it: absolute, without passwords."""
+        file = database(self.destination)
+        return f"sqlite:///{file.as_posix()}" if file else redact(self.destination)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (attribute, what is wrong with it); PokeflowError where the source cannot be read."""
+        yield from (("destination", fault) for fault in faults(self.destination))
+        yield from ((f"experiments.{key}", "is empty") for key, name in self.experiments.items() if name == "")
+        yield from sources.faults(self.reader, self.experiments)
+
+    def run(self, work: Path, *, dry_run: bool = False) -> Report:
+        """Bring everything, or, as a dry run, say what would be brought.
+
+        A kill at any moment leaves what the same call completes.
+
+        Args:
+            work: a folder for copies that are needed meanwhile.
+            dry_run: write nothing to the destination.
+
+        """
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        report = Report(self.reader.uri, self.target)
+        with tempfile.TemporaryDirectory(dir=work) as folder, self.reader.opened(Path(folder)) as reading:
+            chosen = _chosen(self, reading)
+            if dry_run:
+                _dry(self, reading, chosen, report)
+            else:
+                with connect(self.destination, endpoint=self.endpoint, region=self.region) as connection:
+                    _bring(self, reading, chosen, connection, Path(folder), report)
+        # A store may be asked for the same more than once.
+        report.left = list(dict.fromkeys(report.left + reading.left))
+        report.problems = list(dict.fromkeys(report.problems + reading.problems))
+        return report
 
 
-def _shown(uri: str) -> str:
-    file = database(uri)
-    return f"sqlite:///{file.as_posix()}" if file else redact(uri)
-
-
-def _chosen(params: MigrateParams, reading: Reading) -> list[tuple[Experiment, str]]:
+def _chosen(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
     """The experiments that are wanted, and their names in the target."""
     chosen = []
     for experiment in reading.experiments():
-        name = params.experiments.get(experiment.id, params.experiments.get(experiment.name, experiment.name))
+        name = migration.experiments.get(experiment.id, migration.experiments.get(experiment.name, experiment.name))
         if name is None:
             reading.left.append((f"experiment {experiment.name}", "left out by the plan"))
         elif experiment.name != DEFAULT or reading.runs(experiment) or reading.models(experiment):
@@ -63,15 +104,15 @@ def _chosen(params: MigrateParams, reading: Reading) -> list[tuple[Experiment, s
 
 
 def _bring(
-    params: MigrateParams,
+    migration: Migration,
     reading: Reading,
     chosen: list[tuple[Experiment, str]],
     connection: Connection,
     work: Path,
     report: Report,
 ) -> None:
-    target = Store(_shown(params.uri), connection.client, Places(params.uri, Path.cwd(), {}))
-    copier = Copier(sources.of(params).uri, reading, target, connection, work, report)
+    target = Store(migration.target, connection.client, Places(migration.destination, Path.cwd(), {}))
+    copier = Copier(migration.reader.uri, reading, target, connection, work, report)
     runs = {experiment.id: copier.begin(experiment, name) for experiment, name in chosen}
     models = {experiment.id: copier.begin_models(experiment) for experiment, _ in chosen}
     total = sum(len(runs[experiment.id]) + len(models[experiment.id]) for experiment, _ in chosen)
@@ -106,19 +147,19 @@ def _tell_traces(experiment: Experiment, reading: Reading, report: Report) -> No
         report.left.append((f"{count:,} traces of {experiment.name}", "traces are not migrated"))
 
 
-def _dry(params: MigrateParams, reading: Reading, chosen: list[tuple[Experiment, str]], report: Report) -> None:
+def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, str]], report: Report) -> None:
     """What a run would bring; a database that is not there yet is not made for this."""
-    file, to, own = database(params.uri), _shown(params.uri), sources.of(params).uri
+    file, to, own = database(migration.destination), migration.target, migration.reader.uri
     known: set[tuple[str, str]] = set()
     if file is None or file.is_file():
-        with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
-            target = Store(to, connection.client, Places(params.uri, Path.cwd(), {}))
+        with connect(migration.destination, endpoint=migration.endpoint, region=migration.region) as connection:
+            target = Store(to, connection.client, Places(migration.destination, Path.cwd(), {}))
             for experiment, name in chosen:
                 if there := connection.client.get_experiment_by_name(name):
                     found = target.tagged(there.experiment_id, FROM, own)
                     known |= {(experiment.id, run.data.tags.get(ID, "")) for run in found}
     for experiment, name in chosen:
-        report.source["experiments"] += 1
+        report.in_source["experiments"] += 1
         _tell_traces(experiment, reading, report)
         for run_id in reading.runs(experiment):
             try:

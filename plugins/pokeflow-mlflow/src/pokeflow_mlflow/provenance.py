@@ -1,4 +1,4 @@
-"""What lies beside a finished task's files: how it came to be made, and the bucket that has it too."""
+"""How a finished task came to be made, and the bucket that has it too: read from what lies beside its files."""
 
 import json
 import logging
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Record
+from pokeflow.types import SHARED_MARK, TELEMETRY, path_of
 
 log = logging.getLogger(__name__)
 
-TELEMETRY, LOG, SHARED = "telemetry", "log.txt", "shared.json"
 STEPS, SYSTEM, TENSORBOARD = f"{TELEMETRY}/steps.jsonl", f"{TELEMETRY}/system.jsonl", f"{TELEMETRY}/tensorboard"
 
 
@@ -33,20 +33,20 @@ class Note:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-def note(folder: Path) -> Note:
-    """The note in a task's folder; an empty one where there is none, and where it is unreadable, which is told."""
+def read_note(folder: Path) -> Note:
+    """Read the note in a task's folder; return an empty one where there is none, or it is unreadable (a warning)."""
     import yaml
 
     file = folder / TELEMETRY / "run.yaml"
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8"))
-        sweep = told.get("sweep")
+        run = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sweep = run.get("sweep")
         trial = None
         if sweep:
             # It is searched for within quotes.
             name = re.sub(r"['\"`\\]", "-", str(sweep["id"]))
             trial = Trial(name, int(sweep["trial"]), tuple(map(str, sweep["overrides"])))
-        return Note(str(told.get("command") or ""), trial, dict(told.get("config") or {}))
+        return Note(str(run.get("command") or ""), trial, dict(run.get("config") or {}))
     except FileNotFoundError:
         return Note()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
@@ -54,11 +54,11 @@ def note(folder: Path) -> Note:
         return Note()
 
 
-def uri(record: Record, folder: Path) -> str | None:
-    """Where the task lies in a bucket; None where this making of it is not known to have been shared."""
+def bucket_uri(record: Record, folder: Path) -> str | None:
+    """Return where the task lies in a bucket; None where this making of it is not known to have been shared."""
     try:
-        mark = json.loads((folder / SHARED).read_bytes())
-        where = str(mark["where"]) if mark["started"] == record.started else ""
+        shared = json.loads((folder / SHARED_MARK).read_bytes())
+        where = str(shared["where"]) if shared["started"] == record.started else ""
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return f"{where}/tasks/{record.stage}/{record.model}/{record.digest}" if where else None
+    return f"{where}/{path_of(record.stage, record.model, record.digest)}" if where else None

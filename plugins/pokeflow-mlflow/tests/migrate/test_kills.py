@@ -16,9 +16,7 @@ KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
 from mlflow import MlflowClient
-from pokeflow import Task
-from pokeflow_mlflow import MigrateParams
-from pokeflow_mlflow.migrate import run
+from pokeflow_mlflow.migrate.migration import Migration
 
 source, uri, work, moment, after, where = sys.argv[1:7]
 calls = 0
@@ -34,8 +32,8 @@ def dying(self, *args, **more):
     return answer
 setattr(MlflowClient, moment, dying)
 work = Path(work)
-(work / "output").mkdir(parents=True)
-run.run(Task("migrate", "mlflow", "old", "", "", "", MigrateParams(source, uri, "/"), (), work, work / "output"))
+work.mkdir(parents=True)
+Migration(source, uri, Path("/")).run(work)
 """
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pokeflow.gates import Gate
-from pokeflow_mlflow import RegisterParams, TrackParams, register, track
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import RegisterParams, TrackParams
+from pokeflow_mlflow.stages import register, track
 
 FILES = {"model.onnx": b"onnx", "preprocessing.json": "{}", "weights.pt": b"large", "extra/labels.txt": "a"}
 ABOUT = {
@@ -173,7 +174,7 @@ def test_the_registry_may_be_another_database_than_the_models_files(job, uri, te
 
 KILLED = """
 import os, pickle, signal, sys
-from pokeflow_mlflow import register
+from pokeflow_mlflow.stages import register
 setattr(register.mlmodel, sys.argv[1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 register.run(pickle.loads(sys.stdin.buffer.read()))
 """

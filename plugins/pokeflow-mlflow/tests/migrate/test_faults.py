@@ -12,7 +12,7 @@ import mlruns
 from migrate_support import state
 from mlruns import Bring
 from pokeflow import PokeflowError
-from pokeflow_mlflow import MigrateParams, _check_migrate
+from pokeflow_mlflow.migrate.migration import Migration
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def faults(tmp_path: Path, source: str, uri: str = "sqlite:///new.db", **more: Any) -> dict[str, str]:
-    return dict(_check_migrate(MigrateParams(source, uri, str(tmp_path), **more)))
+    return dict(Migration(source, uri, tmp_path, **more).check())
 
 
 SOURCES = [

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pokeflow import Record, Result, Task
-from pokeflow_mlflow import artifacts, beside, curves, sweeps
+from pokeflow_mlflow import artifacts, curves, provenance, sweeps
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.curves import milliseconds
 from pokeflow_mlflow.fields import flatten, tags_of
+from pokeflow_mlflow.model_stages import MAKING
+from pokeflow_mlflow.params import TrackParams
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from pokeflow_mlflow import TrackParams
-
-MAKING = ("train", "distill", "compile")
-"""Stages whose runs belong to the model's own experiment: there, like is compared with like."""
 SENT = "pokeflow.points"
 """How many points of the curves are there: sent in one transaction with them, so that nothing is sent twice."""
 # MLflow's numbers per request, and one tag's room left among the metrics.
@@ -30,14 +28,16 @@ Item = TypeVar("Item")
 
 
 def run(task: Task) -> Result:
-    """Make the run of the one record given; the same record again changes nothing.
+    """Log the record that the task is given as a run; the same record again changes nothing.
 
-    Facts: ``run_id``, ``experiment`` and ``uri``, the store's address without passwords.
+    Returns:
+        Facts: ``run_id``, ``experiment`` and ``uri``, the store's address without passwords.
+
     """
     params: TrackParams = task.params
     record, folder = task.inputs[0].record, task.inputs[0].folder
     name = params.experiments.get(record.model, params.project) if record.stage in MAKING else params.project
-    note = beside.note(folder)
+    note = provenance.read_note(folder)
     with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
         client, experiment = connection.client, connection.experiment(name)
         found = _find(client, experiment, record)
@@ -53,7 +53,7 @@ def run(task: Task) -> Result:
 
 
 def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
-    """The run of this record. Where a lost answer had it made twice, the one that got further; the other is deleted."""
+    """Find the run of this record. Where a lost answer had it made twice, keep the one that got further."""
     where = f"tags.`pokeflow.digest` = '{record.digest}' and tags.`pokeflow.started` = '{record.started}'"
     runs = sorted(
         client.search_runs([experiment], where),
@@ -64,7 +64,7 @@ def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
     return runs[0] if runs else None
 
 
-def _create(client: "MlflowClient", experiment: str, record: Record, note: beside.Note) -> Any:
+def _create(client: "MlflowClient", experiment: str, record: Record, note: provenance.Note) -> Any:
     # The tags that it is found by come with the run itself, in one transaction.
     tags = {"pokeflow.digest": record.digest, "pokeflow.started": record.started}
     if note.trial:
@@ -73,11 +73,11 @@ def _create(client: "MlflowClient", experiment: str, record: Record, note: besid
 
 
 def _fill(
-    client: "MlflowClient", found: Any, record: Record, folder: Path, note: beside.Note, params: "TrackParams"
+    client: "MlflowClient", found: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    run_id, uri = found.info.run_id, beside.uri(record, folder)
+    run_id, uri = found.info.run_id, provenance.bucket_uri(record, folder)
     drawn = curves.read(record, folder, params.rows)
     tags = tags_of(record, folder, uri, note) | {f"pokeflow.thinned.{file}": of for file, of in drawn.thinned.items()}
     for some in _chunks(flatten(record.params).items(), PAIRS):

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pokeflow import PokeflowError
-from pokeflow_mlflow import TrackParams, track
 from pokeflow_mlflow.artifacts import TEXT_BYTES
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.fields import KEY, PARAM, TAG, flatten
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.stages import track
 
 HISTORY = "".join(
     json.dumps({"epoch": e, "step": 10 * e, "loss": 1 / e, "top1_accuracy": e / 10}) + "\n" for e in (1, 2, 3)
@@ -187,7 +188,8 @@ def test_the_same_task_carried_out_again_is_a_run_of_its_own(track_it, made, uri
 
 KILLED = """
 import os, pickle, signal, sys
-from pokeflow_mlflow import artifacts, track
+from pokeflow_mlflow import artifacts
+from pokeflow_mlflow.stages import track
 artifacts._put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 track.run(pickle.loads(sys.stdin.buffer.read()))
 """
@@ -209,7 +211,7 @@ def test_a_run_that_a_kill_left_behind_is_completed_and_not_doubled(task, made, 
 
 AT_ONCE = """
 import dataclasses, pickle, sys
-from pokeflow_mlflow import track
+from pokeflow_mlflow.stages import track
 task = pickle.loads(sys.stdin.buffer.read())
 given = task.inputs[0]
 for n in range(5):
