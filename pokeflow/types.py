@@ -20,6 +20,8 @@ TASKS, RECORD, LOG, TELEMETRY = "tasks", "record.json", "log.txt", "telemetry"
 
 Log and telemetry are left out of a result's content, for their times differ with every run.
 """
+SHARED_MARK = "shared.json"
+"""Lies there too once a bucket has the result: where, and of which making."""
 RECEIPTS = "metadata/receipts/"
 """The folder of the published tree that holds receipts, which no layout may use."""
 

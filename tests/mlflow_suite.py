@@ -69,7 +69,7 @@ def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[
                 *(("-p", plugin) if plugin else ()),
             ]  # fmt: skip
             paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-            settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": paths, "POKEFLOW_MLFLOW_CACHE": temporary}
+            settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": paths, "MLFLOW_S3_STORE_CACHE": temporary}
             done = subprocess.run(
                 command, cwd=folder, env={**os.environ, **settings, **env}, capture_output=True, text=True, check=False
             )

@@ -21,9 +21,10 @@ import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistry
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
 
-from pokeflow_mlflow.replica import refresh, replica
-from pokeflow_mlflow.replica.schema import LOCAL
-from pokeflow_mlflow.replica.stores import S3RegistryStore, S3TrackingStore
+from mlflow_s3_store import _refresh as refresh
+from mlflow_s3_store import _replica as replica
+from mlflow_s3_store._schema import LOCAL
+from mlflow_s3_store._stores import S3RegistryStore, S3TrackingStore
 
 
 def _place(database: str) -> str:
@@ -89,7 +90,7 @@ def _compare(place: str, store: S3TrackingStore | S3RegistryStore, cache: Path) 
     assert synchronizer.flusher.flush(), f"{place}: not published"
     for template in synchronizer.replica.copy.file.parent.glob("*.empty"):
         shutil.copy(template, cache)
-    other = replica.of(place, cache)
+    other = replica.open_replica(place, cache)
     refresh.refresh_all(other)
     here = rows(synchronizer.replica.copy.file)
     for run in {row["run_uuid"] for row in map(dict, here.get("runs", ()))}:

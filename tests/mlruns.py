@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -218,20 +219,20 @@ Bring = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def bring(tmp_path: Path) -> Bring:
-    """Migrates from a source into a target by the plugin's backend; returns what it told."""
-    from pokeflow import Task
-    from pokeflow_mlflow import MigrateParams, _check_migrate
-    from pokeflow_mlflow.migrate import run
+    """Migrates from a source into a target as the project's migration does; returns the report as plain data."""
+    from pokeflow_mlflow.migrate.migration import Migration
 
-    def migrate(source: str, uri: str, **more: Any) -> dict[str, Any]:
-        params = MigrateParams(source, uri, str(tmp_path), **more)
-        assert list(_check_migrate(params)) == []
+    def migrate(source: str, uri: str, *, dry_run: bool = False, **more: Any) -> dict[str, Any]:
+        migration = Migration(source, uri, tmp_path, **more)
+        assert list(migration.check()) == []
         work = tmp_path / "work"
         shutil.rmtree(work, ignore_errors=True)
-        (work / "output").mkdir(parents=True)
-        run.run(Task("migrate", "mlflow", "old", "", "", "", params, (), work, work / "output"))
-        answer: dict[str, Any] = json.loads((work / "output/migration.json").read_bytes())
-        return answer
+        work.mkdir()
+        report = migration.run(work, dry_run=dry_run)
+        rows = [asdict(row) for row in report.rows]
+        answer = {"rows": rows, "counts": report.counts, "left": report.left, "problems": report.problems}
+        plain: dict[str, Any] = json.loads(json.dumps({"from": report.source, "to": report.target, **answer}))
+        return plain
 
     return migrate
 

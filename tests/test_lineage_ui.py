@@ -89,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with moto() as server:
         uri = f"s3://{server.bucket()}/experiments/mlflow"
         command = [POKEFLOW, *SMALLEST, f"tracking.uri={uri}"]
-        mine = environment(**server.env, OMP_NUM_THREADS="1", POKEFLOW_MLFLOW_CACHE=str(folder / "cache"))
+        mine = environment(**server.env, OMP_NUM_THREADS="1", MLFLOW_S3_STORE_CACHE=str(folder / "cache"))
         done = subprocess.run(command, cwd=folder, env=mine, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         found = (json.loads(file.read_text()) for file in (folder / "store" / "tasks").glob("*/*/*/record.json"))

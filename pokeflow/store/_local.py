@@ -24,12 +24,12 @@ from pokeflow.objects import Objects
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as shared
 from pokeflow.store._atomic import exclusively, write_atomically
-from pokeflow.types import LOG, RECORD, TASKS, TELEMETRY, File, Record, Task, task_prefix
+from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, Task, task_prefix
 
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
 """Begins the name that the record of a replaced result is kept under: what was run is never forgotten."""
-TRACKED, SHARED = "tracked.json", "shared.json"
+TRACKED, SHARED = "tracked.json", SHARED_MARK
 """Beside a record: what tracking answered, and the bucket that has it."""
 _OWN = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
 LATER = "%s is kept here and shared by a later run: %s"

@@ -34,7 +34,7 @@ from tests.benchmarks.transfer import environment
 from tests.s3 import Server, rclone, rclone_binary
 
 PROBE = [sys.executable, str(Path(__file__).with_name("tracking_probe.py"))]
-BUCKET, CACHE = "bench", "POKEFLOW_MLFLOW_CACHE"
+BUCKET, CACHE = "bench", "MLFLOW_S3_STORE_CACHE"
 LOCAL, S3, SERVED = "local SQLite", "s3://", "mlflow server"
 SLOW = 0.020
 """Seconds that are added to every answer."""

@@ -218,11 +218,11 @@ def multiply(rows: sqlite3.Connection, runs: int) -> None:
 
 def publish(database: Path, folder: Path) -> None:
     """Write a database as pokeflow publishes it, into the folder that stands for a bucket's prefix."""
+    from mlflow_s3_store import _publish as publishing
+    from mlflow_s3_store import _replica as replica
+    from mlflow_s3_store._working_copy import WorkingCopy
     from pokeflow.objects._folder import Folder
     from pokeflow.objects._transfer import Crew
-    from pokeflow_mlflow.replica import publish as publishing
-    from pokeflow_mlflow.replica import replica
-    from pokeflow_mlflow.replica.working_copy import WorkingCopy
 
     class Hasty(Folder):
         """A folder whose files need not outlast a power cut."""
@@ -234,7 +234,7 @@ def publish(database: Path, folder: Path) -> None:
             return key
 
     with tempfile.TemporaryDirectory() as draft:
-        copy = WorkingCopy(Path(draft) / "copy.db", replica._template(replica.cache()), f"s3://bench/{MANY}")
+        copy = WorkingCopy(Path(draft) / "copy.db", replica._template(replica.cache_folder()), f"s3://bench/{MANY}")
         with copy._connected() as rows:
             rows.execute("ATTACH ? AS stock", (str(database),))
             rows.execute("BEGIN")

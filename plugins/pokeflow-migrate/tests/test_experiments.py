@@ -1,8 +1,9 @@
-"""Experiments are brought by the tracking plugin's backend: it is told where from and where to, and its word counts."""
+"""Experiments are brought by a tracking system's plugin: it is told where from and where to, and its word counts."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +11,76 @@ import pytest
 
 from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
-from pokeflow import Backend, PokeflowError, Result, Task, plugins
+from pokeflow import PokeflowError
 from pokeflow.cli.commands import migrate as command
 from pokeflow.errors import ConfigError
 from pokeflow.project import _receipts as receipts
 from pokeflow_migrate import experiments
 from pokeflow_migrate import plan as plans
+from pokeflow_migrate.report import Row
 from pokeflow_migrate.run import Outcome, migrate
 
 TRACKING = {"uri": "toy://there", "project": "pokemon", "endpoint": None}
-ROW = {"source": "a#run 1", "target": "b#run 2", "size": 3, "done": "run copied", "verified": "1 params", "note": ""}
-ANSWER: Mapping[str, Any] = {
-    "from": "toy://old", "to": "toy://there", "rows": [ROW], "counts": {"runs": [1, 1]}, "left": [], "problems": [],
-}  # fmt: skip
+ROW = Row("a#run 1", "b#run 2", 3, "", "", "run copied", verified="1 params")
+Check = Callable[["Toy"], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Params:
-    """What every backend of the stage is given."""
+class Report:
+    """What a plugin that brings experiments returns."""
 
-    source: str
-    uri: str
-    base: str
-    experiments: dict[str, str | None] = field(default_factory=dict)
-    artifacts: dict[str, str] = field(default_factory=dict)
-    endpoint: str | None = None
-    region: str | None = None
-    source_endpoint: str | None = None
-    source_region: str | None = None
-    dry_run: bool = False
+    source: str = "toy://old"
+    target: str = "toy://there"
+    rows: Sequence[Row] = (ROW,)
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=lambda: {"runs": (1, 1)})
+    left: Sequence[tuple[str, str]] = ()
+    problems: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class Toy:
+    """A plugin that brings experiments: it answers, and checks, as it is told."""
+
+    given: dict[str, Any]
+    report: Report
+    found: Check | None
+    runs: list[bool] = field(default_factory=list)
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        return self.found(self) if self.found else ()
+
+    def run(self, work: Path, *, dry_run: bool) -> Report:
+        assert not list(work.iterdir())
+        self.runs.append(dry_run)
+        return self.report
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An entry point."""
+
+    name: str
+    open: Callable[..., Toy]
+    value: str = "toy:open"
+
+    def load(self) -> Callable[..., Toy]:
+        return self.open
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Task]]:
-    """Installs a backend that answers so, and checks so; returns the tasks that it is given."""
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Toy]]:
+    """Installs a plugin that answers so, and checks so; returns the migrations that it is asked for."""
 
-    def install(check: Callable[[Params], Iterable[tuple[str, str]]] | None = None, **answer: Any) -> list[Task]:
-        tasks: list[Task] = []
+    def install(check: Check | None = None, **answer: Any) -> list[Toy]:
+        opened: list[Toy] = []
 
-        def bring(task: Task) -> Result:
-            tasks.append(task)
-            assert not list(task.output.iterdir())
-            (task.output / experiments.FILE).write_text(json.dumps({**ANSWER, **answer}))
-            return Result()
+        def open_migration(source: str, destination: str, **more: Any) -> Toy:
+            opened.append(Toy({"source": source, "destination": destination, **more}, Report(**answer), check))
+            return opened[-1]
 
-        backend = Backend(experiments.NAME, experiments.STAGE, bring, Params, check=check)
-        registry = plugins.Registry({(backend.stage, backend.name): backend}, {})
-        monkeypatch.setattr(experiments.plugins, "registry", lambda _: registry)
-        return tasks
+        entries = {experiments.GROUP: [Installed(experiments.NAME, open_migration)]}
+        monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: entries[group])
+        return opened
 
     return install
 
@@ -68,19 +91,30 @@ def brought(root: Path, tracking: Mapping[str, Any] = TRACKING, *, dry_run: bool
     return migrate(plans.load(file), root, empty(root), root / "store", tracking, dry_run=dry_run)
 
 
-def test_a_backend_is_told_where_from_and_where_to(tmp_path: Path, toy: Callable[..., list[Task]]) -> None:
+def test_a_plugin_is_told_where_from_and_where_to(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
-    tasks = toy()
+    opened = toy()
     outcome = brought(tmp_path)
-    assert [task.params for task in tasks] == [
-        Params("mlruns", "toy://there", str(tmp_path), {"1": "teacher", "0": None})
+    assert [migration.given for migration in opened] == [
+        {
+            "source": "mlruns",
+            "destination": "toy://there",
+            "base": tmp_path,
+            "experiments": {"1": "teacher", "0": None},
+            "artifacts": {},
+            "source_endpoint": None,
+            "source_region": None,
+            "endpoint": None,
+            "region": None,
+        }
     ]
+    assert opened[0].runs == [False]
     assert outcome.experiments[0].counts == {"runs": (1, 1)}
     assert outcome.experiments[0].rows[0].done == "run copied"
     assert outcome.changed
 
 
-def test_the_migration_s_receipt_tells_what_was_counted(tmp_path: Path, toy: Callable[..., list[Task]]) -> None:
+def test_the_migration_s_receipt_tells_what_was_counted(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     toy()
     brought(tmp_path)
@@ -89,7 +123,7 @@ def test_the_migration_s_receipt_tells_what_was_counted(tmp_path: Path, toy: Cal
     assert "toy://old" in str(receipt.origin)
 
 
-def test_a_plan_of_experiments_alone_needs_no_files(tmp_path: Path, toy: Callable[..., list[Task]]) -> None:
+def test_a_plan_of_experiments_alone_needs_no_files(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     toy()
     alone: dict[str, Any] = {"sources": {}, "copy": [], "models": {}, "links": {}}
     assert brought(tmp_path, **alone).problems == []
@@ -99,10 +133,10 @@ def test_a_plan_of_experiments_alone_needs_no_files(tmp_path: Path, toy: Callabl
 
 
 def test_what_could_not_be_brought_is_told_and_no_receipt_is_written(
-    tmp_path: Path, toy: Callable[..., list[Task]]
+    tmp_path: Path, toy: Callable[..., list[Toy]]
 ) -> None:
     old_project(tmp_path)
-    toy(problems=[["run 1 of teacher", "param 'lr' is missing"]], left=[["run 9", "deleted in MLflow"]])
+    toy(problems=[("run 1 of teacher", "param 'lr' is missing")], left=[("run 9", "deleted in MLflow")])
     outcome = brought(tmp_path)
     assert [(fault.path, fault.message) for fault in outcome.problems] == [
         ("run 1 of teacher", "param 'lr' is missing")
@@ -111,20 +145,18 @@ def test_what_could_not_be_brought_is_told_and_no_receipt_is_written(
     assert receipts.read_all(empty(tmp_path).objects) == ()
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path, toy: Callable[..., list[Task]]) -> None:
+def test_a_dry_run_writes_nothing(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
-    tasks = toy(rows=[{**ROW, "done": "run to copy"}])
+    opened = toy(rows=[replace(ROW, done="run to copy")])
     outcome = brought(tmp_path, dry_run=True)
-    assert tasks[0].params.dry_run
+    assert opened[0].runs == [True]
     assert not (tmp_path / "store").exists()
     assert outcome.experiments[0].rows[0].done == "run to copy"
 
 
-def test_what_its_check_finds_stops_it_before_anything_is_copied(
-    tmp_path: Path, toy: Callable[..., list[Task]]
-) -> None:
+def test_what_its_check_finds_stops_it_before_anything_is_copied(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
-    toy(check=lambda params: [("source", f"there is no folder {params.source}"), ("uri", "is away")])
+    toy(check=lambda toy: [("source", f"there is no folder {toy.given['source']}"), ("destination", "is away")])
     with pytest.raises(ConfigError) as error:
         brought(tmp_path, copy=[*PLAN["copy"], {"source": "old", "match": "no/*", "to": "x/"}])
     assert "mlflow[0].from: there is no folder mlruns" in str(error.value)
@@ -134,9 +166,9 @@ def test_what_its_check_finds_stops_it_before_anything_is_copied(
 
 
 def test_a_source_that_cannot_be_looked_at_is_told_by_its_place_in_the_plan(
-    tmp_path: Path, toy: Callable[..., list[Task]]
+    tmp_path: Path, toy: Callable[..., list[Toy]]
 ) -> None:
-    def away(params: Params) -> Iterable[tuple[str, str]]:
+    def away(toy: Toy) -> Iterable[tuple[str, str]]:
         raise PokeflowError("MLflow at http://old: is away")
 
     toy(check=away)
@@ -145,31 +177,38 @@ def test_a_source_that_cannot_be_looked_at_is_told_by_its_place_in_the_plan(
 
 
 def test_without_a_tracking_store_or_its_plugin_it_says_so(
-    tmp_path: Path, toy: Callable[..., list[Task]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy: Callable[..., list[Toy]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_project(tmp_path)
     toy()
     with pytest.raises(ConfigError, match="mlflow: the configuration names no tracking store"):
         brought(tmp_path, tracking={})
-    monkeypatch.setattr(experiments.plugins, "registry", lambda _: plugins.Registry({}, {}))
-    with pytest.raises(ConfigError, match="mlflow: no backend for stage 'migrate' named 'mlflow'"):
+    monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: [])
+    with pytest.raises(ConfigError, match=r"mlflow: no plugin that brings experiments of 'mlflow'. .*pokeflow-mlflow"):
         brought(tmp_path)
 
 
-def test_what_a_kill_left_in_its_folder_is_no_hindrance(tmp_path: Path, toy: Callable[..., list[Task]]) -> None:
+def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint(experiments.NAME, "no_such_package.migration:Migration", experiments.GROUP)
+    monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: [entry])
+    with pytest.raises(PokeflowError, match=r"no_such_package\.migration:Migration, which brings experiments"):
+        brought(tmp_path)
+
+
+def test_what_a_kill_left_in_its_folder_is_no_hindrance(tmp_path: Path, toy: Callable[..., list[Toy]]) -> None:
     old_project(tmp_path)
     toy()
-    left = tmp_path / "store/migrations/old/mlflow/output/migration.json"
+    left = tmp_path / "store/migrations/old/mlflow/source.db"
     left.parent.mkdir(parents=True)
     left.write_text("{")
     assert brought(tmp_path).problems == []
-    assert not left.parent.parent.exists()
+    assert not left.parent.exists()
 
 
 def test_both_sides_are_told_and_every_row_is_in_the_report(
-    tmp_path: Path, toy: Callable[..., list[Task]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy: Callable[..., list[Toy]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy(counts={"runs": [1200, 1199]}, problems=[["run 7", "is missing"]])
+    toy(counts={"runs": (1200, 1199)}, problems=[("run 7", "is missing")])
     outcome = brought(tmp_path, sources={}, copy=[], models={}, links={})
     told = command._told(outcome)
     assert "toy://old → toy://there: run copied: 1" in told
@@ -184,3 +223,9 @@ def test_without_experiments_nothing_is_asked_of_tracking(tmp_path: Path) -> Non
     old_project(tmp_path)
     outcome = run(tmp_path)
     assert outcome.experiments == []
+
+
+@pytest.mark.parametrize("entry", entry_points(group=experiments.GROUP), ids=lambda entry: entry.name)
+def test_an_installed_plugin_takes_what_it_is_told(entry: EntryPoint) -> None:
+    expected = inspect.signature(experiments.OpenMigration.__call__).parameters.keys() - {"self"}
+    assert inspect.signature(entry.load()).parameters.keys() == expected

@@ -40,7 +40,7 @@ def test_known_addresses_have_no_fault(uri):
         ("s3://192.168.0.1/mlflow", "'192.168.0.1' is no bucket's name"),
         ("s3://bucket/../mlflow", "the prefix has an empty part, '.' or '..'"),
         ("s3://bucket//mlflow", "the prefix has an empty part"),
-        ("s3://bucket/mlflow?endpoint=http://x", "endpoint and region are parameters"),
+        ("s3://bucket/mlflow?endpoint=http://x", "Give s3://bucket/prefix alone"),
         (
             "arn:aws:sagemaker:us-east-2:123:mlflow-tracking-server/cards",
             "<12-digit account>:mlflow-tracking-server/<name>",

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pokeflow_mlflow import TrackParams, track
 from pokeflow_mlflow.artifacts import TEXT_BYTES, without_secrets
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.stages import track
 
 RUN = yaml.safe_dump(
     {

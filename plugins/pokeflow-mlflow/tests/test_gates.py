@@ -13,8 +13,10 @@ from mlflow.exceptions import MlflowException
 from pokeflow.gates import Gate
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
-from pokeflow_mlflow import RegisterParams, gates, register
+from pokeflow_mlflow import gates
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import RegisterParams
+from pokeflow_mlflow.stages import register
 
 MODEL = "efficientnet-student-stage1"
 ASKED = {"top1_accuracy": Gate(min=0.9), "size_mb": Gate(max=20), "task_accuracy": Gate(min=0.5, max=1)}
@@ -241,7 +243,7 @@ def test_a_registry_that_keeps_refusing_is_told():
 
 SEVERAL = """
 import pickle, sys
-from pokeflow_mlflow import register
+from pokeflow_mlflow.stages import register
 register.run(pickle.load(sys.stdin.buffer))
 """
 
@@ -281,7 +283,7 @@ def test_processes_that_register_at_once_on_a_server_agree_on_the_newest(task, m
     ],
 )
 def test_what_no_gate_can_be_is_told_before_anything_runs(given_params, where):
-    check = registry(manager()).backends["register", "mlflow"].check
+    check = registry(manager()).backends["register", "mlflow"].faults
     params = parse(RegisterParams, {"uri": "sqlite:///m.db", **given_params}, "", faults := [])
 
     assert not faults

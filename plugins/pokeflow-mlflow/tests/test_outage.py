@@ -9,8 +9,10 @@ import pytest
 
 from pokeflow import PokeflowError, plugins
 from pokeflow.engine import _runner as runner
-from pokeflow_mlflow import TrackParams, artifacts, connection, track
+from pokeflow_mlflow import artifacts, connection
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.stages import track
 from support import toy_flow
 
 HISTORY = "".join(f'{{"epoch": {e}, "step": {10 * e}, "loss": {1 / e}}}\n' for e in range(1, 1500))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pluggy
@@ -10,7 +11,7 @@ import pokeflow_mlflow
 from pokeflow import hookspecs
 from pokeflow.plugins import config_packages, registry
 from pokeflow.schema import parse
-from pokeflow_mlflow import RegisterParams, TrackParams
+from pokeflow_mlflow.params import RegisterParams, TrackParams
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def pm() -> pluggy.PluginManager:
     return pm
 
 
-def test_tracking_registering_and_migrating_are_done_by_the_backend_named_mlflow(pm):
+def test_tracking_and_registering_are_done_by_the_backend_named_mlflow(pm):
     backends = registry(pm).backends
 
-    assert set(backends) == {(stage, "mlflow") for stage in ("track", "register", "migrate")}
+    assert set(backends) == {(stage, "mlflow") for stage in ("track", "register")}
     assert backends["register", "mlflow"].named  # a version's label is part of what is registered
 
 
@@ -49,11 +50,11 @@ def test_tracking_yaml_fits_the_parameters_and_names_the_three_experiments(pm):
             "efficientnet-student-stage2": "pokemon-card-student-distillation-stage2",
         },
     )
-    assert not list(registry(pm).backends["track", "mlflow"].check(params))
+    assert not registry(pm).backends["track", "mlflow"].faults(params)
 
 
 def test_faults_name_the_parameter_they_are_in(pm):
-    track, register = (registry(pm).backends[stage, "mlflow"].check for stage in ("track", "register"))
+    track, register = (registry(pm).backends[stage, "mlflow"].faults for stage in ("track", "register"))
 
     assert [key for key, _ in track(TrackParams("s4://x", project="", experiments={"a": ""}))] == [
         "uri",
@@ -68,9 +69,14 @@ def test_faults_name_the_parameter_they_are_in(pm):
 
 def test_importing_the_plugin_loads_neither_mlflow_nor_sqlalchemy():
     code = (
-        "import sys, pokeflow_mlflow, pokeflow_mlflow.track, pokeflow_mlflow.register, pokeflow_mlflow.pyfunc\n"
+        "import sys, pokeflow_mlflow.stages.track, pokeflow_mlflow.stages.register, pokeflow_mlflow.pyfunc\n"
         "print({'mlflow', 'sqlalchemy', 'alembic', 'numpy', 'onnxruntime'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+def test_the_migration_of_a_project_finds_who_brings_mlflow_s_experiments():
+    (entry,) = entry_points(group="pokeflow_migrate.experiments", name="mlflow")
+    assert entry.value == "pokeflow_mlflow.migrate.migration:Migration"

@@ -22,7 +22,9 @@ from PIL import Image
 
 from pokeflow import PokeflowError
 from pokeflow.gates import Gate
-from pokeflow_mlflow import RegisterParams, pyfunc, register
+from pokeflow_mlflow import pyfunc
+from pokeflow_mlflow.params import RegisterParams
+from pokeflow_mlflow.stages import register
 from pokeflow_vision import index, preprocessing, retrieval
 from pokeflow_vision.dataset import Card, Dataset
 from pokeflow_vision.preprocessing import Preprocessing
@@ -255,14 +257,14 @@ def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_i
     tmp_path,
     monkeypatch,
 ):
-    monkeypatch.setenv("POKEFLOW_MLFLOW_CACHE", str(tmp_path / "one"))
+    monkeypatch.setenv("MLFLOW_S3_STORE_CACHE", str(tmp_path / "one"))
     uri = f"{s3.uri}/project/cards/experiments/mlflow"
     facts = register.run(job(at=uri, gates={"top1_accuracy": Gate(min=0.9)})).facts
 
     assert facts["source"].startswith("s3://")
     assert facts["alias"] == "approved"
     card = drawn().references[5]
-    monkeypatch.setenv("POKEFLOW_MLFLOW_CACHE", str(tmp_path / "other"))
+    monkeypatch.setenv("MLFLOW_S3_STORE_CACHE", str(tmp_path / "other"))
     by_alias = f"models:/{facts['registered_model']}@approved"
     (answers,) = used(uri, by_alias, tmp_path, (card, None))
     assert best(answers) == ["set-5"]

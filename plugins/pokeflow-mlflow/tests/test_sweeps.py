@@ -6,9 +6,11 @@ import sys
 import pytest
 import yaml
 
-from pokeflow_mlflow import TrackParams, sweeps, track
-from pokeflow_mlflow.beside import Trial
+from pokeflow_mlflow import sweeps
 from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.provenance import Trial
+from pokeflow_mlflow.stages import track
 from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SWEEP = "2026-11-25/22-31-16-123456"
@@ -154,7 +156,7 @@ def test_a_note_that_is_damaged_is_told_and_fails_nothing(track_it, made, uri, t
 
 AT_ONCE = """
 import pickle, sys
-from pokeflow_mlflow import track
+from pokeflow_mlflow.stages import track
 from pokeflow_mlflow.connection import connect
 task = pickle.loads(sys.stdin.buffer.read())
 import mlflow
@@ -207,7 +209,7 @@ def test_an_id_that_would_end_its_quotes_is_searched_for_all_the_same(made, task
 
 TRACK = """
 import pickle, sys
-from pokeflow_mlflow import track
+from pokeflow_mlflow.stages import track
 print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
 """
 
@@ -219,7 +221,7 @@ def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, t
     processes = []
     for number in (1, 2, 3):
         # The third is on the machine of the first. All write at once.
-        cache = {"POKEFLOW_MLFLOW_CACHE": str(tmp_path / f"machine-{number % 2}")}
+        cache = {"MLFLOW_S3_STORE_CACHE": str(tmp_path / f"machine-{number % 2}")}
         process = subprocess.Popen(
             [sys.executable, "-c", TRACK],
             stdin=subprocess.PIPE,
@@ -237,7 +239,7 @@ def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, t
         told = process.communicate()[1]
         assert process.returncode == 0, told.decode()
 
-    for name, value in {**s3.env, "POKEFLOW_MLFLOW_CACHE": str(tmp_path / "machine-reader")}.items():
+    for name, value in {**s3.env, "MLFLOW_S3_STORE_CACHE": str(tmp_path / "machine-reader")}.items():
         monkeypatch.setenv(name, value)
     (parent,), children = parents_and_children(place)
     assert len(children) == 3

@@ -1,39 +1,124 @@
-"""Experiments on their way into the tracking store: each entry of the plan's ``mlflow`` is a backend's to bring."""
+"""Experiments on their way into the tracking store: the plan's ``mlflow`` is for the plugin of that name to bring.
 
-import json
+A plugin brings a tracking system's experiments by an entry point in the group ``pokeflow_migrate.experiments``: the
+plan's word for them → a function of the form ``OpenMigration``.
+"""
+
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
-from pokeflow import plugins
-from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.schema import parse
-from pokeflow.types import Backend, Task
-from pokeflow_migrate.plan import Plan
+from pokeflow_migrate.plan import Plan, Runs
 from pokeflow_migrate.report import Row
 
-STAGE, NAME, FILE = "migrate", "mlflow", "migration.json"
-STORE = ("uri", "endpoint", "region")
-"""What of the configuration's ``tracking`` says where its store is."""
+GROUP, NAME = "pokeflow_migrate.experiments", "mlflow"
+URI, ENDPOINT, REGION = "uri", "endpoint", "region"
+"""Parameters of the configuration's ``tracking`` that say where its store is."""
+
+
+class ReportRow(Protocol):
+    """One run, model or version: where it came from and is now, bytes of artifacts, what was done, how verified."""
+
+    @property
+    def source(self) -> str: ...  # noqa: D102 - the class says what each is
+    @property
+    def target(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def done(self) -> str: ...  # noqa: D102
+    @property
+    def verified(self) -> str: ...  # noqa: D102
+    @property
+    def note(self) -> str: ...  # noqa: D102
+
+
+class Report(Protocol):
+    """What a migration of experiments did.
+
+    ``source`` and ``target`` are addresses without passwords. ``counts`` has, by what was counted, the source's number
+    and the target's. ``left`` is what was left out, ``problems`` what could not be brought: each with the reason.
+    """
+
+    @property
+    def source(self) -> str: ...  # noqa: D102 - the class says what each is
+    @property
+    def target(self) -> str: ...  # noqa: D102
+    @property
+    def rows(self) -> Sequence[ReportRow]: ...  # noqa: D102
+    @property
+    def counts(self) -> Mapping[str, tuple[int, int]]: ...  # noqa: D102
+    @property
+    def left(self) -> Sequence[tuple[str, str]]: ...  # noqa: D102
+    @property
+    def problems(self) -> Sequence[tuple[str, str]]: ...  # noqa: D102
+
+
+class Migration(Protocol):
+    """The experiments of one source, on their way into one destination."""
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        """Return (argument, what is wrong with it) pairs; PokeflowError where the source cannot be read."""
+
+    def run(self, work: Path, *, dry_run: bool) -> Report:
+        """Bring what is not there yet; after a kill the same call completes it. A dry run writes nothing.
+
+        Args:
+            work: an empty folder for what is needed meanwhile.
+            dry_run: say what would be brought, and write nothing.
+
+        """
+
+
+class OpenMigration(Protocol):
+    """What an entry point of the group names."""
+
+    def __call__(
+        self,
+        source: str,
+        destination: str,
+        *,
+        base: Path,
+        experiments: Mapping[str, str | None],
+        artifacts: Mapping[str, str],
+        source_endpoint: str | None,
+        source_region: str | None,
+        endpoint: str | None,
+        region: str | None,
+    ) -> Migration:
+        """Return a migration; nothing is read yet.
+
+        Args:
+            source: where experiments lie: an address, or a folder relative to ``base``.
+            destination: the tracking store's address.
+            base: the folder of the plan.
+            experiments: other names by id or name; None leaves one out.
+            artifacts: where addresses of artifacts lead now, by what they begin with.
+            source_endpoint: the S3 server of the source.
+            source_region: its region.
+            endpoint: the S3 server of the destination.
+            region: its region.
+
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the plan, ready to be brought: the backend that does it, and its parameters."""
+    """One entry of the plan, ready to be brought."""
 
-    where: str
-    backend: Backend
-    params: Any
+    migration: Migration
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a backend tells of an entry. ``counts`` has, by what was counted, the source's number and the target's."""
+    """What was brought of an entry. ``counts`` has, by what was counted, the source's number and the target's."""
 
     source: str
     target: str
@@ -46,75 +131,87 @@ class Brought:
 def entries(
     plan: Plan, base: Path, tracking: Mapping[str, Any], faults: list[Fault], *, dry_run: bool
 ) -> Iterator[Entry]:
-    """The plan's entries; what is wrong with one is a fault. ``tracking`` are the configuration's parameters."""
+    """Yield the plan's entries; what is wrong with one is added to ``faults``.
+
+    Args:
+        plan: the plan.
+        base: its folder.
+        tracking: the parameters of the configuration's tracking store.
+        faults: what is wrong so far.
+        dry_run: nothing is to be written.
+
+    Raises:
+        ConfigError: a source cannot be read.
+
+    """
     if not plan.mlflow:
         return
-    registry = plugins.registry(plugins.manager())
-    backend = registry.backends.get((STAGE, NAME))
-    if backend is None:
-        faults.append(unknown("mlflow", f"backend for stage {STAGE!r} named", NAME, registry.backends_of(STAGE)))
+    open_migration = _find(faults)
+    if open_migration is None:
         return
-    store = {key: tracking[key] for key in STORE if tracking.get(key) is not None}
-    if "uri" not in store:
-        faults.append(Fault("mlflow", "the configuration names no tracking store to bring them into. Say tracking=…"))
+    if tracking.get(URI) is None:
+        faults.append(Fault(NAME, "the configuration names no tracking store to bring them into. Say tracking=…"))
         return
     for i, runs in enumerate(plan.mlflow):
-        given = {
-            "source": runs.at,
-            "base": str(base.absolute()),
-            "experiments": runs.experiments,
-            "artifacts": runs.artifacts,
-            "source_endpoint": runs.endpoint,
-            "source_region": runs.region,
-            "dry_run": dry_run,
-        }
-        where, before = f"mlflow[{i}]", len(faults)
-        params = parse(backend.params, given | store, where, faults)
-        if len(faults) == before:
-            names = {"source": f"{where}.from", **{key: f"tracking.{key}" for key in STORE}}
-            found = _checked(backend, params, where)
-            faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in found]
-        if len(faults) == before:
-            yield Entry(where, backend, params)
+        where = f"{NAME}[{i}]"
+        migration = _open(open_migration, runs, base, tracking)
+        found = _check(migration, where)
+        names = {"source": f"{where}.from", "destination": f"tracking.{URI}"}
+        faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in found]
+        if not found:
+            yield Entry(migration, dry_run)
 
 
-def _checked(backend: Backend, params: Any, where: str) -> list[tuple[str, str]]:
+def _find(faults: list[Fault]) -> OpenMigration | None:
+    installed = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+    entry = installed.get(NAME)
+    if entry is None:
+        faults.append(unknown(NAME, "plugin that brings experiments of", NAME, installed, "Install pokeflow-mlflow."))
+        return None
     try:
-        return backend.faults(params)
+        found: OpenMigration = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise PokeflowError(f"{entry.value}, which brings experiments, cannot be loaded: {error}.") from error
+    return found
+
+
+def _open(open_migration: OpenMigration, runs: Runs, base: Path, tracking: Mapping[str, Any]) -> Migration:
+    return open_migration(
+        runs.at,
+        tracking[URI],
+        base=base.absolute(),
+        experiments=runs.experiments,
+        artifacts=runs.artifacts,
+        source_endpoint=runs.endpoint,
+        source_region=runs.region,
+        endpoint=tracking.get(ENDPOINT),
+        region=tracking.get(REGION),
+    )
+
+
+def _check(migration: Migration, where: str) -> list[tuple[str, str]]:
+    try:
+        return list(migration.check())
     except ConfigError:
         raise
     except PokeflowError as error:
         raise ConfigError([Fault(f"{where}.from", str(error))]) from error
 
 
-def bring(entry: Entry, name: str, folder: Path | None) -> Brought:
-    """Have an entry brought; what the backend needs meanwhile lies in ``folder``, in a temporary one if it is None."""
+def bring(entry: Entry, folder: Path | None) -> Brought:
+    """Bring an entry; what is needed meanwhile lies in ``folder``, in a temporary one if it is None."""
     with _work(folder) as work:
-        output = work / "output"
-        output.mkdir()
-        task = Task(
-            stage=STAGE,
-            backend=entry.backend.name,
-            model=name,
-            version="",
-            type="",
-            digest="",
-            params=entry.params,
-            inputs=(),
-            work=work,
-            output=output,
-        )
-        worker.run(task, entry.backend)
-        told = json.loads((output / FILE).read_bytes())
+        report = entry.migration.run(work, dry_run=entry.dry_run)
     return Brought(
-        source=told["from"],
-        target=told["to"],
-        rows=tuple(Row(r["source"], r["target"], r["size"], "", "", r["done"], verified=r["verified"], note=r["note"])
-                   for r in told["rows"]),
-        counts={what: (there, here) for what, (there, here) in told["counts"].items()},
-        left=tuple((path, why) for path, why in told["left"]),
-        problems=tuple(Fault(where, text) for where, text in told["problems"]),
-    )  # fmt: skip
+        source=report.source,
+        target=report.target,
+        rows=tuple(
+            Row(r.source, r.target, r.size, "", "", r.done, verified=r.verified, note=r.note) for r in report.rows
+        ),
+        counts=dict(report.counts),
+        left=tuple(report.left),
+        problems=tuple(Fault(where, text) for where, text in report.problems),
+    )
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _raise(faults: list[Fault]) -> None:
 
 def _bring_experiments(entries: list[Entry], folder: Path | None, outcome: Outcome) -> None:
     for entry in entries:
-        brought = experiments.bring(entry, outcome.plan.name, folder)
+        brought = experiments.bring(entry, folder)
         outcome.experiments.append(brought)
         outcome.left += brought.left
         outcome.problems += brought.problems

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,12 +11,11 @@ from pokeflow.errors import unknown
 
 _SQLITE = "sqlite:///"
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
-# AWS's API reference: TrackingServerArn, MlflowAppArn; S3's user guide: bucket naming rules.
+# AWS's API reference: TrackingServerArn, MlflowAppArn.
 _ARN = re.compile(
     r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:[0-9]{12}:mlflow-(tracking-server|app)/[A-Za-z0-9](-*[A-Za-z0-9]){0,255}"
 )
 _ARN_FORM = "arn:aws:sagemaker:<region>:<12-digit account>:mlflow-tracking-server/<name>, or …:mlflow-app/<id>"
-_BUCKET = re.compile(r"(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def faults(uri: str) -> Iterator[str]:
@@ -25,6 +25,8 @@ def faults(uri: str) -> Iterator[str]:
         yield f"{uri!r} is a folder; MLflow is giving up its file store. Use sqlite:///<folder>/mlflow.db"
     elif scheme == "arn":
         yield from _arn_faults(uri)
+    elif scheme == "s3":
+        yield from _s3_faults(uri)
     elif scheme not in _schemes():
         hint = "A package that adds a tracking store to MLflow may bring it."
         yield unknown("", "MLflow store with scheme", scheme, _schemes(), hint).message
@@ -36,8 +38,6 @@ def faults(uri: str) -> Iterator[str]:
             yield f"{uri!r}: a SQLite database needs a local folder. Give the address of an MLflow server instead"
     elif scheme in ("http", "https") and not urlsplit(uri).hostname:
         yield f"{redact(uri)!r} names no host"
-    elif scheme == "s3":
-        yield from _s3_faults(uri)
     if _USER_INFO.search(uri):
         yield "holds a password, which records would keep; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
@@ -53,15 +53,15 @@ def _arn_faults(uri: str) -> Iterator[str]:
 
 
 def _s3_faults(uri: str) -> Iterator[str]:
-    bucket, _, prefix = uri.removeprefix("s3:").removeprefix("//").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        yield f"{uri!r} names no bucket; use s3://bucket/prefix"
-    elif not _USER_INFO.search(uri) and not _BUCKET.fullmatch(bucket):
-        yield f"{bucket!r} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
-    if "?" in prefix or "#" in prefix:
-        yield f"{redact(uri)!r} has a query. Give s3://bucket/prefix alone; endpoint and region are parameters"
-    elif prefix and ("" in prefix.rstrip("/").split("/") or {".", ".."} & set(prefix.split("/"))):
-        yield f"{uri!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
+    if find_spec("mlflow_s3_store") is None:
+        yield (
+            "MLflow on S3 needs the package mlflow-s3-store, which is not installed. "
+            "Install it: pip install 'pokeflow-mlflow[s3]'"
+        )
+        return
+    from mlflow_s3_store import address_errors
+
+    yield from address_errors(uri)
 
 
 def is_server(address: str) -> bool:

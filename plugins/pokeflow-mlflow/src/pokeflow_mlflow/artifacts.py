@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record, progress
+from pokeflow.digest import sha256
 from pokeflow.types import LOG, RECORD, TELEMETRY
-from pokeflow_mlflow.beside import TENSORBOARD, Note
 from pokeflow_mlflow.fields import as_json, clean
+from pokeflow_mlflow.params import TrackParams
+from pokeflow_mlflow.provenance import TENSORBOARD, Note
 from pokeflow_vision import calibration
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from pokeflow_mlflow import TrackParams
 
 TEXT = (".json", ".jsonl", ".md", ".txt", ".csv", ".yaml", ".yml", ".toml", ".html")
 TEXT_BYTES = 1_000_000
@@ -55,7 +55,7 @@ def send(
     folder: Path,
     uri: str | None,
     note: Note,
-    params: "TrackParams",
+    params: TrackParams,
 ) -> None:
     """Make the artifacts of a run, again if need be: those that are there are replaced by the same."""
     sent, linked = sort(record, folder, params)
@@ -76,7 +76,7 @@ def send(
             advance(each.size, text=each.name)
 
 
-def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent], list[Linked]]:
+def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Sent], list[Linked]]:
     """Which files are sent, and which are told by a link."""
     sent: list[Sent] = []
     linked: list[Linked] = []
@@ -103,8 +103,6 @@ def sort(record: Record, folder: Path, params: "TrackParams") -> tuple[list[Sent
         if inside.startswith(f"{TENSORBOARD}/") and (size <= largest or params.log_artifacts):
             sent.append(Sent(path, inside.removeprefix(f"{TELEMETRY}/"), size))
         else:
-            from pokeflow.digest import sha256
-
             linked.append(Linked(inside, size, sha256(path)))
     return sent, linked
 

@@ -176,8 +176,8 @@ def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, 
             advance(file.size, text=file.path)
 
 
-def meet(client: "MlflowClient") -> None:
+def synchronize(client: "MlflowClient") -> None:
     """Let those who write to the same store see each other's last word: at ``s3://`` that is not so at every moment."""
     synchronizer = getattr(client._tracking_client.store, "synchronizer", None)
     if synchronizer is not None:
-        synchronizer.meet()
+        synchronizer.synchronize()

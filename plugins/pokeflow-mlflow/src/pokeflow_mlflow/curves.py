@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pokeflow import Record
-from pokeflow_mlflow.beside import STEPS, SYSTEM
 from pokeflow_mlflow.fields import key
+from pokeflow_mlflow.provenance import STEPS, SYSTEM
 
 log = logging.getLogger(__name__)
 

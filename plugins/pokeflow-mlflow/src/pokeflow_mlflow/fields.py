@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import Record
-from pokeflow_mlflow.beside import Note
+from pokeflow_mlflow.provenance import Note
 
 # MLflow's limits, in characters.
 KEY, PARAM, TAG = 250, 6000, 8000

@@ -8,10 +8,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Record
-from pokeflow_mlflow.beside import Note, Trial
-from pokeflow_mlflow.connection import meet
+from pokeflow_mlflow.connection import synchronize
 from pokeflow_mlflow.curves import milliseconds
 from pokeflow_mlflow.fields import as_tags
+from pokeflow_mlflow.provenance import Note, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +48,7 @@ def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
     from mlflow.exceptions import MlflowException
 
     for _ in range(ROUNDS):
-        meet(client)
+        synchronize(client)
         try:
             if not _parents(client, experiment, trial.sweep):
                 parent(client, experiment, trial, note, record)  # somebody has deleted it

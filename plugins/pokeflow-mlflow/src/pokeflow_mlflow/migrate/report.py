@@ -1,12 +1,9 @@
-"""What a migration tells: a row for everything, counts of both sides, what was left out, what went wrong."""
+"""The report of a migration: a row for everything, counts of both sides, what was left out, what went wrong."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from pokeflow_mlflow.address import redact
-
-FILE = "migration.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +20,37 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """Filled while it goes on. ``source`` and ``there`` count both sides by the same words."""
+    """Filled while it goes on.
 
+    Attributes:
+        source: the address that everything came from, without passwords.
+        target: the address that it was brought to, without passwords.
+        rows: what was done, one by one.
+        left: what was left out, each with the reason.
+        problems: what could not be brought, each with the reason.
+        in_source: how many there are of what, in the source.
+        in_target: the same in the target, of what came from this source.
+
+    """
+
+    source: str
+    target: str
     rows: list[Row] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
-    source: Counter[str] = field(default_factory=Counter)
-    there: Counter[str] = field(default_factory=Counter)
+    in_source: Counter[str] = field(default_factory=Counter)
+    in_target: Counter[str] = field(default_factory=Counter)
 
-    def count(self, source: Counter[str], there: Counter[str]) -> None:
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By what was counted, the source's number and the target's."""
+        return {what: (self.in_source[what], self.in_target[what]) for what in {**self.in_source, **self.in_target}}
+
+    def count(self, source: Counter[str], target: Counter[str]) -> None:
         """Add what was found on both sides."""
-        self.source.update(source)
-        self.there.update(there)
+        self.in_source.update(source)
+        self.in_target.update(target)
 
     def problem(self, where: str, text: str) -> None:
-        """Something that could not be brought."""
+        """Add something that could not be brought."""
         self.problems.append((where, redact(text)))
-
-    def data(self) -> dict[str, Any]:
-        """As JSON has it."""
-        counts = {what: [n, self.there[what]] for what, n in self.source.items()}
-        counts |= {what: [0, n] for what, n in self.there.items() if what not in counts}
-        return {
-            "rows": [asdict(row) for row in self.rows],
-            "counts": counts,
-            "left": [list(pair) for pair in self.left],
-            "problems": [list(pair) for pair in self.problems],
-        }

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from pokeflow import PokeflowError
 from pokeflow.errors import unknown
 from pokeflow.objects import Folder, open_uri
-from pokeflow_mlflow import MigrateParams, address
+from pokeflow_mlflow import address
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.migrate.entities import Reading
 from pokeflow_mlflow.migrate.files import Places, local
@@ -21,16 +21,17 @@ from pokeflow_mlflow.migrate.store import Store
 KNOWN = ("file", "sqlite", "http", "https", "s3")
 
 
-def of(params: MigrateParams) -> "Source":
-    """The source that parameters name."""
-    base = Path(params.base)
-    moved = {old: str(local(new, base) or new) for old, new in params.artifacts.items()}
-    return Source(params.source, base, moved, params.source_endpoint, params.source_region)
+def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Look into a source, and yield what is wrong with it and with what is said of it.
 
+    Args:
+        source: the store to read.
+        experiments: ids or names that must be there.
 
-def faults(params: MigrateParams) -> Iterator[tuple[str, str]]:
-    """What is wrong with a source and with what is said of it; looks into it. PokeflowError where it cannot be read."""
-    source = of(params)
+    Raises:
+        PokeflowError: the source cannot be read.
+
+    """
     for old, new in source.moved.items():
         if (folder := local(new, source.base)) is not None and not folder.is_dir():
             yield f"artifacts.{old}", f"there is no folder {folder}"
@@ -39,7 +40,7 @@ def faults(params: MigrateParams) -> Iterator[tuple[str, str]]:
         return
     with TemporaryDirectory(prefix="pokeflow-") as work, source.opened(Path(work)) as reading:
         known = reading.experiments()
-        for key in params.experiments:
+        for key in experiments:
             if not any(key in (experiment.id, experiment.name) for experiment in known):
                 names = [f"{experiment.id} ({experiment.name})" for experiment in known]
                 yield f"experiments.{key}", unknown("", "experiment there with id or name", key, names).message

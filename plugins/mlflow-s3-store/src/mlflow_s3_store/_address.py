@@ -1,0 +1,33 @@
+"""Which ``s3://`` addresses are taken as a tracking or registry URI."""
+
+import re
+from collections.abc import Iterator
+
+# S3's user guide: bucket naming rules.
+_BUCKET = re.compile(r"(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
+
+
+def address_errors(uri: str) -> Iterator[str]:
+    """Yield what keeps an address from being used, one sentence each, without the passwords in it."""
+    shown = without_password(uri)
+    bucket, _, prefix = uri.removeprefix("s3:").removeprefix("//").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        yield f"{shown!r} names no bucket; use s3://bucket/prefix"
+    elif shown == uri and not _BUCKET.fullmatch(bucket):
+        yield f"{bucket!r} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
+    if "?" in prefix or "#" in prefix:
+        place = re.split("[?#]", shown)[0]
+        yield f"{place!r} has a query. Give s3://bucket/prefix alone; endpoint and region are settings of their own"
+    elif prefix and ("" in prefix.rstrip("/").split("/") or {".", ".."} & set(prefix.split("/"))):
+        yield f"{shown!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
+
+
+def has_password(uri: str) -> bool:
+    """Whether an address holds a user name or a password."""
+    return bool(_USER_INFO.search(uri))
+
+
+def without_password(text: str) -> str:
+    """Return the text without the user names and passwords of addresses in it."""
+    return _USER_INFO.sub("", text)

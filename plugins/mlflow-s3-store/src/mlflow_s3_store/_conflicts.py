@@ -1,0 +1,21 @@
+"""Reports values that lost against those of another machine."""
+
+import logging
+from collections.abc import Sequence
+
+from mlflow_s3_store._layout import Place
+
+log = logging.getLogger(__package__)
+
+
+def warn_of_conflicts(where: Place, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+    """Warn of parameters that another machine had logged with another value first.
+
+    Args:
+        where: the place of the run.
+        refused: table and key of each row that could not stand beside theirs.
+
+    """
+    for _, key in refused:
+        names = [str(part) for part in key if str(part) not in where.home]
+        log.warning("%s: parameter %s was logged elsewhere first; that value stands", where.home, ", ".join(names))

@@ -1,0 +1,163 @@
+"""When changes go to the bucket: at an interval, when something asks for it, at exit, and on SIGTERM."""
+
+import atexit
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sqlite3
+import threading
+import time
+import weakref
+from types import FrameType
+
+from filelock import Timeout
+
+from mlflow_s3_store._forks import in_use
+from mlflow_s3_store._publish import publish
+from mlflow_s3_store._replica import Replica
+from mlflow_s3_store._settings import FLUSH_SECONDS, seconds
+from pokeflow.errors import PokeflowError
+
+log = logging.getLogger(__package__)
+LONGEST = 60.0
+"""Seconds after which a bucket that was away is asked again at the latest."""
+SHARE = 10
+"""Publishing takes at most this part of the time, however long the histories of a run have grown: a tenth."""
+PATIENCE = 10.0
+"""Seconds that a call waits at most until its change is published."""
+LEAVING = 60.0
+"""Seconds that a process may take to leave with changes that are not in the bucket yet."""
+_all: "weakref.WeakSet[Flusher]" = weakref.WeakSet()
+
+
+class Flusher:
+    """Publishes a replica's changes from a thread of its own, those of other processes of this machine among them."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.wake, self._changed = threading.Event(), threading.Condition()
+        self._rounds, self._busy, self._last_warning = 0, False, ""
+        _all.add(self)
+        self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), daemon=True, name="mlflow-s3-flush")
+        with contextlib.suppress(RuntimeError):  # the interpreter is leaving: what is asked for is done at once
+            self._thread.start()
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Publish everything that is marked by now; whether that succeeded. What went wrong is a warning.
+
+        ``seconds`` is how long to wait where another process of this machine is publishing.
+        """
+        try:
+            with in_use():
+                if self.replica.copy.is_clean():
+                    return True
+                with self.replica.publishing, self.replica.lock.acquire(timeout=-1 if seconds is None else seconds):
+                    publish(self.replica)
+        except Timeout:
+            return False
+        except Exception as error:
+            if str(error) != self._last_warning:
+                known = isinstance(error, (PokeflowError, OSError, sqlite3.Error))
+                log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error, exc_info=not known)
+            self._last_warning = str(error)
+            return False
+        self._last_warning = ""
+        return True
+
+    def publish_now(self, kind: str, identity: str) -> bool:
+        """Publish one unit in this thread; whether it is in the bucket."""
+        copy = self.replica.copy
+        try:
+            with self.replica.publishing, self.replica.lock.acquire(timeout=PATIENCE):
+                publish(self.replica, [mark for mark in copy.marks() if (mark.kind, mark.id) == (kind, identity)])
+        except (Timeout, PokeflowError) as error:
+            log.warning("%s: %s", self.replica.uri, error)
+            return False
+        return True
+
+    def flush_soon(self) -> None:
+        """Publish now; a bucket that does not answer in a few seconds is left to the thread."""
+        if not self._thread.is_alive():
+            self.flush(PATIENCE)
+            return
+        with self._changed:
+            # A round that is under way may have begun before the change.
+            wanted = self._rounds + (2 if self._busy else 1)
+            self.wake.set()
+            self._changed.wait_for(lambda: self._rounds >= wanted, PATIENCE)
+
+    def round(self) -> bool:
+        """What the thread does each time; whether all is published."""
+        with self._changed:
+            self.wake.clear()
+            self._busy = True
+        done = self.flush(PATIENCE)
+        with self._changed:
+            self._rounds, self._busy = self._rounds + 1, False
+            self._changed.notify_all()
+        return done
+
+    def flush_at_exit(self) -> None:
+        """Publish the rest before the process ends; what cannot be published is published by the next one."""
+        copy = self.replica.copy
+        try:
+            if not copy.file.exists():
+                log.warning("%s: was removed while it was in use; what it held unpublished is lost", copy.file)
+                return
+            if copy.is_clean():
+                return
+        except sqlite3.Error as error:
+            log.warning("%s: cannot be read any more: %s", copy.file, error)
+            return
+        # Others may go on writing to the working copy; what they change from now on is theirs to publish.
+        before = set(copy.marks())
+        worker = threading.Thread(target=self.flush, daemon=True)
+        try:
+            worker.start()
+        except RuntimeError:  # too late for threads
+            self.flush(LEAVING)
+        else:
+            worker.join(LEAVING)
+        left = len({(mark.kind, mark.id) for mark in before & set(copy.marks())})
+        if left:
+            log.warning(
+                "%s: %d changes are not published. They are kept in %s; the next process that opens it publishes them.",
+                self.replica.uri,
+                left,
+                copy.file,
+            )
+
+
+def _run(reference: "weakref.ref[Flusher]") -> None:
+    interval = wait = max(0.05, seconds(FLUSH_SECONDS, 5))
+    while (flusher := reference()) is not None:
+        wake = flusher.wake
+        del flusher  # while nothing is to be done, nothing keeps it alive
+        wake.wait(wait)
+        if (flusher := reference()) is None:
+            return
+        began = time.monotonic()
+        done = flusher.round()
+        took = time.monotonic() - began
+        wait = max(interval, SHARE * took) if done else min(LONGEST, 2 * max(wait, interval))
+
+
+def _flush_all() -> None:
+    for flusher in list(_all):
+        flusher.flush_at_exit()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # what is under way ends, and `_flush_all` is called at exit
+
+
+@functools.cache
+def flush_on_exit() -> None:
+    """Publish before the process ends: at exit, and on SIGTERM where nobody else has a say in that."""
+    atexit.register(_flush_all)
+    os.register_at_fork(after_in_child=_all.clear)  # they are the parent's
+    with contextlib.suppress(ValueError):  # only the main thread may
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _stop)

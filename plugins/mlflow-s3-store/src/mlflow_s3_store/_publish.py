@@ -1,0 +1,230 @@
+"""What was changed here goes to the bucket: by compare-and-swap, and merged with whatever came there first."""
+
+import random
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from mlflow_s3_store._conflicts import warn_of_conflicts
+from mlflow_s3_store._document import Document, decode, encode, merge
+from mlflow_s3_store._histories import publish_history
+from mlflow_s3_store._layout import IN_EXPERIMENT, Place, experiment_folder, experiment_id, place
+from mlflow_s3_store._refresh import refresh
+from mlflow_s3_store._replica import ATTEMPTS, Replica
+from mlflow_s3_store._schema import EXPERIMENTS, RUNS
+from mlflow_s3_store._working_copy import Mark, Seen
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ABSENT, Conflict, Missing
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
+    """Bring to the bucket what is marked, or these marks alone. The first error is raised at the end.
+
+    Files of a run go first, then the document that tells of them, then its index: a reader who sees the index finds
+    all that it promises. Experiments go before what lies in them, data sets and models before the runs that name them.
+    """
+    work = _Work(replica, replica.copy.marks() if marks is None else list(marks))
+    units = list(dict.fromkeys((mark.kind, mark.id) for mark in work.marks))
+    if not units:
+        return
+    experiments = {unit for unit in units if unit[0] == EXPERIMENTS} | _unknown_experiments(replica, units)
+    work.documents(sorted(experiments))
+    work.documents([unit for unit in units if unit[0] not in (EXPERIMENTS, RUNS)])
+    runs = [unit for unit in units if unit[0] == RUNS]
+    work.files_of_runs([identity for _, identity in runs])
+    work.documents(runs)
+    work.indexes()
+    if work.errors:
+        raise work.errors[0]
+
+
+class _Work:
+    """One round of publishing: what went wrong keeps nothing else from being published."""
+
+    def __init__(self, replica: Replica, marks: list[Mark]) -> None:
+        self.replica, self.marks = replica, marks
+        self.changed: list[tuple[tuple[str, str], Place | None]] = []
+        self.done: set[Mark] = set()
+        self.errors: list[PokeflowError] = []
+
+    def each(self, call: Callable[[Item], Answer | None], items: Iterable[Item]) -> list[Answer]:
+        """The answers of those calls that succeeded."""
+
+        def one(item: Item) -> Answer | None:
+            try:
+                return call(item)
+            except PokeflowError as error:
+                self.errors.append(error)
+            except (sqlite3.IntegrityError, OverflowError) as error:
+                self.errors.append(
+                    PokeflowError(f"{self.replica.uri}: {item} cannot stand beside what is here: {error}.")
+                )
+            return None
+
+        return [answer for answer in self.replica.map(one, items) if answer is not None]
+
+    def documents(self, units: Sequence[tuple[str, str]]) -> None:
+        """Publish what these units are by now."""
+        self.changed += self.each(lambda unit: (unit, _document(self.replica, *unit)), units)
+
+    def files_of_runs(self, runs: Sequence[str]) -> None:
+        """Publish the histories and the parameters of runs."""
+        places = {run: where for run in runs if (where := _place(self.replica, RUNS, run))}
+        points = [mark for mark in self.marks if mark.part and mark.id in places]
+        gone = {mark for mark in self.marks if mark.part and mark.id not in places}
+        self.done = gone | set(self.each(lambda mark: publish_history(self.replica, mark, places[mark.id]), points))
+        self.each(lambda run: _params(self.replica, run, places[run]), places)
+
+    def indexes(self) -> None:
+        """Let others know of everything that changed. Only now is a change done: a kill before leaves its mark."""
+        copy = self.replica.copy
+        told = self.each(lambda one: (one[0], _index(self.replica, one[1]) if one[1] else None), self.changed)
+        units = {unit for unit, _ in told}
+        done = [m for m in self.marks if (m.kind, m.id) in units and (not m.part or m in self.done)]
+        with copy.importing() as database:
+            copy.remember_indexes(database, dict(seen for _, seen in told if seen))
+            copy.unmark(database, done)
+
+
+def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Experiments of these units that the bucket does not know yet."""
+    ids = {replica.copy.experiment_of(*unit) for unit in units if unit[0] in IN_EXPERIMENT} - {None}
+    return {(EXPERIMENTS, one) for one in ids if one and replica.copy.last_seen(EXPERIMENTS, one) is None}
+
+
+def _place(replica: Replica, kind: str, identity: str) -> Place | None:
+    """Where a unit lies, or belongs; None where there is nothing to place."""
+    known = replica.copy.last_seen(kind, identity)
+    if known:
+        return known.place
+    if kind not in IN_EXPERIMENT:
+        return place(kind, identity)
+    experiment = replica.copy.experiment_of(kind, identity)
+    home = replica.copy.last_seen(EXPERIMENTS, experiment) if experiment else None
+    return place(kind, identity, home.place.home) if home else None
+
+
+def _document(replica: Replica, kind: str, identity: str) -> Place | None:
+    """Write a unit's document; returns its place, None where nobody has ever seen it."""
+    copy = replica.copy
+    for attempt in range(ATTEMPTS):
+        known = copy.last_seen(kind, identity)
+        base = decode(known.body, copy.schema, known.place.document) if known else Document(kind, identity)
+        mine = copy.document(kind, identity)
+        if kind == RUNS:
+            mine.histories = {key: points for key, (_, points) in copy.histories(identity).items()}
+        if not mine.alive and known is None:
+            return None  # made and removed before anybody saw it
+        if kind == EXPERIMENTS and known is None:
+            where: Place | None = _new_experiment(replica, mine, attempt)
+        else:
+            where = _place(replica, kind, identity)
+        if where is None:
+            raise PokeflowError(f"{replica.uri}: {kind} {identity} belongs to no experiment that is known here.")
+        merged = merge(base, mine, base, copy.schema).document
+        data = encode(merged, copy.schema)
+        if known and data == known.body:
+            return where
+        try:
+            etag = replica.objects.write(where.document, data, match=known.etag if known else ABSENT)
+        except Conflict:
+            _take_theirs(replica, where, base)
+            time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
+            continue
+        with copy.importing() as database:
+            copy.remember(database, merged, Seen(where, etag, data))
+        if not merged.alive:
+            _remove_parts(replica, where)
+        return where
+    raise PokeflowError(f"{replica.uri}: {kind} {identity} is written by others all the time. It is tried again.")
+
+
+def _new_experiment(replica: Replica, mine: Document, attempt: int) -> Place:
+    """A folder for an experiment: of its name, or with a number behind it where others lie there."""
+    return place(EXPERIMENTS, mine.id, experiment_folder(str(mine.head["name"]), 1 + attempt))
+
+
+def _take_theirs(replica: Replica, where: Place, base: Document) -> None:
+    """Merge what lies under a document's key into the working copy."""
+    copy = replica.copy
+    try:
+        data, etag = replica.objects.read(where.document)
+    except Missing:
+        copy.forget(base.kind, base.id)
+        return
+    if base.kind == EXPERIMENTS and base.rows:
+        refresh(replica, EXPERIMENTS)  # all of them: names may have been handed on among them
+    theirs = decode(data, copy.schema, where.document)
+    if (theirs.kind, theirs.id) != (base.kind, base.id):
+        if base.kind == EXPERIMENTS:
+            return  # the next attempt takes another folder
+        raise PokeflowError(f"{replica.uri}/{where.document}: is of {theirs.kind} {theirs.id}, not of {base.id}.")
+    with copy.importing() as database:
+        refused = copy.merge_remote(database, base, theirs, Seen(where, etag, data))
+    warn_of_conflicts(where, refused)
+
+
+def _remove_parts(replica: Replica, where: Place) -> None:
+    for what in ("params", "metrics"):
+        keys = [entry.key for entry in replica.objects.list(f"{where.home}/{what}/")]
+        replica.map(replica.objects.delete, keys)
+
+
+def _index(replica: Replica, where: Place) -> tuple[str, str]:
+    """Let others know that a unit changed; the key and the etag of what tells them."""
+    return where.index, replica.objects.write(where.index, uuid.uuid4().hex.encode(), match=None)
+
+
+def _params(replica: Replica, run: str, where: Place) -> None:
+    """Write the parameters that the bucket has no file of; a value that lies there already stands."""
+    copy = replica.copy
+    known = copy.last_seen(RUNS, run)
+    told = decode(known.body, copy.schema, where.document).rows.get("params", {}) if known else {}
+    rows = copy.document(RUNS, run).rows.get("params", {})
+    for key, row in rows.items():
+        if key in told:
+            continue
+        file = where.part("params", row["key"])
+        try:
+            replica.objects.write(file, row["value"].encode(), match=ABSENT)
+        except Conflict:
+            theirs = replica.objects.read(file)[0].decode(errors="replace")
+            with copy.importing() as database:
+                sql = "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?"
+                database.execute(sql, (theirs, run, row["key"]))
+            warn_of_conflicts(where, [("params", (row["key"],))])
+
+
+def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, str], root: str) -> Document | None:
+    """Make an experiment in the bucket, under a folder and an id that no other has; None if its name is taken.
+
+    Its artifacts lie below ``root`` unless its head names a place of their own.
+    """
+    copy = replica.copy
+    for attempt in range(1, ATTEMPTS):
+        folder = experiment_folder(str(head["name"]), attempt)
+        identity = "0" if folder == "Default" else experiment_id(folder)
+        where = place(EXPERIMENTS, identity, folder)
+        location = head["artifact_location"] or f"{root}/{folder}"
+        row = {**head, "experiment_id": int(identity), "artifact_location": location}
+        own = {(key, int(identity)): {"key": key, "value": tags[key], "experiment_id": int(identity)} for key in tags}
+        document = Document(EXPERIMENTS, identity, {EXPERIMENTS: {(int(identity),): row}, "experiment_tags": own})
+        data = encode(document, copy.schema)
+        try:
+            etag, taken = replica.objects.write(where.document, data, match=ABSENT), False
+        except Conflict:
+            data, etag = replica.objects.read(where.document)
+            document, taken = decode(data, copy.schema, where.document), True
+            if not document.alive or document.head["name"] != head["name"]:
+                continue
+        with copy.importing() as database:
+            copy.merge_remote(database, Document(EXPERIMENTS, identity), document, Seen(where, etag, data))
+            # Again if it is taken: whoever took it may have been killed before.
+            copy.remember_indexes(database, dict([_index(replica, where)]))
+        return None if taken else document
+    raise PokeflowError(f"{replica.uri}: there is no folder left for an experiment named {head['name']!r}.")

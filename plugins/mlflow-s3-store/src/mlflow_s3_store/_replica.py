@@ -1,0 +1,166 @@
+"""A place in a bucket and this machine's working copy of it."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from mlflow_s3_store._address import address_errors, has_password, without_password
+from mlflow_s3_store._settings import CACHE, value, variable
+from mlflow_s3_store._working_copy import WorkingCopy
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import Crew, Objects
+
+log = logging.getLogger(__package__)
+FORMER = ("pokeflow", "mlflow")
+"""Where working copies lay below the cache folder, when the stores were part of another package."""
+WORKERS = 16
+ATTEMPTS = 30
+"""How often a write is tried where others write to the same unit all the time."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """A tracking URI: ``objects`` are what lies below it, ``copy`` is this machine's database of it."""
+
+    uri: str
+    objects: Objects
+    copy: WorkingCopy
+    crew: Crew = field(default_factory=lambda: Crew(WORKERS, "mlflow-s3"))
+    publishing: threading.RLock = field(default_factory=threading.RLock)
+
+    def map(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """Do a call for every item, several at once; the first error is raised when all have ended."""
+        work = list(items)
+        if len(work) < 2:
+            return [call(item) for item in work]
+        try:
+            futures = [self.crew.submit(call, item) for item in work]
+        except RuntimeError:  # no thread can be started any more: the interpreter is leaving
+            return [call(item) for item in work]
+        errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
+
+    @property
+    def lock(self) -> FileLock:
+        """Held by the one process of this machine that publishes: two would only get into each other's way."""
+        return FileLock(f"{self.copy.file}.lock")
+
+
+def open_replica(uri: str, folder: Path) -> Replica:
+    """The replica of a tracking URI, its working copy below a folder; no two for one process."""
+    from pokeflow_s3 import open_bucket
+
+    for error in address_errors(uri):
+        raise PokeflowError(f"{without_password(uri)}: {error}.")
+    if has_password(uri):
+        raise PokeflowError(f"{without_password(uri)}: holds a password. Credentials are found where boto3 finds them.")
+    endpoint, encryption, kms_key = _server()
+    # Somebody waits for the answers, and what cannot be written now is tried again later anyhow.
+    objects = open_bucket(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
+    where = objects.client.meta.endpoint_url  # whoever named it
+    name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
+    template = _template(folder)
+    for other in folder.glob(f"{name}-*.db"):
+        if not other.stem.endswith(template.stem) and (left := _count_unpublished(other)):
+            log.warning("%s: holds %d changes by another MLflow; open %s with that one once more", other, left, uri)
+    return Replica(uri, objects, _open_copy(folder / f"{name}-{template.stem}.db", template, uri))
+
+
+def _server() -> tuple[str | None, str | None, str | None]:
+    """The endpoint, the encryption and its key that MLflow's own variables for artifacts name; boto3 finds its own."""
+    endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
+    try:
+        extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
+        return endpoint, extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId")
+    except (ValueError, AttributeError):
+        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: is no JSON object. Mend it or unset it.") from None
+
+
+def cache_folder() -> Path:
+    """Return the folder of the working copies, made for this user alone.
+
+    One that was made when the stores were part of another package is used on: it may hold what is not published yet.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    former, own = home.joinpath(*FORMER), home / "mlflow-s3-store"
+    default = former if former.is_dir() and not own.is_dir() else own
+    folder = Path(value(CACHE) or default).expanduser().absolute()
+    hint = f"Let {variable(CACHE)} name another folder for working copies."
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise PokeflowError(
+            f"{folder}: {error.strerror}. Let {variable(CACHE)} name a folder for working copies."
+        ) from error
+    if not writable or "?" in str(folder):
+        why = "has a '?' in its path, which SQLite's addresses cannot have" if writable else "cannot be written to"
+        raise PokeflowError(f"{folder}: {why}. {hint}")
+    return folder
+
+
+def _template(folder: Path) -> Path:
+    """An empty database of this MLflow: its migrations take seconds, a copy of their result takes none."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file = folder / f"{_get_latest_schema_revision()}.empty"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            draft = file.with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+            logging.getLogger("alembic").setLevel(logging.WARNING)
+            store = SqlAlchemyStore(f"sqlite:///{draft}", "s3://")
+            store._dispose_engine()
+            SqlAlchemyStore._engine_map.pop(f"sqlite:///{draft}", None)
+            draft.replace(file)
+    return file
+
+
+def _count_unpublished(file: Path) -> int:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file)) as database:
+        return int(database.execute("SELECT COUNT(*) FROM pokeflow_marks").fetchone()[0])
+    return 0
+
+
+def _open_copy(file: Path, template: Path, uri: str) -> WorkingCopy:
+    """The working copy in a file; one that is damaged is set aside, and the bucket read anew."""
+    try:
+        return WorkingCopy(file, template, uri)
+    except sqlite3.DatabaseError as error:
+        _require_damage(file, error)
+    with FileLock(f"{file}.lock"):
+        try:
+            return WorkingCopy(file, template, uri)  # another process may have set it aside meanwhile
+        except sqlite3.DatabaseError as error:
+            _require_damage(file, error)
+            aside = f"{file.stem}.damaged-{time.time_ns()}"
+            for ending in ("", "-wal", "-shm"):
+                part = file.with_name(file.name + ending)
+                if part.exists():
+                    part.replace(file.with_name(aside + ending))
+            log.warning("%s: is damaged (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
+            return WorkingCopy(file, template, uri)
+
+
+def _require_damage(file: Path, error: sqlite3.DatabaseError) -> None:
+    """Raise PokeflowError unless the file itself is at fault: one that is locked or cannot be written is sound."""
+    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise PokeflowError(f"{file}: {error}. Nothing in it is lost: try again, or mend what keeps it.") from error

@@ -1,0 +1,85 @@
+"""Rows of a unit, read from and written to the working copy."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlflow_s3_store._document import Document, Row
+from mlflow_s3_store._schema import EXPERIMENTS, RUNS, Table, ids
+
+
+def read_rows(database: sqlite3.Connection, table: Table, identity: str) -> dict[Any, Row]:
+    """The rows of a unit in one table, by key."""
+    columns = ", ".join(f'"{column}"' for column in table.columns)
+    cursor = database.execute(f'SELECT {columns} FROM "{table.name}" WHERE {table.where}', ids(identity))
+    places = [table.columns.index(column) for column in table.key]
+    return {tuple(row[i] for i in places): dict(zip(table.columns, row, strict=True)) for row in cursor}
+
+
+def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Row], wanted: Mapping[Any, Row]) -> None:
+    """Make rows that are as ``here`` be as ``wanted``."""
+    gone = [key for key in here if key not in wanted]
+    if gone:
+        where = " AND ".join(f'"{column}" IS ?' for column in table.key)
+        database.executemany(f'DELETE FROM "{table.name}" WHERE {where}', gone)
+    changed = [row for key, row in wanted.items() if here.get(key) != row]
+    for columns, rows in _by_columns(table, changed).items():
+        names = ", ".join(f'"{c}"' for c in columns)
+        marks = ", ".join("?" * len(columns))
+        updates = ", ".join(f'"{c}" = excluded."{c}"' for c in columns if c not in table.key)
+        keys = ", ".join(f'"{c}"' for c in table.key)
+        action = f"DO UPDATE SET {updates}" if updates else "DO NOTHING"
+        sql = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT ({keys}) {action}'
+        database.executemany(sql, [tuple(row[c] for c in columns) for row in rows])
+
+
+def _by_columns(table: Table, rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by the columns that they tell: what another version of MLflow wrote may lack some, or have more."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
+    return found
+
+
+_MARK = """
+INSERT INTO pokeflow_marks SELECT :kind, CAST(id AS TEXT), '', random() FROM ({ids}) WHERE true
+ON CONFLICT (kind, id, part) DO UPDATE SET moment = excluded.moment
+"""
+
+
+def release_names(database: sqlite3.Connection, documents: Iterable[Document]) -> None:
+    """Let go of the names of experiments that are about to be read anew: they may have been handed on among them."""
+    sql = "UPDATE experiments SET name = name || char(31) || experiment_id WHERE experiment_id = ? AND name <> ?"
+    heads = [document.head for document in documents if document.kind == EXPERIMENTS and document.alive]
+    database.executemany(sql, [(head["experiment_id"], head["name"]) for head in heads])
+
+
+def mark(database: sqlite3.Connection, kind: str, ids: str, **names: object) -> None:
+    """Note that units were changed here: those whose ids a query gives."""
+    database.execute(_MARK.format(ids=ids), {"kind": kind, **names})
+
+
+def redirect_inputs(database: sqlite3.Connection, mine: Document, merged: Document) -> None:
+    """Let the inputs of runs follow where the same data set had another id on the machine that published it first."""
+    if not (mine.alive and merged.alive) or mine.head["dataset_uuid"] == merged.head["dataset_uuid"]:
+        return
+    names = {"old": mine.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
+    database.execute("UPDATE inputs SET source_id = :new WHERE source_type = 'DATASET' AND source_id = :old", names)
+    ids = "SELECT DISTINCT destination_id AS id FROM inputs WHERE source_type = 'DATASET' AND source_id = :new"
+    mark(database, RUNS, ids, new=names["new"])
+
+
+def rename_duplicate(database: sqlite3.Connection, merged: Document) -> None:
+    """Two experiments that machines gave one name at the same time: the one with the larger id gets another."""
+    head = merged.head
+    names = {"name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
+    sql = "SELECT experiment_id FROM experiments WHERE name = :name AND workspace = :workspace"
+    other = database.execute(f"{sql} AND experiment_id <> :own", names).fetchone()
+    if other is None:
+        return
+    later = max(other[0], head["experiment_id"])
+    if later == head["experiment_id"]:
+        head["name"] = f"{head['name']} ~{later}"
+    else:
+        database.execute("UPDATE experiments SET name = name || ' ~' || experiment_id WHERE experiment_id = ?", other)
+    mark(database, EXPERIMENTS, "SELECT :later AS id", later=later)

@@ -1,0 +1,37 @@
+"""The environment variables that the stores read."""
+
+import logging
+import os
+
+log = logging.getLogger(__package__)
+CACHE = "CACHE"
+"""The folder of the working copies."""
+FLUSH_SECONDS = "FLUSH_SECONDS"
+"""Seconds between two looks for changes; 5 if it is not set."""
+FRESH_SECONDS = "FRESH_SECONDS"
+"""Seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
+PREFIX, FORMER = "MLFLOW_S3_STORE_", "POKEFLOW_MLFLOW_"
+"""What every variable begins with; what it began with when the stores were part of another package, still read."""
+
+
+def variable(name: str) -> str:
+    """Return the name of the environment variable of a setting."""
+    return f"{PREFIX}{name}"
+
+
+def value(name: str) -> str:
+    """Return what the environment says of a setting; "" where it says nothing."""
+    return os.environ.get(variable(name)) or os.environ.get(f"{FORMER}{name}") or ""
+
+
+def seconds(name: str, default: float) -> float:
+    """Return the seconds of a setting, or the default, with a warning where they are no number above zero."""
+    text = value(name)
+    try:
+        number = float(text or default)
+        if 0 <= number < 1e6:
+            return number
+    except ValueError:
+        pass
+    log.warning("%s: %r is no number of seconds; %g it is", variable(name), text, default)
+    return default

@@ -1,0 +1,225 @@
+"""The two stores that MLflow finds by the scheme ``s3``: its own SQL stores, on a working copy of a bucket."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from mlflow.entities import LifecycleStage
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import ErrorCode as Codes
+from mlflow.store.db.utils import create_sqlalchemy_engine_with_retry
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlRegistry
+from mlflow.store.tracking.dbmodels.models import SqlRun
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as SqlTracking
+from mlflow.utils.time import get_current_time_millis
+from mlflow.utils.validation import _validate_experiment_name, _validate_experiment_tag
+
+from mlflow_s3_store import _publish as publish
+from mlflow_s3_store import _refresh as refresh
+from mlflow_s3_store._forks import close_before_fork, in_use
+from mlflow_s3_store._layout import quote
+from mlflow_s3_store._replica import cache_folder
+from mlflow_s3_store._schema import EXPERIMENTS, REGISTERED, SEPARATOR
+from mlflow_s3_store._synchronizer import Synchronizer, refresher_for, synchronizer
+from pokeflow.errors import PokeflowError
+
+_MISSING = Codes.Name(RESOURCE_DOES_NOT_EXIST)
+
+
+AT_ONCE = frozenset({
+    "delete_experiment", "restore_experiment", "rename_experiment", "delete_run", "restore_run",
+    "finalize_logged_model", "create_registered_model", "update_registered_model", "rename_registered_model",
+    "delete_registered_model", "create_model_version", "update_model_version", "delete_model_version",
+    "transition_model_version_stage", "set_registered_model_alias", "delete_registered_model_alias",
+})  # fmt: skip
+"""Calls whose result others see as soon as they return; all else follows at the next interval."""
+
+
+PRIVATE = ("_search_datasets", "_get_deleted_runs", "_get_deleted_logged_models")
+"""Methods that MLflow's client, server and ``mlflow gc`` call although they are not public."""
+
+
+def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a store between what brings its subject up to date and what publishes its result."""
+    signature, look = inspect.signature(method), refresher_for(name)
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        sync: Synchronizer = self.synchronizer
+        if sync.nest(0):
+            # Another call of this store is under way in this thread and may hold the database.
+            return method(self, *args, **kwargs)
+        with in_use():
+            return outermost(self, sync, args, kwargs)
+
+    def outermost(self: Any, sync: Synchronizer, args: Any, kwargs: Any) -> Any:
+        try:
+            sync.nest(+1)
+            bound = signature.bind(self, *args, **kwargs)
+            look(sync, bound.arguments)
+            try:
+                answer = method(self, *args, **kwargs)
+            except MlflowException as error:
+                if error.error_code != _MISSING:
+                    raise
+                sync.refresh_all()  # another machine may have made it since
+                answer = method(self, *args, **kwargs)
+            ended = name == "update_run_info" and bound.arguments.get("end_time")
+            if name in AT_ONCE or ended:
+                sync.flusher.flush_soon()
+        finally:
+            sync.nest(-1)
+        return answer
+
+    return call
+
+
+def _all_methods(store: type) -> dict[str, Callable[..., Any]]:
+    names = (name for name in dir(store) if not name.startswith("_") or name in PRIVATE)
+    return {name: method for name in names if inspect.isfunction(method := getattr(store, name))}
+
+
+class _OnWorkingCopy:
+    """What both stores share: the working copy, and what keeps it and the bucket together."""
+
+    _uri: str
+    _folder: Path
+
+    @property
+    def synchronizer(self) -> Synchronizer:
+        """The one of this process."""
+        return synchronizer(self._uri, self._folder, os.getpid())
+
+    @contextmanager
+    def _open(self, uri: str) -> Iterator[str]:
+        """The address of the working copy, while a store opens it; MlflowException where the tracking URI is none."""
+        try:
+            self._uri, self._folder = uri.rstrip("/"), cache_folder()
+            sync = self.synchronizer
+        except (PokeflowError, OSError) as error:
+            raise MlflowException(str(error)) from None
+        sync.nest(+1)
+        try:
+            with in_use():
+                yield f"sqlite:///{sync.replica.copy.file.as_posix()}"
+        finally:
+            sync.nest(-1)
+
+    @classmethod
+    def _get_or_create_engine(cls, db_uri: str) -> Any:
+        """An engine for a working copy, which no other store of this process shares."""
+        return _engine(db_uri)
+
+
+@functools.cache
+def _engine(db_uri: str) -> Any:
+    engine = create_sqlalchemy_engine_with_retry(db_uri)
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        # Before its first change a transaction waits for its turn: one that has read by then would be refused it.
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    engine.dispose()  # what was opened before this was heard
+    close_before_fork(engine.dispose)
+    return engine
+
+
+class S3TrackingStore(_OnWorkingCopy, SqlTracking):
+    """MLflow's tracking store on ``s3://bucket/prefix``."""
+
+    def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
+        with self._open(store_uri) as database:
+            # A server that proxies artifacts would keep them on its own disk: in the bucket everybody finds them.
+            proxied = (artifact_uri or "").startswith("mlflow-artifacts:")
+            super().__init__(database, self._uri if proxied or not artifact_uri else artifact_uri)
+
+    def _get_artifact_location(self, experiment_id: Any) -> str:
+        return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
+
+    def create_experiment(self, name: str, artifact_location: str | None = None, tags: Any = None) -> str:
+        """Make an experiment in the bucket itself: of two machines that make the same one, the second is told so."""
+        _validate_experiment_name(name)
+        for tag in tags or ():
+            _validate_experiment_tag(tag.key, tag.value)
+        now = get_current_time_millis()
+        head = {
+            "name": name,
+            "artifact_location": artifact_location,
+            "lifecycle_stage": LifecycleStage.ACTIVE,
+            "creation_time": now,
+            "last_update_time": now,
+            "workspace": self._get_active_workspace(),
+        }
+        replica = self.synchronizer.replica
+        try:
+            made = None
+            if not replica.copy.has_experiment(name):
+                labels = {tag.key: tag.value for tag in tags or ()}
+                made = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
+            if made is None:
+                refresh.refresh(replica, EXPERIMENTS)
+        except PokeflowError as error:
+            raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
+        if made is None:
+            raise MlflowException(f"Experiment(name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
+        return made.id
+
+    def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
+        """A run whose artifacts lie beside it in the bucket, unless its experiment has a place of its own for them."""
+        run = super().create_run(experiment_id, *args, **kwargs)
+        known = self.synchronizer.replica.copy.last_seen(EXPERIMENTS, str(experiment_id))
+        folder, _, rest = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
+        home = f"{self.synchronizer.replica.uri}/{known.place.home if known else 'Default'}"
+        if folder != home:
+            return run
+        with self.ManagedSessionMaker(read_only=False) as session:
+            session.get(SqlRun, run.info.run_id).artifact_uri = f"{folder}/run_{quote(run.info.run_id)}{rest}"
+        return self.get_run(run.info.run_id)
+
+
+class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
+    """MLflow's model registry in the same place."""
+
+    def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
+        with self._open(store_uri) as database:
+            super().__init__(database)
+
+    def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A registered model, made in the bucket: of two machines that make the same one, the second is told so."""
+        model = super().create_registered_model(name, *args, **kwargs)
+        if not self._publish(name):
+            self.delete_registered_model(name)
+            raise self._unavailable(f"registered model {name!r} is not made")
+        if self.get_registered_model(name).creation_timestamp != model.creation_timestamp:
+            raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
+        return model
+
+    def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
+        """A version, made in the bucket: its number is given to no other."""
+        made = super().create_model_version(name, source, *args, **kwargs)
+        published = self._publish(name)
+        # Whoever published the number first keeps it; ours then has the next free one.
+        found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
+        if not published:
+            self.delete_model_version(name, str(found or made.version))
+            raise self._unavailable(f"no version of {name!r} is made")
+        return self.get_model_version(name, str(found)) if found and found != int(made.version) else made
+
+    def _publish(self, name: str) -> bool:
+        return self.synchronizer.flusher.publish_now(REGISTERED, SEPARATOR.join((self._get_active_workspace(), name)))
+
+    def _unavailable(self, what: str) -> MlflowException:
+        return MlflowException(f"{self._uri}: the bucket cannot be written to now, so {what}.", TEMPORARILY_UNAVAILABLE)
+
+
+for _store in (S3TrackingStore, S3RegistryStore):
+    for _name, _method in _all_methods(_store).items():
+        setattr(_store, _name, _synchronize(_name, _method))

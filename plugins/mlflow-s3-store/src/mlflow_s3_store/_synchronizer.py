@@ -1,0 +1,204 @@
+"""When a store asks the bucket: before it answers, about what the question is about, and not twice in a moment."""
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+from mlflow_s3_store import _refresh as refresh
+from mlflow_s3_store._flusher import SHARE, Flusher, flush_on_exit
+from mlflow_s3_store._replica import Replica, open_replica
+from mlflow_s3_store._schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, TRACES
+from mlflow_s3_store._settings import FRESH_SECONDS, seconds
+from pokeflow.errors import PokeflowError
+
+log = logging.getLogger(__package__)
+AWAY = 60.0
+"""Seconds for which a bucket that did not answer is not asked again."""
+MOST = 10_000
+"""Things whose freshness is remembered."""
+
+
+class Synchronizer:
+    """Lets a store answer with what the bucket holds, and the bucket hold what the store was told."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.flusher = Flusher(replica)
+        self._until: dict[object, float] = {}
+        self._locks: dict[object, Any] = {}
+        self._one, self._away = threading.Lock(), 0.0
+        self._depth = threading.local()
+        self._seconds = seconds(FRESH_SECONDS, 2)
+
+    def nest(self, change: int) -> int:
+        """How deep this thread is in calls of the store, after it went ``change`` deeper."""
+        self._depth.value = getattr(self._depth, "value", 0) + change
+        return int(self._depth.value)
+
+    def ensure_fresh(self, what: object, look: Callable[[], object]) -> None:
+        """Bring something up to date unless it just was; a bucket that is away is a warning if something is here.
+
+        What takes long to look at counts as fresh for ten times as long.
+        """
+        with self._one:
+            lock = self._locks.setdefault(what, threading.RLock())
+        with lock:
+            began = time.monotonic()
+            if began < max(self._until.get(what, 0.0), self._away):
+                return
+            try:
+                look()
+            except PokeflowError as error:
+                if self.replica.copy.is_empty():
+                    raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
+                log.warning("answered from the working copy, for the bucket cannot be asked: %s", error)
+                self._away = time.monotonic() + AWAY
+            now = time.monotonic()
+            # Who asks for no patience (0 seconds) gets none.
+            self._until[what] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
+        if len(self._until) > MOST:
+            with self._one:
+                self._until = {key: until for key, until in self._until.items() if until > now}
+                self._locks = {key: each for key, each in self._locks.items() if key in self._until}
+
+    def synchronize(self) -> None:
+        """Publish what is said here, and look anew at what is said elsewhere."""
+        self.flusher.flush()
+        self._until.clear()
+
+    def refresh_all(self) -> None:
+        """Bring everything up to date."""
+        self.ensure_fresh("everything", lambda: refresh.refresh_all(self.replica))
+
+    def refresh_experiments(self) -> None:
+        """Bring the list of experiments up to date."""
+        self.ensure_fresh(EXPERIMENTS, lambda: refresh.refresh(self.replica, EXPERIMENTS))
+
+    def refresh_units(self, kind: str, experiments: Iterable[Any]) -> None:
+        """Bring the units of a kind in some experiments up to date."""
+        self.refresh_experiments()
+        for identity in dict.fromkeys(map(str, experiments)):
+            known = self.replica.copy.last_seen(EXPERIMENTS, identity)
+            if known:
+                home = known.place.home
+                self.ensure_fresh((kind, home), functools.partial(refresh.refresh, self.replica, kind, home))
+
+    def refresh_unit(self, kind: str, identity: str) -> None:
+        """Bring one unit up to date."""
+        self.ensure_fresh((kind, identity), lambda: refresh.refresh_unit(self.replica, kind, identity))
+
+    def refresh_rest(self) -> None:
+        """Bring up to date what belongs to no experiment."""
+        self.ensure_fresh("rest", lambda: refresh.refresh_rest(self.replica))
+
+
+Given = Mapping[str, Any]
+Look = Callable[[Synchronizer, Given], None]
+
+
+def _nothing(sync: Synchronizer, given: Given) -> None:
+    """What is written needs no news; what it is about is looked for if the store misses it."""
+
+
+def _list(sync: Synchronizer, given: Given) -> None:
+    sync.refresh_experiments()
+
+
+def _rest(sync: Synchronizer, given: Given) -> None:
+    sync.refresh_rest()
+
+
+def _registry(sync: Synchronizer, given: Given) -> None:
+    sync.ensure_fresh(REGISTERED, lambda: refresh.refresh(sync.replica, REGISTERED))
+
+
+def _run(sync: Synchronizer, given: Given) -> None:
+    run = str(given["run_id"])
+    sync.refresh_unit(RUNS, run)
+    experiment = sync.replica.copy.experiment_of(RUNS, run)
+    if experiment:
+        sync.refresh_units(DATASETS, [experiment])
+
+
+def _history(sync: Synchronizer, given: Given) -> None:
+    metric = given.get("metric_key")
+    for run in (*(given.get("run_ids") or ()), *filter(None, [given.get("run_id")])):
+        sync.refresh_unit(RUNS, run)
+        sync.ensure_fresh((RUNS, run, metric), _histories(sync, run, [metric] if metric else None))
+
+
+def _in_experiments(*kinds: str) -> Look:
+    """Units of some kinds in the experiments that a call names, or in all where it names none."""
+
+    def look(sync: Synchronizer, given: Given) -> None:
+        one = given.get("experiment_id")
+        named = given.get("experiment_ids") or given.get("locations") or ([one] if one is not None else None)
+        sync.refresh_experiments()
+        for kind in kinds:
+            sync.refresh_units(kind, named or sync.replica.copy.experiments())
+
+    return look
+
+
+def _by_id(kind: str, name: str) -> Look:
+    def look(sync: Synchronizer, given: Given) -> None:
+        sync.refresh_unit(kind, str(given[name]))
+
+    return look
+
+
+_LOOKS: Mapping[str, Look] = {
+    **dict.fromkeys(("get_run", "update_run_info", "delete_run", "restore_run"), _run),
+    "search_runs": _in_experiments(DATASETS, RUNS),
+    "_get_deleted_runs": _in_experiments(RUNS),
+    "_search_datasets": _in_experiments(DATASETS),
+    "get_logged_model": _by_id(MODELS, "model_id"),
+    "search_logged_models": _in_experiments(MODELS),
+    "_get_deleted_logged_models": _in_experiments(MODELS),
+    **dict.fromkeys(("get_trace", "get_trace_info", "get_assessment"), _by_id(TRACES, "trace_id")),
+    **dict.fromkeys(
+        ("search_traces", "delete_traces", "query_trace_metrics", "find_completed_sessions", "batch_get_traces",
+         "batch_get_trace_infos", "calculate_trace_filter_correlation", "archive_traces"),
+        _in_experiments(TRACES),
+    ),
+    **dict.fromkeys(("delete_experiment", "restore_experiment"), _in_experiments(RUNS, MODELS)),
+    **dict.fromkeys(
+        ("get_experiment", "get_experiment_by_name", "search_experiments", "rename_experiment", "create_run",
+         "create_experiment", "filter_active_experiment_ids"),
+        _list,
+    ),
+}  # fmt: skip
+_WRITES = (
+    "log_", "set_", "start_", "end_", "link_", "record_", "create_", "update_", "finalize_", "deprecated_", "flush_",
+    "shut_down_", "sanitize_", "delete_tag", "delete_trace_tag", "delete_assessment", "delete_logged_model",
+)  # fmt: skip
+_REGISTRY = ("registered_model", "model_version", "latest_versions", "model_versions")
+
+
+def refresher_for(name: str) -> Look:
+    """What a method of a store must bring up to date, by its name."""
+    if name in _LOOKS:
+        return _LOOKS[name]
+    if any(word in name for word in _REGISTRY):
+        return _registry
+    if "metric_history" in name or name == "get_max_step_for_metric":
+        return _history
+    return _nothing if name.startswith(_WRITES) else _rest
+
+
+def _histories(sync: Synchronizer, run: str, metrics: list[str] | None) -> Callable[[], None]:
+    return lambda: refresh.histories(sync.replica, run, metrics)
+
+
+@functools.lru_cache(maxsize=16)
+def synchronizer(uri: str, folder: Path, _process: int) -> Synchronizer:
+    """The synchronizer of a tracking URI and a folder of working copies, one for each process."""
+    flush_on_exit()
+    return Synchronizer(open_replica(uri, folder))

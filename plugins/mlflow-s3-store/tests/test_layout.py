@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlflow_s3_store import _layout as layout
+from mlflow_s3_store._layout import experiment_folder, experiment_id, place, place_of_index, quote
+from mlflow_s3_store._schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, TRACES
+from pokeflow.objects._base import require_key
+
+
+def test_the_owner_s_three_experiments_lie_where_the_owner_drew_them() -> None:
+    assert [
+        experiment_folder(name)
+        for name in (
+            "pokemon-card-dinov3-teacher",
+            "pokemon-card-student-distillation-stage1",
+            "pokemon-card-student-distillation-stage2",
+        )
+    ] == [
+        "pokemon-card-dinov3-teacher",
+        "pokemon-card-student-distillation/stage1",
+        "pokemon-card-student-distillation/stage2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "document"),
+    [
+        (place(EXPERIMENTS, "1", "x/stage1"), "x/stage1/meta.yaml"),
+        (place(RUNS, "abc", "x"), "x/run_abc/meta.yaml"),
+        (place(MODELS, "m-1", "x"), "x/models/m-1/meta.yaml"),
+        (place(TRACES, "tr-1", "x"), "x/traces/tr-1/meta.yaml"),
+        (place(DATASETS, "7\x1fcards\x1fd1", "x"), "x/datasets/cards~d1/meta.yaml"),
+        (place(REGISTERED, "default\x1fnet"), ".registry/net/meta.yaml"),
+        (place(REGISTERED, "team\x1fnet"), ".registry/net~team/meta.yaml"),
+        (place("scorers", "s1"), ".shared/scorers/s1/meta.yaml"),
+    ],
+)
+def test_each_kind_of_unit_has_its_place(where, document) -> None:
+    assert where.document == document
+
+
+def test_parameters_and_metrics_are_files_of_their_run() -> None:
+    run = place(RUNS, "abc", "x")
+    assert run.part("params", "optim.lr") == "x/run_abc/params/optim.lr"
+    assert run.part("metrics", "val/loss") == "x/run_abc/metrics/val%2Floss"
+
+
+def test_ids_follow_from_folders_alone() -> None:
+    assert experiment_id("cards") == experiment_id("cards") != experiment_id("cards~2")
+    assert 0 < int(experiment_id("cards")) < 2**53  # a browser's numbers hold it
+
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300)
+
+
+@given(names)
+def test_whatever_a_name_holds_it_is_one_part_of_a_key(name) -> None:
+    assert "/" not in quote(name)
+    assert not quote(name).startswith(".")
+    require_key(f"{quote(name)}/{layout.META}")
+
+
+@given(st.lists(names, min_size=2, max_size=2, unique=True))
+def test_two_names_never_share_a_folder(pair) -> None:
+    assert experiment_folder(pair[0]) != experiment_folder(pair[1])
+
+
+@given(names)
+def test_the_place_of_a_unit_is_known_from_its_index(name) -> None:
+    for where in (
+        place(EXPERIMENTS, "1", experiment_folder(name)),
+        place(RUNS, "abc", experiment_folder(name)),
+        place(DATASETS, f"7\x1f{name}\x1fd1", experiment_folder("x-stage2")),
+        place(REGISTERED, f"default\x1f{name}"),
+        place("issues", "i1"),
+    ):
+        require_key(where.index)
+        assert place_of_index(where.index) == where

@@ -1,0 +1,181 @@
+"""Brings everything of one MLflow store into another, and compares both."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pokeflow import PokeflowError, progress
+from pokeflow_mlflow.address import database, faults, redact
+from pokeflow_mlflow.connection import Connection, connect
+from pokeflow_mlflow.migrate import compare, registry, sources
+from pokeflow_mlflow.migrate.copying import FROM, ID, Copier
+from pokeflow_mlflow.migrate.entities import Experiment, Reading
+from pokeflow_mlflow.migrate.files import Places, local
+from pokeflow_mlflow.migrate.report import Report, Row
+from pokeflow_mlflow.migrate.store import Store
+
+DEFAULT = "Default"
+"""The experiment that every MLflow store has; empty, it is not worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The experiments of one store, on their way into another.
+
+    Attributes:
+        source: a folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; it is never written to.
+        destination: the address of the store that they are brought into.
+        base: the folder that relative sources begin at.
+        experiments: other names by id or name; None leaves one out.
+        artifacts: where addresses of artifacts lead now, by what they begin with.
+        source_endpoint: the S3 server of the source, if it is another than AWS's.
+        source_region: the region of the source.
+        endpoint: the S3 server of the destination.
+        region: the region of the destination.
+
+    """
+
+    source: str
+    destination: str
+    base: Path = Path()
+    experiments: Mapping[str, str | None] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    source_endpoint: str | None = None
+    source_region: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+
+    @property
+    def reader(self) -> sources.Source:
+        """The source, to be opened."""
+        moved = {old: str(local(new, self.base) or new) for old, new in self.artifacts.items()}
+        return sources.Source(self.source, self.base, moved, self.source_endpoint, self.source_region)
+
+    @property
+    def target(self) -> str:
+        """The destination's address as people are shown it: absolute, without passwords."""
+        file = database(self.destination)
+        return f"sqlite:///{file.as_posix()}" if file else redact(self.destination)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (attribute, what is wrong with it); PokeflowError where the source cannot be read."""
+        yield from (("destination", fault) for fault in faults(self.destination))
+        yield from ((f"experiments.{key}", "is empty") for key, name in self.experiments.items() if name == "")
+        yield from sources.faults(self.reader, self.experiments)
+
+    def run(self, work: Path, *, dry_run: bool = False) -> Report:
+        """Bring everything, or, as a dry run, say what would be brought.
+
+        A kill at any moment leaves what the same call completes.
+
+        Args:
+            work: a folder for copies that are needed meanwhile.
+            dry_run: write nothing to the destination.
+
+        """
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        report = Report(self.reader.uri, self.target)
+        with tempfile.TemporaryDirectory(dir=work) as folder, self.reader.opened(Path(folder)) as reading:
+            chosen = _chosen(self, reading)
+            if dry_run:
+                _dry(self, reading, chosen, report)
+            else:
+                with connect(self.destination, endpoint=self.endpoint, region=self.region) as connection:
+                    _bring(self, reading, chosen, connection, Path(folder), report)
+        # A store may be asked for the same more than once.
+        report.left = list(dict.fromkeys(report.left + reading.left))
+        report.problems = list(dict.fromkeys(report.problems + reading.problems))
+        return report
+
+
+def _chosen(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
+    """The experiments that are wanted, and their names in the target."""
+    chosen = []
+    for experiment in reading.experiments():
+        name = migration.experiments.get(experiment.id, migration.experiments.get(experiment.name, experiment.name))
+        if name is None:
+            reading.left.append((f"experiment {experiment.name}", "left out by the plan"))
+        elif experiment.name != DEFAULT or reading.runs(experiment) or reading.models(experiment):
+            chosen.append((experiment, name))
+    return chosen
+
+
+def _bring(
+    migration: Migration,
+    reading: Reading,
+    chosen: list[tuple[Experiment, str]],
+    connection: Connection,
+    work: Path,
+    report: Report,
+) -> None:
+    target = Store(migration.target, connection.client, Places(migration.destination, Path.cwd(), {}))
+    copier = Copier(migration.reader.uri, reading, target, connection, work, report)
+    runs = {experiment.id: copier.begin(experiment, name) for experiment, name in chosen}
+    models = {experiment.id: copier.begin_models(experiment) for experiment, _ in chosen}
+    total = sum(len(runs[experiment.id]) + len(models[experiment.id]) for experiment, _ in chosen)
+    with progress.bar("migrating runs", total or 1) as advance:
+        for experiment, name in chosen:
+            for run_id in runs[experiment.id]:
+                if (experiment.id, run_id) in copier.runs:
+                    copier.fill_run(experiment, run_id, copier.runs[experiment.id, run_id])
+                advance(1, text=name)
+            for model in models[experiment.id]:
+                if model.id in copier.models:
+                    copier.fill_model(experiment, model)
+                advance(1, text=name)
+    for registered in reading.registered():
+        registry.bring(copier, registered)
+    for experiment, name in chosen:
+        there = target.client.get_experiment_by_name(name)
+        report.count(Counter(experiments=1), Counter(experiments=int(there is not None)))
+        _tell_traces(experiment, reading, report)
+    _publish(connection, target.uri, report)
+
+
+def _publish(connection: Connection, to: str, report: Report) -> None:
+    """Have a store that works on a copy of its own put everything into its bucket before that is claimed."""
+    synchronizer = getattr(connection.client._tracking_client.store, "synchronizer", None)
+    if synchronizer is not None and not synchronizer.flusher.flush():
+        report.problem(to, "not everything is in the bucket yet. Run it again when the bucket answers.")
+
+
+def _tell_traces(experiment: Experiment, reading: Reading, report: Report) -> None:
+    if count := reading.traces(experiment):
+        report.left.append((f"{count:,} traces of {experiment.name}", "traces are not migrated"))
+
+
+def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, str]], report: Report) -> None:
+    """What a run would bring; a database that is not there yet is not made for this."""
+    file, to, own = database(migration.destination), migration.target, migration.reader.uri
+    known: set[tuple[str, str]] = set()
+    if file is None or file.is_file():
+        with connect(migration.destination, endpoint=migration.endpoint, region=migration.region) as connection:
+            target = Store(to, connection.client, Places(migration.destination, Path.cwd(), {}))
+            for experiment, name in chosen:
+                if there := connection.client.get_experiment_by_name(name):
+                    found = target.tagged(there.experiment_id, FROM, own)
+                    known |= {(experiment.id, run.data.tags.get(ID, "")) for run in found}
+    for experiment, name in chosen:
+        report.in_source["experiments"] += 1
+        _tell_traces(experiment, reading, report)
+        for run_id in reading.runs(experiment):
+            try:
+                of = reading.run(experiment, run_id)
+                sizes = of.files.sizes()
+            except PokeflowError as error:
+                report.problem(f"{own}: run {run_id} of {experiment.name}", str(error))
+                continue
+            is_there = (experiment.id, run_id) in known
+            report.count(compare.count_run(of, sizes, of), Counter({"runs": int(is_there)}))
+            done = "run there already" if is_there else "run to copy"
+            report.rows.append(
+                Row(f"{own}#run {run_id} of {experiment.name}", f"{to}#{name}", sum(sizes.values()), done)
+            )
+        for model in reading.models(experiment):
+            report.count(compare.count_model(model, model.files.sizes()), Counter())
+    for registered in reading.registered():
+        counts = {"registered models": 1, "versions": len(registered.versions), "aliases": len(registered.aliases)}
+        report.count(Counter(counts), Counter())

@@ -1,0 +1,64 @@
+"""How a finished task came to be made, and the bucket that has it too: read from what lies beside its files."""
+
+import json
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pokeflow import Record
+from pokeflow.types import SHARED_MARK, TELEMETRY
+
+log = logging.getLogger(__name__)
+
+STEPS, SYSTEM, TENSORBOARD = f"{TELEMETRY}/steps.jsonl", f"{TELEMETRY}/system.jsonl", f"{TELEMETRY}/tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The trial of a sweep that made a task: the sweep's id, the trial's number and its overrides."""
+
+    sweep: str
+    number: int
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How a task came to be made: the command, the trial it was made in, if any, and the composed configuration."""
+
+    command: str = ""
+    trial: Trial | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def read_note(folder: Path) -> Note:
+    """Read the note in a task's folder; return an empty one where there is none, or it is unreadable (a warning)."""
+    import yaml
+
+    file = folder / TELEMETRY / "run.yaml"
+    try:
+        run = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sweep = run.get("sweep")
+        trial = None
+        if sweep:
+            # It is searched for within quotes.
+            name = re.sub(r"['\"`\\]", "-", str(sweep["id"]))
+            trial = Trial(name, int(sweep["trial"]), tuple(map(str, sweep["overrides"])))
+        return Note(str(run.get("command") or ""), trial, dict(run.get("config") or {}))
+    except FileNotFoundError:
+        return Note()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        log.warning("%s does not tell how the task was made: %s", file, str(error).partition("\n")[0])
+        return Note()
+
+
+def bucket_uri(record: Record, folder: Path) -> str | None:
+    """Return where the task lies in a bucket; None where this making of it is not known to have been shared."""
+    try:
+        shared = json.loads((folder / SHARED_MARK).read_bytes())
+        where = str(shared["where"]) if shared["started"] == record.started else ""
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return f"{where}/{record.path}" if where else None

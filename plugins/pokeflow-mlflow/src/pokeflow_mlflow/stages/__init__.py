@@ -1,0 +1,1 @@
+"""What this plugin does with finished tasks: one module a stage, each with ``run(task)``."""

@@ -1,0 +1,245 @@
+"""Registering: a finished model as a version in MLflow's registry, one for each digest and version label."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pokeflow import File, Input, Record, Result, Task
+from pokeflow.gates import all_passed, evaluate
+from pokeflow.stages import BENCHMARK
+from pokeflow.types import RECORD
+from pokeflow_mlflow import gates, mlmodel
+from pokeflow_mlflow.address import redact
+from pokeflow_mlflow.connection import Connection, connect, upload
+from pokeflow_mlflow.params import RegisterParams
+from pokeflow_mlflow.pyfunc import EMBEDDING, MATCHES
+from pokeflow_vision import index
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+NETWORK = "model.onnx"
+JUDGED = ("pokeflow.metric.", "pokeflow.reason.", "pokeflow.gate.", "pokeflow.gates")
+VERSIONS = "mlflow.modelVersions"
+"""The tag of a logged model that lists its versions."""
+
+
+def run(task: Task) -> Result:
+    """Register the model that the first input made; a version that is there already is only brought up to date.
+
+    Leaves ``registration.json``. Facts: ``registered_model``, ``registry_version``, ``registry_uri``,
+    ``model_uri`` (what ``mlflow.pyfunc.load_model`` takes), ``source``, ``gates`` (a sentence each) and ``alias``,
+    None where this version does not have it.
+    """
+    params: RegisterParams = task.params
+    made, benchmark = task.inputs[0], _benchmark(task)
+    measured = benchmark.record if benchmark else None
+    verdicts = evaluate(params.gates, made.record, measured)
+    tags = {**tags_of(task, made.record, measured), **gates.tags_of(verdicts)}
+    description = describe(params, task, made.record, measured)
+    with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
+        client = connection.client
+        version = _find(client, task.model, tags) or _create(connection, task, tags, description)
+        _bring_up_to_date(client, version, tags, description)
+        has_alias = gates.settle(client, task.model, int(version.version), params.alias, all_passed(verdicts))
+    for name, verdict in verdicts.items():
+        log.log(logging.INFO if verdict.passed else logging.WARNING, "gate %s %s", name, verdict)
+    facts = {
+        "registered_model": task.model,
+        "registry_version": int(version.version),
+        "registry_uri": redact(params.registry_uri or params.uri),
+        "model_uri": f"models:/{task.model}/{version.version}",
+        "source": redact(version.source),
+        "gates": {name: str(verdict) for name, verdict in verdicts.items()},
+        "alias": params.alias if has_alias else None,
+    }
+    (task.output / "registration.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return Result(facts=facts)
+
+
+def _benchmark(task: Task) -> Input | None:
+    return next((item for item in task.inputs if item.record.stage == BENCHMARK), None)
+
+
+def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str]:
+    """What a version is found and judged by; the figures are the benchmark's.
+
+    ``pokeflow.record`` and ``pokeflow.made`` are where the records lie below any store's root: that of this
+    registration, which names the version, and that of the making.
+    """
+    parents = [name.partition(":")[2] for name in made.parents]
+    tags: dict[str, Any] = {
+        "pokeflow.digest": made.digest,
+        "version": task.version,
+        "type": task.type,
+        "pokeflow.parent": parents[0] if parents else None,
+        "pokeflow.parents": json.dumps(dict(made.inputs)),
+        "pokeflow.content": made.content,
+        "pokeflow.task": made.task,
+        "pokeflow.record": f"{task.path}/{RECORD}",
+        "pokeflow.made": f"{made.path}/{RECORD}",
+        "pokeflow.answers": answers(task),
+    }
+    if benchmark:
+        tags |= {f"pokeflow.metric.{name}": value for name, value in benchmark.metrics.items()}
+        tags |= {f"pokeflow.reason.{name}": reason for name, reason in benchmark.reasons.items()}
+    return {key: redact(str(value)) for key, value in tags.items() if value not in (None, "")}
+
+
+def answers(task: Task) -> str | None:
+    """What the registered model's ``predict`` gives: matches, without a gallery embeddings, without a network None."""
+    sent = {file.path for _, file in _files(task)}
+    return None if NETWORK not in sent else MATCHES if index.FILE in sent else EMBEDDING
+
+
+def _files(task: Task) -> list[tuple[Path, File]]:
+    """What is sent, and the folder each lies in: the model, and the gallery that its benchmark left."""
+    made, benchmark = task.inputs[0], _benchmark(task)
+    measured = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
+    gallery = [(folder, file) for folder, file in measured if file.path == index.FILE]
+    # A compiled model has a gallery of its own; the one that was measured goes before it.
+    found = [(made.folder, file) for file in made.record.files if not (gallery and file.path == index.FILE)] + gallery
+    return [(folder, f) for folder, f in found if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
+
+
+def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record | None) -> str:
+    """One sentence for people, of what the records say and nothing else."""
+    facts = made.facts
+    parts = [
+        f"{task.type} {task.version or ''}".strip(),
+        str(facts.get("architecture", "")),
+        f"{facts['parameters']:,} parameters" if isinstance(facts.get("parameters"), int) else "",
+        f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
+        f"made by {made.stage} with {made.backend}",
+        *(
+            f"{name} {value:.4g}"
+            for name, value in (benchmark.metrics if benchmark else {}).items()
+            if value is not None
+        ),
+    ]
+    text = ", ".join(filter(None, parts)) + "."
+    return redact(f"{params.description} {text}".strip())
+
+
+def _find(client: "MlflowClient", name: str, tags: dict[str, str]) -> Any:
+    where = f"name = '{name}' and tags.`pokeflow.digest` = '{tags['pokeflow.digest']}'"
+    alike = ("version", "pokeflow.content", "pokeflow.answers")
+    same = [v for v in client.search_model_versions(where) if all(v.tags.get(k) == tags.get(k) for k in alike)]
+    return min(same, key=lambda v: int(v.version), default=None)
+
+
+def _bring_up_to_date(client: "MlflowClient", version: Any, tags: dict[str, str], description: str) -> None:
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(version.name, version.version, key, value)
+    # What a former benchmark or former gates said.
+    for key in version.tags.keys() - tags.keys():
+        if key.startswith(JUDGED):
+            client.delete_model_version_tag(version.name, version.version, key)
+    if version.description != description:
+        client.update_model_version(version.name, version.version, description)
+
+
+def _create(connection: Connection, task: Task, tags: dict[str, str], description: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    client, params = connection.client, task.params
+    model = _logged_model(connection, task)
+    try:
+        client.create_registered_model(task.model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # A server wants the id, to believe the source. Every other registry is MLflow's SQL one or made from it, which
+    # would look the id up in the process-wide store instead of this one; there the run is enough.
+    served = (params.registry_uri or params.uri).startswith(("http:", "https:", "arn:"))
+    version = client.create_model_version(
+        task.model,
+        model.artifact_location,
+        run_id=model.source_run_id,
+        tags=tags,
+        description=description,
+        model_id=model.model_id if served else None,
+    )
+    _point_back(client, model, version)
+    return version
+
+
+def _point_back(client: "MlflowClient", model: Any, version: Any) -> None:
+    """Have the model's page link to the version, as MLflow's own registering does."""
+    listed = json.loads(client.get_logged_model(model.model_id).tags.get(VERSIONS, "[]"))
+    mine = {"name": version.name, "version": version.version}
+    if not any(str(entry.get("version")) == str(version.version) for entry in listed if entry["name"] == version.name):
+        client.set_logged_model_tags(model.model_id, {VERSIONS: json.dumps([*listed, mine])})
+
+
+def _logged_model(connection: Connection, task: Task) -> Any:
+    """The model's files in MLflow, beside the run that made it if that was tracked; a half-sent one is completed."""
+    from mlflow.entities import LoggedModelStatus
+
+    client, params, made = connection.client, task.params, task.inputs[0].record
+    # The same recipe made again may give other bytes: those are another model.
+    kept = {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.answers": answers(task)}
+    tags = {key: value for key, value in kept.items() if value}
+    home = connection.experiment(params.experiment)
+    experiments = [str(e.experiment_id) for e in _experiments(client)]
+    where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = client.search_logged_models(experiments, where)
+    model = next((m for m in found if m.tags.get("pokeflow.answers") == kept["pokeflow.answers"]), None)
+    if model is None:
+        by_making = f"tags.`pokeflow.digest` = '{made.digest}' and attributes.status = 'FINISHED'"
+        run = next(iter(client.search_runs(experiments, by_making, max_results=1)), None)
+        model = client.create_logged_model(
+            run.info.experiment_id if run else home,
+            name=task.model,
+            source_run_id=run.info.run_id if run else None,
+            tags=tags,
+            model_type=task.type,
+        )
+    if model.status != LoggedModelStatus.READY:
+        _send(client, model, task)
+        _list_with_run(client, model)
+        model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return model
+
+
+def _list_with_run(client: "MlflowClient", model: Any) -> None:
+    """Have the run's page lead to the model that it made."""
+    from mlflow.entities import LoggedModelOutput
+
+    if model.source_run_id:
+        outputs = client.get_run(model.source_run_id).outputs
+        if model.model_id not in [output.model_id for output in (outputs.model_outputs if outputs else ())]:
+            client.log_outputs(model.source_run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _experiments(client: "MlflowClient") -> Iterator[Any]:
+    token = None
+    while True:
+        page = client.search_experiments(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _send(client: "MlflowClient", model: Any, task: Task) -> None:
+    def put(file: str, inside: str) -> None:
+        client.log_model_artifact(model.model_id, file, inside or None)
+
+    label, sent = f"registering {task.model}", _files(task)
+    for folder in dict.fromkeys(folder for folder, _ in sent):
+        upload(label, folder, [file for where, file in sent if where == folder], put)
+    if gives := answers(task):
+        made = task.inputs[0].record
+        with tempfile.TemporaryDirectory() as scratch:
+            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, made, answers=gives)
+            for name, text in texts.items():
+                (Path(scratch) / name).write_text(text, encoding="utf-8")
+                put(str(Path(scratch) / name), "")

@@ -1,0 +1,97 @@
+"""Tracking: a finished task as an MLflow run, with its parameters, figures, curves and files.
+
+Every step may be repeated, so a run that a kill left half written is found by its tags and completed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pokeflow import Record, Result, Task
+from pokeflow_mlflow import artifacts, curves, provenance, sweeps
+from pokeflow_mlflow.address import redact
+from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.curves import milliseconds
+from pokeflow_mlflow.fields import flatten, tags_of
+from pokeflow_mlflow.params import TrackParams
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SENT = "pokeflow.points"
+"""How many points of the curves are there: sent in one transaction with them, so that nothing is sent twice."""
+# MLflow's numbers per request, and one tag's room left among the metrics.
+METRICS, PAIRS = 999, 100
+Item = TypeVar("Item")
+
+
+def run(task: Task) -> Result:
+    """Log the record that the task is given as a run; the same record again changes nothing.
+
+    Returns:
+        Facts: ``run_id``, ``experiment`` and ``uri``, the store's address without passwords.
+
+    """
+    params: TrackParams = task.params
+    record, folder = task.inputs[0].record, task.inputs[0].folder
+    # In the model's own experiment like is compared with like: only what made the model belongs there.
+    name = params.experiments.get(record.model, params.project) if record.makes_model else params.project
+    note = provenance.read_note(folder)
+    with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
+        client, experiment = connection.client, connection.experiment(name)
+        found = _find(client, experiment, record)
+        if found is None:
+            found = _create(client, experiment, record, note)
+        run_id = str(found.info.run_id)
+        if found.info.status != "FINISHED":
+            _fill(client, found, record, folder, note, params)
+            client.set_terminated(run_id, "FINISHED", milliseconds(record.finished))
+        if note.trial:
+            sweeps.settle(client, experiment, note.trial, note, record)
+    return Result(facts={"run_id": run_id, "experiment": name, "uri": redact(params.uri)})
+
+
+def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
+    """Find the run of this record. Where a lost answer had it made twice, keep the one that got further."""
+    where = f"tags.`pokeflow.digest` = '{record.digest}' and tags.`pokeflow.started` = '{record.started}'"
+    runs = sorted(
+        client.search_runs([experiment], where),
+        key=lambda run: (run.info.status != "FINISHED", -int(run.data.tags.get(SENT, 0)), run.info.run_id),
+    )
+    for other in runs[1:]:
+        client.delete_run(other.info.run_id)
+    return runs[0] if runs else None
+
+
+def _create(client: "MlflowClient", experiment: str, record: Record, note: provenance.Note) -> Any:
+    # The tags that it is found by come with the run itself, in one transaction.
+    tags = {"pokeflow.digest": record.digest, "pokeflow.started": record.started}
+    if note.trial:
+        tags |= sweeps.tags_of(note.trial, sweeps.parent(client, experiment, note.trial, note, record))
+    return client.create_run(experiment, milliseconds(record.started), tags, run_name=record.task)
+
+
+def _fill(
+    client: "MlflowClient", found: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    run_id, uri = found.info.run_id, provenance.bucket_uri(record, folder)
+    drawn = curves.read(record, folder, params.rows)
+    tags = tags_of(record, folder, uri, note) | {f"pokeflow.thinned.{file}": of for file, of in drawn.thinned.items()}
+    for some in _chunks(flatten(record.params).items(), PAIRS):
+        client.log_batch(run_id, params=[Param(*pair) for pair in some])
+    for some in _chunks(tags.items(), PAIRS):
+        client.log_batch(run_id, tags=[RunTag(*pair) for pair in some])
+    sent = int(found.data.tags.get(SENT, 0))
+    for points in _chunks(islice(drawn.points(), sent, None), METRICS):
+        sent += len(points)
+        client.log_batch(run_id, metrics=[Metric(*point) for point in points], tags=[RunTag(SENT, str(sent))])
+    artifacts.send(client, run_id, record, folder, uri, note, params)
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

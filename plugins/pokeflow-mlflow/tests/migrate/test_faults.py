@@ -1,0 +1,169 @@
+"""What cannot be migrated is told by name; a store that comes from outside can do no harm."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlruns
+from migrate_support import state
+from mlruns import Bring
+from pokeflow import PokeflowError
+from pokeflow_mlflow.migrate.migration import Migration
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return mlruns.handmade(tmp_path)
+
+
+def faults(tmp_path: Path, source: str, uri: str = "sqlite:///new.db", **more: Any) -> dict[str, str]:
+    return dict(Migration(source, uri, tmp_path, **more).check())
+
+
+SOURCES = [
+    ("nowhere", "there is no folder {0}/nowhere"), ("sqlite:///no.db", "there is no file {0}/no.db"),
+    ("sqlit:///x.db", "no experiments behind the scheme 'sqlit'. Did you mean 'sqlite'?"),
+    ("https://", "names no host"), ("", "is empty"), ("gs://bucket/x", "Known: file, http, https, s3, sqlite"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "fault"), SOURCES)
+def test_a_source_that_is_none_is_told(tmp_path: Path, source: str, fault: str) -> None:
+    assert fault.format(tmp_path) in faults(tmp_path, source)["source"]
+
+
+def test_an_experiment_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, old: Path) -> None:
+    found = faults(tmp_path, "mlruns", experiments={"7": "x", "students": "y", "1": ""})
+    assert found["experiments.7"] == ("no experiment there with id or name '7'. Known: 1 (teacher-runs), 2 (students).")
+    assert found["experiments.1"] == "is empty"
+    assert "experiments.students" not in found
+
+
+def test_a_folder_and_a_database_of_something_else_are_told(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"a")
+    with pytest.raises(PokeflowError, match="no MLflow file store"):
+        faults(tmp_path, "photos")
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one" * 20)
+    with pytest.raises(PokeflowError, match="no SQLite database"):
+        faults(tmp_path, "sqlite:///text.db")
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE cards (id)").connection.close()
+    with pytest.raises(PokeflowError, match="no MLflow database"):
+        faults(tmp_path, "sqlite:///other.db")
+
+
+def test_a_server_that_is_away_is_told_at_once(tmp_path: Path, old: Path, bring: Bring) -> None:
+    with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
+        faults(tmp_path, "http://127.0.0.1:9")
+    with pytest.raises(PokeflowError, match=r"127\.0\.0\.1:9"):
+        bring("mlruns", "http://127.0.0.1:9")
+
+
+HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("a description that is no YAML", lambda run: (run / "meta.yaml").write_text("a: [b"), "no valid YAML"),
+    ("one that would run code", lambda run: (run / "meta.yaml").write_text("a: !!python/object/apply:os.system [ls]"),
+     "no valid YAML"),
+    ("one that is no mapping", lambda run: (run / "meta.yaml").write_text("- a"), "holds no mapping"),
+    ("one that grows", lambda run: (run / "meta.yaml").write_text("a: &a [x]\nb: *a\n"), "YAML aliases"),
+    ("one of brackets", lambda run: (run / "meta.yaml").write_text("[" * 100_000), "nested more than 20 deep"),
+    ("a huge one", lambda run: (run / "meta.yaml").write_bytes(b"a: " + b"x" * (1 << 20)), "at most 1,048,576"),
+    ("a parameter that is no text", lambda run: (run / "params/lr").write_bytes(b"\xff\xfe"), "not UTF-8"),
+    ("a huge tag", lambda run: (run / "tags/t").write_bytes(b"x" * 2_000_000), "at most 1,048,576"),
+    ("a tag longer than MLflow's", lambda run: (run / "tags/t").write_text("x" * 9000), "tag 't' is"),
+    ("a torn line of a metric", lambda run: (run / "metrics/loss").write_text("1768000000000 0.5 0\n17680"),
+     "line 2 is no point of a metric"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "spoil", "fault"), HOSTILE, ids=[what for what, *_ in HOSTILE])
+def test_a_run_that_cannot_be_read_is_told_and_the_others_come(
+    tmp_path: Path,
+    old: Path,
+    uri: str,
+    bring: Bring,
+    what: str,
+    spoil: Callable[[Path], object],
+    fault: str,
+) -> None:
+    spoil(old / "1/b2")
+    told = bring("mlruns", uri)
+    assert fault in json.dumps(told["problems"])
+    assert "b2" in json.dumps(told["problems"])
+    assert len(mlruns.told(uri)["runs"]) >= 4
+
+
+def test_links_are_not_followed(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key").write_text("secret")
+    (old / "1/a1/artifacts/leads_out").symlink_to(tmp_path / "secret")
+    (old / "1/a1/params/key").symlink_to(tmp_path / "secret/key")
+    (old / "1/link").symlink_to(old / "2/a1")
+    told = bring("mlruns", uri)
+    assert told["problems"] == []
+    assert sum(why == "a link, which is not followed" for _, why in told["left"]) == 3
+    assert "secret" not in json.dumps(mlruns.told(uri)["runs"])
+    assert len(mlruns.told(uri)["runs"]) == 5
+
+
+@pytest.mark.parametrize(
+    "place", ["file://{0}/secret", "{0}/secret", "{0}/old/../secret", "file://{0}/old/%2e%2e/secret"]
+)
+def test_artifacts_outside_of_the_source_are_read_only_where_the_plan_says_so(
+    tmp_path: Path,
+    template: Path,
+    uri: str,
+    bring: Bring,
+    place: str,
+) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key").write_text("secret")
+    mlruns.handmade(tmp_path / "old")
+    meta = tmp_path / "old/mlruns/1/b2/meta.yaml"
+    lines = [line for line in meta.read_text().splitlines() if not line.startswith("artifact_uri")]
+    meta.write_text("\n".join([*lines, f"artifact_uri: {place.format(tmp_path)}"]))
+    mlruns.shutil.rmtree(tmp_path / "old/mlruns/1/b2/artifacts")
+    told = bring("old/mlruns", uri)
+    [(where, why)] = told["problems"]
+    assert "run b2 of teacher-runs" in where
+    assert "outside of what is migrated" in why
+    assert "key" not in json.dumps(told["rows"])
+    granted = bring("old/mlruns", uri, artifacts={place.format(tmp_path): "secret"})
+    assert granted["problems"] == []
+    assert {"key": mlruns.hashlib.sha256(b"secret").hexdigest()} in [r["artifacts"] for r in mlruns.told(uri)["runs"]]
+
+
+def test_nothing_is_written_outside_of_the_target(tmp_path: Path, old: Path, uri: str, bring: Bring) -> None:
+    before = state(old)
+    (old / "1/a1/metrics/..%2f..%2fescape").write_text("1768000000000 0.5 0\n")
+    bring("mlruns", uri)
+    (old / "1/a1/metrics/..%2f..%2fescape").unlink()
+    assert {k: v[0] for k, v in state(old).items()} == {k: v[0] for k, v in before.items()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mlruns", "store", "work"]
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_artifacts_of_a_database_that_were_moved_are_asked_for(
+    tmp_path: Path, template: Path, uri: str, bring: Bring
+) -> None:
+    from mlflow import MlflowClient
+
+    (tmp_path / "old").mkdir()
+    source = f"sqlite:///{mlruns.shutil.copy(template, tmp_path / 'old/mlflow.db')}"
+    client = MlflowClient(source, source)
+    experiment = client.create_experiment("cards", f"file://{tmp_path}/old/artifacts")
+    run = client.create_run(experiment).info.run_id
+    client.log_text(run, "x", "a/x.txt")
+    (tmp_path / "old/artifacts").rename(tmp_path / "moved")
+    told = bring("sqlite:///old/mlflow.db", uri)
+    assert [why.partition(",")[0] for _, why in told["left"]] == ["there is no such folder"]
+    moved = {f"{tmp_path}/old/artifacts": "moved", f"file://{tmp_path}/old/artifacts": "moved"}
+    assert faults(tmp_path, source, artifacts={"s3://x": "no"}) == {
+        "artifacts.s3://x": f"there is no folder {tmp_path}/no"
+    }
+    assert bring("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
+    [brought] = mlruns.told(uri)["runs"]
+    assert list(brought["artifacts"]) == ["a/x.txt"]

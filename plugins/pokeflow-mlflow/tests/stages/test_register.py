@@ -1,0 +1,232 @@
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pokeflow.gates import Gate
+from pokeflow_mlflow.connection import connect
+from pokeflow_mlflow.params import RegisterParams, TrackParams
+from pokeflow_mlflow.stages import register, track
+
+FILES = {"model.onnx": b"onnx", "preprocessing.json": "{}", "weights.pt": b"large", "extra/labels.txt": "a"}
+ABOUT = {
+    "MLmodel", "conda.yaml", "input_example.json", "python_env.yaml", "requirements.txt", "serving_input_example.json"
+}  # fmt: skip
+
+
+def versions_in(uri):
+    with connect(uri) as store:
+        return sorted(store.client.search_model_versions(), key=lambda v: v.name)
+
+
+def sent(version):
+    folder = Path(version.source.removeprefix("file://"))
+    return {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+
+
+@pytest.fixture
+def benchmark(made):
+    return made(
+        stage="benchmark",
+        task="benchmark:efficientnet-student-stage1",
+        backend="onnxruntime",
+        digest="beefbeefbeefbeef",
+        metrics={"top1_accuracy": 0.9125, "energy_j": None},
+    )
+
+
+@pytest.fixture
+def job(task, made, uri, benchmark):
+    """The register task of a model with its benchmark; arguments are parameters."""
+
+    def make(**params):
+        return task("register", RegisterParams(**{"uri": uri, **params}), made(FILES), benchmark)
+
+    return make
+
+
+def test_a_model_becomes_version_one_under_its_own_name(job, uri):
+    task = job()
+    result = register.run(task)
+
+    (version,) = versions_in(uri)
+    assert (version.name, int(version.version)) == ("efficientnet-student-stage1", 1)
+    assert result.facts == {
+        "registered_model": "efficientnet-student-stage1",
+        "registry_version": 1,
+        "registry_uri": uri,
+        "model_uri": "models:/efficientnet-student-stage1/1",
+        "source": version.source,
+        "gates": {},
+        "alias": None,
+    }
+    assert json.loads((task.output / "registration.json").read_text()) == result.facts
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_tags_carry_label_type_parent_and_the_benchmarks_figures(job, uri):
+    register.run(job())
+
+    (version,) = versions_in(uri)
+    assert version.tags == {
+        "pokeflow.digest": "0123456789abcdef",
+        "pokeflow.content": "cccc",
+        "pokeflow.task": "distill:efficientnet-student-stage1",
+        "pokeflow.parent": "dinov3-teacher",
+        "pokeflow.parents": '{"prepare:data": "aaaa", "train:dinov3-teacher": "bbbb"}',
+        "pokeflow.record": "tasks/register/efficientnet-student-stage1/d1/record.json",
+        "pokeflow.made": "tasks/distill/efficientnet-student-stage1/0123456789abcdef/record.json",
+        "pokeflow.answers": "embedding",
+        "version": "v1.0",
+        "type": "student",
+        "pokeflow.metric.top1_accuracy": "0.9125",
+        "pokeflow.reason.energy_j": "no meter on this machine",
+    }
+
+
+def test_the_description_is_a_sentence_from_the_records(job, uri):
+    register.run(job(description="For the phone."))
+
+    assert versions_in(uri)[0].description == (
+        "For the phone. student v1.0, EfficientNet-Lite0, 3,371,000 parameters, embeddings of 4, "
+        "made by distill with torch, top1_accuracy 0.9125."
+    )
+
+
+def test_the_model_lies_in_mlflow_without_its_checkpoints(job, uri):
+    register.run(job())
+
+    assert sent(versions_in(uri)[0]) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt"}
+    assert sent(versions_in(uri)[0]) > ABOUT
+
+
+def test_patterns_say_what_stays_behind(job, uri):
+    register.run(job(without=("*.txt", "model.onnx")))
+
+    assert sent(versions_in(uri)[0]) == {"preprocessing.json", "weights.pt"}  # nothing to load: no MLmodel
+
+
+def test_registering_again_returns_the_version_that_is_there(job, uri):
+    assert register.run(job()) == register.run(job())
+    assert len(versions_in(uri)) == 1
+
+
+def test_a_new_benchmark_updates_the_figures_of_the_same_version(job, uri, benchmark):
+    register.run(job())
+    again = job()
+    better = replace(benchmark, record=replace(benchmark.record, metrics={"top1_accuracy": 0.95}, reasons={}))
+    register.run(replace(again, inputs=(again.inputs[0], better)))
+
+    (version,) = versions_in(uri)
+    assert version.tags["pokeflow.metric.top1_accuracy"] == "0.95"
+    assert "pokeflow.reason.energy_j" not in version.tags
+    assert version.description.endswith("top1_accuracy 0.95.")
+
+
+def test_another_digest_or_another_label_is_another_version(job, uri, made):
+    first = job()
+    register.run(first)
+    register.run(replace(first, inputs=(made(FILES, digest="fedcba9876543210"), *first.inputs[1:])))
+    register.run(replace(first, version="v1.1"))
+
+    found = {int(v.version): (v.tags["pokeflow.digest"], v.tags["version"]) for v in versions_in(uri)}
+    assert found == {
+        1: ("0123456789abcdef", "v1.0"),
+        2: ("fedcba9876543210", "v1.0"),
+        3: ("0123456789abcdef", "v1.1"),
+    }
+
+
+def test_a_model_without_benchmark_is_registered_without_figures(job, uri):
+    whole = job()
+    register.run(replace(whole, inputs=whole.inputs[:1]))
+
+    assert not [tag for tag in versions_in(uri)[0].tags if tag.startswith("pokeflow.metric")]
+
+
+def test_a_version_is_joined_to_the_run_that_made_it(job, task, uri):
+    making = job()
+    run_id = track.run(task("track", TrackParams(uri, project="cards"), making.inputs[0])).facts["run_id"]
+    register.run(making)
+    register.run(replace(making, version="v1.1"))
+
+    assert [v.run_id for v in versions_in(uri)] == [run_id] * 2
+    with connect(uri) as store:
+        (output,) = store.client.get_run(run_id).outputs.model_outputs
+        assert store.client.get_logged_model(output.model_id).source_run_id == run_id
+
+
+def test_the_registry_may_be_another_database_than_the_models_files(job, uri, template, tmp_path):
+    registry = f"sqlite:///{tmp_path}/registry.db"
+    Path(tmp_path / "registry.db").write_bytes(template.read_bytes())
+    facts = register.run(job(registry_uri=registry)).facts
+
+    assert facts["registry_uri"] == registry
+    assert versions_in(uri) == []
+    assert len(versions_in(registry)) == 1
+
+
+KILLED = """
+import os, pickle, signal, sys
+from pokeflow_mlflow.stages import register
+setattr(register.mlmodel, sys.argv[1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+register.run(pickle.loads(sys.stdin.buffer.read()))
+"""
+
+
+def test_a_model_that_a_kill_left_half_sent_is_completed_and_not_doubled(job, uri):
+    task = job()
+    killed = subprocess.run([sys.executable, "-c", KILLED, "files"], input=pickle.dumps(task), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert versions_in(uri) == []
+
+    register.run(task)
+
+    (version,) = versions_in(uri)
+    assert "MLmodel" in sent(version)
+    with connect(uri) as store:
+        experiments = [e.experiment_id for e in store.client.search_experiments()]
+        assert len(store.client.search_logged_models(experiments)) == 1
+
+
+def test_the_model_lists_its_versions_so_that_its_page_leads_to_them(job, uri):
+    register.run(job())
+    register.run(replace(job(), version="v1.1"))
+
+    with connect(uri) as store:
+        (model,) = store.client.search_logged_models([e.experiment_id for e in store.client.search_experiments()])
+    assert [(v["name"], int(v["version"])) for v in json.loads(model.tags["mlflow.modelVersions"])] == [
+        ("efficientnet-student-stage1", 1),
+        ("efficientnet-student-stage1", 2),
+    ]
+
+
+def test_the_gallery_of_the_benchmark_goes_with_the_model_and_nothing_else_of_it(job, uri, made):
+    measured = made({"index.npz": b"gallery", "latencies.csv": "1"}, stage="benchmark", digest="beef")
+    plain = job()
+    register.run(replace(plain, inputs=(plain.inputs[0], measured)))
+
+    (version,) = versions_in(uri)
+    assert sent(version) - ABOUT == {"model.onnx", "preprocessing.json", "extra/labels.txt", "index.npz"}
+    assert version.tags["pokeflow.answers"] == "matches"
+
+
+@pytest.mark.slow
+def test_a_server_takes_models_as_a_database_does(job, server):
+    task = job(uri=server, gates={"top1_accuracy": Gate(min=0.9)})
+    assert register.run(task) == register.run(task)
+
+    (version,) = versions_in(server)
+    with connect(server) as store:
+        assert store.client.get_registered_model(version.name).aliases == {"approved": "1"}
+        (model,) = store.client.search_logged_models([e.experiment_id for e in store.client.search_experiments()])
+    assert len(json.loads(model.tags["mlflow.modelVersions"])) == 1
+    assert version.tags["version"] == "v1.0"
+    assert version.source.startswith("mlflow-artifacts:/")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
