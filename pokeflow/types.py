@@ -240,13 +240,15 @@ class Command:
     ``run`` is a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int``, given as
     ``"package.module:function"`` and imported when the command is called; what it returns is the exit code.
     ``arguments`` names a function that adds the command's own arguments to an ``argparse.ArgumentParser``; overrides,
-    ``--config-dir`` and ``--help`` are the same for every command.
+    ``--config-dir``, ``-q``, ``-v`` and ``--help`` are the same for every command. One that composes no configuration
+    says ``overrides=False``: they are refused before it is called.
     """
 
     name: str
     summary: str
     run: str
     arguments: str | None = None
+    overrides: bool = True
 
 
 @dataclass(frozen=True, slots=True)

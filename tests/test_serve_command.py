@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pokeflow.cli import _services as services
-from pokeflow.cli._arguments import asked
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.flow import Flow, Service
 from pokeflow.store import _local as stores
@@ -111,13 +110,3 @@ def test_a_backend_is_run_with_the_bundle_and_its_facts_are_told(tmp_path: Path)
     assert (
         services.told({"endpoint": "x", "usd_per_hour": 0.115, "url": None}) == "endpoint      x\nusd_per_hour  0.115"
     )
-
-
-def test_an_address_that_holds_a_sign_of_assignment_is_no_override() -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("source")
-    given, overrides = asked(parser, ["s3://bucket/day=1/", "store=s3", "store.remote=s3://bucket/a=b"])
-    assert given.source == "s3://bucket/day=1/"
-    assert overrides == ["store=s3", "store.remote=s3://bucket/a=b"]

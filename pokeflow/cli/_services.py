@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pokeflow import progress
-from pokeflow.cli._tables import table
 from pokeflow.engine import _records as records
 from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import PROJECT, REGISTER, Flow, Service
 from pokeflow.store import _local as local
+from pokeflow.text import table
 from pokeflow.types import Input, Record, Result, Task
 
 BUNDLE = "bundle"
@@ -80,7 +79,6 @@ def run(
     """
     inputs = tuple(inputs)
     records.refuse_doubles((item.record for item in inputs), f"taken by stage {service.backend.stage!r}")
-    progress.heard()
     backend = service.backend
     of = (about.model, about.version, about.type, about.digest) if about else (model, "", PROJECT, "")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:

@@ -11,10 +11,9 @@ import pytest
 from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow import Backend, PokeflowError, Result, Task, plugins
-from pokeflow.cli.commands import migrate as command
 from pokeflow.errors import ConfigError
 from pokeflow.project import _receipts as receipts
-from pokeflow_migrate import experiments
+from pokeflow_migrate import command, experiments
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.run import Outcome, migrate
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow import ConfigError, PokeflowError, Shared, plugins
-from pokeflow.cli.commands import pipeline as command
+from pokeflow.cli import dispatch
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
@@ -151,7 +151,7 @@ def run(cloud, tmp_path, monkeypatch, capsys):
     ]
 
     def go(*words, flow=TOY):
-        assert command.main([*flow, *given, *words]) == 0
+        assert dispatch(["pipeline", *flow, *given, *words]) == 0
         return capsys.readouterr().out
 
     return go
@@ -263,7 +263,7 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
         (("teacher_pipeline",), "Choose store=s3"),
     ):
         with pytest.raises(ConfigError, match=says):
-            command.main([*TOY, f"store.root={tmp_path}", *words])
+            dispatch(["pipeline", *TOY, f"store.root={tmp_path}", *words])
 
     below = [*cloud.client().list_objects_v2(Bucket=cloud.name).get("Contents", []), *tmp_path.rglob("*")]
     assert not [place for place in map(str, below) if "project" in place.replace("pipeline/project", "")]
@@ -292,7 +292,7 @@ def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
 def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
         with pytest.raises(ConfigError, match="of the whole lineage"):
-            command.main([*TOY, f"store.root={tmp_path}", word])
+            dispatch(["pipeline", *TOY, f"store.root={tmp_path}", word])
 
 
 def test_words_that_an_action_does_not_take_are_told(owners, capsys):

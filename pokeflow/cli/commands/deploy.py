@@ -1,25 +1,25 @@
-"""pokeflow deploy: a finished bundle as an endpoint in the cloud, made, updated or deleted."""
+"""A finished bundle as an endpoint in the cloud, made, updated or deleted."""
 
 import argparse
-from collections.abc import Sequence
 
-from pokeflow.cli import _configured as configured
+import pokeflow
 from pokeflow.cli import _services as services
-from pokeflow.cli._arguments import asked
 
 STAGE = "deploy"
 
 
-def main(args: Sequence[str]) -> int:
-    """Deploy the newest bundle, or a model's, and print where it answers; what stands as asked is left alone."""
-    parser = argparse.ArgumentParser("pokeflow deploy", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--serverless", action="store_true", default=None, help="without machines of its own")
     how.add_argument("--instances", type=int, metavar="N", help="on so many machines")
     how.add_argument("--delete", action="store_true", default=None, help="take the model's endpoint away")
-    given, overrides = asked(parser, args)
-    flow = configured.flow(overrides)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Deploy the newest bundle, or a model's, and print where it answers; what stands as asked is left alone."""
+    flow = pokeflow.load(overrides)
     serverless = False if given.instances else given.serverless
     own = {"serverless": serverless, "instances": given.instances, "delete": given.delete}
     service = services.asked(services.service(flow, STAGE), **own)

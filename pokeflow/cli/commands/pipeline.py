@@ -1,35 +1,34 @@
-"""pokeflow pipeline: the lineage as pipelines of the cloud: written, published, brought there, and started."""
+"""The lineage as pipelines of the cloud: written, published, brought there, and started."""
 
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Sequence
 
-from pokeflow import plugins
-from pokeflow.cli import _configured as configured
+import pokeflow
+from pokeflow import engine, plugins
 from pokeflow.cli import _services as services
 from pokeflow.cli import _tables as tables
-from pokeflow.cli._arguments import asked
-from pokeflow.engine import _runner as runner
-from pokeflow.engine import now
 from pokeflow.errors import ConfigError, Fault, unknown
 from pokeflow.flow import PIPELINE, PROJECT, Flow
 from pokeflow.project._publish import publish
+from pokeflow.text import table
 from pokeflow.types import Record
 
 ACTIONS = ("upsert", "start")
 
 
-def main(args: Sequence[str]) -> int:
-    """Without a name: write and publish all, and list them. With one: bring it there as well, or start it."""
-    parser = argparse.ArgumentParser("pokeflow pipeline", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("name", nargs="?", help="such as teacher_pipeline; without one they are written and listed")
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="upsert", help="what to do with it (upsert)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the execution")
-    given, overrides = asked(parser, args, pairs=("--set",))
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Without a name: write and publish all, and list them. With one: bring it there as well, or start it."""
     if bad := [pair for pair in given.set if "=" not in pair]:
         raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
-    flow = dataclasses.replace(configured.flow(overrides), command=shlex.join(["pokeflow", PIPELINE, *args]))
+    flow = dataclasses.replace(pokeflow.load(overrides), command=_command(given, overrides))
     service = services.service(flow, PIPELINE)
     if given.name is not None and flow.remote is None:
         message = f"{given.name} is to run from a bucket, and this store has none. Choose store=s3."
@@ -41,7 +40,7 @@ def main(args: Sequence[str]) -> int:
         raise ConfigError([unknown("pipeline", "pipeline", given.name, record.facts["pipelines"])])
     done = publish(flow, {record.task: record})
     if given.name is None:
-        print(tables.table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
+        print(table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
         print(f"\n{tables.publication(flow, dataclasses.replace(done, gaps=()))}")  # noqa: T201
         return 0
     told = dict(pair.split("=", 1) for pair in given.set)
@@ -51,8 +50,16 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
+def _command(given: argparse.Namespace, overrides: list[str]) -> str:
+    """The command line that was given, for whoever goes on from there."""
+    named = [given.name] if given.name is not None else []
+    action = [given.action] if given.action != ACTIONS[0] else []
+    pairs = [word for pair in given.set for word in ("--set", pair)]
+    return shlex.join(["pokeflow", PIPELINE, *named, *action, *pairs, *overrides])
+
+
 def _written(flow: Flow) -> Record:
     """The record of the pipelines as they are written now."""
     only = dataclasses.replace(flow, steps=(flow.step(f"{PIPELINE}:{PROJECT}"),), publish=False, tracking=None)
     pm = plugins.manager()
-    return runner.run(only, plugins.registry(pm), pm.hook, now()).records[f"{PIPELINE}:{PROJECT}"]
+    return engine.run(only, plugins.registry(pm), pm.hook, engine.now()).records[f"{PIPELINE}:{PROJECT}"]

@@ -1,8 +1,7 @@
-"""pokeflow plugins: the installed plugins and what each brings; or a new one that works as it is."""
+"""The installed plugins and what each brings; or a new one that works as it is."""
 
 import argparse
 import re
-from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import yaml
 
 from pokeflow import plugins
-from pokeflow.cli._tables import table
-from pokeflow.config._search_path import options
+from pokeflow.config import options
 from pokeflow.errors import ConfigError, Fault
+from pokeflow.text import table
 
 SKELETON = Path(__file__).parent.parent / "skeleton" / "target"
 SUFFIX = ".txt"
@@ -22,16 +21,18 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST = 40
 
 
-def main(args: Sequence[str]) -> int:
-    """List the plugins, or with ``new target NAME`` write a distribution that works as it is."""
-    parser = argparse.ArgumentParser("pokeflow plugins", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     new = parser.add_subparsers(dest="command").add_parser("new", help="a new plugin that works as it is")
     new.add_argument("kind", choices=["target"])
     new.add_argument("name", help="lower-case letters, digits and '_': what target= will be given")
     new.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where its folder is made; default: here")
-    asked = parser.parse_args(args)
-    if asked.command == "new":
-        folder = write(asked.name, asked.to)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """List the plugins, or with ``new target NAME`` write a distribution that works as it is."""
+    if given.command == "new":
+        folder = write(given.name, given.to)
         place = folder if folder.is_absolute() else f"./{folder}"  # pip would take a mere name from its index
         print(f"{folder}: made. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
@@ -40,7 +41,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def listing() -> str:
-    """A line for each plugin: its distribution, backends as stage:name, executors and YAML."""
+    """A line for each plugin: its distribution, backends as stage:name, executors, commands and YAML."""
     pm = plugins.manager()
     entries = metadata.entry_points(group=plugins.GROUP)
     versions = {entry.name: f"{entry.dist.name} {entry.dist.version}" for entry in entries if entry.dist}
@@ -48,17 +49,19 @@ def listing() -> str:
     for column, hook in (
         ("backends", pm.hook.pokeflow_backends),
         ("executors", pm.hook.pokeflow_executors),
+        ("commands", pm.hook.pokeflow_commands),
         ("yaml", pm.hook.pokeflow_config_package),
     ):
         for impl in hook.get_hookimpls():
             found: Any = impl.function()
             names = [found] if isinstance(found, str) else [_name(item) for item in found]
             brought.setdefault(impl.plugin_name, {})[column] = " ".join(names)
+    columns = ("backends", "executors", "commands", "yaml")
     rows = [
-        (name, versions.get(name, ""), what.get("backends", ""), what.get("executors", ""), what.get("yaml", ""))
+        (name, versions.get(name, ""), *(what.get(column, "") for column in columns))
         for name, what in sorted(brought.items())
     ]
-    return table(("plugin", "distribution", "backends", "executors", "yaml"), rows)
+    return table(("plugin", "distribution", *columns), rows)
 
 
 def _name(item: object) -> str:

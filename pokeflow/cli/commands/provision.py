@@ -1,21 +1,20 @@
-"""pokeflow provision: what the project needs in the cloud, planned, then made; run again, it changes nothing."""
+"""What the project needs in the cloud, planned, then made; run again, it changes nothing."""
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pokeflow.cli import _configured as configured
+import pokeflow
 from pokeflow.cli import _services as services
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.flow import Flow
 from pokeflow.objects import Damaged
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import _tree as trees
 from pokeflow.project._receipts import Receipt
+from pokeflow.text import table
 
 STAGE = "provision"
 PROJECT_ID = "project_id"
@@ -23,16 +22,18 @@ KEEP = "keep"
 _ROWS = ("changes", "left")
 
 
-def main(args: Sequence[str]) -> int:
-    """Print the plan, ask, and do it. Exit 1 if something is left that somebody with more rights has to do."""
-    parser = argparse.ArgumentParser("pokeflow provision", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and change nothing")
     parser.add_argument("--yes", action="store_true", help="do it without asking")
     parser.add_argument(
         "--json", action="store_true", help="print JSON instead of tables; changes nothing but with --yes"
     )
-    given, overrides = asked(parser, args)
-    flow = configured.flow(overrides)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the plan, ask, and do it. Exit 1 if something is left that somebody with more rights has to do."""
+    flow = pokeflow.load(overrides)
     service = services.service(flow, STAGE)
     facts = services.run(flow, services.asked(service, apply=False)).facts
     if not given.json:

@@ -5,7 +5,7 @@ Nothing heavy is imported here: a backend's module is loaded when its first task
 
 from collections.abc import Iterable
 
-from pokeflow import Backend, Result, Task, hookimpl
+from pokeflow import Backend, Command, Result, Task, hookimpl
 from pokeflow_edge.params import PackageParams, ReleaseParams, check_package
 
 
@@ -36,3 +36,11 @@ def pokeflow_backends() -> Iterable[Backend]:
         ),
         Backend("edge", "release", _release, ReleaseParams, named=True, aside=True),
     ]
+
+
+@hookimpl
+def pokeflow_commands() -> Iterable[Command]:
+    """``pokeflow package``."""
+    where = "pokeflow_edge.commands.package"
+    summary = "a compiled model as a signed release for small devices"
+    return [Command("package", summary, f"{where}:run", f"{where}:arguments")]
