@@ -149,6 +149,7 @@ def test_the_package_can_be_run(tmp_path: Path) -> None:
         (["--mutlirun"], "pokeflow: no flag '--mutlirun'. Did you mean '--multirun'? Known: --cfg, "),
         (["plan", "--mutlirun"], "pokeflow: plan: no flag '--mutlirun'. Known: --config-dir, "),
         (["plan", "lineage=tyo"], "pokeflow: lineage: no option 'tyo'. Did you mean 'toy'? Known: "),
+        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and comes first: 'pokeflow plan …'."),
         (["plan", "=x"], "pokeflow: plan: takes no argument '=x'. "),
     ],
 )

@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            what = (action.option_strings or [action.metavar or action.dest])[-1]
+            what = action.option_strings[-1] if action.option_strings else action.dest
             raise ConfigError([unknown(self.path, f"choice for {what}", value, map(str, action.choices))])
 
 

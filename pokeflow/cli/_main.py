@@ -11,7 +11,7 @@ from types import FrameType
 
 from pokeflow import progress
 from pokeflow.cli._arguments import is_override, load_command_function, parse, require_run_flags, take_verbosity
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import ConfigError, Fault, PokeflowError
 
 log = logging.getLogger("pokeflow")
 KEPT = "interrupted. What is done is kept; the same command goes on from here."
@@ -89,10 +89,21 @@ def dispatch(args: Sequence[str]) -> int:
 def _run_flow(args: Sequence[str]) -> int:
     words, verbosity = take_verbosity(args)
     require_run_flags(words)
+    _refuse_late_command(words)
     progress.set_verbosity(verbosity)
     from pokeflow.cli import _run as run_flow
 
     return run_flow.main(words)
+
+
+def _refuse_late_command(words: Sequence[str]) -> None:
+    """Raise a ConfigError for the name of a command behind overrides: Hydra would call it a broken override."""
+    for before, word in itertools.pairwise(["", *words]):
+        if word and not word.startswith("-") and not is_override(word) and not before.startswith("-"):
+            from pokeflow.cli._lookup import known_commands
+
+            if word in (command.name for command in known_commands()):
+                raise ConfigError([Fault("", f"{word!r} is a command and comes first: 'pokeflow {word} …'.")])
 
 
 def _run_command(name: str, args: Sequence[str]) -> int:
