@@ -95,6 +95,7 @@ def test_a_word_is_completed_on_a_terminal(tmp_path: Path) -> None:
         ("pokeflow hydra/job_logging=po", {"hydra/job_logging=pokeflow"}),
         ("pokeflow ++data=syn", {"++data=synthetic"}),
         ("pokeflow lineage=nonsense store.ro", set()),
+        ("pokeflow lineage=nonsense stor", {"store="}),
     ],
 )
 def test_every_kind_of_word_is_completed(line: str, found: set[str]) -> None:

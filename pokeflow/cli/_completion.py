@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pokeflow import config
@@ -53,10 +54,10 @@ def query(line: str, point: str = "") -> list[str]:
     line = line[: int(point)] if point.isdecimal() else line
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
-    try:
-        return sorted({found for found in _candidates(words[1:], word) if found.startswith(word)})
-    except PokeflowError:  # a configuration with faults is completed where it can be: not here
-        return []
+    found: set[str] = set()
+    with suppress(PokeflowError):  # where the words so far compose to nothing, there are no keys to offer
+        found.update(_candidates(words[1:], word))
+    return sorted(candidate for candidate in found if candidate.startswith(word))
 
 
 def _candidates(before: Sequence[str], word: str) -> Iterator[str]:
@@ -108,10 +109,9 @@ def _overrides(before: Sequence[str], word: str) -> Iterator[str]:
     else:
         parent, slash, _ = key.rpartition("/")
         for group in config.choices(parent, others).groups:
-            below = config.choices(f"{parent}{slash}{group}", others)
-            yield from (
-                f"{sign}{parent}{slash}{group}{end}" for end in "=" * bool(below.options) + "/" * bool(below.groups)
-            )
+            name = f"{parent}{slash}{group}"
+            below = config.choices(name, others) if name.startswith(key) else ((), ())
+            yield from (f"{sign}{name}{end}" for end, found in zip("/=", below, strict=True) if found)
         yield from (f"{sign}{found}" for found in _keys(config.composed(others), key))
 
 
