@@ -2,9 +2,9 @@
 
 import pokeflow
 
-flow = pokeflow.load(["data=synthetic", "models=[dinov3-teacher]"])
+flow = pokeflow.load(["data=synthetic", "stages=[train]"])
 for planned in pokeflow.plan(flow):
-print(planned.step.name, planned.why)
+    print(planned.step.name, planned.why)
 result = pokeflow.run(flow)
 """
 
@@ -107,11 +107,24 @@ def run(flow: "Flow") -> "Report":
     return engine.run(flow, plugins.registry(manager), manager.hook, engine.now())
 
 
-def open_store(flow: "Flow") -> "Store":
-    """Open the store of a flow's finished tasks: records by task, and the folders of their files."""
-    from pokeflow import store
+def open_store(of: "Flow | Sequence[str]") -> "Store":
+    """Open the store of finished tasks: records by task, and the folders of their files.
 
-    return store.of(flow)
+    Args:
+        of: a flow, or overrides that name a store; the rest of the configuration need not be whole for these.
+
+    Raises:
+        ConfigError: with every fault of the configuration's store.
+
+    """
+    from pokeflow import store
+    from pokeflow.flow import Flow
+
+    if isinstance(of, Flow):
+        return store.of(of)
+    from pokeflow.config import load_store
+
+    return load_store(of)
 
 
 def publish(flow: "Flow", records: "Mapping[str, Record]") -> "Published":

@@ -27,13 +27,13 @@ def was_stopped(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake in the configuration: the path of the key, and what is wrong with it."""
+    """One mistake in what was asked for: the path of the key (empty: all of it), and what is wrong with it."""
 
     path: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" if self.path else self.message
 
 
 def unknown(path: str, what: str, name: object, known: Iterable[str], hint: str = "") -> Fault:

@@ -77,8 +77,13 @@ def registry(pm: pluggy.PluginManager) -> Registry:
     return Registry(
         backends=_by_key(pm, "pokeflow_backends", Backend, lambda b: (b.stage, b.name)),
         executors=_by_key(pm, "pokeflow_executors", Executor, lambda e: e.name),
-        commands=_by_key(pm, "pokeflow_commands", Command, lambda c: c.name),
+        commands=commands(pm),
     )
+
+
+def commands(pm: pluggy.PluginManager) -> dict[str, Command]:
+    """The commands of every plugin by name; none of their modules is imported."""
+    return _by_key(pm, "pokeflow_commands", Command, lambda c: c.name)
 
 
 def config_packages(pm: pluggy.PluginManager) -> list[str]:

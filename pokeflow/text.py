@@ -1,7 +1,8 @@
-"""How sizes, times and foreign text are written for people."""
+"""How sizes, times, tables and foreign text are written for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -42,3 +43,16 @@ def some(names: Iterable[str], limit: int = 6) -> str:
 def stamp(seconds: float | None) -> str | None:
     """Seconds since 1970 for programs: ISO 8601, UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head, columns aligned; plain text, so that it can be piped."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def format_facts(facts: Mapping[str, Any]) -> str:
+    """Write facts a line each; those that are not known are left out."""
+    rows = [(name, f"{value:,.6g}" if isinstance(value, float) else str(value)) for name, value in facts.items()]
+    return "\n".join(table(("", ""), [row for row in rows if row[1] != "None"]).splitlines()[1:])

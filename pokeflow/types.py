@@ -316,7 +316,8 @@ class Command:
     ``run`` is a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int``, given as
     ``"package.module:function"`` and imported when the command is called; what it returns is the exit code.
     ``arguments`` names a function that adds the command's own arguments to an ``argparse.ArgumentParser``; overrides,
-    ``--config-dir`` and ``--help`` are the same for every command. ``params`` is a dataclass: the typed form of
+    ``--config-dir``, ``-q``, ``-v`` and ``--help`` are the same for every command. One that composes no configuration
+    says ``overrides=False``: they are refused before it is called. ``params`` is a dataclass: the typed form of
     ``cloud.<name>.params``, which the command finds in ``Flow.cloud``; ``check`` finds faults as a backend's does.
     """
 
@@ -324,6 +325,7 @@ class Command:
     summary: str
     run: str
     arguments: str | None = None
+    overrides: bool = True
     params: type = NoParams
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
 

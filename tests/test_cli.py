@@ -6,10 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import pokeflow
+from pokeflow.cli import dispatch
+from pokeflow.cli._lookup import known_commands
+from pokeflow.cli.commands import doctor
 from s3 import Server
 from support import POKEFLOW, TOY_FLOW, Cli, environment
 
@@ -83,10 +91,91 @@ def test_the_plan_of_the_default_lineage_loads_no_heavy_package(tmp_path: Path) 
     assert "LOADED []" in done.stdout
 
 
-def test_help_lists_commands_groups_and_options(cli: Cli) -> None:
-    told = cli("--help").stdout
+@pytest.mark.parametrize("args", [["--help"], ["help"], ["data=folder", "-h"]])
+def test_help_lists_commands_groups_and_options(cli: Cli, args: list[str]) -> None:
+    told = cli(*args).stdout
     for word in ("plan", "recognize", "doctor", "lineage", "pokemon, toy", "data", "folder", "-m"):
         assert word in told
+
+
+def test_help_loads_neither_hydra_nor_a_command(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pokeflow import cli; code = cli.run(['--help']);"
+        "print('LOADED', [m for m in sys.modules if m in ('hydra', 'omegaconf', 'sagemaker', *HEAVY)"
+        " or m.startswith('pokeflow.cli.commands.') or m.endswith(('.command', '.commands'))"
+        " and m != 'pokeflow.cli.commands'])"
+    )
+    command = [sys.executable, "-c", code.replace("HEAVY", repr(HEAVY))]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "LOADED []", done.stderr
+
+
+COMMANDS = [command.name for command in known_commands()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_what_it_takes_and_does_not_begin_with_its_own_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        dispatch([name, "--help"])
+    told = capsys.readouterr().out
+    assert left.value.code == 0
+    assert told.startswith(f"usage: pokeflow {name}")
+    assert "--verbose" in told
+    summary = told.split("\n\n")[1]
+    assert not summary.lower().startswith((f"pokeflow {name}", f"{name} "))
+    assert dispatch(["help", name]) == 0
+    assert capsys.readouterr().out == told
+
+
+def test_version_tells_those_of_pokeflow_and_of_every_plugin(cli: Cli) -> None:
+    first, *others = cli("--version").stdout.splitlines()
+    assert first == f"pokeflow {pokeflow.__version__}"
+    assert {"pokeflow-toy 0.1", "pokeflow-vision 0.1.0"} <= set(others)
+
+
+def test_the_package_can_be_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pokeflow", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"pokeflow {pokeflow.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["plna"], "pokeflow: no command 'plna'. Did you mean 'plan'? Known: deploy, "),
+        (["help", "plna"], "pokeflow: no command 'plna'. Did you mean 'plan'? Known: deploy, "),
+        (["--mutlirun"], "pokeflow: no flag '--mutlirun'. Did you mean '--multirun'? Known: --cfg, "),
+        (["plan", "--mutlirun"], "pokeflow: plan: no flag '--mutlirun'. Known: --config-dir, "),
+        (["plan", "lineage=tyo"], "pokeflow: lineage: no option 'tyo'. Did you mean 'toy'? Known: "),
+        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and comes first: 'pokeflow plan …'."),
+        (["plan", "=x"], "pokeflow: plan: takes no argument '=x'. "),
+    ],
+)
+def test_what_there_is_not_is_told_once_with_the_nearest_name(cli: Cli, args: list[str], says: str) -> None:
+    done = cli(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(says)
+    assert done.stderr.count("pokeflow: ") == 1
+
+
+@pytest.mark.parametrize("executor", ["local", "process"])
+def test_quiet_shows_nothing_but_what_is_wrong_and_keeps_the_log(cli: Cli, tmp_path: Path, executor: str) -> None:
+    quiet = cli("-q", *TOY_FLOW, f"executor={executor}")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert quiet.stdout.startswith("model ")
+    (file,) = tmp_path.glob("store/runs/*/*/pokeflow.log")
+    assert "9 of 9 tasks ran" in file.read_text()
+    assert "no option" in cli("-q", "plan", "lineage=none").stderr
+
+
+@pytest.mark.parametrize("args", [["-v"], ["plan", "-v"], ["-v", "plan"]])
+def test_verbose_tells_where_an_error_comes_from(cli: Cli, args: list[str]) -> None:
+    done = cli(*args, "lineage=tyo")
+    assert done.returncode == 2
+    assert "Did you mean 'toy'?" in done.stderr
+    assert "Traceback" in done.stderr
 
 
 def test_a_killed_run_goes_on_where_its_checkpoint_was(cli: Cli, tmp_path: Path) -> None:
@@ -182,12 +271,6 @@ def test_init_refuses_what_is_no_name(cli: Cli, name: str) -> None:
     assert cli("init", name).returncode == 2
 
 
-def test_recognize_without_a_compiled_model_says_what_to_do(cli: Cli) -> None:
-    done = cli("recognize", "photo.jpg")
-    assert done.returncode == 1
-    assert "there is no compiled model yet. Run 'pokeflow' first" in done.stderr
-
-
 def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
     fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
     assert fine.returncode == 0
@@ -200,19 +283,75 @@ def test_plugins_lists_what_each_brings(cli: Cli) -> None:
     told = cli("plugins").stdout
     assert "pokeflow-toy 0.1" in told
     assert "train:toy" in told
+    (vision,) = (line for line in told.splitlines() if line.startswith("vision "))
+    assert vision.split()[-1] == "recognize"
 
 
-def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_a_plugins_command_is_called_like_any_other(cli: Cli) -> None:
+    done = cli("toy", "--word", "a=b", "store.root=there", "-v")
+    assert (done.returncode, done.stdout) == (7, "a=b ['store.root=there']\n")
+    assert cli("toy", "--wrod", "x").stderr.startswith("pokeflow: toy: no flag '--wrod'. Did you mean '--word'?")
+
+
+def broken(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command where a plugin is installed that cannot be loaded."""
     info = tmp_path / "broken-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[pokeflow]\nbroken = no_such_module\n")
     variables = environment()
     variables["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    done = subprocess.run([POKEFLOW, "plan"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    return subprocess.run([POKEFLOW, command], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    done = broken("plan", tmp_path)
     assert done.returncode == 1
     assert "plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_takes_a_folder_of_yaml(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "more" / "store").mkdir(parents=True)
+    (tmp_path / "more" / "store" / "elsewhere.yaml").write_text(f"root: {tmp_path}/elsewhere\n")
+    done = cli("doctor", *TOY_FLOW, "--config-dir", "more", "store=elsewhere")
+    assert done.returncode == 0, done.stdout
+    assert f"{tmp_path}/elsewhere (writable)" in done.stdout
+
+
+def test_doctor_tells_what_plugins_require_and_what_they_check(cli: Cli) -> None:
+    rows = [line.split(maxsplit=2) for line in cli("doctor", *TOY_FLOW).stdout.splitlines()]
+    found = {name: (status, told) for status, name, told in rows[1:]}
+    assert found["hydra-core"] == ("ok", f"{metadata.version('hydra-core')} (for pokeflow)")
+    assert found["torch"][1].endswith("(for pokeflow-torch)")
+    assert found["accelerator"][0] == "ok"
+    assert found["not-installed"] == ("absent", "not installed; required by pokeflow-toy")
+
+
+@pytest.mark.parametrize(
+    ("check", "row"),
+    [
+        (lambda: iter([("absent", "compiler", "none here")]), ("absent", "compiler", "none here")),
+        (lambda: 1 / 0, ("missing", "toy", "its check (toy:check) failed: ZeroDivisionError: division by zero")),
+        (lambda: [("fine", "a", "b")], ("missing", "toy", "'fine' is no status; known: ok, absent, missing")),
+    ],
+)
+def test_a_check_that_fails_is_a_row(
+    check: Callable[[], Any], row: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = SimpleNamespace(name="toy", value="toy:check", load=lambda: check)
+    monkeypatch.setattr(doctor.metadata, "entry_points", lambda group: [entry])
+    (found,) = doctor._plugin_checks()
+    assert found[:2] == row[:2]
+    assert row[2] in found[2]
+
+
+def test_the_doctor_sees_a_patient_whose_plugins_are_broken(tmp_path: Path) -> None:
+    done = broken("doctor", tmp_path)
+    assert done.returncode == 1
+    (row,) = (line for line in done.stdout.splitlines() if line.split()[1] == "plugins")
+    assert row.startswith("missing")
+    assert "plugin 'broken' (no_such_module) cannot be loaded" in row
 
 
 def test_doctor_tells_whether_a_bucket_keeps_writers_apart(cli: Cli, s3: Server) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pokeflow import plugins
-from pokeflow.cli._main import COMMANDS
+from pokeflow.cli._lookup import known_commands
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = [command.name for command in known_commands()]
 PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
 PAGES = [
     *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),

@@ -1,4 +1,4 @@
-"""The contract with plugins: four documented hooks, look-up by name, and errors that name the culprit."""
+"""The contract with plugins: five documented hooks, look-up by name, and errors that name the culprit."""
 
 import inspect
 from pathlib import Path
@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pluggy
 import pytest
 
-from pokeflow import Backend, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
+from pokeflow import Backend, Command, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
+from pokeflow.cli import commands as built_in
 
 HOOKS = [
     "pokeflow_backends",
@@ -68,6 +69,23 @@ def test_two_executors_of_one_name_are_an_error() -> None:
 
     with pytest.raises(ConfigError, match="both bring executor local"):
         plugins.registry(manager(twice=SimpleNamespace(pokeflow_executors=hookimpl(pokeflow_executors))))
+
+
+def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None:
+    def pokeflow_commands() -> list[Command]:
+        return [Command("plan", "another plan", "mine:run")]
+
+    mine = SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))
+    with pytest.raises(ConfigError, match="plugins: core and mine both bring command plan"):
+        plugins.commands(manager(core=built_in, mine=mine))
+
+
+def test_no_command_is_imported_to_be_listed() -> None:
+    def pokeflow_commands() -> list[Command]:
+        return [Command("fly", "what is not there", "no_such_module:run", "no_such_module:arguments")]
+
+    found = plugins.commands(manager(mine=SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))))
+    assert found["fly"].summary == "what is not there"
 
 
 def test_a_misspelt_hook_is_loud() -> None:

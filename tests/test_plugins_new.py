@@ -200,5 +200,12 @@ def test_another_kind_is_refused(cli: Cli, tmp_path: Path) -> None:
 def test_the_listing_stays_what_it_was(cli: Cli) -> None:
     done = cli("plugins")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].split() == ["plugin", "distribution", "backends", "executors", "yaml"]
+    assert done.stdout.splitlines()[0].split() == [
+        "plugin",
+        "distribution",
+        "backends",
+        "executors",
+        "commands",
+        "yaml",
+    ]
     assert "toy" in done.stdout

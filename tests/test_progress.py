@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pokeflow import progress
+from support import environment
 
 
 @pytest.fixture
@@ -52,3 +53,33 @@ def test_a_terminal_gets_a_bar() -> None:
     os.close(leader)
     assert "cards" in shown
     assert "3/3" in shown
+
+
+SHOWN = """
+import logging, sys
+from pokeflow import progress
+progress.set_verbosity(int(sys.argv[1]))
+progress.enable_logging()
+for name in ("pokeflow", "pokeflow_toy.module", "another"):
+    for level in ("debug", "info", "warning"):
+        getattr(logging.getLogger(name), level)(f"{name} {level}")
+progress.QUICK = 0
+with progress.bar("items", 3) as advance:
+    advance()
+"""
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown"),
+    [
+        ("-1", ["pokeflow warning", "pokeflow_toy.module warning", "another warning"]),
+        ("0", ["pokeflow info", "pokeflow warning", "pokeflow_toy.module info", "pokeflow_toy.module warning",
+               "another warning", "  items: 1 of 3"]),
+        ("1", ["pokeflow debug", "pokeflow info", "pokeflow warning", "pokeflow_toy.module debug",
+               "pokeflow_toy.module info", "pokeflow_toy.module warning", "another warning", "  items: 1 of 3"]),
+    ],
+)  # fmt: skip
+def test_more_or_less_is_shown_of_pokeflow_and_its_plugins(verbosity: str, shown: list[str]) -> None:
+    command = [sys.executable, "-c", SHOWN, verbosity]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert [line.partition(",")[0] for line in done.stderr.splitlines()] == shown

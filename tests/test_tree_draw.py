@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from handmade import empty, published, record, where
 from pokeflow.cli import _configured as configured
+from pokeflow.cli import dispatch
 from pokeflow.cli._tables import COLUMNS
-from pokeflow.cli.commands import lineage as command
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _lineage as lineage
@@ -161,12 +161,12 @@ def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
 def test_the_command_prints_or_writes_the_form_that_is_asked_for(
     tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main([]) == 0
+    assert dispatch(["lineage"]) == 0
     assert capsys.readouterr().out == CHAIN + "\n"
-    assert command.main(["dinov3-teacher", "--format", "mermaid"]) == 0
+    assert dispatch(["lineage", "dinov3-teacher", "--format", "mermaid"]) == 0
     assert capsys.readouterr().out.startswith("flowchart TD\n")
     out = tmp_path / "new folder" / "lineage.mmd"
-    assert command.main(["--out", str(out)]) == 0
+    assert dispatch(["lineage", "--out", str(out)]) == 0
     assert out.read_text().startswith("flowchart TD\n")
     assert "4 versions" in capsys.readouterr().out
 
@@ -174,19 +174,19 @@ def test_the_command_prints_or_writes_the_form_that_is_asked_for(
 @pytest.mark.parametrize("name", ["lineage.svg", "lineage.png"])
 def test_a_picture_is_refused_with_what_draws_one(tree: Tree, tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"lineage\.--out: \.\w+ is no form of it\. Write \.mmd \(Mermaid\)"):
-        command.main(["--out", str(tmp_path / name)])
+        dispatch(["lineage", "--out", str(tmp_path / name)])
     assert not (tmp_path / name).exists()
 
 
 def test_without_its_document_it_is_told_what_to_install(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "document_kinds", dict)
     with pytest.raises(PokeflowError, match="Install pokeflow-metadata"):
-        command.main([])
+        dispatch(["lineage"])
 
 
 def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
-    assert command.main([]) == 1
+    assert dispatch(["lineage"]) == 1
     shown = capsys.readouterr()
     assert "dinov3-teacher/v1.0.json: no sound receipt" in shown.err
     assert "not published" in shown.out
@@ -195,4 +195,4 @@ def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pyt
 def test_where_nothing_is_published_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: empty(tmp_path))
     with pytest.raises(PokeflowError, match="no model is published yet"):
-        command.main([])
+        dispatch(["lineage"])

@@ -7,7 +7,7 @@ import pytest
 
 from handmade import lay, published
 from pokeflow.cli import _configured as configured
-from pokeflow.cli.commands import find
+from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
 from pokeflow.project import _inventory as inventory
 from pokeflow.project._search import find as found_by
@@ -59,7 +59,7 @@ def test_a_file_is_found_by_its_checksum(tree: Tree) -> None:
 
 
 def test_the_command_prints_a_table_a_kind(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    assert find.main(["stage1"]) == 0
+    assert dispatch(["find", "stage1"]) == 0
     shown = capsys.readouterr().out
     assert "model                        version  type" in shown
     assert "\n\nfile " in shown
@@ -69,24 +69,24 @@ def test_the_command_prints_a_table_a_kind(tree: Tree, capsys: pytest.CaptureFix
 def test_many_hits_are_cut_and_counted(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(60):
         lay(tree, f"experiments/mlflow/toy/run_1/metrics/m{number:02}", b"1")
-    assert find.main(["run_1"]) == 0
+    assert dispatch(["find", "run_1"]) == 0
     assert "… and 11 files more; --json has all" in capsys.readouterr().out
 
 
 def test_programs_are_told_what_kind_each_hit_is(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    assert find.main(["--json", "power_w"]) == 0
+    assert dispatch(["find", "--json", "power_w"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {"kind": "figure", "name": "power_w", "value": None, "model": "efficientnet-student-stage1", "version": "v1.0",
          "task": "benchmark:efficientnet-student-stage1", "reasons": {"value": "not measured here"}},
     ]  # fmt: skip
-    assert find.main(["--json", "link.json"]) == 0
+    assert dispatch(["find", "--json", "link.json"]) == 0
     assert {hit["kind"] for hit in json.loads(capsys.readouterr().out)} == {"link"}
 
 
 def test_where_nothing_matches_the_nearest_names_are_told(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PokeflowError, match=r"Did you mean 'dinov3-teacher'") as error:
-        find.main(["dinov3-taecher"])
+        dispatch(["find", "dinov3-taecher"])
     assert error.value.exit_code == 1
     assert "Figures: distillation_gap, latency_p50_ms," in str(error.value)
-    assert find.main(["dinov3-taecher", "--json"]) == 1
+    assert dispatch(["find", "dinov3-taecher", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == []

@@ -8,14 +8,14 @@ import pytest
 from handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
 from pokeflow import text as words
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._tables import table
-from pokeflow.cli.commands import ls
+from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _listing as listing
 from pokeflow.project._receipts import Placed, Receipt
 from pokeflow.project._tree import Tree
+from pokeflow.text import table
 from pokeflow.types import Leaf
 from support import unicode_names
 
@@ -128,12 +128,12 @@ def test_ls_draws_the_tree(path: str, tree: Tree) -> None:
 
 
 def test_ls_shows_a_part_and_goes_no_deeper_than_asked(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ls.main(["models", "--depth", "1"]) == 0
+    assert dispatch(["ls", "models", "--depth", "1"]) == 0
     shown = capsys.readouterr().out
     assert "├── dinov3-teacher/  " in shown
     assert "2 files, 1 gap, not shown" in shown
     assert "onnx" not in shown.replace("student.hef", "")
-    assert ls.main(["experiments/mlflow"]) == 0
+    assert dispatch(["ls", "experiments/mlflow"]) == 0
     assert "└── toy/run_1/meta.yaml" in capsys.readouterr().out
 
 
@@ -141,18 +141,18 @@ def test_ls_names_the_nearest_where_there_is_nothing(told: Tree) -> None:
     with pytest.raises(
         ConfigError, match=r"ls models: no file or folder 'dinov3-teachr'\. Did you mean 'dinov3-teacher'\?"
     ):
-        ls.main(["models/dinov3-teachr/v1.0"])
+        dispatch(["ls", "models/dinov3-teachr/v1.0"])
 
 
 def test_ls_lists_the_gaps(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ls.main(["--gaps"]) == 0
+    assert dispatch(["ls", "--gaps"]) == 0
     assert "models/dinov3-teacher/v1.0/model.tar.gz  bundle:dinov3-teacher" in capsys.readouterr().out
-    assert ls.main(["data", "--gaps", "--json"]) == 0
+    assert dispatch(["ls", "data", "--gaps", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["gaps"] == [{"path": "data/raw/link.json", "maker": "prepare:data"}]
 
 
 def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ls.main(["--json"]) == 0
+    assert dispatch(["ls", "--json"]) == 0
     entries = {entry["path"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
     assert entries["models/dinov3-teacher/v1.0/model.tar.gz"] == {
         "path": "models/dinov3-teacher/v1.0/model.tar.gz", "kind": "gap", "maker": "bundle:dinov3-teacher",
@@ -165,7 +165,7 @@ def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[st
 
 def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     lay(told, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
-    assert ls.main(["data"]) == 0
+    assert dispatch(["ls", "data"]) == 0
     assert "link: data/processed/link.json: no sound link ('../../../etc' is no path" in capsys.readouterr().out
 
 
@@ -173,7 +173,7 @@ def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixtur
 def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     lay(told, "models/x\u202ey\u009b31m", b"1")
     settle(told)
-    assert ls.main([]) == 0
+    assert dispatch(["ls"]) == 0
     shown = capsys.readouterr().out
     assert "\u202e" not in shown
     assert "\u009b" not in shown

@@ -8,7 +8,7 @@ import pytest
 
 from handmade import DATA_FILES, checksum, in_bucket, lay, link, publish, published, record, where, write_receipt
 from pokeflow.cli import _configured as configured
-from pokeflow.cli.commands import pull as command
+from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Damaged
@@ -40,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_version_arrives_with_the_trees_paths(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["dinov3-teacher:v1.0", "--to", str(out)]) == 0
+    assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n"}
     assert capsys.readouterr().out == f"{out / CONFIG}\n{out / ONNX}\ndinov3-teacher v1.0: 2 files fetched (7.00 kB).\n"
 
@@ -48,11 +48,11 @@ def test_a_version_arrives_with_the_trees_paths(tree: Tree, out: Path, capsys: p
 def test_what_is_there_already_is_kept_and_what_is_damaged_is_fetched_again(
     tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.main(["dinov3-teacher", "--to", str(out)])
+    dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     (out / CONFIG).write_bytes(b"{]\n")
     before = (out / ONNX).stat().st_mtime_ns
     capsys.readouterr()
-    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
+    assert dispatch(["pull", "dinov3-teacher", "--to", str(out)]) == 0
     assert capsys.readouterr().out.endswith("1 file fetched (3 B), 1 were there already.\n")
     assert files(out)[CONFIG] == b"{}\n"
     assert (out / ONNX).stat().st_mtime_ns == before
@@ -70,13 +70,13 @@ def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
 
 @pytest.mark.parametrize("pattern", ["*.onnx", "dinov3_teacher.onnx", "onnx/*", ONNX])
 def test_files_are_chosen_by_pattern(tree: Tree, out: Path, pattern: str) -> None:
-    assert command.main(["dinov3-teacher", "--to", str(out), "--file", pattern]) == 0
+    assert dispatch(["pull", "dinov3-teacher", "--to", str(out), "--file", pattern]) == 0
     assert list(files(out)) == [ONNX]
 
 
 def test_a_pattern_that_matches_nothing_is_told(tree: Tree, out: Path) -> None:
     with pytest.raises(ConfigError, match=r"--file: no file of dinov3-teacher v1.0 like '\*\.hef'"):
-        command.main(["dinov3-teacher", "--to", str(out), "--file", "*.hef"])
+        dispatch(["pull", "dinov3-teacher", "--to", str(out), "--file", "*.hef"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_pattern_that_matches_nothing_is_told(tree: Tree, out: Path) -> None:
 )
 def test_an_unknown_name_is_told_with_the_nearest_and_the_known(tree: Tree, name: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        command.main([name])
+        dispatch(["pull", name])
     assert error.value.exit_code == 2
     assert message in str(error.value)
 
@@ -98,7 +98,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_the_known(tree: Tree, name
 def test_an_altered_file_does_not_arrive(tree: Tree, out: Path) -> None:
     where(tree, ONNX).write_bytes(b"teachar" * 1000)
     with pytest.raises(Damaged, match="checksum"):
-        command.main(["dinov3-teacher", "--to", str(out)])
+        dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     assert ONNX not in files(out)
     assert not [path for path in files(out) if path.endswith(".part")]
 
@@ -110,21 +110,21 @@ def test_what_a_later_version_has_replaced_is_left_out_and_told(
         tree, "dinov3-teacher", "v1.1", "teacher", {CONFIG: b'{"lr": 1}\n'},
         made=record("train", "dinov3-teacher", "v1.1", "teacher", day=25),
     )  # fmt: skip
-    assert command.main(["dinov3-teacher:v1.0", "--to", str(out)]) == 0
+    assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert list(files(out)) == [ONNX]
     assert f"left out {CONFIG}: what lies there now is of dinov3-teacher v1.1" in capsys.readouterr().out
 
 
 def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["data/processed", "--to", str(out)]) == 0
+    assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
     assert files(out) == {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
     assert "data/processed/link.json → tasks/prepare/data/" in capsys.readouterr().out
-    assert command.main(["data/processed/", "--to", str(out)]) == 0
+    assert dispatch(["pull", "data/processed/", "--to", str(out)]) == 0
     assert "0 files fetched (0 B), 2 were there already" in capsys.readouterr().out
 
 
 def test_a_link_to_one_file_fetches_that_file(tree: Tree, out: Path) -> None:
-    assert command.main(["data/reference", "--to", str(out)]) == 0
+    assert dispatch(["pull", "data/reference", "--to", str(out)]) == 0
     assert files(out) == {"data/reference/references.npy": DATA_FILES["references.npy"]}
 
 
@@ -132,14 +132,14 @@ def test_data_that_was_altered_in_the_store_does_not_arrive(tree: Tree, out: Pat
     (csv,) = (tmp_path / "store" / "tasks").rglob("cards.csv")
     csv.write_bytes(DATA_FILES["cards.csv"].replace(b"Pikachu", b"Raichu!"))
     with pytest.raises(Damaged, match=r"cards\.csv"):
-        command.main(["data/processed", "--to", str(out)])
+        dispatch(["pull", "data/processed", "--to", str(out)])
     assert "data/processed/cards.csv" not in files(out)
 
 
 def test_a_part_of_the_data_is_said_to_be_one(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(where(tree, "data/processed/link.json").read_text())
     lay(tree, "data/processed/link.json", json.dumps(told | {"select": {"split": "calibration"}}).encode())
-    assert command.main(["data/processed", "--to", str(out)]) == 0
+    assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
     assert "the link means a part of it (split calibration)" in capsys.readouterr().out
 
 
@@ -147,13 +147,13 @@ def test_a_link_whose_target_became_another_is_refused(tree: Tree, out: Path) ->
     told = json.loads(where(tree, "data/processed/link.json").read_text())
     lay(tree, "data/processed/link.json", json.dumps(told | {"fingerprint": "0123456789abcdef"}).encode())
     with pytest.raises(PokeflowError, match="and was 0123456789abcdef when it was linked"):
-        command.main(["data/processed", "--to", str(out)])
+        dispatch(["pull", "data/processed", "--to", str(out)])
     assert not out.exists()
 
 
 def test_a_link_that_nobody_published_is_told_with_its_maker(tree: Tree) -> None:
     with pytest.raises(PokeflowError, match=r"data/raw/link\.json: not published yet; it would come from prepare:data"):
-        command.main(["data/raw"])
+        dispatch(["pull", "data/raw"])
 
 
 def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
@@ -164,7 +164,7 @@ def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
     (raw / "images" / "a.jpg").write_bytes(b"12345")
     lay(tree, "data/raw/link.json", link(f"{raw.as_uri()}/", None, 5, 1, relative=False))
     for _ in range(2):
-        assert command.main(["data/raw", "--to", str(out)]) == 0
+        assert dispatch(["pull", "data/raw", "--to", str(out)]) == 0
         shown = capsys.readouterr().out
         assert "1 file without a recorded checksum: fetched anew, not compared" in shown
         assert "1 file fetched (5 B)" in shown
@@ -183,13 +183,13 @@ def test_a_hostile_receipt_or_record_brings_nothing(tree: Tree, out: Path, tmp_p
     receipt = next(r for r in inventory.read(tree)[0] if r.model == "dinov3-teacher")
     write_receipt(tree, replace(receipt, files=(replace(receipt.files[0], path="../../evil"),)))
     with pytest.raises(ConfigError, match="no sound receipt"):
-        command.main(["dinov3-teacher", "--to", str(out)])
+        dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     (record_file,) = (tmp_path / "store" / "tasks").rglob("record.json")
     told = json.loads(record_file.read_text())
     told["files"][0]["path"] = "../../../../../evil"
     record_file.write_text(json.dumps(told))
     with pytest.raises(Damaged, match="no sound record"):
-        command.main(["data/processed", "--to", str(out)])
+        dispatch(["pull", "data/processed", "--to", str(out)])
     assert not out.exists()
 
 
@@ -199,13 +199,13 @@ def test_a_link_inside_of_the_folder_is_not_written_through(tree: Tree, out: Pat
     out.mkdir()
     (out / "models").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="leads out of"):
-        command.main(["dinov3-teacher", "--to", str(out)])
+        dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     assert list(elsewhere.iterdir()) == []
 
 
 def test_the_default_folder_is_the_projects(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command.main(["dinov3-teacher"]) == 0
+    assert dispatch(["pull", "dinov3-teacher"]) == 0
     assert (tmp_path / "pokemon" / ONNX).is_file()
 
 
@@ -222,9 +222,9 @@ def test_a_download_that_fails_leaves_no_half_file_and_is_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "download", failing)
         with pytest.raises(PokeflowError, match="the network is gone"):
-            command.main(["dinov3-teacher", "--to", str(out)])
+            dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     assert ONNX not in (files(out) if out.exists() else {})
-    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
+    assert dispatch(["pull", "dinov3-teacher", "--to", str(out)]) == 0
     assert set(files(out)) == {ONNX, CONFIG}
 
 
@@ -233,8 +233,8 @@ def test_a_bucket_is_pulled_from_as_a_folder_is(
 ) -> None:
     remote = in_bucket(tree, s3)
     monkeypatch.setattr(configured, "tree", lambda overrides: remote)
-    assert command.main(["dinov3-teacher", "--to", str(out)]) == 0
-    assert command.main(["data/processed", "--to", str(out)]) == 0
+    assert dispatch(["pull", "dinov3-teacher", "--to", str(out)]) == 0
+    assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
     data = {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
     assert files(out) == {ONNX: b"teacher" * 1000, CONFIG: b"{}\n", **data}
 
@@ -244,5 +244,5 @@ def test_data_elsewhere_in_a_bucket_is_fetched(tree: Tree, out: Path, s3: Server
     other.write("cards/a b.jpg", b"12345", match=None)
     for target in (f"{s3.uri}/raw/cards/", f"{s3.uri}/raw/cards/a b.jpg"):
         lay(tree, "data/raw/link.json", link(target, None, 5, 1, relative=False))
-        assert command.main(["data/raw", "--to", str(out)]) == 0
+        assert dispatch(["pull", "data/raw", "--to", str(out)]) == 0
     assert files(out) == {"data/raw/a b.jpg": b"12345"}

@@ -8,7 +8,7 @@ import pytest
 
 from handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
 from pokeflow.cli import _configured as configured
-from pokeflow.cli.commands import verify as command
+from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import _documents as documents
@@ -271,7 +271,7 @@ def test_the_command_ends_with_the_problems_of_a_nonsensical_receipt(
 ) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: tree)
     altered(tree, finished="soon", params={"losses": 3}, facts={"parameters": "many", "tags": None})
-    assert command.main([]) == 1
+    assert dispatch(["verify"]) == 1
     shown = capsys.readouterr().out
     assert "invalid  metadata/project_manifest.json" in shown
     assert "Run 'pokeflow verify'" not in shown
@@ -310,17 +310,17 @@ def test_the_command_tells_what_is_wrong_and_how_much_was_looked_at(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(configured, "tree", lambda overrides: tree)
-    assert command.main([]) == 0
+    assert dispatch(["verify"]) == 0
     told = "8 files (14.64 kB, every byte read) of 5 receipts, 4 documents, 2 links: 0 problems.\n"
     assert capsys.readouterr().out == told
     where(tree, ONNX).unlink()
     lay(tree, "stray", b"")
-    assert command.main(["--quick"]) == 1
+    assert dispatch(["verify", "--quick"]) == 1
     shown = capsys.readouterr().out
     assert "missing   models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx  dinov3-teacher v1.0 has it" in shown
     assert "missing: a receipt names it, and it is not there" in shown
     assert "2 links: 2 problems." in shown
-    assert command.main(["--json"]) == 1
+    assert dispatch(["verify", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is False
     assert [problem["kind"] for problem in told["problems"]] == ["missing", "orphaned"]

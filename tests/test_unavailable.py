@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pokeflow import plugins
-from pokeflow.cli.commands.recognize import newest
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
@@ -15,6 +14,7 @@ from pokeflow.engine import _tracking as tracking
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.project import _publish as publish
 from pokeflow.store._local import Store
+from pokeflow_vision.commands.recognize import newest
 from support import TOY, TOY_FLOW, contents
 
 ABSENT = "lineage.models.tiny.params.absent=true"

@@ -1,35 +1,172 @@
-"""The words of a command: its own arguments, and the overrides among them."""
+"""One parser for every command: its own arguments, the overrides among them, and the options that all share."""
 
 import argparse
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
 
+from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
+from pokeflow.types import Command, load_function
+
+PROGRAM = "pokeflow"
 CONFIG_DIR = ("--config-dir", "-cd")
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+RUN_FLAGS = {
+    "--cfg": "-c",
+    "--config-dir": "-cd",
+    "--config-name": "-cn",
+    "--config-path": "-cp",
+    "--experimental-rerun": "",
+    "--help": "-h",
+    "--hydra-help": "",
+    "--info": "-i",
+    "--multirun": "-m",
+    "--package": "-p",
+    "--quiet": "-q",
+    "--resolve": "",
+    "--run": "-r",
+    "--shell-completion": "-sc",
+    "--verbose": "-v",
+    "--version": "",
+}
+"""What ``pokeflow`` without a command takes: Hydra's flags and our own, each with its short form."""
+CONFIGURATION = (
+    "KEY=VALUE picks an option of a group or sets a value of the configuration, as for a run; "
+    f"'{PROGRAM} --help' lists the groups."
+)
+_OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w./@:$\-\[\]{}]*=")
 
 
-def asked(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """A command's arguments, and the overrides: ``KEY=VALUE`` and ``--config-dir DIR``, wherever they stand.
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises a ConfigError where argparse would print and exit."""
 
-    A path or a text that holds a ``=`` itself is an option's value when it is written ``--option=VALUE``, or when
-    the option says that it takes one: ``metavar="KEY=VALUE"``.
+    @property
+    def path(self) -> str:
+        """The command's name, as errors give it."""
+        return self.prog.removeprefix(f"{PROGRAM} ")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the arguments."""
+        raise ConfigError([Fault(self.path, f"{message}. '{self.prog} --help' shows what it takes.")])
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = action.option_strings[-1] if action.option_strings else action.dest
+            raise ConfigError([unknown(self.path, f"choice for {what}", value, map(str, action.choices))])
+
+
+def parser_of(command: Command) -> Parser:
+    """Build a command's parser: prog, summary, its own arguments, then the options that every command takes."""
+    summary = command.summary[:1].upper() + command.summary[1:] + "."
+    parser = Parser(f"{PROGRAM} {command.name}", description=summary)
+    try:
+        if command.arguments:
+            load_command_function(command, command.arguments)(parser)
+        common = parser.add_argument_group("of every command", CONFIGURATION if command.overrides else None)
+        if command.overrides:
+            common.add_argument(*CONFIG_DIR, metavar="DIR", help="a folder with more YAML, searched last")
+        common.add_argument(*QUIET, action="count", default=0, help="show warnings and errors only, no progress")
+        common.add_argument(
+            *VERBOSE, action="count", default=0, help="show more of the log, and where an error is raised"
+        )
+    except argparse.ArgumentError as error:
+        raise PokeflowError(f"command {command.name!r}: its arguments cannot be added: {error}") from error
+    usage = parser.format_usage().partition(": ")[2].rstrip().replace("%", "%%")
+    parser.usage = f"{usage} [KEY=VALUE …]" if command.overrides else usage
+    return parser
+
+
+def load_command_function(command: Command, where: str) -> Callable[..., Any]:
+    """Import what a command names; PokeflowError that names the command where it is not there."""
+    try:
+        return load_function(where)
+    except (ImportError, AttributeError) as error:
+        raise PokeflowError(f"command {command.name!r} ({where}) cannot be loaded: {error}.") from error
+
+
+def parse(command: Command, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Split a command's words into its arguments and the overrides; ConfigError where there are others."""
+    parser = parser_of(command)
+    own, overrides = split(parser, args)
+    if overrides and not command.overrides:
+        raise ConfigError([Fault(parser.path, f"composes no configuration. Leave out {' '.join(overrides)}.")])
+    given, rest = parser.parse_known_args(own)
+    if rest:
+        raise ConfigError(_unexpected(parser, rest))
+    return given, overrides
+
+
+def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Take the overrides from a command's words: ``KEY=VALUE``, ``~KEY`` and ``--config-dir DIR``, wherever they stand.
+
+    The value of an option is no override, nor is what follows ``--``.
     """
-    options = parser._option_string_actions  # no public way tells an option's metavar
-    pairs = {flag for flag, option in options.items() if "=" in str(option.metavar or "")}
-    own, overrides = [], []
+    valued = {name for name, action in options_of(parser) if action.nargs is None} - {*CONFIG_DIR}
+    own: list[str] = []
+    overrides: list[str] = []
     words = iter(args)
     for word in words:
-        if word in pairs:
-            own += [word, *itertools.islice(words, 1)]
+        if word == "--":
+            own += [word, *words]
         elif word in CONFIG_DIR:
-            overrides += [word, next(words, "")]
-        elif word.startswith(("~", *(f"{flag}=" for flag in CONFIG_DIR))) or _is_override(word):
+            folder = next(words, None)
+            if folder is None:
+                raise ConfigError([Fault(word, "no folder is given.")])
+            overrides += [word, folder]
+        elif word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR)) or is_override(word):
             overrides.append(word)
+        elif word in valued or (word[2:] and word.startswith("--") and any(o.startswith(word) for o in valued)):
+            own += [word, *itertools.islice(words, 1)]
         else:
             own.append(word)
-    return parser.parse_args(own), overrides
+    return own, overrides
 
 
-def _is_override(word: str) -> bool:
-    """Whether a word sets a value: an option does not, and an address may hold a ``=`` itself."""
-    key, sign, _ = word.partition("=")
-    return bool(sign) and not word.startswith("-") and "://" not in key
+def is_override(word: str) -> bool:
+    """Tell whether a word sets or deletes a value; an option does not, and a path or an address may hold a ``=``."""
+    return word.startswith("~") or bool(_OVERRIDE.match(word) and "://" not in word.partition("=")[0])
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
+    """Yield each option string of a parser and of its subparsers, with what it does."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from options_of(child)
+        yield from ((name, action) for name in action.option_strings)
+
+
+def _unexpected(parser: Parser, words: Sequence[str]) -> Iterator[Fault]:
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    known = [name for name, _ in options_of(parser) if name.startswith("--")]
+    for flag in flags:
+        of_a_run = flag in RUN_FLAGS or (flag in RUN_FLAGS.values() and flag)
+        hint = f"It belongs to a run: '{PROGRAM} {flag} …', without a command." if of_a_run else ""
+        yield unknown(parser.path, "flag", flag, known, hint)
+    if not flags:  # what follows an unknown flag may be its value
+        for word in words:
+            yield Fault(parser.path, f"takes no argument {word!r}. '{parser.prog} --help' shows what it takes.")
+
+
+def require_run_flags(args: Iterable[str]) -> None:
+    """Raise a ConfigError for a flag that neither Hydra nor pokeflow knows; argparse accepts beginnings of one."""
+    shorts = tuple(filter(None, RUN_FLAGS.values()))
+    for word in args:
+        flag = word.partition("=")[0]
+        long = word.startswith("--") and any(name.startswith(flag) for name in RUN_FLAGS)
+        if word.startswith("-") and not long and not (word[1:2] != "-" and word.startswith(shorts)):
+            raise ConfigError([unknown("", "flag", flag, RUN_FLAGS, f"'{PROGRAM} --help' tells more.")])
+
+
+def take_verbosity(args: Sequence[str]) -> tuple[list[str], int]:
+    """Take ``-q`` and ``-v`` from a run's words: the others, and how much more (or less, below 0) is to be logged."""
+    rest, verbosity = [], 0
+    for word in args:
+        if word in QUIET or re.fullmatch(r"-q+", word):
+            verbosity -= 1
+        elif word in VERBOSE or re.fullmatch(r"-v+", word):
+            verbosity += 1 if word in VERBOSE else word.count("v")
+        else:
+            rest.append(word)
+    return rest, verbosity

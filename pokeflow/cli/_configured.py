@@ -1,21 +1,12 @@
-"""The configuration that a command was given, as a flow or as the project's tree."""
+"""The project's tree of the configuration that a command was given."""
 
 from collections.abc import Sequence
 
-from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
-from pokeflow.flow import Flow
+import pokeflow
 from pokeflow.project import _tree as trees
 from pokeflow.project._tree import Tree
 
 
-def flow(overrides: Sequence[str]) -> Flow:
-    """The flow that overrides compose to."""
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
-
-
 def tree(overrides: Sequence[str]) -> Tree:
-    """The project's tree as overrides compose it."""
-    return trees.of(flow(overrides))
+    """Return the project's tree as overrides compose it."""
+    return trees.of(pokeflow.load(overrides))

@@ -1,10 +1,11 @@
 """What people read in the end: the plan, and a table of the models, from records alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pokeflow import store as stores
 from pokeflow import text
 from pokeflow.engine import Estimate, Planned, Report, estimate
 from pokeflow.flow import Flow, Step
@@ -12,7 +13,7 @@ from pokeflow.plugins import Registry
 from pokeflow.project import _tree as trees
 from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
-from pokeflow.store import _local as stores
+from pokeflow.text import table
 from pokeflow.types import RECORD, Record
 
 if TYPE_CHECKING:  # what a run that publishes nothing need not load
@@ -27,13 +28,6 @@ COLUMNS = {
     "latency_p99_ms": ("p99", "{:.2f} ms"),
 }
 """Benchmark figures that have a column; every other figure is told below the table."""
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows under a head, columns aligned; plain text, so that it can be piped."""
-    lines = [tuple(head), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def models(flow: Flow, records: Mapping[str, Record]) -> str:
@@ -61,11 +55,12 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
 
 
 def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
-    """A line for each method that the data task tried on the same queries, such as a perceptual hash."""
+    """A line for each method whose accuracy the data task measured on the same queries, in every column of it."""
     figures = data.metrics if data else {}
-    for key in figures:
-        name, is_accuracy, _ = key.partition("_top1_accuracy")
-        if is_accuracy and not name.endswith("artwork"):
+    accuracies = [column for column in COLUMNS if column.endswith("_accuracy")]
+    names = dict.fromkeys(key.removesuffix(f"_{accuracies[0]}") for key in figures if key.endswith(f"_{accuracies[0]}"))
+    for name in names:
+        if all(f"{name}_{column}" in figures for column in accuracies):
             cells = [_cell(figures.get(f"{name}_{column}"), shape) for column, (_, shape) in COLUMNS.items()]
             yield (f"{name} (baseline)", "", *cells, "", "")
 

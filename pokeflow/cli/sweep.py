@@ -17,12 +17,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pokeflow.cli._tables import table
 from pokeflow.config._resolver import bucket
 from pokeflow.config._settings import Store
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Objects
 from pokeflow.schema import parse
+from pokeflow.text import table
 
 log = logging.getLogger("pokeflow")
 SINCE = "POKEFLOW_SINCE"

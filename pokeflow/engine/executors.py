@@ -23,8 +23,10 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
     file = task.work / "task.json"
     file.write_bytes(worker.dump(task))
     # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks the worker once to stop.
+    # The package imports its module before runpy runs it, as it should: no cause for a warning.
+    quiet = ("-W", "ignore::RuntimeWarning:runpy")
     child = subprocess.Popen(
-        [sys.executable, "-m", "pokeflow.engine.worker", str(file), str(os.getpid())], start_new_session=True
+        [sys.executable, *quiet, "-m", "pokeflow.engine.worker", str(file), str(os.getpid())], start_new_session=True
     )
     try:
         code = child.wait()

@@ -17,6 +17,7 @@ import msgspec
 
 from pokeflow import plugins
 from pokeflow.errors import Failure, PokeflowError, Unavailable, exit_on_sigterm, was_stopped
+from pokeflow.progress import StderrHandler
 from pokeflow.schema import parse
 from pokeflow.types import LOG, Backend, Input, Record, Result, Shared, Task
 
@@ -136,7 +137,7 @@ def main(file: Path, parent: int) -> int:
     """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
     exit_on_sigterm()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[StderrHandler()])
     logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
     out = file.with_name(ANSWER)
     out.unlink(missing_ok=True)

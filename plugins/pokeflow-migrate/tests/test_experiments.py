@@ -12,10 +12,9 @@ import pytest
 from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow import PokeflowError
-from pokeflow.cli.commands import migrate as command
 from pokeflow.errors import ConfigError
 from pokeflow.project import _receipts as receipts
-from pokeflow_migrate import experiments
+from pokeflow_migrate import command, experiments
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.report import Row
 from pokeflow_migrate.run import Outcome, migrate

@@ -1,10 +1,9 @@
 """A command of the plugin, called as the command line calls it, whose errors reach the test."""
 
-import argparse
 from collections.abc import Sequence
 
 import pokeflow_sagemaker
-from pokeflow.cli._arguments import asked
+from pokeflow.cli._arguments import parse
 from pokeflow.types import load_function
 from support import TOY_FLOW
 
@@ -13,7 +12,6 @@ CLOUD_FLOW = (*(word for word in TOY_FLOW if word != "cloud=none"), "cloud=sagem
 
 
 def call(name: str, words: Sequence[str]) -> int:
+    """Run one of the plugin's commands as the command line does; errors are raised."""
     (command,) = (c for c in pokeflow_sagemaker.pokeflow_commands() if c.name == name)
-    parser = argparse.ArgumentParser(name)
-    load_function(command.arguments)(parser)
-    return int(load_function(command.run)(*asked(parser, words)))
+    return int(load_function(command.run)(*parse(command, words)))

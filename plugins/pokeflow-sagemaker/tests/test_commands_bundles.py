@@ -10,9 +10,9 @@ import pokeflow
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.flow import Flow
 from pokeflow.store import _local as stores
+from pokeflow.text import format_facts
 from pokeflow.types import Record
 from pokeflow_sagemaker.commands import options
-from pokeflow_sagemaker.commands.output import format_facts
 from pokeflow_sagemaker.serving import bundles
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import ServeParams, check_serve

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+import pokeflow
 from cloud import Cloud
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import _main as main
 from pokeflow.project import _publish as publish
 from pokeflow.project import _receipts as receipts
@@ -68,7 +68,7 @@ def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str]
     again = capsys.readouterr().out
     assert "Nothing is to be done." in again
     assert cloud.mutating() == {}
-    flow = configured.flow([word for word in words[1:] if not word.startswith("--")])
+    flow = pokeflow.load([word for word in words[1:] if not word.startswith("--")])
     found = receipts.read(tree.of(flow).objects, receipts.PROVISION)
     assert found is not None
     known = found[0].facts[ID]
@@ -115,7 +115,7 @@ def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
     words: list[str], cloud: Cloud, left: bytes
 ) -> None:
     assert main.run([*words, "--yes"]) == 0
-    objects = tree.of(configured.flow(words[1:])).objects
+    objects = tree.of(pokeflow.load(words[1:])).objects
     sound = receipts.read(objects, receipts.PROVISION)
     assert sound is not None
     objects.write(receipts.key(receipts.PROVISION), left, match=None)

@@ -1,1 +1,46 @@
-"""The commands beside running: one module each, with a ``main(args) -> exit code``."""
+"""The core's own commands, a module each, brought through the same hook as a plugin's."""
+
+from collections.abc import Iterable
+
+from pokeflow.hookspecs import hookimpl
+from pokeflow.types import Command
+
+_HERE = "pokeflow.cli.commands"
+_SUMMARIES = {
+    "plan": "what would run, where, what is reused, at what estimated cost",
+    "publish": "put what is made into the project's tree, and bring its metadata up to date",
+    "ls": "the project's tree: what is there, what each file is from, and what is missing",
+    "find": "models, figures and files of the project by part of a name, a pattern or a digest",
+    "lineage": "which version was made from which, and how, drawn",
+    "verify": "read the project's tree again and compare it with its checksums and schemas",
+    "pull": "bring a published model or data set to this machine, every checksum compared",
+    "provision": "what the project needs in the cloud, planned, then made; run again, it changes nothing",
+    "pipeline": "the lineage as pipelines of the cloud: written, published, brought there, and started",
+    "serve": "a finished model over HTTP on this machine, as it is served in the cloud",
+    "deploy": "a finished model as an endpoint in the cloud, made, updated or deleted",
+    "transform": "a finished model on every picture of a bucket's folder, in the cloud",
+    "init": "a new project folder with a configuration of its own to edit",
+    "schema": "JSON Schema of the configuration, so that editors complete and check it",
+    "plugins": "the installed plugins and what each brings; 'new' writes one that works as it is",
+    "doctor": "what this machine has, and what is missing",
+}
+_NO_ARGUMENTS = ("plan", "doctor")
+_NO_CONFIGURATION = ("init", "schema", "plugins")
+
+
+@hookimpl
+def pokeflow_commands() -> Iterable[Command]:
+    """Return the commands that need no plugin."""
+    own = [
+        Command(
+            name,
+            summary,
+            run=f"{_HERE}.{name}:run",
+            arguments=None if name in _NO_ARGUMENTS else f"{_HERE}.{name}:arguments",
+            overrides=name not in _NO_CONFIGURATION,
+        )
+        for name, summary in _SUMMARIES.items()
+    ]
+    where = "pokeflow.cli._help"
+    help_ = Command("help", "what a command does and takes", f"{where}:run", f"{where}:arguments", overrides=False)
+    return [*own, help_]

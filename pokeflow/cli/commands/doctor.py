@@ -1,39 +1,39 @@
-"""pokeflow doctor: what this machine has, and what is missing."""
+"""What this machine has, and what is missing."""
 
 import argparse
 import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pokeflow
 from pokeflow import plugins
-from pokeflow.cli._tables import table
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import conf_dir
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow.text import table
 
-PACKAGES = ("hydra-core", "omegaconf", "torch", "torchvision", "timm", "onnx", "onnxruntime", "mlflow-skinny")
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+CHECKS = "pokeflow.doctor"
+"""Entry points of functions that yield a row each for what a plugin relies on: ``(status, name, text)``."""
+STATUSES = ("ok", "absent", "missing")
+"""``absent`` is what some configuration may need, ``missing`` what this one needs: the exit code is 1."""
 LITTLE = 5_000_000_000
 """Bytes of free disk below which a run may not end."""
-
-
-def main(args: Sequence[str]) -> int:
-    """Print a line for each thing that a run relies on; 1 where something is missing that the configuration needs."""
-    overrides = [a for a in args if "=" in a]
-    argparse.ArgumentParser("pokeflow doctor", description=__doc__).parse_args([a for a in args if "=" not in a])
-    checks = (_machine, _packages, _accelerator, _plugins, partial(_configuration, overrides))
-    rows = [row for check in checks for row in check()]
-    print(table(("", "what", "found"), rows))  # noqa: T201
-    return int(any(state == "missing" for state, _, _ in rows))
-
-
 Row = tuple[str, str, str]
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print a line for each thing that a run relies on; 1 where something is missing that the configuration needs."""
+    rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
+    print(table(("", "what", "found"), rows))  # noqa: T201
+    return int(any(status == "missing" for status, _, _ in rows))
 
 
 def _machine() -> Iterator[Row]:
@@ -42,20 +42,50 @@ def _machine() -> Iterator[Row]:
 
 
 def _packages() -> Iterator[Row]:
-    for name in PACKAGES:
-        try:
-            yield "ok", name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            yield "absent", name, "not installed; needed only by the plugin that uses it"
+    """A row for each package that pokeflow or a plugin's distribution requires, and who does."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    distributions = {e.dist.name: e.dist for e in metadata.entry_points(group=plugins.GROUP) if e.dist}
+    wanted: dict[str, dict[str, Requirement]] = {}
+    for name, distribution in sorted(distributions.items()):
+        for text in distribution.requires or ():
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue  # installers tell of it
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted.setdefault(requirement.name, {})[name] = requirement
+    for package in sorted(wanted.keys() - distributions.keys()):
+        yield _package(package, wanted[package])
 
 
-def _accelerator() -> Iterator[Row]:
+def _package(name: str, wanted: Mapping[str, "Requirement"]) -> Row:
+    by = ", ".join(wanted)
     try:
-        import torch  # type: ignore[import-not-found,unused-ignore]  # the core is checked without torch as well
-    except ImportError:
-        return
-    found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    yield "ok", "accelerator", ", ".join(found) or "none: networks run on the CPU"
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent", name, f"not installed; required by {by}"
+    for plugin, requirement in wanted.items():
+        if not requirement.specifier.contains(found, prereleases=True):
+            return "absent", name, f"{found}, but {plugin} requires {requirement.specifier}"
+    return "ok", name, f"{found} (for {by})"
+
+
+def _plugin_checks() -> Iterator[Row]:
+    """The rows of the plugins' own checks; one that cannot be loaded or fails is a row that says so."""
+    for entry in sorted(metadata.entry_points(group=CHECKS), key=lambda entry: entry.name):
+        try:
+            rows = [_sound(row) for row in entry.load()()]
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the other rows are worth reading
+            rows = [("missing", entry.name, f"its check ({entry.value}) failed: {type(error).__name__}: {error}")]
+        yield from rows
+
+
+def _sound(row: Any) -> Row:
+    status, name, text = row
+    if status not in STATUSES:
+        raise ValueError(f"{status!r} is no status; known: {', '.join(STATUSES)}")
+    return status, str(name), str(text)
 
 
 def _plugins() -> Iterator[Row]:
@@ -69,9 +99,9 @@ def _plugins() -> Iterator[Row]:
 
 
 def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
-    yield "ok", "conf", str(omegaconf.conf_dir())
+    yield "ok", "conf", str(conf_dir())
     try:
-        flow = resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+        flow = pokeflow.load(overrides)
     except PokeflowError as error:
         for line in str(error).splitlines():
             yield "missing", "configuration", line

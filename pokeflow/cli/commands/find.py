@@ -1,4 +1,4 @@
-"""pokeflow find: versions of models, figures and files by part of their name, a pattern or a digest."""
+"""Versions of models, figures and files by part of their name, a pattern or a digest."""
 
 import argparse
 import json
@@ -7,24 +7,25 @@ from typing import Any
 
 from pokeflow import text
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _search as search
 from pokeflow.project._inventory import Item
 from pokeflow.project._receipts import Receipt
 from pokeflow.project._search import Figure, Hits
+from pokeflow.text import table
 
 MOST = 50
 """Lines of a kind to print; of more, how many there are."""
 
 
-def main(args: Sequence[str]) -> int:
-    """Print what matches, each kind for itself; exit 1 with the nearest names if nothing does."""
-    parser = argparse.ArgumentParser("pokeflow find", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("text", help="part of a name, a pattern such as '*.onnx', or the beginning of a digest")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print what matches, each kind for itself; exit 1 with the nearest names if nothing does."""
     found = inventory.take(configured.tree(overrides))
     hits = search.find(found, given.text)
     if given.json:

@@ -1,11 +1,11 @@
-"""pokeflow init: a new project folder with a configuration of its own to edit."""
+"""A new project folder with a configuration of its own to edit."""
 
 import argparse
+import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config import shipped_conf
 from pokeflow.config._steps import NAME
 from pokeflow.errors import ConfigError, Fault
 
@@ -21,11 +21,14 @@ README = """\
 """
 
 
-def main(args: Sequence[str]) -> int:
-    """Copy the shipped configuration into a new folder, under that folder's name."""
-    parser = argparse.ArgumentParser("pokeflow init", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("folder", type=Path, help="must not exist yet, or be empty")
-    folder: Path = parser.parse_args(args).folder
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Copy the shipped configuration into a new folder, under that folder's name."""
+    folder: Path = given.folder
     if folder.resolve() == Path.cwd().resolve():
         raise ConfigError([Fault("folder", "is the current one. Name a new one.")])
     name = folder.resolve().name
@@ -33,11 +36,11 @@ def main(args: Sequence[str]) -> int:
         raise ConfigError([Fault("folder", f"{name!r} is no name for a project: letters, digits, '.', '_', '-'.")])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another.")])
-    shutil.copytree(omegaconf.shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: {name}\ndescription: ''\n", encoding="utf-8")
     main_file = folder / "conf" / "config.yaml"
     text = main_file.read_text(encoding="utf-8")
-    main_file.write_text(text.replace("- project: pokemon-card-recognition", f"- project: {name}"), encoding="utf-8")
+    main_file.write_text(re.sub(r"(?m)^(\s*- project:) .*$", rf"\1 {name}", text), encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     (folder / ".gitignore").write_text("/store/\n/.schema/\n", encoding="utf-8")
     print(f"{folder}: made. Next: cd {folder} && pokeflow plan")  # noqa: T201

@@ -1,13 +1,11 @@
-"""pokeflow lineage: which version was made from which, and how; drawn as text or Mermaid."""
+"""Which version was made from which, and how; drawn as text or Mermaid."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from pokeflow import text
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import COLUMNS
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.project import _inventory as inventory
@@ -20,13 +18,15 @@ SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid"}
 PICTURES = (".svg", ".png", ".pdf")
 
 
-def main(args: Sequence[str]) -> int:
-    """Print the lineage of all that is published, or of one model: it, what it descends from, what descends from it."""
-    parser = argparse.ArgumentParser("pokeflow lineage", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("model", nargs="?", help="model, or model:version (default: all)")
     parser.add_argument("--format", choices=("text", "mermaid"), help="default: as --out ends, or else text")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file instead of printing it")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the lineage of all that is published, or of one model: it, what it descends from, what descends from it."""
     if given.out is not None and given.out.suffix in PICTURES:
         message = f"{given.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
         raise ConfigError([Fault("lineage.--out", message)])

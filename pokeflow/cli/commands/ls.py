@@ -1,26 +1,27 @@
-"""pokeflow ls: the published tree, what each file is from, and the gaps with the stage that would fill them."""
+"""The published tree, what each file is from, and the gaps with the stage that would fill them."""
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pokeflow import text
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _listing as listing
 from pokeflow.project._inventory import Inventory
+from pokeflow.text import table
 
 
-def main(args: Sequence[str]) -> int:
-    """Print the tree, or a part of it; from one listing, whatever the number of files."""
-    parser = argparse.ArgumentParser("pokeflow ls", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("path", nargs="?", default="", help="a file or folder of the tree (default: all of it)")
     parser.add_argument("--gaps", action="store_true", help="only what is not there yet, and what would make it")
     parser.add_argument("--depth", type=int, help=f"folders deep (default: {listing.PAGE} lines at most)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a drawing")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the tree, or a part of it; from one listing, whatever the number of files."""
     found = inventory.take(configured.tree(overrides))
     top = listing.at(listing.grow(found), given.path)
     gaps = [state.leaf for state in found.gaps if f"{state.leaf.path}/".startswith(f"{top.path}/" if top.path else "")]

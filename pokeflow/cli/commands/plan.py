@@ -1,19 +1,16 @@
-"""pokeflow plan: what would run, where, what is reused, at what estimated cost."""
+"""What would run, where, what is reused, at what estimated cost."""
 
-from collections.abc import Sequence
+import argparse
 
-from pokeflow import engine, plugins
+import pokeflow
+from pokeflow import plugins
 from pokeflow.cli import _tables as tables
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
 from pokeflow.project import _guard as guard
 
 
-def main(args: Sequence[str]) -> int:
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
     """Print the plan of a configuration; nothing is written."""
-    registry = plugins.registry(plugins.manager())
-    flow = resolve(omegaconf.plain(composition.composed(args)), registry)
+    flow = pokeflow.load(overrides)
     guard.check(flow)
-    print(tables.plan(flow, engine.plan(flow, engine.now()), registry))  # noqa: T201
+    print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))  # noqa: T201
     return 0

@@ -1,26 +1,27 @@
-"""pokeflow plugins: the installed plugins and what each brings; or a new one that works as it is."""
+"""The installed plugins and what each brings; or a new one that works as it is."""
 
 import argparse
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pokeflow import plugins
 from pokeflow.cli._new_plugin import KINDS, write
-from pokeflow.cli._tables import table
+from pokeflow.text import table
 
 
-def main(args: Sequence[str]) -> int:
-    """List the plugins, or with ``new KIND NAME`` write a distribution that works as it is."""
-    parser = argparse.ArgumentParser("pokeflow plugins", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     new = parser.add_subparsers(dest="command").add_parser("new", help="a new plugin that works as it is")
     new.add_argument("kind", choices=list(KINDS), help="what it brings")
     new.add_argument("name", help="lower-case letters, digits and '_': what YAML will call it")
     new.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where its folder is made; default: here")
-    asked = parser.parse_args(args)
-    if asked.command == "new":
-        folder = write(asked.kind, asked.name, asked.to)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """List the plugins, or with ``new KIND NAME`` write a distribution that works as it is."""
+    if given.command == "new":
+        folder = write(given.kind, given.name, given.to)
         place = folder if folder.is_absolute() else f"./{folder}"  # pip would take a mere name from its index
         print(f"Created {folder}. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
@@ -29,7 +30,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def listing() -> str:
-    """A line for each plugin: its distribution, backends as stage:name, executors and YAML."""
+    """A line for each plugin: its distribution, backends as stage:name, executors, commands and YAML."""
     pm = plugins.manager()
     entries = metadata.entry_points(group=plugins.GROUP)
     versions = {entry.name: f"{entry.dist.name} {entry.dist.version}" for entry in entries if entry.dist}
@@ -37,17 +38,19 @@ def listing() -> str:
     for column, hook in (
         ("backends", pm.hook.pokeflow_backends),
         ("executors", pm.hook.pokeflow_executors),
+        ("commands", pm.hook.pokeflow_commands),
         ("yaml", pm.hook.pokeflow_config_package),
     ):
         for impl in hook.get_hookimpls():
             found: Any = impl.function()
             names = [found] if isinstance(found, str) else [_name(item) for item in found]
             brought.setdefault(impl.plugin_name, {})[column] = " ".join(names)
+    columns = ("backends", "executors", "commands", "yaml")
     rows = [
-        (name, versions.get(name, ""), what.get("backends", ""), what.get("executors", ""), what.get("yaml", ""))
+        (name, versions.get(name, ""), *(what.get(column, "") for column in columns))
         for name, what in sorted(brought.items())
     ]
-    return table(("plugin", "distribution", "backends", "executors", "yaml"), rows)
+    return table(("plugin", "distribution", *columns), rows)
 
 
 def _name(item: object) -> str:

@@ -1,21 +1,21 @@
-"""pokeflow publish: put what is made into the project's tree, and bring its metadata up to date."""
+"""Put what is made into the project's tree, and bring its metadata up to date."""
 
 import argparse
-from collections.abc import Sequence
 
-from pokeflow.cli import _configured as configured
+import pokeflow
 from pokeflow.cli import _tables as tables
-from pokeflow.engine import now, plan
 from pokeflow.project import _publish as publish
 
 
-def main(args: Sequence[str]) -> int:
-    """Publish the finished tasks of a configuration; what is there already is not sent again."""
-    parser = argparse.ArgumentParser("pokeflow publish", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("--dry-run", action="store_true", help="show how the tree differs, and write nothing")
-    given, overrides = parser.parse_known_args(args)
-    flow = configured.flow(overrides)
-    records = {item.step.name: item.record for item in plan(flow, now()) if item.record}
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Publish the finished tasks of a configuration; what is there already is not sent again."""
+    flow = pokeflow.load(overrides)
+    records = {item.step.name: item.record for item in pokeflow.plan(flow) if item.record}
     if given.dry_run:
         print(tables.publication(flow, publish.difference(flow, records), dry_run=True))  # noqa: T201
         return 0

@@ -1,22 +1,22 @@
-"""pokeflow pull: a published version, or the data that a link leads to, into a folder, every checksum compared."""
+"""A published version, or the data that a link leads to, into a folder, every checksum compared."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from pokeflow import text
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
 from pokeflow.project import _pull as pull
 
 
-def main(args: Sequence[str]) -> int:
-    """Fetch and print what was fetched; what is there with the right checksum is kept."""
-    parser = argparse.ArgumentParser("pokeflow pull", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("what", help="model (the newest version), model:version, or a link such as data/processed")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where to, with the tree's paths (default: ./<project>)")
     parser.add_argument("--file", action="append", default=[], metavar="PATTERN", help="only these, such as '*.onnx'")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Fetch and print what was fetched; what is there with the right checksum is kept."""
     tree = configured.tree(overrides)
     plan = pull.plan(tree, given.what, given.file)
     for note in plan.notes:

@@ -1,8 +1,7 @@
-"""pokeflow schema: JSON Schema of the configuration, so that editors complete and check it."""
+"""JSON Schema of the configuration, so that editors complete and check it."""
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,14 @@ from pokeflow.stages import PREPARE, TRACK
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def main(args: Sequence[str]) -> int:
-    """Write a schema for each group that has a shape, from the installed plugins."""
-    parser = argparse.ArgumentParser("pokeflow schema", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("--out", type=Path, default=Path(".schema"), help="folder to write to (default .schema)")
-    folder: Path = parser.parse_args(args).out
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Write a schema for each group that has a shape, from the installed plugins."""
+    folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)
     schemas = all_schemas(plugins.registry(plugins.manager()))
     for group, schema in schemas.items():

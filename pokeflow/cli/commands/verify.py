@@ -1,27 +1,27 @@
-"""pokeflow verify: whether every file, document and link of the tree is what it was when it was published."""
+"""Whether every file, document and link of the tree is what it was when it was published."""
 
 import argparse
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
 
 from pokeflow import text
 from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
 from pokeflow.project._verify import KINDS, Verdict, verify
+from pokeflow.text import table
 
 MOST = 50
 """Problems of a kind to print; of more, how many there are."""
 
 
-def main(args: Sequence[str]) -> int:
-    """Print what is wrong, worst first; exit 0 if nothing is, else 1."""
-    parser = argparse.ArgumentParser("pokeflow verify", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("--quick", action="store_true", help="sizes only: no file of a version is read")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print what is wrong, worst first; exit 0 if nothing is, else 1."""
     verdict = verify(configured.tree(overrides), quick=given.quick)
     if given.json:
         told = {"ok": not verdict.problems, **dataclasses.asdict(verdict)}

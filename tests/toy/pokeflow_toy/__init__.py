@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokeflow import Backend, PokeflowError, Result, Task, Unavailable, hookimpl
+from pokeflow import Backend, Command, PokeflowError, Result, Task, Unavailable, hookimpl
 
 log = logging.getLogger(__name__)
 
@@ -74,3 +74,9 @@ def pokeflow_backends() -> list[Backend]:
 @hookimpl
 def pokeflow_config_package() -> str:
     return "pokeflow_toy.conf"
+
+
+@hookimpl
+def pokeflow_commands() -> list[Command]:
+    """``pokeflow toy``."""
+    return [Command("toy", "what it is given", "pokeflow_toy.command:run", "pokeflow_toy.command:arguments")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pokeflow import Backend, hookimpl
+from pokeflow import Backend, Command, hookimpl
 from pokeflow_edge.params import PackageParams, ReleaseParams
 
 
@@ -29,3 +29,11 @@ def pokeflow_backends() -> Iterable[Backend]:
             aside=True,
         ),
     ]
+
+
+@hookimpl
+def pokeflow_commands() -> Iterable[Command]:
+    """``pokeflow package``."""
+    where = "pokeflow_edge.commands.package"
+    summary = "a compiled model as a signed release for small devices"
+    return [Command("package", summary, f"{where}:run", f"{where}:arguments")]

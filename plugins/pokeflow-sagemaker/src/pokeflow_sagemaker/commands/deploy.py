@@ -3,9 +3,8 @@
 import argparse
 
 import pokeflow
-from pokeflow import progress
+from pokeflow.text import format_facts
 from pokeflow_sagemaker.commands.options import params_of, with_options
-from pokeflow_sagemaker.commands.output import format_facts
 from pokeflow_sagemaker.serving import bundles
 from pokeflow_sagemaker.serving.params import check_deploy
 
@@ -29,7 +28,6 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     serverless = False if arguments.instances else arguments.serverless
     own = {"serverless": serverless, "instances": arguments.instances}
     params = with_options(NAME, params_of(flow, NAME), check_deploy, **own)
-    progress.heard()
     if arguments.delete:
         # What costs money can be deleted also where its bundle, or the whole bucket, is gone.
         known = arguments.model in flow.parents

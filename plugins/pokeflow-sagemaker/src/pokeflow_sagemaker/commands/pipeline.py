@@ -5,11 +5,11 @@ import dataclasses
 import shlex
 
 import pokeflow
-from pokeflow import ConfigError, Fault, Record, progress, text
+from pokeflow import ConfigError, Fault, Record, text
 from pokeflow.flow import Flow
 from pokeflow.stages import PIPELINE, PROJECT
+from pokeflow.text import format_facts, table
 from pokeflow_sagemaker.commands.options import params_of
-from pokeflow_sagemaker.commands.output import format_facts, table
 
 ACTIONS = ("upsert", "start")
 TASK = f"{PIPELINE}:{PROJECT}"
@@ -54,6 +54,5 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 def _write(flow: Flow) -> Record:
     """Write the pipelines, as a task of their own, and return its record."""
-    progress.heard()
     only = dataclasses.replace(flow, steps=(flow.step(TASK),), publish=False, tracking=None)
     return pokeflow.run(only).records[TASK]

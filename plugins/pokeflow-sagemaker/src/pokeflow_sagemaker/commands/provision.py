@@ -1,4 +1,4 @@
-"""pokeflow provision: what the project needs in the cloud, planned, then made; run again, it changes nothing."""
+"""What the project needs in the cloud, planned, then made; run again, it changes nothing."""
 
 import argparse
 import json
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pokeflow
-from pokeflow import ConfigError, Fault, PokeflowError, progress
+from pokeflow import ConfigError, Fault, PokeflowError
 from pokeflow.flow import Flow
+from pokeflow.text import format_facts, table
 from pokeflow_sagemaker.commands.options import params_of
-from pokeflow_sagemaker.commands.output import format_facts, table
 
 NAME = "provision"
 PROJECT_ID = "project_id"
@@ -33,7 +33,6 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     flow = pokeflow.load(overrides)
     params = params_of(flow, NAME)
-    progress.heard()
     facts = provision.run(params, flow.shared, apply=False)
     if not arguments.json:
         print(_planned(facts))  # noqa: T201

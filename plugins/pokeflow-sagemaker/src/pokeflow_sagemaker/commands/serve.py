@@ -3,7 +3,6 @@
 import argparse
 
 import pokeflow
-from pokeflow import progress
 from pokeflow_sagemaker.commands.options import with_options
 from pokeflow_sagemaker.serving import bundles
 from pokeflow_sagemaker.serving.params import ServeParams, check_serve
@@ -27,6 +26,5 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     params = flow.cloud.get(NAME, ServeParams())
     params = with_options(NAME, params, check_serve, port=arguments.port, host=arguments.host)
     record = bundles.newest(flow, arguments.model)
-    progress.heard()
     local.serve(params, record, pokeflow.open_store(flow).fetch(record))
     return 0

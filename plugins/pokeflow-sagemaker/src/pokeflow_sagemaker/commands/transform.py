@@ -3,9 +3,8 @@
 import argparse
 
 import pokeflow
-from pokeflow import progress
+from pokeflow.text import format_facts
 from pokeflow_sagemaker.commands.options import params_of, with_options
-from pokeflow_sagemaker.commands.output import format_facts
 from pokeflow_sagemaker.serving import bundles
 from pokeflow_sagemaker.serving.params import check_transform
 
@@ -27,6 +26,5 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     flow = pokeflow.load(overrides)
     own = {name: getattr(arguments, name) for name in ("source", "destination", "instances")}
     params = with_options(NAME, params_of(flow, NAME), check_transform, **own)
-    progress.heard()
     print(format_facts(transform.transform(params, bundles.in_bucket(flow, arguments.model))))  # noqa: T201
     return 0

@@ -1,36 +1,32 @@
-"""pokeflow recognize: the cards most like a picture, by the newest compiled model."""
+"""The cards most like a picture, by the newest compiled model."""
 
 import argparse
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
+import pokeflow
 from pokeflow import plugins
-from pokeflow.cli._tables import table
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import bucket
-from pokeflow.config._settings import Store as StoreSettings
-from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.schema import parse
 from pokeflow.stages import BENCHMARK
 from pokeflow.store import Store
+from pokeflow.text import table
 from pokeflow.types import Input, Task
 
 STAGE = "recognize"
 
 
-def main(args: Sequence[str]) -> int:
-    """Print the best matches of a picture with their scores (cosine, at most 1)."""
-    parser = argparse.ArgumentParser("pokeflow recognize", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("image", help="a photo of one card that fills most of the frame")
     parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    given, overrides = parser.parse_known_args(args)
-    model, bench = newest(_store(overrides))
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the best matches of a picture with their scores (cosine, at most 1)."""
+    model, bench = newest(pokeflow.open_store(overrides))
     matches = recognize(model, bench, given.image, given.top)
     if given.json:
         print(json.dumps(matches, indent=2, ensure_ascii=False))  # noqa: T201
@@ -39,18 +35,6 @@ def main(args: Sequence[str]) -> int:
     print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")  # noqa: T201
     print(table(("score", "card", "name", "set", "number"), rows))  # noqa: T201
     return 0
-
-
-def _store(overrides: Sequence[str]) -> Store:
-    """The store that overrides name; the rest of the configuration need not be whole to recognise a picture."""
-    data, faults = omegaconf.plain(composition.composed(overrides)), list[Fault]()
-    settings = parse(StoreSettings, data["store"], "store", faults)
-    if settings is None or faults:
-        raise ConfigError(faults)
-    store = Store(Path(settings.root).expanduser(), bucket(settings, faults))
-    if faults:
-        raise ConfigError(faults)
-    return store
 
 
 def newest(store: Store) -> tuple[Input, Input]:
@@ -82,6 +66,6 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
-        worker.run(Task.about(record, backend, params, inputs=(model, bench), work=work, output=output), backend)
+        backend(Task.about(record, backend, params, inputs=(model, bench), work=work, output=output))
         answer: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
         return answer["matches"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pokeflow import plugins
-from pokeflow.cli.commands import package
+from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError, TaskError
 from pokeflow.plugins import Registry
 from pokeflow.types import Backend, Result, Task
@@ -52,7 +52,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def more(pm: Any) -> Registry:
         known = registry(pm)
-        return Registry({**known.backends, **{(b.stage, b.name): b for b in own}}, known.executors)
+        return Registry({**known.backends, **{(b.stage, b.name): b for b in own}}, known.executors, known.commands)
 
     monkeypatch.setattr(plugins, "registry", more)
     return tasks
@@ -61,7 +61,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 def command(root: Path, *args: str, model: str = "tiny", backend: str = "toy") -> int:
     off = "lineage.then.benchmark=null", "lineage.then.register=null"
     packaged = f"lineage.models.{model}.then.package={{backend: {backend}}}"
-    return package.main([*TOY_FLOW, f"store.root={root}", *off, packaged, *args])
+    return dispatch(["package", *TOY_FLOW, f"store.root={root}", *off, packaged, *args])
 
 
 def test_the_package_is_made_with_what_it_needs_and_released(
@@ -91,7 +91,7 @@ def test_where_a_key_lies_is_told_to_nobody_but_who_signs(seen: Seen, tmp_path: 
 
 def test_nothing_to_package_is_told_with_what_to_choose(seen: Seen, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="stages"):
-        package.main([*TOY_FLOW, f"store.root={tmp_path}"])
+        dispatch(["package", *TOY_FLOW, f"store.root={tmp_path}"])
     with pytest.raises(ConfigError, match=r"target\.package: nothing is packaged.*target=cpu"):
         command(tmp_path, "models=[teacher]")
 

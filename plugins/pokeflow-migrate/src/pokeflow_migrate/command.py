@@ -1,18 +1,16 @@
-"""pokeflow migrate: bring existing assets into the project's tree, as a plan in YAML says."""
+"""Bring existing assets into the project's tree, as a plan in YAML says."""
 
 import argparse
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pokeflow
 from pokeflow import text as words
-from pokeflow.cli import _configured as configured
-from pokeflow.cli._arguments import asked
-from pokeflow.cli._tables import table
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.project import _tree as trees
+from pokeflow.text import table
 from pokeflow_migrate import report
 from pokeflow_migrate import run as migrations
 from pokeflow_migrate.experiments import Brought
@@ -23,15 +21,17 @@ MOST = 40
 """Lines of a kind to print; the report has all."""
 
 
-def main(args: Sequence[str]) -> int:
-    """Copy, link and rewrite what is not there yet; print a summary. Exit 1 if a file could not be brought."""
-    parser = argparse.ArgumentParser("pokeflow migrate", description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument("plan", type=Path, help="the plan, docs/migrate.md says how to write one")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here (CSV, and JSON beside it)")
-    given, overrides = asked(parser, args)
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Copy, link and rewrite what is not there yet; print a summary. Exit 1 if a file could not be brought."""
     plan = load(given.plan)
-    flow = configured.flow(overrides)
+    flow = pokeflow.load(overrides)
     tree_folder = (flow.root / flow.tree).resolve()
     if given.report and given.report.resolve().is_relative_to(tree_folder):
         raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])

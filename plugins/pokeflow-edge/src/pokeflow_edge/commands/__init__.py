@@ -1,0 +1,1 @@
+"""The commands that make what a small device gets."""

@@ -1,0 +1,1 @@
+"""The commands that image plugins share."""

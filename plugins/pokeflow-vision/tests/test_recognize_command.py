@@ -1,0 +1,20 @@
+"""The command ``recognize``: which model answers, and what it says where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from pokeflow import ConfigError, PokeflowError
+from pokeflow.cli import dispatch
+
+
+def test_without_a_compiled_model_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match=r"there is no compiled model yet\. Run 'pokeflow' first"):
+        dispatch(["recognize", "photo.jpg", f"store.root={tmp_path}"])
+
+
+def test_only_the_store_has_to_be_whole(tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match="there is no compiled model yet"):
+        dispatch(["recognize", "photo.jpg", f"store.root={tmp_path}", "data=folder", "data.root=/no/such/folder"])
+    with pytest.raises(ConfigError, match=r"store\.remote"):
+        dispatch(["recognize", "photo.jpg", "store=s3", "store.remote=here"])

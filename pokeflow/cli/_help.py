@@ -1,0 +1,57 @@
+"""What ``--help``, ``help`` and ``--version`` print; no command is imported for it."""
+
+import argparse
+from importlib import metadata
+
+import pokeflow
+from pokeflow import plugins
+from pokeflow.cli._arguments import parser_of
+from pokeflow.cli._lookup import find, known_commands
+from pokeflow.config import GROUPS, options
+
+OVERVIEW = """\
+pokeflow: YAML says what to make, plugins make it, records say how it was made.
+
+  pokeflow [KEY=VALUE …]             run the lineage; what is made already is reused
+  pokeflow -m KEY=A,B [KEY=VALUE …]  sweep: one trial a combination
+  pokeflow COMMAND --help            what a command takes
+
+commands:
+{commands}
+
+KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../images):
+{groups}
+  models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
+  publish=true           publish what is made into the project's tree afterwards
+-q and -v show less and more of the log, --version tells the versions, --config-dir DIR adds a folder of YAML.
+Hydra's own flags work as well: --cfg job, --info, --multirun, --hydra-help.
+Completion of commands, groups, options and keys: eval "$(pokeflow -sc install=bash)", also zsh and fish."""
+
+
+def overview() -> str:
+    """The help of ``pokeflow`` itself: the commands, the groups and their options."""
+    commands = known_commands()
+    width = max(len(command.name) for command in commands)
+    names = [group for group in GROUPS if group != "hydra"]
+    return OVERVIEW.format(
+        commands="\n".join(f"  {command.name:{width}}  {command.summary}" for command in commands),
+        groups="\n".join(f"  {group:11} {', '.join(options(group)) or '–'}" for group in names),
+    )
+
+
+def versions() -> str:
+    """The version of pokeflow, and of each distribution that brings a plugin."""
+    found = {entry.dist.name: entry.dist.version for entry in metadata.entry_points(group=plugins.GROUP) if entry.dist}
+    others = [f"{name} {version}" for name, version in sorted(found.items()) if name != "pokeflow"]
+    return "\n".join([f"pokeflow {pokeflow.__version__}", *others])
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``pokeflow help``."""
+    parser.add_argument("name", nargs="?", help="a command (default: all of them, in short)")
+
+
+def run(given: argparse.Namespace, overrides: list[str]) -> int:
+    """Print the help of a command, or the overview."""
+    print(parser_of(find(given.name)).format_help().rstrip() if given.name else overview())  # noqa: T201
+    return 0
