@@ -55,7 +55,7 @@ def bundle(flow: Flow, model: str | None) -> Record:
         records.refuse_doubles(mine[:1], "served")
     if not real:
         raise PokeflowError(
-            f"{flow.remote.uri if flow.remote else flow.root}: there is no bundle yet. Run 'pokeflow' first: "
+            f"{flow.shared.uri if flow.shared else flow.root}: there is no bundle yet. Run 'pokeflow' first: "
             "its stage 'bundle' makes one for each model. Or name another store."
         )
     return real[0]
@@ -64,7 +64,7 @@ def bundle(flow: Flow, model: str | None) -> Record:
 def shared_bundle(flow: Flow, model: str | None) -> tuple[Record, tuple[Input, ...]]:
     """The same once the bucket has it, for a machine that reads it there; with its newest registration, if any."""
     record, place = bundle(flow, model), local.of(flow)
-    if flow.remote:
+    if flow.shared:
         place.require_shared(record)
     registered = [r for r in place.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
     newest = sorted(registered, key=lambda r: r.finished)[-1:]

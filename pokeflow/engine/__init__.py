@@ -5,6 +5,7 @@
 
 from pokeflow.engine._budget import INSTANCE, JOB_SECONDS, Estimate, estimate
 from pokeflow.engine._records import now, refuse_doubles
+from pokeflow.engine._result import Figure, RunResult
 from pokeflow.engine._runner import Planned, Report, objective, plan, run
 from pokeflow.engine.worker import require_sound, told
 
@@ -12,8 +13,10 @@ __all__ = [
     "INSTANCE",
     "JOB_SECONDS",
     "Estimate",
+    "Figure",
     "Planned",
     "Report",
+    "RunResult",
     "estimate",
     "now",
     "objective",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pokeflow.engine import _provenance as provenance
 from pokeflow.engine import _records as making
 from pokeflow.engine import _tracking as tracking
 from pokeflow.engine._records import now
+from pokeflow.engine._result import RunResult
 from pokeflow.engine.worker import require_sound, told
 from pokeflow.errors import PokeflowError, TaskError, Unavailable
 from pokeflow.flow import PREPARE, Flow, Step
@@ -65,13 +66,16 @@ def plan(flow: Flow, since: str) -> Iterator[Planned]:
         yield Planned(step, record, why)
 
 
-def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str) -> Report:
+def run(
+    flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Sequence[Planned] | None = None
+) -> Report:
     """Make what is missing, in order. A failed task holds up only what needs it; TaskError names it at the end.
 
     ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
-    made after that.
+    made after that. ``planned`` is the flow's plan, where it was made already.
     """
-    budget.check(flow, registry, (item.step for item in plan(flow, since) if item.record is None))
+    planned = tuple(plan(flow, since)) if planned is None else planned
+    budget.check(flow, registry, (item.step for item in planned if item.record is None))
     store, note = stores.of(flow), provenance.RunNote(flow)
     teller = tracking.Teller(flow, hook, store)
     teller.catch_up()
@@ -254,7 +258,7 @@ def _brief(record: Record) -> str:
     return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
 
 
-def objective(flow: Flow, report: Report) -> float | None:
+def objective(flow: Flow, report: Report | RunResult) -> float | None:
     """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
 
     None where there is none, or none but a double's.

@@ -10,7 +10,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from pokeflow import plugins
+from pokeflow import plugins, store
 from pokeflow.cli._tables import table
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
@@ -72,13 +72,14 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
     yield "ok", "conf", str(omegaconf.conf_dir())
     try:
         flow = resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+        remote = store.of(flow).remote
     except PokeflowError as error:
         for line in str(error).splitlines():
             yield "missing", "configuration", line
         return
     yield "ok", "configuration", f"{len(flow.steps)} tasks, no fault"
-    if flow.remote is not None:
-        yield _remote(flow.remote)
+    if remote is not None:
+        yield _remote(remote)
     place = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(place).absolute()}"

@@ -31,7 +31,7 @@ def main(args: Sequence[str]) -> int:
         raise ConfigError([Fault("--set", f"{bad[0]!r} is not KEY=VALUE.")])
     flow = dataclasses.replace(configured.flow(overrides), command=shlex.join(["pokeflow", PIPELINE, *args]))
     service = services.service(flow, PIPELINE)
-    if given.name is not None and flow.remote is None:
+    if given.name is not None and flow.shared is None:
         message = f"{given.name} is to run from a bucket, and this store has none. Choose store=s3."
         raise ConfigError([Fault("store.remote", message)])
     if PIPELINE not in {step.stage for step in flow.steps}:

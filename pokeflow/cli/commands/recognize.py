@@ -8,14 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pokeflow import plugins
+from pokeflow.cli import _configured as configured
 from pokeflow.cli._tables import table
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import bucket
-from pokeflow.config._settings import Store as StoreSettings
 from pokeflow.engine import worker
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.schema import parse
 from pokeflow.store import Store
 from pokeflow.types import Input, Task
 
@@ -29,7 +25,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--top", type=int, default=5, help="how many matches (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given, overrides = parser.parse_known_args(args)
-    model, bench = newest(_store(overrides))
+    model, bench = newest(configured.store(overrides))
     matches = recognize(model, bench, given.image, given.top)
     if given.json:
         print(json.dumps(matches, indent=2, ensure_ascii=False))  # noqa: T201
@@ -38,18 +34,6 @@ def main(args: Sequence[str]) -> int:
     print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")  # noqa: T201
     print(table(("score", "card", "name", "set", "number"), rows))  # noqa: T201
     return 0
-
-
-def _store(overrides: Sequence[str]) -> Store:
-    """The store that overrides name; the rest of the configuration need not be whole to recognise a picture."""
-    data, faults = omegaconf.plain(composition.composed(overrides)), list[Fault]()
-    settings = parse(StoreSettings, data["store"], "store", faults)
-    if settings is None or faults:
-        raise ConfigError(faults)
-    store = Store(Path(settings.root).expanduser(), bucket(settings, faults))
-    if faults:
-        raise ConfigError(faults)
-    return store
 
 
 def newest(store: Store) -> tuple[Input, Input]:
