@@ -16,7 +16,7 @@ from pokeflow.config._search_path import yaml_names
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 
-OURS = {f"pokeflow-{folder.name.removeprefix('pokeflow-')}" for folder in Path("plugins").glob("pokeflow-*")}
+OURS = {folder.name for folder in (Path(__file__).parents[1] / "plugins").glob("pokeflow-*")}
 READER = _utils.get_yaml_loader()
 """OmegaConf's own, before pokeflow composes anything."""
 SPEC = {
@@ -138,7 +138,7 @@ def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
     plugins.manager.cache_clear()
 
 
-LAPTOP = ("cards", "torch", "onnxruntime")
+LAPTOP = ("local", "cards", "torch", "onnxruntime")
 
 
 def test_the_default_needs_nothing_of_a_cloud_a_tracker_or_a_device(installed_with) -> None:
@@ -206,9 +206,8 @@ def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     assert student["network"]["name"] == "efficientnet_lite0"
     assert student["losses"] == {"feature": 0.35, "kl": 0.25, "attention": 0.25, "highfreq": 0.15}
     assert data["data"]["preprocessing"]["size"] == 224
-    trained = [
-        model["executor"] for model in data["lineage"]["models"].values() if model["stage"] in ("train", "distill")
-    ]
+    models = data["lineage"]["models"].values()
+    trained = [model["executor"] for model in models if model["stage"] in ("train", "distill")]
     assert trained == [{"name": "sagemaker", "params": {"instance_type": "ml.p4d.24xlarge"}}] * 3
     assert (data["executor"]["name"], data["registry"]["backend"]) == ("sagemaker", "sagemaker")
     assert data["target"]["name"] == "hailo8l"

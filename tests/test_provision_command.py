@@ -25,7 +25,7 @@ def words(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody is there to ask
     root = tmp_path_factory.mktemp("store")
     own = ["registry=none", "cloud.pipeline=null", "store=s3", f"store.remote=s3://{BUCKET}", f"store.root={root}"]
-    return ["provision", *(word for word in TOY_FLOW if word != "cloud=none"), *own]
+    return ["provision", *(word for word in TOY_FLOW if word != "cloud=none"), "cloud=sagemaker", *own]
 
 
 def there(cloud: Cloud) -> bool:

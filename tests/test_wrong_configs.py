@@ -124,7 +124,8 @@ WRONG = {
     ),
     "executor of one model": (
         [f"{STUDENT}.executor=locale"],
-        "lineage.models.student.executor: no executor 'locale'. Did you mean 'local'? Known: local, process, sagemaker.",
+        "lineage.models.student.executor: no executor 'locale'. Did you mean 'local'? Known: local, process, "
+        "sagemaker.",
     ),
     "parameter of an executor": (
         ["executor.params.cores=4"],

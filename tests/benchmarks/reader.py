@@ -1,4 +1,4 @@
-"""How long composing takes with libyaml and without: ``python -m tests.benchmarks.reader``. CPU time, medians, in turn."""
+"""How long composing takes with libyaml and without: ``python -m tests.benchmarks.reader``. Medians of CPU time."""
 
 import statistics
 import tempfile

@@ -88,7 +88,7 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
 )
 def test_what_a_pipeline_serves_with_is_checked_as_what_a_command_does(override, says):
     with pytest.raises(ConfigError, match=says):
-        resolved(f"cloud.pipeline.params.{override}")
+        resolved("cloud=sagemaker", f"cloud.pipeline.params.{override}")
 
 
 def test_a_model_that_no_pipeline_can_serve_is_told():
@@ -116,6 +116,6 @@ def test_an_endpoint_can_be_deleted_when_its_bundle_and_the_bucket_are_gone(clou
     cloud.vanish()
     place = ("store=s3", f"store.remote={cloud.uri}/p", f"store.region={cloud.region}", f"store.root={tmp_path}")
 
-    assert main.run(["deploy", "dinov3-teacher", "--delete", *place]) == 0
+    assert main.run(["deploy", "dinov3-teacher", "--delete", "cloud=sagemaker", *place]) == 0
     assert f"endpoint {name}" in capsys.readouterr().out
     assert sagemaker.list_endpoints()["Endpoints"] == []

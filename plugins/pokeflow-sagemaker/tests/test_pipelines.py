@@ -24,7 +24,7 @@ from pokeflow_sagemaker.pipelines.steps import Endpoint, Gates, Pipeline, Regist
 from pokeflow_sagemaker.serving import model
 from support import TOY_FLOW
 
-TOY = tuple(word for word in TOY_FLOW if word != "cloud=none")
+TOY = (*(word for word in TOY_FLOW if word != "cloud=none"), "cloud=sagemaker")
 REGION = "us-east-1"
 JOB_ROLE = "cloud.pipeline.params.machine.account.role"
 OWNERS = {
@@ -42,7 +42,7 @@ def resolved(*overrides):
 
 
 def written(*overrides):
-    flow = resolved(*overrides)
+    flow = resolved("cloud=sagemaker", *overrides)
     return lineage.write(flow.step("pipeline:project").params, flow.shared)
 
 

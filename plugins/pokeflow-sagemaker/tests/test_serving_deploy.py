@@ -315,7 +315,7 @@ def command(deployed, folder, *args):
     """pokeflow as a user runs it, with the bucket as its store."""
     cloud = deployed.cloud
     store = ("store=s3", f"store.remote={cloud.uri}/store", f"store.region={cloud.region}", "store.root=here")
-    plain = ("data=none", "tracking=none", "registry=none", f"project.name={PROJECT}")
+    plain = ("cloud=sagemaker", "data=none", "tracking=none", "registry=none", f"project.name={PROJECT}")
     roles = [f"cloud.{stage}.params.account.role={cloud.role}" for stage in ("deploy", "transform")]
     return subprocess.run(
         [Path(sys.executable).with_name("pokeflow"), *args, *store, *plain, *roles],
