@@ -32,6 +32,7 @@ def test_every_function_of_the_front_door_is_shown() -> None:
         assert any(f"pokeflow.{name}" in cell for cell in CELLS), name
 
 
+@pytest.mark.slow
 def test_its_cells_tell_mistakes_a_plan_figures_and_files(said: str) -> None:
     assert "models no model 'dinov3-techer'. Did you mean 'dinov3-teacher'?" in said
     assert "data.crads no key 'crads'. Did you mean 'cards'?" in said
@@ -39,5 +40,6 @@ def test_its_cells_tell_mistakes_a_plan_figures_and_files(said: str) -> None:
     assert re.search(r"dinov3-teacher v1.0 benchmark latency_p50_ms [0-9.]+", said)
 
 
+@pytest.mark.slow
 def test_its_cells_leave_their_results_in_the_store(said: str) -> None:
     assert re.search(r"dinov3-teacher [0-9a-f]{16} [0-9.]+ .*notebook-store/tasks/train/dinov3-teacher", said)
