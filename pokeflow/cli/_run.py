@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> int:
     if any(arg.partition("=")[0] in _ASKING for arg in args):
         return _let_hydra_answer(args, since)
     arguments = composition.parse_arguments(args, run=True)
-    if arguments.multirun or any(item.startswith("hydra.mode=") for item in arguments.overrides):
+    if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
         return sweep.run(arguments, since)
     composed = composition.compose(arguments)
     if composed.multirun:

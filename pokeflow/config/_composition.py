@@ -124,41 +124,50 @@ def session(arguments: Arguments) -> Iterator[ConfigLoader]:
 
 
 def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Sequence[str] = ()) -> DictConfig:
-    """Compose within a session, with ``extra`` overrides of Hydra's own."""
-    optional = _optional(arguments)
-    overrides = [*extra, *_hydra_overrides(arguments, optional)]
+    """Compose within a session, with ``extra`` overrides of Hydra's own.
+
+    What is optional and not installed is ``none`` instead: then, and only then, it is composed twice, for only the
+    composition tells whether somebody chose something else. Hydra itself passes over what it cannot find.
+    """
+    overrides = [*extra, *_searched(arguments), *_allow_new_keys(arguments.overrides)]
+    config = _load(loader, arguments, mode, overrides)
+    absent = []
+    for group, default in _optional(arguments).items():
+        name = config.hydra.runtime.choices.get(group)
+        if not isinstance(name, str) or name in (known := _options(group, arguments, config)):
+            continue
+        if name != default or group in _groups_given(arguments.overrides):
+            raise ConfigError([no_option(group, name, known)])
+        absent.append(f"{group}=none")
+    return _load(loader, arguments, mode, [*absent, *overrides]) if absent else config
+
+
+def _load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, overrides: list[str]) -> DictConfig:
     try:
-        config = loader.load_configuration(arguments.config_name, overrides, mode, from_shell=False)
+        return loader.load_configuration(arguments.config_name, overrides, mode, from_shell=False)
     except ValueError as error:  # a group set to null, for one
         raise ConfigError([Fault("pokeflow", _line(error))]) from error
-    for group in optional:  # Hydra says nothing where what is optional cannot be found
-        name = config.hydra.runtime.choices.get(group)
-        if isinstance(name, str) and name not in _options(group, arguments, config):
-            raise ConfigError([no_option(group, name, _options(group, arguments, config))])
-    return config
 
 
 def hydra_arguments(args: Sequence[str]) -> list[str]:
     """Arguments, flags among them, as Hydra's own entry point takes them."""
-    optional = _optional(Arguments())
-    return [*_allow_new_keys(args), *_absent(Arguments(tuple(args)), optional)]
-
-
-def _hydra_overrides(arguments: Arguments, optional: dict[str, str]) -> list[str]:
-    """What Hydra is given: where to look besides, ``none`` for what is optional and absent, and the overrides."""
-    # What Hydra's own flag does: a place to look in after all the others.
-    path = [f"hydra.searchpath=[{_quoted(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
-    return [*path, *_absent(arguments, optional), *_allow_new_keys(arguments.overrides)]
-
-
-def _absent(arguments: Arguments, optional: dict[str, str]) -> list[str]:
-    """The override ``GROUP=none`` for each group whose optional option is not installed, unless another was chosen."""
-    given = {override.lstrip("+~").partition("=")[0].partition("@")[0] for override in arguments.overrides}
-    return [
+    given = _groups_given(args)
+    absent = [
         f"{group}=none"
-        for group, name in optional.items()
-        if group not in given and name not in _options(group, arguments)
+        for group, name in _optional(Arguments()).items()
+        if group not in given and name not in search_path.options(group)
     ]
+    return [*_allow_new_keys(args), *absent]
+
+
+def _searched(arguments: Arguments) -> list[str]:
+    """What Hydra's own flag for a folder does: a place to look in after all the others."""
+    return [f"hydra.searchpath=[{_quoted(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
+
+
+def _groups_given(overrides: Sequence[str]) -> set[str]:
+    """The groups, and keys, that overrides are of."""
+    return {override.lstrip("+~").partition("=")[0].partition("@")[0] for override in overrides}
 
 
 def _allow_new_keys(overrides: Sequence[str]) -> list[str]:
@@ -179,9 +188,9 @@ def _optional(arguments: Arguments) -> dict[str, str]:
     return search_path.optional_groups(file)
 
 
-def _options(group: str, arguments: Arguments, config: DictConfig | None = None) -> list[str]:
+def _options(group: str, arguments: Arguments, config: DictConfig) -> list[str]:
     """The options of a group, those of folders that were named on the command line or in YAML among them."""
-    sources = config.hydra.runtime.config_sources if config else ()
+    sources = config.hydra.runtime.config_sources
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     folders += [arguments.config_dir] if arguments.config_dir else []
     return sorted({*search_path.options(group), *(f.stem for d in folders for f in d.glob(f"{group}/*.yaml"))})
