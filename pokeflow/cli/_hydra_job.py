@@ -81,7 +81,7 @@ def faults() -> Iterator[None]:
     """Turn what Hydra or a launcher of its raises into an error that says how to go on."""
     try:
         yield
-    except PokeflowError:
+    except (PokeflowError, BrokenPipeError):
         raise
     except Exception as error:
         again = "What is done is kept; the same command goes on from here."

@@ -99,7 +99,7 @@ def _let_hydra_answer(args: Sequence[str], since: str) -> int:
 
     omegaconf.register_search_path()
     main_of_hydra: Any = hydra.main(version_base="1.3", config_path=str(omegaconf.conf_dir()), config_name="config")
-    with _arguments(composition.hydra_arguments(args)), composition.faults(), hydra_job.faults():
+    with hydra_job.faults(), _arguments(composition.hydra_arguments(args)), composition.faults():
         main_of_hydra(job)()
     if failures:
         raise failures[0]

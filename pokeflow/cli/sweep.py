@@ -110,9 +110,8 @@ def run(arguments: composition.Arguments, since: str) -> int:
     Each trial is composed once, by Hydra's launcher, in the process that runs it.
     """
     extra = ["hydra.mode=MULTIRUN", f"++hydra.job.env_set.{SINCE}='{since}'"]
-    with composition.session(arguments) as loader, hydra_job.faults():
-        with composition.faults():
-            config = composition.load(loader, arguments, RunMode.MULTIRUN, extra)
+    with hydra_job.faults(), composition.session(arguments) as loader:
+        config = composition.load(loader, arguments, RunMode.MULTIRUN, extra)
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         callbacks = hydra_job.Callbacks(config)
         callbacks.notify("on_multirun_start", config=config, config_name=hydra_job.NAME)
