@@ -1,18 +1,24 @@
 """pokeflow: YAML says what to make, plugins make it, records say how it was made.
 
-import pokeflow
+    import pokeflow
 
-flow = pokeflow.load(["data=synthetic", "stages=[train]"])
-for planned in pokeflow.plan(flow):
-    print(planned.step.name, planned.why)
-result = pokeflow.run(flow)
+    flow = pokeflow.load(["data=synthetic", "stages=[train]"])
+    for planned in pokeflow.plan(flow):
+        print(planned.step.name, planned.why or "reused")
+    result = pokeflow.run(flow)
+    for figure in result.figures():
+        print(figure.model, figure.metric, figure.value)
+
+What the command line does goes through these functions. They work in a notebook and in any thread: errors are
+exceptions, progress is logged to the logger ``pokeflow``, and neither the current folder, the signals nor Hydra's
+global state are touched.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.errors import ConfigError, Fault, PokeflowError, TaskError, Unavailable
+from pokeflow.errors import WAITING, ConfigError, Fault, PokeflowError, TaskError, Unavailable
 from pokeflow.hookspecs import hookimpl
 from pokeflow.types import (
     Backend,
@@ -30,7 +36,9 @@ from pokeflow.types import (
 )
 
 if TYPE_CHECKING:
-    from pokeflow.engine import Planned, Report
+    import os
+
+    from pokeflow.engine import Planned, RunResult
     from pokeflow.flow import Flow
     from pokeflow.objects import Objects
     from pokeflow.project._publish import Published
@@ -68,43 +76,86 @@ __all__ = [
 ]
 
 
-def load(overrides: Sequence[str] = ()) -> "Flow":
+def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> "Flow":
     """Compose a configuration and check it.
 
     Args:
-        overrides: what the command line takes: ``KEY=VALUE`` and ``--config-dir DIR``.
+        overrides: ``KEY=VALUE`` as the command line takes them. A ``conf`` folder of the current folder is composed
+            from, as there; without one the configuration that comes with pokeflow.
+        config_dir: a folder with more options of the configuration's groups, as ``--config-dir``.
 
     Returns:
-        The flow: the tasks of the lineage in order, each with its digest, as plain data.
+        The flow as plain data that can be compared and pickled: the tasks of the lineage in order, each with its
+        digest.
 
     Raises:
         ConfigError: with every fault of the configuration.
 
     """
-    from pokeflow.config import load as load_flow
+    from pokeflow import config
 
-    return load_flow(overrides)
-
-
-def plan(flow: "Flow") -> "tuple[Planned, ...]":
-    """Tell for each task of a flow whether it is reused or made, and why; nothing is touched."""
-    from pokeflow import engine
-
-    return tuple(engine.plan(flow, engine.now()))
+    return config.load(overrides, config_dir=config_dir)
 
 
-def run(flow: "Flow") -> "Report":
-    """Run a flow: reuse what is made, make what is missing.
+def plan(flow: "Flow", *, since: str | None = None) -> "tuple[Planned, ...]":
+    """Tell for each task of a flow whether it is reused or made, and why; nothing is written.
+
+    Args:
+        flow: what ``load`` returned.
+        since: when the run that this is for began, in UTC as records have it; now if it is not given. What is forced
+            and was made after that is reused.
 
     Raises:
-        ConfigError: where the budget does not allow it; nothing has run.
-        TaskError: where tasks failed or wait for what is not here; what is done is kept.
+        ConfigError: where a run would change what is published.
+
+    """
+    from pokeflow import engine
+    from pokeflow.project import _guard as guard
+
+    planned = tuple(engine.plan(flow, since or engine.now()))
+    guard.check(flow)
+    return planned
+
+
+def run(
+    flow: "Flow", *, since: str | None = None, planned: "Sequence[Planned] | None" = None, publish: bool | None = None
+) -> "RunResult":
+    """Run a flow: reuse what is made, make what is missing, publish it if the configuration says so.
+
+    Args:
+        flow: what ``load`` returned.
+        since: as for ``plan``.
+        planned: the flow's plan, where it was made already with the same ``since``.
+        publish: whether to publish what is made; what the configuration says if it is not given.
+
+    Returns:
+        The records by task, the names of those that ran, their figures and folders.
+
+    Raises:
+        ConfigError: where the budget does not allow it, or what is published would change; nothing has run.
+        TaskError: where tasks failed or wait for what is not here. What is done is kept, and in its ``records``.
 
     """
     from pokeflow import engine, plugins
 
-    manager = plugins.manager()
-    return engine.run(flow, plugins.registry(manager), manager.hook, engine.now())
+    since = since or engine.now()
+    planned = plan(flow, since=since) if planned is None else planned
+    publish = flow.publish if publish is None else publish
+    manager, waiting = plugins.manager(), None
+    try:
+        report = engine.run(flow, plugins.registry(manager), manager.hook, since, planned)
+        records, ran = report.records, report.ran
+    except TaskError as error:
+        if error.exit_code != WAITING:
+            raise
+        records, ran, waiting = error.records, error.ran, error
+    if publish:
+        from pokeflow.project._publish import publish as publish_records
+
+        publish_records(flow, records)
+    if waiting:
+        raise waiting
+    return engine.RunResult(flow, records, ran)
 
 
 def open_store(of: "Flow | Sequence[str]") -> "Store":

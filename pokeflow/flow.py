@@ -10,7 +10,6 @@ import msgspec
 
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault, PokeflowError
-from pokeflow.objects import Objects
 from pokeflow.stages import DATA, PREPARE
 from pokeflow.types import About, Backend, Budget, Input, Leaf, Shared, Task, task_path
 
@@ -94,12 +93,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A resolved configuration: nothing is left to look up, and OmegaConf is gone.
+    """A resolved configuration as plain data: nothing is left to look up, nothing is open, and it can be pickled.
 
     ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
-    parent; ``root`` is this machine's folder and ``remote`` the bucket where results are shared, if there is one, of
-    which ``shared`` says the same as plain data; ``tree`` is where below it the project is published, and ``leaves``
-    what belongs there; ``cloud`` are the parameters of the commands that work there, by command; ``budget`` is what a
+    parent; ``root`` is this machine's folder and ``shared`` the bucket where results are shared, if there is one, over
+    so many ``connections`` at once; ``tree`` is where below it the project is published, and ``leaves`` what belongs
+    there; ``cloud`` are the parameters of the commands that work there, by command; ``budget`` is what a
     run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again,
     ``config`` the composed configuration as it was given, and ``sweep`` the trial that this is, if it is one: these
     are told of a task, and decide nothing.
@@ -110,8 +109,8 @@ class Flow:
     parents: Mapping[str, tuple[str, ...]]
     root: Path
     executors: Mapping[str, Any] = field(default_factory=dict)
-    remote: Objects | None = None
     shared: Shared | None = None
+    connections: int = 16
     tree: str = "project"
     leaves: tuple[Leaf, ...] = ()
     about: About = field(default_factory=lambda: About(""))

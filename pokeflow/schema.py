@@ -72,7 +72,7 @@ def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> A
     if not isinstance(data, Mapping):
         return _wrong(path, "a mapping", data, faults)
     types_of = hints(kind)
-    faults.extend(unknown(_join(path, key), "key", key, types_of) for key in data if key not in types_of)
+    faults.extend(_unknown_key(kind, key, path) for key in data if key not in types_of)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         where, before = _join(path, field.name), len(faults)
@@ -85,6 +85,18 @@ def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> A
             faults.append(Fault(where, f"no value. Set it in YAML or with {where}=…"))
             values[field.name] = None
     return kind(**values)
+
+
+def _unknown_key(kind: type, key: Any, path: str) -> Fault:
+    """A key that a dataclass has not; where one of its fields was called so, what it is called now.
+
+    A field's former names stand in its metadata, ``{"formerly": {key: how YAML writes it}}``.
+    """
+    for field in dataclasses.fields(kind):
+        former = field.metadata.get("formerly", {})
+        if key in former:
+            return Fault(_join(path, former[key]), f"the key is called {field.name!r}.")
+    return unknown(_join(path, key), "key", key, hints(kind))
 
 
 def _parse_leaf(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:

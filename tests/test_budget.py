@@ -17,7 +17,7 @@ from pokeflow.flow import Flow
 from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
 from pokeflow.store._local import Store, of
-from pokeflow.types import Budget
+from pokeflow.types import Budget, Shared
 from support import toy_flow
 
 
@@ -91,9 +91,9 @@ def test_how_long_the_machine_was_taken_counts_where_that_is_known(flow_of, regi
 
 def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_path):
     (tmp_path / "bucket").mkdir()
-    flow = flow_of(remote=Folder(tmp_path / "bucket"))
+    flow = flow_of(shared=Shared(Folder(tmp_path / "bucket").uri))
     ran_before(flow, 5.0, instance_type="large")
-    elsewhere = Store(tmp_path / "other", flow.remote)
+    elsewhere = Store(tmp_path / "other", of(flow).remote)
     assert budget.estimate(flow.steps[0], registry, elsewhere).seconds is None
     jobs = replace(registry, executors={**registry.executors, "paid": replace(registry.executors["paid"], remote=True)})
     assert budget.estimate(flow.steps[0], jobs, elsewhere).seconds == 5.0

@@ -1,18 +1,25 @@
 """Every option of every group composes, and resolves or says what is missing."""
 
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import _utils
 
 from pokeflow import plugins
 from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
+from pokeflow.config._search_path import yaml_names
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 from pokeflow_mlflow import address
 
+OURS = {folder.name for folder in (Path(__file__).parents[1] / "plugins").glob("pokeflow-*")}
+READER = _utils.get_yaml_loader()
+"""OmegaConf's own, before pokeflow composes anything."""
 SPEC = {
     "dinov3-teacher": ("v1.0", "teacher", ()),
     "efficientnet-student-stage1": ("v1.0", "student", ("dinov3-teacher",)),
@@ -103,18 +110,95 @@ def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
 def test_the_default_lineage_is_the_owners() -> None:
     default = flow()
     assert {n: (s.version, s.type, default.parents[n]) for n in SPEC for s in [default.maker(n)]} == SPEC
-    assert {s.stage for s in default.steps} == {
-        "prepare",
-        "train",
-        "distill",
-        "compile",
-        "profile",
-        "package",
-        "benchmark",
-        "bundle",
-        "register",
-        "pipeline",
+    stages = {"prepare", "train", "distill", "compile", "profile", "package", "benchmark", "register"}
+    assert {s.stage for s in default.steps} == stages
+    assert len(default.steps) == 18
+
+
+def test_a_cloud_adds_what_is_made_for_it_and_no_model_is_made_again() -> None:
+    default, in_cloud = flow(), flow("cloud=sagemaker")
+    assert {s.stage for s in in_cloud.steps} - {s.stage for s in default.steps} == {"bundle", "pipeline"}
+    assert len(in_cloud.steps) == 23
+    models = {step.name: step.digest for step in default.steps if step.stage != "register"}
+    assert models.items() <= {step.name: step.digest for step in in_cloud.steps}.items()
+
+
+def test_a_registry_of_a_cloud_has_its_models_bundled_there() -> None:
+    registry = ("registry=sagemaker", *NEEDS["registry=sagemaker"])
+    assert "bundle:dinov3-teacher" in flow(*registry).step("register:dinov3-teacher").needs
+    assert "bundle:dinov3-teacher" not in flow(*registry, "cloud=none").step("register:dinov3-teacher").needs
+
+
+@pytest.fixture
+def installed_with(monkeypatch) -> Iterator[Callable[..., None]]:
+    """Have the plugins of these names alone installed."""
+    entries = metadata.entry_points(group="pokeflow")
+
+    def only(*names: str) -> None:
+        monkeypatch.setattr(metadata, "entry_points", lambda **_: [e for e in entries if e.name in names])
+        plugins.manager.cache_clear()
+
+    yield only
+    monkeypatch.undo()
+    plugins.manager.cache_clear()
+
+
+LAPTOP = ("local", "cards", "torch", "onnxruntime")
+
+
+def test_the_default_needs_nothing_of_a_cloud_a_tracker_or_a_device(installed_with) -> None:
+    installed_with(*LAPTOP)
+    default = flow()
+    assert default.tracking is None
+    assert {s.stage for s in default.steps} == {"prepare", "train", "distill", "compile", "profile", "benchmark"}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("tracking=mlflow", "tracking: no option 'mlflow'. Known: none. Install pokeflow-mlflow."),
+        ("registry=sagemaker", "registry: no option 'sagemaker'. Known: none. Install pokeflow-sagemaker."),
+        ("target=hailo8l", "target: no option 'hailo8l'. Known: cpu, none. Install pokeflow-hailo."),
+        ("tracking=mlflw", "tracking: no option 'mlflw'. Known: none."),
+    ],
+)
+def test_what_was_chosen_and_is_not_installed_is_refused(installed_with, override: str, told: str) -> None:
+    installed_with(*LAPTOP)
+    with pytest.raises(ConfigError) as error:
+        flow(override)
+    assert str(error.value) == told
+
+
+def test_an_option_that_an_experiment_chooses_is_refused_as_well(installed_with, tmp_path: Path) -> None:
+    installed_with(*LAPTOP)
+    (tmp_path / "experiment").mkdir()
+    experiment = "# @package _global_\ndefaults:\n  - override /registry: sagemaker\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(experiment)
+    with pytest.raises(ConfigError, match=r"registry: no option 'sagemaker'.*Install pokeflow-sagemaker"):
+        flow("--config-dir", str(tmp_path), "experiment=mine")
+
+
+def test_an_option_of_a_folder_of_ones_own_is_no_less_an_option(tmp_path: Path) -> None:
+    (tmp_path / "tracking").mkdir()
+    (tmp_path / "tracking" / "mine.yaml").write_text("backend: null\n")
+    assert flow("--config-dir", str(tmp_path), "tracking=mine").tracking is None
+
+
+def test_the_table_of_distributions_has_every_option_that_a_plugin_brings() -> None:
+    listed = yaml.safe_load((omegaconf.shipped_conf() / "distributions.yaml").read_text())
+    brought = {
+        name.removesuffix(".yaml"): f"pokeflow-{package.partition('.')[0].removeprefix('pokeflow_')}"
+        for package in plugins.config_packages(plugins.manager())
+        for name in yaml_names(package)
     }
+    assert listed == {name: distribution for name, distribution in brought.items() if distribution in OURS}
+
+
+def test_both_readers_of_yaml_say_the_same() -> None:
+    omegaconf.register_search_path()
+    fast, own = _utils.get_yaml_loader(), READER
+    for file in omegaconf.shipped_conf().rglob("*.yaml"):
+        assert yaml.load(file.read_text(), fast) == yaml.load(file.read_text(), own), file
 
 
 def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
@@ -127,7 +211,8 @@ def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     assert student["network"]["name"] == "efficientnet_lite0"
     assert student["losses"] == {"feature": 0.35, "kl": 0.25, "attention": 0.25, "highfreq": 0.15}
     assert data["data"]["preprocessing"]["size"] == 224
-    trained = [model["on"] for model in data["lineage"]["models"].values() if model["stage"] in ("train", "distill")]
+    models = data["lineage"]["models"].values()
+    trained = [model["executor"] for model in models if model["stage"] in ("train", "distill")]
     assert trained == [{"name": "sagemaker", "params": {"instance_type": "ml.p4d.24xlarge"}}] * 3
     assert (data["executor"]["name"], data["registry"]["backend"]) == ("sagemaker", "sagemaker")
     assert data["target"]["name"] == "hailo8l"

@@ -23,6 +23,7 @@ TEACHER, STAGE1, STAGE2, TINY = (
     "efficientnet-hailo-optimized",
 )
 SMALL = (
+    "cloud=sagemaker",  # whose tasks need no account: all that the tree has room for is made
     "data.cards=60",
     "data.queries.calibration=40",
     *(

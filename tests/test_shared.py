@@ -18,9 +18,10 @@ from pokeflow.flow import Flow
 from pokeflow.objects import Missing, Objects, open_uri
 from pokeflow.objects._folder import Folder
 from pokeflow.store import _lease as leases
+from pokeflow.store import _local as local
 from pokeflow.store import _remote as remote
 from pokeflow.store._local import of
-from pokeflow.types import File
+from pokeflow.types import File, Shared
 from support import TOY_FLOW
 
 Machine = Callable[[str], Flow]
@@ -38,7 +39,7 @@ def machine(tmp_path: Path, bucket: Objects) -> Machine:
 
     def on(name: str, *overrides: str) -> Flow:
         cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / name}", *overrides])
-        return replace(resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager())), remote=bucket)
+        return replace(resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager())), shared=Shared(bucket.uri))
 
     return on
 
@@ -92,9 +93,13 @@ def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucke
         run(machine("b", "lineage.models.student.params.lr=0.7"))
 
 
-def test_a_lost_network_loses_nothing(machine: Machine, bucket: Objects, tmp_path: Path) -> None:
+def test_a_lost_network_loses_nothing(
+    machine: Machine, bucket: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flow = machine("a")
-    away = run(replace(flow, remote=ReadOnly(tmp_path / "bucket")))
+    with monkeypatch.context() as network:
+        network.setattr(local, "open_shared", lambda *_, **__: ReadOnly(tmp_path / "bucket"))
+        away = run(flow)
     assert len(away.ran) == 9
     assert remote.load(bucket, of(flow).key(flow.step("train:teacher"))) is None
     assert run(flow).ran == ()
@@ -102,14 +107,14 @@ def test_a_lost_network_loses_nothing(machine: Machine, bucket: Objects, tmp_pat
 
 
 def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
-    alone = run(replace(machine("a"), remote=None))
+    alone = run(replace(machine("a"), shared=None))
     assert run(machine("a")).ran == ()
     assert run(machine("b")).records == alone.records
 
 
 def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: Objects) -> None:
     flow = machine("a")
-    run(replace(flow, remote=None))
+    run(replace(flow, shared=None))
     newer = run(machine("b"))
     run(flow)
     assert remote.load(bucket, of(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]

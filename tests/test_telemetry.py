@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pokeflow import Result, Task, plugins
+from pokeflow import Result, Shared, Task, plugins
 from pokeflow.engine import _runner as runner
 from pokeflow.engine._provenance import RunNote, without_secrets
 from pokeflow.errors import TaskError
@@ -21,6 +21,7 @@ from pokeflow.objects._base import Objects
 from pokeflow.objects._folder import Folder
 from pokeflow.store import _local as local
 from pokeflow.store._local import Store
+from pokeflow_s3 import Bucket
 from support import TOY_FLOW, Cli, contents, run_flow, toy_flow
 
 TEACHER = ("models=[teacher]", "stages=[train]")
@@ -284,15 +285,20 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return open_uri(server.uri, endpoint=server.endpoint)
 
 
+def shared(bucket: Objects) -> Shared:
+    """The bucket as a flow names it."""
+    return Shared(bucket.uri, bucket.server.endpoint if isinstance(bucket, Bucket) else None)
+
+
 def test_another_machine_has_what_was_told(tmp_path: Path, bucket: Objects) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), remote=bucket)
+    flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     other = Store(tmp_path / "b", bucket)
     assert contents(other.fetch(record) / "telemetry") == contents(beside(flow))
 
 
 def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: Objects) -> None:
-    first = replace(flow_with(tmp_path / "a", telling), remote=bucket)
+    first = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     old = run_flow(first)["train:teacher"]
     draft = Store(tmp_path / "b", bucket).work(old) / f"fetched-{old.content}" / "telemetry"
     draft.mkdir(parents=True)
@@ -303,14 +309,14 @@ def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: Objects
         (task.output / "model.txt").write_text("weights")
         return Result({"score": 0.5})
 
-    again = replace(flow_with(tmp_path / "a", otherwise, "force=[teacher]"), remote=bucket)
+    again = replace(flow_with(tmp_path / "a", otherwise, "force=[teacher]"), shared=shared(bucket))
     record = run_flow(again)["train:teacher"]
     assert record.content == old.content
     assert set(contents(Store(tmp_path / "b", bucket).fetch(record) / "telemetry")) == {"run.yaml", "other"}
 
 
 def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Path, bucket: Objects) -> None:
-    flow = replace(flow_with(tmp_path / "a", telling), remote=bucket)
+    flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     for entry in list(bucket.list(f"{Store.key(record)}/telemetry/")):
         bucket.delete(entry.key)
@@ -327,6 +333,6 @@ def test_a_link_in_telemetry_is_not_followed_into_a_bucket(tmp_path: Path, bucke
         (task.output / "model.txt").write_text("weights")
         return Result({"score": 0.5})
 
-    record = run_flow(replace(flow_with(tmp_path / "a", linking), remote=bucket))["train:teacher"]
+    record = run_flow(replace(flow_with(tmp_path / "a", linking), shared=shared(bucket)))["train:teacher"]
     keys = [entry.key for entry in bucket.list(f"{Store.key(record)}/telemetry/")]
     assert [key.rpartition("/")[2] for key in keys] == ["run.yaml"]

@@ -22,8 +22,8 @@ WRONG = {
     ),
     "unknown key of a model": (
         [f"{STUDENT}.verson=v2"],
-        "lineage.models.student.verson: no key 'verson'. Did you mean 'version'? Known: backend, on, params, parents, "
-        "stage, then, type, version.",
+        "lineage.models.student.verson: no key 'verson'. Did you mean 'version'? Known: backend, executor, params, "
+        "parents, stage, then, type, version.",
     ),
     "unknown parameter": (
         [f"{STUDENT}.params.lrr=1"],
@@ -81,11 +81,16 @@ WRONG = {
     ),
     "unknown stage of a model": (
         [f"{STUDENT}.stage=destill"],
-        "lineage.models.student.stage: no choice 'destill'. Did you mean 'distill'? Known: compile, distill, train.",
+        "lineage.models.student.stage: no stage 'destill'. Did you mean 'distill'? Known: ",
     ),
-    "unknown type of a model": (
-        [f"{STUDENT}.type=pupil"],
-        "lineage.models.student.type: no choice 'pupil'. Known: optimized, student, teacher.",
+    "type of a model that is no name": (
+        [f"{STUDENT}.type='a pupil'"],
+        "lineage.models.student.type: no type: 'a pupil'; letters, digits, '.', '_', '-'.",
+    ),
+    "a gate for a type that no model of this lineage is": (
+        [f"{STUDENT}.type=pupil", "lineage.gates={score: {min: 1, of: [pupill]}}"],
+        "lineage.gates.score.of: no model or model type 'pupill'. Did you mean 'pupil'? Known: optimized, pupil, "
+        "student, teacher, tiny.",
     ),
     "backend that is not installed": (
         [f"{STUDENT}.backend=tensorflow"],
@@ -105,9 +110,22 @@ WRONG = {
         "executor.name: no executor 'slurm'. Known: local, process, sagemaker. A plugin that is not installed may "
         "bring it: 'pokeflow plugins' lists those that are.",
     ),
+    "the key that an executor stood under once": (
+        [f"{STUDENT}.on=local"],
+        "lineage.models.student.on: the key is called 'executor'.",
+    ),
+    "the same for a stage that follows": (
+        ["lineage.then.register.on=local"],
+        "lineage.then.register.on: the key is called 'executor'.",
+    ),
+    "the same for the data set": (
+        ["data.on=local"],
+        "data.on: the key is called 'executor'.",
+    ),
     "executor of one model": (
-        [f"{STUDENT}.on=locale"],
-        "lineage.models.student.on: no executor 'locale'. Did you mean 'local'? Known: local, process, sagemaker.",
+        [f"{STUDENT}.executor=locale"],
+        "lineage.models.student.executor: no executor 'locale'. Did you mean 'local'? Known: local, process, "
+        "sagemaker.",
     ),
     "parameter of an executor": (
         ["executor.params.cores=4"],
@@ -115,7 +133,11 @@ WRONG = {
     ),
     "unknown option of a group": (
         ["lineage=pokmon"],
-        "lineage: no option 'pokmon'. Did you mean 'pokemon'? Known: pokemon, toy.",
+        "lineage: no option 'pokmon'. Did you mean 'pokemon'? Known: ",
+    ),
+    "unknown option of a group that is optional": (
+        ["tracking=mlflw"],
+        "tracking: no option 'mlflw'. Did you mean 'mlflow'? Known: ",
     ),
     "unknown model asked for": (
         ["models=[studnt]"],
@@ -280,3 +302,18 @@ def test_command_line_mistakes(cli: Cli, args: list[str], expected: str) -> None
     done = cli(*args)
     assert done.returncode == 2
     assert expected in done.stderr
+
+
+def test_the_old_key_is_known_where_yaml_reads_it_as_true(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "lineage"
+    folder.mkdir(parents=True)
+    (folder / "old.yaml").write_text(
+        "name: old\nthen: {register: {backend: toy, on: local}}\n"
+        "models:\n  one: {version: v1, type: some, stage: train, backend: toy, on: local}\n"
+    )
+    done = cli("plan", "--config-dir", "mine", "lineage=old", "data=none", "tracking=none")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        "lineage.models.one.on: the key is called 'executor'.",
+        "lineage.then.register.on: the key is called 'executor'.",
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pokeflow import store as stores
 from pokeflow import text
-from pokeflow.engine import Estimate, Planned, Report, estimate
+from pokeflow.engine import Estimate, Planned, RunResult, estimate
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.project import _tree as trees
@@ -77,7 +77,7 @@ def _cell(value: float | None, shape: str) -> str:
     return "–" if value is None else shape.format(value)
 
 
-def count(outcome: Report) -> str:
+def count(outcome: RunResult) -> str:
     """How many tasks ran, in a sentence."""
     others = ", the others are reused" if len(outcome.ran) < len(outcome.records) else ""
     return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{others}"

@@ -7,33 +7,38 @@ started the sweep sees nothing of their folders.
 import json
 import logging
 import math
-import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pokeflow.config._resolver import bucket
-from pokeflow.config._settings import Store
-from pokeflow.errors import Fault, PokeflowError
+import pokeflow
+from pokeflow import engine, plugins
+from pokeflow.cli import _hydra_job as hydra_job
+from pokeflow.config import _composition as composition
+from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config import open_store
+from pokeflow.config._resolver import resolve
+from pokeflow.engine import told
+from pokeflow.errors import WAITING, PokeflowError, TaskError
+from pokeflow.flow import Sweep
 from pokeflow.objects import Objects
-from pokeflow.schema import parse
 from pokeflow.text import table
 
 log = logging.getLogger("pokeflow")
 SINCE = "POKEFLOW_SINCE"
-"""Variable with the moment a run or a sweep began; every trial gets it, on whatever machine."""
+"""Under ``hydra.job.env_set``: the moment when the sweep began. That is the one setting of a free name that Hydra
+carries to every trial, whatever launcher starts it on whatever machine."""
 FILE = "trial.json"
 FAILED = math.nan
 """What a failed trial returns: no value. Hydra's own sweeper goes on; one that optimises may not take it."""
-failed: list[int] = []
-"""Numbers of the trials that failed in the sweep that this process ran last."""
-waiting: list[int] = []
-"""Numbers of those in which nothing failed, but what a task needs is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +91,12 @@ def _prefix(sweep: str) -> str:
     return f"sweeps/{sweep.lstrip('/')}/"
 
 
-def place(config: DictConfig) -> Objects | None:
+def _remote(config: DictConfig) -> Objects | None:
     """The bucket behind the store, if the configuration names one that there can be; its faults are told elsewhere."""
-    faults: list[Fault] = []
     try:
-        data = OmegaConf.to_container(config.store, resolve=True)
-    except OmegaConfBaseException:
+        return open_store(OmegaConf.to_container(config.store, resolve=True)).remote
+    except (OmegaConfBaseException, PokeflowError):
         return None
-    store = parse(Store, data, "store", faults)
-    return bucket(store, faults) if store else None
 
 
 def name_of(folder: str) -> str:
@@ -102,37 +104,83 @@ def name_of(folder: str) -> str:
     return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2]
 
 
-class Summary(Callback):
-    """Prints the table when a sweep is over."""
+def run(arguments: composition.Arguments, since: str) -> int:
+    """Sweep as Hydra does; 0, 1 where a trial failed, or 3 where one waits for what is not here.
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before it composes the trials: processes of other machines inherit no variable."""
-        with open_dict(config):
-            config.hydra.overrides.hydra.append(f"++hydra.job.env_set.{SINCE}='{os.environ[SINCE]}'")
+    Each trial is composed once, by Hydra's launcher, in the process that runs it.
+    """
+    extra = ["hydra.mode=MULTIRUN", f"++hydra.job.env_set.{SINCE}='{since}'"]
+    with hydra_job.faults(), composition.session(arguments) as loader:
+        config = composition.load(loader, arguments, RunMode.MULTIRUN, extra)
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        callbacks = hydra_job.Callbacks(config)
+        callbacks.notify("on_multirun_start", config=config, config_name=hydra_job.NAME)
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=config, hydra_context=hydra_job.context(loader, callbacks), task_function=run_trial
+        )
+        sweeper.sweep(arguments=[str(override) for override in config.hydra.overrides.task])
+        callbacks.notify("on_multirun_end", config=config, config_name=hydra_job.NAME)
+    trials = _trials(config)
+    _print(trials)
+    failed = any(trial.error and not trial.waits for trial in trials)
+    return 1 if failed else WAITING if any(trial.waits for trial in trials) else 0
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra in the process that was started by the user."""
-        folder = str(config.hydra.sweep.dir)
-        remote = place(config)
-        told = {trial.number: trial for trial in _shared(remote, name_of(folder))} if remote else {}
-        told |= {trial.number: trial for trial in read(Path(folder))}
-        trials = [told.get(number) or _silent(number, folder) for number in range(max(told, default=0) + 1)]
-        failed[:] = [trial.number for trial in trials if trial.error and not trial.waits]
-        waiting[:] = [trial.number for trial in trials if trial.waits]
-        shared = set.intersection(*(set(trial.overrides) for trial in told.values())) if len(told) > 1 else set()
-        rows = [
-            (
-                str(trial.number),
-                " ".join(override for override in trial.overrides if override not in shared),
-                _reached(trial),
-                f"{trial.ran} run",
-            )
-            for trial in trials
-        ]
-        print(table(("trial", "overrides", "objective", "tasks"), rows))  # noqa: T201
-        for trial in trials:
-            if trial.error:
-                log.error("trial %d: %s", trial.number, trial.error)
+
+def run_trial(config: DictConfig) -> float | None:
+    """Run one trial, called by Hydra; returns the objective, NaN for a trial without one that failed or waits."""
+    hydra_config = HydraConfig.get()
+    overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
+    name = name_of(hydra_config.sweep.dir)
+    failure: Exception | None = None
+    value, ran = None, 0
+    try:
+        flow = resolve(
+            omegaconf.plain(config),
+            plugins.registry(plugins.manager()),
+            sweep=Sweep(name, hydra_config.job.num, tuple(overrides)),
+            command=shlex.join(["pokeflow", *overrides]),
+        )
+        try:
+            result = pokeflow.run(flow, since=hydra_config.job.env_set[SINCE])
+        except TaskError as error:
+            if error.exit_code != WAITING:
+                raise
+            failure, result = error, engine.RunResult(flow, error.records, error.ran)
+        value, ran = engine.objective(flow, result), len(result.ran)
+    except Exception as error:  # noqa: BLE001 - told in the table of the trials
+        failure, ran = error, len(getattr(error, "ran", ()))
+    text, waits = told(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
+    ended = Trial(hydra_config.job.num, overrides, value, ran, text, waits)
+    write(Path(hydra_config.runtime.output_dir), ended, name, _remote(config))
+    return FAILED if failure and not (waits and value is not None) else value
+
+
+def _trials(config: DictConfig) -> list[Trial]:
+    """Every trial of the sweep that a configuration began, by what each left here or in the bucket."""
+    folder = str(config.hydra.sweep.dir)
+    remote = _remote(config)
+    found = {trial.number: trial for trial in _shared(remote, name_of(folder))} if remote else {}
+    found |= {trial.number: trial for trial in read(Path(folder))}
+    return [found.get(number) or _silent(number, folder) for number in range(max(found, default=0) + 1)]
+
+
+def _print(trials: list[Trial]) -> None:
+    """A table of the trials on stdout, and their errors to the log."""
+    spoken = [set(trial.overrides) for trial in trials if trial.overrides]
+    shared = set.intersection(*spoken) if len(spoken) > 1 else set()
+    rows = [
+        (
+            str(trial.number),
+            " ".join(override for override in trial.overrides if override not in shared),
+            _reached(trial),
+            f"{trial.ran} run",
+        )
+        for trial in trials
+    ]
+    print(table(("trial", "overrides", "objective", "tasks"), rows))  # noqa: T201
+    for trial in trials:
+        if trial.error:
+            log.error("trial %d: %s", trial.number, trial.error)
 
 
 def _silent(number: int, folder: str) -> Trial:

@@ -3,18 +3,19 @@
 Hydra composes and OmegaConf resolves; both end inside this package, and load only when something is composed.
 """
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.config._search_path import GROUPS, conf_dir, options, shipped_conf
-from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 
 if TYPE_CHECKING:  # what help need not load
     from pokeflow.config._choices import Choices
     from pokeflow.store import Store
 
-__all__ = ["GROUPS", "choices", "composed", "conf_dir", "load", "load_store", "options", "shipped_conf"]
+__all__ = ["GROUPS", "choices", "composed", "conf_dir", "load", "load_store", "open_store", "options", "shipped_conf"]
 
 
 def choices(group: str, overrides: Sequence[str] = ()) -> "Choices":
@@ -31,30 +32,35 @@ def composed(overrides: Sequence[str] = ()) -> Any:
     return _choices.composed(overrides)
 
 
-def load(overrides: Sequence[str] = ()) -> Flow:
-    """The flow that overrides compose to; ConfigError with every fault there is."""
+def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> Flow:
+    """Compose a configuration and check it; see ``pokeflow.load``."""
     from pokeflow import plugins
     from pokeflow.config import _composition as composition
     from pokeflow.config import _omegaconf as omegaconf
     from pokeflow.config._resolver import resolve
 
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+    if isinstance(overrides, str):
+        raise TypeError("overrides: a list of KEY=VALUE is expected, not one text.")
+    words = [*(("--config-dir", os.fspath(config_dir)) if config_dir is not None else ()), *overrides]
+    composed = composition.compose(composition.parse_arguments(words))
+    registry = plugins.registry(plugins.manager())
+    return resolve(omegaconf.plain(composed.config), registry, command=shlex.join(["pokeflow", *words]))
 
 
 def load_store(overrides: Sequence[str] = ()) -> "Store":
-    """The store that overrides name; ConfigError with its faults, whatever the rest of the configuration says."""
-    from pathlib import Path
-
+    """Open the store that overrides name; ConfigError with its faults, whatever the rest of the configuration says."""
     from pokeflow.config import _composition as composition
     from pokeflow.config import _omegaconf as omegaconf
-    from pokeflow.config import _settings as settings
-    from pokeflow.config._resolver import bucket
-    from pokeflow.schema import parse
-    from pokeflow.store import Store
 
-    faults: list[Fault] = []
-    given = parse(settings.Store, omegaconf.plain(composition.composed(overrides))["store"], "store", faults)
-    remote = bucket(given, faults) if given and not faults else None
-    if given is None or faults:
-        raise ConfigError(faults)
-    return Store(Path(given.root).expanduser(), remote)
+    return open_store(omegaconf.plain(composition.composed(overrides)).get("store"))
+
+
+def open_store(data: Any) -> "Store":
+    """Open the store that the configuration's group ``store`` names, as plain data; ConfigError with its faults."""
+    from pathlib import Path
+
+    from pokeflow import store
+    from pokeflow.config._resolver import resolve_store, shared_of
+
+    settings = resolve_store(data)
+    return store.open_at(Path(settings.root).expanduser(), shared_of(settings), settings.connections)

@@ -39,6 +39,27 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[str]:
             yield prefix + entry.name
 
 
+def optional_groups(file: Path) -> dict[str, str]:
+    """The groups that a main file's list of defaults calls optional, with the option that it names for each."""
+    import yaml
+
+    try:
+        listed = (yaml.safe_load(file.read_bytes()) or {}).get("defaults", [])
+    except (OSError, yaml.YAMLError, AttributeError):
+        return {}  # Hydra says what is wrong with it
+    entries = [item for entry in listed or () if isinstance(entry, dict) for item in entry.items()]
+    return {key.removeprefix("optional "): str(name) for key, name in entries if str(key).startswith("optional ")}
+
+
+def distribution_of(group: str, option: str) -> str | None:
+    """The distribution that brings an option, if it is one that is known."""
+    import yaml
+
+    file = shipped_conf() / "distributions.yaml"
+    found = yaml.safe_load(file.read_bytes()).get(f"{group}/{option}")
+    return None if found is None else str(found)
+
+
 def options(group: str) -> list[str]:
     """The names that ``group=`` may be given."""
     found = {file.stem for folder in {conf_dir(), shipped_conf()} for file in folder.glob(f"{group}/*.yaml")}

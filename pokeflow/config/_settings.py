@@ -7,12 +7,12 @@ from typing import Any, Literal
 from pokeflow.gates import Gate
 from pokeflow.types import Budget
 
-ModelType = Literal["teacher", "student", "optimized"]
+_EXECUTOR = {"formerly": {"on": "on", True: "on"}}  # YAML 1.1 reads the old key as true
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Where tasks run that name no other place; or, under ``on``, where one does: parameters on top of these."""
+    """Where tasks run that name no other executor; or, where one does, that one with parameters on top of these."""
 
     name: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -20,14 +20,15 @@ class Executor:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A backend and its parameters; ``on`` names the executor, the chosen one if it is not given.
+    """A backend and its parameters, and the executor that runs it: the chosen one if none is given.
 
-    Without a backend there is nothing to do.
+    Without a backend there is nothing to do. What is ``optional`` is left out where no installed plugin does the stage.
     """
 
     backend: str | None
     params: dict[str, Any] = field(default_factory=dict)
-    on: str | Executor | None = None
+    executor: str | Executor | None = field(default=None, metadata=_EXECUTOR)
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +42,20 @@ class CloudWork:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A named node of the lineage, and how it is made.
+    """A named node of the lineage, and how it is made: ``stage`` is one that an installed backend does.
 
-    ``parents`` are models; the first one is the parent in the lineage. ``then`` overrides the lineage's
-    ``then`` for this model, stage by stage; null leaves a stage out.
+    ``type`` is a free name that gates, reports and documents know the model's kind by.
+    ``parents`` are models; the first one is the parent in the lineage. ``then`` overrides the lineage's ``then`` for
+    this model, stage by stage; null leaves a stage out.
     """
 
     version: str
-    type: ModelType
-    stage: Literal["train", "distill", "compile"]
+    type: str
+    stage: str
     backend: str
     parents: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
-    on: str | Executor | None = None
+    executor: str | Executor | None = field(default=None, metadata=_EXECUTOR)
     then: dict[str, Work | None] = field(default_factory=dict)
 
 

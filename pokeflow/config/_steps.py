@@ -24,7 +24,7 @@ class Builder:
     def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
         self.settings, self.registry, self.faults = settings, registry, faults
         self.found: dict[str, Step] = {}
-        self.places: dict[str, Any] = {}
+        self.params_of_executors: dict[str, Any] = {}
 
     def steps(self) -> dict[str, Step]:
         """Every step of the lineage by name."""
@@ -35,12 +35,15 @@ class Builder:
             path = f"lineage.models.{name}"
             self._check_model(path, name, model)
             parents = tuple(f"{models[p].stage}:{p}" for p in model.parents if p in models)
-            work = Work(model.backend, model.params, model.on)
-            self._add(model.stage, work, name, model, (*parents, *data), path)
+            work = Work(model.backend, model.params, model.executor)
+            if model.stage in (None, *self.registry.stages):
+                self._add(model.stage, work, name, model, (*parents, *data), path)
+            else:
+                self.faults.append(unknown(f"{path}.stage", "stage", model.stage, self.registry.stages, HINT))
             before: tuple[str, ...] = (f"{model.stage}:{name}",)
             for stage, then in {**self.settings.lineage.then, **model.then}.items():
                 where = f"{path}.then.{stage}" if stage in model.then else f"lineage.then.{stage}"
-                if then is None or then.backend is None:
+                if then is None or then.backend is None or (then.optional and stage not in self.registry.stages):
                     continue
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
@@ -52,14 +55,17 @@ class Builder:
 
     def _add_data(self) -> tuple[str, ...]:
         """The step that prepares the data set, if the configuration names one."""
-        data = dict(self.settings.data or {})
-        backend, on = data.pop("backend", None), data.pop("on", None)
-        if backend is None:
+        data: dict[Any, Any] = dict(self.settings.data or {})
+        # As a stage's work is written, but that the parameters stand beside the backend's name.
+        work = {key: data.pop(key) for key in ("backend", "executor", "on", True) if key in data}
+        found = parse(Work, {"backend": None, **work}, "data", self.faults)
+        if found is None or found.backend is None:
             return ()
+        backend, executor = found.backend, found.executor
         checked = backend_of(PREPARE, backend, "data.backend", self.registry, self.faults)
         params = checked and params_of(checked, data, "data", self.faults)
         if checked and params is not None:
-            step = Step(PREPARE, checked, DATA, "", DATA, params, (), *self._executor("data", on))
+            step = Step(PREPARE, checked, DATA, "", DATA, params, (), *self._executor("data", executor))
             self.found[step.name] = step
         return (f"{PREPARE}:{DATA}",)
 
@@ -69,6 +75,8 @@ class Builder:
             self.faults.append(Fault(path, message))
         if model.version is not None and not NAME.fullmatch(model.version):
             self.faults.append(Fault(f"{path}.version", f"no version: {model.version!r}; letters, digits, '.', '-'."))
+        if model.type is not None and not NAME.fullmatch(model.type):
+            self.faults.append(Fault(f"{path}.type", f"no type: {model.type!r}; letters, digits, '.', '_', '-'."))
         known = self.settings.lineage.models
         self.faults.extend(
             unknown(f"{path}.parents[{i}]", "model", parent, known)
@@ -87,13 +95,13 @@ class Builder:
         parents: tuple[str, ...] = (),
     ) -> Step | None:
         """Add a step; one that is aside may look at what the model's ``parents`` left, as its making did."""
-        on = self._executor(path, work.on)
+        executor = self._executor(path, work.executor)
         backend = backend_of(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and params_of(backend, work.params, f"{path}.params", self.faults)
         if backend is None or params is None:
             return None
         needs = (*needs, *parents) if backend.aside else needs
-        step = Step(stage, backend, name, model.version, model.type, params, needs, *on)
+        step = Step(stage, backend, name, model.version, model.type, params, needs, *executor)
         self.found[step.name] = step
         return step
 
@@ -102,32 +110,32 @@ class Builder:
         step = Step(stage, service.backend, PROJECT, "", PROJECT, service.params, (), LOCAL)
         return {step.name: step}
 
-    def _executor(self, path: str, on: str | Executor | None) -> tuple[str, Any]:
+    def _executor(self, path: str, given: str | Executor | None) -> tuple[str, Any]:
         """Where a step runs: the executor's name, and its parameters there."""
-        name = on.name if isinstance(on, Executor) else on or self.settings.executor.name
+        name = given.name if isinstance(given, Executor) else given or self.settings.executor.name
         if name not in self.registry.executors:
-            where = "executor.name" if on is None else f"{path}.on"
+            where = "executor.name" if given is None else f"{path}.executor"
             self.faults.append(unknown(where, "executor", name, self.registry.executors, HINT))
             return name, None
-        return name, self.place(path, on)
+        return name, self.executor_params(path, given)
 
-    def place(self, path: str, on: str | Executor | None) -> Any:
-        """An executor's parameters: those given for the chosen one, or another's defaults, and on top ``on``'s own."""
+    def executor_params(self, path: str = "", given: str | Executor | None = None) -> Any:
+        """An executor's parameters: those of the chosen one, or another's defaults, and on top what ``given`` has."""
         chosen = self.settings.executor
-        name = on.name if isinstance(on, Executor) else on or chosen.name
-        given = chosen.params if name == chosen.name else {}
-        own = on.params if isinstance(on, Executor) else {}
-        if not own and name in self.places:
-            return self.places[name]
+        name = given.name if isinstance(given, Executor) else given or chosen.name
+        shared = chosen.params if name == chosen.name else {}
+        own = given.params if isinstance(given, Executor) else {}
+        if not own and name in self.params_of_executors:
+            return self.params_of_executors[name]
         if name not in self.registry.executors:
             return None  # has its fault already
         executor, before = self.registry.executors[name], len(self.faults)
-        where = f"{path}.on.params" if own else "executor.params"
-        params = parse(executor.params, {**given, **own}, where, self.faults)
+        where = f"{path}.executor.params" if own else "executor.params"
+        params = parse(executor.params, {**shared, **own}, where, self.faults)
         if executor.check and len(self.faults) == before:
             self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.check(params)]
         if not own:
-            self.places[name] = params
+            self.params_of_executors[name] = params
         return params
 
 

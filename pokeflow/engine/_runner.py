@@ -14,6 +14,7 @@ from pokeflow.engine import _tracking as tracking
 from pokeflow.engine._planner import Decision, Planned, changed_inputs, decide, plan
 from pokeflow.engine._provenance import RunNote
 from pokeflow.engine._records import now
+from pokeflow.engine._result import RunResult
 from pokeflow.engine.worker import require_sound, told
 from pokeflow.errors import PokeflowError, TaskError, Unavailable
 from pokeflow.flow import Flow, Step
@@ -227,7 +228,7 @@ def _brief(record: Record) -> str:
     return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
 
 
-def objective(flow: Flow, report: Report) -> float | None:
+def objective(flow: Flow, report: Report | RunResult) -> float | None:
     """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
 
     None where there is none, or none but a double's.

@@ -52,14 +52,15 @@ def _openers() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
-def open_shared(where: Shared) -> Objects:
-    """The bucket that a task travels with, as its store speaks to it."""
+def open_shared(where: Shared, *, connections: int = 16) -> Objects:
+    """The bucket that a flow or a task names, as its store speaks to it."""
     return open_uri(
         where.uri,
         endpoint=where.endpoint,
         region=where.region,
         encryption=where.encryption,
         kms_key=where.kms_key,
+        connections=connections,
     )
 
 

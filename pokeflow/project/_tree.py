@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from pokeflow import store as stores
 from pokeflow.flow import Flow
-from pokeflow.objects import Objects
+from pokeflow.objects import Folder, Objects
 from pokeflow.types import About, Leaf
 
 __all__ = ["About", "Leaf", "Tree", "of"]
@@ -21,7 +22,5 @@ class Tree:
 
 def of(flow: Flow) -> Tree:
     """The tree that a configuration publishes to: below the shared store where there is one, else below its folder."""
-    from pokeflow.objects import Folder
-
-    store: Objects = flow.remote or Folder(flow.root)
+    store = stores.of(flow).remote or Folder(flow.root)
     return Tree(store.at(flow.tree), store, flow.about, flow.leaves)

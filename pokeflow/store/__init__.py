@@ -6,7 +6,7 @@ record is written last, so a task is done when its record is there.
 
 from pokeflow.store._atomic import exclusively, lock_file, write_atomically
 from pokeflow.store._lease import Claim, held
-from pokeflow.store._local import EARLIER, TRACKED, Store, list_files, of, read_record, tracked
+from pokeflow.store._local import EARLIER, TRACKED, Store, list_files, of, open_at, read_record, tracked
 from pokeflow.store._remote import decoded, encoded, load
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "lock_file",
     "of",
+    "open_at",
     "read_record",
     "tracked",
     "write_atomically",

@@ -20,11 +20,11 @@ import msgspec
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
-from pokeflow.objects import Objects
+from pokeflow.objects import Objects, open_shared
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as shared
 from pokeflow.store._atomic import exclusively, write_atomically
-from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, Task, task_prefix
+from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, Shared, Task, task_prefix
 
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
@@ -226,8 +226,13 @@ class Store:
 
 
 def of(flow: Flow) -> Store:
-    """The store that a flow's results are in."""
-    return Store(flow.root, flow.remote)
+    """The store that a flow's results are in; nothing is asked of its bucket before something is read."""
+    return open_at(flow.root, flow.shared, flow.connections)
+
+
+def open_at(root: Path, shared: Shared | None, connections: int = 16) -> Store:
+    """The store in a folder, with the bucket behind it, if there is one."""
+    return Store(root, open_shared(shared, connections=connections) if shared else None)
 
 
 def _kept_records(folder: Path) -> list[Path]:

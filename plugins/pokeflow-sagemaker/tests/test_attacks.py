@@ -88,7 +88,7 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
 )
 def test_what_a_pipeline_serves_with_is_checked_as_what_a_command_does(override, says):
     with pytest.raises(ConfigError, match=says):
-        resolved(f"cloud.pipeline.params.{override}")
+        resolved("cloud=sagemaker", f"cloud.pipeline.params.{override}")
 
 
 def test_a_model_that_no_pipeline_can_serve_is_told():

@@ -40,7 +40,7 @@ def resolved(*overrides):
 
 
 def written(*overrides):
-    flow = resolved(*overrides)
+    flow = resolved("cloud=sagemaker", *overrides)
     return lineage.write(flow.step("pipeline:project").params, flow.shared)
 
 

@@ -20,7 +20,7 @@ from .test_inference import jpeg
 from .test_server import ask
 
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
-PLAIN = ("data=none", "tracking=none", "registry=none", "store.root=store")
+PLAIN = ("cloud=sagemaker", "data=none", "tracking=none", "registry=none", "store.root=store")
 
 
 def stored(root, served, model=MODEL, digest="a" * 16):

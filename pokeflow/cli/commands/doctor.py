@@ -102,13 +102,14 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
     yield "ok", "conf", str(conf_dir())
     try:
         flow = pokeflow.load(overrides)
+        remote = pokeflow.open_store(flow).remote
     except PokeflowError as error:
         for line in str(error).splitlines():
             yield "missing", "configuration", line
         return
     yield "ok", "configuration", f"{len(flow.steps)} tasks, no fault"
-    if flow.remote is not None:
-        yield _remote(flow.remote)
+    if remote is not None:
+        yield _remote(remote)
     place = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(place).absolute()}"

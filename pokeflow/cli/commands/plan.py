@@ -5,12 +5,10 @@ import argparse
 import pokeflow
 from pokeflow import plugins
 from pokeflow.cli import _tables as tables
-from pokeflow.project import _guard as guard
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
     """Print the plan of a configuration; nothing is written."""
     flow = pokeflow.load(overrides)
-    guard.check(flow)
     print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))  # noqa: T201
     return 0

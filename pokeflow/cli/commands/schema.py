@@ -7,6 +7,7 @@ from typing import Any
 
 from pokeflow import plugins
 from pokeflow.config import _settings as settings
+from pokeflow.config import conf_dir, shipped_conf
 from pokeflow.plugins import Registry
 from pokeflow.schema import json_schemas, or_interpolation
 from pokeflow.stages import PREPARE, TRACK
@@ -52,12 +53,28 @@ def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
         _when({"stage": stage, "backend": name}, {"properties": {"params": or_interpolation(reference)}})
         for (stage, name), reference in params.items()
     ]
+    model["properties"]["stage"] = or_interpolation({"enum": registry.stages})
+    model["properties"]["type"] |= {"examples": model_types()}
     for group, stage in (("data", PREPARE), ("tracking", TRACK)):
         schemas[group] = _beside_backend(stage, params, definitions)
     return {
         group: {"$schema": DIALECT, "title": f"pokeflow {group}", **schema, "$defs": definitions}
         for group, schema in schemas.items()
     }
+
+
+def model_types() -> list[str]:
+    """The types that models have in the lineages of this folder and of pokeflow, for an editor to offer."""
+    import yaml
+
+    found = set()
+    for file in {file for folder in (conf_dir(), shipped_conf()) for file in folder.glob("lineage/*.yaml")}:
+        try:
+            models = yaml.safe_load(file.read_bytes())["models"].values()
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+            continue  # composing says what is wrong with it
+        found |= {str(model["type"]) for model in models if isinstance(model, dict) and "type" in model}
+    return sorted(found)
 
 
 Params = dict[tuple[str, str], dict[str, Any]]
@@ -76,8 +93,9 @@ def _beside_backend(stage: str, params: Params, definitions: dict[str, Any]) -> 
     names = [name for known, name in params if known == stage]
     schema["properties"]["backend"] = {"enum": [*names, None]}
     for name in names:
+        executor = definitions["Work"]["properties"]["executor"] if stage == PREPARE else None
         own = definitions[params[stage, name]["$ref"].rpartition("/")[2]]
-        beside = {"backend": {"const": name}, "on": {"type": "string"}}
+        beside = {"backend": {"const": name}, **({"executor": executor} if executor else {})}
         definitions[f"{stage} {name}"] = {**own, "properties": {**beside, **own["properties"]}}
         schema["allOf"].append(_when({"backend": name}, _reference(f"{stage} {name}")))
     return schema

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import yaml
 
 from pokeflow import schema
-from pokeflow.config._settings import ModelType
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.objects import require_key
 
@@ -63,7 +62,7 @@ class Model:
     """
 
     version: str
-    type: ModelType
+    type: str
     parents: tuple[str, ...] = ()
     at: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)

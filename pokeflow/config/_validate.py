@@ -1,0 +1,133 @@
+"""What is wrong with settings beyond types and backends: each function yields the faults of one thing."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pokeflow import gates
+from pokeflow.config._settings import Settings, Store
+from pokeflow.errors import Fault, PokeflowError, unknown
+from pokeflow.flow import Step
+from pokeflow.objects import require_key
+from pokeflow.plugins import Registry
+from pokeflow.stages import DATA, PIPELINE, PREPARE
+from pokeflow.types import TASKS, Budget
+
+_ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OWN = (
+    *(TASKS, "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
+    *("jobs", "registry"),
+)
+"""Folders of the store that a tree would be mixed up with."""
+
+
+def validate(settings: Settings, steps: Mapping[str, Step], registry: Registry) -> Iterator[Fault]:
+    """Every fault of settings that were parsed, whatever else is wrong with them.
+
+    Args:
+        settings: the configuration; a value that was no good is None and has its fault already.
+        steps: the steps that could be made of it.
+        registry: what is installed.
+
+    """
+    yield from validate_selection(settings)
+    yield from validate_gates(settings)
+    yield from validate_budget(settings.project.budget_usd)
+    yield from validate_root(settings.store.root)
+    yield from validate_remote(settings.store)
+    yield from validate_names(settings)
+    if settings.store.remote is None:
+        yield from validate_executors(steps, registry)
+
+
+def stages(settings: Settings) -> set[str]:
+    """Every stage that the configuration names."""
+    models = [model for model in (settings.lineage.models or {}).values() if model is not None]
+    then = [stage for works in (settings.lineage.then, *(m.then for m in models)) for stage in works or ()]
+    own = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
+    return {PREPARE, *own, *(model.stage for model in models if model.stage), *then}
+
+
+def validate_selection(settings: Settings) -> Iterator[Fault]:
+    """Models and stages that are asked for, forced or looked at by a sweep, and that nobody knows."""
+    models = {DATA, *(settings.lineage.models or ())}
+    for path, what, names, known in (
+        ("models", "model", settings.models, models),
+        ("force", "model", settings.force, models),
+        ("stages", "stage", settings.stages, stages(settings)),
+    ):
+        yield from (unknown(path, what, name, known) for name in names or () if name not in known)
+    if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
+        yield unknown("lineage.objective", "model", objective.rpartition(".")[0], models)
+
+
+def validate_gates(settings: Settings) -> Iterator[Fault]:
+    """A gate that holds for nobody, since a name is misspelt, would let through what it is to stop."""
+    given = {name: gate for name, gate in (settings.lineage.gates or {}).items() if gate is not None}
+    yield from (Fault(f"lineage.gates.{name}", f"{message}.") for name, message in gates.faults(given))
+    models = settings.lineage.models or {}
+    known = {*models, *(model.type for model in models.values() if model is not None and model.type)}
+    for name, gate in given.items():
+        yield from (
+            unknown(f"lineage.gates.{name}.of", "model or model type", of, known) for of in gate.of if of not in known
+        )
+
+
+def validate_budget(given: float | Budget | None) -> Iterator[Fault]:
+    """Amounts below nothing."""
+    amounts = {"": given} if not isinstance(given, Budget) else {".task": given.task, ".run": given.run}
+    for name, usd in amounts.items():
+        if usd is not None and usd < 0:
+            yield Fault(f"project.budget_usd{name}", f"{usd} is below 0: US dollars, or null for no limit.")
+
+
+def validate_root(root: str | None) -> Iterator[Fault]:
+    """A local folder of the store that cannot be one."""
+    if root is None:
+        return  # has its fault already
+    place = Path(root).expanduser()
+    try:
+        if not root.strip():
+            yield Fault("store.root", "is empty. Name a folder.")
+        elif not place.is_dir() and (place.exists() or any(p.exists() and not p.is_dir() for p in place.parents)):
+            yield Fault("store.root", f"{root!r} is, or lies in, a file. Name a folder.")
+    except (OSError, ValueError) as error:
+        yield Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__}).")
+
+
+def validate_remote(store: Store) -> Iterator[Fault]:
+    """The bucket behind a store, by how it is written: nobody is asked whether it is there."""
+    if store.remote is None:
+        return
+    if not store.remote.startswith("s3://"):
+        yield Fault("store.remote", f"{store.remote!r} is no place that is shared. Give s3://bucket/prefix.")
+        return
+    name, _, prefix = store.remote.removeprefix("s3://").rstrip("/").partition("/")
+    if not _BUCKET.fullmatch(name) or ".." in name:
+        message = f"{name!r} is no name of a bucket (3 to 63 of a-z, 0-9, '-', '.'). Give s3://bucket/prefix."
+        yield Fault("store.remote", message)
+    try:
+        require_key(prefix or "none")
+    except PokeflowError as error:
+        yield Fault("store.remote", str(error))
+    if store.endpoint is not None and not _ENDPOINT.fullmatch(store.endpoint):
+        message = "is no address of a server: http://host:port or https://host, credentials are found elsewhere."
+        yield Fault("store.endpoint", message)
+    if store.connections is not None and store.connections < 1:
+        yield Fault("store.connections", f"{store.connections} is below 1.")
+
+
+def validate_names(settings: Settings) -> Iterator[Fault]:
+    """Names that folders and keys are made of."""
+    if (settings.layout.root or "").partition("/")[0] in _OWN:
+        yield Fault("layout.root", f"{settings.layout.root!r} is the store's own. Name another folder.")
+    if "/" in (settings.project.name or ""):
+        yield Fault("project.name", f"{settings.project.name!r} holds a '/'.")
+
+
+def validate_executors(steps: Mapping[str, Step], registry: Registry) -> Iterable[Fault]:
+    """Executors on other machines, where the store shares nothing with them."""
+    for name in sorted({step.on for step in steps.values()}):
+        if name in registry.executors and registry.executors[name].remote:
+            yield Fault("executor.name", f"{name!r} shares only a bucket with this machine. Choose store=s3.")

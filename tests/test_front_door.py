@@ -1,0 +1,195 @@
+"""The Python API as a notebook uses it: exceptions, plain data, any thread, and nothing left behind."""
+
+import copy
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+import pokeflow
+from pokeflow import engine
+from pokeflow.config import _composition as composition
+from pokeflow.engine import _runner as runner
+from pokeflow.flow import Flow
+from support import TOY_FLOW, Cli
+
+S3 = ("store=s3", "store.remote=s3://no-such-bucket/prefix")
+
+
+def load(root: Path, *overrides: str) -> Flow:
+    return pokeflow.load([*TOY_FLOW, f"store.root={root}", *overrides])
+
+
+def test_a_run_gives_records_figures_and_folders(tmp_path: Path) -> None:
+    result = pokeflow.run(load(tmp_path))
+    assert len(result.ran) == 9
+    assert result.records["train:teacher"].metrics == {"score": 0.1}
+    assert (result.folder("train:teacher") / "model.txt").is_file()
+    figures = {(f.model, f.version, f.stage, f.metric): f.value for f in result.figures()}
+    assert figures["teacher", "v1.0", "train", "score"] == 0.1
+    assert figures["tiny", "v2.1", "benchmark", "latency_p50_ms"] is not None
+
+
+def test_a_figure_that_is_unknown_has_its_reason(tmp_path: Path) -> None:
+    unmeasured = "lineage.models.teacher.params.reason='nobody looked'"
+    (figure,) = pokeflow.run(load(tmp_path, unmeasured, "models=[teacher]", "stages=[train]")).figures()
+    assert (figure.value, figure.reason) == (None, "nobody looked")
+
+
+def test_a_second_run_reuses_what_is_made_and_tells_it_all_the_same(tmp_path: Path) -> None:
+    first, second = pokeflow.run(load(tmp_path)), pokeflow.run(load(tmp_path))
+    assert second.ran == ()
+    assert second.records == first.records
+
+
+def test_the_plan_says_why(tmp_path: Path) -> None:
+    planned = {item.step.name: item.why for item in pokeflow.plan(load(tmp_path))}
+    assert planned["train:teacher"] == "not made yet"
+    assert planned["distill:student"] == "after train:teacher"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faults_are_exceptions(tmp_path: Path) -> None:
+    with pytest.raises(pokeflow.ConfigError) as caught:
+        load(tmp_path, "models=[teachr]", "lineage.models.teacher.params.lr=fast")
+    assert {fault.path for fault in caught.value.faults} == {"models", "lineage.models.teacher.params.lr"}
+    with pytest.raises(TypeError, match="a list of KEY=VALUE"):
+        pokeflow.load("lineage=toy")
+
+
+def test_a_task_that_fails_is_an_exception_with_what_is_done(tmp_path: Path) -> None:
+    with pytest.raises(pokeflow.TaskError, match="compile:tiny failed") as caught:
+        pokeflow.run(load(tmp_path, "lineage.models.tiny.params.fail=true"))
+    assert "distill:student" in caught.value.records
+
+
+def test_a_task_that_waits_for_what_is_not_here_is_told_from_one_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(pokeflow.TaskError, match="Install the toy compiler") as caught:
+        pokeflow.run(load(tmp_path, "lineage.models.tiny.params.absent=true"))
+    assert caught.value.exit_code == 3
+    assert "distill:student" in caught.value.records
+
+
+def test_a_folder_of_ones_own_options_is_composed_too(tmp_path: Path) -> None:
+    (tmp_path / "lineage").mkdir()
+    (tmp_path / "lineage" / "mine.yaml").write_text(
+        "name: mine\nmodels: {one: {version: v1, type: some, stage: train, backend: toy}}\n"
+    )
+    flow = pokeflow.load([*TOY_FLOW, "lineage=mine"], config_dir=tmp_path)
+    assert [step.name for step in flow.steps] == ["train:one"]
+    assert flow.command.startswith(f"pokeflow --config-dir {tmp_path}")
+
+
+def test_a_flow_is_plain_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for flow in (load(tmp_path), load(tmp_path, *S3)):
+        assert pickle.loads(pickle.dumps(flow)) == flow
+        assert copy.deepcopy(flow) == flow
+    assert load(tmp_path) == load(tmp_path) != load(tmp_path, "models=[teacher]")
+
+
+def test_a_bucket_is_opened_only_when_something_is_read(tmp_path: Path) -> None:
+    before = {name for name in sys.modules if name.startswith("botocore")}
+    flow = load(tmp_path, *S3, "store.connections=3")
+    assert {name for name in sys.modules if name.startswith("botocore")} == before
+    assert (flow.shared and flow.shared.uri) == "s3://no-such-bucket/prefix"
+    remote = pokeflow.open_store(flow).remote
+    assert getattr(remote, "server").connections == 3  # noqa: B009 - of a bucket, not of every object store
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["notebook", "-f", "kernel.json"])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    levels = logging.getLogger().level, list(logging.getLogger().handlers)
+    variables = dict(os.environ)
+    pokeflow.run(load(tmp_path / "store"))
+    assert not GlobalHydra.instance().is_initialized()
+    assert HydraConfig.instance().cfg is None
+    assert Path.cwd() == tmp_path
+    assert sys.argv == ["notebook", "-f", "kernel.json"]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert (logging.getLogger().level, list(logging.getLogger().handlers)) == levels
+    assert dict(os.environ) == variables
+    assert not (tmp_path / "store" / "runs").exists()
+
+
+def test_hydra_of_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
+    with composition.session(composition.Arguments()):
+        theirs = GlobalHydra.instance().hydra
+        load(tmp_path)
+        assert GlobalHydra.instance().hydra is theirs
+    with pytest.raises(pokeflow.ConfigError):
+        load(tmp_path, "lineage=nowhere")
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_threads_may_load_and_run_at_once(tmp_path: Path) -> None:
+    results: dict[int, engine.RunResult] = {}
+
+    def work(number: int) -> None:
+        results[number] = pokeflow.run(load(tmp_path, f"lineage.models.student.params.lr=0.{number}"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [results[n].records["distill:student"].metrics["score"] for n in (1, 2, 3)] == [0.1, 0.2, 0.3]
+    assert sum("train:teacher" in result.ran for result in results.values()) == 1
+
+
+def test_a_run_plans_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, calls = runner.plan, []
+    monkeypatch.setattr(engine, "plan", lambda *args: calls.append(args) or plan(*args))
+    monkeypatch.setattr(runner, "plan", lambda *args: calls.append(args) or plan(*args))
+    pokeflow.run(load(tmp_path))
+    assert len(calls) == 1
+
+
+def test_the_command_line_composes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pokeflow import cli
+
+    composed, calls = composition.load, []
+    monkeypatch.setattr(composition, "load", lambda *args: calls.append(args) or composed(*args))
+    logger = logging.getLogger()
+    before = logger.level, list(logger.handlers)
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.run([*TOY_FLOW, f"store.root={tmp_path}"]) == 0
+    finally:
+        logger.setLevel(before[0])
+        logger.handlers[:] = before[1]
+        signal.signal(signal.SIGTERM, terminated)
+    assert len(calls) == 1
+
+
+def test_a_run_leaves_what_hydra_leaves_of_a_job(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TOY_FLOW, "models=[teacher]").returncode == 0
+    (folder,) = (tmp_path / "store" / "runs").glob("*/*")
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "pokeflow.log"}
+    assert "models=[teacher]" in (folder / ".hydra" / "overrides.yaml").read_text()
+    assert "train:teacher: done" in (folder / "pokeflow.log").read_text()
+
+
+def test_callbacks_that_a_configuration_names_are_called(cli: Cli, tmp_path: Path) -> None:
+    target = "hydra.experimental.callbacks.LogJobReturnCallback"
+    done = cli(*TOY_FLOW, "models=[teacher]", f"+hydra.callbacks.told={{_target_: {target}}}")
+    assert done.returncode == 0, done.stderr
+    assert "Succeeded with return value" in done.stderr
+
+
+def test_a_run_of_nothing_makes_no_folder(cli: Cli, tmp_path: Path) -> None:
+    cli(*TOY_FLOW)
+    before = sorted((tmp_path / "store" / "runs").rglob("*"))
+    assert cli(*TOY_FLOW).returncode == 0
+    assert sorted((tmp_path / "store" / "runs").rglob("*")) == before

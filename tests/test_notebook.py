@@ -1,0 +1,45 @@
+"""The page "In a notebook": its blocks of code run as they stand there, one after another, as cells do."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import environment
+
+PAGE = (Path(__file__).parent.parent / "docs" / "notebook.md").read_text(encoding="utf-8")
+CELLS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the cells print, in a process and a folder of their own."""
+    folder = tmp_path_factory.mktemp("notebook")
+    (folder / "cells.py").write_text("\n".join(CELLS), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "cells.py"],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "train:dinov3-teacher: done" in done.stderr, "progress is logged"
+    return done.stdout
+
+
+def test_every_function_of_the_front_door_is_shown() -> None:
+    for name in ("load", "plan", "run", "open_store", "ConfigError"):
+        assert any(f"pokeflow.{name}" in cell for cell in CELLS), name
+
+
+@pytest.mark.slow
+def test_its_cells_tell_mistakes_a_plan_figures_and_files(said: str) -> None:
+    assert "models no model 'dinov3-techer'. Did you mean 'dinov3-teacher'?" in said
+    assert "data.crads no key 'crads'. Did you mean 'cards'?" in said
+    assert re.search(r"train:dinov3-teacher [0-9a-f]{16} after prepare:data", said)
+    assert re.search(r"dinov3-teacher v1.0 benchmark latency_p50_ms [0-9.]+", said)
+
+
+@pytest.mark.slow
+def test_its_cells_leave_their_results_in_the_store(said: str) -> None:
+    assert re.search(r"dinov3-teacher [0-9a-f]{16} [0-9.]+ .*notebook-store/tasks/train/dinov3-teacher", said)
