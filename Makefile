@@ -29,6 +29,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy pokeflow $(wildcard plugins/*/src)
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.structure
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

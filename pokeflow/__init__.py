@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pokeflow.engine import Planned, RunResult
     from pokeflow.flow import Flow
     from pokeflow.objects import Objects
-    from pokeflow.project._publish import Published
+    from pokeflow.project import Published
     from pokeflow.store import Claim, Store
 
 __version__ = "0.1.0"
@@ -110,10 +110,10 @@ def plan(flow: "Flow", *, since: str | None = None) -> "tuple[Planned, ...]":
 
     """
     from pokeflow import engine
-    from pokeflow.project import _guard as guard
+    from pokeflow.project import check_published
 
     planned = tuple(engine.plan(flow, since or engine.now()))
-    guard.check(flow)
+    check_published(flow)
     return planned
 
 
@@ -150,7 +150,7 @@ def run(
             raise
         records, ran, waiting = error.records, error.ran, error
     if publish:
-        from pokeflow.project._publish import publish as publish_records
+        from pokeflow.project import publish as publish_records
 
         publish_records(flow, records)
     if waiting:
@@ -185,7 +185,7 @@ def publish(flow: "Flow", records: "Mapping[str, Record]") -> "Published":
         ConfigError: where a published version would change; nothing was written.
 
     """
-    from pokeflow.project._publish import publish as publish_records
+    from pokeflow.project import publish as publish_records
 
     return publish_records(flow, records)
 
@@ -199,7 +199,7 @@ def publish_facts(flow: "Flow", unit: str, facts: "Mapping[str, Any]") -> None:
         facts: plain data.
 
     """
-    from pokeflow.project._facts import publish_facts as publish_project_facts
+    from pokeflow.project import publish_facts as publish_project_facts
 
     publish_project_facts(flow, unit, facts)
 

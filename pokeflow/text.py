@@ -6,6 +6,15 @@ from typing import Any
 
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
+COLUMNS = {
+    "top1_accuracy": ("top-1", "{:.1%}"),
+    "top5_accuracy": ("top-5", "{:.1%}"),
+    "size_mb": ("size", "{:.2f} MB"),
+    "latency_p50_ms": ("p50", "{:.2f} ms"),
+    "latency_p99_ms": ("p99", "{:.2f} ms"),
+}
+"""Benchmark figures that have a column; every other figure is told below the table."""
+
 
 def size(count: float | None) -> str:
     """Bytes in decimal units, as shops and S3 bills count them; ``unknown`` for None."""

@@ -20,15 +20,13 @@ from typing import Any
 from botocore.httpsession import URLLib3Session
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.flow import Flow
 from pokeflow.objects._base import Missing, Objects
-from pokeflow.project import _documents as documents
 from pokeflow.project import _publish as publish
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as trees
+from pokeflow.project import documents, receipts
+from pokeflow.project import tree as trees
 from pokeflow.project._kinds import Run, kinds_of
 from support import TOY_FLOW, run_flow
 

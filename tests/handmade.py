@@ -14,10 +14,9 @@ from pokeflow import File, Record
 from pokeflow.digest import content
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _documents as documents
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import documents, receipts
+from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.tree import Tree
 from pokeflow.types import About, Leaf
 from s3 import Server
 

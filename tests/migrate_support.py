@@ -11,7 +11,7 @@ import yaml
 
 from handmade import empty
 from pokeflow.objects._folder import Folder
-from pokeflow.project._tree import Tree
+from pokeflow.project.tree import Tree
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.run import Outcome, migrate
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow, Step, order, select
 from pokeflow.types import NoParams, Record

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Objects
 from pokeflow.store._local import of

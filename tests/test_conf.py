@@ -9,10 +9,9 @@ import yaml
 from omegaconf import _utils
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
 from pokeflow.config._search_path import yaml_names
+from pokeflow.config.resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 from pokeflow_mlflow import address

@@ -8,9 +8,8 @@ import pytest
 
 from pokeflow import plugins
 from pokeflow.cli._lookup import known_commands
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [command.name for command in known_commands()]

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import pokeflow
 from pokeflow import engine
-from pokeflow.config import _composition as composition
+from pokeflow.config import composition
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
 from support import TOY_FLOW, Cli

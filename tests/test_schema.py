@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pokeflow.cli.commands.schema import all_schemas
-from pokeflow.config._omegaconf import register_search_path, shipped_conf
+from pokeflow.config.omegaconf import register_search_path, shipped_conf
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
 

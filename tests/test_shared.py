@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow

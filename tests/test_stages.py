@@ -9,11 +9,11 @@ import pytest
 from pokeflow import engine
 from pokeflow.flow import Flow
 from pokeflow.gates import Gate, evaluate
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _listing as listing
 from pokeflow.project import _publish as publish
-from pokeflow.project import _tree as trees
+from pokeflow.project import inventory
+from pokeflow.project import tree as trees
 from pokeflow.types import Leaf, Record
+from pokeflow_browse import listing
 from support import ToyModel, build_flow, run_flow
 
 MODELS = {

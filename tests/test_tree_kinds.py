@@ -8,20 +8,19 @@ from typing import Any
 import pytest
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
 from pokeflow.config import _layout as layouts
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.flow import Flow
 from pokeflow.project import _artifacts as artifacts
-from pokeflow.project import _documents as documents
 from pokeflow.project import _kinds as kinds
 from pokeflow.project import _publish as publishing
-from pokeflow.project import _tree as trees
-from pokeflow.project import _verify as verifying
+from pokeflow.project import documents
+from pokeflow.project import tree as trees
 from pokeflow.store import _local as stores
 from pokeflow.types import DocumentKind
+from pokeflow_browse import verify as verifying
 from support import TOY_FLOW, run_flow
 
 PROJECT_LINE = {"metadata/scores.json": {"document": "scores"}}

@@ -8,9 +8,8 @@ import pytest
 
 from owners_tree import TREE
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 from support import TOY_FLOW

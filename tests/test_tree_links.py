@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from handmade import checksum, lay, link, published, where, write_receipt
-from pokeflow.project import _inventory as inventory
-from pokeflow.project._tree import Tree
-from pokeflow.project._verify import Problem, verify
+from pokeflow.project import inventory
+from pokeflow.project.tree import Tree
+from pokeflow_browse.verify import Problem, verify
 
 PROCESSED = "data/processed/link.json"
 
@@ -84,7 +84,7 @@ def test_a_link_that_says_other_than_its_target_is_dangling(
 def test_a_hostile_link_is_invalid_and_never_followed(
     tree: Tree, target: str, relative: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pokeflow.project import _links as links
+    from pokeflow.project import links
 
     relink(tree, target=target, relative=relative)
     monkeypatch.setattr(links, "follow", lambda *args: pytest.fail("followed"))

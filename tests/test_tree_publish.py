@@ -13,11 +13,11 @@ from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 from pokeflow.project import _guard as guard
 from pokeflow.project import _publish as publish
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as trees
-from pokeflow.project import _verify as verify
+from pokeflow.project import receipts
+from pokeflow.project import tree as trees
 from pokeflow.project._publish import Published
 from pokeflow.store import _local as stores
+from pokeflow_browse import verify
 from s3 import Server
 from support import contents, run_flow, toy_flow
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import Damaged
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project import receipts
+from pokeflow.project.receipts import Placed, Receipt
 from pokeflow.types import Record
 
 

@@ -2,6 +2,7 @@
 
 from pokeflow import plugins
 from pokeflow.cli import commands as built_in
+from pokeflow.config import distribution_of
 from pokeflow.errors import ConfigError, unknown
 from pokeflow.types import Command
 
@@ -16,7 +17,9 @@ def find(name: str) -> Command:
         return own[name]
     known = plugins.commands(plugins.manager())
     if name not in known:
-        raise ConfigError([unknown("", "command", name, known, "'pokeflow --help' tells what each does.")])
+        brought = distribution_of("command", name)
+        hint = f"Install {brought}, which brings it." if brought else "'pokeflow --help' tells what each does."
+        raise ConfigError([unknown("", "command", name, known, hint)])
     return known[name]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from pokeflow import plugins
-from pokeflow.config._search_path import options
+from pokeflow.config import options
 from pokeflow.errors import ConfigError, Fault
 
 SKELETON = Path(__file__).parent / "skeleton"

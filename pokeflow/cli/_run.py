@@ -15,9 +15,8 @@ from pokeflow import engine, plugins
 from pokeflow.cli import _hydra_job as hydra_job
 from pokeflow.cli import _tables as tables
 from pokeflow.cli import sweep
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.engine import Planned, RunResult
 from pokeflow.errors import WAITING, TaskError
 from pokeflow.flow import Flow
@@ -79,7 +78,7 @@ def _job(flow: Flow, since: str, planned: Sequence[Planned] | None = None) -> fl
 def _publish(flow: Flow, result: RunResult) -> None:
     """Publish what was made, if the configuration says so."""
     if flow.publish:
-        from pokeflow.project._publish import publish
+        from pokeflow.project import publish
 
         print("\n" + tables.publication(flow, publish(flow, result.records)))  # noqa: T201
 

@@ -10,24 +10,14 @@ from pokeflow import text
 from pokeflow.engine import Estimate, Planned, RunResult, estimate
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
-from pokeflow.project import _tree as trees
+from pokeflow.project import tree as trees
 from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
-from pokeflow.text import table
+from pokeflow.text import COLUMNS, table
 from pokeflow.types import RECORD, Record
 
 if TYPE_CHECKING:  # what a run that publishes nothing need not load
-    from pokeflow.project._diff import Comparison
-    from pokeflow.project._publish import Published
-
-COLUMNS = {
-    "top1_accuracy": ("top-1", "{:.1%}"),
-    "top5_accuracy": ("top-5", "{:.1%}"),
-    "size_mb": ("size", "{:.2f} MB"),
-    "latency_p50_ms": ("p50", "{:.2f} ms"),
-    "latency_p99_ms": ("p99", "{:.2f} ms"),
-}
-"""Benchmark figures that have a column; every other figure is told below the table."""
+    from pokeflow.project import Comparison, Published
 
 
 def models(flow: Flow, records: Mapping[str, Record]) -> str:

@@ -22,10 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 import pokeflow
 from pokeflow import engine, plugins
 from pokeflow.cli import _hydra_job as hydra_job
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config import open_store
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf, open_store
+from pokeflow.config.resolver import resolve
 from pokeflow.engine import told
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.flow import Sweep

@@ -8,14 +8,26 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.config._search_path import GROUPS, conf_dir, options, shipped_conf
+from pokeflow.config._search_path import GROUPS, NAME, conf_dir, distribution_of, options, shipped_conf
 from pokeflow.flow import Flow
 
 if TYPE_CHECKING:  # what help need not load
     from pokeflow.config._choices import Choices
     from pokeflow.store import Store
 
-__all__ = ["GROUPS", "choices", "composed", "conf_dir", "load", "load_store", "open_store", "options", "shipped_conf"]
+__all__ = [
+    "GROUPS",
+    "NAME",
+    "choices",
+    "composed",
+    "conf_dir",
+    "distribution_of",
+    "load",
+    "load_store",
+    "open_store",
+    "options",
+    "shipped_conf",
+]
 
 
 def choices(group: str, overrides: Sequence[str] = ()) -> "Choices":
@@ -35,9 +47,8 @@ def composed(overrides: Sequence[str] = ()) -> Any:
 def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> Flow:
     """Compose a configuration and check it; see ``pokeflow.load``."""
     from pokeflow import plugins
-    from pokeflow.config import _composition as composition
-    from pokeflow.config import _omegaconf as omegaconf
-    from pokeflow.config._resolver import resolve
+    from pokeflow.config import composition, omegaconf
+    from pokeflow.config.resolver import resolve
 
     if isinstance(overrides, str):
         raise TypeError("overrides: a list of KEY=VALUE is expected, not one text.")
@@ -49,8 +60,7 @@ def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] |
 
 def load_store(overrides: Sequence[str] = ()) -> "Store":
     """Open the store that overrides name; ConfigError with its faults, whatever the rest of the configuration says."""
-    from pokeflow.config import _composition as composition
-    from pokeflow.config import _omegaconf as omegaconf
+    from pokeflow.config import composition, omegaconf
 
     return open_store(omegaconf.plain(composition.composed(overrides)).get("store"))
 
@@ -60,7 +70,7 @@ def open_store(data: Any) -> "Store":
     from pathlib import Path
 
     from pokeflow import store
-    from pokeflow.config._resolver import resolve_store, shared_of
+    from pokeflow.config.resolver import resolve_store, shared_of
 
     settings = resolve_store(data)
     return store.open_at(Path(settings.root).expanduser(), shared_of(settings), settings.connections)

@@ -9,8 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config import composition, omegaconf
 
 
 class Choices(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pokeflow.config._settings import Layout, Model, Source
+from pokeflow.config.settings import Layout, Model, Source
 from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import Step
 from pokeflow.objects import require_key

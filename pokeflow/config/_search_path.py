@@ -1,5 +1,6 @@
 """Where the YAML lies, and the options of each group: told without Hydra, so that help is quick."""
 
+import re
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -11,6 +12,8 @@ GROUPS = (
     "project", "lineage", "model", "data", "target", "store", "layout", "executor", "tracking", "registry", "cloud",
     "experiment", "sweep", "hydra",
 )  # fmt: skip
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a model, a version or a project may be called."""
 
 
 def shipped_conf() -> Path:

@@ -1,10 +1,10 @@
 """From a lineage's models to steps: each with the backend that does it, typed parameters, and where it runs."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pokeflow.config._settings import Executor, Model, Settings, Work
+from pokeflow.config._search_path import NAME
+from pokeflow.config.settings import Executor, Model, Settings, Work
 from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import Service, Step
 from pokeflow.plugins import Registry
@@ -12,7 +12,6 @@ from pokeflow.schema import parse
 from pokeflow.stages import DATA, PREPARE, PROJECT
 from pokeflow.types import Backend, Command
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOCAL = "local"
 """The executor of what serves the project: it takes moments, and needs to know this machine."""
 HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."

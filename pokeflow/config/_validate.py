@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pokeflow import gates
-from pokeflow.config._settings import Settings, Store
+from pokeflow.config.settings import Settings, Store
 from pokeflow.errors import Fault, PokeflowError, unknown
 from pokeflow.flow import Step
 from pokeflow.objects import require_key

@@ -32,7 +32,7 @@ from pokeflow.errors import PokeflowError, exit_on_sigterm
 from pokeflow.gates import Gate, evaluate, key
 from pokeflow.objects import open_shared
 from pokeflow.store import Store
-from pokeflow.store import _remote as remote
+from pokeflow.store import load as load_record
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, Shared, Task
 
 log = logging.getLogger("pokeflow")
@@ -156,7 +156,7 @@ def _with_inputs(raw: dict[str, Any]) -> bytes:
     late = [item["key"] for item in raw["inputs"] if "key" in item]
     if late:
         objects = open_shared(msgspec.convert(raw["shared"], Shared))
-        found = {key: remote.load(objects, key) for key in late}
+        found = {key: load_record(objects, key) for key in late}
         if missing := [key for key, record in found.items() if record is None]:
             raise PokeflowError(f"{raw['stage']}:{raw['model']}: not made yet in {objects.uri}: {', '.join(missing)}.")
         raw = {

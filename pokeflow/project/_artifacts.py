@@ -10,10 +10,9 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
-from pokeflow.project import _documents as documents
-from pokeflow.project import _receipts as receipts
+from pokeflow.project import documents, receipts
 from pokeflow.project._kinds import Version
-from pokeflow.project._receipts import Placed, Receipt
+from pokeflow.project.receipts import Placed, Receipt
 from pokeflow.redaction import redacted
 from pokeflow.stages import DATA, PROJECT
 from pokeflow.store import Store, read_record

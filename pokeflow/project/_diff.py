@@ -6,9 +6,9 @@ from itertools import takewhile
 from typing import Literal
 
 from pokeflow.objects import Entry, Objects
-from pokeflow.project import _receipts as receipts
+from pokeflow.project import receipts
 from pokeflow.project._artifacts import Item, Publication
-from pokeflow.project._receipts import Receipt
+from pokeflow.project.receipts import Receipt
 from pokeflow.types import RECEIPTS
 
 State = Literal["new", "same", "changed", "altered", "newer there"]

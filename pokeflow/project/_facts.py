@@ -5,9 +5,9 @@ from typing import Any
 
 from pokeflow.flow import Flow
 from pokeflow.objects import Damaged
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as trees
-from pokeflow.project._receipts import Receipt
+from pokeflow.project import receipts
+from pokeflow.project import tree as trees
+from pokeflow.project.receipts import Receipt
 
 
 def publish_facts(flow: Flow, unit: str, facts: Mapping[str, Any]) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.objects import Objects
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._tree import of
+from pokeflow.project import receipts
+from pokeflow.project.receipts import Receipt
+from pokeflow.project.tree import of
 from pokeflow.stages import REGISTER
 from pokeflow.types import RECEIPTS
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pokeflow.plugins import document_kinds
-from pokeflow.project._receipts import Receipt
+from pokeflow.project.receipts import Receipt
 from pokeflow.schema import document_schema
 from pokeflow.types import About, DocumentKind, Record, load_function
 

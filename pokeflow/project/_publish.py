@@ -9,16 +9,14 @@ from pathlib import Path
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.objects import ABSENT, each
-from pokeflow.project import _documents as documents
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as trees
+from pokeflow.project import documents, receipts
+from pokeflow.project import tree as trees
 from pokeflow.project._artifacts import Gap, Publication, collect
 from pokeflow.project._diff import Change, Comparison, compare
 from pokeflow.project._kinds import Run
-from pokeflow.project._tree import Tree
-from pokeflow.store import Store, exclusively, tracked
-from pokeflow.store import _lease as leases
-from pokeflow.store import _local as stores
+from pokeflow.project.tree import Tree
+from pokeflow.store import Claim, Store, exclusively, held, tracked
+from pokeflow.store import of as open_store
 from pokeflow.types import Record
 
 log = logging.getLogger("pokeflow")
@@ -35,7 +33,7 @@ class Published:
 
 def difference(flow: Flow, records: Mapping[str, Record]) -> Published:
     """What publishing would do; nothing is written. ConfigError where a published version would change."""
-    publications, gaps = collect(flow, records, stores.of(flow))
+    publications, gaps = collect(flow, records, open_store(flow))
     comparisons = tuple(compare(trees.of(flow).objects, publications))
     if refused := [fault for comparison in comparisons for fault in comparison.refused]:
         raise ConfigError(Fault("publish", text) for text in refused)
@@ -48,7 +46,7 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> Published:
     A kill at any moment leaves a tree whose metadata speaks only of what is there; the next call completes it.
     """
     found = difference(flow, records)
-    tree, store = trees.of(flow), stores.of(flow)
+    tree, store = trees.of(flow), open_store(flow)
     waiting = [c.publication for c in found.comparisons if c.to_send or not c.complete]
     for record in records.values():
         store.share(record)  # links lead to tasks: whoever follows one must find what it names
@@ -80,7 +78,7 @@ def _send(tree: Tree, comparison: Comparison) -> None:
 
 
 @contextmanager
-def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[leases.Claim]]:
+def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[Claim]]:
     """Publish these models alone: of two who publish the same one, the second sees what the first has published."""
     claims = []
     with ExitStack() as stack:
@@ -89,7 +87,7 @@ def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[l
             name = f"publish-{unit.replace('/', '-')}"
             stack.enter_context(exclusively(store.root / "locks" / f"{name}.lock", f"publish {unit}"))
             if store.remote is not None:
-                claims.append(stack.enter_context(leases.held(store.remote, f"claims/{name}", f"publish {unit}")))
+                claims.append(stack.enter_context(held(store.remote, f"claims/{name}", f"publish {unit}")))
         yield claims
 
 

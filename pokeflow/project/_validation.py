@@ -1,5 +1,6 @@
 """What a document must be before it is written: true to its schema, with a reason for every null."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,3 +72,12 @@ def reason_faults(document: Any, path: str = "$") -> Iterator[str]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:150]} … {text[-140:]}"
+
+
+def check_bytes(data: bytes, schema: Schema) -> list[str]:
+    """Return what is wrong with the bytes of a JSON document: where in it, and what; empty if nothing is."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        return [f"not JSON ({error})"]
+    return faults_of(document, schema)

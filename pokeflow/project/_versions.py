@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from pokeflow.project._receipts import Receipt, natural
+from pokeflow.project.receipts import Receipt, natural
 from pokeflow.types import Record
 
 Versions = Mapping[str, Receipt]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import _utils
 
-from pokeflow.config import _composition as composition
+from pokeflow.config import composition
 
 ROUNDS = 15
 MODELS = 300

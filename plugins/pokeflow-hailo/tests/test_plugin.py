@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import pokeflow_hailo as plugin
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
+from pokeflow.config import composition, omegaconf
 from pokeflow.schema import parse
 from pokeflow_hailo.params import CompileParams, Compiler, ProfileParams, Script
 

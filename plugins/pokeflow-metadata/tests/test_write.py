@@ -9,10 +9,9 @@ import pytest
 
 from memory import Memory
 from pokeflow.errors import PokeflowError
-from pokeflow.project import Receipt, Run
-from pokeflow.project import _receipts as receipts
+from pokeflow.project import Receipt, Run, receipts
 from pokeflow.project import write_documents as write
-from pokeflow.project._tree import Tree
+from pokeflow.project.tree import Tree
 from pokeflow.types import Leaf
 
 from .documents_support import DATA_RECEIPT, LOCAL, PROJECT, RECEIPTS, TRAIN, VERSIONS, receipt

@@ -11,11 +11,11 @@ import pytest
 from handmade import empty
 from migrate_support import old_project, run, state, tree_folder, write_plan
 from pokeflow.errors import ConfigError
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._links import parse
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
-from pokeflow.project._verify import verify
+from pokeflow.project import receipts
+from pokeflow.project.links import parse
+from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.tree import Tree
+from pokeflow_browse.verify import verify
 from pokeflow_migrate import versions
 from pokeflow_migrate.plan import Model
 from pokeflow_migrate.run import Outcome

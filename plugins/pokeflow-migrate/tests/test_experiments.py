@@ -13,7 +13,7 @@ from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow import PokeflowError
 from pokeflow.errors import ConfigError
-from pokeflow.project import _receipts as receipts
+from pokeflow.project import receipts
 from pokeflow_migrate import command, experiments
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.report import Row

@@ -16,9 +16,9 @@ from handmade import empty
 from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._tree import Tree
-from pokeflow.project._verify import verify
+from pokeflow.project import receipts
+from pokeflow.project.tree import Tree
+from pokeflow_browse.verify import verify
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.journal import Done
 from support import contents, environment, unicode_names

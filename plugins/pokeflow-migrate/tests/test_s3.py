@@ -11,10 +11,10 @@ from handmade import LEAVES
 from migrate_support import old_project, run
 from pokeflow.errors import ConfigError
 from pokeflow.objects import open_uri
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._tree import Tree
-from pokeflow.project._verify import verify
+from pokeflow.project import receipts
+from pokeflow.project.tree import Tree
 from pokeflow.types import About
+from pokeflow_browse.verify import verify
 from pokeflow_migrate.run import Outcome
 from s3 import Server
 

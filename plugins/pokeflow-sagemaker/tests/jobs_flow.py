@@ -10,9 +10,8 @@ from typing import Any
 
 from cloud import Cloud
 from pokeflow import Record, plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
 from pokeflow.objects import _uri as uri

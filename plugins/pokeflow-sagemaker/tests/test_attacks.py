@@ -6,9 +6,8 @@ import pytest
 
 from pokeflow import ConfigError, PokeflowError, plugins
 from pokeflow.cli import _main as main
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.objects import _uri as uri
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.pipelines import lineage

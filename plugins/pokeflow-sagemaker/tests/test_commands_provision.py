@@ -9,8 +9,7 @@ import pokeflow
 from cloud import Cloud
 from pokeflow.cli import _main as main
 from pokeflow.project import _publish as publish
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _tree as tree
+from pokeflow.project import receipts, tree
 
 from .commands_support import CLOUD_FLOW
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from pokeflow import Record, plugins
-from pokeflow.config import _composition as composition
-from pokeflow.config import _omegaconf as omegaconf
-from pokeflow.config._resolver import resolve
+from pokeflow.config import composition, omegaconf
+from pokeflow.config.resolver import resolve
 from pokeflow.store._local import Store, of
 from support import POKEFLOW, environment
 

@@ -9,11 +9,6 @@ _HERE = "pokeflow.cli.commands"
 _SUMMARIES = {
     "plan": "what would run, where, what is reused, at what estimated cost",
     "publish": "put what is made into the project's tree, and bring its metadata up to date",
-    "ls": "the project's tree: what is there, what each file is from, and what is missing",
-    "find": "models, figures and files of the project by part of a name, a pattern or a digest",
-    "lineage": "which version was made from which, and how, drawn",
-    "verify": "read the project's tree again and compare it with its checksums and schemas",
-    "pull": "bring a published model or data set to this machine, every checksum compared",
     "init": "a new project folder with a configuration of its own to edit",
     "schema": "JSON Schema of the configuration, so that editors complete and check it",
     "plugins": "the installed plugins and what each brings; 'new' writes one that works as it is",

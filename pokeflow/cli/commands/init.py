@@ -5,8 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from pokeflow.config import shipped_conf
-from pokeflow.config._steps import NAME
+from pokeflow.config import NAME, shipped_conf
 from pokeflow.errors import ConfigError, Fault
 
 README = """\

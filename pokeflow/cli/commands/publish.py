@@ -4,7 +4,7 @@ import argparse
 
 import pokeflow
 from pokeflow.cli import _tables as tables
-from pokeflow.project import _publish as publish
+from pokeflow.project import difference, publish
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     flow = pokeflow.load(overrides)
     records = {item.step.name: item.record for item in pokeflow.plan(flow) if item.record}
     if given.dry_run:
-        print(tables.publication(flow, publish.difference(flow, records), dry_run=True))  # noqa: T201
+        print(tables.publication(flow, difference(flow, records), dry_run=True))  # noqa: T201
         return 0
-    print(tables.publication(flow, publish.publish(flow, records)))  # noqa: T201
+    print(tables.publication(flow, publish(flow, records)))  # noqa: T201
     return 0

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import plugins
-from pokeflow.config import _settings as settings
-from pokeflow.config import conf_dir, shipped_conf
+from pokeflow.config import conf_dir, settings, shipped_conf
 from pokeflow.plugins import Registry
 from pokeflow.schema import json_schemas, or_interpolation
 from pokeflow.stages import PREPARE, TRACK

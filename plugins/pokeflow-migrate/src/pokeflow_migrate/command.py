@@ -9,7 +9,7 @@ from typing import Any
 import pokeflow
 from pokeflow import text as words
 from pokeflow.errors import ConfigError, Fault
-from pokeflow.project import _tree as trees
+from pokeflow.project import tree as trees
 from pokeflow.text import table
 from pokeflow_migrate import report
 from pokeflow_migrate import run as migrations

@@ -9,8 +9,8 @@ from typing import Any
 
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Missing, Objects, require_key
-from pokeflow.project._links import Link, encode
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree
+from pokeflow.project.links import Link, encode
 from pokeflow_migrate import patterns, sources
 from pokeflow_migrate.plan import KEPT, Copy, Figures, Linked, Plan
 from pokeflow_migrate.references import References

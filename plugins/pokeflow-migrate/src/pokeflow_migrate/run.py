@@ -8,9 +8,7 @@ from typing import Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.objects import ABSENT, Advance, Damaged, each
-from pokeflow.project import _publish as publish
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree, receipts, write_documents
 from pokeflow.store import exclusively
 from pokeflow_migrate import experiments, mapping, sources, versions
 from pokeflow_migrate import journal as journals
@@ -133,7 +131,7 @@ def _do(
     for receipt in versions.made(plan, around, moves, [*found.there, *brought], outcome.experiments):
         receipts.put(around.tree.objects, receipt)
         outcome.receipts.append(receipts.key(receipt.unit))
-    outcome.documents = publish.write_documents(around.tree)
+    outcome.documents = write_documents(around.tree)
 
 
 def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fault]) -> list[Done]:

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pokeflow import text
 from pokeflow.errors import Fault
 from pokeflow.objects import Advance, Entry, Missing, Objects, each
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import Placed, Receipt, Tree, inventory, receipts
 from pokeflow_migrate.journal import Done, Journal
 from pokeflow_migrate.mapping import Item, LinkFile, Moves, few
 from pokeflow_migrate.references import References

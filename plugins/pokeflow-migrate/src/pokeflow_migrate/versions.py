@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from pokeflow.errors import Fault, unknown
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._inventory import LINK
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import Placed, Receipt, Tree, receipts
+from pokeflow.project.inventory import LINK
 from pokeflow_migrate.experiments import Brought
 from pokeflow_migrate.journal import Done
 from pokeflow_migrate.mapping import LinkFile, Moves

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pokeflow import plugins
-from pokeflow.config import _composition as composition
+from pokeflow.config import composition
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.schema import hints
 from pokeflow_vision.testing.bench import BENCHMARK, CHOSEN, COMPILE, Bench, python_path

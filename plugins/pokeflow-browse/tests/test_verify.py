@@ -7,19 +7,18 @@ from pathlib import Path
 import pytest
 
 from handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _documents as documents
-from pokeflow.project import _inventory as inventory
 from pokeflow.project import _publish as publishing
-from pokeflow.project import _tree as trees
-from pokeflow.project import _verify as verifying
+from pokeflow.project import documents, inventory
+from pokeflow.project import tree as trees
 from pokeflow.project._kinds import kinds_of
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
-from pokeflow.project._verify import Problem, verify
+from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.tree import Tree
+from pokeflow_browse import configured
+from pokeflow_browse import verify as verifying
+from pokeflow_browse.verify import Problem, verify
 from s3 import Server
 from support import run_flow, toy_flow
 

@@ -9,13 +9,9 @@ from pokeflow import text
 from pokeflow.digest import sha256
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.objects import Advance, Objects, each, require_key
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _links as links
-from pokeflow.project._links import Link
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._tree import Tree
-from pokeflow.project._versions import newest
-from pokeflow.project._versions import versions as versions_of
+from pokeflow.project import Receipt, Tree, inventory, links, newest
+from pokeflow.project import versions as versions_of
+from pokeflow.project.links import Link
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from pokeflow.project._lineage import Edge, Graph, Node
 from pokeflow.text import plain
+from pokeflow_browse.lineage import Edge, Graph, Node
 
 _MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
 

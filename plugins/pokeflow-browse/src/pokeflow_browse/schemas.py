@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pokeflow.project._links import Link
-from pokeflow.project._receipts import Receipt
+from pokeflow.project.links import Link
+from pokeflow.project.receipts import Receipt
 from pokeflow.schema import MOMENT, document_schema
 
 _SHA256 = {"description": "Checksum, hex.", "pattern": "^[0-9a-f]{64}$"}

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 
 from pokeflow import text
-from pokeflow.cli import _configured as configured
-from pokeflow.project._verify import KINDS, Verdict, verify
 from pokeflow.text import table
+from pokeflow_browse import configured
+from pokeflow_browse.verify import KINDS, Verdict, verify
 
 MOST = 50
 """Problems of a kind to print; of more, how many there are."""

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from pokeflow import text
-from pokeflow.cli import _configured as configured
-from pokeflow.project import _pull as pull
+from pokeflow_browse import configured, pull
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config import _search_path as search_path
+from pokeflow.config import omegaconf
 from pokeflow.errors import ConfigError, Fault, unknown
 
 # Groups whose every key is checked by `resolve`: a key that YAML does not list may be a parameter's default.

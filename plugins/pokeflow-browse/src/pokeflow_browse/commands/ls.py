@@ -5,11 +5,10 @@ import json
 from collections.abc import Iterator
 
 from pokeflow import text
-from pokeflow.cli import _configured as configured
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _listing as listing
-from pokeflow.project._inventory import Inventory
+from pokeflow.project import inventory
+from pokeflow.project.inventory import Inventory
 from pokeflow.text import table
+from pokeflow_browse import configured, listing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pokeflow import text
 from pokeflow.errors import ConfigError, PokeflowError, unknown
-from pokeflow.project import _links as links
-from pokeflow.project._inventory import Inventory, Item, writes_itself
-from pokeflow.project._links import Link
+from pokeflow.project import links
+from pokeflow.project.inventory import Inventory, Item, writes_itself
+from pokeflow.project.links import Link
 from pokeflow.types import Leaf
 
 DEPTH = 8

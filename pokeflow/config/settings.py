@@ -76,7 +76,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as SageMaker.
+    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as the cloud.
 
     ``budget_usd`` as one number is that of a run.
     """

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import pokeflow
-from pokeflow.project import _tree as trees
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree
+from pokeflow.project import tree as trees
 
 
 def tree(overrides: Sequence[str]) -> Tree:

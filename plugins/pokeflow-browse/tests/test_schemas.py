@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from handmade import published
-from pokeflow.project import Receipt, check_document
-from pokeflow.project import _receipts as receipts
+from pokeflow.project import Receipt, check_bytes, receipts
 from pokeflow.project import _validation as validation
-from pokeflow.project._schemas import link_schema, receipt_schema
+from pokeflow_browse.schemas import link_schema, receipt_schema
 
 SCHEMAS = {"link": link_schema(), "receipt": receipt_schema()}
 
@@ -71,10 +70,10 @@ LINK = {
     ],
 )
 def test_links_are_checked(change: dict[str, Any], fault: str | None) -> None:
-    assert check_document("link", json.dumps({**LINK, **change}).encode()) == ([fault] if fault else [])
+    assert check_bytes(json.dumps({**LINK, **change}).encode(), link_schema()) == ([fault] if fault else [])
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_no_json_is_told_as_such(data: bytes) -> None:
-    (fault,) = check_document("link", data)
+    (fault,) = check_bytes(data, link_schema())
     assert fault.startswith("not JSON")

@@ -8,17 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handmade import empty, published, record, where
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import dispatch
-from pokeflow.cli._tables import COLUMNS
 from pokeflow.errors import ConfigError, PokeflowError
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _lineage as lineage
-from pokeflow.project import _lineage_text as lineage_text
-from pokeflow.project._lineage import Graph
-from pokeflow.project._receipts import Receipt, unit
-from pokeflow.project._tree import Tree
+from pokeflow.project import inventory
+from pokeflow.project.receipts import Receipt, unit
+from pokeflow.project.tree import Tree
+from pokeflow.text import COLUMNS
 from pokeflow.types import About
+from pokeflow_browse import configured, lineage, lineage_text
+from pokeflow_browse.lineage import Graph
 
 CHAIN = """\
 ╭─────────────────────────────────────────╮

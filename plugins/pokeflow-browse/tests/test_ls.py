@@ -7,16 +7,15 @@ import pytest
 
 from handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
 from pokeflow import text as words
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _listing as listing
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import inventory
+from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.tree import Tree
 from pokeflow.text import table
 from pokeflow.types import Leaf
+from pokeflow_browse import configured, listing
 from support import unicode_names
 
 # The drawing is what it is, however wide.

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from pokeflow.config._layout import expand
-from pokeflow.config._settings import Settings, Store
 from pokeflow.config._steps import HINT, Builder, backend_of, params_of
 from pokeflow.config._validate import stages, validate, validate_remote, validate_root
+from pokeflow.config.settings import Settings, Store
 from pokeflow.errors import ConfigError, Fault, unknown
 from pokeflow.flow import Flow, Service, Step, Sweep, described, order, select, with_digest
 from pokeflow.plugins import Registry

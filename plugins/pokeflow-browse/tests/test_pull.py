@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from handmade import DATA_FILES, checksum, in_bucket, lay, link, publish, published, record, where, write_receipt
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Damaged
 from pokeflow.objects._folder import Folder
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _pull as pull
-from pokeflow.project._pull import Wanted
-from pokeflow.project._tree import Tree
+from pokeflow.project import inventory
+from pokeflow.project.tree import Tree
+from pokeflow_browse import configured, pull
+from pokeflow_browse.pull import Wanted
 from s3 import Server
 
 ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"

@@ -12,19 +12,27 @@ from pokeflow import text as words
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing, each
 from pokeflow.plugins import WELL_KNOWN, document_kinds
-from pokeflow.project import _documents as documents
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _links as links
-from pokeflow.project import _receipts as receipts
-from pokeflow.project import _validation as validation
-from pokeflow.project._inventory import Inventory, Item
-from pokeflow.project._kinds import Project, kinds_of, schema_of
-from pokeflow.project._links import Link
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._schemas import receipt_schema
-from pokeflow.project._tree import Tree
-from pokeflow.project._update import decode, encode
+from pokeflow.project import (
+    Placed,
+    Project,
+    Receipt,
+    Tree,
+    check_bytes,
+    check_document,
+    decode_document,
+    documents,
+    encode_document,
+    inventory,
+    kinds_of,
+    links,
+    receipts,
+    schema_faults,
+    schema_of,
+)
+from pokeflow.project.inventory import Inventory, Item
+from pokeflow.project.links import Link
 from pokeflow.types import DocumentKind
+from pokeflow_browse.schemas import link_schema, receipt_schema
 
 Fault = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
 KINDS: dict[Fault, str] = {
@@ -44,6 +52,7 @@ _UNMADE = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, Ar
 """What nonsense in a sound receipt can come to in a document: facts may be anything."""
 _ASKS = " Run 'pokeflow verify'."
 """What a builder advises, and is being done."""
+LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
     for receipt in known:
         # Their files are looked at one by one elsewhere, and may be very many.
         said = json.loads(msgspec.json.encode(replace(receipt, files=())))
-        for fault in validation.schema_faults(said, receipt_schema()):
+        for fault in schema_faults(said, receipt_schema()):
             yield Problem("invalid", receipts.key(receipt.unit), fault)
 
 
@@ -173,7 +182,7 @@ def _name(item: Item) -> str:
 
 def _names() -> set[str]:
     """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
-    return {*document_kinds(), documents.LINK, *(name for names in WELL_KNOWN.values() for name in names)}
+    return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
 
 
 def _unheard_of(item: Item) -> Problem:
@@ -183,7 +192,7 @@ def _unheard_of(item: Item) -> Problem:
 def _is_checked(item: Item) -> bool:
     """Whether there is a schema to hold a document against."""
     kind = document_kinds().get(_name(item))
-    return _name(item) == documents.LINK or (kind is not None and schema_of(kind) is not None)
+    return _name(item) == LINK or (kind is not None and schema_of(kind) is not None)
 
 
 def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
@@ -192,7 +201,7 @@ def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
 
     def one(item: Item, advance: Advance) -> None:
         try:
-            faults = documents.check(_name(item), tree.objects.read(item.path)[0])
+            faults = _faults_of(_name(item), tree.objects.read(item.path)[0])
         except Missing:
             return  # removed since it was listed
         except PokeflowError as error:
@@ -226,7 +235,7 @@ def _stale(found: Inventory) -> Iterator[Problem]:
             continue
         project = Project(found.tree.about, found.receipts, old=None if kind.derived else there[name], documents=read)
         try:
-            made = json.loads(encode(documents.built(kind, project), places[name]))
+            made = json.loads(encode_document(documents.built(kind, project), places[name]))
         except _UNMADE as error:
             fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
             message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
@@ -240,7 +249,7 @@ def _stale(found: Inventory) -> Iterator[Problem]:
 def _loaded(tree: Tree, kind: DocumentKind, path: str) -> Any:
     """A document as plain data, None where there is none; one that is unsound is told as invalid, not here."""
     try:
-        return decode(tree.objects.read(path)[0], schema_of(kind), path)
+        return decode_document(tree.objects.read(path)[0], schema_of(kind), path)
     except Missing:
         return None
     except PokeflowError:
@@ -280,7 +289,7 @@ def _link(tree: Tree, item: Item) -> Iterator[Problem]:
     except PokeflowError as error:
         yield Problem("invalid", item.path, str(error).removeprefix(f"{item.path}: "))
         return
-    for fault in documents.check(documents.LINK, data):
+    for fault in check_bytes(data, link_schema()):
         yield Problem("invalid", item.path, fault)
     try:
         yield from _target(tree, item.path, link)
@@ -306,3 +315,8 @@ def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
     for what, said, have in (("B", link.size, target.size), ("files", link.files, len(target.files))):
         if said is not None and said != have:
             yield Problem("dangling", path, f"{link.target} holds {have:,} {what}, linked with {said:,}", said, have)
+
+
+def _faults_of(name: str, data: bytes) -> list[str]:
+    """What is wrong with a document, or a link, by its name."""
+    return check_bytes(data, link_schema()) if name == LINK else check_document(name, data)

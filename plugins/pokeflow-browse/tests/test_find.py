@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from handmade import lay, published
-from pokeflow.cli import _configured as configured
 from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
-from pokeflow.project import _inventory as inventory
-from pokeflow.project._search import find as found_by
-from pokeflow.project._tree import Tree
+from pokeflow.project import inventory
+from pokeflow.project.tree import Tree
+from pokeflow_browse import configured
+from pokeflow_browse.search import find as found_by
 
 
 @pytest.fixture

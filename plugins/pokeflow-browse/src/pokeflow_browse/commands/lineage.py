@@ -5,14 +5,11 @@ import sys
 from pathlib import Path
 
 from pokeflow import text
-from pokeflow.cli import _configured as configured
-from pokeflow.cli._tables import COLUMNS
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _lineage as lineage
-from pokeflow.project import _lineage_text as lineage_text
-from pokeflow.project._lineage import Graph
-from pokeflow.store import write_atomically
+from pokeflow.project import inventory
+from pokeflow.text import COLUMNS
+from pokeflow_browse import configured, lineage, lineage_text
+from pokeflow_browse.lineage import Graph
 
 SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid"}
 PICTURES = (".svg", ".png", ".pdf")
@@ -45,7 +42,7 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
         print(drawn, end="")  # noqa: T201
     else:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(given.out, drawn.encode())
+        given.out.write_text(drawn, encoding="utf-8")
         print(f"{given.out}: {text.count(len(graph.nodes), 'version')}, {text.size(len(drawn.encode()))}")  # noqa: T201
     return int(bool(damaged))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pokeflow.objects import Damaged, Entry
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import receipts
+from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.tree import Tree
 from pokeflow.types import RECEIPTS, Leaf
 
 Kind = Literal["file", "document", "link", "written", "receipt", "orphan"]

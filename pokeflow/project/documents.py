@@ -7,16 +7,13 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Missing
 from pokeflow.plugins import document_kinds
-from pokeflow.project import _receipts as receipts
 from pokeflow.project import _validation as validation
+from pokeflow.project import receipts
 from pokeflow.project._kinds import Project, Run, Version, kinds_of, schema_of
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._schemas import link_schema
-from pokeflow.project._tree import Tree
 from pokeflow.project._update import encode, update
+from pokeflow.project.receipts import Receipt
+from pokeflow.project.tree import Tree
 from pokeflow.types import DocumentKind
-
-LINK = "link"
 
 
 def write(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
@@ -73,11 +70,5 @@ def of_version(name: str, version: Version) -> bytes:
 
 def check(name: str, data: bytes) -> list[str]:
     """What is wrong with the bytes of a document by its name: where in it, and what; empty if nothing is."""
-    schema = link_schema() if name == LINK else schema_of(document_kinds()[name])
-    if schema is None:
-        return []
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return [f"not JSON ({error})"]
-    return validation.faults_of(document, schema)
+    schema = schema_of(document_kinds()[name])
+    return [] if schema is None else validation.check_bytes(data, schema)

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pokeflow import text
-from pokeflow.cli import _configured as configured
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _search as search
-from pokeflow.project._inventory import Item
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._search import Figure, Hits
+from pokeflow.project import Receipt, inventory
+from pokeflow.project.inventory import Item
 from pokeflow.text import table
+from pokeflow_browse import configured, search
+from pokeflow_browse.search import Figure, Hits
 
 MOST = 50
 """Lines of a kind to print; of more, how many there are."""

@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
-from pokeflow.project import _lineage as lineage
-from pokeflow.project._inventory import Inventory, Item
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._versions import versions as versions_of
+from pokeflow.project import Receipt
+from pokeflow.project import versions as versions_of
+from pokeflow.project.inventory import Inventory, Item
+from pokeflow_browse import lineage
 
 DIGITS = 6
 """Of a digest or checksum that is looked for, at least: fewer would match by chance."""

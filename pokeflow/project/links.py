@@ -9,7 +9,7 @@ import msgspec
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Damaged, Missing, Objects, open_related, require_key
-from pokeflow.project._tree import Tree
+from pokeflow.project.tree import Tree
 from pokeflow.types import RECORD, File, Record, split_task_path
 
 SCHEMES = ("s3", "file")

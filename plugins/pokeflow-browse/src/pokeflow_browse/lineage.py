@@ -7,10 +7,8 @@ from typing import Any
 
 from pokeflow.errors import ConfigError, PokeflowError, unknown
 from pokeflow.plugins import WELL_KNOWN, document_kinds
-from pokeflow.project import _documents as documents
-from pokeflow.project._kinds import Project
-from pokeflow.project._receipts import Receipt, natural
-from pokeflow.project._versions import versions as versions_of
+from pokeflow.project import Project, Receipt, documents, natural
+from pokeflow.project import versions as versions_of
 from pokeflow.stages import BENCHMARK
 from pokeflow.types import About
 
