@@ -10,7 +10,7 @@ from pokeflow_vision.network import ONNX, gallery, model_and_data, size_mb
 
 def run(task: Task) -> Result:
     model, data = model_and_data(task)
+    index.write(task.output, gallery(opened(model.folder, data.preprocessing, 0), data))
     copyfile(model.folder / ONNX, task.output / FILE)
     data.preprocessing.write(task.output)
-    index.write(task.output, gallery(opened(task.output, data.preprocessing, 0), data))
     return Result({"size_mb": size_mb(task.output, FILE)}, {"preprocessing": data.preprocessing.hash})
