@@ -182,7 +182,8 @@ def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run
 
 
 def test_the_files_are_published_where_the_owner_wants_them(run, cloud):
-    run(flow=("tracking=none", "cloud=sagemaker"))
+    said = run(flow=("tracking=none", "cloud=sagemaker"))
+    assert "6 files sent; metadata written: " in said
     below = f"{cloud.uri.removeprefix('s3://')}"
     listed = cloud.client().list_objects_v2(Bucket=below, Prefix="p/project/pokemon-card-recognition/pipelines/")
 

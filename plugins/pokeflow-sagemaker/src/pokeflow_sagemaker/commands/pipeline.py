@@ -44,8 +44,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     published = pokeflow.publish(flow, {TASK: record})
     if pipeline is None:
         print(table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
-        files = text.count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
-        print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {files} sent.")  # noqa: T201
+        sent = text.count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
+        documents = ", ".join(published.documents)
+        metadata = f"metadata written: {documents}" if documents else "metadata is up to date"
+        print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {sent} sent; {metadata}.")  # noqa: T201
         return 0
     start = dict(pair.split("=", 1) for pair in given) if arguments.action == "start" else None
     print(format_facts(launch.bring(params, written, pipeline, start)))  # noqa: T201
