@@ -18,7 +18,7 @@ from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
 from pokeflow.store._local import Store, of
 from pokeflow.types import Budget, Shared
-from support import toy_flow
+from support import TOY_MODELS, build_flow
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def registry() -> Registry:
 @pytest.fixture
 def flow_of(tmp_path: Path) -> Callable[..., Flow]:
     def make(place: Any = None, on: str = "paid", **changes: Any) -> Flow:
-        flow = toy_flow(tmp_path / "store", "cloud=none", "models=[student]", "stages=[distill]")
+        flow = build_flow(tmp_path / "store", TOY_MODELS, only=["student"], stages=["distill"])
         steps = tuple(replace(step, on=on, place=place or Machine()) for step in flow.steps)
         return replace(flow, steps=steps, **changes)
 

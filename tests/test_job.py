@@ -11,11 +11,12 @@ import pytest
 
 from pokeflow import Input, PokeflowError, Shared, Task, plugins
 from pokeflow.engine import job, worker
+from pokeflow.errors import Failure
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Objects
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Record
-from support import environment, toy_flow
+from support import TOY_MODELS, build_flow, environment
 
 
 @pytest.fixture
@@ -30,11 +31,10 @@ def shared(s3) -> Shared:
 
 def task_of(shared: Shared, name: str, *inputs: Record, **params: object) -> tuple[Task, Backend]:
     """A task of the toy flow as an executor has it, and its backend."""
-    step = next(step for step in toy_flow(Path("unused"), "cloud=none").steps if step.name == name)
-    named = (step.stage, step.backend.name, step.model, step.version, step.type, step.digest)
+    step = build_flow(Path("unused"), TOY_MODELS).step(name)
     given = tuple(Input(record, Path("elsewhere")) for record in inputs)
-    changed = replace(step.params, **params)
-    return Task(*named, changed, given, Path("work"), Path("output"), shared=shared), step.backend
+    task = step.task(given, Path("work"), Path("output"), shared=shared)
+    return replace(task, params=replace(step.params, **params)), step.backend
 
 
 @pytest.fixture(autouse=True)
@@ -158,10 +158,22 @@ def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):
     command = [sys.executable, "-m", "pokeflow.engine.job", *args]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert reason in failure.read_text()
+    told = json.loads(failure.read_text())
+    assert reason in told["error"]
+    assert told["unavailable"] is False
     failure.write_text("another process failed first")
     subprocess.run(command, env={**environment(), "RANK": "1"}, capture_output=True, check=False)
     assert failure.read_text() == "another process failed first"
+
+
+def test_a_machine_that_lacks_what_a_task_needs_is_told_apart_from_a_failure(shared, tmp_path):
+    task, _ = task_of(shared, "train:teacher", absent=True)
+    (tmp_path / "task.json").write_bytes(job.dump(task))
+    failure = tmp_path / "failure"
+    args = ["task.json", "--on", "elsewhere", "--root", "a", "--failure", str(failure)]
+    command = [sys.executable, "-m", "pokeflow.engine.job", *args]
+    assert subprocess.run(command, cwd=tmp_path, env=environment(), check=False).returncode == 1
+    assert Failure.loads(failure.read_text()) == Failure("no compiler here. Install the toy compiler 2.0.", True)
 
 
 def test_who_is_asked_to_stop_lets_go_of_the_claim(shared, bucket, tmp_path):

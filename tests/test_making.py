@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Input, PokeflowError, Result, Task
+from pokeflow import Input, PokeflowError, Result
 from pokeflow.engine import _records as making
 from pokeflow.store._local import Store
-from support import run_flow, toy_flow
+from support import TOY_MODELS, build_flow, run_flow
 
 
 def test_moments_sort_as_text():
@@ -34,12 +34,11 @@ def test_a_log_file_has_what_is_said_and_how_it_ended(tmp_path: Path):
 
 
 def test_a_record_tells_what_was_left_and_why_a_price_is_unknown(tmp_path: Path):
-    flow = toy_flow(tmp_path / "store", "cloud=none")
+    flow = build_flow(tmp_path / "store", TOY_MODELS)
     step, output = flow.step("train:teacher"), tmp_path / "output"
     output.mkdir()
     (output / "model.txt").write_text("x")
-    named = (step.stage, step.backend.name, step.model, step.version, step.type, step.digest)
-    task = Task(*named, step.params, (), tmp_path, output)
+    task = step.task((), tmp_path, output)
     told = {"on": "there", "started": making.now(), "seconds": 2.0}
     record = making.record_of(task, step.backend, Result({"score": 1}), **told, price=None, why="nobody knows")
     assert (record.metrics, record.cost_usd, record.reasons) == ({"score": 1.0}, None, {"cost_usd": "nobody knows"})
@@ -48,12 +47,11 @@ def test_a_record_tells_what_was_left_and_why_a_price_is_unknown(tmp_path: Path)
 
 
 def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):
-    flow = toy_flow(tmp_path / "store", "cloud=none", "models=[student]", "stages=[distill]")
+    flow = build_flow(tmp_path / "store", TOY_MODELS, only=["student"], stages=["distill"])
     records = run_flow(flow)
     store, step = Store(flow.root), flow.step("distill:student")
     needed = Input(records["train:teacher"], store.folder(records["train:teacher"]))
-    named = (step.stage, step.backend.name, step.model, step.version, step.type, step.digest)
-    task = Task(*named, step.params, (needed,), tmp_path, tmp_path)
+    task = step.task((needed,), tmp_path, tmp_path)
     making.require_unchanged(store, task, step.backend)
     with pytest.raises(PokeflowError, match="made again by another run meanwhile"):
         making.require_same(store, replace(needed, record=replace(needed.record, content="other")))

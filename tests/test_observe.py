@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from pokeflow.engine import _tracking as tracking
 from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Input, NoParams, Result, Task
-from support import toy_flow
+from support import TOY_MODELS, build_flow
 
 
 class Tracker:
@@ -45,9 +44,11 @@ def tracker() -> Tracker:
 
 @pytest.fixture
 def flow(tmp_path: Path, tracker: Tracker) -> Callable[..., Flow]:
-    def make(*overrides: str) -> Flow:
-        made = toy_flow(tmp_path / "store", "stages=[train,distill,compile,benchmark]", *overrides)
-        return replace(made, tracking=Service(Backend("spy", "track", tracker.run, NoParams), NoParams()))
+    stages, spy = ("train", "distill", "compile", "benchmark"), Backend("spy", "track", tracker.run, NoParams)
+
+    def make(*, force: tuple[str, ...] = ()) -> Flow:
+        service = Service(spy, NoParams())
+        return build_flow(tmp_path / "store", TOY_MODELS, stages=stages, force=force, tracking=service)
 
     return make
 
@@ -135,7 +136,7 @@ def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_tol
 ) -> None:
     tracker.away = lambda task: True
     run(flow())
-    assert run(flow("force=[teacher]")) == ("train:teacher", "benchmark:teacher")
+    assert run(flow(force=("teacher",))) == ("train:teacher", "benchmark:teacher")
     tracker.away = lambda task: False
     run(flow())
 

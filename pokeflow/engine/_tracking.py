@@ -6,6 +6,7 @@ untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that 
 import logging
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,15 @@ log = logging.getLogger("pokeflow")
 
 PAUSE, PATIENCE = 60.0, 10
 """After a failure tracking is left alone for so many seconds, or so many times as long as the failure took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a note tells of: a record, its task's folder, and where its files are: nowhere, if it was replaced since."""
+
+    record: Record
+    folder: Path
+    files: Path
 
 
 def remember(flow: Flow, store: Store, step: Step, started: str, replaces: str | None = None) -> None:
@@ -93,18 +103,18 @@ class Teller:
             found = _noted(self._store, note) if mine and note.exists() else None
             if found is None:
                 return
-            record, folder, files = found
+            record = found.record
             if record.simulated:  # a job elsewhere was expected to make it, and a double was what it found there
                 note.unlink(missing_ok=True)
                 return
             clock = time.monotonic()
-            backend, inputs = tracking.backend, (Input(record, files),)
+            backend, inputs = tracking.backend, (Input(record, found.files),)
             # An observer reads the folder; it has none of its own to write to.
             place = note.parent
             task = Task.about(record, backend, tracking.params, inputs=inputs, work=place, output=place)
             try:
                 answer = backend(task)
-                _keep(folder / TRACKED, record, answer)
+                _keep(found.folder / TRACKED, record, answer)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
                 log.warning("%s: tracking in %s failed, it is tried again later: %s", record.task, backend.name, error)
@@ -123,11 +133,8 @@ def _waiting(store: Store) -> list[Path]:
     return [Path(path) for _, path in sorted(found)]
 
 
-def _noted(store: Store, note: Path) -> tuple[Record, Path, Path] | None:
-    """The record that a note tells of, its task's folder, and where its files are: nowhere, if it was replaced since.
-
-    None where it is being made, or gone; then it is noted anew when it is made.
-    """
+def _noted(store: Store, note: Path) -> Noted | None:
+    """Return what a note tells of; None where that is being made, or gone: it is noted anew when it is made."""
     try:
         path, started, replaced_by_it, *_ = [*note.read_text(encoding="utf-8").splitlines(), "", "", ""]
     except (OSError, UnicodeDecodeError) as error:
@@ -138,14 +145,14 @@ def _noted(store: Store, note: Path) -> tuple[Record, Path, Path] | None:
     if record is None or (not started and record.started == replaced_by_it):
         return None
     if started in ("", record.started):
-        return record, folder, folder
+        return Noted(record, folder, folder)
     replaced = folder / f"{EARLIER}{_moment(started)}"
     try:
         earlier = msgspec.json.decode(replaced.with_name(f"{replaced.name}.json").read_bytes(), type=Record)
     except (OSError, msgspec.MsgspecError):
         note.unlink(missing_ok=True)  # it was never committed, and made again since
         return None
-    return earlier, folder, replaced
+    return Noted(earlier, folder, replaced)
 
 
 def _keep(file: Path, record: Record, answer: object) -> None:
