@@ -7,8 +7,7 @@ from pokeflow.config import _composition as composition
 from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.flow import Flow
-from pokeflow.project import _tree as trees
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree, tree_of
 
 
 def flow(overrides: Sequence[str]) -> Flow:
@@ -18,4 +17,4 @@ def flow(overrides: Sequence[str]) -> Flow:
 
 def tree(overrides: Sequence[str]) -> Tree:
     """The project's tree as overrides compose it."""
-    return trees.of(flow(overrides))
+    return tree_of(flow(overrides))

@@ -24,7 +24,7 @@ from pokeflow.engine import _runner as runner
 from pokeflow.engine import now, told
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.flow import Flow, Sweep
-from pokeflow.project import _guard as guard
+from pokeflow.project import check_published
 
 log = logging.getLogger("pokeflow")
 errors: list[Exception] = []
@@ -66,7 +66,7 @@ def _nothing_to_run(args: Sequence[str]) -> bool:
     pm = plugins.manager()
     registry = plugins.registry(pm)
     flow = resolve(omegaconf.plain(cfg), registry)
-    guard.check(flow)
+    check_published(flow)
     if not all(planned.record for planned in runner.plan(flow, os.environ[SINCE])):
         return False
     outcome = runner.run(flow, registry, pm.hook, os.environ[SINCE])
@@ -79,7 +79,7 @@ def _nothing_to_run(args: Sequence[str]) -> bool:
 def _publish(flow: Flow, outcome: runner.Report) -> None:
     """Publish what was made, if the configuration says so."""
     if flow.publish:
-        from pokeflow.project._publish import publish
+        from pokeflow.project import publish
 
         print("\n" + tables.publication(flow, publish(flow, outcome.records)))  # noqa: T201
 
@@ -97,7 +97,7 @@ def job(cfg: DictConfig) -> float | None:
         registry = plugins.registry(pm)
         sweep_of = Sweep(name, hydra_cfg.job.num, tuple(mine)) if trial else None
         flow = resolve(omegaconf.plain(cfg), registry, sweep=sweep_of, command=shlex.join(["pokeflow", *mine]))
-        guard.check(flow)
+        check_published(flow)
         outcome, failure = _outcome(flow, registry, pm.hook)
         value, ran = runner.objective(flow, outcome), len(outcome.ran)
         if not trial:

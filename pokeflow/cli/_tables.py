@@ -9,14 +9,13 @@ from pokeflow import text
 from pokeflow.engine import Estimate, Planned, Report, estimate
 from pokeflow.flow import DATA, PROJECT, Flow, Step
 from pokeflow.plugins import Registry
-from pokeflow.project import _tree as trees
+from pokeflow.project import tree_of
 from pokeflow.store import Store
 from pokeflow.store import _local as stores
 from pokeflow.types import RECORD, Record
 
 if TYPE_CHECKING:  # what a run that publishes nothing need not load
-    from pokeflow.project._diff import Comparison
-    from pokeflow.project._publish import Published
+    from pokeflow.project import Comparison, Published
 
 COLUMNS = {
     "top1_accuracy": ("top-1", "{:.1%}"),
@@ -141,7 +140,7 @@ def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
         parts.append("missing, and what would make it:\n" + "\n".join(_gaps(done)))
     size = text.size(sum(change.item.placed.size for change in changes))
     files = text.count(len(changes), "file")
-    place = trees.of(flow).objects.uri
+    place = tree_of(flow).objects.uri
     if dry_run:
         parts.append(f"{place}: {files} to send ({size}). Nothing was written.")
     else:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pokeflow.plugins import WELL_KNOWN
-from pokeflow.project import DATA, Placed, Project, Receipt, Run, check_document, unit
+from pokeflow.project import DATA, Placed, Project, Receipt, Run, check_document, version_unit
 from pokeflow.project._kinds import kinds_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import history
@@ -204,7 +204,7 @@ def receipt(making: Record, *others: Record, **more: Any) -> Receipt:
         calibration = f"{folder}/calibration/calibration_dataset.npy"
         placed.append(Placed(calibration, 24_084_608, "0" * 64, f"{making.task}/calibration_dataset.npy", False))
     known: dict[str, Any] = {
-        "unit": unit(making.model, making.version),
+        "unit": version_unit(making.model, making.version),
         "files": tuple(placed),
         "model": making.model,
         "version": making.version,

@@ -9,11 +9,7 @@ from pokeflow import text
 from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import table
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _search as search
-from pokeflow.project._inventory import Item
-from pokeflow.project._receipts import Receipt
-from pokeflow.project._search import Figure, Hits
+from pokeflow.project import Figure, Hits, Item, Receipt, find, nothing_found, take_inventory
 
 MOST = 50
 """Lines of a kind to print; of more, how many there are."""
@@ -25,13 +21,13 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("text", help="part of a name, a pattern such as '*.onnx', or the beginning of a digest")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     given, overrides = asked(parser, args)
-    found = inventory.take(configured.tree(overrides))
-    hits = search.find(found, given.text)
+    found = take_inventory(configured.tree(overrides))
+    hits = find(found, given.text)
     if given.json:
         print(json.dumps(_plain(hits), indent=2, ensure_ascii=False))  # noqa: T201
         return 0 if hits else 1
     if not hits:
-        raise search.nothing(found, given.text)
+        raise nothing_found(found, given.text)
     print("\n\n".join(filter(None, _tables(hits))))  # noqa: T201
     return 0
 

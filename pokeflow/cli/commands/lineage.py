@@ -10,10 +10,14 @@ from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import COLUMNS
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _lineage as lineage
-from pokeflow.project import _lineage_text as lineage_text
-from pokeflow.project._lineage import Graph
+from pokeflow.project import (
+    Graph,
+    lineage_around,
+    lineage_graph,
+    lineage_mermaid,
+    lineage_text,
+    read_receipts_and_damage,
+)
 from pokeflow.store import write_atomically
 
 SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid"}
@@ -31,14 +35,14 @@ def main(args: Sequence[str]) -> int:
         message = f"{given.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
         raise ConfigError([Fault("lineage.--out", message)])
     tree = configured.tree(overrides)
-    known, damaged = inventory.read(tree)
-    graph = lineage.graph(tree.about, known, COLUMNS)
+    known, damaged = read_receipts_and_damage(tree)
+    graph = lineage_graph(tree.about, known, COLUMNS)
     for fault in (*damaged.values(), *graph.faults):
         print(f"pokeflow: {text.plain(fault)}", file=sys.stderr)  # noqa: T201
     if not graph.nodes:
         raise PokeflowError(f"{tree.objects.uri}: no model is published yet. 'pokeflow publish' does it.")
     if given.model:
-        graph = lineage.around(graph, given.model)
+        graph = lineage_around(graph, given.model)
     suffix = given.out.suffix if given.out else ""
     drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"))
     if given.out is None:
@@ -51,4 +55,4 @@ def main(args: Sequence[str]) -> int:
 
 
 def _drawn(graph: Graph, form: str) -> str:
-    return (lineage_text.mermaid(graph) if form == "mermaid" else lineage_text.text(graph)) + "\n"
+    return (lineage_mermaid(graph) if form == "mermaid" else lineage_text(graph)) + "\n"

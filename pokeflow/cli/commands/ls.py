@@ -8,9 +8,7 @@ from pokeflow import text
 from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import table
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _listing as listing
-from pokeflow.project._inventory import Inventory
+from pokeflow.project import Inventory, listing, take_inventory
 
 
 def main(args: Sequence[str]) -> int:
@@ -21,7 +19,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--depth", type=int, help=f"folders deep (default: {listing.PAGE} lines at most)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a drawing")
     given, overrides = asked(parser, args)
-    found = inventory.take(configured.tree(overrides))
+    found = take_inventory(configured.tree(overrides))
     top = listing.at(listing.grow(found), given.path)
     gaps = [state.leaf for state in found.gaps if f"{state.leaf.path}/".startswith(f"{top.path}/" if top.path else "")]
     if given.json:

@@ -9,13 +9,13 @@ from pokeflow.config import _omegaconf as omegaconf
 from pokeflow.config._resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.engine import now
-from pokeflow.project import _guard as guard
+from pokeflow.project import check_published
 
 
 def main(args: Sequence[str]) -> int:
     """Print the plan of a configuration; nothing is written."""
     registry = plugins.registry(plugins.manager())
     flow = resolve(omegaconf.plain(composition.composed(args)), registry)
-    guard.check(flow)
+    check_published(flow)
     print(tables.plan(flow, runner.plan(flow, now()), registry))  # noqa: T201
     return 0

@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
+from pokeflow import project
 from pokeflow.cli import _configured as configured
 from pokeflow.cli import _tables as tables
 from pokeflow.engine import _runner as runner
 from pokeflow.engine import now
-from pokeflow.project import _publish as publish
 
 
 def main(args: Sequence[str]) -> int:
@@ -18,7 +18,7 @@ def main(args: Sequence[str]) -> int:
     flow = configured.flow(overrides)
     records = {item.step.name: item.record for item in runner.plan(flow, now()) if item.record}
     if given.dry_run:
-        print(tables.publication(flow, publish.difference(flow, records), dry_run=True))  # noqa: T201
+        print(tables.publication(flow, project.difference(flow, records), dry_run=True))  # noqa: T201
         return 0
-    print(tables.publication(flow, publish.publish(flow, records)))  # noqa: T201
+    print(tables.publication(flow, project.publish(flow, records)))  # noqa: T201
     return 0

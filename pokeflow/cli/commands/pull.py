@@ -7,7 +7,7 @@ from pathlib import Path
 from pokeflow import text
 from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
-from pokeflow.project import _pull as pull
+from pokeflow.project import plan_pull, pull
 
 
 def main(args: Sequence[str]) -> int:
@@ -18,11 +18,11 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--file", action="append", default=[], metavar="PATTERN", help="only these, such as '*.onnx'")
     given, overrides = asked(parser, args)
     tree = configured.tree(overrides)
-    plan = pull.plan(tree, given.what, given.file)
+    plan = plan_pull(tree, given.what, given.file)
     for note in plan.notes:
         print(text.plain(note))  # noqa: T201
     folder = given.to or Path(tree.about.name)
-    done = pull.pull(plan.files, folder, plan.what)
+    done = pull(plan.files, folder, plan.what)
     for path in done.fetched:
         print(folder / text.plain(path))  # noqa: T201
     kept = f", {len(done.kept):,} were there already" if done.kept else ""

@@ -10,7 +10,7 @@ from pokeflow import text
 from pokeflow.cli import _configured as configured
 from pokeflow.cli._arguments import asked
 from pokeflow.cli._tables import table
-from pokeflow.project._verify import KINDS, Verdict, verify
+from pokeflow.project import FAULTS, Verdict, verify
 
 MOST = 50
 """Problems of a kind to print; of more, how many there are."""
@@ -40,7 +40,7 @@ def _told(verdict: Verdict) -> str:
     parts = [table(("", "path", "what is wrong"), rows)] if rows else []
     parts += [f"… and {n - MOST:,} more {kind}; --json has all" for kind, n in counts.items() if n > MOST]
     if counts:
-        parts.append("\n".join(f"{kind}: {KINDS[kind]}" for kind in KINDS if kind in counts))
+        parts.append("\n".join(f"{kind}: {FAULTS[kind]}" for kind in FAULTS if kind in counts))
     how = "sizes alone" if verdict.quick else "every byte read"
     parts.append(
         f"{text.count(verdict.files, 'file')} ({text.size(verdict.size)}, {how}) of "

@@ -9,8 +9,7 @@ from typing import Any
 
 from pokeflow.errors import Fault, PokeflowError
 from pokeflow.objects import Missing, Objects, require_key
-from pokeflow.project._links import Link, encode
-from pokeflow.project._tree import Tree
+from pokeflow.project import Link, Tree, encode_link
 from pokeflow_migrate import patterns, sources
 from pokeflow_migrate.plan import KEPT, Copy, Figures, Linked, Plan
 from pokeflow_migrate.references import References
@@ -169,7 +168,7 @@ def _link(folder: str, link: Linked, objects: Objects, faults: list[Fault]) -> I
             "select": "all of it",
             "task": "migrated: no task made it",
         }
-        data = encode(Link(target=to, relative=False, size=size, files=files, reasons=reasons))
+        data = encode_link(Link(target=to, relative=False, size=size, files=files, reasons=reasons))
         yield LinkFile(f"{folder.rstrip('/')}/link.json", to, data, files, size)
 
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.objects import ABSENT, Advance, Damaged, Objects, each
-from pokeflow.project import _publish as publish
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree, put_receipt, read_receipts, receipt_key, write_documents
 from pokeflow.store import exclusively
 from pokeflow_migrate import experiments, mapping, sources, versions
 from pokeflow_migrate import journal as journals
@@ -70,7 +68,7 @@ def _migrate(
     moves = mapping.moves(plan, opened, tree, references, faults)
     around = Around(versions.unit(plan), opened, tree, references)
     if len(opened) == len(plan.sources):
-        faults += versions.check(plan, moves, tree, receipts.read_all(tree.objects))
+        faults += versions.check(plan, moves, tree, read_receipts(tree.objects))
     entries = list(experiments.entries(plan, base, tracking, faults, dry_run=dry_run))
     _raise(faults)
     journal = journals.read(folder)
@@ -131,9 +129,9 @@ def _do(
         around.tree.objects.write(link.target, link.data, match=etag or ABSENT)
         outcome.rows.append(_link_row(link, "linked"))
     for receipt in versions.made(plan, around, moves, [*found.there, *brought], outcome.experiments):
-        receipts.put(around.tree.objects, receipt)
-        outcome.receipts.append(receipts.key(receipt.unit))
-    outcome.documents = publish.write_documents(around.tree)
+        put_receipt(around.tree.objects, receipt)
+        outcome.receipts.append(receipt_key(receipt.unit))
+    outcome.documents = write_documents(around.tree)
 
 
 def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fault]) -> list[Done]:

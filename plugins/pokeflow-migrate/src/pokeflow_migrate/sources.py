@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
 from pokeflow.objects import OWN, Entry, Folder, Objects, open_related, open_uri, require_key
-from pokeflow.project._tree import Tree
+from pokeflow.project import Tree
 from pokeflow_migrate.plan import Plan, Source
 
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pokeflow import text
 from pokeflow.errors import Fault
 from pokeflow.objects import Advance, Entry, Missing, Objects, each
-from pokeflow.project import _inventory as inventory
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import Placed, Receipt, Tree, current_files, read_receipts
 from pokeflow_migrate.journal import Done, Journal
 from pokeflow_migrate.mapping import Item, LinkFile, Moves, few
 from pokeflow_migrate.references import References
@@ -84,8 +81,8 @@ def content(around: Around, item: Item, advance: Advance) -> Content:
 def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) -> Survey:
     """Compare with the tree: by listing and journal where that is enough, by checksum where it is not."""
     found = Survey()
-    known = receipts.read_all(around.tree.objects)
-    looked = _Looked(around, journal, inventory.current(known), known)
+    known = read_receipts(around.tree.objects)
+    looked = _Looked(around, journal, current_files(known), known)
     targets = {item.target for item in moves.items} | {link.target for link in moves.links}
     there = {entry.key: entry for entry in _listed(around.tree.objects, targets) if entry.key in targets}
     unsure: list[tuple[Item, Entry | None]] = []

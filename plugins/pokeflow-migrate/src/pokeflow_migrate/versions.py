@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from pokeflow.errors import Fault, unknown
-from pokeflow.project import _receipts as receipts
-from pokeflow.project._inventory import LINK
-from pokeflow.project._receipts import Placed, Receipt
-from pokeflow.project._tree import Tree
+from pokeflow.project import LINK, Placed, Receipt, Tree, version_unit
 from pokeflow_migrate.experiments import Brought
 from pokeflow_migrate.journal import Done
 from pokeflow_migrate.mapping import LinkFile, Moves
@@ -46,7 +43,7 @@ def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Ite
         places = folders(name, model, tree)
         if not any(item.target.startswith(places) for item in moves.items):
             yield Fault(where, f"nothing of the plan lies in {' or '.join(places)}. Copy its files there, or say at: …")
-        old = published.get(receipts.unit(name, model.version))
+        old = published.get(version_unit(name, model.version))
         if old is not None and old.origin is None:
             yield Fault(f"{where}.version", f"{name} {model.version} is published already, by its records. It stays.")
         for i, parent in enumerate(model.parents):
@@ -75,7 +72,7 @@ def made(
     for name, model in plan.models.items():
         own = tuple(file for file in files if file.path.startswith(places[name]) and file.source != LINK)
         yield Receipt(
-            unit=receipts.unit(name, model.version),
+            unit=version_unit(name, model.version),
             files=own,
             model=name,
             version=model.version,
