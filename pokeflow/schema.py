@@ -131,7 +131,7 @@ def json_schemas(kinds: Sequence[type]) -> tuple[list[dict[str, Any]], dict[str,
 
 
 def or_interpolation(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let YAML give ``${model.teacher}`` or ``???`` where the schema wants something else than text."""
+    """Let YAML give ``${model.name}`` or ``???`` where the schema wants something else than text."""
     if (schema.get("type") == "string" and "enum" not in schema) or not schema:
         return schema
     interpolation = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}

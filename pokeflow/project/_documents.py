@@ -6,7 +6,7 @@ from typing import Any
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Missing
-from pokeflow.plugins import document_kinds
+from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.project import _receipts as receipts
 from pokeflow.project import _validation as validation
 from pokeflow.project._kinds import Project, Run, Version, kinds_of, schema_of
@@ -69,6 +69,16 @@ def of_version(name: str, version: Version) -> bytes:
     where = f"{name} of {version.model} {version.version}"
     validation.require(document, schema_of(kind), where)
     return encode(document, where)
+
+
+def names() -> set[str]:
+    """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
+    return {*document_kinds(), LINK, *(name for well_known in WELL_KNOWN.values() for name in well_known)}
+
+
+def has_schema(name: str) -> bool:
+    """Whether there is a schema here to hold a document against."""
+    return name == LINK or (name in document_kinds() and schema_of(document_kinds()[name]) is not None)
 
 
 def check(name: str, data: bytes) -> list[str]:

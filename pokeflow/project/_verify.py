@@ -11,7 +11,6 @@ from pokeflow import digest
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing, each
-from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.project import _documents as documents
 from pokeflow.project import _inventory as inventory
 from pokeflow.project import _links as links
@@ -76,7 +75,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     documents_there = [item for item in found.items if item.kind == "document"]
     linked = [item for item in found.items if item.kind == "link"]
     counted = inventory.current(found.receipts)
-    checked = [item for item in documents_there if _is_checked(item) and not (quick and item.placed)]
+    checked = [item for item in documents_there if documents.has_schema(_name(item)) and not (quick and item.placed)]
     problems = [
         *_nothing(found),
         *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in found.damaged.items()),
@@ -84,7 +83,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
         *_rivals(found.receipts),
         *_files(found, counted, quick=quick),
         *_orphans(found),
-        *(_unheard_of(item) for item in documents_there if _name(item) not in _names()),
+        *(_unheard_of(item) for item in documents_there if _name(item) not in documents.names()),
         *_documents(tree, checked),
         *_stale(found),
         *(problem for item in linked for problem in _link(tree, item)),
@@ -171,19 +170,8 @@ def _name(item: Item) -> str:
     return item.origin.removeprefix("document:")
 
 
-def _names() -> set[str]:
-    """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
-    return {*document_kinds(), documents.LINK, *(name for names in WELL_KNOWN.values() for name in names)}
-
-
 def _unheard_of(item: Item) -> Problem:
     return Problem("invalid", item.path, f"its receipt calls it a document {words.plain(_name(item))!r}")
-
-
-def _is_checked(item: Item) -> bool:
-    """Whether there is a schema to hold a document against."""
-    kind = document_kinds().get(_name(item))
-    return _name(item) == documents.LINK or (kind is not None and schema_of(kind) is not None)
 
 
 def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
