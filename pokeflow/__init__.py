@@ -14,8 +14,7 @@ exceptions, progress is logged to the logger ``pokeflow``, and neither the curre
 global state are touched.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pokeflow.errors import WAITING, ConfigError, Fault, PokeflowError, TaskError, Unavailable
@@ -23,7 +22,6 @@ from pokeflow.hookspecs import hookimpl
 from pokeflow.types import (
     Backend,
     Bill,
-    Budget,
     Command,
     Executor,
     File,
@@ -33,47 +31,27 @@ from pokeflow.types import (
     Result,
     Shared,
     Task,
+    load_function,
 )
 
 if TYPE_CHECKING:
     import os
 
     from pokeflow.engine import Planned, RunResult
+    from pokeflow.engine import require_at_most as require_budget
+    from pokeflow.engine.job import dump as dump_task
     from pokeflow.flow import Flow
-    from pokeflow.objects import Objects
-    from pokeflow.project import Published
-    from pokeflow.store import Claim, Store
+    from pokeflow.project import publish, publish_facts
+    from pokeflow.store import Store
+    from pokeflow.store import held as lease
+    from pokeflow.store import load as load_record
 
 __version__ = "0.1.0"
 __all__ = [
-    "Backend",
-    "Bill",
-    "Command",
-    "ConfigError",
-    "Executor",
-    "Fault",
-    "File",
-    "Input",
-    "NoParams",
-    "PokeflowError",
-    "Record",
-    "Result",
-    "Shared",
-    "Task",
-    "TaskError",
-    "Unavailable",
-    "dump_task",
-    "hookimpl",
-    "lease",
-    "load",
-    "load_record",
-    "open_store",
-    "plan",
-    "publish",
-    "publish_facts",
-    "require_budget",
-    "run",
-]
+    "Backend", "Bill", "Command", "ConfigError", "Executor", "Fault", "File", "Input", "NoParams",
+    "PokeflowError", "Record", "Result", "Shared", "Task", "TaskError", "Unavailable", "dump_task", "hookimpl",
+    "lease", "load", "load_record", "open_store", "plan", "publish", "publish_facts", "require_budget", "run",
+]  # fmt: skip
 
 
 def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> "Flow":
@@ -178,65 +156,18 @@ def open_store(of: "Flow | Sequence[str]") -> "Store":
     return load_store(of)
 
 
-def publish(flow: "Flow", records: "Mapping[str, Record]") -> "Published":
-    """Put finished tasks, by name, into the project's tree and update its metadata; what is there is not sent again.
-
-    Raises:
-        ConfigError: where a published version would change; nothing was written.
-
-    """
-    from pokeflow.project import publish as publish_records
-
-    return publish_records(flow, records)
-
-
-def publish_facts(flow: "Flow", unit: str, facts: "Mapping[str, Any]") -> None:
-    """Publish facts of the whole project, such as its id in the cloud; its metadata takes them from there.
-
-    Args:
-        flow: the configuration, which says where the tree is.
-        unit: the name that the facts are kept under; the facts of the same unit are replaced.
-        facts: plain data.
-
-    """
-    from pokeflow.project import publish_facts as publish_project_facts
-
-    publish_project_facts(flow, unit, facts)
+_FOR_PLUGINS = {
+    "dump_task": "pokeflow.engine.job:dump",
+    "lease": "pokeflow.store:held",
+    "load_record": "pokeflow.store:load",
+    "publish": "pokeflow.project:publish",
+    "publish_facts": "pokeflow.project:publish_facts",
+    "require_budget": "pokeflow.engine:require_at_most",
+}
+"""Functions of the packages that executors and commands of plugins need, imported when they are asked for."""
 
 
-def dump_task(task: Task) -> bytes:
-    """Return a task as the file that ``python -m pokeflow.engine.job`` takes, for an executor that starts jobs."""
-    from pokeflow.engine import job
-
-    return job.dump(task)
-
-
-def load_record(objects: "Objects", path: str) -> Record | None:
-    """Return the record of the finished task that lies at a path of a bucket (``Record.path``); None if none is."""
-    from pokeflow import store
-
-    return store.load(objects, path)
-
-
-def lease(objects: "Objects", key: str, what: str) -> "AbstractContextManager[Claim]":
-    """Hold a lease in a bucket for one process among all machines; wait, and say so, while another holds it."""
-    from pokeflow import store
-
-    return store.held(objects, key, what)
-
-
-def require_budget(budget: Budget, at_most: Mapping[str, float | None], what: str) -> None:
-    """Do nothing where a budget allows what is about to start.
-
-    Args:
-        budget: US dollars for a task, and for all of them.
-        at_most: what each task costs at most, by name; None: nobody knows.
-        what: what is about to start, for the message.
-
-    Raises:
-        ConfigError: with the figures, where the budget does not allow it.
-
-    """
-    from pokeflow import engine
-
-    engine.require_at_most(budget, at_most, what)
+def __getattr__(name: str) -> Any:
+    if name in _FOR_PLUGINS:
+        return load_function(_FOR_PLUGINS[name])
+    raise AttributeError(f"module 'pokeflow' has no attribute {name!r}")

@@ -39,7 +39,7 @@ def flow_of(root: Path, project: dict[str, Any], models: dict[str, Any]) -> Flow
 def without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if pokeflow-metadata were not installed."""
     left = {name: kind for name, kind in plugins.document_kinds().items() if name in ("scores", "note")}
-    for module in (layouts, documents, kinds, verifying):
+    for module in (layouts, documents, kinds):
         monkeypatch.setattr(module, "document_kinds", lambda: left)
 
 

@@ -11,19 +11,6 @@ from pokeflow.engine._runner import Report, objective, run
 from pokeflow.engine.worker import require_sound, told
 
 __all__ = [
-    "Decision",
-    "Estimate",
-    "Figure",
-    "Planned",
-    "Report",
-    "RunResult",
-    "estimate",
-    "now",
-    "objective",
-    "plan",
-    "refuse_doubles",
-    "require_at_most",
-    "require_sound",
-    "run",
-    "told",
-]
+    "Decision", "Estimate", "Figure", "Planned", "Report", "RunResult", "estimate", "now", "objective", "plan",
+    "refuse_doubles", "require_at_most", "require_sound", "run", "told",
+]  # fmt: skip

@@ -21,27 +21,7 @@ from pokeflow.objects._transfer import Crew, breathe, each, result
 from pokeflow.objects._uri import open_related, open_shared, open_uri, uri_error
 
 __all__ = [
-    "ABSENT",
-    "OWN",
-    "Advance",
-    "Conflict",
-    "Crew",
-    "Damaged",
-    "Entry",
-    "Folder",
-    "Missing",
-    "Objects",
-    "addressable",
-    "beside",
-    "breathe",
-    "damaged",
-    "each",
-    "naming",
-    "open_related",
-    "open_shared",
-    "open_uri",
-    "readable",
-    "require_key",
-    "result",
-    "uri_error",
-]
+    "ABSENT", "OWN", "Advance", "Conflict", "Crew", "Damaged", "Entry", "Folder", "Missing", "Objects",
+    "addressable", "beside", "breathe", "damaged", "each", "naming", "open_related", "open_shared", "open_uri",
+    "readable", "require_key", "result", "uri_error",
+]  # fmt: skip

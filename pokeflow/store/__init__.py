@@ -10,20 +10,6 @@ from pokeflow.store._local import EARLIER, TRACKED, Store, list_files, of, open_
 from pokeflow.store._remote import decoded, encoded, load
 
 __all__ = [
-    "EARLIER",
-    "TRACKED",
-    "Claim",
-    "Store",
-    "decoded",
-    "encoded",
-    "exclusively",
-    "held",
-    "list_files",
-    "load",
-    "lock_file",
-    "of",
-    "open_at",
-    "read_record",
-    "tracked",
-    "write_atomically",
-]
+    "EARLIER", "TRACKED", "Claim", "Store", "decoded", "encoded", "exclusively", "held", "list_files", "load",
+    "lock_file", "of", "open_at", "read_record", "tracked", "write_atomically",
+]  # fmt: skip

@@ -87,6 +87,9 @@ PREPARE = record(
         "source": {"deck": "60 drawn cards"},
         "baseline": "pHash, 256 bits",
         "protocol": TEST,
+        "data_kind": "synthetic",
+        "query_kind": "simulated",
+        "shared_artwork": 0,
         "calibration": {"samples": 40, "size_bytes": 6_021_120},
     },
 )

@@ -128,10 +128,37 @@ def test_limits_are_those_that_the_records_show() -> None:
     assert drawn in card(version(DISTILL2))
     photos = replace(BENCH[TINY], facts={"protocol": "photos"}, metrics={"power_w": 2.5, "top1_accuracy": 0.5})
     made = replace(COMPILE, facts={"protocol": "photos"})
-    scans = replace(PREPARE, backend="folder", metrics={})
+    kinds = {"data_kind": "photos", "query_kind": "photos", "shared_artwork": 0}
+    scans = replace(PREPARE, facts=kinds, metrics={})
     text = card(version(made, records={"benchmark": photos, "prepare": scans}))
-    for absent in (simulated, drawn, "Power was not measured", "test split has"):
+    for absent in (simulated, drawn, "Power was not measured", "test split has", "is not recorded", "share their art"):
         assert absent not in text
+
+
+@pytest.mark.parametrize(
+    ("shared", "protocol", "sentence"),
+    [
+        (0, "0 of the cards share their art with a train card", None),
+        (2, "a protocol of another plugin", "- Of the measured cards, 2 share their art with a card that the model"),
+        (None, "2 of the cards share their art with a train card", "- How many of the measured cards share their art"),
+    ],
+)
+def test_shared_art_is_a_limit_where_a_field_says_so_whatever_the_sentence(
+    shared: int | None, protocol: str, sentence: str | None
+) -> None:
+    bench = replace(BENCH[TINY], facts={"protocol": protocol, "shared_artwork": shared})
+    data = replace(PREPARE, facts={name: fact for name, fact in PREPARE.facts.items() if name != "shared_artwork"})
+    text = card(version(COMPILE, records={"benchmark": bench, "prepare": data}))
+    limits = text.partition("## Limitations")[2].partition("##")[0]
+    assert (sentence in limits) if sentence else ("share their art" not in limits)
+
+
+def test_what_an_older_record_does_not_say_of_its_data_is_said_to_be_unrecorded() -> None:
+    older = replace(PREPARE, facts={"protocol": TEST})
+    text = card(version(COMPILE, records={"benchmark": BENCH[TINY], "prepare": older}))
+    assert "- Whether the queries are photos or simulated captures is not recorded." in text
+    assert "- Whether the data are photos or drawn by a program is not recorded." in text
+    assert "- How many of the measured cards share their art with one that" in text
 
 
 @pytest.mark.parametrize(

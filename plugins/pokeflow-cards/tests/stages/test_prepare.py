@@ -167,6 +167,16 @@ def test_a_drawn_deck_was_read_from_nowhere_and_says_so(prepare) -> None:
     assert result.reasons["raw"] == "the cards are drawn; nothing is read"
 
 
+def test_the_record_says_of_what_kind_the_data_are_and_how_many_share_their_art(prepare, folder) -> None:
+    _, drawn = prepare(replace(DECK, cards=60, twins=0.5))
+    shared = drawn.facts["shared_artwork"]
+    assert (drawn.facts["data_kind"], drawn.facts["query_kind"]) == ("synthetic", "simulated")
+    assert f"; {shared} of the cards share their art with a train card" in drawn.facts["protocol"]
+    assert shared > 0
+    _, scans = prepare(replace(folder.params(), queries=Queries(views=1, strength=0.0, calibration=0)))
+    assert (scans.facts["data_kind"], scans.facts["query_kind"]) == ("photos", "references")
+
+
 def test_the_record_counts_cards_views_and_calibration(prepare) -> None:
     output, result = prepare(DECK)
     assert result.facts["counts"] == dataset.read(output).about["counts"]

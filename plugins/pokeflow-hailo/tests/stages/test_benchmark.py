@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
+from pokeflow.types import facts_of
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 from pokeflow_hailo.stages import benchmark
-from pokeflow_metadata.benchmarks import CONDITIONS
-from pokeflow_metadata.models import PERFORMANCE
 from pokeflow_vision import index
 from pokeflow_vision.preprocessing import Preprocessing
 
-from ..compile_flow import without
+from ..compile_flow import record, without
 from ..doubles import hef_bytes
 from ..ssh_server import NAME
 
@@ -130,10 +129,9 @@ def test_the_device_its_versions_and_the_compilers_are_told(done):
 
 def test_what_a_manifest_shows_of_a_benchmark_is_told_in_the_form_that_it_takes(done):
     facts = done[1].facts
-    for fields in (PERFORMANCE, CONDITIONS):
-        for name, field in fields.items():
-            told = [facts[key] for place in field.sources if (key := place.rpartition("facts.")[2]) in facts]
-            assert all(isinstance(value, field.kind) for value in told), name
+    read = facts_of(record("benchmark", "optimized", **facts))
+    assert (read.device, read.framework, read.runs) == (facts["device"], facts["framework"], facts["runs"])
+    assert read.reasons == {}
     assert {"device", "framework", "runs", "timing", "protocol"} <= facts.keys()
 
 

@@ -8,29 +8,23 @@ from pokeflow.project import records as records_of
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
-from pokeflow_metadata.fields import Field, table
+from pokeflow_metadata.fields import fact, first
 from pokeflow_metadata.forms import performance_benchmarks as form
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, fill, metrics, plain
 
 BENCHMARK = "benchmark"
 
 
-def _counts(runs: int | Mapping[str, Any]) -> int | Mapping[str, int]:
-    if isinstance(runs, Mapping) and not all(type(count) is int for count in runs.values()):
-        raise ValueError("not all are counts")
-    return runs
-
-
 UNSAID = "the record does not say"
 CONDITIONS = {
-    "device": Field(("benchmark.facts.device",), absent=UNSAID),
-    "threads": Field(("benchmark.facts.threads",), int, absent=UNSAID, least=1),
-    "runtime": Field(("benchmark.facts.framework",), absent=UNSAID),
-    "runs": Field(("benchmark.facts.runs",), (int, dict), _counts, absent=UNSAID),
-    "timing": Field(("benchmark.facts.timing",), absent=UNSAID),
-    "protocol": Field(("benchmark.facts.protocol",), absent=UNSAID),
+    "device": "device",
+    "threads": "threads",
+    "runtime": "framework",
+    "runs": "runs",
+    "timing": "timing",
+    "protocol": "protocol",
 }
-"""What a benchmark's figures mean nothing without."""
+"""What a benchmark's figures mean nothing without, and which fact tells it."""
 SAME_MACHINE = ("device", "threads")
 LATENCY, SIZE, ACCURACY = "latency_p50_ms", "size_mb", "top1_accuracy"
 DIGITS = 6
@@ -82,7 +76,7 @@ def _benchmark(record: Record) -> form.Benchmark:
             "backend": record.backend,
             "revision": record.revision,
             "digest": record.digest,
-            **table(CONDITIONS, {BENCHMARK: record}),
+            **conditions(record),
             "executor": record.executor,
             "started": record.started,
             "finished": record.finished,
@@ -92,6 +86,11 @@ def _benchmark(record: Record) -> form.Benchmark:
             "metrics": metrics(record),
         },
     )
+
+
+def conditions(record: Record) -> Object:
+    """Under which conditions a benchmark was taken."""
+    return {name: first(fact(record, known), absent=UNSAID) for name, known in CONDITIONS.items()}
 
 
 def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
@@ -142,10 +141,10 @@ def _pair(
         return mine
     if isinstance(other, Unknown):
         return other
-    for fact in alike:
-        here, there = mine.facts.get(fact), other.facts.get(fact)
+    for condition in alike:
+        here, there = mine.facts.get(condition), other.facts.get(condition)
         if here != there:
-            return Unknown(f"measured under different conditions: {fact} {here!r} here, {there!r} there")
+            return Unknown(f"measured under different conditions: {condition} {here!r} here, {there!r} there")
     values = [figure(record, name) for record in (mine, other)]
     for value, record in zip(values, (mine, other), strict=True):
         if isinstance(value, Unknown):

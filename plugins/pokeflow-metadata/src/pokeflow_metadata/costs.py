@@ -7,7 +7,7 @@ from pokeflow.project import Receipt, Versions, making, natural, version_name
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
-from pokeflow_metadata.fields import Field, look
+from pokeflow_metadata.fields import fact, first, stated
 from pokeflow_metadata.forms.project_manifest import Infrastructure
 from pokeflow_metadata.values import Unknown, cost, fill, told
 
@@ -19,7 +19,6 @@ ROLES = {
     COMPILATION: "compiled model",
 }
 """The roles that are always told, and what they are called where none is published."""
-INSTANCE = Field(("making.facts.instance_type", "making.environment.instance_type"))
 CENT = 6
 """Decimals of a sum in US dollars; seconds of a small machine cost less than a cent."""
 
@@ -95,7 +94,7 @@ def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, .
 
 
 def _instance(about: About, made: Record) -> Any:
-    instance = look(INSTANCE, {"making": made}, about.executors.get(made.executor))
+    instance = first(fact(made, "instance_type"), stated(about.executors.get(made.executor, {}), "instance_type"))
     if isinstance(instance, Unknown):
         return Unknown(f"{made.task} was made by executor {made.executor!r}, which records no instance type")
     return instance

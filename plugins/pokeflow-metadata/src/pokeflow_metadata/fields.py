@@ -1,96 +1,94 @@
-"""Where a document's field comes from: tables of places in records, and the look-up."""
+"""Where a document's field comes from: a record's facts and figures, or what a migration stated without a record.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+Whatever else a plugin puts there makes the field unknown, and the document stays sound.
+"""
+
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
-from pokeflow.types import Record
+from pokeflow.types import UNTOLD, Record, facts_of
 from pokeflow_metadata.values import Unknown
 
 NUMBER = (int, float)
-_NOTHING = object()
+NOTHING = Unknown("")
+"""What tells nothing at all, not even why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field: the places that may tell it, the first that does wins: ``<stage>.<part of the record>[.<key>]``.
-
-    ``kind`` is what the value must be, a number within ``least`` and ``most``; ``form`` makes of it what the document
-    shows, ValueError where it cannot. ``absent`` is the reason where no place has it. Whatever else a plugin puts
-    there makes the field unknown, and the document stays sound.
-    """
-
-    sources: tuple[str, ...]
-    kind: type | tuple[type, ...] = str
-    form: Callable[[Any], Any] = lambda value: value
-    absent: str = "no record tells it"
-    least: float = 0
-    most: float = float("inf")
+def first(*found: Any, absent: str = UNTOLD) -> Any:
+    """The first value that is known; else ``Unknown`` with the first reason that was given, or with ``absent``."""
+    for value in found:
+        if not isinstance(value, Unknown):
+            return value
+    return Unknown(next((value.reason for value in found if value.reason), absent))
 
 
-def look(field: Field, records: Mapping[str, Record], given: Mapping[str, Any] | None = None, name: str = "") -> Any:
-    """The field's value or ``Unknown``.
-
-    ``given`` is what was told without a record, by the field's ``name`` or by what records call it.
-    """
-    reason = None
-    for where, value, why in (*_recorded(field, records), *_given(field, given or {}, name)):
-        if value is None:
-            reason = reason or why
-        elif (shown := _fit(field, value)) is not _NOTHING:
-            return shown
-        else:
-            reason = reason or f"{where} is {value!r}, which this cannot be"
-    return Unknown(reason or field.absent)
+def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = None) -> Any:
+    """A fact of a record by its name in ``ModelFacts``, as ``form`` shows it."""
+    if record is None:
+        return NOTHING
+    facts = facts_of(record)
+    value = getattr(facts, name)
+    if value is None:
+        return Unknown(facts.reasons.get(name, ""))
+    return _shown(f"facts.{name} of {record.task}", value, form)
 
 
-def table(
-    fields: Mapping[str, Field], records: Mapping[str, Record], given: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The values of many fields, by name."""
-    return {name: look(field, records, given, name) for name, field in fields.items()}
+def measured(record: Record | None, *names: str, least: float = 0, most: float = inf) -> Any:
+    """The first of these figures that a record has, if it lies within these bounds."""
+    return first(*(_measured(record, name, least, most) for name in names if record), absent="")
 
 
-Found = Iterator[tuple[str, Any, str | None]]
+def _measured(record: Record, name: str, least: float, most: float) -> Any:
+    if name not in record.metrics:
+        return NOTHING
+    value = record.metrics[name]
+    if value is None:
+        return Unknown(record.reasons.get(name, ""))
+    return value if least <= value <= most else _cannot_be(f"metrics.{name} of {record.task}", value)
 
 
-def _recorded(field: Field, records: Mapping[str, Record]) -> Found:
-    """Each place that is there: what it is called, what it holds, and why it holds nothing."""
-    for source in field.sources:
-        stage, part, *keys = source.split(".")
-        if stage in records:
-            record = records[stage]
-            found = _inside(getattr(record, part), keys)
-            if found is not _NOTHING:
-                yield (
-                    f"{'.'.join((part, *keys))} of {record.task}",
-                    found,
-                    record.reasons.get(keys[-1]) if keys else None,
-                )
+def stated(
+    given: Mapping[str, Any],
+    *names: str,
+    kind: type | tuple[type, ...] = str,
+    form: Callable[[Any], Any] | None = None,
+    least: float = 0,
+    most: float = inf,
+) -> Any:
+    """The first of these names that was told without a record, if it is of this kind and within these bounds."""
+    return first(*(_stated(given, name, kind, form, (least, most)) for name in names), absent="")
 
 
-def _given(field: Field, given: Mapping[str, Any], name: str) -> Found:
-    for key in dict.fromkeys((name, *(source.rpartition(".")[2] for source in field.sources))):
-        if key in given:
-            yield f"{key}, as it was told when it was migrated,", given[key], None
+def _stated(
+    given: Mapping[str, Any],
+    name: str,
+    kind: type | tuple[type, ...],
+    form: Callable[[Any], Any] | None,
+    bounds: tuple[float, float],
+) -> Any:
+    value = given.get(name)
+    if value is None:
+        return NOTHING
+    where = f"{name}, as it was told when it was migrated,"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return _cannot_be(where, value)
+    if isinstance(value, NUMBER) and not bounds[0] <= value <= bounds[1]:
+        return _cannot_be(where, value)
+    return _shown(where, value, form)
 
 
-def _fit(field: Field, value: Any) -> Any:
-    """What the document shows, or ``_NOTHING`` where the value cannot be shown."""
-    if not isinstance(value, field.kind) or isinstance(value, bool):
-        return _NOTHING
-    if isinstance(value, NUMBER) and not field.least <= value <= field.most:
-        return _NOTHING
+def day_of(record: Record | None, form: Callable[[str], str]) -> Any:
+    """The day on which a record was finished."""
+    return _shown(f"finished of {record.task}", record.finished, form) if record else NOTHING
+
+
+def _shown(where: str, value: Any, form: Callable[[Any], Any] | None) -> Any:
     try:
-        return field.form(value)
+        return form(value) if form else value
     except ValueError:
-        return _NOTHING
+        return _cannot_be(where, value)
 
 
-def _inside(holder: Any, keys: Iterable[str]) -> Any:
-    """A value below keys in keys, or ``_NOTHING``."""
-    for part in keys:
-        if not isinstance(holder, Mapping) or part not in holder:
-            return _NOTHING
-        holder = holder[part]
-    return holder
+def _cannot_be(where: str, value: Any) -> Unknown:
+    return Unknown(f"{where} is {value!r}, which this cannot be")

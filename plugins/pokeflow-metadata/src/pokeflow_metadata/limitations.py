@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pokeflow.project import Version
-from pokeflow.types import Record
+from pokeflow.types import ModelFacts, Record, facts_of
 
+SYNTHETIC, SIMULATED = "synthetic", "simulated"
 POWER = ("power_w", "power_consumption_w")
 
 
@@ -17,22 +18,32 @@ def of(version: Version) -> Iterator[str]:
 
 
 def _queries(version: Version) -> Iterator[str]:
-    protocols = [str(record.facts.get("protocol", "")) for record in _measured(version)]
-    if any("simulated" in protocol for protocol in protocols):
+    prepared, bench = version.records.get("prepare"), version.records.get("benchmark")
+    data = facts_of(prepared) if prepared else ModelFacts()
+    if data.query_kind == SIMULATED:
         yield (
             "The queries are simulated captures of pictures that are among the references: the figures say how well a "
             "photo of a known picture is found, not how a stranger's photo fares."
         )
-    if any("share their art with a train card" in protocol for protocol in protocols):
-        yield "The protocol counts the measured cards whose art the model has seen on a train card."
-    if "benchmark" not in version.records:
+    if data.query_kind is None:
+        yield "Whether the queries are photos or simulated captures is not recorded."
+    if bench is None:
         yield "No benchmark is recorded: its figures are of the queries that its making was judged by."
-    if _drawn(version.records.get("prepare")):
+    else:
+        yield from _shared(facts_of(bench).shared_artwork, data.shared_artwork)
+    if data.data_kind == SYNTHETIC:
         yield "The cards are drawn by a program: the figures say that the chain works, and nothing of real cards."
+    if data.data_kind is None:
+        yield "Whether the data are photos or drawn by a program is not recorded."
 
 
-def _drawn(prepared: Record | None) -> bool:
-    return prepared is not None and prepared.backend == "synthetic"
+def _shared(*told: int | None) -> Iterator[str]:
+    """How many of the measured items the model has seen in another print; the first that is told counts."""
+    known = next((count for count in told if count is not None), None)
+    if known is None:
+        yield "How many of the measured cards share their art with one that the model was trained on is not recorded."
+    elif known:
+        yield f"Of the measured cards, {known:,} share their art with a card that the model was trained on."
 
 
 def _chance(version: Version) -> Iterator[str]:
@@ -61,16 +72,10 @@ def _machine(version: Version) -> Iterator[str]:
     measured = version.records.get("benchmark")
     if measured is None:
         return
-    if device := measured.facts.get("device"):
+    if device := facts_of(measured).device:
         yield f"Times are of one machine ({device}) and say little of any other."
     if not any(measured.metrics.get(name) is not None for name in POWER):
         yield "Power was not measured."
-
-
-def _measured(version: Version) -> Iterator[Record]:
-    yield version.making
-    if "benchmark" in version.records:
-        yield version.records["benchmark"]
 
 
 def _inside(params: Any, *keys: str) -> Any:

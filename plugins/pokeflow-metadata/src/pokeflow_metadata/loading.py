@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pokeflow.project import Version
+from pokeflow.types import facts_of
 
 FETCH = "pokeflow pull {model}:{version}"
 CODE = """\
@@ -21,13 +22,13 @@ def of(version: Version) -> Iterator[str]:
     code = _code(version)
     if code is not None:
         yield from ("", "```python", code, "```")
-    elif format_ := version.making.facts.get("format"):
+    elif format_ := facts_of(version.making).format:
         yield from ("", f"Its format is {format_}.")
 
 
 def _code(version: Version) -> str | None:
     made, prepared = version.making, version.records.get("prepare")
-    length = made.facts.get("embedding_dim")
+    length = facts_of(made).embedding_dim
     spec = prepared.params.get("preprocessing") if prepared else None
     if not _is_onnx(version) or not isinstance(spec, Mapping) or not {"size", "mean", "std"} <= set(spec):
         return None

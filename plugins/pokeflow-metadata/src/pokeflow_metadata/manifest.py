@@ -6,28 +6,24 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.project import Project, Receipt, natural
+from pokeflow.project import Project, Receipt, making, natural
 from pokeflow.project import newest as newest_of
-from pokeflow.project import records as records_of
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import costs, models, published, units
-from pokeflow_metadata.fields import NUMBER, Field, table
+from pokeflow_metadata.fields import fact, first, measured, stated
 from pokeflow_metadata.forms import project_manifest as forms
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
 
 Object = dict[str, Any]
 
 TRAINING = {
-    "num_classes": Field(("prepare.metrics.cards",), NUMBER, int),
-    "train_samples": Field(("prepare.metrics.train_cards",), NUMBER, int),
-    "val_samples": Field(("prepare.metrics.val_cards",), NUMBER, int),
-    "test_samples": Field(("prepare.metrics.test_cards",), NUMBER, int),
+    "num_classes": "cards",
+    "train_samples": "train_cards",
+    "val_samples": "val_cards",
+    "test_samples": "test_cards",
 }
-CALIBRATION = {
-    "num_samples": Field(("making.facts.calibration_images", "prepare.facts.calibration.samples"), int),
-    "size_mb": Field(("prepare.facts.calibration.size_bytes",), int, lambda size: round(size / 1e6, 6)),
-}
+"""Fields of the training data, and the figures of a data set that tell them."""
 BYTES = "size_bytes"
 """The fact of a data receipt that says how much its link leads to."""
 SHOWN = "calibration_dataset.npy"
@@ -35,7 +31,6 @@ SHOWN = "calibration_dataset.npy"
 LINK = "link.json"
 NO_DATA = "no data set is published"
 NO_PROJECT = "no project is created in SageMaker, or its id is not configured"
-TOP1 = tuple(source.rpartition(".")[2] for source in models.ACCURACIES["top1_accuracy"].sources)
 STAGE = re.compile(r"(?:^|-)(stage\d+)$")
 """The end of a model's name that tells which stage of an experiment it is."""
 
@@ -93,7 +88,7 @@ def _experiments(about: About, runs: list[Object]) -> forms.Experiments:
 def _experiment(name: str, runs: list[Object]) -> forms.Experiment:
     best: tuple[float, Object] | None = None
     for run in runs:
-        accuracy = next((run["metrics"][name] for name in TOP1 if name in run["metrics"]), None)
+        accuracy = next((run["metrics"][name] for name in models.TOP1 if name in run["metrics"]), None)
         if accuracy is not None and run["run_id"] is not None and (best is None or accuracy > best[0]):
             best = accuracy, run
     stages = sorted({_stage(run) for run in runs}, key=natural)
@@ -111,16 +106,18 @@ def _stage(run: Object) -> str:
 
 
 def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData:
-    fields = table(TRAINING, _data(receipts))
+    data = _data(receipts)
+    known = {name: first(measured(data, figure)) for name, figure in TRAINING.items()}
+    fields = {name: value if isinstance(value, Unknown) else int(value) for name, value in known.items()}
     return fill(
         forms.TrainingData,
         {"s3_path": _link(about, receipts, "processed"), **_because(fields, receipts), "size_gb": _size(receipts)},
     )
 
 
-def _data(receipts: tuple[Receipt, ...]) -> dict[str, Record]:
+def _data(receipts: tuple[Receipt, ...]) -> Record | None:
     found = published.data(receipts)
-    return {"prepare": found[1]} if found else {}
+    return found[1] if found else None
 
 
 def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
@@ -150,8 +147,16 @@ def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unkno
 
 def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
     compiled = next((one for one in newest.values() if one.type == "optimized"), None)
-    records = {**_data(receipts), **(records_of(compiled) if compiled else {})}
-    fields = _because(table(CALIBRATION, records, compiled.facts if compiled else None), receipts)
+    made, data = making(compiled) if compiled else None, _data(receipts)
+    given = compiled.facts if compiled else {}
+    samples = first(
+        fact(made, "calibration_images"),
+        fact(data, "calibration_samples"),
+        stated(given, "num_samples", "calibration_images", "samples", kind=int),
+    )
+    size = first(fact(data, "calibration_bytes"), stated(given, "size_mb", "size_bytes", kind=int))
+    megabytes = size if isinstance(size, Unknown) else round(size / 1e6, 6)
+    fields = _because({"num_samples": samples, "size_mb": megabytes}, receipts)
     # What the compiler was shown, if it kept it, is nearer to the truth than what the data set has for it.
     kept = [file.size for file in compiled.files if file.source.endswith(f"/{SHOWN}")] if compiled else []
     fields |= {"size_mb": round(kept[0] / 1e6, 6)} if kept else {}

@@ -10,43 +10,15 @@ from typing import Any
 
 from pokeflow.project import Version
 from pokeflow.redaction import redacted
-from pokeflow.types import Record
+from pokeflow.types import Record, facts_of
 from pokeflow_metadata import limitations, loading, units
-from pokeflow_metadata.fields import NUMBER, Field, look
+from pokeflow_metadata.fields import day_of, fact, first, measured
 from pokeflow_metadata.lineage import relation
-from pokeflow_metadata.models import COMMON
 from pokeflow_metadata.published import read, taught
 from pokeflow_metadata.values import Unknown, cost, figure
 
 Lines = Iterator[str]
 
-DETAILS: Mapping[str, Field] = {
-    "Architecture": COMMON["architecture"],
-    "Parameters": Field(("making.facts.parameters",), int, lambda number: f"{units.count(number)} ({number:,})"),
-    "Parameters counted": Field(("making.facts.parameters_counted",)),
-    "Input": COMMON["input_size"],
-    "Output": Field(("making.facts.embedding_dim",), int, "an embedding of {:,} numbers".format),
-    "Framework": COMMON["framework"],
-    "Format": Field(("making.facts.format",)),
-    "Quantization": Field(("making.facts.quantization",)),
-    "Calibration": Field(("making.facts.calibration",)),
-    "Size": Field(("benchmark.metrics.size_mb", "making.metrics.size_mb"), NUMBER, "{:.2f} MB".format),
-    "Preprocessing": Field(("making.facts.preprocessing",)),
-}
-DATA: Mapping[str, Field] = {
-    "Cards": Field(("prepare.metrics.cards",), NUMBER, "{:,.0f}".format),
-    "for training": Field(("prepare.metrics.train_cards",), NUMBER, "{:,.0f}".format),
-    "for validation": Field(("prepare.metrics.val_cards",), NUMBER, "{:,.0f}".format),
-    "for testing": Field(("prepare.metrics.test_cards",), NUMBER, "{:,.0f}".format),
-    "Findings": Field(("prepare.facts.validation",)),
-}
-TIMED: Mapping[str, Field] = {
-    "Device": Field(("benchmark.facts.device",)),
-    "Threads": Field(("benchmark.facts.threads",), int, str),
-    "Runtime": Field(("benchmark.facts.framework",)),
-    "What is timed": Field(("benchmark.facts.timing",)),
-}
-MADE_ON = Field(("making.finished",), form=units.day)
 MADE = {
     "train": "Trained",
     "distill": "Distilled",
@@ -76,7 +48,7 @@ def model_card(version: Version) -> bytes:
 def _opening(version: Version) -> Lines:
     made = version.making
     how = MADE.get(made.stage, f"Made by stage {made.stage}")
-    on = look(MADE_ON, {"making": made})
+    on = day_of(made, units.day)
     day = "" if isinstance(on, Unknown) else f" on {on}"
     of = f" from `{version.parents[0]}`" if version.parents else ""
     yield f"A {version.type} of the project {_cell(version.about.name)}. {how}{of}{day}."
@@ -86,12 +58,24 @@ def _opening(version: Version) -> Lines:
 
 def _details(version: Version) -> Lines:
     made = version.making
-    rows = {name: look(field, _records(version)) for name, field in DETAILS.items()}
-    known = {name: value for name, value in rows.items() if not isinstance(value, Unknown)}
+    bench = version.records.get("benchmark")
+    rows = {
+        "Architecture": fact(made, "architecture"),
+        "Parameters": fact(made, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
+        "Parameters counted": fact(made, "parameters_counted"),
+        "Input": first(fact(made, "input_size", units.square), fact(bench, "input_size", units.square)),
+        "Output": fact(made, "embedding_dim", "an embedding of {:,} numbers".format),
+        "Framework": fact(made, "framework"),
+        "Format": fact(made, "format"),
+        "Quantization": fact(made, "quantization"),
+        "Calibration": fact(made, "calibration"),
+        "Size": _number(first(measured(bench, "size_mb"), measured(made, "size_mb")), "{:.2f} MB"),
+        "Preprocessing": fact(made, "preprocessing"),
+    }
     yield from _table(
         ("", ""),
         [
-            *known.items(),
+            *_known(rows),
             ("Made by", f"{made.stage} with {made.backend}, revision {made.revision}"),
             ("Digest of all that decided it", f"`{made.digest}`"),
             ("Content of its files", f"`{made.content}`"),
@@ -114,8 +98,8 @@ def _lineage(version: Version) -> Lines:
 
 
 def _use(version: Version) -> Lines:
-    facts = version.making.facts
-    size, length = facts.get("input_size"), facts.get("embedding_dim")
+    facts = facts_of(version.making)
+    size, length = facts.input_size, facts.embedding_dim
     if size is None or length is None:
         yield "The record of its making does not tell what it takes and gives."
         return
@@ -139,11 +123,15 @@ def _data(version: Version) -> Lines:
             f"; its content is `{content}`." if content else "."
         )
         return
-    rows = {name: look(field, {"prepare": prepared}) for name, field in DATA.items()}
-    source = prepared.facts.get("source")
-    origin = [f"{key}: {value}" for key, value in source.items()] if isinstance(source, Mapping) else []
-    known = [(name, value) for name, value in rows.items() if not isinstance(value, Unknown)]
-    yield from _table(("", ""), [*known, ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
+    rows = {
+        "Cards": _number(measured(prepared, "cards")),
+        "for training": _number(measured(prepared, "train_cards")),
+        "for validation": _number(measured(prepared, "val_cards")),
+        "for testing": _number(measured(prepared, "test_cards")),
+        "Findings": fact(prepared, "validation"),
+    }
+    origin = [f"{key}: {value}" for key, value in (facts_of(prepared).source or {}).items()]
+    yield from _table(("", ""), [*_known(rows), ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
     yield ""
     yield "Its parameters:"
     yield from _code("json", _json(prepared.params))
@@ -174,9 +162,15 @@ def _evaluation(version: Version) -> Lines:
         yield ""
         yield from _figures(bench)
         yield from _baseline(version.records.get("prepare"))
-        rows = {name: look(field, {"benchmark": bench}) for name, field in TIMED.items()}
+        facts = facts_of(bench)
+        rows = {
+            "Device": facts.device,
+            "Threads": facts.threads,
+            "Runtime": facts.framework,
+            "What is timed": facts.timing,
+        }
         for name, value in rows.items():
-            if not isinstance(value, Unknown):
+            if value is not None:
                 yield f"- {name}: {_cell(value)}"
         yield ""
     yield "### While it was made"
@@ -193,7 +187,7 @@ def _figures(record: Record) -> Lines:
         yield "No figures."
     yield ""
     if record.metrics:
-        yield f"- Protocol: {_cell(record.facts.get('protocol') or 'the record tells none')}"
+        yield f"- Protocol: {_cell(facts_of(record).protocol or 'the record tells none')}"
     for name in record.metrics:
         value = figure(record, name)
         if isinstance(value, Unknown):
@@ -202,7 +196,7 @@ def _figures(record: Record) -> Lines:
 
 def _baseline(prepared: Record | None) -> Lines:
     """What a method without a network answers to the same queries, where the data set's task tried one."""
-    said = prepared.facts.get("baseline") if prepared else None
+    said = facts_of(prepared).baseline if prepared else None
     figures = [(n, v) for n, v in (prepared.metrics if prepared else {}).items() if "accuracy" in n and v is not None]
     if said and figures:
         yield f"- Baseline ({_cell(said)}): " + ", ".join(f"`{name}` {value:.4g}" for name, value in figures)
@@ -220,8 +214,12 @@ def _cost(version: Version) -> Lines:
     yield "The energy that this took was not measured, so nothing is said of emissions."
 
 
-def _records(version: Version) -> Mapping[str, Record]:
-    return {**version.records, "making": version.making}
+def _known(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in rows.items() if not isinstance(value, Unknown)]
+
+
+def _number(value: float | Unknown, form: str = "{:,.0f}") -> str | Unknown:
+    return value if isinstance(value, Unknown) else form.format(value)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Lines:

@@ -6,7 +6,7 @@ from typing import Any
 from pokeflow.project import DATA, PROVISION, Receipt, Versions, making, version_name
 from pokeflow.stages import PREPARE
 from pokeflow.types import Record
-from pokeflow_metadata.fields import Field, look
+from pokeflow_metadata.fields import first, stated
 from pokeflow_metadata.values import Unknown
 
 APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
@@ -83,7 +83,7 @@ def generation(receipt: Receipt, known: Versions) -> int:
 def approach(receipt: Receipt) -> str | Unknown:
     """How a student was taught: by the weights of its losses; of a migrated one, what was told of it."""
     made = making(receipt)
-    return taught(made) if made else look(APPROACH, {}, receipt.facts, "training_approach")
+    return taught(made) if made else first(stated(receipt.facts, "training_approach", form=_known_approach))
 
 
 def taught(made: Record) -> str | Unknown:
@@ -99,9 +99,6 @@ def _known_approach(text: str) -> str:
     if text not in APPROACHES.values():
         raise ValueError(text)
     return text
-
-
-APPROACH = Field((), form=_known_approach)
 
 
 def folder(receipt: Receipt) -> str | Unknown:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pokeflow.project import Version
 from pokeflow.types import Record
-from pokeflow_metadata.benchmarks import BENCHMARK, CONDITIONS, UNSAID
-from pokeflow_metadata.fields import Field, look, table
+from pokeflow_metadata.benchmarks import BENCHMARK, UNSAID, conditions
+from pokeflow_metadata.fields import fact, first
 from pokeflow_metadata.forms import version as forms
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, plain
 from pokeflow_metadata.values import metrics as figures
@@ -16,8 +16,6 @@ from pokeflow_metadata.values import metrics as figures
 Object = dict[str, Any]
 
 NOT_BENCHMARKED = "no benchmark of this version was there when it was published"
-PROTOCOL = Field(("measured.facts.protocol",), absent=UNSAID)
-PREPROCESSING = Field(("making.facts.preprocessing",), absent=UNSAID)
 
 
 def metrics(version: Version) -> Object:
@@ -48,7 +46,7 @@ def training_config(version: Version) -> Object:
             "parents": list(version.parents),
             "inputs": made.inputs,
             "params": made.params,
-            "preprocessing": look(PREPROCESSING, {"making": made}),
+            "preprocessing": first(fact(made, "preprocessing"), absent=UNSAID),
             "environment": made.environment,
         },
     )
@@ -57,7 +55,7 @@ def training_config(version: Version) -> Object:
 
 def measured(record: Record) -> forms.Making | forms.Benchmark:
     """A record's figures, and what they mean."""
-    conditions = table(CONDITIONS, {BENCHMARK: record}) if record.stage == BENCHMARK else {}
+    known = conditions(record) if record.stage == BENCHMARK else {}
     form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
     return fill(
         form,
@@ -71,8 +69,8 @@ def measured(record: Record) -> forms.Making | forms.Benchmark:
             "finished": record.finished,
             "seconds": record.seconds,
             "cost_usd": cost(record),
-            "protocol": look(PROTOCOL, {"measured": record}),
-            **conditions,
+            "protocol": first(fact(record, "protocol"), absent=UNSAID),
+            **known,
             "metrics": figures(record),
         },
     )

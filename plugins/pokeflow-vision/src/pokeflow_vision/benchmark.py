@@ -91,6 +91,8 @@ def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path],
         "embedding_dim": network.dim,
         "input_size": spec.size,
     }
+    if (shared := retrieval.shared_artwork(data, SPLIT)) is not None:
+        facts["shared_artwork"] = shared
 
     spec.write(task.output)
     index.write(task.output, cards)

@@ -74,11 +74,20 @@ def _truth(data: Dataset, queries: Sequence[int]) -> "np.ndarray":
     return np.asarray([row_of[data.queries[j].card_id] for j in queries])
 
 
+def shared_artwork(data: Dataset, split: str) -> int | None:
+    """How many cards of a split share their art with a card of the train split; None where a card's art is unknown."""
+    return _twins(data, split) if all(card.artwork for card in data.cards) else None
+
+
+def _twins(data: Dataset, split: str) -> int:
+    trained = {card.artwork for card in data.cards if card.split == "train"} - {""}
+    return sum(card.split == split and card.artwork in trained for card in data.cards)
+
+
 def protocol(data: Dataset, split: str) -> str:
     """The sentence that must stand beside every accuracy."""
     cards, queries = len(data.cards_of(split)), len(data.queries_of(split))
-    trained = {card.artwork for card in data.cards if card.split == "train"} - {""}
-    twins = sum(card.split == split and card.artwork in trained for card in data.cards)
+    twins = _twins(data, split)
     return (
         f"{queries} query views ({data.about['queries']}) of {cards} {split} cards against "
         f"{len(data.cards)} references, one a card; nearest by cosine; exact printing; "

@@ -45,7 +45,7 @@ def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, w
     data = Dataset(about, params.preprocessing, cards, scans.references, taken, photos)
     dataset.write(task.output, data, validation.report(scans, found, within))
     samples.write(task.output, data)
-    result = _result(data, scans, found, codes)
+    result = _result(data, scans, found, codes, params.queries.strength)
     for file in ("references.npy", "queries.npy"):
         (task.work / file).unlink()
     return result
@@ -65,7 +65,7 @@ def _about(
     }
 
 
-def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray") -> Result:
+def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray", strength: float) -> Result:
     rows = data.queries_of("test")
     first, last = rows[0], rows[-1] + 1
     baseline = phash.accuracy(codes, phash.codes(data.query_images[first:last], "hashes of test views"), data, rows)
@@ -78,11 +78,13 @@ def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray")
     }
     views = len(data.queries_of(dataset.CALIBRATION))
     unknown = sum(not card.artwork for card in data.cards)
-    reasons = (
-        {"phash256_artwork_top1_accuracy": f"the CSV's column artwork is empty for {unknown} cards"} if unknown else {}
-    )
+    untold = f"the CSV's column artwork is empty for {unknown} cards"
+    reasons = dict.fromkeys(("phash256_artwork_top1_accuracy", "shared_artwork"), untold) if unknown else {}
     facts = {
         "protocol": retrieval.protocol(data, "test"),
+        "shared_artwork": retrieval.shared_artwork(data, "test"),
+        "data_kind": "photos" if scans.raw is not None else "synthetic",
+        "query_kind": "simulated" if strength else "references",
         "baseline": "pHash, 256 bits, on the same queries and references; nearest by Hamming distance",
         "preprocessing": data.preprocessing.hash,
         "validation": validation.summary(scans, found),

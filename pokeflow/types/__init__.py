@@ -1,0 +1,51 @@
+"""The nouns of pokeflow: what a plugin brings, what it is given, what a finished task left.
+
+Plain frozen dataclasses that every package and every plugin may import.
+"""
+
+from pokeflow.types._facts import (
+    UNTOLD,
+    ModelFacts,
+    facts_of,
+)  # fmt: skip
+from pokeflow.types._plugins import (
+    Backend,
+    Bill,
+    Command,
+    DocumentKind,
+    Executor,
+    NoParams,
+    Result,
+    Task,
+    load_function,
+)  # fmt: skip
+from pokeflow.types._project import (
+    About,
+    Budget,
+    Leaf,
+)  # fmt: skip
+from pokeflow.types._records import (
+    INSTANCE,
+    JOB_SECONDS,
+    LOG,
+    RECEIPTS,
+    RECORD,
+    SHARED_MARK,
+    SIMULATED,
+    TASKS,
+    TELEMETRY,
+    File,
+    Input,
+    Record,
+    Shared,
+    split_task_path,
+    task_path,
+    task_prefix,
+)  # fmt: skip
+
+__all__ = [
+    "INSTANCE", "JOB_SECONDS", "LOG", "RECEIPTS", "RECORD", "SHARED_MARK", "SIMULATED", "TASKS", "TELEMETRY",
+    "UNTOLD", "About", "Backend", "Bill", "Budget", "Command", "DocumentKind", "Executor", "File", "Input",
+    "Leaf", "ModelFacts", "NoParams", "Record", "Result", "Shared", "Task", "facts_of", "load_function",
+    "split_task_path", "task_path", "task_prefix",
+]  # fmt: skip
