@@ -169,7 +169,7 @@ def test_a_drawn_deck_was_read_from_nowhere_and_says_so(prepare) -> None:
 
 
 def test_the_record_says_of_what_kind_the_data_are_and_how_many_share_their_art(prepare, folder) -> None:
-    output, drawn = prepare(replace(DECK, cards=60, twins=0.5))
+    _, drawn = prepare(replace(DECK, cards=60, twins=0.5))
     shared = drawn.facts["shared_artwork"]
     assert (drawn.facts["data_kind"], drawn.facts["query_kind"]) == ("synthetic", "simulated")
     assert f"; {shared} of the cards share their art with a train card" in drawn.facts["protocol"]
