@@ -1,6 +1,7 @@
 """Document kinds: a plugin brings one by an entry point; a layout line places it; no core file knows of it."""
 
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,36 @@ def test_a_plugin_s_documents_are_published_verified_and_kept_true(tmp_path: Pat
     assert told["scores"]["teacher:v1.0"] > 0
     assert tree.objects.read("models/teacher/v1.0/note.txt")[0].startswith(b"teacher v1.0: ")
     assert verifying.verify(tree).problems == ()
+
+
+def test_a_published_text_stays_when_a_later_build_words_it_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
+    records = run_flow(flow)
+    publishing.publish(flow, records)
+    tree, note = trees.of(flow), "models/teacher/v1.0/note.txt"
+    before = tree.objects.read(note)
+    reworded = replace(plugins.document_kinds()["note"], build=lambda version: b"in other words")
+    monkeypatch.setattr(documents, "document_kinds", lambda: {**plugins.document_kinds(), "note": reworded})
+    assert publishing.publish(flow, records).documents == ()
+    assert tree.objects.read(note) == before
+    assert verifying.verify(tree).problems == ()
+    tree.objects.delete(note)
+    assert [problem.kind for problem in verifying.verify(tree).problems] == ["missing"]
+
+
+def test_a_published_document_of_data_is_refused_when_it_would_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {"models/{model}/{version}/metrics.json": {"document": "metrics"}}
+    flow = flow_of(tmp_path, PROJECT_LINE, line)
+    records = run_flow(flow)
+    publishing.publish(flow, records)
+    other = replace(plugins.document_kinds()["metrics"], build=lambda version: {"other": 1}, schema={})
+    monkeypatch.setattr(documents, "document_kinds", lambda: {**plugins.document_kinds(), "metrics": other})
+    with pytest.raises(ConfigError, match="What is published stays: raise the version"):
+        publishing.publish(flow, records)
 
 
 def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) -> None:

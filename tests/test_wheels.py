@@ -44,7 +44,12 @@ def install(folder: Path, wheels: Path, names: Iterable[str]) -> Path:
     packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
     for place in {Path(p) for p in sys.path if p.endswith("site-packages")} | {Path(sysconfig.get_path("purelib"))}:
         for entry in place.iterdir():
-            own = "pokeflow" in entry.name.lower() or "mlflow_s3_store" in entry.name or entry.suffix == ".pth" or entry.name == "__pycache__"
+            own = (
+                "pokeflow" in entry.name.lower()
+                or "mlflow_s3_store" in entry.name
+                or entry.suffix == ".pth"
+                or entry.name == "__pycache__"
+            )
             if not own and not (packages / entry.name).exists():
                 (packages / entry.name).symlink_to(entry)
     files = [next(wheels.glob(f"{name.replace('-', '_')}-[0-9]*.whl")) for name in ("pokeflow", *names)]

@@ -6,9 +6,9 @@ from itertools import takewhile
 from typing import Literal
 
 from pokeflow.objects import Entry, Objects
-from pokeflow.project import receipts
+from pokeflow.project import documents, receipts
 from pokeflow.project._artifacts import Item, Publication
-from pokeflow.project.receipts import Receipt
+from pokeflow.project.receipts import Placed, Receipt
 from pokeflow.types import RECEIPTS
 
 State = Literal["new", "same", "changed", "altered", "newer there"]
@@ -58,6 +58,9 @@ def _one(
     mark = marks.get(receipts.key(receipt.unit))
     found = receipts.read(objects, receipt.unit) if mark else None
     old = found[0] if found else None
+    if old is not None:
+        publication = _without_reworded(publication, old)
+        receipt = publication.receipt
     if old is not None and (refused := receipts.differences(old, receipt)):
         return Comparison(publication, (), complete=False, refused=tuple(refused))
     changes = [_change(objects, item, there.get(item.placed.path), old, mark) for item in publication.items]
@@ -68,6 +71,19 @@ def _one(
         ]
     complete = old is not None and receipts.joined(old, receipt) == old
     return Comparison(publication, tuple(changes), complete)
+
+
+def _without_reworded(publication: Publication, old: Receipt) -> Publication:
+    """Leave out texts for people that are published in other words: an earlier build wrote them, and they stay."""
+    known = {file.path: file for file in old.files if file.fixed}
+
+    def is_reworded(placed: Placed) -> bool:
+        there, name = known.get(placed.path), placed.source.removeprefix("document:")
+        is_text = name != placed.source and not documents.has_schema(name)
+        return is_text and there is not None and there.source == placed.source and there.sha256 != placed.sha256
+
+    items = tuple(item for item in publication.items if not is_reworded(item.placed))
+    return Publication(replace(publication.receipt, files=tuple(item.placed for item in items)), items)
 
 
 def _taken(objects: Objects, receipt: Receipt, marks: Mapping[str, Entry]) -> set[str]:

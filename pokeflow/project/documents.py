@@ -68,6 +68,12 @@ def of_version(name: str, version: Version) -> bytes:
     return encode(document, where)
 
 
+def has_schema(name: str) -> bool:
+    """Tell whether a document kind that is installed has a schema."""
+    kind = document_kinds().get(name)
+    return kind is not None and schema_of(kind) is not None
+
+
 def check(name: str, data: bytes) -> list[str]:
     """What is wrong with the bytes of a document by its name: where in it, and what; empty if nothing is."""
     schema = schema_of(document_kinds()[name])
