@@ -196,7 +196,7 @@ def test_a_claim_whose_process_is_gone_is_taken_over_at_once(place: Objects) -> 
 def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
     place: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.5)
+    monkeypatch.setattr(leases, "LEASE", 0.5)
     place.write("claims/x", leases.claim_of("x", "a", host="elsewhere"), match=None)
     began = time.monotonic()
     with leases.held(place, "claims/x", "x"):
@@ -204,7 +204,7 @@ def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
 
 
 def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.4)
+    monkeypatch.setattr(leases, "LEASE", 0.4)
     inside = []
 
     def other() -> None:
@@ -221,7 +221,7 @@ def test_a_claim_that_is_renewed_is_not_taken_over(place: Objects, monkeypatch: 
 
 
 def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LEASE", 0.4)
+    monkeypatch.setattr(leases, "LEASE", 0.4)
     other = leases.claim_of("x", "other", host="elsewhere")
     with leases.held(place, "claims/x", "x") as claim:
         place.write("claims/x", other, match=None)
