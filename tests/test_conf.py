@@ -180,7 +180,7 @@ def test_an_option_that_an_experiment_chooses_is_refused_as_well(installed_with,
 def test_an_option_of_a_folder_of_ones_own_is_no_less_an_option(tmp_path: Path) -> None:
     (tmp_path / "tracking").mkdir()
     (tmp_path / "tracking" / "mine.yaml").write_text("backend: null\n")
-    assert flow("--config-dir", str(tmp_path), "tracking=mine").tracking is None
+    assert flow("--config-dir", str(tmp_path), "tracking=mine", "registry=none").tracking is None
 
 
 def test_the_table_of_distributions_has_every_option_that_a_plugin_brings() -> None:

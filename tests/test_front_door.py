@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +19,7 @@ from pokeflow import engine
 from pokeflow.config import composition
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
-from support import TOY_FLOW, Cli
+from support import TOY_FLOW, Cli, environment
 
 S3 = ("store=s3", "store.remote=s3://no-such-bucket/prefix")
 
@@ -155,21 +156,17 @@ def test_a_run_plans_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(calls) == 1
 
 
-def test_the_command_line_composes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pokeflow import cli
-
-    composed, calls = composition.load, []
-    monkeypatch.setattr(composition, "load", lambda *args: calls.append(args) or composed(*args))
-    logger = logging.getLogger()
-    before = logger.level, list(logger.handlers)
-    terminated = signal.getsignal(signal.SIGTERM)
-    try:
-        assert cli.run([*TOY_FLOW, f"store.root={tmp_path}"]) == 0
-    finally:
-        logger.setLevel(before[0])
-        logger.handlers[:] = before[1]
-        signal.signal(signal.SIGTERM, terminated)
-    assert len(calls) == 1
+def test_the_command_line_composes_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pokeflow import cli; from pokeflow.config import _composition as composition;"
+        "composed, calls = composition.load, [];"
+        "composition.load = lambda *args: calls.append(args) or composed(*args);"
+        "code = cli.run(sys.argv[1:]); print('COMPOSED', len(calls)); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, *TOY_FLOW]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("COMPOSED 1\n")
 
 
 def test_a_run_leaves_what_hydra_leaves_of_a_job(cli: Cli, tmp_path: Path) -> None:
