@@ -93,3 +93,9 @@ def test_redacting_takes_out_user_and_password_and_nothing_else(user, password, 
 
 def test_text_without_an_address_is_left_as_it_is():
     assert redact("write to a@b.example or see https://host/a@b") == "write to a@b.example or see https://host/a@b"
+
+
+def test_a_bucket_without_the_package_that_speaks_to_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(address, "find_spec", lambda name: None)
+    (fault,) = faults("s3://bucket/mlflow")
+    assert "pip install 'pokeflow-mlflow[s3]'" in fault

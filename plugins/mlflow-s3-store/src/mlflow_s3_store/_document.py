@@ -46,7 +46,7 @@ class Document:
 
 
 def encode(document: Document, schema: Schema) -> bytes:
-    """A document as JSON, which is YAML too and is read fifty times as fast: a search reads thousands."""
+    """Return a document as JSON, which is YAML too and is read fifty times as fast: a search reads thousands."""
     about: dict[str, Any] = {"kind": document.kind, "format": FORMAT, "id": document.id}
     if not document.alive:
         about["deleted"] = True
@@ -62,7 +62,7 @@ def encode(document: Document, schema: Schema) -> bytes:
 
 
 def decode(data: bytes, schema: Schema, where: str) -> Document:
-    """What ``encode`` wrote, by this version or another; PokeflowError where it is no such text."""
+    """Read what ``encode`` wrote, by this version or another; PokeflowError where it is no such text."""
     try:
         if len(data) > LARGEST:
             raise ValueError(f"{len(data)} bytes are too many")
@@ -159,7 +159,7 @@ class Merged:
 
 
 def merge(base: Document, mine: Document, theirs: Document, schema: Schema) -> Merged:
-    """What ``mine`` and ``theirs`` made of ``base``, together: nothing that either added is lost.
+    """Merge what ``mine`` and ``theirs`` made of ``base``: nothing that either added is lost.
 
     Of two values for one thing mine stands, being the later to be published, with three exceptions: of a metric the
     latest value stands, as MLflow orders them; a parameter or a data set never changes once it is published; a number

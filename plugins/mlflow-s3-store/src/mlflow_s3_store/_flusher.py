@@ -45,7 +45,7 @@ class Flusher:
             self._thread.start()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Publish everything that is marked by now; whether that succeeded. What went wrong is a warning.
+        """Publish everything that is marked by now; return whether that succeeded. What went wrong is a warning.
 
         ``seconds`` is how long to wait where another process of this machine is publishing.
         """
@@ -67,7 +67,7 @@ class Flusher:
         return True
 
     def publish_now(self, kind: str, identity: str) -> bool:
-        """Publish one unit in this thread; whether it is in the bucket."""
+        """Publish one unit in this thread; return whether it is in the bucket."""
         copy = self.replica.copy
         try:
             with self.replica.publishing, self.replica.lock.acquire(timeout=PATIENCE):
@@ -89,7 +89,7 @@ class Flusher:
             self._changed.wait_for(lambda: self._rounds >= wanted, PATIENCE)
 
     def round(self) -> bool:
-        """What the thread does each time; whether all is published."""
+        """Publish once, in the thread; return whether all is published."""
         with self._changed:
             self.wake.clear()
             self._busy = True

@@ -47,14 +47,14 @@ def pull_history(replica: Replica, run: str, metric: str, where: Place) -> None:
 
 
 def format_points(points: Iterable[Point]) -> bytes:
-    """A history as text: a line a point, in MLflow's own order of milliseconds, value and step."""
+    """Return a history as text: a line a point, in MLflow's own order of milliseconds, value and step."""
     return "".join(
         f"{time} {'nan' if is_nan else repr(value)} {step}\n" for time, value, step, is_nan in points
     ).encode()
 
 
 def parse_points(data: bytes, where: str) -> list[Point]:
-    """The points that ``format_points`` wrote; PokeflowError where it is no such text."""
+    """Read the points that ``format_points`` wrote; PokeflowError where it is no such text."""
     points = set()
     try:
         for line in data.decode().splitlines():

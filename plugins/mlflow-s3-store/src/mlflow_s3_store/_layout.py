@@ -35,7 +35,7 @@ _STAGE = re.compile(r"(.+)-(stage\d+)")
 
 
 def quote(name: str) -> str:
-    """A name as one part of a key: odd characters as %XX, and a long one shortened by a hash of the whole."""
+    """Return a name as one part of a key: odd characters as %XX, and a long one shortened by a hash of the whole."""
     text = percent(name, safe=" -_.@+=,").replace("~", "%7E")  # which joins several names to one
     text = re.sub(r"^\.", "%2E", text)
     if len(text) <= _LONGEST and text:
@@ -45,14 +45,14 @@ def quote(name: str) -> str:
 
 
 def experiment_folder(name: str, attempt: int = 1) -> str:
-    """The folder of an experiment; a second one of the same name, after the first was renamed, has another."""
+    """Return the folder of an experiment; a second one of the same name, after the first was renamed, has another."""
     stage = _STAGE.fullmatch(name)
     folder = f"{quote(stage[1])}/{stage[2]}" if stage else quote(name)
     return folder if attempt == 1 else f"{folder}~{attempt}"
 
 
 def experiment_id(folder: str) -> str:
-    """An experiment's id: of its folder alone, so that all machines agree without asking."""
+    """Return an experiment's id: of its folder alone, so that all machines agree without asking."""
     return str(int(hashlib.sha256(folder.encode()).hexdigest()[:12], 16))
 
 
@@ -83,12 +83,12 @@ class Place:
         return f"{index_of(self.kind, self.folder)}{self.name}"
 
     def part(self, what: str, name: str) -> str:
-        """The key of a parameter (``params``) or of a metric's history (``metrics``)."""
+        """Return the key of a parameter (``params``) or of a metric's history (``metrics``)."""
         return f"{self.home}/{what}/{quote(name)}"
 
 
 def place(kind: str, identity: str, folder: str = "") -> Place:
-    """The place of a unit; ``folder`` is its experiment's, for an experiment its own."""
+    """Return the place of a unit; ``folder`` is its experiment's, for an experiment its own."""
     if kind == EXPERIMENTS:
         return Place(kind, "", folder.replace("/", ":"))  # no quoted name holds a colon
     if kind == REGISTERED:
@@ -103,13 +103,13 @@ def place(kind: str, identity: str, folder: str = "") -> Place:
 
 
 def index_of(kind: str, folder: str = "") -> str:
-    """The prefix below which a listing tells the state of all units of a kind."""
+    """Return the prefix below which a listing tells the state of all units of a kind."""
     prefix = f"{folder}/{INDEX}" if folder else INDEX
     return f"{prefix}/{kind}/"
 
 
 def place_of_index(key: str) -> Place:
-    """The place of the unit whose index lies under a key."""
+    """Return the place of the unit whose index lies under a key."""
     front, _, rest = key.rpartition(f"{INDEX}/")
     kind, _, name = rest.partition("/")
     return Place(kind, front.rstrip("/"), name)

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
-    """Bring to the bucket what is marked, or these marks alone. The first error is raised at the end.
+    """Publish what is marked, or these marks alone. The first error is raised at the end.
 
     Files of a run go first, then the document that tells of them, then its index: a reader who sees the index finds
     all that it promises. Experiments go before what lies in them, data sets and models before the runs that name them.

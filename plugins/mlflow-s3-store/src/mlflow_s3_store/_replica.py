@@ -43,7 +43,7 @@ class Replica:
     publishing: threading.RLock = field(default_factory=threading.RLock)
 
     def map(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-        """Do a call for every item, several at once; the first error is raised when all have ended."""
+        """Call a function for every item, several at once; the first error is raised when all have ended."""
         work = list(items)
         if len(work) < 2:
             return [call(item) for item in work]
@@ -58,12 +58,12 @@ class Replica:
 
     @property
     def lock(self) -> FileLock:
-        """Held by the one process of this machine that publishes: two would only get into each other's way."""
+        """The lock of the one process of this machine that publishes: two would only get into each other's way."""
         return FileLock(f"{self.copy.file}.lock")
 
 
 def open_replica(uri: str, folder: Path) -> Replica:
-    """The replica of a tracking URI, its working copy below a folder; no two for one process."""
+    """Open the replica of a tracking URI, its working copy below a folder; no two for one process."""
     from pokeflow_s3 import open_bucket
 
     for error in address_errors(uri):

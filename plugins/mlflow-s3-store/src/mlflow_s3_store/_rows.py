@@ -9,7 +9,7 @@ from mlflow_s3_store._schema import EXPERIMENTS, RUNS, Table, ids
 
 
 def read_rows(database: sqlite3.Connection, table: Table, identity: str) -> dict[Any, Row]:
-    """The rows of a unit in one table, by key."""
+    """Read the rows of a unit in one table, by key."""
     columns = ", ".join(f'"{column}"' for column in table.columns)
     cursor = database.execute(f'SELECT {columns} FROM "{table.name}" WHERE {table.where}', ids(identity))
     places = [table.columns.index(column) for column in table.key]
@@ -17,7 +17,7 @@ def read_rows(database: sqlite3.Connection, table: Table, identity: str) -> dict
 
 
 def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Row], wanted: Mapping[Any, Row]) -> None:
-    """Make rows that are as ``here`` be as ``wanted``."""
+    """Write the differences between the rows ``here`` and the rows ``wanted``."""
     gone = [key for key in here if key not in wanted]
     if gone:
         where = " AND ".join(f'"{column}" IS ?' for column in table.key)
@@ -48,7 +48,7 @@ ON CONFLICT (kind, id, part) DO UPDATE SET moment = excluded.moment
 
 
 def release_names(database: sqlite3.Connection, documents: Iterable[Document]) -> None:
-    """Let go of the names of experiments that are about to be read anew: they may have been handed on among them."""
+    """Release the names of experiments that are about to be read anew: they may have been handed on among them."""
     sql = "UPDATE experiments SET name = name || char(31) || experiment_id WHERE experiment_id = ? AND name <> ?"
     heads = [document.head for document in documents if document.kind == EXPERIMENTS and document.alive]
     database.executemany(sql, [(head["experiment_id"], head["name"]) for head in heads])
@@ -70,7 +70,7 @@ def redirect_inputs(database: sqlite3.Connection, mine: Document, merged: Docume
 
 
 def rename_duplicate(database: sqlite3.Connection, merged: Document) -> None:
-    """Two experiments that machines gave one name at the same time: the one with the larger id gets another."""
+    """Rename one of two experiments that machines gave one name at the same time: the one with the larger id."""
     head = merged.head
     names = {"name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
     sql = "SELECT experiment_id FROM experiments WHERE name = :name AND workspace = :workspace"

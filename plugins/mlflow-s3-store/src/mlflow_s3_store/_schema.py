@@ -63,7 +63,7 @@ class Table:
     types: Mapping[str, tuple[type, ...]]
 
     def misfit(self, row: Mapping[str, object]) -> str | None:
-        """The first column whose value is not of its type; None where all are."""
+        """Return the first column whose value is not of its type; None where all are."""
         return next((c for c, v in row.items() if v is not None and not isinstance(v, self.types.get(c, object))), None)
 
 
@@ -74,7 +74,7 @@ class Schema:
     tables: Mapping[str, Table]
 
     def unit(self, head: str) -> Iterator[Table]:
-        """The tables of a kind of unit, its head first."""
+        """Yield the tables of a kind of unit, its head first."""
         yield self.tables[head]
         yield from (table for table in self.tables.values() if table.head == head and table.name != head)
 
@@ -85,7 +85,7 @@ class Schema:
 
 
 def read(database: sqlite3.Connection) -> Schema:
-    """The schema of an MLflow database."""
+    """Read the schema of an MLflow database."""
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
     found = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
     order = {name: {ref.to for ref in raw.references if ref.to in found} - {name} for name, raw in found.items()}
@@ -161,5 +161,5 @@ def _part(raw: _Raw, head: str, link: tuple[str, ...]) -> Table:
 
 
 def ids(identity: str) -> dict[str, str]:
-    """The parameters that a table's ``where`` takes for a unit."""
+    """Return the parameters that a table's ``where`` takes for a unit."""
     return {"id": identity, **{str(n): part for n, part in enumerate(identity.split(SEPARATOR))}}

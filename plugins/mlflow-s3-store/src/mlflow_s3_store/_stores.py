@@ -46,7 +46,7 @@ PRIVATE = ("_search_datasets", "_get_deleted_runs", "_get_deleted_logged_models"
 
 
 def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a store between what brings its subject up to date and what publishes its result."""
+    """Wrap a method of a store between what brings its subject up to date and what publishes its result."""
     signature, look = inspect.signature(method), refresher_for(name)
 
     @functools.wraps(method)
@@ -173,7 +173,7 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         return made.id
 
     def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
-        """A run whose artifacts lie beside it in the bucket, unless its experiment has a place of its own for them."""
+        """Make a run; its artifacts lie beside it in the bucket, unless its experiment has a place for them."""
         run = super().create_run(experiment_id, *args, **kwargs)
         known = self.synchronizer.replica.copy.last_seen(EXPERIMENTS, str(experiment_id))
         folder, _, rest = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
@@ -193,7 +193,7 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
             super().__init__(database)
 
     def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """A registered model, made in the bucket: of two machines that make the same one, the second is told so."""
+        """Make a registered model in the bucket: of two machines that make the same one, the second is told so."""
         model = super().create_registered_model(name, *args, **kwargs)
         if not self._publish(name):
             self.delete_registered_model(name)
@@ -203,7 +203,7 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         return model
 
     def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
-        """A version, made in the bucket: its number is given to no other."""
+        """Make a version in the bucket: its number is given to no other."""
         made = super().create_model_version(name, source, *args, **kwargs)
         published = self._publish(name)
         # Whoever published the number first keeps it; ours then has the next free one.

@@ -38,7 +38,7 @@ class Synchronizer:
         self._seconds = seconds(FRESH_SECONDS, 2)
 
     def nest(self, change: int) -> int:
-        """How deep this thread is in calls of the store, after it went ``change`` deeper."""
+        """Go ``change`` deeper into calls of the store; return how deep this thread is now."""
         self._depth.value = getattr(self._depth, "value", 0) + change
         return int(self._depth.value)
 
@@ -69,7 +69,7 @@ class Synchronizer:
                 self._locks = {key: each for key, each in self._locks.items() if key in self._until}
 
     def synchronize(self) -> None:
-        """Publish what is said here, and look anew at what is said elsewhere."""
+        """Publish what changed here, and forget that anything is fresh."""
         self.flusher.flush()
         self._until.clear()
 
@@ -183,7 +183,7 @@ _REGISTRY = ("registered_model", "model_version", "latest_versions", "model_vers
 
 
 def refresher_for(name: str) -> Look:
-    """What a method of a store must bring up to date, by its name."""
+    """Return what brings the subject of a store's method up to date, by the method's name."""
     if name in _LOOKS:
         return _LOOKS[name]
     if any(word in name for word in _REGISTRY):
@@ -199,6 +199,6 @@ def _histories(sync: Synchronizer, run: str, metrics: list[str] | None) -> Calla
 
 @functools.lru_cache(maxsize=16)
 def synchronizer(uri: str, folder: Path, _process: int) -> Synchronizer:
-    """The synchronizer of a tracking URI and a folder of working copies, one for each process."""
+    """Return the synchronizer of a tracking URI and a folder of working copies, one for each process."""
     flush_on_exit()
     return Synchronizer(open_replica(uri, folder))

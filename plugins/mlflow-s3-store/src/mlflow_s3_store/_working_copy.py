@@ -113,7 +113,7 @@ class WorkingCopy:
                 raise
 
     def marks(self) -> list[Mark]:
-        """What was changed here and is not in the bucket yet."""
+        """Return what was changed here and is not in the bucket yet."""
         with self._connected() as database:
             return [Mark(*row) for row in database.execute("SELECT kind, id, part, moment FROM pokeflow_marks")]
 
@@ -128,7 +128,7 @@ class WorkingCopy:
         database.executemany(sql, list(marks))
 
     def last_seen(self, kind: str, identity: str) -> Seen | None:
-        """What was last seen of a unit in the bucket."""
+        """Return what was last seen of a unit in the bucket."""
         with self._connected() as database:
             sql = "SELECT kind, folder, name, etag, body FROM pokeflow_units WHERE kind = ? AND id = ?"
             row = database.execute(sql, (kind, identity)).fetchone()
@@ -170,7 +170,7 @@ class WorkingCopy:
         database.execute("INSERT OR REPLACE INTO pokeflow_units VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def indexes(self, prefix: str) -> dict[str, str]:
-        """The etags of the indexes below a prefix as they were last seen."""
+        """Return the etags of the indexes below a prefix as they were last seen."""
         with self._connected() as database:
             sql = "SELECT key, etag FROM pokeflow_seen WHERE key >= ? AND key < ?"
             return dict(database.execute(sql, (prefix, f"{prefix}\U0010ffff")).fetchall())
@@ -181,14 +181,14 @@ class WorkingCopy:
             database.execute("DELETE FROM pokeflow_seen WHERE key = ?", (key,))
 
     def etags(self, places: Iterable[Place]) -> dict[Place, str]:
-        """The etags of the documents at some places, as they were last seen."""
+        """Return the etags of the documents at some places, as they were last seen."""
         sql = "SELECT etag FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
         with self._connected() as database:
             rows = ((p, database.execute(sql, (p.kind, p.folder, p.name)).fetchone()) for p in places)
             return {place: row[0] for place, row in rows if row}
 
     def id_at(self, where: Place) -> str | None:
-        """The id of the unit that lies at a place, as it was last seen."""
+        """Return the id of the unit that lies at a place, as it was last seen."""
         sql = "SELECT id FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
         with self._connected() as database:
             row = database.execute(sql, (where.kind, where.folder, where.name)).fetchone()
@@ -199,7 +199,7 @@ class WorkingCopy:
         database.executemany("INSERT OR REPLACE INTO pokeflow_seen VALUES (?, ?)", list(indexes.items()))
 
     def document(self, kind: str, identity: str, database: sqlite3.Connection | None = None) -> Document:
-        """A unit as it is here; no rows where there is none."""
+        """Return a unit as it is here; no rows where there is none."""
         if database is None:
             with self.reading() as own:
                 return self.document(kind, identity, own)
@@ -213,7 +213,7 @@ class WorkingCopy:
         return found
 
     def points(self, run: str, key: str) -> list[Point]:
-        """The history of a metric as it is here, in the order of its steps."""
+        """Return the history of a metric as it is here, in the order of its steps."""
         # The bound excludes nothing. Without it SQLite takes the index that begins with the metric: all runs have that.
         sql = (
             "SELECT timestamp, value, step, is_nan FROM metrics"
@@ -231,7 +231,7 @@ class WorkingCopy:
         database.executemany(sql, [(run, key, *point, run) for point in points])
 
     def histories(self, run: str) -> dict[str, tuple[str, int]]:
-        """The etag and the number of points of each history as it was last seen in the bucket."""
+        """Return the etag and the number of points of each history as it was last seen in the bucket."""
         with self._connected() as database:
             sql = "SELECT key, etag, points FROM pokeflow_histories WHERE run = ?"
             return {key: (etag, points) for key, etag, points in database.execute(sql, (run,))}
@@ -243,7 +243,7 @@ class WorkingCopy:
     def merge_remote(
         self, database: sqlite3.Connection, base: Document | None, theirs: Document, known: Seen
     ) -> tuple[tuple[str, Any], ...]:
-        """Take what changed in the bucket since ``base`` into the database; what was changed here meanwhile stays.
+        """Merge what changed in the bucket since ``base`` into the database; what was changed here meanwhile stays.
 
         Without a ``base`` nothing was. Returns the rows that could not stand beside theirs.
         """
@@ -264,7 +264,7 @@ class WorkingCopy:
         return merged.refused
 
     def experiment_of(self, kind: str, identity: str) -> str | None:
-        """The experiment that a unit belongs to, by what is known here."""
+        """Return the experiment that a unit belongs to, by what is known here."""
         table = self.schema.tables[kind]
         if "experiment_id" not in table.columns:
             return None
@@ -284,13 +284,13 @@ class WorkingCopy:
             return database.execute("SELECT 1 FROM experiments WHERE name = ?", (name,)).fetchone() is not None
 
     def version_of(self, name: str, created: int, source: str, run: str | None) -> int | None:
-        """The number of the model version that was made at a moment from a source."""
+        """Return the number of the model version that was made at a moment from a source."""
         sql = "SELECT version FROM model_versions WHERE name = ? AND creation_time = ? AND source = ? AND run_id IS ?"
         with self._connected() as database:
             row = database.execute(f"{sql} ORDER BY version DESC", (name, created, source, run)).fetchone()
         return int(row[0]) if row else None
 
     def experiments(self) -> list[str]:
-        """The ids of all experiments that are known here."""
+        """Return the ids of all experiments that are known here."""
         with self._connected() as database:
             return [str(number) for (number,) in database.execute(f"SELECT experiment_id FROM {EXPERIMENTS}")]

@@ -19,7 +19,7 @@ _ARN_FORM = "arn:aws:sagemaker:<region>:<12-digit account>:mlflow-tracking-serve
 
 
 def faults(uri: str) -> Iterator[str]:
-    """What keeps an address from being used, one sentence each."""
+    """Yield what keeps an address from being used, one sentence each."""
     scheme, separator, _ = uri.partition(":")
     if scheme == "file" or not separator:
         yield f"{uri!r} is a folder; MLflow is giving up its file store. Use sqlite:///<folder>/mlflow.db"
@@ -70,12 +70,12 @@ def is_server(address: str) -> bool:
 
 
 def database(uri: str) -> Path | None:
-    """The file of a SQLite address: relative to the current folder after three slashes, absolute after four."""
+    """Return the file of a SQLite address: relative to the current folder after three slashes, absolute after four."""
     return Path(_sqlite_path(uri)).absolute() if uri.startswith(_SQLITE) else None
 
 
 def redact(text: str) -> str:
-    """The text without what lets somebody in: user names, passwords and signatures of any addresses in it."""
+    """Return the text without what lets somebody in: user names, passwords and signatures of any addresses in it."""
     from pokeflow.redaction import redacted
 
     return str(redacted(text))

@@ -31,7 +31,7 @@ REPORT = "distillation_report.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Upload:
     """One file that is sent: where it lies, its name among the artifacts, its size."""
 
     file: Path
@@ -40,7 +40,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class Link:
     """One file that stays where it is: its path in the task's folder, size and checksum."""
 
     path: str
@@ -76,10 +76,10 @@ def send(
             advance(each.size, text=each.name)
 
 
-def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Sent], list[Linked]]:
-    """Which files are sent, and which are told by a link."""
-    sent: list[Sent] = []
-    linked: list[Linked] = []
+def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload], list[Link]]:
+    """Return which files are sent, and which are linked."""
+    sent: list[Upload] = []
+    linked: list[Link] = []
     largest = params.file_mb * 1e6
     for file in record.files:
         place = folder / file.path
@@ -93,17 +93,17 @@ def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Sent],
             # Under files/, so that nothing a backend writes can take the place of record.json.
             name = f"files/{file.path}"
         if name:
-            sent.append(Sent(place, name, file.size))
+            sent.append(Upload(place, name, file.size))
         else:
-            linked.append(Linked(file.path, file.size, file.sha256))
+            linked.append(Link(file.path, file.size, file.sha256))
     if (folder / LOG).is_file():
-        sent.append(Sent(folder / LOG, LOG, (folder / LOG).stat().st_size))
+        sent.append(Upload(folder / LOG, LOG, (folder / LOG).stat().st_size))
     for path in _below(folder / TELEMETRY):
         size, inside = path.stat().st_size, path.relative_to(folder).as_posix()
         if inside.startswith(f"{TENSORBOARD}/") and (size <= largest or params.log_artifacts):
-            sent.append(Sent(path, inside.removeprefix(f"{TELEMETRY}/"), size))
+            sent.append(Upload(path, inside.removeprefix(f"{TELEMETRY}/"), size))
         else:
-            linked.append(Linked(inside, size, sha256(path)))
+            linked.append(Link(inside, size, sha256(path)))
     return sent, linked
 
 
@@ -111,7 +111,7 @@ def _below(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
-def _put(client: "MlflowClient", run_id: str, each: Sent) -> None:
+def _put(client: "MlflowClient", run_id: str, each: Upload) -> None:
     inside = each.name.rpartition("/")[0] or None
     if not each.name.endswith(TEXT):
         client.log_artifact(run_id, str(each.file), inside)
@@ -131,7 +131,7 @@ def _put(client: "MlflowClient", run_id: str, each: Sent) -> None:
 
 
 def without_secrets(suffix: str, text: str) -> str:
-    """A text file's content without secrets: those of its keys, where it has keys, and those in addresses."""
+    """Return a text file's content without secrets: those of its keys, where it has keys, and those in addresses."""
     if suffix == ".json":
         return _without(text)
     if suffix == ".jsonl":
@@ -164,7 +164,7 @@ def _dumped(data: Any) -> str:
 
 
 def as_yaml(data: Any) -> str:
-    """Plain data as YAML, in the order it has."""
+    """Return plain data as YAML, in the order it has."""
     import yaml
 
     return str(yaml.safe_dump(clean(data), sort_keys=False, allow_unicode=True))

@@ -47,7 +47,7 @@ class Connection:
     folder: Path | None
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, which is made if there is none."""
+        """Return the id of an experiment, which is made if there is none."""
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)

@@ -49,7 +49,7 @@ class Curves:
     thinned: Mapping[str, str]
 
     def points(self) -> Iterator[Point]:
-        """Every point, in one order, always the same."""
+        """Yield every point, in one order, always the same."""
         yield from self._training()
         yield from self._epochs()
         for sample, row in self.system:
@@ -94,7 +94,7 @@ class Curves:
 
 
 def read(record: Record, folder: Path, most: int | None = None) -> Curves:
-    """The curves of a finished task; of each file that is longer than ``most``, so many rows, spread evenly."""
+    """Read the curves of a finished task; of each file that is longer than ``most``, so many rows, spread evenly."""
     # After a resume a step may come again: what was trained on in the end counts.
     steps = {int(row["step"]): row for row in _rows(folder / STEPS, "step", "time")}
     steps = dict(sorted(steps.items()))
@@ -149,5 +149,5 @@ def _trained(name: str) -> str:
 
 
 def milliseconds(moment: str) -> int:
-    """A record's moment in milliseconds since 1970."""
+    """Return a record's moment in milliseconds since 1970."""
     return round(datetime.fromisoformat(moment).timestamp() * 1000)

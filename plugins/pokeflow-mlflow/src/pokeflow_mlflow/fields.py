@@ -18,7 +18,7 @@ _TAGS = (
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
-    """Nested parameters as MLflow takes them: ``{"loss": {"kl": 1}}`` → ``{"loss.kl": "1"}``, within its lengths."""
+    """Flatten nested parameters: ``{"loss": {"kl": 1}}`` → ``{"loss.kl": "1"}``, within its lengths."""
     return _flat(clean(params), "")
 
 
@@ -33,7 +33,7 @@ def _flat(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 
 def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[str, str]:
-    """What a run is found by: all of a record that is neither a parameter nor a figure, and how it came to be made.
+    """Return the tags that a run is found by: a record but for parameters and figures, and how it came to be made.
 
     ``folder`` and ``uri`` are where the task lies on the machine that made it and in the bucket, if it is there.
     """
@@ -55,24 +55,24 @@ def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[s
 
 
 def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as MLflow takes them; what is unknown or empty has none."""
+    """Return tags as MLflow takes them; what is unknown or empty has none."""
     return {key(name): _cut(_text(clean(value)), TAG) for name, value in values.items() if value not in (None, "")}
 
 
 def as_json(record: Record) -> str:
-    """The record as text, without secrets."""
+    """Return the record as text, without secrets."""
     return json.dumps(clean(dataclasses.asdict(record)), indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def clean(value: Any) -> Any:
-    """Plain data without secrets, by the rule that the project's metadata is written by."""
+    """Return plain data without secrets, by the rule that the project's metadata is written by."""
     from pokeflow.redaction import redacted
 
     return redacted(value)
 
 
 def key(name: str) -> str:
-    """A name with nothing in it that MLflow refuses: odd characters, and what a path could go astray by."""
+    """Return a name with nothing in it that MLflow refuses: odd characters, and what a path could go astray by."""
     return re.sub(r"[^\w\-. /]|(?<![^/])[./]+|/$", "_", name[:KEY]) or "_"
 
 

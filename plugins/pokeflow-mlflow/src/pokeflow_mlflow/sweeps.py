@@ -23,7 +23,7 @@ SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
 
 def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
-    """The run id of a trial's sweep in an experiment; made if there is none."""
+    """Return the run id of a trial's sweep in an experiment; make it if there is none."""
     found = _parents(client, experiment, trial.sweep)
     if not found:
         tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
@@ -34,12 +34,12 @@ def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
 
 
 def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
-    """What tells a child's place in its sweep."""
+    """Return the tags that tell a child's place in its sweep."""
     numbers = {SWEEP: trial.sweep, f"{SWEEP}.trial": trial.number, f"{SWEEP}.overrides": " ".join(trial.overrides)}
     return {**as_tags(numbers), PARENT: parent_id}
 
 
-def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> None:
+def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> None:
     """Bring a sweep's parent up to date with its children, and every child to the one parent there is.
 
     To be called when the trial's own child is there. Each round tells the others first and looks then, until there is
@@ -52,7 +52,7 @@ def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
         try:
             if not _parents(client, experiment, trial.sweep):
                 parent(client, experiment, trial, note, record)  # somebody has deleted it
-            elif _is_settled(client, experiment, trial):
+            elif _is_reconciled(client, experiment, trial):
                 return
         except MlflowException as error:
             # Somebody else has just deleted what was to be written to.
@@ -60,7 +60,7 @@ def settle(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
     log.warning("sweep %s: others change it all the time; its next trial settles it", trial.sweep)
 
 
-def _is_settled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
+def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
     """Whether nothing had to be mended, but the parent's end."""
     kept, *others = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")

@@ -20,7 +20,7 @@ BY_STORE = ("mlflow.runName", "mlflow.user")
 
 
 @dataclass(slots=True)
-class Found:
+class Differences:
     """What two entities differ by, one sentence each."""
 
     lost: list[str] = field(default_factory=list)
@@ -53,9 +53,11 @@ class Found:
             self.lost.append(f"{what}: {len(gone):,} of {len(wanted):,} are missing, such as {first}")
 
 
-def runs(wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool) -> Found:
-    """A run as it should be and as it is."""
-    found = Found()
+def runs(
+    wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
+) -> Differences:
+    """Compare a run as it should be with the run as it is."""
+    found = Differences()
     found.free("name", wanted.name, there.name, half=half)
     found.free("status", wanted.status, there.status, half=half)
     found.fixed("start", wanted.start, there.start)
@@ -74,9 +76,9 @@ def runs(wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping
 
 def models(
     wanted: Model, there: Model, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
-) -> Found:
-    """A logged model as it should be and as it is."""
-    found = Found()
+) -> Differences:
+    """Compare a logged model as it should be with the model as it is."""
+    found = Differences()
     found.fixed("name", wanted.name, there.name)
     found.fixed("run", wanted.run, there.run)
     found.fixed("type", wanted.type, there.type)
@@ -88,9 +90,9 @@ def models(
     return found
 
 
-def versions(wanted: Version, there: Version) -> Found:
-    """A version as it should be and as it is."""
-    found = Found()
+def versions(wanted: Version, there: Version) -> Differences:
+    """Compare a version as it should be with the version as it is."""
+    found = Differences()
     found.fixed("source", wanted.source, there.source)
     found.fixed("run", wanted.run, there.run)
     found.free("description", wanted.description, there.description, half=False)
@@ -100,7 +102,7 @@ def versions(wanted: Version, there: Version) -> Found:
 
 
 def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
-    """What a run holds, in numbers; of tags those that are not the migration's or the store's doing."""
+    """Count what a run holds; of tags those that are not the migration's or the store's doing."""
     own = {key for key in run.tags if key.startswith(OWN) or (key in BY_STORE and key not in like.tags)}
     return Counter(
         {
@@ -117,7 +119,7 @@ def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
 
 
 def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
-    """The same of a logged model."""
+    """Count what a logged model holds."""
     return Counter(
         {
             "logged models": 1,
@@ -131,7 +133,7 @@ def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
 
 
 def extras(of: Counter[str], there: Counter[str]) -> Iterator[str]:
-    """What the target has more of: added there since."""
+    """Yield what the target has more of: added there since."""
     yield from (f"{there[key] - of[key]:,} more {key} there" for key in there if there[key] > of[key])
 
 

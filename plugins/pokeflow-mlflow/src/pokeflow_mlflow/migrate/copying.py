@@ -14,7 +14,7 @@ from pathlib import Path
 from pokeflow import PokeflowError
 from pokeflow_mlflow.connection import Connection
 from pokeflow_mlflow.migrate import compare, writing
-from pokeflow_mlflow.migrate.compare import OWN, VERSIONS, Found
+from pokeflow_mlflow.migrate.compare import OWN, VERSIONS, Differences
 from pokeflow_mlflow.migrate.entities import Experiment, Model, Reading, Run
 from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
@@ -36,8 +36,8 @@ class Place:
     new_id: str
     new: str
 
-    def moved(self, uri: str) -> str | None:
-        """What an address of something among the artifacts is now; None if it is none of these."""
+    def relocate(self, uri: str) -> str | None:
+        """Return what an address of something among the artifacts is now; None if it is none of these."""
         own = self.old.rstrip("/")
         if own and f"{uri}/".startswith(f"{own}/"):
             return f"{self.new.rstrip('/')}{uri[len(own) :]}"
@@ -85,14 +85,14 @@ class Copier:
         found = self._known_runs(experiment, there)
         for old in ids:
             if old not in found:
-                with self.telling(f"{self.name}: run {old}"):
+                with self.reporting(f"{self.name}: run {old}"):
                     found[old] = self._create(experiment, old, there)
         self.runs |= {(experiment.id, old): new for old, new in found.items()}
         return ids
 
     def _known_runs(self, experiment: Experiment, there: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        for run in self.target.tagged(there, FROM, self.name):
+        for run in self.target.runs_with_tag(there, FROM, self.name):
             if run.data.tags.get(EXPERIMENT) == experiment.id and (old := run.data.tags.get(ID)):
                 if old in found:
                     self.report.problem(
@@ -121,8 +121,8 @@ class Copier:
                 self.models[model.tags.get(ID, "")] = model.id
         for model in models:
             if model.id not in self.models:
-                with self.telling(f"{self.name}: model {model.id}"):
-                    wanted = self.model_wanted(model)
+                with self.reporting(f"{self.name}: model {model.id}"):
+                    wanted = self.expected_model(model)
                     tags = {**wanted.tags, **self._identity(experiment.id, model.id, model.tags)}
                     created = self.connection.client.create_logged_model(
                         there, model.name or None, wanted.run or None, tags, dict(wanted.params), model.type or None
@@ -131,18 +131,18 @@ class Copier:
         return models
 
     def run_id(self, experiment: str, old: str) -> str:
-        """A run's id in the target: of its own experiment first; "" if it was not brought."""
+        """Return a run's id in the target: of its own experiment first; "" if it was not brought."""
         if (experiment, old) in self.runs:
             return self.runs[experiment, old]
         return next((new for (_, known), new in self.runs.items() if known == old), "")
 
     def place(self, old: str, uri: str) -> Place | None:
-        """The place of what has this id; where more than one has, that which an address leads to."""
+        """Return the place of what has this id; where more than one has, that which an address leads to."""
         found = [place for (_, known), place in self.places.items() if known == old]
         return next((place for place in found if place.is_surely(uri)), found[0] if found else None)
 
-    def run_wanted(self, run: Run) -> Run:
-        """A run as it should be in the target: what names other runs and models names them as they are there."""
+    def expected_run(self, run: Run) -> Run:
+        """Return a run as it should be in the target: what names other runs and models names them as they are there."""
         tags = {key: value for key, value in run.tags.items() if not key.startswith(OWN)}
         if parent := tags.get(PARENT):
             tags[PARENT] = self.run_id(run.experiment, parent) or parent
@@ -155,7 +155,7 @@ class Copier:
             outputs=frozenset((self.models[old], step) for old, step in run.outputs if old in self.models),
         )
 
-    def model_wanted(self, model: Model) -> Model:
+    def expected_model(self, model: Model) -> Model:
         """The same of a logged model."""
         scores = (score._replace(run=self.run_id(model.experiment, score.run)) for score in model.scores)
         return replace(
@@ -168,10 +168,10 @@ class Copier:
     def fill_run(self, experiment: Experiment, old: str, new: str) -> None:
         """Bring all of a run that is not there yet, read it back and compare."""
         client, where = self.connection.client, f"run {old} of {experiment.name}"
-        with self.telling(f"{self.name}: {where}"):
+        with self.reporting(f"{self.name}: {where}"):
             source = self.source.run(experiment, old)
-            wanted, files = self.run_wanted(source), source.files.sizes()
-            self._tell_links(where, source)
+            wanted, files = self.expected_run(source), source.files.sizes()
+            self._report_links(where, source)
             there = self.target.run(experiment, new)
             self.places[experiment.id, old] = Place(experiment.id, old, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
@@ -192,8 +192,8 @@ class Copier:
     def fill_model(self, experiment: Experiment, source: Model) -> None:
         """The same of a logged model."""
         client, new, where = self.connection.client, self.models[source.id], f"model {source.id} of {experiment.name}"
-        with self.telling(f"{self.name}: {where}"):
-            wanted, files = self.model_wanted(source), source.files.sizes()
+        with self.reporting(f"{self.name}: {where}"):
+            wanted, files = self.expected_model(source), source.files.sizes()
             if source.run and not wanted.run:
                 self.report.left.append((f"{where}: the run {source.run} that made it", "it was not brought"))
             if dropped := len(source.scores) - len(wanted.scores):
@@ -216,7 +216,7 @@ class Copier:
             counts = compare.count_model(source, files), compare.count_model(there, files_there)
             self._done(where, f"{experiment.name}/{new}", "model", found, counts, half=half)
 
-    def _tell_links(self, where: str, run: Run) -> None:
+    def _report_links(self, where: str, run: Run) -> None:
         parent = run.tags.get(PARENT)
         if parent and not self.run_id(run.experiment, parent):
             self.report.left.append((f"{where}: its parent {parent}", "it was not brought; the tag keeps its old id"))
@@ -224,7 +224,7 @@ class Copier:
             self.report.left.append((f"{where}: its logged model {old}", "it was not brought"))
 
     def _done(
-        self, where: str, target: str, kind: str, found: Found, counts: Sequence[Counter[str]], *, half: bool
+        self, where: str, target: str, kind: str, found: Differences, counts: Sequence[Counter[str]], *, half: bool
     ) -> None:
         self.report.count(*counts)
         self.report.problems += [(f"{self.name}: {where}", text) for text in found.lost]
@@ -238,8 +238,8 @@ class Copier:
         self.report.rows.append(row)
 
     @contextmanager
-    def telling(self, where: str) -> Iterator[None]:
-        """What goes wrong with one entity is told by its name, and the others go on; unless the target is away."""
+    def reporting(self, where: str) -> Iterator[None]:
+        """Report what goes wrong with one entity by its name, and let the others go on; unless the target is away."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -110,7 +110,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class RegisteredModel:
     """A registered model with its versions in order, and its aliases with the version each stands for."""
 
     name: str
@@ -151,7 +151,7 @@ class Reading(Protocol):
         """The logged models of an experiment."""
         ...
 
-    def registered(self) -> Iterable[Registered]:
+    def registered_models(self) -> Iterable[RegisteredModel]:
         """The registered models."""
         ...
 

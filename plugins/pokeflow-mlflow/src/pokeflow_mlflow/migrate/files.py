@@ -30,7 +30,7 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredFiles:
     """Files below a folder or a prefix of a bucket; links are not followed."""
 
     objects: Objects
@@ -57,7 +57,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteFiles:
     """Files behind one of MLflow's artifact repositories."""
 
     uri: str
@@ -99,7 +99,7 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Nowhere:
+class NoFiles:
     """Artifacts that cannot be reached, and why; to know that there are none, they would have to be."""
 
     why: str
@@ -136,10 +136,10 @@ class Places:
         folder = local(uri, self.base)
         if folder is not None:
             allowed = self.roots is None or any(folder.is_relative_to(root.resolve()) for root in self._allowed())
-            return Stored(Folder(folder)) if allowed else Nowhere(self._outside(uri))
+            return StoredFiles(Folder(folder)) if allowed else NoFiles(self._outside(uri))
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):
-            return Nowhere(f"the artifacts at {uri} were served. Say where they lie: artifacts: {{{_root(uri)}: …}}.")
-        return Remote(uri, self.tracking_uri)
+            return NoFiles(f"the artifacts at {uri} were served. Say where they lie: artifacts: {{{_root(uri)}: …}}.")
+        return RemoteFiles(uri, self.tracking_uri)
 
     def is_gone(self, uri: str) -> bool:
         """Whether not even the folder of an experiment's artifacts is there: they may have been moved."""

@@ -25,13 +25,13 @@ from pokeflow_mlflow.migrate.entities import (
     Experiment,
     Model,
     Point,
-    Registered,
+    RegisteredModel,
     Run,
     Score,
     Version,
     point,
 )  # fmt: skip
-from pokeflow_mlflow.migrate.files import Files, Places, Stored
+from pokeflow_mlflow.migrate.files import Files, Places, StoredFiles
 from pokeflow_mlflow.migrate.store import DELETED
 
 META, TRASH, MODELS, TRACES = "meta.yaml", ".trash", "models", "traces"
@@ -151,7 +151,7 @@ class Mlruns:
             found.append(model)
         return found
 
-    def registered(self) -> Iterator[Registered]:
+    def registered_models(self) -> Iterator[RegisteredModel]:
         """The registered models; prompts, which MLflow keeps among them, are left out."""
         for name in self._folders(f"{MODELS}/"):
             base = f"{MODELS}/{name}/"
@@ -164,7 +164,9 @@ class Mlruns:
             said = self._values(f"{base}aliases/").items()
             aliases = {alias: int(to) for alias, to in said if to.strip().isdecimal()}
             versions = sorted(self._versions(base), key=lambda version: version.number)
-            yield Registered(_text(meta, "name") or name, _text(meta, "description"), tags, aliases, tuple(versions))
+            yield RegisteredModel(
+                _text(meta, "name") or name, _text(meta, "description"), tags, aliases, tuple(versions)
+            )
 
     def _versions(self, base: str) -> Iterator[Version]:
         for folder in self._folders(base):
@@ -184,7 +186,7 @@ class Mlruns:
     def _files(self, prefix: str, uri: str) -> Files:
         """What lies in the folder itself; a folder that was moved does not know its own artifacts' address any more."""
         is_own = not uri or uri.rstrip("/").endswith(f"/{prefix.rstrip('/')}")
-        return Stored(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
+        return StoredFiles(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
 
     def _datasets(self, experiment: Experiment, inputs: list[dict[str, Any]]) -> Iterator[Dataset]:
         for given in inputs:

@@ -78,7 +78,7 @@ class Migration:
         """
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         report = Report(self.reader.uri, self.target)
-        with tempfile.TemporaryDirectory(dir=work) as folder, self.reader.opened(Path(folder)) as reading:
+        with tempfile.TemporaryDirectory(dir=work) as folder, self.reader.open(Path(folder)) as reading:
             chosen = _chosen(self, reading)
             if dry_run:
                 _dry(self, reading, chosen, report)
@@ -126,12 +126,12 @@ def _bring(
                 if model.id in copier.models:
                     copier.fill_model(experiment, model)
                 advance(1, text=name)
-    for registered in reading.registered():
+    for registered in reading.registered_models():
         registry.bring(copier, registered)
     for experiment, name in chosen:
         there = target.client.get_experiment_by_name(name)
         report.count(Counter(experiments=1), Counter(experiments=int(there is not None)))
-        _tell_traces(experiment, reading, report)
+        _report_traces(experiment, reading, report)
     _publish(connection, target.uri, report)
 
 
@@ -142,7 +142,7 @@ def _publish(connection: Connection, to: str, report: Report) -> None:
         report.problem(to, "not everything is in the bucket yet. Run it again when the bucket answers.")
 
 
-def _tell_traces(experiment: Experiment, reading: Reading, report: Report) -> None:
+def _report_traces(experiment: Experiment, reading: Reading, report: Report) -> None:
     if count := reading.traces(experiment):
         report.left.append((f"{count:,} traces of {experiment.name}", "traces are not migrated"))
 
@@ -156,11 +156,11 @@ def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, 
             target = Store(to, connection.client, Places(migration.destination, Path.cwd(), {}))
             for experiment, name in chosen:
                 if there := connection.client.get_experiment_by_name(name):
-                    found = target.tagged(there.experiment_id, FROM, own)
+                    found = target.runs_with_tag(there.experiment_id, FROM, own)
                     known |= {(experiment.id, run.data.tags.get(ID, "")) for run in found}
     for experiment, name in chosen:
         report.in_source["experiments"] += 1
-        _tell_traces(experiment, reading, report)
+        _report_traces(experiment, reading, report)
         for run_id in reading.runs(experiment):
             try:
                 of = reading.run(experiment, run_id)
@@ -176,6 +176,6 @@ def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, 
             )
         for model in reading.models(experiment):
             report.count(compare.count_model(model, model.files.sizes()), Counter())
-    for registered in reading.registered():
+    for registered in reading.registered_models():
         counts = {"registered models": 1, "versions": len(registered.versions), "aliases": len(registered.aliases)}
         report.count(Counter(counts), Counter())

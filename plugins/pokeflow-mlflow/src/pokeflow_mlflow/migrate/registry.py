@@ -1,4 +1,4 @@
-"""Registered models on their way: versions in order, each leading to the copied files, aliases last.
+"""RegisteredModel models on their way: versions in order, each leading to the copied files, aliases last.
 
 The target numbers versions itself. Where numbers are missing in the source, later ones get others, which is told; a
 version is found again by its tags. What a model has there already stays as it is.
@@ -14,17 +14,17 @@ from pokeflow import PokeflowError
 from pokeflow_mlflow.migrate import compare
 from pokeflow_mlflow.migrate.compare import OWN, VERSIONS
 from pokeflow_mlflow.migrate.copying import FROM, Copier
-from pokeflow_mlflow.migrate.entities import Registered, Version
+from pokeflow_mlflow.migrate.entities import RegisteredModel, Version
 from pokeflow_mlflow.migrate.files import is_local
 from pokeflow_mlflow.migrate.report import Row
 
 NUMBER = f"{OWN}version"
 
 
-def bring(copier: Copier, registered: Registered) -> None:
+def bring(copier: Copier, registered: RegisteredModel) -> None:
     """Bring one registered model; versions of runs and models that were left out stay behind."""
     where = f"registered model {registered.name}"
-    with copier.telling(f"{copier.name}: {where}"):
+    with copier.reporting(f"{copier.name}: {where}"):
         wanted: dict[int, Version] = {}
         for version in registered.versions:
             made, why = _wanted(copier, version)
@@ -43,7 +43,7 @@ def bring(copier: Copier, registered: Registered) -> None:
             _compare(copier, registered, wanted, brought, where)
 
 
-def _model(copier: Copier, registered: Registered, there: Registered | None, where: str) -> None:
+def _model(copier: Copier, registered: RegisteredModel, there: RegisteredModel | None, where: str) -> None:
     client, name = copier.connection.client, registered.name
     if there is None:
         client.create_registered_model(name, dict(registered.tags), registered.description or None)
@@ -59,7 +59,7 @@ def _model(copier: Copier, registered: Registered, there: Registered | None, whe
         copier.report.left.append((f"{where}: its description", "there is another one, which stays"))
 
 
-def _brought(copier: Copier, there: Registered | None) -> dict[int, Version]:
+def _brought(copier: Copier, there: RegisteredModel | None) -> dict[int, Version]:
     """Versions that came from this source, by their numbers in it."""
     mine = [v for v in (there.versions if there else ()) if v.tags.get(FROM) == copier.name]
     return {int(version.tags[NUMBER]): version for version in mine if version.tags.get(NUMBER, "").isdecimal()}
@@ -87,7 +87,7 @@ def _finish(copier: Copier, name: str, wanted: Version, made: Version) -> None:
             client.set_logged_model_tags(wanted.model, {VERSIONS: json.dumps([*noted, own])})
 
 
-def _complete(copier: Copier, registered: Registered, wanted: Mapping[int, Version], where: str) -> None:
+def _complete(copier: Copier, registered: RegisteredModel, wanted: Mapping[int, Version], where: str) -> None:
     client, name = copier.connection.client, registered.name
     there = copier.target.registered_model(name)
     brought, aliases = _brought(copier, there), there.aliases if there else {}
@@ -105,7 +105,11 @@ def _complete(copier: Copier, registered: Registered, wanted: Mapping[int, Versi
 
 
 def _compare(
-    copier: Copier, registered: Registered, wanted: Mapping[int, Version], before: Mapping[int, Version], where: str
+    copier: Copier,
+    registered: RegisteredModel,
+    wanted: Mapping[int, Version],
+    before: Mapping[int, Version],
+    where: str,
 ) -> None:
     """Read back what is there now, and tell of each version."""
     there = copier.target.registered_model(registered.name)
@@ -114,7 +118,7 @@ def _compare(
     lost = [f"alias {alias!r} is missing" for alias in sorted(own - aliases.keys())]
     for number, version in wanted.items():
         made = brought.get(number)
-        found = compare.versions(version, made) if made else compare.Found(["it is missing"])
+        found = compare.versions(version, made) if made else compare.Differences(["it is missing"])
         lost += [f"version {number}: {text}" for text in found.lost]
         notes = [*found.lost, *found.since]
         if made and made.number != number:
@@ -149,8 +153,8 @@ def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
         source = f"{place.new.rstrip('/')}/{path}"
     else:
         places = (place for place in (model, run, *copier.places.values()) if place)
-        if (holder := next((place for place in places if place.moved(source)), None)) is not None:
-            source = holder.moved(source) or source
+        if (holder := next((place for place in places if place.relocate(source)), None)) is not None:
+            source = holder.relocate(source) or source
             # A database does not say which logged model a version is of; its files do.
             model = holder if holder.old_id in copier.models else model
         if source == version.source and is_local(source):

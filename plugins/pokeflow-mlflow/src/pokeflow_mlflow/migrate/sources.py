@@ -38,7 +38,7 @@ def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, 
     if fault := source.fault():
         yield "source", fault
         return
-    with TemporaryDirectory(prefix="pokeflow-") as work, source.opened(Path(work)) as reading:
+    with TemporaryDirectory(prefix="pokeflow-") as work, source.open(Path(work)) as reading:
         known = reading.experiments()
         for key in experiments:
             if not any(key in (experiment.id, experiment.name) for experiment in known):
@@ -82,7 +82,7 @@ class Source:
         return (self.base / self.at.removeprefix("sqlite:///").partition("?")[0]).resolve()
 
     @contextmanager
-    def opened(self, work: Path) -> Iterator[Reading]:
+    def open(self, work: Path) -> Iterator[Reading]:
         """The store, to be read; copies that are needed for it lie in ``work`` meanwhile."""
         if self.at.startswith("sqlite:"):
             with self._client(self._copied(work), (self._file().parent,)) as store:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow import PokeflowError
 from pokeflow_mlflow.address import redact
-from pokeflow_mlflow.migrate.entities import Dataset, Experiment, Model, Registered, Run, Score, Version, point
+from pokeflow_mlflow.migrate.entities import Dataset, Experiment, Model, RegisteredModel, Run, Score, Version, point
 from pokeflow_mlflow.migrate.files import Files, Places
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Store:
         self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in gone]
         return [r.info.run_id for r in found if r.info.lifecycle_stage == "active"]
 
-    def tagged(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
+    def runs_with_tag(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
         """MLflow's runs that have a tag."""
         return self._search(experiment_id, f"tags.`{key}` = '{value}'", deleted=False)
 
@@ -118,7 +118,7 @@ class Store:
             self.left.append((redact(uri), why))
         return self.places.files(uri)
 
-    def registered(self) -> Iterator[Registered]:
+    def registered_models(self) -> Iterator[RegisteredModel]:
         """The registered models; prompts, which MLflow keeps among them, are left out."""
         search = self.client.search_registered_models
         prompts = list(pages(lambda token: search("tags.`mlflow.prompt.is_prompt` = 'true'", page_token=token)))
@@ -126,7 +126,7 @@ class Store:
         for found in pages(lambda token: search(page_token=token)):
             yield self._registered(found.name)
 
-    def registered_model(self, name: str) -> Registered | None:
+    def registered_model(self, name: str) -> RegisteredModel | None:
         """The one of that name, if there is one."""
         from mlflow.exceptions import MlflowException
 
@@ -137,9 +137,9 @@ class Store:
                 return None
             raise
 
-    def _registered(self, name: str) -> Registered:
+    def _registered(self, name: str) -> RegisteredModel:
         found = self.client.get_registered_model(name)
-        return Registered(
+        return RegisteredModel(
             name=found.name,
             description=found.description or "",
             tags=dict(found.tags),

@@ -48,7 +48,7 @@ def run(task: Task) -> Result:
             _fill(client, found, record, folder, note, params)
             client.set_terminated(run_id, "FINISHED", milliseconds(record.finished))
         if note.trial:
-            sweeps.settle(client, experiment, note.trial, note, record)
+            sweeps.reconcile(client, experiment, note.trial, note, record)
     return Result(facts={"run_id": run_id, "experiment": name, "uri": redact(params.uri)})
 
 
