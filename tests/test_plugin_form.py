@@ -9,7 +9,22 @@ from pokeflow import plugins
 from pokeflow.types import Backend, load_function
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
-FORM = ("cards", "edge", "hailo", "migrate", "onnxruntime", "openvino", "torch", "vision")
+FORM = (
+    *(
+        "browse",
+        "cards",
+        "edge",
+        "hailo",
+        "metadata",
+        "migrate",
+        "mlflow",
+        "onnxruntime",
+        "openvino",
+        "s3",
+        "sagemaker",
+    ),
+    *("torch", "vision"),
+)
 
 
 @pytest.mark.parametrize("name", FORM)

@@ -15,31 +15,32 @@ from pokeflow_sagemaker.provision.params import ProvisionParams
 from pokeflow_sagemaker.registry.params import RegisterParams
 from pokeflow_sagemaker.serving.params import DeployParams, ServeParams, TransformParams
 
-NAME = "sagemaker"
-HERE = "pokeflow_sagemaker"
-
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
     """Return the backends ``sagemaker``. The code that is packed is part of a bundle's digest."""
     return [
         Backend(
-            NAME,
+            "sagemaker",
             "bundle",
-            f"{HERE}.stages.bundle:run",
+            "pokeflow_sagemaker.stages.bundle:run",
             BundleParams,
-            check=f"{HERE}.bundle.params:check",
-            fingerprint=f"{HERE}.bundle.params:fingerprint",
+            check="pokeflow_sagemaker.bundle.params:check",
+            fingerprint="pokeflow_sagemaker.bundle.params:fingerprint",
         ),
         Backend(
-            NAME, "pipeline", f"{HERE}.stages.pipeline:run", PipelineParams, check=f"{HERE}.pipelines.params:check"
+            "sagemaker",
+            "pipeline",
+            "pokeflow_sagemaker.stages.pipeline:run",
+            PipelineParams,
+            check="pokeflow_sagemaker.pipelines.params:check",
         ),
         Backend(
-            NAME,
+            "sagemaker",
             "register",
-            f"{HERE}.stages.register:run",
+            "pokeflow_sagemaker.stages.register:run",
             RegisterParams,
-            check=f"{HERE}.registry.params:check",
+            check="pokeflow_sagemaker.registry.params:check",
             named=True,
         ),
     ]
@@ -50,8 +51,8 @@ def pokeflow_executors() -> Iterable[Executor]:
     """Return the executor ``sagemaker``."""
     return [
         Executor(
-            NAME,
-            f"{HERE}.executor.run:run",
+            "sagemaker",
+            "pokeflow_sagemaker.executor.run:run",
             JobParams,
             price=bill.price,
             limit=limit,
@@ -69,40 +70,40 @@ def pokeflow_commands() -> Iterable[Command]:
         Command(
             "provision",
             "what the project needs in the cloud: bucket, roles, registry, project",
-            f"{HERE}.commands.provision:run",
-            f"{HERE}.commands.provision:add_arguments",
+            "pokeflow_sagemaker.commands.provision:run",
+            "pokeflow_sagemaker.commands.provision:add_arguments",
             params=ProvisionParams,
-            check=f"{HERE}.provision.params:check",
+            check="pokeflow_sagemaker.provision.params:check",
         ),
         Command(
             "pipeline",
             "the lineage as pipelines of the cloud: written, brought there, started",
-            f"{HERE}.commands.pipeline:run",
-            f"{HERE}.commands.pipeline:add_arguments",
+            "pokeflow_sagemaker.commands.pipeline:run",
+            "pokeflow_sagemaker.commands.pipeline:add_arguments",
         ),
         Command(
             "serve",
             "a finished model over HTTP on this machine, as it is served in the cloud",
-            f"{HERE}.commands.serve:run",
-            f"{HERE}.commands.serve:add_arguments",
+            "pokeflow_sagemaker.commands.serve:run",
+            "pokeflow_sagemaker.commands.serve:add_arguments",
             params=ServeParams,
-            check=f"{HERE}.serving.params:check_serve",
+            check="pokeflow_sagemaker.serving.params:check_serve",
         ),
         Command(
             "deploy",
             "a finished model as an endpoint in the cloud",
-            f"{HERE}.commands.deploy:run",
-            f"{HERE}.commands.deploy:add_arguments",
+            "pokeflow_sagemaker.commands.deploy:run",
+            "pokeflow_sagemaker.commands.deploy:add_arguments",
             params=DeployParams,
-            check=f"{HERE}.serving.params:check_deploy",
+            check="pokeflow_sagemaker.serving.params:check_deploy",
         ),
         Command(
             "transform",
             "a finished model on every picture of a bucket's folder, in the cloud",
-            f"{HERE}.commands.transform:run",
-            f"{HERE}.commands.transform:add_arguments",
+            "pokeflow_sagemaker.commands.transform:run",
+            "pokeflow_sagemaker.commands.transform:add_arguments",
             params=TransformParams,
-            check=f"{HERE}.serving.params:check_transform",
+            check="pokeflow_sagemaker.serving.params:check_transform",
         ),
     ]
 
