@@ -10,20 +10,17 @@ from pokeflow.types import Backend, load_function
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 FORM = (
-    *(
-        "browse",
-        "cards",
-        "edge",
-        "hailo",
-        "metadata",
-        "migrate",
-        "mlflow",
-        "onnxruntime",
-        "openvino",
-        "s3",
-        "sagemaker",
-    ),
-    *("torch", "vision"),
+    "browse",
+    "cards",
+    "edge",
+    "hailo",
+    "migrate",
+    "mlflow",
+    "onnxruntime",
+    "openvino",
+    "sagemaker",
+    "torch",
+    "vision",
 )
 
 
