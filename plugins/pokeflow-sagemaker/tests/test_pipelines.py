@@ -122,7 +122,7 @@ def test_what_another_pipeline_makes_must_be_there(owners):
 
 def test_a_machine_of_the_lineage_is_kept():
     own = "{name: sagemaker, params: {instance_type: ml.g5.xlarge}}"
-    place = f"lineage.models.dinov3-teacher.on={own}"
+    place = f"lineage.models.dinov3-teacher.executor={own}"
     runs = {
         r.name: r for r in written("store=s3", "store.remote=s3://b-u/p", place).pipelines["teacher_pipeline"].runs()
     }
