@@ -74,8 +74,8 @@ def run(
     ``since`` is when this run, or the sweep it belongs to, began: what is forced is redone unless it was
     made after that. ``planned`` is the flow's plan, where it was made already.
     """
-    planned = tuple(plan(flow, since)) if planned is None else planned
-    budget.check(flow, registry, (item.step for item in planned if item.record is None))
+    items = plan(flow, since) if planned is None else planned  # not looked at where nothing limits the cost
+    budget.check(flow, registry, (item.step for item in items if item.record is None))
     store, note = stores.of(flow), provenance.RunNote(flow)
     teller = tracking.Teller(flow, hook, store)
     teller.catch_up()

@@ -184,7 +184,7 @@ def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run
 
 
 def test_the_files_are_published_where_the_owner_wants_them(run, cloud):
-    run(flow=("tracking=none",))
+    run(flow=("cloud=sagemaker", "tracking=none"))
     below = f"{cloud.uri.removeprefix('s3://')}"
     listed = cloud.client().list_objects_v2(Bucket=below, Prefix="p/project/pokemon-card-recognition/pipelines/")
 
@@ -394,7 +394,7 @@ def test_the_endpoint_of_a_pipeline_is_the_one_that_deploy_updates():
 
 def test_a_batch_of_large_pictures_asks_for_no_more_at_once_than_sagemaker_takes():
     place = ("store=s3", "store.remote=s3://b-u/p")
-    batch = written(*place, "lineage.then.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
+    batch = written(*place, "cloud.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
     job = next(step for step in batch.steps if isinstance(step, Transform))
 
     assert (job.payload_mb, job.at_once) == (40, 2)
