@@ -65,7 +65,7 @@ def test_jobs_make_the_very_results_that_this_machine_would(machine, tmp_path, c
 def test_jobs_and_this_machine_take_turns(machine, caplog):
     mixed = Launcher(machine.cloud, machine.folder, executor="local")
     place = f"{{name: sagemaker, params: {{instance_type: ml.c5.xlarge, account: {{role: '{machine.cloud.role}'}}}}}}"
-    report = mixed.run("models=[student]", "stages=[benchmark]", f"+lineage.models.student.on={place}")
+    report = mixed.run("models=[student]", "stages=[benchmark]", f"+lineage.models.student.executor={place}")
     made = {task: record.executor for task, record in report.records.items()}
     assert made == {"train:teacher": "local", "distill:student": "sagemaker", "benchmark:student": "local"}
     student = report.records["distill:student"]

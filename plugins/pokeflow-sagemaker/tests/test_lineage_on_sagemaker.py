@@ -70,7 +70,7 @@ def test_the_lineage_has_the_same_figures_as_on_this_machine(cloud, tmp_path, mo
 @pytest.mark.parametrize(("instances", "processes"), [(1, 2), (2, 1)])
 def test_many_processes_train_one_model(cloud, tmp_path, instances, processes):
     spread = (f"executor.params.instance_count={instances}", f"executor.params.container.processes={processes}")
-    found = made(cloud, tmp_path / "there", f"models=[{TEACHER}]", "stages=[train]", "+data.on=local", *spread)
+    found = made(cloud, tmp_path / "there", f"models=[{TEACHER}]", "stages=[train]", "+data.executor=local", *spread)
     record = found[f"train:{TEACHER}"]
     assert record.environment["instance_count"] == instances
     assert record.environment["host"] == "algo-1"

@@ -45,9 +45,9 @@ def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
         machine.flow("+executor.params.volume_bg=1")
     on = "{name: sagemaker, params: {client: {at_once: 0}}}"
     with pytest.raises(
-        ConfigError, match=r"lineage\.models\.teacher\.on\.params\.client\.at_once: 0 lets no job start"
+        ConfigError, match=r"lineage\.models\.teacher\.executor\.params\.client\.at_once: 0 lets no job start"
     ):
-        machine.flow(f"+lineage.models.teacher.on={on}")
+        machine.flow(f"+lineage.models.teacher.executor={on}")
 
 
 def test_the_profiler_of_before_is_refused_with_the_reason(cloud, tmp_path):

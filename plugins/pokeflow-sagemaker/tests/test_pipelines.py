@@ -120,7 +120,7 @@ def test_what_another_pipeline_makes_must_be_there(owners):
 
 def test_a_machine_of_the_lineage_is_kept():
     own = "{name: sagemaker, params: {instance_type: ml.g5.xlarge}}"
-    place = f"lineage.models.dinov3-teacher.on={own}"
+    place = f"lineage.models.dinov3-teacher.executor={own}"
     runs = {
         r.name: r for r in written("store=s3", "store.remote=s3://b-u/p", place).pipelines["teacher_pipeline"].runs()
     }
@@ -393,7 +393,7 @@ def test_the_endpoint_of_a_pipeline_is_the_one_that_deploy_updates():
 
 def test_a_batch_of_large_pictures_asks_for_no_more_at_once_than_sagemaker_takes():
     place = ("store=s3", "store.remote=s3://b-u/p")
-    batch = written(*place, "lineage.then.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
+    batch = written(*place, "cloud.bundle.params.max_bytes=40000000").pipelines["batch_inference_pipeline"]
     job = next(step for step in batch.steps if isinstance(step, Transform))
 
     assert (job.payload_mb, job.at_once) == (40, 2)
