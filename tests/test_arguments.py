@@ -8,7 +8,7 @@ from hydra._internal.utils import get_args_parser
 from pokeflow.cli import _arguments as arguments
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.types import Command
-from support import TOY_FLOW, Cli
+from pokeflow_testkit.support import TOY_FLOW, Cli
 
 COMMAND = Command("toy", "a command of this test", run=f"{__name__}:nothing", arguments=f"{__name__}:of_toy")
 

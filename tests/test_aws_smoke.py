@@ -18,7 +18,7 @@ from pokeflow.config.resolver import resolve
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Objects
 from pokeflow.store._local import of
-from support import POKEFLOW, TOY_FLOW, Cli, environment
+from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, Cli, environment
 
 pytestmark = pytest.mark.aws
 BUCKET, ROLE, PROJECT = (os.environ.get(f"POKEFLOW_AWS_{name}", "") for name in ("BUCKET", "ROLE", "PROJECT"))

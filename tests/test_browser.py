@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from browser import browsing, chromium
+from pokeflow_testkit.browser import browsing, chromium
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
 from pokeflow.store._local import Store, of
 from pokeflow.types import Budget, Shared
-from support import TOY_MODELS, build_flow
+from pokeflow_testkit.support import TOY_MODELS, build_flow
 
 
 @dataclass(frozen=True)

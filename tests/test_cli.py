@@ -18,8 +18,8 @@ import pokeflow
 from pokeflow.cli import dispatch
 from pokeflow.cli._lookup import known_commands
 from pokeflow.cli.commands import doctor
-from s3 import Server
-from support import POKEFLOW, TOY_FLOW, Cli, environment
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, Cli, environment
 
 HEAVY = ("torch", "timm", "torchvision", "mlflow", "boto3", "botocore", "jsonschema", "onnxruntime", "numpy", "PIL")
 

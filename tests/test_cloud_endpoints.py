@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import IMAGE, Cloud
+from pokeflow_testkit.cloud import IMAGE, Cloud
 
 
 def until(done: Callable[[], bool]) -> None:

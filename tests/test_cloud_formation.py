@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import TRUST, Cloud
+from pokeflow_testkit.cloud import TRUST, Cloud
 
 TEMPLATE = """
 Parameters:

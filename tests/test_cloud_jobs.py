@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import IMAGE, Cloud, started
+from pokeflow_testkit.cloud import IMAGE, Cloud, started
 
 pytestmark = pytest.mark.usefixtures("containers")
 

@@ -13,7 +13,7 @@ import pytest
 from pokeflow.cli import _completion as completion
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError
-from support import POKEFLOW, environment
+from pokeflow_testkit.support import POKEFLOW, environment
 
 PROBE = """
 eval "$(pokeflow -sc install=bash)"

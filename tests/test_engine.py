@@ -12,8 +12,8 @@ from pokeflow import Backend, Result, Task, engine, plugins
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
+from pokeflow_testkit.support import TOY_MODELS, ToyModel, build_flow, toy_flow
 from pokeflow_toy import Toy
-from support import TOY_MODELS, ToyModel, build_flow, toy_flow
 
 ALL = (
     "train:teacher",

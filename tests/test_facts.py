@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from handmade import record
 from pokeflow.types import ModelFacts, facts_of
+from pokeflow_testkit.handmade import record
 
 
 def test_facts_are_read_by_name_from_below_others_and_of_a_machine() -> None:

@@ -19,7 +19,7 @@ from pokeflow import engine
 from pokeflow.config import composition
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
-from support import TOY_FLOW, Cli, environment
+from pokeflow_testkit.support import TOY_FLOW, Cli, environment
 
 S3 = ("store=s3", "store.remote=s3://no-such-bucket/prefix")
 

@@ -16,7 +16,7 @@ from pokeflow.objects import _uri as uri
 from pokeflow.objects._base import Objects
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Record
-from support import TOY_MODELS, build_flow, environment
+from pokeflow_testkit.support import TOY_MODELS, build_flow, environment
 
 
 @pytest.fixture

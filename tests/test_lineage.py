@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owners_tree import GAPS, TREE
+from pokeflow_testkit.owners_tree import GAPS, TREE
+from pokeflow_testkit.support import POKEFLOW, contents, environment
 from pokeflow_vision import dataset
-from support import POKEFLOW, contents, environment
 
 pytestmark = [pytest.mark.slow]
 

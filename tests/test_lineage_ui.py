@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from browser import browsing
-from s3 import FORGOTTEN, Server, moto
-from support import POKEFLOW, environment
+from pokeflow_testkit.browser import browsing
+from pokeflow_testkit.s3 import FORGOTTEN, Server, moto
+from pokeflow_testkit.support import POKEFLOW, environment
 
 pytestmark = [pytest.mark.slow]
 

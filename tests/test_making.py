@@ -9,7 +9,7 @@ import pytest
 from pokeflow import Input, PokeflowError, Result
 from pokeflow.engine import _records as making
 from pokeflow.store._local import Store
-from support import TOY_MODELS, build_flow, run_flow
+from pokeflow_testkit.support import TOY_MODELS, build_flow, run_flow
 
 
 def test_moments_sort_as_text():

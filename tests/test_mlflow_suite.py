@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import mlflow_suite
-from mlflow_suite import Outcome, Round
+from pokeflow_testkit import mlflow_suite
+from pokeflow_testkit.mlflow_suite import Outcome, Round
 
 TESTS = """
 import pytest
@@ -39,7 +39,7 @@ def test_both_stores_are_counted_and_their_differences_told(tmp_path: Path) -> N
     file = tmp_path / mlflow_suite.CHOSEN[0] / "test_sqlalchemy_store_few.py"
     file.parent.mkdir(parents=True)
     file.write_text(TESTS)
-    command = [sys.executable, "-m", "tests.mlflow_suite", "--tests", str(tmp_path)]
+    command = [sys.executable, "-m", "pokeflow_testkit.mlflow_suite", "--tests", str(tmp_path)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False)

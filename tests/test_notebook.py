@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support import environment
+from pokeflow_testkit.support import environment
 
 PAGE = (Path(__file__).parent.parent / "docs" / "notebook.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

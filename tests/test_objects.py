@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from objects_support import LARGE, keys, sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Conflict, Damaged, Missing, Objects
 from pokeflow.objects._folder import Folder
 from pokeflow_s3._bucket import Bucket
+from pokeflow_testkit.objects_support import LARGE, keys, sha256
 
 WRONG = ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\\b", "a\nb", "a\x00b", "a" * 901, " "]
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from objects_support import keys
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Objects, require_key
 from pokeflow.objects._folder import OWN, Folder
 from pokeflow_s3._bucket import Bucket
+from pokeflow_testkit.objects_support import keys
 
 
 @pytest.fixture(params=["folder", "bucket", "prefix"])

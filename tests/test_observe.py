@@ -13,7 +13,7 @@ from pokeflow.engine import _tracking as tracking
 from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Input, NoParams, Result, Task
-from support import TOY_MODELS, build_flow
+from pokeflow_testkit.support import TOY_MODELS, build_flow
 
 
 class Tracker:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from plugin_form import faults_of_form
 from pokeflow import plugins
 from pokeflow.types import Backend, load_function
+from pokeflow_testkit.plugin_form import faults_of_form
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 FORM = (

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lines_of_code import lines_of_code
-from newcomer import Newcomer, newcomer
-from plugin_form import faults_of_form
 from pokeflow.cli import _new_plugin as new_plugin
 from pokeflow.errors import ConfigError
-from support import Cli, contents
+from pokeflow_testkit.lines_of_code import lines_of_code
+from pokeflow_testkit.newcomer import Newcomer, newcomer
+from pokeflow_testkit.plugin_form import faults_of_form
+from pokeflow_testkit.support import Cli, contents
 
 MOST_LINES = 60
 LINEAGE = """\

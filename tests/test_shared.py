@@ -21,7 +21,7 @@ from pokeflow.store import _local as local
 from pokeflow.store import _remote as remote
 from pokeflow.store._local import of
 from pokeflow.types import File, Shared
-from support import TOY_FLOW
+from pokeflow_testkit.support import TOY_FLOW
 
 Machine = Callable[[str], Flow]
 

@@ -14,7 +14,7 @@ from pokeflow.project import inventory
 from pokeflow.project import tree as trees
 from pokeflow.types import Leaf, Record
 from pokeflow_browse import listing
-from support import ToyModel, build_flow, run_flow
+from pokeflow_testkit.support import ToyModel, build_flow, run_flow
 
 MODELS = {
     "large": ToyModel("teacher", "train"),

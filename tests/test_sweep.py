@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pokeflow.cli import sweep
-from s3 import Server
-from support import TOY_FLOW, Cli
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import TOY_FLOW, Cli
 
 EIGHT = "lineage.models.student.params.lr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8"
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=4")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from s3 import Server
-from support import POKEFLOW, TOY, TOY_FLOW, Cli, environment
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import POKEFLOW, TOY, TOY_FLOW, Cli, environment
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'pokeflow[ray]'")
 pytest.importorskip(

@@ -22,7 +22,7 @@ from pokeflow.objects._folder import Folder
 from pokeflow.store import _local as local
 from pokeflow.store._local import Store
 from pokeflow_s3 import Bucket
-from support import TOY_FLOW, Cli, contents, run_flow, toy_flow
+from pokeflow_testkit.support import TOY_FLOW, Cli, contents, run_flow, toy_flow
 
 TEACHER = ("models=[teacher]", "stages=[train]")
 

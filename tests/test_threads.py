@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pokeflow.plugins import let_threads_sleep
-from support import POKEFLOW, environment
+from pokeflow_testkit.support import POKEFLOW, environment
 
 TELL = """
 import atexit, os, pathlib

@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 
 from pokeflow.objects import open_uri
-from s3 import Server
-from support import TOY
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import TOY
 
-HERE = Path(__file__).parent
 TREE = "project/pokemon-card-recognition"
 WRITERS, RUNS = 8, 25
 
 
 def start(what: str, spec: dict[str, Any]) -> "subprocess.Popen[str]":
-    path = os.pathsep.join([str(HERE), str(TOY)])
+    path = str(TOY)
     return subprocess.Popen(
-        [sys.executable, str(HERE / "faults.py"), what, json.dumps(spec)],
+        [sys.executable, "-m", "pokeflow_testkit.faults", what, json.dumps(spec)],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ from pokeflow.project import tree as trees
 from pokeflow.store import _local as stores
 from pokeflow.types import DocumentKind
 from pokeflow_browse import verify as verifying
-from support import TOY_FLOW, run_flow
+from pokeflow_testkit.support import TOY_FLOW, run_flow
 
 PROJECT_LINE = {"metadata/scores.json": {"document": "scores"}}
 MODEL_LINE = {"models/{model}/{version}/note.txt": {"document": "note"}}

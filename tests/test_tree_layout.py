@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from owners_tree import TREE
 from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
-from support import TOY_FLOW
+from pokeflow_testkit.owners_tree import TREE
+from pokeflow_testkit.support import TOY_FLOW
 
 
 @cache

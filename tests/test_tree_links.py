@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from handmade import checksum, lay, link, published, where, write_receipt
 from pokeflow.project import inventory
 from pokeflow.project.tree import Tree
 from pokeflow_browse.verify import Problem, verify
+from pokeflow_testkit.handmade import checksum, lay, link, published, where, write_receipt
 
 PROCESSED = "data/processed/link.json"
 

@@ -18,8 +18,8 @@ from pokeflow.project import tree as trees
 from pokeflow.project._publish import Published
 from pokeflow.store import _local as stores
 from pokeflow_browse import verify
-from s3 import Server
-from support import contents, run_flow, toy_flow
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import contents, run_flow, toy_flow
 
 Project = Callable[..., Flow]
 MODELS = ("models/student/v1.0", "models/teacher/v1.0", "models/tiny/v2.1")

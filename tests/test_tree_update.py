@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from memory import Memory
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Damaged, Folder
 from pokeflow.plugins import document_kinds
 from pokeflow.project import _validation as validation
 from pokeflow.project._kinds import schema_of
+from pokeflow_testkit.memory import Memory
 
 # The package has a function of the module's name.
 writing = import_module("pokeflow.project._update")
@@ -193,5 +193,5 @@ def test_what_is_taken_over_from_a_sound_document_is_not_looked_at_again() -> No
     old["runs"][0]["seconds"] = "long"
     validation.require({**old, "runs": [*old["runs"], *history(2)["runs"]]}, SCHEMA, KEY, old)
     worse = {**old, "runs": [*old["runs"], {**RUN, "stage": None}]}
-    with pytest.raises(PokeflowError, match=r"\$\.runs\[1\]\.stage: None is not one of"):
+    with pytest.raises(PokeflowError, match=r"\$\.runs\[1\].stage: None is not of type"):
         validation.require(worse, SCHEMA, KEY, old)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lines_of_code import lines_of_code
-from newcomer import Newcomer, newcomer
-from support import contents
+from pokeflow_testkit.lines_of_code import lines_of_code
+from pokeflow_testkit.newcomer import Newcomer, newcomer
+from pokeflow_testkit.support import contents
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "target-in-an-hour.md").read_text(encoding="utf-8")

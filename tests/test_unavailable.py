@@ -13,8 +13,8 @@ from pokeflow.engine import _tracking as tracking
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.project import _publish as publish
 from pokeflow.store._local import Store
+from pokeflow_testkit.support import TOY, TOY_FLOW, contents
 from pokeflow_vision.commands.recognize import newest
-from support import TOY, TOY_FLOW, contents
 
 ABSENT = "lineage.models.tiny.params.absent=true"
 SIMULATED = "lineage.models.tiny.params.simulated=true"

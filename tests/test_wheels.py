@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pokeflow_testkit.support import TOY
+
 ROOT = Path(__file__).parents[1]
-TOY = ROOT / "tests" / "toy"
 DISTRIBUTIONS = {folder.name: folder for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()}
 LAPTOP = ("pokeflow-vision", "pokeflow-cards", "pokeflow-torch", "pokeflow-onnxruntime")
 SMALL = (

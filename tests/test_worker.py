@@ -13,8 +13,8 @@ from pokeflow.engine import worker
 from pokeflow.engine.executors import run_in_process
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow
+from pokeflow_testkit.support import TOY_FLOW
 from pokeflow_toy import Toy
-from support import TOY_FLOW
 
 
 @pytest.fixture(autouse=True)

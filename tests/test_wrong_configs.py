@@ -8,7 +8,7 @@ from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.errors import ConfigError
-from support import TOY_FLOW, Cli
+from pokeflow_testkit.support import TOY_FLOW, Cli
 
 STUDENT = "lineage.models.student"
 STAGE1 = "lineage.models.efficientnet-student-stage1"

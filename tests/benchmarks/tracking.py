@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import convert
+from tests.s3 import Server, rclone, rclone_binary
 
 from tests.benchmarks.__main__ import Figure, figure, machine, table
 from tests.benchmarks.delay import Way, check, delayed
 from tests.benchmarks.tracking_probe import BATCH, MANY, PAUSE, Calls, Searched, Written
 from tests.benchmarks.transfer import environment
-from tests.s3 import Server, rclone, rclone_binary
 
 PROBE = [sys.executable, str(Path(__file__).with_name("tracking_probe.py"))]
 BUCKET, CACHE = "bench", "MLFLOW_S3_STORE_CACHE"

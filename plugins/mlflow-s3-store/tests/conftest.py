@@ -14,7 +14,7 @@ from mlflow_s3_store import _replica as replica
 from mlflow_s3_store import _settings as settings
 from mlflow_s3_store import _synchronizer as synchronizer
 from mlflow_s3_store._stores import S3RegistryStore, S3TrackingStore
-from s3 import Server, moto_server, rclone_s3, rclone_server, s3  # noqa: F401 - fixtures
+from pokeflow_testkit.s3 import Server
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def cache(empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def uri(s3: Server) -> str:  # noqa: F811
+def uri(s3: Server) -> str:
     return f"{s3.uri}/project/cards/experiments/mlflow"
 
 

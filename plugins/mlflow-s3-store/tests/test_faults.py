@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from s3 import Server
+from pokeflow_testkit.s3 import Server
 
 pytestmark = [pytest.mark.long]
 CROWD = Path(__file__).with_name("crowd.py")

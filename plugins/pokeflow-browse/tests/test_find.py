@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from handmade import lay, published
 from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
 from pokeflow.project import inventory
 from pokeflow.project.tree import Tree
 from pokeflow_browse import configured
 from pokeflow_browse.search import find as found_by
+from pokeflow_testkit.handmade import lay, published
 
 
 @pytest.fixture

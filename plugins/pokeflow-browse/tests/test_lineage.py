@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handmade import empty, published, record, where
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.project import inventory
@@ -17,6 +16,7 @@ from pokeflow.text import COLUMNS
 from pokeflow.types import About
 from pokeflow_browse import configured, lineage, lineage_text
 from pokeflow_browse.lineage import Graph
+from pokeflow_testkit.handmade import empty, published, record, where
 
 CHAIN = """\
 ╭─────────────────────────────────────────╮

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
 from pokeflow import text as words
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError
@@ -16,7 +15,8 @@ from pokeflow.project.tree import Tree
 from pokeflow.text import table
 from pokeflow.types import Leaf
 from pokeflow_browse import configured, listing
-from support import unicode_names
+from pokeflow_testkit.handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
+from pokeflow_testkit.support import unicode_names
 
 # The drawing is what it is, however wide.
 GOLDEN = {

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from handmade import DATA_FILES, checksum, in_bucket, lay, link, publish, published, record, where, write_receipt
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uri
@@ -16,7 +15,19 @@ from pokeflow.project import inventory
 from pokeflow.project.tree import Tree
 from pokeflow_browse import configured, pull
 from pokeflow_browse.pull import Wanted
-from s3 import Server
+from pokeflow_testkit.handmade import (
+    DATA_FILES,
+    checksum,
+    in_bucket,
+    lay,
+    link,
+    publish,
+    published,
+    record,
+    where,
+    write_receipt,
+)
+from pokeflow_testkit.s3 import Server
 
 ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"
 CONFIG = "models/dinov3-teacher/training_config.json"

@@ -8,10 +8,10 @@ import jsonschema
 import msgspec
 import pytest
 
-from handmade import published
 from pokeflow.project import Receipt, check_bytes, receipts
 from pokeflow.project import _validation as validation
 from pokeflow_browse.schemas import link_schema, receipt_schema
+from pokeflow_testkit.handmade import published
 
 SCHEMAS = {"link": link_schema(), "receipt": receipt_schema()}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
 from pokeflow.cli import dispatch
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._folder import Folder
@@ -19,8 +18,9 @@ from pokeflow.project.tree import Tree
 from pokeflow_browse import configured
 from pokeflow_browse import verify as verifying
 from pokeflow_browse.verify import Problem, verify
-from s3 import Server
-from support import run_flow, toy_flow
+from pokeflow_testkit.handmade import checksum, empty, in_bucket, lay, publish, published, record, where, write_receipt
+from pokeflow_testkit.s3 import Server
+from pokeflow_testkit.support import run_flow, toy_flow
 
 ONNX = "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx"
 TEACHER = "metadata/receipts/models/dinov3-teacher/v1.0.json"

@@ -2,8 +2,8 @@ import pytest
 
 from pokeflow_cards import check
 from pokeflow_cards.params import FolderParams, Queries, SyntheticParams
+from pokeflow_testkit.support import require_linear
 from pokeflow_vision.preprocessing import Preprocessing
-from support import require_linear
 
 
 def test_a_good_folder_and_the_defaults_of_a_drawn_deck_have_no_fault(folder) -> None:

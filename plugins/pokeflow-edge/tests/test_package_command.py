@@ -11,7 +11,7 @@ from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError, TaskError
 from pokeflow.plugins import Registry
 from pokeflow.types import Backend, Result, Task
-from support import TOY_FLOW, contents
+from pokeflow_testkit.support import TOY_FLOW, contents
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

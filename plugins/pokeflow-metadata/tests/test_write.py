@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from memory import Memory
 from pokeflow.errors import PokeflowError
 from pokeflow.project import Receipt, Run, receipts
 from pokeflow.project import write_documents as write
 from pokeflow.project.tree import Tree
 from pokeflow.types import Leaf
+from pokeflow_testkit.memory import Memory
 
 from .documents_support import DATA_RECEIPT, LOCAL, PROJECT, RECEIPTS, TRAIN, VERSIONS, receipt
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from handmade import empty
-from migrate_support import old_project, run, state, tree_folder, write_plan
 from pokeflow.errors import ConfigError
 from pokeflow.project import receipts
 from pokeflow.project.links import parse
@@ -19,7 +17,9 @@ from pokeflow_browse.verify import verify
 from pokeflow_migrate import versions
 from pokeflow_migrate.plan import Model
 from pokeflow_migrate.run import Outcome
-from support import TOY_FLOW, Cli, contents
+from pokeflow_testkit.handmade import empty
+from pokeflow_testkit.migrate_support import old_project, run, state, tree_folder, write_plan
+from pokeflow_testkit.support import TOY_FLOW, Cli, contents
 
 TEACHER = "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx"
 DATA = 1000

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from handmade import empty
-from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow import PokeflowError
 from pokeflow.errors import ConfigError
 from pokeflow.project import receipts
@@ -18,6 +16,8 @@ from pokeflow_migrate import command, experiments
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.report import Row
 from pokeflow_migrate.run import Outcome, migrate
+from pokeflow_testkit.handmade import empty
+from pokeflow_testkit.migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 
 TRACKING = {"uri": "toy://there", "project": "pokemon", "endpoint": None}
 ROW = Row("a#run 1", "b#run 2", 3, "", "", "run copied", verified="1 params")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrate_support import PLAN, old_project, run, write_plan
 from pokeflow.errors import ConfigError
 from pokeflow_migrate import patterns
 from pokeflow_migrate import plan as plans
-from support import TOY_FLOW, Cli
+from pokeflow_testkit.migrate_support import PLAN, old_project, run, write_plan
+from pokeflow_testkit.support import TOY_FLOW, Cli
 
 
 def faults(file: Path) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from handmade import empty
-from migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import receipts
@@ -21,15 +19,16 @@ from pokeflow.project.tree import Tree
 from pokeflow_browse.verify import verify
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.journal import Done
-from support import contents, environment, unicode_names
+from pokeflow_testkit.handmade import empty
+from pokeflow_testkit.migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
+from pokeflow_testkit.support import TOY, contents, environment, unicode_names
 
-HERE = Path(__file__).parents[3] / "tests"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pokeflow_migrate import plan, run
 from pokeflow.objects._folder import Folder
-from handmade import empty
+from pokeflow_testkit.handmade import empty
 
 root, moment, after = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 real = getattr(Folder, moment)
@@ -58,7 +57,7 @@ def complete(root: Path) -> Any:
 
 
 def killed(root: Path, moment: str, after: int) -> None:
-    path = os.pathsep.join([str(HERE), str(HERE / "toy")])
+    path = str(TOY)
     command = [sys.executable, "-c", KILLED, str(root), moment, str(after)]
     ran = subprocess.run(
         command, env=environment() | {"PYTHONPATH": path}, capture_output=True, timeout=120, check=False

@@ -13,7 +13,7 @@ from pokeflow.objects import open_uri
 from pokeflow.objects._folder import Folder
 from pokeflow_migrate.references import References
 from pokeflow_migrate.rewrite import rewrite
-from support import require_linear
+from pokeflow_testkit.support import require_linear
 
 OLD, NEW = "s3://old-bucket/training", "s3://new-bucket/project/x"
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from handmade import LEAVES
-from migrate_support import old_project, run
 from pokeflow.errors import ConfigError
 from pokeflow.objects import open_uri
 from pokeflow.project import receipts
@@ -16,7 +14,9 @@ from pokeflow.project.tree import Tree
 from pokeflow.types import About
 from pokeflow_browse.verify import verify
 from pokeflow_migrate.run import Outcome
-from s3 import Server
+from pokeflow_testkit.handmade import LEAVES
+from pokeflow_testkit.migrate_support import old_project, run
+from pokeflow_testkit.s3 import Server
 
 LARGE = b"onnx" * 50_000
 TEACHER = "models/dinov3-teacher/v0.9/onnx/dinov3_teacher.onnx"

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from mlruns import bring, old_runs, old_told  # noqa: F401 - fixtures
 from pokeflow import File, Input, Record, Task
 from pokeflow_mlflow.connection import connect
 

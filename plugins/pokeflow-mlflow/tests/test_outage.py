@@ -13,7 +13,7 @@ from pokeflow_mlflow import artifacts, connection
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.params import TrackParams
 from pokeflow_mlflow.stages import track
-from support import toy_flow
+from pokeflow_testkit.support import toy_flow
 
 HISTORY = "".join(f'{{"epoch": {e}, "step": {10 * e}, "loss": {1 / e}}}\n' for e in range(1, 1500))
 

@@ -28,7 +28,6 @@ from pokeflow_mlflow.stages import register
 from pokeflow_vision import index, preprocessing, retrieval
 from pokeflow_vision.dataset import Card, Dataset
 from pokeflow_vision.preprocessing import Preprocessing
-from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SPEC = Preprocessing(size=8)
 CARDS = 12
@@ -253,7 +252,7 @@ def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing
 
 def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_it(
     job,
-    s3,  # noqa: F811
+    s3,
     tmp_path,
     monkeypatch,
 ):

@@ -11,7 +11,6 @@ from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.params import TrackParams
 from pokeflow_mlflow.provenance import Trial
 from pokeflow_mlflow.stages import track
-from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 SWEEP = "2026-11-25/22-31-16-123456"
 DISTILLED = {"efficientnet-student-stage1": "stage1"}
@@ -215,7 +214,7 @@ print(track.run(pickle.loads(sys.stdin.buffer.read())).facts["run_id"])
 
 
 @pytest.mark.long
-def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, tmp_path, monkeypatch):  # noqa: F811
+def test_trials_on_two_machines_have_one_parent_in_the_bucket(task, trial, s3, tmp_path, monkeypatch):
     place = f"{s3.uri}/project/cards/experiments/mlflow"
     params = TrackParams(place, project="cards", experiments=DISTILLED, endpoint=s3.endpoint)
     processes = []

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from objects_support import LARGE, SIZES, WRITES, keys, sha256
 from pokeflow.objects._base import ABSENT
 from pokeflow.objects._transfer import each
 from pokeflow_s3 import _client as s3_client
 from pokeflow_s3 import _upload as upload
 from pokeflow_s3._bucket import Bucket
-from s3 import Server
+from pokeflow_testkit.objects_support import LARGE, SIZES, WRITES, keys, sha256
+from pokeflow_testkit.s3 import Server
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from objects_support import LARGE, SIZES, WRITES, keys, left_behind, sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.objects._base import ABSENT, Conflict, Damaged
 from pokeflow.objects._transfer import each
 from pokeflow_s3 import _client as s3_client
 from pokeflow_s3._bucket import Bucket
-from s3 import Server
+from pokeflow_testkit.objects_support import LARGE, SIZES, WRITES, keys, left_behind, sha256
+from pokeflow_testkit.s3 import Server
 
 
 @pytest.fixture

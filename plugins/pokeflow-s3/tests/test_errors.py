@@ -7,7 +7,7 @@ from pokeflow.objects._base import Missing
 from pokeflow_s3 import _client as client
 from pokeflow_s3 import _errors as errors
 from pokeflow_s3._bucket import Bucket
-from s3 import Server
+from pokeflow_testkit.s3 import Server
 
 
 @pytest.fixture

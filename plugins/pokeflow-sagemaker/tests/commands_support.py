@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pokeflow_sagemaker
 from pokeflow.cli._arguments import parse
 from pokeflow.types import load_function
-from support import TOY_FLOW
+from pokeflow_testkit.support import TOY_FLOW
 
 CLOUD_FLOW = (*(word for word in TOY_FLOW if word != "cloud=none"), "cloud=sagemaker")
 """Overrides that make the toy flow, with the cloud's commands."""

@@ -16,7 +16,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pokeflow_sagemaker
-from cloud import cloud, cloud_server, containers  # noqa: F401 - fixtures
 from pokeflow import Backend, File, Input, Record, Result, Task
 from pokeflow_sagemaker.bundle.params import BundleParams
 from pokeflow_vision import benchmark, dataset, recognition
@@ -198,7 +197,7 @@ def served_runtime(served_port: int) -> Iterator[Any]:
 
 @pytest.fixture
 def deployed(
-    cloud: Any,  # noqa: F811 - the fixture
+    cloud: Any,
     served: Served,
     served_port: int,
     served_runtime: Any,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloud import Cloud
 from pokeflow import Record, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
@@ -16,7 +15,8 @@ from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
 from pokeflow.objects import _uri as uri
 from pokeflow.store._local import Store, of
-from support import POKEFLOW, TOY_FLOW, environment
+from pokeflow_testkit.cloud import Cloud
+from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
 QUICK = ("executor.params.container.install=false", "executor.params.client.poll_seconds=0.1")
 """What the container needs is there: it is this interpreter's own environment."""

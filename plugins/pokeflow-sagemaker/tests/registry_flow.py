@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloud import Cloud
 from pokeflow import File, Input, Record, Result, Shared, Task
 from pokeflow.digest import content, digest, sha256
 from pokeflow.gates import Gate
@@ -14,6 +13,7 @@ from pokeflow.objects import _uri as uri
 from pokeflow.store import _remote as remote
 from pokeflow_sagemaker.registry.params import RegisterParams
 from pokeflow_sagemaker.stages import register
+from pokeflow_testkit.cloud import Cloud
 
 PROJECT = "pokemon-card-recognition"
 GROUP = f"{PROJECT}-models"

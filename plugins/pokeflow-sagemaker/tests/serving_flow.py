@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from cloud import Cloud
 from pokeflow import Record, Result, Shared
 from pokeflow.digest import content
 from pokeflow.objects import _uri as uri
@@ -21,6 +20,7 @@ from pokeflow.store import _remote as remote
 from pokeflow_sagemaker.serving import deploy, transform
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import DeployParams, TransformParams, check_deploy, check_transform
+from pokeflow_testkit.cloud import Cloud
 
 from .conftest import Served, done
 

@@ -16,7 +16,7 @@ from pokeflow_sagemaker.commands import options
 from pokeflow_sagemaker.serving import bundles
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import ServeParams, check_serve
-from support import toy_flow
+from pokeflow_testkit.support import toy_flow
 
 from .commands_support import CLOUD_FLOW
 

@@ -6,10 +6,10 @@ import json
 import pytest
 
 import pokeflow
-from cloud import Cloud
 from pokeflow.cli import _main as main
 from pokeflow.project import _publish as publish
 from pokeflow.project import receipts, tree
+from pokeflow_testkit.cloud import Cloud
 
 from .commands_support import CLOUD_FLOW
 

@@ -13,7 +13,7 @@ from pokeflow import ConfigError
 from pokeflow.engine import _runner as runner
 from pokeflow.errors import TaskError
 from pokeflow.store._local import Store
-from support import run_flow, toy_flow
+from pokeflow_testkit.support import run_flow, toy_flow
 
 from .jobs_flow import SPOT, Launcher, begun, same, seconds, until
 

@@ -10,7 +10,7 @@ from pokeflow import Record, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.store._local import Store, of
-from support import POKEFLOW, environment
+from pokeflow_testkit.support import POKEFLOW, environment
 
 from .jobs_flow import QUICK
 

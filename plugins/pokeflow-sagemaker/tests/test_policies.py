@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pokeflow_sagemaker
-from cloud.access import decide
 from pokeflow_sagemaker.provision import names, templates
 from pokeflow_sagemaker.provision.names import Place
 from pokeflow_sagemaker.provision.wildcards import WILDCARDS
+from pokeflow_testkit.cloud.access import decide
 
 HERE = Path(pokeflow_sagemaker.__file__).parent
 PLACE = Place("123456789012", "us-east-2")

@@ -11,7 +11,6 @@ from botocore.validate import ParamValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud import validation
 from pokeflow import NoParams, Shared, Task
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor import run
@@ -26,6 +25,7 @@ from pokeflow_sagemaker.executor.params import (
     kind_of,
 )
 from pokeflow_sagemaker.executor.request import Files, RunsAs
+from pokeflow_testkit.cloud import validation
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/job"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from images_support import Numpy, opened, without
 from pokeflow import PokeflowError
+from pokeflow_testkit.images_support import Numpy, opened, without
 from pokeflow_vision import benchmark, index
 from pokeflow_vision.benchmark import BenchmarkParams, Timing
 from pokeflow_vision.preprocessing import Preprocessing

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images_support import Numpy
+from pokeflow_testkit.images_support import Numpy
 from pokeflow_vision import comparison, retrieval
 from pokeflow_vision.testing import data
 

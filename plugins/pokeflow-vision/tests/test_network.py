@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images_support import Numpy, finished, without
 from pokeflow import NoParams, PokeflowError
+from pokeflow_testkit.images_support import Numpy, finished, without
 from pokeflow_vision import jsonfile
 from pokeflow_vision.network import embed, gallery, inherited, model_and_data, model_input, size_mb
 from pokeflow_vision.preprocessing import Preprocessing

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from images_support import Stage
 from pokeflow import PokeflowError, Task
+from pokeflow_testkit.images_support import Stage
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.profiling import Operator, ProfileParams, check, run
 from pokeflow_vision.testing import data

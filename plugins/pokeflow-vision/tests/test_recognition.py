@@ -11,8 +11,8 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 from PIL import Image
 
-from images_support import Numpy, finished, opened
 from pokeflow import PokeflowError
+from pokeflow_testkit.images_support import Numpy, finished, opened
 from pokeflow_vision import index, recognition
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.recognition import RecognizeParams

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from images_support import Numpy, opened
 from pokeflow import PokeflowError
+from pokeflow_testkit.images_support import Numpy, opened
 from pokeflow_vision import index, on_device, preprocessing, retrieval
 from pokeflow_vision.preprocessing import ImageError
 from pokeflow_vision.recognizer import ImageLimits, Match, MismatchError, open_recognizer

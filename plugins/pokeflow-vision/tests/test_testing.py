@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from pokeflow import plugins
+from pokeflow_testkit.support import TOY
 from pokeflow_vision import retrieval
 from pokeflow_vision.preprocessing import normalize, to_square
 from pokeflow_vision.testing import TargetSuite, data, network
 from pokeflow_vision.testing.bench import Bench
 
 pytest_plugins = ("pytester",)
-TOY_TARGET = Path(__file__).parents[3] / "tests" / "toy_target"
+TOY_TARGET = TOY.with_name("toy_target")
 RULES = [name for name in vars(TargetSuite) if name.startswith("test_")]
 APART = {
     "test_its_hooks_import_nothing_heavy",

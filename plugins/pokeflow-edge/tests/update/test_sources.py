@@ -12,7 +12,6 @@ from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update import download, run, sources
 from pokeflow_edge.runtime.update.releases import NotTaken
 from pokeflow_edge.runtime.update.sources import source
-from s3 import moto_server, s3  # noqa: F401 - fixtures
 
 from .conftest import tried
 
@@ -144,7 +143,7 @@ def test_a_password_in_an_address_is_refused():
     assert "hush" not in str(told.value)
 
 
-def test_a_release_comes_from_a_bucket_and_goes_on_there(device, s3):  # noqa: F811 - the fixture
+def test_a_release_comes_from_a_bucket_and_goes_on_there(device, s3):
     device.maker.release(200)
     client = s3.client()
     for file in device.maker.folder.iterdir():

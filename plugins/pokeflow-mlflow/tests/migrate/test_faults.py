@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import mlruns
-from migrate_support import state
-from mlruns import Bring
 from pokeflow import PokeflowError
 from pokeflow_mlflow.migrate.migration import Migration
+from pokeflow_testkit import mlruns
+from pokeflow_testkit.migrate_support import state
+from pokeflow_testkit.mlruns import Bring
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import mlruns
-from mlruns import Bring
+from pokeflow_testkit import mlruns
+from pokeflow_testkit.mlruns import Bring
 
 KILLED = """
 import os, shutil, signal, sys

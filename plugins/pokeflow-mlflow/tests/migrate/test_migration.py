@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import mlruns
-from migrate_support import state
-from mlruns import Bring
-from support import POKEFLOW, TOY_FLOW, environment
+from pokeflow_testkit import mlruns
+from pokeflow_testkit.migrate_support import state
+from pokeflow_testkit.mlruns import Bring
+from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
 
 def done(told: dict[str, Any]) -> list[str]:

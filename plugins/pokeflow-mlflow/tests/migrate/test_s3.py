@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-import mlruns
 from mlflow_s3_store import _settings as settings
-from mlruns import Bring
 from pokeflow.objects import open_uri
-from s3 import Server, moto_server, s3  # noqa: F401 - fixtures
+from pokeflow_testkit import mlruns
+from pokeflow_testkit.mlruns import Bring
+from pokeflow_testkit.s3 import Server
 
 
 @pytest.mark.long
@@ -17,7 +17,7 @@ def test_a_folder_in_a_bucket_goes_to_the_unified_place_and_from_there_into_a_da
     tmp_path: Path,
     old_runs: Path,
     old_told: dict[str, Any],
-    s3: Server,  # noqa: F811
+    s3: Server,
     uri: str,
     bring: Bring,
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
-from s3_rules import (
+from pokeflow_testkit.s3_rules import (
     Request,
     S3Error,
     Upload,

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from handmade import empty
 from pokeflow.objects._folder import Folder
 from pokeflow.project.tree import Tree
 from pokeflow_migrate import plan as plans
 from pokeflow_migrate.run import Outcome, migrate
+from pokeflow_testkit.handmade import empty
 
 
 def old_project(root: Path, data: int = 20) -> Path:

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from pokeflow.objects._base import Objects
-from s3 import Server
+from pokeflow_testkit.s3 import Server
 
 LARGE = random.Random(0).randbytes(1 << 20) * 18 + b"end"
 """More than two parts."""

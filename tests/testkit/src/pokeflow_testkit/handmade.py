@@ -18,7 +18,7 @@ from pokeflow.project import documents, receipts
 from pokeflow.project.receipts import Placed, Receipt
 from pokeflow.project.tree import Tree
 from pokeflow.types import About, Leaf
-from s3 import Server
+from pokeflow_testkit.s3 import Server
 
 NAME = "pokemon"
 WRITTEN = 1_768_161_600

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from s3_double import Answer
+from pokeflow_testkit.s3_double import Answer
 
 from .state import AwsError, Row
 from .validation import model

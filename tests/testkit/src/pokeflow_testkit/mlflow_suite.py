@@ -1,4 +1,6 @@
-"""MLflow's own tests of its SQL stores, on MLflow's stores and on ours: ``python -m tests.mlflow_suite --tests …``.
+"""MLflow's own tests of its SQL stores, on MLflow's stores and on ours.
+
+    python -m pokeflow_testkit.mlflow_suite --tests …
 
 No release of MLflow holds its tests, so they are not here: ``--tests`` names a copy of MLflow's repository, of which
 the folder ``tests`` is enough. Both stores are of the release installed. A test that fails on MLflow's own store, as
@@ -17,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
 CHOSEN = ("tests/store/tracking/sqlalchemy_store", "tests/store/model_registry/test_sqlalchemy_store.py")
 OTHERS = ("test_sqlalchemy_store_schema.py", "test_sqlalchemy_workspace_store.py")
 """Beside the chosen ones, but not about this store: MLflow's migrations, and its store for workspaces."""
@@ -68,7 +69,7 @@ def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[
                 "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:warnings", f"--junitxml={report}",
                 *(("-p", plugin) if plugin else ()),
             ]  # fmt: skip
-            paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+            paths = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH")]))
             settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": paths, "MLFLOW_S3_STORE_CACHE": temporary}
             done = subprocess.run(
                 command, cwd=folder, env={**os.environ, **settings, **env}, capture_output=True, text=True, check=False
@@ -91,7 +92,7 @@ def differences(control: Round, ours: Round) -> Iterator[str]:
 
 def main() -> None:
     """Run both rounds and print their counts and differences."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mlflow_suite", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pokeflow_testkit.mlflow_suite", description=__doc__)
     parser.add_argument(
         "--tests", type=Path, required=True, help="a copy of MLflow's repository, or of its tests in it"
     )
@@ -106,13 +107,12 @@ def main() -> None:
     chosen = given.files or [str(file.relative_to(folder)) for name in CHOSEN for file in _files(folder / name)]
     if not chosen:
         raise SystemExit(f"{given.tests}: has no {CHOSEN[0]}. Name a copy of MLflow's repository.")
-    sys.path.insert(0, str(HERE))
-    from s3 import moto
+    from pokeflow_testkit.s3 import moto
 
     control = run("MLflow's SQL store", folder, chosen, given.words, {})
     with moto() as server:
         env = {**server.env, "POKEFLOW_SUITE_BUCKET": server.bucket(), "POKEFLOW_SUITE_REREAD": "1" * given.reread}
-        ours = run("the s3 store", folder, chosen, given.words, env, "mlflow_swap")
+        ours = run("the s3 store", folder, chosen, given.words, env, "pokeflow_testkit.mlflow_swap")
     print(control, ours, *differences(control, ours), sep="\n")
 
 

@@ -28,7 +28,7 @@ from pokeflow.project import _publish as publish
 from pokeflow.project import documents, receipts
 from pokeflow.project import tree as trees
 from pokeflow.project._kinds import Run, kinds_of
-from support import TOY_FLOW, run_flow
+from pokeflow_testkit.support import TOY_FLOW, run_flow
 
 MODELS = 8
 

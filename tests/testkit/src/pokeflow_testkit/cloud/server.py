@@ -1,4 +1,4 @@
-"""The test cloud over HTTP: ``python -m cloud.server [--port 0]``, with ``tests`` on the path.
+"""The test cloud over HTTP: ``python -m pokeflow_testkit.cloud.server [--port 0]``, with ``tests`` on the path.
 
 S3 is the double of ``s3_double``; SageMaker is this package; of IAM, STS, KMS, CloudWatch, its logs and CloudFormation
 moto answers what passes the services' own models.
@@ -11,9 +11,9 @@ import time
 import traceback
 from typing import Any
 
-import s3_moto
-from s3_double import Answer, Double
-from s3_rules import Request, S3Error
+from pokeflow_testkit import s3_moto
+from pokeflow_testkit.s3_double import Answer, Double
+from pokeflow_testkit.s3_rules import Request, S3Error
 
 from . import access, endpoints, formation, jobs, lineage, pipelines, projects, registry, rows, stacks  # noqa: F401 - they register
 from .answers import Call, error_code

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from pokeflow import Input, Record, Task
 from pokeflow_vision.dataset import Dataset
@@ -65,11 +64,6 @@ class Stage:
         return Task(
             *named, params, inputs or (self.model(), self.prepared()), self.folder("work"), self.folder("output")
         )
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path)
 
 
 def without(split: str) -> Dataset:

@@ -17,9 +17,9 @@ from pokeflow.config.resolver import resolve
 from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow, Step, order, select
 from pokeflow.types import NoParams, Record
+from pokeflow_testkit import TOY
 from pokeflow_toy import Toy
 
-TOY = Path(__file__).parent / "toy"
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 
 TOY_FLOW = ("lineage=toy", "data=none", "target=toy", "tracking=none", "cloud=none")

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from s3_double import Double
+from pokeflow_testkit.s3_double import Double
 
 
 def serve(port: int, double: Double) -> None:

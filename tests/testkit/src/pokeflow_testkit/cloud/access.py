@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.sax.saxutils import escape
 
-from s3_double import Answer
+from pokeflow_testkit.s3_double import Answer
 
 from .state import ACCOUNT, AwsError, Row
 

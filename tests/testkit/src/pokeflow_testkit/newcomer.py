@@ -7,7 +7,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from support import environment
+from pokeflow_testkit.support import environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3 import Server, _spoken_to, _started
+from pokeflow_testkit.s3 import Server, _spoken_to, _started
 
 from .container import why_not
 
@@ -93,9 +92,9 @@ class Cloud(Server):
 @contextmanager
 def started(port: int = 0) -> Iterator[Cloud]:
     """The test cloud, empty."""
-    command = [sys.executable, "-m", "cloud.server", "--port", str(port)]
+    command = [sys.executable, "-m", "pokeflow_testkit.cloud.server", "--port", str(port)]
     with tempfile.TemporaryDirectory(prefix="cloud-") as machines:
-        env = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": machines}
+        env = {"PYTHONUNBUFFERED": "1", "TMPDIR": machines}
         with _started(command, r"serving on (http://\S+)", env) as (endpoint, pid):
             yield Cloud(endpoint, pid)
 
