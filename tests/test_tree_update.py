@@ -193,5 +193,5 @@ def test_what_is_taken_over_from_a_sound_document_is_not_looked_at_again() -> No
     old["runs"][0]["seconds"] = "long"
     validation.require({**old, "runs": [*old["runs"], *history(2)["runs"]]}, SCHEMA, KEY, old)
     worse = {**old, "runs": [*old["runs"], {**RUN, "stage": None}]}
-    with pytest.raises(PokeflowError, match=r"\$\.runs\[1\].stage: None is not of type"):
+    with pytest.raises(PokeflowError, match=r"\$\.runs\[1\]\.stage: None is not of type"):
         validation.require(worse, SCHEMA, KEY, old)
