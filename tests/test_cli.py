@@ -325,7 +325,6 @@ def test_doctor_tells_what_plugins_require_and_what_they_check(cli: Cli) -> None
     assert found["hydra-core"] == ("ok", f"{metadata.version('hydra-core')} (for pokeflow)")
     assert found["torch"][1].endswith("(for pokeflow-torch)")
     assert found["accelerator"][0] == "ok"
-    assert found["not-installed"] == ("absent", "not installed; required by pokeflow-toy")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_word_is_completed_on_a_terminal(tmp_path: Path) -> None:
         read_until(terminal, b"\nready ")
         os.write(terminal, b"pokeflow help recogn\t\n")
         assert b"usage: pokeflow recognize" in read_until(terminal, b"\nready ")
-        os.write(terminal, b"pokeflow pla\tlineage=to\ttarget=to\tdata=none tracking=none clou\t=none store.ro\tx\n")
+        os.write(terminal, b"pokeflow pla\tlineage=to\ttarget=to\tdata=none tracking=none clou\tnone store.ro\tx\n")
         assert b"train:teacher" in read_until(terminal, b"\nready ")
     finally:
         process.kill()

@@ -190,7 +190,19 @@ def test_the_table_of_distributions_has_every_option_that_a_plugin_brings() -> N
         for package in plugins.config_packages(plugins.manager())
         for name in yaml_names(package)
     }
-    assert listed == {name: distribution for name, distribution in brought.items() if distribution in OURS}
+    commands = {name: distribution for name, distribution in listed.items() if name.startswith("command/")}
+    assert listed == commands | {name: distribution for name, distribution in brought.items() if distribution in OURS}
+
+
+def test_the_table_of_distributions_has_every_command_that_a_plugin_brings() -> None:
+    listed = yaml.safe_load((omegaconf.shipped_conf() / "distributions.yaml").read_text())
+    brought = {
+        f"command/{name}": f"pokeflow-{command.run.partition('.')[0].removeprefix('pokeflow_')}"
+        for name, command in plugins.registry(plugins.manager()).commands.items()
+    }
+    assert {name: value for name, value in listed.items() if name.startswith("command/")} == {
+        name: distribution for name, distribution in brought.items() if distribution in (*OURS, "pokeflow-browse")
+    }
 
 
 def test_both_readers_of_yaml_say_the_same() -> None:

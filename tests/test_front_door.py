@@ -158,7 +158,7 @@ def test_a_run_plans_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_command_line_composes_once(tmp_path: Path) -> None:
     code = (
-        "import sys; from pokeflow import cli; from pokeflow.config import _composition as composition;"
+        "import sys; from pokeflow import cli; from pokeflow.config import composition;"
         "composed, calls = composition.load, [];"
         "composition.load = lambda *args: calls.append(args) or composed(*args);"
         "code = cli.run(sys.argv[1:]); print('COMPOSED', len(calls)); sys.exit(code)"

@@ -101,8 +101,8 @@ WRONG = {
         "lineage.models.efficientnet-hailo-optimized.backend: no backend for stage 'compile' named 'none'.",
     ),
     "stage that no plugin does": (
-        ["lineage.then.prune={backend: toy}"],
-        "lineage.then.prune.backend: no stage 'prune'.",
+        ["lineage.then.sculpt={backend: toy}"],
+        "lineage.then.sculpt.backend: no stage 'sculpt'.",
     ),
     "executor that is not installed": (
         ["executor.name=slurm"],

@@ -34,7 +34,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"copy": [{**COPY, "match": "a/"}]}, "a folder's end in '/**'"),
     ({"links": {"data/x": {"source": "old", "prefix": "../x"}}}, "links.data/x.prefix: '../x' is no folder"),
     ({"models": {"m": {"version": "v/1", "type": "teacher"}}}, "models.m.version: 'v/1' must be one part"),
-    ({"models": {"m": {"version": "v1", "type": "pupil"}}}, "models.m.type: no choice 'pupil'."),
+    ({"models": {"m": {"version": "v1", "type": ["pupil"]}}}, "models.m.type: expected text"),
     ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["x"]}}}, "'x' is not <model>:<version>"),
     ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["m:v1"]}}}, "a version is not its own parent"),
     ({"mlflow": [{"experiments": {"1": "x"}}]}, "mlflow[0].from: no value"),

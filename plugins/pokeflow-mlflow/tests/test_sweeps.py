@@ -74,7 +74,9 @@ def test_the_parent_ends_when_its_last_child_does(track_it, trial, uri):
 
 def test_a_sweep_has_a_parent_in_each_experiment_that_it_makes_runs_in(track_it, trial, uri):
     track_it(trial(1))
-    track_it(trial(1, stage="benchmark", task="benchmark:efficientnet-student-stage1", digest="b1"))
+    measured = "benchmark:efficientnet-student-stage1"
+    made_by = {"distill:efficientnet-student-stage1": "d1"}
+    track_it(trial(1, stage="benchmark", task=measured, digest="b1", inputs=made_by))
 
     for experiment in ("stage1", "cards"):
         (parent,), (child,) = parents_and_children(uri, experiment)

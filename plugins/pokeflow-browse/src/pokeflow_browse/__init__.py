@@ -3,14 +3,20 @@
 from collections.abc import Iterable
 
 from pokeflow import Command, hookimpl
-from pokeflow_browse.commands import SUMMARIES
 
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Bring ``ls``, ``find``, ``lineage``, ``verify`` and ``pull``."""
+    summaries = {
+        "ls": "the project's tree: what is there, what each file is from, and what is missing",
+        "find": "models, figures and files of the project by part of a name, a pattern or a digest",
+        "lineage": "which version was made from which, and how, drawn",
+        "verify": "read the project's tree again and compare it with its checksums and schemas",
+        "pull": "bring a published model or data set to this machine, every checksum compared",
+    }
     where = "pokeflow_browse.commands"
     return [
         Command(name, summary, run=f"{where}.{name}:run", arguments=f"{where}.{name}:arguments")
-        for name, summary in SUMMARIES.items()
+        for name, summary in summaries.items()
     ]

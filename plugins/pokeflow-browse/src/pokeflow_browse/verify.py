@@ -11,7 +11,7 @@ from pokeflow import digest
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing, each
-from pokeflow.plugins import WELL_KNOWN, document_kinds
+from pokeflow.plugins import WELL_KNOWN
 from pokeflow.project import (
     Placed,
     Project,
@@ -182,7 +182,7 @@ def _name(item: Item) -> str:
 
 def _names() -> set[str]:
     """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
-    return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
+    return {*documents.document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
 
 
 def _unheard_of(item: Item) -> Problem:
@@ -191,8 +191,7 @@ def _unheard_of(item: Item) -> Problem:
 
 def _is_checked(item: Item) -> bool:
     """Whether there is a schema to hold a document against."""
-    kind = document_kinds().get(_name(item))
-    return _name(item) == LINK or (kind is not None and schema_of(kind) is not None)
+    return _name(item) == LINK or documents.has_schema(_name(item))
 
 
 def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
