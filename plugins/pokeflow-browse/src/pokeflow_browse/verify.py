@@ -11,7 +11,7 @@ from pokeflow import digest
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import Advance, Missing, each
-from pokeflow.plugins import WELL_KNOWN
+from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.project import (
     Placed,
     Project,
@@ -182,7 +182,7 @@ def _name(item: Item) -> str:
 
 def _names() -> set[str]:
     """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
-    return {*documents.document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
+    return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
 
 
 def _unheard_of(item: Item) -> Problem:
