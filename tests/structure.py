@@ -45,8 +45,8 @@ def imports(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[tuple[
                 yield (inside if inside in known else base), node.lineno
 
 
-def circles(known: Mapping[str, Path]) -> Iterator[str]:
-    """One circle of imports a line, if there are any: mend it, and run this again for the next one."""
+def cycles(known: Mapping[str, Path]) -> Iterator[str]:
+    """One import cycle a line, if there are any: mend it, and run this again for the next one."""
     graph = {
         name: {target for target, _ in imports(name, file, known) if target in known and target != name}
         for name, file in known.items()
@@ -54,7 +54,7 @@ def circles(known: Mapping[str, Path]) -> Iterator[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        yield f"import circle: {' ← '.join(error.args[1])}"
+        yield f"import cycle: {' ← '.join(error.args[1])}"
 
 
 def private_imports(known: Mapping[str, Path]) -> Iterator[str]:
@@ -94,7 +94,7 @@ def size(known: Mapping[str, Path]) -> Iterator[str]:
 def main() -> int:
     """Print every line; 1 if there is one."""
     known = modules()
-    found = [line for check in (circles, private_imports, domain_words, size) for line in check(known)]
+    found = [line for check in (cycles, private_imports, domain_words, size) for line in check(known)]
     print("\n".join(found) or "structure: sound")
     return int(bool(found))
 

@@ -123,7 +123,7 @@ parents = st.lists(st.lists(st.integers(0, 30), max_size=3, unique=True), min_si
 @given(parents)
 @settings(max_examples=60, deadline=None)
 def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: list[list[int]]) -> None:
-    # Parents may come later, or be the version itself: circles, which only damage makes.
+    # Parents may come later, or be the version itself: cycles, which only damage makes.
     receipts = [version(f"m{n}", tuple(f"m{p}" for p in ps)) for n, ps in enumerate(above)]
     graph = graph_of(*receipts)
     order = list(graph.nodes)

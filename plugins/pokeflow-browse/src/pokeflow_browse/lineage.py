@@ -120,7 +120,7 @@ def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
 
 
 def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
-    """Parents before children. An edge that closes a circle, which only damage brings, is left out and told."""
+    """Parents before children. An edge that closes a cycle, which only damage brings, is left out and told."""
     from graphlib import CycleError, TopologicalSorter
 
     rank = {name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, natural(n))))}
@@ -133,8 +133,8 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
         try:
             sorter.prepare()
         except CycleError as error:
-            circle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent), all the way round
-            cut = min(circle, key=lambda pair: rank[pair[0]])
+            cycle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent), all the way round
+            cut = min(cycle, key=lambda pair: rank[pair[0]])
             faults.append(f"{cut[0]} descends from itself by way of {cut[1]}: that edge is left out.")
             del kept[cut]
         else:
