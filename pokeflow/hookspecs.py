@@ -1,4 +1,4 @@
-"""The hooks a pokeflow plugin may implement. This file is the whole contract."""
+"""The hooks that a pokeflow plugin may implement; what they return is in ``pokeflow.types``."""
 
 from collections.abc import Iterable
 from pathlib import Path

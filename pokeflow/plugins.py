@@ -101,6 +101,8 @@ def _answer(impl: pluggy.HookImpl, hook: str) -> Any:
     try:
         return impl.function()
     except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
+        if was_stopped(error):
+            raise  # on its way out, by request
         raise PokeflowError(f"plugin {impl.plugin_name!r}: {hook} failed: {error!r}.") from error
 
 

@@ -22,12 +22,11 @@ DOMAIN = re.compile(r"(?i)\b(cards?|sagemaker|mlflow|hailo|teacher|student)\b")
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Every module of every distribution by its name; templates and doubles are no modules."""
+    """Every module of every distribution by its name."""
     found = {}
     for base in (root, *sorted((root / "plugins").glob("*/src"))):
         for file in sorted((base / CORE if base == root else base).rglob("*.py")):
-            if not {"skeleton", "doubles"} & set(file.parts):
-                found[".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__")] = file
+            found[".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__")] = file
     return found
 
 

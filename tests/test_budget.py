@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pokeflow import ConfigError, Executor, plugins
+import pokeflow
+from pokeflow import ConfigError, Executor, engine, plugins
 from pokeflow.cli import _tables as tables
 from pokeflow.engine import _budget as budget
 from pokeflow.engine import _runner as runner
@@ -60,11 +61,15 @@ def checked(flow: Flow, registry: Registry) -> None:
     budget.check(flow, registry, flow.steps)
 
 
+def run(flow: Flow, registry: Registry) -> None:
+    since = engine.now()
+    engine.run(flow, registry, plugins.manager().hook, since, engine.plan(flow, since))
+
+
 def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
     """A record of the teacher, made with other parameters on a paid machine."""
-    pm = plugins.manager()
     local = replace(flow, steps=tuple(replace(step, on="local", place=None) for step in flow.steps[:1]))
-    (record,) = runner.run(local, plugins.registry(pm), pm.hook, runner.now()).records.values()
+    (record,) = pokeflow.run(local).records.values()
     told = {**record.environment, **environment}
     of(flow).amend(replace(record, executor=flow.steps[0].on, seconds=seconds, environment=told))
 
@@ -135,24 +140,22 @@ def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_o
 
 
 def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
-    pm = plugins.manager()
     with pytest.raises(ConfigError):
-        runner.run(flow_of(budget=Budget(run=1)), registry, pm.hook, runner.now())
+        run(flow_of(budget=Budget(run=1)), registry)
     assert not (tmp_path / "store").exists()
 
 
 def test_what_is_made_already_costs_nothing(flow_of, registry):
     flow = flow_of(on="paid")
-    pm = plugins.manager()
-    runner.run(flow, registry, pm.hook, runner.now())
-    runner.run(replace(flow, budget=Budget(run=0)), registry, pm.hook, runner.now())
+    run(flow, registry)
+    run(replace(flow, budget=Budget(run=0)), registry)
 
 
 def test_the_plan_shows_it(flow_of, registry):
     flow = flow_of()
-    text = tables.plan(flow, runner.plan(flow, runner.now()), registry)
+    text = tables.plan(flow, engine.plan(flow, runner.now()), registry)
     assert text.count("up to $60.00") == 2
     assert "at most $120.00" in text
     ran_before(flow, 5.0, instance_type="large")
     other = replace(flow, steps=(replace(flow.steps[0], digest="0" * 16), flow.steps[1]))
-    assert "$5.00" in tables.plan(other, runner.plan(other, runner.now()), registry)
+    assert "$5.00" in tables.plan(other, engine.plan(other, runner.now()), registry)

@@ -42,7 +42,8 @@ def flow_of(tmp_path: Path):
 
 def run(flow: Flow, since: str | None = None) -> engine.Report:
     pm = plugins.manager()
-    return engine.run(flow, plugins.registry(pm), pm.hook, since or engine.now())
+    since = since or engine.now()
+    return engine.run(flow, plugins.registry(pm), pm.hook, since, engine.plan(flow, since))
 
 
 def statuses(flow: Flow) -> dict[str, str]:

@@ -17,7 +17,6 @@ from hydra.core.hydra_config import HydraConfig
 import pokeflow
 from pokeflow import engine
 from pokeflow.config import composition
-from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow
 from pokeflow_testkit.support import TOY_FLOW, Cli, environment
 
@@ -149,9 +148,8 @@ def test_threads_may_load_and_run_at_once(tmp_path: Path) -> None:
 
 
 def test_a_run_plans_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, calls = runner.plan, []
+    plan, calls = engine.plan, []
     monkeypatch.setattr(engine, "plan", lambda *args: calls.append(args) or plan(*args))
-    monkeypatch.setattr(runner, "plan", lambda *args: calls.append(args) or plan(*args))
     pokeflow.run(load(tmp_path))
     assert len(calls) == 1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import pokeflow
 from pokeflow import plugins
-from pokeflow.engine import _runner as runner
 from pokeflow.engine import _tracking as tracking
 from pokeflow.flow import Flow, Service
 from pokeflow.store._local import Store
@@ -54,8 +54,7 @@ def flow(tmp_path: Path, tracker: Tracker) -> Callable[..., Flow]:
 
 
 def run(flow: Flow) -> tuple[str, ...]:
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).ran
+    return pokeflow.run(flow).ran
 
 
 def notes(flow: Flow) -> list[str]:

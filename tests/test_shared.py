@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import pokeflow
 from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import _runner as runner
+from pokeflow.engine import RunResult
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow
 from pokeflow.objects import Missing, Objects, open_uri
@@ -43,9 +44,8 @@ def machine(tmp_path: Path, bucket: Objects) -> Machine:
     return on
 
 
-def run(flow: Flow) -> runner.Report:
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
+def run(flow: Flow) -> RunResult:
+    return pokeflow.run(flow)
 
 
 class ReadOnly(Folder):

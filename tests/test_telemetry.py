@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pokeflow import Result, Shared, Task, plugins
+import pokeflow
+from pokeflow import Result, Shared, Task, engine
 from pokeflow.engine import _runner as runner
 from pokeflow.engine._provenance import RunNote, without_secrets
 from pokeflow.errors import TaskError
@@ -220,9 +221,8 @@ def test_nothing_is_put_into_words_where_nothing_is_made(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(yaml, "dump", dump)
     flow = toy_flow(tmp_path)
-    assert all(planned.record for planned in runner.plan(flow, runner.now()))
-    pm = plugins.manager()
-    assert runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).ran == ()
+    assert all(planned.record for planned in engine.plan(flow, runner.now()))
+    assert pokeflow.run(flow).ran == ()
 
 
 def test_a_note_that_cannot_be_written_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

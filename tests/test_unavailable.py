@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import plugins
+import pokeflow
+from pokeflow import engine, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
+from pokeflow.engine import RunResult
 from pokeflow.engine import _runner as runner
 from pokeflow.engine import _tracking as tracking
 from pokeflow.errors import WAITING, PokeflowError, TaskError
@@ -30,9 +32,8 @@ def flow_of(tmp_path: Path):
     return make
 
 
-def run(flow) -> runner.Report:
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
+def run(flow) -> RunResult:
+    return pokeflow.run(flow)
 
 
 @pytest.mark.parametrize("executor", ["local", "process"])
@@ -70,7 +71,7 @@ def test_it_is_tried_again_the_next_time(flow_of) -> None:
     for _ in range(2):
         with pytest.raises(TaskError, match="unavailable"):
             run(flow_of(ABSENT))
-    assert {planned.step.name for planned in runner.plan(flow_of(ABSENT), runner.now()) if not planned.record} == {
+    assert {planned.step.name for planned in engine.plan(flow_of(ABSENT), runner.now()) if not planned.record} == {
         "compile:tiny",
         "benchmark:tiny",
         "register:tiny",

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import pytest
 
+import pokeflow
 from pokeflow import Backend, PokeflowError, Result, Task, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import _runner as runner
-from pokeflow.engine import worker
+from pokeflow.engine import RunResult, worker
 from pokeflow.engine.executors import run_in_process
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow
+from pokeflow_testkit import TOY
 from pokeflow_testkit.support import TOY_FLOW
 from pokeflow_toy import Toy
 
 
 @pytest.fixture(autouse=True)
 def toy_in_sight(monkeypatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "toy"))
+    monkeypatch.setenv("PYTHONPATH", str(TOY))
 
 
 def flow_of(root: Path, *overrides: str) -> Flow:
@@ -27,9 +28,8 @@ def flow_of(root: Path, *overrides: str) -> Flow:
     return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
 
 
-def run(flow: Flow) -> runner.Report:
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
+def run(flow: Flow) -> RunResult:
+    return pokeflow.run(flow)
 
 
 def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
     bill = f"{'at most' if open_end else 'estimated cost'} ${cost:,.2f}"
     bill = bill if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
     summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
-    return table(("", "task", "backend", "on", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
+    return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 
 def _price(found: Estimate) -> str:

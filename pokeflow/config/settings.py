@@ -37,7 +37,6 @@ class CloudWork:
 
     params: dict[str, Any] = field(default_factory=dict)
     backend: str | None = None
-    on: str | Executor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pokeflow import store as stores
 from pokeflow.engine import _budget as budget
 from pokeflow.engine import _records as records
 from pokeflow.engine import _tracking as tracking
-from pokeflow.engine._planner import Decision, Planned, changed_inputs, decide, plan
+from pokeflow.engine._planner import Decision, Planned, changed_inputs, decide
 from pokeflow.engine._provenance import RunNote
 from pokeflow.engine._records import now
 from pokeflow.engine._result import RunResult
@@ -21,7 +21,7 @@ from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.stages import PREPARE
 from pokeflow.store import Claim, Store
-from pokeflow.types import LOG, Budget, Executor, Input, Record
+from pokeflow.types import LOG, Executor, Input, Record
 
 log = logging.getLogger("pokeflow")
 
@@ -34,9 +34,7 @@ class Report:
     ran: tuple[str, ...]
 
 
-def run(
-    flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[Planned] | None = None
-) -> Report:
+def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[Planned]) -> Report:
     """Make what is missing, in order; a failed task holds up only what needs it.
 
     Args:
@@ -45,7 +43,7 @@ def run(
         hook: what is called for each finished task.
         since: when this run, or the sweep it belongs to, began: what is forced is run again unless its record was
             started after that.
-        planned: the plan of this flow, where it was made a moment ago. What is to run is decided again once this
+        planned: the plan of this flow, made with the same ``since``. What is to run is decided again once this
             process alone may make it.
 
     Raises:
@@ -53,9 +51,6 @@ def run(
         TaskError: tasks failed or wait for what is not here; it names them, and what is done is kept.
 
     """
-    if planned is None:
-        # Without a budget each step is decided when its turn comes: a store that is away then fails that step alone.
-        planned = plan(flow, since) if flow.budget != Budget() else (Planned(step, None) for step in flow.steps)
     planned = tuple(planned)
     budget.check(flow, registry, (item.step for item in planned if item.record is None))
     runner = Runner(flow, registry, stores.of(flow), since, RunNote(flow))

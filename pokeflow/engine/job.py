@@ -209,7 +209,7 @@ def _require_fingerprint(task: Task, backend: Backend) -> None:
     if backend.fingerprint_of(task.params) != task.fingerprint:
         raise PokeflowError(
             f"{task.name}: what its parameters point to is not here as it is where the task was made up. "
-            "Have it run there, with on: local."
+            "Have it run there, with executor: local."
         )
 
 

@@ -171,8 +171,8 @@ class Executor:
 
     A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
     and the job leaves the record in the bucket (``python -m pokeflow.engine.job``).
-    ``bill`` tells what a finished record's
-    job cost, None while nobody knows; it is asked again the next time the record is met.
+    ``bill`` tells what a finished record's job cost, None while nobody knows; it is asked again the next time the
+    record is met.
     """
 
     name: str

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from pokeflow_testkit import TOY
+
 HERE = Path(__file__).parent
 POKEFLOW = [str(Path(sys.executable).with_name("pokeflow"))]
 HELLO = [sys.executable, str(HERE / "hello.py")]
@@ -72,7 +74,7 @@ def lineage(size: int) -> str:
 
 def measure(command: Sequence[str], folder: Path) -> Sample:
     """Run a command to its end; RuntimeError with what it said where it failed."""
-    toy = {"PYTHONPATH": os.pathsep.join([str(HERE.parent / "toy"), os.environ.get("PYTHONPATH", "")])}
+    toy = {"PYTHONPATH": os.pathsep.join([str(TOY), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         child = subprocess.Popen(command, cwd=folder, env={**os.environ, **toy}, stdout=said, stderr=said)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import PokeflowError, plugins
-from pokeflow.engine import _runner as runner
+import pokeflow
+from pokeflow import PokeflowError
 from pokeflow_mlflow import artifacts, connection
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.params import TrackParams
@@ -19,8 +19,7 @@ HISTORY = "".join(f'{{"epoch": {e}, "step": {10 * e}, "loss": {1 / e}}}\n' for e
 
 
 def run(flow):
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now())
+    return pokeflow.run(flow)
 
 
 def notes(root: Path):

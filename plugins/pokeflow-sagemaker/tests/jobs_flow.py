@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pokeflow
 from pokeflow import Record, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import _runner as runner
+from pokeflow.engine import RunResult
 from pokeflow.flow import Flow
 from pokeflow.objects import _uri as uri
 from pokeflow.store._local import Store, of
@@ -65,10 +66,9 @@ class Launcher:
             omegaconf.plain(composition.composed(self.args(*overrides))), plugins.registry(plugins.manager())
         )
 
-    def run(self, *overrides: str, since: str | None = None) -> runner.Report:
+    def run(self, *overrides: str, since: str | None = None) -> RunResult:
         """Run the flow in this process."""
-        pm = plugins.manager()
-        return runner.run(self.flow(*overrides), plugins.registry(pm), pm.hook, since or runner.now())
+        return pokeflow.run(self.flow(*overrides), since=since)
 
     def cli(self, *overrides: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run it as a user does."""

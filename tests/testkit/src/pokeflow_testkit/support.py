@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+import pokeflow
 from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import _runner as runner
 from pokeflow.flow import Flow, Step, order, select
 from pokeflow.types import NoParams, Record
 from pokeflow_testkit import TOY
@@ -103,8 +103,7 @@ def build_flow(
 
 def run_flow(flow: Flow) -> Mapping[str, Record]:
     """Run a flow in this process; the records by task."""
-    pm = plugins.manager()
-    return runner.run(flow, plugins.registry(pm), pm.hook, runner.now()).records
+    return pokeflow.run(flow).records
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -77,18 +77,6 @@ def released(flow: Flow, record: Record, backend: Backend, params: Any) -> Mappi
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
-        task = Task(
-            stage=RELEASE,
-            backend=backend.name,
-            model=record.model,
-            version=record.version,
-            type=record.type,
-            digest=record.digest,
-            params=params,
-            inputs=(package,),
-            work=work,
-            output=output,
-            shared=flow.shared,
-        )
+        task = Task.about(record, backend, params, inputs=(package,), work=work, output=output, shared=flow.shared)
         result = backend(task)
     return result.facts if isinstance(result, Result) else {}
