@@ -15,6 +15,7 @@ import pytest
 
 from pokeflow import File, Input, Record, Task
 from pokeflow_mlflow.connection import connect
+from pokeflow_testkit.mlruns import bring, old_runs, old_told  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

@@ -156,7 +156,7 @@ def test_a_card_tells_what_the_records_say():
     assert training["training_datasets"] == ["s3://b/data/"]
     assert "96 views" in content["training_details"]["training_observations"]
     (evaluation,) = content["evaluation_details"]
-    assert evaluation["metadata"] == {"gate top1_accuracy": Verdict(True, "0.9 is at least 0.8")}
+    assert evaluation["metadata"] == {"gate top1_accuracy": "passed: 0.9 is at least 0.8"}
     assert evaluation["metric_groups"][0]["metric_data"] == [
         {"name": "top1_accuracy", "type": "number", "value": 0.9},
         {"name": "power_w", "type": "string", "value": "not known", "notes": "no meter"},
