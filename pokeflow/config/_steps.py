@@ -131,8 +131,8 @@ class Builder:
         executor, before = self.registry.executors[name], len(self.faults)
         where = f"{path}.executor.params" if own else "executor.params"
         params = parse(executor.params, {**shared, **own}, where, self.faults)
-        if executor.check and len(self.faults) == before:
-            self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.check(params)]
+        if len(self.faults) == before:
+            self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.faults(params)]
         if not own:
             self.params_of_executors[name] = params
         return params

@@ -40,9 +40,9 @@ def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
     seconds = _last_seconds(step, store, everywhere=executor.remote)
     if executor.price is None:
         return Estimate(seconds, None, None, billed=False)
-    usd = None if seconds is None else executor.price(step.place, seconds)
-    limit = executor.limit(step.place) if executor.limit else None
-    return Estimate(seconds, usd, None if limit is None else executor.price(step.place, limit), billed=True)
+    usd = None if seconds is None else executor.price_of(step.place, seconds)
+    limit = executor.limit_of(step.place)
+    return Estimate(seconds, usd, None if limit is None else executor.price_of(step.place, limit), billed=True)
 
 
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:

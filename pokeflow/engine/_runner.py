@@ -180,7 +180,7 @@ class Runner:
         if record.cost_usd is not None or executor is None or executor.bill is None:
             return record
         try:
-            bill = executor.bill(record, step.place if step.on == record.executor else executor.params())
+            bill = executor.bill_of(record, step.place if step.on == record.executor else executor.params())
         except PokeflowError as error:
             log.warning("%s: what it cost is not known yet: %s", record.task, error)
             return record
@@ -199,7 +199,7 @@ def _price(step: Step, executor: Executor, seconds: float) -> tuple[float | None
     """What a machine cost for so many seconds, and the reason where that is unknown."""
     if executor.price is None:
         return None, f"executor {step.on!r} is not billed"
-    return executor.price(step.place, seconds), f"executor {step.on!r} knows no price"
+    return executor.price_of(step.place, seconds), f"executor {step.on!r} knows no price"
 
 
 def _failure(store: Store, step: Step, error: Exception) -> str:

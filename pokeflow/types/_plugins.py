@@ -167,7 +167,8 @@ class Executor:
 
     ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds into
     US dollars, None where no price is known; without it nobody sends a bill for this machine. ``limit`` is the
-    seconds that a task may take at most there. ``check`` finds faults as a backend's does.
+    seconds that a task may take at most there. ``check`` finds faults as a backend's does. All of them may be given
+    as ``"package.module:function"``, imported when they are asked.
 
     A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
     and the job leaves the record in the bucket (``python -m pokeflow.engine.job``).
@@ -178,16 +179,34 @@ class Executor:
     name: str
     run: str | Callable[[Task, Backend, Any], Result | None]
     params: type = NoParams
-    price: Callable[[Any, float], float | None] | None = None
-    limit: Callable[[Any], float] | None = None
-    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    price: str | Callable[[Any, float], float | None] | None = None
+    limit: str | Callable[[Any], float] | None = None
+    check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
     remote: bool = False
-    bill: Callable[[Record, Any], Bill | None] | None = None
+    bill: str | Callable[[Record, Any], Bill | None] | None = None
 
     def __call__(self, task: Task, backend: Backend, params: Any) -> Result | None:
         """Run a task where this executor runs tasks; None from a remote one, whose job leaves the record."""
         result: Result | None = load_function(self.run)(task, backend, params)
         return result
+
+    def price_of(self, params: Any, seconds: float) -> float | None:
+        """Return what so many seconds cost in US dollars; None where no price is known."""
+        usd: float | None = load_function(self.price)(params, seconds) if self.price else None
+        return usd
+
+    def limit_of(self, params: Any) -> float | None:
+        """Return the seconds that a task may take at most; None where there is no limit."""
+        return float(load_function(self.limit)(params)) if self.limit else None
+
+    def faults(self, params: Any) -> list[tuple[str, str]]:
+        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        return list(load_function(self.check)(params)) if self.check else []
+
+    def bill_of(self, record: Record, params: Any) -> Bill | None:
+        """Return what a finished record's job cost; None while nobody knows."""
+        bill: Bill | None = load_function(self.bill)(record, params) if self.bill else None
+        return bill
 
 
 @dataclass(frozen=True, slots=True)

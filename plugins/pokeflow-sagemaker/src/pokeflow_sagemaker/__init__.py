@@ -7,9 +7,7 @@ from collections.abc import Iterable
 
 from pokeflow import Backend, Command, Executor, hookimpl
 from pokeflow_sagemaker.bundle.params import BundleParams
-from pokeflow_sagemaker.executor import bill
-from pokeflow_sagemaker.executor.params import JobParams, limit
-from pokeflow_sagemaker.executor.params import check as check_job
+from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.provision.params import ProvisionParams
 from pokeflow_sagemaker.registry.params import RegisterParams
@@ -54,11 +52,11 @@ def pokeflow_executors() -> Iterable[Executor]:
             "sagemaker",
             "pokeflow_sagemaker.executor.run:run",
             JobParams,
-            price=bill.price,
-            limit=limit,
-            check=check_job,
+            price="pokeflow_sagemaker.executor.bill:price",
+            limit="pokeflow_sagemaker.executor.params:limit",
+            check="pokeflow_sagemaker.executor.params:check",
             remote=True,
-            bill=bill.bill,
+            bill="pokeflow_sagemaker.executor.bill:bill",
         )
     ]
 
