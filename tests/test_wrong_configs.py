@@ -295,6 +295,7 @@ def test_yaml_that_cannot_be_read_names_file_and_line(cli: Cli, tmp_path: Path) 
         (["pln"], "no command 'pln'. Did you mean 'plan'?"),
         (["plan", "--jsn"], "no flag '--jsn'."),
         (["plan", "--config-dir", "nowhere"], "--config-dir: no folder nowhere."),
+        (["plan", "on=local"], "on: the key is called 'executor'."),
     ],
 )
 def test_command_line_mistakes(cli: Cli, args: list[str], expected: str) -> None:

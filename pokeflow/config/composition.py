@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pokeflow.config import _search_path as search_path
 from pokeflow.config import omegaconf
+from pokeflow.config.settings import FORMER_KEYS
 from pokeflow.errors import ConfigError, Fault, unknown
 
 # Groups whose every key is checked by `resolve`: a key that YAML does not list may be a parameter's default.
@@ -237,7 +238,10 @@ def _fault(error: BaseException) -> Fault:
     if isinstance(cause, OmegaConfBaseException):
         parent = cause.parent_node
         if isinstance(parent, DictConfig) and cause.key is not None and cause.key not in parent:
-            return unknown(str(cause.full_key), "key", cause.key, map(str, parent))
+            path, present = str(cause.full_key), FORMER_KEYS.get(str(cause.key))
+            if present and (present in parent or path.startswith("lineage.")):
+                return Fault(path, f"the key is called {present!r}.")
+            return unknown(path, "key", cause.key, map(str, parent))
         return Fault(str(cause.full_key), f"{str(cause.msg or cause).splitlines()[0].rstrip('.')}.")
     return Fault("pokeflow", _line(error))
 

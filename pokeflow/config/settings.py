@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pokeflow.gates import Gate
 from pokeflow.types import Budget
 
+FORMER_KEYS = {"on": "executor"}
+"""What a key was called before, and is called now."""
 _EXECUTOR = {"formerly": {"on": "on", True: "on"}}  # YAML 1.1 reads the old key as true
 
 
@@ -164,7 +166,7 @@ class Settings:
     target: Target | None
     store: Store
     layout: Layout
-    executor: Executor
+    executor: Executor = field(metadata=_EXECUTOR)
     tracking: dict[str, Any]
     registry: dict[str, Any] = field(default_factory=dict)
     cloud: dict[str, CloudWork | None] = field(default_factory=dict)
