@@ -98,7 +98,8 @@ def _bar(label: str, total: float) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    # stdout is left alone: what is printed there is no message, and a task may have redirected it when the bar starts.
+    progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
     task = progress.add_task(label, total=total, text="")
     began, shown = time.monotonic(), False
 

@@ -39,6 +39,24 @@ def test_long_work_says_a_line_now_and_then(clock, caplog) -> None:
     assert len(caplog.messages) == 4
 
 
+def test_what_is_printed_after_a_bar_is_seen_though_the_bar_began_while_stdout_went_elsewhere() -> None:
+    pty = pytest.importorskip("pty")
+    code = (
+        "import contextlib, io\n"
+        "from pokeflow import progress; progress.QUICK = 0\n"
+        "with progress.bar('cards', 3) as advance:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        for _ in range(3): advance()\n"
+        "print('the figures')\n"
+    )
+    leader, follower = pty.openpty()
+    command, told = [sys.executable, "-c", code], {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, env=told, check=True)
+    os.close(follower)
+    os.close(leader)
+    assert done.stdout == b"the figures\n"
+
+
 def test_a_terminal_gets_a_bar() -> None:
     pty = pytest.importorskip("pty")
     code = (
