@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-import pokeflow
-from pokeflow import plugins
+from pokeflow import engine, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.flow import Flow, Step, order, select
@@ -102,8 +101,9 @@ def build_flow(
 
 
 def run_flow(flow: Flow) -> Mapping[str, Record]:
-    """Run a flow in this process; the records by task."""
-    return pokeflow.run(flow).records
+    """Run a flow in this process and nothing more: nothing is held against what is published; the records by task."""
+    pm, since = plugins.manager(), engine.now()
+    return engine.run(flow, plugins.registry(pm), pm.hook, since, engine.plan(flow, since)).records
 
 
 def seconds_of(work: Callable[[], object]) -> float:
