@@ -121,19 +121,18 @@ def run(
     publish = flow.publish if publish is None else publish
     manager, waiting = plugins.manager(), None
     try:
-        report = engine.run(flow, plugins.registry(manager), manager.hook, since, planned)
-        records, ran = report.records, report.ran
+        result = engine.run(flow, plugins.registry(manager), manager.hook, since, planned)
     except TaskError as error:
         if error.exit_code != WAITING:
             raise
-        records, ran, waiting = error.records, error.ran, error
+        result, waiting = engine.RunResult(flow, error.records, error.ran), error
     if publish:
         from pokeflow.project import publish as publish_records
 
-        publish_records(flow, records)
+        publish_records(flow, result.records)
     if waiting:
         raise waiting
-    return engine.RunResult(flow, records, ran)
+    return result
 
 
 def open_store(of: "Flow | Sequence[str]") -> "Store":

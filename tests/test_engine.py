@@ -40,7 +40,7 @@ def flow_of(tmp_path: Path):
     return make
 
 
-def run(flow: Flow, since: str | None = None) -> engine.Report:
+def run(flow: Flow, since: str | None = None) -> engine.RunResult:
     pm = plugins.manager()
     since = since or engine.now()
     return engine.run(flow, plugins.registry(pm), pm.hook, since, engine.plan(flow, since))

@@ -158,7 +158,7 @@ def test_no_run_of_a_double_is_in_the_published_history(flow_of) -> None:
 
 def test_no_sweep_looks_at_a_figure_of_a_double(flow_of) -> None:
     flow = flow_of(SIMULATED, UNREGISTERED, "lineage.objective=tiny.score")
-    assert runner.objective(flow, run(flow)) is None
+    assert run(flow).objective is None
 
 
 def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_made_it(flow_of, tmp_path) -> None:

@@ -72,7 +72,7 @@ def _job(flow: Flow, since: str, planned: Sequence[Planned] | None = None) -> fl
     _publish(flow, result)
     if waiting:
         raise waiting
-    return engine.objective(flow, result)
+    return result.objective
 
 
 def _publish(flow: Flow, result: RunResult) -> None:

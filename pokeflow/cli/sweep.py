@@ -144,7 +144,7 @@ def run_trial(config: DictConfig) -> float | None:
             if error.exit_code != WAITING:
                 raise
             failure, result = error, engine.RunResult(flow, error.records, error.ran)
-        value, ran = engine.objective(flow, result), len(result.ran)
+        value, ran = result.objective, len(result.ran)
     except Exception as error:  # noqa: BLE001 - told in the table of the trials
         failure, ran = error, len(getattr(error, "ran", ()))
     text, waits = told(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING

@@ -7,10 +7,10 @@ from pokeflow.engine._budget import Estimate, estimate, require_at_most
 from pokeflow.engine._planner import Decision, Planned, plan
 from pokeflow.engine._records import now
 from pokeflow.engine._result import Figure, RunResult
-from pokeflow.engine._runner import Report, objective, run
+from pokeflow.engine._runner import run
 from pokeflow.engine.worker import require_sound, told
 
 __all__ = [
-    "Decision", "Estimate", "Figure", "Planned", "Report", "RunResult", "estimate", "now", "objective", "plan",
+    "Decision", "Estimate", "Figure", "Planned", "RunResult", "estimate", "now", "plan",
     "require_at_most", "require_sound", "run", "told",
 ]  # fmt: skip

@@ -44,6 +44,19 @@ class RunResult:
             for metric, value in record.metrics.items()
         ]
 
+    @property
+    def objective(self) -> float | None:
+        """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
+
+        None where there is none, or none but a double's.
+        """
+        if self.flow.objective is None:
+            return None
+        model, _, metric = self.flow.objective.rpartition(".")
+        names = (step.name for step in reversed(self.flow.steps) if step.model == model)
+        found = [self.records[name] for name in names if name in self.records]
+        return next((r.metrics[metric] for r in found if metric in r.metrics and not r.simulated), None)
+
     def folder(self, task: str) -> Path:
         """The folder with the files of a task; those that only the bucket has are fetched.
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import pluggy
@@ -26,15 +26,7 @@ from pokeflow.types import LOG, Executor, Input, Record
 log = logging.getLogger("pokeflow")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run left: a record for each step, by name, and the names of those that ran."""
-
-    records: Mapping[str, Record]
-    ran: tuple[str, ...]
-
-
-def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[Planned]) -> Report:
+def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[Planned]) -> RunResult:
     """Make what is missing, in order; a failed task holds up only what needs it.
 
     Args:
@@ -76,7 +68,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, plan
         again = f"What is done is kept. Go on with: {flow.command}"
         text = "\n".join([*failures, *absent, *waiting, again])
         raise TaskError(text, runner.ran, failed=bool(failures), records=runner.done)
-    return Report(runner.done, tuple(runner.ran))
+    return RunResult(flow, runner.done, tuple(runner.ran))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +213,3 @@ def _brief(record: Record) -> str:
         return "(simulated)"
     shown = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
     return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
-
-
-def objective(flow: Flow, report: Report | RunResult) -> float | None:
-    """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
-
-    None where there is none, or none but a double's.
-    """
-    if flow.objective is None:
-        return None
-    model, _, metric = flow.objective.rpartition(".")
-    found = [report.records[s.name] for s in reversed(flow.steps) if s.model == model and s.name in report.records]
-    return next((r.metrics[metric] for r in found if metric in r.metrics and not r.simulated), None)

@@ -1,4 +1,4 @@
-"""What MLflow finds by its entry points, and what its users read."""
+"""MLflow finds the stores by their entry points; users get README, licence and types."""
 
 import ast
 import subprocess

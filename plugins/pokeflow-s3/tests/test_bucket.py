@@ -15,21 +15,6 @@ from pokeflow_testkit.objects_support import LARGE, SIZES, WRITES, keys, sha256
 from pokeflow_testkit.s3 import Server
 
 
-@pytest.fixture
-def bucket(s3: Server) -> Bucket:
-    return Bucket(s3.name, "pre/fix")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[[bytes], Path]:
-    def make(data: bytes) -> Path:
-        path = tmp_path / "file"
-        path.write_bytes(data)
-        return path
-
-    return make
-
-
 @pytest.mark.parametrize(("encryption", "kms_key"), [("AES256", None), ("aws:kms", "a-key")])
 @pytest.mark.parametrize("data", WRITES, ids=SIZES)
 def test_everything_is_encrypted_as_told(

@@ -22,21 +22,6 @@ from pokeflow_testkit.objects_support import LARGE, SIZES, WRITES, keys, left_be
 from pokeflow_testkit.s3 import Server
 
 
-@pytest.fixture
-def bucket(s3: Server) -> Bucket:
-    return Bucket(s3.name, "pre/fix")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[[bytes], Path]:
-    def make(data: bytes) -> Path:
-        path = tmp_path / "file"
-        path.write_bytes(data)
-        return path
-
-    return make
-
-
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are botocore's, and seconds long."""

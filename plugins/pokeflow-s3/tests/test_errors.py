@@ -10,11 +10,6 @@ from pokeflow_s3._bucket import Bucket
 from pokeflow_testkit.s3 import Server
 
 
-@pytest.fixture
-def bucket(s3: Server) -> Bucket:
-    return Bucket(s3.name, "pre/fix")
-
-
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are botocore's, and seconds long."""

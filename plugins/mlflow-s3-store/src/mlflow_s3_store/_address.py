@@ -1,4 +1,4 @@
-"""Which ``s3://`` addresses are taken as a tracking or registry URI."""
+"""Checks ``s3://`` addresses that are given as tracking or registry URI, and removes passwords from them."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def address_errors(uri: str) -> Iterator[str]:
 
 
 def has_password(uri: str) -> bool:
-    """Whether an address holds a user name or a password."""
+    """Return True if an address holds a user name or a password."""
     return bool(_USER_INFO.search(uri))
 
 

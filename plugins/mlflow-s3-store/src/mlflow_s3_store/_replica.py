@@ -23,7 +23,7 @@ from pokeflow.objects import Crew, Objects
 
 log = logging.getLogger(__package__)
 FORMER = ("pokeflow", "mlflow")
-"""Where working copies lay below the cache folder, when the stores were part of another package."""
+"""Folders below the cache folder that hold the working copies of earlier versions."""
 WORKERS = 16
 ATTEMPTS = 30
 """How often a write is tried where others write to the same unit all the time."""

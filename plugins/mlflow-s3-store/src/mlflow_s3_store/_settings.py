@@ -11,7 +11,7 @@ FLUSH_SECONDS = "FLUSH_SECONDS"
 FRESH_SECONDS = "FRESH_SECONDS"
 """Seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
 PREFIX, FORMER = "MLFLOW_S3_STORE_", "POKEFLOW_MLFLOW_"
-"""What every variable begins with; what it began with when the stores were part of another package, still read."""
+"""Prefix of the environment variables; and the one of earlier versions, which is read where the first is not set."""
 
 
 def variable(name: str) -> str:

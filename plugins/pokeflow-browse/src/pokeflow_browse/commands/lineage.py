@@ -1,4 +1,4 @@
-"""Which version was made from which, and how; drawn as text or Mermaid."""
+"""The command ``pokeflow lineage``: draws which version was made from which, as text or Mermaid."""
 
 import argparse
 import sys

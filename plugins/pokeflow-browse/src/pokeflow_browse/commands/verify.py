@@ -1,4 +1,4 @@
-"""Whether every file, document and link of the tree is what it was when it was published."""
+"""The command ``pokeflow verify``: compares every file, document and link of the tree with its receipt."""
 
 import argparse
 import dataclasses
