@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pluggy
 import pytest
 
-from pokeflow import Backend, Command, ConfigError, Executor, NoParams, hookimpl, hookspecs, plugins
+from pokeflow import Backend, Command, ConfigError, Executor, NoParams, PokeflowError, hookimpl, hookspecs, plugins
 from pokeflow.cli import commands as built_in
+from pokeflow.cli.commands.plugins import listing
 
 HOOKS = [
     "pokeflow_backends",
@@ -100,3 +101,13 @@ def test_a_misspelt_hook_is_loud() -> None:
 def test_built_ins_come_through_the_same_door() -> None:
     names = {name for name, _ in plugins.manager().list_name_plugin()}
     assert {"local", "cards", "torch", "onnxruntime", "mlflow", "toy"} <= names
+
+
+def test_the_list_of_plugins_names_the_one_whose_hook_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pokeflow_commands() -> list[Command]:
+        raise RuntimeError("no more commands")
+
+    broken = manager(odd=SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands)))
+    monkeypatch.setattr(plugins, "manager", lambda: broken)
+    with pytest.raises(PokeflowError, match=r"plugin 'odd': pokeflow_commands failed: .*no more commands"):
+        listing()

@@ -32,6 +32,8 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 def listing() -> str:
     """A line for each plugin: its distribution, backends as stage:name, executors, commands and YAML."""
     pm = plugins.manager()
+    plugins.registry(pm)  # a hook that fails is an error that names its plugin
+    plugins.config_packages(pm)
     entries = metadata.entry_points(group=plugins.GROUP)
     versions = {entry.name: f"{entry.dist.name} {entry.dist.version}" for entry in entries if entry.dist}
     brought: dict[str, dict[str, str]] = {}
