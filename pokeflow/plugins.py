@@ -72,6 +72,15 @@ def manager() -> pluggy.PluginManager:
     return pm
 
 
+@hookspecs.hookimpl
+def pokeflow_executors() -> Iterable[Executor]:
+    """Bring the executors of the core itself: this very process, and a process of its own."""
+    return [
+        Executor("local", "pokeflow.engine.executors:run_here"),
+        Executor("process", "pokeflow.engine.executors:run_in_process"),
+    ]
+
+
 def registry(pm: pluggy.PluginManager) -> Registry:
     """Ask every plugin what it brings; two that bring the same name are an error."""
     return Registry(
@@ -115,7 +124,7 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
         answer = _answer(impl, hook)
         items = list(answer) if isinstance(answer, Iterable) else [answer]
         for item in items:
-            if not isinstance(item, kind) or not is_dataclass(item.params):
+            if not isinstance(item, kind) or not (isinstance(item.params, str) or is_dataclass(item.params)):
                 raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
             if key(item) in found:
                 what = type(item).__name__.lower()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pokeflow import plugins
-from pokeflow.types import Backend, Command, Executor, load_function
+from pokeflow.types import Backend, Command, Executor, load_function, load_params
 from pokeflow_testkit.plugin_form import faults_of_form
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
@@ -35,17 +35,20 @@ def test_a_plugin_has_the_form_that_every_plugin_has(name: str) -> None:
 def test_every_function_that_a_backend_names_is_there(backend: Backend) -> None:
     named = [where for where in (backend.run, backend.check, backend.fingerprint) if where]
     assert all(callable(load_function(where)) for where in named)
+    load_params(backend)
 
 
 @pytest.mark.parametrize("executor", plugins.registry(plugins.manager()).executors.values(), ids=lambda e: e.name)
 def test_every_function_that_an_executor_names_is_there(executor: Executor) -> None:
     named = [executor.run, executor.price, executor.limit, executor.check, executor.bill]
     assert all(callable(load_function(where)) for where in named if where)
+    load_params(executor)
 
 
 @pytest.mark.parametrize("command", plugins.commands(plugins.manager()).values(), ids=lambda c: c.name)
 def test_every_function_that_a_command_names_is_there(command: Command) -> None:
     assert all(callable(load_function(where)) for where in (command.run, command.arguments, command.check) if where)
+    load_params(command)
 
 
 def test_of_an_unfit_plugin_every_fault_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pokeflow import Backend, Command, ConfigError, Executor, NoParams, PokeflowError, hookimpl, hookspecs, plugins
 from pokeflow.cli import commands as built_in
 from pokeflow.cli.commands.plugins import listing
+from pokeflow.types import load_params
 
 HOOKS = [
     "pokeflow_backends",
@@ -79,6 +80,20 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
     mine = SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))
     with pytest.raises(ConfigError, match="plugins: core and mine both bring command plan"):
         plugins.commands(manager(core=built_in, mine=mine))
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ("no_such_module:Params", "No module named 'no_such_module'"),
+        ("pokeflow.types:NoSuchParams", "no attribute 'NoSuchParams'"),
+        ("pokeflow.types:load_params", "function load_params"),
+        ("pokeflow.types", "Empty|no attribute ''"),
+    ],
+)
+def test_parameters_that_are_no_dataclass_of_a_module_are_told_with_the_backend(params: str, told: str) -> None:
+    with pytest.raises(PokeflowError, match=f"backend 'toy': params '{params}' is no dataclass.*{told}"):
+        load_params(Backend("toy", "train", "toy:run", params))
 
 
 def test_no_command_is_imported_to_be_listed() -> None:

@@ -10,7 +10,7 @@ from pokeflow.flow import Service, Step
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
 from pokeflow.stages import DATA, PREPARE, PROJECT
-from pokeflow.types import Backend, Command
+from pokeflow.types import Backend, Command, load_params
 
 LOCAL = "local"
 """The executor of what serves the project: it takes moments, and needs to know this machine."""
@@ -130,7 +130,7 @@ class Builder:
             return None  # has its fault already
         executor, before = self.registry.executors[name], len(self.faults)
         where = f"{path}.executor.params" if own else "executor.params"
-        params = parse(executor.params, {**shared, **own}, where, self.faults)
+        params = parse(load_params(executor), {**shared, **own}, where, self.faults)
         if len(self.faults) == before:
             self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.faults(params)]
         if not own:
@@ -155,7 +155,7 @@ def backend_of(
 def params_of(backend: Backend | Command, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
     """The dataclass of a backend, or of a command, filled; None where something is wrong with it."""
     before = len(faults)
-    params = parse(backend.params, data, path, faults)
+    params = parse(load_params(backend), data, path, faults)
     if len(faults) == before:
         try:
             faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.faults(params))

@@ -21,7 +21,7 @@ from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.stages import PREPARE
 from pokeflow.store import Claim, Store
-from pokeflow.types import LOG, Executor, Input, Record
+from pokeflow.types import LOG, Executor, Input, Record, load_params
 
 log = logging.getLogger("pokeflow")
 
@@ -172,7 +172,7 @@ class Runner:
         if record.cost_usd is not None or executor is None or executor.bill is None:
             return record
         try:
-            bill = executor.bill_of(record, step.place if step.on == record.executor else executor.params())
+            bill = executor.bill_of(record, step.place if step.on == record.executor else load_params(executor)())
         except PokeflowError as error:
             log.warning("%s: what it cost is not known yet: %s", record.task, error)
             return record

@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from pokeflow.engine import worker
 from pokeflow.errors import PokeflowError
-from pokeflow.hookspecs import hookimpl
-from pokeflow.types import Backend, Executor, Result, Task
+from pokeflow.types import Backend, Result, Task
 
 
 def run_here(task: Task, backend: Backend, params: Any) -> Result:
@@ -39,9 +37,3 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
         guess = "; out of memory, perhaps" if code == -signal.SIGKILL else ""
         raise PokeflowError(f"the worker was ended by signal {signal.Signals(-code).name}{guess}.")
     return worker.answer(task)
-
-
-@hookimpl
-def pokeflow_executors() -> Iterable[Executor]:
-    """Bring the executors ``local`` and ``process``."""
-    return [Executor("local", run_here), Executor("process", run_in_process)]

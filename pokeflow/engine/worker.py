@@ -19,7 +19,7 @@ from pokeflow import plugins
 from pokeflow.errors import Failure, PokeflowError, Unavailable, exit_on_sigterm, was_stopped
 from pokeflow.progress import StderrHandler
 from pokeflow.schema import parse
-from pokeflow.types import LOG, Backend, Input, Record, Result, Shared, Task
+from pokeflow.types import LOG, Backend, Input, Record, Result, Shared, Task, load_params
 
 ANSWER = "answer.json"
 
@@ -96,7 +96,7 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     if backend is None:
         raise PokeflowError(f"no backend {raw['backend']!r} for stage {raw['stage']!r} here: install its plugin.")
     faults: list[Any] = []
-    params = parse(backend.params, raw["params"], "params", faults)
+    params = parse(load_params(backend), raw["params"], "params", faults)
     if faults:
         raise PokeflowError("; ".join(map(str, faults)))
     inputs = tuple(Input(msgspec.convert(i["record"], Record), Path(i["folder"])) for i in raw["inputs"])

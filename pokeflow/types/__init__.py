@@ -18,6 +18,7 @@ from pokeflow.types._plugins import (
     Result,
     Task,
     load_function,
+    load_params,
 )  # fmt: skip
 from pokeflow.types._project import (
     About,
@@ -46,6 +47,6 @@ from pokeflow.types._records import (
 __all__ = [
     "INSTANCE", "JOB_SECONDS", "LOG", "RECEIPTS", "RECORD", "SHARED_MARK", "SIMULATED", "TASKS", "TELEMETRY",
     "UNTOLD", "About", "Backend", "Bill", "Budget", "Command", "DocumentKind", "Executor", "File", "Input",
-    "Leaf", "ModelFacts", "NoParams", "Record", "Result", "Shared", "Task", "facts_of", "load_function",
+    "Leaf", "ModelFacts", "NoParams", "Record", "Result", "Shared", "Task", "facts_of", "load_function", "load_params",
     "split_task_path", "task_path", "task_prefix",
 ]  # fmt: skip

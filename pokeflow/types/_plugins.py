@@ -1,11 +1,12 @@
 """What a plugin brings, what it is given, and what it returns: backends, executors, commands, document kinds."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from pokeflow.errors import PokeflowError
 from pokeflow.types._records import Input, Record, Shared, task_path
 
 
@@ -103,24 +104,36 @@ def load_function(where: str | Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def load_params(maker: "Backend | Executor | Command") -> type:
+    """Return the dataclass of what a backend, executor or command takes, importing its module."""
+    try:
+        params: Any = load_function(maker.params)
+    except (ImportError, AttributeError, ValueError) as error:
+        params = error
+    if not isinstance(params, type) or not is_dataclass(params):
+        what = f"{type(maker).__name__.lower()} {maker.name!r}"
+        raise PokeflowError(f"{what}: params {maker.params!r} is no dataclass of a module: {params!r}.")
+    return params
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Plugin code that does one stage one way, under a name that YAML can give.
 
-    ``run`` fills ``task.output`` and returns its figures; given as ``"package.module:function"`` it is imported when a
-    task runs, so that asking a plugin what it brings loads nothing heavy. ``params`` is a dataclass: the typed form of
-    the YAML's ``params``; all of it goes into the digest but fields with ``metadata={"digest": False}``, which change
-    no result. Raise ``revision``, part of the digest too, when the same input would give another output. ``check``
-    finds faults that types cannot show, as (parameter, what is wrong) pairs, before anything runs. ``fingerprint``
-    names the content of what ``params`` point to outside the store. ``named`` backends write the model's name and
-    version into their result, so these join the digest. What an ``aside`` one leaves is for people: no stage that
-    follows in ``then`` needs it.
+    ``run`` fills ``task.output`` and returns its figures; given as ``"package.module:function"`` it is imported when
+    a task runs, so that asking a plugin what it brings loads nothing heavy. ``params`` is a dataclass, or
+    ``"package.module:Name"`` of one: the typed form of the YAML's ``params``; all of it goes into the digest but
+    fields with ``metadata={"digest": False}``, which change no result. Raise ``revision``, part of the digest too,
+    when the same input would give another output. ``check`` finds faults that types cannot show, as (parameter, what
+    is wrong) pairs, before anything runs. ``fingerprint`` names the content of what ``params`` point to outside the
+    store. ``named`` backends write the model's name and version into their result, so these join the digest. What an
+    ``aside`` one leaves is for people: no stage that follows in ``then`` needs it.
     """
 
     name: str
     stage: str
     run: str | Callable[[Task], "Result | Mapping[str, float]"]
-    params: type
+    params: str | type
     revision: str = "1"
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
     fingerprint: str | Callable[[Any], str] | None = None
@@ -178,7 +191,7 @@ class Executor:
 
     name: str
     run: str | Callable[[Task, Backend, Any], Result | None]
-    params: type = NoParams
+    params: str | type = NoParams
     price: str | Callable[[Any, float], float | None] | None = None
     limit: str | Callable[[Any], float] | None = None
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
@@ -226,7 +239,7 @@ class Command:
     run: str
     arguments: str | None = None
     overrides: bool = True
-    params: type = NoParams
+    params: str | type = NoParams
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
 
     def faults(self, params: Any) -> list[tuple[str, str]]:

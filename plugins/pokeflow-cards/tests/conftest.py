@@ -12,6 +12,7 @@ from PIL import Image
 
 import pokeflow_cards as plugin
 from pokeflow import Result, Task
+from pokeflow.types import load_params
 from pokeflow_cards.params import FolderParams, Queries
 from pokeflow_vision.preprocessing import Preprocessing
 
@@ -71,7 +72,7 @@ def make_picture() -> Callable[..., Image.Image]:
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Callable[[Any], tuple[Path, Result]]:
-    backends = {backend.params: backend for backend in plugin.pokeflow_backends()}
+    backends = {load_params(backend): backend for backend in plugin.pokeflow_backends()}
     runs = iter(range(100))
 
     def run(params: Any) -> tuple[Path, Result]:

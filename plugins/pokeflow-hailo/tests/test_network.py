@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pokeflow import Input, PokeflowError, Unavailable
+from pokeflow.types import load_params
 from pokeflow_hailo import network, pokeflow_backends
 from pokeflow_vision import index
 from pokeflow_vision.network import embed
@@ -74,7 +75,7 @@ def test_a_chip_in_this_machine_recognises_a_picture(here):
         index.write(gallery, index.build(data, embed(found, data.references, range(48), SPEC, "gallery")))
     (backend,) = (one for one in pokeflow_backends() if one.stage == "recognize")
     asked = here.task(
-        "recognize", backend.params(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
+        "recognize", load_params(backend)(str(picture)), model, Input(record("benchmark", "optimized"), gallery)
     )
     backend(asked)
     (best, *_) = json.loads((asked.output / "matches.json").read_text())["matches"]

@@ -10,6 +10,7 @@ import pytest
 import pokeflow_hailo as plugin
 from pokeflow.config import composition, omegaconf
 from pokeflow.schema import parse
+from pokeflow.types import load_params
 from pokeflow_hailo.params import CompileParams, Compiler, ProfileParams, Script
 
 HEAVY = ("numpy", "onnx", "onnxruntime", "PIL", "google.protobuf", "hailo_platform", "hailo_sdk_client", "yaml")
@@ -48,7 +49,7 @@ def test_a_target_names_every_parameter(backends, name):
     for stage in ("compile", "benchmark", "profile"):
         backend = backends[stage]
         assert target[stage]["backend"] == "hailo"
-        told, wanted = target[stage]["params"], backend.params
+        told, wanted = target[stage]["params"], load_params(backend)
         assert set(told) == {field.name for field in dataclasses.fields(wanted)}
     script = target["compile"]["params"]["script"]
     assert set(script) == {field.name for field in dataclasses.fields(Script)}
@@ -115,7 +116,7 @@ def test_types_find_a_typo_with_the_nearest_name(params, faults):
 )
 def test_what_types_cannot_show_is_found_before_anything_runs(backends, params, faults):
     backend = backends["compile"]
-    assert [name for name, _ in backend.faults(backend.params("hailo8l", **params))] == faults
+    assert [name for name, _ in backend.faults(load_params(backend)("hailo8l", **params))] == faults
 
 
 def test_a_calibration_file_decides_by_its_content_not_by_its_name(backends, tmp_path):

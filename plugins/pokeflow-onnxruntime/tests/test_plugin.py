@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import pokeflow_onnxruntime as plugin
+from pokeflow.types import load_params
 
 HEAVY = ("onnxruntime", "onnx", "numpy", "PIL", "torch", "google.protobuf")
 
@@ -33,7 +34,7 @@ def test_the_target_names_every_parameter_with_its_default(backends):
     assert target.name == "cpu"
     for stage in ("compile", "benchmark", "profile"):
         assert target[stage].backend == "onnxruntime"
-        defaults = dataclasses.asdict(backends[stage].params())
+        defaults = dataclasses.asdict(load_params(backends[stage])())
         told = OmegaConf.to_container(target[stage].params)
         assert told == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
 
@@ -60,4 +61,4 @@ def test_the_target_names_every_parameter_with_its_default(backends):
 )
 def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
     backend = backends[stage]
-    assert [name for name, _ in backend.faults(backend.params(**params))] == faults
+    assert [name for name, _ in backend.faults(load_params(backend)(**params))] == faults

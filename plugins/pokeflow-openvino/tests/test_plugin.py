@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pokeflow_openvino as plugin
+from pokeflow.types import load_params
 from pokeflow_openvino.params import CompileParams
 
 CONTRACT = ("pokeflow", "pokeflow.errors", "pokeflow_vision")
@@ -48,7 +49,7 @@ def test_its_yaml_is_its_own():
 )
 def test_faults_are_found_before_anything_runs(backends, stage, params, faults):
     backend = backends[stage]
-    assert [name for name, _ in backend.faults(backend.params(**params))] == faults
+    assert [name for name, _ in backend.faults(load_params(backend)(**params))] == faults
 
 
 def test_a_calibration_file_counts_by_its_content(backends, tmp_path):

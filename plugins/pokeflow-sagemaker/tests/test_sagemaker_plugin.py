@@ -15,8 +15,9 @@ BUNDLE = next(b for b in plugin.pokeflow_backends() if b.stage == "bundle")
 
 def test_planning_a_bundle_loads_nothing_heavy():
     code = (
-        "import sys, pokeflow_sagemaker as p; b = next(b for b in p.pokeflow_backends() if b.stage == 'bundle'); "
-        "b.fingerprint_of(b.params()); "
+        "import sys, pokeflow_sagemaker as p; from pokeflow.types import load_params; "
+        "b = next(b for b in p.pokeflow_backends() if b.stage == 'bundle'); "
+        "b.fingerprint_of(load_params(b)()); "
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     path = {"PYTHONPATH": ":".join(sys.path)}

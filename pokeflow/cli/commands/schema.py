@@ -10,6 +10,7 @@ from pokeflow.config import conf_dir, settings, shipped_conf
 from pokeflow.plugins import Registry
 from pokeflow.schema import json_schemas, or_interpolation
 from pokeflow.stages import PREPARE, TRACK
+from pokeflow.types import load_params
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -34,7 +35,7 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 
 def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
     """A JSON Schema 2020-12 by group; parameters are those of the backend that the YAML names."""
-    kinds = [*settings.GROUPS.values(), *(backend.params for backend in registry.backends.values())]
+    kinds = [*settings.GROUPS.values(), *(load_params(backend) for backend in registry.backends.values())]
     references, definitions = json_schemas(kinds)
     schemas = dict(zip(settings.GROUPS, references[: len(settings.GROUPS)], strict=True))
     params = dict(zip(registry.backends, references[len(settings.GROUPS) :], strict=True))

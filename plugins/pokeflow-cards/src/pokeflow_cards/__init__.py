@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_cards.params import FolderParams, SyntheticParams
 
 
 @hookimpl
@@ -14,7 +13,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "folder",
             "prepare",
             run="pokeflow_cards.stages.prepare:run_folder",
-            params=FolderParams,
+            params="pokeflow_cards.params:FolderParams",
             revision="3",
             check="pokeflow_cards.check:check_folder",
             fingerprint="pokeflow_cards.fingerprint:hash_folder",
@@ -23,7 +22,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "synthetic",
             "prepare",
             run="pokeflow_cards.stages.prepare:run_synthetic",
-            params=SyntheticParams,
+            params="pokeflow_cards.params:SyntheticParams",
             revision="3",
             check="pokeflow_cards.check:check_synthetic",
         ),

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from pokeflow import Backend, Command, hookimpl
-from pokeflow_edge.params import PackageParams, ReleaseParams
 
 
 @hookimpl
@@ -14,7 +13,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "edge",
             "package",
             run="pokeflow_edge.stages.package:run",
-            params=PackageParams,
+            params="pokeflow_edge.params:PackageParams",
             check="pokeflow_edge.pack.check:check_package",
             fingerprint="pokeflow_edge.pack.code:fingerprint",
             named=True,
@@ -24,7 +23,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "edge",
             "release",
             run="pokeflow_edge.stages.release:run",
-            params=ReleaseParams,
+            params="pokeflow_edge.params:ReleaseParams",
             named=True,
             aside=True,
         ),

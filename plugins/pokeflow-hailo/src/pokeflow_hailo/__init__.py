@@ -7,8 +7,6 @@ processes of their own.
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_hailo.params import BenchmarkParams, CompileParams, ProfileParams
-from pokeflow_vision.recognition import RecognizeParams
 
 
 @hookimpl
@@ -19,7 +17,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "hailo",
             "compile",
             run="pokeflow_hailo.stages.compile:run",
-            params=CompileParams,
+            params="pokeflow_hailo.params:CompileParams",
             check="pokeflow_hailo.params:check_compile",
             fingerprint="pokeflow_vision.calibration:fingerprint",
         ),
@@ -27,14 +25,14 @@ def pokeflow_backends() -> Iterable[Backend]:
             "hailo",
             "benchmark",
             run="pokeflow_hailo.stages.benchmark:run",
-            params=BenchmarkParams,
+            params="pokeflow_hailo.params:BenchmarkParams",
             check="pokeflow_hailo.params:check_benchmark",
         ),
         Backend(
             "hailo",
             "profile",
             run="pokeflow_hailo.stages.profile:run",
-            params=ProfileParams,
+            params="pokeflow_hailo.params:ProfileParams",
             check="pokeflow_hailo.params:check_profile",
             fingerprint="pokeflow_hailo.params:fingerprint_profile",
             aside=True,
@@ -43,7 +41,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "hailo",
             "recognize",
             run="pokeflow_hailo.stages.recognize:run",
-            params=RecognizeParams,
+            params="pokeflow_vision.recognition:RecognizeParams",
             check="pokeflow_vision.recognition:check",
             fingerprint="pokeflow_vision.recognition:fingerprint",
         ),

@@ -10,6 +10,7 @@ import yaml
 
 from pokeflow import PokeflowError, Unavailable
 from pokeflow.engine import worker
+from pokeflow.types import load_params
 from pokeflow_hailo import hef
 from pokeflow_hailo.params import Compiler, Script
 from pokeflow_vision import index, preprocessing
@@ -162,6 +163,6 @@ def test_another_machine_compiles_over_ssh(flow, backend, ssh_server, caplog):
 def test_where_it_was_compiled_changes_no_digest(backend):
     from pokeflow.digest import decisive
 
-    here = backend.params("hailo8l")
+    here = load_params(backend)("hailo8l")
     there = dataclasses.replace(here, compiler=Compiler("/opt/python", "user@host", 2.0))
     assert decisive(here) == decisive(there)

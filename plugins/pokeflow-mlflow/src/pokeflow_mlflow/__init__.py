@@ -6,7 +6,6 @@ Nothing heavy is imported here: MLflow is loaded when the first task is tracked 
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_mlflow.params import RegisterParams, TrackParams
 
 
 @hookimpl
@@ -17,14 +16,14 @@ def pokeflow_backends() -> Iterable[Backend]:
             "mlflow",
             "track",
             run="pokeflow_mlflow.stages.track:run",
-            params=TrackParams,
+            params="pokeflow_mlflow.params:TrackParams",
             check="pokeflow_mlflow.params:check_track",
         ),
         Backend(
             "mlflow",
             "register",
             run="pokeflow_mlflow.stages.register:run",
-            params=RegisterParams,
+            params="pokeflow_mlflow.params:RegisterParams",
             revision="2",
             check="pokeflow_mlflow.params:check_register",
             named=True,

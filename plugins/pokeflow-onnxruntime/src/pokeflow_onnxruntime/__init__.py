@@ -3,10 +3,6 @@
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_onnxruntime.params import CompileParams
-from pokeflow_vision.benchmark import BenchmarkParams
-from pokeflow_vision.profiling import ProfileParams
-from pokeflow_vision.recognition import RecognizeParams
 
 
 @hookimpl
@@ -17,7 +13,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "onnxruntime",
             "compile",
             run="pokeflow_onnxruntime.stages.compile:run",
-            params=CompileParams,
+            params="pokeflow_onnxruntime.params:CompileParams",
             revision="3",
             check="pokeflow_onnxruntime.params:check_compile",
             fingerprint="pokeflow_vision.calibration:fingerprint",
@@ -26,7 +22,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "onnxruntime",
             "benchmark",
             run="pokeflow_onnxruntime.stages.benchmark:run",
-            params=BenchmarkParams,
+            params="pokeflow_vision.benchmark:BenchmarkParams",
             revision="3",
             check="pokeflow_vision.benchmark:check",
         ),
@@ -34,7 +30,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "onnxruntime",
             "profile",
             run="pokeflow_onnxruntime.stages.profile:run",
-            params=ProfileParams,
+            params="pokeflow_vision.profiling:ProfileParams",
             check="pokeflow_vision.profiling:check",
             aside=True,
         ),
@@ -42,7 +38,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "onnxruntime",
             "recognize",
             run="pokeflow_onnxruntime.stages.recognize:run",
-            params=RecognizeParams,
+            params="pokeflow_vision.recognition:RecognizeParams",
             check="pokeflow_vision.recognition:check",
             fingerprint="pokeflow_vision.recognition:fingerprint",
         ),

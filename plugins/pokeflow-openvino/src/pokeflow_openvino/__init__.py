@@ -3,10 +3,6 @@
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_openvino.params import CompileParams
-from pokeflow_vision.benchmark import BenchmarkParams
-from pokeflow_vision.profiling import ProfileParams
-from pokeflow_vision.recognition import RecognizeParams
 
 
 @hookimpl
@@ -17,7 +13,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "openvino",
             "compile",
             run="pokeflow_openvino.stages.compile:run",
-            params=CompileParams,
+            params="pokeflow_openvino.params:CompileParams",
             check="pokeflow_vision.calibration:check",
             fingerprint="pokeflow_vision.calibration:fingerprint",
         ),
@@ -25,14 +21,14 @@ def pokeflow_backends() -> Iterable[Backend]:
             "openvino",
             "benchmark",
             run="pokeflow_openvino.stages.benchmark:run",
-            params=BenchmarkParams,
+            params="pokeflow_vision.benchmark:BenchmarkParams",
             check="pokeflow_vision.benchmark:check",
         ),
         Backend(
             "openvino",
             "profile",
             run="pokeflow_openvino.stages.profile:run",
-            params=ProfileParams,
+            params="pokeflow_vision.profiling:ProfileParams",
             check="pokeflow_vision.profiling:check",
             aside=True,
         ),
@@ -40,7 +36,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "openvino",
             "recognize",
             run="pokeflow_openvino.stages.recognize:run",
-            params=RecognizeParams,
+            params="pokeflow_vision.recognition:RecognizeParams",
             check="pokeflow_vision.recognition:check",
             fingerprint="pokeflow_vision.recognition:fingerprint",
         ),

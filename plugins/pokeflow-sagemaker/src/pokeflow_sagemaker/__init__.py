@@ -6,12 +6,6 @@ Nothing heavy is imported here: a module is loaded when its first task or comman
 from collections.abc import Iterable
 
 from pokeflow import Backend, Command, Executor, hookimpl
-from pokeflow_sagemaker.bundle.params import BundleParams
-from pokeflow_sagemaker.executor.params import JobParams
-from pokeflow_sagemaker.pipelines.params import PipelineParams
-from pokeflow_sagemaker.provision.params import ProvisionParams
-from pokeflow_sagemaker.registry.params import RegisterParams
-from pokeflow_sagemaker.serving.params import DeployParams, ServeParams, TransformParams
 
 
 @hookimpl
@@ -22,7 +16,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "sagemaker",
             "bundle",
             "pokeflow_sagemaker.stages.bundle:run",
-            BundleParams,
+            "pokeflow_sagemaker.bundle.params:BundleParams",
             check="pokeflow_sagemaker.bundle.params:check",
             fingerprint="pokeflow_sagemaker.bundle.params:fingerprint",
         ),
@@ -30,14 +24,14 @@ def pokeflow_backends() -> Iterable[Backend]:
             "sagemaker",
             "pipeline",
             "pokeflow_sagemaker.stages.pipeline:run",
-            PipelineParams,
+            "pokeflow_sagemaker.pipelines.params:PipelineParams",
             check="pokeflow_sagemaker.pipelines.params:check",
         ),
         Backend(
             "sagemaker",
             "register",
             "pokeflow_sagemaker.stages.register:run",
-            RegisterParams,
+            "pokeflow_sagemaker.registry.params:RegisterParams",
             check="pokeflow_sagemaker.registry.params:check",
             named=True,
         ),
@@ -51,7 +45,7 @@ def pokeflow_executors() -> Iterable[Executor]:
         Executor(
             "sagemaker",
             "pokeflow_sagemaker.executor.run:run",
-            JobParams,
+            "pokeflow_sagemaker.executor.params:JobParams",
             price="pokeflow_sagemaker.executor.bill:price",
             limit="pokeflow_sagemaker.executor.params:limit",
             check="pokeflow_sagemaker.executor.params:check",
@@ -70,7 +64,7 @@ def pokeflow_commands() -> Iterable[Command]:
             "what the project needs in the cloud: bucket, roles, registry, project",
             "pokeflow_sagemaker.commands.provision:run",
             "pokeflow_sagemaker.commands.provision:add_arguments",
-            params=ProvisionParams,
+            params="pokeflow_sagemaker.provision.params:ProvisionParams",
             check="pokeflow_sagemaker.provision.params:check",
         ),
         Command(
@@ -84,7 +78,7 @@ def pokeflow_commands() -> Iterable[Command]:
             "a finished model over HTTP on this machine, as it is served in the cloud",
             "pokeflow_sagemaker.commands.serve:run",
             "pokeflow_sagemaker.commands.serve:add_arguments",
-            params=ServeParams,
+            params="pokeflow_sagemaker.serving.params:ServeParams",
             check="pokeflow_sagemaker.serving.params:check_serve",
         ),
         Command(
@@ -92,7 +86,7 @@ def pokeflow_commands() -> Iterable[Command]:
             "a finished model as an endpoint in the cloud",
             "pokeflow_sagemaker.commands.deploy:run",
             "pokeflow_sagemaker.commands.deploy:add_arguments",
-            params=DeployParams,
+            params="pokeflow_sagemaker.serving.params:DeployParams",
             check="pokeflow_sagemaker.serving.params:check_deploy",
         ),
         Command(
@@ -100,7 +94,7 @@ def pokeflow_commands() -> Iterable[Command]:
             "a finished model on every picture of a bucket's folder, in the cloud",
             "pokeflow_sagemaker.commands.transform:run",
             "pokeflow_sagemaker.commands.transform:add_arguments",
-            params=TransformParams,
+            params="pokeflow_sagemaker.serving.params:TransformParams",
             check="pokeflow_sagemaker.serving.params:check_transform",
         ),
     ]

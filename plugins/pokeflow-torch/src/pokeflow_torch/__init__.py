@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from pokeflow import Backend, hookimpl
-from pokeflow_torch.params import DistillParams, ProfileParams, TrainParams
 
 
 @hookimpl
@@ -14,7 +13,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "torch",
             "train",
             run="pokeflow_torch.stages.train:run",
-            params=TrainParams,
+            params="pokeflow_torch.params:TrainParams",
             revision="3",
             check="pokeflow_torch.params:check_train",
             fingerprint="pokeflow_torch.params:fingerprint",
@@ -23,7 +22,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "torch",
             "distill",
             run="pokeflow_torch.stages.distill:run",
-            params=DistillParams,
+            params="pokeflow_torch.params:DistillParams",
             revision="3",
             check="pokeflow_torch.params:check_distill",
             fingerprint="pokeflow_torch.params:fingerprint",
@@ -32,7 +31,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "torch",
             "profile",
             run="pokeflow_torch.stages.profile:run",
-            params=ProfileParams,
+            params="pokeflow_torch.params:ProfileParams",
             check="pokeflow_torch.params:check_profile",
             named=True,
             aside=True,

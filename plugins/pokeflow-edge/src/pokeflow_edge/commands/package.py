@@ -13,7 +13,7 @@ from pokeflow import plugins
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.flow import Flow
 from pokeflow.text import format_facts
-from pokeflow.types import Backend, Input, Record, Result, Task
+from pokeflow.types import Backend, Input, Record, Result, Task, load_params
 
 PACKAGE, RELEASE = "package", "release"
 
@@ -62,10 +62,10 @@ def releaser(record: Record, **given: Any) -> tuple[Backend, Any]:
         known = registry.backends_of(RELEASE)
         raise ConfigError([unknown(RELEASE, f"backend for stage {RELEASE!r} named", record.backend, known)])
     given = {name: value for name, value in given.items() if value is not None}
-    fields = [field.name for field in dataclasses.fields(backend.params)]
+    fields = [field.name for field in dataclasses.fields(load_params(backend))]
     if faults := [unknown(RELEASE, "parameter", name, fields) for name in given if name not in fields]:
         raise ConfigError(faults)
-    params = dataclasses.replace(backend.params(), **given)
+    params = dataclasses.replace(load_params(backend)(), **given)
     if found := backend.faults(params):
         raise ConfigError([Fault(f"--{name}", message) for name, message in found])
     return backend, params

@@ -12,7 +12,7 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.stages import BENCHMARK
 from pokeflow.store import Store
 from pokeflow.text import table
-from pokeflow.types import Input, Task
+from pokeflow.types import Input, Task, load_params
 
 STAGE = "recognize"
 
@@ -59,7 +59,7 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
     if backend is None:
         known = registry.backends_of(STAGE)
         raise ConfigError([unknown(STAGE, f"backend for stage {STAGE!r} named", model.record.backend, known)])
-    params = dataclasses.replace(backend.params(image=image), top=top)
+    params = dataclasses.replace(load_params(backend)(image=image), top=top)
     if found := backend.faults(params):
         raise ConfigError([Fault(key, message) for key, message in found])
     record = model.record

@@ -16,6 +16,7 @@ from pokeflow import plugins
 from pokeflow.config import composition
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.schema import hints
+from pokeflow.types import load_params
 from pokeflow_vision.testing.bench import BENCHMARK, CHOSEN, COMPILE, Bench, python_path
 from pokeflow_vision.testing.breach import Breach, NotChecked
 
@@ -75,7 +76,7 @@ def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[st
 def parameters_are_plain(bench: Bench) -> None:
     """The parameters' dataclass is frozen, and its fields are plain data."""
     for work, task in WORKS.items():
-        kind = bench.step(task).backend.params
+        kind = load_params(bench.step(task).backend)
         rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed, and travel as JSON"
         for where, problem in _unplain(kind, kind.__name__):
             mend = "declare it @dataclass(frozen=True, slots=True), of numbers, text, booleans, None, Literal, tuples, "
@@ -106,7 +107,7 @@ def yaml_names_every_parameter(bench: Bench) -> None:
     shipped = composition.composed([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composed
     for work, step in steps.items():
         given = shipped["target"][work].get("params") or {}
-        missing = [name for name in hints(step.backend.params) if name not in given]
+        missing = [name for name in hints(load_params(step.backend)) if name not in given]
         if missing:
             raise Breach(
                 f"the YAML of target={bench.target} names every parameter: it is the place where people look",
