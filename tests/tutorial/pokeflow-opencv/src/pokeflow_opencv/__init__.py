@@ -5,23 +5,12 @@ from pokeflow import Backend, NoParams, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> list[Backend]:
-    return [
-        Backend("opencv", "compile", "pokeflow_opencv.stages.compile:run", NoParams),
-        Backend(
-            "opencv",
-            "benchmark",
-            run="pokeflow_opencv.stages.benchmark:run",
-            params="pokeflow_vision.benchmark:BenchmarkParams",
-            check="pokeflow_vision.benchmark:check",
-        ),
-        Backend(
-            "opencv",
-            "recognize",
-            run="pokeflow_opencv.stages.recognize:run",
-            params="pokeflow_vision.recognition:RecognizeParams",
-            fingerprint="pokeflow_vision.recognition:fingerprint",
-        ),
-    ]
+    compile = Backend("opencv", "compile", "pokeflow_opencv.stages.compile:run", NoParams)
+    run, shared = "pokeflow_opencv.stages.benchmark:run", "pokeflow_vision.benchmark"
+    measure = Backend("opencv", "benchmark", run, f"{shared}:BenchmarkParams", check=f"{shared}:check")
+    run, shared = "pokeflow_opencv.stages.recognize:run", "pokeflow_vision.recognition"
+    recognize = Backend("opencv", "recognize", run, f"{shared}:RecognizeParams", fingerprint=f"{shared}:fingerprint")
+    return [compile, measure, recognize]
 
 
 @hookimpl
