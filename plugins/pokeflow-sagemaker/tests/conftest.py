@@ -180,7 +180,7 @@ def unpacked(archive: Path, folder: Path) -> tuple[Path, ModuleType]:
 @pytest.fixture(scope="session")
 def served_port(served: Served) -> Iterator[int]:
     """The port of the bundle's own server, a process that all tests ask."""
-    from .test_server import started
+    from .bundle.test_server import started
 
     with started(served.folder) as (_, port):
         yield port

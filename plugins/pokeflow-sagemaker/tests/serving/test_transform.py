@@ -9,9 +9,9 @@ from pokeflow import ConfigError, PokeflowError
 from pokeflow_sagemaker.aws import QuotaError, waiting
 from pokeflow_sagemaker.serving import pictures, transform
 
-from .conftest import small_data
-from .serving_flow import MODEL, PROJECT, forwarded
-from .test_inference import jpeg, png
+from ..bundle.test_inference import jpeg, png
+from ..conftest import small_data
+from ..serving_flow import MODEL, PROJECT, forwarded
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ import pytest
 
 from pokeflow.store import _remote as remote
 
-from .conftest import SPEC, small_data
-from .serving_flow import MODEL, bundled
-from .test_inference import jpeg
-from .test_server import ask
+from ..bundle.test_inference import jpeg
+from ..bundle.test_server import ask
+from ..conftest import SPEC, small_data
+from ..serving_flow import MODEL, bundled
 
 POKEFLOW = str(Path(sys.executable).with_name("pokeflow"))
 PLAIN = ("cloud=sagemaker", "data=none", "tracking=none", "registry=none", "store.root=store")

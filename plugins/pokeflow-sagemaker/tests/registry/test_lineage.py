@@ -8,7 +8,7 @@ from pokeflow_sagemaker.aws import AccessDeniedError, client, waiting
 from pokeflow_sagemaker.registry import lineage
 from pokeflow_sagemaker.stages import register
 
-from .registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lineage
+from ..registry_flow import HAILO, LABELS, PROJECT, STAGE1, STAGE2, TEACHER, Lineage
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from pokeflow import ConfigError
 from pokeflow_sagemaker.executor.params import Account, Client, Container, JobParams, Network, check
 
-from .jobs_flow import Launcher
+from ..jobs_flow import Launcher
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry import card, packages
 from pokeflow_sagemaker.registry.about import About, encoded
 
-from .registry_flow import EMPTY
+from ..registry_flow import EMPTY
 
 
 def text(longest):

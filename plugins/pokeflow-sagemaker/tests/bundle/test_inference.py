@@ -19,7 +19,7 @@ from PIL import Image
 from pokeflow_vision import on_device, preprocessing
 from pokeflow_vision.recognition import RecognizeParams
 
-from .conftest import SPEC, done, small_data
+from ..conftest import SPEC, done, small_data
 
 BARE = """
 import json, pathlib, sys

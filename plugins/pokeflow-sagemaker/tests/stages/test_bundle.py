@@ -18,7 +18,7 @@ from pokeflow_vision import dataset
 from pokeflow_vision.on_device import ON_DEVICE
 from pokeflow_vision.preprocessing import Preprocessing
 
-from .conftest import network, small_data, unpacked
+from ..conftest import network, small_data, unpacked
 
 ALWAYS = {
     "bundle.json", "code/inference.py", "code/limits.json", "code/requirements.txt", "code/serve.py", "config.yaml",

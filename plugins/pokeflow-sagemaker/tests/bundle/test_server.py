@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np
 import pytest
 
-from .conftest import small_data
+from ..conftest import small_data
 from .test_inference import as_json, jpeg, png
 
 STARTED = """

@@ -18,7 +18,7 @@ from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import ServeParams, check_serve
 from pokeflow_testkit.support import toy_flow
 
-from .commands_support import CLOUD_FLOW
+from ..commands_support import CLOUD_FLOW
 
 
 def load(*overrides: str) -> Flow:

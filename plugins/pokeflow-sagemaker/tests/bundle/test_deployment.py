@@ -6,7 +6,7 @@ import sys
 
 import yaml
 
-from .conftest import small_data
+from ..conftest import small_data
 from .test_inference import png
 
 STAND_IN = """

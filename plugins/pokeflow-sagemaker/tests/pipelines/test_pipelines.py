@@ -20,8 +20,8 @@ from pokeflow_sagemaker.pipelines import control, lineage, text
 from pokeflow_sagemaker.pipelines.steps import Endpoint, Gates, Pipeline, Register, Run, Transform
 from pokeflow_sagemaker.serving import model
 
-from .commands_support import CLOUD_FLOW as TOY
-from .commands_support import call
+from ..commands_support import CLOUD_FLOW as TOY
+from ..commands_support import call
 
 REGION = "us-east-1"
 JOB_ROLE = "cloud.pipeline.params.machine.account.role"

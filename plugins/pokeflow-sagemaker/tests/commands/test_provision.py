@@ -11,7 +11,7 @@ from pokeflow.project import _publish as publish
 from pokeflow.project import receipts, tree
 from pokeflow_testkit.cloud import Cloud
 
-from .commands_support import CLOUD_FLOW
+from ..commands_support import CLOUD_FLOW
 
 BUCKET = "cards-of-the-command"
 ID = "project_id"

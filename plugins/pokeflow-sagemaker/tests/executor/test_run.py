@@ -12,7 +12,7 @@ from pokeflow_sagemaker.executor.jobs import Job
 from pokeflow_sagemaker.executor.params import JobParams
 from pokeflow_sagemaker.provision import names
 
-from .jobs_flow import SPOT, Launcher, seconds, until
+from ..jobs_flow import SPOT, Launcher, seconds, until
 
 pytestmark = pytest.mark.usefixtures("containers")
 TEACHER = ("models=[teacher]", "stages=[train]")

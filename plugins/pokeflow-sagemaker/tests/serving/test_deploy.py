@@ -18,7 +18,7 @@ from pokeflow_sagemaker.serving import deploy, endpoint, model
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import DeployParams
 
-from .serving_flow import MODEL, PROJECT
+from ..serving_flow import MODEL, PROJECT
 
 NAME = f"{PROJECT}-{MODEL}"
 

@@ -11,7 +11,7 @@ from pokeflow.gates import Gate
 from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.stages import register
 
-from .registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER, Lineage
+from ..registry_flow import GROUP, HAILO, HALF, LABELS, SECRET, STAGE1, TEACHER, Lineage
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pokeflow import PokeflowError
 from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.stages import register
 
-from .registry_flow import GROUP, HALF, STAGE1, Lineage
+from ..registry_flow import GROUP, HALF, STAGE1, Lineage
 
 CALLS = (
     "CreateArtifact", "AddAssociation", "CreateModelPackageGroup", "CreateModelPackage", "DescribeModelPackage",
