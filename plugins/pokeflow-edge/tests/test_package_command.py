@@ -1,4 +1,4 @@
-"""pokeflow package: the one package of a configuration is made, or reused, and its backend's release follows."""
+"""pokeflow package: the one package of a configuration is made, or reused, and signed."""
 
 import dataclasses
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 
 from pokeflow import plugins
 from pokeflow.cli import dispatch
-from pokeflow.errors import ConfigError, PokeflowError, TaskError
+from pokeflow.errors import ConfigError, TaskError
 from pokeflow.plugins import Registry
-from pokeflow.types import Backend, Result, Task
+from pokeflow.types import Backend, Input, Result, Task
 from pokeflow_testkit.support import TOY_FLOW, contents
 
 
@@ -19,14 +19,8 @@ class Pack:
     fail: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sign:
-    to: str = "release"
-    key: str | None = None
-
-
-class Seen(list[Task]):
-    """The tasks of stage release."""
+class Seen(list[tuple[Input, str, str | None]]):
+    """What was to be signed, where to, and with which key."""
 
     def packed(self, task: Task) -> Result:
         if task.params.fail:
@@ -34,21 +28,18 @@ class Seen(list[Task]):
         (task.output / "archive").write_text(task.inputs[0].record.task)
         return Result({"size_mb": 1.0})
 
-    def signed(self, task: Task) -> Result:
-        self.append(task)
-        assert (task.inputs[0].folder / "archive").read_text() == "compile:tiny"
-        return Result(facts={"release": f"{task.params.to}/release.json", "sequence": 7})
+    def signed(self, package: Input, to: str, key: str | None = None) -> dict[str, Any]:
+        self.append((package, to, key))
+        assert (package.folder / "archive").read_text() == "compile:tiny"
+        return {"release": f"{to}/release.json", "sequence": 7}
 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """Backends of both stages beside those that are installed."""
+    """A backend that packs beside those that are installed, and nobody's key in use."""
     tasks, registry = Seen(), plugins.registry
-    own = [
-        Backend("toy", "package", tasks.packed, Pack, named=True, aside=True),
-        Backend("lonely", "package", tasks.packed, Pack, aside=True),
-        Backend("toy", "release", tasks.signed, Sign),
-    ]
+    own = [Backend("toy", "package", tasks.packed, Pack, named=True, aside=True)]
+    monkeypatch.setattr("pokeflow_edge.commands.package.sign", tasks.signed)
 
     def more(pm: Any) -> Registry:
         known = registry(pm)
@@ -58,9 +49,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return tasks
 
 
-def command(root: Path, *args: str, model: str = "tiny", backend: str = "toy") -> int:
+def command(root: Path, *args: str, model: str = "tiny") -> int:
     off = "lineage.then.benchmark=null", "lineage.then.register=null"
-    packaged = f"lineage.models.{model}.then.package={{backend: {backend}}}"
+    packaged = f"lineage.models.{model}.then.package={{backend: toy}}"
     return dispatch(["package", *TOY_FLOW, f"store.root={root}", *off, packaged, *args])
 
 
@@ -69,9 +60,9 @@ def test_the_package_is_made_with_what_it_needs_and_released(
 ) -> None:
     assert command(tmp_path, "--to", "there", "--key", "my.pem") == 0
     assert capsys.readouterr().out == "release   there/release.json\nsequence  7\n"
-    (task,) = seen
-    assert task.params == Sign("there", "my.pem")
-    assert (task.model, task.version, task.stage) == ("tiny", "v2.1", "release")
+    ((package, to, key),) = seen
+    assert (to, key) == ("there", "my.pem")
+    assert (package.record.task, package.record.version) == ("package:tiny", "v2.1")
     assert {path.name for path in (tmp_path / "tasks").iterdir()} == {"train", "distill", "compile", "package"}
 
 
@@ -80,7 +71,8 @@ def test_a_package_that_is_made_is_released_as_it_is(seen: Seen, tmp_path: Path)
     before = contents(tmp_path)
     command(tmp_path)
     assert contents(tmp_path) == before
-    assert [task.inputs[0].record for task in seen] == [seen[0].inputs[0].record] * 2
+    first, second = (package.record for package, _, _ in seen)
+    assert first == second
 
 
 def test_where_a_key_lies_is_told_to_nobody_but_who_signs(seen: Seen, tmp_path: Path) -> None:
@@ -110,18 +102,7 @@ def test_what_else_is_asked_is_refused_before_anything_runs(seen: Seen, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_package_that_nobody_releases_is_told(seen: Seen, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no backend for stage 'release' named 'lonely'"):
-        command(tmp_path, backend="lonely")
-
-
 def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Go on with: pokeflow package"):
         command(tmp_path, "lineage.models.tiny.then.package.params={fail: true}")
-    assert seen == []
-
-
-def test_what_a_double_compiled_is_released_by_nobody(seen: Seen, tmp_path: Path) -> None:
-    with pytest.raises(PokeflowError, match=r"package:tiny is simulated.*no such model is taken by stage 'release'"):
-        command(tmp_path, "lineage.models.tiny.params.simulated=true")
     assert seen == []

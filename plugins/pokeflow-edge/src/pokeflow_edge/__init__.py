@@ -7,7 +7,7 @@ from pokeflow import Backend, Command, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """``package`` and ``release``, both named ``edge``. The code that is packed is part of a package's digest."""
+    """Return stage ``package`` as backend ``edge``. The code that is packed is part of a package's digest."""
     return [
         Backend(
             "edge",
@@ -19,20 +19,12 @@ def pokeflow_backends() -> Iterable[Backend]:
             named=True,
             aside=True,
         ),
-        Backend(
-            "edge",
-            "release",
-            run="pokeflow_edge.stages.release:run",
-            params="pokeflow_edge.params:ReleaseParams",
-            named=True,
-            aside=True,
-        ),
     ]
 
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """``pokeflow package``."""
+    """Return ``pokeflow package``."""
     where = "pokeflow_edge.commands.package"
     summary = "a compiled model as a signed release for small devices"
     return [Command("package", summary, f"{where}:run", f"{where}:arguments")]

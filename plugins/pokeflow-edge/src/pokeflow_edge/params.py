@@ -1,6 +1,6 @@
 """What YAML may say to the backends ``edge``; what types cannot show to be wrong tells ``pack.check``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,3 @@ class PackageParams:
     max_pixels: int = 25_000_000
     selftest: int = 4
     selftest_cosine: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseParams:
-    """Where a release is written, and the file with the key that signs it; null: see ``release.keys``."""
-
-    to: str = field(default="release", metadata={"digest": False})
-    key: str | None = field(default=None, metadata={"digest": False})

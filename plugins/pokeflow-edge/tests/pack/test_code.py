@@ -109,4 +109,4 @@ def test_the_plugin_loads_nothing_heavy():
     said = "import sys, pokeflow_edge as p; p.pokeflow_backends(); print({'numpy', 'cryptography'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-    assert {(b.name, b.stage) for b in pokeflow_edge.pokeflow_backends()} == {("edge", "package"), ("edge", "release")}
+    assert {(b.name, b.stage) for b in pokeflow_edge.pokeflow_backends()} == {("edge", "package")}

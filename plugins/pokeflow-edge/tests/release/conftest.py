@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-import pokeflow_edge
-from pokeflow import Result, Task
-from pokeflow_edge.params import ReleaseParams
+from pokeflow_edge.release.sign import sign
 
 from ..pack.conftest import Flow, done, flow, installed  # noqa: F401 - fixtures
 
@@ -25,28 +23,21 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return folder
 
 
-Release = Callable[..., tuple[Path, Result]]
+Release = Callable[..., tuple[Path, dict[str, Any]]]
 
 
 @pytest.fixture
 def release(flow: Flow, tmp_path: Path) -> Release:  # noqa: F811 - the fixture
-    """Packages and signs, as the command has the two backends do it."""
+    """Packages and signs, as the command does."""
 
     def released(*, at: int | None = None, key: str | None = None, simulated: bool = False, **params: Any) -> Any:
         compiled = flow.compiled(**({"simulated": True} if simulated else {}))
         _, result = flow.package(compiled, flow.prepared(), **params)
         packed = done("package", flow.root / "package", **result.facts)
         to = tmp_path / "to"
-        (backend,) = (b for b in pokeflow_edge.pokeflow_backends() if b.stage == "release")
-        given = ReleaseParams(str(to), key)
-        output = tmp_path / "output"
-        output.mkdir(exist_ok=True)
-        task = Task("release", "edge", "small", "v1.2", "optimized", "0" * 16, given, (packed,), tmp_path, output)
         with pytest.MonkeyPatch.context() as patch:
             if at is not None:
                 patch.setattr(time, "time", lambda: float(at))
-            signed = backend(task)
-        assert list(output.iterdir()) == []
-        return to, signed
+            return to, sign(packed, str(to), key)
 
     return released

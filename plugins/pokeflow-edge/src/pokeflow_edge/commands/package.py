@@ -3,24 +3,20 @@
 import argparse
 import dataclasses
 import shlex
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pokeflow
-from pokeflow import plugins
-from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
+from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
 from pokeflow.text import format_facts
-from pokeflow.types import Backend, Input, Record, Result, Task, load_params
+from pokeflow.types import Input, Record
+from pokeflow_edge.release.sign import sign
 
-PACKAGE, RELEASE = "package", "release"
+PACKAGE = "package"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--to", default=RELEASE, metavar="DIR", help=f"where it is written (default: {RELEASE})")
+    parser.add_argument("--to", default="release", metavar="DIR", help="where it is written (default: release)")
     parser.add_argument("--key", metavar="FILE", help="the private key that signs it (default: the user's own)")
 
 
@@ -32,13 +28,8 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     again = ["pokeflow", PACKAGE, *overrides, "--to", given.to, *(["--key", "FILE"] if given.key else [])]
     flow = dataclasses.replace(pokeflow.load([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(again))
     record = packaged(flow)
-    backend, params = releaser(record, to=given.to, key=given.key)
-    if record.simulated:
-        raise PokeflowError(
-            f"{record.task} is simulated: a double made it, and no such model is taken by stage {RELEASE!r}. Make it "
-            "again where the real one is."
-        )
-    print(format_facts(released(flow, record, backend, params)))  # noqa: T201
+    package = Input(record, pokeflow.open_store(flow).fetch(record))
+    print(format_facts(sign(package, given.to, given.key)))  # noqa: T201
     return 0
 
 
@@ -52,31 +43,3 @@ def packaged(flow: Flow) -> Record:
         names = ", ".join(sorted(name.partition(":")[2] for name in found))
         raise ConfigError([Fault("models", f"a release is of one model, and these are packaged: {names}. Choose one.")])
     return pokeflow.run(flow).records[found[0]]
-
-
-def releaser(record: Record, **given: Any) -> tuple[Backend, Any]:
-    """Return the backend that releases what this record's backend packaged, and its parameters as given."""
-    registry = plugins.registry(plugins.manager())
-    backend = registry.backends.get((RELEASE, record.backend))
-    if backend is None:
-        known = registry.backends_of(RELEASE)
-        raise ConfigError([unknown(RELEASE, f"backend for stage {RELEASE!r} named", record.backend, known)])
-    given = {name: value for name, value in given.items() if value is not None}
-    fields = [field.name for field in dataclasses.fields(load_params(backend))]
-    if faults := [unknown(RELEASE, "parameter", name, fields) for name in given if name not in fields]:
-        raise ConfigError(faults)
-    params = dataclasses.replace(load_params(backend)(), **given)
-    if found := backend.faults(params):
-        raise ConfigError([Fault(f"--{name}", message) for name, message in found])
-    return backend, params
-
-
-def released(flow: Flow, record: Record, backend: Backend, params: Any) -> Mapping[str, Any]:
-    """Release a package and return the facts of the release."""
-    package = Input(record, pokeflow.open_store(flow).fetch(record))
-    with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
-        work, output = Path(temporary), Path(temporary) / "output"
-        output.mkdir()
-        task = Task.about(record, backend, params, inputs=(package,), work=work, output=output, shared=flow.shared)
-        result = backend(task)
-    return result.facts if isinstance(result, Result) else {}

@@ -1,1 +1,1 @@
-"""Stage ``release``: a finished bundle signed on the machine of whoever answers for it."""
+"""Releases: a finished bundle signed on the machine of whoever answers for it."""

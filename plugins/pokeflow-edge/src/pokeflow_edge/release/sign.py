@@ -1,4 +1,4 @@
-"""Stage ``release``: a bundle, what it is in the order of releases, and a signature over these very words."""
+"""Signs a bundle: what it is, in the order of releases, and a signature over these very words."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokeflow import PokeflowError, Result, Task, __version__
+from pokeflow import Input, PokeflowError, __version__
 from pokeflow.digest import sha256
 from pokeflow_edge.pack.archive import FILE
 from pokeflow_edge.release import keys
@@ -19,32 +19,41 @@ from pokeflow_edge.runtime.update.releases import ABOUT, KEYS, SIGNATURE, Releas
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from pokeflow_edge.params import ReleaseParams
 
+def sign(package: Input, to: str, key: str | None = None) -> dict[str, Any]:
+    """Sign a bundle and write archive, ``release.json``, signature and public key; the same bundle is left as it is.
 
-def run(task: Task) -> Result:
-    """Sign the bundle of the task's first input and write archive, ``release.json``, signature and public key.
+    Args:
+        package: the finished task ``package`` that made the bundle, and its folder.
+        to: the folder to write. Devices would install the same bundle twice, so it is no new release there.
+        key: the file of the private key; the user's own where it is not given, see ``release.keys``.
 
-    The same bundle again is left as it is: devices would install it a second time. PokeflowError for a simulated one.
+    Returns:
+        What was written, as facts for people.
+
+    Raises:
+        PokeflowError: where a double of the compiler made the bundle, or the task left none.
+
     """
-    params: ReleaseParams = task.params
-    packed = task.inputs[0]
-    about = json.loads((packed.folder / BUNDLE).read_bytes())
-    if about.get("simulated") or packed.record.facts.get("simulated"):
+    try:
+        about = json.loads((package.folder / BUNDLE).read_bytes())
+    except OSError as error:
+        raise PokeflowError(f"{package.record.task}: left no edge bundle: {error}") from error
+    if about.get("simulated") or package.record.simulated:
         raise PokeflowError(
-            f"{packed.record.task}: was made with a double of the compiler and answers nothing real, so it is not "
+            f"{package.record.task}: was made with a double of the compiler and answers nothing real, so it is not "
             "released. Compile the model with the vendor's own."
         )
-    to = Path(params.to).expanduser()
-    key, file, new = keys.opened(params.key)
-    release = _release(packed.folder / FILE, about)
-    before = _before(to, key)
-    if before is not None and _is_same(before, release) and _is_whole(to, before):
-        return Result(facts=_facts(to, before, key, file, new, "there already"))
+    folder = Path(to).expanduser()
+    private, file, new = keys.opened(key)
+    release = _release(package.folder / FILE, about)
+    before = _before(folder, private)
+    if before is not None and _is_same(before, release) and _is_whole(folder, before):
+        return _facts(folder, before, private, file, new, "there already")
     if before is not None and before.sequence >= release.sequence:
         release = replace(release, sequence=before.sequence + 1)  # a clock that was set back
-    _write(to, packed.folder / FILE, release, key)
-    return Result(facts=_facts(to, release, key, file, new, "signed"))
+    _write(folder, package.folder / FILE, release, private)
+    return _facts(folder, release, private, file, new, "signed")
 
 
 def _release(archive: Path, about: dict[str, Any]) -> Release:

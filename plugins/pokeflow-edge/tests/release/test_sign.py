@@ -1,4 +1,4 @@
-"""Stage release: what is written, in which order releases come, and what is not signed."""
+"""A signed release: what is written, in which order releases come, and what is not signed."""
 
 import hashlib
 import json
@@ -13,8 +13,11 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from pokeflow import PokeflowError, __version__
 from pokeflow_edge.release import keys
+from pokeflow_edge.release.sign import sign
 from pokeflow_edge.runtime.update.releases import NotTaken, read
 from pokeflow_edge.runtime.update.sources import Folder
+
+from ..pack.conftest import done
 
 
 def told(folder):
@@ -32,8 +35,8 @@ def test_a_release_is_archive_words_signature_and_public_key(release):
         "model": "small", "version": "v1.2", "target": "cpu", "sequence": 1_000, "pokeflow": __version__,
     }  # fmt: skip
     assert read(Folder(str(to)), to / "release.pub").sequence == 1_000
-    assert result.facts["state"] == "signed"
-    assert result.facts["public key"] in (to / "release.pub").read_text()
+    assert result["state"] == "signed"
+    assert result["public key"] in (to / "release.pub").read_text()
 
 
 def test_the_same_bundle_again_is_no_new_release(release):
@@ -41,13 +44,13 @@ def test_the_same_bundle_again_is_no_new_release(release):
     before = {path.name: path.read_bytes() for path in to.iterdir()}
     _, result = release(at=2_000)
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
-    assert (result.facts["state"], result.facts["sequence"]) == ("there already", 1_000)
+    assert (result["state"], result["sequence"]) == ("there already", 1_000)
 
 
 def test_another_bundle_is_a_later_release_even_where_the_clock_was_set_back(release):
     to, _ = release(at=1_000)
     _, result = release(at=500, top=3)
-    assert result.facts["sequence"] == told(to)["sequence"] == 1_001
+    assert result["sequence"] == told(to)["sequence"] == 1_001
 
 
 def test_a_release_whose_archive_is_gone_or_damaged_is_made_anew_and_later(release):
@@ -65,6 +68,11 @@ def test_what_a_double_made_is_never_signed_and_makes_no_key(release, home):
     with pytest.raises(PokeflowError, match="double of the compiler"):
         release(simulated=True)
     assert not keys.DEFAULT.expanduser().exists()
+
+
+def test_a_task_that_left_no_bundle_is_told(release, tmp_path):
+    with pytest.raises(PokeflowError, match="package:small: left no edge bundle"):
+        sign(done("package", tmp_path), str(tmp_path / "to"))
 
 
 def test_openssl_verifies_a_release(release):
@@ -86,16 +94,16 @@ def test_the_users_own_key_is_made_at_its_first_use_for_nobody_else_and_is_told(
     file = home / ".config" / "pokeflow" / "signing.pem"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert first.facts["signing key"] == f"{file}, made just now: keep a copy of it in a safe place"
+    assert first["signing key"] == f"{file}, made just now: keep a copy of it in a safe place"
     _, second = release(top=3)
-    assert second.facts["signing key"] == str(file)
-    assert second.facts["public key"] == first.facts["public key"]
+    assert second["signing key"] == str(file)
+    assert second["public key"] == first["public key"]
 
 
 def test_the_key_is_nowhere_but_in_its_file(release, home, caplog):
     to, result = release()
     secret = (home / ".config" / "pokeflow" / "signing.pem").read_text().splitlines()[1]
-    assert secret not in json.dumps(dict(result.facts)) + caplog.text
+    assert secret not in json.dumps(result) + caplog.text
     for file in to.iterdir():
         assert secret.encode() not in file.read_bytes()
 
