@@ -3,11 +3,6 @@
 Plain frozen dataclasses that every package and every plugin may import.
 """
 
-from pokeflow.types._facts import (
-    UNTOLD,
-    ModelFacts,
-    facts_of,
-)  # fmt: skip
 from pokeflow.types._plugins import (
     Backend,
     Bill,
@@ -46,7 +41,7 @@ from pokeflow.types._records import (
 
 __all__ = [
     "INSTANCE", "JOB_SECONDS", "LOG", "RECEIPTS", "RECORD", "SHARED_MARK", "SIMULATED", "TASKS", "TELEMETRY",
-    "UNTOLD", "About", "Backend", "Bill", "Budget", "Command", "DocumentKind", "Executor", "File", "Input",
-    "Leaf", "ModelFacts", "NoParams", "Record", "Result", "Shared", "Task", "facts_of", "load_function", "load_params",
+    "About", "Backend", "Bill", "Budget", "Command", "DocumentKind", "Executor", "File", "Input",
+    "Leaf", "NoParams", "Record", "Result", "Shared", "Task", "load_function", "load_params",
     "split_task_path", "task_path", "task_prefix",
 ]  # fmt: skip

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from pokeflow import PokeflowError, Unavailable
-from pokeflow.types import facts_of
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 from pokeflow_hailo.stages import benchmark
 from pokeflow_vision import index
 from pokeflow_vision.preprocessing import Preprocessing
 
-from ..compile_flow import record, without
+from ..compile_flow import without
 from ..doubles import hef_bytes
 from ..ssh_server import NAME
 
@@ -129,10 +128,9 @@ def test_the_device_its_versions_and_the_compilers_are_told(done):
 
 def test_what_a_manifest_shows_of_a_benchmark_is_told_in_the_form_that_it_takes(done):
     facts = done[1].facts
-    read = facts_of(record("benchmark", "optimized", **facts))
-    assert (read.device, read.framework, read.runs) == (facts["device"], facts["framework"], facts["runs"])
-    assert read.reasons == {}
     assert {"device", "framework", "runs", "timing", "protocol"} <= facts.keys()
+    assert all(isinstance(facts[name], str) for name in ("device", "framework", "timing", "protocol"))
+    assert all(isinstance(count, int) for count in facts["runs"].values())
 
 
 def test_over_ssh_it_is_the_same_but_for_time(chip_flow, ssh_server, done):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from pokeflow.types import UNTOLD, Record, facts_of
+from pokeflow.types import Record
+from pokeflow_metadata.facts import UNTOLD, facts_of
 from pokeflow_metadata.values import Unknown
 
 NUMBER = (int, float)

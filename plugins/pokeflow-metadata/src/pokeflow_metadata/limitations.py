@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pokeflow.project import Version
-from pokeflow.types import ModelFacts, Record, facts_of
+from pokeflow.types import Record
+from pokeflow_metadata.facts import ModelFacts, facts_of
 
 SYNTHETIC, SIMULATED = "synthetic", "simulated"
 POWER = ("power_w", "power_consumption_w")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pokeflow.project import Version
-from pokeflow.types import facts_of
+from pokeflow_metadata.facts import facts_of
 
 FETCH = "pokeflow pull {model}:{version}"
 CODE = """\

@@ -10,8 +10,9 @@ from typing import Any
 
 from pokeflow.project import Version
 from pokeflow.redaction import redacted
-from pokeflow.types import Record, facts_of
+from pokeflow.types import Record
 from pokeflow_metadata import limitations, loading, units
+from pokeflow_metadata.facts import facts_of
 from pokeflow_metadata.fields import day_of, fact, first, measured
 from pokeflow_metadata.lineage import relation
 from pokeflow_metadata.published import read, taught

@@ -5,8 +5,9 @@ from typing import Any
 
 from pokeflow.project import Receipt, Versions, making, version_name
 from pokeflow.project import records as records_of
-from pokeflow.types import UNTOLD, About, Record, facts_of
+from pokeflow.types import About, Record
 from pokeflow_metadata import benchmarks, published, units
+from pokeflow_metadata.facts import UNTOLD, facts_of
 from pokeflow_metadata.fields import NUMBER, day_of, fact, first, measured, stated
 from pokeflow_metadata.forms import models as forms
 from pokeflow_metadata.values import Unknown, cost, fill

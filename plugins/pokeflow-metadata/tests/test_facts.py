@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pokeflow.types import ModelFacts, facts_of
+from pokeflow_metadata.facts import ModelFacts, facts_of
 from pokeflow_testkit.handmade import record
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from pokeflow.types._records import Record
+from pokeflow.types import Record
 
 UNTOLD = "no record tells it"
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 PATHS = {"calibration_samples": ("calibration", "samples"), "calibration_bytes": ("calibration", "size_bytes")}
