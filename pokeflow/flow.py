@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from pokeflow.digest import decisive, digest
-from pokeflow.errors import Fault, PokeflowError
+from pokeflow.errors import Fault
 from pokeflow.stages import DATA, PREPARE
-from pokeflow.types import About, Backend, Budget, Input, Leaf, Shared, Task, task_path
+from pokeflow.types import About, Backend, Budget, Input, Leaf, Shared, Task, call_plugin, task_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,24 +169,19 @@ def described(step: Step) -> dict[str, Any]:
 def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
     """The step with the digest that follows from its parameters and from what it needs."""
     backend = step.backend
-    try:
-        fingerprint = backend.fingerprint_of(step.params)
-    except PokeflowError:
-        raise
-    except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
-        raise PokeflowError(f"{step.name}: the fingerprint of backend {backend.name!r} failed: {error!r}.") from error
+    fingerprint = backend.fingerprint_of(step.params)
     parts = [
         step.stage,
         step.type,
         backend.name,
         backend.revision,
-        decisive(step.params),
+        call_plugin(f"the parameters of {step.name}", decisive, step.params),
         fingerprint,
         [step.model, step.version] if backend.named else None,
         # A backend may tell its inputs apart by their type.
         [[done[need].type, done[need].digest] for need in step.needs],
     ]
-    return replace(step, fingerprint=fingerprint, digest=digest(parts))
+    return replace(step, fingerprint=fingerprint, digest=call_plugin(f"the digest of {step.name}", digest, parts))
 
 
 def select(steps: tuple[Step, ...], models: Collection[str] | None, stages: Collection[str] | None) -> tuple[Step, ...]:

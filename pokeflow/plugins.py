@@ -1,7 +1,8 @@
 """Finds the installed plugins, and every name that YAML may use because of them."""
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from importlib import metadata
@@ -12,7 +13,7 @@ import pluggy
 
 from pokeflow import hookspecs
 from pokeflow.errors import ConfigError, Fault, PokeflowError, was_stopped
-from pokeflow.types import Backend, Command, DocumentKind, Executor
+from pokeflow.types import Backend, Command, DocumentKind, Executor, call_plugin
 
 GROUP = "pokeflow"
 DOCUMENTS = "pokeflow.documents"
@@ -24,6 +25,7 @@ WELL_KNOWN: Mapping[str, Mapping[str, str]] = {
     "version": dict.fromkeys(("metrics", "model_card", "training_config"), "pokeflow-metadata"),
 }
 """Documents by scope, and the distribution that brings each: a layout may name one that is not installed."""
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 Item = TypeVar("Item", Backend, Command, Executor)
 Key = TypeVar("Key", bound=Hashable)
 
@@ -100,19 +102,19 @@ def config_packages(pm: pluggy.PluginManager) -> list[str]:
     packages = []
     for impl in pm.hook.pokeflow_config_package.get_hookimpls():
         name = _answer(impl, "pokeflow_config_package")
-        if not isinstance(name, str) or find_spec(name.partition(".")[0]) is None:
+        where = f"plugin {impl.plugin_name!r}: pokeflow_config_package"
+        if not isinstance(name, str) or call_plugin(where, find_spec, name) is None:
             raise PokeflowError(f"plugin {impl.plugin_name!r}: pokeflow_config_package names no package: {name!r}.")
         packages.append(name)
     return sorted(packages)
 
 
 def _answer(impl: pluggy.HookImpl, hook: str) -> Any:
-    try:
-        return impl.function()
-    except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
-        if was_stopped(error):
-            raise  # on its way out, by request
-        raise PokeflowError(f"plugin {impl.plugin_name!r}: {hook} failed: {error!r}.") from error
+    def ask() -> Any:
+        answer = impl.function()
+        return list(answer) if isinstance(answer, Iterator) else answer
+
+    return call_plugin(f"plugin {impl.plugin_name!r}: {hook}", ask)
 
 
 def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable[[Item], Key]) -> dict[Key, Item]:
@@ -126,11 +128,19 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
         for item in items:
             if not isinstance(item, kind) or not (isinstance(item.params, str) or is_dataclass(item.params)):
                 raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
+            if (wrong := _wrong_name(item)) is not None:
+                raise PokeflowError(f"plugin {plugin!r}: {hook}: {wrong!r} is no name: letters, digits, '.-_'.")
             if key(item) in found:
                 what = type(item).__name__.lower()
                 raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both bring {what} {key(item)}.")])
             found[key(item)], owner[key(item)] = item, plugin
     return found
+
+
+def _wrong_name(item: Backend | Command | Executor) -> Any:
+    """What of the names of an item is none: folders, YAML and records are made of them. None where all are."""
+    names: list[Any] = [item.name, *((item.stage, item.revision) if isinstance(item, Backend) else ())]
+    return next((name for name in names if not isinstance(name, str) or not _NAME.fullmatch(name)), None)
 
 
 @cache
@@ -143,8 +153,9 @@ def document_kinds() -> Mapping[str, DocumentKind]:
             kind = entry.load()
         except Exception as error:  # whoever reads this must know which entry point it was
             raise PokeflowError(f"{where} cannot be loaded: {error}") from error
-        if not isinstance(kind, DocumentKind) or kind.name != entry.name:
-            raise PokeflowError(f"{where} is {kind!r}; a DocumentKind named {entry.name!r} is expected.")
+        if not isinstance(kind, DocumentKind) or kind.name != entry.name or kind.scope not in WELL_KNOWN:
+            wanted = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"
+            raise PokeflowError(f"{where} is {kind!r}; {wanted} is expected.")
         if entry.name in found:
             raise ConfigError([Fault("plugins", f"{where} is brought by two distributions. Uninstall one of them.")])
         found[entry.name] = kind

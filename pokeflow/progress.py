@@ -60,7 +60,7 @@ def _set_level(level: int) -> None:
     """Set the level of what pokeflow and its plugins log; other packages keep theirs."""
     log.setLevel(level)
     for plugin in metadata.entry_points(group="pokeflow"):
-        logging.getLogger(plugin.module.partition(".")[0]).setLevel(level)
+        logging.getLogger(plugin.value.partition(":")[0].partition(".")[0]).setLevel(level)
 
 
 def _is_quiet() -> bool:
@@ -73,7 +73,7 @@ def bar(label: str, total: float) -> Iterator[Callable[..., None]]:
     if _is_quiet():
         yield lambda n=1, text="": None
         return
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar if sys.stderr is not None and sys.stderr.isatty() else _lines
     with show(label, total) as advance:
         yield advance
 

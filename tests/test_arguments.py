@@ -80,17 +80,21 @@ def test_an_argument_that_the_core_adds_itself_cannot_be_a_commands_own(monkeypa
         parser.add_argument("-v")
 
     monkeypatch.setattr(arguments, "load_function", lambda where: twice)
-    with pytest.raises(PokeflowError, match=r"command 'toy': its arguments cannot be added: .*-v"):
+    with pytest.raises(PokeflowError, match=r"the arguments of command 'toy' failed: ArgumentError: .*-v"):
         arguments.parse(COMMAND, [])
 
 
 def test_a_command_whose_function_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     gone = Command("toy", "a command of this test", run="pokeflow.cli:gone", arguments="pokeflow.no_such:arguments")
-    with pytest.raises(PokeflowError, match=r"command 'toy' \(pokeflow\.no_such:arguments\) cannot be loaded: No "):
+    with pytest.raises(PokeflowError, match=r"the arguments of command 'toy' failed: ModuleNotFoundError: .*no_such"):
         arguments.parse(gone, [])
-    with pytest.raises(PokeflowError, match=r"command 'toy' \(pokeflow\.cli:gone\) cannot be loaded"):
-        arguments.load_command_function(gone, gone.run)
+
+
+@pytest.mark.parametrize("word", ["--config", "--config-di", "--conf=conf", "--verb"])
+def test_an_abbreviated_option_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match="no flag"):
+        arguments.parse(COMMAND, [word])
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_every_command_tells_what_it_takes_and_does_not_begin_with_its_own_name(
 def test_version_tells_those_of_pokeflow_and_of_every_plugin(cli: Cli) -> None:
     first, *others = cli("--version").stdout.splitlines()
     assert first == f"pokeflow {pokeflow.__version__}"
-    assert {"pokeflow-toy 0.1", "pokeflow-vision 0.1.0"} <= set(others)
+    assert {"pokeflow-toy 0.1", "pokeflow-vision 0.1.0", "pokeflow-metadata 0.1.0", "pokeflow-s3 0.1.0"} <= set(others)
 
 
 def test_the_package_can_be_run(tmp_path: Path) -> None:
@@ -237,12 +237,30 @@ def test_whoever_waits_goes_on_when_the_maker_is_killed(tmp_path: Path) -> None:
     assert "9 of 9 tasks ran" in told
 
 
-def test_output_into_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    command = f"{POKEFLOW} plan {' '.join(TOY_FLOW)} | head -1"
+@pytest.mark.parametrize("words", ["plugins", "--help", "plan --help", "--version", f"plan {' '.join(TOY_FLOW)}"])
+@pytest.mark.parametrize("reader", ["| head -1", "| true", "2>&1 | true"])
+def test_output_into_a_closed_pipe_is_no_error(tmp_path: Path, words: str, reader: str) -> None:
+    buffered = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr
+        *(["bash", "-c", f"{POKEFLOW} {words} {reader}"],),
+        cwd=tmp_path, env=buffered, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_a_full_disk_behind_the_output_is_told_once(tmp_path: Path) -> None:
+    buffered = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [POKEFLOW, "plugins"],
+            cwd=tmp_path,
+            env=buffered,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "pokeflow: the system: No space left on device.\n")
 
 
 def test_hydra_prints_the_composed_configuration(cli: Cli) -> None:

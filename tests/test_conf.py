@@ -206,8 +206,7 @@ def test_the_table_of_distributions_has_every_command_that_a_plugin_brings() -> 
 
 
 def test_both_readers_of_yaml_say_the_same() -> None:
-    omegaconf.register_search_path()
-    fast, own = _utils.get_yaml_loader(), READER
+    fast, own = omegaconf._yaml_loader(), READER
     for file in omegaconf.shipped_conf().rglob("*.yaml"):
         assert yaml.load(file.read_text(), fast) == yaml.load(file.read_text(), own), file
 

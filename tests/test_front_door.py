@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -132,6 +133,13 @@ def test_hydra_of_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
+def test_what_hydra_composes_for_whoever_calls_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "theirs.yaml").write_text("answer: on\n")
+    load(tmp_path / "store")
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert compose("theirs", overrides=["+store=local"]) == {"answer": True, "store": "local"}
+
+
 def test_threads_may_load_and_run_at_once(tmp_path: Path) -> None:
     results: dict[int, engine.RunResult] = {}
 
@@ -181,6 +189,17 @@ def test_callbacks_that_a_configuration_names_are_called(cli: Cli, tmp_path: Pat
     done = cli(*TOY_FLOW, "models=[teacher]", f"+hydra.callbacks.told={{_target_: {target}}}")
     assert done.returncode == 0, done.stderr
     assert "Succeeded with return value" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["+hydra.callbacks.x._target_=nope", "+hydra.callbacks.x=3", "hydra.job_logging.version=7", "hydra.run.dir=${no}"],
+)
+def test_what_hydra_cannot_do_for_a_job_is_told_in_a_sentence(cli: Cli, override: str) -> None:
+    done = cli(*TOY_FLOW, "models=[teacher]", override)
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("pokeflow:")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_of_nothing_makes_no_folder(cli: Cli, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The contract with plugins: five documented hooks, look-up by name, and errors that name the culprit."""
 
 import inspect
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,15 +87,53 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ("no_such_module:Params", "No module named 'no_such_module'"),
-        ("pokeflow.types:NoSuchParams", "no attribute 'NoSuchParams'"),
-        ("pokeflow.types:load_params", "function load_params"),
-        ("pokeflow.types", "Empty|no attribute ''"),
+        ("no_such_module:Params", "failed: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("pokeflow.types:NoSuchParams", "failed: AttributeError: .* no attribute 'NoSuchParams'"),
+        ("pokeflow.types:load_params", "a dataclass is expected"),
+        ("pokeflow.types", "failed: AttributeError: .* no attribute ''"),
     ],
 )
 def test_parameters_that_are_no_dataclass_of_a_module_are_told_with_the_backend(params: str, told: str) -> None:
-    with pytest.raises(PokeflowError, match=f"backend 'toy': params '{params}' is no dataclass.*{told}"):
+    with pytest.raises(PokeflowError, match=f"params '{params}' of backend 'toy'.*{told}"):
         load_params(Backend("toy", "train", "toy:run", params))
+
+
+def leave(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def test_whatever_a_plugins_function_raises_is_told_with_its_name() -> None:
+    maker = Backend("toy", "train", "toy:run", NoParams, check=leave, fingerprint=leave)
+    with pytest.raises(PokeflowError, match="the check of backend 'toy' failed: SystemExit: 0"):
+        maker.faults(NoParams())
+    with pytest.raises(PokeflowError, match="the fingerprint of backend 'toy' failed: SystemExit: 0"):
+        maker.fingerprint_of(NoParams())
+    far = Executor("far", "toy:run", price=leave, limit=leave, bill="no_such_module:bill", check=lambda params: [1])
+    for ask in (lambda: far.price_of(None, 1.0), lambda: far.limit_of(None), lambda: far.faults(None)):
+        with pytest.raises(PokeflowError, match="of executor 'far' failed: "):
+            ask()
+
+
+@pytest.mark.parametrize("usd", [float("nan"), float("inf"), "much"])
+def test_a_price_that_is_no_number_is_unknown(usd: object) -> None:
+    assert Executor("far", "toy:run", price=lambda params, seconds: usd).price_of(None, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    "odd", [backend(3, "train"), backend("x", "../train"), backend("x", ""), replace(backend("x", "train"), revision=2)]
+)
+def test_a_name_that_no_folder_can_have_is_told_with_the_plugin(odd: Backend) -> None:
+    with pytest.raises(PokeflowError, match=r"plugin 'odd': pokeflow_backends: .* is no name"):
+        plugins.registry(manager(odd=bringing(odd)))
+
+
+def test_a_hook_that_fails_half_way_is_told_with_its_plugin() -> None:
+    def pokeflow_backends() -> Iterator[Backend]:
+        yield backend("x", "train")
+        raise RuntimeError("half way")
+
+    with pytest.raises(PokeflowError, match="plugin 'odd': pokeflow_backends failed: RuntimeError: half way"):
+        plugins.registry(manager(odd=SimpleNamespace(pokeflow_backends=hookimpl(pokeflow_backends))))
 
 
 def test_no_command_is_imported_to_be_listed() -> None:

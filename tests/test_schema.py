@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pokeflow.cli.commands.schema import all_schemas
-from pokeflow.config.omegaconf import register_search_path, shipped_conf
+from pokeflow.config.omegaconf import shipped_conf
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
 
@@ -124,7 +124,6 @@ def shipped() -> list[Path]:
 def test_every_shipped_file_satisfies_its_schema(file: Path, schemas: dict[str, Any]) -> None:
     if file.stem == "none" and file.parent.name == "target":
         pytest.skip("names a backend that is not installed: the schema lists the installed ones")
-    register_search_path()  # reads as configuration is read, and by editors: `on` is a word, no true
     data = OmegaConf.to_container(OmegaConf.load(file))
     jsonschema.Draft202012Validator(schemas[file.parent.name]).validate(data)
 

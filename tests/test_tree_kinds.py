@@ -160,8 +160,9 @@ KIND = DocumentKind("here", "project", lambda project: {})
     ("entries", "fault"),
     [
         ([Entry("here", ImportError("no such module"))], r"'here' \(somebody:KIND\) cannot be loaded: no such module"),
-        ([Entry("here", 3)], "is 3; a DocumentKind named 'here' is expected"),
-        ([Entry("there", KIND)], "a DocumentKind named 'there' is expected"),
+        ([Entry("here", 3)], "is 3; a DocumentKind named 'here' of scope project or version is expected"),
+        ([Entry("there", KIND)], "a DocumentKind named 'there' of scope"),
+        ([Entry("here", replace(KIND, scope="everywhere"))], "of scope project or version is expected"),
         ([Entry("here", KIND), Entry("here", KIND)], "is brought by two distributions"),
     ],
 )
@@ -182,3 +183,41 @@ def test_documents_are_written_after_those_that_they_read(monkeypatch: pytest.Mo
     }
     monkeypatch.setattr(kinds, "document_kinds", lambda: chain)
     assert list(kinds.kinds_of("project")) == ["c", "b", "a"]
+
+
+def test_kinds_that_read_one_another_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    circle = {name: DocumentKind(name, "project", dict, reads=(other,)) for name, other in (("a", "b"), ("b", "a"))}
+    monkeypatch.setattr(kinds, "document_kinds", lambda: circle)
+    with pytest.raises(PokeflowError, match="document kinds read one another: "):
+        kinds.kinds_of("project")
+
+
+def nested(depth: int) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for _ in range(depth):
+        document = {"a": document}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        (DocumentKind("scores", "project", lambda project: 1 / 0), "document kind 'scores' failed: ZeroDivisionError"),
+        (DocumentKind("scores", "project", lambda project: []), "a mapping or bytes are expected"),
+        (DocumentKind("scores", "project", "no_such:build"), "document kind 'scores' failed: ModuleNotFoundError"),
+        (
+            DocumentKind("scores", "project", lambda project: {}, schema="no_such:FORM"),
+            "schema of document kind 'scores'",
+        ),
+        (DocumentKind("scores", "project", lambda project: {}, schema={"type": 3}), "a document's schema failed"),
+        (DocumentKind("scores", "project", lambda project: nested(2000)), "cannot be written as JSON"),
+    ],
+)
+def test_a_kind_that_fails_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: DocumentKind, fault: str
+) -> None:
+    flow = flow_of(tmp_path, PROJECT_LINE, {})
+    for module in (documents, kinds):
+        monkeypatch.setattr(module, "document_kinds", lambda: {"scores": kind})
+    with pytest.raises(PokeflowError, match=fault):
+        publishing.publish(flow, run_flow(flow))

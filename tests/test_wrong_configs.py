@@ -195,6 +195,26 @@ WRONG = {
         ["models=[teacher"],
         "models=[teacher: not KEY=VALUE as Hydra reads it: ",
     ),
+    "text that has to be quoted": (
+        ["store.root=~/cards"],
+        "store.root=~/cards: not KEY=VALUE as Hydra reads it. As text it is \"store.root='~/cards'\"",
+    ),
+    "no executor at all": (
+        ["executor.name=null"],
+        "executor.name: expected text, got nothing (null).",
+    ),
+    "a list where a backend is named": (
+        ["tracking.backend=[toy]"],
+        "tracking.backend: expected text, got ['toy'].",
+    ),
+    "a list of options": (
+        ["experiment=[1,2]"],
+        "pokeflow: ",
+    ),
+    "the home of nobody": (
+        ["store.root='~no-such-user/x'"],
+        "store.root: '~no-such-user/x' cannot be a folder (RuntimeError).",
+    ),
     "folder that is missing": (
         ["data=folder", "data.root=no/such/folder"],
         "data.root: ",
@@ -296,6 +316,8 @@ def test_yaml_that_cannot_be_read_names_file_and_line(cli: Cli, tmp_path: Path) 
         (["plan", "--jsn"], "no flag '--jsn'."),
         (["plan", "--config-dir", "nowhere"], "--config-dir: no folder nowhere."),
         (["plan", "on=local"], "on: the key is called 'executor'."),
+        (["plan", "--config-dir="], "--config-dir: no value is given."),
+        (["--config-dir"], "--config-dir: no value is given."),
     ],
 )
 def test_command_line_mistakes(cli: Cli, args: list[str], expected: str) -> None:
@@ -317,3 +339,20 @@ def test_the_old_key_is_known_where_yaml_reads_it_as_true(cli: Cli, tmp_path: Pa
         "lineage.models.one.on: the key is called 'executor'.",
         "lineage.then.register.on: the key is called 'executor'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "path"),
+    [
+        ("data/old.yaml", "backend: toy\non: local\n", "data.on"),
+        ("experiment/old.yaml", "# @package _global_\non: local\n", "on"),
+    ],
+)
+def test_the_old_key_is_known_at_every_level(cli: Cli, tmp_path: Path, file: str, text: str, path: str) -> None:
+    (tmp_path / "mine" / file).parent.mkdir(parents=True)
+    (tmp_path / "mine" / file).write_text(text)
+    group = file.partition("/")[0]
+    others = [word for word in TOY_FLOW if not word.startswith(f"{group}=")]
+    done = cli("plan", "--config-dir", "mine", *others, f"{group}=old")
+    assert done.returncode == 2
+    assert f"{path}: the key is called 'executor'." in done.stderr

@@ -3,11 +3,11 @@
 import argparse
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.types import Command, load_function
+from pokeflow.errors import ConfigError, Fault, unknown
+from pokeflow.types import Command, call_plugin, load_function
 
 PROGRAM = "pokeflow"
 CONFIG_DIR = ("--config-dir", "-cd")
@@ -39,7 +39,10 @@ _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w./@:$\-\[\]{}]*=")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises a ConfigError where argparse would print and exit."""
+    """An argument parser that raises a ConfigError where argparse would print and exit, and takes no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     @property
     def path(self) -> str:
@@ -58,31 +61,24 @@ class Parser(argparse.ArgumentParser):
 
 def parser_of(command: Command) -> Parser:
     """Build a command's parser: prog, summary, its own arguments, then the options that every command takes."""
-    summary = command.summary[:1].upper() + command.summary[1:] + "."
-    parser = Parser(f"{PROGRAM} {command.name}", description=summary)
-    try:
-        if command.arguments:
-            load_command_function(command, command.arguments)(parser)
-        common = parser.add_argument_group("of every command", CONFIGURATION if command.overrides else None)
-        if command.overrides:
-            common.add_argument(*CONFIG_DIR, metavar="DIR", help="a folder with more YAML, searched last")
-        common.add_argument(*QUIET, action="count", default=0, help="show warnings and errors only, no progress")
-        common.add_argument(
-            *VERBOSE, action="count", default=0, help="show more of the log, and where an error is raised"
-        )
-    except argparse.ArgumentError as error:
-        raise PokeflowError(f"command {command.name!r}: its arguments cannot be added: {error}") from error
-    usage = parser.format_usage().partition(": ")[2].rstrip().replace("%", "%%")
-    parser.usage = f"{usage} [KEY=VALUE …]" if command.overrides else usage
+    parser: Parser = call_plugin(f"the arguments of command {command.name!r}", _build_parser, command)
     return parser
 
 
-def load_command_function(command: Command, where: str) -> Callable[..., Any]:
-    """Import what a command names; PokeflowError that names the command where it is not there."""
-    try:
-        return load_function(where)
-    except (ImportError, AttributeError) as error:
-        raise PokeflowError(f"command {command.name!r} ({where}) cannot be loaded: {error}.") from error
+def _build_parser(command: Command) -> Parser:
+    summary = command.summary[:1].upper() + command.summary[1:] + "."
+    parser = Parser(f"{PROGRAM} {command.name}", description=summary)
+    if command.arguments:
+        load_function(command.arguments)(parser)
+    common = parser.add_argument_group("of every command", CONFIGURATION if command.overrides else None)
+    if command.overrides:
+        common.add_argument(*CONFIG_DIR, metavar="DIR", help="a folder with more YAML, searched last")
+    common.add_argument(*QUIET, action="count", default=0, help="show warnings and errors only, no progress")
+    common.add_argument(*VERBOSE, action="count", default=0, help="show more of the log, and where an error is raised")
+    parser.format_help()  # a help text that cannot be formatted fails here
+    usage = parser.format_usage().partition(": ")[2].rstrip().replace("%", "%%")
+    parser.usage = f"{usage} [KEY=VALUE …]" if command.overrides else usage
+    return parser
 
 
 def parse(command: Command, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -116,7 +112,7 @@ def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[st
             overrides += [word, folder]
         elif word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR)) or is_override(word):
             overrides.append(word)
-        elif word in valued or (word[2:] and word.startswith("--") and any(o.startswith(word) for o in valued)):
+        elif word in valued:
             own += [word, *itertools.islice(words, 1)]
         else:
             own.append(word)

@@ -19,7 +19,7 @@ pokeflow: YAML says what to make, plugins make it, records say how it was made.
 commands:
 {commands}
 
-KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../images):
+KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../cards):
 {groups}
   models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
   publish=true           publish what is made into the project's tree afterwards
@@ -40,8 +40,10 @@ def overview() -> str:
 
 
 def versions() -> str:
-    """The version of pokeflow, and of each distribution that brings a plugin."""
-    found = {entry.dist.name: entry.dist.version for entry in metadata.entry_points(group=plugins.GROUP) if entry.dist}
+    """The version of pokeflow, and of each distribution that brings something to it: plugins, documents, buckets."""
+    groups = [group for group in metadata.entry_points().groups if group.partition(".")[0] == plugins.GROUP]
+    ours = (entry for group in groups for entry in metadata.entry_points(group=group))
+    found = {entry.dist.name: entry.dist.version for entry in ours if entry.dist}
     others = [f"{name} {version}" for name, version in sorted(found.items()) if name != "pokeflow"]
     return "\n".join([f"pokeflow {pokeflow.__version__}", *others])
 

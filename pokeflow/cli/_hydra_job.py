@@ -10,6 +10,7 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict, read_write
 
+from pokeflow.config import composition
 from pokeflow.errors import PokeflowError
 
 T = TypeVar("T")
@@ -59,18 +60,19 @@ def run(config: DictConfig, loader: ConfigLoader, work: Callable[[], T]) -> T:
             return None
         return answers[0]
 
-    with read_write(config), open_dict(config):
-        config.hydra.mode = RunMode.RUN
-    callbacks = Callbacks(config)
-    callbacks.notify("on_run_start", config=config, config_name=NAME)
-    left = run_job(
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.run.dir",
-        job_subdir_key=None,
-        hydra_context=context(loader, callbacks),
-    )
-    callbacks.notify("on_run_end", config=config, config_name=NAME, job_return=left)
+    with faults(), composition.faults():
+        with read_write(config), open_dict(config):
+            config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.notify("on_run_start", config=config, config_name=NAME)
+        left = run_job(
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+            hydra_context=context(loader, callbacks),
+        )
+        callbacks.notify("on_run_end", config=config, config_name=NAME, job_return=left)
     if failures:
         raise failures[0]
     return answers[0]
@@ -81,7 +83,7 @@ def faults() -> Iterator[None]:
     """Turn what Hydra or a launcher of its raises into an error that says how to go on."""
     try:
         yield
-    except (PokeflowError, BrokenPipeError):
+    except (PokeflowError, OSError):
         raise
     except Exception as error:
         again = "What is done is kept; the same command goes on from here."

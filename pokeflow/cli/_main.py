@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from pokeflow import progress
-from pokeflow.cli._arguments import is_override, load_command_function, parse, require_run_flags, take_verbosity
+from pokeflow.cli._arguments import is_override, parse, require_run_flags, take_verbosity
 from pokeflow.errors import ConfigError, Fault, PokeflowError, exit_on_sigterm, was_stopped
+from pokeflow.types import call_plugin, load_function
 
 log = logging.getLogger("pokeflow")
 KEPT = "interrupted. What is done is kept; the same command goes on from here."
@@ -31,7 +32,11 @@ def run(args: Sequence[str]) -> int:
     """Do what the arguments say; every foreseeable error becomes a sentence and an exit code."""
     exit_on_sigterm()
     try:
-        return dispatch(args)
+        try:
+            return dispatch(args)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has left is no error
     except KeyboardInterrupt:
         _print_error(KEPT)
         return 130
@@ -50,12 +55,22 @@ def run(args: Sequence[str]) -> int:
         return 2
     except BrokenPipeError:
         # The reader of our output (head, less) has left: nothing to say, nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten()
         return 141
     except OSError as error:
         # A full disk, a folder that cannot be written, a file where a folder should be.
         _print_error(f"{error.filename or 'the system'}: {error.strerror or error}.")
+        _drop_unwritten()
         return 1
+
+
+def _drop_unwritten() -> None:
+    """Have what a stream could not take go nowhere: Python would complain of it as it ends."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def dispatch(args: Sequence[str]) -> int:
@@ -109,7 +124,10 @@ def _run_command(name: str, args: Sequence[str]) -> int:
     given, overrides = parse(command, args)
     progress.set_verbosity(given.verbose - given.quiet)
     progress.enable_logging()
-    return int(load_command_function(command, command.run)(given, overrides))
+    code = call_plugin(f"command {name!r} ({command.run})", load_function, command.run)(given, overrides)
+    if not isinstance(code, int):
+        raise PokeflowError(f"command {name!r} ({command.run}) returns {code!r}; an exit code is expected.")
+    return code
 
 
 def _print_error(message: str) -> None:

@@ -96,9 +96,9 @@ def _let_hydra_answer(args: Sequence[str], since: str) -> int:
             failures.append(error)
             return None
 
-    omegaconf.register_search_path()
+    words = composition.hydra_arguments(args)
     main_of_hydra: Any = hydra.main(version_base="1.3", config_path=str(omegaconf.conf_dir()), config_name="config")
-    with hydra_job.faults(), _arguments(composition.hydra_arguments(args)), composition.faults():
+    with hydra_job.faults(), omegaconf.plugin_configs(), _arguments(words), composition.faults():
         main_of_hydra(job)()
     if failures:
         raise failures[0]

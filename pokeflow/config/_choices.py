@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from pokeflow.config import composition, omegaconf
+from pokeflow.config import composition
 
 
 class Choices(NamedTuple):
@@ -21,12 +19,9 @@ class Choices(NamedTuple):
 
 def choices(group: str, overrides: Sequence[str]) -> Choices:
     """Return what lies below a group, wherever the search path that overrides make has it."""
-    omegaconf.register_search_path()
     folders = [word for flag, word in pairwise(overrides) if flag in ("--config-dir", "-cd")]
     path = [f"hydra.searchpath=['file://{folder}']" for folder in folders[-1:]]
-    GlobalHydra.instance().clear()
-    with composition.faults(), initialize_config_dir(str(omegaconf.conf_dir().resolve()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with composition.session(composition.Arguments()) as loader:
         kinds = (ObjectType.GROUP, ObjectType.CONFIG)
         return Choices(*(loader.get_group_options(group, kind, "config", path) for kind in kinds))
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from pokeflow.config._search_path import NAME
 from pokeflow.config.settings import Executor, Model, Settings, Work
-from pokeflow.errors import Fault, PokeflowError, unknown
+from pokeflow.errors import Fault, unknown
 from pokeflow.flow import Service, Step
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
 from pokeflow.stages import DATA, PREPARE, PROJECT
-from pokeflow.types import Backend, Command, load_params
+from pokeflow.types import Backend, Command, call_plugin, load_params
+from pokeflow.types import Executor as RegisteredExecutor
 
 LOCAL = "local"
 """The executor of what serves the project: it takes moments, and needs to know this machine."""
@@ -56,7 +57,7 @@ class Builder:
         """The step that prepares the data set, if the configuration names one."""
         data: dict[Any, Any] = dict(self.settings.data or {})
         # As a stage's work is written, but that the parameters stand beside the backend's name.
-        work = {key: data.pop(key) for key in ("backend", "executor", "on", True) if key in data}
+        work = {key: data.pop(key) for key in ("backend", "executor", "on", "True") if key in data}
         found = parse(Work, {"backend": None, **work}, "data", self.faults)
         if found is None or found.backend is None:
             return ()
@@ -112,6 +113,8 @@ class Builder:
     def _executor(self, path: str, given: str | Executor | None) -> tuple[str, Any]:
         """Where a step runs: the executor's name, and its parameters there."""
         name = given.name if isinstance(given, Executor) else given or self.settings.executor.name
+        if not name:
+            return "", None  # has its fault already
         if name not in self.registry.executors:
             where = "executor.name" if given is None else f"{path}.executor"
             self.faults.append(unknown(where, "executor", name, self.registry.executors, HINT))
@@ -128,11 +131,8 @@ class Builder:
             return self.params_of_executors[name]
         if name not in self.registry.executors:
             return None  # has its fault already
-        executor, before = self.registry.executors[name], len(self.faults)
         where = f"{path}.executor.params" if own else "executor.params"
-        params = parse(load_params(executor), {**shared, **own}, where, self.faults)
-        if len(self.faults) == before:
-            self.faults += [Fault(f"{where}.{key}", message) for key, message in executor.faults(params)]
+        params = _parse_params(self.registry.executors[name], {**shared, **own}, where, self.faults)
         if not own:
             self.params_of_executors[name] = params
         return params
@@ -155,12 +155,14 @@ def backend_of(
 def params_of(backend: Backend | Command, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
     """The dataclass of a backend, or of a command, filled; None where something is wrong with it."""
     before = len(faults)
-    params = parse(load_params(backend), data, path, faults)
-    if len(faults) == before:
-        try:
-            faults.extend(Fault(f"{path}.{key}", message) for key, message in backend.faults(params))
-        except Exception as error:  # a plugin may fail in any way; whoever reads this must know which one did
-            raise PokeflowError(
-                f"{path}: the check of {type(backend).__name__.lower()} {backend.name!r} failed: {error!r}."
-            ) from error
+    params = _parse_params(backend, data, path, faults)
     return params if len(faults) == before else None
+
+
+def _parse_params(maker: Backend | Command | RegisteredExecutor, data: Any, path: str, faults: list[Fault]) -> Any:
+    """The dataclass of what a plugin brings as far as it could be filled; its check tells what else is wrong."""
+    before = len(faults)
+    params = call_plugin(f"{path}: {maker.params!r}", parse, load_params(maker), data, path, faults)
+    if len(faults) == before:
+        faults.extend(Fault(f"{path}.{key}", message) for key, message in maker.faults(params))
+    return params

@@ -86,13 +86,13 @@ def validate_root(root: str | None) -> Iterator[Fault]:
     """A local folder of the store that cannot be one."""
     if root is None:
         return  # has its fault already
-    place = Path(root).expanduser()
     try:
+        place = Path(root).expanduser()
         if not root.strip():
             yield Fault("store.root", "is empty. Name a folder.")
         elif not place.is_dir() and (place.exists() or any(p.exists() and not p.is_dir() for p in place.parents)):
             yield Fault("store.root", f"{root!r} is, or lies in, a file. Name a folder.")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         yield Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__}).")
 
 
@@ -128,6 +128,6 @@ def validate_names(settings: Settings) -> Iterator[Fault]:
 
 def validate_executors(steps: Mapping[str, Step], registry: Registry) -> Iterable[Fault]:
     """Executors on other machines, where the store shares nothing with them."""
-    for name in sorted({step.on for step in steps.values()}):
+    for name in sorted({step.on for step in steps.values() if step.on}):
         if name in registry.executors and registry.executors[name].remote:
             yield Fault("executor.name", f"{name!r} shares only a bucket with this machine. Choose store=s3.")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,8 @@ def parse_arguments(args: Sequence[str], *, run: bool = False) -> Arguments:
         flag, equals, value = word.partition("=")
         if flag in _VALUES and (run or _VALUES[flag] == "config_dir"):
             found[_VALUES[flag]] = value if equals else next(words, "")
+            if not found[_VALUES[flag]]:
+                raise ConfigError([Fault(flag, "no value is given.")])
         elif run and word in ("--multirun", "-m", "--run", "-r"):
             multirun |= word in ("--multirun", "-m")
         elif word.startswith("-"):
@@ -111,9 +114,8 @@ def compose(arguments: Arguments) -> Composition:
 @contextmanager
 def session(arguments: Arguments) -> Iterator[ConfigLoader]:
     """Hydra's global state as composing and sweeping need it; one thread at a time has it, and it is put back."""
-    omegaconf.register_search_path()
     folder = Path(arguments.config_path or search_path.conf_dir()).resolve()
-    with _HYDRA, faults():
+    with _HYDRA, omegaconf.plugin_configs(), faults():
         singleton = GlobalHydra.instance()
         before = singleton.hydra
         singleton.clear()  # of a notebook that uses Hydra itself
@@ -146,7 +148,7 @@ def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Seque
 def _load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, overrides: list[str]) -> DictConfig:
     try:
         return loader.load_configuration(arguments.config_name, overrides, mode, from_shell=False)
-    except ValueError as error:  # a group set to null, for one
+    except (ValueError, TypeError, AssertionError, RecursionError) as error:  # a group set to null or a list, for one
         raise ConfigError([Fault("pokeflow", _line(error))]) from error
 
 
@@ -220,15 +222,22 @@ def faults() -> Iterator[None]:
         group, _, name = str(error.missing_cfg_file or "config").rpartition("/")
         raise ConfigError([no_option(group or "conf", name, error.options or [])]) from error
     except OverrideParseException as error:
-        raise ConfigError(
-            [Fault(str(error.override).lstrip("+"), f"not KEY=VALUE as Hydra reads it: {_line(error)}")]
-        ) from error
+        raise ConfigError([_no_override(str(error.override).lstrip("+"), _line(error))]) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([_fault(error)]) from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.name}:{mark.line + 1}" if mark else "conf"
         raise ConfigError([Fault(where, f"no valid YAML: {getattr(error, 'problem', None) or error}.")]) from error
+
+
+def _no_override(word: str, reason: str) -> Fault:
+    key, _, value = word.partition("=")
+    if value[:1] in "[{(":  # a list that does not end is no text to be quoted
+        return Fault(word, f"not KEY=VALUE as Hydra reads it: {reason}")
+    text = f"{key}={_quoted(value)}"
+    shown = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
+    return Fault(word, f"not KEY=VALUE as Hydra reads it. As text it is {shown}")
 
 
 def _fault(error: BaseException) -> Fault:

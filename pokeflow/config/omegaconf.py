@@ -1,6 +1,8 @@
 """From YAML to plain data: Hydra composes, interpolations are resolved, and OmegaConf ends here."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,9 +17,11 @@ from pokeflow.config._search_path import GROUPS, conf_dir, options, shipped_conf
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.plugins import config_packages, manager
 
-__all__ = ["GROUPS", "PluginConfigs", "conf_dir", "options", "plain", "register_search_path", "shipped_conf"]
+__all__ = ["GROUPS", "PluginConfigs", "conf_dir", "options", "plain", "plugin_configs", "shipped_conf"]
 
 
+_IN_USE = ContextVar("in_use", default=False)
+_OWN_LOADER = _utils.get_yaml_loader
 HYDRA = "hydra"
 """The key of Hydra's own settings in a composed configuration."""
 
@@ -27,6 +31,8 @@ class PluginConfigs(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append to Hydra's list of places; two that ship the same option are an error, not a shadow."""
+        if not _IN_USE.get():
+            return
         shipped = shipped_conf()
         owner = {str(f.relative_to(shipped)): "pokeflow" for f in shipped.glob("*/**/*.yaml")}
         for package in config_packages(manager()):
@@ -38,22 +44,28 @@ class PluginConfigs(SearchPathPlugin):
         search_path.append("pokeflow", f"file://{shipped}")
 
 
-def register_search_path() -> None:
-    """Make Hydra use the search path above; once a process is enough, more does no harm."""
-    Plugins.instance().register(PluginConfigs)
-    _read_yaml_fast()
+@contextmanager
+def plugin_configs() -> Iterator[None]:
+    """Have Hydra see the plugins' YAML meanwhile in this thread; a program's own use of Hydra stays as it was.
 
-
-@cache
-def _read_yaml_fast() -> None:
-    """Put libyaml, where PyYAML has it, under OmegaConf's reader of YAML: the same data, for speed alone.
-
+    libyaml, where PyYAML has it, is put under OmegaConf's reader of YAML: the same data, for speed alone.
     ``python -m tests.benchmarks.reader`` measures it: without it composing takes 1.4 times as long with the default
     lineage and 1.3 times with 300 models.
     """
-    if yaml.__with_libyaml__:
-        loader = type("Loader", (yaml.CSafeLoader, _utils.get_yaml_loader()), {})
-        _utils.get_yaml_loader = lambda: loader
+    Plugins.instance().register(PluginConfigs)
+    reader, token = _utils.get_yaml_loader, _IN_USE.set(True)
+    _utils.get_yaml_loader = _yaml_loader
+    try:
+        yield
+    finally:
+        _utils.get_yaml_loader = reader
+        _IN_USE.reset(token)
+
+
+@cache
+def _yaml_loader() -> Any:
+    own = _OWN_LOADER()
+    return type("Loader", (yaml.CSafeLoader, own), {}) if yaml.__with_libyaml__ else own
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -173,6 +173,9 @@ def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) 
     name = rest.pop("backend", None)
     if name is None:
         return None
+    if not isinstance(name, str):
+        faults.append(Fault("tracking.backend", f"expected text, got {name!r:.80}."))
+        return None
     backend = backend_of(TRACK, name, "tracking.backend", registry, faults)
     params = backend and params_of(backend, rest, "tracking", faults)
     return Service(backend, params) if backend and params is not None else None

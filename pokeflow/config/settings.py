@@ -9,7 +9,7 @@ from pokeflow.types import Budget
 
 FORMER_KEYS = {"on": "executor"}
 """What a key was called before, and is called now."""
-_EXECUTOR = {"formerly": {"on": "on", True: "on"}}  # YAML 1.1 reads the old key as true
+_EXECUTOR = {"formerly": {"on": "on", True: "on", "True": "on"}}  # YAML 1.1 reads the old key as true
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What tasks may be expected to take and to cost, and the guard that asks before money is spent."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.store import Store
-from pokeflow.types import INSTANCE, JOB_SECONDS, Budget
+from pokeflow.types import INSTANCE, JOB_SECONDS, Budget, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,18 @@ def _usd(amount: float) -> str:
     return f"the budget of ${amount:,.2f}"
 
 
+def _seconds_of(record: Record) -> float:
+    """How long a task took: its job, where that told a time, else the task alone."""
+    seconds = record.environment.get(JOB_SECONDS)
+    return float(seconds) if isinstance(seconds, int | float) and 0 < seconds < math.inf else record.seconds
+
+
 def _last_seconds(step: Step, store: Store, *, everywhere: bool) -> float | None:
     """How long it took the last time, by the records of this machine, or of those in the bucket as well."""
     kind = getattr(step.place, INSTANCE, None)
     here = (record for record, _ in store.records(step.stage, step.model))
     finished = [
-        (record.finished, float(record.environment.get(JOB_SECONDS) or record.seconds))
+        (record.finished, _seconds_of(record))
         for record in (store.shared_records(step.stage, step.model) if everywhere else here)
         if record.executor == step.on and record.environment.get(INSTANCE) == kind
     ]

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pokeflow.errors import PokeflowError
 from pokeflow.plugins import document_kinds
 from pokeflow.project.receipts import Receipt
 from pokeflow.schema import document_schema
-from pokeflow.types import About, DocumentKind, Record, load_function
+from pokeflow.types import About, DocumentKind, Record, call_plugin, load_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,21 @@ class Version:
 
 def kinds_of(scope: str) -> dict[str, DocumentKind]:
     """The installed kinds of documents of a ``project`` or a ``version``, each after those that it reads."""
-    from graphlib import TopologicalSorter
+    from graphlib import CycleError, TopologicalSorter
 
     known = {name: kind for name, kind in document_kinds().items() if kind.scope == scope}
     graph = {name: [read for read in kind.reads if read in known] for name, kind in known.items()}
-    return {name: known[name] for name in TopologicalSorter(graph).static_order()}
+    try:
+        return {name: known[name] for name in TopologicalSorter(graph).static_order()}
+    except CycleError as error:
+        raise PokeflowError(f"document kinds read one another: {' → '.join(error.args[1])}.") from error
 
 
 def schema_of(kind: DocumentKind) -> Mapping[str, Any] | None:
     """The JSON Schema of a kind's documents, generated where it brings a dataclass; None where it brings nothing."""
-    given: Any = kind.schema
-    if isinstance(given, str):
-        given = load_function(given)
-    return document_schema(given) if isinstance(given, type) else given
+    what = f"the schema of document kind {kind.name!r}"
+    form: Any = call_plugin(what, load_function, kind.schema) if isinstance(kind.schema, str) else kind.schema
+    schema: Any = call_plugin(what, document_schema, form) if isinstance(form, type) else form
+    if schema is not None and not isinstance(schema, Mapping):
+        raise PokeflowError(f"{what} is {schema!r:.80}; a mapping or a dataclass is expected.")
+    return schema

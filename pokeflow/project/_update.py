@@ -54,7 +54,7 @@ def encode(document: Mapping[str, Any], where: str) -> bytes:
     """A document's bytes: the same document gives the same bytes."""
     try:
         return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise PokeflowError(f"{where}: cannot be written as JSON ({error}).") from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pokeflow.errors import PokeflowError
+from pokeflow.types import call_plugin
 
 VERBATIM = ("params", "facts", "environment")
 """Keys whose values stand as a record has them: a null in there is a setting, not an unknown figure."""
@@ -46,7 +47,8 @@ def schema_faults(document: Any, schema: Schema | None) -> list[str]:
         return []
     from jsonschema import Draft202012Validator
 
-    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda error: error.json_path)
+    found = call_plugin("a document's schema", list, Draft202012Validator(schema).iter_errors(document))
+    errors = sorted(found, key=lambda error: error.json_path)
     return [f"{error.json_path}: {_cut(error.message)}" for error in errors]
 
 

@@ -12,6 +12,7 @@ from pokeflow.types._plugins import (
     NoParams,
     Result,
     Task,
+    call_plugin,
     load_function,
     load_params,
 )  # fmt: skip
@@ -42,6 +43,6 @@ from pokeflow.types._records import (
 __all__ = [
     "INSTANCE", "JOB_SECONDS", "LOG", "RECEIPTS", "RECORD", "SHARED_MARK", "SIMULATED", "TASKS", "TELEMETRY",
     "About", "Backend", "Bill", "Budget", "Command", "DocumentKind", "Executor", "File", "Input",
-    "Leaf", "NoParams", "Record", "Result", "Shared", "Task", "load_function", "load_params",
+    "Leaf", "NoParams", "Record", "Result", "Shared", "Task", "call_plugin", "load_function", "load_params",
     "split_task_path", "task_path", "task_prefix",
 ]  # fmt: skip

@@ -1,12 +1,13 @@
 """What a plugin brings, what it is given, and what it returns: backends, executors, commands, document kinds."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pokeflow.errors import PokeflowError
+from pokeflow.errors import PokeflowError, was_stopped
 from pokeflow.types._records import Input, Record, Shared, task_path
 
 
@@ -104,16 +105,37 @@ def load_function(where: str | Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def call_plugin(what: str, function: str | Callable[..., Any], *args: Any) -> Any:
+    """Call a function that a plugin named; PokeflowError with ``what`` it is where it fails or is not there."""
+    try:
+        return load_function(function)(*args)
+    except PokeflowError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; whoever reads this must know which one did
+        if was_stopped(error):
+            raise  # on its way out, by request
+        raise PokeflowError(f"{what} failed: {type(error).__name__}: {error}") from error
+
+
 def load_params(maker: "Backend | Executor | Command") -> type:
     """Return the dataclass of what a backend, executor or command takes, importing its module."""
-    try:
-        params: Any = load_function(maker.params)
-    except (ImportError, AttributeError, ValueError) as error:
-        params = error
+    what = f"params {maker.params!r} of {_name_of(maker)}"
+    params: Any = call_plugin(what, load_function, maker.params)
     if not isinstance(params, type) or not is_dataclass(params):
-        what = f"{type(maker).__name__.lower()} {maker.name!r}"
-        raise PokeflowError(f"{what}: params {maker.params!r} is no dataclass of a module: {params!r}.")
+        raise PokeflowError(f"{what}: a dataclass is expected.")
     return params
+
+
+def _name_of(maker: "Backend | Executor | Command") -> str:
+    return f"{type(maker).__name__.lower()} {maker.name!r}"
+
+
+def _faults_of(maker: "Backend | Executor | Command", params: Any) -> list[tuple[str, str]]:
+    def check() -> list[tuple[str, str]]:
+        return [(key, message) for key, message in load_function(maker.check)(params)] if maker.check else []
+
+    found: list[tuple[str, str]] = call_plugin(f"the check of {_name_of(maker)}", check)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +175,12 @@ class Backend:
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
         """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
-        return list(load_function(self.check)(params)) if self.check else []
+        return _faults_of(self, params)
 
     def fingerprint_of(self, params: Any) -> str | None:
         """Return the ``fingerprint`` of what parameters point to outside the store; None where there is none."""
-        return str(load_function(self.fingerprint)(params)) if self.fingerprint else None
+        what = f"the fingerprint of {_name_of(self)}"
+        return str(call_plugin(what, self.fingerprint, params)) if self.fingerprint else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,20 +228,22 @@ class Executor:
 
     def price_of(self, params: Any, seconds: float) -> float | None:
         """Return what so many seconds cost in US dollars; None where no price is known."""
-        usd: float | None = load_function(self.price)(params, seconds) if self.price else None
-        return usd
+        usd = call_plugin(f"the price of {_name_of(self)}", self.price, params, seconds) if self.price else None
+        return usd if isinstance(usd, int | float) and math.isfinite(usd) else None
 
     def limit_of(self, params: Any) -> float | None:
         """Return the seconds that a task may take at most; None where there is no limit."""
-        return float(load_function(self.limit)(params)) if self.limit else None
+        return float(call_plugin(f"the limit of {_name_of(self)}", self.limit, params)) if self.limit else None
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
         """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
-        return list(load_function(self.check)(params)) if self.check else []
+        return _faults_of(self, params)
 
     def bill_of(self, record: Record, params: Any) -> Bill | None:
         """Return what a finished record's job cost; None while nobody knows."""
-        bill: Bill | None = load_function(self.bill)(record, params) if self.bill else None
+        bill: Bill | None = (
+            call_plugin(f"the bill of {_name_of(self)}", self.bill, record, params) if self.bill else None
+        )
         return bill
 
 
@@ -244,7 +269,7 @@ class Command:
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
         """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
-        return list(load_function(self.check)(params)) if self.check else []
+        return _faults_of(self, params)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,5 +293,7 @@ class DocumentKind:
 
     def __call__(self, of: Any) -> Mapping[str, Any] | bytes:
         """Build the document of a project or of a version."""
-        built: Mapping[str, Any] | bytes = load_function(self.build)(of)
+        built: Mapping[str, Any] | bytes = call_plugin(f"document kind {self.name!r}", self.build, of)
+        if not isinstance(built, Mapping | bytes):
+            raise PokeflowError(f"document kind {self.name!r} returns {built!r:.80}; a mapping or bytes are expected.")
         return built

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import _utils
 
-from pokeflow.config import composition
+from pokeflow.config import composition, omegaconf
 
 ROUNDS = 15
 MODELS = 300
@@ -22,7 +22,7 @@ def seconds(arguments: composition.Arguments) -> float:
 
 def main() -> None:
     """Print the two medians and their ratio for the default lineage and for a large one."""
-    own = _utils.get_yaml_loader
+    own, fast = _utils.get_yaml_loader, omegaconf._yaml_loader
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "lineage" / "large.yaml"
         large.parent.mkdir()
@@ -33,14 +33,13 @@ def main() -> None:
             (f"{MODELS} models", ["--config-dir", folder, "lineage=large", "target=none"]),
         ):
             arguments = composition.parse_arguments(args)
-            seconds(arguments)  # puts libyaml in place
-            fast = _utils.get_yaml_loader
+            seconds(arguments)
             taken: dict[bool, list[float]] = {True: [], False: []}
             for _ in range(ROUNDS):
                 for with_libyaml, readers in taken.items():
-                    _utils.get_yaml_loader = fast if with_libyaml else own
+                    omegaconf._yaml_loader = fast if with_libyaml else own
                     readers.append(seconds(arguments))
-            _utils.get_yaml_loader = fast
+            omegaconf._yaml_loader = fast
             libyaml, python = (statistics.median(taken[key]) for key in (True, False))
             print(f"{name}: {libyaml:.3f} s with libyaml, {python:.3f} s without, {python / libyaml:.2f} times as long")
 
