@@ -19,7 +19,7 @@ pokeflow: YAML says what to make, plugins make it, records say how it was made.
 commands:
 {commands}
 
-KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../cards):
+KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../pictures):
 {groups}
   models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
   publish=true           publish what is made into the project's tree afterwards

@@ -13,7 +13,7 @@ from pokeflow.plugins import Registry
 from pokeflow.project import tree as trees
 from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
-from pokeflow.text import COLUMNS, table
+from pokeflow.text import COLUMNS, plain, table
 from pokeflow.types import RECORD, Record
 
 if TYPE_CHECKING:  # what a run that publishes nothing need not load
@@ -32,7 +32,7 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
-        protocols += [f"{r.stage}: {r.facts['protocol']}" for r in (record, bench) if r and "protocol" in r.facts]
+        protocols += [f"{r.stage}: {plain(str(r.facts['protocol']))}" for r in (record, bench) if r and "protocol" in r.facts]
     data = records.get(f"{PREPARE}:{DATA}")
     rows += _baselines(data)
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
@@ -85,7 +85,7 @@ def _figure(record: Record, name: str, value: float | None) -> str:
 
 def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
     """What would run, where, why, for how long and at what cost; what is reused; nothing is touched."""
-    rows, seconds, cost, unknown, open_end, ran = [], 0.0, 0.0, 0, 0, 0
+    rows, seconds, cost, unknown, unpriced, open_end, ran = [], 0.0, 0.0, 0, 0, 0, 0
     for item in planned:
         step = item.step
         if item.record:
@@ -95,10 +95,12 @@ def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
         found = estimate(step, registry, stores.of(flow))
         seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
         cost, open_end = cost + (found.expected or 0), open_end + (found.billed and found.usd is None)
+        unpriced += found.billed and found.expected is None
         time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"
         rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, _price(found), item.why))
     known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
-    bill = f"{'at most' if open_end else 'estimated cost'} ${cost:,.2f}"
+    bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
+    bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
     bill = bill if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
     summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
     return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"

@@ -12,8 +12,9 @@ import pytest
 from pokeflow import PokeflowError
 from pokeflow.errors import ConfigError
 from pokeflow.project import receipts
-from pokeflow_migrate import command, experiments
+from pokeflow_migrate import experiments
 from pokeflow_migrate import plan as plans
+from pokeflow_migrate.commands import migrate as command
 from pokeflow_migrate.report import Row
 from pokeflow_migrate.run import Outcome, migrate
 from pokeflow_testkit.handmade import empty

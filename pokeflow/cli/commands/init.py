@@ -36,10 +36,10 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another.")])
     shutil.copytree(shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: {name}\ndescription: ''\n", encoding="utf-8")
+    (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: '{name}'\ndescription: ''\n", encoding="utf-8")
     main_file = folder / "conf" / "config.yaml"
     text = main_file.read_text(encoding="utf-8")
-    main_file.write_text(re.sub(r"(?m)^(\s*- project:) .*$", rf"\1 {name}", text), encoding="utf-8")
+    main_file.write_text(re.sub(r"(?m)^(\s*- project:) .*$", rf"\1 '{name}'", text), encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     (folder / ".gitignore").write_text("/store/\n/.schema/\n", encoding="utf-8")
     print(f"{folder}: made. Next: cd {folder} && pokeflow plan")  # noqa: T201

@@ -7,6 +7,7 @@ from pokeflow import Command, hookimpl
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """``pokeflow migrate``."""
+    """Return ``pokeflow migrate``."""
+    where = "pokeflow_migrate.commands.migrate"
     summary = "bring existing assets into the project's tree, as a plan in YAML says"
-    return [Command("migrate", summary, "pokeflow_migrate.command:run", "pokeflow_migrate.command:arguments")]
+    return [Command("migrate", summary, f"{where}:run", f"{where}:arguments")]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAME = "image"
-FORMATS = ("JPEG", "PNG", "MPO")
-"""Pillow's names; MPO is what some phones make of a JPEG. Its other decoders stay out of a request's reach."""
+FORMATS = ("JPEG", "PNG")
+"""Pillow's names; MPO, what some phones make, comes with JPEG. Its other decoders stay out of a request's reach."""
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 FILE = "preprocessing.json"
 # Bombs are refused before they are decoded: no phone makes more than this.
 MAX_PIXELS = 120_000_000
-# Formats of scans and photos. Pillow knows more, some of which start other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+# Formats of scans and photos; MPO, what some phones make of a JPEG, comes with JPEG. Pillow knows more, some of
+# which start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 PILLOW_LIMIT = 178_956_970
 """Pixels at which Pillow refuses a picture itself."""
 
@@ -139,7 +140,9 @@ def decoded(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixe
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    return f"{name}: not a readable image ({type(error).__name__}: {error})."
+    kind = type(error).__name__
+    reason = "of no known format" if kind == "UnidentifiedImageError" else f"{kind}: {error}"
+    return f"{name}: not a readable image ({reason})."
 
 
 def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing) -> "np.ndarray":
