@@ -269,17 +269,18 @@ def test_hydra_prints_the_composed_configuration(cli: Cli) -> None:
     assert "name: toy" in done.stdout
 
 
-def test_init_makes_a_project_whose_yaml_rules(cli: Cli, tmp_path: Path) -> None:
-    assert cli("init", "my-project").returncode == 0
-    project = tmp_path / "my-project"
-    assert "name: my-project" in (project / "conf" / "project" / "my-project.yaml").read_text()
+@pytest.mark.parametrize("name", ["my-project", "123", "on", "0x10"])
+def test_init_makes_a_project_whose_yaml_rules(cli: Cli, tmp_path: Path, name: str) -> None:
+    assert cli("init", name).returncode == 0
+    project = tmp_path / name
+    assert f"name: '{name}'" in (project / "conf" / "project" / f"{name}.yaml").read_text()
     lineage = project / "conf" / "lineage" / "mine.yaml"
     lineage.write_text("name: mine\nmodels:\n  one: {version: v1, type: teacher, stage: train, backend: toy}\n")
     command = [POKEFLOW, "plan", "lineage=mine", "data=none", "tracking=none"]
     done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "train:one" in done.stdout
-    again = cli("init", "my-project")
+    again = cli("init", name)
     assert again.returncode == 2
     assert "exists and is not empty" in again.stderr
 

@@ -32,7 +32,8 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
-        protocols += [f"{r.stage}: {plain(str(r.facts['protocol']))}" for r in (record, bench) if r and "protocol" in r.facts]
+        told = [r for r in (record, bench) if r and "protocol" in r.facts]
+        protocols += [f"{r.stage}: {plain(str(r.facts['protocol']))}" for r in told]
     data = records.get(f"{PREPARE}:{DATA}")
     rows += _baselines(data)
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
