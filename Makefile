@@ -30,6 +30,7 @@ lint: $(READY)
 	$(BIN)/mypy pokeflow $(wildcard plugins/*/src)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.structure
+	$(BIN)/python -m tests.names
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

@@ -1,4 +1,4 @@
-"""pokeflow: YAML says what to make, plugins make it, records say how it was made.
+"""Public Python API of pokeflow: load a configuration, plan it, run it, publish it and read the results.
 
     import pokeflow
 
@@ -9,15 +9,14 @@
     for figure in result.figures():
         print(figure.model, figure.metric, figure.value)
 
-What the command line does goes through these functions. They work in a notebook and in any thread: errors are
-exceptions, progress is logged to the logger ``pokeflow``, and neither the current folder, the signals nor Hydra's
-global state are touched.
+The command line uses these functions too. They work in a notebook and in any thread: errors are exceptions, progress
+is logged to the logger ``pokeflow``; the current folder, signal handlers and Hydra's global state are not changed.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.errors import WAITING, ConfigError, Fault, PokeflowError, TaskError, Unavailable
+from pokeflow.errors import WAITING, ConfigError, Fault, PokeflowError, TaskError, UnavailableError
 from pokeflow.hookspecs import hookimpl
 from pokeflow.types import (
     Backend,
@@ -28,8 +27,8 @@ from pokeflow.types import (
     Input,
     NoParams,
     Record,
+    RemoteStore,
     Result,
-    Shared,
     Task,
     load_function,
 )
@@ -37,29 +36,30 @@ from pokeflow.types import (
 if TYPE_CHECKING:
     import os
 
-    from pokeflow.engine import Planned, RunResult
+    from pokeflow.engine import PlannedStep, RunResult
     from pokeflow.engine import require_at_most as require_budget
     from pokeflow.engine.job import dump as dump_task
     from pokeflow.flow import Flow
     from pokeflow.project import publish, publish_facts
     from pokeflow.store import Store
-    from pokeflow.store import held as lease
+    from pokeflow.store import lease as lease
     from pokeflow.store import load as load_record
 
 __version__ = "0.1.0"
 __all__ = [
     "Backend", "Bill", "Command", "ConfigError", "Executor", "Fault", "File", "Input", "NoParams",
-    "PokeflowError", "Record", "Result", "Shared", "Task", "TaskError", "Unavailable", "dump_task", "hookimpl",
-    "lease", "load", "load_record", "open_store", "plan", "publish", "publish_facts", "require_budget", "run",
+    "PokeflowError", "Record", "RemoteStore", "Result", "Task", "TaskError", "UnavailableError", "dump_task",
+    "hookimpl", "lease", "load", "load_record", "open_store", "plan", "publish", "publish_facts",
+    "require_budget", "run",
 ]  # fmt: skip
 
 
 def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> "Flow":
-    """Compose a configuration and check it.
+    """Compose a configuration and validate it.
 
     Args:
-        overrides: ``KEY=VALUE`` as the command line takes them. A ``conf`` folder of the current folder is composed
-            from, as there; without one the configuration that comes with pokeflow.
+        overrides: ``KEY=VALUE`` words as on the command line. As there, YAML is read from the folder ``conf`` of the
+            current folder if it has a folder ``lineage``, else from the configuration shipped with pokeflow.
         config_dir: a folder with more options of the configuration's groups, as ``--config-dir``.
 
     Returns:
@@ -67,7 +67,7 @@ def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] |
         digest.
 
     Raises:
-        ConfigError: with every fault of the configuration.
+        ConfigError: with all faults of the configuration.
 
     """
     from pokeflow import config
@@ -75,16 +75,16 @@ def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] |
     return config.load(overrides, config_dir=config_dir)
 
 
-def plan(flow: "Flow", *, since: str | None = None) -> "tuple[Planned, ...]":
-    """Tell for each task of a flow whether it is reused or made, and why; nothing is written.
+def plan(flow: "Flow", *, since: str | None = None) -> "tuple[PlannedStep, ...]":
+    """Decide for each task of a flow whether it is reused or must run, and why; nothing is written.
 
     Args:
-        flow: what ``load`` returned.
-        since: when the run that this is for began, in UTC as records have it; now if it is not given. What is forced
-            and was made after that is reused.
+        flow: a flow that ``load`` returned.
+        since: start of the run that the plan is for, in UTC as records write it; by default the present time. The
+            result of a forced task is reused if the task started after it.
 
     Raises:
-        ConfigError: where a run would change what is published.
+        ConfigError: if a run would change published artifacts.
 
     """
     from pokeflow import engine
@@ -96,22 +96,26 @@ def plan(flow: "Flow", *, since: str | None = None) -> "tuple[Planned, ...]":
 
 
 def run(
-    flow: "Flow", *, since: str | None = None, planned: "Sequence[Planned] | None" = None, publish: bool | None = None
+    flow: "Flow",
+    *,
+    since: str | None = None,
+    planned: "Sequence[PlannedStep] | None" = None,
+    publish: bool | None = None,
 ) -> "RunResult":
-    """Run a flow: reuse what is made, make what is missing, publish it if the configuration says so.
+    """Run a flow: reuse finished tasks, run missing ones, and publish the results if the configuration says so.
 
     Args:
-        flow: what ``load`` returned.
+        flow: a flow that ``load`` returned.
         since: as for ``plan``.
-        planned: the flow's plan, where it was made already with the same ``since``.
-        publish: whether to publish what is made; what the configuration says if it is not given.
+        planned: the flow's plan, if it was computed already with the same ``since``.
+        publish: True to publish the results; by default the configuration decides.
 
     Returns:
-        The records by task, the names of those that ran, their figures and folders.
+        The records by task, the names of the tasks that ran, and access to figures and folders.
 
     Raises:
-        ConfigError: where the budget does not allow it, or what is published would change; nothing has run.
-        TaskError: where tasks failed or wait for what is not here. What is done is kept, and in its ``records``.
+        ConfigError: if the run exceeds the budget, or would change published artifacts; nothing has run.
+        TaskError: if tasks failed or need something unavailable. ``records`` of the error holds all finished tasks.
 
     """
     from pokeflow import engine, plugins
@@ -136,20 +140,20 @@ def run(
 
 
 def open_store(of: "Flow | Sequence[str]") -> "Store":
-    """Open the store of finished tasks: records by task, and the folders of their files.
+    """Open the store of finished tasks: their records, and the folders of their files.
 
     Args:
-        of: a flow, or overrides that name a store; the rest of the configuration need not be whole for these.
+        of: a flow, or overrides that name a store; with these, values in the other groups may be invalid.
 
     Raises:
-        ConfigError: with every fault of the configuration's store.
+        ConfigError: with all faults of the configuration's store.
 
     """
     from pokeflow import store
     from pokeflow.flow import Flow
 
     if isinstance(of, Flow):
-        return store.of(of)
+        return store.open_for_flow(of)
     from pokeflow.config import load_store
 
     return load_store(of)
@@ -157,13 +161,13 @@ def open_store(of: "Flow | Sequence[str]") -> "Store":
 
 _FOR_PLUGINS = {
     "dump_task": "pokeflow.engine.job:dump",
-    "lease": "pokeflow.store:held",
+    "lease": "pokeflow.store:lease",
     "load_record": "pokeflow.store:load",
     "publish": "pokeflow.project:publish",
     "publish_facts": "pokeflow.project:publish_facts",
     "require_budget": "pokeflow.engine:require_at_most",
 }
-"""Functions of the packages that executors and commands of plugins need, imported when they are asked for."""
+"""Functions that executors and commands of plugins need, imported only when they are accessed."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Runs the command line: ``python -m pokeflow``."""
+"""Entry point of ``python -m pokeflow``: the command line."""
 
 from pokeflow.cli import main
 

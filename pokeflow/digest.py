@@ -1,4 +1,4 @@
-"""Names made from content: of a task, from all that decides it; of a folder, from what lies in it."""
+"""Digests: of a task, from everything that determines its result; of a result, from its files."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ import msgspec
 from pokeflow.types import File
 
 LENGTH = 16
-"""Hex digits of a digest: 64 bits, enough that a store of millions of tasks meets no collision."""
+"""Number of hex digits of a digest: 64 bits, enough to avoid collisions in a store of millions of tasks."""
 
 
 def digest(parts: Sequence[Any]) -> str:
-    """The name of a result before it exists. Key order and dataclass or mapping make no difference."""
+    """Return the digest that names a result before it exists; key order and dataclass or mapping do not affect it."""
     text = json.dumps(msgspec.to_builtins(parts), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
 def decisive(value: Any) -> Any:
-    """Parameters as plain data without what changes no result: dataclass fields with ``metadata={"digest": False}``."""
+    """Return parameters as plain data, without fields that change no result (``metadata={"digest": False}``)."""
     if is_dataclass(value) and not isinstance(value, type):
         kept = (field.name for field in fields(value) if field.metadata.get("digest", True))
         return {name: decisive(getattr(value, name)) for name in kept}
@@ -34,11 +34,11 @@ def decisive(value: Any) -> Any:
 
 
 def content(files: Iterable[File]) -> str:
-    """The name of what a task left: the same files give the same name on any machine."""
+    """Return the digest of a task's files: the same files give the same digest on any machine."""
     return digest([[f.path, f.sha256] for f in sorted(files, key=lambda f: f.path)])
 
 
 def sha256(file: Path) -> str:
-    """Checksum of a file's bytes, in hex."""
+    """Return the SHA-256 checksum of a file's bytes, in hex."""
     with file.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

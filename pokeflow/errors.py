@@ -1,4 +1,4 @@
-"""Every error that a person can mend: where, what, the nearest name, the known names."""
+"""Errors that a user can correct, with the key's path, a message, the nearest name and the known names."""
 
 import json
 import signal
@@ -8,11 +8,11 @@ from types import FrameType
 from typing import Any
 
 STOPPED = 128 + signal.SIGTERM
-"""Exit status of a process that SIGTERM ended, as shells count."""
+"""Exit status of a process that SIGTERM ended, by the convention of shells: 128 + signal number."""
 
 
 def exit_on_sigterm() -> None:
-    """Have SIGTERM end this process as an exception does: what is open is closed, what is held is let go."""
+    """Make SIGTERM raise SystemExit in this process, so that open files are closed and locks are released."""
     signal.signal(signal.SIGTERM, _exit)
 
 
@@ -21,13 +21,13 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def was_stopped(error: BaseException) -> bool:
-    """Whether an exception is the end that SIGTERM asked for, which nothing may hold up."""
+    """Return whether an exception is the exit that SIGTERM requested, which no handler may suppress or delay."""
     return isinstance(error, SystemExit) and error.code == STOPPED
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake in what was asked for: the path of the key (empty: all of it), and what is wrong with it."""
+    """One mistake in the user's input: the path of the key (empty: the whole input) and a message."""
 
     path: str
     message: str
@@ -37,8 +37,8 @@ class Fault:
 
 
 def unknown(path: str, what: str, name: object, known: Iterable[str], hint: str = "") -> Fault:
-    """The one sentence for every "no such name": the path, the fault, the nearest name, the known ones."""
-    import difflib  # costs more than most runs have use for
+    """Return the Fault for an unknown name; its message has the nearest name and the known names."""
+    import difflib  # imported late: it takes time, and most runs do not need it
 
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
@@ -59,13 +59,13 @@ def _some(names: Sequence[str], limit: int = 12) -> str:
 
 
 class PokeflowError(Exception):
-    """A mistake or a mishap told in a sentence; never a bug in pokeflow."""
+    """An expected error, such as a mistake in the input or a failed task, with a message; never a bug in pokeflow."""
 
     exit_code = 1
 
 
 class ConfigError(PokeflowError):
-    """Every fault found in what the user asked for; nothing has been run or changed."""
+    """All faults of the user's input; nothing has been run or changed."""
 
     exit_code = 2
 
@@ -74,22 +74,22 @@ class ConfigError(PokeflowError):
         super().__init__("\n".join(map(str, self.faults)))
 
 
-class Unavailable(PokeflowError):  # noqa: N818 - it is no error: the task waits
-    """A task that needs what is not here, such as a vendor's compiler or a device; the sentence says what to install.
+class UnavailableError(PokeflowError):
+    """A missing requirement of a task, such as a vendor's compiler or a device; the message says what to install.
 
-    Nothing failed and nothing was made up: what the backend wrote so far stays where it is, and no record is made.
+    This is no failure, and no result is simulated: files that the backend wrote so far are kept, without a record.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a task failed in another process or on another machine; ``unavailable``: it needs what is not there."""
+    """Failure of a task in another process or on another machine; ``unavailable``: a requirement is missing there."""
 
     message: str
     unavailable: bool = False
 
     def dumps(self, limit: int | None = None) -> str:
-        """Return it as JSON text, its message cut so that the whole has no more than ``limit`` characters."""
+        """Return the failure as JSON text, with the message cut so that the text has at most ``limit`` characters."""
         message = self.message
         while True:
             text = json.dumps({"unavailable": self.unavailable, "error": message}, ensure_ascii=False)
@@ -99,7 +99,7 @@ class Failure:
 
     @classmethod
     def loads(cls, text: str) -> "Failure":
-        """Read what ``dumps`` wrote; any other text, such as a container's own, is the message itself."""
+        """Parse the JSON text of ``dumps``; any other text, such as a container's own, becomes the message."""
         try:
             raw = json.loads(text)
             return cls(str(raw["error"]), bool(raw["unavailable"]))
@@ -107,19 +107,19 @@ class Failure:
             return cls(text)
 
     def error(self, what: str = "") -> PokeflowError:
-        """Return it as an exception to raise: Unavailable, or PokeflowError; ``what`` stands before its message."""
-        return (Unavailable if self.unavailable else PokeflowError)(f"{what}{self.message}")
+        """Return an UnavailableError or a PokeflowError for the failure; ``what`` is prepended to the message."""
+        return (UnavailableError if self.unavailable else PokeflowError)(f"{what}{self.message}")
 
 
 WAITING = 3
-"""Exit code of a run in which nothing failed, but what a task needs is not here."""
+"""Exit code of a run in which nothing failed, but a task needs something that is unavailable here."""
 
 
 class TaskError(PokeflowError):
-    """Tasks that were not made: why, and the command that goes on from there. ``ran`` names those that were.
+    """Unfinished tasks of a run: the reasons, and the command that resumes it. ``ran`` names the tasks that ran.
 
-    ``records`` are of all that is made, by task; ``failed``: something did, it is not only that what is needed is
-    not here.
+    ``records`` holds the records of all finished tasks, by task. ``failed`` is False if no task failed and some only
+    need something that is unavailable here.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is to be done: the lineage's models as tasks, each with its digest, in an order that works."""
+"""The flow to run: the lineage's models as tasks, each with its digest, in topological order."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,14 +11,14 @@ import msgspec
 from pokeflow.digest import decisive, digest
 from pokeflow.errors import Fault
 from pokeflow.stages import DATA, PREPARE
-from pokeflow.types import About, Backend, Budget, Input, Leaf, Shared, Task, call_plugin, task_path
+from pokeflow.types import About, Backend, Budget, Input, LayoutEntry, RemoteStore, Task, call_plugin, task_path
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One task before it has folders: what is done, to which model, from what, where.
+    """One task before it has folders: stage, backend, model, the tasks that it needs, and its executor.
 
-    ``needs`` are task names; ``on`` is the executor's name and ``place`` its parameters for this task.
+    ``needs`` are task names; ``executor`` is the executor's name and ``executor_params`` its parameters for this task.
     """
 
     stage: str
@@ -28,19 +28,19 @@ class Step:
     type: str
     params: Any
     needs: tuple[str, ...]
-    on: str
-    place: Any = None
+    executor: str
+    executor_params: Any = None
     fingerprint: str | None = None
     digest: str = ""
 
     @property
     def name(self) -> str:
-        """As people call it: ``distill:resnet-small``."""
+        """Readable name of the step, such as ``distill:resnet-small``."""
         return f"{self.stage}:{self.model}"
 
     @property
     def path(self) -> str:
-        """The folder below any store that its result lies in, once it is made."""
+        """Folder of the step's result, relative to the root of any store."""
         return task_path(self.stage, self.model, self.digest)
 
     def task(
@@ -49,13 +49,13 @@ class Step:
         work: Path,
         output: Path,
         *,
-        shared: Shared | None = None,
+        shared: RemoteStore | None = None,
         replaces: str | None = None,
     ) -> Task:
-        """Return the task that makes this step from finished inputs, in these folders.
+        """Return the task that runs this step on finished inputs, in these folders.
 
-        ``shared`` is the bucket that has the inputs and takes the result, if there is one; ``replaces`` says when the
-        record was started whose place the new one takes.
+        ``shared`` is the bucket that holds the inputs and receives the result, if there is one; ``replaces`` is the
+        start time of the record that the new one replaces.
         """
         return Task(
             stage=self.stage,
@@ -76,7 +76,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A backend that serves the project instead of making a model, with its parameters: tracking, for one."""
+    """A backend that serves the whole project instead of producing a model, such as tracking, with its parameters."""
 
     backend: Backend
     params: Any
@@ -84,7 +84,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The trial that a flow is of a sweep: the sweep's id (its folder's name), the trial's number and overrides."""
+    """Trial of a sweep that a flow belongs to: the sweep's id (its folder's name), the trial's number and overrides."""
 
     id: str
     trial: int
@@ -93,15 +93,15 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A resolved configuration as plain data: nothing is left to look up, nothing is open, and it can be pickled.
+    """A resolved configuration as plain data, without unresolved names or open handles, so that it can be pickled.
 
-    ``steps`` come after all that they need; ``parents`` gives each model's parents, the first one its lineage
-    parent; ``root`` is this machine's folder and ``shared`` the bucket where results are shared, if there is one, over
-    so many ``connections`` at once; ``tree`` is where below it the project is published, and ``leaves`` what belongs
-    there; ``cloud`` are the parameters of the commands that work there, by command; ``budget`` is what a
-    run may cost; ``force`` holds model names to redo; ``command`` is what a person types to run this again,
-    ``config`` the composed configuration as it was given, and ``sweep`` the trial that this is, if it is one: these
-    are told of a task, and decide nothing.
+    ``steps`` are in topological order. ``parents`` maps each model to its parents; the first one is its lineage
+    parent. ``root`` is this machine's store folder; ``shared`` is the bucket for shared results, if there is one, used
+    over so many ``connections`` at once. ``tree`` is the path in the store to which the project is published, and
+    ``leaves`` are the layout entries of this tree. ``cloud`` holds the parameters of commands that work in the cloud,
+    by command. ``budget`` limits the cost of a run. ``force`` holds the names of models to redo. ``command`` (the
+    command line that repeats this run), ``config`` (the composed configuration) and ``sweep`` (the trial, if this is
+    one) only document a task; they do not influence its result.
     """
 
     project: str
@@ -109,10 +109,10 @@ class Flow:
     parents: Mapping[str, tuple[str, ...]]
     root: Path
     executors: Mapping[str, Any] = field(default_factory=dict)
-    shared: Shared | None = None
+    shared: RemoteStore | None = None
     connections: int = 16
     tree: str = "project"
-    leaves: tuple[Leaf, ...] = ()
+    leaves: tuple[LayoutEntry, ...] = ()
     about: About = field(default_factory=lambda: About(""))
     tracking: Service | None = None
     cloud: Mapping[str, Any] = field(default_factory=dict)
@@ -130,19 +130,19 @@ class Flow:
     def __post_init__(self) -> None:
         for step in self.steps:
             self._by_name[step.name] = step
-            self._makers.setdefault(step.model, step)  # the maker comes before all that needs it
+            self._makers.setdefault(step.model, step)  # the producing step precedes all that need it
 
     def step(self, name: str) -> Step:
-        """The step of this name."""
+        """Return the step with this name."""
         return self._by_name[name]
 
-    def maker(self, model: str) -> Step:
-        """The step that makes a model, or the data set."""
+    def producer(self, model: str) -> Step:
+        """Return the step that produces a model, or the data set."""
         return self._makers[model]
 
 
 def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
-    """Sort steps so that each comes after what it needs, and give each its digest. A cycle is a fault."""
+    """Return the steps in topological order, each with its digest; for a cycle add a fault and return ()."""
     try:
         names = list(TopologicalSorter({s.name: s.needs for s in steps.values()}).static_order())
     except CycleError as error:
@@ -155,19 +155,20 @@ def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
     return tuple(done.values())
 
 
-def described(step: Step) -> dict[str, Any]:
-    """A step as plain data, for a backend that is told of the whole flow."""
-    names = ("name", "stage", "model", "version", "type", "digest", "needs", "on", "fingerprint")
+def step_to_dict(step: Step) -> dict[str, Any]:
+    """Return a step as plain data, for a backend that receives all tasks of the flow."""
+    names = ("name", "stage", "model", "version", "type", "digest", "needs", "fingerprint")
     return {
         **{name: getattr(step, name) for name in names},
         "backend": step.backend.name,
+        "on": step.executor,
         "params": msgspec.to_builtins(step.params),
-        "place": msgspec.to_builtins(step.place),
+        "place": msgspec.to_builtins(step.executor_params),
     }
 
 
 def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
-    """The step with the digest that follows from its parameters and from what it needs."""
+    """Return the step with its digest, computed from its stage, backend, parameters and the steps that it needs."""
     backend = step.backend
     fingerprint = backend.fingerprint_of(step.params)
     parts = [
@@ -178,14 +179,14 @@ def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
         call_plugin(f"the parameters of {step.name}", decisive, step.params),
         fingerprint,
         [step.model, step.version] if backend.named else None,
-        # A backend may tell its inputs apart by their type.
+        # A backend may distinguish its inputs by their type.
         [[done[need].type, done[need].digest] for need in step.needs],
     ]
     return replace(step, fingerprint=fingerprint, digest=call_plugin(f"the digest of {step.name}", digest, parts))
 
 
 def select(steps: tuple[Step, ...], models: Collection[str] | None, stages: Collection[str] | None) -> tuple[Step, ...]:
-    """The steps asked for by model and by stage (None: all), and everything that these need."""
+    """Return the steps selected by model and by stage (None: all), and everything that these need."""
     by_name = {s.name: s for s in steps}
     wanted = [
         s.name

@@ -1,4 +1,4 @@
-"""Quality gates: what a model's figures must reach to be approved, and the verdict on each."""
+"""Quality gates: the bounds that a model's figures must meet for approval, and the verdict on each."""
 
 import math
 import re
@@ -9,12 +9,12 @@ from pokeflow.errors import unknown
 from pokeflow.types import Record
 
 PASSED, FAILED = "passed", "failed"
-"""How a verdict is published, in a registry's tags or in JSON."""
+"""Published forms of a verdict, in a registry's tags or in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The least and the most that a figure may be; ``of`` are the models or model types that it holds for, else all."""
+    """Lower and upper bound of a figure; ``of`` names the models or model types that it applies to (empty: all)."""
 
     min: float | None = None
     max: float | None = None
@@ -23,20 +23,20 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a model passed a gate, and the figure that decided it, or why that is unknown."""
+    """Result of a gate for a model: passed or not, with the deciding figure, or the reason why it is unknown."""
 
     passed: bool
     message: str
 
     def __str__(self) -> str:
-        """Return it as it is published: ``passed: 0.95 is at least 0.9``."""
+        """Return the published form, such as ``passed: 0.95 is at least 0.9``."""
         return f"{PASSED if self.passed else FAILED}: {self.message}"
 
 
 def evaluate(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, Verdict]:
-    """Return the verdict of each gate that holds for this model; a figure that is not known has failed it.
+    """Return the verdict of each gate that applies to this model; an unknown figure fails its gate.
 
-    A figure is the benchmark's, or else that of the making: as a sweep's objective is looked up.
+    A figure is read from ``benchmark``, or else from ``made``, the record of the task that produced the model.
     """
     records = [record for record in (benchmark, made) if record]
     mine = {name: gate for name, gate in gates.items() if not gate.of or {made.model, made.type} & set(gate.of)}
@@ -44,17 +44,17 @@ def evaluate(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) 
 
 
 def all_passed(verdicts: Mapping[str, Verdict]) -> bool | None:
-    """Return whether all gates were passed; None where nothing was asked."""
+    """Return whether all gates were passed; None if no gate applied."""
     return all(verdict.passed for verdict in verdicts.values()) if verdicts else None
 
 
 def key(name: str) -> str:
-    """A gate's name as a member of a JSON document that a path can reach: letters, digits and ``_``."""
+    """Return a gate's name as a JSON key that a path expression can address: letters, digits and ``_``."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def faults(gates: Mapping[str, Gate]) -> Iterable[tuple[str, str]]:
-    """What is wrong with gates, as (name, what is wrong) pairs."""
+    """Yield the faults of gates as (gate name, message) pairs."""
     for name, gate in gates.items():
         yield from ((name, fault) for fault in _faults_of(name, gate))
 

@@ -1,4 +1,4 @@
-"""The hooks that a pokeflow plugin may implement; what they return is in ``pokeflow.types``."""
+"""Hooks that a pokeflow plugin may implement; the types that they return are in ``pokeflow.types``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,4 +33,4 @@ def pokeflow_commands() -> Iterable[Command]:  # type: ignore[empty-body]  # a s
 
 @hookspec
 def pokeflow_task_finished(record: Record, folder: Path) -> None:
-    """A task ran and its record is committed. Every plugin is called; none can change or fail the run."""
+    """Handle a task that ran and whose record is committed. All plugins are called; none can change or fail the run."""

@@ -1,4 +1,4 @@
-"""Finds the installed plugins, and every name that YAML may use because of them."""
+"""Discovery of installed plugins: their backends, executors, commands, YAML packages and document kinds."""
 
 import os
 import re
@@ -17,14 +17,14 @@ from pokeflow.types import Backend, Command, DocumentKind, Executor, call_plugin
 
 GROUP = "pokeflow"
 DOCUMENTS = "pokeflow.documents"
-"""The group of entry points that bring document kinds; an entry has its document's name."""
+"""Entry-point group of document kinds; each entry point has the name of its document."""
 WELL_KNOWN: Mapping[str, Mapping[str, str]] = {
     "project": dict.fromkeys(
         ("project_manifest", "model_lineage", "training_history", "performance_benchmarks"), "pokeflow-metadata"
     ),
     "version": dict.fromkeys(("metrics", "model_card", "training_config"), "pokeflow-metadata"),
 }
-"""Documents by scope, and the distribution that brings each: a layout may name one that is not installed."""
+"""Documents by scope, with the distribution that provides each: a layout may name one that is not installed."""
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 Item = TypeVar("Item", Backend, Command, Executor)
 Key = TypeVar("Key", bound=Hashable)
@@ -32,34 +32,34 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The backends by (stage, name), the executors and the commands by name."""
+    """Registered backends by (stage, name), executors and commands by name."""
 
     backends: Mapping[tuple[str, str], Backend]
     executors: Mapping[str, Executor]
     commands: Mapping[str, Command] = field(default_factory=dict)
 
     def backends_of(self, stage: str) -> list[str]:
-        """Names of the installed backends that do a stage."""
+        """Return the names of the installed backends of a stage, sorted."""
         return sorted(name for known, name in self.backends if known == stage)
 
     @property
     def stages(self) -> list[str]:
-        """Every stage that some installed backend does."""
+        """Stages that have at least one installed backend, sorted."""
         return sorted({stage for stage, _ in self.backends})
 
 
 def let_threads_sleep() -> None:
-    """Have idle threads of OpenMP sleep instead of spin, in this process and its children; a user's own choice stays.
+    """Make idle OpenMP threads sleep, not spin, in this process and its children, unless the user set the variable.
 
-    OpenMP reads the variable once, when a library brings it, so this comes before any plugin. Threads that spin take
-    the cores from those that they wait for: beside other work a step of a training took thirty times as long.
+    OpenMP reads the variable once, when a library loads it, so this must run before any plugin is loaded. Spinning
+    threads occupy the cores that other threads need: on a busy machine a training step took thirty times as long.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @cache
 def manager() -> pluggy.PluginManager:
-    """The plugin manager with every installed plugin loaded; a broken or misspelt hook is an error."""
+    """Return the plugin manager with all installed plugins; raise a PokeflowError for a broken or misspelt hook."""
     let_threads_sleep()
     pm = pluggy.PluginManager(GROUP)
     pm.add_hookspecs(hookspecs)
@@ -67,16 +67,16 @@ def manager() -> pluggy.PluginManager:
         try:
             pm.register(entry.load(), name=entry.name)
             pm.check_pending()
-        except (Exception, SystemExit) as error:  # whoever reads this must know which plugin it was
+        except (Exception, SystemExit) as error:  # the message must name the plugin
             if was_stopped(error):
-                raise  # on its way out, by request
+                raise  # SIGTERM ends the process
             raise PokeflowError(f"plugin {entry.name!r} ({entry.value}) cannot be loaded: {error}") from error
     return pm
 
 
 @hookspecs.hookimpl
 def pokeflow_executors() -> Iterable[Executor]:
-    """Bring the executors of the core itself: this very process, and a process of its own."""
+    """Return the executors of the core: one runs tasks in this process, the other in a worker process."""
     return [
         Executor("local", "pokeflow.engine.executors:run_here"),
         Executor("process", "pokeflow.engine.executors:run_in_process"),
@@ -84,7 +84,7 @@ def pokeflow_executors() -> Iterable[Executor]:
 
 
 def registry(pm: pluggy.PluginManager) -> Registry:
-    """Ask every plugin what it brings; two that bring the same name are an error."""
+    """Collect the contents of all plugins; raise a ConfigError if two provide the same name."""
     return Registry(
         backends=_by_key(pm, "pokeflow_backends", Backend, lambda b: (b.stage, b.name)),
         executors=_by_key(pm, "pokeflow_executors", Executor, lambda e: e.name),
@@ -93,12 +93,12 @@ def registry(pm: pluggy.PluginManager) -> Registry:
 
 
 def commands(pm: pluggy.PluginManager) -> dict[str, Command]:
-    """The commands of every plugin by name; none of their modules is imported."""
+    """Return the commands of all plugins by name, without importing the modules of the commands."""
     return _by_key(pm, "pokeflow_commands", Command, lambda c: c.name)
 
 
 def config_packages(pm: pluggy.PluginManager) -> list[str]:
-    """The packages that hold the plugins' YAML, in a fixed order."""
+    """Return the packages that hold the plugins' YAML, sorted by name."""
     packages = []
     for impl in pm.hook.pokeflow_config_package.get_hookimpls():
         name = _answer(impl, "pokeflow_config_package")
@@ -120,7 +120,7 @@ def _answer(impl: pluggy.HookImpl, hook: str) -> Any:
 def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable[[Item], Key]) -> dict[Key, Item]:
     found: dict[Key, Item] = {}
     owner: dict[Key, str] = {}
-    # Each implementation is called by itself, so that an error can name its plugin.
+    # Each implementation is called separately, so that an error can name its plugin.
     for impl in sorted(getattr(pm.hook, hook).get_hookimpls(), key=lambda impl: str(impl.plugin_name)):
         plugin = impl.plugin_name
         answer = _answer(impl, hook)
@@ -138,20 +138,20 @@ def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable
 
 
 def _wrong_name(item: Backend | Command | Executor) -> Any:
-    """What of the names of an item is none: folders, YAML and records are made of them. None where all are."""
+    """Return an item's first name that folders, YAML and records cannot use; None if all names are valid."""
     names: list[Any] = [item.name, *((item.stage, item.revision) if isinstance(item, Backend) else ())]
     return next((name for name in names if not isinstance(name, str) or not _NAME.fullmatch(name)), None)
 
 
 @cache
 def document_kinds() -> Mapping[str, DocumentKind]:
-    """The document kinds that installed distributions bring, by name; a broken one is an error that names it."""
+    """Return the document kinds of installed distributions by name; raise an error that names a broken one."""
     found: dict[str, DocumentKind] = {}
     for entry in sorted(metadata.entry_points(group=DOCUMENTS), key=lambda entry: (entry.name, entry.value)):
         where = f"document kind {entry.name!r} ({entry.value})"
         try:
             kind = entry.load()
-        except Exception as error:  # whoever reads this must know which entry point it was
+        except Exception as error:  # the message must name the entry point
             raise PokeflowError(f"{where} cannot be loaded: {error}") from error
         if not isinstance(kind, DocumentKind) or kind.name != entry.name or kind.scope not in WELL_KNOWN:
             wanted = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"

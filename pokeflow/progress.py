@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere, nothing for what is quick."""
+"""Progress of long operations: a bar on a terminal, periodic log lines elsewhere, no output for quick ones."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from typing import Any
 log = logging.getLogger("pokeflow")
 
 QUICK = 2.0
-"""Seconds before anything is shown."""
+"""Seconds after which progress is shown first."""
 LINE_EVERY = 15.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 VERBOSITY = "POKEFLOW_VERBOSITY"
-"""Variable by which ``-q`` and ``-v`` reach the processes that a run starts: these set their logging up anew."""
+"""Environment variable that passes ``-q`` and ``-v`` to child processes, which set up their logging anew."""
 
 
 class StderrHandler(logging.StreamHandler[Any]):
-    """A log handler that writes to whatever stderr is at that moment, so that lines and bars do not mix."""
+    """A log handler that looks up ``sys.stderr`` for every message, so that lines and bars do not mix."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self, logging.WARNING if _is_quiet() else logging.NOTSET)
 
     @property
     def stream(self) -> Any:
-        """Today's stderr."""
+        """Current ``sys.stderr``."""
         return sys.stderr
 
     @stream.setter
@@ -39,8 +39,8 @@ def set_verbosity(verbosity: int) -> None:
     """Show more or less of the log than usual, in this process and in those that it starts.
 
     Args:
-        verbosity: below 0 no more than warnings and errors, and no progress; above 0 what helps to find a mistake.
-            A run's own log file has everything in any case.
+        verbosity: below 0 only warnings and errors are shown, and no progress; above 0 debug messages as well.
+            A value below 0 does not shorten the log file of a run.
 
     """
     if verbosity:
@@ -50,14 +50,14 @@ def set_verbosity(verbosity: int) -> None:
 
 
 def enable_logging() -> None:
-    """Show the log of pokeflow and its plugins on stderr, where no handler shows it yet."""
+    """Show the log of pokeflow and its plugins on stderr, unless the root logger already has a handler."""
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(StderrHandler())
         _set_level(log.level or logging.INFO)
 
 
 def _set_level(level: int) -> None:
-    """Set the level of what pokeflow and its plugins log; other packages keep theirs."""
+    """Set the log level of pokeflow and its plugins; other packages keep theirs."""
     log.setLevel(level)
     for plugin in metadata.entry_points(group="pokeflow"):
         logging.getLogger(plugin.value.partition(":")[0].partition(".")[0]).setLevel(level)
@@ -69,7 +69,7 @@ def _is_quiet() -> bool:
 
 @contextmanager
 def bar(label: str, total: float) -> Iterator[Callable[..., None]]:
-    """Show how far a piece of work is; yields ``advance(n=1, text="")``, to be called as it goes on."""
+    """Show the progress of an operation; yield ``advance(n=1, text="")``, to be called after each part."""
     if _is_quiet():
         yield lambda n=1, text="": None
         return
@@ -98,7 +98,7 @@ def _bar(label: str, total: float) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    # stdout is left alone: what is printed there is no message, and a task may have redirected it when the bar starts.
+    # stdout is not redirected: it carries results, not messages, and a task may have redirected it already.
     progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
     task = progress.add_task(label, total=total, text="")
     began, shown = time.monotonic(), False

@@ -1,4 +1,4 @@
-"""Typed configuration: plain data against dataclasses, every fault collected, and the same as JSON Schema."""
+"""Typed configuration: parsing of plain data into dataclasses with all faults collected, and JSON Schema."""
 
 import dataclasses
 import functools
@@ -15,21 +15,21 @@ from pokeflow.errors import Fault, unknown
 
 T = TypeVar("T")
 MISSING = "???"
-"""What OmegaConf leaves where a value must be given."""
+"""Marker of OmegaConf for a mandatory value that is missing."""
 
 
 def parse(kind: type[T], data: Any, path: str, faults: list[Fault]) -> T | None:
-    """Make a ``kind`` from plain data; what is wrong goes to ``faults``.
+    """Convert plain data to a ``kind``, and append a Fault to ``faults`` for every error.
 
-    Types are strict: no string becomes a number; only an int may stand for a float. With faults the answer is
-    as much as could be made, so that the search for faults can go on: a bad value is its default, or None.
+    Types are strict: a string never becomes a number; only an int is accepted for a float. With faults the result is
+    partial, so that further faults can be collected: an invalid value is replaced by its default, or None.
     """
     return typing.cast("T | None", _parse(kind, data, path, faults))
 
 
 @functools.cache
 def hints(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields, resolved."""
+    """Return the resolved types of a dataclass's fields, by name."""
     return typing.get_type_hints(kind)
 
 
@@ -45,7 +45,7 @@ def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa
     if origin is dict or origin is Mapping:
         if not isinstance(data, Mapping):
             return _wrong(path, "a mapping", data, faults)
-        # A key of YAML may be a number or a date; everything after this relies on text.
+        # A YAML key may be a number or a date; all later code expects text.
         return {str(key): _parse(args[1], value, _join(path, key), faults) for key, value in data.items()}
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         if isinstance(data, str) or not isinstance(data, Sequence):
@@ -58,7 +58,7 @@ def _parse(kind: Any, data: Any, path: str, faults: list[Fault]) -> Any:  # noqa
 
 
 def _parse_union(kinds: tuple[Any, ...], data: Any, path: str, faults: list[Fault]) -> Any:
-    """Of several kinds the dataclass for a mapping, and any of the others for all else."""
+    """Parse a union type: a mapping as the dataclass, any other value as one of the other types."""
     if data is None and type(None) in kinds:
         return None
     rest = [kind for kind in kinds if kind is not type(None)]
@@ -88,9 +88,9 @@ def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> A
 
 
 def _unknown_key(kind: type, key: Any, path: str) -> Fault:
-    """A key that a dataclass has not; where one of its fields was called so, what it is called now.
+    """Return the Fault for an unknown key; for the former name of a field, it says the present name.
 
-    A field's former names stand in its metadata, ``{"formerly": {key: how YAML writes it}}``.
+    The metadata of a field holds its former names: ``{"formerly": {key: its spelling in YAML}}``.
     """
     for field in dataclasses.fields(kind):
         former = field.metadata.get("formerly", {})
@@ -128,22 +128,22 @@ def _join(path: str, key: object) -> str:
 
 
 def json_schemas(kinds: Sequence[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Dataclasses as JSON Schema 2020-12: a reference for each, and the definitions that they refer to.
+    """Return JSON Schemas 2020-12 of dataclasses: a reference for each, and the definitions that they refer to.
 
-    Unknown keys are refused, and an interpolation ``${…}`` is taken anywhere.
+    Unknown keys are rejected, and an interpolation ``${…}`` is accepted for any value.
     """
     references, definitions = msgspec.json.schema_components(kinds)
     for schema in definitions.values():
         if schema.get("type") == "object" and "properties" in schema:
             schema["additionalProperties"] = False
             schema["properties"] = {key: or_interpolation(value) for key, value in schema["properties"].items()}
-            # A group may be completed by another option or by the command line: nothing is required of one file.
+            # Another option or the command line may complete a group, so no key is required in a single file.
             schema.pop("required", None)
     return list(references), definitions
 
 
 def or_interpolation(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let YAML give ``${model.name}`` or ``???`` where the schema wants something else than text."""
+    """Extend a schema to accept ``${model.name}`` and ``???``, unless it accepts any text already."""
     if (schema.get("type") == "string" and "enum" not in schema) or not schema:
         return schema
     interpolation = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
@@ -153,11 +153,11 @@ def or_interpolation(schema: dict[str, Any]) -> dict[str, Any]:
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 MOMENT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"
-"""How a moment is written: ISO 8601, with its zone."""
+"""Pattern of a timestamp: ISO 8601 with a time zone."""
 
 
-def described(text: str, **constraints: Any) -> msgspec.Meta:
-    """What a field of a document says in its schema: a description, and keywords of JSON Schema."""
+def describe_field(text: str, **constraints: Any) -> msgspec.Meta:
+    """Return the schema metadata of a document's field: a description, and keywords of JSON Schema."""
     return msgspec.Meta(description=text, extra_json_schema=constraints or None)
 
 
@@ -165,9 +165,9 @@ def described(text: str, **constraints: Any) -> msgspec.Meta:
 def document_schema(form: type, *others: type, complete: bool = True) -> dict[str, Any]:
     """Return the JSON Schema 2020-12 of the document that a dataclass describes.
 
-    Objects are closed. ``complete``: every field must be there but those that may be ``msgspec.UNSET``; otherwise those
-    without a default. ``others`` are dataclasses that only the keywords of fields refer to, as ``#/$defs/<name>``. What
-    a dataclass has in a class variable ``SCHEMA`` is added to its definition.
+    Unknown properties are rejected. With ``complete``, all fields are required except those that may be
+    ``msgspec.UNSET``; otherwise only fields without a default. ``others`` are dataclasses to which only keywords of
+    fields refer, as ``#/$defs/<name>``. The class variable ``SCHEMA`` of a dataclass is merged into its definition.
     """
     (root, *_), definitions = msgspec.json.schema_components((form, *others), ref_template="#/$defs/{name}")
     for kind in _dataclasses_of((form, *others)):
@@ -183,7 +183,7 @@ def document_schema(form: type, *others: type, complete: bool = True) -> dict[st
 
 
 def _dataclasses_of(kinds: Sequence[Any]) -> set[type]:
-    """The dataclasses among types, and those that their fields hold."""
+    """Return the dataclasses among types and, recursively, among the types of their fields."""
     found: set[type] = set()
     waiting = list(kinds)
     while waiting:
@@ -196,7 +196,7 @@ def _dataclasses_of(kinds: Sequence[Any]) -> set[type]:
 
 
 def _tidy(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """A schema in which a choice of plain types is one schema, so that a fault is told as what it is."""
+    """Return the schema with each choice that includes null merged into one schema, for clear validation errors."""
     if isinstance(schema, list):
         return [_tidy(item, definitions) for item in schema]
     if not isinstance(schema, dict):

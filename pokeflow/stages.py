@@ -1,21 +1,21 @@
-"""The names that the core itself treats specially: a few stages, and what stands in a model's place.
+"""Names with a special meaning in the core: a few stages, and the model names of the data set and the project.
 
-Every other stage is a name that a plugin brings and YAML gives. No list says which stages make a model: a task does if
-it reads nothing that was made of the same model (``Record.makes_model``).
+Every other stage is a name that a plugin defines and YAML uses. No list says which stages produce a model: a task does
+if all its inputs belong to other models (``Record.makes_model``).
 """
 
 PREPARE = "prepare"
-"""Prepares the data set; every stage of a model may read it."""
+"""Stage that prepares the data set; every stage of a model may read its result."""
 BENCHMARK = "benchmark"
-"""Measures a model: its figures are shown in tables, and gates judge by them."""
+"""Stage that measures a model: its figures are shown in tables and checked by gates."""
 REGISTER = "register"
-"""Enters a model into a registry, which takes no simulated result."""
+"""Stage that adds a model to a registry, which accepts no simulated result."""
 TRACK = "track"
-"""Tells tracking of a finished task; no task of the flow itself."""
+"""Stage that sends a finished task to tracking; it is not a task of the flow itself."""
 PIPELINE = "pipeline"
-"""Writes the whole lineage in the form of another orchestrator."""
+"""Stage that exports the whole lineage in the format of another orchestrator."""
 
 DATA = "data"
-"""Stands for the data set where a task's model is asked for."""
+"""Model name of tasks that belong to the data set."""
 PROJECT = "project"
-"""Stands for the whole project there: what serves it is made by stages of no model."""
+"""Model name of tasks that serve the whole project and belong to no model."""

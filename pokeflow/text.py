@@ -1,4 +1,4 @@
-"""How sizes, times, tables and foreign text are written for people."""
+"""Formatting of sizes, times, tables and untrusted text for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,55 +13,55 @@ COLUMNS = {
     "latency_p50_ms": ("p50", "{:.2f} ms"),
     "latency_p99_ms": ("p99", "{:.2f} ms"),
 }
-"""Benchmark figures that have a column; every other figure is told below the table."""
+"""Benchmark figures with a column in the table of models: heading and format of each."""
 
 
-def size(count: float | None) -> str:
-    """Bytes in decimal units, as shops and S3 bills count them; ``unknown`` for None."""
+def format_size(count: float | None) -> str:
+    """Format a number of bytes in decimal units, as vendors and S3 bills do; ``unknown`` for None."""
     if count is None:
         return "unknown"
     for factor, unit in UNITS:
-        # 999.996 kB would be written 1000.00 kB.
+        # Rounded to two digits, 999.996 kB would read 1000.00 kB.
         if count >= factor * 0.999995:
             return f"{count / factor:.2f} {unit}"
     return f"{count:.0f} B"
 
 
-def day(seconds: float | None) -> str:
-    """Seconds since 1970 as a day and a minute, UTC; empty for None."""
+def format_day(seconds: float | None) -> str:
+    """Format seconds since 1970 as date, hour and minute in UTC; empty for None."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
-def count(number: int, what: str, many: str | None = None) -> str:
-    """``1 file``, ``2 files``, ``100,000 files``."""
+def format_count(number: int, what: str, many: str | None = None) -> str:
+    """Format a number with its noun: ``1 file``, ``2 files``, ``100,000 files``."""
     return f"{number:,} {what if number == 1 else many or f'{what}s'}"
 
 
-def plain(text: object) -> str:
-    """Text without what a terminal would obey: what lies in a tree may be anyone's."""
+def strip_control_characters(text: object) -> str:
+    """Replace characters that a terminal would interpret: text from a published tree is not trusted."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def some(names: Iterable[str], limit: int = 6) -> str:
-    """The first few of many names, and how many more there are."""
-    all_names = [plain(name) for name in names]
+def shorten(names: Iterable[str], limit: int = 6) -> str:
+    """Join the first few of many names, and say how many more there are."""
+    all_names = [strip_control_characters(name) for name in names]
     more = f" and {len(all_names) - limit:,} more" if len(all_names) > limit else ""
     return ", ".join(all_names[:limit]) + more
 
 
-def stamp(seconds: float | None) -> str | None:
-    """Seconds since 1970 for programs: ISO 8601, UTC."""
+def iso_timestamp(seconds: float | None) -> str | None:
+    """Format seconds since 1970 for programs: ISO 8601 in UTC; None for None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows under a head, columns aligned; plain text, so that it can be piped."""
+    """Format rows below a header with aligned columns, as plain text that can be piped."""
     lines = [tuple(head), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def format_facts(facts: Mapping[str, Any]) -> str:
-    """Write facts a line each; those that are not known are left out."""
+    """Format facts as text, one per line; unknown facts (None) are left out."""
     rows = [(name, f"{value:,.6g}" if isinstance(value, float) else str(value)) for name, value in facts.items()]
     return "\n".join(table(("", ""), [row for row in rows if row[1] != "None"]).splitlines()[1:])

@@ -16,8 +16,8 @@ from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.objects import _uri as uri
-from pokeflow.objects._base import Objects
-from pokeflow.store._local import of
+from pokeflow.objects._base import ObjectStore
+from pokeflow.store._local import open_for_flow
 from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, Cli, environment
 
 pytestmark = pytest.mark.aws
@@ -38,12 +38,12 @@ def remote() -> Iterator[str]:
     try:
         yield remote
     finally:
-        objects = opened(remote)
+        objects = open_network(remote)
         for entry in list(objects.list("")):
             objects.delete(entry.key)
 
 
-def opened(remote: str) -> Objects:
+def open_network(remote: str) -> ObjectStore:
     return uri.open_uri(remote, region=REGION, encryption="AES256")
 
 
@@ -69,8 +69,8 @@ def test_one_task_runs_as_a_job(cli: Cli, remote: str, capfd: pytest.CaptureFixt
         print(f"\nIn {REGION}, below {remote}: one training job on one {MACHINE}, and a few small objects.")
         print(cli("plan", *args).stdout)
         subprocess.run([POKEFLOW, *args], cwd=tmp_path, env=environment(), check=True, timeout=3600)
-    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
-    record = of(flow).load(flow.steps[0])
+    flow = resolve(omegaconf.to_plain(composition.compose_config(args)), plugins.registry(plugins.manager()))
+    record = open_for_flow(flow).load(flow.steps[0])
     assert record is not None
     assert record.executor == "sagemaker"
     assert record.environment["training_job"].startswith("pokeflow-teacher-")

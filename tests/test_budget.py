@@ -17,8 +17,8 @@ from pokeflow.engine.executors import run_here
 from pokeflow.flow import Flow
 from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
-from pokeflow.store._local import Store, of
-from pokeflow.types import Budget, Shared
+from pokeflow.store._local import Store, open_for_flow
+from pokeflow.types import Budget, RemoteStore
 from pokeflow_testkit.support import TOY_MODELS, build_flow
 
 
@@ -51,7 +51,7 @@ def registry() -> Registry:
 def flow_of(tmp_path: Path) -> Callable[..., Flow]:
     def make(place: Any = None, on: str = "paid", **changes: Any) -> Flow:
         flow = build_flow(tmp_path / "store", TOY_MODELS, only=["student"], stages=["distill"])
-        steps = tuple(replace(step, on=on, place=place or Machine()) for step in flow.steps)
+        steps = tuple(replace(step, executor=on, executor_params=place or Machine()) for step in flow.steps)
         return replace(flow, steps=steps, **changes)
 
     return make
@@ -68,37 +68,37 @@ def run(flow: Flow, registry: Registry) -> None:
 
 def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
     """A record of the teacher, made with other parameters on a paid machine."""
-    local = replace(flow, steps=tuple(replace(step, on="local", place=None) for step in flow.steps[:1]))
+    local = replace(flow, steps=tuple(replace(step, executor="local", executor_params=None) for step in flow.steps[:1]))
     (record,) = pokeflow.run(local).records.values()
     told = {**record.environment, **environment}
-    of(flow).amend(replace(record, executor=flow.steps[0].on, seconds=seconds, environment=told))
+    open_for_flow(flow).amend(replace(record, executor=flow.steps[0].executor, seconds=seconds, environment=told))
 
 
 def test_without_a_record_it_is_the_limit(flow_of, registry):
     flow = flow_of()
-    assert budget.estimate(flow.steps[0], registry, of(flow)) == Estimate(None, None, 60.0, billed=True)
-    assert budget.estimate(flow.steps[0], registry, of(flow)).expected == 60.0
+    assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)) == Estimate(None, None, 60.0, billed=True)
+    assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)).budgeted_usd == 60.0
 
 
 def test_it_is_what_the_same_machine_took_the_last_time(flow_of, registry):
     flow = flow_of()
     ran_before(flow, 5.0, instance_type="large")
-    assert budget.estimate(flow.steps[0], registry, of(flow)) == Estimate(5.0, 5.0, 60.0, billed=True)
+    assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)) == Estimate(5.0, 5.0, 60.0, billed=True)
     small = flow_of(Machine("small"))
-    assert budget.estimate(small.steps[0], registry, of(small)).seconds is None
+    assert budget.estimate(small.steps[0], registry, open_for_flow(small)).seconds is None
 
 
 def test_how_long_the_machine_was_taken_counts_where_that_is_known(flow_of, registry):
     flow = flow_of()
     ran_before(flow, 5.0, instance_type="large", job_seconds=200)
-    assert budget.estimate(flow.steps[0], registry, of(flow)).usd == 200.0
+    assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)).usd == 200.0
 
 
 def test_what_jobs_left_in_the_bucket_alone_counts_too(flow_of, registry, tmp_path):
     (tmp_path / "bucket").mkdir()
-    flow = flow_of(shared=Shared(Folder(tmp_path / "bucket").uri))
+    flow = flow_of(shared=RemoteStore(Folder(tmp_path / "bucket").uri))
     ran_before(flow, 5.0, instance_type="large")
-    elsewhere = Store(tmp_path / "other", of(flow).remote)
+    elsewhere = Store(tmp_path / "other", open_for_flow(flow).remote)
     assert budget.estimate(flow.steps[0], registry, elsewhere).seconds is None
     jobs = replace(registry, executors={**registry.executors, "paid": replace(registry.executors["paid"], remote=True)})
     assert budget.estimate(flow.steps[0], jobs, elsewhere).seconds == 5.0

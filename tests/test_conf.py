@@ -52,7 +52,7 @@ def options() -> list[str]:
 
 
 def flow(*overrides: str) -> Flow:
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.to_plain(composition.compose_config(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("option", options())
@@ -87,9 +87,9 @@ def test_a_tracking_option_says_what_it_lacks(option: str, faults: list[str], mo
 
 def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiments() -> None:
     for name in omegaconf.options("tracking"):
-        tracking = omegaconf.plain(composition.composed([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())]))[
-            "tracking"
-        ]
+        tracking = omegaconf.to_plain(
+            composition.compose_config([f"tracking={name}", *NEEDS.get(f"tracking={name}", ())])
+        )["tracking"]
         if tracking["backend"] == "mlflow":
             assert tracking["experiments"] == {
                 "dinov3-teacher": "pokemon-card-dinov3-teacher",
@@ -99,8 +99,10 @@ def test_every_tracking_option_puts_the_owners_models_into_the_owners_experiment
 
 
 def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
-    tracking = omegaconf.plain(
-        composition.composed(["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"])
+    tracking = omegaconf.to_plain(
+        composition.compose_config(
+            ["tracking=mlflow-s3", "store=s3", "store.remote=s3://pokemon-card-training-us-east-2"]
+        )
     )["tracking"]
     tree = "s3://pokemon-card-training-us-east-2/project/pokemon-card-recognition"
     assert tracking["uri"] == f"{tree}/experiments/mlflow"
@@ -108,7 +110,7 @@ def test_mlflow_on_s3_lies_where_the_owner_put_it() -> None:
 
 def test_the_default_lineage_is_the_owners() -> None:
     default = flow()
-    assert {n: (s.version, s.type, default.parents[n]) for n in SPEC for s in [default.maker(n)]} == SPEC
+    assert {n: (s.version, s.type, default.parents[n]) for n in SPEC for s in [default.producer(n)]} == SPEC
     stages = {"prepare", "train", "distill", "compile", "profile", "package", "benchmark", "register"}
     assert {s.stage for s in default.steps} == stages
     assert len(default.steps) == 18
@@ -214,7 +216,7 @@ def test_both_readers_of_yaml_say_the_same() -> None:
 def test_the_full_recipe_is_the_owners(monkeypatch) -> None:
     monkeypatch.setenv("POKEFLOW_CARDS", "conf")
     monkeypatch.setenv("POKEFLOW_REMOTE", "s3://bucket")
-    data = omegaconf.plain(composition.composed(["experiment=full"]))
+    data = omegaconf.to_plain(composition.compose_config(["experiment=full"]))
     teacher = data["lineage"]["models"]["dinov3-teacher"]["params"]["network"]
     student = data["lineage"]["models"]["efficientnet-student-stage1"]["params"]
     assert (teacher["name"], teacher["embedding_dim"], teacher["pretrained"]) == ("vit_large_patch16_dinov3", 768, True)
@@ -254,4 +256,4 @@ def test_an_option_shipped_twice_is_an_error(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(omegaconf, "config_packages", lambda pm: ["twice"])
     with pytest.raises(ConfigError, match=r"target/none.yaml: shipped by both pokeflow and twice"):
-        composition.composed([])
+        composition.compose_config([])

@@ -73,7 +73,7 @@ def test_commands_are_ones_that_pokeflow_takes(command: str, tmp_path: Path) -> 
     args = [
         f"data.root={tmp_path}" if a.startswith("data.root=") else a.split(",")[0] if ",3e-4" in a else a for a in args
     ]
-    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
+    flow = resolve(omegaconf.to_plain(composition.compose_config(args)), plugins.registry(plugins.manager()))
     assert flow.steps
 
 

@@ -9,27 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Input, PokeflowError, Shared, Task, plugins
+from pokeflow import Input, PokeflowError, RemoteStore, Task, plugins
 from pokeflow.engine import job, worker
 from pokeflow.errors import Failure
 from pokeflow.objects import _uri as uri
-from pokeflow.objects._base import Objects
+from pokeflow.objects._base import ObjectStore
 from pokeflow.store._local import Store
 from pokeflow.types import Backend, Record
 from pokeflow_testkit.support import TOY_MODELS, build_flow, environment
 
 
 @pytest.fixture
-def bucket(s3) -> Objects:
+def bucket(s3) -> ObjectStore:
     return uri.open_uri(f"{s3.uri}/p", endpoint=s3.endpoint, region=s3.region, encryption="AES256")
 
 
 @pytest.fixture
-def shared(s3) -> Shared:
-    return Shared(f"{s3.uri}/p", s3.endpoint, s3.region, "AES256")
+def shared(s3) -> RemoteStore:
+    return RemoteStore(f"{s3.uri}/p", s3.endpoint, s3.region, "AES256")
 
 
-def task_of(shared: Shared, name: str, *inputs: Record, **params: object) -> tuple[Task, Backend]:
+def task_of(shared: RemoteStore, name: str, *inputs: Record, **params: object) -> tuple[Task, Backend]:
     """A task of the toy flow as an executor has it, and its backend."""
     step = build_flow(Path("unused"), TOY_MODELS).step(name)
     given = tuple(Input(record, Path("elsewhere")) for record in inputs)
@@ -43,7 +43,7 @@ def told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def made(shared: Shared, root: Path, name: str, *inputs: Record, **more: object) -> Record:
+def made(shared: RemoteStore, root: Path, name: str, *inputs: Record, **more: object) -> Record:
     task, backend = task_of(shared, name, *inputs)
     record = job.make(task, backend, on="elsewhere", root=root, **more)
     assert record is not None

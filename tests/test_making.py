@@ -40,10 +40,10 @@ def test_a_record_tells_what_was_left_and_why_a_price_is_unknown(tmp_path: Path)
     (output / "model.txt").write_text("x")
     task = step.task((), tmp_path, output)
     told = {"on": "there", "started": making.now(), "seconds": 2.0}
-    record = making.record_of(task, step.backend, Result({"score": 1}), **told, price=None, why="nobody knows")
+    record = making.build_record(task, step.backend, Result({"score": 1}), **told, price=None, why="nobody knows")
     assert (record.metrics, record.cost_usd, record.reasons) == ({"score": 1.0}, None, {"cost_usd": "nobody knows"})
     assert [file.path for file in record.files] == ["model.txt"]
-    assert making.record_of(task, step.backend, Result(), **told, price=0.5, why="").cost_usd == 0.5
+    assert making.build_record(task, step.backend, Result(), **told, price=0.5, why="").cost_usd == 0.5
 
 
 def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):

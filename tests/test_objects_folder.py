@@ -13,7 +13,7 @@ import pytest
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import _folder as module
-from pokeflow.objects._base import ABSENT, Conflict, Damaged, Missing
+from pokeflow.objects._base import ABSENT, IntegrityError, NotFoundError, PreconditionError
 from pokeflow.objects._folder import Folder
 
 
@@ -39,13 +39,13 @@ def test_reading_makes_nothing(folder: Folder) -> None:
     assert list(folder.list()) == []
     assert folder.stat("a") is None
     folder.delete("a")
-    with pytest.raises(Missing):
+    with pytest.raises(NotFoundError):
         folder.read("a")
     assert not folder.root.exists()
 
 
 def test_drafts_and_locks_lie_in_the_root_wherever_one_writes(folder: Folder) -> None:
-    inside = folder.at("some").at("tree")
+    inside = folder.with_prefix("some").with_prefix("tree")
     inside.write("a/b", b"1", match=None)
     assert {path.name for path in folder.root.iterdir()} == {".pokeflow", "some"}
     assert {path.name for path in (folder.root / "some" / "tree").iterdir()} == {"a"}
@@ -70,7 +70,7 @@ def test_links_and_devices_are_no_objects(folder: Folder, tmp_path: Path) -> Non
     assert keys(folder) == ["a/file"]
     for key in ("a/link", "a/dangling", "a/pipe"):
         assert folder.stat(key) is None
-        with pytest.raises(Missing):
+        with pytest.raises(NotFoundError):
             folder.read(key)
         with pytest.raises(PokeflowError, match="Remove it"):
             folder.write(key, b"", match=ABSENT)
@@ -90,7 +90,7 @@ def test_a_linked_folder_leads_nowhere(folder: Folder, tmp_path: Path) -> None:
         lambda: folder.read("way/file"),
         lambda: folder.stat("way/file"),
         lambda: folder.write("way/new/deep", b"", match=None),
-        lambda: folder.at("way").write("new", b"", match=ABSENT),
+        lambda: folder.with_prefix("way").write("new", b"", match=ABSENT),
         lambda: folder.delete("way/file"),
         lambda: folder.download("way/file", tmp_path / "target"),
         lambda: list(folder.list("way/")),
@@ -107,7 +107,7 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "root")
     folder.write("a/b", b"1", match=ABSENT)
     assert folder.read("a/b")[0] == b"1"
-    assert keys(folder.at("a")) == ["b"]
+    assert keys(folder.with_prefix("a")) == ["b"]
 
 
 def test_names_that_are_no_keys_are_left_out_and_told(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +157,7 @@ def test_without_hard_links_absent_still_means_absent(
 
     monkeypatch.setattr(os, "link", link)
     folder.write("a/b", b"1", match=ABSENT)
-    with pytest.raises(Conflict):
+    with pytest.raises(PreconditionError):
         folder.write("a/b", b"2", match=ABSENT)
     assert folder.read("a/b")[0] == b"1"
 
@@ -221,7 +221,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder
             out.seek(-1, os.SEEK_END)
             out.write(b"!")
 
-    with pytest.raises(Damaged, match="source"):
+    with pytest.raises(IntegrityError, match="source"):
         folder.upload(source, "a", sha256=before, match=None, advance=change)
     assert keys(folder) == []
     assert drafts(folder) == []
@@ -230,14 +230,14 @@ def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder
 def test_bytes_that_changed_on_the_disk_are_not_handed_out(folder: Folder, tmp_path: Path) -> None:
     folder.write("a", b"right", match=None)
     (folder.root / "a").write_bytes(b"wrong")
-    with pytest.raises(Damaged, match=r"root/a: its checksum"):
+    with pytest.raises(IntegrityError, match=r"root/a: its checksum"):
         folder.download("a", tmp_path / "target", sha256=hashlib.sha256(b"right").hexdigest())
     assert not (tmp_path / "target").exists()
 
 
 RACE = """
 import sys
-from pokeflow.objects import ABSENT, Conflict
+from pokeflow.objects import ABSENT, PreconditionError
 from pokeflow.objects._folder import Folder
 from pathlib import Path
 folder, me = Folder(Path(sys.argv[1])), sys.argv[2].encode()
@@ -246,14 +246,14 @@ sys.stdin.readline()
 for n in range(50):
     try:
         folder.write(f"race/{n}", me, match=ABSENT)
-    except Conflict:
+    except PreconditionError:
         pass
     while True:
         data, etag = folder.read("log")
         try:
             folder.write("log", data + b"%d-%s " % (n, me), match=etag)
             break
-        except Conflict:
+        except PreconditionError:
             pass
 """
 

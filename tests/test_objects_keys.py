@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import ABSENT, Objects, require_key
+from pokeflow.objects._base import ABSENT, ObjectStore, require_key
 from pokeflow.objects._folder import OWN, Folder
 from pokeflow_s3._bucket import Bucket
 from pokeflow_testkit.objects_support import keys
 
 
 @pytest.fixture(params=["folder", "bucket", "prefix"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         return Folder(tmp_path / "root")
     name = request.getfixturevalue("s3").name
@@ -46,12 +46,12 @@ def test_a_key_has_no_way_out(key: str) -> None:
 
 @given(found=st.lists(KEYS, min_size=1, max_size=6, unique=True))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_key_comes_back_and_nothing_is_written_elsewhere(objects: Objects, found: list[str]) -> None:
+def test_any_key_comes_back_and_nothing_is_written_elsewhere(objects: ObjectStore, found: list[str]) -> None:
     """Keys of which one is a folder of another are for buckets alone."""
     found = [key for key in found if _sound(key) and not any(other.startswith(f"{key}/") for other in found)]
     folded = {part.casefold() for key in found for part in key.split("/")}
     assume(found and OWN not in folded and all(len(p.encode()) < 256 for p in folded))
-    inside = objects.at(f"inside{_fresh()}")
+    inside = objects.with_prefix(f"inside{_fresh()}")
     outside = keys(objects)
     for key in found:
         inside.write(key, key.encode(), match=ABSENT)

@@ -12,7 +12,7 @@ import pytest
 
 from pokeflow import progress
 from pokeflow.objects._base import Advance
-from pokeflow.objects._transfer import Crew, Stopped, breathe, each, result
+from pokeflow.objects._transfer import CancelledError, DaemonPool, each, raise_if_cancelled, wait_for_result
 
 
 def test_every_item_is_done_once() -> None:
@@ -79,7 +79,7 @@ def test_an_error_stops_what_is_under_way_and_waits_for_it() -> None:
             while True:
                 under_way.set()
                 advance(1)
-        except Stopped:
+        except CancelledError:
             cleaned.set()
             raise
 
@@ -98,7 +98,7 @@ def test_an_error_of_the_items_is_raised() -> None:
 
 
 def test_nothing_stops_outside_of_such_work() -> None:
-    breathe()
+    raise_if_cancelled()
 
 
 STUCK = """
@@ -134,7 +134,7 @@ def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> N
             while True:
                 under_way.set()
                 advance(1)
-        except Stopped:
+        except CancelledError:
             cleaned.set()
             raise
 
@@ -145,34 +145,34 @@ def test_ctrl_c_while_workers_are_started_stops_those_that_are(monkeypatch) -> N
 
 
 def test_a_crew_does_calls_and_hands_back_results_and_errors() -> None:
-    crew = Crew(3, "test")
+    crew = DaemonPool(3, "test")
     futures = [crew.submit(divmod, 10, n) for n in range(4)]
-    assert [result(future) for future in futures[1:]] == [(10, 0), (5, 0), (3, 1)]
+    assert [wait_for_result(future) for future in futures[1:]] == [(10, 0), (5, 0), (3, 1)]
     with pytest.raises(ZeroDivisionError):
-        result(futures[0])
+        wait_for_result(futures[0])
 
 
 def test_a_call_that_is_called_off_is_not_done() -> None:
-    crew, gate, done = Crew(1, "test"), threading.Event(), []
+    crew, gate, done = DaemonPool(1, "test"), threading.Event(), []
     first = crew.submit(gate.wait, 10)
     second = crew.submit(done.append, 2)
     assert second.cancel()
     third = crew.submit(done.append, 3)
     gate.set()
-    result(first)
-    result(third)
+    wait_for_result(first)
+    wait_for_result(third)
     assert done == [3]
 
 
 def test_waiting_for_a_result_can_be_stopped() -> None:
-    crew, gate, waiting = Crew(1, "test"), threading.Event(), threading.Event()
+    crew, gate, waiting = DaemonPool(1, "test"), threading.Event(), threading.Event()
 
     def work(item: int, advance: Advance) -> None:
         if item:
             assert waiting.wait(120)
             raise ValueError("first")
         waiting.set()
-        result(crew.submit(gate.wait, 60))
+        wait_for_result(crew.submit(gate.wait, 60))
 
     with pytest.raises(ValueError, match="first"):
         each(work, range(2), label="x", total=0, workers=2)

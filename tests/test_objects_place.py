@@ -10,7 +10,7 @@ from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uris
 from pokeflow.objects import open_shared, open_uri
 from pokeflow.objects._folder import Folder
-from pokeflow.types import Shared
+from pokeflow.types import RemoteStore
 from pokeflow_s3._bucket import Bucket
 
 
@@ -34,15 +34,15 @@ def test_a_bucket_s_uri_leads_back_to_it(uri: str) -> None:
     bucket = open_uri(uri, endpoint="https://s3.example", region="eu-west-1", encryption="aws:kms", kms_key="k")
     assert isinstance(bucket, Bucket)
     assert bucket.uri == uri.rstrip("/")
-    assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
+    assert bucket.encryption_args == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
     assert (bucket.server.endpoint, bucket.server.region) == ("https://s3.example", "eu-west-1")
 
 
 def test_a_task_s_bucket_is_spoken_to_as_its_store_speaks_to_it() -> None:
-    bucket = open_shared(Shared("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
+    bucket = open_shared(RemoteStore("s3://bucket/p", "https://s3.example", "eu-west-1", "aws:kms", "k"))
     assert isinstance(bucket, Bucket)
     assert bucket.uri == "s3://bucket/p"
-    assert bucket.sealed == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
+    assert bucket.encryption_args == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}
     assert (bucket.server.endpoint, bucket.server.region) == ("https://s3.example", "eu-west-1")
 
 

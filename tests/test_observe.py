@@ -68,7 +68,7 @@ def test_each_task_that_ran_is_told_once_and_its_answer_lies_beside_the_record(f
 
     assert len(tracker.tasks) == len(set(tracker.tasks)) == len(tracker.asked)
     for number, given in enumerate(tracker.told, start=1):
-        assert tracking.tracked(given.folder) == {given.record.started: {"run_id": f"run {number}"}}
+        assert tracking.tracking_answers(given.folder) == {given.record.started: {"run_id": f"run {number}"}}
     assert notes(flow()) == []
 
 
@@ -102,7 +102,7 @@ def test_a_short_outage_is_made_up_for_in_the_same_run(flow, tracker, monkeypatc
 def test_the_pause_is_ten_times_as_long_as_the_failure_took(flow, tracker, monkeypatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(tracking.time, "monotonic", lambda: clock[0])
-    teller = tracking.Teller(flow(), plugins.manager().hook, Store(flow().root))
+    teller = tracking.TrackingOutbox(flow(), plugins.manager().hook, Store(flow().root))
 
     def slowly(task: Task) -> bool:
         clock[0] += 90
@@ -145,15 +145,15 @@ def test_of_a_result_that_was_replaced_while_tracking_was_away_the_record_is_tol
     assert first.record.digest == second.record.digest
     assert not first.folder.exists()
     assert (second.folder / "record.json").exists()
-    answers = tracking.tracked(second.folder)
+    answers = tracking.tracking_answers(second.folder)
     assert set(answers) == {first.record.started, second.record.started}
 
 
 def test_a_note_whose_task_was_never_committed_waits_and_is_dropped_when_it_is_made_anew(flow, tracker) -> None:
     made = flow()
     step = made.step("train:teacher")
-    tracking.remember(made, Store(made.root), step, "2026-01-10T13:00:00.000000+00:00")
-    teller = tracking.Teller(made, plugins.manager().hook, Store(made.root))
+    tracking.enqueue(made, Store(made.root), step, "2026-01-10T13:00:00.000000+00:00")
+    teller = tracking.TrackingOutbox(made, plugins.manager().hook, Store(made.root))
     teller.catch_up()
     assert (tracker.asked, len(notes(made))) == ([], 1)
 

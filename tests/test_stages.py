@@ -12,7 +12,7 @@ from pokeflow.gates import Gate, evaluate
 from pokeflow.project import _publish as publish
 from pokeflow.project import inventory
 from pokeflow.project import tree as trees
-from pokeflow.types import Leaf, Record
+from pokeflow.types import LayoutEntry, Record
 from pokeflow_browse import listing
 from pokeflow_testkit.support import ToyModel, build_flow, run_flow
 
@@ -24,8 +24,8 @@ MODELS = {
 PRUNED = "models/pruned/v2.0/"
 
 
-def leaf(path: str, **source: str) -> Leaf:
-    return Leaf(path, "prune", "prune:pruned", "pruned", "v2.0", fixed=True, **source)
+def leaf(path: str, **source: str) -> LayoutEntry:
+    return LayoutEntry(path, "prune", "prune:pruned", "pruned", "v2.0", fixed=True, **source)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def flow(tmp_path: Path) -> Flow:
     leaves = (
         leaf(PRUNED, file="**"),
         leaf(f"{PRUNED}metrics.json", document="metrics"),
-        *(Leaf(f"metadata/{name}.json", "", "publish", document=name) for name in documents),
+        *(LayoutEntry(f"metadata/{name}.json", "", "publish", document=name) for name in documents),
     )
     return build_flow(tmp_path / "store", MODELS, leaves=leaves)
 
@@ -92,7 +92,7 @@ def test_it_is_published_and_listed(flow: Flow, records: dict[str, Record]) -> N
     assert manifest["models"]["pruned"]["type"] == "assistant"
     assert json.loads((tree / PRUNED / "metrics.json").read_text())["digest"] == records["prune:pruned"].digest
 
-    found = inventory.take(trees.of(flow))
+    found = inventory.scan(trees.open_tree(flow))
     assert not found.gaps
     assert {item.path: item.origin for item in found.items}[f"{PRUNED}model.txt"] == "prune:pruned/model.txt"
-    assert any("prune:pruned/model.txt" in row for row in listing.rows(listing.grow(found)))
+    assert any("prune:pruned/model.txt" in row for row in listing.rows(listing.build_tree(found)))

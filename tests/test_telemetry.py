@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 import pokeflow
-from pokeflow import Result, Shared, Task, engine
+from pokeflow import RemoteStore, Result, Task, engine
 from pokeflow.engine import _runner as runner
 from pokeflow.engine._provenance import RunNote, without_secrets
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow, Sweep
 from pokeflow.objects import open_uri
-from pokeflow.objects._base import Objects
+from pokeflow.objects._base import ObjectStore
 from pokeflow.objects._folder import Folder
 from pokeflow.store import _local as local
 from pokeflow.store._local import Store
@@ -277,7 +277,7 @@ def test_a_note_holds_no_secret_of_any_part(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         (tmp_path / "bucket").mkdir()
         return Folder(tmp_path / "bucket")
@@ -285,19 +285,19 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return open_uri(server.uri, endpoint=server.endpoint)
 
 
-def shared(bucket: Objects) -> Shared:
+def shared(bucket: ObjectStore) -> RemoteStore:
     """The bucket as a flow names it."""
-    return Shared(bucket.uri, bucket.server.endpoint if isinstance(bucket, Bucket) else None)
+    return RemoteStore(bucket.uri, bucket.server.endpoint if isinstance(bucket, Bucket) else None)
 
 
-def test_another_machine_has_what_was_told(tmp_path: Path, bucket: Objects) -> None:
+def test_another_machine_has_what_was_told(tmp_path: Path, bucket: ObjectStore) -> None:
     flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     other = Store(tmp_path / "b", bucket)
     assert contents(other.fetch(record) / "telemetry") == contents(beside(flow))
 
 
-def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: Objects) -> None:
+def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectStore) -> None:
     first = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     old = run_flow(first)["train:teacher"]
     draft = Store(tmp_path / "b", bucket).work(old) / f"fetched-{old.content}" / "telemetry"
@@ -315,7 +315,7 @@ def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: Objects
     assert set(contents(Store(tmp_path / "b", bucket).fetch(record) / "telemetry")) == {"run.yaml", "other"}
 
 
-def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Path, bucket: Objects) -> None:
+def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Path, bucket: ObjectStore) -> None:
     flow = replace(flow_with(tmp_path / "a", telling), shared=shared(bucket))
     record = run_flow(flow)["train:teacher"]
     for entry in list(bucket.list(f"{Store.key(record)}/telemetry/")):
@@ -325,7 +325,7 @@ def test_what_was_shared_without_telemetry_is_fetched_all_the_same(tmp_path: Pat
     assert not (folder / "telemetry").exists()
 
 
-def test_a_link_in_telemetry_is_not_followed_into_a_bucket(tmp_path: Path, bucket: Objects) -> None:
+def test_a_link_in_telemetry_is_not_followed_into_a_bucket(tmp_path: Path, bucket: ObjectStore) -> None:
     (tmp_path / "private").write_text("nobody else's business")
 
     def linking(task: Task) -> Result:

@@ -31,7 +31,7 @@ CARD_LINE = {"models/{model}/{version}/model_card.md": {"document": "model_card"
 
 
 def flow_of(root: Path, project: dict[str, Any], models: dict[str, Any]) -> Flow:
-    data = omegaconf.plain(composition.composed([*TOY_FLOW, f"store.root={root}"]))
+    data = omegaconf.to_plain(composition.compose_config([*TOY_FLOW, f"store.root={root}"]))
     data["layout"] = {"root": "project/toy", "project": project, "models": {"*": models}}
     return resolve(data, plugins.registry(plugins.manager()))
 
@@ -48,7 +48,7 @@ def test_a_plugin_s_documents_are_published_verified_and_kept_true(tmp_path: Pat
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
     found = publishing.publish(flow, run_flow(flow))
     assert found.documents == ("metadata/scores.json",)
-    tree = trees.of(flow)
+    tree = trees.open_tree(flow)
     told = json.loads(tree.objects.read("metadata/scores.json")[0])
     assert told["scores"]["teacher:v1.0"] > 0
     assert tree.objects.read("models/teacher/v1.0/note.txt")[0].startswith(b"teacher v1.0: ")
@@ -61,7 +61,7 @@ def test_a_published_text_stays_when_a_later_build_words_it_otherwise(
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
     records = run_flow(flow)
     publishing.publish(flow, records)
-    tree, note = trees.of(flow), "models/teacher/v1.0/note.txt"
+    tree, note = trees.open_tree(flow), "models/teacher/v1.0/note.txt"
     before = tree.objects.read(note)
     reworded = replace(plugins.document_kinds()["note"], build=lambda version: b"in other words")
     monkeypatch.setattr(documents, "document_kinds", lambda: {**plugins.document_kinds(), "note": reworded})
@@ -88,7 +88,7 @@ def test_a_published_document_of_data_is_refused_when_it_would_change(
 def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE, MODEL_LINE)
     publishing.publish(flow, run_flow(flow))
-    tree = trees.of(flow)
+    tree = trees.open_tree(flow)
     tree.objects.write("metadata/scores.json", b'{"schema_version": 1, "scores": {"teacher:v1.0": "high"}}', match=None)
     problems = {problem.message for problem in verifying.verify(tree).problems}
     assert "$.scores['teacher:v1.0']: 'high' is not of type 'number'" in problems
@@ -98,20 +98,20 @@ def test_a_plugin_s_damaged_document_is_found_by_its_own_schema(tmp_path: Path) 
 def test_a_document_whose_kind_is_not_installed_is_a_gap_that_names_what_to_install(tmp_path: Path) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
     records = run_flow(flow)
-    gaps = {gap.leaf.path: gap.why for gap in artifacts.collect(flow, records, stores.of(flow))[1]}
+    gaps = {gap.leaf.path: gap.why for gap in artifacts.collect(flow, records, stores.open_for_flow(flow))[1]}
     why = "document model_card (its kind is not installed: install pokeflow-metadata)"
     assert gaps["models/teacher/v1.0/model_card.md"] == why
     makers = {leaf.path: leaf.maker for leaf in flow.leaves}
     assert "install pokeflow-metadata" in makers["metadata/project_manifest.json"]
     assert publishing.publish(flow, records).documents == ("metadata/scores.json",)
-    assert verifying.verify(trees.of(flow)).problems == ()
+    assert verifying.verify(trees.open_tree(flow)).problems == ()
 
 
 def test_a_tree_published_with_it_is_sound_for_whoever_lacks_it(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     flow = flow_of(tmp_path, PROJECT_LINE | MANIFEST_LINE, MODEL_LINE | CARD_LINE)
     publishing.publish(flow, run_flow(flow))
     request.getfixturevalue("without_metadata")
-    assert verifying.verify(trees.of(flow)).problems == ()
+    assert verifying.verify(trees.open_tree(flow)).problems == ()
 
 
 @pytest.mark.usefixtures("without_metadata")

@@ -17,7 +17,7 @@ from pokeflow_testkit.support import TOY_FLOW
 
 @cache
 def flow(*overrides: str) -> Flow:
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.to_plain(composition.compose_config(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("leaf", TREE)
@@ -91,7 +91,7 @@ WRONG: Sequence[tuple[dict[str, Any], str]] = (
 
 @pytest.mark.parametrize(("change", "fault"), WRONG)
 def test_a_wrong_layout_is_told(change: dict[str, Any], fault: str) -> None:
-    data = omegaconf.plain(composition.composed(TOY_FLOW))
+    data = omegaconf.to_plain(composition.compose_config(TOY_FLOW))
     data["layout"] = {"root": "project/x", **change}
     with pytest.raises(ConfigError) as error:
         resolve(data, plugins.registry(plugins.manager()))

@@ -15,7 +15,7 @@ from pokeflow.project import _guard as guard
 from pokeflow.project import _publish as publish
 from pokeflow.project import receipts
 from pokeflow.project import tree as trees
-from pokeflow.project._publish import Published
+from pokeflow.project._publish import PublishResult
 from pokeflow.store import _local as stores
 from pokeflow_browse import verify
 from pokeflow_testkit.s3 import Server
@@ -30,7 +30,7 @@ def flow(tmp_path: Path) -> Flow:
     return toy_flow(tmp_path / "store")
 
 
-def published(flow: Flow) -> Published:
+def published(flow: Flow) -> PublishResult:
     return publish.publish(flow, run_flow(flow))
 
 
@@ -38,7 +38,7 @@ def tree_folder(flow: Flow) -> Path:
     return flow.root / flow.tree
 
 
-def states(done: Published) -> Counter[str]:
+def states(done: PublishResult) -> Counter[str]:
     return Counter(change.state for comparison in done.comparisons for change in comparison.changes)
 
 
@@ -46,10 +46,10 @@ def test_files_receipts_and_metadata_come_into_place(flow: Flow) -> None:
     published(flow)
     there = contents(tree_folder(flow))
     made = run_flow(flow)["train:teacher"]
-    model = (stores.of(flow).folder(flow.step("train:teacher")) / "model.txt").read_bytes()
+    model = (stores.open_for_flow(flow).folder(flow.step("train:teacher")) / "model.txt").read_bytes()
     assert there["models/teacher/v1.0/model.txt"] == model
     assert json.loads(there["models/teacher/v1.0/metrics.json"])["digest"] == made.digest
-    assert [receipt.unit for receipt in receipts.read_all(trees.of(flow).objects)] == sorted(MODELS)
+    assert [receipt.unit for receipt in receipts.read_all(trees.open_tree(flow).objects)] == sorted(MODELS)
     manifest = json.loads(there["metadata/project_manifest.json"])
     assert {name: model["version"] for name, model in manifest["models"].items()} == {
         "teacher": "v1.0",
@@ -174,7 +174,7 @@ def test_on_s3_the_tree_is_the_same_byte_for_byte_but_for_what_tells_the_place(f
     published(flow)
     remote = toy_flow(flow.root, "store=s3", f"store.root={flow.root}", f"store.remote={s3.uri}/prefix")
     published(remote)
-    objects = trees.of(remote).objects
+    objects = trees.open_tree(remote).objects
     there = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
     local = contents(tree_folder(flow))
     assert set(there) == set(local)
@@ -197,7 +197,7 @@ def test_an_unchanged_project_is_compared_by_listing_it(flow: Flow, s3: Server) 
 
 
 def problems(flow: Flow) -> list[str]:
-    return [f"{fault.kind} {fault.path}" for fault in verify.verify(trees.of(flow)).problems]
+    return [f"{fault.kind} {fault.path}" for fault in verify.verify(trees.open_tree(flow)).problems]
 
 
 @pytest.mark.parametrize("change", [(), ("lineage.models.teacher.params.lr=0.25",)])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pokeflow.project import _validation as validation
-from pokeflow.redaction import redacted
+from pokeflow.redaction import redact
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ from pokeflow.redaction import redacted
     ],
 )  # fmt: skip
 def test_what_lets_somebody_in_is_left_out_of_addresses(address: str, told: str) -> None:
-    assert redacted(address) == told
-    assert redacted({"a": [{"b": (address,)}]}) == {"a": [{"b": [told]}]}
-    assert redacted({address: 1}) == {told: 1}
+    assert redact(address) == told
+    assert redact({"a": [{"b": (address,)}]}) == {"a": [{"b": [told]}]}
+    assert redact({address: 1}) == {told: 1}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_lets_somebody_in_is_left_out_of_addresses(address: str, told: str)
     ],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -54,21 +54,21 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("value", ["hunter2", ["hunter2"], {"user": "me", "value": "hunter2"}])
 def test_what_stands_under_a_secret_s_name_is_left_out(key: str, value: Any) -> None:
-    assert redacted({"options": [{key: value, "lr": 0.1}]}) == {"options": [{key: "…", "lr": 0.1}]}
+    assert redact({"options": [{key: value, "lr": 0.1}]}) == {"options": [{key: "…", "lr": 0.1}]}
 
 
 def test_a_password_of_figures_is_left_out_too() -> None:
-    assert redacted({"password": 1234}) == {"password": "…"}
+    assert redact({"password": 1234}) == {"password": "…"}
 
 
 @pytest.mark.parametrize("key", ["token_dim", "tokens", "reg_tokens", "tokenizer", "monkeytoken", "passwords_seen"])
 def test_a_key_that_only_holds_the_word_keeps_its_value(key: str) -> None:
-    assert redacted({key: "cls"}) == {key: "cls"}
+    assert redact({key: "cls"}) == {key: "cls"}
 
 
 def test_figures_and_switches_are_no_secrets() -> None:
     told = {"ms_per_token": 0.25, "class_token": True, "hf_token": None, 3: 1}
-    assert redacted(told) == told
+    assert redact(told) == told
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Damaged
+from pokeflow.objects._base import IntegrityError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import receipts
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.types import Record
 
 
@@ -22,11 +22,11 @@ def record(task: str = "train:m", finished: str = "2026-01-02") -> Record:
     return Record(*named, {}, {}, {}, {}, {}, (), "c", {}, "local", finished, finished, 1.0)
 
 
-def placed(path: str = "models/m/v1/a", sha256: str = "aa", *, fixed: bool = True) -> Placed:
-    return Placed(path, 1, sha256, "train:m/a", fixed)
+def placed(path: str = "models/m/v1/a", sha256: str = "aa", *, fixed: bool = True) -> PublishedFile:
+    return PublishedFile(path, 1, sha256, "train:m/a", fixed)
 
 
-def receipt(*files: Placed, **changes: object) -> Receipt:
+def receipt(*files: PublishedFile, **changes: object) -> Receipt:
     known = {"model": "m", "version": "v1", "type": "teacher", "digest": "d", "content": "c", "records": (record(),)}
     return Receipt("models/m/v1", files or (placed(),), **{**known, **changes})  # type: ignore[arg-type]
 
@@ -84,10 +84,10 @@ def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[s
     parts = [receipt(placed(f"models/m/v1/{name}", sha)) for name, sha in order]
     joined = parts[0]
     for part in parts[1:]:
-        joined = receipts.joined(joined, part)
+        joined = receipts.merge(joined, part)
     other = parts[split]
     for part in reversed(parts):
-        other = receipts.joined(other, part)
+        other = receipts.merge(other, part)
     assert joined == other
     assert len(joined.files) == 4
 
@@ -106,9 +106,9 @@ def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[s
 )
 def test_a_damaged_or_hostile_receipt_is_told_and_never_followed(tree: Folder, text: bytes) -> None:
     tree.write("metadata/receipts/models/m/v1.json", text, match=None)
-    with pytest.raises(Damaged, match=r"metadata/receipts/models/m/v1\.json: no sound receipt"):
+    with pytest.raises(IntegrityError, match=r"metadata/receipts/models/m/v1\.json: no sound receipt"):
         receipts.read_all(tree)
-    with pytest.raises(Damaged):
+    with pytest.raises(IntegrityError):
         receipts.put(tree, receipt())
 
 

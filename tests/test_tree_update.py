@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Damaged, Folder
+from pokeflow.objects import Folder, IntegrityError
 from pokeflow.plugins import document_kinds
 from pokeflow.project import _validation as validation
 from pokeflow.project._kinds import schema_of
@@ -156,9 +156,9 @@ def test_a_newer_pokeflow_s_document_is_never_written_over(derived: bool) -> Non
 def test_bytes_that_the_holder_itself_calls_damaged_are_not_taken_for_none() -> None:
     class Broken(Memory):
         def read(self, key: str) -> tuple[bytes, str]:
-            raise Damaged(f"{key}: its checksum is another.")
+            raise IntegrityError(f"{key}: its checksum is another.")
 
-    with pytest.raises(Damaged):
+    with pytest.raises(IntegrityError):
         writing.update(Broken(), KEY, adding(1), SCHEMA, derived=True)
 
 

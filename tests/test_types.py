@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokeflow.errors import Failure, PokeflowError, Unavailable
+from pokeflow.errors import Failure, PokeflowError, UnavailableError
 from pokeflow.types import split_task_path, task_path, task_prefix
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
@@ -44,7 +44,7 @@ def test_any_other_text_is_the_message_of_a_failure(text: str) -> None:
 
 
 def test_a_failure_becomes_the_exception_that_it_was() -> None:
-    assert isinstance(Failure("no compiler", unavailable=True).error(), Unavailable)
+    assert isinstance(Failure("no compiler", unavailable=True).error(), UnavailableError)
     error = Failure("disk full").error("job x: ")
     assert type(error) is PokeflowError
     assert str(error) == "job x: disk full"

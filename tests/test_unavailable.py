@@ -26,8 +26,8 @@ UNREGISTERED = "lineage.models.tiny.then.register=null"
 @pytest.fixture
 def flow_of(tmp_path: Path):
     def make(*overrides: str):
-        cfg = composition.composed([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
-        return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
+        cfg = composition.compose_config([*TOY_FLOW, f"store.root={tmp_path / 'store'}", *overrides])
+        return resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager()))
 
     return make
 
@@ -164,7 +164,7 @@ def test_no_sweep_looks_at_a_figure_of_a_double(flow_of) -> None:
 def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_made_it(flow_of, tmp_path) -> None:
     flow = flow_of(SIMULATED, UNREGISTERED, "tracking=toy")
     store, step = Store(tmp_path / "store"), flow.step("compile:tiny")
-    tracking.expect(flow, store, step, None)
+    tracking.enqueue_expected(flow, store, step, None)
     run(flow)
     assert "tiny" not in (tmp_path / "store" / "tracked.txt").read_text()
     assert list((tmp_path / "store" / "untracked").iterdir()) == []

@@ -24,8 +24,8 @@ def toy_in_sight(monkeypatch) -> None:
 
 
 def flow_of(root: Path, *overrides: str) -> Flow:
-    cfg = composition.composed([*TOY_FLOW, f"store.root={root}", *overrides])
-    return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
+    cfg = composition.compose_config([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager()))
 
 
 def run(flow: Flow) -> RunResult:

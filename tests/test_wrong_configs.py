@@ -241,7 +241,7 @@ WRONG = {
 def faults_of(*overrides: str) -> str:
     with pytest.raises(ConfigError) as caught:
         resolve(
-            omegaconf.plain(composition.composed([*TOY_FLOW, "store.root=store", *overrides])),
+            omegaconf.to_plain(composition.compose_config([*TOY_FLOW, "store.root=store", *overrides])),
             plugins.registry(plugins.manager()),
         )
     assert caught.value.exit_code == 2

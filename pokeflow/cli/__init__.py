@@ -1,4 +1,4 @@
-"""What a person types and reads: arguments come in; tables, errors in a sentence and an exit code go out."""
+"""Command line: parsing of arguments, output of tables and of errors in a sentence, and the exit code."""
 
 from pokeflow.cli._main import dispatch, main, run
 

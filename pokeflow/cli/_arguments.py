@@ -1,4 +1,4 @@
-"""One parser for every command: its own arguments, the overrides among them, and the options that all share."""
+"""Argument parser of the commands: their own arguments, overrides among them, and the options that all share."""
 
 import argparse
 import itertools
@@ -30,7 +30,7 @@ RUN_FLAGS = {
     "--verbose": "-v",
     "--version": "",
 }
-"""What ``pokeflow`` without a command takes: Hydra's flags and our own, each with its short form."""
+"""Flags of ``pokeflow`` without a command: those of Hydra and of pokeflow itself, each with its short form."""
 CONFIGURATION = (
     "KEY=VALUE picks an option of a group or sets a value of the configuration, as for a run; "
     f"'{PROGRAM} --help' lists the groups."
@@ -39,18 +39,18 @@ _OVERRIDE = re.compile(r"\+{0,2}[A-Za-z_$][\w./@:$\-\[\]{}]*=")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises a ConfigError where argparse would print and exit, and takes no abbreviations."""
+    """An argument parser that raises a ConfigError instead of printing and exiting, and accepts no abbreviations."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     @property
     def path(self) -> str:
-        """The command's name, as errors give it."""
+        """Name of the command, as error messages use it."""
         return self.prog.removeprefix(f"{PROGRAM} ")
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the arguments."""
+        """Raise a ConfigError for invalid arguments."""
         raise ConfigError([Fault(self.path, f"{message}. '{self.prog} --help' shows what it takes.")])
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of(command: Command) -> Parser:
-    """Build a command's parser: prog, summary, its own arguments, then the options that every command takes."""
+    """Build a command's parser: prog, summary, its own arguments, then the options of every command."""
     parser: Parser = call_plugin(f"the arguments of command {command.name!r}", _build_parser, command)
     return parser
 
@@ -82,7 +82,7 @@ def _build_parser(command: Command) -> Parser:
 
 
 def parse(command: Command, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split a command's words into its arguments and the overrides; ConfigError where there are others."""
+    """Split a command's words into its arguments and the overrides; raise a ConfigError for any other word."""
     parser = parser_of(command)
     own, overrides = split(parser, args)
     if overrides and not command.overrides:
@@ -94,9 +94,9 @@ def parse(command: Command, args: Sequence[str]) -> tuple[argparse.Namespace, li
 
 
 def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Take the overrides from a command's words: ``KEY=VALUE``, ``~KEY`` and ``--config-dir DIR``, wherever they stand.
+    """Separate a command's own words from overrides: ``KEY=VALUE``, ``~KEY`` and ``--config-dir DIR``, in any order.
 
-    The value of an option is no override, nor is what follows ``--``.
+    The value of an option is not an override, nor is any word after ``--``.
     """
     valued = {name for name, action in options_of(parser) if action.nargs is None} - {*CONFIG_DIR}
     own: list[str] = []
@@ -120,12 +120,12 @@ def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[st
 
 
 def is_override(word: str) -> bool:
-    """Tell whether a word sets or deletes a value; an option does not, and a path or an address may hold a ``=``."""
+    """Return whether a word sets or deletes a value; an option does not, and a path or URL may contain a ``=``."""
     return word.startswith("~") or bool(_OVERRIDE.match(word) and "://" not in word.partition("=")[0])
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
-    """Yield each option string of a parser and of its subparsers, with what it does."""
+    """Yield each option string of a parser and of its subparsers, with its action."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for child in action.choices.values():
@@ -140,13 +140,13 @@ def _unexpected(parser: Parser, words: Sequence[str]) -> Iterator[Fault]:
         of_a_run = flag in RUN_FLAGS or (flag in RUN_FLAGS.values() and flag)
         hint = f"It belongs to a run: '{PROGRAM} {flag} …', without a command." if of_a_run else ""
         yield unknown(parser.path, "flag", flag, known, hint)
-    if not flags:  # what follows an unknown flag may be its value
+    if not flags:  # a word after an unknown flag may be its value
         for word in words:
             yield Fault(parser.path, f"takes no argument {word!r}. '{parser.prog} --help' shows what it takes.")
 
 
 def require_run_flags(args: Iterable[str]) -> None:
-    """Raise a ConfigError for a flag that neither Hydra nor pokeflow knows; argparse accepts beginnings of one."""
+    """Raise a ConfigError for a flag that neither Hydra nor pokeflow knows; as in argparse, a prefix is enough."""
     shorts = tuple(filter(None, RUN_FLAGS.values()))
     for word in args:
         flag = word.partition("=")[0]
@@ -156,7 +156,7 @@ def require_run_flags(args: Iterable[str]) -> None:
 
 
 def take_verbosity(args: Sequence[str]) -> tuple[list[str], int]:
-    """Take ``-q`` and ``-v`` from a run's words: the others, and how much more (or less, below 0) is to be logged."""
+    """Remove ``-q`` and ``-v`` from a run's words; return the others, and the verbosity (below 0: log less)."""
     rest, verbosity = [], 0
     for word in args:
         if word in QUIET or re.fullmatch(r"-q+", word):

@@ -1,7 +1,7 @@
-"""Shell completion: ``eval "$(pokeflow -sc install=bash)"`` installs it, ``-sc query=SHELL`` answers the shell.
+"""Shell completion: ``eval "$(pokeflow -sc install=bash)"`` installs it, ``-sc query=SHELL`` prints candidates.
 
-The words that may follow are commands with their options, groups with their options, and keys of the configuration
-that the words before it compose to. zsh and fish are installed by Hydra's own scripts, which ask the same question.
+Candidates are commands with their options, groups with their options, and keys of the configuration that the words
+before compose to. For zsh and fish, Hydra's own scripts install the completion; they send the same query.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ACTIONS, SHELLS = ("install", "uninstall", "query"), ("bash", "fish", "zsh")
 
 
 def run(args: Sequence[str]) -> int:
-    """Print the script that installs or removes completion, or the words that the shell asks for."""
+    """Print the script that installs or removes completion, or the candidates for a shell's query."""
     action, _, shell = (args[0] if len(args) == 1 else "").partition("=")
     if action not in ACTIONS:
         known = [f"{action}=bash" for action in ACTIONS[:2]]
@@ -50,12 +50,12 @@ def run(args: Sequence[str]) -> int:
 
 
 def query(line: str, point: str = "") -> list[str]:
-    """Return what the word at a point of a command line may become, sorted; nothing where there is no telling."""
+    """Return the candidates for the word at position ``point`` of a command line, sorted; an empty list if unknown."""
     line = line[: int(point)] if point.isdecimal() else line
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
     found: set[str] = set()
-    with suppress(PokeflowError):  # where the words so far compose to nothing, there are no keys to offer
+    with suppress(PokeflowError):  # if the words so far do not compose, there are no keys to offer
         found.update(_candidates(words[1:], word))
     return sorted(candidate for candidate in found if candidate.startswith(word))
 
@@ -78,7 +78,7 @@ def _of_command(name: str, before: Sequence[str], word: str) -> Iterator[str]:
     command = find(name)
     parser: argparse.ArgumentParser = parser_of(command)
     positionals = [item for item in before if not item.startswith("-") and not is_override(item)]
-    for action in parser._actions:  # of a subcommand that is named, its own
+    for action in parser._actions:  # if a subcommand is named, use its parser
         if isinstance(action, argparse._SubParsersAction) and positionals and positionals[0] in action.choices:
             parser = action.choices[positionals[0]]
             break
@@ -98,12 +98,12 @@ def _of_command(name: str, before: Sequence[str], word: str) -> Iterator[str]:
 
 
 def _overrides(before: Sequence[str], word: str) -> Iterator[str]:
-    """Groups with their options, and the keys of the configuration."""
+    """Yield groups with their options, and the keys of the configuration."""
     sign = "+" * (len(word) - len(word.lstrip("+"))) or "~" * word.startswith("~")
     key, equals, value = word.removeprefix(sign).partition("=")
     _, others = split(argparse.ArgumentParser(), before)
     if equals:
-        # Of a list, such as experiment=[cpu,targets], the last one is completed.
+        # In a list, such as experiment=[cpu,targets], the last item is completed.
         begun = value[: max(value.rfind(c) for c in ",[") + 1]
         yield from (f"{sign}{key}={begun}{option}" for option in config.choices(key, others).options)
     else:
@@ -112,11 +112,11 @@ def _overrides(before: Sequence[str], word: str) -> Iterator[str]:
             name = f"{parent}{slash}{group}"
             below = config.choices(name, others) if name.startswith(key) else ((), ())
             yield from (f"{sign}{name}{end}" for end, found in zip("/=", below, strict=True) if found)
-        yield from (f"{sign}{found}" for found in _keys(config.composed(others), key))
+        yield from (f"{sign}{found}" for found in _keys(config.compose_plain(others), key))
 
 
 def _keys(data: Any, key: str) -> Iterator[str]:
-    """The keys below the last dot, each with what follows it: ``.`` where there are more below, else ``=``."""
+    """Yield the keys below the last dot, followed by ``.`` if they have subkeys, else by ``=``."""
     head, dot, _ = key.rpartition(".")
     for name in head.split(".") if head else ():
         data = data.get(name) if isinstance(data, dict) else None
@@ -125,7 +125,7 @@ def _keys(data: Any, key: str) -> Iterator[str]:
 
 
 def _hydra(words: Sequence[str]) -> None:
-    """Have Hydra print its own script for a shell."""
+    """Print Hydra's own completion script for a shell."""
     import hydra
 
     sys.argv[1:] = ["-sc", *words]

@@ -1,4 +1,4 @@
-"""What ``--help``, ``help`` and ``--version`` print; no command is imported for it."""
+"""Output of ``--help``, ``help`` and ``--version``, for which no command's module is imported."""
 
 import argparse
 from importlib import metadata
@@ -29,7 +29,7 @@ Completion of commands, groups, options and keys: eval "$(pokeflow -sc install=b
 
 
 def overview() -> str:
-    """The help of ``pokeflow`` itself: the commands, the groups and their options."""
+    """Return the help of ``pokeflow`` itself: the commands, the groups and their options."""
     commands = known_commands()
     width = max(len(command.name) for command in commands)
     names = [group for group in GROUPS if group != "hydra"]
@@ -40,7 +40,7 @@ def overview() -> str:
 
 
 def versions() -> str:
-    """The version of pokeflow, and of each distribution that brings something to it: plugins, documents, buckets."""
+    """Return the versions of pokeflow and of each distribution that extends it: plugins, documents, buckets."""
     groups = [group for group in metadata.entry_points().groups if group.partition(".")[0] == plugins.GROUP]
     ours = (entry for group in groups for entry in metadata.entry_points(group=group))
     found = {entry.dist.name: entry.dist.version for entry in ours if entry.dist}

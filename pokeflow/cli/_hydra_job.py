@@ -1,4 +1,4 @@
-"""A job of Hydra's from a configuration that was composed already: its folder, its logging and its callbacks."""
+"""Hydra job for a configuration that is already composed, with its folder, logging and callbacks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,35 +18,35 @@ NAME = "config"
 
 
 class Callbacks:
-    """The callbacks that a configuration names under ``hydra.callbacks``, told of what Hydra tells them."""
+    """Callbacks that a configuration names under ``hydra.callbacks``, which receive the same events as from Hydra."""
 
     def __init__(self, config: DictConfig) -> None:
         self.callbacks = [instantiate(params) for params in (config.hydra.callbacks or {}).values()]
 
     def notify(self, event: str, **told: Any) -> None:
-        """Call all of them, at an end in reversed order."""
+        """Call all callbacks for an event; for the end of something in reverse order."""
         for callback in reversed(self.callbacks) if event.endswith("_end") else self.callbacks:
             getattr(callback, event)(**told)
 
     def on_job_start(self, **told: Any) -> None:
-        """Called by Hydra before a job."""
+        """Notify the callbacks of the start of a job; called by Hydra."""
         self.notify("on_job_start", **told)
 
     def on_job_end(self, **told: Any) -> None:
-        """Called by Hydra after a job."""
+        """Notify the callbacks of the end of a job; called by Hydra."""
         self.notify("on_job_end", **told)
 
 
 def context(loader: ConfigLoader, callbacks: Callbacks) -> HydraContext:
-    """What jobs and launchers are given of Hydra."""
+    """Return the Hydra context for jobs and launchers."""
     return HydraContext(config_loader=loader, callbacks=cast("Any", callbacks))
 
 
 def run(config: DictConfig, loader: ConfigLoader, work: Callable[[], T]) -> T:
-    """Do ``work`` as the job of a configuration, in ``hydra.run.dir`` with ``.hydra/`` and the job's log; its answer.
+    """Return the result of ``work``, run as a Hydra job in ``hydra.run.dir`` with ``.hydra/`` and the job's log.
 
     Raises:
-        Exception: what ``work`` raised.
+        Exception: the exception that ``work`` raised.
 
     """
     answers: list[T] = []
@@ -80,7 +80,7 @@ def run(config: DictConfig, loader: ConfigLoader, work: Callable[[], T]) -> T:
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Turn what Hydra or a launcher of its raises into an error that says how to go on."""
+    """Convert an exception of Hydra or its launchers to a PokeflowError that says how to go on."""
     try:
         yield
     except (PokeflowError, OSError):

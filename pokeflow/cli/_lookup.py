@@ -1,4 +1,4 @@
-"""The commands by name: our own, and those that plugins bring."""
+"""Lookup of commands by name: those of the core, and those of plugins."""
 
 from pokeflow import plugins
 from pokeflow.cli import commands as built_in
@@ -8,9 +8,9 @@ from pokeflow.types import Command
 
 
 def find(name: str) -> Command:
-    """Look a command up; ConfigError with the nearest name where there is none.
+    """Return the command with this name; raise a ConfigError with the nearest name if it does not exist.
 
-    Our own are found without asking the plugins, so that ``doctor`` works where one of these is broken.
+    The core's own commands are looked up without the plugins, so that ``doctor`` works even if a plugin is broken.
     """
     own = {command.name: command for command in built_in.pokeflow_commands()}
     if name in own:
@@ -24,7 +24,7 @@ def find(name: str) -> Command:
 
 
 def known_commands() -> list[Command]:
-    """Every command: our own in the order of the help, then those of plugins by name."""
+    """Return all commands: the core's own in the order of the help, then those of plugins by name."""
     own = [command.name for command in built_in.pokeflow_commands()]
     known = plugins.commands(plugins.manager())
     return [known[name] for name in [*(n for n in own if n in known), *sorted(known.keys() - set(own))]]

@@ -1,4 +1,4 @@
-"""The command line: without a command a configuration is run; a command is looked up by its name."""
+"""Main function of the command line: it runs the command named first or, without one, a configuration."""
 
 import io
 import itertools
@@ -17,26 +17,26 @@ KEPT = "interrupted. What is done is kept; the same command goes on from here."
 
 
 def main() -> None:
-    """Entry point of the command ``pokeflow``.
+    """Run the command ``pokeflow`` and exit.
 
-    Exits with 0, 1 (a task failed), 2 (bad input: nothing was changed), 3 (nothing failed, but what a task needs is
-    not here), 130 or 143 (interrupted).
+    The exit code is 0, 1 (a task failed), 2 (bad input: nothing was changed), 3 (nothing failed, but a task needs
+    something unavailable), 130 or 143 (interrupted).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another
+            stream.reconfigure(errors="replace")  # a character that the terminal lacks is replaced
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Do what the arguments say; every foreseeable error becomes a sentence and an exit code."""
+    """Run the command line; convert every foreseeable error to a message and an exit code."""
     exit_on_sigterm()
     try:
         try:
             return dispatch(args)
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # here, where a reader that has left is no error
+                sys.stdout.flush()  # flushed here, so that a closed pipe is handled below
     except KeyboardInterrupt:
         _print_error(KEPT)
         return 130
@@ -54,7 +54,7 @@ def run(args: Sequence[str]) -> int:
         _print_error(f"not UTF-8: {error}.")
         return 2
     except BrokenPipeError:
-        # The reader of our output (head, less) has left: nothing to say, nobody to say it to.
+        # The reader of the output (head, less) has ended, so that no message can reach it.
         _drop_unwritten()
         return 141
     except OSError as error:
@@ -65,7 +65,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _drop_unwritten() -> None:
-    """Have what a stream could not take go nowhere: Python would complain of it as it ends."""
+    """Discard output that a stream cannot accept, because Python would otherwise report an error at exit."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -74,7 +74,7 @@ def _drop_unwritten() -> None:
 
 
 def dispatch(args: Sequence[str]) -> int:
-    """Do what the arguments say and return the exit code; errors are raised."""
+    """Run the command line and return the exit code; errors are raised."""
     verbosity = list(itertools.takewhile(lambda word: take_verbosity([word])[1], args))
     words = args[len(verbosity) :]
     first = words[0] if words else ""
@@ -108,7 +108,7 @@ def _run_flow(args: Sequence[str]) -> int:
 
 
 def _refuse_late_command(words: Sequence[str]) -> None:
-    """Raise a ConfigError for the name of a command behind overrides: Hydra would call it a broken override."""
+    """Raise a ConfigError for a command's name after overrides, which Hydra would report as a broken override."""
     for before, word in itertools.pairwise(["", *words]):
         if word and not word.startswith("-") and not is_override(word) and not before.startswith("-"):
             from pokeflow.cli._lookup import known_commands

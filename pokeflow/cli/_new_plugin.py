@@ -1,4 +1,4 @@
-"""Writes a new plugin: a distribution of the form that every plugin has, which works as it is written."""
+"""Generator of new plugins: a distribution with the standard structure of a plugin, which works unchanged."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from pokeflow.errors import ConfigError, Fault
 
 SKELETON = Path(__file__).parent / "skeleton"
 SUFFIX = ".txt"
-"""Ends the names of the skeletons' files here: they are no part of pokeflow."""
+"""Suffix of the skeletons' files, which marks them as templates and not as code of pokeflow."""
 KINDS: Mapping[str, tuple[str, str]] = {
     "target": ("a target", "target"),
     "backend": ("a backend", "lineage"),
     "data": ("a data set", "data"),
     "executor": ("an executor", "executor"),
 }
-"""By kind: how it is called, and the group of YAML in which its name becomes an option."""
+"""Kinds of plugins: for each a phrase for messages, and the YAML group in which its name becomes an option."""
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST = 40
 
@@ -30,7 +30,7 @@ def write(kind: str, name: str, to: Path) -> Path:
     """Write a plugin of a kind into a new folder below ``to``, and return that folder.
 
     Raises:
-        ConfigError: for a name that cannot be or is taken, and for a folder that cannot be made; nothing is written.
+        ConfigError: for a name that is invalid or in use, or a folder that cannot be created; nothing is written.
 
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST or not isinstance(yaml.safe_load(name), str):

@@ -1,4 +1,4 @@
-"""Running: a configuration that has nothing left to run is answered at once, another one runs as a job of Hydra's."""
+"""Run of a configuration: as a Hydra job or, if all its tasks are finished, without one."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from pokeflow.cli import _tables as tables
 from pokeflow.cli import sweep
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import Planned, RunResult
+from pokeflow.engine import PlannedStep, RunResult
 from pokeflow.errors import WAITING, TaskError
 from pokeflow.flow import Flow
 
@@ -26,11 +26,11 @@ _ASKING = {
     *("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc", "--version"),
     *("--resolve", "--package", "-p", "--experimental-rerun"),
 }
-"""Flags that Hydra itself answers: they run nothing, or what an earlier run left."""
+"""Flags that Hydra itself handles: they run nothing, or repeat an earlier run."""
 
 
 def main(args: Sequence[str]) -> int:
-    """Run the lineage once, or once a trial; 0, 1 where a trial failed, or 3 where one waits for what is not here."""
+    """Run the lineage once or once per trial; return 0, 1 if a trial failed, or 3 if one needs something missing."""
     since = engine.now()
     if any(arg.partition("=")[0] in _ASKING for arg in args):
         return _let_hydra_answer(args, since)
@@ -44,8 +44,8 @@ def main(args: Sequence[str]) -> int:
 
 
 def _run(composed: composition.Composition, command: str, since: str) -> int:
-    """Run one composed configuration. No folder is made for a run of nothing, or for one full of faults."""
-    flow = resolve(omegaconf.plain(composed.config), plugins.registry(plugins.manager()), command=command)
+    """Run one composed configuration; no folder is created if it has faults or if nothing has to run."""
+    flow = resolve(omegaconf.to_plain(composed.config), plugins.registry(plugins.manager()), command=command)
     planned = pokeflow.plan(flow, since=since)
     if all(item.record for item in planned):
         result = pokeflow.run(flow, since=since, planned=planned, publish=False)
@@ -57,8 +57,8 @@ def _run(composed: composition.Composition, command: str, since: str) -> int:
     return 0
 
 
-def _job(flow: Flow, since: str, planned: Sequence[Planned] | None = None) -> float | None:
-    """Run a flow and print what it left; the objective that it reached."""
+def _job(flow: Flow, since: str, planned: Sequence[PlannedStep] | None = None) -> float | None:
+    """Run a flow, print its results and return its objective."""
     waiting = None
     try:
         result = pokeflow.run(flow, since=since, planned=planned, publish=False)
@@ -76,7 +76,7 @@ def _job(flow: Flow, since: str, planned: Sequence[Planned] | None = None) -> fl
 
 
 def _publish(flow: Flow, result: RunResult) -> None:
-    """Publish what was made, if the configuration says so."""
+    """Publish the results, if the configuration says so."""
     if flow.publish:
         from pokeflow.project import publish
 
@@ -84,14 +84,14 @@ def _publish(flow: Flow, result: RunResult) -> None:
 
 
 def _let_hydra_answer(args: Sequence[str], since: str) -> int:
-    """Have Hydra answer flags that ask it something, or repeat a run that it kept the configuration of."""
+    """Let Hydra handle flags that query it, or repeat a run whose configuration it saved."""
     import hydra
 
     failures: list[Exception] = []
 
     def job(config: DictConfig) -> float | None:
         try:
-            return _job(resolve(omegaconf.plain(config), plugins.registry(plugins.manager())), since)
+            return _job(resolve(omegaconf.to_plain(config), plugins.registry(plugins.manager())), since)
         except Exception as error:  # noqa: BLE001 - raised again below: Hydra would print it and wrap it
             failures.append(error)
             return None
@@ -107,9 +107,9 @@ def _let_hydra_answer(args: Sequence[str], since: str) -> int:
 
 @contextmanager
 def _arguments(args: Sequence[str]) -> Iterator[None]:
-    """Give Hydra's own entry point its arguments, which it takes from the process alone."""
+    """Set the process's arguments within this context: Hydra's own entry point reads them only from there."""
     before, sys.argv = sys.argv, [sys.argv[0], *args]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing: our errors say where and what to do
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing: pokeflow's errors say where and what to do
     try:
         yield
     finally:

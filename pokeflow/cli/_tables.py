@@ -1,4 +1,4 @@
-"""What people read in the end: the plan, and a table of the models, from records alone."""
+"""Text output for people: the plan, the table of models (built only from records) and the publication."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,33 +7,35 @@ from typing import TYPE_CHECKING
 
 from pokeflow import store as stores
 from pokeflow import text
-from pokeflow.engine import Estimate, Planned, RunResult, estimate
+from pokeflow.engine import Estimate, PlannedStep, RunResult, estimate
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.project import tree as trees
 from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
-from pokeflow.text import COLUMNS, plain, table
+from pokeflow.text import COLUMNS, strip_control_characters, table
 from pokeflow.types import RECORD, Record
 
-if TYPE_CHECKING:  # what a run that publishes nothing need not load
-    from pokeflow.project import Comparison, Published
+if TYPE_CHECKING:  # not needed by a run that publishes nothing
+    from pokeflow.project import Comparison, PublishResult
 
 
 def models(flow: Flow, records: Mapping[str, Record]) -> str:
-    """For each model its benchmark, digest and place; below, the figures of its making and the protocols."""
-    store = stores.of(flow)
-    made = [s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.maker(s.model) and s.name in records]
+    """Format a table of models with benchmark, digest and folder, then the figures of training and the protocols."""
+    store = stores.open_for_flow(flow)
+    made = [
+        s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.producer(s.model) and s.name in records
+    ]
     rows, notes, protocols = [], [], []
     for step in made:
         record, bench = records[step.name], records.get(f"{BENCHMARK}:{step.model}")
-        # Nobody may take the figures of a double for a device's.
+        # The figures of a simulator must not be mistaken for those of a device.
         figures = bench.metrics if bench and not bench.simulated else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
         rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
         told = [r for r in (record, bench) if r and "protocol" in r.facts]
-        protocols += [f"{r.stage}: {plain(str(r.facts['protocol']))}" for r in told]
+        protocols += [f"{r.stage}: {strip_control_characters(str(r.facts['protocol']))}" for r in told]
     data = records.get(f"{PREPARE}:{DATA}")
     rows += _baselines(data)
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
@@ -46,7 +48,7 @@ def models(flow: Flow, records: Mapping[str, Record]) -> str:
 
 
 def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
-    """A line for each method whose accuracy the data task measured on the same queries, in every column of it."""
+    """Yield a row for each method for which the data task measured every accuracy column, on the same queries."""
     figures = data.metrics if data else {}
     accuracies = [column for column in COLUMNS if column.endswith("_accuracy")]
     names = dict.fromkeys(key.removesuffix(f"_{accuracies[0]}") for key in figures if key.endswith(f"_{accuracies[0]}"))
@@ -57,7 +59,7 @@ def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
 
 
 def _shown(store: Store, step: Step) -> str:
-    """A task's folder as one would type it here; in the bucket, where a job elsewhere made it."""
+    """Return a task's folder, relative to the current one if below it; its URI if only the bucket has the result."""
     folder = store.folder(step)
     if store.remote is not None and not (folder / RECORD).exists():
         return f"{store.remote.uri}/{store.key(step)}"
@@ -69,7 +71,7 @@ def _cell(value: float | None, shape: str) -> str:
 
 
 def count(outcome: RunResult) -> str:
-    """How many tasks ran, in a sentence."""
+    """Return the number of tasks that ran, as a sentence."""
     others = ", the others are reused" if len(outcome.ran) < len(outcome.records) else ""
     return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{others}"
 
@@ -84,25 +86,25 @@ def _figure(record: Record, name: str, value: float | None) -> str:
     )
 
 
-def plan(flow: Flow, planned: Iterable[Planned], registry: Registry) -> str:
-    """What would run, where, why, for how long and at what cost; what is reused; nothing is touched."""
+def plan(flow: Flow, planned: Iterable[PlannedStep], registry: Registry) -> str:
+    """Format the plan: which tasks run, where, why, how long and at what cost, and which are reused; read-only."""
     rows, seconds, cost, unknown, unpriced, open_end, ran = [], 0.0, 0.0, 0, 0, 0, 0
     for item in planned:
         step = item.step
         if item.record:
-            rows.append(("reuse", step.name, step.backend.name, step.on, step.digest, "", "", item.why))
+            rows.append(("reuse", step.name, step.backend.name, step.executor, step.digest, "", "", item.why))
             continue
         ran += 1
-        found = estimate(step, registry, stores.of(flow))
+        found = estimate(step, registry, stores.open_for_flow(flow))
         seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
-        cost, open_end = cost + (found.expected or 0), open_end + (found.billed and found.usd is None)
-        unpriced += found.billed and found.expected is None
+        cost, open_end = cost + (found.budgeted_usd or 0), open_end + (found.billed and found.usd is None)
+        unpriced += found.billed and found.budgeted_usd is None
         time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"
-        rows.append(("run", step.name, step.backend.name, step.on, step.digest, time, _price(found), item.why))
+        rows.append(("run", step.name, step.backend.name, step.executor, step.digest, time, _price(found), item.why))
     known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
     bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
     bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
-    bill = bill if any(registry.executors[s.on].price for s in flow.steps) else "not billed"
+    bill = bill if any(registry.executors[s.executor].price for s in flow.steps) else "not billed"
     summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
     return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
@@ -115,12 +117,14 @@ def _price(found: Estimate) -> str:
     return "unknown" if found.limit_usd is None else f"up to ${found.limit_usd:,.2f}"
 
 
-def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
-    """A line a unit, or for a dry run a line a file that differs; then the gaps, and the metadata."""
+def publication(flow: Flow, done: "PublishResult", *, dry_run: bool = False) -> str:
+    """Format a publication: a row per unit and, in a dry run, per file that differs; then gaps and metadata."""
     changes = [change for comparison in done.comparisons for change in comparison.to_send]
     parts = []
     if dry_run and changes:
-        rows = [(c.state, text.size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes]
+        rows = [
+            (c.state, text.format_size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes
+        ]
         parts.append(table(("", "size", "path", "from"), rows))
     if done.comparisons:
         head = ("unit", "files", "new", "changed", "there already", "to send" if dry_run else "sent")
@@ -129,9 +133,9 @@ def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
         parts.append("Nothing is made yet that belongs into the tree. Run 'pokeflow' first.")
     if done.gaps:
         parts.append("missing, and what would make it:\n" + "\n".join(_gaps(done)))
-    size = text.size(sum(change.item.placed.size for change in changes))
-    files = text.count(len(changes), "file")
-    place = trees.of(flow).objects.uri
+    size = text.format_size(sum(change.item.placed.size for change in changes))
+    files = text.format_count(len(changes), "file")
+    place = trees.open_tree(flow).objects.uri
     if dry_run:
         parts.append(f"{place}: {files} to send ({size}). Nothing was written.")
     else:
@@ -142,16 +146,16 @@ def publication(flow: Flow, done: "Published", *, dry_run: bool = False) -> str:
 
 def _unit(comparison: "Comparison") -> tuple[str, ...]:
     states = Counter(change.state for change in comparison.changes)
-    sent = text.size(sum(change.item.placed.size for change in comparison.to_send))
+    sent = text.format_size(sum(change.item.placed.size for change in comparison.to_send))
     changed, there = states["changed"] + states["altered"], states["same"] + states["newer there"]
     counts = (len(comparison.changes), states["new"], changed, there)
     return (comparison.publication.receipt.unit, *(str(count) for count in counts), sent)
 
 
-def _gaps(done: "Published") -> Iterator[str]:
-    """Gaps by what would fill them."""
+def _gaps(done: "PublishResult") -> Iterator[str]:
+    """Yield the gaps, grouped by the task or command that would fill them."""
     by_why: dict[str, list[str]] = {}
     for gap in done.gaps:
         by_why.setdefault(gap.why, []).append(gap.leaf.path)
     for why, paths in by_why.items():
-        yield f"  {why}: {text.some(paths, 4)}"
+        yield f"  {why}: {text.shorten(paths, 4)}"

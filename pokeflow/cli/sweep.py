@@ -1,7 +1,7 @@
-"""The trials of a sweep: each leaves a line of JSON, and in the end they stand in one table.
+"""Trials of a sweep: each writes its outcome as a line of JSON, and at the end one table lists them all.
 
-With a bucket behind the store the line is left there too: a launcher may run trials on other machines, and whoever
-started the sweep sees nothing of their folders.
+If the store has a bucket, the line is written there too: a launcher may run trials on other machines, whose folders
+the process that started the sweep cannot read.
 """
 
 import json
@@ -24,26 +24,26 @@ from pokeflow import engine, plugins
 from pokeflow.cli import _hydra_job as hydra_job
 from pokeflow.config import composition, omegaconf, open_store
 from pokeflow.config.resolver import resolve
-from pokeflow.engine import told
+from pokeflow.engine import error_message
 from pokeflow.errors import WAITING, PokeflowError, TaskError
 from pokeflow.flow import Sweep
-from pokeflow.objects import Objects
+from pokeflow.objects import ObjectStore
 from pokeflow.text import table
 
 log = logging.getLogger("pokeflow")
 SINCE = "POKEFLOW_SINCE"
-"""Under ``hydra.job.env_set``: the moment when the sweep began. That is the one setting of a free name that Hydra
-carries to every trial, whatever launcher starts it on whatever machine."""
+"""Key below ``hydra.job.env_set`` for the start time of the sweep. This is the only setting with a free name that
+Hydra passes to every trial, with any launcher and on any machine."""
 FILE = "trial.json"
 FAILED = math.nan
-"""What a failed trial returns: no value. Hydra's own sweeper goes on; one that optimises may not take it."""
+"""Return value of a failed trial: NaN. Hydra's own sweeper continues; an optimising sweeper may reject it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One job of a sweep: its overrides, the objective it reached (None: unknown) and the error it ended in.
+    """One job of a sweep: its overrides, the objective it reached (None: unknown) and the error that ended it.
 
-    ``waits``: that error is no failure, a task waits for what is not here.
+    ``waits`` is True if the error is no failure, and a task only needs something unavailable.
     """
 
     number: int
@@ -54,8 +54,8 @@ class Trial:
     waits: bool = False
 
 
-def write(folder: Path, trial: Trial, sweep: str, remote: Objects | None) -> None:
-    """Leave a trial's outcome in its output folder, and in the bucket below the sweep's name."""
+def write(folder: Path, trial: Trial, sweep: str, remote: ObjectStore | None) -> None:
+    """Write a trial's outcome to its output folder, and to the bucket below the sweep's name."""
     text = json.dumps(asdict(trial)) + "\n"
     (folder / FILE).write_text(text, encoding="utf-8")
     if remote is not None:
@@ -66,13 +66,13 @@ def write(folder: Path, trial: Trial, sweep: str, remote: Objects | None) -> Non
 
 
 def read(folder: Path) -> list[Trial]:
-    """The trials of a sweep's folder, by number."""
+    """Return the trials in a sweep's folder, sorted by number."""
     trials = (_trial(file.read_bytes()) for file in folder.glob(f"*/{FILE}"))
     return sorted(trials, key=lambda trial: trial.number)
 
 
-def _shared(remote: Objects, sweep: str) -> Iterator[Trial]:
-    """The trials of a sweep that told of themselves in the bucket, on whatever machine they ran."""
+def _shared(remote: ObjectStore, sweep: str) -> Iterator[Trial]:
+    """Yield the trials of a sweep that wrote their outcome to the bucket, on any machine."""
     try:
         for entry in remote.list(_prefix(sweep)):
             if entry.key.endswith(f"/{FILE}"):
@@ -89,8 +89,8 @@ def _prefix(sweep: str) -> str:
     return f"sweeps/{sweep.lstrip('/')}/"
 
 
-def _remote(config: DictConfig) -> Objects | None:
-    """The bucket behind the store, if the configuration names one that there can be; its faults are told elsewhere."""
+def _remote(config: DictConfig) -> ObjectStore | None:
+    """Return the bucket behind the store; None if it has none or has faults, which are reported elsewhere."""
     try:
         return open_store(OmegaConf.to_container(config.store, resolve=True)).remote
     except (OmegaConfBaseException, PokeflowError):
@@ -98,12 +98,12 @@ def _remote(config: DictConfig) -> Objects | None:
 
 
 def name_of(folder: str) -> str:
-    """What names a sweep: its folder as seen from ``sweeps/``, or the whole path where it lies elsewhere."""
+    """Return the name of a sweep: its folder relative to ``sweeps/``, or the whole path if it is elsewhere."""
     return Path(folder).absolute().as_posix().rpartition("/sweeps/")[2]
 
 
 def run(arguments: composition.Arguments, since: str) -> int:
-    """Sweep as Hydra does; 0, 1 where a trial failed, or 3 where one waits for what is not here.
+    """Run a sweep as Hydra does; return 0, 1 if a trial failed, or 3 if one needs something unavailable.
 
     Each trial is composed once, by Hydra's launcher, in the process that runs it.
     """
@@ -125,7 +125,7 @@ def run(arguments: composition.Arguments, since: str) -> int:
 
 
 def run_trial(config: DictConfig) -> float | None:
-    """Run one trial, called by Hydra; returns the objective, NaN for a trial without one that failed or waits."""
+    """Run one trial, called by Hydra; return its objective, or NaN if it failed, or waits and has no objective."""
     hydra_config = HydraConfig.get()
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     name = name_of(hydra_config.sweep.dir)
@@ -133,7 +133,7 @@ def run_trial(config: DictConfig) -> float | None:
     value, ran = None, 0
     try:
         flow = resolve(
-            omegaconf.plain(config),
+            omegaconf.to_plain(config),
             plugins.registry(plugins.manager()),
             sweep=Sweep(name, hydra_config.job.num, tuple(overrides)),
             command=shlex.join(["pokeflow", *overrides]),
@@ -147,14 +147,14 @@ def run_trial(config: DictConfig) -> float | None:
         value, ran = result.objective, len(result.ran)
     except Exception as error:  # noqa: BLE001 - told in the table of the trials
         failure, ran = error, len(getattr(error, "ran", ()))
-    text, waits = told(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
+    text, waits = error_message(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
     ended = Trial(hydra_config.job.num, overrides, value, ran, text, waits)
     write(Path(hydra_config.runtime.output_dir), ended, name, _remote(config))
     return FAILED if failure and not (waits and value is not None) else value
 
 
 def _trials(config: DictConfig) -> list[Trial]:
-    """Every trial of the sweep that a configuration began, by what each left here or in the bucket."""
+    """Return all trials of a configuration's sweep, from the outcomes written here or to the bucket."""
     folder = str(config.hydra.sweep.dir)
     remote = _remote(config)
     found = {trial.number: trial for trial in _shared(remote, name_of(folder))} if remote else {}
@@ -163,7 +163,7 @@ def _trials(config: DictConfig) -> list[Trial]:
 
 
 def _print(trials: list[Trial]) -> None:
-    """A table of the trials on stdout, and their errors to the log."""
+    """Print a table of the trials on stdout, and log their errors."""
     spoken = [set(trial.overrides) for trial in trials if trial.overrides]
     shared = set.intersection(*spoken) if len(spoken) > 1 else set()
     rows = [
@@ -182,7 +182,7 @@ def _print(trials: list[Trial]) -> None:
 
 
 def _silent(number: int, folder: str) -> Trial:
-    """A trial that ended without a word."""
+    """Return a Trial for one that ended without writing its outcome."""
     return Trial(
         number, [], None, 0, f"it left no {FILE} in {folder}. One on another machine tells by a bucket: store=s3."
     )

@@ -1,6 +1,6 @@
-"""Configuration: YAML and overrides come in, a ``Flow`` of plain, checked data goes out.
+"""Configuration: conversion of YAML and overrides to a ``Flow`` of plain, validated data.
 
-Hydra composes and OmegaConf resolves; both end inside this package, and load only when something is composed.
+Hydra composes and OmegaConf resolves; a ``Flow`` holds no types of theirs, and both are imported only for composing.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pokeflow.config._search_path import GROUPS, NAME, conf_dir, distribution_of, options, shipped_conf
 from pokeflow.flow import Flow
 
-if TYPE_CHECKING:  # what help need not load
+if TYPE_CHECKING:  # not needed for help
     from pokeflow.config._choices import Choices
     from pokeflow.store import Store
 
@@ -19,7 +19,7 @@ __all__ = [
     "GROUPS",
     "NAME",
     "choices",
-    "composed",
+    "compose_plain",
     "conf_dir",
     "distribution_of",
     "load",
@@ -31,21 +31,21 @@ __all__ = [
 
 
 def choices(group: str, overrides: Sequence[str] = ()) -> "Choices":
-    """The groups below a group (empty: the topmost ones), and its options, as the search path of overrides has them."""
+    """Return the subgroups and options of a group (empty: the top level), on the search path of the overrides."""
     from pokeflow.config import _choices
 
     return _choices.choices(group, overrides)
 
 
-def composed(overrides: Sequence[str] = ()) -> Any:
-    """The configuration that overrides compose to, as plain data; neither resolved nor checked."""
+def compose_plain(overrides: Sequence[str] = ()) -> Any:
+    """Return the configuration that overrides compose to, as plain data, neither resolved nor validated."""
     from pokeflow.config import _choices
 
-    return _choices.composed(overrides)
+    return _choices.compose_plain(overrides)
 
 
 def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] | None" = None) -> Flow:
-    """Compose a configuration and check it; see ``pokeflow.load``."""
+    """Compose a configuration and validate it; see ``pokeflow.load``."""
     from pokeflow import plugins
     from pokeflow.config import composition, omegaconf
     from pokeflow.config.resolver import resolve
@@ -55,18 +55,18 @@ def load(overrides: Sequence[str] = (), *, config_dir: "str | os.PathLike[str] |
     words = [*(("--config-dir", os.fspath(config_dir)) if config_dir is not None else ()), *overrides]
     composed = composition.compose(composition.parse_arguments(words))
     registry = plugins.registry(plugins.manager())
-    return resolve(omegaconf.plain(composed.config), registry, command=shlex.join(["pokeflow", *words]))
+    return resolve(omegaconf.to_plain(composed.config), registry, command=shlex.join(["pokeflow", *words]))
 
 
 def load_store(overrides: Sequence[str] = ()) -> "Store":
-    """Open the store that overrides name; ConfigError with its faults, whatever the rest of the configuration says."""
+    """Open the store that overrides name; raise a ConfigError for its faults, whatever values the other groups have."""
     from pokeflow.config import composition, omegaconf
 
-    return open_store(omegaconf.plain(composition.composed(overrides)).get("store"))
+    return open_store(omegaconf.to_plain(composition.compose_config(overrides)).get("store"))
 
 
 def open_store(data: Any) -> "Store":
-    """Open the store that the configuration's group ``store`` names, as plain data; ConfigError with its faults."""
+    """Open the store that plain data of the group ``store`` describes; raise a ConfigError for its faults."""
     from pathlib import Path
 
     from pokeflow import store

@@ -1,4 +1,4 @@
-"""What the next word of a command line may be: groups, their options and keys, asked of Hydra."""
+"""Candidates for the next word of a command line: groups, their options and keys, looked up with Hydra."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,14 +11,14 @@ from pokeflow.config import composition
 
 
 class Choices(NamedTuple):
-    """The groups below a group, and the options that it has."""
+    """Subgroups and options of a configuration group."""
 
     groups: list[str]
     options: list[str]
 
 
 def choices(group: str, overrides: Sequence[str]) -> Choices:
-    """Return what lies below a group, wherever the search path that overrides make has it."""
+    """Return the subgroups and options of a group on the search path that the overrides define."""
     folders = [word for flag, word in pairwise(overrides) if flag in ("--config-dir", "-cd")]
     path = [f"hydra.searchpath=['file://{folder}']" for folder in folders[-1:]]
     with composition.session(composition.Arguments()) as loader:
@@ -26,6 +26,6 @@ def choices(group: str, overrides: Sequence[str]) -> Choices:
         return Choices(*(loader.get_group_options(group, kind, "config", path) for kind in kinds))
 
 
-def composed(overrides: Sequence[str]) -> Any:
-    """Return the composed configuration as plain data, interpolations as they are written."""
-    return OmegaConf.to_container(composition.composed(overrides), resolve=False)
+def compose_plain(overrides: Sequence[str]) -> Any:
+    """Return the composed configuration as plain data, with interpolations unresolved."""
+    return OmegaConf.to_container(composition.compose_config(overrides), resolve=False)

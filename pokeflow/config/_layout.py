@@ -1,4 +1,4 @@
-"""From the layout's YAML to the leaves of this project's tree: every path made out, every fault told."""
+"""Expansion of the layout's YAML to the entries (leaves) of the project's tree, with all faults collected."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,17 +9,19 @@ from pokeflow.flow import Step
 from pokeflow.objects import require_key
 from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.stages import BENCHMARK, TRACK
-from pokeflow.types import RECEIPTS, Leaf
+from pokeflow.types import RECEIPTS, LayoutEntry
 
 EVERY = "*"
 
 
-def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step], faults: list[Fault]) -> list[Leaf]:
-    """The leaves of a lineage's models and of the project, in the layout's order."""
-    leaves: list[Leaf] = []
+def expand(
+    layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step], faults: list[Fault]
+) -> list[LayoutEntry]:
+    """Return the leaves of the project and of the lineage's models, in the layout's order; add to ``faults``."""
+    leaves: list[LayoutEntry] = []
     of_models = {step.stage for step in steps.values() if step.model in models}
     try:
-        require_key(layout.root or "absent")  # what is absent has its fault already
+        require_key(layout.root or "absent")  # a missing root is reported already
     except PokeflowError as error:
         faults.append(Fault("layout.root", str(error)))
     for path, source in (layout.project or {}).items():
@@ -29,14 +31,14 @@ def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step
         leaves += _leaf(_Place(f"layout.project.{path}", path, source, _documents("project")), steps, faults)
     known = set(layout.models or {}) - {EVERY}
     if known & set(models):
-        # A layout that knows none of the models was written for another lineage; one that knows some is misspelt.
+        # If no name matches, the layout was written for another lineage; if some match, the others are misspelt.
         faults += [unknown(f"layout.models.{m}", "model", m, models) for m in sorted(known - set(models))]
     for name, model in models.items():
         own = name if name in known else EVERY
         for path, source in ((layout.models or {}).get(own) or {}).items():
             place = _Place(f"layout.models.{own}.{path}", path, source, _documents("version"), name, model)
             leaves += _leaf(place, steps, faults)
-    seen: dict[str, Leaf] = {}
+    seen: dict[str, LayoutEntry] = {}
     for leaf in leaves:
         if leaf.path in seen:
             faults.append(Fault("layout", f"two things belong at {leaf.path}. Put {{model}} or another name into one."))
@@ -45,7 +47,7 @@ def expand(layout: Layout, models: Mapping[str, Model], steps: Mapping[str, Step
 
 
 def _documents(scope: str) -> tuple[str, ...]:
-    """The documents that a layout may name: of the kinds that are installed, and well-known ones that are not."""
+    """Return the documents that a layout may name: those of installed kinds, and well-known ones of other kinds."""
     installed = {name for name, kind in document_kinds().items() if kind.scope == scope}
     return tuple(sorted(installed | WELL_KNOWN[scope].keys()))
 
@@ -60,10 +62,10 @@ class _Place:
     model: Model | None = None
 
 
-def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iterator[Leaf]:
+def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iterator[LayoutEntry]:
     source, model = place.source, place.model
     if source is None or (model is not None and None in (model.version, model.stage)):
-        return  # has its fault already
+        return  # reported already
     path = place.path
     if model:
         path = path.replace("{model}", place.name).replace("{version}", model.version)
@@ -71,7 +73,7 @@ def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iter
         faults.append(found)
         return
     stage = source.stage or (model.stage if model else "")
-    yield Leaf(
+    yield LayoutEntry(
         path=path,
         stage=stage,
         maker=_missing_kind(place) or _maker(source, stage, place.name, model, steps),
@@ -86,7 +88,7 @@ def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iter
 
 
 def _faults(place: _Place, path: str) -> Iterator[Fault]:
-    """What is wrong with a place; the first fault is the one to tell."""
+    """Yield the faults of a leaf's path and source; only the first one is reported."""
     source = place.source
     given = [name for name in ("file", "document", "link") if getattr(source, name) is not None]
     if len(given) > 1:
@@ -110,7 +112,7 @@ def _faults(place: _Place, path: str) -> Iterator[Fault]:
 
 
 def _missing_kind(place: _Place) -> str | None:
-    """Which distribution to install for a document, where its kind is not installed."""
+    """Return, in words, the distribution to install for a document; None if its kind is installed."""
     name = place.source.document
     if name is None or name in document_kinds():
         return None
@@ -119,7 +121,7 @@ def _missing_kind(place: _Place) -> str | None:
 
 
 def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Mapping[str, Step]) -> str:
-    """What would make a leaf, in words."""
+    """Return, in words, the task or command that would produce a leaf."""
     if model is None and source.document is not None:
         return "publish"
     step = steps.get(f"{stage}:{name}") if model else next((s for s in steps.values() if s.stage == stage), None)

@@ -1,4 +1,4 @@
-"""Where the YAML lies, and the options of each group: told without Hydra, so that help is quick."""
+"""Folders of the YAML, and the options of each group, determined without Hydra so that help is fast."""
 
 import re
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ GROUPS = (
     "experiment", "sweep", "hydra",
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What a model, a version or a project may be called."""
+"""Pattern for the name of a model, a version or a project."""
 
 
 def shipped_conf() -> Path:
-    """The YAML that comes with pokeflow: the checkout's, or the wheel's."""
+    """Return the folder of the YAML shipped with pokeflow: the checkout's, or the wheel's."""
     here = Path(__file__).parents[1]
     # The checkout first: an editable install can leave a stale copy in the package.
     return next(d for d in (here.parent / "conf", here / "conf") if (d / "lineage").is_dir())
 
 
 def conf_dir() -> Path:
-    """The folder that is composed from: ``conf/`` of the current folder if it is pokeflow's, else the shipped one."""
+    """Return the folder to compose from: ``conf/`` of the current folder if it has ``lineage/``, or the shipped one."""
     own = Path.cwd() / "conf"
     return own if (own / "lineage").is_dir() else shipped_conf()
 
 
 def yaml_names(package: str) -> Iterator[str]:
-    """The YAML files of a plugin's package, as ``group/option.yaml``."""
+    """Yield the YAML files of a plugin's package, as ``group/option.yaml``."""
     return _walk(resources.files(package), "")
 
 
@@ -43,19 +43,19 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[str]:
 
 
 def optional_groups(file: Path) -> dict[str, str]:
-    """The groups that a main file's list of defaults calls optional, with the option that it names for each."""
+    """Return the groups marked optional in a main file's defaults list, with the option that it names for each."""
     import yaml
 
     try:
         listed = (yaml.safe_load(file.read_bytes()) or {}).get("defaults", [])
     except (OSError, yaml.YAMLError, AttributeError):
-        return {}  # Hydra says what is wrong with it
+        return {}  # Hydra reports what is wrong with the file
     entries = [item for entry in listed or () if isinstance(entry, dict) for item in entry.items()]
     return {key.removeprefix("optional "): str(name) for key, name in entries if str(key).startswith("optional ")}
 
 
 def distribution_of(group: str, option: str) -> str | None:
-    """The distribution that brings an option, if it is one that is known."""
+    """Return the distribution that provides an option; None if it is not a known one."""
     import yaml
 
     file = shipped_conf() / "distributions.yaml"
@@ -64,7 +64,7 @@ def distribution_of(group: str, option: str) -> str | None:
 
 
 def options(group: str) -> list[str]:
-    """The names that ``group=`` may be given."""
+    """Return the names that ``group=`` accepts, sorted."""
     found = {file.stem for folder in {conf_dir(), shipped_conf()} for file in folder.glob(f"{group}/*.yaml")}
     for package in config_packages(manager()):
         found |= {n.split("/")[1][:-5] for n in yaml_names(package) if n.startswith(f"{group}/")}

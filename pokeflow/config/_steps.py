@@ -1,4 +1,4 @@
-"""From a lineage's models to steps: each with the backend that does it, typed parameters, and where it runs."""
+"""Conversion of a lineage's models to steps, each with its backend, typed parameters and executor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +14,12 @@ from pokeflow.types import Backend, Command, call_plugin, load_params
 from pokeflow.types import Executor as RegisteredExecutor
 
 LOCAL = "local"
-"""The executor of what serves the project: it takes moments, and needs to know this machine."""
+"""Executor of steps that serve the project: they are quick, and need to know this machine."""
 HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
 
 
 class Builder:
-    """Turns models into steps, collecting faults on the way."""
+    """Builder that converts models to steps and collects faults."""
 
     def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
         self.settings, self.registry, self.faults = settings, registry, faults
@@ -27,9 +27,9 @@ class Builder:
         self.params_of_executors: dict[str, Any] = {}
 
     def steps(self) -> dict[str, Step]:
-        """Every step of the lineage by name."""
+        """Return all steps of the lineage by name."""
         data = self._add_data()
-        # A model that was no mapping has its fault already.
+        # A model is None if it was not a mapping, which is reported already.
         models = {name: model for name, model in (self.settings.lineage.models or {}).items() if model is not None}
         for name, model in models.items():
             path = f"lineage.models.{name}"
@@ -54,9 +54,9 @@ class Builder:
         return self.found
 
     def _add_data(self) -> tuple[str, ...]:
-        """The step that prepares the data set, if the configuration names one."""
+        """Add the step that prepares the data set, if the configuration names one; return its name in a tuple."""
         data: dict[Any, Any] = dict(self.settings.data or {})
-        # As a stage's work is written, but that the parameters stand beside the backend's name.
+        # Written like a stage's work, except that the parameters are siblings of the backend's name.
         work = {key: data.pop(key) for key in ("backend", "executor", "on", "True") if key in data}
         found = parse(Work, {"backend": None, **work}, "data", self.faults)
         if found is None or found.backend is None:
@@ -94,7 +94,7 @@ class Builder:
         path: str,
         parents: tuple[str, ...] = (),
     ) -> Step | None:
-        """Add a step; one that is aside may look at what the model's ``parents`` left, as its making did."""
+        """Add and return a step; with an ``aside`` backend it may also read the results of the model's ``parents``."""
         executor = self._executor(path, work.executor)
         backend = backend_of(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and params_of(backend, work.params, f"{path}.params", self.faults)
@@ -106,15 +106,15 @@ class Builder:
         return step
 
     def serving(self, stage: str, service: Service) -> dict[str, Step]:
-        """The step of a stage that serves the project and is made with the rest of the flow, on this machine."""
+        """Return, by name, the step of a stage that serves the project; it runs with the flow, on this machine."""
         step = Step(stage, service.backend, PROJECT, "", PROJECT, service.params, (), LOCAL)
         return {step.name: step}
 
     def _executor(self, path: str, given: str | Executor | None) -> tuple[str, Any]:
-        """Where a step runs: the executor's name, and its parameters there."""
+        """Return the name of a step's executor, and the executor's parameters for this step."""
         name = given.name if isinstance(given, Executor) else given or self.settings.executor.name
         if not name:
-            return "", None  # has its fault already
+            return "", None  # reported already
         if name not in self.registry.executors:
             where = "executor.name" if given is None else f"{path}.executor"
             self.faults.append(unknown(where, "executor", name, self.registry.executors, HINT))
@@ -122,7 +122,7 @@ class Builder:
         return name, self.executor_params(path, given)
 
     def executor_params(self, path: str = "", given: str | Executor | None = None) -> Any:
-        """An executor's parameters: those of the chosen one, or another's defaults, and on top what ``given`` has."""
+        """Return an executor's parameters: the chosen one's or another's defaults, overridden by those of ``given``."""
         chosen = self.settings.executor
         name = given.name if isinstance(given, Executor) else given or chosen.name
         shared = chosen.params if name == chosen.name else {}
@@ -130,7 +130,7 @@ class Builder:
         if not own and name in self.params_of_executors:
             return self.params_of_executors[name]
         if name not in self.registry.executors:
-            return None  # has its fault already
+            return None  # reported already
         where = f"{path}.executor.params" if own else "executor.params"
         params = _parse_params(self.registry.executors[name], {**shared, **own}, where, self.faults)
         if not own:
@@ -141,9 +141,9 @@ class Builder:
 def backend_of(
     stage: str | None, name: str | None, path: str, registry: Registry, faults: list[Fault]
 ) -> Backend | None:
-    """The backend of this name for a stage; None where there is none, or no name."""
+    """Return the backend with this name for a stage; None without a name or, with a fault, for an unknown one."""
     if stage is None or name is None:
-        return None  # has its fault already
+        return None  # reported already
     known = registry.backends_of(stage)
     if not known:
         faults.append(unknown(path, "stage", stage, registry.stages, HINT))
@@ -153,14 +153,14 @@ def backend_of(
 
 
 def params_of(backend: Backend | Command, data: Mapping[str, Any], path: str, faults: list[Fault]) -> Any:
-    """The dataclass of a backend, or of a command, filled; None where something is wrong with it."""
+    """Return the parameters of a backend or command as its dataclass; None if they have faults."""
     before = len(faults)
     params = _parse_params(backend, data, path, faults)
     return params if len(faults) == before else None
 
 
 def _parse_params(maker: Backend | Command | RegisteredExecutor, data: Any, path: str, faults: list[Fault]) -> Any:
-    """The dataclass of what a plugin brings as far as it could be filled; its check tells what else is wrong."""
+    """Parse a plugin's parameters into its dataclass, as far as possible; without faults run the plugin's check."""
     before = len(faults)
     params = call_plugin(f"{path}: {maker.params!r}", parse, load_params(maker), data, path, faults)
     if len(faults) == before:

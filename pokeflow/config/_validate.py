@@ -1,4 +1,4 @@
-"""What is wrong with settings beyond types and backends: each function yields the faults of one thing."""
+"""Checks of settings beyond types and backends: each function yields the faults of one aspect."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,16 +19,16 @@ _OWN = (
     *(TASKS, "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
     *("jobs", "registry"),
 )
-"""Folders of the store that a tree would be mixed up with."""
+"""Folders that the store itself uses, so that a published tree cannot have their names."""
 
 
 def validate(settings: Settings, steps: Mapping[str, Step], registry: Registry) -> Iterator[Fault]:
-    """Every fault of settings that were parsed, whatever else is wrong with them.
+    """Yield all faults of parsed settings, even if other faults were reported already.
 
     Args:
-        settings: the configuration; a value that was no good is None and has its fault already.
-        steps: the steps that could be made of it.
-        registry: what is installed.
+        settings: the configuration; an invalid value is None and reported already.
+        steps: the steps that could be built from it.
+        registry: the installed backends, executors and commands.
 
     """
     yield from validate_selection(settings)
@@ -42,7 +42,7 @@ def validate(settings: Settings, steps: Mapping[str, Step], registry: Registry) 
 
 
 def stages(settings: Settings) -> set[str]:
-    """Every stage that the configuration names."""
+    """Return all stages that the configuration names."""
     models = [model for model in (settings.lineage.models or {}).values() if model is not None]
     then = [stage for works in (settings.lineage.then, *(m.then for m in models)) for stage in works or ()]
     own = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
@@ -50,7 +50,7 @@ def stages(settings: Settings) -> set[str]:
 
 
 def validate_selection(settings: Settings) -> Iterator[Fault]:
-    """Models and stages that are asked for, forced or looked at by a sweep, and that nobody knows."""
+    """Yield faults for unknown models and stages that are selected, forced, or named by a sweep's objective."""
     models = {DATA, *(settings.lineage.models or ())}
     for path, what, names, known in (
         ("models", "model", settings.models, models),
@@ -63,7 +63,7 @@ def validate_selection(settings: Settings) -> Iterator[Fault]:
 
 
 def validate_gates(settings: Settings) -> Iterator[Fault]:
-    """A gate that holds for nobody, since a name is misspelt, would let through what it is to stop."""
+    """Yield faults of gates; with a misspelt model a gate would apply to no model, and pass those it should stop."""
     given = {name: gate for name, gate in (settings.lineage.gates or {}).items() if gate is not None}
     yield from (Fault(f"lineage.gates.{name}", f"{message}.") for name, message in gates.faults(given))
     models = settings.lineage.models or {}
@@ -75,7 +75,7 @@ def validate_gates(settings: Settings) -> Iterator[Fault]:
 
 
 def validate_budget(given: float | Budget | None) -> Iterator[Fault]:
-    """Amounts below nothing."""
+    """Yield a fault for each negative amount."""
     amounts = {"": given} if not isinstance(given, Budget) else {".task": given.task, ".run": given.run}
     for name, usd in amounts.items():
         if usd is not None and usd < 0:
@@ -83,9 +83,9 @@ def validate_budget(given: float | Budget | None) -> Iterator[Fault]:
 
 
 def validate_root(root: str | None) -> Iterator[Fault]:
-    """A local folder of the store that cannot be one."""
+    """Yield a fault if the store's local path cannot be a folder."""
     if root is None:
-        return  # has its fault already
+        return  # reported already
     try:
         place = Path(root).expanduser()
         if not root.strip():
@@ -97,7 +97,7 @@ def validate_root(root: str | None) -> Iterator[Fault]:
 
 
 def validate_remote(store: Store) -> Iterator[Fault]:
-    """The bucket behind a store, by how it is written: nobody is asked whether it is there."""
+    """Yield faults in the spelling of the bucket's settings; no request is sent to check whether it exists."""
     if store.remote is None:
         return
     if not store.remote.startswith("s3://"):
@@ -119,7 +119,7 @@ def validate_remote(store: Store) -> Iterator[Fault]:
 
 
 def validate_names(settings: Settings) -> Iterator[Fault]:
-    """Names that folders and keys are made of."""
+    """Yield faults of names that become part of folders and keys."""
     if (settings.layout.root or "").partition("/")[0] in _OWN:
         yield Fault("layout.root", f"{settings.layout.root!r} is the store's own. Name another folder.")
     if "/" in (settings.project.name or ""):
@@ -127,7 +127,7 @@ def validate_names(settings: Settings) -> Iterator[Fault]:
 
 
 def validate_executors(steps: Mapping[str, Step], registry: Registry) -> Iterable[Fault]:
-    """Executors on other machines, where the store shares nothing with them."""
-    for name in sorted({step.on for step in steps.values() if step.on}):
+    """Yield a fault for each executor on other machines, for a store without a shared bucket."""
+    for name in sorted({step.executor for step in steps.values() if step.executor}):
         if name in registry.executors and registry.executors[name].remote:
             yield Fault("executor.name", f"{name!r} shares only a bucket with this machine. Choose store=s3.")

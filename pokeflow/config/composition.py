@@ -1,4 +1,4 @@
-"""Hydra's composition, with pokeflow's errors: arguments come in, one configuration with Hydra's own node goes out."""
+"""Composition by Hydra, with pokeflow's errors: from arguments to one configuration with Hydra's own node."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from pokeflow.config import omegaconf
 from pokeflow.config.settings import FORMER_KEYS
 from pokeflow.errors import ConfigError, Fault, unknown
 
-# Groups whose every key is checked by `resolve`: a key that YAML does not list may be a parameter's default.
+# Groups in which `resolve` validates every key: a key that YAML does not list may be a parameter with a default.
 _CHECKED = ("project", "lineage", "data", "target", "store", "executor", "tracking", "registry", "cloud")
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-\[\]]*=", re.ASCII)
 _VALUES = {
@@ -31,12 +31,12 @@ _VALUES = {
     **dict.fromkeys(("--config-path", "-cp"), "config_path"),
 }
 _HYDRA = threading.RLock()
-"""Held while Hydra's own state, one for the whole process, is in use."""
+"""Lock for Hydra's own state, which is global to the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What is composed: overrides, and the flags of Hydra's that say from where and whether once or as a sweep."""
+    """Input of a composition: overrides, and Hydra's flags for the location of the YAML and for a sweep."""
 
     overrides: tuple[str, ...] = ()
     config_dir: Path | None = None
@@ -47,19 +47,19 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A composed configuration, Hydra's own settings under ``hydra``, and the loader that composed it."""
+    """A composed configuration with Hydra's own settings under ``hydra``, and the loader that composed it."""
 
     config: DictConfig
     loader: ConfigLoader
 
     @property
     def multirun(self) -> bool:
-        """Whether Hydra would sweep with this configuration."""
+        """True if Hydra would run a sweep with this configuration."""
         return (self.config.hydra.mode or RunMode.RUN) == RunMode.MULTIRUN
 
 
 def parse_arguments(args: Sequence[str], *, run: bool = False) -> Arguments:
-    """Tell overrides from flags; ``run``: those that say how to run are taken as well. ConfigError for any other."""
+    """Separate overrides from flags; raise a ConfigError for unknown flags. ``run`` also accepts the flags of a run."""
     found: dict[str, str] = {}
     rest: list[str] = []
     multirun = False
@@ -94,8 +94,8 @@ def _existing(folder: "str | os.PathLike[str] | None") -> Path | None:
     return Path(folder).resolve()
 
 
-def composed(args: Sequence[str]) -> DictConfig:
-    """The configuration that arguments compose to, without Hydra's own node."""
+def compose_config(args: Sequence[str]) -> DictConfig:
+    """Return the configuration that arguments compose to, without Hydra's own node."""
     config = compose(parse_arguments(args)).config
     with open_dict(config):
         del config["hydra"]
@@ -103,9 +103,9 @@ def composed(args: Sequence[str]) -> DictConfig:
 
 
 def compose(arguments: Arguments) -> Composition:
-    """Compose a configuration that is run once, whatever ``arguments.multirun`` says; ConfigError where Hydra cannot.
+    """Compose a configuration for a single run, ignoring ``arguments.multirun``; raise a ConfigError if Hydra cannot.
 
-    Nothing of Hydra's global state is left behind.
+    Hydra's global state is restored afterwards.
     """
     with session(arguments) as loader:
         return Composition(load(loader, arguments, RunMode.RUN), loader)
@@ -113,12 +113,12 @@ def compose(arguments: Arguments) -> Composition:
 
 @contextmanager
 def session(arguments: Arguments) -> Iterator[ConfigLoader]:
-    """Hydra's global state as composing and sweeping need it; one thread at a time has it, and it is put back."""
+    """Set up Hydra's global state for composing and sweeping, in one thread at a time, and restore it afterwards."""
     folder = Path(arguments.config_path or search_path.conf_dir()).resolve()
     with _HYDRA, omegaconf.plugin_configs(), faults():
         singleton = GlobalHydra.instance()
         before = singleton.hydra
-        singleton.clear()  # of a notebook that uses Hydra itself
+        singleton.clear()  # a notebook may use Hydra itself
         try:
             with initialize_config_dir(str(folder), version_base="1.3", job_name="pokeflow"):
                 yield GlobalHydra.instance().config_loader()
@@ -127,10 +127,10 @@ def session(arguments: Arguments) -> Iterator[ConfigLoader]:
 
 
 def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Sequence[str] = ()) -> DictConfig:
-    """Compose within a session, with ``extra`` overrides of Hydra's own.
+    """Compose within a session, with ``extra`` overrides for Hydra itself.
 
-    What is optional and not installed is ``none`` instead: then, and only then, it is composed twice, for only the
-    composition tells whether somebody chose something else. Hydra itself passes over what it cannot find.
+    If the default option of an optional group is not installed, the group is set to ``none`` and composed again: only
+    the first composition shows whether another option was chosen. Hydra itself skips a missing option silently.
     """
     overrides = [*extra, *_searched(arguments), *_allow_new_keys(arguments.overrides)]
     config = _load(loader, arguments, mode, overrides)
@@ -148,12 +148,12 @@ def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Seque
 def _load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, overrides: list[str]) -> DictConfig:
     try:
         return loader.load_configuration(arguments.config_name, overrides, mode, from_shell=False)
-    except (ValueError, TypeError, AssertionError, RecursionError) as error:  # a group set to null or a list, for one
+    except (ValueError, TypeError, AssertionError, RecursionError) as error:  # such as a group set to null or a list
         raise ConfigError([Fault("pokeflow", _line(error))]) from error
 
 
 def hydra_arguments(args: Sequence[str]) -> list[str]:
-    """Arguments, flags among them, as Hydra's own entry point takes them."""
+    """Return arguments, including flags, in the form that Hydra's own entry point accepts."""
     given = _groups_given(args)
     absent = [
         f"{group}=none"
@@ -164,17 +164,17 @@ def hydra_arguments(args: Sequence[str]) -> list[str]:
 
 
 def _searched(arguments: Arguments) -> list[str]:
-    """What Hydra's own flag for a folder does: a place to look in after all the others."""
+    """Return the override that appends ``config_dir`` to the search path, as Hydra's own flag does."""
     return [f"hydra.searchpath=[{_quoted(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
 
 
 def _groups_given(overrides: Sequence[str]) -> set[str]:
-    """The groups, and keys, that overrides are of."""
+    """Return the groups and keys that overrides set."""
     return {override.lstrip("+~").partition("=")[0].partition("@")[0] for override in overrides}
 
 
 def _allow_new_keys(overrides: Sequence[str]) -> list[str]:
-    """Let ``KEY=VALUE`` set a value that no YAML lists: ``resolve`` knows every key there is, Hydra does not."""
+    """Let ``KEY=VALUE`` set a value that no YAML lists: ``resolve`` knows all valid keys, Hydra does not."""
     return [f"++{override}" if _may_add(override) else override for override in overrides]
 
 
@@ -186,13 +186,13 @@ def _may_add(override: str) -> bool:
 
 
 def _optional(arguments: Arguments) -> dict[str, str]:
-    """The groups that the main file calls optional, with the option that it names."""
+    """Return the groups that the main file marks optional, with the option that it names for each."""
     file = Path(arguments.config_path or search_path.conf_dir()) / f"{arguments.config_name}.yaml"
     return search_path.optional_groups(file)
 
 
 def _options(group: str, arguments: Arguments, config: DictConfig) -> list[str]:
-    """The options of a group, those of folders that were named on the command line or in YAML among them."""
+    """Return the options of a group, including those in folders that the command line or YAML names."""
     sources = config.hydra.runtime.config_sources
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     folders += [arguments.config_dir] if arguments.config_dir else []
@@ -200,20 +200,20 @@ def _options(group: str, arguments: Arguments, config: DictConfig) -> list[str]:
 
 
 def no_option(group: str, name: str, known: Sequence[str]) -> Fault:
-    """The fault of an option that is not there: the nearest name, and what to install where that is known."""
+    """Return the Fault for an unknown option, with the nearest name and, if known, the distribution to install."""
     distribution = search_path.distribution_of(group, name)
     return unknown(group, "option", name, known, f"Install {distribution}." if distribution else "")
 
 
 def _quoted(text: str) -> str:
-    """Text as a value of Hydra's override grammar."""
+    """Return text as a quoted value of Hydra's override grammar."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Turn what Hydra, OmegaConf and YAML say into the form path: fault, nearest, known."""
+    """Convert errors of Hydra, OmegaConf and YAML to a ConfigError with path, message, nearest and known names."""
     from yaml import YAMLError
 
     try:
@@ -233,7 +233,7 @@ def faults() -> Iterator[None]:
 
 def _no_override(word: str, reason: str) -> Fault:
     key, _, value = word.partition("=")
-    if value[:1] in "[{(":  # a list that does not end is no text to be quoted
+    if value[:1] in "[{(":  # an unterminated list is not text to be quoted
         return Fault(word, f"not KEY=VALUE as Hydra reads it: {reason}")
     text = f"{key}={_quoted(value)}"
     shown = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'

@@ -1,4 +1,4 @@
-"""From YAML to plain data: Hydra composes, interpolations are resolved, and OmegaConf ends here."""
+"""Conversion of composed YAML to plain data: interpolations are resolved, and no OmegaConf type remains."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,20 +17,20 @@ from pokeflow.config._search_path import GROUPS, conf_dir, options, shipped_conf
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.plugins import config_packages, manager
 
-__all__ = ["GROUPS", "PluginConfigs", "conf_dir", "options", "plain", "plugin_configs", "shipped_conf"]
+__all__ = ["GROUPS", "PluginConfigs", "conf_dir", "options", "plugin_configs", "shipped_conf", "to_plain"]
 
 
 _IN_USE = ContextVar("in_use", default=False)
 _OWN_LOADER = _utils.get_yaml_loader
 HYDRA = "hydra"
-"""The key of Hydra's own settings in a composed configuration."""
+"""Key of Hydra's own settings in a composed configuration."""
 
 
 class PluginConfigs(SearchPathPlugin):
-    """Lets Hydra see the YAML of every installed plugin, and the shipped one behind a project's own."""
+    """Hydra plugin that adds the YAML of installed plugins and, after a project's own, the shipped YAML."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append to Hydra's list of places; two that ship the same option are an error, not a shadow."""
+        """Append to Hydra's search path; raise a ConfigError, instead of hiding one, if two ship the same option."""
         if not _IN_USE.get():
             return
         shipped = shipped_conf()
@@ -46,9 +46,9 @@ class PluginConfigs(SearchPathPlugin):
 
 @contextmanager
 def plugin_configs() -> Iterator[None]:
-    """Have Hydra see the plugins' YAML meanwhile in this thread; a program's own use of Hydra stays as it was.
+    """Let Hydra search the plugins' YAML within this context and thread; other uses of Hydra are not affected.
 
-    libyaml, where PyYAML has it, is put under OmegaConf's reader of YAML: the same data, for speed alone.
+    Within it, OmegaConf's YAML loader is based on libyaml, if PyYAML has it: it reads the same data faster.
     ``python -m tests.benchmarks.reader`` measures it: without it composing takes 1.4 times as long with the default
     lineage and 1.3 times with 300 models.
     """
@@ -68,8 +68,8 @@ def _yaml_loader() -> Any:
     return type("Loader", (yaml.CSafeLoader, own), {}) if yaml.__with_libyaml__ else own
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The composed configuration without Hydra's node; ConfigError names every interpolation that leads nowhere."""
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return the composed configuration without Hydra's node; raise a ConfigError with every broken interpolation."""
     data = {}
     try:
         for key in cfg:
@@ -90,6 +90,6 @@ def _bad_interpolations(node: DictConfig | ListConfig) -> Iterator[Fault]:
         except OmegaConfBaseException as error:
             yield Fault(str(error.full_key), f"{str(error.msg).splitlines()[0].rstrip('.')}.")
             continue
-        # What a resolved interpolation points to is looked at where it stands.
+        # The target of an interpolation is checked at its own path.
         if isinstance(child, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, key):
             yield from _bad_interpolations(child)

@@ -1,4 +1,4 @@
-"""From plain data to a Flow: every name and every value is checked, and all the faults are told at once."""
+"""Conversion of plain data to a Flow: all names and values are validated, and all faults reported at once."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from pokeflow.config._steps import HINT, Builder, backend_of, params_of
 from pokeflow.config._validate import stages, validate, validate_remote, validate_root
 from pokeflow.config.settings import Settings, Store
 from pokeflow.errors import ConfigError, Fault, unknown
-from pokeflow.flow import Flow, Service, Step, Sweep, described, order, select, with_digest
+from pokeflow.flow import Flow, Service, Step, Sweep, order, select, step_to_dict, with_digest
 from pokeflow.plugins import Registry
 from pokeflow.schema import parse
 from pokeflow.stages import PIPELINE, PROJECT, REGISTER, TRACK
-from pokeflow.types import About, Budget, Leaf, NoParams, Shared
+from pokeflow.types import About, Budget, LayoutEntry, NoParams, RemoteStore
 
 _GROUPS = ("lineage", "project", "store", "executor", "layout")
 
@@ -24,22 +24,22 @@ _GROUPS = ("lineage", "project", "store", "executor", "layout")
 def resolve(
     data: Mapping[str, Any], registry: Registry, *, sweep: Sweep | None = None, command: str = "pokeflow"
 ) -> Flow:
-    """Check the configuration and make the flow.
+    """Validate the configuration and build the flow.
 
     Args:
         data: the composed configuration as plain data.
-        registry: the installed backends and executors.
-        sweep: the trial that this is. It registers nothing unless ``stages`` says so: a registry holds what is to stay.
-        command: what a person types to run this again.
+        registry: the installed backends, executors and commands.
+        sweep: the trial, if the flow is one. It registers no model unless ``stages`` says so: a registry is permanent.
+        command: the command line that repeats this run.
 
     Raises:
-        ConfigError: with all the faults there are.
+        ConfigError: with all faults.
 
     """
     faults: list[Fault] = []
     settings = parse(Settings, data, "", faults)
     if settings is None or None in [getattr(settings, group) for group in _GROUPS]:
-        raise ConfigError(faults)  # nothing to look further into
+        raise ConfigError(faults)  # without these, no further check is possible
     builder = Builder(settings, registry, faults)
     steps = builder.steps()
     cloud = _cloud(settings, registry, faults)
@@ -52,9 +52,11 @@ def resolve(
     executor_params = builder.executor_params()
     ordered = order(steps, faults) if not faults else ()
     if faults:
-        raise ConfigError(dict.fromkeys(faults))  # what many models share is told once
+        raise ConfigError(dict.fromkeys(faults))  # a fault that many models share is reported once
     ordered = tuple(_told_of_all(step, ordered) for step in ordered)
-    executors = {step.on: step.place for step in reversed(ordered)} | {settings.executor.name: executor_params}
+    executors = {step.executor: step.executor_params for step in reversed(ordered)} | {
+        settings.executor.name: executor_params
+    }
     return _flow(
         settings,
         select(ordered, settings.models, _wanted_stages(settings, sweep)),
@@ -69,16 +71,16 @@ def resolve(
 
 
 def _wanted_stages(settings: Settings, sweep: Sweep | None) -> tuple[str, ...] | None:
-    """The stages that were asked for; None for all."""
+    """Return the selected stages, None for all; by default a sweep leaves out registration and the pipeline."""
     if settings.stages is not None or sweep is None:
         return settings.stages
     return tuple(sorted(stages(settings) - {REGISTER, PIPELINE}))
 
 
 def _flow(
-    settings: Settings, steps: tuple[Step, ...], executors: Mapping[str, Any], leaves: list[Leaf], **given: Any
+    settings: Settings, steps: tuple[Step, ...], executors: Mapping[str, Any], leaves: list[LayoutEntry], **given: Any
 ) -> Flow:
-    """The flow of settings that are sound."""
+    """Build the flow from valid settings."""
     shared = shared_of(settings.store)
     return Flow(
         project=settings.project.name,
@@ -101,10 +103,10 @@ def _flow(
 
 
 def resolve_store(data: Any) -> Store:
-    """The settings of a store by themselves: the rest of a configuration need not be whole.
+    """Validate the settings of a store alone; the rest of a configuration may be incomplete.
 
     Raises:
-        ConfigError: with all the faults of the group.
+        ConfigError: with all faults of the group.
 
     """
     faults: list[Fault] = []
@@ -116,15 +118,15 @@ def resolve_store(data: Any) -> Store:
     return settings
 
 
-def shared_of(store: Store) -> Shared | None:
-    """The bucket behind a store as plain data, if it names one."""
+def shared_of(store: Store) -> RemoteStore | None:
+    """Return the bucket behind a store as plain data; None if the store names no bucket."""
     if store.remote is None:
         return None
-    return Shared(store.remote.rstrip("/"), store.endpoint, store.region, store.encryption, store.kms_key)
+    return RemoteStore(store.remote.rstrip("/"), store.endpoint, store.region, store.encryption, store.kms_key)
 
 
 def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Any]:
-    """The parameters of the cloud's commands, and of what stages leave there, by name."""
+    """Return the parameters in the group ``cloud`` by name: of commands, and of stages that write to the cloud."""
     found: dict[str, Any] = {}
     commands = {name: command for name, command in registry.commands.items() if command.params is not NoParams}
     for name, work in (settings.cloud or {}).items():
@@ -143,15 +145,15 @@ def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[
 
 
 def _told_of_all(step: Step, steps: tuple[Step, ...]) -> Step:
-    """A step of the whole project, whose backend is told of all tasks of models."""
+    """Add all tasks of models to the parameters of a step of the whole project; return other steps unchanged."""
     if step.model != PROJECT:
         return step
-    tasks = tuple(described(other) for other in steps if other.model != PROJECT)
+    tasks = tuple(step_to_dict(other) for other in steps if other.model != PROJECT)
     return with_digest(dataclasses.replace(step, params=dataclasses.replace(step.params, tasks=tasks)), {})
 
 
-def _about(settings: Settings, shared: Shared | None, executors: Mapping[str, Any]) -> About:
-    """What metadata tells of the project; where the tree lies is told only if others can go there."""
+def _about(settings: Settings, shared: RemoteStore | None, executors: Mapping[str, Any]) -> About:
+    """Return the description of the project for its metadata; the tree's URI is included only if it is shared."""
     project, uri = settings.project, settings.tracking.get("uri")
     bucket = shared.uri.removeprefix("s3://").partition("/")[0] if shared else None
     return About(

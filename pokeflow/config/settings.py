@@ -1,4 +1,4 @@
-"""The shape of the configuration: one dataclass a group. What is written nowhere here is refused in YAML."""
+"""Schema of the configuration: one dataclass per group. A key that is not defined here is rejected in YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from pokeflow.gates import Gate
 from pokeflow.types import Budget
 
 FORMER_KEYS = {"on": "executor"}
-"""What a key was called before, and is called now."""
+"""Former names of renamed keys, with the present name."""
 _EXECUTOR = {"formerly": {"on": "on", True: "on", "True": "on"}}  # YAML 1.1 reads the old key as true
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Where tasks run that name no other executor; or, where one does, that one with parameters on top of these."""
+    """Executor of tasks that name no other one; a task may name an executor with parameters that override these."""
 
     name: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -22,9 +22,9 @@ class Executor:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A backend and its parameters, and the executor that runs it: the chosen one if none is given.
+    """A backend, its parameters, and the executor that runs it (by default the one of the group ``executor``).
 
-    Without a backend there is nothing to do. What is ``optional`` is left out where no installed plugin does the stage.
+    Without a backend the stage is skipped. If ``optional``, it is also skipped if no installed plugin implements it.
     """
 
     backend: str | None
@@ -35,7 +35,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class CloudWork:
-    """The parameters of a command that works in the cloud; with a ``backend`` it is the work of a stage."""
+    """Parameters of a command that works in the cloud or, with a ``backend``, of a stage."""
 
     params: dict[str, Any] = field(default_factory=dict)
     backend: str | None = None
@@ -43,9 +43,9 @@ class CloudWork:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A named node of the lineage, and how it is made: ``stage`` is one that an installed backend does.
+    """A named node of the lineage, produced by ``stage``, for which a backend must be installed.
 
-    ``type`` is a free name that gates, reports and documents know the model's kind by.
+    ``type`` is a free name by which gates, reports and documents identify the model's kind.
     ``parents`` are models; the first one is the parent in the lineage. ``then`` overrides the lineage's ``then`` for
     this model, stage by stage; null leaves a stage out.
     """
@@ -62,10 +62,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The models, and the stages that every finished model goes through, in this order.
+    """Models, and the stages ``then`` that every finished model passes through, in this order.
 
-    ``objective`` is ``<model>.<metric>``: what a run returns to a sweep. ``gates`` are what a model's figures must
-    reach to be approved in a registry.
+    ``objective`` is ``<model>.<metric>``, the figure that a run returns to a sweep. ``gates`` are the bounds that a
+    model's figures must meet for approval in a registry.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What all of this belongs to. ``id`` is given by whoever keeps projects, such as the cloud.
+    """Project that the lineage belongs to. ``id`` is assigned by an external service, such as the cloud.
 
-    ``budget_usd`` as one number is that of a run.
+    A single number as ``budget_usd`` is the budget of a run, in US dollars.
     """
 
     name: str
@@ -91,10 +91,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A piece of hardware: the backends that compile for it and measure on it.
+    """Target hardware: the backends that compile for it and measure on it.
 
-    ``profile`` tells where a compiled model's time goes, ``package`` makes an archive for a small device, ``bundle``
-    one for the cloud; without a ``profile`` or a ``package`` the stage is left out.
+    ``profile`` measures how a compiled model spends its time, ``package`` builds an archive for a small device,
+    ``bundle`` one for the cloud; without ``profile`` or ``package`` the stage is skipped.
     """
 
     name: str
@@ -107,10 +107,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where records and files live: a local folder, and a bucket that others share, if ``remote`` names one.
+    """Storage of records and files: a local folder, and a shared bucket if ``remote`` names one.
 
     ``root`` is this machine's folder; with a ``remote``, ``s3://bucket/prefix``, it is the working copy. ``endpoint``
-    is another S3 server than AWS's; ``encryption`` is asked of the server for every object, null: its own default.
+    is an S3 server other than AWS's. ``encryption`` is requested for every object; null uses the server's default.
     """
 
     root: str
@@ -124,11 +124,11 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What belongs at a path of the tree: a file of a task, a document about it, or a link to where it lies.
+    """Content of a path in the published tree: a file of a task, a document about it, or a link to it.
 
-    ``stage`` is the task's; for a model, the stage that makes it if none is given. ``file`` may be a pattern, for a
-    path that ends in ``/``. ``document`` is written from records. ``link`` is a small file that says where the
-    task's files are. ``backend``: only of results by this one. Where a source has neither, its stage writes there.
+    ``stage`` is the task's; a model's defaults to the one that produces it. ``file`` may be a pattern if the path ends
+    in ``/``. ``document`` is built from records; ``link`` is a small file with the location of the task's files.
+    Without these three the stage itself writes to the path. ``backend`` selects only results of this backend.
     """
 
     stage: str | None = None
@@ -140,9 +140,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each published file belongs: paths below ``root``, in which ``{model}`` and ``{version}`` are replaced.
+    """Paths of published files below ``root``, in which ``{model}`` and ``{version}`` are replaced.
 
-    ``models`` has the paths of each model; ``"*"`` those of every model that has none of its own.
+    ``models`` maps each model to its paths; ``"*"`` applies to every model without an entry of its own.
     """
 
     root: str
@@ -154,9 +154,9 @@ class Layout:
 class Settings:
     """The whole configuration.
 
-    ``data`` and ``tracking`` are a backend's name and, beside it, that backend's parameters. ``model`` holds
-    values that other groups refer to, and ``registry`` the work that the lineage refers to for ``register``.
-    ``cloud`` gives the parameters of the commands that work there, and what stages leave there, by name.
+    ``data`` and ``tracking`` hold a backend's name and, as further keys, the parameters of that backend. ``model``
+    holds values that other groups refer to, and ``registry`` the work that the lineage refers to for ``register``.
+    ``cloud`` holds, by name, the parameters of commands that work in the cloud and of stages that write to it.
     """
 
     project: Project
@@ -184,4 +184,4 @@ GROUPS: Mapping[str, type] = {
     "layout": Layout,
     "executor": Executor,
 }
-"""The groups whose whole shape is known here; the others are typed by the plugins."""
+"""Groups whose whole schema is defined here; the others are typed by the plugins."""

@@ -1,16 +1,16 @@
-"""Runs a flow: a ``Flow`` comes in, a ``Record`` of each of its tasks goes out.
+"""Engine that runs the tasks of a ``Flow`` and returns a ``Record`` of each.
 
-``plan`` tells what would run and why; ``run`` reuses what is made and makes what is missing, each task once.
+``plan`` decides which tasks would run and why; ``run`` reuses finished tasks and runs missing ones, each once.
 """
 
 from pokeflow.engine._budget import Estimate, estimate, require_at_most
-from pokeflow.engine._planner import Decision, Planned, plan
+from pokeflow.engine._planner import Decision, PlannedStep, plan
 from pokeflow.engine._records import now
 from pokeflow.engine._result import Figure, RunResult
 from pokeflow.engine._runner import run
-from pokeflow.engine.worker import require_sound, told
+from pokeflow.engine.worker import error_message, require_sound
 
 __all__ = [
-    "Decision", "Estimate", "Figure", "Planned", "RunResult", "estimate", "now", "plan",
-    "require_at_most", "require_sound", "run", "told",
+    "Decision", "Estimate", "Figure", "PlannedStep", "RunResult", "error_message", "estimate", "now", "plan",
+    "require_at_most", "require_sound", "run",
 ]  # fmt: skip

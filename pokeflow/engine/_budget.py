@@ -1,4 +1,4 @@
-"""What tasks may be expected to take and to cost, and the guard that asks before money is spent."""
+"""Estimates of the duration and cost of tasks, and the check of the budget before money is spent."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,9 +14,9 @@ from pokeflow.types import INSTANCE, JOB_SECONDS, Budget, Record
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a task is expected to take and to cost; None is unknown. ``limit_usd``: more it cannot cost.
+    """Expected duration and cost of a task; None is unknown. ``limit_usd`` is an upper bound of the cost.
 
-    ``billed`` is whether anybody sends a bill for it.
+    ``billed`` is False if the executor costs nothing.
     """
 
     seconds: float | None
@@ -25,42 +25,44 @@ class Estimate:
     billed: bool
 
     @property
-    def expected(self) -> float | None:
-        """What the budget is asked for: the expectation, or without one the limit."""
+    def budgeted_usd(self) -> float | None:
+        """Amount to compare with the budget: the expected cost or, if that is unknown, the limit."""
         return self.limit_usd if self.usd is None else self.usd
 
     @property
     def basis(self) -> str:
-        """What that is taken from, in words."""
+        """Basis of ``budgeted_usd``, in words."""
         return "if it takes all of its time limit" if self.usd is None else "as the last time"
 
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
-    """From how long the same stage of the model took the last time on such a machine: the only honest way there is."""
-    executor = registry.executors[step.on]
+    """Estimate from the last duration of the model's stage on such a machine, as no other basis is reliable."""
+    executor = registry.executors[step.executor]
     seconds = _last_seconds(step, store, everywhere=executor.remote)
     if executor.price is None:
         return Estimate(seconds, None, None, billed=False)
-    usd = None if seconds is None else executor.price_of(step.place, seconds)
-    limit = executor.limit_of(step.place)
-    return Estimate(seconds, usd, None if limit is None else executor.price_of(step.place, limit), billed=True)
+    usd = None if seconds is None else executor.price_of(step.executor_params, seconds)
+    limit = executor.limit_of(step.executor_params)
+    return Estimate(
+        seconds, usd, None if limit is None else executor.price_of(step.executor_params, limit), billed=True
+    )
 
 
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
-    """Nothing, where the budget allows the steps that would run; ConfigError with the figures otherwise."""
+    """Raise a ConfigError with the amounts if the steps that would run may exceed the flow's budget."""
     if flow.budget != Budget():
-        found = {step.name: estimate(step, registry, stores.of(flow)) for step in steps}
+        found = {step.name: estimate(step, registry, stores.open_for_flow(flow)) for step in steps}
         require(flow.budget, {name: cost for name, cost in found.items() if cost.billed}, "this run")
 
 
 def require(budget: Budget, costs: Mapping[str, Estimate], what: str) -> None:
-    """Nothing, where ``what`` costs no more than the budget allows; ConfigError with the figures otherwise."""
+    """Raise a ConfigError with the amounts if ``what`` may cost more than the budget, or an unknown amount."""
     if budget == Budget():
         return
     faults: list[Fault] = []
     known: dict[str, float] = {}
     for name, cost in costs.items():
-        if (usd := cost.expected) is None:
+        if (usd := cost.budgeted_usd) is None:
             message = "nobody knows what it costs on its machine, and project.budget_usd sets a limit."
             faults.append(Fault(name, message))
             continue
@@ -78,7 +80,7 @@ def require(budget: Budget, costs: Mapping[str, Estimate], what: str) -> None:
 
 
 def require_at_most(budget: Budget, at_most: Mapping[str, float | None], what: str) -> None:
-    """Nothing, where a budget allows what these tasks cost at most (None: unknown); ConfigError otherwise."""
+    """Raise a ConfigError if the maximum costs of these tasks (None: unknown) exceed a budget."""
     require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, what)
 
 
@@ -90,18 +92,18 @@ def _usd(amount: float) -> str:
 
 
 def _seconds_of(record: Record) -> float:
-    """How long a task took: its job, where that told a time, else the task alone."""
+    """Return the seconds of a task's job if its record has them, else those of the backend alone."""
     seconds = record.environment.get(JOB_SECONDS)
     return float(seconds) if isinstance(seconds, int | float) and 0 < seconds < math.inf else record.seconds
 
 
 def _last_seconds(step: Step, store: Store, *, everywhere: bool) -> float | None:
-    """How long it took the last time, by the records of this machine, or of those in the bucket as well."""
-    kind = getattr(step.place, INSTANCE, None)
+    """Return the last duration in seconds by the records of this machine and, if ``everywhere``, of the bucket."""
+    kind = getattr(step.executor_params, INSTANCE, None)
     here = (record for record, _ in store.records(step.stage, step.model))
     finished = [
         (record.finished, _seconds_of(record))
         for record in (store.shared_records(step.stage, step.model) if everywhere else here)
-        if record.executor == step.on and record.environment.get(INSTANCE) == kind
+        if record.executor == step.executor and record.environment.get(INSTANCE) == kind
     ]
     return max(finished)[1] if finished else None

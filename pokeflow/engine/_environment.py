@@ -1,4 +1,4 @@
-"""What a record says of the machine and the code that made it: nothing that names a person or a host."""
+"""Description of machine and code for a record, without anything that names a person or a host."""
 
 import platform
 import re
@@ -12,8 +12,8 @@ from pokeflow.plugins import GROUP
 from pokeflow.types import Backend
 
 
-def of(backend: Backend) -> Mapping[str, Any]:
-    """Versions of Python, pokeflow, the backend's distribution and what that requires; the project's git revision."""
+def capture(backend: Backend) -> Mapping[str, Any]:
+    """Return versions of Python, platform, pokeflow, backend and its requirements, and the project's git revision."""
     return {**_machine(), "packages": _packages(backend.package)}
 
 
@@ -24,7 +24,7 @@ def _machine() -> Mapping[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "pokeflow": metadata.version("pokeflow"),
-        # Of the folder the command was given in: the project's YAML, if that is under version control.
+        # Of the current folder: it holds the project's YAML, which may be under version control.
         "project_git": _git("rev-parse", "HEAD"),
         "project_git_dirty": bool(changes) if changes is not None else None,
     }

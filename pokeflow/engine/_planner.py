@@ -1,4 +1,4 @@
-"""Decides for each step of a flow whether its record is reused or the step is run, and why; touches nothing."""
+"""Read-only planner that decides for each step of a flow whether its record is reused or it runs, and why."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from pokeflow.types import Record
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a step is reused: ``record`` is what is reused, None where the step is to run.
+    """Decision on a step: ``record`` is the record to reuse, None if the step must run.
 
-    ``reason`` says why it is to run; ``superseded`` is the record whose place the new one takes, if there is one.
+    ``reason`` says why it must run; ``superseded`` is the record that the new one replaces, if there is one.
     """
 
     record: Record | None
@@ -22,11 +22,11 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """What would happen to a step.
+class PlannedStep:
+    """A step with the decision on it.
 
-    ``decision`` is None where it has still to be taken: ``after`` another step, if one is named, which runs first and
-    may leave the same files again.
+    ``decision`` is None if it cannot be taken yet: the step named by ``after`` runs first, and may produce the same
+    files again.
     """
 
     step: Step
@@ -35,45 +35,45 @@ class Planned:
 
     @property
     def record(self) -> Record | None:
-        """The record that is reused; None where the step would run, or may."""
+        """Record that is reused; None if the step would run, or may run."""
         return self.decision.record if self.decision else None
 
     @property
     def why(self) -> str:
-        """Why the step would run; empty where it is reused."""
+        """Reason why the step would run; empty if it is reused."""
         return self.decision.reason if self.decision else f"after {self.after}"
 
 
-def plan(flow: Flow, since: str) -> Iterator[Planned]:
+def plan(flow: Flow, since: str) -> Iterator[PlannedStep]:
     """Decide for each step of a flow, in order, whether it is reused.
 
     Args:
         flow: the steps, and the models that are forced.
-        since: when this run, or the sweep that it belongs to, began: what is forced is run again unless its record
+        since: start of this run, or of the sweep that it belongs to: a forced step is run again unless its record
             was started after that.
 
     """
-    store = stores.of(flow)
+    store = stores.open_for_flow(flow)
     done: dict[str, Record] = {}
     for step in flow.steps:
         if after := next((need for need in step.needs if need not in done), None):
-            yield Planned(step, None, after)
+            yield PlannedStep(step, None, after)
             continue
         decision = decide(flow, store, step, done, since)
         if decision.record:
             done[step.name] = decision.record
-        yield Planned(step, decision)
+        yield PlannedStep(step, decision)
 
 
 def decide(flow: Flow, store: Store, step: Step, done: Mapping[str, Record], since: str) -> Decision:
-    """Decide whether a step is reused, ``done`` being the records of all that it needs."""
+    """Decide whether a step is reused; ``done`` holds the records of all steps that it needs."""
     record = store.load(step)
     if record is None:
         return Decision(None, "not made yet")
     if step.model in flow.force and record.started < since:
         return Decision(None, "forced", record)
     if record.simulated and record.started < since:
-        # What was missing then may be here by now: the digest of its result is the same.
+        # The real tool may be installed by now; the digest is the same for a simulated and a real result.
         return Decision(None, "a double made it", record)
     if changed := changed_inputs(step, record, done):
         return Decision(None, f"{changed[0]} was made again and differs", record)
@@ -81,5 +81,5 @@ def decide(flow: Flow, store: Store, step: Step, done: Mapping[str, Record], sin
 
 
 def changed_inputs(step: Step, record: Record, done: Mapping[str, Record]) -> list[str]:
-    """Return the needs of a step whose content is not what the record was made from."""
+    """Return the needs of a step whose content differs from the content that the record's task read."""
     return [need for need in step.needs if record.inputs.get(need) != done[need].content]

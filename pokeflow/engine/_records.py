@@ -1,4 +1,4 @@
-"""Making one task where this process is: the record of it, the log beside it, and what may not change meanwhile."""
+"""Parts of running one task in this process: its record, its log file, and checks that its inputs did not change."""
 
 import logging
 import traceback
@@ -16,11 +16,11 @@ from pokeflow.types import SIMULATED, Backend, Input, Record, Result, Task
 
 
 def now() -> str:
-    """The present moment in UTC, as records write it: sorts as text."""
+    """Return the present time in UTC as records write it; such times sort as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def record_of(
+def build_record(
     task: Task,
     backend: Backend,
     result: Result,
@@ -31,7 +31,7 @@ def record_of(
     price: float | None,
     why: str,
 ) -> Record:
-    """The record of what a backend just left in ``task.output``; ``why`` is the reason where there is no price."""
+    """Return the record of a backend's result in ``task.output``; ``why`` is the reason if ``price`` is None."""
     files = list_files(task.output)
     simulated = {SIMULATED: True} if any(item.record.simulated for item in task.inputs) else {}
     return Record(
@@ -50,7 +50,7 @@ def record_of(
         reasons={**result.reasons, **({} if price is not None else {"cost_usd": why})},
         files=files,
         content=content(files),
-        environment=environment.of(backend),
+        environment=environment.capture(backend),
         executor=on,
         started=started,
         finished=now(),
@@ -60,13 +60,13 @@ def record_of(
 
 
 def require_real(task: Task) -> None:
-    """Refuse to register what a double made: a registry holds what can be relied on."""
+    """Raise a PokeflowError for registering a simulated result: a registry holds only models to rely on."""
     if task.stage == REGISTER:
-        refuse_doubles((item.record for item in task.inputs), "registered")
+        refuse_simulated((item.record for item in task.inputs), "registered")
 
 
-def refuse_doubles(records: Iterable[Record], done: str) -> None:
-    """PokeflowError where one of these is of a double; ``done`` is what would be done with it."""
+def refuse_simulated(records: Iterable[Record], done: str) -> None:
+    """Raise a PokeflowError if one of the records is simulated; ``done`` is the operation, such as ``registered``."""
     if doubles := [record.task for record in records if record.simulated]:
         raise PokeflowError(
             f"{', '.join(dict.fromkeys(doubles))} is simulated: a double made it, and no such model is {done}. Make it "
@@ -75,7 +75,7 @@ def refuse_doubles(records: Iterable[Record], done: str) -> None:
 
 
 def require_unchanged(store: Store, task: Task, backend: Backend) -> None:
-    """Refuse a result whose inputs were replaced while it was made: its record would not say what it was made of."""
+    """Raise a PokeflowError if inputs were replaced while the task ran, as its record would name the wrong ones."""
     for needed in task.inputs:
         require_same(store, needed)
     if backend.fingerprint_of(task.params) != task.fingerprint:
@@ -83,7 +83,7 @@ def require_unchanged(store: Store, task: Task, backend: Backend) -> None:
 
 
 def require_same(store: Store, needed: Input) -> None:
-    """Nothing, if an input still is what it was."""
+    """Raise a PokeflowError if an input is no longer what the task read."""
     there = store.load(needed.record)
     if there is None:
         raise PokeflowError(f"{needed.record.task} is damaged or gone. Run this again: it is made again.")
@@ -93,7 +93,7 @@ def require_same(store: Store, needed: Input) -> None:
 
 @contextmanager
 def log_file(file: Path) -> Iterator[None]:
-    """Everything that is logged meanwhile goes to this file as well, and a traceback if it ends in one."""
+    """Write all messages logged within this context to a file as well, and the traceback of an exception."""
     handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

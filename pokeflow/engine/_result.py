@@ -1,4 +1,4 @@
-"""What a run left, as whoever reads figures wants it: records, rows of figures, folders."""
+"""Result of a run in a form for evaluation: records, rows of figures, folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from pokeflow.types import Record
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a model, as the task of a stage found it; a ``value`` of None is unknown, for that ``reason``."""
+    """One figure of a model, measured by the task of a stage; a ``value`` of None is unknown, for that ``reason``."""
 
     model: str
     version: str
@@ -23,12 +23,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run left.
+    """Result of a run.
 
     Attributes:
-        flow: what was run.
-        records: the record of each task that is done, by its name, such as ``train:some-model``; reused ones too.
-        ran: the names of the tasks that this run carried out, in order.
+        flow: the flow that was run.
+        records: the record of each finished or reused task, by the task's name, such as ``train:some-model``.
+        ran: the names of the tasks that ran, in order.
 
     """
 
@@ -37,7 +37,7 @@ class RunResult:
     ran: tuple[str, ...]
 
     def figures(self) -> list[Figure]:
-        """Every figure of every record, in the order of the tasks: rows for a table or a data frame."""
+        """Return all figures of all records, in the order of the tasks, as rows for a table or a data frame."""
         return [
             Figure(record.model, record.version, record.stage, metric, value, _reason(record, metric, value))
             for record in self.records.values()
@@ -46,9 +46,9 @@ class RunResult:
 
     @property
     def objective(self) -> float | None:
-        """The figure that a sweep looks at: ``<model>.<metric>``, from the model's benchmark or else its making.
+        """Figure that a sweep compares, ``<model>.<metric>``: of the model's last task that measured it.
 
-        None where there is none, or none but a double's.
+        None if the flow has no objective, or no task measured it except simulated ones.
         """
         if self.flow.objective is None:
             return None
@@ -58,13 +58,13 @@ class RunResult:
         return next((r.metrics[metric] for r in found if metric in r.metrics and not r.simulated), None)
 
     def folder(self, task: str) -> Path:
-        """The folder with the files of a task; those that only the bucket has are fetched.
+        """Return the folder with the files of a task; files that exist only in the bucket are downloaded.
 
         Raises:
-            KeyError: where this run has no such task.
+            KeyError: if this run has no such task.
 
         """
-        return store.of(self.flow).fetch(self.records[task])
+        return store.open_for_flow(self.flow).fetch(self.records[task])
 
 
 def _reason(record: Record, metric: str, value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Runs a flow: reuses what is made, makes what is missing, once, and leaves a record of it."""
+"""Runner of a flow: reuses finished tasks, runs missing ones once, and commits their records."""
 
 import logging
 import time
@@ -11,42 +11,44 @@ from pokeflow import store as stores
 from pokeflow.engine import _budget as budget
 from pokeflow.engine import _records as records
 from pokeflow.engine import _tracking as tracking
-from pokeflow.engine._planner import Decision, Planned, changed_inputs, decide
+from pokeflow.engine._planner import Decision, PlannedStep, changed_inputs, decide
 from pokeflow.engine._provenance import RunNote
 from pokeflow.engine._records import now
 from pokeflow.engine._result import RunResult
-from pokeflow.engine.worker import require_sound, told
-from pokeflow.errors import PokeflowError, TaskError, Unavailable
+from pokeflow.engine.worker import error_message, require_sound
+from pokeflow.errors import PokeflowError, TaskError, UnavailableError
 from pokeflow.flow import Flow, Step
 from pokeflow.plugins import Registry
 from pokeflow.stages import PREPARE
-from pokeflow.store import Claim, Store
+from pokeflow.store import Lease, Store
 from pokeflow.types import LOG, Executor, Input, Record, load_params
 
 log = logging.getLogger("pokeflow")
 
 
-def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[Planned]) -> RunResult:
-    """Make what is missing, in order; a failed task holds up only what needs it.
+def run(
+    flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, planned: Iterable[PlannedStep]
+) -> RunResult:
+    """Run the missing tasks in order; a failed task blocks only the tasks that need it.
 
     Args:
         flow: the steps.
         registry: the backends and executors that are installed.
-        hook: what is called for each finished task.
-        since: when this run, or the sweep it belongs to, began: what is forced is run again unless its record was
+        hook: the hooks to call for each finished task.
+        since: start of this run, or of the sweep it belongs to: a forced task is run again unless its record was
             started after that.
-        planned: the plan of this flow, made with the same ``since``. What is to run is decided again once this
-            process alone may make it.
+        planned: the plan of this flow for the same ``since``. Whether a task runs is decided again once this process
+            holds the lock of the task.
 
     Raises:
-        ConfigError: the budget does not allow what would run; nothing was started.
-        TaskError: tasks failed or wait for what is not here; it names them, and what is done is kept.
+        ConfigError: the tasks that would run exceed the budget; nothing was started.
+        TaskError: tasks failed or need something unavailable; it names them, and finished tasks are kept.
 
     """
     planned = tuple(planned)
     budget.check(flow, registry, (item.step for item in planned if item.record is None))
-    runner = Runner(flow, registry, stores.of(flow), since, RunNote(flow))
-    teller = tracking.Teller(flow, hook, runner.store)
+    runner = Runner(flow, registry, stores.open_for_flow(flow), since, RunNote(flow))
+    teller = tracking.TrackingOutbox(flow, hook, runner.store)
     teller.catch_up()
     failures: list[str] = []
     absent: list[str] = []
@@ -58,7 +60,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, plan
             continue
         try:
             runner.finish(item, teller)
-        except Unavailable as error:
+        except UnavailableError as error:
             absent.append(_unavailable(runner.store, step, error))
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
             failures.append(_failure(runner.store, step, error))
@@ -73,7 +75,7 @@ def run(flow: Flow, registry: Registry, hook: pluggy.HookRelay, since: str, plan
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """One run of a flow: ``done`` has the records of the steps that are finished, ``ran`` the names of those made."""
+    """One run of a flow: ``done`` holds the records of finished steps, ``ran`` the names of those not reused."""
 
     flow: Flow
     registry: Registry
@@ -83,27 +85,27 @@ class Runner:
     done: dict[str, Record] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
 
-    def finish(self, item: Planned, teller: tracking.Teller) -> None:
-        """Reuse a step or run it, all that it needs being done; have tracking told of what ran."""
+    def finish(self, item: PlannedStep, teller: tracking.TrackingOutbox) -> None:
+        """Reuse or run a step whose needs are all done; report it to tracking if it ran."""
         step = item.step
         reused = (item.decision or self.decide(step)).record
         if reused is not None:
             self.store.share(reused)
-            teller.expected(step, reused)
+            teller.fetch_remote(step, reused)
         record = self._with_cost(step, reused or self.make(step))
         if step.name in self.ran and not record.simulated:
-            teller.tell(step, record)
+            teller.track(step, record)
         self.done[step.name] = record
 
     def decide(self, step: Step) -> Decision:
-        """Decide whether a step is reused as the store has it now."""
+        """Decide whether a step is reused, by the present content of the store."""
         return decide(self.flow, self.store, step, self.done, self.since)
 
     def make(self, step: Step) -> Record:
-        """Run a step once no other process runs it; reuse it if that one has made it."""
-        if self.registry.executors[step.on].remote:
-            # The job holds the claim: it goes on where this process is lost.
-            with self.store.alone(step):
+        """Run a step once no other process runs it; reuse the result if that process finished it."""
+        if self.registry.executors[step.executor].remote:
+            # The job itself holds the claim, because it continues if this process dies.
+            with self.store.lock(step):
                 decision = self.decide(step)
                 record = decision.record or self._run_remotely(step, decision)
         else:
@@ -114,36 +116,36 @@ class Runner:
             self.ran.append(step.name)
         return record
 
-    def _run_here(self, step: Step, decision: Decision, claim: Claim) -> Record:
-        """Run a step where its files come through this machine, and commit its record."""
-        store, executor = self.store, self.registry.executors[step.on]
+    def _run_here(self, step: Step, decision: Decision, claim: Lease) -> Record:
+        """Run a step on an executor that exchanges files with this machine, and commit its record."""
+        store, executor = self.store, self.registry.executors[step.executor]
         work, output = store.begin(step)
         self.note.leave(work, store.folder(step))
         inputs = tuple(Input(self.done[need], store.fetch(self.done[need])) for need in step.needs)
         task = step.task(inputs, work, output, shared=self.flow.shared)
-        log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, decision.reason)
+        log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.executor, decision.reason)
         started, clock = now(), time.perf_counter()
         with records.log_file(work / LOG):
             records.require_real(task)
-            result = executor(task, step.backend, step.place)
-            require_sound(result, f"executor {step.on!r}")
-            assert result is not None  # it would not be sound
+            result = executor(task, step.backend, step.executor_params)
+            require_sound(result, f"executor {step.executor!r}")
+            assert result is not None  # require_sound raises for None
             records.require_unchanged(store, task, step.backend)
-            claim.require()
+            claim.require_held()
         seconds = time.perf_counter() - clock
         price, unpriced = _price(step, executor, seconds)
-        record = records.record_of(
-            task, step.backend, result, on=step.on, started=started, seconds=seconds, price=price, why=unpriced
+        record = records.build_record(
+            task, step.backend, result, on=step.executor, started=started, seconds=seconds, price=price, why=unpriced
         )
         if not record.simulated:
-            tracking.remember(self.flow, store, step, started)
+            tracking.enqueue(self.flow, store, step, started)
         store.commit(output, record)
         log.info("%s: done in %.1f s %s", step.name, seconds, _brief(record))
         return record
 
     def _run_remotely(self, step: Step, decision: Decision) -> Record:
-        """Run a step as a job elsewhere, which commits its record to the bucket; nothing is downloaded here."""
-        store, executor = self.store, self.registry.executors[step.on]
+        """Run a step as a remote job, which commits its record to the bucket; its files are not downloaded."""
+        store, executor = self.store, self.registry.executors[step.executor]
         work = store.work(step)
         work.mkdir(parents=True, exist_ok=True)
         self.note.leave(work, store.folder(step))
@@ -152,12 +154,12 @@ class Runner:
             store.require_shared(item.record)
         replaces = decision.superseded.started if decision.superseded else None
         task = step.task(inputs, work, work / "output", shared=self.flow.shared, replaces=replaces)
-        log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.on, decision.reason)
+        log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.executor, decision.reason)
         records.require_real(task)
-        tracking.expect(self.flow, store, step, replaces)
+        tracking.enqueue_expected(self.flow, store, step, replaces)
         with records.log_file(work / LOG):
-            executor(task, step.backend, step.place)
-            record = store.met(step)
+            executor(task, step.backend, step.executor_params)
+            record = store.adopt_remote(step)
             if record is None:
                 uri = self.flow.shared and self.flow.shared.uri
                 raise PokeflowError(f"the job ended well and left no record in {uri}.")
@@ -167,12 +169,14 @@ class Runner:
         return record
 
     def _with_cost(self, step: Step, record: Record) -> Record:
-        """Return the record with what its machine cost, if that has become known; a late bill is no failure."""
+        """Return the record with the cost of its machine, if it is known by now; a late bill is no failure."""
         executor = self.registry.executors.get(record.executor)
         if record.cost_usd is not None or executor is None or executor.bill is None:
             return record
         try:
-            bill = executor.bill_of(record, step.place if step.on == record.executor else load_params(executor)())
+            bill = executor.bill_of(
+                record, step.executor_params if step.executor == record.executor else load_params(executor)()
+            )
         except PokeflowError as error:
             log.warning("%s: what it cost is not known yet: %s", record.task, error)
             return record
@@ -188,24 +192,24 @@ class Runner:
 
 
 def _price(step: Step, executor: Executor, seconds: float) -> tuple[float | None, str]:
-    """What a machine cost for so many seconds, and the reason where that is unknown."""
+    """Return the cost of a machine for so many seconds in US dollars, and the reason to record if it is unknown."""
     if executor.price is None:
-        return None, f"executor {step.on!r} is not billed"
-    return executor.price_of(step.place, seconds), f"executor {step.on!r} knows no price"
+        return None, f"executor {step.executor!r} is not billed"
+    return executor.price_of(step.executor_params, seconds), f"executor {step.executor!r} knows no price"
 
 
 def _failure(store: Store, step: Step, error: Exception) -> str:
     log.error("%s: failed", step.name)
     places = (store.work(step) / LOG, store.folder(step) / LOG)
     where = next((f"\n  log: {place}" for place in places if place.exists()), "")
-    return f"{step.name} failed: {told(error)}{where}"
+    return f"{step.name} failed: {error_message(error)}{where}"
 
 
-def _unavailable(store: Store, step: Step, error: Unavailable) -> str:
+def _unavailable(store: Store, step: Step, error: UnavailableError) -> str:
     log.warning("%s: unavailable", step.name)
     output = store.work(step) / "output"
     ready = f"\n  what is ready for it: {output}" if output.is_dir() and any(output.iterdir()) else ""
-    return f"{step.name} unavailable: {told(error)}{ready}"
+    return f"{step.name} unavailable: {error_message(error)}{ready}"
 
 
 def _brief(record: Record) -> str:

@@ -1,6 +1,6 @@
-"""Tells tracking and other plugins of finished tasks; what cannot be told now is kept and told later.
+"""Outbox that sends finished tasks to tracking and other plugins; unsent tasks are kept and sent later.
 
-untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that tracking has yet to hear of
+untracked/<stage>-<model>-<digest>-<moment>   a note: the folder of a task that is not sent to tracking yet
 """
 
 import logging
@@ -14,55 +14,55 @@ import pluggy
 
 from pokeflow.errors import was_stopped
 from pokeflow.flow import Flow, Service, Step
-from pokeflow.store import EARLIER, TRACKED, Store, lock_file, read_record, tracked, write_atomically
+from pokeflow.store import EARLIER, TRACKED, Store, read_record, tracking_answers, try_file_lock, write_atomically
 from pokeflow.types import Input, Record, Result, Task
 
 log = logging.getLogger("pokeflow")
 
 PAUSE, PATIENCE = 60.0, 10
-"""After a failure tracking is left alone for so many seconds, or so many times as long as the failure took."""
+"""Pause of tracking after a failure: at least so many seconds, and so many times the duration of the failed call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """What a note tells of: a record, its task's folder, and where its files are: nowhere, if it was replaced since."""
+class QueuedTask:
+    """A task of a note: its record, its folder, and the folder of its files, which no longer exists if replaced."""
 
     record: Record
     folder: Path
     files: Path
 
 
-def remember(flow: Flow, store: Store, step: Step, started: str, replaces: str | None = None) -> None:
-    """Note, before a task is committed, that tracking must hear of it: a kill right after would else be final."""
+def enqueue(flow: Flow, store: Store, step: Step, started: str, replaces: str | None = None) -> None:
+    """Write a note, before a task is committed, to send it to tracking: a kill after the commit would lose it."""
     if flow.tracking:
         note = _note(store, step, started)
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(f"{step.path}\n{started}\n{replaces or ''}\n", encoding="utf-8")
 
 
-def expect(flow: Flow, store: Store, step: Step, replaces: str | None) -> None:
-    """Note, before a job elsewhere makes a task, that tracking must hear of it, whenever it is made.
+def enqueue_expected(flow: Flow, store: Store, step: Step, replaces: str | None) -> None:
+    """Write a note, before a remote job runs a task, to send it to tracking whenever it is finished.
 
-    ``replaces``: not of the record that was started then, for it is the one that is replaced.
+    ``replaces`` is the start time of the record that is replaced, and that must not be sent.
     """
-    remember(flow, store, step, "", replaces)
+    enqueue(flow, store, step, "", replaces)
 
 
-class Teller:
-    """Tells of the tasks of one run. Whatever goes wrong with those who hear it is a warning.
+class TrackingOutbox:
+    """Outbox of one run, which sends tasks to tracking and plugins; their errors are only warnings.
 
-    A tracking server that is away holds a run up once, not once a task: until the pause is over, tasks leave their
-    notes and no more. So an outage costs a run a tenth of its time at most, however long either takes.
+    An unreachable tracking server delays a run once, not once per task: until the pause is over, tasks only leave
+    their notes. So an outage costs a run at most a tenth of its time, however long either takes.
     """
 
     def __init__(self, flow: Flow, hook: pluggy.HookRelay, store: Store) -> None:
         self._tracking, self._hook, self._store = flow.tracking, hook, store
         self._again = 0.0
 
-    def tell(self, step: Step, record: Record) -> None:
-        """Tell of a task that just ran."""
+    def track(self, step: Step, record: Record) -> None:
+        """Send a task that just ran to tracking and plugins."""
         if self._tracking or self._hook.pokeflow_task_finished.get_hookimpls():
-            self._store.fetch(record)  # a job elsewhere may have made it
+            self._store.fetch(record)  # a remote job may have produced the files
         folder = self._store.folder(step)
         if self._tracking and time.monotonic() >= self._again:
             notes = (_note(self._store, step, moment) for moment in (record.started, ""))
@@ -77,39 +77,39 @@ class Teller:
                 _let_stop(error)
                 log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
 
-    def expected(self, step: Step, record: Record) -> None:
-        """Bring the files of what was made elsewhere while nobody here was looking: the end of the run tells of it."""
+    def fetch_remote(self, step: Step, record: Record) -> None:
+        """Download the files of a task whose remote job ended unobserved; ``finish`` sends it to tracking."""
         if self._tracking and _note(self._store, step, "").exists():
             self._store.fetch(record)
 
     def catch_up(self) -> None:
-        """Track what could not be so far, in this run or an earlier one: it was killed, or the server was away."""
+        """Send tasks left by this or an earlier run, which was killed or could not reach the server."""
         if self._tracking is None or not (notes := _waiting(self._store)):
             return
         for note in notes:
             if time.monotonic() < self._again:
-                break  # still away: one wait is enough
+                break  # still unreachable: one timeout is enough
             self._send(self._tracking, note)
 
     def finish(self) -> None:
-        """The same once more at the end of the run, and say what is left."""
+        """Send the remaining tasks at the end of the run, and log how many are left."""
         self.catch_up()
         if self._again and (kept := len(_waiting(self._store))):
             log.warning("tracking: %d kept in %s; a later run sends them", kept, _notes(self._store))
 
     def _send(self, tracking: Service, note: Path) -> None:
-        """Track what a note tells of, and remove it."""
-        with lock_file(self._store.root / "locks" / f"{note.name}.lock", wait=False) as mine:
+        """Send the task of a note to tracking, and remove the note."""
+        with try_file_lock(self._store.root / "locks" / f"{note.name}.lock", wait=False) as mine:
             found = _noted(self._store, note) if mine and note.exists() else None
             if found is None:
                 return
             record = found.record
-            if record.simulated:  # a job elsewhere was expected to make it, and a double was what it found there
+            if record.simulated:  # the note was written for a remote job, which then used a simulator
                 note.unlink(missing_ok=True)
                 return
             clock = time.monotonic()
             backend, inputs = tracking.backend, (Input(record, found.files),)
-            # An observer reads the folder; it has none of its own to write to.
+            # An observer only reads the task's folder; it has no folder of its own to write to.
             place = note.parent
             task = Task.about(record, backend, tracking.params, inputs=inputs, work=place, output=place)
             try:
@@ -119,13 +119,13 @@ class Teller:
                 _let_stop(error)
                 log.warning("%s: tracking in %s failed, it is tried again later: %s", record.task, backend.name, error)
                 self._again = time.monotonic() + max(PAUSE, PATIENCE * (time.monotonic() - clock))
-                os.utime(note)  # to the end of the queue: if it is at fault itself, it holds up no other
+                os.utime(note)  # to the end of the queue: a note that always fails must not block others
             else:
                 note.unlink(missing_ok=True)
 
 
 def _waiting(store: Store) -> list[Path]:
-    """The notes there are, in the order in which they were left or last tried."""
+    """Return the existing notes, in the order in which they were written or last tried."""
     try:
         found = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(_notes(store)) if entry.is_file()]
     except FileNotFoundError:
@@ -133,8 +133,8 @@ def _waiting(store: Store) -> list[Path]:
     return [Path(path) for _, path in sorted(found)]
 
 
-def _noted(store: Store, note: Path) -> Noted | None:
-    """Return what a note tells of; None where that is being made, or gone: it is noted anew when it is made."""
+def _noted(store: Store, note: Path) -> QueuedTask | None:
+    """Return the task of a note; None while it is running, or if it is gone, since a new run writes a new note."""
     try:
         path, started, replaced_by_it, *_ = [*note.read_text(encoding="utf-8").splitlines(), "", "", ""]
     except (OSError, UnicodeDecodeError) as error:
@@ -145,20 +145,20 @@ def _noted(store: Store, note: Path) -> Noted | None:
     if record is None or (not started and record.started == replaced_by_it):
         return None
     if started in ("", record.started):
-        return Noted(record, folder, folder)
+        return QueuedTask(record, folder, folder)
     replaced = folder / f"{EARLIER}{_moment(started)}"
     try:
         earlier = msgspec.json.decode(replaced.with_name(f"{replaced.name}.json").read_bytes(), type=Record)
     except (OSError, msgspec.MsgspecError):
-        note.unlink(missing_ok=True)  # it was never committed, and made again since
+        note.unlink(missing_ok=True)  # it was never committed, and the task has run again since
         return None
-    return Noted(earlier, folder, replaced)
+    return QueuedTask(earlier, folder, replaced)
 
 
 def _keep(file: Path, record: Record, answer: object) -> None:
-    """Keep what tracking said of a run, such as the run's id there, beside the record."""
+    """Save the response of tracking for a record, such as the id of its run there, next to the record."""
     facts = dict(answer.facts) if isinstance(answer, Result) else {}
-    write_atomically(file, msgspec.json.encode({**tracked(file.parent), record.started: facts}), flush=False)
+    write_atomically(file, msgspec.json.encode({**tracking_answers(file.parent), record.started: facts}), flush=False)
 
 
 def _let_stop(error: BaseException) -> None:
@@ -171,7 +171,7 @@ def _moment(started: str) -> str:
 
 
 def _note(store: Store, step: Step, started: str) -> Path:
-    """The note of a task that was started then; without a moment, of one that a job elsewhere is to make."""
+    """Return the path of the note for a task started at this time or, if empty, for one that a remote job will run."""
     return _notes(store) / f"{step.stage}-{step.model}-{step.digest}-{_moment(started)}"
 
 

@@ -1,4 +1,4 @@
-"""The two executors that need no plugin: this very process, and a process of its own."""
+"""Executors of the core, which need no plugin: in this process, and in a worker process."""
 
 import os
 import signal
@@ -12,16 +12,16 @@ from pokeflow.types import Backend, Result, Task
 
 
 def run_here(task: Task, backend: Backend, params: Any) -> Result:
-    """Call the backend in this process."""
+    """Run the backend in this process."""
     return worker.run(task, backend)
 
 
 def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
-    """Run the task in a worker process: one that crashes or is killed for memory fails its task only."""
+    """Run the task in a worker process, so that a crash or a kill for lack of memory fails only this task."""
     file = task.work / "task.json"
     file.write_bytes(worker.dump(task))
-    # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks the worker once to stop.
-    # The package imports its module before runpy runs it, as it should: no cause for a warning.
+    # In a session of its own: Ctrl-C in a terminal reaches only this process, which then asks the worker once to stop.
+    # runpy warns because the package imports this module before running it; here that is intended.
     quiet = ("-W", "ignore::RuntimeWarning:runpy")
     child = subprocess.Popen(
         [sys.executable, *quiet, "-m", "pokeflow.engine.worker", str(file), str(os.getpid())], start_new_session=True
@@ -29,7 +29,7 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
     try:
         code = child.wait()
     except BaseException:
-        # The backend gets the chance to write its checkpoint.
+        # SIGTERM lets the backend write its checkpoint.
         child.send_signal(signal.SIGTERM)
         child.wait()
         raise

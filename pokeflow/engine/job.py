@@ -1,10 +1,10 @@
-"""Makes one task on a machine that shares only the bucket: what an executor elsewhere, or a pipeline, starts.
+"""Job that runs one task on a machine that shares only the bucket; remote executors and pipelines start it.
 
     python -m pokeflow.engine.job task.json --on cluster --root /tmp/pokeflow --work /mnt/checkpoints
 
 The task is read from a file, its inputs from the bucket, and the record is committed there, under the task's digest
-and under its claim. A second such job finds it made. Under torchrun each process runs the backend; the first commits.
-What lies in telemetry/ beside the task's file is told of how it came to be made, and joins the result's.
+and under its claim. A second such job reuses it. Under torchrun each process runs the backend; rank 0 commits.
+Files in telemetry/ next to the task's file describe its provenance and are added to the telemetry of the result.
 """
 
 import argparse
@@ -33,25 +33,25 @@ from pokeflow.gates import Gate, evaluate, key
 from pokeflow.objects import open_shared
 from pokeflow.store import Store
 from pokeflow.store import load as load_record
-from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, Shared, Task
+from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, RemoteStore, Task
 
 log = logging.getLogger("pokeflow")
 LOOK, GRACE = 15.0, 30.0
-"""Seconds between a further process's looks for the record, and those it then has left to end by itself."""
+"""Seconds between checks of a process of rank > 0 for the record, and seconds until it is then ended."""
 REASON_CHARACTERS = 1000
-"""How long the reason of a failure may be: services that run jobs keep about so much of it."""
+"""Maximum length of the reason of a failure: services that run jobs keep about this much of it."""
 UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
 
 
 def dump(task: Task) -> bytes:
-    """The file that ``main`` is given: the task without this machine's folders, for a job has its own."""
+    """Serialise a task for ``main``, without this machine's folders, because a job has its own."""
     anywhere = Path("-")
     inputs = tuple(replace(item, folder=anywhere) for item in task.inputs)
     return worker.dump(replace(task, inputs=inputs, work=anywhere, output=anywhere))
 
 
 def main(args: Sequence[str]) -> int:
-    """Make the task; 0, or 1 with the reason, a ``Failure`` as JSON, in the file that ``--failure`` names."""
+    """Run the task; return 0, or 1 with a ``Failure`` as JSON in the file that ``--failure`` names."""
     parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
     parser.add_argument("task", type=Path, help="the task's file")
     parser.add_argument("--on", required=True, help="the executor whose job this is")
@@ -75,7 +75,7 @@ def main(args: Sequence[str]) -> int:
             given.verdicts.parent.mkdir(parents=True, exist_ok=True)
             given.verdicts.write_bytes(msgspec.json.encode(_verdicts(raw["gates"], task, record)))
     except SystemExit:
-        raise  # asked to stop
+        raise  # stopped by SIGTERM
     except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
         traceback.print_exc()
         if given.failure is not None:
@@ -85,7 +85,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _leave(file: Path, reason: str) -> None:
-    """Tell of a failure, unless another process did: it failed first, and this one perhaps for want of it."""
+    """Write the reason of a failure, unless another process wrote one: it failed first, and may be the cause."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError), file.open("x", encoding="utf-8") as out:
         out.write(reason)
@@ -101,10 +101,10 @@ def make(
     told: Mapping[str, str] | None = None,
     telemetry: Path | None = None,
 ) -> Record | None:
-    """Make a task and commit it to the bucket; its record, None in a process that is not the first.
+    """Run a task and commit it to the bucket; return its record, or None in a process of rank > 0.
 
-    ``root`` is this machine's store, ``work`` a folder for checkpoints that is kept elsewhere as well; what is
-    ``told`` of the job stands in the record's environment. What lies in the folder ``telemetry`` joins the result's.
+    ``root`` is this machine's store, ``work`` a folder for checkpoints that outlives the machine. ``told`` is added
+    to the record's environment. Files in the folder ``telemetry`` are added to the telemetry of the result.
     """
     if task.shared is None:
         raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
@@ -127,9 +127,9 @@ def make(
             records.require_real(task)
             result = worker.run(task, backend)
             records.require_unchanged(store, task, backend)
-            claim.require()
+            claim.require_held()
         seconds = time.perf_counter() - clock
-        record = records.record_of(
+        record = records.build_record(
             task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
         )
         record = replace(record, environment={**record.environment, **(told or {})})
@@ -145,17 +145,17 @@ def make(
 
 
 def _made(store: Store, task: Task) -> Record | None:
-    """The record that makes a task unnecessary, if there is one."""
+    """Return the existing record that makes the task unnecessary, or None."""
     there = store.load(task)
     wanted = {item.record.task: item.record.content for item in task.inputs}
     return there if there and there.started != task.replaces and there.inputs == wanted else None
 
 
 def _with_inputs(raw: dict[str, Any]) -> bytes:
-    """The task's file with its inputs' records: one that was written before they were made has their places only."""
+    """Return the task's file with its inputs' records; a file written before these existed has only their keys."""
     late = [item["key"] for item in raw["inputs"] if "key" in item]
     if late:
-        objects = open_shared(msgspec.convert(raw["shared"], Shared))
+        objects = open_shared(msgspec.convert(raw["shared"], RemoteStore))
         found = {key: load_record(objects, key) for key in late}
         if missing := [key for key, record in found.items() if record is None]:
             raise PokeflowError(f"{raw['stage']}:{raw['model']}: not made yet in {objects.uri}: {', '.join(missing)}.")
@@ -167,23 +167,23 @@ def _with_inputs(raw: dict[str, Any]) -> bytes:
 
 
 def _verdicts(gates: dict[str, Any], task: Task, record: Record) -> dict[str, Any]:
-    """What each gate says of the model that the task measured, or made."""
+    """Return the verdict of each gate on the model that the task measured or produced, by gate."""
     made = next((item.record for item in task.inputs if item.record.model == task.model), record)
     found = evaluate(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
     return {key(name): {"passed": verdict.passed, "verdict": str(verdict)} for name, verdict in found.items()}
 
 
 def _here(store: Store, task: Task, work: Path, output: Path) -> Task:
-    """The task with its folders on this machine, the inputs' filled."""
+    """Return the task with its folders on this machine, after downloading its inputs."""
     work.mkdir(parents=True, exist_ok=True)
     inputs = tuple(Input(item.record, store.fetch(item.record)) for item in task.inputs)
     return replace(task, inputs=inputs, work=work, output=output)
 
 
 def _follow(store: Store, task: Task, backend: Backend, work: Path | None) -> None:
-    """Take part as one of many processes; what this one writes is nobody's result.
+    """Run the backend in a process of rank > 0, whose output is discarded.
 
-    Where the first finds the task made, by another job that it waited for, it takes no part: nobody waits for it then.
+    If another job finished the task, rank 0 does not run the backend; then this process returns too, or is ended.
     """
     if _made(store, task) is not None:
         return
@@ -195,7 +195,7 @@ def _follow(store: Store, task: Task, backend: Backend, work: Path | None) -> No
 
 
 def _leave_once_made(store: Store, task: Task) -> None:
-    """End this process when the record has been there for a while: it is of no use any more."""
+    """End this process some time after the record exists, because its work is no longer needed."""
     while True:
         time.sleep(LOOK)
         with suppress(PokeflowError):
@@ -214,7 +214,7 @@ def _require_fingerprint(task: Task, backend: Backend) -> None:
 
 
 def _rank() -> int:
-    """The number of this process among those that torchrun started; 0 where it is alone."""
+    """Return the rank of this process among those that torchrun started; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 

@@ -1,4 +1,4 @@
-"""Runs one task from a JSON file and leaves its answer beside it: what an executor starts elsewhere."""
+"""Worker process, started by an executor, that runs one task from a JSON file and writes its answer next to it."""
 
 import json
 import logging
@@ -16,21 +16,21 @@ from typing import Any
 import msgspec
 
 from pokeflow import plugins
-from pokeflow.errors import Failure, PokeflowError, Unavailable, exit_on_sigterm, was_stopped
+from pokeflow.errors import Failure, PokeflowError, UnavailableError, exit_on_sigterm, was_stopped
 from pokeflow.progress import StderrHandler
 from pokeflow.schema import parse
-from pokeflow.types import LOG, Backend, Input, Record, Result, Shared, Task, load_params
+from pokeflow.types import LOG, Backend, Input, Record, RemoteStore, Result, Task, load_params
 
 ANSWER = "answer.json"
 
 
 def run(task: Task, backend: Backend) -> Result:
-    """Have the backend do the task, and check what it returns: an unknown figure is None and has a reason."""
+    """Run the backend and validate its result: an unknown figure must be None and have a reason."""
     try:
         returned = backend(task)
     except SystemExit as left:
         if was_stopped(left):
-            raise  # on its way out, by request
+            raise  # SIGTERM ends the process
         raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
     result = Result(metrics=returned) if isinstance(returned, Mapping) else returned
     require_sound(result, f"backend {backend.name!r}")
@@ -40,12 +40,12 @@ def run(task: Task, backend: Backend) -> Result:
 def _finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def require_sound(result: Any, who: str) -> None:
-    """Refuse what no record could hold, in the name of whoever returned it; an unknown figure has a reason."""
+    """Raise a PokeflowError that names ``who`` if a record cannot hold a result or an unknown figure has no reason."""
     if not isinstance(result, Result):
         kind = type(result).__name__
         raise PokeflowError(f"{who} returned {kind}; a Result or a mapping of figures is expected.")
@@ -65,8 +65,8 @@ def require_sound(result: Any, who: str) -> None:
         raise PokeflowError(f"{who} returns facts that are no plain data: {error}.") from error
 
 
-def told(error: BaseException) -> str:
-    """An exception in a sentence, whatever its own words do."""
+def error_message(error: BaseException) -> str:
+    """Return an exception as one sentence, even if its own ``__str__`` fails."""
     try:
         return str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - some cannot even be printed
@@ -74,12 +74,12 @@ def told(error: BaseException) -> str:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what another process or machine is told of an exception that a task ended in."""
-    return Failure(told(error), isinstance(error, Unavailable))
+    """Return the Failure to send to another process or machine for an exception that ended a task."""
+    return Failure(error_message(error), isinstance(error, UnavailableError))
 
 
 def dump(task: Task) -> bytes:
-    """A task as JSON, for another process or machine."""
+    """Serialise a task as JSON, for another process or machine."""
     return msgspec.json.encode(task, enc_hook=_path)
 
 
@@ -90,7 +90,7 @@ def _path(value: object) -> str:
 
 
 def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
-    """The task that ``dump`` wrote, and the backend that does it."""
+    """Deserialise a task that ``dump`` wrote; return it with the backend that runs it."""
     raw = json.loads(text)
     backend = registry.backends.get((raw["stage"], raw["backend"]))
     if backend is None:
@@ -108,14 +108,14 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
         inputs=inputs,
         work=Path(raw["work"]),
         output=Path(raw["output"]),
-        shared=msgspec.convert(raw["shared"], Shared | None),
+        shared=msgspec.convert(raw["shared"], RemoteStore | None),
         fingerprint=raw["fingerprint"],
         replaces=raw["replaces"],
     ), backend
 
 
 def answer(task: Task) -> Result:
-    """What the worker process left; PokeflowError with its own words where it failed."""
+    """Return the result of the worker process; raise a PokeflowError with its own message if it failed."""
     try:
         text = (task.work / ANSWER).read_text(encoding="utf-8")
         raw: Mapping[str, Any] = json.loads(text)
@@ -127,14 +127,14 @@ def answer(task: Task) -> Result:
 
 
 def _end_with(parent: int) -> None:
-    """Stop when the process that waits for the answer is gone: whoever runs the task next must be alone with it."""
+    """Stop this process once its parent is gone, so that the next process can run the task alone."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(file: Path, parent: int) -> int:
-    """Do the task in ``file`` for the process ``parent``; 0 where it succeeded, 1 where it failed."""
+    """Run the task in ``file`` for the process ``parent``; return 0 on success, 1 on failure."""
     exit_on_sigterm()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[StderrHandler()])
@@ -145,7 +145,7 @@ def main(file: Path, parent: int) -> int:
         reply = msgspec.json.encode(run(*load(file.read_bytes(), plugins.registry(plugins.manager()))))
         failed = False
     except SystemExit:
-        raise  # asked to stop
+        raise  # stopped by SIGTERM
     except BaseException as error:  # noqa: BLE001 - whatever a backend raises is the answer
         failed = True
         with file.with_name(LOG).open("a", encoding="utf-8") as text:

@@ -1,4 +1,4 @@
-"""Where bytes lie under keys: a folder or an S3 bucket, behind one set of verbs."""
+"""Common interface of object stores, which hold bytes under keys in a local folder or an S3 bucket."""
 
 import logging
 import re
@@ -12,29 +12,29 @@ from pokeflow.errors import PokeflowError
 log = logging.getLogger("pokeflow")
 
 ABSENT = ""
-"""As ``match`` of a write: only where nothing lies under the key yet."""
+"""Value for ``match`` of a write that must not replace an existing object."""
 Advance = Callable[[float], None]
-"""Told of bytes as they pass."""
+"""Progress callback, called with the number of bytes transferred since the last call."""
 
 
-class Missing(PokeflowError):  # noqa: N818 - they are answers as much as errors
-    """Nothing lies under the key."""
+class NotFoundError(PokeflowError):
+    """Error for a key without an object."""
 
 
-class Conflict(PokeflowError):  # noqa: N818 - they are answers as much as errors
-    """Something else lies under the key than the writer expected: another one was first."""
+class PreconditionError(PokeflowError):
+    """Error for a conditional write whose key holds another object than expected: another writer was first."""
 
 
-class Damaged(PokeflowError):  # noqa: N818 - they are answers as much as errors
-    """What lies there, or what arrived, is not what its checksum says."""
+class IntegrityError(PokeflowError):
+    """Error for stored or transferred bytes that do not match their checksum."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What lies under a key: size in bytes, ``etag`` (another one after every write) and when it was written.
+class ObjectInfo:
+    """Properties of a stored object: size in bytes, ``etag`` (differs after every write) and time of the last write.
 
-    ``modified`` is seconds since 1970 by the clock of whoever holds it. ``sha256`` is known to ``stat`` alone, and
-    only where the holder keeps it; None means that the bytes must be read to know it.
+    ``modified`` is in seconds since 1970, by the clock of the storage. ``sha256`` is set by ``stat`` only, and only
+    if the storage records it; None means that the bytes must be read to compute it.
     """
 
     key: str
@@ -44,69 +44,69 @@ class Entry:
     sha256: str | None = None
 
 
-class Objects(Protocol):
-    """A folder or a prefix of a bucket. Keys are relative, with ``/`` between parts; none can lead out of it.
+class ObjectStore(Protocol):
+    """A folder or a prefix of a bucket. Keys are relative, with ``/`` between parts, and cannot point outside of it.
 
-    ``match`` of a write: None writes whatever lies there, ``ABSENT`` only where nothing does, an etag only over
-    that very object; Conflict otherwise. A write that finds its very bytes there already is a success, whatever it
-    expected: its first answer may have been lost. Where another writer has since written over those, it is a Conflict
-    all the same: whoever reads again must look whether its own word is in there already. Writes are atomic: a reader
-    sees the old bytes or the new, whole. Many threads may call at once.
+    ``match`` of a write: None always writes, ``ABSENT`` writes only if the key has no object, an ETag only over that
+    exact object; otherwise PreconditionError. A write succeeds, whatever its condition, if the key already holds the
+    same bytes: the first response may have been lost. If another writer has replaced these bytes since, it raises a
+    PreconditionError all the same: the caller must read again and check whether its own change is already included.
+    Writes are atomic: a reader sees either all old or all new bytes. All methods are thread-safe.
     """
 
     @property
     def uri(self) -> str:
-        """``file:///…`` or ``s3://bucket/prefix``, without a slash at the end."""
+        """URI of the store, ``file:///…`` or ``s3://bucket/prefix``, without a trailing slash."""
         ...
 
     def connection_options(self) -> Mapping[str, Any]:
-        """What ``open_uri`` takes to reach another place on the same server; nothing for a folder."""
+        """Return the options with which ``open_uri`` opens another URI on the same server; empty for a folder."""
         ...
 
-    def copies_on_server(self, source: "Objects") -> bool:
-        """Whether ``copy`` from there moves no byte through this machine."""
+    def copies_on_server(self, source: "ObjectStore") -> bool:
+        """Return whether ``copy`` from that store transfers no bytes through this machine."""
         ...
 
-    def at(self, prefix: str) -> "Objects":
-        """The same, seen from deeper inside."""
+    def with_prefix(self, prefix: str) -> "ObjectStore":
+        """Return the store of all keys below a prefix, with keys relative to it."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Everything whose key begins with ``prefix``, sorted by key; a folder's links and devices are left out."""
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key begins with ``prefix``, sorted by key; symbolic links and devices are skipped."""
         ...
 
-    def stat(self, key: str) -> Entry | None:
-        """What lies under a key, or None."""
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return the properties of an object, or None if it does not exist."""
         ...
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """The bytes of a small object, and its etag; Missing."""
+        """Return the bytes and the ETag of a small object; raise NotFoundError if it does not exist."""
         ...
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
-        """Put bytes under a key; returns the new etag."""
+        """Write bytes under a key and return the new ETag."""
         ...
 
     def upload(self, source: Path, key: str, *, sha256: str, match: str | None, advance: Advance | None = None) -> None:
-        """Put a file of any size under a key, in parts where it is large; Damaged if its bytes are not ``sha256``."""
+        """Upload a file, a large one in parts; raise IntegrityError if its checksum is not ``sha256``."""
         ...
 
     def download(self, key: str, target: Path, *, sha256: str | None = None, advance: Advance | None = None) -> str:
-        """Fetch into a file that appears whole or not at all; returns its checksum, Damaged if it is not ``sha256``."""
+        """Download to a file atomically and return its checksum; raise IntegrityError if that is not ``sha256``."""
         ...
 
     def copy(
-        self, source: "Objects", source_key: str, key: str, *, match: str | None, advance: Advance | None = None
+        self, source: "ObjectStore", source_key: str, key: str, *, match: str | None, advance: Advance | None = None
     ) -> str:
-        """Copy from another place, within the server where both are on one; returns the checksum of what arrived."""
+        """Copy an object from another store, on the server if both share one, and return the checksum of the copy."""
         ...
 
     def sha256(self, key: str, *, advance: Advance | None = None) -> str:
-        """The checksum of what lies under a key, by reading every byte; Missing."""
+        """Compute the checksum of an object by reading every byte; raise NotFoundError if it does not exist."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove what lies under a key, if anything does."""
+        """Delete an object if it exists."""
         ...
 
 
@@ -114,7 +114,7 @@ _PART = re.compile(r"[^\x00-\x1f\x7f\\/]{1,255}")
 
 
 def require_key(key: str) -> str:
-    """The key itself, if it is one: relative, no empty, ``.`` or ``..`` part, no control characters, ≤ 900 bytes."""
+    """Return a valid key: relative, no empty, ``.`` or ``..`` part, no backslash or control character, ≤ 900 bytes."""
     parts = key.split("/")
     sound = all(_PART.fullmatch(part) and part not in (".", "..") for part in parts)
     if not sound or len(key.encode("utf-8", "surrogatepass")) > 900 or key.isspace():
@@ -123,7 +123,7 @@ def require_key(key: str) -> str:
 
 
 def addressable(key: str, where: str) -> bool:
-    """Whether something found by listing has a key; what has none is left out, and that is told."""
+    """Return whether a listed name is a valid key; log a warning, as the caller skips it, if it is not."""
     try:
         require_key(key)
     except PokeflowError:

@@ -1,4 +1,4 @@
-"""Files on their way: named in errors, hashed while they are read, put in place by a rename."""
+"""Helpers for file transfers: errors that name the file, hashing while reading, atomic replacement by a rename."""
 
 import hashlib
 import uuid
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Advance, Damaged
+from pokeflow.objects._base import Advance, IntegrityError
 
 CHUNK = 1 << 20
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let the system's errors name the file that they are about."""
+def name_file_in_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError into a PokeflowError that names the file."""
     try:
         yield
     except OSError as error:
@@ -23,32 +23,32 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def readable(source: Path) -> Iterator[BinaryIO]:
-    """A file that is to be sent, opened; PokeflowError where that fails."""
-    with naming(source):
+def open_for_upload(source: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; raise a PokeflowError if that fails."""
+    with name_file_in_errors(source):
         file = source.open("rb")
     with file:
         yield file
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """A name next to a file that is being made; at the end, unless something fails, it is renamed into place."""
+def atomic_target(target: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``target``; rename it to ``target`` at the end, delete it on failure."""
     if not target.parent.is_dir():
-        with naming(target):
+        with name_file_in_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield draft
-        with naming(target):
+        with name_file_in_errors(target):
             draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
-def pump(source: BinaryIO, target: BinaryIO | None, advance: Advance | None) -> str:
-    """Read to the end, write it elsewhere if wanted; returns the checksum of what went through."""
+def copy_and_hash(source: BinaryIO, target: BinaryIO | None, advance: Advance | None) -> str:
+    """Read a file to the end, write it to ``target`` if set, and return the SHA-256 of the bytes read."""
     digest = hashlib.sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)
@@ -59,6 +59,6 @@ def pump(source: BinaryIO, target: BinaryIO | None, advance: Advance | None) -> 
     return digest.hexdigest()
 
 
-def damaged(where: str, sha256: str, arrived: str) -> Damaged:
-    """The error that a checksum is another one than expected."""
-    return Damaged(f"{where}: its checksum is {arrived[:12]}…, not {sha256[:12]}…, so something has changed it.")
+def integrity_error(where: str, sha256: str, arrived: str) -> IntegrityError:
+    """Return the error for a checksum that differs from the expected one."""
+    return IntegrityError(f"{where}: its checksum is {arrived[:12]}…, not {sha256[:12]}…, so something has changed it.")

@@ -1,8 +1,8 @@
-"""Objects as files below a folder.
+"""Object store in a local folder, with one file per object.
 
 <root>/<key>                 an object
-<root>/.pokeflow/drafts/     what is being written; a rename puts it in place
-<root>/.pokeflow/locks/      held for the moment in which a file is replaced
+<root>/.pokeflow/drafts/     files that are being written, later renamed to their final path
+<root>/.pokeflow/locks/      locks that are held while a file is replaced
 """
 
 import hashlib
@@ -17,23 +17,32 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import ABSENT, Advance, Conflict, Entry, Missing, Objects, addressable, require_key
-from pokeflow.objects._files import beside, damaged, naming, pump, readable
+from pokeflow.objects._base import (
+    ABSENT,
+    Advance,
+    NotFoundError,
+    ObjectInfo,
+    ObjectStore,
+    PreconditionError,
+    addressable,
+    require_key,
+)
+from pokeflow.objects._files import atomic_target, copy_and_hash, integrity_error, name_file_in_errors, open_for_upload
 
 OWN = ".pokeflow"
-"""The folder below the root that holds no objects."""
+"""Folder below the root that holds drafts and locks, and no objects."""
 ABANDONED = 3600.0
-"""Seconds after which a draft that nobody has written to is taken for that of a killed writer."""
+"""Seconds without a write after which a draft counts as left by a killed writer."""
 _SWEEP_EVERY = 600.0
 _swept: dict[Path, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A local folder. Links below it are not followed, by reads and writes alike; it is made with the first write.
+    """An object store in a local folder, which the first write creates. Symbolic links below it are never followed.
 
-    ``inside`` is the part below ``root`` that keys are relative to, ending in a slash, or empty. An etag is made of
-    a file's inode, time and size, so nothing is read to know it.
+    ``inside`` is the path below ``root`` that keys are relative to, ending in a slash, or empty. An ETag consists of
+    a file's inode, modification time and size, so it is known without reading the file.
     """
 
     root: Path
@@ -44,23 +53,23 @@ class Folder:
 
     @property
     def uri(self) -> str:
-        """``file:///…`` without a slash at the end."""
+        """URI of the folder, ``file:///…``, without a trailing slash."""
         return (self.root / self.inside).as_uri().rstrip("/")
 
     def connection_options(self) -> Mapping[str, Any]:
-        """Nothing: a folder is reached without a connection."""
+        """Return an empty mapping, as a folder needs no connection."""
         return {}
 
-    def copies_on_server(self, source: Objects) -> bool:
-        """Never: this machine copies what goes into a folder."""
+    def copies_on_server(self, source: ObjectStore) -> bool:
+        """Return False, as this machine itself copies all files into a folder."""
         return False
 
-    def at(self, prefix: str) -> "Folder":
-        """The same, seen from deeper inside; drafts and locks stay in the root."""
+    def with_prefix(self, prefix: str) -> "Folder":
+        """Return the store of all keys below a prefix; its drafts and locks stay in the same root."""
         return Folder(self.root, f"{self.inside}{self._key(prefix.rstrip('/'))}/") if prefix else self
 
     def path(self, key: str) -> Path:
-        """Where an object lies, or would; PokeflowError where the way there leads through a link."""
+        """Return the path for an object, existing or not; raise a PokeflowError if a parent folder is a link."""
         path = self.root / self.inside / self._key(key)
         real = os.path.realpath(self.root)
         parent = os.path.relpath(path.parent, self.root)
@@ -68,15 +77,15 @@ class Folder:
             raise PokeflowError(f"{path}: a folder on the way there is a link. Links are not followed: remove it.")
         return path
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Everything whose key begins with ``prefix``, sorted by key; links and devices are left out."""
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield all objects whose key begins with ``prefix``, sorted by key; symbolic links and devices are skipped."""
         folder, _, name = prefix.rpartition("/")
         start = self.path(f"{folder}/_").parent if folder else self.root / self.inside
         yield from _walk(start, f"{folder}/" if folder else "", name)
 
-    def stat(self, key: str) -> Entry | None:
-        """What lies under a key, or None."""
-        with naming(path := self.path(key)):
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return the properties of an object, or None if it does not exist."""
+        with name_file_in_errors(path := self.path(key)):
             try:
                 found = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
@@ -84,56 +93,56 @@ class Folder:
         return _entry(key, found) if stat.S_ISREG(found.st_mode) else None
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """The bytes of an object, and its etag; Missing."""
+        """Return the bytes and the ETag of an object; raise NotFoundError if it does not exist."""
         with self._opened(key) as file:
             return file.read(), _etag(os.fstat(file.fileno()))
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
-        """Put bytes under a key, flushed to the disk; returns the new etag."""
+        """Write bytes under a key, synced to disk, and return the new ETag."""
         path = self.path(key)
-        with naming(path), self._draft() as draft:
+        with name_file_in_errors(path), self._draft() as draft:
             with draft.open("wb") as out:
                 out.write(data)
             return self._place(draft, path, match, hashlib.sha256(data).hexdigest())
 
     def upload(self, source: Path, key: str, *, sha256: str, match: str | None, advance: Advance | None = None) -> None:
-        """Copy a file under a key; Damaged if its bytes are not ``sha256``."""
+        """Copy a file to a key; raise IntegrityError if its checksum is not ``sha256``."""
         path = self.path(key)
-        with naming(path), self._draft() as draft:
-            with readable(source) as file, draft.open("wb") as out:
-                arrived = pump(file, out, advance)
+        with name_file_in_errors(path), self._draft() as draft:
+            with open_for_upload(source) as file, draft.open("wb") as out:
+                arrived = copy_and_hash(file, out, advance)
             if arrived != sha256:
-                raise damaged(str(source), sha256, arrived)
+                raise integrity_error(str(source), sha256, arrived)
             self._place(draft, path, match, sha256)
 
     def download(self, key: str, target: Path, *, sha256: str | None = None, advance: Advance | None = None) -> str:
-        """Copy into a file that appears whole or not at all; returns its checksum, Damaged if it is not ``sha256``."""
-        with self._opened(key) as file, beside(target) as draft:
-            with naming(target), draft.open("wb") as out:
-                arrived = pump(file, out, advance)
+        """Copy to a file atomically and return its checksum; raise IntegrityError if that is not ``sha256``."""
+        with self._opened(key) as file, atomic_target(target) as draft:
+            with name_file_in_errors(target), draft.open("wb") as out:
+                arrived = copy_and_hash(file, out, advance)
             if sha256 not in (None, arrived):
-                raise damaged(self._named(key), str(sha256), arrived)
+                raise integrity_error(self._named(key), str(sha256), arrived)
         return arrived
 
     def copy(
-        self, source: Objects, source_key: str, key: str, *, match: str | None, advance: Advance | None = None
+        self, source: ObjectStore, source_key: str, key: str, *, match: str | None, advance: Advance | None = None
     ) -> str:
-        """Copy from another place; returns the checksum of what arrived."""
+        """Copy an object from another store and return the checksum of the copy."""
         path = self.path(key)
-        with naming(path), self._draft() as draft:
+        with name_file_in_errors(path), self._draft() as draft:
             arrived = source.download(source_key, draft, advance=advance)
             self._place(draft, path, match, arrived)
         return arrived
 
     def sha256(self, key: str, *, advance: Advance | None = None) -> str:
-        """The checksum of what lies under a key, by reading every byte; Missing."""
+        """Compute the checksum of an object by reading every byte; raise NotFoundError if it does not exist."""
         with self._opened(key) as file:
-            return pump(file, None, advance)
+            return copy_and_hash(file, None, advance)
 
     def delete(self, key: str) -> None:
-        """Remove what lies under a key, if anything does; folders that this leaves empty stay."""
+        """Delete an object if it exists; parent folders that become empty are kept."""
         path = self.path(key)
-        with naming(path), suppress(FileNotFoundError, NotADirectoryError):
+        with name_file_in_errors(path), suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
             with self._locked(path):
                 path.unlink()
@@ -149,18 +158,18 @@ class Folder:
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
         path = self.path(key)
-        with naming(path):
+        with name_file_in_errors(path):
             try:
-                # Without blocking: a pipe that lies there must not hold the reader up.
+                # Non-blocking, so that a named pipe at this path cannot block the reader.
                 file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             except OSError as error:
-                # By the time that one looks again, another writer may have put something there.
+                # Before the second check, another writer may have created a file at this path.
                 if isinstance(error, FileNotFoundError) or self.stat(key) is None:
-                    raise Missing(f"{path}: there is no such file.") from None
+                    raise NotFoundError(f"{path}: there is no such file.") from None
                 raise
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 os.close(file)
-                raise Missing(f"{path}: there is no such file.")
+                raise NotFoundError(f"{path}: there is no such file.")
             with os.fdopen(file, "rb") as opened:
                 yield opened
 
@@ -179,7 +188,7 @@ class Folder:
     def _locked(self, path: Path) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        # A few files for all keys: none has to be removed, which is what makes locks hard.
+        # A fixed number of lock files for all keys: removing lock files safely is hard, and is not needed here.
         shard = hashlib.sha256(str(path.relative_to(self.root)).encode("utf-8", "surrogateescape")).hexdigest()[:2]
         lock = FileLock(self.root / OWN / "locks" / shard, timeout=60, poll_interval=0.01)
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
@@ -193,10 +202,10 @@ class Folder:
             lock.release()
 
     def _place(self, draft: Path, path: Path, match: str | None, sha256: str) -> str:
-        """Make a draft the object; returns its etag."""
+        """Move a draft to the path of the object, subject to ``match``, and return the ETag."""
         _make_parents(path)
         with draft.open("rb") as file:
-            # To the nanosecond, for the system's own time has steps in which two writes may fall.
+            # Set the time in nanoseconds: the file system's own clock is so coarse that two writes may share a time.
             os.utime(draft, ns=(now := time.time_ns(), now))
             os.fsync(file.fileno())
             found = os.fstat(file.fileno())
@@ -215,7 +224,7 @@ class Folder:
 
     def _link(self, draft: Path, path: Path) -> bool:
         try:
-            # Fails where the name exists: of two writers exactly one is first.
+            # Fails if the name exists, so that exactly one of two writers succeeds.
             os.link(draft, path)
         except FileExistsError:
             return False
@@ -228,20 +237,20 @@ class Folder:
         return True
 
     def _same(self, path: Path, sha256: str, fault: str) -> str:
-        """The etag of what lies there if it is what was to be written; Conflict."""
+        """Return the ETag of the existing file if it has the bytes to write; otherwise raise PreconditionError."""
         lies = _lstat(path)
         if lies is not None and not stat.S_ISREG(lies.st_mode):
             raise _no_file(path)
         with suppress(FileNotFoundError), path.open("rb") as file:
-            if pump(file, None, None) == sha256:
+            if copy_and_hash(file, None, None) == sha256:
                 return _etag(os.fstat(file.fileno()))
-        raise Conflict(f"{path}: {fault}.")
+        raise PreconditionError(f"{path}: {fault}.")
 
 
-def _walk(folder: Path, prefix: str, name: str) -> Iterator[Entry]:
+def _walk(folder: Path, prefix: str, name: str) -> Iterator[ObjectInfo]:
     try:
         with os.scandir(folder) as entries:
-            # A folder is sorted as its keys are: with the slash that follows its name.
+            # Sort a folder by its name with the slash, so that the order equals that of the keys.
             found = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in entries)
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -256,8 +265,8 @@ def _walk(folder: Path, prefix: str, name: str) -> Iterator[Entry]:
                 yield _entry(prefix + own, entry.stat(follow_symlinks=False))
 
 
-def _entry(key: str, found: os.stat_result) -> Entry:
-    return Entry(key, found.st_size, _etag(found), found.st_mtime)
+def _entry(key: str, found: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, found.st_size, _etag(found), found.st_mtime)
 
 
 def _etag(found: os.stat_result) -> str:
@@ -284,7 +293,7 @@ def _no_file(path: Path) -> PokeflowError:
 
 
 def _sweep(drafts: Path) -> None:
-    """Remove what killed writers have left, now and then."""
+    """Delete the drafts of killed writers, at most once in ``_SWEEP_EVERY`` seconds."""
     now = time.monotonic()
     if now - _swept.get(drafts, -_SWEEP_EVERY) < _SWEEP_EVERY:
         return

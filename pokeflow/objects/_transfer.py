@@ -1,4 +1,4 @@
-"""Many transfers at once, in threads that never hold a program up that wants to leave."""
+"""Parallel transfers in threads that do not delay the exit of the program."""
 
 import queue
 import threading
@@ -12,29 +12,29 @@ from pokeflow.objects._base import Advance
 
 Item = TypeVar("Item")
 LEAVE = 2.0
-"""Seconds that transfers under way are given to clean up after Ctrl-C."""
+"""Seconds that running transfers have to clean up after Ctrl-C."""
 
 _worker = threading.local()
 
 
-class Stopped(BaseException):
-    """Raised inside of work whose result nobody wants any more, so that it cleans up and ends."""
+class CancelledError(BaseException):
+    """Error that is raised inside cancelled work, so that it cleans up and ends."""
 
 
-def breathe() -> None:
-    """The place where long work can be stopped: to be called at least every second or so; raises Stopped."""
+def raise_if_cancelled() -> None:
+    """Raise CancelledError if this thread's work was cancelled; long work should call this about every second."""
     stop = getattr(_worker, "stop", None)
     if stop is not None and stop.is_set():
-        raise Stopped
+        raise CancelledError
 
 
 def each(
     work: Callable[[Item, Advance], object], items: Iterable[Item], *, label: str, total: float, workers: int = 16
 ) -> None:
-    """Do ``work(item, advance)`` for every item, ``workers`` at a time, under a bar of ``total`` bytes.
+    """Run ``work(item, advance)`` for every item, ``workers`` at a time, with a progress bar of ``total`` bytes.
 
-    Items are taken when a worker is free, so they may be many. The first error is raised once everything under way
-    has ended; no further item is begun. Ctrl-C leaves after two seconds, whatever is under way.
+    Items are consumed lazily, so there may be many. After the first error no further item is started, and the error is
+    raised once all running items have ended. Ctrl-C returns after at most ``LEAVE`` seconds, whatever still runs.
     """
     source, one, stop = iter(items), threading.Lock(), threading.Event()
     errors: list[BaseException] = []
@@ -43,7 +43,7 @@ def each(
     with progress.bar(label, total) as show:
 
         def advance(n: float) -> None:
-            breathe()
+            raise_if_cancelled()
             if n:
                 with shown:
                     show(n)
@@ -57,7 +57,7 @@ def each(
                     if item is _END:
                         return
                     work(item, advance)
-            except Stopped:
+            except CancelledError:
                 pass
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
                 errors.append(error)
@@ -66,7 +66,7 @@ def each(
                 ended.put(None)
 
         shown = threading.Lock()
-        # Daemons: the interpreter waits for all other threads, and a transfer may take minutes to notice.
+        # Daemon threads: the interpreter waits for all others at exit, and a transfer may take minutes to end.
         threads = [threading.Thread(target=run, name=f"{label}-{n}", daemon=True) for n in range(max(1, workers))]
         try:
             for thread in threads:
@@ -75,7 +75,7 @@ def each(
                 ended.get()
         except BaseException:
             stop.set()
-            _leave(thread for thread in threads if thread.ident is not None)  # Ctrl-C may come while they are started
+            _leave(thread for thread in threads if thread.ident is not None)  # Ctrl-C may arrive before all are started
             raise
     if errors:
         raise errors[0]
@@ -90,10 +90,10 @@ def _leave(threads: Iterable[threading.Thread]) -> None:
         thread.join(max(0.0, until - time.monotonic()))
 
 
-class Crew:
-    """A few threads that do calls in the order they are handed in. They begin with the first call.
+class DaemonPool:
+    """Pool of daemon threads that run calls in the order of submission. Threads start with the first calls.
 
-    Unlike those of ``concurrent.futures`` they do not keep the interpreter from leaving.
+    Unlike those of ``concurrent.futures`` they do not prevent the interpreter from exiting.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -103,7 +103,7 @@ class Crew:
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Hand in a call; its result, or its error, is in the future."""
+        """Submit a call and return a future for its result or error."""
         future: Future[Any] = Future()
         self._calls.put((future, call, args))
         with self._lock:
@@ -122,12 +122,12 @@ class Crew:
                 future.set_result(call(*args))
             except BaseException as error:  # noqa: BLE001 - belongs to whoever waits for the result
                 future.set_exception(error)
-            # Nothing of a call may outlive it here: a part is megabytes.
+            # Drop all references to the finished call: a part of an object takes megabytes.
             del future, call, args
 
 
-def result(future: Future[Any]) -> Any:
-    """The result of a future, waited for in such a way that the wait can be stopped."""
+def wait_for_result(future: Future[Any]) -> Any:
+    """Wait for a future and return its result; raise CancelledError if this thread's work is cancelled meanwhile."""
     while not wait((future,), timeout=0.5).done:
-        breathe()
+        raise_if_cancelled()
     return future.result()

@@ -1,4 +1,4 @@
-"""Opens what a URI names: a folder, or what a plugin speaks to, such as a bucket."""
+"""Functions that open an object store by its URI: a local folder, or a scheme of a plugin, such as a bucket."""
 
 import os
 import re
@@ -9,27 +9,27 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pokeflow.errors import ConfigError, Fault
-from pokeflow.objects._base import Objects
+from pokeflow.objects._base import ObjectStore
 from pokeflow.objects._folder import Folder
-from pokeflow.types import Shared
+from pokeflow.types import RemoteStore
 
 GROUP = "pokeflow.objects"
-"""Entry points that open a scheme of URIs: the scheme's name → a function ``(uri, **options) -> Objects``."""
+"""Entry points that open a scheme of URIs: the scheme's name → a function ``(uri, **options) -> ObjectStore``."""
 KNOWN = "s3://bucket, s3://bucket/prefix, file:///folder, or the path of a folder"
 BROUGHT_BY = {"s3": "pokeflow-s3"}
-"""The distributions that bring a scheme, for who lacks one."""
+"""Distribution that provides each scheme, for the message if it is not installed."""
 _SCHEME = re.compile(r"(file|s3)(?=:)|([A-Za-z][A-Za-z0-9+.-]*)(?=:/)")
 
 
-def open_uri(uri: str, **options: Any) -> Objects:
-    """Open the objects at a URI; nothing is asked of a server yet.
+def open_uri(uri: str, **options: Any) -> ObjectStore:
+    """Open the object store at a URI; no request is sent to a server yet.
 
     Args:
-        uri: the path of a folder, ``file:///folder``, or a URI whose scheme a plugin opens.
-        options: what the scheme's plugin takes, such as ``endpoint`` and ``region``; a folder takes none.
+        uri: Path of a folder, ``file:///folder``, or a URI whose scheme a plugin opens.
+        options: Options of the scheme's plugin, such as ``endpoint`` and ``region``; ignored for a folder.
 
     Raises:
-        ConfigError: the URI is malformed, or nothing that is installed opens its scheme.
+        ConfigError: The URI is malformed, or no installed plugin opens its scheme.
 
     """
     scheme = _SCHEME.match(uri)
@@ -43,7 +43,7 @@ def open_uri(uri: str, **options: Any) -> Objects:
     if entry is None:
         what = f"nothing here speaks {scheme[0]!r}"
         raise uri_error(uri, f"{what}: pip install {BROUGHT_BY[scheme[0]]}" if scheme[0] in BROUGHT_BY else what)
-    objects: Objects = entry.load()(uri, **options)
+    objects: ObjectStore = entry.load()(uri, **options)
     return objects
 
 
@@ -52,8 +52,8 @@ def _openers() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
-def open_shared(where: Shared, *, connections: int = 16) -> Objects:
-    """The bucket that a flow or a task names, as its store speaks to it."""
+def open_shared(where: RemoteStore, *, connections: int = 16) -> ObjectStore:
+    """Open the shared bucket of a flow or a task with the options of its store."""
     return open_uri(
         where.uri,
         endpoint=where.endpoint,
@@ -64,10 +64,12 @@ def open_shared(where: Shared, *, connections: int = 16) -> Objects:
     )
 
 
-def open_related(objects: Objects, uri: str, *, endpoint: str | None = None, region: str | None = None) -> Objects:
-    """Open a URI that was found in these objects: on the same server, if nothing else is said.
+def open_related(
+    objects: ObjectStore, uri: str, *, endpoint: str | None = None, region: str | None = None
+) -> ObjectStore:
+    """Open a URI that an object store refers to, by default on the server of that store.
 
-    Then both are on one connection, and the server copies between them.
+    Both then share one connection, so that the server itself copies between them.
     """
     same = uri.partition(":")[0] == objects.uri.partition(":")[0]
     given = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value is not None}
@@ -83,5 +85,5 @@ def _file(uri: str) -> Path:
 
 
 def uri_error(uri: str, what: str) -> ConfigError:
-    """Say what is wrong with a URI, and which forms are known."""
+    """Return the error for an invalid URI, with the supported forms."""
     return ConfigError([Fault(repr(uri), f"{what}. Known: {KNOWN}.")])

@@ -1,4 +1,4 @@
-"""What belongs into the tree by now: the leaves of a layout filled from the records of finished tasks."""
+"""Collection of the files to publish: fills the leaves of a layout from the records of finished tasks."""
 
 import hashlib
 import json
@@ -12,24 +12,24 @@ from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
 from pokeflow.project import documents, receipts
 from pokeflow.project._kinds import Version
-from pokeflow.project.receipts import Placed, Receipt
-from pokeflow.redaction import redacted
+from pokeflow.project.receipts import PublishedFile, Receipt
+from pokeflow.redaction import redact
 from pokeflow.stages import DATA, PROJECT
 from pokeflow.store import Store, read_record
-from pokeflow.types import File, Leaf, Record
+from pokeflow.types import File, LayoutEntry, Record
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file for the tree, and its bytes: in a file here, in memory, or under a key of the shared store."""
+    """A file for the tree and the source of its bytes: a local file, memory, or a key of the shared store."""
 
-    placed: Placed
+    placed: PublishedFile
     source: Path | bytes | str
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What goes into the tree together: the files, and the receipt that is written once they are all there."""
+    """A set of files that is published together, and the receipt that is written once all of them exist."""
 
     receipt: Receipt
     items: tuple[Item, ...]
@@ -37,14 +37,14 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A leaf that nothing fills yet, and why."""
+    """A leaf without content so far, and the reason."""
 
-    leaf: Leaf
+    leaf: LayoutEntry
     why: str
 
 
 def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[list[Publication], list[Gap]]:
-    """The publications of a flow, parents before children, and the gaps; ``records`` are by task name."""
+    """Return a flow's publications, parents before children, and the gaps; ``records`` are by task name."""
     publications, gaps = [], []
     simulated = {name for name, record in records.items() if record.simulated}
     records = {name: record for name, record in records.items() if name not in simulated}
@@ -66,7 +66,7 @@ def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[li
 
 
 def _require_one_each(items: list[Item]) -> None:
-    seen: dict[str, Placed] = {}
+    seen: dict[str, PublishedFile] = {}
     for item in items:
         path = item.placed.path
         if path in seen:
@@ -75,22 +75,22 @@ def _require_one_each(items: list[Item]) -> None:
         seen[path] = item.placed
 
 
-def _by_unit(flow: Flow) -> dict[str, list[Leaf]]:
-    """The leaves that come together: of a model's version, of the data set, of a stage that serves the project."""
-    units: dict[str, list[Leaf]] = {}
+def _by_unit(flow: Flow) -> dict[str, list[LayoutEntry]]:
+    """Group the leaves by publication unit: a model's version, the data set, or a stage of the project itself."""
+    units: dict[str, list[LayoutEntry]] = {}
     order = {model: i for i, model in enumerate(step.model for step in flow.steps)}
     for leaf in sorted(flow.leaves, key=lambda leaf: order.get(leaf.model, -1)):
         if (leaf.document and not leaf.model) or not (leaf.file or leaf.document or leaf.link):
-            continue  # metadata is made from receipts, and some stages write into the tree themselves
+            continue  # metadata is built from receipts, and some stages write into the tree themselves
         if leaf.model and leaf.model not in order:
-            continue  # not asked for
+            continue  # not part of this flow
         unit = receipts.unit(leaf.model, leaf.version) if leaf.model else receipts.DATA if leaf.link else leaf.stage
         units.setdefault(unit, []).append(leaf)
     return units
 
 
-def _fill(leaf: Leaf, flow: Flow, records: Mapping[str, Record], store: Store) -> list[Item] | str:
-    """The files of a leaf, or why there are none."""
+def _fill(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record], store: Store) -> list[Item] | str:
+    """Return the files of a leaf, or the reason why it has none."""
     record = records.get(leaf.maker)
     if record is None:
         return leaf.maker
@@ -110,32 +110,32 @@ def _fill(leaf: Leaf, flow: Flow, records: Mapping[str, Record], store: Store) -
     return list(_files(leaf, flow.step(leaf.maker), record, files, store))
 
 
-def _files(leaf: Leaf, step: Step, record: Record, files: list[File], store: Store) -> Iterator[Item]:
+def _files(leaf: LayoutEntry, step: Step, record: Record, files: list[File], store: Store) -> Iterator[Item]:
     folder = store.folder(step)
-    here = read_record(folder) is not None  # whole, that is
+    here = read_record(folder) is not None  # with all of its files
     for file in files:
         path = leaf.path + _below(file.path, leaf.file or "") if leaf.path.endswith("/") else leaf.path
-        placed = Placed(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
-        # What another machine made is copied within the bucket; it never comes through here.
+        placed = PublishedFile(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
+        # A result of another machine is copied within the bucket, without a download to this machine.
         yield Item(placed, folder / file.path if here else f"{store.key(step)}/{file.path}")
 
 
 def _below(path: str, pattern: str) -> str:
-    """What a pattern's wildcards matched, from the first folder that holds one: ``rules/**`` drops ``rules/``."""
+    """Return a path without the folders before the pattern's first wildcard: ``rules/**`` drops ``rules/``."""
     fixed = pattern[: min((i for i, c in enumerate(pattern) if c in "*?["), default=len(pattern))]
     return path[fixed.rfind("/") + 1 :]
 
 
-def _document(leaf: Leaf, flow: Flow, records: Mapping[str, Record]) -> Item:
+def _document(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record]) -> Item:
     assert leaf.document
     own = {record.stage: record for record in records.values() if record.model in (leaf.model, DATA)}
-    making = flow.maker(leaf.model)
+    making = flow.producer(leaf.model)
     version = Version(
         about=flow.about,
         model=leaf.model,
         version=leaf.version,
         type=making.type,
-        # Which version a parent has may change without making anything again: what lies under a version must not.
+        # Names without versions: a parent's version may change without a rerun, a published document must not.
         parents=flow.parents.get(leaf.model, ()),
         records=own,
         making=records[making.name],
@@ -143,14 +143,14 @@ def _document(leaf: Leaf, flow: Flow, records: Mapping[str, Record]) -> Item:
     return _in_memory(leaf, documents.of_version(leaf.document, version), f"document:{leaf.document}")
 
 
-def _in_memory(leaf: Leaf, data: bytes, source: str) -> Item:
-    placed = Placed(leaf.path, len(data), hashlib.sha256(data).hexdigest(), source, leaf.fixed)
+def _in_memory(leaf: LayoutEntry, data: bytes, source: str) -> Item:
+    placed = PublishedFile(leaf.path, len(data), hashlib.sha256(data).hexdigest(), source, leaf.fixed)
     return Item(placed, data)
 
 
 def parents(flow: Flow, model: str) -> tuple[str, ...]:
-    """The parents of a model as ``<model>:<version>``, the lineage parent first."""
-    return tuple(f"{parent}:{flow.maker(parent).version}" for parent in flow.parents.get(model, ()))
+    """Return the parents of a model as ``<model>:<version>``, the lineage parent first."""
+    return tuple(f"{parent}:{flow.producer(parent).version}" for parent in flow.parents.get(model, ()))
 
 
 def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -> Receipt | None:
@@ -175,13 +175,13 @@ def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -
 
 
 def _public(record: Record) -> Record:
-    """A record as others may read it: without its list of files, and without secrets."""
-    parts = {name: redacted(getattr(record, name)) for name in ("params", "facts", "reasons", "environment")}
+    """Return a record for publication, without its list of files and with secrets redacted."""
+    parts = {name: redact(getattr(record, name)) for name in ("params", "facts", "reasons", "environment")}
     return replace(record, files=(), **parts)
 
 
-def _link(leaf: Leaf, record: Record) -> bytes | str:
-    """The link's bytes, or why there is nothing to link to."""
+def _link(leaf: LayoutEntry, record: Record) -> bytes | str:
+    """Return the bytes of a link file, or the reason why there is no target."""
     assert leaf.link
     what, _, query = leaf.link.partition("?")
     select = dict([query.split("=", 1)]) if "=" in query else None

@@ -1,14 +1,14 @@
-"""How the tree differs from what belongs into it, told by listing it: no file is asked for that did not change."""
+"""Comparison of the tree with the files to publish, based on listings: unchanged files need no request of their own."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
 
-from pokeflow.objects import Entry, Objects
+from pokeflow.objects import ObjectInfo, ObjectStore
 from pokeflow.project import documents, receipts
 from pokeflow.project._artifacts import Item, Publication
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.types import RECEIPTS
 
 State = Literal["new", "same", "changed", "altered", "newer there"]
@@ -16,10 +16,10 @@ State = Literal["new", "same", "changed", "altered", "newer there"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file that belongs into the tree, how it stands there, and the etag of what it would replace ("": nothing).
+    """A file to publish, its state in the tree, and the ETag of the object it would replace ("" if there is none).
 
-    ``altered``: somebody changed what is published, and it is restored. ``newer there``: a later version has its
-    own there, and keeps it.
+    ``altered``: the published file was modified, and is restored. ``newer there``: the path holds the file of a
+    later version, which is kept.
     """
 
     item: Item
@@ -29,7 +29,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A publication beside what the tree holds of it; ``refused`` says why it may not be published."""
+    """A publication compared with the tree; ``refused`` holds the reasons why it may not be published."""
 
     publication: Publication
     changes: tuple[Change, ...]
@@ -38,12 +38,12 @@ class Comparison:
 
     @property
     def to_send(self) -> tuple[Change, ...]:
-        """What must be written."""
+        """Changes whose files must be written."""
         return tuple(change for change in self.changes if change.state not in ("same", "newer there"))
 
 
-def compare(objects: Objects, publications: Iterable[Publication]) -> list[Comparison]:
-    """Compare with a few listings, whatever the number of files."""
+def compare(objects: ObjectStore, publications: Iterable[Publication]) -> list[Comparison]:
+    """Compare publications with the tree, using a few listings whatever the number of files."""
     publications = list(publications)
     paths = [item.placed.path for publication in publications for item in publication.items]
     there = {entry.key: entry for prefix in _prefixes(paths) for entry in objects.list(prefix)}
@@ -52,7 +52,7 @@ def compare(objects: Objects, publications: Iterable[Publication]) -> list[Compa
 
 
 def _one(
-    objects: Objects, publication: Publication, there: Mapping[str, Entry], marks: Mapping[str, Entry]
+    objects: ObjectStore, publication: Publication, there: Mapping[str, ObjectInfo], marks: Mapping[str, ObjectInfo]
 ) -> Comparison:
     receipt = publication.receipt
     mark = marks.get(receipts.key(receipt.unit))
@@ -69,15 +69,15 @@ def _one(
         changes = [
             replace(change, state="newer there") if change.item.placed.path in taken else change for change in changes
         ]
-    complete = old is not None and receipts.joined(old, receipt) == old
+    complete = old is not None and receipts.merge(old, receipt) == old
     return Comparison(publication, tuple(changes), complete)
 
 
 def _without_reworded(publication: Publication, old: Receipt) -> Publication:
-    """Leave out texts for people that are published in other words: an earlier build wrote them, and they stay."""
+    """Leave out text documents that an earlier release published in other words; the published ones are kept."""
     known = {file.path: file for file in old.files if file.fixed}
 
-    def is_reworded(placed: Placed) -> bool:
+    def is_reworded(placed: PublishedFile) -> bool:
         there, name = known.get(placed.path), placed.source.removeprefix("document:")
         is_text = name != placed.source and not documents.has_schema(name)
         return is_text and there is not None and there.source == placed.source and there.sha256 != placed.sha256
@@ -86,8 +86,8 @@ def _without_reworded(publication: Publication, old: Receipt) -> Publication:
     return Publication(replace(publication.receipt, files=tuple(item.placed for item in items)), items)
 
 
-def _taken(objects: Objects, receipt: Receipt, marks: Mapping[str, Entry]) -> set[str]:
-    """The paths that versions of the same model which were made later have for themselves."""
+def _taken(objects: ObjectStore, receipt: Receipt, marks: Mapping[str, ObjectInfo]) -> set[str]:
+    """Return the paths that belong to later versions of the same model."""
     siblings = receipts.key(receipt.unit).rpartition("/")[0] + "/"
     units = [key.removeprefix(RECEIPTS).removesuffix(".json") for key in marks if key.startswith(siblings)]
     found = [answer[0] for answer in (receipts.read(objects, unit) for unit in units) if answer]
@@ -95,12 +95,14 @@ def _taken(objects: Objects, receipt: Receipt, marks: Mapping[str, Entry]) -> se
     return {file.path for other in later for file in other.files if not file.fixed}
 
 
-def _change(objects: Objects, item: Item, entry: Entry | None, old: Receipt | None, mark: Entry | None) -> Change:
+def _change(
+    objects: ObjectStore, item: Item, entry: ObjectInfo | None, old: Receipt | None, mark: ObjectInfo | None
+) -> Change:
     placed = item.placed
     if entry is None:
         return Change(item, "new")
     known = next((file for file in old.files if file.path == placed.path), None) if old else None
-    # What was written before its receipt is what the receipt says; only what came later is looked at itself.
+    # A file older than its receipt is as the receipt says; only a file written later is checked itself.
     if known and mark and entry.modified <= mark.modified and entry.size == known.size:
         same = known.sha256 == placed.sha256
         return Change(item, "same" if same else "changed", entry.etag)
@@ -109,14 +111,14 @@ def _change(objects: Objects, item: Item, entry: Entry | None, old: Receipt | No
     return Change(item, "altered" if known and known.sha256 == placed.sha256 else "changed", entry.etag)
 
 
-def checksum(objects: Objects, path: str) -> str | None:
-    """The checksum of what lies at a path: as its holder recorded it, else by reading it."""
+def checksum(objects: ObjectStore, path: str) -> str | None:
+    """Return the checksum of a file in the tree, as recorded by the storage, else by reading it; None if missing."""
     entry = objects.stat(path)
     return (entry.sha256 or objects.sha256(path)) if entry else None
 
 
 def _prefixes(paths: Iterable[str]) -> list[str]:
-    """For each top folder of the tree the deepest folder that holds all the paths below it."""
+    """Return, for each top folder, the deepest folder that contains all of its paths."""
     below: dict[str, list[str]] = {}
     for path in paths:
         below.setdefault(path.partition("/")[0], []).append(path)
@@ -124,7 +126,7 @@ def _prefixes(paths: Iterable[str]) -> list[str]:
 
 
 def _folder(paths: list[str]) -> str:
-    """The deepest folder that holds all of these, ending in ``/``; the path itself for one that is in none."""
+    """Return the deepest common folder of paths, ending in ``/``; the path itself if it is in no folder."""
     folders = [path.split("/")[:-1] for path in paths]
     first, last = min(folders), max(folders)
     common = [a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]

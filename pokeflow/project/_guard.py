@@ -1,25 +1,25 @@
-"""What is published stays: a run or a publication that would change it is refused before it begins."""
+"""Protection of published versions: a run or publication that would change one is refused before it begins."""
 
 from collections.abc import Iterable
 
 from pokeflow.errors import ConfigError, Fault
 from pokeflow.flow import Flow
-from pokeflow.objects import Objects
+from pokeflow.objects import ObjectStore
 from pokeflow.project import receipts
 from pokeflow.project.receipts import Receipt
-from pokeflow.project.tree import of
+from pokeflow.project.tree import open_tree
 from pokeflow.stages import REGISTER
 from pokeflow.types import RECEIPTS
 
 
 def check(flow: Flow) -> None:
-    """Refuse to register, publish or force anew what is published as something else; ConfigError tells of all."""
+    """Raise a ConfigError for versions to register or publish that are published with another digest, or forced."""
     concerned = {
         step.model: step.version for step in flow.steps if step.version and (flow.publish or step.stage == REGISTER)
     }
     faults = []
-    for receipt in published(of(flow).objects, concerned.items()):
-        made, named = flow.maker(receipt.model).digest, f"{receipt.model} {receipt.version}"
+    for receipt in published_receipts(open_tree(flow).objects, concerned.items()):
+        made, named = flow.producer(receipt.model).digest, f"{receipt.model} {receipt.version}"
         if receipt.model in flow.force:
             message = f"{named} is published and stays as it is. Raise its version to make another."
             faults.append(Fault("force", message))
@@ -33,8 +33,8 @@ def check(flow: Flow) -> None:
         raise ConfigError(faults)
 
 
-def published(objects: Objects, versions: Iterable[tuple[str, str]]) -> list[Receipt]:
-    """The receipts of those versions that are published."""
+def published_receipts(objects: ObjectStore, versions: Iterable[tuple[str, str]]) -> list[Receipt]:
+    """Return the receipts of those versions that are published."""
     wanted = {receipts.unit(*version) for version in versions}
     if not wanted:
         return []

@@ -1,4 +1,4 @@
-"""What documents are built from: a project as it is published, or a version from its records."""
+"""Input types of document builders: a published project, or a version with its records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from pokeflow.types import About, DocumentKind, Record, call_plugin, load_functi
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a task, and what tracking answered to it: ``experiment``, ``run_id``, ``uri``, if it was tracked."""
+    """One run of a task, and the tracking service's answer if it was tracked: ``experiment``, ``run_id``, ``uri``."""
 
     record: Record
     tracked: Mapping[str, Any] | None = None
@@ -21,10 +21,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a document of the project is built from.
+    """Input for building a document of the project.
 
-    ``runs`` are those that this machine knows of beside the receipts. ``old`` is the document as it lies there, None
-    where none does. ``documents`` are those that its kind reads, by name, as far as they lie there.
+    ``runs`` are the runs known to this machine, in addition to the receipts. ``old`` is the current document, or None
+    if it does not exist. ``documents`` maps the names that its kind reads to the existing documents.
     """
 
     about: About
@@ -36,10 +36,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a document of a version is built from: from its records, whatever has become of it since.
+    """Input for building a document of a version; only its own records count, not later changes.
 
-    ``parents`` are models, the first one the parent in the lineage. ``records`` are those of its tasks
-    by stage, with ``prepare``, the data set's, if it is at hand; ``making`` is the one that made it.
+    ``parents`` are names of models, the lineage parent first. ``records`` are the records of its tasks by stage,
+    including the data set's ``prepare`` if available; ``making`` is the record of the task that produced the model.
     """
 
     about: About
@@ -52,7 +52,7 @@ class Version:
 
 
 def kinds_of(scope: str) -> dict[str, DocumentKind]:
-    """The installed kinds of documents of a ``project`` or a ``version``, each after those that it reads."""
+    """Return the installed document kinds of scope ``project`` or ``version``, each after those that it reads."""
     from graphlib import CycleError, TopologicalSorter
 
     known = {name: kind for name, kind in document_kinds().items() if kind.scope == scope}
@@ -64,7 +64,7 @@ def kinds_of(scope: str) -> dict[str, DocumentKind]:
 
 
 def schema_of(kind: DocumentKind) -> Mapping[str, Any] | None:
-    """The JSON Schema of a kind's documents, generated where it brings a dataclass; None where it brings nothing."""
+    """Return the JSON Schema of a document kind, generated if it is a dataclass; None if the kind has no schema."""
     what = f"the schema of document kind {kind.name!r}"
     form: Any = call_plugin(what, load_function, kind.schema) if isinstance(kind.schema, str) else kind.schema
     schema: Any = call_plugin(what, document_schema, form) if isinstance(form, type) else form

@@ -1,4 +1,4 @@
-"""Publishing: what records name is put into the tree, the receipt when all of it is there, the manifest last."""
+"""Publishing: uploads the files of records to the tree, then their receipt, then the documents of the project."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,51 +15,51 @@ from pokeflow.project._artifacts import Gap, Publication, collect
 from pokeflow.project._diff import Change, Comparison, compare
 from pokeflow.project._kinds import Run
 from pokeflow.project.tree import Tree
-from pokeflow.store import Claim, Store, exclusively, held, tracked
-from pokeflow.store import of as open_store
+from pokeflow.store import Lease, Store, file_lock, lease, tracking_answers
+from pokeflow.store import open_for_flow as open_store
 from pokeflow.types import Record
 
 log = logging.getLogger("pokeflow")
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What a publication found and did: how each file stood, the leaves that nothing fills, the documents written."""
+class PublishResult:
+    """Result of publishing: the state of each file, the leaves without content, and the documents written."""
 
     comparisons: tuple[Comparison, ...]
     gaps: tuple[Gap, ...]
     documents: tuple[str, ...] = ()
 
 
-def difference(flow: Flow, records: Mapping[str, Record]) -> Published:
-    """What publishing would do; nothing is written. ConfigError where a published version would change."""
+def difference(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
+    """Return what publishing would do, without writing; raise a ConfigError if a published version would change."""
     publications, gaps = collect(flow, records, open_store(flow))
-    comparisons = tuple(compare(trees.of(flow).objects, publications))
+    comparisons = tuple(compare(trees.open_tree(flow).objects, publications))
     if refused := [fault for comparison in comparisons for fault in comparison.refused]:
         raise ConfigError(Fault("publish", text) for text in refused)
-    return Published(comparisons, tuple(gaps))
+    return PublishResult(comparisons, tuple(gaps))
 
 
-def publish(flow: Flow, records: Mapping[str, Record]) -> Published:
-    """Put into the tree what is not there yet; ``records`` are those of the finished tasks, by name.
+def publish(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
+    """Publish all files that the tree does not have yet; ``records`` are those of the finished tasks, by name.
 
-    A kill at any moment leaves a tree whose metadata speaks only of what is there; the next call completes it.
+    After a kill at any moment, the metadata of the tree describes existing files only; the next call completes it.
     """
     found = difference(flow, records)
-    tree, store = trees.of(flow), open_store(flow)
+    tree, store = trees.open_tree(flow), open_store(flow)
     waiting = [c.publication for c in found.comparisons if c.to_send or not c.complete]
     for record in records.values():
-        store.share(record)  # links lead to tasks: whoever follows one must find what it names
+        store.share(record)  # links refer to tasks, so the bucket must have every linked task
     with _alone(store, waiting) as claims:
-        # Whoever published the same at the same time is done by now.
+        # Compare again: a concurrent publication of the same models has ended by now.
         for comparison in compare(tree.objects, waiting):
             if comparison.refused:
                 raise ConfigError(Fault("publish", text) for text in comparison.refused)
             _send(tree, comparison)
             for claim in claims:
-                claim.require()
+                claim.require_held()
             receipts.put(tree.objects, comparison.publication.receipt)
-    return Published(found.comparisons, found.gaps, write_documents(tree, runs(flow, store)))
+    return PublishResult(found.comparisons, found.gaps, write_documents(tree, runs(flow, store)))
 
 
 def _send(tree: Tree, comparison: Comparison) -> None:
@@ -78,25 +78,25 @@ def _send(tree: Tree, comparison: Comparison) -> None:
 
 
 @contextmanager
-def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[Claim]]:
-    """Publish these models alone: of two who publish the same one, the second sees what the first has published."""
+def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[Lease]]:
+    """Hold exclusive locks for publishing these models, so that a second publisher sees the files of the first."""
     claims = []
     with ExitStack() as stack:
-        # All versions of a model share what lies under none.
+        # One lock per model: all of its versions share the paths that contain no version.
         for unit in sorted({p.receipt.unit.rpartition("/")[0] or p.receipt.unit for p in publications}):
             name = f"publish-{unit.replace('/', '-')}"
-            stack.enter_context(exclusively(store.root / "locks" / f"{name}.lock", f"publish {unit}"))
+            stack.enter_context(file_lock(store.root / "locks" / f"{name}.lock", f"publish {unit}"))
             if store.remote is not None:
-                claims.append(stack.enter_context(held(store.remote, f"claims/{name}", f"publish {unit}")))
+                claims.append(stack.enter_context(lease(store.remote, f"claims/{name}", f"publish {unit}")))
         yield claims
 
 
 def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
-    """Bring the project's metadata up to date with its receipts and with these runs; the names of what was written."""
+    """Update the project's metadata from its receipts and these runs, and return the paths of changed documents."""
     return documents.write(tree, runs)
 
 
 def runs(flow: Flow, store: Store) -> list[Run]:
-    """Every run that made a model, as this machine knows it, and what tracking said of it."""
-    every = (run for run in store.every_run() if run[0].makes_model)
-    return [Run(record, tracked(folder).get(record.started)) for record, folder in every]
+    """Return every run known to this machine that produced a model, with the tracking service's answer."""
+    every = (run for run in store.all_records() if run[0].makes_model)
+    return [Run(record, tracking_answers(folder).get(record.started)) for record, folder in every]

@@ -1,4 +1,4 @@
-"""Documents that many write: read, built again and written only over what was read."""
+"""Updates of documents with concurrent writers: read, rebuild, and write only if unchanged since the read."""
 
 import json
 import logging
@@ -8,26 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Missing, Objects
+from pokeflow.objects import ABSENT, NotFoundError, ObjectStore, PreconditionError
 from pokeflow.project import _validation as validation
 from pokeflow.project._validation import Schema
 
 log = logging.getLogger("pokeflow")
 
 TRIES, SECONDS = 50, 60.0
-"""How often, and for how long, a writer that others overtake begins again."""
+"""Maximum number of attempts, and their total seconds, when concurrent writers cause conflicts."""
 FIRST_WAIT, LONGEST_WAIT = 0.05, 3.0
 
 Document = dict[str, Any]
 Change = Callable[[Document | None], Mapping[str, Any]]
 
 
-def update(objects: Objects, key: str, change: Change, schema: Schema | None, *, derived: bool = False) -> bool:
-    """Make a document what ``change`` makes of it; whether a byte was written.
+def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None, *, derived: bool = False) -> bool:
+    """Replace a document by the result of ``change``; return whether anything was written.
 
-    ``change`` gets what lies there, or None, and may be called many times: whatever else it reads must be read inside
-    it, for only what is read after the old document is as new as the write claims. ``derived`` documents follow from
-    receipts: a damaged one is written anew, with a warning; any other is a PokeflowError that leaves it as it is.
+    ``change`` takes the current document or None, and may be called many times. It must do all other reads itself:
+    only data that was read after the old document is as recent as the conditional write assumes. A damaged document
+    is rebuilt with a warning if it is ``derived`` (from receipts); otherwise it is kept and a PokeflowError is raised.
     """
     until = time.monotonic() + SECONDS
     for attempt in range(TRIES):
@@ -39,8 +39,8 @@ def update(objects: Objects, key: str, change: Change, schema: Schema | None, *,
         validation.require(new, schema, key, old)
         try:
             objects.write(key, text, match=etag)
-        except Conflict:
-            # Writers that began together must not meet again: each waits for a time of its own, longer and longer.
+        except PreconditionError:
+            # Random, growing waits, so that writers that collided once do not collide again.
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))  # noqa: S311 - no secret is drawn
             if time.monotonic() + wait > until:
                 break
@@ -51,7 +51,7 @@ def update(objects: Objects, key: str, change: Change, schema: Schema | None, *,
 
 
 def encode(document: Mapping[str, Any], where: str) -> bytes:
-    """A document's bytes: the same document gives the same bytes."""
+    """Serialise a document as JSON; equal documents give equal bytes."""
     try:
         return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, TypeError, RecursionError) as error:
@@ -59,7 +59,7 @@ def encode(document: Mapping[str, Any], where: str) -> bytes:
 
 
 def decode(data: bytes, schema: Schema | None, where: str) -> Document:
-    """The document that the bytes are; PokeflowError where they are not JSON or against the schema."""
+    """Parse a document; raise a PokeflowError if it is not JSON, violates the schema, or has a newer schema version."""
     try:
         document: Document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -78,11 +78,11 @@ def decode(data: bytes, schema: Schema | None, where: str) -> Document:
 
 
 class NewerError(PokeflowError):
-    """A document that this pokeflow is too old to read; it must not be written over."""
+    """Error for a document of a newer pokeflow, which this one cannot read and must not overwrite."""
 
 
 def _version_of(schema: Schema | None) -> int | None:
-    """The version of a document's form that its schema knows, if it names one."""
+    """Return the ``schema_version`` that a schema requires, or None if it requires none."""
     said: int | None = (schema or {}).get("properties", {}).get("schema_version", {}).get("const")
     return said
 
@@ -92,11 +92,11 @@ def _is_newer(document: Document, known: int) -> bool:
     return isinstance(version, int) and version > known
 
 
-def _read(objects: Objects, key: str, schema: Schema | None, derived: bool) -> tuple[Document | None, bytes, str]:
-    """What lies there: the document (None: nothing, or nothing that counts), its bytes and what a write must match."""
+def _read(objects: ObjectStore, key: str, schema: Schema | None, derived: bool) -> tuple[Document | None, bytes, str]:
+    """Return the current document (None if missing or damaged), its bytes, and the ``match`` for a write."""
     try:
         data, etag = objects.read(key)
-    except Missing:
+    except NotFoundError:
         return None, b"", ABSENT
     try:
         return decode(data, schema, key), data, etag

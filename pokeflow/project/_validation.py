@@ -1,4 +1,4 @@
-"""What a document must be before it is written: true to its schema, with a reason for every null."""
+"""Validation of documents: they must conform to their schema and have a reason for every null."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,19 +8,19 @@ from pokeflow.errors import PokeflowError
 from pokeflow.types import call_plugin
 
 VERBATIM = ("params", "facts", "environment")
-"""Keys whose values stand as a record has them: a null in there is a setting, not an unknown figure."""
+"""Keys whose values are copied from a record unchanged: a null in them is a setting, not an unknown figure."""
 Schema = Mapping[str, Any]
 
 
 def faults_of(document: Any, schema: Schema | None) -> list[str]:
-    """Everything that is wrong with a document: the path in it, and what."""
+    """Return all faults of a document, each with the path in it."""
     return [*schema_faults(document, schema), *reason_faults(document)]
 
 
 def require(document: Any, schema: Schema | None, where: str, old: Any = None) -> None:
-    """Nothing, if a document is sound; PokeflowError with where it lies and each place that is not.
+    """Raise a PokeflowError with each fault of an invalid document, its path, and ``where`` it is stored.
 
-    What was taken over from ``old``, a sound one, is not looked at again: a history is long, and what is new is short.
+    Items taken over from ``old``, a valid document, are not validated again: a history is long, its new part short.
     """
     if not faults_of(_new(document, old), schema):
         return
@@ -31,7 +31,7 @@ def require(document: Any, schema: Schema | None, where: str, old: Any = None) -
 
 
 def _new(document: Any, old: Any) -> Any:
-    """The document without the items of lists that are the very objects of the old one."""
+    """Return the document without those list items that are identical objects in the old one."""
     if not isinstance(old, Mapping) or not isinstance(document, Mapping):
         return document
     kept = {id(item) for value in old.values() if isinstance(value, list) for item in value}
@@ -42,7 +42,7 @@ def _new(document: Any, old: Any) -> Any:
 
 
 def schema_faults(document: Any, schema: Schema | None) -> list[str]:
-    """What is against the schema: the path in the document and what is wrong there."""
+    """Return all violations of the schema, each with its path in the document."""
     if schema is None:
         return []
     from jsonschema import Draft202012Validator
@@ -53,7 +53,7 @@ def schema_faults(document: Any, schema: Schema | None) -> list[str]:
 
 
 def reason_faults(document: Any, path: str = "$") -> Iterator[str]:
-    """The nulls without a reason and the reasons without a null; settings that stand as a record has them may be."""
+    """Yield faults for nulls without a reason and reasons without a null, except inside ``VERBATIM`` settings."""
     if isinstance(document, Mapping):
         reasons = document.get("reasons")
         reasons = reasons if isinstance(reasons, Mapping) else {}
@@ -77,7 +77,7 @@ def _cut(text: str) -> str:
 
 
 def check_bytes(data: bytes, schema: Schema) -> list[str]:
-    """Return what is wrong with the bytes of a JSON document: where in it, and what; empty if nothing is."""
+    """Return all faults of a serialised JSON document, each with its path; empty if it is valid."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

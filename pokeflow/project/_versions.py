@@ -1,27 +1,27 @@
-"""The published versions among receipts, and which record tells what of a version."""
+"""Lookup of published versions among receipts, and of the records of a version."""
 
 from collections.abc import Iterable, Mapping
 
-from pokeflow.project.receipts import Receipt, natural
+from pokeflow.project.receipts import Receipt, version_sort_key
 from pokeflow.types import Record
 
 Versions = Mapping[str, Receipt]
-"""Published versions by ``<model>:<version>``."""
+"""Receipts of published versions by ``<model>:<version>``."""
 
 
 def name(receipt: Receipt) -> str:
-    """How a version is called: ``<model>:<version>``."""
+    """Return the name of a version, ``<model>:<version>``."""
     return f"{receipt.model}:{receipt.version}"
 
 
 def versions(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
-    """The published versions by name, sorted by model and then as people count versions."""
+    """Return the published versions by name, sorted by model and then numerically by version."""
     of_models = (receipt for receipt in receipts if receipt.model and receipt.version)
-    return {name(r): r for r in sorted(of_models, key=lambda r: (r.model, natural(r.version)))}
+    return {name(r): r for r in sorted(of_models, key=lambda r: (r.model, version_sort_key(r.version)))}
 
 
 def newest(receipts: Iterable[Receipt], first: Iterable[str] = ()) -> dict[str, Receipt]:
-    """Of each model the version that was made last; the models named first, then the others by name."""
+    """Return the most recently produced version of each model: the models in ``first``, then the others by name."""
     latest: dict[str, Receipt] = {}
     for receipt in versions(receipts).values():
         before = latest.get(receipt.model)
@@ -32,17 +32,17 @@ def newest(receipts: Iterable[Receipt], first: Iterable[str] = ()) -> dict[str, 
 
 
 def _finished(receipt: Receipt) -> str:
-    made = making(receipt)
+    made = producing_record(receipt)
     return made.finished if made else ""
 
 
-def making(receipt: Receipt) -> Record | None:
-    """The record of the task that made a version; None for what was migrated."""
+def producing_record(receipt: Receipt) -> Record | None:
+    """Return the record of the task that produced a version; None for a migrated version."""
     return next((record for record in receipt.records if record.makes_model), None)
 
 
 def records(receipt: Receipt) -> dict[str, Record]:
-    """A version's records by stage, the making one as ``making`` too."""
+    """Return a version's records by stage; that of the task that produced it also under the key ``making``."""
     found = {record.stage: record for record in reversed(receipt.records)}
-    made = making(receipt)
+    made = producing_record(receipt)
     return found | {"making": made} if made else found

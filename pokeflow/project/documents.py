@@ -1,11 +1,11 @@
-"""The documents of the tree: built from what is published, and kept true by many writers."""
+"""Documents of the tree, which are built from receipts and may have many concurrent writers."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Missing
+from pokeflow.objects import NotFoundError
 from pokeflow.plugins import document_kinds
 from pokeflow.project import _validation as validation
 from pokeflow.project import receipts
@@ -17,7 +17,7 @@ from pokeflow.types import DocumentKind
 
 
 def write(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
-    """Bring the project's documents up to date with its receipts and with these runs; the paths of those written."""
+    """Update the project's documents from its receipts and these runs, and return the paths of changed documents."""
     places = {leaf.document: leaf.path for leaf in tree.leaves if leaf.document and not leaf.model}
     runs, seen = tuple(runs), dict[str, Receipt]()
     written = []
@@ -26,17 +26,17 @@ def write(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
             continue
 
         def change(old: dict[str, Any] | None, kind: DocumentKind = kind) -> Mapping[str, Any]:
-            # Read here, after the old document: a receipt that was written before it is never missed.
+            # Read receipts after the old document, so that no receipt written before it is missed.
             known = receipts.read_all(tree.objects, seen)
-            return built(kind, Project(tree.about, known, runs, old, read_documents(tree, kind, places)))
+            return build(kind, Project(tree.about, known, runs, old, read_documents(tree, kind, places)))
 
         if update(tree.objects, places[name], change, schema_of(kind), derived=kind.derived):
             written.append(places[name])
     return tuple(written)
 
 
-def built(kind: DocumentKind, project: Project) -> Mapping[str, Any]:
-    """A document of the project as plain data."""
+def build(kind: DocumentKind, project: Project) -> Mapping[str, Any]:
+    """Build a document of the project as plain data; raise a PokeflowError if its kind returns bytes."""
     document = kind(project)
     if isinstance(document, bytes):
         raise PokeflowError(f"document kind {kind.name!r}: a document of the project is plain data, not bytes.")
@@ -44,13 +44,13 @@ def built(kind: DocumentKind, project: Project) -> Mapping[str, Any]:
 
 
 def read_documents(tree: Tree, kind: DocumentKind, places: Mapping[str, str]) -> dict[str, Any]:
-    """The documents that a kind reads, as they lie there: they were found sound when they were written just now."""
+    """Return the documents that a kind reads, without validation: they were validated when they were written."""
     found: dict[str, Any] = {}
     for name in kind.reads:
         try:
             if name in places:
                 found[name] = json.loads(tree.objects.read(places[name])[0])
-        except Missing:
+        except NotFoundError:
             continue
         except ValueError as error:
             raise PokeflowError(f"{places[name]}: damaged, not JSON ({error}). Run 'pokeflow verify'.") from error
@@ -58,7 +58,7 @@ def read_documents(tree: Tree, kind: DocumentKind, places: Mapping[str, str]) ->
 
 
 def of_version(name: str, version: Version) -> bytes:
-    """The bytes of a document of a version; PokeflowError where it is not true to its schema."""
+    """Build a document of a version and return its bytes; raise a PokeflowError if it violates its schema."""
     kind = document_kinds()[name]
     document = kind(version)
     if isinstance(document, bytes):
@@ -69,12 +69,12 @@ def of_version(name: str, version: Version) -> bytes:
 
 
 def has_schema(name: str) -> bool:
-    """Tell whether a document kind that is installed has a schema."""
+    """Return whether a document kind is installed and has a schema."""
     kind = document_kinds().get(name)
     return kind is not None and schema_of(kind) is not None
 
 
 def check(name: str, data: bytes) -> list[str]:
-    """What is wrong with the bytes of a document by its name: where in it, and what; empty if nothing is."""
+    """Return the faults of a serialised document of the named kind, each with its path; empty if it is valid."""
     schema = schema_of(document_kinds()[name])
     return [] if schema is None else validation.check_bytes(data, schema)

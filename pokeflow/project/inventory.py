@@ -1,41 +1,41 @@
-"""What lies in the tree, in one pass: everything listed once, joined with the receipts and with what belongs there."""
+"""Inventory of the tree: one listing of all files, joined with the receipts and the layout."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pokeflow.objects import Damaged, Entry
+from pokeflow.objects import IntegrityError, ObjectInfo
 from pokeflow.project import receipts
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
-from pokeflow.types import RECEIPTS, Leaf
+from pokeflow.types import RECEIPTS, LayoutEntry
 
 Kind = Literal["file", "document", "link", "written", "receipt", "orphan"]
-"""Why a file lies in the tree: ``written`` by a stage itself; ``orphan``: nothing accounts for it."""
+"""Origin of a file in the tree; ``written``: by a stage itself, ``orphan``: no receipt or leaf accounts for it."""
 
 LINK = "document:link"
-"""The source of a link."""
+"""``source`` of a link file in a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file that lies in the tree, with the leaf it belongs to and the receipt that counts for it, if any."""
+    """One file of the tree, with its leaf and its current receipt, if any."""
 
-    entry: Entry
+    entry: ObjectInfo
     kind: Kind
-    leaf: Leaf | None = None
-    placed: Placed | None = None
+    leaf: LayoutEntry | None = None
+    placed: PublishedFile | None = None
     receipt: Receipt | None = None
 
     @property
     def path(self) -> str:
-        """Where it lies, from the tree's root."""
+        """Path of the file, relative to the tree's root."""
         return self.entry.key
 
     @property
     def origin(self) -> str:
-        """Where it came from, in words."""
+        """Description of the file's source."""
         if self.placed is not None:
             return self.placed.source
         if self.kind == "document" and self.leaf is not None:
@@ -50,9 +50,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A leaf and what lies there: how many files, bytes in all, whose versions, when written last (seconds)."""
+    """Content of a leaf: number of files, total bytes, versions, and time of the last write (seconds since 1970)."""
 
-    leaf: Leaf
+    leaf: LayoutEntry
     files: int = 0
     size: int = 0
     versions: tuple[str, ...] = ()
@@ -60,13 +60,13 @@ class State:
 
     @property
     def present(self) -> bool:
-        """Whether anything lies there; a gap otherwise, which ``leaf.maker`` would fill."""
+        """True if the leaf has any file; otherwise it is a gap, which ``leaf.maker`` would fill."""
         return self.files > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The tree as it is: files sorted by path, leaves in the layout's order, receipts, and receipts that are none.
+    """Current state of the tree: files sorted by path, leaves in the layout's order, valid and damaged receipts.
 
     ``damaged`` maps the key of each receipt that cannot be read to what is wrong with it.
     """
@@ -79,17 +79,17 @@ class Inventory:
 
     @property
     def gaps(self) -> tuple[State, ...]:
-        """The leaves that nothing has produced yet."""
+        """Leaves without any file so far."""
         return tuple(state for state in self.states if not state.present)
 
     @property
     def orphans(self) -> tuple[Item, ...]:
-        """The files that no receipt, leaf or document accounts for."""
+        """Files that no receipt, leaf or document accounts for."""
         return tuple(item for item in self.items if item.kind == "orphan")
 
 
-def take(tree: Tree) -> Inventory:
-    """Look at a tree: one listing and its receipts are read, nothing else."""
+def scan(tree: Tree) -> Inventory:
+    """Build the inventory of a tree from one listing and its receipts, without reading any other file."""
     known, damaged = read(tree)
     places = Leaves(tree.leaves)
     counting = current(known)
@@ -103,38 +103,38 @@ def take(tree: Tree) -> Inventory:
 
 
 def read(tree: Tree) -> tuple[tuple[Receipt, ...], dict[str, str]]:
-    """The receipts of a tree, sorted by unit, and what is wrong with each that is none."""
+    """Read the receipts of a tree: the valid ones sorted by unit, and the fault of each damaged one by key."""
     sound, damaged = [], {}
     for key, answer in receipts.read_each(tree.objects):
-        if isinstance(answer, Damaged):
+        if isinstance(answer, IntegrityError):
             damaged[key] = str(answer)
         else:
             sound.append(answer)
     return tuple(sorted(sound, key=lambda receipt: receipt.unit)), damaged
 
 
-def current(known: Iterable[Receipt]) -> dict[str, tuple[Receipt, Placed]]:
-    """For each path the receipt that counts: of several, the one whose making was finished last."""
-    found: dict[str, tuple[Receipt, Placed]] = {}
+def current(known: Iterable[Receipt]) -> dict[str, tuple[Receipt, PublishedFile]]:
+    """Return the current receipt for each path: if several contain it, the one whose task finished last."""
+    found: dict[str, tuple[Receipt, PublishedFile]] = {}
     for receipt in sorted(known, key=receipts.order):
         for placed in receipt.files:
             found[placed.path] = (receipt, placed)
     return found
 
 
-def writes_itself(leaf: Leaf) -> bool:
-    """Whether a leaf's stage writes there as it likes, so that no receipt tells what lies there."""
+def writes_itself(leaf: LayoutEntry) -> bool:
+    """Return whether a leaf's stage writes its files itself, so that no receipt describes them."""
     return leaf.file is None and leaf.document is None and leaf.link is None
 
 
 class Leaves:
-    """Which leaf a path belongs to: the one of that very path, or else the innermost folder's."""
+    """Lookup of the leaf of a path: the leaf with exactly that path, or else that of the innermost folder."""
 
-    def __init__(self, leaves: Iterable[Leaf]) -> None:
+    def __init__(self, leaves: Iterable[LayoutEntry]) -> None:
         self._leaves = {leaf.path: leaf for leaf in leaves}
 
-    def of(self, path: str) -> Leaf | None:
-        """The leaf, or None where nothing belongs."""
+    def of(self, path: str) -> LayoutEntry | None:
+        """Return the leaf of a path, or None if the path belongs to no leaf."""
         if (leaf := self._leaves.get(path)) is not None:
             return leaf
         end = path.rfind("/")
@@ -145,20 +145,20 @@ class Leaves:
         return None
 
 
-def _kind(path: str, leaf: Leaf | None, placed: Placed | None, intact: set[str]) -> Kind:
+def _kind(path: str, leaf: LayoutEntry | None, placed: PublishedFile | None, intact: set[str]) -> Kind:
     if path.startswith(RECEIPTS):
-        # One that cannot be read is told as damaged, which says more than that nothing accounts for it.
+        # An unreadable receipt is reported as damaged, which is more specific than an orphan.
         return "receipt" if path in intact or path.endswith(".json") else "orphan"
     if placed is not None:
         is_document = placed.source.startswith("document:")
         return "link" if placed.source == LINK else "document" if is_document else "file"
-    # What belongs to a version counts when its receipt, written last, names it; not before.
+    # A version's file counts only once a receipt, which is written last, names it.
     if leaf is None or leaf.model or leaf.file is not None:
         return "written" if leaf is not None and writes_itself(leaf) else "orphan"
     return "link" if leaf.link is not None else "document" if leaf.document is not None else "written"
 
 
-def _states(leaves: Iterable[Leaf], items: Iterable[Item]) -> Iterable[State]:
+def _states(leaves: Iterable[LayoutEntry], items: Iterable[Item]) -> Iterable[State]:
     found: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.leaf is not None:

@@ -1,4 +1,4 @@
-"""Links: small files of the tree that say where data lie which are too large, or too shared, to lie in it."""
+"""Links: small files of the tree that refer to data that are too large, or too widely shared, to be stored in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Damaged, Missing, Objects, open_related, require_key
+from pokeflow.objects import IntegrityError, NotFoundError, ObjectStore, open_related, require_key
 from pokeflow.project.tree import Tree
 from pokeflow.types import RECORD, File, Record, split_task_path
 
@@ -18,13 +18,13 @@ _record = msgspec.json.Decoder(Record)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What a link file says: where data lie, and what they were when it was written.
+    """Content of a link file: the location of data, and their state when the link was written.
 
-    ``target`` is a path below the store's root where ``relative``, else a URI or a path of the machine that wrote it;
-    one that ends in ``/`` is a folder's.
-    ``fingerprint`` is the content of the task's record, the checksum of a single file, or what the data's backend
-    calls them by. ``size`` is in bytes. ``select`` says which part of the target is meant. What is None has its
-    reason in ``reasons``.
+    ``target`` is a path below the store's root if ``relative``, else a URI or a path on the machine that wrote it;
+    a folder's ends in ``/``.
+    ``fingerprint`` is the ``content`` of the task's record, the checksum of a single file, or an identifier from the
+    data's backend. ``size`` is in bytes. ``select`` restricts the link to a part of the target. Every field that is
+    None has its reason in ``reasons``.
     """
 
     target: str
@@ -39,18 +39,18 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a link leads: the files that lie there, by path from ``objects``.
+    """Target of a link: its files, with paths relative to ``objects``.
 
-    The checksum of a file is empty where no record tells it. ``record`` is the task's that made them, if one did.
+    The checksum of a file is empty if unknown. ``record`` is that of the task that produced the files, if any.
     """
 
-    objects: Objects
+    objects: ObjectStore
     files: tuple[File, ...]
     record: Record | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -58,28 +58,28 @@ _link = msgspec.json.Decoder(Link)
 
 
 def parse(data: bytes, where: str) -> Link:
-    """A link from its bytes; Damaged where it is none, or leads where no link may."""
+    """Parse a link; raise IntegrityError if it is invalid or its target is not allowed."""
     try:
         link = _link.decode(data)
         _check(link)
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise Damaged(f"{where}: no sound link ({error}). Publish again to write it anew.") from error
+        raise IntegrityError(f"{where}: no sound link ({error}). Publish again to write it anew.") from error
     return link
 
 
 def encode(link: Link) -> bytes:
-    """A link as it lies in the tree."""
+    """Serialise a link as JSON, as it is stored in the tree."""
     return msgspec.json.format(msgspec.json.encode(link), indent=2) + b"\n"
 
 
-def plain(link: Link) -> dict[str, Any]:
-    """A link as plain data."""
+def to_dict(link: Link) -> dict[str, Any]:
+    """Convert a link to plain data."""
     data: dict[str, Any] = msgspec.to_builtins(link)
     return data
 
 
-def read(objects: Objects, key: str) -> Link:
-    """The link under a key; Missing, Damaged."""
+def read(objects: ObjectStore, key: str) -> Link:
+    """Read the link under a key; raise NotFoundError or IntegrityError if it is missing or invalid."""
     return parse(objects.read(key)[0], key)
 
 
@@ -103,8 +103,8 @@ def _check(link: Link) -> None:
         raise ValueError(f"its target {link.target!r} is everything")
 
 
-def opened(link: Link, tree: Tree) -> tuple[Objects, str]:
-    """Where a link leads, as objects and a prefix in them: a folder's ends in ``/``, empty is all of them."""
+def open_target(link: Link, tree: Tree) -> tuple[ObjectStore, str]:
+    """Return a link's target as an object store and a prefix in it: ending in ``/`` for a folder, empty for all."""
     if link.relative:
         return tree.store, link.target
     folder, _, name = link.target.rpartition("/")
@@ -114,26 +114,26 @@ def opened(link: Link, tree: Tree) -> tuple[Objects, str]:
 
 
 def follow(link: Link, tree: Tree, where: str) -> Target:
-    """What a link leads to; Missing where nothing lies there, Damaged where a record there is none."""
-    objects, prefix = opened(link, tree)
+    """Resolve a link; raise NotFoundError if the target does not exist, IntegrityError if its record is damaged."""
+    objects, prefix = open_target(link, tree)
     in_task = split_task_path(prefix) if link.relative else None
     base, rest = (f"{in_task[0]}/", in_task[1].removesuffix("/")) if in_task else (prefix, "")
-    # A single file that no task made has no record beside it that would tell of it.
+    # A single file outside of a task's folder has no record that describes it.
     record = _read_record(objects, f"{base}{RECORD}") if not base or base.endswith("/") else None
     if record is None:
         if in_task:
-            raise Missing(f"{where}: there is no task at its target, {link.target}: no {RECORD} lies there.")
+            raise NotFoundError(f"{where}: there is no task at its target, {link.target}: no {RECORD} lies there.")
         if files := _listed(objects, prefix):
             return Target(objects, files)
     else:
         files = tuple(f for f in record.files if not rest or f.path == rest or f.path.startswith(f"{rest}/"))
         if files:
-            return Target(objects.at(base.removesuffix("/")) if base else objects, files, record)
-    raise Missing(f"{where}: nothing lies at its target, {link.target}.")
+            return Target(objects.with_prefix(base.removesuffix("/")) if base else objects, files, record)
+    raise NotFoundError(f"{where}: nothing lies at its target, {link.target}.")
 
 
 def difference(link: Link, target: Target) -> str | None:
-    """How what lies at a target differs from what was linked, in words; None where it does not, as far as is told."""
+    """Describe how the target differs from the linked content; None if it is the same, or if that is unknown."""
     record = target.record
     if record is None or link.fingerprint is None:
         return None
@@ -143,21 +143,21 @@ def difference(link: Link, target: Target) -> str | None:
     return f"{link.target} is {record.content} now, and was {link.fingerprint} when it was linked"
 
 
-def _read_record(objects: Objects, key: str) -> Record | None:
+def _read_record(objects: ObjectStore, key: str) -> Record | None:
     try:
         data, _ = objects.read(key)
-    except Missing:
+    except NotFoundError:
         return None
     try:
         record = _record.decode(data)
         for file in record.files:
             require_key(file.path)
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise Damaged(f"{objects.uri}/{key}: no sound record ({error}).") from error
+        raise IntegrityError(f"{objects.uri}/{key}: no sound record ({error}).") from error
     return record
 
 
-def _listed(objects: Objects, prefix: str) -> tuple[File, ...]:
+def _listed(objects: ObjectStore, prefix: str) -> tuple[File, ...]:
     if prefix and not prefix.endswith("/"):
         if (entry := objects.stat(prefix)) is not None:
             return (File(prefix, entry.size, entry.sha256 or ""),)

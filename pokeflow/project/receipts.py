@@ -1,7 +1,7 @@
-"""Receipts: what was put into the tree, with checksums and the records that made it. Written when all of it is there.
+"""Receipts: lists of published files with checksums and records, each written after all of its files.
 
 metadata/receipts/models/<model>/<version>.json   a published version
-metadata/receipts/<unit>.json                     anything else that came together, such as a migration
+metadata/receipts/<unit>.json                     anything else published together, such as a migration
 """
 
 import re
@@ -13,21 +13,29 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Damaged, Entry, Missing, Objects, require_key
+from pokeflow.objects import (
+    ABSENT,
+    IntegrityError,
+    NotFoundError,
+    ObjectInfo,
+    ObjectStore,
+    PreconditionError,
+    require_key,
+)
 from pokeflow.types import RECEIPTS, Record
 
 DATA = "data"
-"""The unit of the data set's links."""
+"""Unit of the data set's links."""
 PROVISION = "provision"
-"""The unit of what the cloud keeps of the project: its id there."""
+"""Unit of the project's facts in the cloud, such as its id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """One file of the tree: its path below the tree's root, size, checksum, and where it came from.
+class PublishedFile:
+    """One published file: its path below the tree's root, size, checksum and source.
 
-    ``source`` is ``<task>/<file>`` for a file of a record, ``document:<name>`` for one written from records, or the
-    URI that it was migrated from. ``fixed`` files lie under a version and never change.
+    ``source`` is ``<task>/<file>`` for a file of a record, ``document:<name>`` for one built from records, or the
+    URI that it was migrated from. ``fixed`` files belong to one version and never change.
     """
 
     path: str
@@ -39,16 +47,16 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One unit of the tree. All metadata of the project is made from these, and from nothing else.
+    """Description of one published unit of the tree. All metadata of the project is built from receipts alone.
 
-    ``unit`` is ``models/<model>/<version>`` for a published version. ``parents`` are ``<model>:<version>``, the first
-    one the parent in the lineage. ``records`` are those of the version's tasks (making first), without their lists
-    of files. ``origin`` is where a migrated unit came from; it has no records, and what is known of it is in
-    ``facts``.
+    ``unit`` is ``models/<model>/<version>`` for a published version. ``parents`` are ``<model>:<version>``, the
+    lineage parent first. ``records`` are those of the version's tasks, without their lists of files; that of the task
+    that produced the model comes first. ``origin`` is the source of a migrated unit, which has no records: what is
+    known about it is in ``facts``.
     """
 
     unit: str
-    files: tuple[Placed, ...]
+    files: tuple[PublishedFile, ...]
     model: str = ""
     version: str = ""
     type: str = ""
@@ -61,45 +69,45 @@ class Receipt:
 
     @property
     def finished(self) -> str:
-        """When what it tells of was made; empty for what was migrated."""
+        """Time at which the producing task finished; empty for a migrated unit."""
         return self.records[0].finished if self.records else ""
 
 
 _decoder = msgspec.json.Decoder(Receipt)
 
 
-def natural(version: str) -> list[tuple[int, int, str]]:
-    """A key that sorts versions as people count: v2.0 before v10.0."""
+def version_sort_key(version: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that orders versions numerically: v2.0 before v10.0."""
     parts = re.split(r"(\d+)", version)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def order(receipt: Receipt) -> tuple[str, list[tuple[int, int, str]], str]:
-    """A key that sorts a model's versions: the one made last comes last, of the same result the higher version."""
-    return receipt.finished, natural(receipt.version), receipt.unit
+    """Return a sort key that orders a model's receipts by time of production, for the same result by version."""
+    return receipt.finished, version_sort_key(receipt.version), receipt.unit
 
 
 def unit(model: str, version: str) -> str:
-    """The unit of a published version."""
+    """Return the unit of a published version."""
     return f"models/{model}/{version}"
 
 
 def key(unit: str) -> str:
-    """Where a unit's receipt lies in the tree."""
+    """Return the path of a unit's receipt in the tree."""
     return require_key(f"{RECEIPTS}{unit}.json")
 
 
-def read(objects: Objects, unit: str) -> tuple[Receipt, str] | None:
-    """A unit's receipt and its etag, or None; Damaged where it cannot be one."""
+def read(objects: ObjectStore, unit: str) -> tuple[Receipt, str] | None:
+    """Read a unit's receipt and its ETag, or None if it does not exist; raise IntegrityError if it is damaged."""
     try:
         data, etag = objects.read(key(unit))
-    except Missing:
+    except NotFoundError:
         return None
-    return decoded(data, key(unit)), etag
+    return decode(data, key(unit)), etag
 
 
-def decoded(data: bytes, where: str) -> Receipt:
-    """A receipt from its bytes; Damaged where it is none, or names a path that leads out of the tree."""
+def decode(data: bytes, where: str) -> Receipt:
+    """Parse a receipt; raise IntegrityError if it is invalid or names a path outside of the tree."""
     try:
         receipt = _decoder.decode(data)
         if key(receipt.unit) != where:
@@ -111,37 +119,39 @@ def decoded(data: bytes, where: str) -> Receipt:
             if file.size < 0:
                 raise ValueError(f"{file.path} has less than no bytes")
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise Damaged(f"{where}: no sound receipt ({error}). Restore it: it says what is published.") from error
+        raise IntegrityError(f"{where}: no sound receipt ({error}). Restore it: it says what is published.") from error
     return receipt
 
 
-def read_all(objects: Objects, known: dict[str, Receipt] | None = None) -> tuple[Receipt, ...]:
-    """Every receipt of the tree, sorted by unit; Damaged where one cannot be read.
+def read_all(objects: ObjectStore, known: dict[str, Receipt] | None = None) -> tuple[Receipt, ...]:
+    """Return every receipt of the tree, sorted by unit; raise IntegrityError if one is damaged.
 
-    ``known`` keeps, by etag, what was read before, for whoever asks again and again.
+    ``known`` is a cache of receipts by ETag, for repeated calls.
     """
     found = dict(read_each(objects, known))
     for answer in found.values():
-        if isinstance(answer, Damaged):
+        if isinstance(answer, IntegrityError):
             raise answer
     return tuple(answer for _, answer in sorted(found.items()) if isinstance(answer, Receipt))
 
 
-def read_each(objects: Objects, known: dict[str, Receipt] | None = None) -> Iterator[tuple[str, Receipt | Damaged]]:
-    """The key of every receipt with the receipt, or with what is wrong with it."""
+def read_each(
+    objects: ObjectStore, known: dict[str, Receipt] | None = None
+) -> Iterator[tuple[str, Receipt | IntegrityError]]:
+    """Yield the key of every receipt with the receipt, or with the IntegrityError if it is damaged."""
     entries = [entry for entry in objects.list(RECEIPTS) if entry.key.endswith(".json")]
     known = {} if known is None else known
 
-    def one(entry: Entry) -> Receipt | Damaged | None:
+    def one(entry: ObjectInfo) -> Receipt | IntegrityError | None:
         if entry.etag in known and key(known[entry.etag].unit) == entry.key:
             return known[entry.etag]
         try:
             data, etag = objects.read(entry.key)
-            known[etag] = decoded(data, entry.key)
+            known[etag] = decode(data, entry.key)
             return known[etag]
-        except Missing:
+        except NotFoundError:
             return None
-        except Damaged as error:
+        except IntegrityError as error:
             return error
 
     with ThreadPoolExecutor(min(16, max(1, len(entries)))) as pool:
@@ -150,26 +160,26 @@ def read_each(objects: Objects, known: dict[str, Receipt] | None = None) -> Iter
                 yield entry.key, answer
 
 
-def put(objects: Objects, receipt: Receipt) -> Receipt:
-    """Add what a unit has gained; PokeflowError where the version is published as something else.
+def put(objects: ObjectStore, receipt: Receipt) -> Receipt:
+    """Merge a receipt into the stored one; raise a PokeflowError if the version is published with other content.
 
-    Of two writers, both are heard: who comes second reads what the first has written and adds to it.
+    Concurrent writers lose nothing: the second one reads the receipt of the first and adds to it.
     """
     while True:
         found = read(objects, receipt.unit)
-        merged = receipt if found is None else joined(found[0], receipt)
+        merged = receipt if found is None else merge(found[0], receipt)
         if found is not None and merged == found[0]:
             return merged
         data = msgspec.json.format(msgspec.json.encode(merged), indent=1) + b"\n"
         try:
             objects.write(key(receipt.unit), data, match=ABSENT if found is None else found[1])
-        except Conflict:
+        except PreconditionError:
             continue
         return merged
 
 
-def joined(old: Receipt, new: Receipt) -> Receipt:
-    """What both tell of one unit; PokeflowError where they speak of different things under one version."""
+def merge(old: Receipt, new: Receipt) -> Receipt:
+    """Combine two receipts of one unit; raise a PokeflowError if they describe different content of one version."""
     if faults := differences(old, new):
         raise PokeflowError("\n".join(faults))
     files = {file.path: file for file in old.files}
@@ -185,7 +195,7 @@ def joined(old: Receipt, new: Receipt) -> Receipt:
     making = newest.records[0].task if newest.records else ""
     return replace(
         newest,
-        # Who its parents are is published with a version, and stays.
+        # Type and parents of a published version do not change.
         type=old.type or new.type,
         parents=old.parents or new.parents,
         files=tuple(file for _, file in sorted(files.items())),
@@ -194,7 +204,7 @@ def joined(old: Receipt, new: Receipt) -> Receipt:
 
 
 def differences(old: Receipt, new: Receipt) -> list[str]:
-    """Why ``new`` may not be published beside ``old``: a sentence for each thing of a version that would change."""
+    """Return why ``new`` may not be merged into ``old``: one message for each change to a published version."""
     if not old.version:
         return []
     named = f"{old.model} {old.version}"

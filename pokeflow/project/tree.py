@@ -1,26 +1,26 @@
-"""The published project: one tree in which everything is found, made from records alone."""
+"""Tree of the published project, which is built from records alone."""
 
 from dataclasses import dataclass
 
 from pokeflow import store as stores
 from pokeflow.flow import Flow
-from pokeflow.objects import Folder, Objects
-from pokeflow.types import About, Leaf
+from pokeflow.objects import Folder, ObjectStore
+from pokeflow.types import About, LayoutEntry
 
-__all__ = ["About", "Leaf", "Tree", "of"]
+__all__ = ["About", "LayoutEntry", "Tree", "open_tree"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A project's tree: its objects below its root, the store that its links lead into, and what belongs where."""
+    """A project's tree: the objects below its root, the store that its links refer to, and its layout."""
 
-    objects: Objects
-    store: Objects
+    objects: ObjectStore
+    store: ObjectStore
     about: About
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[LayoutEntry, ...]
 
 
-def of(flow: Flow) -> Tree:
-    """The tree that a configuration publishes to: below the shared store where there is one, else below its folder."""
-    store = stores.of(flow).remote or Folder(flow.root)
-    return Tree(store.at(flow.tree), store, flow.about, flow.leaves)
+def open_tree(flow: Flow) -> Tree:
+    """Open the tree that a flow publishes to: in the shared bucket if there is one, else in its local folder."""
+    store = stores.open_for_flow(flow).remote or Folder(flow.root)
+    return Tree(store.with_prefix(flow.tree), store, flow.about, flow.leaves)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks that end with the process that holds them."""
+"""Atomic writes of files, and file locks that are released when the process that holds them ends."""
 
 import logging
 import os
@@ -10,20 +10,20 @@ log = logging.getLogger("pokeflow")
 
 
 @contextmanager
-def exclusively(file: Path, what: str) -> Iterator[None]:
-    """Hold a lock file for this process alone; wait, and say so, while another process holds it."""
-    with lock_file(file, what):
+def file_lock(file: Path, what: str) -> Iterator[None]:
+    """Hold an exclusive lock file; wait, and log a message, while another process holds it."""
+    with try_file_lock(file, what):
         yield
 
 
 @contextmanager
-def lock_file(file: Path, what: str = "", *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock file, which the system lets go of when this process ends, however it ends.
+def try_file_lock(file: Path, what: str = "", *, wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive lock file, which the operating system releases whenever and however this process ends.
 
     Args:
-        file: the lock; it is there only while somebody holds it.
-        what: what is locked, for the message while this process waits.
-        wait: wait for it; else give False where another process holds it.
+        file: Path of the lock file, which exists only while a process holds it.
+        what: Name of the locked thing, for the message while this process waits.
+        wait: Wait for the lock; otherwise yield False if another process holds it.
 
     """
     from filelock import FileLock, Timeout
@@ -41,13 +41,13 @@ def lock_file(file: Path, what: str = "", *, wait: bool = True) -> Iterator[bool
     try:
         yield True
     finally:
-        # Removed while it is held: a waiter sees that its file is gone and looks for the lock again.
+        # Remove the file while the lock is held: a waiting process notices that the file is gone and starts again.
         file.unlink(missing_ok=True)
         lock.release()
 
 
 def write_atomically(file: Path, data: bytes, *, flush: bool = True) -> None:
-    """Put bytes under a name in one step: a reader sees the old file or the new one, whole; flushed: on the disk."""
+    """Replace a file in one step, so that readers see all of the old or all of the new; ``flush`` syncs it to disk."""
     draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     with draft.open("wb") as out:
         out.write(data)

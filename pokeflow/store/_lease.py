@@ -1,4 +1,4 @@
-"""The right to make one task, held by one process among all machines that share a bucket."""
+"""Lease on one task: the exclusive right to run it, among all machines that share a bucket."""
 
 import logging
 import os
@@ -15,24 +15,24 @@ from typing import Any
 import msgspec
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Missing, Objects
+from pokeflow.objects import ABSENT, NotFoundError, ObjectStore, PreconditionError
 
 log = logging.getLogger("pokeflow")
 LEASE = 60.0
-"""Seconds after which a claim that nobody renews may be taken over: its holder was killed, or lost the network."""
+"""Seconds after which a claim without renewal may be taken over: its holder was killed, or lost the network."""
 
 
 @dataclass(slots=True)
-class Claim:
-    """A claim that is held, ``etag`` being what it was last written as; ``lost`` once another has taken it over."""
+class Lease:
+    """A held claim, with the ETag of its last write; ``lost`` is set once another process has taken it over."""
 
     what: str
     by: str
     etag: str = ""
     lost: bool = False
 
-    def require(self) -> None:
-        """Nothing, if it is still held; PokeflowError otherwise."""
+    def require_held(self) -> None:
+        """Raise a PokeflowError if the claim has been lost."""
         if self.lost:
             raise PokeflowError(
                 f"{self.what}: this machine was away for longer than {LEASE:.0f} s, and another one has taken it over. "
@@ -41,12 +41,12 @@ class Claim:
 
 
 @contextmanager
-def held(objects: Objects, key: str, what: str) -> Iterator[Claim]:
-    """Hold a claim that holds across machines: an object that only one can create, renewed while it is held.
+def lease(objects: ObjectStore, key: str, what: str) -> Iterator[Lease]:
+    """Hold a claim across machines: an object that only one process can create, and that is renewed while held.
 
-    A claim that was not renewed for ``LEASE`` seconds, by the watcher's own clock, is taken over.
+    A claim that was not renewed for ``LEASE`` seconds, by the clock of the waiting process, is taken over.
     """
-    claim = Claim(what, uuid.uuid4().hex)
+    claim = Lease(what, uuid.uuid4().hex)
     claim.etag = _taken(objects, key, claim)
     over = threading.Event()
 
@@ -54,7 +54,7 @@ def held(objects: Objects, key: str, what: str) -> Iterator[Claim]:
         while not over.wait(LEASE / 4) and not claim.lost:
             try:
                 claim.etag = objects.write(key, claim_of(what, claim.by), match=claim.etag)
-            except Conflict:
+            except PreconditionError:
                 claim.lost = not _is_by(objects, key, claim)
             except PokeflowError as error:
                 log.warning("%s: its claim could not be renewed, trying again: %s", what, error)
@@ -75,14 +75,14 @@ def held(objects: Objects, key: str, what: str) -> Iterator[Claim]:
             log.warning("%s: its claim stays for %.0f s: %s", what, LEASE, error)
 
 
-def _is_by(objects: Objects, key: str, claim: Claim) -> bool:
-    """Whether what lies there is this claim; its etag is brought up to date."""
+def _is_by(objects: ObjectStore, key: str, claim: Lease) -> bool:
+    """Return whether the stored object is this claim, and update the claim's ETag if so."""
     try:
         text, etag = objects.read(key)
-    except Missing:
+    except NotFoundError:
         return False
     except PokeflowError:
-        return True  # nobody knows: the next renewal will
+        return True  # unknown at present: the next renewal finds out
     if _read_claim(text).get("by") != claim.by:
         return False
     claim.etag = etag
@@ -97,13 +97,13 @@ def _read_claim(text: bytes) -> dict[str, Any]:
 
 
 def claim_of(what: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
-    """A claim's text: what is claimed, by which process of which machine. Never the same twice, as its etag must be."""
+    """Serialise a claim with its process and machine; the bytes differ each time, so that each write has a new ETag."""
     who = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
     return msgspec.json.encode({"what": what, "by": by, "renewal": uuid.uuid4().hex, **who})
 
 
 def _boot() -> str:
-    """What tells machines of one name apart, containers above all, where the system says it."""
+    """Return an id that distinguishes machines with the same host name, mainly containers; empty if unavailable."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()) + Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -111,7 +111,7 @@ def _boot() -> str:
 
 
 def _is_gone(text: bytes) -> bool:
-    """Whether a claim is by a process of this very machine that has ended."""
+    """Return whether a claim belongs to a process of this machine that has ended."""
     claim = _read_claim(text)
     if (claim.get("host"), claim.get("boot")) != (socket.gethostname(), _boot()):
         return False
@@ -124,13 +124,13 @@ def _is_gone(text: bytes) -> bool:
     return False
 
 
-def _taken(objects: Objects, key: str, claim: Claim) -> str:
-    """Wait for a claim and take it; the etag it was written as."""
+def _taken(objects: ObjectStore, key: str, claim: Lease) -> str:
+    """Wait until the claim is free, write it, and return the ETag of that write."""
     seen, since, told = "", time.monotonic(), False
     while True:
-        with suppress(Conflict):
+        with suppress(PreconditionError):
             return objects.write(key, claim_of(claim.what, claim.by), match=ABSENT)
-        with suppress(Missing, Conflict):
+        with suppress(NotFoundError, PreconditionError):
             text, etag = objects.read(key)
             if etag != seen:
                 seen, since = etag, time.monotonic()

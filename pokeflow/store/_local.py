@@ -1,10 +1,10 @@
-"""Where records and files live: a local folder, and a bucket behind it where results are shared with other machines.
+"""Local store of records and files, optionally backed by a bucket that is shared with other machines.
 
-tasks/<stage>/<model>/<digest>/   a finished task: its files and, written last, record.json: what makes it done
-work/<stage>-<model>-<digest>/    a task under way: log.txt, telemetry/, checkpoints, output/ before it is committed
-locks/<digest>.lock               held while a task is made, so that it is made once
+tasks/<stage>/<model>/<digest>/   a finished task: its files and record.json, which is written last to mark it finished
+work/<stage>-<model>-<digest>/    a running task: log.txt, telemetry/, checkpoints, output/ before it is committed
+locks/<digest>.lock               held while a task runs, so that it runs only once at a time
 
-The bucket has the same tasks/ and, as claims/, what locks/ is here.
+The bucket has the same tasks/ folder; its claims/ folder corresponds to locks/.
 """
 
 import logging
@@ -20,55 +20,55 @@ import msgspec
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
-from pokeflow.objects import Objects, open_shared
+from pokeflow.objects import ObjectStore, open_shared
 from pokeflow.store import _lease as leases
 from pokeflow.store import _remote as shared
-from pokeflow.store._atomic import exclusively, write_atomically
-from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, Shared, Task, task_prefix
+from pokeflow.store._atomic import file_lock, write_atomically
+from pokeflow.types import LOG, RECORD, SHARED_MARK, TASKS, TELEMETRY, File, Record, RemoteStore, Task, task_prefix
 
 log = logging.getLogger("pokeflow")
 EARLIER = "record-"
-"""Begins the name that the record of a replaced result is kept under: what was run is never forgotten."""
+"""Prefix of the file names under which records of replaced results are kept, so that no run is forgotten."""
 TRACKED, SHARED = "tracked.json", SHARED_MARK
-"""Beside a record: what tracking answered, and the bucket that has it."""
+"""Files next to a record: the answers of the tracking service, and the mark that a bucket has the result."""
 _OWN = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
 LATER = "%s is kept here and shared by a later run: %s"
 _decoder = msgspec.json.Decoder(Record)
 Named = Step | Record | Task
-"""What has a stage, a model and a digest, and so a place in the store."""
+"""Types with a stage, a model and a digest, which determine a path in the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store below the local folder ``root``; with a ``remote``, that folder is its working copy."""
+    """A store in the local folder ``root``, which is a working copy of the object store ``remote`` if there is one."""
 
     root: Path
-    remote: Objects | None = None
+    remote: ObjectStore | None = None
 
     @staticmethod
     def key(step: Named) -> str:
-        """Where a step's result lies below the folder and in the bucket alike."""
+        """Return the path of a step's result relative to the store, the same locally and in the bucket."""
         return step.path
 
     def folder(self, step: Named) -> Path:
-        """Where a step's result lies once it is made."""
+        """Return the local folder for the result of a step."""
         return self.root / self.key(step)
 
     def work(self, step: Named) -> Path:
-        """Where a step is being made; it outlives a kill."""
+        """Return the work folder of a step, which survives a kill."""
         return self.root / "work" / f"{step.stage}-{step.model}-{step.digest}"
 
     def load(self, step: Named) -> Record | None:
-        """The record of a finished step; None where there is none, or where its files are not all there."""
+        """Return the record of a finished step, from this machine or else the bucket; None if neither is complete."""
         record = read_record(self.folder(step))
         return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
 
     def fetch(self, record: Record) -> Path:
-        """The folder of a finished task with its files on this machine."""
+        """Return the local folder of a finished task, after downloading its files if necessary."""
         folder = self.folder(record)
         if self.remote is None or read_record(folder) is not None:
             return folder
-        with exclusively(self.root / "locks" / f"{record.digest}.lock", record.task):
+        with file_lock(self.root / "locks" / f"{record.digest}.lock", record.task):
             if read_record(folder) is not None:
                 return folder
             draft = self.work(record) / f"fetched-{record.content}"
@@ -81,14 +81,14 @@ class Store:
         return folder
 
     def records(self, stage: str = "*", model: str = "*") -> Iterator[tuple[Record, Path]]:
-        """Every finished task of a stage and a model on this machine, in no order."""
+        """Yield every local finished task of a stage and a model, in no particular order."""
         for file in (self.root / TASKS).glob(f"{stage}/{model}/*/{RECORD}"):
             record = read_record(file.parent)
             if record is not None:
                 yield record, file.parent
 
     def shared_records(self, stage: str, model: str | None = None) -> Iterator[Record]:
-        """Every finished task of a stage, and a model, those that only other machines have too, in no order."""
+        """Yield every finished task of a stage and optionally a model, local or in the bucket, in no order."""
         here = {record.digest: record for record, _ in self.records(stage, model or "*")}
         yield from here.values()
         for entry in self.remote.list(task_prefix(stage, model)) if self.remote else ():
@@ -98,8 +98,8 @@ class Store:
                 if record is not None:
                     yield record
 
-    def every_run(self) -> Iterator[tuple[Record, Path]]:
-        """Every record on this machine, those of results that were replaced since among them, in no order."""
+    def all_records(self) -> Iterator[tuple[Record, Path]]:
+        """Yield every local record, including those of replaced results, in no particular order."""
         for file in (self.root / TASKS).glob(f"*/*/*/{RECORD.partition('.')[0]}*.json"):
             try:
                 yield _decoder.decode(file.read_bytes()), file.parent
@@ -107,40 +107,40 @@ class Store:
                 log.warning("%s is not readable (%s) and is left out", file, error)
 
     @contextmanager
-    def alone(self, step: Named) -> Iterator[None]:
-        """Hold a step for this process alone among those of this machine."""
-        with exclusively(self.root / "locks" / f"{step.digest}.lock", f"{step.stage}:{step.model}"):
+    def lock(self, step: Named) -> Iterator[None]:
+        """Hold the lock of a step, which excludes other processes of this machine."""
+        with file_lock(self.root / "locks" / f"{step.digest}.lock", f"{step.stage}:{step.model}"):
             yield
 
     @contextmanager
-    def claim(self, step: Step | Task) -> Iterator[leases.Claim]:
-        """Hold a step for this process alone; wait, and say so, while another holds it. A kill lets go of it."""
-        with self.alone(step):
+    def claim(self, step: Step | Task) -> Iterator[leases.Lease]:
+        """Hold a step exclusively across machines; wait, and log it, while it is taken. A kill releases it."""
+        with self.lock(step):
             if self.remote is None:
-                yield leases.Claim(step.name, "")
+                yield leases.Lease(step.name, "")
                 return
-            with leases.held(self.remote, self._claim(step), step.name) as claim:
+            with leases.lease(self.remote, self._claim(step), step.name) as claim:
                 yield claim
 
     def begin(self, step: Step | Task) -> tuple[Path, Path]:
-        """The work folder, with what an earlier attempt kept there, and an empty output folder inside it."""
+        """Return the work folder, with the files of an earlier attempt, and an empty output folder inside it."""
         work = self.work(step)
         output = work / "output"
         if output.exists():
             shutil.rmtree(output)
         output.mkdir(parents=True)
         if not (self.folder(step) / RECORD).exists():
-            # A kill between the rename and the record: what was told until then goes on from there.
+            # After a kill between the rename and the record: continue the log and telemetry of that attempt.
             _move_beside(self.folder(step), work)
         return work, output
 
     def commit(self, output: Path, record: Record) -> Path:
-        """Make a result final: the files in one rename, then the record; only then is the task done."""
+        """Commit a result: move the files in one rename, then write the record, which marks the task as finished."""
         folder, work = self.folder(record), self.work(record)
         folder.parent.mkdir(parents=True, exist_ok=True)
         earlier: list[Path] = []
         if folder.exists():
-            # Either a forced redo or what a kill left between the rename and the record. It goes with the work.
+            # Either a forced rerun, or left by a kill between the rename and the record. Removed with the work folder.
             replaced = work / "replaced"
             shutil.rmtree(replaced, ignore_errors=True)
             folder.rename(replaced)
@@ -149,14 +149,14 @@ class Store:
         for file in earlier:
             file.rename(folder / file.name)
         _move_beside(work, folder)
-        # A power cut may cost an unflushed record: what took a moment is made again sooner than it is flushed.
-        write_atomically(folder / RECORD, shared.encoded(record), flush=record.seconds > 1)
+        # A power cut may lose an unflushed record; rerunning a short task takes less time than a flush.
+        write_atomically(folder / RECORD, shared.encode_record(record), flush=record.seconds > 1)
         shutil.rmtree(work, ignore_errors=True)
         self._share(record)
         return folder
 
-    def met(self, step: Named) -> Record | None:
-        """The record that a job elsewhere left in the bucket; of what an earlier making left here its record stays."""
+    def adopt_remote(self, step: Named) -> Record | None:
+        """Return the record that a remote job wrote to the bucket; of an older local result, keep the record only."""
         assert self.remote
         record = shared.load(self.remote, self.key(step))
         folder = self.folder(step)
@@ -173,7 +173,7 @@ class Store:
         return record
 
     def require_shared(self, record: Record) -> None:
-        """Nothing, if the bucket has a finished task; it is sent if need be, and a network that is away is an error."""
+        """Upload a finished task if necessary; raise a PokeflowError if the bucket does not have it afterwards."""
         assert self.remote
         self.share(record)
         there = shared.load(self.remote, self.key(record))
@@ -183,25 +183,25 @@ class Store:
             )
 
     def amend(self, record: Record) -> None:
-        """Write again a record that has learnt what its machine cost; nothing else of it may differ."""
-        data = shared.encoded(record)
+        """Write a record again after the bill of its machine was added; nothing else in it may differ."""
+        data = shared.encode_record(record)
         if read_record(self.folder(record)) is not None:
             write_atomically(self.folder(record) / RECORD, data)
         if self.remote is not None:
             shared.amend(self.remote, self.key(record), record)
 
     def share(self, record: Record) -> None:
-        """Share a finished task that this machine has, unless it was; a network that is away is a warning."""
+        """Upload a finished local task unless it was uploaded before; log a warning if the network is unreachable."""
         if self.remote is None or self._is_shared(record) or read_record(self.folder(record)) is None:
             return
         try:
-            with leases.held(self.remote, self._claim(record), record.task):
+            with leases.lease(self.remote, self._claim(record), record.task):
                 self._share(record)
         except PokeflowError as error:
             log.warning(LATER, record.task, error)
 
     def _share(self, record: Record) -> None:
-        """The same by who holds the claim."""
+        """Upload a finished task like ``share``, for a caller that holds the claim."""
         if self.remote is None:
             return
         try:
@@ -225,18 +225,18 @@ class Store:
         return f"claims/{step.digest}"
 
 
-def of(flow: Flow) -> Store:
-    """The store that a flow's results are in; nothing is asked of its bucket before something is read."""
+def open_for_flow(flow: Flow) -> Store:
+    """Open the store of a flow's results; the bucket gets no request before something is read."""
     return open_at(flow.root, flow.shared, flow.connections)
 
 
-def open_at(root: Path, shared: Shared | None, connections: int = 16) -> Store:
-    """The store in a folder, with the bucket behind it, if there is one."""
+def open_at(root: Path, shared: RemoteStore | None, connections: int = 16) -> Store:
+    """Open the store in a local folder, backed by a bucket if ``shared`` is set."""
     return Store(root, open_shared(shared, connections=connections) if shared else None)
 
 
 def _kept_records(folder: Path) -> list[Path]:
-    """The records of a replaced result, its own under a name of its own."""
+    """Return the files to keep of a replaced result, after renaming its record so that the name is unique."""
     record = read_record(folder)
     if record is not None:
         moment = "".join(filter(str.isalnum, record.started))
@@ -245,7 +245,7 @@ def _kept_records(folder: Path) -> list[Path]:
 
 
 def _move_beside(source: Path, target: Path) -> None:
-    """Move a task's log and telemetry, unless there are some already."""
+    """Move a task's log and telemetry to another folder, unless they exist there already."""
     for name in (LOG, TELEMETRY):
         if not (target / name).exists():
             with suppress(FileNotFoundError):
@@ -253,7 +253,7 @@ def _move_beside(source: Path, target: Path) -> None:
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record in a folder, if it and every file that it names are there in full size."""
+    """Return the record in a folder; None unless it and every file it names exist with the recorded size."""
     try:
         record = _decoder.decode((folder / RECORD).read_bytes())
     except FileNotFoundError:
@@ -273,12 +273,12 @@ def read_record(folder: Path) -> Record | None:
 
 
 def _inside(path: str) -> bool:
-    """Whether a recorded path stays in its folder; a record from elsewhere may say anything."""
+    """Return whether a recorded path stays in its folder; a record from elsewhere may contain any path."""
     return not path.startswith("/") and ".." not in path.split("/")
 
 
 def list_files(folder: Path) -> tuple[File, ...]:
-    """Every file below a folder with size and checksum, sorted by path; a link or a device is refused."""
+    """Return every file below a folder with size and checksum, sorted by path; raise an error for links and devices."""
     if not folder.is_dir():
         raise PokeflowError(f"{folder} is gone: the backend removed its output folder.")
     found = []
@@ -292,8 +292,8 @@ def list_files(folder: Path) -> tuple[File, ...]:
     return tuple(found)
 
 
-def tracked(folder: Path) -> dict[str, dict[str, Any]]:
-    """What tracking said of the runs that were made in a task's folder, by the moment each was started."""
+def tracking_answers(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the tracking service's answers about the runs of a task's folder, by the start time of each run."""
     try:
         return msgspec.json.decode((folder / TRACKED).read_bytes(), type=dict[str, dict[str, Any]])
     except (OSError, msgspec.MsgspecError):

@@ -1,4 +1,4 @@
-"""The shared half of a store: finished tasks in a bucket, sent once they are kept here, fetched when needed."""
+"""Shared part of a store: finished tasks in a bucket, uploaded after the local commit, downloaded when needed."""
 
 import logging
 import shutil
@@ -9,27 +9,27 @@ import msgspec
 
 from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Advance, Conflict, Missing, Objects, each, require_key
+from pokeflow.objects import Advance, NotFoundError, ObjectStore, PreconditionError, each, require_key
 from pokeflow.types import LOG, RECORD, TELEMETRY, File, Record
 
 log = logging.getLogger("pokeflow")
 _decoder = msgspec.json.Decoder(Record)
 
 
-def load(objects: Objects, path: str) -> Record | None:
-    """The record of a finished task that was shared, or None; one that is damaged counts as none, and is told."""
+def load(objects: ObjectStore, path: str) -> Record | None:
+    """Return the record of a shared task, or None if it does not exist or is damaged; log a warning if damaged."""
     key = f"{path}/{RECORD}"
     try:
-        return decoded(objects.read(key)[0], path)
-    except Missing:
+        return decode_record(objects.read(key)[0], path)
+    except NotFoundError:
         return None
     except ValueError as error:
         log.warning("%s/%s is no sound record (%s): the task counts as not done", objects.uri, key, error)
         return None
 
 
-def decoded(data: bytes, path: str) -> Record:
-    """A record from its bytes; ValueError where it is none, belongs elsewhere, or names a file outside its folder."""
+def decode_record(data: bytes, path: str) -> Record:
+    """Parse a record; raise ValueError if it is invalid, is of another task, or names a file outside its folder."""
     try:
         record = _decoder.decode(data)
         for file in record.files:
@@ -41,11 +41,11 @@ def decoded(data: bytes, path: str) -> Record:
     return record
 
 
-def send(objects: Objects, path: str, folder: Path, record: Record) -> None:
-    """Share a finished task: the files, then the record; whoever sees the record finds every file.
+def send(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
+    """Upload a finished task: first the files, then the record, so that a visible record implies all of its files.
 
-    To be called by who holds the task's claim. A result that is being replaced loses its record first, so that no
-    reader takes new files for the old ones; one that was made later than this stays.
+    The caller must hold the task's claim. If an older result is replaced, its record is deleted first, so that no
+    reader mistakes new files for old ones; a shared result that finished at the same time or later is kept.
     """
     if (there := load(objects, path)) is not None:
         if there.finished >= record.finished:
@@ -62,11 +62,11 @@ def send(objects: Objects, path: str, folder: Path, record: Record) -> None:
     if (folder / LOG).is_file():
         objects.write(f"{path}/{LOG}", (folder / LOG).read_bytes(), match=None)
     _send_telemetry(objects, path, folder)
-    objects.write(f"{path}/{RECORD}", encoded(record), match=None)
+    objects.write(f"{path}/{RECORD}", encode_record(record), match=None)
 
 
-def _send_telemetry(objects: Objects, path: str, folder: Path) -> None:
-    """Put a task's telemetry in the place of what an earlier making of it left there; links are left out."""
+def _send_telemetry(objects: ObjectStore, path: str, folder: Path) -> None:
+    """Upload a task's telemetry and delete that of an earlier run of the same task; symbolic links are skipped."""
     files = [file for file in sorted((folder / TELEMETRY).rglob("*")) if file.is_file() and not file.is_symlink()]
     sent = {f"{path}/{file.relative_to(folder).as_posix()}": file for file in files}
     for entry in list(objects.list(f"{path}/{TELEMETRY}/")):
@@ -76,38 +76,38 @@ def _send_telemetry(objects: Objects, path: str, folder: Path) -> None:
         objects.upload(file, key, sha256=sha256(file), match=None)
 
 
-def amend(objects: Objects, path: str, record: Record) -> None:
-    """Replace a record by one of the very same making; another one that lies there meanwhile stays."""
-    with suppress(Missing, Conflict):
+def amend(objects: ObjectStore, path: str, record: Record) -> None:
+    """Replace a record by an updated one of the same run; keep a record that another run has written meanwhile."""
+    with suppress(NotFoundError, PreconditionError):
         data, etag = objects.read(f"{path}/{RECORD}")
-        there = decoded(data, path)
+        there = decode_record(data, path)
         if (there.started, there.content) == (record.started, record.content):
-            objects.write(f"{path}/{RECORD}", encoded(record), match=etag)
+            objects.write(f"{path}/{RECORD}", encode_record(record), match=etag)
 
 
-def encoded(record: Record) -> bytes:
-    """A record's bytes, as they lie in every store."""
+def encode_record(record: Record) -> bytes:
+    """Serialise a record as JSON, in the form that every store holds."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def fetch(objects: Objects, path: str, record: Record, draft: Path) -> None:
-    """Bring a shared task, as this very record has it, into a folder; what an earlier attempt brought is kept."""
+def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
+    """Download a shared task, as described by this record, into a folder; files of an earlier attempt are reused."""
 
     def one(file: File, advance: Advance) -> None:
         target = draft / file.path
         if target.is_file() and target.stat().st_size == file.size:
-            return  # downloads are whole or not there, and the draft is of this content alone
+            return  # downloads are atomic, and the draft folder belongs to this content alone
         target.parent.mkdir(parents=True, exist_ok=True)
         objects.download(f"{path}/{file.path}", target, sha256=file.sha256, advance=advance)
 
     draft.mkdir(parents=True, exist_ok=True)
     each(one, record.files, label=f"fetching {record.task}", total=sum(file.size for file in record.files))
-    with suppress(Missing):
+    with suppress(NotFoundError):
         (draft / LOG).write_bytes(objects.read(f"{path}/{LOG}")[0])
-    shutil.rmtree(draft / TELEMETRY, ignore_errors=True)  # the content does not tell whose it was
+    shutil.rmtree(draft / TELEMETRY, ignore_errors=True)  # the content does not identify the run that wrote it
     for entry in objects.list(f"{path}/{TELEMETRY}/"):
         target = draft / require_key(entry.key).removeprefix(f"{path}/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(Missing):
+        with suppress(NotFoundError):
             objects.download(entry.key, target)
-    (draft / RECORD).write_bytes(encoded(record))
+    (draft / RECORD).write_bytes(encode_record(record))

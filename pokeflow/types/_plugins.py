@@ -1,4 +1,4 @@
-"""What a plugin brings, what it is given, and what it returns: backends, executors, commands, document kinds."""
+"""Plugin interface: backends, executors, commands and document kinds, with their tasks and results."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pokeflow.errors import PokeflowError, was_stopped
-from pokeflow.types._records import Input, Record, Shared, task_path
+from pokeflow.types._records import Input, Record, RemoteStore, task_path
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that a backend is told: what to read, where to write, and its parameters.
+    """Input of a backend: the finished tasks to read, the folders to write to, and the parameters.
 
-    ``output`` is empty at the start; what lies in it at the end is the result.
-    ``work`` outlives a kill: checkpoints go there, and a second attempt finds them.
-    ``version`` may show in the result only where the backend is ``named``. ``shared`` is the bucket that has the
-    inputs and takes the result, if there is one; ``fingerprint`` is the backend's, of these parameters, and
-    ``replaces`` says when the record was started that this result takes the place of, both for whoever makes it
-    elsewhere.
+    ``output`` is empty at the start; its files at the end are the result.
+    ``work`` survives a kill: write checkpoints there, and a second attempt can resume from them.
+    ``version`` may appear in the result only if the backend is ``named``. ``shared`` is the bucket that holds the
+    inputs and receives the result, or None. Remote jobs need two more fields: ``fingerprint`` is the backend's
+    fingerprint for these parameters, and ``replaces`` is the start time of the record that this result replaces.
     """
 
     stage: str
@@ -33,7 +32,7 @@ class Task:
     inputs: tuple[Input, ...]
     work: Path
     output: Path
-    shared: Shared | None = None
+    shared: RemoteStore | None = None
     fingerprint: str | None = None
     replaces: str | None = None
 
@@ -47,11 +46,11 @@ class Task:
         inputs: tuple[Input, ...],
         work: Path,
         output: Path,
-        shared: Shared | None = None,
+        shared: RemoteStore | None = None,
     ) -> "Task":
-        """Return a task of a backend that looks at what another task left, and whose own result is no record.
+        """Return a task for a backend that reads another task's result and produces no record of its own.
 
-        The model, version, type and digest are those of ``record``: tracking and other services are told of these.
+        Model, version, type and digest are those of ``record``: tracking and other services report these.
         """
         return cls(
             stage=backend.stage,
@@ -69,16 +68,16 @@ class Task:
 
     @property
     def name(self) -> str:
-        """How people call it: ``distill:resnet-small``."""
+        """Display name of the task, such as ``distill:resnet-small``."""
         return f"{self.stage}:{self.model}"
 
     @property
     def path(self) -> str:
-        """The folder below any store that its result lies in, once it is made."""
+        """Folder of the task's result below any store, once it is finished."""
         return task_path(self.stage, self.model, self.digest)
 
     def input(self, *, stage: str | None = None, type: str | None = None) -> Input:
-        """The first input made by this stage, or that is a model of this type; LookupError if there is none."""
+        """Return the first input of this stage and this model type; raise LookupError if none matches."""
         for item in self.inputs:
             if stage in (None, item.record.stage) and type in (None, item.record.type):
                 return item
@@ -89,7 +88,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a backend returns: figures, other facts, and a reason for every figure that is unknown (None)."""
+    """Return value of a backend: figures, other facts, and a reason for every unknown figure (None)."""
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -106,19 +105,19 @@ def load_function(where: str | Callable[..., Any]) -> Callable[..., Any]:
 
 
 def call_plugin(what: str, function: str | Callable[..., Any], *args: Any) -> Any:
-    """Call a function that a plugin named; PokeflowError with ``what`` it is where it fails or is not there."""
+    """Call a plugin's function; raise a PokeflowError that names ``what`` if it fails or cannot be imported."""
     try:
         return load_function(function)(*args)
     except PokeflowError:
         raise
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way; whoever reads this must know which one did
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; the message must say which one did
         if was_stopped(error):
-            raise  # on its way out, by request
+            raise  # the program was asked to stop
         raise PokeflowError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
 def load_params(maker: "Backend | Executor | Command") -> type:
-    """Return the dataclass of what a backend, executor or command takes, importing its module."""
+    """Return the parameter dataclass of a backend, executor or command, importing its module."""
     what = f"params {maker.params!r} of {_name_of(maker)}"
     params: Any = call_plugin(what, load_function, maker.params)
     if not isinstance(params, type) or not is_dataclass(params):
@@ -140,16 +139,16 @@ def _faults_of(maker: "Backend | Executor | Command", params: Any) -> list[tuple
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Plugin code that does one stage one way, under a name that YAML can give.
+    """One implementation of a stage by a plugin, under a name that YAML can refer to.
 
-    ``run`` fills ``task.output`` and returns its figures; given as ``"package.module:function"`` it is imported when
-    a task runs, so that asking a plugin what it brings loads nothing heavy. ``params`` is a dataclass, or
-    ``"package.module:Name"`` of one: the typed form of the YAML's ``params``; all of it goes into the digest but
-    fields with ``metadata={"digest": False}``, which change no result. Raise ``revision``, part of the digest too,
-    when the same input would give another output. ``check`` finds faults that types cannot show, as (parameter, what
-    is wrong) pairs, before anything runs. ``fingerprint`` names the content of what ``params`` point to outside the
-    store. ``named`` backends write the model's name and version into their result, so these join the digest. What an
-    ``aside`` one leaves is for people: no stage that follows in ``then`` needs it.
+    ``run`` writes to ``task.output`` and returns figures; as a string ``"package.module:function"`` it is imported
+    only when a task runs, so that listing a plugin's backends loads no heavy package. ``params`` is a dataclass, or
+    its ``"package.module:Name"``: the typed form of the YAML's ``params``. All of it enters the digest except fields
+    with ``metadata={"digest": False}``, which change no result. ``revision`` is part of the digest too: increase it
+    when the same input gives another output. ``check`` returns faults that types cannot express, as (parameter,
+    message) pairs, before anything runs. ``fingerprint`` identifies the content outside the store that ``params``
+    refer to. A ``named`` backend writes the model's name and version into its result, so both enter the digest. The
+    result of an ``aside`` backend is for people: no later stage in ``then`` reads it.
     """
 
     name: str
@@ -169,28 +168,28 @@ class Backend:
 
     @property
     def package(self) -> str:
-        """The top-level package that ``run`` lies in."""
+        """Top-level package that contains ``run``."""
         module = self.run.partition(":")[0] if isinstance(self.run, str) else self.run.__module__
         return module.partition(".")[0]
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
-        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        """Return the faults that ``check`` finds in parameters, as (parameter, message) pairs."""
         return _faults_of(self, params)
 
     def fingerprint_of(self, params: Any) -> str | None:
-        """Return the ``fingerprint`` of what parameters point to outside the store; None where there is none."""
+        """Return the ``fingerprint`` of the content outside the store that parameters refer to; None without one."""
         what = f"the fingerprint of {_name_of(self)}"
         return str(call_plugin(what, self.fingerprint, params)) if self.fingerprint else None
 
 
 @dataclass(frozen=True, slots=True)
 class NoParams:
-    """The parameters of what takes none."""
+    """Empty parameters, for an executor or command that takes none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a task's machine cost in US dollars, None with the ``reason``; ``environment`` tells of that machine."""
+    """Cost of a task's machine in US dollars, or None with a ``reason``; ``environment`` describes the machine."""
 
     cost_usd: float | None
     reason: str = ""
@@ -199,17 +198,17 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Plugin code that carries a task to a machine, has its backend run there, and brings the result back.
+    """Plugin code that sends a task to a machine, runs its backend there, and returns the result.
 
-    ``run`` takes the task, its backend and the executor's parameters. ``price`` turns parameters and seconds into
-    US dollars, None where no price is known; without it nobody sends a bill for this machine. ``limit`` is the
-    seconds that a task may take at most there. ``check`` finds faults as a backend's does. All of them may be given
-    as ``"package.module:function"``, imported when they are asked.
+    ``run`` takes the task, its backend and the executor's parameters. ``price`` converts parameters and seconds into
+    US dollars, None if the price is unknown; an executor without it is not billed. ``limit`` returns the maximum
+    number of seconds for a task. ``check`` returns faults, like that of a backend. Each may be a string
+    ``"package.module:function"``, which is imported when it is called.
 
-    A ``remote`` one shares only the bucket with this machine: no input lies in its folder here, ``run`` returns None,
-    and the job leaves the record in the bucket (``python -m pokeflow.engine.job``).
-    ``bill`` tells what a finished record's job cost, None while nobody knows; it is asked again the next time the
-    record is met.
+    A ``remote`` executor shares only the bucket with this machine: inputs are not downloaded here, ``run`` returns
+    None, and the job writes the record to the bucket (``python -m pokeflow.engine.job``).
+    ``bill`` returns the cost of a finished record's job, or None while it is unknown; it is called again the next
+    time the record is used.
     """
 
     name: str
@@ -222,25 +221,25 @@ class Executor:
     bill: str | Callable[[Record, Any], Bill | None] | None = None
 
     def __call__(self, task: Task, backend: Backend, params: Any) -> Result | None:
-        """Run a task where this executor runs tasks; None from a remote one, whose job leaves the record."""
+        """Run a task on this executor's machine; return None if it is remote, as its job writes the record."""
         result: Result | None = load_function(self.run)(task, backend, params)
         return result
 
     def price_of(self, params: Any, seconds: float) -> float | None:
-        """Return what so many seconds cost in US dollars; None where no price is known."""
+        """Return the cost of this many seconds in US dollars; None if the price is unknown."""
         usd = call_plugin(f"the price of {_name_of(self)}", self.price, params, seconds) if self.price else None
         return usd if isinstance(usd, int | float) and math.isfinite(usd) else None
 
     def limit_of(self, params: Any) -> float | None:
-        """Return the seconds that a task may take at most; None where there is no limit."""
+        """Return the maximum number of seconds for a task; None without a limit."""
         return float(call_plugin(f"the limit of {_name_of(self)}", self.limit, params)) if self.limit else None
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
-        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        """Return the faults that ``check`` finds in parameters, as (parameter, message) pairs."""
         return _faults_of(self, params)
 
     def bill_of(self, record: Record, params: Any) -> Bill | None:
-        """Return what a finished record's job cost; None while nobody knows."""
+        """Return the bill of a finished record's job; None while the cost is unknown."""
         bill: Bill | None = (
             call_plugin(f"the bill of {_name_of(self)}", self.bill, record, params) if self.bill else None
         )
@@ -251,12 +250,12 @@ class Executor:
 class Command:
     """A command of the command line: ``pokeflow NAME …``, with a line of help.
 
-    ``run`` is a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int``, given as
-    ``"package.module:function"`` and imported when the command is called; what it returns is the exit code.
+    ``run`` names a function ``(arguments: argparse.Namespace, overrides: list[str]) -> int`` as
+    ``"package.module:function"``; it is imported when the command is called, and returns the exit code.
     ``arguments`` names a function that adds the command's own arguments to an ``argparse.ArgumentParser``; overrides,
-    ``--config-dir``, ``-q``, ``-v`` and ``--help`` are the same for every command. One that composes no configuration
-    says ``overrides=False``: they are refused before it is called. ``params`` is a dataclass: the typed form of
-    ``cloud.<name>.params``, which the command finds in ``Flow.cloud``; ``check`` finds faults as a backend's does.
+    ``--config-dir``, ``-q``, ``-v`` and ``--help`` are the same for every command. A command that composes no
+    configuration sets ``overrides=False``: overrides are then rejected before it is called. ``params`` is the
+    dataclass of ``cloud.<name>.params``, found in ``Flow.cloud``; ``check`` returns faults, like that of a backend.
     """
 
     name: str
@@ -268,20 +267,20 @@ class Command:
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
 
     def faults(self, params: Any) -> list[tuple[str, str]]:
-        """Return what ``check`` finds wrong with parameters, as (parameter, what is wrong) pairs."""
+        """Return the faults that ``check`` finds in parameters, as (parameter, message) pairs."""
         return _faults_of(self, params)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DocumentKind:
-    """A document of the published tree that a layout can name, found as an entry point of group ``pokeflow.documents``.
+    """A kind of document in the published tree, registered as an entry point of the group ``pokeflow.documents``.
 
-    ``scope`` says what has one: the ``project``, or each published ``version``. ``build``, a function or
+    ``scope`` is ``project`` for one document, or ``version`` for one per published version. ``build``, a function or
     ``"package.module:function"``, takes a ``pokeflow.project.Project`` or ``pokeflow.project.Version`` and returns
-    the document as plain data, or as bytes where it is no JSON. ``schema`` is what the data must be true to: a JSON
-    Schema, a dataclass that one is generated from, or ``"package.module:name"`` of either. ``reads`` names documents
-    of the project that it is built from as they lie there; it is written after them. A ``derived`` document follows
-    from receipts and from what it reads alone, so a damaged one is written anew.
+    the document as plain data, or as bytes if it is not JSON. ``schema`` validates the data: a JSON Schema, a
+    dataclass from which one is generated, or the ``"package.module:name"`` of either. ``reads`` names the project's
+    documents that it is built from; it is written after them. A ``derived`` document depends only on receipts and
+    the documents it reads, so a damaged one is rebuilt.
     """
 
     name: str

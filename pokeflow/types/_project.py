@@ -1,4 +1,4 @@
-"""What the configuration says of the project: its name and places, its budget, what belongs where in its tree."""
+"""Project part of the configuration: name and URIs, budget, and the layout of the published tree."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the project's metadata tells of it beside records.
+    """Description of the project for its metadata, in addition to the records.
 
-    ``uri`` is the tree's; ``bucket`` and ``region`` are None for a local folder; ``models`` are the lineage's, in its
-    order; ``executors`` their parameters by name.
+    ``uri`` is the URI of the tree. ``bucket`` and ``region`` are None for a local folder. ``models`` are the models of
+    the lineage, in its order. ``executors`` maps the name of each executor to its parameters.
     """
 
     name: str
@@ -27,25 +27,25 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """US dollars that a single task, and all tasks of a run together, may be expected to cost."""
+    """Limits of the expected cost in US dollars, for a single task and for all tasks of a run together."""
 
     task: float | None = None
     run: float | None = None
 
     @classmethod
     def of(cls, given: "float | Budget | None") -> "Budget":
-        """A budget as YAML may give it: one number is that of a run."""
+        """Convert a budget as YAML may write it; a single number is the limit for a run."""
         return given if isinstance(given, Budget) else cls(run=given)
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """One place of the tree as this configuration has it, and what belongs there.
+class LayoutEntry:
+    """One path of the published tree in the configured layout (a leaf), and the content that belongs there.
 
-    ``path`` is relative to the tree's root and ends in ``/`` where a folder of files belongs. ``model`` and
-    ``version`` are empty for the project's own leaves. Of ``file`` (a name or a pattern), ``document`` and ``link``
-    at most one is given. ``fixed``: the path holds the version, so what lies there never changes. ``maker`` says in
-    words what would make it, for a leaf that is not there.
+    ``path`` is relative to the tree's root and ends in ``/`` for a folder of files. ``model`` and ``version`` are
+    empty for entries of the project itself. At most one of ``file`` (a name or a pattern), ``document`` and ``link``
+    is set. ``fixed`` is True if the path contains the version, so that its content never changes. ``maker`` names
+    the task or stage that would produce the content, for messages about missing entries.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Finished tasks: their files, records and inputs, and where they lie in every store."""
+"""Finished tasks: their files, records and inputs, and their paths in every store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from typing import Any
 from pokeflow.stages import DATA, PREPARE, PROJECT
 
 SIMULATED = "simulated"
-"""The fact of a result that a double of a compiler or a device made; what is made of it has it as well."""
+"""Fact that marks a result of a simulated compiler or device, and every result that is derived from such a result."""
 
 
 INSTANCE, JOB_SECONDS = "instance_type", "job_seconds"
-"""Keys of a record's environment: the kind of machine, which executors' parameters call by the same name, and how long
-it was taken, where that is more than the backend took."""
+"""Keys of a record's environment: the machine type (executors' parameters use the same name), and the seconds for
+which the machine was occupied, where these are more than the backend's own."""
 TASKS, RECORD, LOG, TELEMETRY = "tasks", "record.json", "log.txt", "telemetry"
-"""The folder of finished tasks in a store; in each task's, the names of its record, its log and its telemetry.
+"""Folder of finished tasks in a store; in the folder of each task: the names of its record, log and telemetry.
 
-Log and telemetry are left out of a result's content, for their times differ with every run.
+Log and telemetry are not part of a result's content checksum, because their timestamps differ with every run.
 """
 SHARED_MARK = "shared.json"
-"""Lies there too once a bucket has the result: where, and of which making."""
+"""File in a task's folder that exists once a bucket has the result: it holds the bucket's URI and the start time."""
 RECEIPTS = "metadata/receipts/"
-"""The folder of the published tree that holds receipts, which no layout may use."""
+"""Folder of the published tree that holds receipts; no layout may use it."""
 
 
 def task_path(stage: str, model: str, digest: str) -> str:
@@ -31,12 +31,12 @@ def task_path(stage: str, model: str, digest: str) -> str:
 
 
 def task_prefix(stage: str, model: str | None = None) -> str:
-    """Return what the folders of a stage's finished tasks begin with, or those of one model, ``/`` at its end."""
+    """Return the path prefix, ending in ``/``, of a stage's finished tasks, or of those of one model."""
     return f"{TASKS}/{stage}/{model}/" if model else f"{TASKS}/{stage}/"
 
 
 def split_task_path(path: str) -> tuple[str, str] | None:
-    """Split a path below a store into the folder of a finished task and the path inside; None where it is of none."""
+    """Split a path below a store into a finished task's folder and the path inside it; None if it is in no task."""
     parts = path.split("/", 4)
     if len(parts) < 4 or parts[0] != TASKS or not all(parts[1:4]):
         return None
@@ -54,12 +54,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a finished task left behind, and everything that decided it. Never edited, but for the bill of its machine.
+    """Record of a finished task and of everything that determined its result; only its bill is ever added later.
 
-    ``metrics`` are numbers; a ``None`` is an unknown figure and has its reason in ``reasons``.
-    ``facts`` are what else is worth telling (protocol, parameter count, preprocessing hash).
-    ``inputs`` maps each input's task name to the ``content`` it had when it was read.
-    ``started`` and ``finished`` are UTC, ISO 8601; ``seconds`` is what the backend took.
+    ``metrics`` are numbers; ``None`` is an unknown figure and has its reason in ``reasons``. ``facts`` are further
+    properties of the result (protocol, parameter count, preprocessing hash). ``inputs`` maps each input's task name to
+    the ``content`` it had when read. ``started`` and ``finished`` are UTC, ISO 8601; ``seconds`` is the run time of
+    the backend.
     """
 
     task: str
@@ -91,34 +91,34 @@ class Record:
 
     @property
     def simulated(self) -> bool:
-        """Whether a double made it, or something that it was made of: no such result is registered or published."""
+        """True if a simulator produced the result or one of its inputs; it is then never registered or published."""
         return bool(self.facts.get(SIMULATED))
 
     @property
     def makes_model(self) -> bool:
-        """Whether this is the task that made its model: whatever else is done to a model reads what that one left."""
+        """True if this task produced its model; all other tasks of the model read the output of that one."""
         if self.stage == PREPARE or self.model in (DATA, PROJECT):
             return False
         return all(task.partition(":")[2] != self.model for task in self.inputs)
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The tasks that made the models this one was made of: its inputs but the data set, and its own model's."""
+        """Tasks that produced the parent models: all inputs except the data set and tasks of the same model."""
         named = {task: task.partition(":") for task in self.inputs}
         return tuple(task for task, (stage, _, model) in named.items() if stage != PREPARE and model != self.model)
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A finished task that another one reads: its record, and the folder its files lie in."""
+    """A finished task that another task reads: its record, and the folder that holds its files."""
 
     record: Record
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """The bucket that machines share, as plain data that travels with a task; credentials are found where it runs."""
+class RemoteStore:
+    """Settings of the shared bucket, as plain data that is sent with a task; credentials come from the machine."""
 
     uri: str
     endpoint: str | None = None

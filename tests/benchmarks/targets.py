@@ -32,8 +32,8 @@ from pokeflow_vision.dataset import Dataset
 from pokeflow_vision.network import ONNX, Network, Opener, size_mb
 
 OPENERS: dict[str, tuple[Opener, Sequence[str]]] = {
-    "onnxruntime": (onnx.opened, onnx.FILES),
-    "openvino": (openvino.opened, openvino.FILES),
+    "onnxruntime": (onnx.open_network, onnx.FILES),
+    "openvino": (openvino.open_network, openvino.FILES),
 }
 GOAL = 0.5
 """Points of top-1 accuracy that a compiled model may lose."""
@@ -110,11 +110,13 @@ def subjects(source: Path, models: dict[str, Path], data: Dataset) -> list[Subje
     floats = size_mb(source, ONNX, f"{ONNX}[._]*")
     graph = source / ONNX
     return [
-        Subject("float32, ONNX Runtime", onnx.opened(source, spec, 0), onnx.opened(source, spec, 1), floats),
+        Subject(
+            "float32, ONNX Runtime", onnx.open_network(source, spec, 0), onnx.open_network(source, spec, 1), floats
+        ),
         Subject(
             "float32, OpenVINO",
-            openvino.opened_file(graph, spec, 0),
-            openvino.opened_file(graph, spec, 1),
+            openvino.open_file(graph, spec, 0),
+            openvino.open_file(graph, spec, 1),
             floats,
         ),
         *(

@@ -222,7 +222,7 @@ def publish(database: Path, folder: Path) -> None:
     from mlflow_s3_store import _replica as replica
     from mlflow_s3_store._working_copy import WorkingCopy
     from pokeflow.objects._folder import Folder
-    from pokeflow.objects._transfer import Crew
+    from pokeflow.objects._transfer import DaemonPool
 
     class Hasty(Folder):
         """A folder whose files need not outlast a power cut."""
@@ -249,7 +249,7 @@ def publish(database: Path, folder: Path) -> None:
             rows.execute("UPDATE pokeflow_state SET importing = 0")
             rows.execute("COMMIT")
             rows.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        publishing.publish(replica.Replica(f"s3://bench/{MANY}", Hasty(folder), copy, Crew(1, "fill")))
+        publishing.publish(replica.Replica(f"s3://bench/{MANY}", Hasty(folder), copy, DaemonPool(1, "fill")))
 
 
 def main() -> None:

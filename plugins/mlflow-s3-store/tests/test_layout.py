@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_s3_store import _layout as layout
-from mlflow_s3_store._layout import experiment_folder, experiment_id, place, place_of_index, quote
+from mlflow_s3_store._layout import experiment_folder, experiment_id, locate_index, locate_unit, quote
 from mlflow_s3_store._schema import DATASETS, EXPERIMENTS, MODELS, REGISTERED, RUNS, TRACES
 from pokeflow.objects._base import require_key
 
@@ -26,14 +26,14 @@ def test_the_owner_s_three_experiments_lie_where_the_owner_drew_them() -> None:
 @pytest.mark.parametrize(
     ("where", "document"),
     [
-        (place(EXPERIMENTS, "1", "x/stage1"), "x/stage1/meta.yaml"),
-        (place(RUNS, "abc", "x"), "x/run_abc/meta.yaml"),
-        (place(MODELS, "m-1", "x"), "x/models/m-1/meta.yaml"),
-        (place(TRACES, "tr-1", "x"), "x/traces/tr-1/meta.yaml"),
-        (place(DATASETS, "7\x1fcards\x1fd1", "x"), "x/datasets/cards~d1/meta.yaml"),
-        (place(REGISTERED, "default\x1fnet"), ".registry/net/meta.yaml"),
-        (place(REGISTERED, "team\x1fnet"), ".registry/net~team/meta.yaml"),
-        (place("scorers", "s1"), ".shared/scorers/s1/meta.yaml"),
+        (locate_unit(EXPERIMENTS, "1", "x/stage1"), "x/stage1/meta.yaml"),
+        (locate_unit(RUNS, "abc", "x"), "x/run_abc/meta.yaml"),
+        (locate_unit(MODELS, "m-1", "x"), "x/models/m-1/meta.yaml"),
+        (locate_unit(TRACES, "tr-1", "x"), "x/traces/tr-1/meta.yaml"),
+        (locate_unit(DATASETS, "7\x1fcards\x1fd1", "x"), "x/datasets/cards~d1/meta.yaml"),
+        (locate_unit(REGISTERED, "default\x1fnet"), ".registry/net/meta.yaml"),
+        (locate_unit(REGISTERED, "team\x1fnet"), ".registry/net~team/meta.yaml"),
+        (locate_unit("scorers", "s1"), ".shared/scorers/s1/meta.yaml"),
     ],
 )
 def test_each_kind_of_unit_has_its_place(where, document) -> None:
@@ -41,7 +41,7 @@ def test_each_kind_of_unit_has_its_place(where, document) -> None:
 
 
 def test_parameters_and_metrics_are_files_of_their_run() -> None:
-    run = place(RUNS, "abc", "x")
+    run = locate_unit(RUNS, "abc", "x")
     assert run.part("params", "optim.lr") == "x/run_abc/params/optim.lr"
     assert run.part("metrics", "val/loss") == "x/run_abc/metrics/val%2Floss"
 
@@ -69,11 +69,11 @@ def test_two_names_never_share_a_folder(pair) -> None:
 @given(names)
 def test_the_place_of_a_unit_is_known_from_its_index(name) -> None:
     for where in (
-        place(EXPERIMENTS, "1", experiment_folder(name)),
-        place(RUNS, "abc", experiment_folder(name)),
-        place(DATASETS, f"7\x1f{name}\x1fd1", experiment_folder("x-stage2")),
-        place(REGISTERED, f"default\x1f{name}"),
-        place("issues", "i1"),
+        locate_unit(EXPERIMENTS, "1", experiment_folder(name)),
+        locate_unit(RUNS, "abc", experiment_folder(name)),
+        locate_unit(DATASETS, f"7\x1f{name}\x1fd1", experiment_folder("x-stage2")),
+        locate_unit(REGISTERED, f"default\x1f{name}"),
+        locate_unit("issues", "i1"),
     ):
         require_key(where.index)
-        assert place_of_index(where.index) == where
+        assert locate_index(where.index) == where

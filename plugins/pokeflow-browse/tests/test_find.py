@@ -25,34 +25,34 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     "text", ["hailo-opt", "HAILO-OPT", "efficientnet-hailo-optimized:v2.1", "hailo-optimized v2.1"]
 )
 def test_a_model_is_found_by_part_of_its_name_and_version(tree: Tree, text: str) -> None:
-    hits = found_by(inventory.take(tree), text)
+    hits = found_by(inventory.scan(tree), text)
     assert [(r.model, r.version) for r in hits.models] == [("efficientnet-hailo-optimized", "v2.1")]
 
 
 def test_a_version_is_found_by_the_beginning_of_its_digest(tree: Tree) -> None:
-    found = inventory.take(tree)
+    found = inventory.scan(tree)
     teacher = next(receipt for receipt in found.receipts if receipt.model == "dinov3-teacher")
     assert found_by(found, teacher.digest[:8]).models == (teacher,)
     assert found_by(found, teacher.digest[:3]).models == ()
 
 
 def test_a_figure_is_found_with_its_value_for_each_version_and_the_reason_where_it_is_unknown(tree: Tree) -> None:
-    figures = found_by(inventory.take(tree), "top1").figures
+    figures = found_by(inventory.scan(tree), "top1").figures
     assert {(f.model, f.value) for f in figures} == {
         ("dinov3-teacher", 0.9375), ("efficientnet-student-stage1", 0.8438), ("efficientnet-hailo-optimized", 0.9688),
     }  # fmt: skip
-    (power,) = found_by(inventory.take(tree), "power_w").figures
+    (power,) = found_by(inventory.scan(tree), "power_w").figures
     assert (power.value, power.reason) == (None, "not measured here")
 
 
 @pytest.mark.parametrize("text", ["*.onnx", "*/onnx/*", "DINOV3_teacher.onnx"])
 def test_files_are_found_by_pattern_and_by_part_of_their_path(tree: Tree, text: str) -> None:
-    paths = [item.path for item in found_by(inventory.take(tree), text).files]
+    paths = [item.path for item in found_by(inventory.scan(tree), text).files]
     assert "models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx" in paths
 
 
 def test_a_file_is_found_by_its_checksum(tree: Tree) -> None:
-    found = inventory.take(tree)
+    found = inventory.scan(tree)
     placed = next(item.placed for item in found.items if item.path.endswith(".hef"))
     assert placed is not None
     assert [item.path for item in found_by(found, placed.sha256).files] == [placed.path]

@@ -90,16 +90,16 @@ def graph(tree: Tree) -> Graph:
 
 
 def test_the_chain_is_drawn_as_the_specification_shows_it(graph: Graph) -> None:
-    assert lineage_text.text(graph) == CHAIN
+    assert lineage_text.draw(graph) == CHAIN
 
 
 def test_a_fork_is_drawn_below_its_parent() -> None:
     graph = graph_of(version("a"), version("b", ("a",)), version("c", ("a",)))
-    assert lineage_text.text(graph) == FORK
+    assert lineage_text.draw(graph) == FORK
 
 
 def test_a_parent_that_is_not_published_is_shown_as_that() -> None:
-    drawn = lineage_text.text(graph_of(version("b", ("a",))))
+    drawn = lineage_text.draw(graph_of(version("b", ("a",))))
     assert "│ a v1          │\n│ not published │" in drawn
 
 
@@ -128,7 +128,7 @@ def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: lis
     graph = graph_of(*receipts)
     order = list(graph.nodes)
     assert all(order.index(edge.parent) < order.index(edge.child) for edge in graph.edges)
-    drawn = lineage_text.text(graph)
+    drawn = lineage_text.draw(graph)
     for receipt in receipts:
         assert drawn.count(f"│ {receipt.model} v1 · student") == 1
     assert len(graph.edges) + len(graph.faults) == sum(len(set(r.parents)) for r in receipts)
@@ -143,17 +143,17 @@ def test_a_circle_is_told() -> None:
 def test_hundreds_of_versions_and_a_chain_longer_than_calls_may_nest() -> None:
     chain = [version(f"m{n:04}", (f"m{n - 1:04}",) if n else ()) for n in range(1200)]
     graph = graph_of(*chain)
-    assert len(lineage_text.text(graph).splitlines()) == 1200 * 4 + 1199 * 2
+    assert len(lineage_text.draw(graph).splitlines()) == 1200 * 4 + 1199 * 2
     fan = [version("root"), *(version(f"m{n}", ("root",)) for n in range(400))]
     assert lineage_text.mermaid(graph_of(*fan)).count("-->") == 400
 
 
 def test_a_model_is_shown_with_its_ancestors_and_descendants_alone() -> None:
     graph = graph_of(version("a"), version("b", ("a",)), version("c", ("b",)), version("other", ("a",)))
-    assert list(lineage.around(graph, "b").nodes) == ["a:v1", "b:v1", "c:v1"]
-    assert list(lineage.around(graph, "other:v1").nodes) == ["a:v1", "other:v1"]
+    assert list(lineage.neighbourhood(graph, "b").nodes) == ["a:v1", "b:v1", "c:v1"]
+    assert list(lineage.neighbourhood(graph, "other:v1").nodes) == ["a:v1", "other:v1"]
     with pytest.raises(ConfigError, match=r"lineage: no model or model:version 'b:v2'\. Did you mean 'b:v1'\?"):
-        lineage.around(graph, "b:v2")
+        lineage.neighbourhood(graph, "b:v2")
 
 
 def test_the_command_prints_or_writes_the_form_that_is_asked_for(

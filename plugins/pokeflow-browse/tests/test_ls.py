@@ -10,10 +10,10 @@ from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import inventory
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
 from pokeflow.text import table
-from pokeflow.types import Leaf
+from pokeflow.types import LayoutEntry
 from pokeflow_browse import configured, listing
 from pokeflow_testkit.handmade import WRITTEN, empty, lay, published, settle, where, write_receipt
 from pokeflow_testkit.support import unicode_names
@@ -62,7 +62,7 @@ def told(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 
 def test_each_leaf_is_there_or_a_gap_with_its_maker(tree: Tree) -> None:
-    found = inventory.take(tree)
+    found = inventory.scan(tree)
     assert {state.leaf.path: state.leaf.maker for state in found.gaps} == {
         "data/raw/link.json": "prepare:data",
         "analytics/reports/training_summary.pdf": "report:project",
@@ -74,16 +74,16 @@ def test_each_leaf_is_there_or_a_gap_with_its_maker(tree: Tree) -> None:
 
 
 def test_an_empty_tree_is_all_gaps(tmp_path: Path) -> None:
-    found = inventory.take(empty(tmp_path))
+    found = inventory.scan(empty(tmp_path))
     assert len(found.gaps) == len(found.states)
-    assert listing.grow(found).gaps == len(found.states)
+    assert listing.build_tree(found).gaps == len(found.states)
 
 
 def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(tree: Tree) -> None:
     lay(tree, "models/dinov3-teacher/v1.0/onnx/copy of dinov3_teacher.onnx", b"?")
     lay(tree, "models/dinov3-teacher/v1.0/model.tar.gz", b"written, and then the publisher was killed")
     lay(tree, "experiments/mlflow/toy/run_2/metrics/loss", b"1")
-    assert [item.path for item in inventory.take(tree).orphans] == [
+    assert [item.path for item in inventory.scan(tree).orphans] == [
         "models/dinov3-teacher/v1.0/model.tar.gz",
         "models/dinov3-teacher/v1.0/onnx/copy of dinov3_teacher.onnx",
     ]
@@ -91,27 +91,30 @@ def test_what_nothing_accounts_for_is_an_orphan_and_what_a_stage_writes_is_not(t
 
 def test_of_several_receipts_the_one_made_last_counts(tree: Tree) -> None:
     config = "models/dinov3-teacher/training_config.json"
-    older = inventory.take(tree).receipts[1]
+    older = inventory.scan(tree).receipts[1]
     assert older.model == "dinov3-teacher"
-    moved = Receipt("migrations/old", (Placed(config, 9, "0" * 64, "s3://old/config.json", fixed=False),))
+    moved = Receipt("migrations/old", (PublishedFile(config, 9, "0" * 64, "s3://old/config.json", fixed=False),))
     write_receipt(tree, moved)
-    item = next(item for item in inventory.take(tree).items if item.path == config)
+    item = next(item for item in inventory.scan(tree).items if item.path == config)
     assert item.receipt == older
 
 
 def test_a_receipt_that_is_none_is_told_and_the_others_are_read(tree: Tree) -> None:
     where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
-    hostile = Receipt("migrations/x", (Placed("../../etc/passwd", 1, "0" * 64, "x", fixed=True),))
+    hostile = Receipt("migrations/x", (PublishedFile("../../etc/passwd", 1, "0" * 64, "x", fixed=True),))
     write_receipt(tree, hostile)
-    found = inventory.take(tree)
+    found = inventory.scan(tree)
     assert len(found.receipts) == 4
     assert "no sound receipt" in found.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
     assert "'../../etc/passwd' is no path below a project" in found.damaged["metadata/receipts/migrations/x.json"]
 
 
 def test_a_file_belongs_to_the_innermost_leaf() -> None:
-    outer, inner = Leaf("m/v1/", "train", "train:m", file="**"), Leaf("m/v1/benchmark/", "benchmark", "b", file="**")
-    one = Leaf("m/v1/benchmark/card.md", "train", "train:m", document="model_card")
+    outer, inner = (
+        LayoutEntry("m/v1/", "train", "train:m", file="**"),
+        LayoutEntry("m/v1/benchmark/", "benchmark", "b", file="**"),
+    )
+    one = LayoutEntry("m/v1/benchmark/card.md", "train", "train:m", document="model_card")
     leaves = inventory.Leaves([outer, inner, one])
     assert leaves.of("m/v1/weights/a.pt") == outer
     assert leaves.of("m/v1/benchmark/a/b") == inner
@@ -122,7 +125,7 @@ def test_a_file_belongs_to_the_innermost_leaf() -> None:
 
 @pytest.mark.parametrize("path", GOLDEN)
 def test_ls_draws_the_tree(path: str, tree: Tree) -> None:
-    top = listing.at(listing.grow(inventory.take(tree)), path)
+    top = listing.at(listing.build_tree(inventory.scan(tree)), path)
     assert table(listing.HEAD, listing.rows(top)) + "\n" == GOLDEN[path]
 
 
@@ -179,17 +182,17 @@ def test_names_that_would_command_a_terminal_are_disarmed(told: Tree, capsys: py
 
 
 def test_a_hundred_thousand_files_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pokeflow.objects._base import Entry
+    from pokeflow.objects._base import ObjectInfo
 
     tree = empty(tmp_path)
-    many = [Entry(f"experiments/mlflow/run_{n:05}/metrics/loss", 10, "e", 1.0) for n in range(50_000)]
-    many += [Entry(f"stray/{n:05}", 10, "e", 1.0) for n in range(50_000)]
+    many = [ObjectInfo(f"experiments/mlflow/run_{n:05}/metrics/loss", 10, "e", 1.0) for n in range(50_000)]
+    many += [ObjectInfo(f"stray/{n:05}", 10, "e", 1.0) for n in range(50_000)]
     monkeypatch.setattr(Folder, "list", lambda self, prefix="": iter([] if prefix else many))
-    found = inventory.take(tree)
-    rows = list(listing.rows(listing.grow(found)))
+    found = inventory.scan(tree)
+    rows = list(listing.rows(listing.build_tree(found)))
     assert len(rows) < 100
     assert ("    └── … 49,961 more", "499.61 kB", "", "1970-01-01 00:00", "") in rows
-    runs = listing.at(listing.grow(found), "experiments/mlflow")
+    runs = listing.at(listing.build_tree(found), "experiments/mlflow")
     assert listing.fitting(runs) == listing.DEPTH
     assert len(list(listing.rows(runs))) == listing.CROWD + 1
 
@@ -198,7 +201,7 @@ def test_a_folder_too_full_for_a_page_is_shown_less_deep(tree: Tree) -> None:
     for run in range(30):
         for name in range(30):
             lay(tree, f"experiments/mlflow/toy/run_{run}/metrics/m{name}", b"1")
-    top = listing.at(listing.grow(inventory.take(tree)), "experiments/mlflow/toy")
+    top = listing.at(listing.build_tree(inventory.scan(tree)), "experiments/mlflow/toy")
     assert listing.fitting(top) == 1
     assert len(list(listing.rows(top, listing.fitting(top)))) <= listing.PAGE
 
@@ -208,4 +211,4 @@ def test_a_folder_too_full_for_a_page_is_shown_less_deep(tree: Tree) -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_999, "1.00 MB"), (24_850_000, "24.85 MB"), (None, "unknown")],
 )
 def test_sizes_are_written_in_decimal_units(count: int | None, text: str) -> None:
-    assert words.size(count) == text
+    assert words.format_size(count) == text

@@ -9,12 +9,12 @@ import pytest
 from pokeflow.cli import dispatch
 from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.objects import _uri as uri
-from pokeflow.objects._base import Damaged
+from pokeflow.objects._base import IntegrityError
 from pokeflow.objects._folder import Folder
 from pokeflow.project import inventory
 from pokeflow.project.tree import Tree
 from pokeflow_browse import configured, pull
-from pokeflow_browse.pull import Wanted
+from pokeflow_browse.pull import FileToFetch
 from pokeflow_testkit.handmade import (
     DATA_FILES,
     checksum,
@@ -107,7 +107,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_the_known(tree: Tree, name
 
 def test_an_altered_file_does_not_arrive(tree: Tree, out: Path) -> None:
     where(tree, ONNX).write_bytes(b"teachar" * 1000)
-    with pytest.raises(Damaged, match="checksum"):
+    with pytest.raises(IntegrityError, match="checksum"):
         dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     assert ONNX not in files(out)
     assert not [path for path in files(out) if path.endswith(".part")]
@@ -141,7 +141,7 @@ def test_a_link_to_one_file_fetches_that_file(tree: Tree, out: Path) -> None:
 def test_data_that_was_altered_in_the_store_does_not_arrive(tree: Tree, out: Path, tmp_path: Path) -> None:
     (csv,) = (tmp_path / "store" / "tasks").rglob("cards.csv")
     csv.write_bytes(DATA_FILES["cards.csv"].replace(b"Pikachu", b"Raichu!"))
-    with pytest.raises(Damaged, match=r"cards\.csv"):
+    with pytest.raises(IntegrityError, match=r"cards\.csv"):
         dispatch(["pull", "data/processed", "--to", str(out)])
     assert "data/processed/cards.csv" not in files(out)
 
@@ -183,7 +183,7 @@ def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ".."])
 def test_a_path_that_leads_out_is_refused_before_anything_is_fetched(tree: Tree, out: Path, path: str) -> None:
-    fine = Wanted(tree.objects, ONNX, "fine", 7000, checksum(b"teacher" * 1000))
+    fine = FileToFetch(tree.objects, ONNX, "fine", 7000, checksum(b"teacher" * 1000))
     with pytest.raises(PokeflowError, match="no path below a project"):
         pull.pull([fine, replace(fine, path=path)], out, "x")
     assert not out.exists()
@@ -198,7 +198,7 @@ def test_a_hostile_receipt_or_record_brings_nothing(tree: Tree, out: Path, tmp_p
     told = json.loads(record_file.read_text())
     told["files"][0]["path"] = "../../../../../evil"
     record_file.write_text(json.dumps(told))
-    with pytest.raises(Damaged, match="no sound record"):
+    with pytest.raises(IntegrityError, match="no sound record"):
         dispatch(["pull", "data/processed", "--to", str(out)])
     assert not out.exists()
 

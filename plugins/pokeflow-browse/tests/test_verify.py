@@ -13,7 +13,7 @@ from pokeflow.project import _publish as publishing
 from pokeflow.project import documents, inventory
 from pokeflow.project import tree as trees
 from pokeflow.project._kinds import kinds_of
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
 from pokeflow_browse import configured
 from pokeflow_browse import verify as verifying
@@ -125,7 +125,7 @@ def test_a_damaged_receipt_is_told_and_what_only_it_accounts_for(tree: Tree, tex
 def test_a_receipt_that_names_a_path_outside_is_refused_and_nothing_of_it_is_read(
     tree: Tree, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hostile = Receipt("migrations/x", (Placed(path, 1, "0" * 64, "s3://x", fixed=True),), origin="s3://x")
+    hostile = Receipt("migrations/x", (PublishedFile(path, 1, "0" * 64, "s3://x", fixed=True),), origin="s3://x")
     write_receipt(tree, hostile)
     read = []
     real = Folder.sha256
@@ -279,12 +279,12 @@ def test_the_command_ends_with_the_problems_of_a_nonsensical_receipt(
 def test_what_publishing_leaves_is_sound(tmp_path: Path) -> None:
     flow = toy_flow(tmp_path / "store")
     publishing.publish(flow, run_flow(flow))
-    verdict = verify(trees.of(flow))
+    verdict = verify(trees.open_tree(flow))
     assert verdict.problems == ()
     assert verdict.receipts == 3
-    lost = next(placed for receipt in inventory.read(trees.of(flow))[0] for placed in receipt.files)
-    where(trees.of(flow), lost.path).unlink()
-    assert only(trees.of(flow)).path == lost.path
+    lost = next(placed for receipt in inventory.read(trees.open_tree(flow))[0] for placed in receipt.files)
+    where(trees.open_tree(flow), lost.path).unlink()
+    assert only(trees.open_tree(flow)).path == lost.path
 
 
 def test_a_bucket_is_verified_as_a_folder_is(tree: Tree, s3: Server) -> None:

@@ -44,9 +44,9 @@ def test_more_calibration_views_keep_those_there_were() -> None:
 
 def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(views=2, calibration=8))
-    images = queries.take(plan, scans, 0, 1.0, SPEC, tmp_path / "a.npy")
-    again = queries.take(plan[::-1], scans, 0, 1.0, SPEC, tmp_path / "b.npy")[::-1]
-    other = queries.take(plan, scans, 1, 1.0, SPEC, tmp_path / "c.npy")
+    images = queries.render_queries(plan, scans, 0, 1.0, SPEC, tmp_path / "a.npy")
+    again = queries.render_queries(plan[::-1], scans, 0, 1.0, SPEC, tmp_path / "b.npy")[::-1]
+    other = queries.render_queries(plan, scans, 1, 1.0, SPEC, tmp_path / "c.npy")
     assert images.shape == (len(plan), 48, 34, 3)
     assert (images == again).all()
     assert (images != other).mean() > 0.5
@@ -54,5 +54,5 @@ def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None
 
 def test_clean_queries_are_the_references(scans, tmp_path) -> None:
     plan = queries.plan(0, SPLIT_OF, Queries(views=1, calibration=0))
-    images = queries.take(plan, scans, 0, 0.0, SPEC, tmp_path / "a.npy")
+    images = queries.render_queries(plan, scans, 0, 0.0, SPEC, tmp_path / "a.npy")
     assert all((images[j] == scans.references[IDS.index(query.card_id)]).all() for j, query in enumerate(plan))

@@ -95,7 +95,7 @@ def test_groups_are_the_connected_components_named_by_their_lowest_row(case) -> 
     half = len(pairs) // 2
     groups = np.arange(count)
     for part in (pairs[:half], pairs[half:]):
-        groups = validation.joined(groups, part[:, 0], part[:, 1])
+        groups = validation.merge_groups(groups, part[:, 0], part[:, 1])
     assert groups.tolist() == expected
 
 

@@ -47,7 +47,7 @@ class Network:
         tiles = prepared.reshape(n, c, 4, s // 4, 4, s // 4).mean(axis=(3, 5))
         return (tiles.reshape(n, -1) @ self.weights).astype(np.float32)
 
-def opened(folder, spec, threads):
+def open_network(folder, spec, threads):
     return Network(np.load(folder / "weights.npy", allow_pickle=False), spec)
 '''
 
@@ -154,7 +154,9 @@ def numpy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Made:
     np.save(folder / "model" / "weights.npy", np.random.default_rng(3).normal(0, 0.2, (48, DIM)).astype(np.float32))
     names: dict[str, Any] = {"normalize": normalize}
     exec(ADAPTER, names)
-    return write_bundle(folder, lambda model: names["opened"](model, SPEC, 1), ("pokeflow_small.network", ADAPTER))
+    return write_bundle(
+        folder, lambda model: names["open_network"](model, SPEC, 1), ("pokeflow_small.network", ADAPTER)
+    )
 
 
 def small_network() -> Any:
@@ -179,7 +181,7 @@ def write_bundle_of(target: ModuleType, folder: Path, requires: str) -> Made:
     """A bundle around the model in its folder, with a target's own adapter."""
     assert target.__file__ is not None
     given = target.__name__, Path(target.__file__).read_text(encoding="utf-8")
-    return write_bundle(folder, lambda model: target.opened(model, SPEC, 1), given, requires=[requires])
+    return write_bundle(folder, lambda model: target.open_network(model, SPEC, 1), given, requires=[requires])
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +244,7 @@ from pathlib import Path
 from pokeflow_edge.runtime import metrics, recognizer, server
 import logging
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-opened = recognizer.opened(Path(sys.argv[1]))
+opened = recognizer.open_bundle(Path(sys.argv[1]))
 {before}
 sys.exit(server.run(server.Server(opened, server.Patience({patience})), server.listening("127.0.0.1:0")))
 """

@@ -14,7 +14,7 @@ import pytest
 
 from pokeflow import Input, Task
 from pokeflow_hailo.device import chip
-from pokeflow_hailo.device.chip import Chip, Measured
+from pokeflow_hailo.device.chip import Chip, Measurement
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams
 from pokeflow_vision.preprocessing import to_square
 from pokeflow_vision.testing import data, network
@@ -59,10 +59,10 @@ class ChipFlow:
 
     def opened(self, device: str = "local", *, python: str | None = None) -> AbstractContextManager[Chip]:
         """The chip of a device with a compiled model beside it."""
-        return chip.opened(device, python or self.python, self.compiled().folder / "model.hef")
+        return chip.open_chip(device, python or self.python, self.compiled().folder / "model.hef")
 
-    def timed(self, **wanted: Any) -> Measured:
-        squares = to_square(data.drawn().references[:5], data.SPEC)
+    def timed(self, **wanted: Any) -> Measurement:
+        squares = to_square(data.draw_dataset().references[:5], data.SPEC)
         asked = {"runs": 20, "warmup": 2, "batch_sizes": (1, 8), "max_seconds": 20.0, **wanted}
         with self.opened() as found:
             return found.time(squares, **asked)

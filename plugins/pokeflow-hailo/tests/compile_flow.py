@@ -41,7 +41,7 @@ IMAGES = 48
 
 def with_captures(times: int) -> Dataset:
     """The drawn cards with each of the 72 captures of train cards so many times."""
-    drawn = data.drawn()
+    drawn = data.draw_dataset()
     again = [j for j, query in enumerate(drawn.queries) if query.split == CALIBRATION] * (times - 1)
     more = tuple(dataclasses.replace(drawn.queries[j], view=data.VIEWS + n) for n, j in enumerate(again))
     shown = [*range(len(drawn.queries)), *again]
@@ -50,7 +50,7 @@ def with_captures(times: int) -> Dataset:
 
 def without(split: str) -> Dataset:
     """The drawn cards without the queries of a split."""
-    drawn = data.drawn()
+    drawn = data.draw_dataset()
     kept = [j for j, query in enumerate(drawn.queries) if query.split != split]
     queries = tuple(drawn.queries[j] for j in kept)
     return dataclasses.replace(drawn, queries=queries, query_images=drawn.query_images[kept])
@@ -68,7 +68,7 @@ def prepared(root: Path, given: Dataset | None = None) -> Input:
     """A data set as a prepare task leaves it."""
     folder = root / "prepare"
     folder.mkdir(exist_ok=True)
-    data.write(folder, given or data.drawn())
+    data.write(folder, given or data.draw_dataset())
     return Input(record("prepare", "dataset"), folder)
 
 

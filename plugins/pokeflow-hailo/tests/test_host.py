@@ -53,7 +53,7 @@ def gone(folder: str) -> bool:
 
 def test_lines_come_as_they_are_said_and_the_exit_code_with_them(machine):
     lines: list[str] = []
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         code = there.run(["sh", "-c", "pwd; echo of error >&2; printf 'a\\377b\\nno end'; exit 3"], lines.append)
         assert lines == [there.folder, "of error", "a\ufffdb", "no end"]
     assert code == 3
@@ -61,26 +61,26 @@ def test_lines_come_as_they_are_said_and_the_exit_code_with_them(machine):
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 255", 254), ("kill -9 $$", 137), ("nope", 127)])
 def test_exit_codes_are_those_of_the_command(machine, script, code):
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         assert there.output(["sh", "-c", script])[0] == code
 
 
 def test_arguments_arrive_as_they_are(machine):
     words = ["a b", "$HOME", "`id`", "'", '"', "\\", "*", "; exit 9", "é", "-o", "", "a\nb"]
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         code, said = there.output([sys.executable, "-c", "import sys; print(sys.argv[1:])", *words])
     assert (code, said) == (0, str(words))
 
 
 def test_a_command_that_reads_finds_nothing_to_read(machine):
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         assert there.output(["cat"]) == (0, "")
 
 
 def test_files_go_and_come_whole(machine, tmp_path):
     content = bytes(range(256)) * 20_000
     (tmp_path / "sent").write_bytes(content)
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         there.put(tmp_path / "sent", "a-file.npy")
         assert there.output(["wc", "-c", "a-file.npy"]) == (0, f"{len(content)} a-file.npy")
         there.get("a-file.npy", tmp_path / "back")
@@ -92,7 +92,7 @@ def test_files_go_and_come_whole(machine, tmp_path):
 
 def test_files_above_the_limit_neither_go_nor_come(machine, tmp_path):
     (tmp_path / "sent").write_bytes(b"12345")
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         with pytest.raises(PokeflowError, match="5 bytes, and 4 are the most that is sent"):
             there.put(tmp_path / "sent", "file", limit=4)
         there.put(tmp_path / "sent", "file")
@@ -102,7 +102,7 @@ def test_files_above_the_limit_neither_go_nor_come(machine, tmp_path):
 
 
 def test_a_file_that_is_not_there_or_is_none_is_told(machine, tmp_path):
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         there.run(["mkdir", "folder"])
         for name in ("absent", "folder"):
             with pytest.raises(PokeflowError, match=f"{name} is not there"):
@@ -111,7 +111,7 @@ def test_a_file_that_is_not_there_or_is_none_is_told(machine, tmp_path):
 
 def test_a_file_that_cannot_be_written_there_is_told(machine, tmp_path):
     (tmp_path / "sent").write_bytes(b"12345")
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         there.run(["mkdir", "taken"])
         with pytest.raises(PokeflowError, match=r"taken|sent did not arrive whole"):
             there.put(tmp_path / "sent", "taken")
@@ -119,12 +119,12 @@ def test_a_file_that_cannot_be_written_there_is_told(machine, tmp_path):
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", ".", "..", "", ".hidden", "a b", "a\nb", "x" * 201])
 def test_names_stay_within_the_folder(name, tmp_path):
-    with host.opened() as there, pytest.raises(ValueError, match="no name of a file"):
+    with host.open_host() as there, pytest.raises(ValueError, match="no name of a file"):
         there.get(name, tmp_path / "back")
 
 
 def test_the_folder_is_ours_alone_and_goes_at_the_end(machine):
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         assert Path(there.folder).stat().st_mode & 0o777 == 0o700
         there.run(["touch", "left"])
     assert gone(there.folder)
@@ -133,7 +133,7 @@ def test_the_folder_is_ours_alone_and_goes_at_the_end(machine):
 def test_what_takes_too_long_is_ended_with_all_it_started(machine):
     lines: list[str] = []
     script = f"{sys.executable} -c 'import time, os; print(os.getpid(), flush=True); time.sleep(3600)' & wait"
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         with pytest.raises(PokeflowError, match=r"sh took longer than 1 s and was ended\."):
             there.run(["sh", "-c", script], lines.append, seconds=1)
         assert ended(int(lines[0]))
@@ -143,7 +143,7 @@ def test_what_takes_too_long_is_ended_with_all_it_started(machine):
 def test_a_time_longer_than_any_timer_knows_is_none_at_all(monkeypatch):
     died: list[object] = []
     monkeypatch.setattr(threading, "excepthook", died.append)
-    with host.opened() as there:
+    with host.open_host() as there:
         assert there.run(["true"], seconds=1e300) == 0
     assert died == []
 
@@ -152,14 +152,14 @@ def test_what_does_not_listen_is_killed(monkeypatch):
     assert "sleep 5;" in host._RUN
     monkeypatch.setattr(host, "_RUN", host._RUN.replace("sleep 5;", "sleep 0.5;"))
     lines: list[str] = []
-    with host.opened() as there:
+    with host.open_host() as there:
         with pytest.raises(PokeflowError, match="took longer than"):
             there.run(["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 1; done"], lines.append, seconds=0.5)
         assert ended(int(lines[0]))
 
 
 def test_what_stays_behind_in_the_background_is_ended_too(machine):
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         code, said = there.output(["sh", "-c", "sleep 3600 >/dev/null 2>&1 & echo $!"])
     assert code == 0
     assert ended(int(said))
@@ -171,7 +171,7 @@ def test_an_exception_here_ends_the_command_there(machine):
         raise KeyboardInterrupt
 
     lines: list[str] = []
-    with host.opened(machine) as there:
+    with host.open_host(machine) as there:
         with pytest.raises(KeyboardInterrupt):
             there.run(IDLE, refuse)
         assert ended(int(lines[0]))
@@ -181,7 +181,7 @@ def test_an_exception_here_ends_the_command_there(machine):
 def test_a_kill_of_this_process_ends_the_command_and_removes_the_folder(machine, how):
     code = (
         "from pokeflow_hailo import host\n"
-        f"with host.opened({machine!r}) as there:\n"
+        f"with host.open_host({machine!r}) as there:\n"
         "    print(there.folder, flush=True)\n"
         f"    there.run({IDLE!r}, lambda line: print(line, flush=True))\n"
     )
@@ -197,7 +197,7 @@ def test_a_kill_of_this_process_ends_the_command_and_removes_the_folder(machine,
 
 
 def test_one_connection_serves_all(ssh_server, tmp_path):
-    with host.opened(NAME) as there:
+    with host.open_host(NAME) as there:
         for name in ("one", "two"):
             there.put(Path(__file__), name)
             assert there.output(["cat", name])[0] == 0
@@ -208,12 +208,12 @@ def test_one_connection_serves_all(ssh_server, tmp_path):
 
 def test_a_shell_that_greets_is_listened_through(ssh_server, monkeypatch):
     monkeypatch.setattr(host, "_KEEP", "echo Welcome!; echo; " + host._KEEP)
-    with host.opened(NAME) as there:
+    with host.open_host(NAME) as there:
         assert there.folder.startswith(str(ssh_server.home))
 
 
 def test_a_connection_that_breaks_is_told_as_such(ssh_server):
-    with host.opened(NAME) as there, pytest.raises(PokeflowError, match=r"^pi: the connection broke while sh ran"):
+    with host.open_host(NAME) as there, pytest.raises(PokeflowError, match=r"^pi: the connection broke while sh ran"):
         there.run(IDLE, lambda _: ssh_server.cut())
     assert gone(there.folder)
 
@@ -222,21 +222,21 @@ def test_a_key_that_the_host_does_not_know_is_refused_without_a_question(ssh_ser
     ssh_server.configure(key="other_key")
     with (
         pytest.raises(PokeflowError, match=r"^pi: lets nobody in without a password\. .*ssh-copy-id pi"),
-        host.opened(NAME),
+        host.open_host(NAME),
     ):
         pass
 
 
 def test_a_host_whose_key_is_not_known_is_not_trusted(ssh_server):
     ssh_server.configure(known_hosts="absent")
-    with pytest.raises(PokeflowError, match=r"^pi: its key is not known here\. Run once: ssh pi"), host.opened(NAME):
+    with pytest.raises(PokeflowError, match=r"^pi: its key is not known here\. Run once: ssh pi"), host.open_host(NAME):
         pass
     assert ssh_server.commands == []
 
 
 def test_a_host_whose_key_has_changed_is_not_trusted(ssh_server):
     ssh_server.configure(known_hosts="changed_hosts")
-    with pytest.raises(PokeflowError, match="its key is another one than ssh knows"), host.opened(NAME):
+    with pytest.raises(PokeflowError, match="its key is another one than ssh knows"), host.open_host(NAME):
         pass
     assert ssh_server.commands == []
 
@@ -244,7 +244,7 @@ def test_a_host_whose_key_has_changed_is_not_trusted(ssh_server):
 def test_a_host_that_is_off_is_told(ssh_server):
     ssh_server.port = 1
     ssh_server.configure()
-    with pytest.raises(PokeflowError, match="no ssh server answers there"), host.opened(NAME):
+    with pytest.raises(PokeflowError, match="no ssh server answers there"), host.open_host(NAME):
         pass
 
 
@@ -253,7 +253,7 @@ def test_without_a_client_the_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with (
         pytest.raises(PokeflowError, match=r"^ssh: not on this machine\. Install the package openssh-client"),
-        host.opened(NAME),
+        host.open_host(NAME),
     ):
         pass
 
@@ -273,7 +273,7 @@ def test_without_ssh_a_test_is_skipped_unless_it_is_required(monkeypatch):
 )
 def test_what_is_no_address_never_reaches_ssh(name, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
-    with pytest.raises(PokeflowError, match="no address"), host.opened(name):
+    with pytest.raises(PokeflowError, match="no address"), host.open_host(name):
         pass
 
 

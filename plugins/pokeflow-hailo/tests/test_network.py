@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pokeflow import Input, PokeflowError, Unavailable
+from pokeflow import Input, PokeflowError, UnavailableError
 from pokeflow.types import load_params
 from pokeflow_hailo import network, pokeflow_backends
 from pokeflow_vision import index
 from pokeflow_vision.network import embed
 from pokeflow_vision.preprocessing import Preprocessing, to_square
-from pokeflow_vision.testing.data import SPEC, drawn
-from pokeflow_vision.testing.network import embedded
+from pokeflow_vision.testing.data import SPEC, draw_dataset
+from pokeflow_vision.testing.network import reference_embeddings
 
 from .compile_flow import DOUBLES, record
 from .doubles import hef_bytes
@@ -40,38 +40,38 @@ def here(chip_flow, monkeypatch):
 
 
 def test_it_answers_as_the_network_that_plays_it(here):
-    folder, cards = here.compiled().folder, drawn().references[:19]
+    folder, cards = here.compiled().folder, draw_dataset().references[:19]
     squares = to_square(cards, SPEC)
-    with network.opened(folder, SPEC, 1) as found:
+    with network.open_network(folder, SPEC, 1) as found:
         answered = found(found.prepare(squares))
         assert (answered.dtype, answered.shape, found.dim) == (np.float32, (19, 32), 32)
-    assert np.allclose(answered, embedded(cards), atol=1e-4)
+    assert np.allclose(answered, reference_embeddings(cards), atol=1e-4)
 
 
 def test_pictures_go_in_as_the_bytes_they_are(here):
     folder = here.compiled().folder
-    squares = to_square(drawn().references[:4], SPEC)
-    with network.opened(folder, SPEC, 0) as found:
+    squares = to_square(draw_dataset().references[:4], SPEC)
+    with network.open_network(folder, SPEC, 0) as found:
         prepared = found.prepare(squares[:, :, ::-1])
         assert (prepared.dtype, prepared.flags.c_contiguous) == (np.uint8, True)
         assert np.array_equal(prepared, squares[:, :, ::-1])
 
 
 def test_it_serves_the_protocol_of_networks(here):
-    data = drawn()
-    with network.opened(here.compiled().folder, SPEC, 1) as found:
+    data = draw_dataset()
+    with network.open_network(here.compiled().folder, SPEC, 1) as found:
         rows = embed(found, data.references, range(len(data.cards)), SPEC, "gallery", batch=13)
         assert found(found.prepare(np.empty((0, 32, 32, 3), np.uint8))).shape == (0, 32)
     assert rows.shape == (48, 32)
 
 
 def test_a_chip_in_this_machine_recognises_a_picture(here):
-    model, data = here.compiled(), drawn()
+    model, data = here.compiled(), draw_dataset()
     gallery, picture = here.root / "gallery", here.root / "card.png"
     gallery.mkdir()
     Image.fromarray(data.references[37]).save(picture)
     SPEC.write(gallery)
-    with network.opened(model.folder, SPEC, 1) as found:
+    with network.open_network(model.folder, SPEC, 1) as found:
         index.write(gallery, index.build(data, embed(found, data.references, range(48), SPEC, "gallery")))
     (backend,) = (one for one in pokeflow_backends() if one.stage == "recognize")
     asked = here.task(
@@ -83,9 +83,9 @@ def test_a_chip_in_this_machine_recognises_a_picture(here):
 
 
 def test_threads_follow_one_another(here):
-    data = drawn()
+    data = draw_dataset()
     squares = to_square(data.references, SPEC)
-    with network.opened(here.compiled().folder, SPEC, 1) as found:
+    with network.open_network(here.compiled().folder, SPEC, 1) as found:
         alone = found(squares)
         results: dict[int, np.ndarray] = {}
         threads = [
@@ -103,26 +103,26 @@ def test_threads_follow_one_another(here):
 def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch):
     folder = here.compiled().folder
     with pytest.raises(PokeflowError, match="pictures are 16 pixels wide"):
-        network.opened(folder, Preprocessing(size=16), 1)
+        network.open_network(folder, Preprocessing(size=16), 1)
     monkeypatch.setenv("HAILO_DOUBLE_FAILS", "configure=6")
     with pytest.raises(PokeflowError, match="HailoRT failed"):
-        network.opened(folder, SPEC, 1)
+        network.open_network(folder, SPEC, 1)
     monkeypatch.delenv("HAILO_DOUBLE_FAILS")
-    first = network.opened(folder, SPEC, 1)
+    first = network.open_network(folder, SPEC, 1)
     with pytest.raises(PokeflowError, match=r"another program has the chip\. Stop it.* 73 "):
-        network.opened(folder, SPEC, 1)
+        network.open_network(folder, SPEC, 1)
     first.close()
     first.close()
     with pytest.raises(PokeflowError, match="is closed"):
         first(np.empty((1, 32, 32, 3), np.uint8))
-    network.opened(folder, SPEC, 1).close()
+    network.open_network(folder, SPEC, 1).close()
 
 
 @pytest.mark.parametrize(
     ("fails", "kind", "says"),
     [
-        ("VDevice=74", Unavailable, r"no chip is free or connected.*hailo-all"),
-        ("VDevice=64", Unavailable, r"driver is not installed.*hailo-all"),
+        ("VDevice=74", UnavailableError, r"no chip is free or connected.*hailo-all"),
+        ("VDevice=64", UnavailableError, r"driver is not installed.*hailo-all"),
         ("VDevice=76", PokeflowError, "driver and library are of different versions"),
         ("VDevice=73", PokeflowError, "another program has the chip"),
         ("create_infer_model=93", PokeflowError, r"for another chip\. Compile it for this one"),
@@ -134,13 +134,13 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
 def test_what_hailort_refuses_is_told_in_a_sentence(here, monkeypatch, fails, kind, says):
     monkeypatch.setenv("HAILO_DOUBLE_FAILS", fails)
     with pytest.raises(PokeflowError, match=says) as refused:
-        network.opened(here.compiled().folder, SPEC, 1)
+        network.open_network(here.compiled().folder, SPEC, 1)
     assert type(refused.value) is kind
 
 
 def test_a_run_that_fails_is_told_and_the_next_one_goes_on(here, monkeypatch):
-    squares = to_square(drawn().references[:3], SPEC)
-    with network.opened(here.compiled().folder, SPEC, 1) as found:
+    squares = to_square(draw_dataset().references[:3], SPEC)
+    with network.open_network(here.compiled().folder, SPEC, 1) as found:
         monkeypatch.setenv("HAILO_DOUBLE_FAILS", "run=4")
         with pytest.raises(PokeflowError, match="did not answer in time"):
             found(squares)
@@ -150,24 +150,24 @@ def test_a_run_that_fails_is_told_and_the_next_one_goes_on(here, monkeypatch):
 
 def test_a_hef_for_a_larger_chip_is_refused(here):
     with pytest.raises(PokeflowError, match=r"model\.hef: the HEF is for another chip"):
-        network.opened(here.compiled("hailo8").folder, SPEC, 1)
+        network.open_network(here.compiled("hailo8").folder, SPEC, 1)
 
 
 def test_without_hailort_the_package_is_named(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
-    with pytest.raises(Unavailable, match=r"Python package is not here .*sudo apt install hailo-all"):
-        network.opened(here.compiled().folder, SPEC, 1)
+    with pytest.raises(UnavailableError, match=r"Python package is not here .*sudo apt install hailo-all"):
+        network.open_network(here.compiled().folder, SPEC, 1)
 
 
 def test_a_folder_must_hold_one_hef(here):
     folder = here.compiled().folder
     (folder / "second.hef").write_bytes(hef_bytes.make())
     with pytest.raises(PokeflowError, match=r"holds 2 \.hef files"):
-        network.opened(folder, SPEC, 1)
+        network.open_network(folder, SPEC, 1)
     for file in folder.glob("*.hef"):
         file.unlink()
     with pytest.raises(PokeflowError, match=r"holds 0 \.hef files"):
-        network.opened(folder, SPEC, 1)
+        network.open_network(folder, SPEC, 1)
 
 
 def test_of_pokeflow_it_needs_what_small_devices_have():

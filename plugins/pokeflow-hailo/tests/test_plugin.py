@@ -22,7 +22,7 @@ def backends() -> dict[str, Any]:
 
 
 def shipped(name: str) -> dict[str, Any]:
-    return dict(omegaconf.plain(composition.composed([f"target={name}"]))["target"])
+    return dict(omegaconf.to_plain(composition.compose_config([f"target={name}"]))["target"])
 
 
 def test_importing_the_plugin_loads_nothing_heavy():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pokeflow.plugins import WELL_KNOWN
-from pokeflow.project import DATA, Placed, Project, Receipt, Run, check_document, unit
+from pokeflow.project import DATA, Project, PublishedFile, Receipt, Run, check_document, unit
 from pokeflow.project._kinds import kinds_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import history
@@ -196,13 +196,15 @@ def receipt(making: Record, *others: Record, **more: Any) -> Receipt:
     """The receipt of a version, with a file under its version and one of its calibration."""
     folder = f"models/{FOLDERS.get(making.model, 'efficientnet-hailo')}"
     placed = [
-        Placed(f"checkpoints/{making.model}/{making.version}/last.pt", 10, "0" * 64, f"{making.task}/last.pt", True),
-        Placed(f"{folder}/{making.version}/onnx/model.onnx", 10, "0" * 64, f"{making.task}/model.onnx", True),
-        Placed(f"{folder}/{making.version}/metrics.json", 10, "0" * 64, "document:metrics", True),
+        PublishedFile(
+            f"checkpoints/{making.model}/{making.version}/last.pt", 10, "0" * 64, f"{making.task}/last.pt", True
+        ),
+        PublishedFile(f"{folder}/{making.version}/onnx/model.onnx", 10, "0" * 64, f"{making.task}/model.onnx", True),
+        PublishedFile(f"{folder}/{making.version}/metrics.json", 10, "0" * 64, "document:metrics", True),
     ]
     if making.stage == "compile":
         calibration = f"{folder}/calibration/calibration_dataset.npy"
-        placed.append(Placed(calibration, 24_084_608, "0" * 64, f"{making.task}/calibration_dataset.npy", False))
+        placed.append(PublishedFile(calibration, 24_084_608, "0" * 64, f"{making.task}/calibration_dataset.npy", False))
     known: dict[str, Any] = {
         "unit": unit(making.model, making.version),
         "files": tuple(placed),
@@ -220,7 +222,7 @@ def receipt(making: Record, *others: Record, **more: Any) -> Receipt:
 DATA_RECEIPT = Receipt(
     unit=DATA,
     files=tuple(
-        Placed(f"data/{kind}/link.json", 100, "0" * 64, "document:link", False)
+        PublishedFile(f"data/{kind}/link.json", 100, "0" * 64, "document:link", False)
         for kind in ("processed", "calibration", "reference")
     ),
     digest=PREPARE.digest,
@@ -238,7 +240,7 @@ EXPERIMENTS = {
     STAGE2: "pokemon-card-student-distillation",
     TINY: "pokemon-card-recognition",
 }
-HISTORY = history.merged(
+HISTORY = history.merge(
     None,
     history.entries(Run(r, {"experiment": EXPERIMENTS[r.model], "run_id": f"run-of-{r.model}"}) for r in MAKINGS),
     CLOUD.name,

@@ -36,13 +36,13 @@ def test_a_fact_goes_before_the_machine() -> None:
 def test_what_a_fact_cannot_be_is_unknown_and_the_reason_names_it(name: str, value: Any) -> None:
     facts = facts_of(record("train", "m", facts={name: value}))
     assert getattr(facts, name) is None
-    assert facts.why_not(name) == f"facts.{name} of train:m is {value!r}, which this cannot be"
+    assert facts.reason_for(name) == f"facts.{name} of train:m is {value!r}, which this cannot be"
 
 
 def test_a_fact_that_is_null_has_the_reason_of_the_record() -> None:
     facts = facts_of(record("train", "m", facts={"device": None}, reasons={"device": "nobody looked"}))
-    assert facts.why_not("device") == "nobody looked"
-    assert facts.why_not("timing") == "no record tells it"
+    assert facts.reason_for("device") == "nobody looked"
+    assert facts.reason_for("timing") == "no record tells it"
 
 
 def test_a_record_without_facts_tells_nothing() -> None:

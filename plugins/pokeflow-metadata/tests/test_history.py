@@ -44,14 +44,14 @@ def test_what_is_not_billed_has_the_record_s_reason() -> None:
 
 
 def test_tracking_that_answers_later_is_filled_in_and_then_stays() -> None:
-    first = history.merged(None, history.entries([Run(TRAIN)]), "p")
-    second = history.merged(first, history.entries([Run(TRAIN, ANSWER)]), "p")
-    third = history.merged(second, history.entries([Run(TRAIN, {**ANSWER, "run_id": "another"})]), "p")
+    first = history.merge(None, history.entries([Run(TRAIN)]), "p")
+    second = history.merge(first, history.entries([Run(TRAIN, ANSWER)]), "p")
+    third = history.merge(second, history.entries([Run(TRAIN, {**ANSWER, "run_id": "another"})]), "p")
     assert first["runs"][0]["run_id"] is None
     assert second["runs"][0]["run_id"] == third["runs"][0]["run_id"] == "abc"
     assert second["runs"][0]["tracking_uri"] == "https://mlflow.example.com"
     assert second["runs"][0]["reasons"] == {}
-    assert history.merged(third, history.entries([Run(TRAIN)]), "p") == third
+    assert history.merge(third, history.entries([Run(TRAIN)]), "p") == third
 
 
 def test_a_place_that_only_one_machine_knows_is_not_told() -> None:
@@ -61,9 +61,9 @@ def test_a_place_that_only_one_machine_knows_is_not_told() -> None:
 
 
 def test_what_is_there_is_never_changed() -> None:
-    old = history.merged(None, history.entries([Run(TRAIN)]), "p")
+    old = history.merge(None, history.entries([Run(TRAIN)]), "p")
     altered = replace(TRAIN, seconds=1.0, metrics={"top1_accuracy": 1.0})
-    assert history.merged(old, history.entries([Run(altered)]), "p") == old
+    assert history.merge(old, history.entries([Run(altered)]), "p") == old
 
 
 def test_passwords_in_parameters_are_left_out() -> None:
@@ -97,14 +97,14 @@ def test_in_whatever_order_and_portions_runs_come_the_history_is_the_same(
         Run(distinct[record.task, record.digest, record.started], ANSWER if tracked else None)
         for record, tracked in runs
     ]
-    at_once = history.merged(None, history.entries(told), "p")
+    at_once = history.merge(None, history.entries(told), "p")
     random.shuffle(told)
     document: dict[str, Any] | None = None
     while told:
         portion = random.randint(1, len(told))
-        document = history.merged(document, history.entries(told[:portion]), "p")
+        document = history.merge(document, history.entries(told[:portion]), "p")
         told = told[portion:]
-    assert (document or history.merged(None, [], "p")) == at_once
+    assert (document or history.merge(None, [], "p")) == at_once
     assert len(set(ids(at_once))) == len(ids(at_once)) == len(distinct)
     assert at_once["runs"] == sorted(at_once["runs"], key=lambda run: (run["started"], run["id"]))
     assert faults_of(at_once, "training_history") == []
@@ -112,4 +112,4 @@ def test_in_whatever_order_and_portions_runs_come_the_history_is_the_same(
 
 def test_a_result_made_again_is_another_run() -> None:
     again = replace(COMPILE, started="2026-02-01T00:00:00+00:00")
-    assert len(set(ids(history.merged(None, history.entries([Run(COMPILE), Run(again)]), "p")))) == 2
+    assert len(set(ids(history.merge(None, history.entries([Run(COMPILE), Run(again)]), "p")))) == 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pokeflow.project import Placed, Receipt
+from pokeflow.project import PublishedFile, Receipt
 from pokeflow.types import About
 from pokeflow_metadata import manifest
 
@@ -242,7 +242,7 @@ def test_what_was_migrated_tells_what_was_said_of_it_and_why_nothing_else() -> N
 
 
 def test_links_that_a_migration_placed_are_found() -> None:
-    link = Placed("data/processed/link.json", 9, "0" * 64, "document:link", False)
+    link = PublishedFile("data/processed/link.json", 9, "0" * 64, "document:link", False)
     found = built(Receipt("migrations/old", (link,), origin="s3://old"))["datasets"]["training"]
     assert found["s3_path"] == f"{CLOUD.uri}/data/processed/"
     assert found["reasons"]["num_classes"] == "no data set is published"

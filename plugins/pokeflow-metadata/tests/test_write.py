@@ -11,7 +11,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow.project import Receipt, Run, receipts
 from pokeflow.project import write_documents as write
 from pokeflow.project.tree import Tree
-from pokeflow.types import Leaf
+from pokeflow.types import LayoutEntry
 from pokeflow_testkit.memory import Memory
 
 from .documents_support import DATA_RECEIPT, LOCAL, PROJECT, RECEIPTS, TRAIN, VERSIONS, receipt
@@ -24,9 +24,11 @@ def tree(*given: Receipt, without: tuple[str, ...] = ()) -> Tree:
     for one in given:
         receipts.put(objects, one)
     leaves = tuple(
-        Leaf(path, "", "publish", document=name) for name, path in reversed(PLACES.items()) if name not in without
+        LayoutEntry(path, "", "publish", document=name)
+        for name, path in reversed(PLACES.items())
+        if name not in without
     )
-    of_a_model = Leaf("models/x/metrics.json", "train", "train:x", model="x", document="metrics")
+    of_a_model = LayoutEntry("models/x/metrics.json", "train", "train:x", model="x", document="metrics")
     return Tree(objects, objects, LOCAL, (*leaves, of_a_model))
 
 

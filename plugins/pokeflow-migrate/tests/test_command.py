@@ -11,7 +11,7 @@ import pytest
 from pokeflow.errors import ConfigError
 from pokeflow.project import receipts
 from pokeflow.project.links import parse
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
 from pokeflow_browse.verify import verify
 from pokeflow_migrate import versions
@@ -150,7 +150,7 @@ def test_what_lies_there_with_the_same_bytes_is_kept(tmp_path: Path, old: Path, 
 def test_what_a_receipt_holds_with_another_checksum_is_refused_also_where_the_file_is_gone(
     tmp_path: Path, old: Path, tree: Tree
 ) -> None:
-    placed = Placed(TEACHER, 3, "0" * 64, "train:dinov3-teacher/model.onnx", fixed=True)
+    placed = PublishedFile(TEACHER, 3, "0" * 64, "train:dinov3-teacher/model.onnx", fixed=True)
     receipts.put(tree.objects, Receipt("exports/x", (placed,)))
     with pytest.raises(ConfigError, match="exports/x is published with other bytes here"):
         run(tmp_path, tree)
@@ -160,7 +160,7 @@ def test_what_a_later_publication_has_replaced_stays_replaced(tmp_path: Path, ol
     run(tmp_path, tree)
     path = "analytics/metrics/index.json"
     tree.objects.write(path, b'{"new": 1}', match=None)
-    newer = Placed(path, 10, hashlib.sha256(b'{"new": 1}').hexdigest(), "report:project/index.json", fixed=False)
+    newer = PublishedFile(path, 10, hashlib.sha256(b'{"new": 1}').hexdigest(), "report:project/index.json", fixed=False)
     receipts.put(tree.objects, Receipt("reports", (newer,)))
     again = run(tmp_path, tree)
     assert done(again)["superseded"] == 1

@@ -18,7 +18,7 @@ from pokeflow.project import receipts
 from pokeflow.project.tree import Tree
 from pokeflow_browse.verify import verify
 from pokeflow_migrate import journal as journals
-from pokeflow_migrate.journal import Done
+from pokeflow_migrate.journal import JournalEntry
 from pokeflow_testkit.handmade import empty
 from pokeflow_testkit.migrate_support import PLAN, old_project, run, state, tree_folder, write_plan
 from pokeflow_testkit.support import TOY, contents, environment, unicode_names
@@ -206,7 +206,7 @@ def test_a_journal_keeps_what_many_threads_tell(tmp_path: Path) -> None:
     from pokeflow.objects._transfer import each
 
     journal = journals.read(tmp_path)
-    lines = [Done(f"t{i}", f"o{i}", "e", "s", "x", i, "s") for i in range(500)]
+    lines = [JournalEntry(f"t{i}", f"o{i}", "e", "s", "x", i, "s") for i in range(500)]
     each(lambda done, _: journal.add(done), lines, label="journal", total=0)
     journal.close()
     assert sorted(journals.read(tmp_path).known) == sorted(done.target for done in lines)

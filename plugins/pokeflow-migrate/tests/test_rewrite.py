@@ -61,17 +61,17 @@ KEPT = [
 
 @pytest.mark.parametrize(("old", "new"), CASES)
 def test_an_old_path_becomes_the_new_one(old: str, new: str) -> None:
-    assert references().replaced(old, whole=True)[0] == new
+    assert references().replace_paths(old, whole=True)[0] == new
 
 
 @pytest.mark.parametrize("text", KEPT)
 def test_what_leads_to_nothing_that_moved_is_kept(text: str) -> None:
-    assert references().replaced(text, whole=True)[:2] == (text, 0)
+    assert references().replace_paths(text, whole=True)[:2] == (text, 0)
 
 
 def test_what_is_left_is_counted_and_relative_paths_are_to_be_had() -> None:
-    assert references().replaced(f"{OLD}/data/raw/1.jpg {OLD}/notes/x {OLD}-2")[1:] == (0, 2)
-    assert references("relative").replaced(f"{OLD}/models/best.onnx")[0] == "models/teacher/v1/teacher.onnx"
+    assert references().replace_paths(f"{OLD}/data/raw/1.jpg {OLD}/notes/x {OLD}-2")[1:] == (0, 2)
+    assert references("relative").replace_paths(f"{OLD}/models/best.onnx")[0] == "models/teacher/v1/teacher.onnx"
 
 
 def test_json_changes_in_values_alone_and_keeps_its_form() -> None:
@@ -169,7 +169,7 @@ plain = st.recursive(
 
 def expected(value: object, found: References) -> object:
     if isinstance(value, str):
-        return found.replaced(value, whole=True)[0]
+        return found.replace_paths(value, whole=True)[0]
     if isinstance(value, list):
         return [expected(item, found) for item in value]
     return {key: expected(item, found) for key, item in value.items()} if isinstance(value, dict) else value

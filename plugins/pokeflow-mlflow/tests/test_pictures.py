@@ -145,6 +145,6 @@ def test_a_damaged_file_is_a_picture_or_a_sentence(data):
 
 
 def test_the_example_is_a_picture_that_is_taken():
-    (picture,) = pictures(base64.b64encode(mlmodel.drawn_card()).decode())
+    (picture,) = pictures(base64.b64encode(mlmodel.draw_card()).decode())
     assert picture.shape == (84, 60, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 4

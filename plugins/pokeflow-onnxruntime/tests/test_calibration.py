@@ -62,7 +62,7 @@ def test_the_seed_is_told_where_the_data_set_says_it(compiled, make_data, tmp_pa
     data = make_data()
     data.about["seed"] = 7
     shown = calibration.write(tmp_path, data, None)
-    config = compile.described(tmp_path, data, shown, {}, CompileParams())
+    config = compile.calibration_config(tmp_path, data, shown, {}, CompileParams())
     assert (config["seed"], config["reasons"]) == (7, {})
 
 

@@ -17,7 +17,7 @@ SPEC = Preprocessing(16)
 def opened(tmp_path):
     def saved(model: onnx.ModelProto, spec: Preprocessing = SPEC) -> network.OnnxNetwork:
         onnx.save(model, tmp_path / "model.onnx")
-        return network.opened(tmp_path, spec, 1)
+        return network.open_network(tmp_path, spec, 1)
 
     return saved
 
@@ -96,12 +96,12 @@ def test_a_wrong_or_static_shape_is_refused(opened, make_network, changes, found
 def test_a_file_that_is_no_network_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError, match="not a network that ONNX Runtime"):
-        network.opened(tmp_path, SPEC, 1)
+        network.open_network(tmp_path, SPEC, 1)
 
 
 def test_a_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="no such network"):
-        network.opened(tmp_path, SPEC, 1)
+        network.open_network(tmp_path, SPEC, 1)
 
 
 def test_size_is_in_millions_of_bytes_and_counts_weights_beside_the_file(tmp_path):

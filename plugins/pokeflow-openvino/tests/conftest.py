@@ -35,7 +35,7 @@ class Flow:
         return self.root / name
 
     def prepared(self, kept: Callable[[str], bool] = lambda split: True) -> Input:
-        drawn = data.drawn()
+        drawn = data.draw_dataset()
         rows = [j for j, query in enumerate(drawn.queries) if kept(query.split)]
         queries = tuple(drawn.queries[j] for j in rows)
         data.write(

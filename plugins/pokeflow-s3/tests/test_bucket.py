@@ -126,7 +126,7 @@ def test_a_server_that_copies_no_parts_is_helped(
 
 
 def test_one_configuration_has_one_connection(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = Bucket("one-bucket").at("deep"), Bucket("other-bucket", "x", kms_key="k")
+    one, other = Bucket("one-bucket").with_prefix("deep"), Bucket("other-bucket", "x", kms_key="k")
     assert one.connection is other.connection
     assert one.client is other.client
     region = Bucket("one-bucket", server=dataclasses.replace(one.server, region="eu-west-1"))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import ABSENT, Conflict, Damaged
+from pokeflow.objects._base import ABSENT, IntegrityError, PreconditionError
 from pokeflow.objects._transfer import each
 from pokeflow_s3 import _client as s3_client
 from pokeflow_s3._bucket import Bucket
@@ -46,7 +46,7 @@ def test_a_lost_answer_to_a_write_that_another_has_replaced_is_a_conflict(s3: Se
     etag = bucket.write("a", b"old", match=None)
     bucket.write("a", b"other", match=None)
     s3.faults(lost=1.0, only=["PutObject"], times=1)
-    with pytest.raises(Conflict):
+    with pytest.raises(PreconditionError):
         bucket.write("a", b"mine", match=etag)
     assert bucket.read("a")[0] == b"other"
 
@@ -107,7 +107,7 @@ def test_a_conflicting_moment_is_tried_again(
     assert bucket.sha256("a") == sha256(data)
     assert sum(passed) == len(data)
     s3.faults(conflict=1.0)
-    with pytest.raises(Conflict, match="in the same moment"):
+    with pytest.raises(PreconditionError, match="in the same moment"):
         bucket.write("b", b"", match=ABSENT)
 
 
@@ -126,7 +126,7 @@ def test_a_file_that_changes_while_its_parts_travel_becomes_no_object(
                 out.seek(-1, os.SEEK_END)
                 out.write(b"!")
 
-    with pytest.raises(Damaged, match="file: its checksum"):
+    with pytest.raises(IntegrityError, match="file: its checksum"):
         bucket.upload(source, "a", sha256=sha256(data), match=None, advance=change)
     assert changed.is_set()
     assert bucket.stat("a") is None
@@ -139,7 +139,7 @@ def test_an_object_that_is_not_what_it_says_is_not_handed_out(
 ) -> None:
     body, said = bytes(size), {"sha256": sha256(b"something else")}
     s3.client().put_object(Bucket=s3.name, Key="pre/fix/a", Body=body, Metadata=said)
-    with pytest.raises(Damaged, match=r"s3://.*/pre/fix/a: its checksum"):
+    with pytest.raises(IntegrityError, match=r"s3://.*/pre/fix/a: its checksum"):
         bucket.download("a", tmp_path / "target")
     assert list(tmp_path.iterdir()) == []
     assert bucket.sha256("a") == sha256(body)
@@ -206,7 +206,7 @@ def test_bytes_that_the_way_changes_are_refused(
 
     monkeypatch.setattr(bucket.connection, "_client", Flipping())
     try:
-        with pytest.raises(Damaged, match="the way there changes bytes"):
+        with pytest.raises(IntegrityError, match="the way there changes bytes"):
             bucket.upload(source, "a", sha256=sha256(b"right"), match=None)
     finally:
         monkeypatch.undo()
@@ -220,7 +220,7 @@ def test_of_many_writers_one_is_first(bucket: Bucket) -> None:
         gate.wait(30)
         try:
             bucket.write("a", b"%d" % n, match=ABSENT)
-        except Conflict:
+        except PreconditionError:
             return False
         return True
 
@@ -242,7 +242,7 @@ def test_no_writer_s_word_is_lost_though_answers_are(s3: Server, bucket: Bucket)
                 try:
                     bucket.write("log", data + b"%d-%d " % (me, n), match=etag)
                     break
-                except Conflict:
+                except PreconditionError:
                     continue
 
     with ThreadPoolExecutor(4) as pool:

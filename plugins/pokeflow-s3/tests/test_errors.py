@@ -3,7 +3,7 @@
 import pytest
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects._base import Missing
+from pokeflow.objects._base import NotFoundError
 from pokeflow_s3 import _client as client
 from pokeflow_s3 import _errors as errors
 from pokeflow_s3._bucket import Bucket
@@ -21,7 +21,7 @@ def test_no_bucket(s3: Server) -> None:
     for ask in (lambda: bucket.write("a", b"", match=None), lambda: list(bucket.list()), lambda: bucket.read("a")):
         with pytest.raises(PokeflowError, match="s3://no-such-bucket: there is no such bucket") as caught:
             ask()
-        assert not isinstance(caught.value, Missing)
+        assert not isinstance(caught.value, NotFoundError)
 
 
 def test_denied_says_what_is_needed(s3: Server) -> None:
@@ -94,7 +94,10 @@ def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str
     secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     said = {"Code": code, "Message": f"said by AKIAIOSFODNN7EXAMPLE and {secret}"}
     meta = {"HTTPStatusCode": status, "HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}}
-    with pytest.raises(PokeflowError, match=f"s3://bucket.*: .*{sentence}") as caught, errors.told("s3://bucket/a"):
+    with (
+        pytest.raises(PokeflowError, match=f"s3://bucket.*: .*{sentence}") as caught,
+        errors.translate_errors("s3://bucket/a"),
+    ):
         raise ClientError({"Error": said, "ResponseMetadata": meta}, "GetObject")
     assert secret not in str(caught.value)
     assert "AKIA" not in str(caught.value)

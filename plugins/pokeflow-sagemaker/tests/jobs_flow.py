@@ -15,7 +15,7 @@ from pokeflow.config.resolver import resolve
 from pokeflow.engine import RunResult
 from pokeflow.flow import Flow
 from pokeflow.objects import _uri as uri
-from pokeflow.store._local import Store, of
+from pokeflow.store._local import Store, open_for_flow
 from pokeflow_testkit.cloud import Cloud
 from pokeflow_testkit.support import POKEFLOW, TOY_FLOW, environment
 
@@ -63,7 +63,7 @@ class Launcher:
 
     def flow(self, *overrides: str) -> Flow:
         return resolve(
-            omegaconf.plain(composition.composed(self.args(*overrides))), plugins.registry(plugins.manager())
+            omegaconf.to_plain(composition.compose_config(self.args(*overrides))), plugins.registry(plugins.manager())
         )
 
     def run(self, *overrides: str, since: str | None = None) -> RunResult:
@@ -96,7 +96,7 @@ class Launcher:
         return [*before, *self.args(*(word for word in overrides if word not in before))]
 
     def store(self, *overrides: str) -> Store:
-        return of(self.flow(*overrides))
+        return open_for_flow(self.flow(*overrides))
 
     def here(self) -> set[str]:
         """The tasks whose files this machine has."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pokeflow import File, Input, Record, Result, Shared, Task
+from pokeflow import File, Input, Record, RemoteStore, Result, Task
 from pokeflow.digest import content, digest, sha256
 from pokeflow.gates import Gate
 from pokeflow.objects import _uri as uri
@@ -139,7 +139,7 @@ class Lineage:
         output = self.folder / "out" / str(len(list((self.folder / "out").glob("*"))) if inputs else 0)
         for place_ in (output, self.folder / "work"):
             place_.mkdir(parents=True, exist_ok=True)
-        bucket = Shared(self.remote, self.cloud.endpoint, self.cloud.region)
+        bucket = RemoteStore(self.remote, self.cloud.endpoint, self.cloud.region)
         version = given.pop("version", version)
         named = ("register", "sagemaker", name, version, type, "d1" * 8)
         return Task(*named, self.params(**given), inputs, self.folder / "work", output, shared=bucket)

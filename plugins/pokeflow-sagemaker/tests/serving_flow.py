@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pokeflow import Record, Result, Shared
+from pokeflow import Record, RemoteStore, Result
 from pokeflow.digest import content
 from pokeflow.objects import _uri as uri
 from pokeflow.store import _remote as remote
@@ -103,8 +103,8 @@ class Deployed:
     record: Record
 
     @property
-    def shared(self) -> Shared:
-        return Shared(f"{self.cloud.uri}/store", self.cloud.endpoint, self.cloud.region, None)
+    def shared(self) -> RemoteStore:
+        return RemoteStore(f"{self.cloud.uri}/store", self.cloud.endpoint, self.cloud.region, None)
 
     @property
     def objects(self) -> Any:

@@ -20,7 +20,7 @@ ODD = ("card_shop", "cards.v2", "Pokémon's Karten", "$(id)", "名", "x" * 200)
 
 
 def resolved(*overrides):
-    return resolve(omegaconf.plain(composition.composed(overrides)), plugins.registry(plugins.manager()))
+    return resolve(omegaconf.to_plain(composition.compose_config(overrides)), plugins.registry(plugins.manager()))
 
 
 @pytest.mark.parametrize("name", ODD)

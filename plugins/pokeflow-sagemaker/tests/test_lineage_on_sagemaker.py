@@ -9,7 +9,7 @@ import pytest
 from pokeflow import Record, plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
-from pokeflow.store._local import Store, of
+from pokeflow.store._local import Store, open_for_flow
 from pokeflow_testkit.support import POKEFLOW, environment
 
 from .jobs_flow import QUICK
@@ -43,8 +43,8 @@ def made(cloud, root: Path, *more: str) -> dict[str, Record]:
     )
     assert done.returncode == 0, done.stderr
     (root / "told.txt").write_text(done.stderr)
-    flow = resolve(omegaconf.plain(composition.composed(args)), plugins.registry(plugins.manager()))
-    store = of(flow)
+    flow = resolve(omegaconf.to_plain(composition.compose_config(args)), plugins.registry(plugins.manager()))
+    store = open_for_flow(flow)
     return {step.name: record for step in flow.steps if (record := store.load(step))}
 
 

@@ -155,7 +155,7 @@ def test_a_misspelt_network_gets_the_nearest_name_of_all_that_are_installed(toy)
 
 
 def test_every_term_of_this_plugin_is_an_entry_point_and_can_be_computed():
-    assert extensions.own(extensions.LOSSES) == ("attention", "feature", "highfreq", "kl", "task")
-    found = losses.load(extensions.own(extensions.LOSSES))
+    assert extensions.own_names(extensions.LOSSES) == ("attention", "feature", "highfreq", "kl", "task")
+    found = losses.load(extensions.own_names(extensions.LOSSES))
     assert {name for name, loss in found.items() if loss.needs_projector} == {"feature", "highfreq"}
     assert {name for name, loss in found.items() if loss.needs_margin} == {"task"}

@@ -149,7 +149,7 @@ def test_steps_that_are_made_again_take_the_place_of_the_old(make, train_params,
 def test_the_machine_is_looked_at_at_once_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(telemetry, "SYSTEM_EVERY", 0.25)
     file = tmp_path / "telemetry" / "system.jsonl"
-    with telemetry.opened(tmp_path, 0, CPU, active=True):
+    with telemetry.open_telemetry(tmp_path, 0, CPU, active=True):
         until = time.monotonic() + 120
         while not (file.is_file() and len(file.read_text().splitlines()) >= 3):
             assert time.monotonic() < until
@@ -218,7 +218,7 @@ def test_without_a_gpu_none_is_told_of(monkeypatch):
 
 
 def test_other_processes_than_the_first_are_silent(tmp_path):
-    with telemetry.opened(tmp_path, 0, CPU, active=False) as tell:
+    with telemetry.open_telemetry(tmp_path, 0, CPU, active=False) as tell:
         tell.step(1, 1, {"loss": 1.0})
         tell.epoch({"epoch": 1, "step": 1, "loss": 1.0})
     assert list(tmp_path.iterdir()) == []

@@ -240,4 +240,4 @@ def test_a_batch_too_small_for_the_processes_is_refused():
 def test_a_process_alone_passes_through():
     alone = SimpleNamespace(num_processes=1)
     assert together.same(alone, lambda: {"a": 1.5}) == {"a": 1.5}
-    assert together.agree(alone, {"loss": 2.0}, 1.0, None) == together.Agreed({"loss": 2.0}, None)
+    assert together.agree(alone, {"loss": 2.0}, 1.0, None) == together.StepSummary({"loss": 2.0}, None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pokeflow import PokeflowError
-from pokeflow_testkit.images_support import Numpy, opened, without
+from pokeflow_testkit.images_support import Numpy, open_network, without
 from pokeflow_vision import benchmark, index
 from pokeflow_vision.benchmark import BenchmarkParams, Timing
 from pokeflow_vision.preprocessing import Preprocessing
@@ -18,9 +18,9 @@ from pokeflow_vision.testing import data
 QUICK = BenchmarkParams(runs=24, warmup=1, threads=2, embed_threads=3)
 
 
-def run(stage, *inputs, params=QUICK, opened=opened):
+def run(stage, *inputs, params=QUICK, open_network=open_network):
     task = stage.task("benchmark", params, *inputs)
-    return task, benchmark.run(task, opened, framework="Numpy 1.0", size_mb=lambda folder: 1.5)
+    return task, benchmark.run(task, open_network, framework="Numpy 1.0", size_mb=lambda folder: 1.5)
 
 
 def test_every_figure_has_a_source_or_a_reason(stage):
@@ -41,7 +41,7 @@ def test_accuracy_and_time_are_taken_on_their_own_threads(stage):
         threads.append(count)
         return Numpy(spec)
 
-    _, result = run(stage, opened=watched)
+    _, result = run(stage, open_network=watched)
     assert threads == [3, 2]
     assert result.facts["threads"] == 2
 
@@ -56,11 +56,11 @@ def test_every_single_run_is_kept_and_its_number_told(stage):
 
 def test_the_gallery_that_was_asked_is_left(stage):
     task, _ = run(stage)
-    assert index.read(task.output).card_ids.tolist() == [card.card_id for card in data.drawn().cards]
+    assert index.read(task.output).card_ids.tolist() == [card.card_id for card in data.draw_dataset().cards]
 
 
 def test_an_artwork_that_is_not_known_is_none_with_a_reason(stage):
-    drawn = data.drawn()
+    drawn = data.draw_dataset()
     cards = tuple(dataclasses.replace(card, artwork="") for card in drawn.cards)
     _, result = run(stage, stage.model(), stage.prepared(dataclasses.replace(drawn, cards=cards)))
     assert result.metrics["artwork_top1_accuracy"] is None
@@ -103,7 +103,7 @@ def timed(monkeypatch):
             now[0] += seconds
 
         monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-        found = list(benchmark.timed(step, BenchmarkParams(**params), "step"))
+        found = list(benchmark.time_runs(step, BenchmarkParams(**params), "step"))
         monkeypatch.setattr(benchmark, "time", time)
         return found, len(made)
 

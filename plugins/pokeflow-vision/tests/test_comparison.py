@@ -9,13 +9,13 @@ from pokeflow_testkit.images_support import Numpy
 from pokeflow_vision import comparison, retrieval
 from pokeflow_vision.testing import data
 
-DRAWN = data.drawn()
+DRAWN = data.draw_dataset()
 QUERIES = DRAWN.queries_of(comparison.SPLIT)
 BEFORE = comparison.embeddings_of(Numpy(data.SPEC), DRAWN, QUERIES, "fp32")
 
 
 def compared(references, queries):
-    return comparison.compared(BEFORE, (references, queries), DRAWN, QUERIES)
+    return comparison.compare(BEFORE, (references, queries), DRAWN, QUERIES)
 
 
 def test_a_network_agrees_with_itself():

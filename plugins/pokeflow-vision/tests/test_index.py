@@ -152,8 +152,8 @@ def test_a_damaged_index_is_read_or_refused_and_nothing_else(written, data):
 def test_search_answers_as_the_recognition_protocol_does(seed, cards, k):
     rng = np.random.default_rng(seed)
     # Few values, so that there are ties.
-    gallery = retrieval.normalized(rng.integers(0, 2, (cards, 3)))
-    query = retrieval.normalized(rng.integers(0, 2, (1, 3)))
+    gallery = retrieval.normalize_rows(rng.integers(0, 2, (cards, 3)))
+    query = retrieval.normalize_rows(rng.integers(0, 2, (1, 3)))
     rows, scores = index.search(gallery, query[0], k)
     expected = np.argsort(-(gallery @ query[0]), kind="stable")[:k]
     np.testing.assert_array_equal(rows, expected)
@@ -164,7 +164,7 @@ def test_search_agrees_with_nearest():
     rng = np.random.default_rng(1)
     gallery, queries = rng.normal(size=(200, 16)), rng.normal(size=(20, 16))
     found, scores = retrieval.nearest(queries, gallery, 5)
-    gallery, queries = retrieval.normalized(gallery), retrieval.normalized(queries)
+    gallery, queries = retrieval.normalize_rows(gallery), retrieval.normalize_rows(queries)
     for query, rows, cosines in zip(queries, found, scores, strict=True):
         mine = index.search(gallery, query, 5)
         np.testing.assert_array_equal(mine[0], rows)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pokeflow import NoParams, PokeflowError
 from pokeflow_testkit.images_support import Numpy, finished, without
 from pokeflow_vision import jsonfile
-from pokeflow_vision.network import embed, gallery, inherited, model_and_data, model_input, size_mb
+from pokeflow_vision.network import embed, gallery, inherited_facts, model_and_data, model_input, size_mb
 from pokeflow_vision.preprocessing import Preprocessing
-from pokeflow_vision.retrieval import normalized
+from pokeflow_vision.retrieval import normalize_rows
 from pokeflow_vision.testing import data, network
 
-DRAWN = data.drawn()
+DRAWN = data.draw_dataset()
 
 
 class Counted(Numpy):
@@ -36,7 +36,7 @@ def test_the_portions_change_no_embedding_and_none_is_larger_than_asked_for(rows
     assert max(asked.asked, default=0) <= batch
     assert (found.shape, found.dtype) == ((len(rows), network.DIM), np.float32)
     if rows:
-        np.testing.assert_allclose(found, network.embedded(DRAWN.references[rows]), atol=1e-4)
+        np.testing.assert_allclose(found, network.reference_embeddings(DRAWN.references[rows]), atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -53,7 +53,9 @@ def test_the_gallery_has_a_row_a_card_in_the_order_of_the_data():
     found = gallery(Numpy(data.SPEC), DRAWN)
     assert found.card_ids.tolist() == [card.card_id for card in DRAWN.cards]
     assert found.preprocessing == data.SPEC.hash
-    np.testing.assert_allclose(found.embeddings, normalized(network.embedded(DRAWN.references)), atol=1e-5)
+    np.testing.assert_allclose(
+        found.embeddings, normalize_rows(network.reference_embeddings(DRAWN.references)), atol=1e-5
+    )
 
 
 def test_the_first_model_among_the_inputs_is_worked_on(stage):
@@ -72,8 +74,8 @@ def test_a_model_and_data_of_different_preprocessing_are_refused(stage):
 
 def test_facts_of_the_network_go_on_to_what_is_compiled_from_it(tmp_path):
     parent = finished("distill", "student", tmp_path, architecture="small", parameters=12, threads=4)
-    assert inherited(parent) == {"architecture": "small", "parameters": 12}
-    assert inherited(finished("distill", "student", tmp_path)) == {}
+    assert inherited_facts(parent) == {"architecture": "small", "parameters": 12}
+    assert inherited_facts(finished("distill", "student", tmp_path)) == {}
 
 
 def test_the_size_is_of_the_model_s_files_alone(tmp_path):
@@ -84,9 +86,9 @@ def test_the_size_is_of_the_model_s_files_alone(tmp_path):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_split_without_queries_is_refused_by_who_needs_it(split):
-    assert DRAWN.asked_of(split, "benchmark") == DRAWN.queries_of(split)
+    assert DRAWN.queries_for(split, "benchmark") == DRAWN.queries_of(split)
     with pytest.raises(PokeflowError, match=rf"compile: the data set has no {split} queries.*data\.queries\.views"):
-        without(split).asked_of(split, "compile")
+        without(split).queries_for(split, "compile")
 
 
 def test_json_is_in_the_order_of_its_keys_and_holds_no_nan(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow_vision.on_device import ON_DEVICE, imported
+from pokeflow_vision.on_device import ON_DEVICE, list_imports
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ from pokeflow_vision.on_device import ON_DEVICE, imported
     ],
 )
 def test_what_code_imports_as_it_runs_is_found_by_its_whole_name(source: str, modules: list[str]) -> None:
-    assert list(imported(source, "acme")) == modules
+    assert list(list_imports(source, "acme")) == modules
 
 
 def test_a_relative_import_starts_from_the_package_that_it_is_in() -> None:
     source = "from . import a\nfrom .. import b\nfrom ..c import d"
-    assert list(imported(source, "acme.edge")) == ["acme.edge.a", "acme.b", "acme.c"]
+    assert list(list_imports(source, "acme.edge")) == ["acme.edge.a", "acme.b", "acme.c"]
 
 
 def test_what_is_no_python_is_no_adapter() -> None:
     with pytest.raises(SyntaxError):
-        list(imported("def", "acme"))
+        list(list_imports("def", "acme"))
 
 
 def test_what_a_device_has_asks_for_numpy_pillow_and_one_another() -> None:
     for name in ON_DEVICE:
         file = Path(str(find_spec(name).origin))  # type: ignore[union-attr]
-        for module in imported(file.read_text(encoding="utf-8"), name.rpartition(".")[0]):
+        for module in list_imports(file.read_text(encoding="utf-8"), name.rpartition(".")[0]):
             known = module.partition(".")[0] in {"numpy", "PIL"} | sys.stdlib_module_names
             assert known or module in ON_DEVICE, f"{name} imports {module}"
 

@@ -60,7 +60,7 @@ def test_the_network_is_shown_a_resized_test_picture_each_run_warm_up_first(task
     run(task, watch, framework="Toy 1.0", source="a toy")
     assert len(shown) == 63
     assert {(picture.shape, picture.dtype) for picture in shown} == {((1, 32, 32, 3), np.dtype(np.uint8))}
-    tests = len(data.drawn().queries_of("test"))
+    tests = len(data.draw_dataset().queries_of("test"))
     np.testing.assert_array_equal(shown[0], shown[tests])
     assert not np.array_equal(shown[0], shown[1])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pokeflow import PokeflowError
-from pokeflow_testkit.images_support import Numpy, finished, opened
+from pokeflow_testkit.images_support import Numpy, finished, open_network
 from pokeflow_vision import index, recognition
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.recognition import RecognizeParams
@@ -22,8 +22,8 @@ from pokeflow_vision.testing import data, network
 @pytest.fixture
 def gallery(stage):
     """What a benchmark leaves for recognition: the index and its preprocessing."""
-    folder, drawn = stage.folder("benchmark"), data.drawn()
-    index.write(folder, index.build(drawn, network.embedded(drawn.references)))
+    folder, drawn = stage.folder("benchmark"), data.draw_dataset()
+    index.write(folder, index.build(drawn, network.reference_embeddings(drawn.references)))
     data.SPEC.write(folder)
     return folder
 
@@ -32,10 +32,10 @@ def gallery(stage):
 def recognize(stage, gallery):
     """recognize(picture) → matches.json and the result."""
 
-    def run(image, top=5, opened=opened):
+    def run(image, top=5, open_network=open_network):
         params = RecognizeParams(str(image), top)
         task = stage.task("recognize", params, stage.model(), finished("benchmark", "optimized", gallery))
-        result = recognition.run(task, opened)
+        result = recognition.run(task, open_network)
         return json.loads((task.output / "matches.json").read_text()), result
 
     return run
@@ -44,7 +44,7 @@ def recognize(stage, gallery):
 @pytest.fixture
 def picture(tmp_path):
     file = tmp_path / "card.png"
-    Image.fromarray(data.drawn().references[37]).save(file)
+    Image.fromarray(data.draw_dataset().references[37]).save(file)
     return file
 
 
@@ -63,7 +63,7 @@ def test_the_exact_reference_is_found_first(recognize, picture):
 
 def test_a_larger_jpeg_of_another_shape_is_found_too(recognize, tmp_path):
     file = tmp_path / "card.jpg"
-    Image.fromarray(data.drawn().references[12]).resize((240, 330)).save(file, quality=90)
+    Image.fromarray(data.draw_dataset().references[12]).resize((240, 330)).save(file, quality=90)
     assert recognize(file)[0]["matches"][0]["card_id"] == "card-12"
 
 
@@ -86,7 +86,7 @@ def test_an_index_of_other_preprocessing_is_refused(recognize, picture, gallery)
 
 def test_an_index_of_another_model_is_refused(recognize, picture):
     with pytest.raises(PokeflowError, match="embeddings of 32 values, the model gives 25"):
-        recognize(picture, opened=lambda folder, spec, threads: Numpy(spec, dim=25))
+        recognize(picture, open_network=lambda folder, spec, threads: Numpy(spec, dim=25))
 
 
 def test_a_hostile_index_is_refused(recognize, picture, gallery):
@@ -145,7 +145,7 @@ def test_what_is_no_picture_is_refused_by_name(recognize, tmp_path, make):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_damaged_picture_is_answered_or_refused_and_nothing_else(recognize, tmp_path, kind, given):
     file = tmp_path / f"damaged.{kind}"
-    Image.fromarray(data.drawn().references[0]).save(file, kind)
+    Image.fromarray(data.draw_dataset().references[0]).save(file, kind)
     content = bytearray(file.read_bytes())
     for _ in range(given.draw(st.integers(1, 4))):
         content[given.draw(st.integers(0, len(content) - 1))] = given.draw(st.integers(0, 255))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from pokeflow import PokeflowError
-from pokeflow_testkit.images_support import Numpy, opened
+from pokeflow_testkit.images_support import Numpy, open_network
 from pokeflow_vision import index, on_device, preprocessing, retrieval
 from pokeflow_vision.preprocessing import ImageError
 from pokeflow_vision.recognizer import ImageLimits, Match, MismatchError, open_recognizer
@@ -22,9 +22,9 @@ from pokeflow_vision.testing import data, network
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model's folder with its gallery and labels."""
-    folder, drawn = tmp_path_factory.mktemp("model"), data.drawn()
+    folder, drawn = tmp_path_factory.mktemp("model"), data.draw_dataset()
     network.write(folder)
-    index.write(folder, index.build(drawn, network.embedded(drawn.references)))
+    index.write(folder, index.build(drawn, network.reference_embeddings(drawn.references)))
     (folder / "labels.csv").write_bytes(index.labels(drawn.cards))
     return folder
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def recognizer(folder):
     limits = ImageLimits(max_bytes=100_000, max_pixels=90_000)
-    return open_recognizer(folder, opened, gallery=folder, labels=folder / "labels.csv", limits=limits)
+    return open_recognizer(folder, open_network, gallery=folder, labels=folder / "labels.csv", limits=limits)
 
 
 def encoded(picture, kind="PNG"):
@@ -41,7 +41,7 @@ def encoded(picture, kind="PNG"):
     return out.getvalue()
 
 
-CARD = data.drawn().references[37]
+CARD = data.draw_dataset().references[37]
 FORMS = {
     "array": lambda folder: CARD,
     "pillow": lambda folder: Image.fromarray(CARD),
@@ -66,15 +66,17 @@ def test_every_form_of_an_image_has_the_same_matches(recognizer, form, tmp_path)
 
 
 def test_matches_are_those_of_the_recognition_protocol(recognizer):
-    queries = data.drawn().query_images
-    rows, scores = retrieval.nearest(network.embedded(queries), network.embedded(data.drawn().references), 4)
+    queries = data.draw_dataset().query_images
+    rows, scores = retrieval.nearest(
+        network.reference_embeddings(queries), network.reference_embeddings(data.draw_dataset().references), 4
+    )
     found = recognizer.recognize_batch(queries, top=4)
     assert [[match.card_id for match in matches] for matches in found] == [[f"card-{i}" for i in row] for row in rows]
     np.testing.assert_allclose([[match.score for match in matches] for matches in found], scores, atol=1e-5)
 
 
 def test_a_batch_is_answered_as_its_images_are_one_by_one_however_many(recognizer):
-    images = [*data.drawn().references, encoded(CARD), Image.fromarray(CARD[:30])]
+    images = [*data.draw_dataset().references, encoded(CARD), Image.fromarray(CARD[:30])]
     assert len(images) > 32
     for matches, image in zip(recognizer.recognize_batch(images), images, strict=True):
         alone = recognizer.recognize(image)
@@ -153,9 +155,9 @@ def test_an_image_of_a_batch_is_refused_by_its_number(recognizer):
 
 
 def test_a_model_without_a_gallery_gives_embeddings_alone(folder):
-    recognizer = open_recognizer(folder, opened, gallery=None)
-    images = data.drawn().references[:3]
-    np.testing.assert_allclose(recognizer.embed(images), network.embedded(images), atol=1e-6)
+    recognizer = open_recognizer(folder, open_network, gallery=None)
+    images = data.draw_dataset().references[:3]
+    np.testing.assert_allclose(recognizer.embed(images), network.reference_embeddings(images), atol=1e-6)
     assert recognizer.embed([]).shape == (0, network.DIM)
     with pytest.raises(PokeflowError, match="no gallery to search"):
         recognizer.recognize(CARD)
@@ -199,14 +201,14 @@ def copy(folder, tmp_path):
 def test_parts_of_different_models_are_not_opened(copy, spoil, part, said):
     spoil(copy)
     with pytest.raises(MismatchError, match=rf"{said}.* Install it again\.") as caught:
-        open_recognizer(copy, opened, gallery=copy, labels=copy / "labels.csv", remedy="Install it again.")
+        open_recognizer(copy, open_network, gallery=copy, labels=copy / "labels.csv", remedy="Install it again.")
     assert caught.value.part == part
 
 
 def test_labels_that_are_none_are_told(copy):
     (copy / "labels.csv").write_text("id,name\n1,x\n")
     with pytest.raises(PokeflowError, match="not readable labels"):
-        open_recognizer(copy, opened, gallery=copy, labels=copy / "labels.csv")
+        open_recognizer(copy, open_network, gallery=copy, labels=copy / "labels.csv")
 
 
 CARRIED = """
@@ -231,8 +233,8 @@ def test_what_a_bundle_carries_recognises_where_nothing_else_of_the_project_is(c
     for name, content in on_device.library("code").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-    (copy / "a.png").write_bytes(encoded(data.drawn().references[5]))
-    (copy / "b.jpg").write_bytes(encoded(data.drawn().references[11], "JPEG"))
+    (copy / "a.png").write_bytes(encoded(data.draw_dataset().references[5]))
+    (copy / "b.jpg").write_bytes(encoded(data.draw_dataset().references[11], "JPEG"))
     ran = subprocess.run([sys.executable, "-I", "-c", CARRIED, lib, copy], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == ["card-5", "card-11"]

@@ -222,9 +222,12 @@ def test_an_unknown_target_is_told_once_and_the_rest_is_skipped(tmp_path: Path) 
 
 
 def test_the_network_tells_the_drawn_cards_apart_without_a_mistake() -> None:
-    cards = data.drawn()
+    cards = data.draw_dataset()
     rows = cards.queries_of("test")
-    known, asked = network.embedded(cards.references), network.embedded(cards.query_images[rows])
+    known, asked = (
+        network.reference_embeddings(cards.references),
+        network.reference_embeddings(cards.query_images[rows]),
+    )
     found, scores = retrieval.nearest(asked, known, 5)
     assert retrieval.accuracy(found, cards, rows)["top1_accuracy"] == 1
     assert (scores[:, 0] - scores[:, 1]).min() > 0.1
@@ -232,16 +235,16 @@ def test_the_network_tells_the_drawn_cards_apart_without_a_mistake() -> None:
 
 def test_the_network_is_the_same_in_numpy_and_in_onnx() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    cards = data.drawn()
+    cards = data.draw_dataset()
     session = onnxruntime.InferenceSession(network.model().SerializeToString())
     (found,) = session.run(["embedding"], {"image": normalize(to_square(cards.references, data.SPEC), data.SPEC)})
-    np.testing.assert_allclose(found, network.embedded(cards.references), atol=1e-4)
+    np.testing.assert_allclose(found, network.reference_embeddings(cards.references), atol=1e-4)
 
 
 def test_the_drawn_cards_are_the_same_every_time() -> None:
-    first, again = data.drawn(), data.drawn()
+    first, again = data.draw_dataset(), data.draw_dataset()
     assert np.array_equal(first.query_images, again.query_images)
-    assert data.drawn(calibration=False).queries_of("calibration") == []
+    assert data.draw_dataset(calibration=False).queries_of("calibration") == []
     assert len(first.queries_of("calibration")) == 72
 
 

@@ -97,7 +97,7 @@ def test_a_picture_of_any_format_is_what_pillows_copies_of_it_are(name: str, mod
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(held.getvalue()))).convert("RGB")
     found = preprocessing.decode(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
     assert np.array_equal(found, np.asarray(wanted))
-    square = preprocessing.decoded(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
+    square = preprocessing.decode_pillow(io.BytesIO(held.getvalue()), "x", preprocessing.FORMATS, 1000)
     spec = Preprocessing(8)
     assert np.array_equal(preprocessing.to_square([square], spec), preprocessing.to_square([found], spec))
 
@@ -170,7 +170,7 @@ vectors = hnp.arrays(np.float32, st.tuples(st.integers(1, 20), st.just(4)), elem
 @given(vectors, vectors)
 def test_search_is_exact_and_ordered(queries: np.ndarray, gallery: np.ndarray) -> None:
     indices, scores = retrieval.nearest(queries, gallery, 5, block=3)
-    similarity = retrieval.normalized(queries) @ retrieval.normalized(gallery).T
+    similarity = retrieval.normalize_rows(queries) @ retrieval.normalize_rows(gallery).T
     np.testing.assert_allclose(scores[:, 0], similarity.max(axis=1), atol=1e-5)
     assert (np.diff(scores, axis=1) <= 1e-6).all()
     assert all(len(set(row)) == len(row) for row in indices)

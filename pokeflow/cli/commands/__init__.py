@@ -1,4 +1,4 @@
-"""The core's own commands, a module each, brought through the same hook as a plugin's."""
+"""Commands of the core, one module each, registered through the same hook as those of plugins."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What this machine has, and what is missing."""
+"""Command ``doctor``, which lists the requirements that this machine meets, and those that are missing."""
 
 import argparse
 import os
@@ -14,23 +14,23 @@ import pokeflow
 from pokeflow import plugins
 from pokeflow.config import conf_dir
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow.objects import ABSENT, ObjectStore, PreconditionError
 from pokeflow.text import table
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 CHECKS = "pokeflow.doctor"
-"""Entry points of functions that yield a row each for what a plugin relies on: ``(status, name, text)``."""
+"""Entry-point group of functions that yield a row ``(status, name, text)`` for each requirement of a plugin."""
 STATUSES = ("ok", "absent", "missing")
-"""``absent`` is what some configuration may need, ``missing`` what this one needs: the exit code is 1."""
+"""Status of a row: ``absent`` may be needed by some configuration, ``missing`` is needed by this one (exit code 1)."""
 LITTLE = 5_000_000_000
-"""Bytes of free disk below which a run may not end."""
+"""Free disk space in bytes below which a run may not finish."""
 Row = tuple[str, str, str]
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print a line for each thing that a run relies on; 1 where something is missing that the configuration needs."""
+    """Print a row for each requirement of a run; return 1 if something that the configuration needs is missing."""
     rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
     print(table(("", "what", "found"), rows))  # noqa: T201
     return int(any(status == "missing" for status, _, _ in rows))
@@ -42,7 +42,7 @@ def _machine() -> Iterator[Row]:
 
 
 def _packages() -> Iterator[Row]:
-    """A row for each package that pokeflow or a plugin's distribution requires, and who does."""
+    """Yield a row for each package that pokeflow or a plugin requires, with the distributions that require it."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     distributions = {e.dist.name: e.dist for e in metadata.entry_points(group=plugins.GROUP) if e.dist}
@@ -52,7 +52,7 @@ def _packages() -> Iterator[Row]:
             try:
                 requirement = Requirement(text)
             except InvalidRequirement:
-                continue  # installers tell of it
+                continue  # installers report it
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 wanted.setdefault(requirement.name, {})[name] = requirement
     for package in sorted(wanted.keys() - distributions.keys()):
@@ -72,7 +72,7 @@ def _package(name: str, wanted: Mapping[str, "Requirement"]) -> Row:
 
 
 def _plugin_checks() -> Iterator[Row]:
-    """The rows of the plugins' own checks; one that cannot be loaded or fails is a row that says so."""
+    """Yield the rows of the plugins' own checks; a check that cannot be loaded or fails yields a row that says so."""
     for entry in sorted(metadata.entry_points(group=CHECKS), key=lambda entry: entry.name):
         try:
             rows = [_sound(row) for row in entry.load()()]
@@ -120,14 +120,14 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
     )
 
 
-def _remote(remote: Objects) -> Row:
-    """Whether the bucket can be written, and whether of two writers the server lets one be first."""
+def _remote(remote: ObjectStore) -> Row:
+    """Return a row that says whether the bucket is writable and its server honours conditional writes."""
     key = f"claims/doctor-{uuid.uuid4().hex}"
     try:
         remote.write(key, b"first", match=ABSENT)
         try:
             remote.write(key, b"second", match=ABSENT)
-        except Conflict:
+        except PreconditionError:
             return "ok", "remote", f"{remote.uri} (writable, conditional writes are kept)"
         finally:
             remote.delete(key)

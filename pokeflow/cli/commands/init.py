@@ -1,4 +1,4 @@
-"""A new project folder with a configuration of its own to edit."""
+"""Command ``init``, which creates a project folder with a configuration of its own to edit."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Copy the shipped configuration into a new folder, under that folder's name."""
+    """Copy the shipped configuration to a new folder, whose name becomes the project's."""
     folder: Path = given.folder
     if folder.resolve() == Path.cwd().resolve():
         raise ConfigError([Fault("folder", "is the current one. Name a new one.")])

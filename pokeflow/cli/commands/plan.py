@@ -1,4 +1,4 @@
-"""What would run, where, what is reused, at what estimated cost."""
+"""Command ``plan``, which shows the tasks that would run, where and at what estimated cost, and the reused ones."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from pokeflow.cli import _tables as tables
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print the plan of a configuration; nothing is written."""
+    """Print the plan of a configuration without writing anything."""
     flow = pokeflow.load(overrides)
     print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))  # noqa: T201
     return 0

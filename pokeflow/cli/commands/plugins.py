@@ -1,4 +1,4 @@
-"""The installed plugins and what each brings; or a new one that works as it is."""
+"""Command ``plugins``, which lists the installed plugins with their contents, or generates a new one."""
 
 import argparse
 from importlib import metadata
@@ -19,10 +19,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """List the plugins, or with ``new KIND NAME`` write a distribution that works as it is."""
+    """List the plugins or, with ``new KIND NAME``, generate a distribution that works unchanged."""
     if given.command == "new":
         folder = write(given.kind, given.name, given.to)
-        place = folder if folder.is_absolute() else f"./{folder}"  # pip would take a mere name from its index
+        place = folder if folder.is_absolute() else f"./{folder}"  # pip would look up a bare name in its index
         print(f"Created {folder}. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
         print(listing())  # noqa: T201
@@ -30,9 +30,9 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def listing() -> str:
-    """A line for each plugin: its distribution, backends as stage:name, executors, commands and YAML."""
+    """Return a row for each plugin: its distribution, backends as stage:name, executors, commands and YAML."""
     pm = plugins.manager()
-    plugins.registry(pm)  # a hook that fails is an error that names its plugin
+    plugins.registry(pm)  # raises an error that names the plugin if a hook fails
     plugins.config_packages(pm)
     entries = metadata.entry_points(group=plugins.GROUP)
     versions = {entry.name: f"{entry.dist.name} {entry.dist.version}" for entry in entries if entry.dist}

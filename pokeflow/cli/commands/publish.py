@@ -1,4 +1,4 @@
-"""Put what is made into the project's tree, and bring its metadata up to date."""
+"""Command ``publish``, which publishes finished results to the project's tree and updates its metadata."""
 
 import argparse
 
@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Publish the finished tasks of a configuration; what is there already is not sent again."""
+    """Publish the finished tasks of a configuration; files that are published already are not uploaded again."""
     flow = pokeflow.load(overrides)
     records = {item.step.name: item.record for item in pokeflow.plan(flow) if item.record}
     if given.dry_run:

@@ -1,4 +1,4 @@
-"""JSON Schema of the configuration, so that editors complete and check it."""
+"""Command ``schema``, which writes JSON Schemas of the configuration, so that editors complete and validate it."""
 
 import argparse
 import json
@@ -8,11 +8,9 @@ from typing import Any
 from pokeflow import plugins
 from pokeflow.config import conf_dir, settings, shipped_conf
 from pokeflow.plugins import Registry
-from pokeflow.schema import json_schemas, or_interpolation
+from pokeflow.schema import SCHEMA, json_schemas, or_interpolation
 from pokeflow.stages import PREPARE, TRACK
 from pokeflow.types import load_params
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Write a schema for each group that has a shape, from the installed plugins."""
+    """Write a JSON Schema for each group with a known structure, including that of the installed plugins."""
     folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)
     schemas = all_schemas(plugins.registry(plugins.manager()))
@@ -34,7 +32,7 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
-    """A JSON Schema 2020-12 by group; parameters are those of the backend that the YAML names."""
+    """Return a JSON Schema 2020-12 by group; parameters are typed by the backend that the YAML names."""
     kinds = [*settings.GROUPS.values(), *(load_params(backend) for backend in registry.backends.values())]
     references, definitions = json_schemas(kinds)
     schemas = dict(zip(settings.GROUPS, references[: len(settings.GROUPS)], strict=True))
@@ -58,13 +56,13 @@ def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
     for group, stage in (("data", PREPARE), ("tracking", TRACK)):
         schemas[group] = _beside_backend(stage, params, definitions)
     return {
-        group: {"$schema": DIALECT, "title": f"pokeflow {group}", **schema, "$defs": definitions}
+        group: {"$schema": SCHEMA, "title": f"pokeflow {group}", **schema, "$defs": definitions}
         for group, schema in schemas.items()
     }
 
 
 def model_types() -> list[str]:
-    """The types that models have in the lineages of this folder and of pokeflow, for an editor to offer."""
+    """Return the model types in the lineages of this folder and of pokeflow, for an editor to suggest."""
     import yaml
 
     found = set()
@@ -72,7 +70,7 @@ def model_types() -> list[str]:
         try:
             models = yaml.safe_load(file.read_bytes())["models"].values()
         except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-            continue  # composing says what is wrong with it
+            continue  # composition reports what is wrong with the file
         found |= {str(model["type"]) for model in models if isinstance(model, dict) and "type" in model}
     return sorted(found)
 
@@ -81,14 +79,14 @@ Params = dict[tuple[str, str], dict[str, Any]]
 
 
 def _work(stage: str, params: Params, work: dict[str, Any]) -> dict[str, Any]:
-    """A backend and its parameters where the key above says the stage."""
+    """Return the schema of a backend and its parameters below a key that names the stage."""
     names = [name for known, name in params if known == stage]
     rules = [_when({"backend": n}, {"properties": {"params": or_interpolation(params[stage, n])}}) for n in names]
     return {**work, "properties": {**work["properties"], "backend": or_interpolation({"enum": names})}, "allOf": rules}
 
 
 def _beside_backend(stage: str, params: Params, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A group that is a backend's name and, beside it, that backend's parameters."""
+    """Return the schema of a group that holds a backend's name and, as further keys, its parameters."""
     schema: dict[str, Any] = {"type": "object", "properties": {}, "allOf": []}
     names = [name for known, name in params if known == stage]
     schema["properties"]["backend"] = {"enum": [*names, None]}

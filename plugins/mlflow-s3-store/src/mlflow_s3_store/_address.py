@@ -1,4 +1,4 @@
-"""Checks ``s3://`` addresses that are given as tracking or registry URI, and removes passwords from them."""
+"""Validation of ``s3://`` tracking and registry URIs, and the removal of passwords from them."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
 
 
 def address_errors(uri: str) -> Iterator[str]:
-    """Yield what keeps an address from being used, one sentence each, without the passwords in it."""
+    """Yield the errors of a URI, one sentence each, without the passwords in it."""
     shown = without_password(uri)
     bucket, _, prefix = uri.removeprefix("s3:").removeprefix("//").partition("/")
     if not uri.startswith("s3://") or not bucket:
@@ -24,10 +24,10 @@ def address_errors(uri: str) -> Iterator[str]:
 
 
 def has_password(uri: str) -> bool:
-    """Return True if an address holds a user name or a password."""
+    """Return whether a URI contains a user name or a password."""
     return bool(_USER_INFO.search(uri))
 
 
 def without_password(text: str) -> str:
-    """Return the text without the user names and passwords of addresses in it."""
+    """Return the text without the user names and passwords of the URIs in it."""
     return _USER_INFO.sub("", text)

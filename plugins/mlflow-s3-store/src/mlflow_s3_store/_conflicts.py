@@ -1,19 +1,19 @@
-"""Reports values that lost against those of another machine."""
+"""Reports of values that lost against the values of another machine."""
 
 import logging
 from collections.abc import Sequence
 
-from mlflow_s3_store._layout import Place
+from mlflow_s3_store._layout import UnitPath
 
 log = logging.getLogger(__package__)
 
 
-def warn_of_conflicts(where: Place, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+def warn_of_conflicts(where: UnitPath, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
     """Warn of parameters that another machine had logged with another value first.
 
     Args:
-        where: the place of the run.
-        refused: table and key of each row that could not stand beside theirs.
+        where: the location of the run.
+        refused: table and key of each row that lost.
 
     """
     for _, key in refused:

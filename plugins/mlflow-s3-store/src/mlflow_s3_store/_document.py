@@ -1,4 +1,4 @@
-"""A unit as text, and how two texts that were changed apart become one."""
+"""Documents: the serialised form of units, and the merge of two states that were changed separately."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,18 +14,23 @@ Key = tuple[Any, ...]
 Row = dict[str, Any]
 Rows = dict[str, dict[Key, Row]]
 OWN = "pokeflow"
-"""The entry that is about the document itself: part of the format, whoever writes it."""
+"""The entry about the document itself: a fixed name in the format, whatever program writes it."""
 FORMAT = 1
 LARGEST = 256 << 20
-"""Bytes of a document. A trace with all of its spans is the largest."""
+"""Largest size of a document in bytes. A trace with all of its spans is the largest kind."""
 
 
 @dataclass(slots=True)
 class Document:
-    """The rows of a unit by table and key. No rows: the unit was deleted.
+    """State of a unit: its rows.
 
-    ``histories`` tells for each metric of a run how many points its history has. ``rest`` are entries that another
-    version of MLflow wrote and this one does not know; they are kept as they are.
+    Attributes:
+        kind: the name of the head table.
+        id: the id of the unit.
+        rows: the rows by table and key; without rows the unit was deleted.
+        histories: the number of points in the history of each metric of a run.
+        rest: entries that another version of MLflow wrote and this one does not know; they are kept unchanged.
+
     """
 
     kind: str
@@ -36,17 +41,17 @@ class Document:
 
     @property
     def alive(self) -> bool:
-        """Whether the unit exists."""
+        """True if the unit exists."""
         return bool(self.rows.get(self.kind))
 
     @property
     def head(self) -> Row:
-        """The row that stands for the unit."""
+        """The row that represents the unit."""
         return next(iter(self.rows[self.kind].values()))
 
 
 def encode(document: Document, schema: Schema) -> bytes:
-    """Return a document as JSON, which is YAML too and is read fifty times as fast: a search reads thousands."""
+    """Serialise a document as JSON, which is also YAML and is parsed fifty times as fast: a search reads thousands."""
     about: dict[str, Any] = {"kind": document.kind, "format": FORMAT, "id": document.id}
     if not document.alive:
         about["deleted"] = True
@@ -62,7 +67,12 @@ def encode(document: Document, schema: Schema) -> bytes:
 
 
 def decode(data: bytes, schema: Schema, where: str) -> Document:
-    """Read what ``encode`` wrote, by this version or another; PokeflowError where it is no such text."""
+    """Deserialise a document that ``encode`` returned in this or another version.
+
+    Raises:
+        PokeflowError: the data are no such document; the message names ``where``.
+
+    """
     try:
         if len(data) > LARGEST:
             raise ValueError(f"{len(data)} bytes are too many")
@@ -104,7 +114,7 @@ def _read_rows(document: Document, text: dict[str, Any], schema: Schema) -> None
 
 
 def _encode_rows(table: Table, rows: Mapping[Key, Row]) -> Any:
-    """Rows without what names their unit: by name where one column does, else as a list."""
+    """Return rows without the columns of their unit: by name if one text column identifies them, else as a list."""
     names = [column for column in table.key if column not in table.link]
     if len(names) == 1 and all(isinstance(row[names[0]], str) for row in rows.values()):
         told = {}
@@ -130,7 +140,7 @@ def _decode_rows(table: Table, told: Any) -> Iterable[Row]:
 
 
 def _to_json(value: Any) -> Any:
-    """A value of SQLite's as JSON has it."""
+    """Return a SQLite value for JSON, which cannot represent infinity and NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"$": repr(value)}
     return value
@@ -142,7 +152,7 @@ def _from_json(plain: Any) -> Any:
     if isinstance(plain, list) or (isinstance(plain, int) and not -(2**63) <= plain < 2**63):
         raise TypeError(f"{str(plain)[:40]} stands where a value should")
     if isinstance(plain, str):
-        plain.encode()  # SQLite holds text that can be told
+        plain.encode()  # raises for text that SQLite cannot store
     return plain
 
 
@@ -151,24 +161,24 @@ def _text(content: dict[str, Any]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """Two states of a unit made one. ``refused``: rows of mine that could not stand beside theirs."""
+class MergeResult:
+    """Result of a merge; ``refused`` are table and key of the rows of mine that lost against theirs."""
 
     document: Document
     refused: tuple[tuple[str, Key], ...] = ()
 
 
-def merge(base: Document, mine: Document, theirs: Document, schema: Schema) -> Merged:
-    """Merge what ``mine`` and ``theirs`` made of ``base``: nothing that either added is lost.
+def merge(base: Document, mine: Document, theirs: Document, schema: Schema) -> MergeResult:
+    """Merge ``mine`` and ``theirs``, which were both changed from ``base``; no addition of either is lost.
 
-    Of two values for one thing mine stands, being the later to be published, with three exceptions: of a metric the
-    latest value stands, as MLflow orders them; a parameter or a data set never changes once it is published; a number
-    of a model version belongs to whoever published it first, and the other gets the next free one.
+    If both changed a value, mine wins, because it is published later, with three exceptions: of a metric the latest
+    value wins, in MLflow's order; a parameter or a data set never changes once it is published; the number of a model
+    version belongs to the side that published it first, and the other version gets the next free number.
     """
     if theirs.alive != mine.alive and base.alive:
         # Deleted on one side: it stays deleted unless the other has changed it since.
         kept = theirs if theirs.alive else mine
-        return Merged(Document(mine.kind, mine.id) if kept.rows == base.rows else kept)
+        return MergeResult(Document(mine.kind, mine.id) if kept.rows == base.rows else kept)
     if mine.kind == REGISTERED:
         mine = _renumbered(base, mine, theirs)
     merged = Document(mine.kind, mine.id, rest={**base.rest, **mine.rest, **theirs.rest})
@@ -185,13 +195,13 @@ def merge(base: Document, mine: Document, theirs: Document, schema: Schema) -> M
         merged.rows[name] = rows
     names = dict.fromkeys([*theirs.histories, *mine.histories])
     merged.histories = {name: max(mine.histories.get(name, 0), theirs.histories.get(name, 0)) for name in names}
-    return Merged(merged, tuple(refused))
+    return MergeResult(merged, tuple(refused))
 
 
 def _merged_row(table: str, was: Row | None, here: Row | None, there: Row | None) -> Row | None:
     if here is None or there is None:
         left = there if here is None else here
-        # Removed on the other side, unless it is new or was changed on this one.
+        # The other side removed it, unless it is new or was changed on this side.
         return None if left is not None and was is not None and _same(left, was) else left
     if table == LATEST:
         return max(here, there, key=lambda row: (row["step"], row["timestamp"], row["value"]))
@@ -203,12 +213,12 @@ def _merged_row(table: str, was: Row | None, here: Row | None, there: Row | None
 
 
 def _same(row: Row, was: Row) -> bool:
-    """Whether a row is as it was, in the columns that both know."""
+    """Return whether a row is unchanged in the columns that both states have."""
     return all(was[column] == value for column, value in row.items() if column in was)
 
 
 def _renumbered(base: Document, mine: Document, theirs: Document) -> Document:
-    """Mine, with the model versions that I added under a number of theirs moved behind all others."""
+    """Return mine; new model versions whose numbers clash with theirs are renumbered after all others."""
     versions = "model_versions"
     was, here, there = (d.rows.get(versions, {}) for d in (base, mine, theirs))
     clashes = [key for key in here if key not in was and key in there and not _same_version(here[key], there[key])]
@@ -231,7 +241,7 @@ def _renumbered(base: Document, mine: Document, theirs: Document) -> Document:
 
 
 def _same_version(one: Row, other: Row) -> bool:
-    """Whether two rows are one version, though it may have been edited since the first of them was published."""
+    """Return whether two rows are the same model version, even if one was edited after publication."""
     return all(one.get(column) == other.get(column) for column in ("creation_time", "source", "run_id"))
 
 

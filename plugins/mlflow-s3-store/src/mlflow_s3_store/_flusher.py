@@ -1,4 +1,4 @@
-"""When changes go to the bucket: at an interval, when something asks for it, at exit, and on SIGTERM."""
+"""Publishing of changes to the bucket: at an interval, on request, at exit and on SIGTERM."""
 
 import atexit
 import contextlib
@@ -22,18 +22,21 @@ from pokeflow.errors import PokeflowError
 
 log = logging.getLogger(__package__)
 LONGEST = 60.0
-"""Seconds after which a bucket that was away is asked again at the latest."""
+"""Longest time in seconds until an unreachable bucket is tried again."""
 SHARE = 10
-"""Publishing takes at most this part of the time, however long the histories of a run have grown: a tenth."""
+"""Pause after publishing, as a multiple of its duration.
+
+So publishing takes at most a tenth of the time, however long the histories of a run have grown.
+"""
 PATIENCE = 10.0
-"""Seconds that a call waits at most until its change is published."""
+"""Longest time in seconds that a call waits until its change is published."""
 LEAVING = 60.0
-"""Seconds that a process may take to leave with changes that are not in the bucket yet."""
+"""Longest time in seconds that a process takes at exit to publish its last changes."""
 _all: "weakref.WeakSet[Flusher]" = weakref.WeakSet()
 
 
 class Flusher:
-    """Publishes a replica's changes from a thread of its own, those of other processes of this machine among them."""
+    """A publisher of a replica's changes, also of other processes on this machine, with a thread of its own."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
@@ -41,13 +44,13 @@ class Flusher:
         self._rounds, self._busy, self._last_warning = 0, False, ""
         _all.add(self)
         self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), daemon=True, name="mlflow-s3-flush")
-        with contextlib.suppress(RuntimeError):  # the interpreter is leaving: what is asked for is done at once
+        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: flush_soon publishes itself
             self._thread.start()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Publish everything that is marked by now; return whether that succeeded. What went wrong is a warning.
+        """Publish all changes that are marked by now; return whether that succeeded. Errors are logged as warnings.
 
-        ``seconds`` is how long to wait where another process of this machine is publishing.
+        ``seconds`` is the longest time to wait while another process of this machine publishes; None is no limit.
         """
         try:
             with in_use():
@@ -67,7 +70,7 @@ class Flusher:
         return True
 
     def publish_now(self, kind: str, identity: str) -> bool:
-        """Publish one unit in this thread; return whether it is in the bucket."""
+        """Publish one unit in the calling thread; return whether that succeeded. Errors are logged as warnings."""
         copy = self.replica.copy
         try:
             with self.replica.publishing, self.replica.lock.acquire(timeout=PATIENCE):
@@ -78,18 +81,18 @@ class Flusher:
         return True
 
     def flush_soon(self) -> None:
-        """Publish now; a bucket that does not answer in a few seconds is left to the thread."""
+        """Have all changes published now, and wait for at most ``PATIENCE`` s; then the thread continues alone."""
         if not self._thread.is_alive():
             self.flush(PATIENCE)
             return
         with self._changed:
-            # A round that is under way may have begun before the change.
+            # A round in progress may have begun before the change, so the next one is needed.
             wanted = self._rounds + (2 if self._busy else 1)
             self.wake.set()
             self._changed.wait_for(lambda: self._rounds >= wanted, PATIENCE)
 
     def round(self) -> bool:
-        """Publish once, in the thread; return whether all is published."""
+        """Publish once, in the thread; return whether all changes are published."""
         with self._changed:
             self.wake.clear()
             self._busy = True
@@ -100,7 +103,7 @@ class Flusher:
         return done
 
     def flush_at_exit(self) -> None:
-        """Publish the rest before the process ends; what cannot be published is published by the next one."""
+        """Publish the last changes before the process ends; the next process publishes those that are left."""
         copy = self.replica.copy
         try:
             if not copy.file.exists():
@@ -111,12 +114,12 @@ class Flusher:
         except sqlite3.Error as error:
             log.warning("%s: cannot be read any more: %s", copy.file, error)
             return
-        # Others may go on writing to the working copy; what they change from now on is theirs to publish.
+        # Other processes may still write to the working copy; they publish their later changes themselves.
         before = set(copy.marks())
         worker = threading.Thread(target=self.flush, daemon=True)
         try:
             worker.start()
-        except RuntimeError:  # too late for threads
+        except RuntimeError:  # too late to start a thread
             self.flush(LEAVING)
         else:
             worker.join(LEAVING)
@@ -134,7 +137,7 @@ def _run(reference: "weakref.ref[Flusher]") -> None:
     interval = wait = max(0.05, seconds(FLUSH_SECONDS, 5))
     while (flusher := reference()) is not None:
         wake = flusher.wake
-        del flusher  # while nothing is to be done, nothing keeps it alive
+        del flusher  # so that the waiting thread does not keep it alive
         wake.wait(wait)
         if (flusher := reference()) is None:
             return
@@ -150,14 +153,14 @@ def _flush_all() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # what is under way ends, and `_flush_all` is called at exit
+    raise SystemExit(128 + number)  # calls in progress end, and `_flush_all` is called at exit
 
 
 @functools.cache
 def flush_on_exit() -> None:
-    """Publish before the process ends: at exit, and on SIGTERM where nobody else has a say in that."""
+    """Have changes published before the process ends: at exit, and on SIGTERM if it has no handler yet."""
     atexit.register(_flush_all)
-    os.register_at_fork(after_in_child=_all.clear)  # they are the parent's
-    with contextlib.suppress(ValueError):  # only the main thread may
+    os.register_at_fork(after_in_child=_all.clear)  # the flushers belong to the parent
+    with contextlib.suppress(ValueError):  # only the main thread may set a handler
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _stop)

@@ -1,7 +1,8 @@
-"""A fork finds no database open: SQLite's locks are the process's, and a child that inherits a connection has none.
+"""Fork safety: no database is open at a fork, because SQLite's locks belong to the process.
 
-With one, child and parent would not see each other's locks, and the parent's last close would take away the log that
-the child is writing to. So a fork waits until no call is under way, and closes what is open; it is opened again.
+A child with an inherited connection would hold no locks: child and parent would not see each other's locks, and the
+parent's last close would delete the log that the child is writing to. So a fork waits until no call is in progress,
+and closes all connections; they are opened again at the next use.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LONGEST = 30.0
-"""Seconds that a fork waits for calls that are under way."""
+"""Longest time in seconds that a fork waits for calls in progress."""
 _state = threading.Condition(threading.Lock())
 _users, _closing = 0, False
 _closers: list["weakref.WeakMethod[Callable[[], None]]"] = []
@@ -19,10 +20,10 @@ _closers: list["weakref.WeakMethod[Callable[[], None]]"] = []
 
 @contextmanager
 def in_use() -> Iterator[None]:
-    """Keep forks away from what is done here."""
+    """Delay forks until the block has ended, for at most ``LONGEST`` seconds."""
     global _users  # noqa: PLW0603 - forks are the process's
     with _state:
-        # Who is needed by a call that is under way may come in, or that call would never end.
+        # While calls are in progress others may start: such a call may wait for one of them, and would never end.
         _state.wait_for(lambda: not _closing or _users)
         _users += 1
     try:
@@ -34,7 +35,7 @@ def in_use() -> Iterator[None]:
 
 
 def close_before_fork(close: Callable[[], None]) -> None:
-    """Have a bound method called before every fork."""
+    """Register a bound method that is called before every fork, as long as its object exists."""
     _closers.append(weakref.WeakMethod(close))
 
 

@@ -1,21 +1,28 @@
-"""The history of a metric in the bucket: a file that only ever grows, whoever writes to it."""
+"""Histories of metrics in the bucket: files that only grow, even if several machines write to them."""
 
 import random
 import time
 from collections.abc import Iterable
 
-from mlflow_s3_store._layout import Place
+from mlflow_s3_store._layout import UnitPath
 from mlflow_s3_store._replica import ATTEMPTS, Replica
 from mlflow_s3_store._working_copy import Mark, Point
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Missing
+from pokeflow.objects import ABSENT, NotFoundError, PreconditionError
 
 LARGEST = 2**63
-"""Above what SQLite holds."""
+"""The first integer that is too large for SQLite."""
 
 
-def publish_history(replica: Replica, mark: Mark, where: Place) -> Mark:
-    """Write the history of a metric: what others added since is taken over first, so that it only ever grows."""
+def publish_history(replica: Replica, mark: Mark, where: UnitPath) -> Mark:
+    """Write the history of a metric, and return its mark.
+
+    Points that others have added since are merged first, so that the file only grows.
+
+    Raises:
+        PokeflowError: others wrote to the file in all ``ATTEMPTS`` attempts.
+
+    """
     copy, key = replica.copy, where.part("metrics", mark.part)
     for attempt in range(ATTEMPTS):
         etag, known = copy.histories(mark.id).get(mark.part, ("", 0))
@@ -23,7 +30,7 @@ def publish_history(replica: Replica, mark: Mark, where: Place) -> Mark:
         if len(points) > known:
             try:
                 etag = replica.objects.write(key, format_points(points), match=etag or ABSENT)
-            except Conflict:
+            except PreconditionError:
                 pull_history(replica, mark.id, mark.part, where)
                 time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
                 continue
@@ -33,12 +40,12 @@ def publish_history(replica: Replica, mark: Mark, where: Place) -> Mark:
     raise PokeflowError(f"{replica.uri}/{key}: is written by others all the time. It is tried again.")
 
 
-def pull_history(replica: Replica, run: str, metric: str, where: Place) -> None:
-    """Take over the points of a metric's history that others added."""
+def pull_history(replica: Replica, run: str, metric: str, where: UnitPath) -> None:
+    """Add the points that others have published in a metric's history to the working copy."""
     key = where.part("metrics", metric)
     try:
         data, etag = replica.objects.read(key)
-    except Missing:
+    except NotFoundError:
         data, etag = b"", ""
     points = parse_points(data, f"{replica.uri}/{key}")
     with replica.copy.importing() as database:
@@ -47,14 +54,14 @@ def pull_history(replica: Replica, run: str, metric: str, where: Place) -> None:
 
 
 def format_points(points: Iterable[Point]) -> bytes:
-    """Return a history as text: a line a point, in MLflow's own order of milliseconds, value and step."""
+    """Return a history as text: one line per point, with milliseconds since 1970, value and step in MLflow's order."""
     return "".join(
         f"{time} {'nan' if is_nan else repr(value)} {step}\n" for time, value, step, is_nan in points
     ).encode()
 
 
 def parse_points(data: bytes, where: str) -> list[Point]:
-    """Read the points that ``format_points`` wrote; PokeflowError where it is no such text."""
+    """Parse the text that ``format_points`` returns; raise a PokeflowError if it is invalid."""
     points = set()
     try:
         for line in data.decode().splitlines():

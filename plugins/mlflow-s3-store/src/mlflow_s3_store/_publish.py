@@ -1,4 +1,4 @@
-"""What was changed here goes to the bucket: by compare-and-swap, and merged with whatever came there first."""
+"""Publishing of local changes to the bucket: by compare-and-swap, merged with changes that were published first."""
 
 import random
 import sqlite3
@@ -10,23 +10,28 @@ from typing import TypeVar
 from mlflow_s3_store._conflicts import warn_of_conflicts
 from mlflow_s3_store._document import Document, decode, encode, merge
 from mlflow_s3_store._histories import publish_history
-from mlflow_s3_store._layout import IN_EXPERIMENT, Place, experiment_folder, experiment_id, place
+from mlflow_s3_store._layout import IN_EXPERIMENT, UnitPath, experiment_folder, experiment_id, locate_unit
 from mlflow_s3_store._refresh import refresh
 from mlflow_s3_store._replica import ATTEMPTS, Replica
 from mlflow_s3_store._schema import EXPERIMENTS, RUNS
-from mlflow_s3_store._working_copy import Mark, Seen
+from mlflow_s3_store._working_copy import Mark, RemoteSnapshot
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Missing
+from pokeflow.objects import ABSENT, NotFoundError, PreconditionError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
 def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
-    """Publish what is marked, or these marks alone. The first error is raised at the end.
+    """Publish all marked changes, or only ``marks``; an error with one unit does not stop the others.
 
-    Files of a run go first, then the document that tells of them, then its index: a reader who sees the index finds
-    all that it promises. Experiments go before what lies in them, data sets and models before the runs that name them.
+    Files of a run are written first, then the document that lists them, then its index: a reader who sees the index
+    finds everything that it announces. Experiments are written before the units in them, data sets and logged models
+    before the runs that refer to them.
+
+    Raises:
+        PokeflowError: the first error, raised at the end.
+
     """
     work = _Work(replica, replica.copy.marks() if marks is None else list(marks))
     units = list(dict.fromkeys((mark.kind, mark.id) for mark in work.marks))
@@ -44,16 +49,16 @@ def publish(replica: Replica, marks: Iterable[Mark] | None = None) -> None:
 
 
 class _Work:
-    """One round of publishing: what went wrong keeps nothing else from being published."""
+    """One round of publishing; errors are collected, so that they do not stop the other units."""
 
     def __init__(self, replica: Replica, marks: list[Mark]) -> None:
         self.replica, self.marks = replica, marks
-        self.changed: list[tuple[tuple[str, str], Place | None]] = []
+        self.changed: list[tuple[tuple[str, str], UnitPath | None]] = []
         self.done: set[Mark] = set()
         self.errors: list[PokeflowError] = []
 
     def each(self, call: Callable[[Item], Answer | None], items: Iterable[Item]) -> list[Answer]:
-        """The answers of those calls that succeeded."""
+        """Call a function for every item; return the results of the calls that succeeded, and collect their errors."""
 
         def one(item: Item) -> Answer | None:
             try:
@@ -69,7 +74,7 @@ class _Work:
         return [answer for answer in self.replica.map(one, items) if answer is not None]
 
     def documents(self, units: Sequence[tuple[str, str]]) -> None:
-        """Publish what these units are by now."""
+        """Publish the current state of these units."""
         self.changed += self.each(lambda unit: (unit, _document(self.replica, *unit)), units)
 
     def files_of_runs(self, runs: Sequence[str]) -> None:
@@ -81,7 +86,7 @@ class _Work:
         self.each(lambda run: _params(self.replica, run, places[run]), places)
 
     def indexes(self) -> None:
-        """Let others know of everything that changed. Only now is a change done: a kill before leaves its mark."""
+        """Write the indexes of all changed units, then remove the marks: after an earlier kill these still exist."""
         copy = self.replica.copy
         told = self.each(lambda one: (one[0], _index(self.replica, one[1]) if one[1] else None), self.changed)
         units = {unit for unit, _ in told}
@@ -92,25 +97,30 @@ class _Work:
 
 
 def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Experiments of these units that the bucket does not know yet."""
+    """Return the experiments of these units that are not known to be in the bucket."""
     ids = {replica.copy.experiment_of(*unit) for unit in units if unit[0] in IN_EXPERIMENT} - {None}
     return {(EXPERIMENTS, one) for one in ids if one and replica.copy.last_seen(EXPERIMENTS, one) is None}
 
 
-def _place(replica: Replica, kind: str, identity: str) -> Place | None:
-    """Where a unit lies, or belongs; None where there is nothing to place."""
+def _place(replica: Replica, kind: str, identity: str) -> UnitPath | None:
+    """Return the current or future location of a unit; None if the location of its experiment is unknown."""
     known = replica.copy.last_seen(kind, identity)
     if known:
         return known.place
     if kind not in IN_EXPERIMENT:
-        return place(kind, identity)
+        return locate_unit(kind, identity)
     experiment = replica.copy.experiment_of(kind, identity)
     home = replica.copy.last_seen(EXPERIMENTS, experiment) if experiment else None
-    return place(kind, identity, home.place.home) if home else None
+    return locate_unit(kind, identity, home.place.home) if home else None
 
 
-def _document(replica: Replica, kind: str, identity: str) -> Place | None:
-    """Write a unit's document; returns its place, None where nobody has ever seen it."""
+def _document(replica: Replica, kind: str, identity: str) -> UnitPath | None:
+    """Write a unit's document, and return its location; None for a unit that was deleted before it was published.
+
+    Raises:
+        PokeflowError: the unit has no known experiment, or others wrote to it in all ``ATTEMPTS`` attempts.
+
+    """
     copy = replica.copy
     for attempt in range(ATTEMPTS):
         known = copy.last_seen(kind, identity)
@@ -119,9 +129,9 @@ def _document(replica: Replica, kind: str, identity: str) -> Place | None:
         if kind == RUNS:
             mine.histories = {key: points for key, (_, points) in copy.histories(identity).items()}
         if not mine.alive and known is None:
-            return None  # made and removed before anybody saw it
+            return None  # created and deleted before it was published
         if kind == EXPERIMENTS and known is None:
-            where: Place | None = _new_experiment(replica, mine, attempt)
+            where: UnitPath | None = _new_experiment(replica, mine, attempt)
         else:
             where = _place(replica, kind, identity)
         if where is None:
@@ -132,56 +142,56 @@ def _document(replica: Replica, kind: str, identity: str) -> Place | None:
             return where
         try:
             etag = replica.objects.write(where.document, data, match=known.etag if known else ABSENT)
-        except Conflict:
+        except PreconditionError:
             _take_theirs(replica, where, base)
             time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
             continue
         with copy.importing() as database:
-            copy.remember(database, merged, Seen(where, etag, data))
+            copy.remember(database, merged, RemoteSnapshot(where, etag, data))
         if not merged.alive:
             _remove_parts(replica, where)
         return where
     raise PokeflowError(f"{replica.uri}: {kind} {identity} is written by others all the time. It is tried again.")
 
 
-def _new_experiment(replica: Replica, mine: Document, attempt: int) -> Place:
-    """A folder for an experiment: of its name, or with a number behind it where others lie there."""
-    return place(EXPERIMENTS, mine.id, experiment_folder(str(mine.head["name"]), 1 + attempt))
+def _new_experiment(replica: Replica, mine: Document, attempt: int) -> UnitPath:
+    """Return the location of a new experiment: a folder named after it, with a number if earlier attempts failed."""
+    return locate_unit(EXPERIMENTS, mine.id, experiment_folder(str(mine.head["name"]), 1 + attempt))
 
 
-def _take_theirs(replica: Replica, where: Place, base: Document) -> None:
-    """Merge what lies under a document's key into the working copy."""
+def _take_theirs(replica: Replica, where: UnitPath, base: Document) -> None:
+    """Merge the document in the bucket into the working copy; forget the remote state if it no longer exists."""
     copy = replica.copy
     try:
         data, etag = replica.objects.read(where.document)
-    except Missing:
+    except NotFoundError:
         copy.forget(base.kind, base.id)
         return
     if base.kind == EXPERIMENTS and base.rows:
-        refresh(replica, EXPERIMENTS)  # all of them: names may have been handed on among them
+        refresh(replica, EXPERIMENTS)  # all of them: one may have taken over the name of another
     theirs = decode(data, copy.schema, where.document)
     if (theirs.kind, theirs.id) != (base.kind, base.id):
         if base.kind == EXPERIMENTS:
             return  # the next attempt takes another folder
         raise PokeflowError(f"{replica.uri}/{where.document}: is of {theirs.kind} {theirs.id}, not of {base.id}.")
     with copy.importing() as database:
-        refused = copy.merge_remote(database, base, theirs, Seen(where, etag, data))
+        refused = copy.merge_remote(database, base, theirs, RemoteSnapshot(where, etag, data))
     warn_of_conflicts(where, refused)
 
 
-def _remove_parts(replica: Replica, where: Place) -> None:
+def _remove_parts(replica: Replica, where: UnitPath) -> None:
     for what in ("params", "metrics"):
         keys = [entry.key for entry in replica.objects.list(f"{where.home}/{what}/")]
         replica.map(replica.objects.delete, keys)
 
 
-def _index(replica: Replica, where: Place) -> tuple[str, str]:
-    """Let others know that a unit changed; the key and the etag of what tells them."""
+def _index(replica: Replica, where: UnitPath) -> tuple[str, str]:
+    """Announce a change of a unit by a new content of its index; return the key and the ETag of the index."""
     return where.index, replica.objects.write(where.index, uuid.uuid4().hex.encode(), match=None)
 
 
-def _params(replica: Replica, run: str, where: Place) -> None:
-    """Write the parameters that the bucket has no file of; a value that lies there already stands."""
+def _params(replica: Replica, run: str, where: UnitPath) -> None:
+    """Write the parameters that have no file in the bucket; an existing file keeps its value, also locally."""
     copy = replica.copy
     known = copy.last_seen(RUNS, run)
     told = decode(known.body, copy.schema, where.document).rows.get("params", {}) if known else {}
@@ -192,7 +202,7 @@ def _params(replica: Replica, run: str, where: Place) -> None:
         file = where.part("params", row["key"])
         try:
             replica.objects.write(file, row["value"].encode(), match=ABSENT)
-        except Conflict:
+        except PreconditionError:
             theirs = replica.objects.read(file)[0].decode(errors="replace")
             with copy.importing() as database:
                 sql = "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?"
@@ -201,15 +211,23 @@ def _params(replica: Replica, run: str, where: Place) -> None:
 
 
 def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, str], root: str) -> Document | None:
-    """Make an experiment in the bucket, under a folder and an id that no other has; None if its name is taken.
+    """Create an experiment in the bucket, with a folder and an id of its own; return None if its name is taken.
 
-    Its artifacts lie below ``root`` unless its head names a place of their own.
+    Args:
+        replica: the replica of the tracking URI.
+        head: the row of the experiment, without its id.
+        tags: the tags of the experiment.
+        root: the URI below which its artifacts are stored, unless ``head`` has an artifact location.
+
+    Raises:
+        PokeflowError: other experiments occupy all folders for this name.
+
     """
     copy = replica.copy
     for attempt in range(1, ATTEMPTS):
         folder = experiment_folder(str(head["name"]), attempt)
         identity = "0" if folder == "Default" else experiment_id(folder)
-        where = place(EXPERIMENTS, identity, folder)
+        where = locate_unit(EXPERIMENTS, identity, folder)
         location = head["artifact_location"] or f"{root}/{folder}"
         row = {**head, "experiment_id": int(identity), "artifact_location": location}
         own = {(key, int(identity)): {"key": key, "value": tags[key], "experiment_id": int(identity)} for key in tags}
@@ -217,14 +235,14 @@ def claim_experiment(replica: Replica, head: dict[str, object], tags: dict[str, 
         data = encode(document, copy.schema)
         try:
             etag, taken = replica.objects.write(where.document, data, match=ABSENT), False
-        except Conflict:
+        except PreconditionError:
             data, etag = replica.objects.read(where.document)
             document, taken = decode(data, copy.schema, where.document), True
             if not document.alive or document.head["name"] != head["name"]:
                 continue
         with copy.importing() as database:
-            copy.merge_remote(database, Document(EXPERIMENTS, identity), document, Seen(where, etag, data))
-            # Again if it is taken: whoever took it may have been killed before.
+            copy.merge_remote(database, Document(EXPERIMENTS, identity), document, RemoteSnapshot(where, etag, data))
+            # Also if it is taken: its creator may have been killed before it wrote the index.
             copy.remember_indexes(database, dict([_index(replica, where)]))
         return None if taken else document
     raise PokeflowError(f"{replica.uri}: there is no folder left for an experiment named {head['name']!r}.")

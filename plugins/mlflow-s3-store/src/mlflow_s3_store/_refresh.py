@@ -1,4 +1,4 @@
-"""What was changed in the bucket comes here: one listing tells which units, and only these are read."""
+"""Refreshing of the working copy: one listing of the bucket shows which units changed, and only these are read."""
 
 import logging
 import sqlite3
@@ -7,26 +7,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from mlflow_s3_store._conflicts import warn_of_conflicts
 from mlflow_s3_store._document import Document, decode
 from mlflow_s3_store._histories import pull_history
-from mlflow_s3_store._layout import IN_EXPERIMENT, Place, experiment_id, index_of, place, place_of_index
+from mlflow_s3_store._layout import IN_EXPERIMENT, UnitPath, experiment_id, index_of, locate_index, locate_unit
 from mlflow_s3_store._replica import Replica
 from mlflow_s3_store._rows import release_names
 from mlflow_s3_store._schema import EXPERIMENTS, RUNS
-from mlflow_s3_store._working_copy import Seen, WorkingCopy
+from mlflow_s3_store._working_copy import RemoteSnapshot, WorkingCopy
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Missing
+from pokeflow.objects import NotFoundError
 
 log = logging.getLogger(__package__)
 AT_ONCE = 256
-"""Documents that are read before they are taken over, in one transaction."""
+"""Number of documents that are read before they are imported in one transaction."""
 
 
 def refresh(replica: Replica, kind: str, folder: str = "") -> int:
-    """Take over the units of a kind that changed, for those of an experiment in its folder; returns how many did."""
+    """Import the changed units of a kind, or of a kind in an experiment's folder, and return their number."""
     return _refresh(replica, index_of(kind, folder))
 
 
 def refresh_rest(replica: Replica) -> int:
-    """Take over everything that belongs to no experiment."""
+    """Import the changed units that belong to no experiment, and return their number."""
     return _refresh(replica, index_of("").rstrip("/") + "/")
 
 
@@ -37,17 +37,20 @@ def _refresh(replica: Replica, prefix: str) -> int:
     changed = [key for key, etag in listed.items() if seen.get(key) != etag]
     for start in range(0, len(changed), AT_ONCE):
         keys = changed[start : start + AT_ONCE]
-        began = replica.copy.etags([place_of_index(key) for key in keys])
-        found = replica.map(lambda key: _read(replica, place_of_index(key)), keys)
+        began = replica.copy.etags([locate_index(key) for key in keys])
+        found = replica.map(lambda key: _read(replica, locate_index(key)), keys)
         _absorb(replica, [one for one in found if one], {key: listed[key] for key in keys}, began)
     return len(changed)
 
 
 def _notice_gone(replica: Replica, keys: Iterable[str]) -> None:
-    """Follow what somebody removed from the bucket by hand; what was changed here since is published again."""
+    """Handle units whose indexes were removed from the bucket by hand.
+
+    A unit that was changed here, or whose document still exists, is published again. Others are deleted here too.
+    """
     copy = replica.copy
     for key in keys:
-        where = place_of_index(key)
+        where = locate_index(key)
         identity = copy.id_at(where)
         if identity is not None:
             if where.kind == EXPERIMENTS:
@@ -62,7 +65,10 @@ def _notice_gone(replica: Replica, keys: Iterable[str]) -> None:
 
 
 def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
-    """Take over one unit if it changed in the bucket; one that nobody here has heard of is looked for everywhere."""
+    """Import one unit if it changed in the bucket; return whether a change was found.
+
+    For a unit that is unknown here, all changes in the bucket are imported.
+    """
     known = replica.copy.last_seen(kind, identity)
     if known is None:
         return not replica.copy.document(kind, identity).alive and refresh_all(replica) > 0
@@ -75,7 +81,7 @@ def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
 
 
 def refresh_all(replica: Replica) -> int:
-    """Take over everything that changed anywhere."""
+    """Import all changed units, and return their number."""
     changed = refresh_rest(replica)
     for identity in replica.copy.experiments():
         home = replica.copy.last_seen(EXPERIMENTS, identity)
@@ -85,7 +91,7 @@ def refresh_all(replica: Replica) -> int:
 
 
 def histories(replica: Replica, run: str, metrics: Sequence[str] | None = None) -> None:
-    """Take over the histories of a run (None: of all its metrics) that have more points in the bucket than here."""
+    """Import a run's histories of ``metrics`` (None: all) that have more points in the bucket than here."""
     known = replica.copy.last_seen(RUNS, run)
     if known is None:
         return
@@ -99,25 +105,25 @@ def histories(replica: Replica, run: str, metrics: Sequence[str] | None = None) 
     replica.map(lambda metric: pull_history(replica, run, metric, known.place), behind)
 
 
-def _read(replica: Replica, where: Place) -> tuple[Document, Seen] | None:
+def _read(replica: Replica, where: UnitPath) -> tuple[Document, RemoteSnapshot] | None:
     try:
         data, etag = replica.objects.read(where.document)
-    except Missing:
+    except NotFoundError:
         return None
     try:
         document = decode(data, replica.copy.schema, f"{replica.uri}/{where.document}")
         if (document.kind, document.id if where.kind == EXPERIMENTS else "") != (where.kind, _experiment_at(where)):
             raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
-        if where.kind != EXPERIMENTS and place(document.kind, document.id, where.folder).name != where.name:
+        if where.kind != EXPERIMENTS and locate_unit(document.kind, document.id, where.folder).name != where.name:
             raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
     except PokeflowError as error:
         log.warning("left out: %s", error)
         return None
-    return document, Seen(where, etag, data)
+    return document, RemoteSnapshot(where, etag, data)
 
 
-def _experiment_at(where: Place) -> str:
-    """The id that an experiment in a folder has; nothing for other units."""
+def _experiment_at(where: UnitPath) -> str:
+    """Return the id of the experiment in a folder; "" for other kinds of units."""
     if where.kind != EXPERIMENTS:
         return ""
     return "0" if where.home == "Default" else experiment_id(where.home)
@@ -125,11 +131,11 @@ def _experiment_at(where: Place) -> str:
 
 def _absorb(
     replica: Replica,
-    found: Sequence[tuple[Document, Seen]],
+    found: Sequence[tuple[Document, RemoteSnapshot]],
     indexes: Mapping[str, str],
-    began: Mapping[Place, str],
+    began: Mapping[UnitPath, str],
 ) -> None:
-    """Take documents over, unless their units were published here since: ``began`` has the etags before the reading."""
+    """Import documents, except of units published here since ``began``, which has the ETags from before the read."""
     copy, refused, read = replica.copy, [], dict(indexes)
     with copy.importing() as database:
         now = copy.etags([known.place for _, known in found])
@@ -154,6 +160,6 @@ def _absorb(
 
 
 def _base(copy: WorkingCopy, document: Document) -> Document:
-    """What a unit that was changed here was when it was last the same on both sides."""
+    """Return the last state that a unit changed here had in common with the bucket."""
     was = copy.last_seen(document.kind, document.id)
     return decode(was.body, copy.schema, was.place.document) if was else Document(document.kind, document.id)

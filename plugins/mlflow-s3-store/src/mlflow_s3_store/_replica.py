@@ -1,4 +1,4 @@
-"""A place in a bucket and this machine's working copy of it."""
+"""Replicas: a tracking URI in a bucket, and this machine's working copy of it."""
 
 import contextlib
 import hashlib
@@ -19,14 +19,14 @@ from mlflow_s3_store._address import address_errors, has_password, without_passw
 from mlflow_s3_store._settings import CACHE, value, variable
 from mlflow_s3_store._working_copy import WorkingCopy
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Crew, Objects
+from pokeflow.objects import DaemonPool, ObjectStore
 
 log = logging.getLogger(__package__)
 FORMER = ("pokeflow", "mlflow")
-"""Folders below the cache folder that hold the working copies of earlier versions."""
+"""Path, below the cache folder, of the working copies of earlier versions."""
 WORKERS = 16
 ATTEMPTS = 30
-"""How often a write is tried where others write to the same unit all the time."""
+"""Number of attempts to write a unit that others write to at the same time."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -34,22 +34,22 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """A tracking URI: ``objects`` are what lies below it, ``copy`` is this machine's database of it."""
+    """A tracking URI: ``objects`` is the object store below it, ``copy`` this machine's working copy of it."""
 
     uri: str
-    objects: Objects
+    objects: ObjectStore
     copy: WorkingCopy
-    crew: Crew = field(default_factory=lambda: Crew(WORKERS, "mlflow-s3"))
+    crew: DaemonPool = field(default_factory=lambda: DaemonPool(WORKERS, "mlflow-s3"))
     publishing: threading.RLock = field(default_factory=threading.RLock)
 
     def map(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-        """Call a function for every item, several at once; the first error is raised when all have ended."""
+        """Call a function for every item, several at once; raise the first error after all calls have ended."""
         work = list(items)
         if len(work) < 2:
             return [call(item) for item in work]
         try:
             futures = [self.crew.submit(call, item) for item in work]
-        except RuntimeError:  # no thread can be started any more: the interpreter is leaving
+        except RuntimeError:  # no thread can be started any more: the interpreter is shutting down
             return [call(item) for item in work]
         errors = [error for future in futures if (error := future.exception())]
         if errors:
@@ -58,12 +58,17 @@ class Replica:
 
     @property
     def lock(self) -> FileLock:
-        """The lock of the one process of this machine that publishes: two would only get into each other's way."""
+        """The lock of the one process of this machine that publishes: two would only conflict with each other."""
         return FileLock(f"{self.copy.file}.lock")
 
 
 def open_replica(uri: str, folder: Path) -> Replica:
-    """Open the replica of a tracking URI, its working copy below a folder; no two for one process."""
+    """Open the replica of a tracking URI, with its working copy below a folder; call this once per process and URI.
+
+    Raises:
+        PokeflowError: the URI is invalid or holds a password, or the working copy cannot be opened.
+
+    """
     from pokeflow_s3 import open_bucket
 
     for error in address_errors(uri):
@@ -71,9 +76,9 @@ def open_replica(uri: str, folder: Path) -> Replica:
     if has_password(uri):
         raise PokeflowError(f"{without_password(uri)}: holds a password. Credentials are found where boto3 finds them.")
     endpoint, encryption, kms_key = _server()
-    # Somebody waits for the answers, and what cannot be written now is tried again later anyhow.
+    # Few attempts, because callers wait for responses, and a failed write is retried later anyway.
     objects = open_bucket(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
-    where = objects.client.meta.endpoint_url  # whoever named it
+    where = objects.client.meta.endpoint_url  # from whatever configuration it comes
     name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
     template = _template(folder)
     for other in folder.glob(f"{name}-*.db"):
@@ -83,7 +88,7 @@ def open_replica(uri: str, folder: Path) -> Replica:
 
 
 def _server() -> tuple[str | None, str | None, str | None]:
-    """The endpoint, the encryption and its key that MLflow's own variables for artifacts name; boto3 finds its own."""
+    """Return endpoint, encryption and KMS key from MLflow's variables for artifacts; boto3 reads its own variables."""
     endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None
     try:
         extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
@@ -93,9 +98,13 @@ def _server() -> tuple[str | None, str | None, str | None]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the working copies, made for this user alone.
+    """Return the folder of the working copies; create it for this user alone if it does not exist.
 
-    One that was made when the stores were part of another package is used on: it may hold what is not published yet.
+    An existing folder from when the stores were part of another package stays in use: it may hold unpublished changes.
+
+    Raises:
+        PokeflowError: the folder cannot be created or written to, or its path contains a ``?``.
+
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     former, own = home.joinpath(*FORMER), home / "mlflow-s3-store"
@@ -116,7 +125,7 @@ def cache_folder() -> Path:
 
 
 def _template(folder: Path) -> Path:
-    """An empty database of this MLflow: its migrations take seconds, a copy of their result takes none."""
+    """Return an empty database of this MLflow; to copy it saves MLflow's migrations, which take seconds."""
     from mlflow.store.db.utils import _get_latest_schema_revision
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -141,14 +150,14 @@ def _count_unpublished(file: Path) -> int:
 
 
 def _open_copy(file: Path, template: Path, uri: str) -> WorkingCopy:
-    """The working copy in a file; one that is damaged is set aside, and the bucket read anew."""
+    """Open the working copy in a file; if it is damaged, set it aside and begin a new one from the bucket."""
     try:
         return WorkingCopy(file, template, uri)
     except sqlite3.DatabaseError as error:
         _require_damage(file, error)
     with FileLock(f"{file}.lock"):
         try:
-            return WorkingCopy(file, template, uri)  # another process may have set it aside meanwhile
+            return WorkingCopy(file, template, uri)  # another process may have set it aside in the meantime
         except sqlite3.DatabaseError as error:
             _require_damage(file, error)
             aside = f"{file.stem}.damaged-{time.time_ns()}"
@@ -161,6 +170,6 @@ def _open_copy(file: Path, template: Path, uri: str) -> WorkingCopy:
 
 
 def _require_damage(file: Path, error: sqlite3.DatabaseError) -> None:
-    """Raise PokeflowError unless the file itself is at fault: one that is locked or cannot be written is sound."""
+    """Raise a PokeflowError unless the file itself is damaged: a locked or unwritable file is sound."""
     if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise PokeflowError(f"{file}: {error}. Nothing in it is lost: try again, or mend what keeps it.") from error

@@ -1,4 +1,4 @@
-"""Rows of a unit, read from and written to the working copy."""
+"""Reading and writing of a unit's rows in the working copy."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Ro
 
 
 def _by_columns(table: Table, rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """Rows by the columns that they tell: what another version of MLflow wrote may lack some, or have more."""
+    """Group rows by the columns that they have: rows of another version of MLflow may lack some, or have more."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         found.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
@@ -48,19 +48,19 @@ ON CONFLICT (kind, id, part) DO UPDATE SET moment = excluded.moment
 
 
 def release_names(database: sqlite3.Connection, documents: Iterable[Document]) -> None:
-    """Release the names of experiments that are about to be read anew: they may have been handed on among them."""
+    """Rename experiments before an import that changes their names: they may exchange names."""
     sql = "UPDATE experiments SET name = name || char(31) || experiment_id WHERE experiment_id = ? AND name <> ?"
     heads = [document.head for document in documents if document.kind == EXPERIMENTS and document.alive]
     database.executemany(sql, [(head["experiment_id"], head["name"]) for head in heads])
 
 
 def mark(database: sqlite3.Connection, kind: str, ids: str, **names: object) -> None:
-    """Note that units were changed here: those whose ids a query gives."""
+    """Mark units as changed here; ``ids`` is a query that returns their ids as column ``id``."""
     database.execute(_MARK.format(ids=ids), {"kind": kind, **names})
 
 
 def redirect_inputs(database: sqlite3.Connection, mine: Document, merged: Document) -> None:
-    """Let the inputs of runs follow where the same data set had another id on the machine that published it first."""
+    """Update the inputs of runs if the machine that published a data set first had another id for it."""
     if not (mine.alive and merged.alive) or mine.head["dataset_uuid"] == merged.head["dataset_uuid"]:
         return
     names = {"old": mine.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
@@ -70,7 +70,7 @@ def redirect_inputs(database: sqlite3.Connection, mine: Document, merged: Docume
 
 
 def rename_duplicate(database: sqlite3.Connection, merged: Document) -> None:
-    """Rename one of two experiments that machines gave one name at the same time: the one with the larger id."""
+    """Rename the experiment with the larger id, if two machines created experiments with one name at the same time."""
     head = merged.head
     names = {"name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
     sql = "SELECT experiment_id FROM experiments WHERE name = :name AND workspace = :workspace"

@@ -1,4 +1,4 @@
-"""Which rows of MLflow's database belong together: read from the database itself, so that new tables come along."""
+"""Units of MLflow's database: rows that belong together, derived from its schema, so that new tables are included."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,10 +11,10 @@ METRICS, LATEST = "metrics", "latest_metrics"
 
 LOCAL = frozenset({
     "alembic_version", "workspaces", "sqlite_sequence",
-    # A server's own work, and what it can compute again.
+    # A server's own jobs, and data that it can compute again.
     "jobs", "job_locks", "scheduler_leases", "sql_trace_rollup_rebuild_queue",
     "sql_trace_metric_daily_rollups", "sql_span_cost_daily_rollups", "sql_assessment_daily_rollups",
-    # Credentials of MLflow's AI gateway and what only works with them; addresses that are called, with their secrets.
+    # Credentials of MLflow's AI gateway, and tables that are useless without them; webhooks, with their secrets.
     "secrets", "model_definitions", "endpoints", "endpoint_bindings", "endpoint_model_mappings", "endpoint_tags",
     "guardrails", "guardrail_configs", "budget_policies", "webhooks", "webhook_events",
 })  # fmt: skip
@@ -22,7 +22,7 @@ LOCAL = frozenset({
 
 _OF_A_RUN = "CASE WHEN {r}.source_type IN ('RUN_INPUT', 'RUN_OUTPUT') THEN {r}.source_id ELSE {r}.destination_id END"
 _ODD: Mapping[str, tuple[str, str, str]] = {
-    # Table: whose rows they are, of which unit a row {r} is, and the condition that finds a unit's rows.
+    # By table: the head of its units, an expression for the unit's id of a row {r}, the condition for a unit's rows.
     "experiment_tags": (EXPERIMENTS, "{r}.experiment_id", "experiment_id = :id"),
     "assessments": (TRACES, "{r}.trace_id", "trace_id = :id"),
     "logged_model_metrics": (MODELS, "{r}.model_id", "model_id = :id"),
@@ -39,18 +39,25 @@ _ODD: Mapping[str, tuple[str, str, str]] = {
         "input_uuid IN (SELECT input_uuid FROM inputs WHERE destination_type = 'RUN' AND destination_id = :id)",
     ),
 }
-"""Tables whose foreign keys do not say whose rows they are."""
+"""Tables whose foreign keys do not show which unit a row belongs to."""
 SEPARATOR = "\x1f"
-"""Between the parts of a unit's id where its head has several key columns."""
+"""Separator of the parts of a unit's id, if its head has several key columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of MLflow's, and the unit that each of its rows is part of.
+    """A table of MLflow's, and the units that its rows belong to.
 
-    ``head`` is the table whose row stands for the unit, its own name for such a table. ``link`` are the columns that
-    name the unit, which need not be told again within it. ``owner`` is an expression for the unit's id of a row
-    ``{r}``, ``where`` a condition for the rows of the unit ``:id``. ``types`` are those of the columns that have one.
+    Attributes:
+        name: the name of the table.
+        columns: its columns, without generated ones.
+        key: the columns of its primary key.
+        head: the table whose row represents the unit; for such a table its own name.
+        link: the columns that identify the unit; a document of the unit does not repeat them.
+        owner: an SQL expression for the unit's id of a row ``{r}``.
+        where: an SQL condition for the rows of the unit ``:id``.
+        types: the Python types of the columns whose declared type is known.
+
     """
 
     name: str
@@ -63,13 +70,13 @@ class Table:
     types: Mapping[str, tuple[type, ...]]
 
     def misfit(self, row: Mapping[str, object]) -> str | None:
-        """Return the first column whose value is not of its type; None where all are."""
+        """Return the first column whose value does not have its type; None if all values fit."""
         return next((c for c, v in row.items() if v is not None and not isinstance(v, self.types.get(c, object))), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The shared tables, heads before what belongs to them."""
+    """The shared tables, each head before the tables that belong to it."""
 
     tables: Mapping[str, Table]
 
@@ -80,7 +87,7 @@ class Schema:
 
     @property
     def heads(self) -> list[str]:
-        """Kinds of units, in an order in which each comes after those that it may refer to."""
+        """The kinds of units, each after the kinds that it may refer to."""
         return [table.name for table in self.tables.values() if table.head == table.name]
 
 
@@ -89,7 +96,7 @@ def read(database: sqlite3.Connection) -> Schema:
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
     found = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
     order = {name: {ref.to for ref in raw.references if ref.to in found} - {name} for name, raw in found.items()}
-    # A run's rows name data sets, though no foreign key says so.
+    # A run's rows refer to data sets, although no foreign key declares it.
     order.get(RUNS, set()).add(DATASETS)
     sorted_names = [name for name in TopologicalSorter(order).static_order() if name in found]
     tables: dict[str, Table] = {}
@@ -107,7 +114,7 @@ class _Reference:
 
 
 class _Raw:
-    """What SQLite says of a table; generated columns are left out."""
+    """SQLite's description of a table, without generated columns."""
 
     def __init__(self, database: sqlite3.Connection, name: str) -> None:
         self.name = name
@@ -125,7 +132,7 @@ class _Raw:
 
 
 def _types(declared: str) -> tuple[type, ...]:
-    """What SQLite holds in a column of a declared type; empty: anything."""
+    """Return the Python types of values in a column of a declared type; empty if any type is possible."""
     for words, types in (
         (("INT", "BOOL"), (int,)),
         (("CHAR", "TEXT"), (str,)),
@@ -143,7 +150,7 @@ def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
         link = ("experiment_id",) if where == "experiment_id = :id" else link
         return Table(raw.name, raw.columns, raw.key, head, link, owner, where, raw.types)
     for reference in raw.references:
-        # A row whose key holds another row's key is a part of that one. Experiments only hold things together.
+        # A row whose key contains another row's key is part of that row's unit. Experiments only group units.
         if reference.to in known and reference.to != EXPERIMENTS and set(reference.columns) <= set(raw.key):
             parent = known[reference.to]
             theirs = dict(zip(reference.theirs, reference.columns, strict=True))
@@ -161,5 +168,5 @@ def _part(raw: _Raw, head: str, link: tuple[str, ...]) -> Table:
 
 
 def ids(identity: str) -> dict[str, str]:
-    """Return the parameters that a table's ``where`` takes for a unit."""
+    """Return the SQL parameters of a table's ``where`` for a unit."""
     return {"id": identity, **{str(n): part for n, part in enumerate(identity.split(SEPARATOR))}}

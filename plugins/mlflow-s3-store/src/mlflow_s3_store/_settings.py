@@ -1,4 +1,4 @@
-"""The environment variables that the stores read."""
+"""Environment variables that the stores read."""
 
 import logging
 import os
@@ -7,11 +7,11 @@ log = logging.getLogger(__package__)
 CACHE = "CACHE"
 """The folder of the working copies."""
 FLUSH_SECONDS = "FLUSH_SECONDS"
-"""Seconds between two looks for changes; 5 if it is not set."""
+"""Seconds between two checks for unpublished changes; 5 if it is not set."""
 FRESH_SECONDS = "FRESH_SECONDS"
-"""Seconds for which what was read from the bucket counts as fresh; 2 if it is not set."""
+"""Seconds for which data from the bucket count as fresh; 2 if it is not set."""
 PREFIX, FORMER = "MLFLOW_S3_STORE_", "POKEFLOW_MLFLOW_"
-"""Prefix of the environment variables; and the one of earlier versions, which is read where the first is not set."""
+"""Prefix of the environment variables, and the prefix of earlier versions, read if the first is not set."""
 
 
 def variable(name: str) -> str:
@@ -20,12 +20,12 @@ def variable(name: str) -> str:
 
 
 def value(name: str) -> str:
-    """Return what the environment says of a setting; "" where it says nothing."""
+    """Return the value of a setting in the environment; "" if it is not set."""
     return os.environ.get(variable(name)) or os.environ.get(f"{FORMER}{name}") or ""
 
 
 def seconds(name: str, default: float) -> float:
-    """Return the seconds of a setting, or the default, with a warning where they are no number above zero."""
+    """Return a setting in seconds; if it is no number from 0 to below 1e6, log a warning and return the default."""
     text = value(name)
     try:
         number = float(text or default)

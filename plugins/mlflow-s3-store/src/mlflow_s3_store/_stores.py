@@ -1,4 +1,4 @@
-"""The two stores that MLflow finds by the scheme ``s3``: its own SQL stores, on a working copy of a bucket."""
+"""MLflow's stores for the scheme ``s3``: its own SQL stores, on a working copy of a bucket."""
 
 import functools
 import inspect
@@ -38,22 +38,22 @@ AT_ONCE = frozenset({
     "delete_registered_model", "create_model_version", "update_model_version", "delete_model_version",
     "transition_model_version_stage", "set_registered_model_alias", "delete_registered_model_alias",
 })  # fmt: skip
-"""Calls whose result others see as soon as they return; all else follows at the next interval."""
+"""Calls that publish their changes before they return; other changes are published at the next interval."""
 
 
 PRIVATE = ("_search_datasets", "_get_deleted_runs", "_get_deleted_logged_models")
-"""Methods that MLflow's client, server and ``mlflow gc`` call although they are not public."""
+"""Private methods that MLflow's client, server and ``mlflow gc`` call nevertheless."""
 
 
 def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method of a store between what brings its subject up to date and what publishes its result."""
+    """Wrap a method of a store: refresh the data that it needs before, and publish its changes after the call."""
     signature, look = inspect.signature(method), refresher_for(name)
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         sync: Synchronizer = self.synchronizer
         if sync.nest(0):
-            # Another call of this store is under way in this thread and may hold the database.
+            # Another call of this store is in progress in this thread and may have locked the database.
             return method(self, *args, **kwargs)
         with in_use():
             return outermost(self, sync, args, kwargs)
@@ -68,7 +68,7 @@ def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             except MlflowException as error:
                 if error.error_code != _MISSING:
                     raise
-                sync.refresh_all()  # another machine may have made it since
+                sync.refresh_all()  # another machine may have created it since
                 answer = method(self, *args, **kwargs)
             ended = name == "update_run_info" and bound.arguments.get("end_time")
             if name in AT_ONCE or ended:
@@ -86,19 +86,19 @@ def _all_methods(store: type) -> dict[str, Callable[..., Any]]:
 
 
 class _OnWorkingCopy:
-    """What both stores share: the working copy, and what keeps it and the bucket together."""
+    """Common part of both stores: the working copy, and its synchronizer with the bucket."""
 
     _uri: str
     _folder: Path
 
     @property
     def synchronizer(self) -> Synchronizer:
-        """The one of this process."""
+        """The synchronizer of this process."""
         return synchronizer(self._uri, self._folder, os.getpid())
 
     @contextmanager
     def _open(self, uri: str) -> Iterator[str]:
-        """The address of the working copy, while a store opens it; MlflowException where the tracking URI is none."""
+        """Yield the URI of the working copy while a store opens it; raise an MlflowException if there is none."""
         try:
             self._uri, self._folder = uri.rstrip("/"), cache_folder()
             sync = self.synchronizer
@@ -113,7 +113,7 @@ class _OnWorkingCopy:
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Any:
-        """An engine for a working copy, which no other store of this process shares."""
+        """Return the engine of a working copy, which MLflow's other stores in this process do not share."""
         return _engine(db_uri)
 
 
@@ -123,11 +123,11 @@ def _engine(db_uri: str) -> Any:
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:
-        # Before its first change a transaction waits for its turn: one that has read by then would be refused it.
+        # A transaction takes the write lock when it begins: SQLite could refuse it after the first read.
         connection.isolation_level = "IMMEDIATE"
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    engine.dispose()  # what was opened before this was heard
+    engine.dispose()  # closes connections that were opened before the listener existed
     close_before_fork(engine.dispose)
     return engine
 
@@ -137,7 +137,7 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
         with self._open(store_uri) as database:
-            # A server that proxies artifacts would keep them on its own disk: in the bucket everybody finds them.
+            # A server that proxies artifacts would keep them on its own disk; in the bucket all clients find them.
             proxied = (artifact_uri or "").startswith("mlflow-artifacts:")
             super().__init__(database, self._uri if proxied or not artifact_uri else artifact_uri)
 
@@ -145,7 +145,12 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Any = None) -> str:
-        """Make an experiment in the bucket itself: of two machines that make the same one, the second is told so."""
+        """Create an experiment directly in the bucket, so that a name is used only once by all machines.
+
+        Raises:
+            MlflowException: the name is taken, perhaps by another machine, or the bucket is unreachable.
+
+        """
         _validate_experiment_name(name)
         for tag in tags or ():
             _validate_experiment_tag(tag.key, tag.value)
@@ -173,7 +178,7 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         return made.id
 
     def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a run; its artifacts lie beside it in the bucket, unless its experiment has a place for them."""
+        """Create a run; its artifacts are stored in its folder, unless the experiment has its own artifact location."""
         run = super().create_run(experiment_id, *args, **kwargs)
         known = self.synchronizer.replica.copy.last_seen(EXPERIMENTS, str(experiment_id))
         folder, _, rest = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
@@ -186,14 +191,19 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
 
 
 class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
-    """MLflow's model registry in the same place."""
+    """MLflow's model registry on ``s3://bucket/prefix``."""
 
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
         with self._open(store_uri) as database:
             super().__init__(database)
 
     def create_registered_model(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a registered model in the bucket: of two machines that make the same one, the second is told so."""
+        """Create a registered model in the bucket, so that a name is used only once by all machines.
+
+        Raises:
+            MlflowException: the name is taken, perhaps by another machine, or the bucket is unreachable.
+
+        """
         model = super().create_registered_model(name, *args, **kwargs)
         if not self._publish(name):
             self.delete_registered_model(name)
@@ -203,10 +213,15 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         return model
 
     def create_model_version(self, name: str, source: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a version in the bucket: its number is given to no other."""
+        """Create a model version in the bucket, so that its number is used for no other version.
+
+        Raises:
+            MlflowException: the bucket is unreachable.
+
+        """
         made = super().create_model_version(name, source, *args, **kwargs)
         published = self._publish(name)
-        # Whoever published the number first keeps it; ours then has the next free one.
+        # The machine that published the number first keeps it; this version then has the next free one.
         found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
         if not published:
             self.delete_model_version(name, str(found or made.version))

@@ -1,4 +1,4 @@
-"""When a store asks the bucket: before it answers, about what the question is about, and not twice in a moment."""
+"""Refreshing of a store from the bucket before it answers: only the data it needs, and only if they are not fresh."""
 
 import functools
 import logging
@@ -20,13 +20,13 @@ from pokeflow.errors import PokeflowError
 
 log = logging.getLogger(__package__)
 AWAY = 60.0
-"""Seconds for which a bucket that did not answer is not asked again."""
+"""Seconds without refreshes after the bucket did not respond."""
 MOST = 10_000
-"""Things whose freshness is remembered."""
+"""Largest number of items whose freshness is remembered."""
 
 
 class Synchronizer:
-    """Lets a store answer with what the bucket holds, and the bucket hold what the store was told."""
+    """A synchronizer of a store with its bucket: it refreshes data before they are read, and publishes changes."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
@@ -38,14 +38,22 @@ class Synchronizer:
         self._seconds = seconds(FRESH_SECONDS, 2)
 
     def nest(self, change: int) -> int:
-        """Go ``change`` deeper into calls of the store; return how deep this thread is now."""
+        """Add ``change`` to the depth of nested calls of the store in this thread, and return the depth."""
         self._depth.value = getattr(self._depth, "value", 0) + change
         return int(self._depth.value)
 
     def ensure_fresh(self, what: object, look: Callable[[], object]) -> None:
-        """Bring something up to date unless it just was; a bucket that is away is a warning if something is here.
+        """Refresh an item unless it is still fresh; log a warning if the bucket is unreachable.
 
-        What takes long to look at counts as fresh for ten times as long.
+        An item that takes long to refresh counts as fresh for ten times as long.
+
+        Args:
+            what: the key under which the item's freshness is remembered.
+            look: the function that refreshes the item.
+
+        Raises:
+            MlflowException: the bucket is unreachable, and the working copy is empty.
+
         """
         with self._one:
             lock = self._locks.setdefault(what, threading.RLock())
@@ -61,7 +69,7 @@ class Synchronizer:
                 log.warning("answered from the working copy, for the bucket cannot be asked: %s", error)
                 self._away = time.monotonic() + AWAY
             now = time.monotonic()
-            # Who asks for no patience (0 seconds) gets none.
+            # With a setting of 0 seconds the item is never fresh.
             self._until[what] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
         if len(self._until) > MOST:
             with self._one:
@@ -69,7 +77,7 @@ class Synchronizer:
                 self._locks = {key: each for key, each in self._locks.items() if key in self._until}
 
     def synchronize(self) -> None:
-        """Publish what changed here, and forget that anything is fresh."""
+        """Publish local changes, and expire the freshness of all items."""
         self.flusher.flush()
         self._until.clear()
 
@@ -95,7 +103,7 @@ class Synchronizer:
         self.ensure_fresh((kind, identity), lambda: refresh.refresh_unit(self.replica, kind, identity))
 
     def refresh_rest(self) -> None:
-        """Bring up to date what belongs to no experiment."""
+        """Bring all units that belong to no experiment up to date."""
         self.ensure_fresh("rest", lambda: refresh.refresh_rest(self.replica))
 
 
@@ -104,7 +112,7 @@ Look = Callable[[Synchronizer, Given], None]
 
 
 def _nothing(sync: Synchronizer, given: Given) -> None:
-    """What is written needs no news; what it is about is looked for if the store misses it."""
+    """Refresh no data: a write needs none, and if the store misses its subject, everything is refreshed."""
 
 
 def _list(sync: Synchronizer, given: Given) -> None:
@@ -135,7 +143,7 @@ def _history(sync: Synchronizer, given: Given) -> None:
 
 
 def _in_experiments(*kinds: str) -> Look:
-    """Units of some kinds in the experiments that a call names, or in all where it names none."""
+    """Return a function that refreshes units of some kinds in the experiments of a call, by default in all."""
 
     def look(sync: Synchronizer, given: Given) -> None:
         one = given.get("experiment_id")
@@ -183,7 +191,7 @@ _REGISTRY = ("registered_model", "model_version", "latest_versions", "model_vers
 
 
 def refresher_for(name: str) -> Look:
-    """Return what brings the subject of a store's method up to date, by the method's name."""
+    """Return the function that refreshes the data a store's method needs, by the method's name."""
     if name in _LOOKS:
         return _LOOKS[name]
     if any(word in name for word in _REGISTRY):

@@ -1,4 +1,4 @@
-"""What the working copy adds to MLflow's database: its own tables, and triggers that note every change."""
+"""Additions to MLflow's database in the working copy: its own tables, and triggers that record every change."""
 
 import sqlite3
 
@@ -37,7 +37,7 @@ BEGIN
     WHERE run_uuid = NEW.run_uuid AND key = NEW.key;
 END
 """
-"""MLflow reads the latest value and writes a later one: between the two another process may have written the latest."""
+"""Keeps the latest value: between MLflow's read and its write another process may have written a later one."""
 
 
 _EVENTS = (("INSERT", "NEW"), ("UPDATE", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD"))
@@ -55,7 +55,7 @@ def _trigger_sql(table: Table, event: str, row: str) -> str:
 
 
 def install(database: sqlite3.Connection, schema: Schema) -> None:
-    """Add what is missing or was made by an earlier version; a new table of MLflow's gets triggers as well."""
+    """Create missing tables and triggers, also for new tables of MLflow, and replace triggers of an earlier version."""
     found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall())
     wanted = {_trigger(table, *on): _trigger_sql(table, *on) for table in schema.tables.values() for on in _EVENTS}
     wanted["pokeflow_latest"] = _LATEST

@@ -1,4 +1,4 @@
-"""The commands that read a published project."""
+"""Plugin with the commands that read a published project."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from pokeflow import Command, hookimpl
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """Bring ``ls``, ``find``, ``lineage``, ``verify`` and ``pull``."""
+    """Return the commands ``ls``, ``find``, ``lineage``, ``verify`` and ``pull``."""
     summaries = {
         "ls": "the project's tree: what is there, what each file is from, and what is missing",
         "find": "models, figures and files of the project by part of a name, a pattern or a digest",

@@ -1,4 +1,4 @@
-"""The project's tree of the configuration that a command was given."""
+"""Access to the project's tree of a command's configuration."""
 
 from collections.abc import Sequence
 
@@ -8,5 +8,5 @@ from pokeflow.project import tree as trees
 
 
 def tree(overrides: Sequence[str]) -> Tree:
-    """Return the project's tree as overrides compose it."""
-    return trees.of(pokeflow.load(overrides))
+    """Open the project's tree of the configuration with these overrides."""
+    return trees.open_tree(pokeflow.load(overrides))

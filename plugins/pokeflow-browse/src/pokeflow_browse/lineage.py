@@ -1,4 +1,4 @@
-"""The lineage as it is published: versions of models, and what made one from another, from receipts alone."""
+"""Lineage of the published versions of models, and the relations between them, built from receipts alone."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,20 +7,23 @@ from typing import Any
 
 from pokeflow.errors import ConfigError, PokeflowError, unknown
 from pokeflow.plugins import WELL_KNOWN, document_kinds
-from pokeflow.project import Project, Receipt, documents, natural
+from pokeflow.project import Project, Receipt, documents, version_sort_key
 from pokeflow.project import versions as versions_of
 from pokeflow.stages import BENCHMARK
 from pokeflow.types import About
 
 Columns = Mapping[str, tuple[str, str]]
-"""Figures worth drawing: the metric's name → its short name and how its value is written."""
+"""Figures to draw: name of the metric → its short name and the format string of its value."""
 DOCUMENT = "model_lineage"
-"""The document that tells of the lineage: ``nodes`` and ``edges`` with their relations."""
+"""Name of the document that describes the lineage by ``nodes`` and ``edges`` with their relations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A version of a model, ``key`` is ``<model>:<version>``; one that is only named as a parent is not published."""
+    """A version of a model.
+
+    ``key`` is ``<model>:<version>``. ``published`` is False for a version that is only named as a parent.
+    """
 
     key: str
     model: str
@@ -33,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """That one version was made from another, and how; ``first``: it is the parent in the lineage."""
+    """Relation of a version to the one it was derived from; ``first`` marks the lineage parent."""
 
     parent: str
     child: str
@@ -43,7 +46,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes, parents before children; edges, none of which leads back; what had to be left out, in sentences."""
+    """Lineage as a graph without cycles: nodes, parents before children; edges; messages about omitted edges."""
 
     nodes: Mapping[str, Node]
     edges: tuple[Edge, ...]
@@ -51,12 +54,22 @@ class Graph:
 
 
 def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
-    """The lineage of all published versions, as its document tells it; PokeflowError where that is not installed."""
+    """Return the lineage of all published versions, as described by the document ``DOCUMENT``.
+
+    Args:
+        about: Description of the project.
+        known: Receipts of the tree.
+        columns: Figures to draw in each node.
+
+    Raises:
+        PokeflowError: The document kind is not installed.
+
+    """
     kind = document_kinds().get(DOCUMENT)
     if kind is None:
         brings = WELL_KNOWN["project"][DOCUMENT]
         raise PokeflowError(f"lineage: it is drawn from the document {DOCUMENT!r}. Install {brings}, which brings it.")
-    told, versions = documents.built(kind, Project(about, tuple(known))), versions_of(known)
+    told, versions = documents.build(kind, Project(about, tuple(known))), versions_of(known)
     models = {node["id"]: node for node in told["nodes"] if node["kind"] == "model"}
     nodes = {name: _node(node, versions.get(name), columns) for name, node in models.items()}
     edges = [
@@ -78,13 +91,22 @@ def _node(node: Mapping[str, Any], receipt: Receipt | None, columns: Columns) ->
 
 
 def _relation(edge: Mapping[str, Any], child: Mapping[str, Any]) -> str:
-    """How a child was made from a parent, and, from its parent in the lineage, in which generation."""
+    """Return the relation of a child to a parent, with the child's generation if it is the lineage parent."""
     generation = child["generation"] if edge["primary"] else None
     return (edge["relation"] or "unknown") + (f" (stage {generation})" if generation else "")
 
 
-def around(whole: Graph, name: str) -> Graph:
-    """A model, all its versions or one (``model:version``), with ancestors and descendants; ConfigError if unknown."""
+def neighbourhood(whole: Graph, name: str) -> Graph:
+    """Return the part of a lineage that consists of some versions, their ancestors and their descendants.
+
+    Args:
+        whole: Lineage of all versions.
+        name: A model, for all of its versions, or ``model:version``.
+
+    Raises:
+        ConfigError: No version has this name.
+
+    """
     chosen = {node.key for node in whole.nodes.values() if name in (node.key, node.model)}
     if not chosen:
         names = {*whole.nodes, *(node.model for node in whole.nodes.values())}
@@ -112,7 +134,7 @@ def _reached(start: Iterable[str], ways: Mapping[str, list[str]]) -> set[str]:
 
 
 def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
-    """Every figure of a version: task, name, value (None: unknown) and the reason where it is; benchmarks first."""
+    """Yield every figure of a version, benchmarks first: task, name, value, and the reason if the value is None."""
     for record in sorted(receipt.records, key=lambda record: record.stage != BENCHMARK):
         for name, value in record.metrics.items():
             reason = "" if value is not None else record.reasons.get(name, "no reason recorded")
@@ -120,10 +142,15 @@ def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
 
 
 def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
-    """Parents before children. An edge that closes a cycle, which only damage brings, is left out and told."""
+    """Return the graph with parents before children.
+
+    Edges that close a cycle, which only damaged receipts can contain, are omitted and listed in ``faults``.
+    """
     from graphlib import CycleError, TopologicalSorter
 
-    rank = {name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, natural(n))))}
+    rank = {
+        name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, version_sort_key(n))))
+    }
     kept, faults = {(edge.child, edge.parent): edge for edge in edges}, []
     while True:
         parents: dict[str, list[str]] = {name: [] for name in rank}
@@ -133,7 +160,7 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
         try:
             sorter.prepare()
         except CycleError as error:
-            cycle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent), all the way round
+            cycle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent) pairs of the cycle
             cut = min(cycle, key=lambda pair: rank[pair[0]])
             faults.append(f"{cut[0]} descends from itself by way of {cut[1]}: that edge is left out.")
             del kept[cut]

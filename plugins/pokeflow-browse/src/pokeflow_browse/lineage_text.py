@@ -1,24 +1,24 @@
-"""The lineage drawn with characters, for a terminal, and as Mermaid text, for a page."""
+"""Drawings of the lineage: with characters, for a terminal, and as Mermaid text, for a page."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from pokeflow.text import plain
+from pokeflow.text import strip_control_characters
 from pokeflow_browse.lineage import Edge, Graph, Node
 
 _MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
 
 
 def lines(node: Node) -> tuple[str, ...]:
-    """What is told of a version: its name and type, its digest, its figures."""
+    """Return the text lines that describe a version: name and type, digest, figures."""
     title = f"{node.model} {node.version}".rstrip() + (f" · {node.type}" if node.type else "")
     told = [title, node.digest or ("no digest recorded" if node.published else "not published")]
     told += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
-    return tuple(plain(line) for line in told)
+    return tuple(strip_control_characters(line) for line in told)
 
 
-def text(graph: Graph) -> str:
-    """Boxes below one another, each below its parent; further parents are named in the box."""
+def draw(graph: Graph) -> str:
+    """Draw boxes below one another, each below its lineage parent; other parents are named in the box."""
     children, others = _sorted_edges(graph)
     first = {edge.child for edges in children.values() for edge in edges}
     drawn: list[str] = []
@@ -29,7 +29,7 @@ def text(graph: Graph) -> str:
 
 
 def _sorted_edges(graph: Graph) -> tuple[dict[str, list[Edge]], dict[str, list[Edge]]]:
-    """Edges to children for whom they are the parent in the lineage, by parent; all other edges, by child."""
+    """Group the edges from lineage parents by parent, and all other edges by child."""
     children, others = defaultdict(list), defaultdict(list)
     for edge in graph.edges:
         if edge.first:
@@ -40,7 +40,7 @@ def _sorted_edges(graph: Graph) -> tuple[dict[str, list[Edge]], dict[str, list[E
 
 
 def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: dict[str, list[Edge]]) -> Iterator[str]:
-    # A stack, not recursion: a chain may be longer than Python's calls may nest.
+    # A stack instead of recursion: a chain of versions may be longer than Python's recursion limit.
     waiting: list[tuple[str, str] | str] = [(root, "")]
     while waiting:
         job = waiting.pop()
@@ -56,12 +56,16 @@ def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: di
             inner = indent if alone else indent + ("     " if last else "  │  ")
             waiting.append((edge.child, inner))
             waiting.append(f"{inner}  ▼" if alone else f"{inner}▼")
-            waiting.append(f"{indent}  {'│' if alone else '└─' if last else '├─'} {plain(edge.relation)}")
+            waiting.append(
+                f"{indent}  {'│' if alone else '└─' if last else '├─'} {strip_control_characters(edge.relation)}"
+            )
 
 
 def _with(graph: Graph, edge: Edge) -> str:
     parent = graph.nodes[edge.parent]
-    return plain(f"from {parent.model} {parent.version}".rstrip() + (f" ({edge.relation})" if edge.relation else ""))
+    return strip_control_characters(
+        f"from {parent.model} {parent.version}".rstrip() + (f" ({edge.relation})" if edge.relation else "")
+    )
 
 
 def _box(told: list[str], *, open_below: bool) -> Iterator[str]:
@@ -75,7 +79,7 @@ def _box(told: list[str], *, open_below: bool) -> Iterator[str]:
 
 
 def mermaid(graph: Graph) -> str:
-    """A Mermaid flowchart, top down; the parent in the lineage by a full line, further parents by a dotted one."""
+    """Draw a top-down Mermaid flowchart, with solid lines for lineage parents and dotted ones for other parents."""
     ids = {key: f"n{place}" for place, key in enumerate(graph.nodes)}
     told = ["flowchart TD"]
     for key, node in graph.nodes.items():
@@ -83,6 +87,6 @@ def mermaid(graph: Graph) -> str:
         told.append(f'    {ids[key]}["{label}"]')
     for edge in graph.edges:
         arrow = "-->" if edge.first else "-.->"
-        label = f'|"{plain(edge.relation).translate(_MERMAID)}"|' if edge.relation else ""
+        label = f'|"{strip_control_characters(edge.relation).translate(_MERMAID)}"|' if edge.relation else ""
         told.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
     return "\n".join(told)

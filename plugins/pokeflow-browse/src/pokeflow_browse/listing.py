@@ -1,4 +1,4 @@
-"""The tree as people look at it: folders with what they hold, gaps where something is still to come."""
+"""Listing of the tree for people: folders with their totals, and gaps for files that do not exist yet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from pokeflow.errors import ConfigError, PokeflowError, unknown
 from pokeflow.project import links
 from pokeflow.project.inventory import Inventory, Item, writes_itself
 from pokeflow.project.links import Link
-from pokeflow.types import Leaf
+from pokeflow.types import LayoutEntry
 
 DEPTH = 8
-"""How many folders deep to show at most if nobody says."""
+"""Default maximum depth of the folders to show."""
 PAGE = 300
-"""Lines to show at most if nobody says how deep: of more, folders further up are summed up."""
+"""Maximum number of lines if no depth is set: for more, the depth is reduced and folders are summed up."""
 CROWD = 40
-"""Files of one folder to name; of more, the rest is summed up."""
+"""Maximum number of entries of one folder to show; for more, the rest is summed up."""
 HEAD = ("", "size", "version", "written", "from")
 
 Row = tuple[str, str, str, str, str]
@@ -25,10 +25,11 @@ Row = tuple[str, str, str, str, str]
 
 @dataclass(slots=True)
 class Node:
-    """A folder or a file of the tree, or a place where one is missing.
+    """A folder or a file of the tree, or a gap where one is missing.
 
-    ``files``, ``size``, ``newest``, ``gaps`` and ``orphans`` are those of everything below. ``missing``: nothing of
-    the node's own leaf is there. ``folded``: children are not looked at, since a stage writes there as it likes.
+    ``files``, ``size``, ``newest``, ``gaps`` and ``orphans`` are totals that include all nodes below. ``missing`` is
+    True if no file of the node's own leaf exists. ``folded`` is True if the children are not shown, because a stage
+    writes them itself.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Node:
     orphans: int = 0
     newest: float | None = None
     item: Item | None = None
-    leaf: Leaf | None = None
+    leaf: LayoutEntry | None = None
     link: Link | str | None = None
     missing: bool = False
     folded: bool = False
@@ -47,14 +48,14 @@ class Node:
 
     @property
     def kind(self) -> Literal["folder", "file", "link", "gap"]:
-        """What it is."""
+        """Kind of the node."""
         if self.item is not None:
             return "link" if self.link is not None else "file"
         return "gap" if not self.files and not self.children else "folder"
 
 
-def grow(found: Inventory) -> Node:
-    """All of an inventory under one node; links are read, so that it is known where they lead."""
+def build_tree(found: Inventory) -> Node:
+    """Build the tree of nodes for an inventory; link files are read to show their targets."""
     root = Node(found.tree.about.name)
     for state in found.states:
         if state.leaf.path.endswith("/") or not state.present:
@@ -65,7 +66,7 @@ def grow(found: Inventory) -> Node:
         folder, _, name = item.path.rpartition("/")
         if folder not in folders:
             folders[folder] = _descend(root, folder)
-        # A leaf's own node is there already where it is a folder's; of a file there is none yet.
+        # The node of a leaf exists already if the leaf is a folder, but not if it is a file.
         node = folders[folder].children.setdefault(name, Node(name, item.path))
         node.item, node.leaf = item, item.leaf
         if item.kind == "link":
@@ -85,7 +86,7 @@ def _descend(root: Node, path: str) -> Node:
 
 
 def _sum(root: Node) -> None:
-    """Give every node what its children have, from the bottom up."""
+    """Add the totals of its children to every node, from the bottom up."""
     order = [root]
     for node in order:
         order += node.children.values()
@@ -112,26 +113,28 @@ def _link(found: Inventory, path: str) -> Link | str:
 
 
 def at(root: Node, path: str) -> Node:
-    """The node at a path; ConfigError with the nearest and the known names where there is none."""
+    """Return the node at a path; raise a ConfigError with similar and known names if it does not exist."""
     node = root
     for part in filter(lambda part: part not in ("", "."), path.split("/")):
         child = node.children.get(part)
         if child is None:
-            where = f"ls {text.plain(node.path)}".rstrip()
-            raise ConfigError([unknown(where, "file or folder", part, map(text.plain, node.children))])
+            where = f"ls {text.strip_control_characters(node.path)}".rstrip()
+            raise ConfigError(
+                [unknown(where, "file or folder", part, map(text.strip_control_characters, node.children))]
+            )
         node = child
     return node
 
 
 def rows(top: Node, depth: int = DEPTH) -> Iterator[Row]:
-    """A line for each node, under ``HEAD``, drawn as a tree."""
-    title = text.plain(f"{top.path or top.name}") + ("/" if top.kind == "folder" else "")
+    """Yield a table row for each node, with the columns of ``HEAD`` and names drawn as a tree."""
+    title = text.strip_control_characters(f"{top.path or top.name}") + ("/" if top.kind == "folder" else "")
     yield _row(title, top, shut=depth < 1 and bool(top.children))
     yield from _below(top, "", depth)
 
 
 def fitting(top: Node) -> int:
-    """The depth, of those that make no more than ``PAGE`` lines, that shows most; 1 at least."""
+    """Return the greatest depth that gives at most ``PAGE`` lines, from 1 to ``DEPTH``."""
     for depth in range(2, DEPTH + 1):
         if next(islice(rows(top, depth), PAGE, None), None) is not None:
             return depth - 1
@@ -150,22 +153,28 @@ def _below(node: Node, indent: str, depth: int) -> Iterator[Row]:
         if inside:
             yield from _below(child, indent + ("    " if last else "│   "), depth - 1)
     if rest:
-        size = text.size(sum(child.size for child in rest))
-        yield f"{indent}└── … {len(rest):,} more", size, "", text.day(max(c.newest or 0.0 for c in rest) or None), ""
+        size = text.format_size(sum(child.size for child in rest))
+        yield (
+            f"{indent}└── … {len(rest):,} more",
+            size,
+            "",
+            text.format_day(max(c.newest or 0.0 for c in rest) or None),
+            "",
+        )
 
 
 def _joined(node: Node) -> tuple[str, Node]:
-    """A folder that holds one thing alone is named with it, in one line."""
+    """Join a folder that has a single child with that child; return the joined name and the innermost node."""
     names = [node.name]
     while node.leaf is None and len(node.children) == 1:
         node = next(iter(node.children.values()))
         names.append(node.name)
     is_folder = node.kind == "folder" or (node.kind == "gap" and node.leaf is not None and node.leaf.path.endswith("/"))
-    return text.plain("/".join(names)) + ("/" if is_folder else ""), node
+    return text.strip_control_characters("/".join(names)) + ("/" if is_folder else ""), node
 
 
 def _crowd(node: Node) -> tuple[list[Node], list[Node]]:
-    """The children to name, and those to sum up: where there are many, what is missing or unasked for comes first."""
+    """Split the children into those to show and those to sum up; if there are many, gaps and orphans come first."""
     children = [node.children[name] for name in sorted(node.children)]
     if len(children) <= CROWD:
         return children, []
@@ -178,16 +187,22 @@ def _row(name: str, node: Node, *, shut: bool) -> Row:
     if node.kind == "gap":
         return name, "gap", "", "", f"would come from {node.leaf.maker}" if node.leaf else ""
     version = node.item.receipt.version if node.item and node.item.receipt else ""
-    size = text.size(node.size) if node.files else ""
-    return name, size, text.plain(version), text.day(node.newest), text.plain(_origin(node, shut))
+    size = text.format_size(node.size) if node.files else ""
+    return (
+        name,
+        size,
+        text.strip_control_characters(version),
+        text.format_day(node.newest),
+        text.strip_control_characters(_origin(node, shut)),
+    )
 
 
 def _origin(node: Node, shut: bool) -> str:
     if node.item is not None:
         return _leads(node.link) if node.link is not None else node.item.origin
-    parts = [text.count(node.files, "file")] if node.files else []
+    parts = [text.format_count(node.files, "file")] if node.files else []
     if node.gaps:
-        parts.append(text.count(node.gaps, "gap"))
+        parts.append(text.format_count(node.gaps, "gap"))
     if node.orphans:
         parts.append(f"{node.orphans:,} named by no receipt")
     if node.missing and node.leaf is not None:
@@ -202,14 +217,14 @@ def _origin(node: Node, shut: bool) -> str:
 def _leads(link: Link | str) -> str:
     if isinstance(link, str):
         return f"link: {link}"
-    holds = [text.size(link.size)] if link.size is not None else []
-    holds += [text.count(link.files, "file")] if link.files is not None else []
+    holds = [text.format_size(link.size)] if link.size is not None else []
+    holds += [text.format_count(link.files, "file")] if link.files is not None else []
     holds += [f"{name} {value}" for name, value in (link.select or {}).items()]
     return f"→ {link.target}" + (f" ({', '.join(holds)})" if holds else "")
 
 
 def plain(top: Node, depth: int = DEPTH) -> Iterator[dict[str, Any]]:
-    """The same for programs: every node down to a depth, none summed up."""
+    """Yield every node down to a depth as plain data, for JSON output; no node is summed up."""
     waiting = [(top, depth)]
     while waiting:
         node, left = waiting.pop()
@@ -222,7 +237,7 @@ def _plain(node: Node) -> dict[str, Any]:
     told: dict[str, Any] = {"path": node.path, "kind": node.kind}
     if node.kind == "gap":
         return told | {"maker": node.leaf.maker if node.leaf else None}
-    told |= {"size": node.size, "written": text.stamp(node.newest)}
+    told |= {"size": node.size, "written": text.iso_timestamp(node.newest)}
     if node.item is None:
         told["maker"] = node.leaf.maker if node.missing and node.leaf else None
         return told | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
@@ -235,5 +250,5 @@ def _plain(node: Node) -> dict[str, Any]:
         "sha256": placed.sha256 if placed else None,
     }
     if isinstance(node.link, Link):
-        return told | {"link": links.plain(node.link)}
+        return told | {"link": links.to_dict(node.link)}
     return told | ({"fault": node.link} if node.link else {})

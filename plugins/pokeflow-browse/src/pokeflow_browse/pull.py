@@ -1,4 +1,4 @@
-"""Fetching a published version, or the data that a link leads to, into a folder; nothing unverified arrives."""
+"""Download of a published version, or of the target of a link, to a folder, with every known checksum verified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from pathlib import Path
 from pokeflow import text
 from pokeflow.digest import sha256
 from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
-from pokeflow.objects import Advance, Objects, each, require_key
+from pokeflow.objects import Advance, ObjectStore, each, require_key
 from pokeflow.project import Receipt, Tree, inventory, links, newest
 from pokeflow.project import versions as versions_of
 from pokeflow.project.links import Link
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch: its key in ``objects``, its path in the folder, and its checksum, empty if nothing tells it."""
+class FileToFetch:
+    """A file to download: its key in ``objects``, its path in the folder, and its checksum, empty if unknown."""
 
-    objects: Objects
+    objects: ObjectStore
     key: str
     path: str
     size: int
@@ -27,16 +27,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be fetched, in words and file by file, and what is worth knowing before."""
+    """A planned download: its name, its files, and notes to print before it starts."""
 
     what: str
-    files: tuple[Wanted, ...]
+    files: tuple[FileToFetch, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
-    """What arrived: paths that were fetched and those that were there already, the bytes fetched."""
+class PullResult:
+    """Result of a download: the paths that were fetched, those that existed already, and the bytes fetched."""
 
     fetched: tuple[str, ...]
     kept: tuple[str, ...]
@@ -44,7 +44,18 @@ class Pulled:
 
 
 def plan(tree: Tree, name: str, patterns: Sequence[str] = ()) -> Plan:
-    """What a name means, ``model``, ``model:version`` or a link's folder; ConfigError where it is none of them."""
+    """Return the download for a name.
+
+    Args:
+        tree: Tree of the project.
+        name: ``model`` (its newest version), ``model:version``, or the folder of a link.
+        patterns: Patterns of the files to include; empty for all.
+
+    Raises:
+        ConfigError: The name is unknown, or no file matches a pattern.
+        PokeflowError: The link is not published yet, or its target has changed.
+
+    """
     found = _data(tree, name) if "/" in name else _version(tree, name)
     if not patterns:
         return found
@@ -55,7 +66,7 @@ def plan(tree: Tree, name: str, patterns: Sequence[str] = ()) -> Plan:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Whether a pattern means a path: by all of it, or by its end."""
+    """Return whether a pattern matches a whole path or its last parts."""
     return fnmatchcase(path, pattern) or fnmatchcase(f"/{path}", f"*/{pattern}")
 
 
@@ -81,7 +92,7 @@ def _plan(tree: Tree, receipt: Receipt, known: Sequence[Receipt]) -> Plan:
     for placed in receipt.files:
         counts, _ = counting[placed.path]
         if counts is receipt or placed.sha256 == counting[placed.path][1].sha256:
-            files.append(Wanted(tree.objects, placed.path, placed.path, placed.size, placed.sha256))
+            files.append(FileToFetch(tree.objects, placed.path, placed.path, placed.size, placed.sha256))
         else:
             by = f"{counts.model} {counts.version}".strip() or counts.unit
             notes.append(f"left out {placed.path}: what lies there now is of {by}")
@@ -89,7 +100,7 @@ def _plan(tree: Tree, receipt: Receipt, known: Sequence[Receipt]) -> Plan:
 
 
 def _links(tree: Tree) -> list[str]:
-    """Where this project has links: those of the layout, for a listing of everything may be long."""
+    """Return the paths of the links in the project's layout, which avoids a long listing of the whole tree."""
     return [leaf.path for leaf in tree.leaves if leaf.link is not None]
 
 
@@ -106,30 +117,41 @@ def _data(tree: Tree, name: str) -> Plan:
     target = links.follow(link, tree, path)
     if differs := links.difference(link, target):
         raise PokeflowError(f"{path}: {differs}. Publish again to link what is there, or restore what was.")
-    # A single file's folder is the link's own; of a folder all paths are kept below it.
+    # A single file goes into the link's own folder; files of a folder keep their paths below it.
     files = tuple(
-        Wanted(target.objects, f.path, f"{folder}/{_inside(link, f.path)}", f.size, f.sha256) for f in target.files
+        FileToFetch(target.objects, f.path, f"{folder}/{_inside(link, f.path)}", f.size, f.sha256) for f in target.files
     )
     notes = [f"{path} → {link.target}"]
     if link.select is not None:
         meant = ", ".join(f"{name} {value}" for name, value in link.select.items())
         notes.append(f"the link means a part of it ({meant}), which the files themselves tell apart: all are fetched")
     if unverified := sum(not file.sha256 for file in files):
-        notes.append(f"{text.count(unverified, 'file')} without a recorded checksum: fetched anew, not compared")
+        notes.append(f"{text.format_count(unverified, 'file')} without a recorded checksum: fetched anew, not compared")
     return Plan(folder, files, tuple(notes))
 
 
 def _inside(link: Link, path: str) -> str:
-    """A target's file as seen from the target itself, where that lies deeper than the task's folder."""
+    """Return the path of a target's file relative to the link: whole for a folder, the name for a single file."""
     return path if link.target.endswith("/") else path.rpartition("/")[2]
 
 
-def pull(wanted: Sequence[Wanted], folder: Path, label: str) -> Pulled:
-    """Fetch files into a folder, each whole or not at all; those there with the right checksum are kept."""
+def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
+    """Download files to a folder, each atomically; existing files with the right checksum are kept.
+
+    Args:
+        wanted: Files to download.
+        folder: Folder to download them to.
+        label: Name of the download, for the progress bar.
+
+    Raises:
+        ConfigError: The path of a file is outside of the folder.
+        IntegrityError: The checksum of a file is not the expected one.
+
+    """
     places = _places(wanted, folder)
     fetched, kept = [], []
 
-    def one(item: tuple[Wanted, Path], advance: Advance) -> None:
+    def one(item: tuple[FileToFetch, Path], advance: Advance) -> None:
         file, place = item
         if file.sha256 and place.is_file() and place.stat().st_size == file.size and sha256(place) == file.sha256:
             kept.append(file.path)
@@ -141,16 +163,16 @@ def pull(wanted: Sequence[Wanted], folder: Path, label: str) -> Pulled:
 
     each(one, places, label=f"fetching {label}", total=sum(file.size for file in wanted))
     size = sum(file.size for file in fetched)
-    return Pulled(tuple(sorted(file.path for file in fetched)), tuple(sorted(kept)), size)
+    return PullResult(tuple(sorted(file.path for file in fetched)), tuple(sorted(kept)), size)
 
 
-def _places(wanted: Sequence[Wanted], folder: Path) -> list[tuple[Wanted, Path]]:
-    """Each file with its place; nothing is fetched if one of them would lie outside of the folder."""
+def _places(wanted: Sequence[FileToFetch], folder: Path) -> list[tuple[FileToFetch, Path]]:
+    """Return each file with its local path; raise a ConfigError if one of the paths is outside of the folder."""
     root = folder.resolve()
     places = []
     for file in wanted:
         place = root / require_key(file.path)
-        # A link that lies in the folder may lead elsewhere; what is fetched must not follow it.
+        # A symbolic link in the folder may point outside of it; a download must not follow it.
         if not place.resolve().is_relative_to(root):
             raise ConfigError([Fault("--to", f"{folder / file.path} leads out of {folder}. Choose another folder.")])
         places.append((file, place))

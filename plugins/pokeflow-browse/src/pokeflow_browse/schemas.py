@@ -1,4 +1,4 @@
-"""The JSON Schemas of receipts and links, generated from their dataclasses, with what each field says."""
+"""JSON Schemas of receipts and links, generated from their dataclasses, with descriptions of their fields."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -34,7 +34,7 @@ FIELDS: Mapping[str, Mapping[str, dict[str, Any]]] = {
         origin="Where it was migrated from; null for what was published.",
         facts="What is known of it beside records.",
     ),
-    "Placed": _said(
+    "PublishedFile": _said(
         path={"description": "Below the tree's root.", "minLength": 1},
         size=_SIZE,
         sha256=_SHA256,
@@ -84,18 +84,18 @@ FIELDS: Mapping[str, Mapping[str, dict[str, Any]]] = {
 
 @cache
 def receipt_schema() -> dict[str, Any]:
-    """The schema of a receipt; what a receipt leaves out has its default."""
+    """Return the JSON Schema of a receipt, whose omitted fields have their defaults."""
     return _with_fields(document_schema(Receipt, complete=False))
 
 
 @cache
 def link_schema() -> dict[str, Any]:
-    """The schema of a link, which has all of its fields."""
+    """Return the JSON Schema of a link, which always has all of its fields."""
     return _with_fields(document_schema(Link))
 
 
 def _with_fields(schema: dict[str, Any]) -> dict[str, Any]:
-    """A generated schema with what is said of each field here."""
+    """Return a generated schema with the descriptions and constraints in ``FIELDS`` added."""
     definitions = {schema["title"]: schema, **schema.get("$defs", {})}
     completed = {}
     for name, one in definitions.items():

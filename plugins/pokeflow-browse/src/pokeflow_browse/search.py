@@ -1,4 +1,4 @@
-"""Finding things by part of their name: versions of models, figures, files."""
+"""Search for versions of models, figures and files by part of their name, a pattern or a digest."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from pokeflow.project.inventory import Inventory, Item
 from pokeflow_browse import lineage
 
 DIGITS = 6
-"""Of a digest or checksum that is looked for, at least: fewer would match by chance."""
+"""Minimum number of characters of a digest or checksum to search for: fewer would match by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of a version: ``value`` None is unknown, and ``reason`` says why."""
+    """A figure of a version; ``value`` is None if unknown, with the ``reason``."""
 
     name: str
     model: str
@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """All that matches, each kind for itself."""
+    """Search results, by kind."""
 
     models: tuple[Receipt, ...]
     figures: tuple[Figure, ...]
@@ -40,7 +40,13 @@ class Hits:
 
 
 def find(found: Inventory, text: str) -> Hits:
-    """Whatever has the text in its name, or matches it as a pattern (``*.onnx``); case makes no difference."""
+    """Find everything whose name contains a text or matches it as a pattern, or whose digest begins with it.
+
+    Args:
+        found: Inventory of the tree.
+        text: Part of a name, a pattern such as ``*.onnx``, or the beginning of a digest; case is ignored.
+
+    """
     matches = _matcher(text)
     versions = versions_of(found.receipts)
     return Hits(
@@ -59,7 +65,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
     wanted = text.casefold()
     if any(sign in wanted for sign in "*?["):
         return lambda name: fnmatchcase(name.casefold(), wanted)
-    # "name v1.0" is how tables write what is called name:v1.0.
+    # Tables show the version name:v1.0 as "name v1.0".
     wanted = wanted.replace(" ", ":")
     return lambda name: wanted in name.casefold()
 
@@ -74,16 +80,18 @@ def _is_digest(text: str, digests: Iterable[str]) -> bool:
 
 
 def nothing(found: Inventory, text: str) -> PokeflowError:
-    """The error for what is not found: the nearest names, and what there is."""
-    import difflib  # costs more than most runs have use for
+    """Return the error for a search without results, with the most similar names and the known models and figures."""
+    import difflib  # slow to import, and most runs do not need it
 
     versions = versions_of(found.receipts)
     figures = {figure.name for receipt in versions.values() for figure in _figures(receipt)}
     models = {receipt.model for receipt in versions.values()}
     files = {item.path.rpartition("/")[2] for item in found.items}
     near = difflib.get_close_matches(text, sorted({*models, *versions, *figures, *files}), n=3)
-    nearest = f" Did you mean {' or '.join(repr(words.plain(name)) for name in near)}?" if near else ""
+    nearest = (
+        f" Did you mean {' or '.join(repr(words.strip_control_characters(name)) for name in near)}?" if near else ""
+    )
     return PokeflowError(
         f"find: no model, figure or file has {text!r} in its name.{nearest} "
-        f"Models: {words.some(sorted(models)) or 'none'}. Figures: {words.some(sorted(figures)) or 'none'}."
+        f"Models: {words.shorten(sorted(models)) or 'none'}. Figures: {words.shorten(sorted(figures)) or 'none'}."
     )

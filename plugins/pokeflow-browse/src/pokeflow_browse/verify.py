@@ -1,4 +1,4 @@
-"""Whether the tree is what its receipts say: every byte read again, every document and link tried."""
+"""Verification of the tree against its receipts: reads every byte again and checks every document and link."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ import msgspec
 from pokeflow import digest
 from pokeflow import text as words
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Advance, Missing, each
+from pokeflow.objects import Advance, NotFoundError, each
 from pokeflow.plugins import WELL_KNOWN, document_kinds
 from pokeflow.project import (
-    Placed,
     Project,
+    PublishedFile,
     Receipt,
     Tree,
     check_bytes,
@@ -44,20 +44,20 @@ KINDS: dict[Fault, str] = {
     "dangling": "a link whose target is gone or another",
     "orphaned": "nothing accounts for it: left by a publication that did not finish, or put there by hand",
 }
-"""What can be wrong, worst first."""
+"""Kinds of problems with their explanations, worst first."""
 ENOUGH = 100
-"""Files that cannot be read before the fault is taken for the connection's."""
+"""Maximum number of unreadable files before the connection is assumed to be broken."""
 _UNREADABLE = object()
 _UNMADE = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What nonsense in a sound receipt can come to in a document: facts may be anything."""
+"""Errors that a valid receipt with nonsensical facts can cause in a document builder: facts may be anything."""
 _ASKS = " Run 'pokeflow verify'."
-"""What a builder advises, and is being done."""
+"""Advice in the error messages of builders, which is removed as this command is just running."""
 LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, in a sentence; ``expected`` and ``found`` are checksums or sizes, where there are."""
+    """One problem with its message; ``expected`` and ``found`` are checksums, sizes or counts, if applicable."""
 
     kind: Fault
     path: str
@@ -68,7 +68,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was looked at, and everything that is wrong, worst first; ``size`` is bytes named by receipts."""
+    """Result of a verification: problems, worst first, and counts; ``size`` is the total of all receipts in bytes."""
 
     problems: tuple[Problem, ...]
     files: int
@@ -80,8 +80,8 @@ class Verdict:
 
 
 def verify(tree: Tree, *, quick: bool = False) -> Verdict:
-    """Look at all of a tree; ``quick``: sizes as listed, no file of a version is read. Nothing is written."""
-    found = inventory.take(tree)
+    """Verify a whole tree, without writing; ``quick`` compares listed sizes instead of reading published files."""
+    found = inventory.scan(tree)
     documents_there = [item for item in found.items if item.kind == "document"]
     linked = [item for item in found.items if item.kind == "link"]
     counted = inventory.current(found.receipts)
@@ -107,7 +107,7 @@ def verify(tree: Tree, *, quick: bool = False) -> Verdict:
 
 def _nothing(found: Inventory) -> Iterator[Problem]:
     if not found.items:
-        # Most likely another place is meant, and a tree that is not there must not pass for a sound one.
+        # Most likely the URI is wrong, and a tree that does not exist must not pass as valid.
         yield Problem("missing", found.tree.objects.uri, "nothing is published here")
 
 
@@ -116,17 +116,17 @@ def _by(receipt: Receipt) -> str:
 
 
 def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
-    """What receipts say that nothing could have said who wrote them, such as a time that is none."""
+    """Yield values in receipts that violate the schema and that no release can have written, such as invalid times."""
     for receipt in known:
-        # Their files are looked at one by one elsewhere, and may be very many.
+        # Files are checked one by one elsewhere, and may be very many.
         said = json.loads(msgspec.json.encode(replace(receipt, files=())))
         for fault in schema_faults(said, receipt_schema()):
             yield Problem("invalid", receipts.key(receipt.unit), fault)
 
 
 def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
-    """Files that never change, of which two receipts say different things."""
-    first: dict[str, tuple[Receipt, Placed]] = {}
+    """Yield fixed files for which two receipts have different checksums."""
+    first: dict[str, tuple[Receipt, PublishedFile]] = {}
     for receipt in known:
         for placed in receipt.files:
             if not placed.fixed:
@@ -137,7 +137,7 @@ def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
                 yield Problem("invalid", placed.path, message, same.sha256, placed.sha256)
 
 
-def _files(found: Inventory, counted: dict[str, tuple[Receipt, Placed]], *, quick: bool) -> list[Problem]:
+def _files(found: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], *, quick: bool) -> list[Problem]:
     there = {item.path: item.entry for item in found.items}
     problems, unreadable, to_read = [], [], []
     for path, (receipt, placed) in counted.items():
@@ -145,16 +145,17 @@ def _files(found: Inventory, counted: dict[str, tuple[Receipt, Placed]], *, quic
         if entry is None:
             problems.append(Problem("missing", path, f"{_by(receipt)} has it", placed.sha256))
         elif entry.size != placed.size:
-            message = f"{words.size(entry.size)} ({entry.size:,} B), published with {placed.size:,} B by {_by(receipt)}"
+            size = f"{words.format_size(entry.size)} ({entry.size:,} B)"
+            message = f"{size}, published with {placed.size:,} B by {_by(receipt)}"
             problems.append(Problem("altered", path, message, placed.size, entry.size))
         else:
             to_read.append((receipt, placed))
 
-    def one(item: tuple[Receipt, Placed], advance: Advance) -> None:
+    def one(item: tuple[Receipt, PublishedFile], advance: Advance) -> None:
         receipt, placed = item
         try:
             actual = found.tree.objects.sha256(placed.path, advance=advance)
-        except Missing:
+        except NotFoundError:
             problems.append(Problem("missing", placed.path, f"{_by(receipt)} has it; it went while it was looked for"))
         except PokeflowError as error:
             unreadable.append(Problem("unreadable", placed.path, str(error)))
@@ -172,36 +173,38 @@ def _files(found: Inventory, counted: dict[str, tuple[Receipt, Placed]], *, quic
 
 def _orphans(found: Inventory) -> Iterator[Problem]:
     for item in found.orphans:
-        yield Problem("orphaned", item.path, f"{words.size(item.entry.size)}, no receipt names it", None, None)
+        yield Problem("orphaned", item.path, f"{words.format_size(item.entry.size)}, no receipt names it", None, None)
 
 
 def _name(item: Item) -> str:
-    """The name of a document, which is only what a receipt says."""
+    """Return the name of a document as stated by its receipt, which may be wrong, or else by the layout."""
     return item.origin.removeprefix("document:")
 
 
 def _names() -> set[str]:
-    """The names of documents that may lie in a tree, whether their kinds are installed here or not."""
+    """Return the names of all documents that a tree may contain, whether their kinds are installed or not."""
     return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
 
 
 def _unheard_of(item: Item) -> Problem:
-    return Problem("invalid", item.path, f"its receipt calls it a document {words.plain(_name(item))!r}")
+    return Problem(
+        "invalid", item.path, f"its receipt calls it a document {words.strip_control_characters(_name(item))!r}"
+    )
 
 
 def _is_checked(item: Item) -> bool:
-    """Whether there is a schema to hold a document against."""
+    """Return whether a document has a schema to validate it."""
     return _name(item) == LINK or documents.has_schema(_name(item))
 
 
 def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
-    """Each document against its schema."""
+    """Validate each document against its schema."""
     problems = []
 
     def one(item: Item, advance: Advance) -> None:
         try:
             faults = _faults_of(_name(item), tree.objects.read(item.path)[0])
-        except Missing:
+        except NotFoundError:
             return  # removed since it was listed
         except PokeflowError as error:
             problems.append(Problem("unreadable", item.path, str(error)))
@@ -215,10 +218,10 @@ def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
 
 
 def _stale(found: Inventory) -> Iterator[Problem]:
-    """Each document of the project against what the receipts make of it."""
+    """Compare each document of the project with the one that is built from the current receipts."""
     places = {leaf.document: leaf.path for leaf in found.tree.leaves if leaf.document and not leaf.model}
     if not found.receipts or found.damaged:
-        return  # there is nothing to tell, or not all of it can be told
+        return  # there are no receipts to compare with, or not all of them can be read
     kinds = {name: kind for name, kind in kinds_of("project").items() if name in places}
     there = {name: _loaded(found.tree, kind, places[name]) for name, kind in kinds.items()}
     for name, kind in kinds.items():
@@ -234,7 +237,7 @@ def _stale(found: Inventory) -> Iterator[Problem]:
             continue
         project = Project(found.tree.about, found.receipts, old=None if kind.derived else there[name], documents=read)
         try:
-            made = json.loads(encode_document(documents.built(kind, project), places[name]))
+            made = json.loads(encode_document(documents.build(kind, project), places[name]))
         except _UNMADE as error:
             fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
             message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
@@ -246,17 +249,17 @@ def _stale(found: Inventory) -> Iterator[Problem]:
 
 
 def _loaded(tree: Tree, kind: DocumentKind, path: str) -> Any:
-    """A document as plain data, None where there is none; one that is unsound is told as invalid, not here."""
+    """Load a document; None if it does not exist, ``_UNREADABLE`` if it is invalid, which is reported elsewhere."""
     try:
         return decode_document(tree.objects.read(path)[0], schema_of(kind), path)
-    except Missing:
+    except NotFoundError:
         return None
     except PokeflowError:
         return _UNREADABLE
 
 
 def _first_difference(have: Any, want: Any, path: str = "$") -> str | None:
-    """Where two documents first differ, and how; None if they are the same."""
+    """Describe the first difference between two documents; None if they are equal."""
     if isinstance(have, dict) and isinstance(want, dict):
         for key in [*want, *(key for key in have if key not in want)]:
             if key not in have or key not in want:
@@ -274,7 +277,7 @@ def _first_difference(have: Any, want: Any, path: str = "$") -> str | None:
 
 def _short(value: Any) -> str:
     if isinstance(value, list | dict):
-        return words.count(len(value), "entry", "entries")
+        return words.format_count(len(value), "entry", "entries")
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
@@ -283,7 +286,7 @@ def _link(tree: Tree, item: Item) -> Iterator[Problem]:
     try:
         data, _ = tree.objects.read(item.path)
         link = links.parse(data, item.path)
-    except Missing:
+    except NotFoundError:
         return
     except PokeflowError as error:
         yield Problem("invalid", item.path, str(error).removeprefix(f"{item.path}: "))
@@ -293,7 +296,7 @@ def _link(tree: Tree, item: Item) -> Iterator[Problem]:
     try:
         yield from _target(tree, item.path, link)
     except PokeflowError as error:
-        # An unreachable target is what a dangling link is, whatever the reason; the tree itself could be read.
+        # Any unreachable target makes a link dangling, whatever the reason; the tree itself could be read.
         yield Problem("dangling", item.path, str(error).removeprefix(f"{item.path}: "))
 
 
@@ -308,14 +311,14 @@ def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
     for file in target.files if record else ():
         if there.get(file.path) != file.size:
             what = "is missing" if file.path not in there else f"has {there[file.path]:,} B, recorded {file.size:,} B"
-            yield Problem("dangling", path, f"{link.target}: {words.plain(file.path)} {what}")
+            yield Problem("dangling", path, f"{link.target}: {words.strip_control_characters(file.path)} {what}")
     if link.select is not None:
-        return  # how much of the target is meant is not for a listing to say
+        return  # a listing cannot show the size of the selected part of the target
     for what, said, have in (("B", link.size, target.size), ("files", link.files, len(target.files))):
         if said is not None and said != have:
             yield Problem("dangling", path, f"{link.target} holds {have:,} {what}, linked with {said:,}", said, have)
 
 
 def _faults_of(name: str, data: bytes) -> list[str]:
-    """What is wrong with a document, or a link, by its name."""
+    """Return the faults of a document, or of a link, of this name."""
     return check_bytes(data, link_schema()) if name == LINK else check_document(name, data)

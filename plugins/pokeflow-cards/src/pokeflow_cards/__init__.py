@@ -1,4 +1,4 @@
-"""Card data: a folder of scans, or drawn cards, made into references, query views and splits."""
+"""Card data: a folder of scans, or drawn cards, turned into references, query views and splits."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Stage ``prepare``, from a folder and from nothing."""
+    """Return the backends of stage ``prepare``: ``folder`` reads scans, ``synthetic`` draws cards."""
     return [
         Backend(
             "folder",

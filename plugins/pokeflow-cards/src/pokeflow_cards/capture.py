@@ -1,4 +1,4 @@
-"""A simulated phone photo of a card: what a table, a lamp, a hand and a small camera make of a clean scan."""
+"""Simulated phone photo of a card: the effects of a table, a lamp, a hand and a small camera on a clean scan."""
 
 import io
 import math
@@ -12,16 +12,24 @@ from pokeflow_cards.scans import ASPECT
 RIM = 2
 
 Corners = np.ndarray
-"""Four (x, y) in pixels: upper left, upper right, lower right, lower left."""
+"""Corners as float 4×2, (x, y) in pixels: upper left, upper right, lower right, lower left."""
 
 
 def capture(image: np.ndarray, rng: np.random.Generator, strength: float, height: int) -> np.ndarray:
-    """One photo of a card: uint8 H×W×3 → uint8 height × round(height·63/88) × 3.
+    """Simulate one photo of a card.
 
-    The card lies tilted on a background and reaches over 75 to 100 per cent of the frame, wholly inside it; half
-    of the photos leave less than 7 per cent free, as people do who are asked to fill the frame. ``strength`` scales
-    every distortion: 0 gives the clean card back, 1 is an ordinary, loosely cropped phone photo. ``rng`` decides
-    everything else.
+    The card is tilted on a background and spans 75 to 100 per cent of the frame, wholly inside it. Half of the photos
+    leave less than 7 per cent free, as people do when they are to fill the frame.
+
+    Args:
+        image: The clean card, uint8 H×W×3 RGB.
+        rng: Random generator that decides everything but the strength.
+        strength: Scale of every distortion: 0 returns the clean card, 1 is an ordinary, loosely cropped phone photo.
+        height: Height of the photo in pixels.
+
+    Returns:
+        uint8 height × round(height·63/88) × 3 RGB.
+
     """
     width = round(height * ASPECT)
     card = Image.fromarray(image)
@@ -40,7 +48,7 @@ def capture(image: np.ndarray, rng: np.random.Generator, strength: float, height
 
 
 class _Scene:
-    """The frame's size and coordinates, and the dice."""
+    """Frame of one photo: its size in pixels, the coordinates of its pixels, and the random generator."""
 
     def __init__(self, rng: np.random.Generator, strength: float, width: int, height: int) -> None:
         self.rng, self.strength, self.width, self.height = rng, strength, width, height
@@ -54,22 +62,22 @@ class _Scene:
         return float(self.rng.uniform(low, high))
 
     def scaled(self, low: float, high: float) -> float:
-        """Uniform, times strength."""
+        """Return a uniform random number times the strength."""
         return self.strength * self.uniform(low, high)
 
     def normal(self, deviation: float) -> float:
-        """Normal times strength, cut at two and a half deviations."""
+        """Return a normal random number times the strength, clipped at two and a half deviations."""
         return self.strength * deviation * float(np.clip(self.rng.normal(), -2.5, 2.5))
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
     def along(self, angle: float) -> np.ndarray:
-        """Each pixel's coordinate in a direction; H×W, −1 to 1 from the frame's top to its bottom."""
+        """Return each pixel's coordinate in a direction, float32 H×W; the frame's top is at −1, its bottom at 1."""
         return math.cos(angle) * self.x + math.sin(angle) * self.y
 
     def spot(self, long: float, wide: float) -> np.ndarray:
-        """A soft ellipse somewhere in the frame, 1 in its middle; H×W."""
+        """Return a soft ellipse at a random position in the frame, float32 H×W, 1 in its middle."""
         cx, cy, angle = self.uniform(-0.7, 0.7), self.uniform(-1, 1), self.uniform(0, math.pi)
         x, y = self.x - np.float32(cx), self.y - np.float32(cy)
         u = (x * math.cos(angle) + y * math.sin(angle)) / long
@@ -77,15 +85,15 @@ class _Scene:
         return np.asarray(np.exp(-(u * u + v * v)), np.float32)
 
     def clouds(self, rows: int, columns: int) -> np.ndarray:
-        """Smooth noise from 0 to 1 with so many bumps down and across; H×W."""
+        """Return smooth noise with ``rows`` bumps down and ``columns`` across, float32 H×W, 0 to 1."""
         coarse = Image.fromarray(self.rng.random((rows, columns), np.float32))
         return np.asarray(coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)).clip(0, 1)
 
 
 def _place(card: Image.Image, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
-    """The card in its scene: float32 H×W×3 on [0, 1], and where the card is, H×W×1."""
+    """Return the card in its scene, float32 H×W×3 in [0, 1], and the card's mask, float32 H×W×1 in [0, 1]."""
     size = (scene.width, scene.height)
-    # With a rim about it, the card's edge is interpolated like the rest and has no stairs.
+    # With a rim around it, the card's edge is interpolated like the rest and is not jagged.
     rimmed = Image.fromarray(np.pad(np.asarray(card), ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge"))
     mask = Image.new("L", rimmed.size, 0)
     box = (RIM, RIM, RIM + scene.width - 1, RIM + scene.height - 1)
@@ -103,7 +111,7 @@ def _place(card: Image.Image, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pose(scene: _Scene) -> Corners:
-    """Where the card's corners fall in the frame: tilted in space, seen through a pinhole, fitted into the frame."""
+    """Return the card's corners in the frame: tilted in space, seen through a pinhole, fitted into the frame."""
     yaw, pitch, roll = (scene.normal(math.radians(deviation)) for deviation in (6, 6, 2))
     flat = np.asarray([[-ASPECT, -1, 0], [ASPECT, -1, 0], [ASPECT, 1, 0], [-ASPECT, 1, 0]]) / 2
     solid = flat @ (_turn(yaw, 0, 2) @ _turn(pitch, 1, 2) @ _turn(roll, 0, 1)).T
@@ -113,12 +121,12 @@ def pose(scene: _Scene) -> Corners:
     frame = np.asarray([scene.width, scene.height], float)
     free = min(0.5, 0.25 * scene.strength * scene.uniform(0, 1) ** 2)
     corners *= (1 - free) * (frame / corners.max(axis=0)).min()
-    # The mean of two throws: nearer to the middle than to a border.
+    # The mean of two random numbers favours the middle of the free space over its borders.
     return np.asarray(corners + scene.rng.random((2, 2)).mean(axis=0) * (frame - corners.max(axis=0)))
 
 
 def _turn(angle: float, a: int, b: int) -> np.ndarray:
-    """Rotation in the plane of two axes, 3×3."""
+    """Return the 3×3 matrix of a rotation by ``angle``, in radians, in the plane of axes ``a`` and ``b``."""
     matrix = np.eye(3)
     matrix[a, a] = matrix[b, b] = math.cos(angle)
     matrix[a, b], matrix[b, a] = -math.sin(angle), math.sin(angle)
@@ -126,7 +134,7 @@ def _turn(angle: float, a: int, b: int) -> np.ndarray:
 
 
 def _homography(corners: Corners, size: tuple[int, int]) -> tuple[float, ...]:
-    """The eight numbers by which Pillow finds, for a pixel of the frame, its place on the rimmed card."""
+    """Return Pillow's eight perspective coefficients, which map a pixel of the frame to the rimmed card."""
     w, h = size
     rows, places = [], []
     for (x, y), (u, v) in zip(corners, RIM + np.asarray([(0, 0), (w, 0), (w, h), (0, h)]), strict=True):
@@ -136,7 +144,7 @@ def _homography(corners: Corners, size: tuple[int, int]) -> tuple[float, ...]:
 
 
 def _background(scene: _Scene) -> np.ndarray:
-    """A table: two colours mixed by smooth noise or by grain, now and then with something lying on it."""
+    """Draw a table, float32 H×W×3 in [0, 1]: two colours mixed by noise or grain, on some tables with objects."""
     rng = scene.rng
     base = rng.uniform(0.05, 0.85) + rng.normal(0, 0.06, 3)
     other = base + rng.uniform(-0.3, 0.3) + rng.normal(0, 0.05, 3)
@@ -152,7 +160,7 @@ def _background(scene: _Scene) -> np.ndarray:
 
 
 def _foil(picture: np.ndarray, mask: np.ndarray, scene: _Scene) -> np.ndarray:
-    """On some cards a band of rainbow, as foil shows under a lamp."""
+    """Add a rainbow band to some cards, as foil shows under a lamp."""
     if not scene.chance(0.3):
         return picture
     phase = scene.along(scene.uniform(0, math.pi)) * scene.uniform(1, 4)
@@ -162,7 +170,7 @@ def _foil(picture: np.ndarray, mask: np.ndarray, scene: _Scene) -> np.ndarray:
 
 
 def _light(picture: np.ndarray, scene: _Scene) -> np.ndarray:
-    """Exposure, light falling off to one side, for some the edge of a shadow, and the light's colour."""
+    """Apply exposure, a falloff of the light to one side, in some photos a shadow's edge, and the light's colour."""
     slope = scene.scaled(0, 0.5) * scene.along(scene.uniform(0, 2 * math.pi))
     level = np.exp(slope + scene.normal(0.18)) * (1 - scene.scaled(0, 0.12) * (scene.x**2 + scene.y**2))
     if scene.chance(0.3):
@@ -175,7 +183,7 @@ def _light(picture: np.ndarray, scene: _Scene) -> np.ndarray:
 
 
 def _glare(picture: np.ndarray, mask: np.ndarray, scene: _Scene) -> np.ndarray:
-    """A lamp mirrored in the card or its sleeve: up to three white spots or streaks, and a grey veil."""
+    """Add a lamp's reflection in the card or its sleeve: up to three white spots or streaks, and a grey veil."""
     veil = min(0.5, scene.scaled(0, 0.12)) * mask
     picture = picture * (1 - veil) + 0.8 * veil
     for _ in range(int(scene.rng.integers(1, 4)) if scene.chance(0.6) else 0):
@@ -185,7 +193,7 @@ def _glare(picture: np.ndarray, mask: np.ndarray, scene: _Scene) -> np.ndarray:
 
 
 def _hand(picture: np.ndarray, scene: _Scene) -> np.ndarray:
-    """A thumb that holds the card, in some pictures."""
+    """Add a thumb that holds the card, in some photos."""
     if not scene.chance(0.15 * min(1.0, scene.strength)):
         return picture
     side = 1 if scene.chance(0.5) else -1
@@ -199,7 +207,7 @@ def _hand(picture: np.ndarray, scene: _Scene) -> np.ndarray:
 
 
 def _camera(picture: np.ndarray, scene: _Scene) -> np.ndarray:
-    """Saturation, tone curve, lens blur, shake and the sensor's noise."""
+    """Apply saturation, tone curve, lens blur, shake and the sensor's noise."""
     grey = (0.299 * picture[..., 0] + 0.587 * picture[..., 1] + 0.114 * picture[..., 2])[..., None]
     picture = grey + (picture - grey) * np.float32(math.exp(scene.normal(0.15)))
     gamma = math.exp(scene.normal(0.12))
@@ -235,5 +243,5 @@ def _jpeg(picture: np.ndarray, scene: _Scene) -> np.ndarray:
 
 
 def _channel(image: Any) -> np.ndarray:
-    """A grey picture as float32 H×W×1 on [0, 1]."""
+    """Return a grey picture as float32 H×W×1 in [0, 1]."""
     return (np.asarray(image, np.float32) / 255)[..., None]

@@ -1,4 +1,4 @@
-"""The CSV of a folder of scans, and where each card's image lies. Nothing here decodes a picture."""
+"""The CSV of a folder of scans, and the path of each card's image. No picture is decoded here."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ _UNSAFE = re.compile(r"[/\\:\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A card_id that the CSV gives again: the first row counts, this one does not."""
+    """A card_id that the CSV repeats: the first row counts, this one does not."""
 
     card_id: str
     line: int
@@ -35,7 +35,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The cards of a CSV in its order, each id once; ``split`` is empty, ``artwork`` too unless the CSV has it."""
+    """Cards of a CSV in its order, each id once; ``split`` is empty, ``artwork`` too unless the CSV has that column."""
 
     cards: tuple[Card, ...]
     repeats: tuple[Repeat, ...]
@@ -43,7 +43,7 @@ class Catalog:
 
 
 def read(content: bytes, params: FolderParams) -> Catalog:
-    """Parse the CSV's bytes; PokeflowError, with the line, for what cannot be a list of cards."""
+    """Parse the CSV's bytes; raise a PokeflowError with the line for content that cannot be a list of cards."""
     first: dict[str, Card] = {}
     repeats: list[Repeat] = []
     rows = _rows(content, params.csv)
@@ -68,7 +68,7 @@ _NO_ART = {"artwork": ""}
 
 
 def _rows(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row that is not blank."""
+    """Yield the line number and the fields of each row that is not blank."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,7 +117,7 @@ def _require_safe(card_id: str, where: str) -> None:
 
 
 def csv_bytes(params: FolderParams) -> bytes:
-    """The CSV as it stands; PokeflowError where it is missing, outside the root, or no file."""
+    """Return the CSV's bytes; raise a PokeflowError if it is missing, outside the root, no file or too large."""
     root = root_of(params)
     file, reason = _Locator(root).find(params.csv)
     if file is None:
@@ -131,12 +131,12 @@ def csv_bytes(params: FolderParams) -> bytes:
 
 
 def root_of(params: FolderParams) -> Path:
-    """The folder, absolute and without links."""
+    """Return the folder's absolute path with all links resolved."""
     return Path(params.root).expanduser().resolve()
 
 
 def image_paths(params: FolderParams, cards: Sequence[Card]) -> Iterator[tuple[Card, str, Path | None, str]]:
-    """Each card, its image's path within the root, and the file; or None and the reason why it must not be read."""
+    """Yield each card, its image's path within the root, the file to read (or None), and the reason if it is None."""
     locator = _Locator(root_of(params))
     for card in cards:
         relative = params.images.replace(PLACEHOLDER, card.card_id)
@@ -145,21 +145,21 @@ def image_paths(params: FolderParams, cards: Sequence[Card]) -> Iterator[tuple[C
 
 
 def outside(relative: str) -> bool:
-    """Whether a path is no path below a folder: absolute, or with a step up."""
+    """Return whether a path leads out of a folder: absolute, or with a part ``..``."""
     parts = re.split(r"[/\\]", relative)
     return Path(relative).is_absolute() or parts[0] == "" or ".." in parts or bool(re.match(r"[A-Za-z]:", relative))
 
 
 class _Locator:
-    """Finds regular files below a root and refuses what a link would fetch from elsewhere."""
+    """Finder of regular files below a root; it refuses links that lead out of the root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # Links are followed once a folder: 17,592 cards lie in few.
+        # Links are resolved once for each folder: 17,592 cards are in few folders.
         self._real_folder = cache(os.path.realpath)
 
     def find(self, relative: str) -> tuple[Path | None, str]:
-        """The file, or None and a reason."""
+        """Return the file and an empty string, or None and the reason."""
         if outside(relative):
             return None, "is not below the root"
         plain = self.root / relative
@@ -173,5 +173,5 @@ class _Locator:
             return None, "no such file" if isinstance(error, FileNotFoundError) else f"cannot be opened ({error})"
         if not file.is_relative_to(self.root):
             return None, "is a link that leaves the root"
-        # A pipe or a device has no end.
+        # Reading a pipe or a device might never end.
         return (file, "") if stat.S_ISREG(status.st_mode) else (None, "is not a file")

@@ -1,4 +1,4 @@
-"""Random numbers that belong to a card: the same whatever else is drawn, and on however many threads."""
+"""Random numbers for each card, independent of other random numbers and of the number of threads."""
 
 import hashlib
 from enum import IntEnum
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Purpose(IntEnum):
-    """What the numbers are for; streams of different purposes never meet."""
+    """Purpose of a stream of random numbers; streams of different purposes never overlap."""
 
     ART = 0
     PRINT = 1
@@ -18,9 +18,9 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, card_id: str, purpose: Purpose, view: int = 0) -> "np.random.Generator":
-    """A Philox generator with the seed as key, and card, purpose and view in the counter's high words.
+    """Return a Philox generator with the seed as key, and card, purpose and view in the counter's high words.
 
-    The lowest word is Philox's own: it counts up as numbers are drawn, and streams that began there would overlap.
+    The lowest word is left to Philox, which increments it with each draw; streams that differed there would overlap.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Faults that can be seen before anything runs, as (parameter, what is wrong). No picture is decoded."""
+"""Checks of the parameters before anything runs, as (parameter, message) pairs. No picture is decoded."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ MAX_STRENGTH = 3.0
 
 
 def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
-    """Faults of a drawn deck."""
+    """Yield the faults of a drawn deck's parameters."""
     if params.cards < MIN_CARDS:
         yield "cards", f"{params.cards} is below {MIN_CARDS}: none would be left to test with"
     if not 0 <= params.twins <= 0.5:
@@ -23,7 +23,7 @@ def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
 
 
 def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
-    """Faults of a folder of scans; looks at the folder and its CSV."""
+    """Yield the faults of a scan folder's parameters; reads the folder and its CSV."""
     if params.limit is not None and params.limit < MIN_CARDS:
         yield "limit", f"{params.limit} is below {MIN_CARDS}: none would be left to test with"
     if not 0 <= params.near_duplicates <= 128:

@@ -1,4 +1,4 @@
-"""A card drawn from numbers: frame by type, art of seeded shapes, name, HP, attacks, set symbol, holo pattern."""
+"""Drawing of a card from numbers: frame by type, art of seeded shapes, name, HP, attacks, set symbol, holo pattern."""
 
 import math
 from collections.abc import Callable
@@ -26,12 +26,12 @@ TYPES: dict[str, RGB] = {
 BORDERS: tuple[RGB, ...] = ((246, 214, 92), (196, 202, 208), (58, 56, 66), (232, 230, 224))
 HOLOS = ("none", "stripes", "dots", "rays", "rainbow")
 SCALE = 2
-"""Drawn larger and shrunk: Pillow's shapes have hard edges."""
+"""Factor by which a card is drawn larger and then shrunk, because Pillow's shapes have hard edges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What is printed on a card. Twins share ``name`` and art; ``border``, ``full_art``, ``holo`` and set differ."""
+    """Printed content of a card. Twins share ``name`` and art; ``border``, ``holo``, ``set`` and ``number`` vary."""
 
     name: str
     type: str
@@ -45,7 +45,14 @@ class Face:
 
 
 def draw(face: Face, art: np.random.Generator, height: int) -> np.ndarray:
-    """The card as uint8 height × round(height·63/88) × 3. ``art`` decides the picture, ``face`` all the rest."""
+    """Draw a card as uint8 height × round(height·63/88) × 3 RGB.
+
+    Args:
+        face: The printed content, everything but the picture.
+        art: Random generator that decides the picture.
+        height: Height in pixels.
+
+    """
     h = height * SCALE
     w = round(height * 63 / 88) * SCALE
     card = Image.new("RGB", (w, h), BORDERS[face.border])
@@ -66,7 +73,7 @@ def draw(face: Face, art: np.random.Generator, height: int) -> np.ndarray:
 
 
 class _Brush:
-    """Draws in shares of a picture's width and height."""
+    """Brush with coordinates in fractions of a picture's width and height."""
 
     def __init__(self, image: Image.Image) -> None:
         self.image, self.draw = image, ImageDraw.Draw(image, "RGBA")
@@ -103,7 +110,7 @@ def _font(size: int) -> Any:
 
 
 def _print(brush: _Brush, face: Face, tint: RGB) -> None:
-    """Name bar, attacks, set symbol and number."""
+    """Draw name bar, attacks, set symbol and number."""
     paper = (*_mix(tint, (255, 255, 255), 0.7), 190 if face.full_art else 255)
     brush.box((0.06, 0.04, 0.94, 0.105), paper, radius=0.02)
     brush.text(0.09, 0.073, face.name, 0.042)
@@ -132,7 +139,7 @@ def _lines(words: str, width: int) -> list[str]:
 
 
 def _symbol(brush: _Brush, set: str) -> None:
-    """A star or polygon that belongs to the set."""
+    """Draw the star or polygon that belongs to the set."""
     code = sum(map(ord, set))
     points, inner = 3 + code % 5, 0.45 + 0.55 * (code % 2)
     radii = [0.028 * (inner if i % 2 else 1.0) for i in range(2 * points)]
@@ -142,7 +149,10 @@ def _symbol(brush: _Brush, set: str) -> None:
 
 
 def _art(rng: np.random.Generator, w: int, h: int, tint: RGB) -> Image.Image:
-    """A scene with a creature in it, w × h pixels; shapes lie in shares of the frame, so any size shows the same."""
+    """Draw a scene with a creature, w × h pixels.
+
+    Coordinates are fractions of the frame, so the scene is the same in any size.
+    """
     image = _sky(rng, w, h, tint)
     brush = _Brush(image)
     scenes: tuple[Callable[[_Brush, np.random.Generator], None], ...] = (_hills, _bubbles, _rays, _blocks)
@@ -201,7 +211,7 @@ def _blocks(brush: _Brush, rng: np.random.Generator) -> None:
 
 
 def _creature(brush: _Brush, rng: np.random.Generator) -> None:
-    """Body, head, ears, limbs and a face, mirrored about its middle."""
+    """Draw body, head, ears, limbs and a face, mirrored about the middle."""
     skin, belly, mark = _color(rng), _color(rng), _color(rng)
     x, y = rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.62)
     bw, bh = rng.uniform(0.12, 0.24), rng.uniform(0.16, 0.26)

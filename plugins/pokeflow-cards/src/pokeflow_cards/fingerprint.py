@@ -1,6 +1,6 @@
-"""The content of a folder of scans as one hash: the CSV and every image it lists, without paths or times.
+"""Fingerprint of a folder of scans: one hash of the CSV and every image it lists, without paths or times.
 
-Images are hashed once: a cache in the user's cache folder remembers (size, mtime) → sha256, as git's index does.
+Each image is hashed only once: a cache in the user's cache folder maps (size, mtime) to sha256, as git's index does.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from pokeflow_vision.dataset import Card
 log = logging.getLogger(__name__)
 
 RACY_NS = 2_000_000_000
-"""A file this young may change again without a new mtime: clocks of file systems are coarse."""
+"""Age in nanoseconds up to which a file is not cached: it may change without a new mtime, as clocks are coarse."""
 
 Known = dict[str, list[Any]]
-"""Path within the root → [size, mtime_ns, sha256]."""
+"""Cache entries: path within the root → [size in bytes, mtime_ns, sha256]."""
 
 
 def hash_folder(params: FolderParams) -> str:
-    """Return the sha256 of the CSV and of each used card's image; what cannot be read counts as that."""
+    """Return the sha256 of the CSV and of each used card's image; an unreadable image counts as ``unreadable``."""
     content = catalog.csv_bytes(params)
     cards = catalog.read(content, params).cards
     total = hashlib.sha256(hashlib.sha256(content).digest())
@@ -76,7 +76,12 @@ def _stat(file: Path) -> os.stat_result | None:
 
 
 def _entry(file: Path) -> tuple[list[Any] | None, bool]:
-    """[size, mtime_ns, sha256] of a file, None where it cannot be read; and whether that may be remembered."""
+    """Return [size, mtime_ns, sha256] of a file (None if it is unreadable), and whether it may be cached.
+
+    Raises:
+        PokeflowError: The file changed while it was read.
+
+    """
     began = time.time_ns()
     try:
         with file.open("rb") as source:
@@ -91,15 +96,15 @@ def _entry(file: Path) -> tuple[list[Any] | None, bool]:
 
 
 def cache_file(root: Path) -> Path:
-    """Where the hashes of this root's images are remembered."""
+    """Return the path of the cache with the hashes of a root's images."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path counts as none.
+    # The XDG specification demands that a relative path is ignored.
     base = Path(home) if Path(home).is_absolute() else Path("~/.cache").expanduser()
     return base / "pokeflow" / f"fingerprints-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
 
 
 def _read(file: Path) -> Known:
-    """What is remembered; nothing where the cache is missing or damaged."""
+    """Read the cache; return an empty one if it is missing or damaged."""
     try:
         raw = json.loads(file.read_bytes())
         return {path: [int(size), int(mtime), str(sha256)] for path, (size, mtime, sha256) in raw.items()}
@@ -108,7 +113,7 @@ def _read(file: Path) -> Known:
 
 
 def _write(file: Path, known: Known) -> None:
-    """Replace the cache in one step; where that cannot be done, the next call hashes again."""
+    """Replace the cache atomically; if that fails, the next call hashes the files again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)

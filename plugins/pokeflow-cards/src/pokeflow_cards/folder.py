@@ -1,4 +1,4 @@
-"""Scans from a folder: a CSV and one image file a card."""
+"""Scans from a folder: a CSV and one image file per card."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 MAX_LEFT_OUT = 0.05
 BLOCK = 64
-"""Pictures under way at once; only so many, resized, wait for their turn."""
+"""Number of pictures in progress at once; no more resized ones wait in memory."""
 
 
 def scans(params: FolderParams, work: Path) -> Scans:
-    """Every readable card; PokeflowError where more than 5 per cent are not, or fewer than 20 are left."""
+    """Read all cards of a folder, and resize their pictures into a file in ``work``.
+
+    Raises:
+        PokeflowError: More than 5 per cent of the cards are unreadable, or fewer than 20 are left.
+
+    """
     table = catalog.csv_bytes(params)
     listed = catalog.read(table, params)
     places = list(catalog.image_paths(params, listed.cards))
     left_out = [LeftOut(card.card_id, path, reason) for card, path, file, reason in places if file is None]
-    # Before hours of decoding: most of the files not being there at all is the likeliest mistake.
+    # Checked before hours of decoding, because the likeliest mistake is that most of the files are missing.
     _require_enough(len(places), left_out, params)
     readable = [(card, path, file) for card, path, file, _ in places if file is not None]
     references = array(work / "references.npy", max(1, len(readable)), params.preprocessing)
@@ -74,13 +79,13 @@ def _require_enough(total: int, left_out: Sequence[LeftOut], params: FolderParam
 
 
 def _pictures(files: Sequence[Path], params: FolderParams) -> "Iterator[tuple[str, np.ndarray] | str]":
-    """For each file the digest of its pixels and the picture resized, or why it cannot be read."""
+    """Yield for each file its pixels' sha256 and the resized picture, uint8 H×W×3, or why it cannot be read."""
     height, width = shape(params.preprocessing)
 
     def one(file: Path) -> "tuple[str, np.ndarray] | str":
         return _picture(file, height, width)
 
-    # Decoding and resizing let go of the interpreter lock; four full-size pictures at once are memory enough.
+    # Decoding and resizing release the interpreter lock; four threads limit memory to four full-size pictures.
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(files), BLOCK):
             yield from pool.map(one, files[start : start + BLOCK])
@@ -93,7 +98,7 @@ def _picture(file: Path, height: int, width: int) -> "tuple[str, np.ndarray] | s
     try:
         pixels = load_image(file)
     except PokeflowError as error:
-        # Records travel; where a folder lies on this machine is nobody's business.
+        # Records are shared with others, so they must not reveal the folder's path on this machine.
         return str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on a damaged or hostile file
         return f"not a readable image ({type(error).__name__}: {error})"

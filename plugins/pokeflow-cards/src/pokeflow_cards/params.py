@@ -1,21 +1,23 @@
-"""The parameters of both backends, as YAML gives them."""
+"""Parameters of both backends, as YAML sets them."""
 
 from dataclasses import dataclass, field
 
 from pokeflow_vision.preprocessing import Preprocessing
 
 MIN_CARDS = 20
-"""With fewer, the 5 per cent that test would be no card at all."""
+"""Fewest cards of a data set: 5 per cent of fewer would leave no card for the test split."""
 
 NEAR_DUPLICATE_BITS = 60
-"""Of 256. Measured on 1,407 scans: below it, cards of one name show the same art; above it, art begins to differ."""
+"""Largest Hamming distance of near duplicates, of 256 bits.
+
+Measured on 1,407 scans: below it, cards of one name show the same art; above it, art begins to differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Which simulated photos are taken: ``views`` of each val and test card, ``calibration`` of train cards.
+    """Simulated photos to take: ``views`` of each val and test card, and ``calibration`` of the train cards in total.
 
-    No train card gives a second one before each has given one. ``strength`` scales every distortion; 0 leaves the
+    Every train card is used once before any is used a second time. ``strength`` scales every distortion; 0 leaves the
     pictures clean, 1 is a phone photo, loosely cropped.
     """
 
@@ -26,7 +28,7 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticParams:
-    """A deck of drawn cards; the share ``twins`` of it reprints another card's art."""
+    """Parameters of a deck of drawn cards; the fraction ``twins`` of the deck reprints another card's art."""
 
     cards: int = 160
     twins: float = 0.1
@@ -37,10 +39,11 @@ class SyntheticParams:
 
 @dataclass(frozen=True, slots=True)
 class FolderParams:
-    """A folder of scans: ``csv`` and ``images`` are relative to ``root``, ``{card_id}`` stands for the card's id.
+    """Parameters of a folder of scans.
 
-    ``limit`` takes that many cards, drawn by ``seed``. Cards whose perceptual hashes differ in at most
-    ``near_duplicates`` of 256 bits count as near duplicates; those with the same name, as the same art.
+    ``csv`` and ``images`` are relative to ``root``; ``{card_id}`` in ``images`` stands for the card's id. ``limit`` is
+    the number of cards to use, selected by ``seed``; None uses all. Cards whose perceptual hashes differ in at most
+    ``near_duplicates`` of 256 bits count as near duplicates, and those with the same name also as the same art.
     """
 
     root: str = field(metadata={"digest": False})

@@ -1,4 +1,4 @@
-"""Perceptual hashes of 256 bits: the baseline every network has to beat, and the finder of near duplicates."""
+"""Perceptual hashes of 256 bits: the baseline that every network has to beat, and the search for near duplicates."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,18 @@ BLOCK = 512
 
 
 def codes(images: "np.ndarray", label: str = "perceptual hashes") -> "np.ndarray":
-    """The pHash of each picture (imagehash, 16×16 of a 64×64 cosine transform): float32 N×256 of +1 and −1.
+    """Return the pHash of each picture (imagehash: 16×16 of a 64×64 cosine transform) as values of +1 and −1.
 
-    As ±1, a dot product is 256 minus twice the Hamming distance, exactly: a matrix product finds neighbours.
+    With these values a dot product is exactly 256 minus twice the Hamming distance, so a matrix product finds
+    neighbours.
+
+    Args:
+        images: uint8 N×H×W×3 RGB.
+        label: Label of the progress bar.
+
+    Returns:
+        float32 N×256 of +1 (bit set) and −1.
+
     """
     import imagehash
     import numpy as np
@@ -38,14 +47,23 @@ def codes(images: "np.ndarray", label: str = "perceptual hashes") -> "np.ndarray
 
 
 def pairs(codes: "np.ndarray", within: int) -> "Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]":
-    """All pairs i < j at most ``within`` bits apart, a block of i at a time: (i, j, bits). Exact."""
+    """Yield all pairs of pictures i < j at most ``within`` bits apart, one block of i at a time; the search is exact.
+
+    Args:
+        codes: Hashes, float32 N×256 of +1 and −1.
+        within: Largest Hamming distance in bits.
+
+    Yields:
+        Integer arrays of equal length: rows i, rows j, and the distances in bits.
+
+    """
     import numpy as np
 
     with progress.bar("near duplicates", len(codes)) as advance:
         for start in range(0, len(codes), BLOCK):
             block = codes[start : start + BLOCK]
             bits = (BITS - block @ codes[start:].T) / 2
-            # Only what lies right of the diagonal: each pair once.
+            # Only entries right of the diagonal remain, so that each pair occurs once.
             bits[np.tril_indices(len(block))] = BITS + 1
             i, j = np.nonzero(bits <= within)
             yield i + start, j + start, bits[i, j].astype(np.int64)
@@ -55,9 +73,16 @@ def pairs(codes: "np.ndarray", within: int) -> "Iterator[tuple[np.ndarray, np.nd
 def accuracy(
     gallery: "np.ndarray", queries: "np.ndarray", data: Dataset, rows: Sequence[int]
 ) -> dict[str, float | None]:
-    """top-1, top-5 and artwork top-1 of the baseline on these query rows, by the same protocol as any network.
+    """Return top-1, top-5 and artwork top-1 accuracy of the baseline, by the same protocol as for a network.
 
     Rows of ±1 all have length 16, so the order by cosine is the order by Hamming distance, without rounding.
+
+    Args:
+        gallery: Hashes of the references, float32 N×256 of +1 and −1.
+        queries: Hashes of the queries, float32 M×256 of +1 and −1.
+        data: The data set.
+        rows: The M rows of ``data.queries``.
+
     """
     found, _ = retrieval.nearest(queries, gallery, k=5)
     return retrieval.accuracy(found, data, rows)

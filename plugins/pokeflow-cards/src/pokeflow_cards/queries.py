@@ -1,4 +1,4 @@
-"""The query views: photos of val and test cards, and of train cards for calibration."""
+"""Query views: simulated photos of val and test cards, and of train cards for calibration."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,10 @@ BLOCK = 64
 
 
 def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query, ...]:
-    """Which views are taken: ``views`` of each val and test card; train cards one each, by seed, then again."""
+    """Return the views to take: ``views`` of each val and test card, and calibration views of train cards.
+
+    Calibration views take the train cards in an order set by the seed, one view each, and then start again.
+    """
     measured = tuple(
         Query(card_id, split, view)
         for wanted in ("val", "test")
@@ -34,10 +37,22 @@ def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query
     return measured + tuple(Query(train[card], CALIBRATION, view) for view, card in again)
 
 
-def take(
+def render_queries(
     queries: tuple[Query, ...], scans: Scans, seed: int, strength: float, spec: Preprocessing, file: Path
 ) -> "np.ndarray":
-    """The photos, uint8 M×H×W×3, written to a file; each depends on its card, view and seed only."""
+    """Render the query views into an .npy, and return them memory-mapped as uint8 M×H×W×3 RGB.
+
+    The random numbers of a view depend only on its card, its purpose (query or calibration), its number and the seed.
+
+    Args:
+        queries: The M views.
+        scans: Cards and references.
+        seed: Seed of the data set.
+        strength: Scale of every distortion; 0 leaves the pictures clean.
+        spec: Preprocessing that sets height and width.
+        file: The .npy to write.
+
+    """
     row_of = {card.card_id: row for row, card in enumerate(scans.cards)}
     images = array(file, len(queries), spec)
     height, _ = shape(spec)

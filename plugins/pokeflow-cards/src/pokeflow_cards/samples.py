@@ -1,4 +1,4 @@
-"""The contact sheet: references beside their photos, for people to look at."""
+"""Contact sheet: references next to their photos, for people to look at."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ GAP = 6
 
 
 def write(folder: Path, data: Dataset) -> None:
-    """A JPEG of up to twelve test cards, each a row: its reference, then up to four of its query views."""
+    """Write a JPEG of up to twelve test cards, each as its reference followed by up to four of its query views."""
     from PIL import Image
 
     test = data.cards_of("test")

@@ -1,4 +1,4 @@
-"""Clean pictures of cards, wherever they come from: what both backends hand to the common part of ``prepare``."""
+"""Clean pictures of cards from any source, as both backends pass them to the common part of ``prepare``."""
 
 import shutil
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 ASPECT = 63 / 88
-"""Width to height of a card: 63 mm × 88 mm."""
+"""Ratio of a card's width to its height: 63 mm to 88 mm."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A card of the CSV that is not in the data set, and why."""
+    """A card of the CSV that is not in the data set, with the reason."""
 
     card_id: str
     file: str
@@ -29,10 +29,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Scans:
-    """Cards and their references, row by row; ``digests`` are sha256 of the pixels before any resizing.
+    """Cards and their references, row by row.
 
-    ``source`` says where they come from, without paths. ``raw`` says what was read: the folder as YAML names it, its
-    fingerprint, and how many files of how many bytes; None where nothing was. ``references`` is uint8 N×H×W×3, on disk.
+    ``references`` is uint8 N×H×W×3 RGB, memory-mapped from disk; ``digests`` are the sha256 of the pixels before any
+    resizing. ``source`` describes the origin of the cards, without paths. ``raw`` describes the files that were read:
+    the folder as YAML names it, its fingerprint, the number of files and their size in bytes; None if no file was read.
     """
 
     name: str
@@ -47,17 +48,22 @@ class Scans:
 
 
 def shape(spec: Preprocessing) -> tuple[int, int]:
-    """Height and width of a stored picture: half as large again as the network's input, in a card's proportions."""
+    """Return height and width of a stored picture: 1.5 times the input's height, in a card's proportions."""
     height = round(1.5 * spec.size)
     return height, round(height * ASPECT)
 
 
 def array(file: Path, count: int, spec: Preprocessing) -> "np.ndarray":
-    """A new uint8 array count×H×W×3 in a file: 17,592 pictures need not fit into memory."""
+    """Create an .npy of uint8 count×H×W×3, memory-mapped because 17,592 pictures need not fit into memory.
+
+    Raises:
+        PokeflowError: The disk has too little free space.
+
+    """
     from numpy.lib.format import open_memmap
 
     height, width = shape(spec)
-    # Once here and once in the result. A disk that fills up under a mapped file would kill the process unheard.
+    # Twice: once here and once in the result. A disk that fills up under a mapped file would kill the process.
     needed, free = 2 * count * height * width * 3, shutil.disk_usage(file.parent).free
     if needed > free:
         raise PokeflowError(

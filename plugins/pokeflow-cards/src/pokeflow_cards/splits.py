@@ -1,4 +1,4 @@
-"""Which card belongs to which split: by card, in an order that only the seed and the card's id decide."""
+"""Assignment of cards to splits, in an order that depends only on the seed and the card's id."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,15 @@ from pokeflow_vision.dataset import split_counts
 
 
 def order(seed: int, card_ids: Iterable[str]) -> list[str]:
-    """Card ids in the order of sha256(seed, card_id): random to the eye, the same wherever the cards come from."""
+    """Return card ids in the order of sha256("seed:card_id"), pseudo-random and independent of the cards' source."""
     return sorted(card_ids, key=lambda card_id: hashlib.sha256(f"{seed}:{card_id}".encode()).digest())
 
 
 def assign(seed: int, card_ids: Sequence[str]) -> dict[str, str]:
-    """Card id → train, val or test, 80/15/5. A card that joins later moves only cards beside a border."""
+    """Return the split of each card id: train, val or test, 80/15/5.
+
+    A card that is added later moves only cards next to a border between two splits.
+    """
     split_of: dict[str, str] = {}
     rest = iter(order(seed, card_ids))
     for split, count in split_counts(len(card_ids)).items():

@@ -1,4 +1,4 @@
-"""The drawn deck: which cards there are, which are twins, and their pictures."""
+"""The drawn deck: its cards, its twins and their pictures."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -71,14 +71,14 @@ class Printing:
 
 
 def deck(params: SyntheticParams) -> tuple[Printing, ...]:
-    """Every card: originals first, then twins that print the art and the name of one of them again."""
+    """Return every card: originals first, then twins that reprint the art and the name of one of them."""
     twins = round(params.cards * params.twins)
     originals = [_original(params.seed, row) for row in range(params.cards - twins)]
     return (*originals, *(_twin(params.seed, originals[i], len(originals) + i) for i in range(twins)))
 
 
 def _identity(row: int) -> tuple[str, str]:
-    """Set and number of a row."""
+    """Return the set and the number of the card in a row."""
     return f"DRW{row // SET_SIZE + 1}", f"{row % SET_SIZE + 1:03}/{SET_SIZE:03}"
 
 
@@ -129,7 +129,7 @@ def _twin(seed: int, of: Printing, row: int) -> Printing:
 
 
 def scans(params: SyntheticParams, work: Path) -> Scans:
-    """The deck with its pictures."""
+    """Draw the deck's pictures into a file in ``work``, and return the deck with them."""
     height, _ = shape(params.preprocessing)
     printings = deck(params)
     references = array(work / "references.npy", len(printings), params.preprocessing)

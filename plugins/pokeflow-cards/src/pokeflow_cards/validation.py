@@ -1,4 +1,4 @@
-"""What is wrong with, or remarkable about, the scans: left out, exact and near duplicates, label clashes."""
+"""Validation of the scans: omitted cards, exact and near duplicates, label clashes."""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The findings, in cards' ids; ``artwork`` names for each card the art it shows."""
+    """Findings of the validation, as card ids; ``artwork`` names the art that each card shows."""
 
     exact: tuple[tuple[str, ...], ...]
     near: tuple[tuple[str, str, int], ...]
@@ -22,12 +22,19 @@ class Validation:
 
     @property
     def exact_duplicates(self) -> int:
-        """Cards whose image is, pixel for pixel, that of an earlier card."""
+        """Number of cards whose image equals, pixel for pixel, that of an earlier card."""
         return sum(len(group) - 1 for group in self.exact)
 
 
 def examine(scans: Scans, codes: "np.ndarray", within: int) -> Validation:
-    """Look at all scans; ``codes`` are their perceptual hashes, ``within`` the bits that near duplicates may differ."""
+    """Validate all scans.
+
+    Args:
+        scans: The cards and their references.
+        codes: Perceptual hashes of the references, float32 N×256 of +1 and −1.
+        within: Largest Hamming distance of near duplicates, in bits.
+
+    """
     import numpy as np
 
     ids = [card.card_id for card in scans.cards]
@@ -41,13 +48,23 @@ def examine(scans: Scans, codes: "np.ndarray", within: int) -> Validation:
         np.minimum.at(nearest, i[other], bits[other] * len(ids) + j[other])
         np.minimum.at(nearest, j[other], bits[other] * len(ids) + i[other])
         same = (name[i] == name[j]) | ~other
-        groups = joined(groups, i[same], j[same])
+        groups = merge_groups(groups, i[same], j[same])
     exact = _exact(scans, ids)
     return Validation(exact, _near(nearest, ids), _clashes(scans, exact), _artwork(scans, groups))
 
 
-def joined(groups: "np.ndarray", i: "np.ndarray", j: "np.ndarray") -> "np.ndarray":
-    """Groups (row → lowest row of its group) after the rows i and j of each pair have been put together."""
+def merge_groups(groups: "np.ndarray", i: "np.ndarray", j: "np.ndarray") -> "np.ndarray":
+    """Return the groups after the groups of rows i and j of each pair have been merged.
+
+    Args:
+        groups: The lowest row of each row's group, int N.
+        i: First row of each pair, int P.
+        j: Second row of each pair, int P.
+
+    Returns:
+        The lowest row of each row's merged group, int N.
+
+    """
     import numpy as np
 
     groups = groups.copy()
@@ -75,7 +92,7 @@ def _exact(scans: Scans, ids: list[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def _near(nearest: "np.ndarray", ids: list[str]) -> tuple[tuple[str, str, int], ...]:
-    """Each card with its nearest neighbour, closest first; two that are each other's appear once."""
+    """Return each card with its nearest neighbour and the distance in bits, closest first; mutual pairs occur once."""
     found = set()
     for row, code in enumerate(nearest.tolist()):
         bits, other = divmod(code, len(ids))
@@ -95,7 +112,7 @@ def _clashes(scans: Scans, exact: tuple[tuple[str, ...], ...]) -> tuple[dict[str
 
 
 def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
-    """What the source says; else the smallest card_id among the cards of one name that are near duplicates."""
+    """Return each card's artwork: as the source states it, else the smallest card_id of the card's group."""
     if scans.has_artwork:
         return tuple(card.artwork for card in scans.cards)
     name_of: dict[int, str] = {}
@@ -105,7 +122,7 @@ def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
 
 
 def report(scans: Scans, found: Validation, within: int) -> dict[str, Any]:
-    """validation.json: counts first, then every finding."""
+    """Return the content of validation.json: counts first, then every finding."""
     name_of = {card.card_id: card.name for card in scans.cards}
     return {
         "counts": counts(scans, found),
@@ -120,7 +137,7 @@ def report(scans: Scans, found: Validation, within: int) -> dict[str, Any]:
 
 
 def counts(scans: Scans, found: Validation) -> dict[str, int]:
-    """The findings as figures: cards left out, surplus exact duplicates, near pairs, clashes."""
+    """Return the number of findings of each kind: omitted cards, surplus exact duplicates, near pairs, clashes."""
     return {
         "unreadable": len(scans.left_out),
         "exact_duplicates": found.exact_duplicates,
@@ -130,7 +147,7 @@ def counts(scans: Scans, found: Validation) -> dict[str, int]:
 
 
 def summary(scans: Scans, found: Validation) -> str:
-    """The findings in a sentence."""
+    """Return the findings in one sentence."""
     figures = counts(scans, found)
     return (
         f"{figures['unreadable']} cards left out, {figures['exact_duplicates']} exact duplicates, "

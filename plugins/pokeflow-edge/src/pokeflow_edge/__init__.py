@@ -1,4 +1,4 @@
-"""The edge bundle: a compiled model packed for a small device, its signed releases, and the runtime that it carries."""
+"""Edge bundles: compiled models packed for small devices, their signed releases, and the runtime on the device."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from pokeflow import Backend, Command, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Return stage ``package`` as backend ``edge``. The code that is packed is part of a package's digest."""
+    """Return the backend ``edge`` of stage ``package``, whose digest includes the packed code."""
     return [
         Backend(
             "edge",
@@ -24,7 +24,7 @@ def pokeflow_backends() -> Iterable[Backend]:
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """Return ``pokeflow package``."""
+    """Return the command ``pokeflow package``."""
     where = "pokeflow_edge.commands.package"
     summary = "a compiled model as a signed release for small devices"
     return [Command("package", summary, f"{where}:run", f"{where}:arguments")]

@@ -1,22 +1,27 @@
-"""What YAML may say to the backends ``edge``; what types cannot show to be wrong tells ``pack.check``."""
+"""Parameters of the backends ``edge``; ``pack.check`` validates what types cannot express."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class PackageParams:
-    """What an edge bundle is for and needs.
+    """Parameters of an edge bundle.
 
-    ``target`` is the hardware's name: a device takes no other target's updates. ``adapter`` is the target's module
-    with ``opened(folder, spec, threads)``, which is packed as it is. ``requires`` are what pip installs on the device
-    beside numpy and pillow; ``runtime_modules`` are modules that the adapter imports and that come otherwise, such as
-    by apt. ``exclusive``: one process alone can hold the device, so the running service is stopped while an update
-    is tried. ``leave_out`` are patterns of files of the compiled model that no device needs.
+    Attributes:
+        target: Name of the hardware; a device accepts no updates for another target.
+        adapter: Module of the target with ``open_network(folder, spec, threads)``, which is packed unchanged.
+        requires: Requirements that pip installs on the device in addition to numpy, pillow and cryptography.
+        runtime_modules: Modules that the adapter imports and that are installed otherwise, such as by apt.
+        exclusive: Whether only one process can hold the device, so that the self-test of an update needs the running
+            service to stop.
+        leave_out: Patterns of files of the compiled model that no device needs.
+        top: Number of matches in a response.
+        max_bytes: Maximum size of a picture's file.
+        max_pixels: Maximum number of pixels, checked before decoding: a phone's 24 megapixels, at up to ten bytes each.
+        selftest: Number of pictures that are packed with their embeddings for the self-test.
+        selftest_cosine: Minimum cosine between these embeddings and the device's: kernels of another processor round
+            differently.
 
-    ``top`` matches answer a picture of at most ``max_bytes`` and, before it is decoded, ``max_pixels``: a phone's 24
-    megapixels, at up to ten bytes each.
-    ``selftest`` pictures go along with their embeddings; a device must come within ``selftest_cosine`` of these:
-    kernels of another processor round differently.
     """
 
     target: str

@@ -24,7 +24,7 @@ WEIGHTS = np.random.default_rng(3).normal(0, 0.2, (48, DIM)).astype(np.float32)
 PARAMS: dict[str, Any] = {"target": "cpu", "adapter": "pokeflow_small.network", "requires": ("tiny-runtime>=1.0",)}
 
 
-def opened(weights: np.ndarray = WEIGHTS) -> Any:
+def open_network(weights: np.ndarray = WEIGHTS) -> Any:
     names: dict[str, Any] = {"__name__": "small"}
     exec(ADAPTER, names)
     return names["Network"](weights, SPEC)
@@ -60,7 +60,7 @@ class Flow:
         folder.mkdir(exist_ok=True)
         np.save(folder / "weights.npy", WEIGHTS)
         SPEC.write(folder)
-        index.write(folder, gallery(opened(gallery_of), drawn()))
+        index.write(folder, gallery(open_network(gallery_of), drawn()))
         for name in ("calibration_dataset.npy", "calibration_config.json", "compilation_report.json", "x.har"):
             (folder / name).write_bytes(b"for people")
         return done("compile", folder, **facts)

@@ -11,9 +11,9 @@ import pokeflow_edge
 from pokeflow_edge.pack import code
 from pokeflow_edge.pack.check import check_package
 from pokeflow_edge.params import PackageParams
-from pokeflow_vision.on_device import imported
+from pokeflow_vision.on_device import list_imports
 
-OPENED = "\ndef opened(folder, spec, threads): ...\n"
+OPENED = "\ndef open_network(folder, spec, threads): ...\n"
 
 
 def faults(adapter, **params):
@@ -59,7 +59,7 @@ def test_what_no_device_has_is_refused_by_name(installed, line, said):
 
 
 def test_an_adapter_without_the_function_or_that_is_no_python_is_told(installed):
-    assert faults(installed("x = 1", "empty")) == ["empty.network has no function opened(folder, spec, threads)"]
+    assert faults(installed("x = 1", "empty")) == ["empty.network has no function open_network(folder, spec, threads)"]
     assert "cannot be read" in faults(installed("def", "broken"))[0]
     assert "Install the plugin" in faults("nowhere_at_all.network")[0]
 
@@ -98,7 +98,7 @@ def test_every_module_that_is_packed_imports_only_what_is_packed():
         if not name.endswith(".py") or isinstance(content, bytes):
             continue
         package = name.removeprefix("lib/").rpartition("/")[0].replace("/", ".")
-        for module in imported(Path(content).read_text(encoding="utf-8"), package):
+        for module in list_imports(Path(content).read_text(encoding="utf-8"), package):
             top = module.partition(".")[0]
             inside = {module, module.rpartition(".")[0]} & (modules | packages)
             free = top in sys.stdlib_module_names or top in code.FREE | late | {"onnxruntime"}

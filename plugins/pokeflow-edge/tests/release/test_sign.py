@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from pokeflow import PokeflowError, __version__
 from pokeflow_edge.release import keys
 from pokeflow_edge.release.sign import sign
-from pokeflow_edge.runtime.update.releases import NotTaken, read
+from pokeflow_edge.runtime.update.releases import ReleaseRejectedError, read
 from pokeflow_edge.runtime.update.sources import Folder
 
 from ..pack.conftest import done
@@ -132,13 +132,13 @@ def test_another_key_signs_anew_and_a_device_with_the_first_one_refuses(release,
     to, _ = release(at=1_000)
     (tmp_path / "pinned.pub").write_bytes((to / "release.pub").read_bytes())
     release(at=2_000, key=write(tmp_path / "other.pem"))
-    with pytest.raises(NotTaken):
+    with pytest.raises(ReleaseRejectedError):
         read(Folder(str(to)), tmp_path / "pinned.pub")
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="chmod 600"):
-        keys.opened(write(tmp_path / "open.pem", mode=0o640))
+        keys.load_key(write(tmp_path / "open.pem", mode=0o640))
 
 
 @pytest.mark.parametrize("text", [b"", b"hush hush", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
@@ -146,7 +146,7 @@ def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
     (tmp_path / "x.pem").write_bytes(text)
     (tmp_path / "x.pem").chmod(0o600)
     with pytest.raises(PokeflowError, match="no private key") as error:
-        keys.opened(str(tmp_path / "x.pem"))
+        keys.load_key(str(tmp_path / "x.pem"))
     assert "hush" not in str(error.value)
     assert "AAAA" not in str(error.value)
 
@@ -155,13 +155,13 @@ def test_another_kind_of_key_one_with_a_password_and_one_that_is_not_there_are_t
     from cryptography.hazmat.primitives.asymmetric import ec
 
     with pytest.raises(PokeflowError, match="not of kind Ed25519"):
-        keys.opened(write(tmp_path / "ec.pem", ec.generate_private_key(ec.SECP256R1())))
+        keys.load_key(write(tmp_path / "ec.pem", ec.generate_private_key(ec.SECP256R1())))
     with pytest.raises(PokeflowError, match="without a password"):
-        keys.opened(write(tmp_path / "locked.pem", encryption=BestAvailableEncryption(b"x")))
+        keys.load_key(write(tmp_path / "locked.pem", encryption=BestAvailableEncryption(b"x")))
     with pytest.raises(PokeflowError, match="openssl genpkey -algorithm ed25519"):
-        keys.opened(str(tmp_path / "nowhere.pem"))
+        keys.load_key(str(tmp_path / "nowhere.pem"))
     with pytest.raises(PokeflowError, match="no file"):
-        keys.opened(str(tmp_path))
+        keys.load_key(str(tmp_path))
 
 
 def test_a_key_is_never_written_over_another(home):
@@ -169,5 +169,5 @@ def test_a_key_is_never_written_over_another(home):
     file.parent.mkdir(parents=True)
     file.symlink_to(home / "victim")
     with pytest.raises(PokeflowError, match="no key can be kept there"):
-        keys.opened(None)
+        keys.load_key(None)
     assert not (home / "victim").exists()

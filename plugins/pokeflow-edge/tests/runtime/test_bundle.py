@@ -17,8 +17,8 @@ def made(numpy_bundle, tmp_path):
 
 
 def test_a_sound_bundle_tells_what_it_is_and_its_limits(numpy_bundle):
-    found = bundle.checked(numpy_bundle.folder)
-    assert found.told == {
+    found = bundle.load_bundle(numpy_bundle.folder)
+    assert found.describe == {
         "model": {"name": "small", "digest": "d1"},
         "version": "1.2",
         "target": "cpu",
@@ -30,7 +30,7 @@ def test_a_sound_bundle_tells_what_it_is_and_its_limits(numpy_bundle):
 
 def test_what_comes_from_a_double_says_so_in_every_answer(made):
     made.say(simulated=True)
-    assert bundle.checked(made.folder).told["simulated"] is True
+    assert bundle.load_bundle(made.folder).describe["simulated"] is True
 
 
 def test_one_bit_of_any_file_is_noticed(made):
@@ -42,11 +42,11 @@ def test_one_bit_of_any_file_is_noticed(made):
             continue
         file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
         with pytest.raises(PokeflowError, match=r"is not what its bundle\.json says"):
-            bundle.checked(made.folder)
+            bundle.load_bundle(made.folder)
         file.write_bytes(sound)
         checked.append(name)
     assert {"model/weights.npy", "index.npz", "labels.csv", "lib/pokeflow_edge/runtime/bundle.py"} <= set(checked)
-    bundle.checked(made.folder)
+    bundle.load_bundle(made.folder)
 
 
 def test_a_file_that_got_longer_or_shorter_is_noticed_without_reading_it(made, monkeypatch):
@@ -54,17 +54,17 @@ def test_a_file_that_got_longer_or_shorter_is_noticed_without_reading_it(made, m
     first = made.folder / min(made.about["files"])
     first.write_bytes(b"longer than it was" * 1000)
     with pytest.raises(PokeflowError, match=r"is not what its bundle\.json says"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_a_missing_file_and_one_too_many_are_named(made):
     (made.folder / "model" / "other.onnx").touch()
     with pytest.raises(PokeflowError, match=r"other\.onnx: its bundle.json does not know this file"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
     (made.folder / "model" / "other.onnx").unlink()
     (made.folder / "labels.csv").unlink()
     with pytest.raises(PokeflowError, match=r"labels\.csv: is missing. Install the bundle again"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_a_link_is_no_file_of_a_bundle_wherever_it_leads(made, tmp_path):
@@ -72,20 +72,20 @@ def test_a_link_is_no_file_of_a_bundle_wherever_it_leads(made, tmp_path):
     labels.rename(tmp_path / "labels.csv")
     labels.symlink_to(tmp_path / "labels.csv")
     with pytest.raises(PokeflowError, match="is no plain file"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_a_linked_folder_is_told_and_not_followed(made, tmp_path):
     (made.folder / "more").symlink_to(tmp_path)
     with pytest.raises(PokeflowError, match=r"more: its bundle\.json does not know this file"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_what_python_compiled_beside_the_code_does_no_harm(made):
     folder = made.folder / "lib" / "pokeflow" / "__pycache__"
     folder.mkdir()
     (folder / "errors.cpython-311.pyc").touch()
-    bundle.checked(made.folder)
+    bundle.load_bundle(made.folder)
 
 
 def test_a_file_that_a_tired_disk_does_not_give_is_told(made, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_file_that_a_tired_disk_does_not_give_is_told(made, monkeypatch):
 
     monkeypatch.setattr("hashlib.file_digest", tired)
     with pytest.raises(PokeflowError, match=r"cannot be read \(Input/output error\)"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_bundle_of_another_form_is_refused_with_what_is_wrong(made, change, sa
             if file.name != "bundle.json":
                 file.unlink() if file.is_file() else file.rmdir()
     with pytest.raises(PokeflowError) as error:
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
     assert said in str(error.value)
 
 
@@ -127,18 +127,18 @@ def test_a_bundle_of_another_form_is_refused_with_what_is_wrong(made, change, sa
 def test_what_is_no_json_of_ours_is_refused(made, text):
     (made.folder / "bundle.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(PokeflowError, match="not a readable bundle"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_a_bundle_json_without_end_is_not_read(made, monkeypatch):
     monkeypatch.setattr(bundle, "MOST_JSON", 100)
     with pytest.raises(PokeflowError, match="more than 100 bytes"):
-        bundle.checked(made.folder)
+        bundle.load_bundle(made.folder)
 
 
 def test_a_folder_without_a_bundle_is_told(tmp_path):
     with pytest.raises(PokeflowError, match=r"bundle\.json: not a readable bundle \(FileNotFoundError"):
-        bundle.checked(tmp_path)
+        bundle.load_bundle(tmp_path)
 
 
 json_values = st.recursive(
@@ -156,4 +156,4 @@ def test_whatever_one_entry_holds_the_answer_is_a_bundle_or_a_sentence(numpy_bun
     folder.mkdir(exist_ok=True)
     (folder / "bundle.json").write_text(json.dumps(about | {name: data.draw(json_values)}), encoding="utf-8")
     with pytest.raises(PokeflowError):  # it has none of its files
-        bundle.checked(folder)
+        bundle.load_bundle(folder)

@@ -73,9 +73,9 @@ def test_the_middle_has_a_cards_proportions_as_far_as_pixels_go(height, width):
 
 
 def test_frames_of_any_source_are_recognised(numpy_bundle):
-    opened = recognizer.opened(numpy_bundle.folder, 1)
+    opened = recognizer.open_bundle(numpy_bundle.folder, 1)
     frames = (scene(card) for card in [5] * 4 + [9] * 4)
-    found = list(camera.steady(camera.recognized(frames, opened.recognize), 3, 0.5))
+    found = list(camera.steady(camera.recognize_frames(frames, opened.recognize), 3, 0.5))
     assert [a.matches[0].card_id for a in found] == ["set-5", "set-9"]
 
 
@@ -102,8 +102,8 @@ def test_opencv_gives_frames_red_first(video):
 
 
 def test_the_cards_of_a_video_are_recognised(video, numpy_bundle):
-    opened = recognizer.opened(numpy_bundle.folder, 1)
-    found = list(camera.steady(camera.recognized(camera.frames(video), opened.recognize), 3, 0.5))
+    opened = recognizer.open_bundle(numpy_bundle.folder, 1)
+    found = list(camera.steady(camera.recognize_frames(camera.frames(video), opened.recognize), 3, 0.5))
     assert [a.matches[0].card_id for a in found] == ["set-11", "set-23"]
 
 

@@ -122,7 +122,7 @@ def serving(device: Path):
 
 def test_photos_are_recognised_over_http_as_they_are_here(device):
     rng, references = np.random.default_rng(5), drawn().references
-    opened = recognizer.opened(device / "releases" / "1", 1)
+    opened = recognizer.open_bundle(device / "releases" / "1", 1)
     with serving(device) as (process, address):
         for card in range(0, 40, 3):
             large = np.asarray(Image.fromarray(references[card]).resize((320, 440)))

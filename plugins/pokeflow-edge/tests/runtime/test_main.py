@@ -113,7 +113,7 @@ USED = """
 import json
 from pathlib import Path
 from pokeflow_edge.runtime import __main__, camera, recognizer, server
-recognizer.opened(Path(sys.argv[1])).prove()
+recognizer.open_bundle(Path(sys.argv[1])).prove()
 of = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
 print(json.dumps({name: file for name, file in of.items() if file and name.startswith("pokeflow")}))
 """

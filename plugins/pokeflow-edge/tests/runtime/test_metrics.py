@@ -27,7 +27,7 @@ def test_only_the_last_answers_count(monkeypatch):
     tally = Tally()
     for value in range(metrics.LAST + 500):
         tally.took({"network": float(value)})
-    told = tally.told()["milliseconds"]["network"]
+    told = tally.to_dict()["milliseconds"]["network"]
     assert told["count"] == metrics.LAST
     assert told["p50"] == 500 + metrics.LAST / 2 - 1
 
@@ -39,7 +39,7 @@ def test_what_the_machine_does_not_tell_is_null_with_a_reason(content, monkeypat
         if content is not None:
             file.write_text(content, encoding="ascii")
         monkeypatch.setattr(metrics, name, file)
-    told = Tally().told()
+    told = Tally().to_dict()
     for name in ("rss_bytes", "peak_rss_bytes", "temperature_c"):
         assert told[name] is None
         assert str(tmp_path) in told["reasons"][name]
@@ -50,6 +50,6 @@ def test_memory_and_temperature_are_in_bytes_and_degrees(monkeypatch, tmp_path):
     (tmp_path / "temp").write_text("48312\n", encoding="ascii")
     monkeypatch.setattr(metrics, "MEMORY", tmp_path / "status")
     monkeypatch.setattr(metrics, "TEMPERATURE", tmp_path / "temp")
-    told = Tally().told()
+    told = Tally().to_dict()
     assert (told["rss_bytes"], told["peak_rss_bytes"], told["temperature_c"]) == (1_048_576, 2_097_152, 48.312)
     assert set(told["reasons"]) == {"milliseconds"}

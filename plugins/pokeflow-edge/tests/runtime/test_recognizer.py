@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 import pokeflow_onnxruntime.network as adapter
 from pokeflow import Input, PokeflowError
 from pokeflow_edge.runtime import recognizer
-from pokeflow_edge.runtime.recognizer import Refused
+from pokeflow_edge.runtime.recognizer import ImageRejectedError
 from pokeflow_vision import index, recognition, retrieval
 from pokeflow_vision.network import embed
 from pokeflow_vision.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ def made(numpy_bundle, tmp_path):
 
 @pytest.fixture(scope="module")
 def opened(numpy_bundle):
-    return recognizer.opened(numpy_bundle.folder, 1)
+    return recognizer.open_bundle(numpy_bundle.folder, 1)
 
 
 def photo(card: int, seed: int = 0) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_a_picture_is_answered_with_its_card_and_what_each_step_took(opened):
 
 def test_answers_are_those_of_pokeflow_recognize_on_the_same_model(onnx_bundle, tmp_path):
     """The same five cards in the same order, for each card; scores to a millionth."""
-    opened = recognizer.opened(onnx_bundle.folder, 1)
+    opened = recognizer.open_bundle(onnx_bundle.folder, 1)
     inputs = (
         Input(SimpleNamespace(stage="compile", task="compile:small", makes_model=True), onnx_bundle.folder / "model"),
         Input(SimpleNamespace(stage="benchmark", task="benchmark:small", makes_model=False), tmp_path / "benchmark"),
@@ -70,7 +70,7 @@ def test_answers_are_those_of_pokeflow_recognize_on_the_same_model(onnx_bundle, 
             input=lambda *, stage: inputs[1],
             output=tmp_path,
         )
-        recognition.run(task, adapter.opened)
+        recognition.run(task, adapter.open_network)
         expected = json.loads((tmp_path / "matches.json").read_text(encoding="utf-8"))["matches"]
         found = opened.read(file).matches
         assert [match.card_id for match in found] == [match["card_id"] for match in expected]
@@ -78,9 +78,9 @@ def test_answers_are_those_of_pokeflow_recognize_on_the_same_model(onnx_bundle, 
 
 
 def test_answers_are_those_of_an_exact_search_of_the_whole_gallery(onnx_bundle):
-    opened = recognizer.opened(onnx_bundle.folder, 1)
+    opened = recognizer.open_bundle(onnx_bundle.folder, 1)
     pictures = np.stack([photo(card) for card in range(40)])
-    network = adapter.opened(onnx_bundle.folder / "model", SPEC, 1)
+    network = adapter.open_network(onnx_bundle.folder / "model", SPEC, 1)
     asked = embed(network, pictures, range(40), SPEC, "photos")
     rows, scores = retrieval.nearest(asked, opened.recognizer.gallery.embeddings, 5)
     for picture, expected, score in zip(pictures, rows, scores, strict=True):
@@ -150,21 +150,21 @@ def bomb(width: int, height: int) -> bytes:
     ids=["empty", "gif", "short-jpeg", "short-png", "damaged", "bytes", "pixels", "large", "bomb"],
 )
 def test_a_picture_that_is_none_or_too_large_is_refused_with_its_status(opened, data, status, said):
-    with pytest.raises(Refused, match=said) as refused:
+    with pytest.raises(ImageRejectedError, match=said) as refused:
         opened.answer(data)
     assert refused.value.status == status
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(opened, monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(Refused, match="pixels"):
+    with pytest.raises(ImageRejectedError, match="pixels"):
         opened.answer(bomb(12_000, 12_000))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
 def test_other_formats_stay_out_of_reach_of_their_decoders(opened, kind, tmp_path):
     Image.fromarray(photo(1)).save(tmp_path / "picture", kind)
-    with pytest.raises(Refused, match="not a readable image"):
+    with pytest.raises(ImageRejectedError, match="not a readable image"):
         opened.read(tmp_path / "picture")
 
 
@@ -175,7 +175,7 @@ def test_whatever_bytes_come_the_answer_is_matches_or_a_refusal(opened, noise, p
     status = 200
     try:
         opened.answer(data)
-    except Refused as refused:
+    except ImageRejectedError as refused:
         status = refused.status
     assert status in (200, 413, 422)
 
@@ -183,7 +183,7 @@ def test_whatever_bytes_come_the_answer_is_matches_or_a_refusal(opened, noise, p
 def test_what_is_no_file_is_refused_and_a_pipe_not_waited_for(opened, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "missing.jpg", "."):
-        with pytest.raises(Refused, match="no such picture"):
+        with pytest.raises(ImageRejectedError, match="no such picture"):
             opened.read(tmp_path / name)
 
 
@@ -196,28 +196,28 @@ def test_a_network_that_gives_no_number_is_an_error_and_no_answer(opened):
 
 
 def test_limits_can_be_other_than_the_bundles(numpy_bundle):
-    few = recognizer.opened(numpy_bundle.folder, 1, top=2, max_bytes=50_000, max_pixels=None)
+    few = recognizer.open_bundle(numpy_bundle.folder, 1, top=2, max_bytes=50_000, max_pixels=None)
     assert len(few.recognize(photo(1)).matches) == 2
     assert few.limits.max_pixels == 300_000
-    with pytest.raises(Refused, match="more than 50,000 bytes"):
+    with pytest.raises(ImageRejectedError, match="more than 50,000 bytes"):
         few.answer(b"\0" * 50_001)
 
 
 def test_more_matches_than_there_are_cards_are_all_cards(numpy_bundle):
-    assert len(recognizer.opened(numpy_bundle.folder, 1, top=1000).recognize(photo(1)).matches) == 40
+    assert len(recognizer.open_bundle(numpy_bundle.folder, 1, top=1000).recognize(photo(1)).matches) == 40
 
 
 def test_another_preprocessing_than_the_galleries_is_refused(made):
     Preprocessing(size=32, mean=(0.5, 0.5, 0.5)).write(made.folder / "model")
     made.sign()
     with pytest.raises(PokeflowError, match=r"index.npz: is of preprocessing \w{12}, the model of \w{12}"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_another_preprocessing_than_bundle_json_says_is_refused(made):
     made.say(preprocessing="0123456789ab")
     with pytest.raises(PokeflowError, match=r"bundle.json: is of preprocessing 0123456789ab"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_an_edited_preprocessing_is_refused(made):
@@ -225,7 +225,7 @@ def test_an_edited_preprocessing_is_refused(made):
     file.write_text(file.read_text(encoding="utf-8").replace('"size": 32', '"size": 64'), encoding="utf-8")
     made.sign()
     with pytest.raises(PokeflowError, match="it was edited or damaged"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_labels_that_are_not_the_galleries_are_refused(made, old, new, said):
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     made.sign()
     with pytest.raises(PokeflowError, match=said):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_a_network_of_another_length_than_the_gallery_is_refused(made):
     np.save(made.folder / "model" / "weights.npy", np.zeros((48, 8), np.float32))
     made.sign()
     with pytest.raises(PokeflowError, match="the network gives 8 values, the gallery has 24"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_a_model_that_does_not_give_what_it_gave_when_packed_is_refused(made):
@@ -255,7 +255,7 @@ def test_a_model_that_does_not_give_what_it_gave_when_packed_is_refused(made):
     made.say(requires=["small>=1"])
     made.sign()
     with pytest.raises(PokeflowError, match=r"at least 0\.95 is expected\)\. Install another version of small>=1"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_selftest_of_another_form_is_refused_and_never_unpickled(made, parts, 
     np.savez(made.folder / "selftest.npz", **parts)
     made.sign()
     with pytest.raises(PokeflowError, match=said):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 @pytest.mark.parametrize("content", [b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((((", b"PK\x03\x04 no archive", b""])
@@ -278,7 +278,7 @@ def test_a_selftest_that_is_damaged_is_refused(made, content):
     (made.folder / "selftest.npz").write_bytes(content)
     made.sign()
     with pytest.raises(PokeflowError, match="not a readable self-test"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_a_selftest_that_would_unfold_is_refused(made):
@@ -286,19 +286,19 @@ def test_a_selftest_that_would_unfold_is_refused(made):
     np.savez_compressed(made.folder / "selftest.npz", squares=squares, embeddings=np.zeros((1000, DIM), np.float32))
     made.sign()
     with pytest.raises(PokeflowError, match=r"not a readable self-test.*compressed"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 @pytest.mark.parametrize(
     ("code", "said"),
     [("def (", "SyntaxError"), ("raise KeyError('x')", "KeyError"), ("import sys; sys.exit(0)", "SystemExit"),
-     ("opened = None", "no function that opens a model")],
+     ("open_network = None", "no function that opens a model")],
 )  # fmt: skip
 def test_an_adapter_that_is_none_is_told_in_a_sentence(made, code, said):
     (made.folder / "lib" / "pokeflow_small" / "network.py").write_text(code, encoding="utf-8")
     made.sign()
     with pytest.raises(PokeflowError, match=said):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_a_runtime_that_is_not_installed_is_named(made):
@@ -307,16 +307,16 @@ def test_a_runtime_that_is_not_installed_is_named(made):
     made.say(requires=["hailort>=4.20"])
     made.sign()
     with pytest.raises(PokeflowError, match=r"does not load \(No module named .*\). Install hailort>=4.20"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)
 
 
 def test_the_bundles_own_adapter_is_run_whatever_is_installed_by_its_name(made, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pokeflow_small.network", SimpleNamespace(opened=None))
-    assert recognizer.opened(made.folder, 1).recognize(photo(4)).matches[0].card_id == "set-4"
+    monkeypatch.setitem(__import__("sys").modules, "pokeflow_small.network", SimpleNamespace(open_network=None))
+    assert recognizer.open_bundle(made.folder, 1).recognize(photo(4)).matches[0].card_id == "set-4"
 
 
 def test_the_gallery_is_refused_where_it_is_damaged(made):
     (made.folder / "index.npz").write_bytes(b"PK\x03\x04 no archive")
     made.sign()
     with pytest.raises(PokeflowError, match="not a readable index"):
-        recognizer.opened(made.folder)
+        recognizer.open_bundle(made.folder)

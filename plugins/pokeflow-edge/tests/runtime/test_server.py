@@ -60,7 +60,7 @@ def test_a_picture_is_answered_with_its_card(port, numpy_bundle, kind, encode):
 
 
 def test_answers_are_those_of_the_bundle_opened_here(port, numpy_bundle):
-    opened = recognizer.opened(numpy_bundle.folder, 1)
+    opened = recognizer.open_bundle(numpy_bundle.folder, 1)
     for card in range(0, 40, 7):
         body = jpeg(drawn().references[card])
         found, expected = ask(port, body=body, kind="image/jpeg")[1]["matches"], opened.answer(body).matches

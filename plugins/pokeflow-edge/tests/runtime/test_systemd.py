@@ -22,7 +22,7 @@ def heard(tmp_path):
 
 def test_lines_arrive_as_one_datagram(heard, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", heard.getsockname())
-    assert systemd.tell(systemd.READY, "STATUS=well")
+    assert systemd.notify(systemd.READY, "STATUS=well")
     assert heard.recv(100) == b"READY=1\nSTATUS=well"
 
 
@@ -31,21 +31,21 @@ def test_an_address_without_a_file_is_reached_too(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
         there.bind("\0" + name)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-        assert systemd.tell(systemd.STOPPING)
+        assert systemd.notify(systemd.STOPPING)
         assert there.recv(100) == b"STOPPING=1"
 
 
 def test_a_listener_that_does_not_read_is_not_waited_for(heard, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", heard.getsockname())
     monkeypatch.setattr(systemd, "PATIENCE", 0.01)
-    assert systemd.tell(systemd.ALIVE)
-    assert any(not systemd.tell(systemd.ALIVE) for _ in range(10_000))
+    assert systemd.notify(systemd.ALIVE)
+    assert any(not systemd.notify(systemd.ALIVE) for _ in range(10_000))
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/notify", "/" + "x" * 200])
 def test_where_nobody_listens_nothing_happens(address, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    assert not systemd.tell(systemd.READY)
+    assert not systemd.notify(systemd.READY)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow_edge.runtime import wire
-from pokeflow_edge.runtime.wire import Fault
+from pokeflow_edge.runtime.wire import RequestError
 
 
 def head(text: str) -> wire.Head:
-    return wire.parsed(text.replace("\n", "\r\n").encode("latin-1"))
+    return wire.parse_head(text.replace("\n", "\r\n").encode("latin-1"))
 
 
 def test_a_head_is_read_with_its_names_in_lower_case():
@@ -48,14 +48,14 @@ def test_a_connection_is_kept_as_its_version_and_its_client_say(version, wish, k
     ],
 )
 def test_what_others_could_read_otherwise_is_refused(text, status):
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestError) as fault:
         head(text)
     assert fault.value.status == status
 
 
 def test_lines_that_end_without_a_return_are_refused():
-    with pytest.raises(Fault, match="no request line"):
-        wire.parsed(b"GET / HTTP/1.1\nHost: pi\n\r\n\r\n")
+    with pytest.raises(RequestError, match="no request line"):
+        wire.parse_head(b"GET / HTTP/1.1\nHost: pi\n\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_lines_that_end_without_a_return_are_refused():
      ("Content-Length: 9999999999999999999\n", 400), ("Content-Length: 0x1\n", 400), ("Content-Length: \n", 400)],
 )  # fmt: skip
 def test_a_body_says_how_long_it_is_in_plain_digits(headers, status):
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestError) as fault:
         head(f"POST / HTTP/1.1\nHost: pi\n{headers}\n").length()
     assert fault.value.status == status
 
@@ -74,8 +74,8 @@ def test_a_body_says_how_long_it_is_in_plain_digits(headers, status):
 def test_any_bytes_are_a_head_or_a_fault(noise):
     raw = b"GET /" + noise + b"\r\n\r\n"
     try:
-        found = wire.parsed(raw)
-    except Fault as fault:
+        found = wire.parse_head(raw)
+    except RequestError as fault:
         assert fault.status in (400, 431)  # noqa: PT017
     else:
         assert found.path.startswith("/")
@@ -92,5 +92,5 @@ def test_a_head_without_end_is_given_up_at_the_limit():
         reader.feed_data(b"ET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
         return await wire.head(reader, b"G")
 
-    with pytest.raises(Fault, match="more than 16,384 bytes"):
+    with pytest.raises(RequestError, match="more than 16,384 bytes"):
         asyncio.run(read())

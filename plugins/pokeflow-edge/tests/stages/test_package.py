@@ -128,9 +128,11 @@ def test_a_self_test_holds_pictures_of_the_gallery_and_the_models_own_answers(fl
     assert json.loads(packed["bundle.json"])["selftest"]["source"].startswith("the packed model, run at packing on ")
 
 
-@pytest.mark.parametrize("fault", ["ImportError('no such driver')", "Unavailable('no such device')"])
+@pytest.mark.parametrize("fault", ["ImportError('no such driver')", "UnavailableError('no such device')"])
 def test_a_model_that_cannot_run_here_is_tested_by_what_the_emulator_gave(flow, installed, fault):
-    code = f"from pokeflow.errors import Unavailable\ndef opened(folder, spec, threads):\n    raise {fault}\n"
+    code = (
+        f"from pokeflow.errors import UnavailableError\ndef open_network(folder, spec, threads):\n    raise {fault}\n"
+    )
     archive, _ = flow.package(adapter=installed(code, "pokeflow_other"))
     packed = content(archive)
     assert json.loads(packed["bundle.json"])["selftest"]["source"] == (

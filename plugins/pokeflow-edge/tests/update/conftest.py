@@ -111,14 +111,14 @@ class Double:
     def running(self) -> int | None:
         return self.told[-1] if self.told else None
 
-    def restarted(self, about: Mapping[str, Any]) -> str:
+    def restart_and_wait(self, about: Mapping[str, Any]) -> str:
         current = self.root.current
         self.told.append(current)
         assert current is not None
         assert about == self.root.about(current)
         return "it coughs" if current in self.sick else ""
 
-    def stopped(self) -> str:
+    def stop_and_wait(self) -> str:
         self.told.append(None)
         return ""
 

@@ -32,11 +32,11 @@ class Service:
     def __init__(self, root: Root, sick: int) -> None:
         self.root, self.sick = root, sick
 
-    def restarted(self, about: object) -> str:
+    def restart_and_wait(self, about: object) -> str:
         sys.audit("shutil.rmtree", "a restart", None)  # a moment to die in as well
         return "it coughs" if self.root.current == self.sick else ""
 
-    def stopped(self) -> str:
+    def stop_and_wait(self) -> str:
         return ""
 
 

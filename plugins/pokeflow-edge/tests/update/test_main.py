@@ -16,7 +16,7 @@ def call(device, *words):
 
 
 def test_what_is_done_is_told_and_ends_well(device, capsys, monkeypatch):
-    monkeypatch.setattr("pokeflow_edge.runtime.update.run.selftest.tried", lambda folder: "")
+    monkeypatch.setattr("pokeflow_edge.runtime.update.run.selftest.run_self_test", lambda folder: "")
     device.maker.release(200)
     assert call(device, "--from", str(device.maker.folder)) == 0
     assert call(device, "--from", str(device.maker.folder)) == 0

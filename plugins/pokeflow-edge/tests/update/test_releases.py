@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.release import keys
 from pokeflow_edge.runtime.update import releases, unpack
-from pokeflow_edge.runtime.update.releases import NotTaken, parsed, verify
+from pokeflow_edge.runtime.update.releases import ReleaseRejectedError, parse_release, verify
 
 from .conftest import Maker, bundle, tar
 
@@ -41,7 +41,7 @@ def test_one_other_bit_of_what_is_signed_or_of_the_signature_is_refused(device, 
     for place in range(0, len(whole), 7):
         (device.maker.folder / name).write_bytes(whole)
         flip(device.maker.folder / name, place)
-        with pytest.raises(NotTaken, match="by none of the keys that this device trusts"):
+        with pytest.raises(ReleaseRejectedError, match="by none of the keys that this device trusts"):
             device.update()
     assert device.snapshot() == before
     assert not device.root.downloads.exists()
@@ -54,7 +54,7 @@ def test_one_other_bit_of_the_archive_is_refused_before_it_is_unpacked(device, s
     flip(archive, int(share * archive.stat().st_size))
     before = device.snapshot()
     monkeypatch.setattr(tarfile, "open", None)
-    with pytest.raises(NotTaken, match="is not the archive that was signed"):
+    with pytest.raises(ReleaseRejectedError, match="is not the archive that was signed"):
         device.update()
     assert device.snapshot() == before
     assert list(device.root.downloads.iterdir()) == []
@@ -65,7 +65,7 @@ def test_an_archive_that_is_longer_or_shorter_is_refused(device):
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     whole = archive.read_bytes()
     archive.write_bytes(whole + b"\0")
-    with pytest.raises(NotTaken, match="longer than the archive that was signed"):
+    with pytest.raises(ReleaseRejectedError, match="longer than the archive that was signed"):
         device.update()
     archive.write_bytes(whole[:-1])
     with pytest.raises(PokeflowError, match="ended 1 bytes too early"):
@@ -77,7 +77,7 @@ def test_anothers_key_is_refused_even_where_the_update_brings_its_own_public_key
     other = Maker(device.maker.folder, Ed25519PrivateKey.generate())
     other.release(200)
     before = device.snapshot()
-    with pytest.raises(NotTaken, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
         device.update()
     assert device.snapshot() == before
 
@@ -87,7 +87,7 @@ def test_a_signature_of_another_release_does_not_fit(device):
     signature = (device.maker.folder / "release.json.sig").read_bytes()
     device.maker.release(300)
     (device.maker.folder / "release.json.sig").write_bytes(signature)
-    with pytest.raises(NotTaken, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
         device.update()
 
 
@@ -95,7 +95,7 @@ def test_a_signature_of_another_release_does_not_fit(device):
 def test_a_signature_of_another_length_is_refused(device, length):
     device.maker.release(200)
     (device.maker.folder / "release.json.sig").write_bytes(b"\0" * length)
-    with pytest.raises(NotTaken, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
         device.update()
 
 
@@ -115,7 +115,7 @@ def test_keys_are_changed_by_trusting_both_for_a_while(device):
     device.update()
     device.keys.write_bytes(keys.public(new.key))
     device.maker.release(300)
-    with pytest.raises(NotTaken, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
         device.update()
 
 
@@ -148,8 +148,8 @@ def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
     def read(*_):
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(releases, "parsed", read)
-    with pytest.raises(NotTaken, match="by none of the keys"):
+    monkeypatch.setattr(releases, "parse_release", read)
+    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
         device.update()
 
 
@@ -163,22 +163,22 @@ def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
     ],
 )  # fmt: skip
 def test_what_is_signed_and_still_no_release_is_refused(change):
-    with pytest.raises(NotTaken, match="signed, but"):
-        parsed(json.dumps(ABOUT | change).encode())
-    assert parsed(json.dumps(ABOUT | {"more": 1}).encode()).sequence == 1
+    with pytest.raises(ReleaseRejectedError, match="signed, but"):
+        parse_release(json.dumps(ABOUT | change).encode())
+    assert parse_release(json.dumps(ABOUT | {"more": 1}).encode()).sequence == 1
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b"\xff", b'{"size": 1}', b"[" * 50_000])
 def test_what_is_signed_and_no_json_of_its_form_is_refused(text):
-    with pytest.raises(NotTaken, match="signed, but no release"):
-        parsed(text)
+    with pytest.raises(ReleaseRejectedError, match="signed, but no release"):
+        parse_release(text)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.binary(max_size=80))
 def test_no_signature_is_guessed(text, signature):
     key = Ed25519PrivateKey.generate()
-    with pytest.raises(NotTaken):
+    with pytest.raises(ReleaseRejectedError):
         verify(text, signature, [keys.public(key)], "x")
     verify(text, key.sign(text), [keys.public(Ed25519PrivateKey.generate()), keys.public(key)], "x")
 
@@ -223,7 +223,7 @@ def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
 
 def test_an_absolute_path_is_refused_before_anything_is_written_there(device, tmp_path):
     signed(device, [member(f"{tmp_path}/out", size=1)])
-    with pytest.raises(NotTaken, match="leads out of the archive"):
+    with pytest.raises(ReleaseRejectedError, match="leads out of the archive"):
         device.update()
     assert not (tmp_path / "out").exists()
 
@@ -233,7 +233,7 @@ def test_a_bomb_is_stopped_at_the_limit_though_it_is_signed(device, monkeypatch)
     written = []
     monkeypatch.setattr("shutil.copyfileobj", _counted(written))
     signed(device, [member("zeros", size=50_000_000)])
-    with pytest.raises(NotTaken, match="unfolds to more than 1 MB"):
+    with pytest.raises(ReleaseRejectedError, match="unfolds to more than 1 MB"):
         device.update()
     assert sum(written) < 1_200_000
     assert device.require_whole() == 100
@@ -253,18 +253,18 @@ def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(
     content = bundle("v200", b"model")
     content[name] += b" and more"
     device.maker.release(200, packed=tar(content))
-    with pytest.raises(NotTaken, match="is not what its bundle"):
+    with pytest.raises(ReleaseRejectedError, match="is not what its bundle"):
         device.update()
     content.pop(name)
     device.maker.release(201, "v200", packed=tar(content))
-    with pytest.raises(NotTaken, match=f"{re.escape(name)}: is missing"):
+    with pytest.raises(ReleaseRejectedError, match=f"{re.escape(name)}: is missing"):
         device.update()
 
 
 @pytest.mark.parametrize("about", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": {}}', b"[" * 100_000])
 def test_a_bundle_that_says_nothing_of_its_form_is_refused(device, about):
     device.maker.release(200, packed=tar({"bundle.json": about}))
-    with pytest.raises(NotTaken, match="not a sound bundle"):
+    with pytest.raises(ReleaseRejectedError, match="not a sound bundle"):
         device.update()
     assert device.require_whole() == 100
 

@@ -9,7 +9,7 @@ import pytest
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update import run, selftest
-from pokeflow_edge.runtime.update.releases import NotTaken
+from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_edge.runtime.update.root import State
 
 
@@ -48,7 +48,7 @@ def test_what_is_installed_already_changes_nothing_and_restarts_nothing(device):
 def test_an_older_release_is_refused_though_it_is_signed(device):
     device.maker.release(50)
     before = device.snapshot()
-    with pytest.raises(NotTaken, match="is not newer than 100, which this device has had"):
+    with pytest.raises(ReleaseRejectedError, match="is not newer than 100, which this device has had"):
         device.update()
     assert device.snapshot() == before
     assert device.update(older=True) == "installed: small v50 for cpu, release 50."
@@ -59,7 +59,7 @@ def test_an_older_release_is_refused_though_it_is_signed(device):
 def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, says):
     device.maker.release(200, says=says)
     before = device.snapshot()
-    with pytest.raises(NotTaken, match="this device has the"):
+    with pytest.raises(ReleaseRejectedError, match="this device has the"):
         device.update()
     assert device.snapshot() == before
     assert not device.root.downloads.exists()
@@ -71,14 +71,14 @@ def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, sa
 def test_a_bundle_that_is_not_what_its_release_says_is_refused(device, lie):
     device.maker.release(200, says=lie.get("says"), **lie.get("about", {}))
     before = device.snapshot()
-    with pytest.raises(NotTaken, match="its bundle has the"):
+    with pytest.raises(ReleaseRejectedError, match="its bundle has the"):
         device.update()
     assert device.snapshot() == before
 
 
 def test_a_simulated_bundle_is_refused(device):
     device.maker.release(200, simulated=True)
-    with pytest.raises(NotTaken, match="double of the compiler"):
+    with pytest.raises(ReleaseRejectedError, match="double of the compiler"):
         device.update()
     assert device.require_whole() == 100
 
@@ -86,7 +86,7 @@ def test_a_simulated_bundle_is_refused(device):
 def test_a_bundle_that_fails_its_self_test_is_never_switched_to(device):
     device.maker.release(200, weights=b"sick")
     before, service = device.snapshot(), device.service()
-    with pytest.raises(NotTaken, match="does not pass its self-test: it is sick"):
+    with pytest.raises(ReleaseRejectedError, match="does not pass its self-test: it is sick"):
         device.update(service)
     assert device.snapshot() == before
     assert service.told == []
@@ -97,10 +97,10 @@ def test_a_self_test_runs_the_new_bundles_own_code_in_its_own_process(device, mo
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     device.maker.release(200, weights=b"sick")
-    with pytest.raises(NotTaken, match=r"the model gives nothing\."):
-        device.update(tried=selftest.tried)
+    with pytest.raises(ReleaseRejectedError, match=r"the model gives nothing\."):
+        device.update(tried=selftest.run_self_test)
     device.maker.release(300)
-    device.update(tried=selftest.tried)
+    device.update(tried=selftest.run_self_test)
     assert device.require_whole() == 300
 
 
@@ -113,7 +113,7 @@ def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, floor=100, failed=(200,))
     assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
-    with pytest.raises(NotTaken, match="failed on this device before"):
+    with pytest.raises(ReleaseRejectedError, match="failed on this device before"):
         device.update()
     device.update(older=True)
     assert device.root.state() == State(good=200, previous=100, floor=200)
@@ -169,10 +169,10 @@ def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(d
     assert run.rollback(device.root, device.service()) == "back at release 100."
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, previous=200, floor=200)
-    with pytest.raises(NotTaken, match="is here already"):
+    with pytest.raises(ReleaseRejectedError, match="is here already"):
         device.update()
     device.maker.release(150)
-    with pytest.raises(NotTaken, match="is not newer than 200"):
+    with pytest.raises(ReleaseRejectedError, match="is not newer than 200"):
         device.update()
     assert run.rollback(device.root, device.service()) == "back at release 200."
 
@@ -197,7 +197,7 @@ def test_the_service_stands_still_only_where_one_process_alone_can_hold_the_devi
     assert service.told == [None, 200]
     device.maker.release(300, exclusive=True, weights=b"sick")
     service = device.service()
-    with pytest.raises(NotTaken, match="self-test"):
+    with pytest.raises(ReleaseRejectedError, match="self-test"):
         device.update(service)
     assert service.told == [None, 200]
 
@@ -254,7 +254,7 @@ def test_a_bundle_of_a_format_that_this_code_does_not_know_is_left_to_its_own_se
 
 def test_two_updates_do_not_race(device):
     device.maker.release(200)
-    with device.root.locked(), pytest.raises(PokeflowError, match="another update is under way"):
+    with device.root.lock(), pytest.raises(PokeflowError, match="another update is under way"):
         device.update()
     device.update()
 
@@ -262,7 +262,7 @@ def test_two_updates_do_not_race(device):
 def test_a_lock_goes_with_the_process_that_held_it(device):
     code = (
         "import os, pathlib, sys\nfrom pokeflow_edge.runtime.update.root import Root\n"
-        "with Root(pathlib.Path(sys.argv[1])).locked():\n    os.kill(os.getpid(), 9)\n"
+        "with Root(pathlib.Path(sys.argv[1])).lock():\n    os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(device.root.folder)], check=False)
     assert done.returncode == -9
@@ -275,7 +275,7 @@ def test_a_damaged_state_is_rebuilt_from_what_is_served(device, text):
     (device.root.folder / "state.json").write_bytes(text)
     assert device.root.state() == State(good=100, floor=100)
     device.maker.release(50)
-    with pytest.raises(NotTaken, match="not newer"):
+    with pytest.raises(ReleaseRejectedError, match="not newer"):
         device.update()
     device.maker.release(200)
     device.update()

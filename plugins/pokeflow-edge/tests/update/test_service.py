@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pokeflow_edge.runtime.update import service
-from pokeflow_edge.runtime.update.service import Service, commanded, unhealthy
+from pokeflow_edge.runtime.update.service import Service, run_command, unhealthy
 
 ABOUT = {"model": {"name": "small"}, "version": "v1", "target": "cpu", "preprocessing": "p", "files": {}}
 SAME = {name: ABOUT[name] for name in service.NAMES} | {"status": "ok"}
@@ -56,14 +56,21 @@ def quick(monkeypatch):
 
 def test_a_service_is_healthy_once_it_answers_three_times_in_a_row(quick):
     with answering((503, {}), (200, SAME), (200, SAME), (503, {}), (200, SAME)) as url:
-        assert Service("true", health=url).restarted(ABOUT) == ""
+        assert Service("true", health=url).restart_and_wait(ABOUT) == ""
     assert quick[0] == 6 * service.PAUSE
 
 
 def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
     with answering((503, {})) as url:
-        assert Service("true", health=url, seconds=5).restarted(ABOUT) == "not healthy for 5 seconds: it answers 503"
-    assert Service("true", health=url, seconds=5).restarted(ABOUT).startswith("not healthy for 5 seconds: [Errno 111]")
+        assert (
+            Service("true", health=url, seconds=5).restart_and_wait(ABOUT)
+            == "not healthy for 5 seconds: it answers 503"
+        )
+    assert (
+        Service("true", health=url, seconds=5)
+        .restart_and_wait(ABOUT)
+        .startswith("not healthy for 5 seconds: [Errno 111]")
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,15 +90,15 @@ def test_the_old_service_or_anything_else_that_answers_there_is_not_the_new_one(
 
 
 def test_a_command_that_fails_or_is_not_there_is_told():
-    assert commanded("true") == ""
-    assert commanded("false") == "'false' failed (1)"
-    assert "no such unit" in commanded("sh -c 'echo no such unit >&2; exit 5'")
-    assert "No such file" in commanded("/nowhere/at/all")
-    assert "No closing quotation" in commanded("echo '")
+    assert run_command("true") == ""
+    assert run_command("false") == "'false' failed (1)"
+    assert "no such unit" in run_command("sh -c 'echo no such unit >&2; exit 5'")
+    assert "No such file" in run_command("/nowhere/at/all")
+    assert "No closing quotation" in run_command("echo '")
 
 
 def test_without_a_command_nothing_is_restarted_and_nothing_is_asked():
-    assert Service(health="http://127.0.0.1:9/").restarted(ABOUT) == ""
-    assert Service().stopped() == ""
-    assert Service(stop="false").stopped() == "'false' failed (1)"
-    assert Service("false").restarted(ABOUT) == "'false' failed (1)"
+    assert Service(health="http://127.0.0.1:9/").restart_and_wait(ABOUT) == ""
+    assert Service().stop_and_wait() == ""
+    assert Service(stop="false").stop_and_wait() == "'false' failed (1)"
+    assert Service("false").restart_and_wait(ABOUT) == "'false' failed (1)"

@@ -10,7 +10,7 @@ import pytest
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update import download, run, sources
-from pokeflow_edge.runtime.update.releases import NotTaken
+from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_edge.runtime.update.sources import source
 
 from .conftest import tried
@@ -108,7 +108,7 @@ def test_a_server_that_never_ends_is_cut_off_at_what_was_signed(device):
     device.maker.release(200)
     archive = device.maker.folder / "small-v200-cpu.tar.gz"
     archive.write_bytes(archive.read_bytes() + b"\0" * 5_000_000)
-    with web(device.maker.folder) as (_, url), pytest.raises(NotTaken, match="longer than"):
+    with web(device.maker.folder) as (_, url), pytest.raises(ReleaseRejectedError, match="longer than"):
         update(device, url)
     assert list(device.root.downloads.iterdir()) == []
 

@@ -1,7 +1,6 @@
 """The Hailo targets: compile to HEF, benchmark and profile on Hailo-8 and Hailo-8L.
 
-The Dataflow Compiler and HailoRT are never imported by this interpreter's tasks of stage ``compile``: they have
-processes of their own.
+Stage ``compile`` never imports the Dataflow Compiler or HailoRT into this interpreter: they run in separate processes.
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Compile, benchmark, profile and recognize, all named ``hailo``; the last needs the chip in this machine."""
+    """Return the backends ``hailo`` of four stages; ``recognize`` needs the chip in this machine."""
     return [
         Backend(
             "hailo",
@@ -50,5 +49,5 @@ def pokeflow_backends() -> Iterable[Backend]:
 
 @hookimpl
 def pokeflow_config_package() -> str:
-    """Where ``target=hailo8l`` and ``target=hailo8`` lie."""
+    """Return the package with the YAML of ``target=hailo8l`` and ``target=hailo8``."""
     return "pokeflow_hailo.conf"

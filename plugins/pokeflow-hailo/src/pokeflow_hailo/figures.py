@@ -1,4 +1,4 @@
-"""Figures with where they come from: none stands without a source, none is missing without a reason."""
+"""Figures with their source: every value has a source, and every missing value a reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Source = Literal["hef_metadata", "dfc_estimate", "device", "accuracy", "file"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: None with a ``reason``, or a value with where it comes from; ``how`` is that in words."""
+    """A figure: a value with its source and, in words, ``how`` it was measured; or None with a ``reason``."""
 
     value: Any
     unit: str
@@ -18,8 +18,8 @@ class Figure:
     reason: str = ""
     simulated: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """As it stands in a report."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figure as a mapping for a report."""
         told: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
         if self.how:
             told["how"] = self.how
@@ -31,16 +31,16 @@ class Figure:
 
 
 def no_constant(name: str) -> NoReturn:
-    """Refuses NaN and infinity, which Python's JSON has and no other: for ``json.loads(parse_constant=…)``."""
+    """Raise a ValueError for NaN and infinity, which JSON does not have: for ``json.loads(parse_constant=…)``."""
     raise ValueError(f"{name} is no figure")
 
 
-def told(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
-    """All of them, as they stand in a report."""
-    return {name: figure.told() for name, figure in figures.items()}
+def to_dicts(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
+    """Return all figures as mappings for a report."""
+    return {name: figure.to_dict() for name, figure in figures.items()}
 
 
 def metrics(figures: Mapping[str, Figure]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """A result's figures and its reasons."""
+    """Return the values of figures as a result's metrics, and the reasons for the missing ones."""
     values = {name: None if figure.value is None else float(figure.value) for name, figure in figures.items()}
     return values, {name: figure.reason for name, figure in figures.items() if figure.value is None}

@@ -1,8 +1,8 @@
-"""The head of a HEF, read without Hailo's software: which chip it is for, and which compiler made it.
+"""The header of a HEF, parsed without Hailo's software: its chip architecture and its compiler's version.
 
-A HEF is ``01 "HEF"``, a container version, the size of a protobuf message, a rest that differs by version, that
-message, and the weights. All numbers outside the message are big-endian. The message's field 1 is what is read
-here; the layout is the one of HailoRT 4.23, which opens versions 0 to 3. Checksums are not verified: HailoRT does.
+A HEF consists of ``01 "HEF"``, a container version, the size of a protobuf message, a part that depends on the version,
+that message, and the weights. All numbers outside the message are big-endian. Only field 1 of the message is parsed;
+the layout is that of HailoRT 4.23, which opens versions 0 to 3. Checksums are not verified: HailoRT does that.
 """
 
 import re
@@ -15,9 +15,9 @@ from pokeflow import Input, PokeflowError
 
 MAGIC = 0x01484546
 MAX_BYTES = 1 << 30
-"""More than any network of this chip; what is larger is not opened."""
+"""Maximum size of a HEF, more than any network of this chip needs; larger files are rejected."""
 MAX_PREFIX = 1 << 20
-"""How far into the message its header is looked for; compilers write it first."""
+"""Bytes at the start of the message that are searched for its header; compilers write it first."""
 ARCHITECTURES = {
     0: "hailo8",
     1: "hailo8p",
@@ -28,21 +28,27 @@ ARCHITECTURES = {
     103: "hailo15h",
 }
 NAMES = {"hailo8": "Hailo-8", "hailo8l": "Hailo-8L", "hailo8r": "Hailo-8R"}
-"""How people call what compilers abbreviate."""
+"""Product names of the architectures that the compiler abbreviates."""
 RUNTIMES = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
-"""Which HailoRT was released with which Dataflow Compiler."""
+"""HailoRT version released with each Dataflow Compiler version."""
 _COMMON = struct.Struct(">III")
-# After the common part: what stands there for each version, to the end of the header.
+# Layout of the rest of the header after the common part, by container version.
 _REST = {0: struct.Struct(">I16s"), 1: struct.Struct(">IQI"), 2: struct.Struct(">QQQQ"), 3: struct.Struct(">QQIQQQ")}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a HEF says of itself: container ``version``, chip ``architecture`` as the compiler names it (``hailo8l``).
+    """The header of a HEF.
 
-    ``compiler_version`` is the Dataflow Compiler's and ``timestamp`` the number that it wrote, None where it wrote
-    none; ``size`` is the whole file's in bytes, ``proto_size`` that of the message in it.
+    Attributes:
+        version: Version of the container format.
+        architecture: Chip, as the compiler names it (``hailo8l``).
+        compiler_version: Version of the Dataflow Compiler, None if it wrote none.
+        timestamp: Number that the compiler wrote as its time, None if it wrote none.
+        size: Size of the file in bytes.
+        proto_size: Size of the protobuf message in bytes.
+
     """
 
     version: int
@@ -54,7 +60,7 @@ class Header:
 
 
 def read(source: Path | bytes, where: str = "") -> Header:
-    """The header of a HEF; PokeflowError that says what is wrong where it is none, is damaged or too large."""
+    """Return the header of a HEF; raise a PokeflowError with the fault if it is no HEF, damaged or too large."""
     where = where or (str(source) if isinstance(source, Path) else "HEF")
     try:
         if isinstance(source, Path):
@@ -71,8 +77,13 @@ def read(source: Path | bytes, where: str = "") -> Header:
         raise PokeflowError(f"{where}: not a sound HEF: {error}. Compile it again.") from error
 
 
-def of(model: Input) -> Path:
-    """The one HEF of a compiled model's folder; PokeflowError unless it is for the chip that it was compiled for."""
+def find_hef(model: Input) -> Path:
+    """Return the HEF of a compiled model.
+
+    Raises:
+        PokeflowError: If there is not exactly one, or it is for another chip than the task's ``hw_arch``.
+
+    """
     files = sorted(model.folder.glob("*.hef"))
     if len(files) != 1:
         raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
@@ -83,7 +94,10 @@ def of(model: Input) -> Path:
 
 
 def require_architecture(header: Header, architecture: str, where: str) -> None:
-    """Refuse a HEF that another chip runs; its own would refuse it as well, later (status 93, before 4.21: 26)."""
+    """Raise a PokeflowError for a HEF of another architecture.
+
+    HailoRT would reject it as well, but later (status 93, before 4.21: 26).
+    """
     if header.architecture != architecture:
         raise PokeflowError(
             f"{where}: is compiled for {header.architecture}, and {architecture} is asked for. "
@@ -92,7 +106,7 @@ def require_architecture(header: Header, architecture: str, where: str) -> None:
 
 
 def runtime(header: Header) -> str | None:
-    """The HailoRT that goes with a HEF's compiler (``4.23``), None where that is not known."""
+    """Return the HailoRT version released with a HEF's compiler (``4.23``), or None if it is unknown."""
     return RUNTIMES.get(".".join((header.compiler_version or "").split(".")[:2]))
 
 
@@ -127,7 +141,7 @@ def _require_length(version: int, rest: tuple[int, ...], proto_end: int, size: i
         expected += rest[1] + rest[3]
     if size < expected:
         raise ValueError(f"it ends at byte {size} of {expected}")
-    # From version 3 on a checksum of the message alone may stand there, and HailoRT then lets more follow.
+    # From version 3 on the checksum may cover the message alone, and HailoRT then accepts additional data after it.
     if size > expected and not (version == 3 and rest[4]):
         raise ValueError(f"{size - expected} bytes follow its end")
 
@@ -151,7 +165,7 @@ def _header(message: bytes, version: int, size: int, proto_size: int) -> Header:
 
 
 def _fields(message: bytes, length: int) -> Iterator[tuple[int, int, int | bytes]]:
-    """(number, wire type, value) of each field; ``length`` is the message's, of which this may be the beginning."""
+    """Yield (number, wire type, value) of each field; ``length`` is that of the whole message, which may be cut."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)

@@ -1,8 +1,8 @@
-"""Where a command runs: on this machine, or on another that the OpenSSH client reaches.
+"""Execution of commands on this machine, or on another one through the OpenSSH client.
 
-Both ways a ``sh`` takes the command, in a temporary folder of its own, and listens at its standard input: when that
-ends, because the work is done, this process was killed or the connection broke, the command's process group is
-ended there and the folder is removed. The other machine needs Linux and nothing but its usual tools.
+In both cases ``sh`` runs the command in a temporary folder of its own and watches its standard input. When that closes,
+because the work is done, this process was killed or the connection broke, the command's process group is terminated
+and the folder is removed. The other machine needs only Linux and its usual tools.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ from pokeflow import PokeflowError
 from pokeflow_hailo.shown import printable
 
 CONFIG = "POKEFLOW_SSH_CONFIG"
-"""Environment variable: a configuration file for ssh in place of ``~/.ssh/config``."""
+"""Environment variable that names a configuration file for ssh, instead of ``~/.ssh/config``."""
 ADDRESS = re.compile(r"(\w[\w.-]*@)?[A-Za-z0-9_\[][\w.:\]-]{0,253}", re.ASCII)
 NOT_THERE = (126, 127)
-"""Exit codes of a shell that finds no such program."""
+"""Exit codes of a shell that cannot find or run a program."""
 MAX_FILE = 4 << 30
 MAX_LINE = 1 << 16
 CONNECT_SECONDS = 10
@@ -41,9 +41,9 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 echo "{_MARK}$folder"
 cat >/dev/null"""
-# Both groups are named by number and as a process, which is theirs before setsid has made the group. The listener
-# must go with its children: sshd may have one socket for input and output, and waits while anybody has it open. ssh
-# tells its own failures by 255, so the command's 255 becomes 254.
+# kill gets each id as a process group and as a process, since the group exists only after setsid has run. The listener
+# must end with its children: sshd may use one socket for input and output, and waits while a process has it open. ssh
+# reports its own failures as 255, so the command's 255 becomes 254.
 _RUN = """cd {folder} || exit 126
 exec 3<&0
 setsid {command} 3<&- </dev/null 2>&1 &
@@ -61,9 +61,14 @@ exit $code"""
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine that is reached, and the temporary ``folder`` there that every name is relative to.
+    """A connected machine with a temporary folder.
 
-    ``name`` is how people call it; ``shell`` is what a script is appended to, as one word.
+    Attributes:
+        name: Name of the machine for messages.
+        folder: Temporary folder on it that every file name is relative to.
+        shell: Command to which a script is appended as one argument.
+        local: Whether it is this machine.
+
     """
 
     name: str
@@ -74,11 +79,14 @@ class Host:
     def run(
         self, argv: Sequence[str], on_line: Callable[[str], None] | None = None, seconds: float | None = None
     ) -> int:
-        """Run a command in the folder, hand over each line as it comes, return the exit code.
+        """Run a command in the folder, pass each line of its output to ``on_line``, and return its exit code.
 
-        Its standard error is among the lines, its standard input is empty; 128 + n says that a signal ended it. Where
-        it takes longer than ``seconds``, or an exception passes through here, its process group is ended.
-        PokeflowError where it took too long or the connection broke.
+        Standard error is part of the output, standard input is empty; exit code 128 + n means signal n. The process
+        group is terminated after ``seconds``, or if ``on_line`` raises.
+
+        Raises:
+            PokeflowError: If the command exceeds ``seconds`` or the connection breaks.
+
         """
         script = _RUN.format(folder=shlex.quote(self.folder), command=shlex.join(argv))
         late = threading.Event()
@@ -108,7 +116,7 @@ class Host:
             return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
-        """Run a command that says little: its exit code, and the first 64 KiB of what it says, as it may be shown."""
+        """Run a command and return its exit code and about the first 64 KiB of its output, in printable form."""
         lines: list[str] = []
 
         def keep(line: str) -> None:
@@ -118,7 +126,7 @@ class Host:
         return self.run(argv, keep, seconds), "\n".join(lines)
 
     def put(self, file: Path, name: str, limit: int = MAX_FILE) -> None:
-        """Copy a file there; PokeflowError where it is larger than ``limit`` or does not arrive whole."""
+        """Upload a file; raise a PokeflowError if it has more than ``limit`` bytes or does not arrive complete."""
         target = shlex.quote(self._path(name))
         size = file.stat().st_size
         if size > limit:
@@ -130,7 +138,7 @@ class Host:
                 _fail(self.name, told(), f"{file.name} did not arrive whole ({size:,} bytes)")
 
     def get(self, name: str, file: Path, limit: int = MAX_FILE) -> None:
-        """Copy a file from there; PokeflowError where there is none, it is too large, or does not arrive whole."""
+        """Download a file; raise a PokeflowError if it is missing, exceeds ``limit`` or does not arrive complete."""
         path = shlex.quote(self._path(name))
         with self._started(f"test -f {path} && wc -c < {path} && cat {path}") as (sent, told):
             assert sent.stdout is not None
@@ -139,7 +147,7 @@ class Host:
                 _fail(self.name, told(), f"{name} is not there")
             size = int(said)
             if size > limit:
-                sent.kill()  # nobody reads on: closing its input would not end it
+                sent.kill()  # the rest is not read, so closing its input would not end it
                 raise PokeflowError(
                     f"{self.name}: {name} has {size:,} bytes, and {limit:,} are the most that is taken."
                 )
@@ -165,12 +173,19 @@ class Host:
 
 
 @contextmanager
-def opened(name: str | None = None, config: Path | None = None) -> Iterator[Host]:
-    """A connection to ``user@host`` or a name of ssh's configuration, or this machine (None), and a folder there.
+def open_host(name: str | None = None, config: Path | None = None) -> Iterator[Host]:
+    """Open a connection to a machine, and create a temporary folder on it for the duration of the block.
 
-    One connection is made and shared by all that runs. The host's key is checked as the user's configuration says;
-    no password is ever asked for. ``config`` takes the place of that configuration, as the environment variable
-    ``POKEFLOW_SSH_CONFIG`` does. PokeflowError, in a sentence that says what to do, where the host does not let us in.
+    All commands share one connection. The host's key is checked as the user's configuration says; ssh never prompts
+    for a password.
+
+    Args:
+        name: ``user@host`` or a name of ssh's configuration; None is this machine.
+        config: Configuration file of ssh instead of the user's, as is the variable ``POKEFLOW_SSH_CONFIG``.
+
+    Raises:
+        PokeflowError: If the host is unreachable or rejects the login; the message says what to do.
+
     """
     shown = name or "this machine"
     if name is not None and not ADDRESS.fullmatch(name):
@@ -199,7 +214,7 @@ def opened(name: str | None = None, config: Path | None = None) -> Iterator[Host
 
 
 def _folder(process: subprocess.Popen[bytes]) -> str:
-    """What the first script says; a shell that greets may say other things before."""
+    """Return the folder that the first script prints; a login shell may print a greeting before it."""
     assert process.stdout is not None
     for _ in range(1000):
         line = process.stdout.readline(MAX_LINE)
@@ -210,7 +225,7 @@ def _folder(process: subprocess.Popen[bytes]) -> str:
 
 
 def _word(script: str, local: bool) -> str:
-    # The user's shell there may be any; it only has to start sh.
+    # The user's login shell may be any shell; it only has to start sh.
     return script if local else f"exec sh -c {shlex.quote(script)}"
 
 
@@ -218,9 +233,9 @@ def _word(script: str, local: bool) -> str:
 def _process(
     argv: Sequence[str], source: IO[bytes] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
-    """A started program and what its standard error said; it has ended when the block ends.
+    """Start a program and yield it with a function that returns its standard error; end it when the block ends.
 
-    It stands apart from the terminal: Ctrl-C reaches this process alone, which then ends the other side in order.
+    It runs in its own session, so that Ctrl-C reaches only this process, which then ends the program in order.
     """
     with tempfile.TemporaryFile() as errors:
 
@@ -249,7 +264,7 @@ def _process(
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
-    """Close its input, which ends what runs there; kill what does not listen."""
+    """Close the input of a process, which ends its command, and kill it after ``patience`` seconds."""
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -263,7 +278,7 @@ def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
 
 
 def _fail(host: str, said: str, what: str) -> NoReturn:
-    """Raise the sentence for what ssh, or the shell there, said."""
+    """Raise a PokeflowError with the advice for a message of ssh or the remote shell; ``what`` is the default."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = printable(lines[-1], 300) if lines else ""
     known = {

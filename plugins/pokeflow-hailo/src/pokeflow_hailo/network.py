@@ -1,7 +1,7 @@
-"""The one place that opens a HEF on a chip: HailoRT 4.20 to 4.23 schedules it, and gives float32 embeddings.
+"""Inference of a HEF on the chip with HailoRT 4.20 to 4.23, which schedules it and returns float32 embeddings.
 
-Small devices get this very file: of pokeflow it knows errors and preprocessing, nothing else. The HEF normalises by
-itself, so pictures go in as the bytes they are.
+The edge bundle ships this file unchanged: of pokeflow it imports only errors and preprocessing. The HEF normalises its
+input on the chip, so pictures are passed as raw bytes.
 """
 
 import re
@@ -9,16 +9,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.errors import PokeflowError, UnavailableError
 from pokeflow_vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import numpy as np
 
 BATCH = 8
-"""Frames that go to the chip at once."""
+"""Frames per batch."""
 PATIENCE = 10_000
-"""Milliseconds after which a batch counts as lost."""
+"""Timeout of a batch in milliseconds."""
 INSTALL = "Install HailoRT 4.20 to 4.23 (Raspberry Pi OS: sudo apt install hailo-all) and its python3-hailort."
 ABSENT = {64: "its driver is not installed", 74: "no chip is free or connected"}
 STATUSES = {
@@ -35,24 +35,24 @@ _MESSAGES = {"Invalid HEF": 26, "a timeout": 4, "device not found": 74}
 
 
 def status(error: object) -> int | None:
-    """The number of HailoRT's status in what it said, None where it named none."""
+    """Return the HailoRT status code in an error, or None if it has none."""
     text = str(error)
     if found := re.search(r"error: (\d{1,4})\b", text):
         return int(found[1])
     return next((code for part, code in _MESSAGES.items() if part in text), None)
 
 
-def explained(where: str, error: object, needs: str = INSTALL) -> PokeflowError:
-    """The sentence for what HailoRT said: ``Unavailable`` where chip or driver are not there."""
+def explain_error(where: str, error: object, needs: str = INSTALL) -> PokeflowError:
+    """Return the error to raise for an error of HailoRT: an UnavailableError if chip or driver are missing."""
     code, said = status(error), str(error)[:300]
     if code in ABSENT:
-        return Unavailable(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {needs}")
+        return UnavailableError(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {needs}")
     more = f" {needs}" if code == UNSUPPORTED else ""
     return PokeflowError(f"{where}: {STATUSES.get(code or 0, 'HailoRT failed.')}{more} ({said})")
 
 
 class HailoNetwork:
-    """A HEF on the chip: uint8 N×size×size×3 in, float32 N×``dim`` out, not scaled. It has the chip until ``close``."""
+    """A HEF on the chip: uint8 N×size×size×3 to float32 N×``dim``, not normalised. Holds the chip until ``close``."""
 
     def __init__(self, hailo: Any, file: Path, spec: Preprocessing) -> None:
         import numpy as np
@@ -76,20 +76,20 @@ class HailoNetwork:
                 frame.output().set_buffer(row)
         except self._error as error:
             self.close()
-            raise explained(self._where, error) from error
+            raise explain_error(self._where, error) from error
         except BaseException:
             self.close()
             raise
         self.dim = int(rows[0].size)
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":
-        """The pictures themselves, as one block of bytes."""
+        """Return the pictures as one contiguous uint8 array."""
         import numpy as np
 
         return np.ascontiguousarray(squares, np.uint8)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
-        """Embeddings of pictures; calls of several threads follow one another."""
+        """Return the embeddings of prepared pictures; a lock serialises calls from several threads."""
         import numpy as np
 
         found = np.empty((len(prepared), self.dim), np.float32)
@@ -106,11 +106,11 @@ class HailoNetwork:
                     for at, frame in enumerate(frames, start):
                         found[at] = frame.output().get_buffer().reshape(self.dim)
             except self._error as error:
-                raise explained(self._where, error) from error
+                raise explain_error(self._where, error) from error
         return found
 
     def close(self) -> None:
-        """Give the chip back; a second time does nothing."""
+        """Release the chip; repeated calls have no effect."""
         device, self._device = self._device, None
         if device is not None:
             if configured := getattr(self, "_configured", None):
@@ -124,10 +124,18 @@ class HailoNetwork:
         self.close()
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> HailoNetwork:
-    """Open the one HEF of a folder; PokeflowError where there is none, the chip is not there or does not take it.
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> HailoNetwork:
+    """Open the only HEF in a folder.
 
-    ``threads`` is not used: the chip does the work.
+    Args:
+        folder: Folder of the compiled model.
+        spec: Preprocessing of the pictures; its size must be the HEF's.
+        threads: Unused, because the chip does the work.
+
+    Raises:
+        PokeflowError: If there is not exactly one HEF, or the chip rejects it.
+        UnavailableError: If HailoRT, the driver or the chip is missing.
+
     """
     del threads
     files = sorted(folder.glob("*.hef"))
@@ -136,5 +144,5 @@ def opened(folder: Path, spec: Preprocessing, threads: int) -> HailoNetwork:
     try:
         import hailo_platform
     except ImportError as error:
-        raise Unavailable(f"{files[0]}: HailoRT's Python package is not here ({error}). {INSTALL}") from error
+        raise UnavailableError(f"{files[0]}: HailoRT's Python package is not here ({error}). {INSTALL}") from error
     return HailoNetwork(hailo_platform, files[0], spec)

@@ -1,4 +1,4 @@
-"""What YAML may say of the Hailo backends: one dataclass a stage, and what types cannot show about them."""
+"""Parameters of the Hailo backends: one dataclass per stage, and the checks that types cannot express."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,18 @@ Precision = Literal["a8_w8", "a8_w4", "a16_w16"]
 Policy = Literal["enabled", "disabled"]
 
 ELSEWHERE = {"digest": False}
-"""Marks where something is done: it changes no result."""
+"""Metadata of a field that only says which file or machine is used: it stays out of the task's digest."""
 LAYER = re.compile(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?")
-"""A layer as model scripts name it, ``conv1`` or ``network/conv1``; ``*`` stands for any letters."""
+"""Layer name in model script syntax, ``conv1`` or ``network/conv1``; ``*`` matches any characters."""
 LEAST_IMAGES = 1024
-"""With fewer the compiler optimises at a lower level than it is told."""
+"""Minimum size of the calibration set; with fewer images the compiler lowers the optimisation level."""
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.hef")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What a preset stands for; see ``Script``."""
+    """Optimisation level, compression level and compiler effort of a preset; see ``Script``."""
 
     optimization: int
     compression: int
@@ -40,7 +40,7 @@ PRESETS: Mapping[Preset, Levels] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithms:
-    """Single steps of the optimisation, turned on or off whatever the level says; null: as the level says."""
+    """Switches for single optimisation algorithms that override the optimisation level; null leaves it to the level."""
 
     bias_correction: Policy | None = None
     finetune: Policy | None = None
@@ -49,13 +49,19 @@ class Algorithms:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The model script: a ``preset``, and what is to differ from it (null: as the preset says).
+    """The content of the model script: a ``preset`` and the values that override it.
 
-    ``optimization_level`` 0 to 4: none, bias correction, fine-tuning on 1,024 images, AdaRound of some or of all
-    layers; above 0 a CUDA GPU is needed. ``compression_level`` 0 to 5: how many weights become 4 bits.
-    ``compiler_effort`` max has the allocator search longest. ``batch_size`` bounds the memory of calibration.
-    ``precision`` gives layers, by name or with ``*``, another width than 8 bits; ``double_scale`` lists those whose
-    biases get a second scale.
+    Attributes:
+        preset: Source of the three levels below wherever they are null.
+        optimization_level: 0 to 4: none, bias correction, fine-tuning on 1,024 images, AdaRound of some or of all
+            layers. A CUDA GPU is needed above 0.
+        compression_level: 0 to 5: how many weights are quantised to 4 bits.
+        compiler_effort: With ``max`` the allocator searches longest.
+        batch_size: Images per calibration batch; it bounds the memory of calibration.
+        precision: Precision mode per layer, by name or with ``*``; all other layers have 8 bits.
+        double_scale: Layers whose biases get a second scale.
+        algorithms: Switches for single algorithms, whatever the level.
+
     """
 
     preset: Preset = "default"
@@ -69,7 +75,7 @@ class Script:
 
     @property
     def levels(self) -> Levels:
-        """The preset's levels, with those that are given."""
+        """Levels of the preset, with the explicitly set ones in their stead."""
         preset, level, compression = PRESETS[self.preset], self.optimization_level, self.compression_level
         return Levels(
             preset.optimization if level is None else level,
@@ -80,10 +86,13 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """Where the Dataflow Compiler is: a ``python`` that can import it, on ``host`` (null: this machine).
+    """The location of the Dataflow Compiler.
 
-    ``host`` is ``user@host`` or a name of ``~/.ssh/config``, Linux on x86_64. ``python`` null looks for one:
-    ``python3`` and the versions it may be called by. ``hours`` bounds each of its two runs.
+    Attributes:
+        python: Interpreter that can import the compiler; null tries ``python3`` and the versioned names of it.
+        host: ``user@host`` or a name of ``~/.ssh/config``, a Linux machine on x86_64; null is this machine.
+        hours: Timeout of each of the compiler's two runs, in hours.
+
     """
 
     python: str | None = None
@@ -93,12 +102,18 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """How a float32 network becomes a HEF.
+    """Parameters of stage ``compile``, which turns a float32 network into a HEF.
 
-    ``file`` names the HEF; what lies beside it is named after it. ``calibration_images`` asks for that many captures
-    of train cards, null for all; ``calibration_file`` is an array of one's own instead. ``allow_downgrade`` takes
-    what the compiler made where it optimised less than was asked for. ``operators`` are those that your compiler
-    takes beside the ones that are known here.
+    Attributes:
+        hw_arch: Chip to compile for, as the Dataflow Compiler names it.
+        file: Name of the HEF; the other files of the network share its stem.
+        script: Content of the model script.
+        calibration_images: Size of the calibration set in captures of train cards; null uses all.
+        calibration_file: ``.npy`` file that replaces the captures as calibration set.
+        allow_downgrade: Accept a network that the compiler optimised less than requested.
+        operators: ONNX operators that the installed compiler supports in addition to the known ones.
+        compiler: Location of the compiler.
+
     """
 
     hw_arch: Architecture
@@ -113,7 +128,7 @@ class CompileParams:
 
 @dataclass(frozen=True, slots=True)
 class Requires:
-    """What the application needs of the device, each a figure of the benchmark; null: nothing is asked of it."""
+    """The application's requirements on the device, each named after a benchmark figure; null is no requirement."""
 
     latency_p50_ms: float | None = None
     throughput_fps_batch1: float | None = None
@@ -122,11 +137,18 @@ class Requires:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkParams:
-    """How the HEF is measured: ``warmup`` runs that do not count, then ``runs`` that do, at each batch size.
+    """Parameters of stage ``benchmark``, which measures a HEF on its chip.
 
-    ``max_seconds`` ends each loop early; the number of runs made is in the result. ``device`` is where the chip is:
-    null or ``local`` for this machine, ``user@host`` or a name of ``~/.ssh/config``; its ``python`` can import
-    ``hailo_platform``. ``requires`` is what the figures are held against.
+    Attributes:
+        runs: Measured runs of each timing loop.
+        warmup: Runs before the measured ones, which do not count.
+        batch_sizes: Batch sizes of the throughput loops.
+        max_seconds: Time after which a loop ends early; the result has the number of runs completed.
+        requires: Requirements that the figures are compared with.
+        device: Machine with the chip: null or ``local`` is this machine, else ``user@host`` or a name of
+            ``~/.ssh/config``.
+        python: Interpreter on that machine that can import ``hailo_platform``.
+
     """
 
     runs: int = 1000
@@ -140,9 +162,14 @@ class BenchmarkParams:
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """Where figures are gathered from: with a ``device`` (``local``, ``user@host``) it is asked too; null: it is not.
+    """Parameters of stage ``profile``, which gathers the figures of a HEF.
 
-    ``python`` is the device's, ``runs`` and ``max_seconds`` bound what is timed there.
+    Attributes:
+        device: Machine with a chip to measure on (``local`` or ``user@host``); null measures nothing.
+        python: Interpreter on that machine that can import ``hailo_platform``.
+        runs: Measured runs of each timing loop.
+        max_seconds: Time after which a loop ends early.
+
     """
 
     device: str | None = field(default=None, metadata=ELSEWHERE)
@@ -152,7 +179,7 @@ class ProfileParams:
 
 
 def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
-    """Faults of compile's parameters."""
+    """Yield (parameter, message) for each fault in the parameters of stage ``compile``."""
     yield from calibration.check(params)
     script = params.script
     if not _FILE.fullmatch(params.file):
@@ -187,7 +214,7 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
 
 
 def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
-    """Faults of benchmark's parameters."""
+    """Yield (parameter, message) for each fault in the parameters of stage ``benchmark``."""
     yield from benchmark.check(params)
     for name, value in asdict(params.requires).items():
         if value is not None and not value > 0:
@@ -196,12 +223,12 @@ def check_benchmark(params: BenchmarkParams) -> Iterable[tuple[str, str]]:
 
 
 def fingerprint_profile(params: ProfileParams) -> str:
-    """Whether a device is asked: one that comes to be named has something to add."""
+    """Return a text that differs with and without a device, so that naming one makes the profile run again."""
     return "" if params.device is None else "with a device"
 
 
 def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
-    """Faults of profile's parameters."""
+    """Yield (parameter, message) for each fault in the parameters of stage ``profile``."""
     if params.runs < 1:
         yield "runs", f"{params.runs} is below 1"
     if not params.max_seconds > 0:
@@ -216,6 +243,6 @@ def _check_device(params: BenchmarkParams | ProfileParams) -> Iterable[tuple[str
 
 
 def _check_host(name: str, host: str | None) -> Iterable[tuple[str, str]]:
-    # ssh would take what begins with a dash for an option.
+    # ssh would parse a name that begins with a dash as an option.
     if host is not None and not _HOST.fullmatch(host):
         yield name, f"{host!r} is no address: user@host, or a name of ~/.ssh/config"

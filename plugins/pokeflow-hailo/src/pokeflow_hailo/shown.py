@@ -1,16 +1,17 @@
-"""What other machines and programs say, as it may be shown: a terminal obeys what they have no business to tell it."""
+"""Sanitising of output from other machines and programs: a terminal would execute the control codes in it."""
 
 import re
 
 MOST = 1000
-"""Letters of a line that are kept."""
+"""Maximum length of a line in characters."""
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def printable(text: str, most: int = MOST) -> str:
-    """One line of at most ``most`` letters, without colours, and with a space for all else that cannot be printed.
+    """Return the text as one line of at most ``most`` characters, without colour codes.
 
-    Of what a progress bar drew over itself only the last is left.
+    A space replaces each other unprintable character. Of a progress bar that overwrites its line only the last state
+    is kept.
     """
     line = " ".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return "".join(letter if letter.isprintable() else " " for letter in _ESCAPE.sub("", line))[:most].rstrip()

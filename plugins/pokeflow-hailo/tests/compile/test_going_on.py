@@ -12,7 +12,7 @@ from pokeflow import PokeflowError
 from pokeflow.engine import worker
 from pokeflow_hailo.params import Script
 from pokeflow_vision.testing import network
-from pokeflow_vision.testing.data import drawn
+from pokeflow_vision.testing.data import draw_dataset
 
 from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 
@@ -43,8 +43,8 @@ def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, i
     python = interpreter("compile:BackendAllocatorException")
     other = network.model({**network.weights(), "conv1.bias": np.ones(16, np.float32)})
     changes = [
-        (network.model(), drawn(), Script("fast", batch_size=4)),
-        (other, drawn(), Script("fast")),
+        (network.model(), draw_dataset(), Script("fast", batch_size=4)),
+        (other, draw_dataset(), Script("fast")),
         (network.model(), with_captures(2), Script("fast")),
     ]
     for attempt, (model, data, script) in enumerate(changes, 2):

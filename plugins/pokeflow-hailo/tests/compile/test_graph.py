@@ -15,7 +15,7 @@ from pokeflow_vision.testing.data import SPEC
 
 def checked(model, tmp_path, spec=SPEC, **more):
     onnx.save(model, tmp_path / "model.onnx")
-    return graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", spec, **more)
+    return graph.check_and_write(tmp_path / "model.onnx", tmp_path / "static.onnx", spec, **more)
 
 
 def exported(opset):
@@ -48,7 +48,7 @@ def test_a_sound_network_is_written_with_batch_1_and_every_shape_known(tmp_path)
 
 def test_weights_in_files_of_their_own_join_the_one_file(tmp_path):
     onnx.save(network.model(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="w.data")
-    graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
+    graph.check_and_write(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
     (tmp_path / "w.data").unlink()
     onnx.checker.check_model(onnx.load(tmp_path / "static.onnx"))
 
@@ -196,13 +196,13 @@ def test_shapes_that_contradict_one_another_are_refused(tmp_path):
 def test_a_file_that_is_no_network_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(PokeflowError):
-        graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
+        graph.check_and_write(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
     assert not (tmp_path / "static.onnx").exists()
 
 
 def test_a_missing_network_is_refused(tmp_path):
     with pytest.raises(PokeflowError, match="no such network"):
-        graph.checked(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
+        graph.check_and_write(tmp_path / "model.onnx", tmp_path / "static.onnx", SPEC)
 
 
 def test_weights_outside_the_models_folder_are_refused(tmp_path):
@@ -215,4 +215,4 @@ def test_weights_outside_the_models_folder_are_refused(tmp_path):
     tensor.external_data.add(key="location", value="../secret")
     (tmp_path / "model" / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(PokeflowError, match="not a valid ONNX network"):
-        graph.checked(tmp_path / "model" / "model.onnx", tmp_path / "static.onnx", SPEC)
+        graph.check_and_write(tmp_path / "model" / "model.onnx", tmp_path / "static.onnx", SPEC)

@@ -66,7 +66,7 @@ def test_a_flood_of_warnings_is_bounded_and_hides_no_level():
             listener(f"[warning] {i}")
         listener("[warning] Reducing optimization level to 0 because there's no available GPU")
     assert len(listener.telling) == log.MOST_WARNINGS + 1
-    assert log.heard(listener.telling).optimization_level == 0
+    assert log.parse_log(listener.telling).optimization_level == 0
 
 
 def test_a_log_of_levels_alone_is_not_believed():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokeflow_hailo.compile import log
-from pokeflow_hailo.compile.script import Asked
+from pokeflow_hailo.compile.script import OptimizationLevels
 
 # As people have shown them in public, of several versions.
 CPU = """\
@@ -41,7 +41,7 @@ GPU = """\
 
 
 def test_a_reduction_is_heard_with_its_reason():
-    found = log.heard(CPU)
+    found = log.parse_log(CPU)
     assert found.optimization_level == 0
     assert found.because == "there's less data than the recommended amount (1024), and there's no available GPU"
     assert found.calibration_images == 64
@@ -49,7 +49,7 @@ def test_a_reduction_is_heard_with_its_reason():
     assert found.algorithms["Bias Correction"] == found.algorithms["Quantization-Aware Fine-Tuning"] == "skipped"
     assert found.algorithms["Mixed Precision"] == "done"
     assert len(found.warnings) == 2
-    assert log.downgrades(Asked(2, 0, 1024), found) == [
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == [
         "optimisation level 0 instead of 2, because there's less data than the recommended amount (1024), and there's "
         "no available GPU",
         "calibrated on 64 images instead of 1024",
@@ -57,37 +57,39 @@ def test_a_reduction_is_heard_with_its_reason():
 
 
 def test_what_went_as_asked_is_no_downgrade():
-    found = log.heard(GPU)
+    found = log.parse_log(GPU)
     assert (found.optimization_level, found.because, found.calibration_images) == (None, None, 1024)
     assert found.algorithms["Fine Tune"] == "done"
-    assert log.downgrades(Asked(2, 0, 1024), found) == []
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == []
 
 
 def test_a_level_that_was_asked_for_is_no_downgrade():
-    assert log.downgrades(Asked(0, 0, 64), log.heard(CPU)) == []
+    assert log.downgrades(OptimizationLevels(0, 0, 64), log.parse_log(CPU)) == []
 
 
 def test_a_step_that_is_skipped_without_a_word_is_a_downgrade_unless_it_was_turned_off():
-    found = log.heard([line.replace("Fine Tune is done", "Fine Tune skipped") for line in GPU])
-    assert log.downgrades(Asked(2, 0, 1024), found) == ["Fine Tune skipped, which level 2 is for"]
-    assert log.downgrades(Asked(2, 0, 1024), found, ["finetune"]) == []
-    assert log.downgrades(Asked(4, 0, 1024), log.heard(GPU)) == ["Adaround skipped, which level 4 is for"]
+    found = log.parse_log([line.replace("Fine Tune is done", "Fine Tune skipped") for line in GPU])
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == ["Fine Tune skipped, which level 2 is for"]
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), found, ["finetune"]) == []
+    assert log.downgrades(OptimizationLevels(4, 0, 1024), log.parse_log(GPU)) == [
+        "Adaround skipped, which level 4 is for"
+    ]
 
 
 def test_a_compression_that_was_lowered_is_heard_and_told_as_a_warning():
     line = "[warning] Reducing compression level to 0 because requested optimization level equal or less than 1"
-    assert log.heard([line]).compression_level == 0
+    assert log.parse_log([line]).compression_level == 0
     assert not log.is_warning(line)
 
 
 @pytest.mark.parametrize("line", ["", "Reducing optimization level to", "[warning]", "Using dataset with x entries"])
 def test_an_empty_or_cut_line_says_nothing(line):
-    found = log.heard([line])
+    found = log.parse_log([line])
     assert (found.optimization_level, found.calibration_images, found.warnings) == (None, None, ())
 
 
 @given(st.lists(st.text(alphabet="[warning]Reducing optimization level to 0123 because skipped is done\n\x1b(")))
 def test_whatever_is_logged_is_read(lines):
-    found = log.heard(lines)
+    found = log.parse_log(lines)
     assert len(found.warnings) <= log.MOST_WARNINGS
-    assert all(log.telling(line) for line in lines if log.heard([line]) != log.heard([]))
+    assert all(log.telling(line) for line in lines if log.parse_log([line]) != log.parse_log([]))

@@ -35,7 +35,7 @@ performance_param(compiler_optimization_level=max)
 
 @pytest.mark.parametrize("preset", GOLDEN)
 def test_a_preset_to_the_letter(preset):
-    assert script.text(Script(preset), SPEC, 1024) == GOLDEN[preset]
+    assert script.render_script(Script(preset), SPEC, 1024) == GOLDEN[preset]
 
 
 def test_everything_to_the_letter():
@@ -51,7 +51,7 @@ def test_everything_to_the_letter():
     )
     lite0 = Preprocessing(224, (127 / 255, 0.498, 0.5), (128 / 255, 0.5, 1.0))
     assert (
-        script.text(full, lite0, 64)
+        script.render_script(full, lite0, 64)
         == """\
 normalization1 = normalization([127, 126.99, 127.5], [128, 127.5, 255])
 model_optimization_config(calibration, batch_size=2, calibset_size=64)
@@ -73,7 +73,7 @@ NUMBER = re.compile(r"\d+(\.\d*[1-9])?")
 
 @given(st.tuples(*[st.floats(1e-6, 10)] * 3), st.tuples(*[st.floats(1e-6, 10)] * 3))
 def test_normalisation_is_255_times_the_spec_in_plain_digits(mean, std):
-    line = script.text(Script(), Preprocessing(224, mean, std), 1).splitlines()[0]
+    line = script.render_script(Script(), Preprocessing(224, mean, std), 1).splitlines()[0]
     found = re.fullmatch(r"normalization1 = normalization\(\[(.*)\], \[(.*)\]\)", line)
     numbers = [number for group in found.groups() for number in group.split(", ")]
     assert all(NUMBER.fullmatch(number) for number in numbers)
@@ -83,7 +83,7 @@ def test_normalisation_is_255_times_the_spec_in_plain_digits(mean, std):
 @given(st.text(min_size=1))
 def test_a_name_of_a_layer_is_one_or_is_refused(name):
     try:
-        made = script.text(Script(precision={name: "a16_w16"}), SPEC, 1)
+        made = script.render_script(Script(precision={name: "a16_w16"}), SPEC, 1)
     except PokeflowError:
         return
     assert re.fullmatch(r"[A-Za-z0-9_*]+(/[A-Za-z0-9_*]+)?", name)
@@ -97,7 +97,7 @@ def test_a_name_of_a_layer_is_one_or_is_refused(name):
 def test_a_layer_cannot_bring_a_command(name, field):
     value = {name: "a16_w16"} if field == "precision" else (name,)
     with pytest.raises(PokeflowError, match="is no name of a layer"):
-        script.text(Script(**{field: value}), SPEC, 1)
+        script.render_script(Script(**{field: value}), SPEC, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import PokeflowError, UnavailableError
 from pokeflow_hailo import host
 from pokeflow_hailo.compile import toolchain
 from pokeflow_hailo.compile.standalone import MARK
@@ -14,7 +14,7 @@ from pokeflow_hailo.compile.standalone import MARK
 
 @pytest.fixture
 def here():
-    with host.opened() as machine:
+    with host.open_host() as machine:
         yield machine
 
 
@@ -31,7 +31,7 @@ def saying(folder: Path, **about) -> str:
 
 
 def test_a_compiler_tells_its_version_and_that_it_is_a_double(here, interpreter):
-    found = toolchain.found(here, interpreter())
+    found = toolchain.find_toolchain(here, interpreter())
     assert (found.version, found.simulated) == ("3.33.0", True)
     assert found.about["machine"] == "x86_64"
 
@@ -42,20 +42,20 @@ def test_a_name_that_has_it_is_looked_for(here, interpreter, tmp_path, monkeypat
     (tmp_path / "bin" / "python3.10").symlink_to(tmp_path / "dfc-python")
     monkeypatch.setattr(toolchain, "PYTHONS", ("python-absent", "python3.10"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    assert toolchain.found(here, None).python == "python3.10"
+    assert toolchain.find_toolchain(here, None).python == "python3.10"
 
 
 def test_a_path_is_meant_from_where_the_command_was_given(here, interpreter, tmp_path, monkeypatch):
     interpreter()
     monkeypatch.chdir(tmp_path)
-    assert toolchain.found(here, "./dfc-python").version == "3.33.0"
+    assert toolchain.find_toolchain(here, "./dfc-python").version == "3.33.0"
 
 
 def test_without_one_every_interpreter_that_is_there_is_told_with_the_reason(here, tmp_path, monkeypatch):
     empty = program(tmp_path, "empty", 'echo "ModuleNotFoundError: No module named hailo_sdk_client" >&2; exit 1')
     monkeypatch.setattr(toolchain, "PYTHONS", (empty, "python-absent"))
-    with pytest.raises(Unavailable) as caught:
-        toolchain.found(here, None)
+    with pytest.raises(UnavailableError) as caught:
+        toolchain.find_toolchain(here, None)
     told = str(caught.value)
     assert f"{empty}: ModuleNotFoundError: No module named hailo_sdk_client" in told
     assert "python-absent" not in told
@@ -63,29 +63,29 @@ def test_without_one_every_interpreter_that_is_there_is_told_with_the_reason(her
 
 
 def test_one_that_cannot_be_imported_says_why(here, interpreter):
-    with pytest.raises(Unavailable, match=r"libtensorflow_framework\.so\.2: cannot open"):
-        toolchain.found(here, interpreter("import:ImportError"))
+    with pytest.raises(UnavailableError, match=r"libtensorflow_framework\.so\.2: cannot open"):
+        toolchain.find_toolchain(here, interpreter("import:ImportError"))
 
 
 def test_the_line_for_other_chips_is_refused(here, tmp_path):
-    with pytest.raises(Unavailable, match=r"has Dataflow Compiler 5\.2\.0, which compiles for other chips"):
-        toolchain.found(here, saying(tmp_path, compiler="5.2.0"))
+    with pytest.raises(UnavailableError, match=r"has Dataflow Compiler 5\.2\.0, which compiles for other chips"):
+        toolchain.find_toolchain(here, saying(tmp_path, compiler="5.2.0"))
 
 
 @pytest.mark.parametrize("about", [{"machine": "aarch64"}, {"system": "Darwin"}])
 def test_another_kind_of_machine_is_refused(here, tmp_path, about):
-    with pytest.raises(Unavailable, match=r"needs Linux on x86_64\. Name such a machine: compiler\.host"):
-        toolchain.found(here, saying(tmp_path, **about))
+    with pytest.raises(UnavailableError, match=r"needs Linux on x86_64\. Name such a machine: compiler\.host"):
+        toolchain.find_toolchain(here, saying(tmp_path, **about))
 
 
 @pytest.mark.parametrize("about", [{"compiler": 3}, {"compiler": "3; rm"}, {"simulated": None}, {"simulated": "no"}])
 def test_what_is_no_compilers_answer_is_not_believed(here, tmp_path, about):
-    with pytest.raises(Unavailable):
-        toolchain.found(here, saying(tmp_path, **about))
+    with pytest.raises(UnavailableError):
+        toolchain.find_toolchain(here, saying(tmp_path, **about))
 
 
 def test_a_compiler_that_does_not_say_its_version_is_taken(here, tmp_path):
-    assert toolchain.found(here, saying(tmp_path, compiler=None)).version is None
+    assert toolchain.find_toolchain(here, saying(tmp_path, compiler=None)).version is None
 
 
 # Runs

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import PokeflowError, UnavailableError
 from pokeflow_hailo.device import chip
-from pokeflow_vision.testing.data import SPEC, drawn
-from pokeflow_vision.testing.network import embedded
+from pokeflow_vision.testing.data import SPEC, draw_dataset
+from pokeflow_vision.testing.network import reference_embeddings
 
 from ..doubles import hef_bytes
 from ..outputs import DEVICE, NO_IDENTIFY, NO_SCAN, program
@@ -44,19 +44,23 @@ def test_what_hailortcli_alone_knows_of_it_is_told_too(chip_flow, hailortcli):
 
 def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, monkeypatch):
     monkeypatch.setattr(chip, "PART", 32)
-    cards = drawn().references
+    cards = draw_dataset().references
     with chip_flow.opened(device) as found:
         rows = found.embed(cards, range(len(cards)), SPEC, "gallery")
     assert rows.shape == (48, 32)
-    assert np.allclose(rows, embedded(cards), atol=1e-4)
+    assert np.allclose(rows, reference_embeddings(cards), atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("environment", "kind", "says"),
     [
-        ({"HAILO_DOUBLE": ""}, Unavailable, r"finds no Hailo chip .*hailo-all.*HailoRT 4\.23 goes with .*3\.33\.0"),
-        ({"HAILO_DOUBLE_FAILS": "scan=64"}, Unavailable, "driver is not installed"),
-        ({"HAILO_DOUBLE_FAILS": "Device=74"}, Unavailable, "no chip is free"),
+        (
+            {"HAILO_DOUBLE": ""},
+            UnavailableError,
+            r"finds no Hailo chip .*hailo-all.*HailoRT 4\.23 goes with .*3\.33\.0",
+        ),
+        ({"HAILO_DOUBLE_FAILS": "scan=64"}, UnavailableError, "driver is not installed"),
+        ({"HAILO_DOUBLE_FAILS": "Device=74"}, UnavailableError, "no chip is free"),
         ({"HAILO_DOUBLE_FAILS": "Device=76"}, PokeflowError, "driver and library are of different versions"),
         ({"HAILO_DOUBLE_FAILS": "identify=4"}, PokeflowError, "did not answer in time"),
         ({"HAILO_DOUBLE": "hailo8"}, PokeflowError, "its chip is hailo8, and model.hef is compiled for hailo8l"),
@@ -81,7 +85,7 @@ def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, e
 )
 def test_what_fails_on_the_way_is_told_in_a_sentence(chip_flow, fails, says):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = fails
-    data = drawn()
+    data = draw_dataset()
     with chip_flow.opened() as found, pytest.raises(PokeflowError, match=says):
         found.embed(data.references, range(4), SPEC, "gallery")
 
@@ -99,7 +103,7 @@ def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, dev
         chip_flow.opened(device, python=python),
     ):
         pass
-    assert isinstance(refused.value, Unavailable) == (python == "no-such-python")
+    assert isinstance(refused.value, UnavailableError) == (python == "no-such-python")
 
 
 def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
@@ -107,7 +111,7 @@ def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
     with (
-        pytest.raises(Unavailable, match=r"has no numpy \(ModuleNotFoundError: .*\)\. Install") as told,
+        pytest.raises(UnavailableError, match=r"has no numpy \(ModuleNotFoundError: .*\)\. Install") as told,
         chip_flow.opened(python=str(bare)),
     ):
         pass
@@ -128,20 +132,20 @@ def test_without_hailort_or_a_chip_it_is_told_what_hailortcli_sees(chip_flow, ha
         hailortcli(script)
     chip_flow.environment["HAILO_DOUBLE"] = ""
     python, why = (chip_flow.python, "finds no Hailo chip") if runtime else (sys.executable, "cannot import hailo_plat")
-    with pytest.raises(Unavailable, match=rf"{why}.*; {says}.*hailo-all"), chip_flow.opened(python=python):
+    with pytest.raises(UnavailableError, match=rf"{why}.*; {says}.*hailo-all"), chip_flow.opened(python=python):
         pass
 
 
 def test_a_damaged_hef_is_not_sent(chip_flow):
     file = chip_flow.compiled().folder / "model.hef"
     file.write_bytes(hef_bytes.make()[:-1])
-    with pytest.raises(PokeflowError, match="not a sound HEF"), chip.opened("local", chip_flow.python, file):
+    with pytest.raises(PokeflowError, match="not a sound HEF"), chip.open_chip("local", chip_flow.python, file):
         pass
 
 
 def test_nothing_is_left_on_the_device(chip_flow, ssh_server):
     with chip_flow.opened(NAME) as found:
-        found.embed(drawn().references, range(3), SPEC, "gallery")
+        found.embed(draw_dataset().references, range(3), SPEC, "gallery")
     assert not list((ssh_server.home / "tmp").glob("pokeflow*"))
 
 

@@ -10,12 +10,12 @@ from ..outputs import DEVICE, EXTENDED, IDENTIFY, NO_IDENTIFY, NO_SCAN, SCAN, pr
 
 
 def seen():
-    with host.opened() as machine:
-        return cli.seen(machine)
+    with host.open_host() as machine:
+        return cli.describe_devices(machine)
 
 
 def about(device=DEVICE):
-    with host.opened() as machine:
+    with host.open_host() as machine:
         return cli.about(machine, device)
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import PokeflowError, UnavailableError
 from pokeflow_hailo.params import BenchmarkParams, ProfileParams, Requires, check_benchmark, check_profile
 from pokeflow_hailo.stages import benchmark
 from pokeflow_vision import index
@@ -89,11 +89,11 @@ def test_requirements_are_met_missed_or_unknown_with_the_reason(done):
 )
 def test_a_bound_itself_is_still_met(required, value, result):
     (name,) = required
-    assert benchmark.compared(Requires(**required), {name: value}, {})[name]["result"] == result
+    assert benchmark.compare_requirements(Requires(**required), {name: value}, {})[name]["result"] == result
 
 
 def test_what_is_not_required_is_not_compared():
-    assert benchmark.compared(Requires(), {"power_w": 1.0}, {}) == {}
+    assert benchmark.compare_requirements(Requires(), {"power_w": 1.0}, {}) == {}
 
 
 def test_the_accuracy_is_of_the_chips_own_embeddings(done):
@@ -144,7 +144,7 @@ def test_over_ssh_it_is_the_same_but_for_time(chip_flow, ssh_server, done):
 def test_without_a_chip_it_waits_and_leaves_no_figure(chip_flow):
     chip_flow.environment["HAILO_DOUBLE"] = ""
     task = chip_flow.benchmark()
-    with pytest.raises(Unavailable, match="finds no Hailo chip"):
+    with pytest.raises(UnavailableError, match="finds no Hailo chip"):
         benchmark.run(task)
     assert [file.name for file in task.output.iterdir()] == ["preprocessing.json"]
 

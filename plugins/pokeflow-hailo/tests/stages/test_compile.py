@@ -8,14 +8,14 @@ import onnx
 import pytest
 import yaml
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import PokeflowError, UnavailableError
 from pokeflow.engine import worker
 from pokeflow.types import load_params
 from pokeflow_hailo import hef
 from pokeflow_hailo.params import Compiler, Script
 from pokeflow_vision import index, preprocessing
 from pokeflow_vision.preprocessing import Preprocessing
-from pokeflow_vision.testing.data import drawn
+from pokeflow_vision.testing.data import draw_dataset
 
 from ..compile_flow import AFTER, BEFORE, FILE, STEM, names, report_of, without
 
@@ -86,7 +86,7 @@ def test_the_compilers_estimate_says_where_it_comes_from(done):
 
 def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
     task = flow.task(python="/nowhere/python3.12")
-    with pytest.raises(Unavailable, match=r"^no Dataflow Compiler on this machine .*3\.33.*POKEFLOW_HAILO_PYTHON"):
+    with pytest.raises(UnavailableError, match=r"^no Dataflow Compiler on this machine .*3\.33.*POKEFLOW_HAILO_PYTHON"):
         backend(task)
     assert names(task.output) == BEFORE
     config = yaml.safe_load((task.output / "hailo_config.yaml").read_text())
@@ -99,7 +99,7 @@ def test_without_a_compiler_all_up_to_there_is_written(flow, backend):
 
 
 def test_the_sentence_is_one_line(flow, backend):
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(UnavailableError) as caught:
         backend(flow.task(python="/nowhere/python3.12"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
@@ -120,7 +120,7 @@ def test_every_parameter_reaches_the_script(flow, backend):
 
 
 def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
-    data = drawn()
+    data = draw_dataset()
     np.save(tmp_path / "own.npy", preprocessing.to_square(data.query_images[:40], data.preprocessing))
     task = flow.task(
         *(flow.student(), flow.prepared(data)), calibration_images=None, calibration_file=str(tmp_path / "own.npy")

@@ -1,4 +1,4 @@
-"""The seven documents of a project of distilled models, as kinds that a layout can name."""
+"""Document kinds of a project of distilled models: seven documents that a layout can list by name."""
 
 from pokeflow.types import DocumentKind
 

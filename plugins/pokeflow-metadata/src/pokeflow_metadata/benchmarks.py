@@ -1,9 +1,9 @@
-"""``performance_benchmarks.json``: what was measured of each version, and how it compares with whom it comes from."""
+"""Document ``performance_benchmarks.json``: benchmarks of each version, compared with its parent and teacher."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pokeflow.project import Project, Receipt, Versions, making, version_name
+from pokeflow.project import Project, Receipt, Versions, producing_record, version_name
 from pokeflow.project import records as records_of
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
@@ -24,42 +24,42 @@ CONDITIONS = {
     "timing": "timing",
     "protocol": "protocol",
 }
-"""What a benchmark's figures mean nothing without, and which fact tells it."""
+"""Conditions without which a benchmark's metrics have no meaning, and the facts that contain them."""
 SAME_MACHINE = ("device", "threads")
 LATENCY, SIZE, ACCURACY = "latency_p50_ms", "size_mb", "top1_accuracy"
 DIGITS = 6
-"""Of derived figures: what stands further right is the noise of floating point."""
+"""Decimals of derived metrics; further decimals are floating point noise."""
 
 Object = dict[str, Any]
 
 
 def build(project: Project) -> Object:
-    """The document of a project."""
+    """Build the document of a project."""
     return document(project.about, project.receipts)
 
 
 def document(about: About, receipts: Iterable[Receipt]) -> Object:
-    """The benchmarks of every version, by model and version."""
+    """Build the benchmarks of all published versions, by model and version."""
     known = versions_of(receipts)
-    models: dict[str, dict[str, form.Measured]] = {}
+    models: dict[str, dict[str, form.VersionBenchmark]] = {}
     for receipt in known.values():
         models.setdefault(receipt.model, {})[receipt.version] = _version(receipt, known)
     return plain(form.PerformanceBenchmarks(project=about.name, schema_version=SCHEMA_VERSION, models=models))
 
 
-def of(receipt: Receipt) -> Record | Unknown:
-    """The benchmark record of a version."""
+def benchmark_of(receipt: Receipt) -> Record | Unknown:
+    """Return the benchmark record of a version, or Unknown with the reason."""
     found = records_of(receipt).get(BENCHMARK)
     if found is not None:
         return found
     return Unknown(published.untold(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked")
 
 
-def _version(receipt: Receipt, known: Versions) -> form.Measured:
-    made = making(receipt)
+def _version(receipt: Receipt, known: Versions) -> form.VersionBenchmark:
+    made = producing_record(receipt)
     relatives = {"parent": published.parent(receipt, known), "teacher": published.teacher(receipt, known)}
     return fill(
-        form.Measured,
+        form.VersionBenchmark,
         {
             "type": receipt.type or Unknown(published.untold(receipt)),
             "digest": made.digest if made else receipt.digest or Unknown(published.untold(receipt)),
@@ -89,16 +89,20 @@ def _benchmark(record: Record) -> form.Benchmark:
 
 
 def conditions(record: Record) -> Object:
-    """Under which conditions a benchmark was taken."""
+    """Return the conditions of a benchmark; unknown ones have a reason."""
     return {name: first(fact(record, known), absent=UNSAID) for name, known in CONDITIONS.items()}
 
 
 def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
-    """A version against a relative: ratios are this one's figure over the relative's; a gap is what this one lacks."""
+    """Compare the benchmarks of a version and a relative.
+
+    Ratios are this version's metric divided by the relative's; the accuracy gap is the relative's accuracy less this
+    version's.
+    """
     if isinstance(relative, Unknown):
         names = ("against", "latency_ratio", "size_ratio", "accuracy_gap")
         return fill(form.Comparison, dict.fromkeys(names, relative))
-    mine, other = of(receipt), of(relative)
+    mine, other = benchmark_of(receipt), benchmark_of(relative)
     return fill(
         form.Comparison,
         {
@@ -120,7 +124,10 @@ def _ratio(mine: Record | Unknown, other: Record | Unknown, name: str, alike: It
 
 
 def accuracy_gap(mine: Record | Unknown, other: Record | Unknown) -> float | Unknown:
-    """By how much the other's top-1 accuracy is higher, as a difference of shares, on the same queries."""
+    """Return the other's top-1 accuracy less this one's, a difference of shares.
+
+    It is Unknown if protocol or data set differ, because only accuracies on the same queries are comparable.
+    """
     pair = _pair(mine, other, ACCURACY, ("protocol",))
     if isinstance(pair, Unknown):
         return pair
@@ -136,7 +143,7 @@ def accuracy_gap(mine: Record | Unknown, other: Record | Unknown) -> float | Unk
 def _pair(
     mine: Record | Unknown, other: Record | Unknown, name: str, alike: Iterable[str]
 ) -> tuple[float, float] | Unknown:
-    """A figure of both records, where these facts of theirs are the same."""
+    """Return a metric of both records; Unknown if any fact in ``alike`` differs between them."""
     if isinstance(mine, Unknown):
         return mine
     if isinstance(other, Unknown):

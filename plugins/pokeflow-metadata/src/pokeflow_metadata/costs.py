@@ -1,15 +1,15 @@
-"""What the published versions cost, by role, and where they were made: the sums of their records' bills."""
+"""Costs of the published versions by role, summed from their records, and the machines that produced them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pokeflow.project import Receipt, Versions, making, natural, version_name
+from pokeflow.project import Receipt, Versions, producing_record, version_name, version_sort_key
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
-from pokeflow_metadata.fields import fact, first, stated
+from pokeflow_metadata.fields import fact, first, first_stated
 from pokeflow_metadata.forms.project_manifest import Infrastructure
-from pokeflow_metadata.values import Unknown, cost, fill, told
+from pokeflow_metadata.values import Unknown, cost, fill, with_reasons
 
 TEACHER, COMPILATION = "teacher_training_cost", "compilation_cost"
 ROLES = {
@@ -18,13 +18,16 @@ ROLES = {
     "student_stage2_cost": "student of the second stage",
     COMPILATION: "compiled model",
 }
-"""The roles that are always told, and what they are called where none is published."""
+"""Roles that the document always contains, and their names in the reason if no such version is published."""
 CENT = 6
-"""Decimals of a sum in US dollars; seconds of a small machine cost less than a cent."""
+"""Decimals of a sum in US dollars, because seconds of a small machine cost less than a cent."""
 
 
 def cost_tracking(receipts: Iterable[Receipt]) -> dict[str, Any]:
-    """The manifest's ``cost_tracking``: sums over all published versions, each making counted once."""
+    """Build the manifest's ``cost_tracking``: sums in US dollars over all published versions, by role.
+
+    A run that produced several versions is counted once. A sum is unknown if the cost of any part is unknown.
+    """
     known = versions_of(receipts)
     parts: dict[str, list[Receipt]] = {role: [] for role in ROLES}
     for receipt in known.values():
@@ -32,17 +35,17 @@ def cost_tracking(receipts: Iterable[Receipt]) -> dict[str, Any]:
             parts.setdefault(role, []).append(receipt)
     training = [receipt for role, members in parts.items() if role != COMPILATION for receipt in members]
     sums = {role: _sum(members, ROLES.get(role, "student")) for role, members in sorted(parts.items(), key=_order)}
-    # Not as the form: how many generations of students there are, and so how many sums, is for the lineage to say.
-    return told({"total_training_cost_usd": _sum(training, "teacher or student"), **sums})
+    # A plain dict instead of the form: the number of sums depends on the generations of students in the lineage.
+    return with_reasons({"total_training_cost_usd": _sum(training, "teacher or student"), **sums})
 
 
 def _order(part: tuple[str, Any]) -> tuple[int, list[tuple[int, int, str]]]:
     role = part[0]
-    return (0 if role == TEACHER else 2 if role == COMPILATION else 1, natural(role))
+    return (0 if role == TEACHER else 2 if role == COMPILATION else 1, version_sort_key(role))
 
 
 def _role(receipt: Receipt, known: Versions) -> str | None:
-    made = making(receipt)
+    made = producing_record(receipt)
     if receipt.type == "teacher":
         return TEACHER
     if receipt.type == "student":
@@ -55,7 +58,7 @@ def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
         return Unknown(f"no {what} is published")
     billed: dict[tuple[str, str], float] = {}
     for receipt in receipts:
-        made = making(receipt)
+        made = producing_record(receipt)
         if made is None:
             return Unknown(f"{version_name(receipt)}: {published.untold(receipt)}")
         amount = cost(made)
@@ -66,7 +69,7 @@ def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
 
 
 def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructure:
-    """The manifest's ``infrastructure``: where the tree lies and the machines that made the newest versions."""
+    """Build the manifest's ``infrastructure``: bucket, region, and machines that produced the newest versions."""
     local = Unknown("the tree lies in a local folder")
     return fill(
         Infrastructure,
@@ -80,8 +83,8 @@ def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructur
 
 
 def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, ...], done: str) -> str | Unknown:
-    """The instance types, in the order of the models; Unknown where one is not recorded."""
-    makings = [made for receipt in newest.values() if (made := making(receipt)) and made.stage in stages]
+    """Return the distinct instance types in the order of the models; Unknown if any of them is not recorded."""
+    makings = [made for receipt in newest.values() if (made := producing_record(receipt)) and made.stage in stages]
     if not makings:
         return Unknown(f"no published model was {done} here")
     found: list[str] = []
@@ -94,7 +97,7 @@ def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, .
 
 
 def _instance(about: About, made: Record) -> Any:
-    instance = first(fact(made, "instance_type"), stated(about.executors.get(made.executor, {}), "instance_type"))
+    instance = first(fact(made, "instance_type"), first_stated(about.executors.get(made.executor, {}), "instance_type"))
     if isinstance(instance, Unknown):
         return Unknown(f"{made.task} was made by executor {made.executor!r}, which records no instance type")
     return instance

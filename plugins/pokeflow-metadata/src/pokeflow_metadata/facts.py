@@ -1,4 +1,4 @@
-"""The facts of records that several plugins read, as one typed structure: what is None is unknown, with a reason."""
+"""Typed facts of records that several plugins read; None is unknown, with a reason."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,26 +16,27 @@ Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 PATHS = {"calibration_samples": ("calibration", "samples"), "calibration_bytes": ("calibration", "size_bytes")}
-"""Where a fact lies that is below another one."""
+"""Paths of facts that are nested in another fact."""
 OF_MACHINE = ("training_job", "training_job_arn", "instance_type", "image")
-"""What the record of a task's machine, its ``environment``, may tell as well."""
+"""Facts that may also be in the record's ``environment``, which describes the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a record tells of a model, of a measurement of it, or of its data beside figures.
+    """Facts in a record, other than metrics, about a model, its measurement, its data, or a job.
 
-    ``reasons`` says why a field is None where a record says it, or holds what the field cannot be; of any other None
-    no record tells.
+    ``reasons`` says why a field is None, if the record says so or has a value that is not valid for the field. A field
+    that is None without a reason is not recorded.
 
-    Of a model: ``parameters`` counted as ``parameters_counted`` says, ``embedding_dim``, ``input_size`` (pixels of a
-    side, or ``224x224``), ``preprocessing`` (its hash), ``compression_ratio``; compiled: ``format``, ``quantization``,
-    ``calibration`` in words and ``calibration_images``, ``target_hardware``.
-    Of a measurement: ``protocol`` and its ``shared_artwork`` (how many of the items asked for look like one that the
-    model was trained on), ``device``, ``threads``, ``framework``, ``runs`` and ``timing``.
-    Of data: ``data_kind`` and ``query_kind`` (``synthetic``, ``photos``; ``simulated``, ``references``, ``photos``),
-    ``source``, ``validation``, ``baseline``, and the ``calibration_samples`` and ``calibration_bytes`` set aside.
-    Of a job or registration: ``training_job``, ``training_job_arn``, ``instance_type``, ``image``,
+    Model: ``parameters``, counted as ``parameters_counted`` says, ``embedding_dim``, ``input_size`` (pixels of a
+    side, or ``224x224``), ``preprocessing`` (its hash), ``compression_ratio``. Compiled model: ``format``,
+    ``quantization``, ``calibration`` in words, ``calibration_images``, ``target_hardware``.
+    Measurement: ``protocol``, ``shared_artwork`` (number of queried items that look like a training item),
+    ``device``, ``threads``, ``framework``, ``runs`` and ``timing``.
+    Data: ``data_kind`` (``synthetic``, ``photos``), ``query_kind`` (``simulated``, ``references``, ``photos``),
+    ``source``, ``validation``, ``baseline``, and ``calibration_samples`` and ``calibration_bytes``, the number and
+    size of the pictures reserved for calibration.
+    Job or registration: ``training_job``, ``training_job_arn``, ``instance_type``, ``image``,
     ``model_package_arn``, ``model_registry_arn``.
     """
 
@@ -73,13 +74,13 @@ class ModelFacts:
     model_registry_arn: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
-    def why_not(self, name: str) -> str:
+    def reason_for(self, name: str) -> str:
         """Return the reason why a field is None."""
         return self.reasons.get(name, UNTOLD)
 
 
 def facts_of(record: Record) -> ModelFacts:
-    """Read a record's facts; what a plugin left in another form than a field's is unknown."""
+    """Read a record's facts; a value that is not valid for its field is unknown, with the reason."""
     known: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     places = (("facts", record.facts), ("environment", record.environment))

@@ -1,6 +1,6 @@
-"""Where a document's field comes from: a record's facts and figures, or what a migration stated without a record.
+"""Sources of a document's fields: facts and metrics of records, or values that a migration stated without a record.
 
-Whatever else a plugin puts there makes the field unknown, and the document stays sound.
+A value of another type or outside its bounds makes the field unknown, so that the document stays valid.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from pokeflow_metadata.values import Unknown
 
 NUMBER = (int, float)
 NOTHING = Unknown("")
-"""What tells nothing at all, not even why."""
+"""Unknown value without a reason."""
 
 
 def first(*found: Any, absent: str = UNTOLD) -> Any:
-    """The first value that is known; else ``Unknown`` with the first reason that was given, or with ``absent``."""
+    """Return the first known value; else Unknown with the first reason that is not empty, or with ``absent``."""
     for value in found:
         if not isinstance(value, Unknown):
             return value
@@ -25,7 +25,7 @@ def first(*found: Any, absent: str = UNTOLD) -> Any:
 
 
 def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = None) -> Any:
-    """A fact of a record by its name in ``ModelFacts``, as ``form`` shows it."""
+    """Return a fact of a record by its name in ``ModelFacts``, formatted by ``form``, or Unknown with the reason."""
     if record is None:
         return NOTHING
     facts = facts_of(record)
@@ -35,8 +35,16 @@ def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = N
     return _shown(f"facts.{name} of {record.task}", value, form)
 
 
-def measured(record: Record | None, *names: str, least: float = 0, most: float = inf) -> Any:
-    """The first of these figures that a record has, if it lies within these bounds."""
+def first_metric(record: Record | None, *names: str, least: float = 0, most: float = inf) -> Any:
+    """Return the first known metric of these names from a record, or Unknown with the reason.
+
+    Args:
+        record: The record, or None.
+        *names: Names of metrics.
+        least: Lowest valid value.
+        most: Highest valid value.
+
+    """
     return first(*(_measured(record, name, least, most) for name in names if record), absent="")
 
 
@@ -49,7 +57,7 @@ def _measured(record: Record, name: str, least: float, most: float) -> Any:
     return value if least <= value <= most else _cannot_be(f"metrics.{name} of {record.task}", value)
 
 
-def stated(
+def first_stated(
     given: Mapping[str, Any],
     *names: str,
     kind: type | tuple[type, ...] = str,
@@ -57,7 +65,17 @@ def stated(
     least: float = 0,
     most: float = inf,
 ) -> Any:
-    """The first of these names that was told without a record, if it is of this kind and within these bounds."""
+    """Return the first known value of these names that was stated without a record, or Unknown with the reason.
+
+    Args:
+        given: The stated values.
+        *names: Names of values.
+        kind: Valid types; bool is never valid.
+        form: Formats the value; a ValueError makes it unknown.
+        least: Lowest valid number.
+        most: Highest valid number.
+
+    """
     return first(*(_stated(given, name, kind, form, (least, most)) for name in names), absent="")
 
 
@@ -80,7 +98,7 @@ def _stated(
 
 
 def day_of(record: Record | None, form: Callable[[str], str]) -> Any:
-    """The day on which a record was finished."""
+    """Return the day on which a task finished, formatted by ``form``; Unknown without a record."""
     return _shown(f"finished of {record.task}", record.finished, form) if record else NOTHING
 
 

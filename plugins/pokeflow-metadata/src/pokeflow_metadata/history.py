@@ -1,4 +1,4 @@
-"""``training_history.json``: every run of a stage that makes a model, ever; only ever added to."""
+"""Document ``training_history.json``: every run that has produced a model; entries are only ever added."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, metric
 Entry = dict[str, Any]
 
 TRACKING = {"experiment": "experiment", "run_id": "run_id", "tracking_uri": "uri"}
-"""Fields that may be filled in later, and what tracking calls them."""
+"""Fields that may be filled in later, and their keys in the tracking data."""
 MACHINES, OF_ONE_MACHINE = ("sqlite:", "file:"), "tracked in a file of the machine that ran it"
 UNTRACKED = "no tracking is recorded for this run"
 
 
 def build(project: Project) -> dict[str, Any]:
-    """The history with the runs of the receipts, and those that this machine knows of."""
+    """Build the history: the old document, the runs that this machine knows, and the runs in the receipts."""
     published = (Run(record) for receipt in project.receipts for record in receipt.records)
-    old = merged(project.old, entries(project.runs), project.about.name)
-    return merged(old, entries(published), project.about.name)
+    old = merge(project.old, entries(project.runs), project.about.name)
+    return merge(old, entries(published), project.about.name)
 
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
-    """The history's entries for those runs that made a model; what a double made is none."""
+    """Return the history entries of the runs that produced a model, without simulated runs."""
     made = (run for run in runs if run.record.makes_model and not run.record.simulated)
     return [_entry(run.record, run.tracked or {}) for run in made]
 
@@ -64,16 +64,22 @@ def _answer(tracking: Mapping[str, Any], key: str) -> str | Unknown:
     return Unknown(OF_ONE_MACHINE) if told.startswith(MACHINES) else told or Unknown(UNTRACKED)
 
 
-def merged(old: Mapping[str, Any] | None, new: Iterable[Entry], project: str) -> dict[str, Any]:
-    """The document with both: a union by id, sorted by (started, id).
+def merge(old: Mapping[str, Any] | None, new: Iterable[Entry], project: str) -> dict[str, Any]:
+    """Merge new entries into the document: a union by id, sorted by (started, id).
 
-    What is there is never changed, but that a run nobody had tracked yet gets its tracking.
+    Existing entries never change, except that tracking fields that are null are filled in.
+
+    Args:
+        old: The old document, or None.
+        new: New entries.
+        project: Name of the project.
+
     """
     runs: dict[str, Entry] = {entry["id"]: entry for entry in (old or {}).get("runs", ())}
     for entry in new:
         runs[entry["id"]] = _filled(runs[entry["id"]], entry) if entry["id"] in runs else entry
     ordered = sorted(runs.values(), key=lambda entry: (entry["started"], entry["id"]))
-    # Not as the form, which would copy: what is new in it is known by what is the very entry of the old document.
+    # A plain dict instead of the form, which would copy: callers find unchanged entries by object identity.
     return {"project": project, "schema_version": SCHEMA_VERSION, "runs": ordered}
 
 

@@ -1,4 +1,4 @@
-"""What a version's figures do not say, as far as its records show it."""
+"""Limitations of a version's metrics, as far as its records show them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,8 +11,8 @@ SYNTHETIC, SIMULATED = "synthetic", "simulated"
 POWER = ("power_w", "power_consumption_w")
 
 
-def of(version: Version) -> Iterator[str]:
-    """One sentence or two, as a list, for each limit that the records show."""
+def describe_limitations(version: Version) -> Iterator[str]:
+    """Yield a Markdown list item for each limitation that the records show."""
     found = [*_queries(version), *_chance(version), *_loss(version.making), *_machine(version)]
     for sentence in found or ["The records show none; that is no proof that there are none."]:
         yield f"- {sentence}"
@@ -39,7 +39,7 @@ def _queries(version: Version) -> Iterator[str]:
 
 
 def _shared(*told: int | None) -> Iterator[str]:
-    """How many of the measured items the model has seen in another print; the first that is told counts."""
+    """Yield a sentence on measured cards that share their art with a training card; the first known count is used."""
     known = next((count for count in told if count is not None), None)
     if known is None:
         yield "How many of the measured cards share their art with one that the model was trained on is not recorded."

@@ -1,9 +1,9 @@
-"""``model_lineage.json``: every published version as a node, and an edge from each thing that it was made from."""
+"""Document ``model_lineage.json``: a node per published version, and an edge from each of its inputs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pokeflow.project import Project, Receipt, Versions, making, version_name
+from pokeflow.project import Project, Receipt, Versions, producing_record, version_name
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import published
@@ -22,7 +22,7 @@ RELATIONS: Mapping[tuple[str, str], str] = {
     ("distill", "prepare"): "trained_on",
     ("compile", "prepare"): "calibrated_on",
 }
-"""What a parent is to its child, by the stages that made the child and the parent."""
+"""Relation of a parent to its child, by the stages that produced the child and the parent."""
 QUANTIZED = "compilation + quantization"
 OTHER = "made_from"
 OF_TYPES: Mapping[tuple[str, str], str] = {
@@ -31,20 +31,20 @@ OF_TYPES: Mapping[tuple[str, str], str] = {
     ("optimized", "teacher"): "compilation",
     ("optimized", "student"): "compilation",
 }
-"""The same by the types of child and parent, for what was migrated: a type says what a model was made for."""
+"""Relation by the types of child and parent, for migrated versions without record; a type implies the purpose."""
 
 Object = dict[str, Any]
 Linked = tuple[Receipt, Record] | None
-"""The data set that the tree links to: the receipt of the links, and the record that made it."""
+"""Data set that the published tree links to: the receipt of the links, and the record that produced it."""
 
 
 def build(project: Project) -> Object:
-    """The document of a project."""
+    """Build the document of a project."""
     return document(project.about, project.receipts)
 
 
 def document(about: About, receipts: Iterable[Receipt]) -> Object:
-    """The lineage of all published versions, and of the migrated ones as far as it is known."""
+    """Build the lineage of all published versions, and of migrated ones as far as it is known."""
     receipts = tuple(receipts)
     known = versions_of(receipts)
     nodes = {name: _published(receipt, known) for name, receipt in known.items()}
@@ -70,7 +70,7 @@ def _is_version(receipt: Receipt) -> bool:
 
 
 def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.Node:
-    """A node; what is not known of it has that reason."""
+    """Create a node; fields that are not in ``known`` are unknown with this reason."""
     fields = ("model", "version", "type", "stage", "backend", "revision", "digest", "content", "path")
     made = ("approach", "generation", "params", "started", "finished", "origin")
     unknown = {field: Unknown(reason) for field in (*fields, *made)}
@@ -78,7 +78,7 @@ def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.N
 
 
 def _published(receipt: Receipt, known: Versions) -> form.Node:
-    made = making(receipt)
+    made = producing_record(receipt)
     reason = published.untold(receipt)
     texts = {field: getattr(receipt, field) or Unknown(reason) for field in ("type", "digest", "content")}
     is_student = receipt.type == "student"
@@ -122,8 +122,8 @@ def _migration(receipt: Receipt) -> form.Node:
 
 
 def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, form.Node]]:
-    """A node for each data set that a version was made from, and for the one that the tree links to."""
-    used = {content: task for r in known.values() if (m := making(r)) for task, content in _data_inputs(m)}
+    """Yield a node for each data set that a version was produced from, and for the one that the tree links to."""
+    used = {content: task for r in known.values() if (m := producing_record(r)) for task, content in _data_inputs(m)}
     for content, task in used.items():
         reason = f"only its content is known: the tree links to no data set {content}"
         yield (
@@ -162,8 +162,8 @@ def _data_inputs(record: Record) -> list[tuple[str, str]]:
 
 
 def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
-    """The edges from the models that a version was made from."""
-    made = making(receipt)
+    """Yield the edges from the models that a version was produced from."""
+    made = producing_record(receipt)
     reason = published.untold(receipt)
     for place, parent in enumerate(receipt.parents):
         model = parent.rpartition(":")[0]
@@ -184,8 +184,8 @@ def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
 
 
 def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
-    """The edge from the data set that a version was made from."""
-    made = making(receipt)
+    """Yield the edge from each data set that a version was produced from."""
+    made = producing_record(receipt)
     for task, content in _data_inputs(made) if made else ():
         yield fill(
             form.Edge,
@@ -202,7 +202,7 @@ def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
 
 
 def relation(made: Record, task: str) -> str:
-    """What the result of a task that was read is to what was made from it."""
+    """Return the relation of the input ``task`` to the model that ``made`` produced from it."""
     found = RELATIONS.get((made.stage, task.partition(":")[0]), OTHER)
     return QUANTIZED if found == "compilation" and made.facts.get("quantization") else found
 
@@ -213,7 +213,7 @@ def _by_types(receipt: Receipt, parent: Receipt | None) -> str | Unknown:
 
 
 def _same(content: str | Unknown, parent: Receipt | None, name: str) -> bool | Unknown:
-    """Whether the parent's published version is the very content that was read."""
+    """Return whether the parent is published with the content that was read, or Unknown with the reason."""
     if isinstance(content, Unknown):
         return content
     if parent is None:

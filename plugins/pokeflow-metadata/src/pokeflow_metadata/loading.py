@@ -1,4 +1,4 @@
-"""How a version is fetched and used, in as much code as its records allow."""
+"""Instructions to download and run a version, with as much code as its records allow."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,8 +16,11 @@ picture = normalize(to_square([load_image("photo.jpg")], spec), spec)
 (embedding,) = session.run(["embedding"], {{"image": picture}})  # 1 × {length}, not scaled to length 1"""
 
 
-def of(version: Version) -> Iterator[str]:
-    """How to fetch it, and, where it is ONNX and the data set's preprocessing is known, how to run it."""
+def describe_loading(version: Version) -> Iterator[str]:
+    """Yield Markdown lines with the command that downloads a version and code that runs it.
+
+    The code requires an ONNX file and the preprocessing of the data set; else the format is named, if it is known.
+    """
     yield from ("```", FETCH.format(model=version.model, version=version.version), "```")
     code = _code(version)
     if code is not None:

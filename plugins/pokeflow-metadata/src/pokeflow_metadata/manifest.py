@@ -1,4 +1,4 @@
-"""``project_manifest.json``: the project at a glance, written last."""
+"""Document ``project_manifest.json``: a summary of the project, written after all other documents."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,12 +6,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.project import Project, Receipt, making, natural
+from pokeflow.project import Project, Receipt, producing_record, version_sort_key
 from pokeflow.project import newest as newest_of
 from pokeflow.project import versions as versions_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import costs, models, published, units
-from pokeflow_metadata.fields import fact, first, measured, stated
+from pokeflow_metadata.fields import fact, first, first_metric, first_stated
 from pokeflow_metadata.forms import project_manifest as forms
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, fill, plain
 
@@ -23,25 +23,30 @@ TRAINING = {
     "val_samples": "val_cards",
     "test_samples": "test_cards",
 }
-"""Fields of the training data, and the figures of a data set that tell them."""
+"""Fields of the training data, and the metrics of the prepare task that they are read from."""
 BYTES = "size_bytes"
-"""The fact of a data receipt that says how much its link leads to."""
+"""Fact of a data receipt: total size in bytes of the data that its link refers to."""
 SHOWN = "calibration_dataset.npy"
-"""A compiler's file of all pictures that it was calibrated on."""
+"""File of a compiler that contains all pictures of the calibration."""
 LINK = "link.json"
 NO_DATA = "no data set is published"
 NO_PROJECT = "no project is created in SageMaker, or its id is not configured"
 STAGE = re.compile(r"(?:^|-)(stage\d+)$")
-"""The end of a model's name that tells which stage of an experiment it is."""
+"""Suffix of a model's name that names its stage in an experiment."""
 
 
 def build(project: Project) -> Object:
-    """The document of a project."""
+    """Build the document of a project."""
     return document(project.about, project.receipts, project.documents.get("training_history"))
 
 
 def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, Any] | None) -> Object:
-    """The manifest of what is published."""
+    """Build the manifest of all that is published.
+
+    Raises:
+        PokeflowError: If a record contains a time that is not valid.
+
+    """
     receipts = tuple(receipts)
     runs = list((history or {}).get("runs", ()))
     known, newest = versions_of(receipts), newest_of(receipts, about.models)
@@ -91,7 +96,7 @@ def _experiment(name: str, runs: list[Object]) -> forms.Experiment:
         accuracy = next((run["metrics"][name] for name in models.TOP1 if name in run["metrics"]), None)
         if accuracy is not None and run["run_id"] is not None and (best is None or accuracy > best[0]):
             best = accuracy, run
-    stages = sorted({_stage(run) for run in runs}, key=natural)
+    stages = sorted({_stage(run) for run in runs}, key=version_sort_key)
     fields = {
         "name": name,
         "run_count": len(runs),
@@ -107,7 +112,7 @@ def _stage(run: Object) -> str:
 
 def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData:
     data = _data(receipts)
-    known = {name: first(measured(data, figure)) for name, figure in TRAINING.items()}
+    known = {name: first(first_metric(data, figure)) for name, figure in TRAINING.items()}
     fields = {name: value if isinstance(value, Unknown) else int(value) for name, value in known.items()}
     return fill(
         forms.TrainingData,
@@ -121,13 +126,13 @@ def _data(receipts: tuple[Receipt, ...]) -> Record | None:
 
 
 def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
-    """Where no data set is published, that is why its fields are unknown."""
+    """Replace the reason of unknown fields by ``NO_DATA`` if no data set is published."""
     lost = None if _data(receipts) else Unknown(NO_DATA)
     return {name: lost if lost and isinstance(value, Unknown) else value for name, value in fields.items()}
 
 
 def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
-    """The data set's size in 10^9 bytes, as its receipt tells it or as its record's files add up to."""
+    """Return the data set's size in 10^9 bytes: from its receipt, else the sum of its record's files, or Unknown."""
     found = published.data(receipts)
     if found is None:
         return Unknown(NO_DATA)
@@ -139,7 +144,7 @@ def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
 
 
 def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unknown:
-    """The folder of a data link on S3, whoever has placed it."""
+    """Return the S3 folder of the data link of this kind, from whichever receipt contains it, or Unknown."""
     places = [PurePosixPath(file.path) for receipt in receipts for file in receipt.files]
     place = next((path.parent for path in places if path.name == LINK and path.parent.name == kind), None)
     return models.s3_path(about, f"{place}/" if place else Unknown(f"no link to {kind} data is placed"))
@@ -147,17 +152,17 @@ def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unkno
 
 def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
     compiled = next((one for one in newest.values() if one.type == "optimized"), None)
-    made, data = making(compiled) if compiled else None, _data(receipts)
+    made, data = producing_record(compiled) if compiled else None, _data(receipts)
     given = compiled.facts if compiled else {}
     samples = first(
         fact(made, "calibration_images"),
         fact(data, "calibration_samples"),
-        stated(given, "num_samples", "calibration_images", "samples", kind=int),
+        first_stated(given, "num_samples", "calibration_images", "samples", kind=int),
     )
-    size = first(fact(data, "calibration_bytes"), stated(given, "size_mb", "size_bytes", kind=int))
+    size = first(fact(data, "calibration_bytes"), first_stated(given, "size_mb", "size_bytes", kind=int))
     megabytes = size if isinstance(size, Unknown) else round(size / 1e6, 6)
     fields = _because({"num_samples": samples, "size_mb": megabytes}, receipts)
-    # What the compiler was shown, if it kept it, is nearer to the truth than what the data set has for it.
+    # The file that the compiler used, if it was kept, is more accurate than the data set's reserved pictures.
     kept = [file.size for file in compiled.files if file.source.endswith(f"/{SHOWN}")] if compiled else []
     fields |= {"size_mb": round(kept[0] / 1e6, 6)} if kept else {}
     return fill(forms.CalibrationData, {"s3_path": _link(about, receipts, "calibration"), **fields})

@@ -1,7 +1,7 @@
-"""``model_card.md``: a version told to people, from its records and nothing else.
+"""Document ``model_card.md``: a readable description of a version, from its records alone.
 
-It is a file of the version, so it may change with nothing but the version: not with the project's description, its
-registration, or the place of the tree.
+It is a file of the version, so it depends on the version only: not on the project's description, the registration or
+the URI of the published tree.
 """
 
 import json
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pokeflow.project import Version
-from pokeflow.redaction import redacted
+from pokeflow.redaction import redact
 from pokeflow.types import Record
 from pokeflow_metadata import limitations, loading, units
 from pokeflow_metadata.facts import facts_of
-from pokeflow_metadata.fields import day_of, fact, first, measured
+from pokeflow_metadata.fields import day_of, fact, first, first_metric
 from pokeflow_metadata.lineage import relation
 from pokeflow_metadata.published import read, taught
 from pokeflow_metadata.values import Unknown, cost, figure
@@ -28,7 +28,7 @@ MADE = {
 
 
 def model_card(version: Version) -> bytes:
-    """The card, in Markdown (UTF-8)."""
+    """Build the card as Markdown in UTF-8."""
     sections: Mapping[str, Callable[[Version], Iterable[str]]] = {
         "Model details": _details,
         "Lineage": _lineage,
@@ -36,9 +36,9 @@ def model_card(version: Version) -> bytes:
         "Training data": _data,
         "How it was made": _making,
         "Evaluation": _evaluation,
-        "Limitations": limitations.of,
+        "Limitations": limitations.describe_limitations,
         "Time, cost and energy": _cost,
-        "How to load it": loading.of,
+        "How to load it": loading.describe_loading,
     }
     lines = [f"# {version.model} {version.version}", "", *_opening(version)]
     for title, section in sections.items():
@@ -70,7 +70,7 @@ def _details(version: Version) -> Lines:
         "Format": fact(made, "format"),
         "Quantization": fact(made, "quantization"),
         "Calibration": fact(made, "calibration"),
-        "Size": _number(first(measured(bench, "size_mb"), measured(made, "size_mb")), "{:.2f} MB"),
+        "Size": _number(first(first_metric(bench, "size_mb"), first_metric(made, "size_mb")), "{:.2f} MB"),
         "Preprocessing": fact(made, "preprocessing"),
     }
     yield from _table(
@@ -125,10 +125,10 @@ def _data(version: Version) -> Lines:
         )
         return
     rows = {
-        "Cards": _number(measured(prepared, "cards")),
-        "for training": _number(measured(prepared, "train_cards")),
-        "for validation": _number(measured(prepared, "val_cards")),
-        "for testing": _number(measured(prepared, "test_cards")),
+        "Cards": _number(first_metric(prepared, "cards")),
+        "for training": _number(first_metric(prepared, "train_cards")),
+        "for validation": _number(first_metric(prepared, "val_cards")),
+        "for testing": _number(first_metric(prepared, "test_cards")),
         "Findings": fact(prepared, "validation"),
     }
     origin = [f"{key}: {value}" for key, value in (facts_of(prepared).source or {}).items()]
@@ -180,7 +180,7 @@ def _evaluation(version: Version) -> Lines:
 
 
 def _figures(record: Record) -> Lines:
-    """A table of a record's figures, below it the protocol and why any is unknown."""
+    """Yield a table of a record's metrics, then their protocol and the reasons of unknown ones."""
     known = [(name, value) for name, value in record.metrics.items() if value is not None]
     if known:
         yield from _table(("figure", "value"), [(f"`{name}`", f"{value:.4g}") for name, value in known])
@@ -196,7 +196,7 @@ def _figures(record: Record) -> Lines:
 
 
 def _baseline(prepared: Record | None) -> Lines:
-    """What a method without a network answers to the same queries, where the data set's task tried one."""
+    """Yield the accuracy of a method without a network on the same queries, if the prepare task measured one."""
     said = facts_of(prepared).baseline if prepared else None
     figures = [(n, v) for n, v in (prepared.metrics if prepared else {}).items() if "accuracy" in n and v is not None]
     if said and figures:
@@ -231,17 +231,17 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Lines:
 
 
 def _cell(value: object) -> str:
-    """Text that stays in its cell or line: no bars, no line breaks, no passwords, no HTML."""
-    text = " ".join(str(redacted(str(value))).split())
+    """Escape text for a table cell or a line: bars, line breaks and HTML; passwords are redacted."""
+    text = " ".join(str(redact(str(value))).split())
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _json(params: Mapping[str, Any]) -> str:
-    return json.dumps(redacted(params), indent=2, ensure_ascii=False)
+    return json.dumps(redact(params), indent=2, ensure_ascii=False)
 
 
 def _code(language: str, text: str) -> Lines:
-    # A fence longer than any in the text, which could otherwise end it.
+    # The fence must be longer than any in the text, which would otherwise end the block.
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,14 +1,14 @@
-"""A model's part of the manifest: which field of which record tells what."""
+"""The manifest's entry of a model: its fields, and the records and facts that they are read from."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from pokeflow.project import Receipt, Versions, making, version_name
+from pokeflow.project import Receipt, Versions, producing_record, version_name
 from pokeflow.project import records as records_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import benchmarks, published, units
 from pokeflow_metadata.facts import UNTOLD, facts_of
-from pokeflow_metadata.fields import NUMBER, day_of, fact, first, measured, stated
+from pokeflow_metadata.fields import NUMBER, day_of, fact, first, first_metric, first_stated
 from pokeflow_metadata.forms import models as forms
 from pokeflow_metadata.values import Unknown, cost, fill
 
@@ -25,8 +25,15 @@ Object = dict[str, Any]
 
 
 def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
-    """The manifest's entry of a model: its newest version, and the names of all."""
-    records, given, made = records_of(receipt), receipt.facts, making(receipt)
+    """Build the manifest's entry of a model from its newest version.
+
+    Args:
+        about: The project.
+        receipt: Receipt of the newest version.
+        known: All published versions; their names are listed in the entry.
+
+    """
+    records, given, made = records_of(receipt), receipt.facts, producing_record(receipt)
     lost = Unknown(published.untold(receipt))
     alone = Unknown(published.NO_PARENT) if made else lost
     fields: Object = {
@@ -36,14 +43,14 @@ def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
         **_network(records, given),
         **_of_type(receipt.type, records, given),
         "size_mb": first(
-            measured(records.get("benchmark"), "size_mb"),
-            measured(made, "size_mb"),
-            stated(given, "size_mb", kind=NUMBER),
+            first_metric(records.get("benchmark"), "size_mb"),
+            first_metric(made, "size_mb"),
+            first_stated(given, "size_mb", kind=NUMBER),
         ),
         "model_registry_arn": first(
             fact(records.get("register"), "model_package_arn"),
             fact(records.get("register"), "model_registry_arn"),
-            stated(given, "model_registry_arn", "model_package_arn"),
+            first_stated(given, "model_registry_arn", "model_package_arn"),
             absent="no registration with SageMaker is recorded",
         ),
         "s3_path": s3_path(about, published.folder(receipt)),
@@ -63,81 +70,86 @@ def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
 
 
 def _network(records: Mapping[str, Record], given: Mapping[str, Any]) -> Object:
-    """What is told of a network of any type."""
+    """Return the manifest fields of a network that every model type has."""
     made, bench = records.get("making"), records.get("benchmark")
     return {
-        "architecture": first(fact(made, "architecture"), stated(given, "architecture")),
+        "architecture": first(fact(made, "architecture"), first_stated(given, "architecture")),
         "parameters": first(
-            fact(made, "parameters", units.count), stated(given, "parameters", kind=(int, str), form=units.count)
+            fact(made, "parameters", units.count), first_stated(given, "parameters", kind=(int, str), form=units.count)
         ),
         "parameters_count": _parameters(records, given),
         "embedding_dim": first(
             fact(made, "embedding_dim"),
             fact(bench, "embedding_dim"),
-            stated(given, "embedding_dim", kind=int, least=1),
+            first_stated(given, "embedding_dim", kind=int, least=1),
         ),
         "input_size": first(
             fact(made, "input_size", units.square),
             fact(bench, "input_size", units.square),
-            stated(given, "input_size", kind=(int, str), form=units.square),
+            first_stated(given, "input_size", kind=(int, str), form=units.square),
         ),
-        "framework": first(fact(made, "framework"), stated(given, "framework")),
+        "framework": first(fact(made, "framework"), first_stated(given, "framework")),
     }
 
 
 def _parameters(records: Mapping[str, Record], given: Mapping[str, Any]) -> int | Unknown:
     known: int | Unknown = first(
-        fact(records.get("making"), "parameters"), stated(given, "parameters_count", "parameters", kind=int)
+        fact(records.get("making"), "parameters"), first_stated(given, "parameters_count", "parameters", kind=int)
     )
     return known
 
 
 def _of_type(type_: str, records: Mapping[str, Record], given: Mapping[str, Any]) -> Object:
-    """What is told of a model of a certain type alone."""
+    """Return the manifest fields that only this type of model has."""
     made, bench = records.get("making"), records.get("benchmark")
     trained = {
-        "training_job": first(fact(made, "training_job"), stated(given, "training_job")),
-        "training_date": first(day_of(made, units.day), stated(given, "training_date", "finished", form=units.day)),
+        "training_job": first(fact(made, "training_job"), first_stated(given, "training_job")),
+        "training_date": first(
+            day_of(made, units.day), first_stated(given, "training_date", "finished", form=units.day)
+        ),
     }
     if type_ == "teacher":
         return trained
     if type_ == "student":
         kinds = (int, float, str)
-        ratio = stated(given, "compression_ratio", kind=kinds, form=units.ratio)
+        ratio = first_stated(given, "compression_ratio", kind=kinds, form=units.ratio)
         return {**trained, "compression_ratio": first(fact(made, "compression_ratio", units.ratio), ratio)}
     if type_ != "optimized":
         return {}
-    size = first(measured(made, "size_mb"), measured(bench, "size_mb"), absent="")
+    size = first(first_metric(made, "size_mb"), first_metric(bench, "size_mb"), absent="")
     return {
-        "format": first(fact(made, "format"), stated(given, "format")),
-        "quantization": first(fact(made, "quantization"), stated(given, "quantization")),
+        "format": first(fact(made, "format"), first_stated(given, "format")),
+        "quantization": first(fact(made, "quantization"), first_stated(given, "quantization")),
         "size": first(
             size if isinstance(size, Unknown) else units.megabytes(size),
-            stated(given, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
+            first_stated(given, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
         ),
         "target_hardware": first(
-            fact(made, "target_hardware"), fact(bench, "device"), stated(given, "target_hardware", "device")
+            fact(made, "target_hardware"), fact(bench, "device"), first_stated(given, "target_hardware", "device")
         ),
         "compilation_date": first(
-            day_of(made, units.day), stated(given, "compilation_date", "finished", form=units.day)
+            day_of(made, units.day), first_stated(given, "compilation_date", "finished", form=units.day)
         ),
     }
 
 
 def _is_untold(value: Any) -> bool:
-    """Whether a field is unknown for no better reason than that no record has it."""
+    """Return whether a value is unknown only because no record contains it."""
     return isinstance(value, Unknown) and value.reason == UNTOLD
 
 
 def s3_path(about: About, folder: str | Unknown) -> str | Unknown:
-    """Where a folder of the tree lies on S3."""
+    """Return the S3 URI of a folder in the published tree; Unknown if the tree is local or the folder is unknown."""
     if not about.uri.startswith("s3://"):
         return Unknown("the tree lies in a local folder")
     return folder if isinstance(folder, Unknown) else f"{about.uri.rstrip('/')}/{folder}"
 
 
 def _compression(receipt: Receipt, known: Versions, recorded: str | Unknown) -> str | Unknown:
-    """The teacher's parameters over the student's; as the making counted them where the teacher's are not known."""
+    """Return the teacher's parameter count divided by the student's, as in ``64.7x``.
+
+    If the teacher or a count is unknown, it is the ratio that the student's training recorded, or Unknown.
+    """
     teacher = published.teacher(receipt, known)
     if isinstance(teacher, Unknown):
         return recorded if isinstance(recorded, str) else teacher
@@ -152,7 +164,7 @@ def _compression(receipt: Receipt, known: Versions, recorded: str | Unknown) -> 
 
 
 def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
-    """The figures of a version, and of each that is known how it was measured."""
+    """Return the metrics of a version, and the protocol of each known one."""
     records, given = records_of(receipt), receipt.facts
     judged, made = accuracy_record(records), records.get("making")
     fields: Object = {
@@ -167,7 +179,7 @@ def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
     for name, value in _of_making(receipt.type, made, given).items():
         fields[name], protocol[name] = value, _protocol(receipt, made)
     if not records:
-        # Of what has no record at all, every figure is unknown for the same reason.
+        # Without any record, all metrics are unknown for the same reason.
         lost = Unknown(published.untold(receipt))
         fields = {name: lost if value == Unknown(NOT_MEASURED) else value for name, value in fields.items()}
     said = {name: text for name, text in protocol.items() if not isinstance(fields[name], Unknown)}
@@ -176,13 +188,13 @@ def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
 
 def _share(record: Record | None, given: Mapping[str, Any], *names: str) -> float | Unknown:
     share: float | Unknown = first(
-        measured(record, *names, most=1), stated(given, *names, kind=NUMBER, most=1), absent=NOT_MEASURED
+        first_metric(record, *names, most=1), first_stated(given, *names, kind=NUMBER, most=1), absent=NOT_MEASURED
     )
     return share
 
 
 def _of_making(type_: str, made: Record | None, given: Mapping[str, Any]) -> Object:
-    """Further figures of a model of a certain type that its making measures."""
+    """Return the metrics that training or compilation measures for this type of model only."""
     figures = {
         "student": {"cosine_similarity_to_teacher": ("cosine_similarity", 1.001)},
         "optimized": {
@@ -192,8 +204,8 @@ def _of_making(type_: str, made: Record | None, given: Mapping[str, Any]) -> Obj
     }
     return {
         name: first(
-            measured(made, figure, least=-most, most=most),
-            stated(given, name, figure, kind=NUMBER, least=-most, most=most),
+            first_metric(made, figure, least=-most, most=most),
+            first_stated(given, name, figure, kind=NUMBER, least=-most, most=most),
             absent=NOT_MEASURED,
         )
         for name, (figure, most) in figures.get(type_, {}).items()
@@ -201,31 +213,34 @@ def _of_making(type_: str, made: Record | None, given: Mapping[str, Any]) -> Obj
 
 
 def accuracy_record(records: Mapping[str, Record]) -> Record | None:
-    """The record whose accuracies count: the benchmark's (test split), else the making's (val split)."""
+    """Return the record that supplies the accuracies: benchmark (test split), else training (val split), or None."""
     names = {*TOP1, "top5_accuracy"}
     judged = (records[stage] for stage in (benchmarks.BENCHMARK, "making") if stage in records)
     return next((record for record in judged if names & set(record.metrics)), None)
 
 
 def _protocol(receipt: Receipt, record: Record | None) -> str:
-    """Which task measured, and how."""
+    """Return the stage that measured and its protocol, as text."""
     if record is None:
         return published.untold(receipt)
     return f"{record.stage}: {facts_of(record).protocol or 'the record tells no protocol'}"
 
 
 def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown, str]:
-    """The accuracy that the teacher has more, and how it was measured; by the making where benchmarks do not tell."""
-    mine = benchmarks.of(receipt)
-    gap = teacher if isinstance(teacher, Unknown) else benchmarks.accuracy_gap(mine, benchmarks.of(teacher))
+    """Return the teacher's top-1 accuracy less the student's, and its protocol.
+
+    It is computed from both benchmarks if possible, else read from the student's training or the migrated facts.
+    """
+    mine = benchmarks.benchmark_of(receipt)
+    gap = teacher if isinstance(teacher, Unknown) else benchmarks.accuracy_gap(mine, benchmarks.benchmark_of(teacher))
     if isinstance(mine, Record) and not isinstance(gap, Unknown):
         return gap, _protocol(receipt, mine)
     recorded = first(
-        measured(making(receipt), "distillation_gap", least=-1, most=1),
-        stated(receipt.facts, "accuracy_gap", "distillation_gap", kind=NUMBER, least=-1, most=1),
+        first_metric(producing_record(receipt), "distillation_gap", least=-1, most=1),
+        first_stated(receipt.facts, "accuracy_gap", "distillation_gap", kind=NUMBER, least=-1, most=1),
         absent=NOT_MEASURED,
     )
-    return gap if isinstance(recorded, Unknown) else recorded, _protocol(receipt, making(receipt))
+    return gap if isinstance(recorded, Unknown) else recorded, _protocol(receipt, producing_record(receipt))
 
 
 def _performance(receipt: Receipt) -> forms.Performance:
@@ -238,17 +253,17 @@ def _performance(receipt: Receipt) -> forms.Performance:
     )
     fields: Object = {
         "inference_latency_ms": first(
-            measured(bench, latency),
-            measured(made, latency),
-            stated(given, "inference_latency_ms", latency, kind=NUMBER),
+            first_metric(bench, latency),
+            first_metric(made, latency),
+            first_stated(given, "inference_latency_ms", latency, kind=NUMBER),
         ),
-        "throughput_fps": first(measured(bench, *frames), stated(given, *frames, kind=NUMBER)),
+        "throughput_fps": first(first_metric(bench, *frames), first_stated(given, *frames, kind=NUMBER)),
         "power_consumption_w": first(
-            measured(bench, *power), stated(given, *reversed(power), kind=NUMBER), absent="not measured"
+            first_metric(bench, *power), first_stated(given, *reversed(power), kind=NUMBER), absent="not measured"
         ),
-        "device": first(fact(bench, "device"), stated(given, "device")),
+        "device": first(fact(bench, "device"), first_stated(given, "device")),
     }
-    benchmark = benchmarks.of(receipt)
+    benchmark = benchmarks.benchmark_of(receipt)
     if isinstance(benchmark, Unknown):
         fields = {name: benchmark if isinstance(value, Unknown) else value for name, value in fields.items()}
     return fill(forms.Performance, fields)

@@ -1,26 +1,26 @@
-"""Who is whose parent among the published versions, and which record tells what of a version."""
+"""Queries on the published versions: parents, teachers, generations, training approaches and folders."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pokeflow.project import DATA, PROVISION, Receipt, Versions, making, version_name
+from pokeflow.project import DATA, PROVISION, Receipt, Versions, producing_record, version_name
 from pokeflow.stages import PREPARE
 from pokeflow.types import Record
-from pokeflow_metadata.fields import first, stated
+from pokeflow_metadata.fields import first, first_stated
 from pokeflow_metadata.values import Unknown
 
 APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
-"""By the loss whose weight tells it; the empty name stands for any other loss."""
+"""Training approach by the name of a loss with a weight; the empty name stands for any other loss."""
 
 
 def project_id(receipts: Iterable[Receipt]) -> str | None:
-    """The id that the cloud gave the project, if it is provisioned."""
+    """Return the id that the cloud assigned to the project, or None if it is not provisioned."""
     told = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
     return told if isinstance(told, str) and told else None
 
 
 def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
-    """The receipt of the data set's links and the record that made it."""
+    """Return the receipt of the links to the data set and the record that produced it, or None."""
     for receipt in receipts:
         if receipt.unit == DATA:
             made = next((record for record in receipt.records if record.stage == PREPARE), None)
@@ -29,15 +29,25 @@ def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
 
 
 def read(record: Record, model: str) -> str | None:
-    """The content of a model that a task read; None where it read none."""
+    """Return the content checksum of ``model`` among the inputs of a task, or None if it is not an input."""
     return next((content for task, content in record.inputs.items() if task.partition(":")[2] == model), None)
 
 
 def relative(receipt: Receipt, of: str, known: Versions) -> Receipt | Unknown:
-    """A parent by name, if the published one is what this version was made from."""
+    """Return the published version ``of``, unless this version was produced from another content of it.
+
+    Args:
+        receipt: The version.
+        of: Name of its parent, <model>:<version>.
+        known: All published versions.
+
+    Returns:
+        The parent's receipt; Unknown if it is not published, or is published with another content.
+
+    """
     if of not in known:
         return Unknown(f"{of} is not published")
-    made, parent = making(receipt), known[of]
+    made, parent = producing_record(receipt), known[of]
     used = read(made, parent.model) if made else None
     if used and parent.content and used != parent.content:
         return Unknown(f"{version_name(receipt)} was made from {parent.model} {used}, and {of} is published as another")
@@ -45,14 +55,14 @@ def relative(receipt: Receipt, of: str, known: Versions) -> Receipt | Unknown:
 
 
 def parent(receipt: Receipt, known: Versions) -> Receipt | Unknown:
-    """The parent in the lineage."""
+    """Return the published parent of a version in the lineage, or Unknown with the reason."""
     if not receipt.parents:
         return Unknown(untold(receipt) if receipt.origin else NO_PARENT)
     return relative(receipt, receipt.parents[0], known)
 
 
 def teacher(receipt: Receipt, known: Versions) -> Receipt | Unknown:
-    """The nearest teacher that it descends from, itself left out."""
+    """Return the nearest published teacher among the ancestors of a version, or Unknown with the reason."""
     missed: Unknown | None = None
     waiting, seen = [receipt], {version_name(receipt)}
     while waiting:
@@ -70,7 +80,7 @@ def teacher(receipt: Receipt, known: Versions) -> Receipt | Unknown:
 
 
 def generation(receipt: Receipt, known: Versions) -> int:
-    """Which stage of distillation a student is: 1 where its parent is no student."""
+    """Return the distillation stage of a student: 1 if its parent is not a student, else 1 more than its parent's."""
     number, seen = 1, {version_name(receipt)}
     while receipt.parents and (above := known.get(receipt.parents[0])) and version_name(above) not in seen:
         if above.type != "student":
@@ -81,13 +91,16 @@ def generation(receipt: Receipt, known: Versions) -> int:
 
 
 def approach(receipt: Receipt) -> str | Unknown:
-    """How a student was taught: by the weights of its losses; of a migrated one, what was told of it."""
-    made = making(receipt)
-    return taught(made) if made else first(stated(receipt.facts, "training_approach", form=_known_approach))
+    """Return the training approach of a student, from the weights of its losses.
+
+    For a migrated version it is the approach that was stated at the migration; Unknown if neither is available.
+    """
+    made = producing_record(receipt)
+    return taught(made) if made else first(first_stated(receipt.facts, "training_approach", form=_known_approach))
 
 
 def taught(made: Record) -> str | Unknown:
-    """How a student was taught, by the weights of its losses."""
+    """Return the training approach of a distillation, from the weights of its losses."""
     losses: Any = made.params.get("losses")
     if not isinstance(losses, Mapping) or not losses:
         return Unknown(f"the parameters of {made.task} name no losses")
@@ -102,9 +115,13 @@ def _known_approach(text: str) -> str:
 
 
 def folder(receipt: Receipt) -> str | Unknown:
-    """The folder of a version below the tree's root, ending in ``/``: the one that has the version's name."""
+    """Return the folder of a version relative to the root of the published tree, ending in ``/``.
+
+    It is the first folder that is named like the version on the path of one of its files; files below ``models/``
+    are tried first.
+    """
     fixed = sorted(file.path for file in receipt.files if file.fixed)
-    # What lies under models/ is the version itself; checkpoints and profiles of it lie elsewhere.
+    # models/ contains the version itself; its checkpoints and profiles are in other folders.
     for path in sorted(fixed, key=lambda path: not path.startswith("models/")):
         parts = path.split("/")[:-1]
         if receipt.version in parts:
@@ -113,7 +130,7 @@ def folder(receipt: Receipt) -> str | Unknown:
 
 
 def untold(receipt: Receipt) -> str:
-    """Why little is known of what no record tells."""
+    """Return the reason for values of a version that no record contains."""
     return f"migrated from {receipt.origin}; no record tells it" if receipt.origin else "no record tells it"
 
 

@@ -1,4 +1,4 @@
-"""How the documents write numbers, sizes and dates: ``304M``, ``64.7x``, ``14.5MB``, ``224x224``, ``2026-01-10``."""
+"""Formats of numbers, sizes and dates in documents: ``304M``, ``64.7x``, ``14.5MB``, ``224x224``, ``2026-01-10``."""
 
 import re
 from datetime import UTC, datetime
@@ -7,11 +7,14 @@ _UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
 def count(number: int | str) -> str:
-    """A number of parameters in three digits at most: 304,000,000 → ``304M``, 4,652,008 → ``4.7M``."""
+    """Format a number of parameters with at most three digits: 304,000,000 → ``304M``, 4,652,008 → ``4.7M``.
+
+    Text is returned unchanged; ValueError if it does not have this format.
+    """
     if isinstance(number, str):
         return _like(r"\d+(\.\d+)?[KMB]?", number)
     for unit, letter in _UNITS:
-        # 999,950,000 would round to 1,000 million, which is written as a billion.
+        # 999,950,000 would round to 1000M and is therefore written as 1B.
         if number >= unit * 0.9995:
             scaled = number / unit
             text = f"{scaled:.1f}" if scaled < 99.95 else f"{scaled:.0f}"
@@ -20,35 +23,38 @@ def count(number: int | str) -> str:
 
 
 def ratio(value: float | str) -> str:
-    """A quotient: 64.68 → ``64.7x``; below 1, where one decimal says little, in three."""
+    """Format a ratio: 64.68 → ``64.7x``; with three decimals below 1, where one decimal is too coarse.
+
+    Text is returned unchanged; ValueError if it does not have this format.
+    """
     if isinstance(value, str):
         return _like(r"\d+(\.\d+)?x", value)
     return f"{value:.1f}x" if value >= 1 else f"{value:.3f}x"
 
 
 def megabytes(value: float | str) -> str:
-    """A size in 10^6 bytes: 14.52 → ``14.5MB``."""
+    """Format a size in 10^6 bytes: 14.52 → ``14.5MB``; ValueError for text that does not have this format."""
     return _like(r"\d+(\.\d+)?MB", value) if isinstance(value, str) else f"{value:.1f}MB"
 
 
 def square(value: int | str) -> str:
-    """The size of a model's pictures: 224 → ``224x224``; a text stands as it is."""
+    """Format the size of a square picture in pixels: 224 → ``224x224``; text is returned unchanged."""
     return f"{value}x{value}" if isinstance(value, int) else value
 
 
 def day(moment: str) -> str:
-    """The day of a moment, in UTC; ValueError for what is none."""
+    """Return the UTC day of an ISO 8601 time; a time without zone counts as UTC. ValueError if it is not valid."""
     return _utc(moment).strftime("%Y-%m-%d")
 
 
 def instant(moment: str) -> str:
-    """A moment to the second, as in ``2026-01-10T13:31:34Z``; ValueError for what is none."""
+    """Format an ISO 8601 time in UTC to the second, as in ``2026-01-10T13:31:34Z``; ValueError if it is not valid."""
     return _utc(moment).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _utc(moment: str) -> datetime:
     told = datetime.fromisoformat(moment)
-    # Python would take a moment without a zone for this machine's own.
+    # Python would interpret a time without zone in the zone of this machine.
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 

@@ -1,4 +1,4 @@
-"""Objects of a document: an unknown value is null, and its reason stands beside it under the same name."""
+"""Objects of a document: an unknown value is null, and ``reasons`` has its reason under the same name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,46 +6,46 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pokeflow.redaction import redacted
+from pokeflow.redaction import redact
 from pokeflow.types import Record
 
 SCHEMA_VERSION = 1
-"""Of every document; raised when a reader of the old form would misread the new one."""
+"""Version of every document's schema; increased when readers of the old form would misread the new one."""
 Form = TypeVar("Form")
 NO_REASON = "the record gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that nothing recorded tells, and why."""
+    """A value that is not recorded, with the reason; ``reason`` is empty if that is not known either."""
 
     reason: str
 
 
-def told(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of a document: each ``Unknown`` becomes null with its reason in ``reasons``; passwords are left out."""
-    plain = {name: None if isinstance(value, Unknown) else redacted(value) for name, value in fields.items()}
+def with_reasons(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace each ``Unknown`` by null, collect the reasons in ``reasons``, and redact passwords."""
+    plain = {name: None if isinstance(value, Unknown) else redact(value) for name, value in fields.items()}
     return {**plain, "reasons": {name: value.reason for name, value in fields.items() if isinstance(value, Unknown)}}
 
 
 def fill(form: type[Form], fields: Mapping[str, Any]) -> Form:
-    """Make an object of a document from its fields; passwords are left out, and what is unknown has its reason."""
-    return form(**told(fields))
+    """Create an object of a document from its fields, with passwords redacted and reasons for unknown values."""
+    return form(**with_reasons(fields))
 
 
 def plain(document: Any) -> dict[str, Any]:
-    """A document as plain data, its fields in the order of its form."""
+    """Convert a document to plain data, with its fields in the order of its form."""
     data: dict[str, Any] = msgspec.to_builtins(document)
     return data
 
 
 def metrics(record: Record) -> dict[str, Any]:
-    """A record's figures, with the reasons of those that are unknown."""
-    return told({name: figure(record, name) for name in record.metrics})
+    """Return a record's metrics, with the reasons of those that are unknown."""
+    return with_reasons({name: figure(record, name) for name in record.metrics})
 
 
 def figure(record: Record, name: str) -> float | Unknown:
-    """One figure of a record, or why it is unknown."""
+    """Return one metric of a record, or Unknown with the reason."""
     if name not in record.metrics:
         return Unknown(f"{record.task} does not measure it")
     value = record.metrics[name]
@@ -53,7 +53,7 @@ def figure(record: Record, name: str) -> float | Unknown:
 
 
 def cost(record: Record) -> float | Unknown:
-    """What a task cost in US dollars, or why nobody knows."""
+    """Return the cost of a task in US dollars, or Unknown with the reason."""
     if record.cost_usd is None:
         return Unknown(record.reasons.get("cost_usd") or NO_REASON)
     return record.cost_usd

@@ -1,6 +1,7 @@
-"""``metrics.json`` and ``training_config.json`` of a version.
+"""Documents ``metrics.json`` and ``training_config.json`` of a version.
 
-Neither tells of registration, tracking or the tree's place: the same version has the same bytes wherever it lies.
+Neither contains the registration, the tracking or the URI of the published tree, so that a version has the same bytes
+in every store.
 """
 
 from typing import Any
@@ -19,21 +20,21 @@ NOT_BENCHMARKED = "no benchmark of this version was there when it was published"
 
 
 def metrics(version: Version) -> Object:
-    """Every figure of the making and the benchmark, with protocols, and reasons for what is unknown."""
+    """Build ``metrics.json``: metrics of training or compilation and of the benchmark, with protocols and reasons."""
     benchmark = version.records.get(BENCHMARK)
     form = fill(
         forms.Metrics,
         {
             **_about(version),
-            "making": measured(version.making),
-            "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else measured(benchmark),
+            "making": metrics_form(version.making),
+            "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else metrics_form(benchmark),
         },
     )
     return plain(form)
 
 
 def training_config(version: Version) -> Object:
-    """All that decided the result: the backend, its parameters and inputs, and the software it ran on."""
+    """Build ``training_config.json``: backend, parameters, inputs and software that determined the version."""
     made = version.making
     form = fill(
         forms.TrainingConfig,
@@ -53,8 +54,8 @@ def training_config(version: Version) -> Object:
     return plain(form)
 
 
-def measured(record: Record) -> forms.Making | forms.Benchmark:
-    """A record's figures, and what they mean."""
+def metrics_form(record: Record) -> forms.Making | forms.Benchmark:
+    """Return the metrics of a record with their protocol, and of a benchmark also its conditions."""
     known = conditions(record) if record.stage == BENCHMARK else {}
     form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
     return fill(

@@ -1,4 +1,4 @@
-"""Bringing existing assets into the project's tree: sources are read, never touched; every byte is accounted for."""
+"""Plugin that migrates existing assets to the project's tree; sources are never changed, every byte is verified."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from pokeflow import Command, hookimpl
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """Return ``pokeflow migrate``."""
+    """Return the command ``pokeflow migrate``."""
     where = "pokeflow_migrate.commands.migrate"
     summary = "bring existing assets into the project's tree, as a plan in YAML says"
     return [Command("migrate", summary, f"{where}:run", f"{where}:arguments")]

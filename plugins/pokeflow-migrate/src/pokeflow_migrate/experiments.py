@@ -1,7 +1,7 @@
-"""Experiments on their way into the tracking store: the plan's ``mlflow`` is for the plugin of that name to bring.
+"""Migration of experiments to the tracking store: the plan's ``mlflow`` section is handled by the plugin of that name.
 
-A plugin brings a tracking system's experiments by an entry point in the group ``pokeflow_migrate.experiments``: the
-plan's word for them → a function of the form ``OpenMigration``.
+A plugin supports a tracking system by an entry point in the group ``pokeflow_migrate.experiments``: the name of the
+plan's section → a function with the signature of ``OpenMigration``.
 """
 
 import shutil
@@ -19,11 +19,11 @@ from pokeflow_migrate.report import Row
 
 GROUP, NAME = "pokeflow_migrate.experiments", "mlflow"
 URI, ENDPOINT, REGION = "uri", "endpoint", "region"
-"""Parameters of the configuration's ``tracking`` that say where its store is."""
+"""Parameters of the configuration's ``tracking`` that locate its store."""
 
 
 class ReportRow(Protocol):
-    """One run, model or version: where it came from and is now, bytes of artifacts, what was done, how verified."""
+    """One run, model or version: source, target, size of artifacts in bytes, action, verification method, note."""
 
     @property
     def source(self) -> str: ...  # noqa: D102 - the class says what each is
@@ -40,10 +40,11 @@ class ReportRow(Protocol):
 
 
 class Report(Protocol):
-    """What a migration of experiments did.
+    """Result of a migration of experiments.
 
-    ``source`` and ``target`` are addresses without passwords. ``counts`` has, by what was counted, the source's number
-    and the target's. ``left`` is what was left out, ``problems`` what could not be brought: each with the reason.
+    ``source`` and ``target`` are addresses without passwords. ``counts`` maps each kind of object to its number in the
+    source and in the target. ``left`` lists skipped items, ``problems`` items that could not be migrated, each with the
+    reason.
     """
 
     @property
@@ -61,23 +62,23 @@ class Report(Protocol):
 
 
 class Migration(Protocol):
-    """The experiments of one source, on their way into one destination."""
+    """Migration of the experiments of one source to one destination."""
 
     def check(self) -> Iterable[tuple[str, str]]:
-        """Return (argument, what is wrong with it) pairs; PokeflowError where the source cannot be read."""
+        """Return (argument, message) pairs for invalid arguments; raise a PokeflowError if the source is unreadable."""
 
     def run(self, work: Path, *, dry_run: bool) -> Report:
-        """Bring what is not there yet; after a kill the same call completes it. A dry run writes nothing.
+        """Migrate what the destination does not have yet; after a kill, the same call completes the migration.
 
         Args:
-            work: an empty folder for what is needed meanwhile.
-            dry_run: say what would be brought, and write nothing.
+            work: Empty folder for temporary files.
+            dry_run: Report what would be migrated, without writing anything.
 
         """
 
 
 class OpenMigration(Protocol):
-    """What an entry point of the group names."""
+    """Function that an entry point of the group refers to."""
 
     def __call__(
         self,
@@ -92,25 +93,25 @@ class OpenMigration(Protocol):
         endpoint: str | None,
         region: str | None,
     ) -> Migration:
-        """Return a migration; nothing is read yet.
+        """Return a migration, without reading anything yet.
 
         Args:
-            source: where experiments lie: an address, or a folder relative to ``base``.
-            destination: the tracking store's address.
-            base: the folder of the plan.
-            experiments: other names by id or name; None leaves one out.
-            artifacts: where addresses of artifacts lead now, by what they begin with.
-            source_endpoint: the S3 server of the source.
-            source_region: its region.
-            endpoint: the S3 server of the destination.
-            region: its region.
+            source: Store of the experiments: an address, or a folder relative to ``base``.
+            destination: Address of the tracking store.
+            base: Folder of the plan.
+            experiments: New names by old id or name; None leaves an experiment out.
+            artifacts: New prefixes of artifact addresses by their old prefixes.
+            source_endpoint: S3 server of the source.
+            source_region: Region of the source.
+            endpoint: S3 server of the destination.
+            region: Region of the destination.
 
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the plan, ready to be brought."""
+    """One entry of the plan, ready to be migrated."""
 
     migration: Migration
     dry_run: bool
@@ -118,7 +119,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What was brought of an entry. ``counts`` has, by what was counted, the source's number and the target's."""
+    """Result of migrating one entry; ``counts`` maps each kind of object to its number in source and target."""
 
     source: str
     target: str
@@ -131,17 +132,18 @@ class Brought:
 def entries(
     plan: Plan, base: Path, tracking: Mapping[str, Any], faults: list[Fault], *, dry_run: bool
 ) -> Iterator[Entry]:
-    """Yield the plan's entries; what is wrong with one is added to ``faults``.
+    """Yield the valid entries of the plan; the faults of the others are added to ``faults``.
 
     Args:
-        plan: the plan.
-        base: its folder.
-        tracking: the parameters of the configuration's tracking store.
-        faults: what is wrong so far.
-        dry_run: nothing is to be written.
+        plan: Plan of the migration.
+        base: Folder of the plan.
+        tracking: Parameters of the configuration's tracking store.
+        faults: List to which faults are added.
+        dry_run: The entries must not write anything.
 
     Raises:
-        ConfigError: a source cannot be read.
+        ConfigError: A source cannot be read.
+        PokeflowError: The plugin for experiments cannot be loaded.
 
     """
     if not plan.mlflow:
@@ -199,7 +201,7 @@ def _check(migration: Migration, where: str) -> list[tuple[str, str]]:
 
 
 def bring(entry: Entry, folder: Path | None) -> Brought:
-    """Bring an entry; what is needed meanwhile lies in ``folder``, in a temporary one if it is None."""
+    """Migrate an entry, with temporary files in ``folder``, or in a new temporary folder if it is None."""
     with _work(folder) as work:
         report = entry.migration.run(work, dry_run=entry.dry_run)
     return Brought(
@@ -220,7 +222,7 @@ def _work(folder: Path | None) -> Iterator[Path]:
         with TemporaryDirectory(prefix="pokeflow-") as temporary:
             yield Path(temporary)
         return
-    # What a kill left here is of no use: what has been brought is known from the target alone.
+    # Files left by a kill are not needed: the target alone shows what has been migrated.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder

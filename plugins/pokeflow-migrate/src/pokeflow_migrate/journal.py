@@ -1,7 +1,7 @@
-"""What a migration has done so far, line by line, so that the next run need not read it again.
+"""Journal of the files that a migration has verified, one per line, so that the next run need not read them again.
 
-A line is believed only while source and target have the etags that it tells; without the journal everything is
-found out by comparing checksums. A line that a kill tore is no line.
+A line is valid only as long as source and target have its ETags; without the journal, checksums are compared. A line
+that was truncated by a kill is ignored.
 """
 
 import threading
@@ -15,8 +15,8 @@ NAME = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A file that was brought in, or was there, and is verified: checksums before and after its paths were replaced."""
+class JournalEntry:
+    """A migrated and verified file, with its checksums before and after the replacement of old paths in it."""
 
     target: str
     origin: str
@@ -32,39 +32,39 @@ class Done:
     note: str = ""
 
 
-_decoder = msgspec.json.Decoder(Done)
+_decoder = msgspec.json.Decoder(JournalEntry)
 
 
 @dataclass(slots=True)
 class Journal:
-    """The journal in a folder; many threads may add to it."""
+    """Journal file of a migration; thread-safe."""
 
     file: Path
-    known: dict[str, Done] = field(default_factory=dict)
+    known: dict[str, JournalEntry] = field(default_factory=dict)
     _out: BinaryIO | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, done: Done) -> None:
-        """Write a line; it is with the system before this returns."""
+    def add(self, done: JournalEntry) -> None:
+        """Append a line without buffering, so that it survives a kill of this process."""
         with self._lock:
             if self._out is None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 self._out = self.file.open("ab", buffering=0)
-                # What a kill tore ends here, and not within the new line.
+                # End a line that was truncated by a kill, so that the new one begins on a line of its own.
                 if self._out.tell():
                     self._out.write(b"\n")
             self._out.write(msgspec.json.encode(done) + b"\n")
             self.known[done.target] = done
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._out is not None:
             self._out.close()
             self._out = None
 
 
 def read(folder: Path) -> Journal:
-    """The journal of a folder, empty if there is none; lines that are none are left out."""
+    """Read the journal of a folder, skipping invalid lines; it is empty if the file does not exist."""
     journal = Journal(folder / NAME)
     try:
         with journal.file.open("rb") as lines:

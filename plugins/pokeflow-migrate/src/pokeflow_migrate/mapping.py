@@ -1,4 +1,4 @@
-"""From a plan to single files: what goes where, what stays, and every fault that listing the sources can tell."""
+"""Mapping of a plan to single files: their targets, files that stay, and all faults that source listings reveal."""
 
 import json
 import math
@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pokeflow.errors import Fault, PokeflowError
-from pokeflow.objects import Missing, Objects, require_key
+from pokeflow.objects import NotFoundError, ObjectStore, require_key
 from pokeflow.project import Tree
 from pokeflow.project.links import Link, encode
 from pokeflow_migrate import patterns, sources
-from pokeflow_migrate.plan import KEPT, Copy, Figures, Linked, Plan
+from pokeflow_migrate.plan import KEPT, Copy, Figures, LinkRule, Plan
 from pokeflow_migrate.references import References
 
 FIGURES = 200
-"""Figures of a version, at most."""
+"""Maximum number of figures of a version."""
 SHOWN = 20
-"""Faults of a kind that are told one by one."""
+"""Maximum number of faults of one kind that are reported one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file to bring in: where it lies, by name of the source, and where it belongs; ``rewrite``: paths inside."""
+    """One file to migrate: name of its source, key in it, and target path; ``rewrite``: replace old paths inside."""
 
     source: str
     key: str
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class LinkFile:
-    """A link to be written: its path in the tree, where it leads, its bytes, and how many files and bytes lie there."""
+    """A link to write: its path in the tree, target URI, content, and the number and total size of the linked files."""
 
     target: str
     to: str
@@ -46,7 +46,7 @@ class LinkFile:
 
 @dataclass(slots=True)
 class Moves:
-    """All that a plan means: files sorted by target, links, figures of versions, and what stays, with reasons."""
+    """Expanded plan: files sorted by target, links, figures of versions, and items that stay, with reasons."""
 
     items: list[Item] = field(default_factory=list)
     links: list[LinkFile] = field(default_factory=list)
@@ -54,8 +54,19 @@ class Moves:
     left: list[tuple[str, str]] = field(default_factory=list)
 
 
-def moves(plan: Plan, opened: Mapping[str, Objects], tree: Tree, references: References, faults: list[Fault]) -> Moves:
-    """List the sources and map every file; sources that are not in ``opened`` have their fault already."""
+def moves(
+    plan: Plan, opened: Mapping[str, ObjectStore], tree: Tree, references: References, faults: list[Fault]
+) -> Moves:
+    """List the sources and map every file to its target.
+
+    Args:
+        plan: Plan of the migration.
+        opened: Sources by name; those that could not be opened are missing, as their faults are known already.
+        tree: Tree of the project.
+        references: Old and new paths; filled here.
+        faults: List to which faults are added.
+
+    """
     found = Moves()
     for name, objects in opened.items():
         rules = [(i, rule) for i, rule in enumerate(plan.copy) if rule.source == name]
@@ -79,17 +90,17 @@ def moves(plan: Plan, opened: Mapping[str, Objects], tree: Tree, references: Ref
 
 def _copies(
     name: str,
-    objects: Objects,
+    objects: ObjectStore,
     rules: list[tuple[int, Copy]],
     own: str | None,
     found: Moves,
     references: References,
     faults: list[Fault],
 ) -> None:
-    """One listing of a source for all of its rules; what lies in the tree itself is no source of it."""
+    """Map the files of a source by all of its rules, from one listing; files of the tree itself are skipped."""
     taken: Counter[int] = Counter()
-    for prefix in _apart(patterns.fixed(rule.match) for _, rule in rules):
-        for entry in sources.listed(objects, prefix):
+    for prefix in _apart(patterns.literal_prefix(rule.match) for _, rule in rules):
+        for entry in sources.list_source(objects, prefix):
             if own is not None and entry.key.startswith(own):
                 continue
             is_taken = False
@@ -101,7 +112,7 @@ def _copies(
                             rule.to if not rule.to.endswith("/") else rule.to + patterns.below(rule.match, entry.key)
                         )
                         found.items.append(Item(name, entry.key, target, entry.size, entry.etag))
-                        seen = patterns.fixed(rule.match) if patterns.is_wild(rule.match) else None
+                        seen = patterns.literal_prefix(rule.match) if patterns.is_wild(rule.match) else None
                         references.file(name, entry.key, target, seen)
             if not is_taken:
                 references.stays(name, entry.key)
@@ -122,7 +133,7 @@ def _copies(
                     f"copy[{i}].to", f"{rule.match!r} finds {taken[i]:,} files, and {rule.to} is one. End it with '/'."
                 )
             )
-    wild = _apart(patterns.fixed(rule.match) for _, rule in rules if patterns.is_wild(rule.match))
+    wild = _apart(patterns.literal_prefix(rule.match) for _, rule in rules if patterns.is_wild(rule.match))
     found.left += sources.hidden(objects, wild)
 
 
@@ -131,7 +142,7 @@ def _excluded(rule: Copy, key: str) -> bool:
 
 
 def _apart(prefixes: Iterable[str]) -> list[str]:
-    """Prefixes of which none begins another: so nothing is listed twice."""
+    """Return the prefixes that do not begin with another one, so that nothing is listed twice."""
     apart: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not apart or not prefix.startswith(apart[-1]):
@@ -139,11 +150,11 @@ def _apart(prefixes: Iterable[str]) -> list[str]:
     return apart
 
 
-def _nearest(objects: Objects, match: str) -> str:
-    """What lies in the innermost folder of a pattern, or what has a name most like it."""
-    import difflib  # costs more than most runs have use for
+def _nearest(objects: ObjectStore, match: str) -> str:
+    """Return a hint for a pattern without matches: the most similar name in its innermost existing folder."""
+    import difflib  # slow to import, and most runs do not need it
 
-    folder = patterns.fixed(match).rpartition("/")[0]
+    folder = patterns.literal_prefix(match).rpartition("/")[0]
     while True:
         names = []
         for entry, _ in zip(objects.list(f"{folder}/" if folder else ""), range(1000), strict=False):
@@ -154,7 +165,7 @@ def _nearest(objects: Objects, match: str) -> str:
         folder = folder.rpartition("/")[0]
 
 
-def _link(folder: str, link: Linked, objects: Objects, faults: list[Fault]) -> Iterator[LinkFile]:
+def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]) -> Iterator[LinkFile]:
     prefix = f"{link.prefix.rstrip('/')}/" if link.prefix else ""
     files = size = 0
     for entry in objects.list(prefix):
@@ -163,7 +174,7 @@ def _link(folder: str, link: Linked, objects: Objects, faults: list[Fault]) -> I
         message = f"nothing lies at {objects.uri}/{prefix}.{_nearest(objects, prefix)}"
         faults.append(Fault(f"links.{folder}", f"{message} Mend it, or say optional: true."))
     if files:
-        to = (objects.at(prefix.rstrip("/")).uri if prefix else objects.uri) + "/"
+        to = (objects.with_prefix(prefix.rstrip("/")).uri if prefix else objects.uri) + "/"
         reasons = {
             "fingerprint": "migrated: no record names its content",
             "select": "all of it",
@@ -187,7 +198,7 @@ def _choose_rewritten(plan: Plan, found: Moves) -> None:
 
 
 def _collisions(found: Moves) -> Iterator[Fault]:
-    """Targets that cannot be: two for one path, a file where a folder must be, what no key can have."""
+    """Yield faults for impossible targets: two files for one path, a file in place of a folder, invalid keys."""
     by_target: defaultdict[str, list[str]] = defaultdict(list)
     for item in found.items:
         by_target[item.target].append(f"{item.source}:{item.key}")
@@ -217,7 +228,7 @@ def _wrong(target: str, origin: str) -> Fault | None:
 
 
 def few(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """The first faults of a kind, and how many more there are."""
+    """Yield the first ``SHOWN`` faults of one kind, and one with the number of the others."""
     more = 0
     for i, fault in enumerate(faults):
         if i < SHOWN:
@@ -228,14 +239,14 @@ def few(faults: Iterable[Fault]) -> Iterator[Fault]:
         yield Fault("…", f"and {more:,} more like these.")
 
 
-def _figures(where: str, at: Figures, opened: Mapping[str, Objects], faults: list[Fault]) -> dict[str, float]:
-    """The numbers of a JSON file, those of objects in it as ``outer.inner``."""
+def _figures(where: str, at: Figures, opened: Mapping[str, ObjectStore], faults: list[Fault]) -> dict[str, float]:
+    """Read the numbers of a JSON file, with nested ones named ``outer.inner``; add problems to ``faults``."""
     objects = opened[at.source]
     try:
         entry = objects.stat(at.file)
         if entry is None or entry.size > 1 << 20:
             what = "there is no such file" if entry is None else f"{entry.size:,} bytes are no list of figures"
-            raise Missing(f"{what}.{_nearest(objects, at.file) if entry is None else ''}")
+            raise NotFoundError(f"{what}.{_nearest(objects, at.file) if entry is None else ''}")
         found = dict(_numbers(json.loads(objects.read(at.file)[0]), ""))
     except (PokeflowError, ValueError, RecursionError) as error:
         faults.append(Fault(where, f"{objects.uri}/{at.file}: {error}"))

@@ -1,4 +1,4 @@
-"""Patterns of paths: ``*`` and ``?`` stay within a folder, ``**`` reaches through folders."""
+"""Patterns of paths: ``*`` and ``?`` match within a folder, ``**`` across folders."""
 
 import re
 from functools import cache
@@ -7,8 +7,11 @@ WILD = "*?["
 
 
 @cache
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression of whole paths; ``**/`` matches no folder or many, ``**`` at the end all."""
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern to a regular expression for whole paths.
+
+    ``**/`` matches any number of folders, including none; ``**`` at the end matches everything below.
+    """
     out, i = [], 0
     while i < len(pattern):
         if pattern.startswith("**/", i) and (i == 0 or pattern[i - 1] == "/"):
@@ -29,20 +32,20 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a pattern means a path, all of it."""
-    return compiled(pattern).fullmatch(path) is not None
+    """Return whether a pattern matches a whole path."""
+    return compile_pattern(pattern).fullmatch(path) is not None
 
 
 def is_wild(pattern: str) -> bool:
-    """Whether a pattern may mean more than one path."""
+    """Return whether a pattern may match more than one path."""
     return any(sign in pattern for sign in WILD)
 
 
-def fixed(pattern: str) -> str:
-    """The beginning that all matches share."""
+def literal_prefix(pattern: str) -> str:
+    """Return the literal text before the first wildcard, with which all matches begin."""
     return pattern[: min((i for i, c in enumerate(pattern) if c in WILD), default=len(pattern))]
 
 
 def below(pattern: str, path: str) -> str:
-    """What a pattern's wildcards matched of a path, from the first folder that holds one."""
-    return path[fixed(pattern).rfind("/") + 1 :]
+    """Return the part of a matching path that begins with the first folder or name that has a wildcard."""
+    return path[literal_prefix(pattern).rfind("/") + 1 :]

@@ -1,4 +1,4 @@
-"""The plan of a migration: its YAML as dataclasses, every fault told at once."""
+"""Plan of a migration: dataclasses of its YAML, and a loader that reports all faults at once."""
 
 import re
 from collections.abc import Hashable, Iterable, Iterator
@@ -13,16 +13,17 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError, unknown
 from pokeflow.objects import require_key
 
 LARGEST = 1 << 20
-"""Bytes of a plan: it is written by hand."""
+"""Maximum size of a plan in bytes, which is written by hand."""
 KEPT = "metadata/"
-"""The folder of the tree that is written from receipts alone."""
+"""Folder of the tree that is written from receipts alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where assets lie now: ``s3://bucket/prefix``, ``file:///folder`` or a folder, relative to the plan file.
+    """A location of assets to migrate.
 
-    ``endpoint`` and ``region`` are for S3; without them the tree's own are taken, so that the server itself copies.
+    ``at`` is ``s3://bucket/prefix``, ``file:///folder``, or a folder relative to the plan file. ``endpoint`` and
+    ``region`` are for S3; by default they are those of the tree, so that the server itself copies.
     """
 
     at: str
@@ -32,10 +33,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Files to bring in: ``match`` is a path or a pattern below the source.
+    """A rule for files to copy; ``match`` is a path or a pattern below the source.
 
-    ``to`` is a path of the tree, for one file, or ends in ``/``: then what the pattern's wildcards matched is kept
-    below it, from the first folder that holds one. Nothing found is a fault, unless ``optional``.
+    ``to`` is the path of a single file in the tree, or a folder that ends in ``/``: files then keep their paths below
+    it, from the first folder of the pattern that has a wildcard. No match is a fault, unless ``optional``.
     """
 
     source: str
@@ -55,10 +56,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A version that is brought in, so that manifest and lineage know it.
+    """A migrated version, declared so that manifest and lineage include it.
 
-    ``parents`` are ``<model>:<version>``, the first one the parent in the lineage. ``at`` is the version's folder in
-    the tree, where it is not the layout's. ``metrics`` are figures that are known, from ``metrics_from`` the others.
+    ``parents`` are ``<model>:<version>``, the lineage parent first. ``at`` is the version's folder in the tree, if it
+    is not that of the layout. ``metrics`` are known figures; further ones are read from ``metrics_from``.
     """
 
     version: str
@@ -71,8 +72,8 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
-    """Data that stay where they are: everything below ``prefix`` of a source."""
+class LinkRule:
+    """Data that are linked instead of copied: everything below ``prefix`` of a source."""
 
     source: str
     prefix: str = ""
@@ -81,11 +82,11 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """MLflow experiments, which go into the configuration's tracking store; ``from`` in YAML is ``at`` here.
+    """MLflow experiments to migrate to the configuration's tracking store; ``from`` in YAML is ``at`` here.
 
-    It is a folder (``mlruns``) relative to the plan file, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``.
-    ``experiments`` gives other names by id or name; null leaves one out. ``artifacts`` maps old beginnings of artifact
-    addresses to where they lead now; only what lies below the source or is named here is read on this machine.
+    ``at`` is a folder (``mlruns``) relative to the plan file, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``.
+    ``experiments`` maps ids or names to new names; null leaves an experiment out. ``artifacts`` maps old prefixes of
+    artifact addresses to new ones; only paths below the source or named here are read on this machine.
     """
 
     at: str
@@ -97,10 +98,11 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """Which copied files (patterns of tree paths) have what leads into a source replaced by where it now lies.
+    """Rules for the replacement of old paths, which point into a source, by new ones in copied files.
 
-    ``also`` maps further old prefixes to what they are called in a source, or anywhere. ``style`` ``relative`` writes
-    paths below the tree's root instead of URIs. Files larger than ``limit_mb`` are copied as they are, and told.
+    ``match`` holds patterns of tree paths of the files to rewrite. ``also`` maps further old prefixes to paths in a
+    source, or to any other prefix. The ``style`` ``relative`` writes paths relative to the tree's root instead of
+    URIs. Files larger than ``limit_mb`` megabytes are copied unchanged and reported.
     """
 
     match: tuple[str, ...] = ()
@@ -111,23 +113,23 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A migration. ``name`` is its receipt's, its journal's and its report's."""
+    """Plan of a migration; ``name`` is the name of its receipt, its journal and its report."""
 
     name: str
     sources: dict[str, Source] = field(default_factory=dict)
     copy: tuple[Copy, ...] = ()
     models: dict[str, Model] = field(default_factory=dict)
-    links: dict[str, Linked] = field(default_factory=dict)
+    links: dict[str, LinkRule] = field(default_factory=dict)
     mlflow: tuple[Runs, ...] = ()
     rewrite: Rewrite = Rewrite()
 
 
 DEPTH = 20
-"""Brackets in brackets of a plan; it needs three. The parser takes the square of their number in time."""
+"""Maximum nesting depth of brackets; a plan needs three. The time of the YAML parser grows with the square of it."""
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
-    """Plain data only; a key that is given twice is an error, not a silent loss of the first."""
+    """YAML loader for plain data; a duplicate key is an error instead of silently replacing the first value."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -141,7 +143,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
 
 
 def load(file: Path) -> Plan:
-    """The plan in a file; ConfigError with every fault."""
+    """Load and validate the plan in a file; raise a ConfigError with all faults."""
     faults: list[Fault] = []
     data = _read(file)
     if isinstance(data, dict) and isinstance(data.get("sources"), dict):
@@ -150,7 +152,7 @@ def load(file: Path) -> Plan:
     if isinstance(data, dict) and isinstance(data.get("mlflow"), list):
         data["mlflow"] = [_with_at(runs) for runs in data["mlflow"]]
     plan = schema.parse(Plan, data, "", faults)
-    # What is missing is not looked into; the rest of the faults is worth telling all the same.
+    # The further checks need a plan that could be parsed without faults.
     if plan is not None and not faults:
         faults += _faults(plan)
     if faults or plan is None:
@@ -160,7 +162,7 @@ def load(file: Path) -> Plan:
 
 
 def _with_at(runs: Any) -> Any:
-    """``from``, which Python keeps for itself, under the name that it has here."""
+    """Rename the key ``from``, which is a reserved word in Python, to ``at``."""
     return {"at" if key == "from" else key: value for key, value in runs.items()} if isinstance(runs, dict) else runs
 
 
@@ -178,7 +180,7 @@ def _read(file: Path) -> Any:
         if depth > DEPTH:
             raise ConfigError([Fault(str(file), f"nested more than {DEPTH} deep: no plan.")])
     try:
-        # Aliases could make a small file mean a huge plan.
+        # Aliases could expand a small file to a huge plan.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
             raise ConfigError([Fault(str(file), "YAML aliases (*name) are not taken here. Write it out.")])
         return yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader

@@ -1,27 +1,29 @@
-"""Where what old paths led to now lies: URIs and paths that lead into a source, and their replacements."""
+"""Old references, which are URIs and paths that point into a source, and their replacements."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from pokeflow.objects import Folder, Objects
+from pokeflow.objects import Folder, ObjectStore
 
 Place = tuple[str, str]
-"""The name of a source, and a key in it; of a folder it ends in ``/``, and the source itself is an empty key."""
+"""Name of a source and a key in it: ending in ``/`` for a folder, empty for the source itself."""
 LONGEST = 4096
-"""Characters of a path; S3 takes 1,024 bytes of a key."""
+"""Maximum number of characters of a path; S3 allows keys of 1,024 bytes."""
 _END = r"\s\"'<>|,;()\[\]{}"
-"""What a path within a text does not go beyond."""
+"""Characters that end a path within a text, as part of a regular expression."""
 
 
 class References:
-    """All old places by their new ones; to be filled while files are mapped, and then to be asked.
+    """Mapping of old locations to new ones, which is filled while files are mapped and queried afterwards.
 
-    ``style`` ``relative`` gives paths below the tree's root.
+    The ``style`` ``relative`` gives paths relative to the tree's root instead of URIs.
     """
 
-    def __init__(self, sources: Mapping[str, Objects], tree: Objects, style: Literal["uri", "relative"]) -> None:
+    def __init__(
+        self, sources: Mapping[str, ObjectStore], tree: ObjectStore, style: Literal["uri", "relative"]
+    ) -> None:
         self._sources, self._tree, self._style = sources, tree, style
         self._files: dict[Place, str] = {}
         self._folders: dict[Place, str | None] = {}
@@ -34,7 +36,15 @@ class References:
         self._end = re.compile(f"[{_END}]")
 
     def file(self, source: str, key: str, target: str, seen: str | None) -> None:
-        """A file that moves. ``seen`` begins all that was looked at, None if no more than this file was."""
+        """Add a file that moves to ``target``, and its folders if they move as a whole.
+
+        Args:
+            source: Name of the source.
+            key: Key in the source.
+            target: Path in the tree.
+            seen: Common prefix of all keys that the rule covers; None if it covers this file only.
+
+        """
         self._files.setdefault((source, key), target)
         while seen is not None:
             key, _, name = key.rpartition("/")
@@ -43,14 +53,14 @@ class References:
             if name != new or not target or not old.startswith(seen):
                 return
             place = (source, old)
-            # A folder whose files went to two places lies nowhere.
+            # A folder whose files move to two different folders has no new path.
             if self._folders.setdefault(place, f"{target}/") != f"{target}/":
                 self._folders[place] = None
             if not old:
                 return
 
     def stays(self, source: str, key: str) -> None:
-        """A file, or a folder that ends in ``/``, that stays where it is."""
+        """Add a file, or a folder ending in ``/``, that is not moved."""
         self._left.add((source, key))
         folder = key.rstrip("/")
         while folder:
@@ -61,19 +71,25 @@ class References:
             self._left.add(place)
 
     def also(self, old: str, new: str) -> None:
-        """Another old prefix: of a place in a source, or of anything that is called otherwise now."""
+        """Add another old prefix, and the location in a source, or any other prefix, that replaces it."""
         self._roots.setdefault(old.rstrip("/"), self._place(new) or new)
 
     @property
     def prefixes(self) -> Iterable[str]:
-        """What every old path begins with."""
+        """Prefixes of all old paths."""
         return self._roots
 
-    def replaced(self, text: str, *, whole: bool = False, refuse: str = "") -> tuple[str, int, int]:
-        """A text with every old path in it replaced, how many were, and how many lead to what has not moved.
+    def replace_paths(self, text: str, *, whole: bool = False, refuse: str = "") -> tuple[str, int, int]:
+        """Replace all old paths in a text.
 
-        ``whole``: the text may be one path, with spaces or commas in it. Nothing is put in that has a sign of
-        ``refuse``.
+        Args:
+            text: Text with old paths.
+            whole: The text as a whole may be one path, with spaces or commas in it.
+            refuse: Characters that a replacement must not contain; otherwise the old path is kept.
+
+        Returns:
+            The new text, the number of replaced paths, and the number of kept paths that point into a source.
+
         """
         if not any(root in text for root in self._roots):
             return text, 0, 0
@@ -84,7 +100,7 @@ class References:
         def one(match: re.Match[str]) -> str:
             nonlocal done, left
             found, is_known = match[0], False
-            # A sentence may end right after a path.
+            # A path may be followed directly by punctuation.
             for path in dict.fromkeys((found, found.rstrip(".:!?`*"))):
                 new = self._new(path)
                 if new is not None and not any(sign in new for sign in refuse):
@@ -103,7 +119,7 @@ class References:
         return self._pattern
 
     def _root(self, text: str) -> tuple[str, str] | None:
-        """The longest old prefix of a text, and what follows it: nothing, or what begins with a slash."""
+        """Split a text into its longest old prefix and the rest, which is empty or begins with a slash; or None."""
         end = len(text) if len(text) <= LONGEST else 0
         while end > 0:
             if text[:end] in self._roots:
@@ -123,7 +139,7 @@ class References:
         return to[0], to[1] + rest if to[1] else rest.lstrip("/")
 
     def _new(self, text: str, *, exactly: bool = False) -> str | None:
-        """What a whole text is replaced by, or None; ``exactly``: only if it is known itself, not by a folder above."""
+        """Return the replacement of a whole path, or None; ``exactly``: ignore folders above that are known."""
         found = self._root(text)
         if found is None:
             return None
@@ -156,7 +172,7 @@ class References:
 
 
 def _upwards(key: str) -> Iterator[tuple[str, str]]:
-    """A key as a folder, then each folder above it, with what lies below; ``.`` is the folder without its slash."""
+    """Yield a key as a folder and each folder above it, with the rest of the key; ``.`` if only the slash was added."""
     if key and not key.endswith("/"):
         yield f"{key}/", "."
     else:
@@ -176,8 +192,8 @@ def _joined(prefix: str, rest: str) -> str:
     return prefix.rstrip("/") + rest if rest else prefix
 
 
-def forms(objects: Objects) -> list[str]:
-    """How a place may be written in old metadata."""
+def forms(objects: ObjectStore) -> list[str]:
+    """Return all spellings of an object store's URI in old metadata."""
     if not isinstance(objects, Folder):
         return [objects.uri, objects.uri.replace("s3://", "s3a://", 1), objects.uri.replace("s3://", "s3n://", 1)]
     path = str(objects.root / objects.inside).rstrip("/")

@@ -1,4 +1,4 @@
-"""What a migration did, file by file, for people who audit it: a CSV, and a summary in JSON."""
+"""Report of a migration for audits: a CSV with one row per file, and a summary in JSON."""
 
 import csv
 import io
@@ -16,9 +16,10 @@ FILE = "report.csv"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file: where it came from and lies now, size and checksum there, what was done, and how it was verified.
+    """One file: its source and target, size and checksum of the target, the action, and how it was verified.
 
-    ``replacements`` are old paths replaced in it; ``references_left`` lead into a source, to what has not moved.
+    ``replacements`` is the number of old paths replaced in it; ``references_left`` that of paths that still point into
+    a source, to files that were not moved.
     """
 
     source: str
@@ -34,7 +35,7 @@ class Row:
 
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
-    """Files, bytes and replaced paths by what was done."""
+    """Return the sums of files, bytes, and replaced and remaining old paths, by action."""
     found: dict[str, Counter[str]] = {}
     for row in rows:
         of = found.setdefault(row.done, Counter())
@@ -43,7 +44,7 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
 
 
 def write(file: Path, rows: Iterable[Row], summary: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write the CSV and, beside it, the summary; returns both paths."""
+    """Write the CSV and, in the same folder, the summary; return both paths."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow([field.name for field in fields(Row)])

@@ -1,4 +1,4 @@
-"""Old paths inside of metadata, replaced as text: everything else keeps its bytes, and the format stays valid."""
+"""Replacement of old paths in metadata files as text: all other bytes are kept, and the format stays valid."""
 
 import json
 import re
@@ -11,16 +11,16 @@ import yaml
 from pokeflow_migrate.references import References
 
 DEEPEST = 200
-"""Levels of a YAML file: no metadata is deeper, and what is may be meant to hold a reader up."""
+"""Maximum nesting depth of a YAML file: metadata is never deeper, and a deeper file may be an attack on the parser."""
 _JSON_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _AFTER_KEY = re.compile(r"\s*+:")
 _PLAIN = re.compile(r"[A-Za-z0-9/_.][\w/.@%+=~-]*(?::[\w/.@%+=~-]+)*", re.ASCII)
-"""A YAML text that needs no quotes where the one it stands for needed none, and is no number."""
+"""YAML scalar that needs no quotes if the one it replaces needed none, and is not a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A file's new bytes, how many paths were replaced, how many lead to what has not moved, and what hindered."""
+    """New bytes of a file, the number of replaced paths and of old paths left, and a note if it was not rewritten."""
 
     data: bytes
     replacements: int = 0
@@ -29,7 +29,16 @@ class Rewritten:
 
 
 def rewrite(data: bytes, name: str, references: References) -> Rewritten:
-    """A file with its old paths replaced; as it was, with a note, where that cannot be done safely."""
+    """Replace the old paths in a file.
+
+    A file for which this cannot be done safely is returned unchanged, with a note.
+
+    Args:
+        data: Bytes of the file.
+        name: Name of the file, whose suffix determines the format.
+        references: Old and new paths.
+
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -50,13 +59,13 @@ def rewrite(data: bytes, name: str, references: References) -> Rewritten:
 
 
 class _Counts:
-    """Replaces paths in texts, and counts."""
+    """Function object that replaces paths in texts and counts the replacements."""
 
     def __init__(self, references: References) -> None:
         self.references, self.done, self.left = references, 0, 0
 
     def __call__(self, text: str, *, whole: bool = False, refuse: str = "") -> str:
-        new, done, left = self.references.replaced(text, whole=whole, refuse=refuse)
+        new, done, left = self.references.replace_paths(text, whole=whole, refuse=refuse)
         self.done, self.left = self.done + done, self.left + left
         return new
 
@@ -66,7 +75,7 @@ def _edit_text(text: str, replace: _Counts) -> str:
 
 
 def _edit_table(text: str, replace: _Counts) -> str:
-    """A path that would need quotes is not put where there may be none."""
+    """Replace paths in CSV or TSV text, except by paths that would need quotes, as the field may have none."""
     return replace(text, refuse='",;\t')
 
 
@@ -101,7 +110,10 @@ def _edit_json_texts(text: str, replace: _Counts) -> str:
 
 
 def _edit_yaml(text: str, replace: _Counts) -> str:
-    """Scalars that are values, where they stand; nothing is constructed, and the result is compared event by event."""
+    """Replace paths in the scalar values of YAML text, without constructing objects.
+
+    The new text is compared with the old one event by event; raises ValueError if anything else has changed.
+    """
     bom = "\ufeff" if text.startswith("\ufeff") else ""
     body = text[len(bom) :]
     out, end = [], 0
@@ -116,7 +128,7 @@ def _edit_yaml(text: str, replace: _Counts) -> str:
         if replace.done == before:
             continue
         if in_place:
-            written = replace.references.replaced(raw)[0]
+            written = replace.references.replace_paths(raw)[0]
         else:
             written = new if not event.style and _PLAIN.fullmatch(new) else json.dumps(new, ensure_ascii=False)
         out += [body[end : event.start_mark.index], written]
@@ -129,7 +141,7 @@ def _edit_yaml(text: str, replace: _Counts) -> str:
 
 
 def _events(text: str) -> Iterator[tuple[Any, bool]]:
-    """The events of YAML, and whether each is a value rather than a key; aliases are not followed."""
+    """Yield the parser events of YAML text, each with True if it is a value and not a key; aliases are not followed."""
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     stack: list[list[Any]] = []
     for event in yaml.parse(text, Loader=loader):
@@ -148,7 +160,7 @@ def _events(text: str) -> Iterator[tuple[Any, bool]]:
 
 
 def _is_same(old: str, new: str, wanted: dict[int, str]) -> bool:
-    """Whether the new YAML says what the old one did, but for these scalars (by number of event)."""
+    """Return whether two YAML texts are equal except for the ``wanted`` scalars, by number of their event."""
     pairs = zip(_events(old), _events(new), strict=True)
     try:
         for number, ((before, _), (after, _)) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""A migration: surveyed, copied with every checksum compared, experiments brought, then receipts, then documents."""
+"""Steps of a migration: survey, copies with verified checksums, experiments, receipts, documents."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.objects import ABSENT, Advance, Damaged, each
+from pokeflow.objects import ABSENT, Advance, IntegrityError, each
 from pokeflow.project import Tree, receipts, write_documents
-from pokeflow.store import exclusively
+from pokeflow.store import file_lock
 from pokeflow_migrate import experiments, mapping, sources, versions
 from pokeflow_migrate import journal as journals
 from pokeflow_migrate.experiments import Brought, Entry
-from pokeflow_migrate.journal import Done, Journal
+from pokeflow_migrate.journal import Journal, JournalEntry
 from pokeflow_migrate.mapping import Item, LinkFile, Moves
 from pokeflow_migrate.plan import Plan
 from pokeflow_migrate.references import References
 from pokeflow_migrate.report import Row
-from pokeflow_migrate.survey import Around, Content, Survey, content, done_of, survey
+from pokeflow_migrate.survey import Around, Content, Survey, content, journal_line, survey
 
 PROBLEMS = 20
-"""Files that may fail, each for itself, before it is taken for one failure of everything."""
+"""Number of failed files at which the migration is stopped, because a common cause is assumed."""
 FOLDER = "migrations"
-"""Below the store's local folder: journals and reports."""
+"""Folder below the store's local folder that holds journals and reports."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What was found and done. ``problems`` are what could not be brought, so that no receipt was written."""
+    """Result of a migration; no receipt is written if there are any ``problems``, which could not be migrated."""
 
     plan: Plan
     tree: Tree
@@ -46,16 +46,26 @@ class Outcome:
 def migrate(
     plan: Plan, base: Path, tree: Tree, root: Path, tracking: Mapping[str, Any] | None = None, *, dry_run: bool = False
 ) -> Outcome:
-    """Bring everything that the plan names; ``base`` is the plan's folder, ``root`` the store's local one.
+    """Migrate everything that the plan names.
 
-    ``tracking`` are the parameters of the configuration's tracking store, where experiments go.
-    ConfigError, with nothing written, for whatever can be told beforehand. A kill at any moment leaves what the next
-    run completes; a run of what is done writes nothing.
+    After a kill at any moment, the next run completes the migration; a run of a complete migration writes nothing.
+
+    Args:
+        plan: Plan of the migration.
+        base: Folder of the plan.
+        tree: Tree of the project.
+        root: Local folder of the store.
+        tracking: Parameters of the configuration's tracking store, which receives the experiments.
+        dry_run: Report what would be done, without writing anything.
+
+    Raises:
+        ConfigError: Something is wrong that can be detected beforehand; nothing was written.
+
     """
     folder, tracking = root / FOLDER / plan.name, tracking or {}
     if dry_run:
         return _migrate(plan, base, tree, folder, tracking, dry_run=True)
-    with exclusively(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
+    with file_lock(root / "locks" / f"migrate-{plan.name}.lock", f"migrate {plan.name}"):
         return _migrate(plan, base, tree, folder, tracking, dry_run=False)
 
 
@@ -63,7 +73,7 @@ def _migrate(
     plan: Plan, base: Path, tree: Tree, folder: Path, tracking: Mapping[str, Any], *, dry_run: bool
 ) -> Outcome:
     faults: list[Fault] = []
-    opened = sources.opened(plan, base, tree, faults)
+    opened = sources.open_sources(plan, base, tree, faults)
     references = References(opened, tree.objects, plan.rewrite.style)
     moves = mapping.moves(plan, opened, tree, references, faults)
     around = Around(versions.unit(plan), opened, tree, references)
@@ -128,14 +138,14 @@ def _do(
     for link, etag in found.links:
         around.tree.objects.write(link.target, link.data, match=etag or ABSENT)
         outcome.rows.append(_link_row(link, "linked"))
-    for receipt in versions.made(plan, around, moves, [*found.there, *brought], outcome.experiments):
+    for receipt in versions.build_receipts(plan, around, moves, [*found.there, *brought], outcome.experiments):
         receipts.put(around.tree.objects, receipt)
         outcome.receipts.append(receipts.key(receipt.unit))
     outcome.documents = write_documents(around.tree)
 
 
-def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fault]) -> list[Done]:
-    brought: list[Done] = []
+def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fault]) -> list[JournalEntry]:
+    brought: list[JournalEntry] = []
 
     def one(item: Item, advance: Advance) -> None:
         try:
@@ -153,7 +163,7 @@ def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fau
     return brought
 
 
-def _bring(around: Around, item: Item, advance: Advance) -> Done:
+def _bring(around: Around, item: Item, advance: Advance) -> JournalEntry:
     objects, source = around.tree.objects, around.sources[item.source]
     made = content(around, item, advance)
     if made.data is None:
@@ -169,10 +179,10 @@ def _bring(around: Around, item: Item, advance: Advance) -> Done:
         how = "rewritten" if made.replacements else "copied"
         verified = "the tree's own sha256" if entry and entry.sha256 else "read back"
     if entry is None or arrived != made.sha256 or entry.size != made.size:
-        # Written by this very call, for the condition was that nothing lay there.
+        # This call wrote the file itself, as the write required that the path did not exist.
         objects.delete(item.target)
-        raise Damaged(_damage(around, item, made, arrived))
-    return done_of(around, item, made, entry, how, verified)
+        raise IntegrityError(_damage(around, item, made, arrived))
+    return journal_line(around, item, made, entry, how, verified)
 
 
 def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
@@ -183,7 +193,7 @@ def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
 
 
 def _would(around: Around, found: Survey) -> Iterator[Row]:
-    """What a run would do; files to rewrite are read, to tell how many paths there are in them."""
+    """Yield the rows of a dry run; files to rewrite are read to count the paths in them."""
     made: dict[str, Content] = {}
 
     def one(item: Item, advance: Advance) -> None:
@@ -204,7 +214,7 @@ def _would(around: Around, found: Survey) -> Iterator[Row]:
         yield _link_row(link, "to link")
 
 
-def _row(done: Done, what: str) -> Row:
+def _row(done: JournalEntry, what: str) -> Row:
     counts = (done.replacements, done.left)
     return Row(
         done.origin, done.target, done.size, done.sha256, done.source_sha256, what, *counts, done.verified, done.note

@@ -1,4 +1,4 @@
-"""The sources of a migration, opened; and what of them no listing shows."""
+"""Sources of a migration: opened object stores, their listings, and the items that no listing shows."""
 
 import os
 import re
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pokeflow.errors import ConfigError, Fault, PokeflowError
-from pokeflow.objects import OWN, Entry, Folder, Objects, open_related, open_uri, require_key
+from pokeflow.objects import OWN, Folder, ObjectInfo, ObjectStore, open_related, open_uri, require_key
 from pokeflow.project import Tree
 from pokeflow_migrate.plan import Plan, Source
 
 
-def opened(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[str, Objects]:
-    """Each source by name; ``folder`` is the plan's own. What cannot be one is a fault."""
-    found: dict[str, Objects] = {}
+def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[str, ObjectStore]:
+    """Open each source of a plan in ``folder`` and return them by name; invalid ones are added to ``faults``."""
+    found: dict[str, ObjectStore] = {}
     for name, source in plan.sources.items():
         where = f"sources.{name}"
         try:
@@ -33,7 +33,7 @@ def opened(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[st
     return found
 
 
-def _opened(source: Source, folder: Path, tree: Tree) -> Objects:
+def _opened(source: Source, folder: Path, tree: Tree) -> ObjectStore:
     if not source.at.startswith("s3://"):
         if not source.at.strip():
             raise ConfigError([Fault("at", "no place.")])
@@ -42,19 +42,19 @@ def _opened(source: Source, folder: Path, tree: Tree) -> Objects:
     return open_related(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
 
 
-def inside(source: Objects, tree: Tree) -> str | None:
-    """The prefix of a source below which the tree itself lies; None where it does not."""
+def inside(source: ObjectStore, tree: Tree) -> str | None:
+    """Return the prefix of a source that contains the tree itself, or None if the tree is not in the source."""
     own = f"{source.uri}/"
     return f"{tree.objects.uri.removeprefix(own)}/" if f"{tree.objects.uri}/".startswith(own) else None
 
 
-def listed(source: Objects, prefix: str) -> Iterator[Entry]:
-    """What lies below a prefix under names that receipts can hold; what does not is ``hidden``."""
+def list_source(source: ObjectStore, prefix: str) -> Iterator[ObjectInfo]:
+    """Return the objects below a prefix whose names are valid keys; others are reported by ``hidden``."""
     return (entry for entry in source.list(prefix) if entry.key.isascii() or _is_key(entry.key))
 
 
-def hidden(source: Objects, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """What lies in a folder below these prefixes and has no place in a tree: its path and what it is."""
+def hidden(source: ObjectStore, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the path and the reason for each item of a folder below these prefixes that cannot be migrated."""
     if not isinstance(source, Folder):
         return
     start = source.root / source.inside

@@ -1,4 +1,4 @@
-"""How the files of a migration stand in the tree: there with the right bytes, missing, or in the way."""
+"""Survey of the tree for a migration: which files exist with the right bytes, are missing, or conflict."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from pokeflow import text
 from pokeflow.errors import Fault
-from pokeflow.objects import Advance, Entry, Missing, Objects, each
-from pokeflow.project import Placed, Receipt, Tree, inventory, receipts
-from pokeflow_migrate.journal import Done, Journal
+from pokeflow.objects import Advance, NotFoundError, ObjectInfo, ObjectStore, each
+from pokeflow.project import PublishedFile, Receipt, Tree, inventory, receipts
+from pokeflow_migrate.journal import Journal, JournalEntry
 from pokeflow_migrate.mapping import Item, LinkFile, Moves, few
 from pokeflow_migrate.references import References
 from pokeflow_migrate.rewrite import rewrite
@@ -16,9 +16,9 @@ from pokeflow_migrate.rewrite import rewrite
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file is to be: checksums and size before and after, the bytes where paths in it were rewritten.
+    """Content of a file in the tree: checksums before and after rewriting, size, and the bytes if rewriting applies.
 
-    ``how`` says where the source's checksum is from.
+    ``how`` describes the origin of the source's checksum.
     """
 
     etag: str
@@ -34,26 +34,26 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What every step of a migration needs: its unit, its sources, the tree, and where old paths lead now."""
+    """Context of all steps of a migration: its unit, its sources, the tree, and the new locations of old paths."""
 
     unit: str
-    sources: Mapping[str, Objects]
+    sources: Mapping[str, ObjectStore]
     tree: Tree
     references: References
 
     def origin(self, item: Item) -> str:
-        """Where a file comes from."""
+        """Return the URI of a file in its source."""
         return f"{self.sources[item.source].uri}/{item.key}"
 
 
 @dataclass(slots=True)
 class Survey:
-    """Every file once: ``there``, ``todo`` or ``superseded`` (with what has replaced it); links with what they replace.
+    """Result of a survey: every file is in exactly one of ``there``, ``todo`` and ``superseded`` (with its successor).
 
-    ``links`` are those to be written, each with the etag of an earlier one of this migration, or "".
+    ``links`` are the links to write, each with the ETag of the link of this migration that it replaces, or "".
     """
 
-    there: list[Done] = field(default_factory=list)
+    there: list[JournalEntry] = field(default_factory=list)
     todo: list[Item] = field(default_factory=list)
     superseded: list[tuple[Item, str]] = field(default_factory=list)
     links: list[tuple[LinkFile, str]] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Survey:
 
 
 def content(around: Around, item: Item, advance: Advance) -> Content:
-    """What a file is to be in the tree; Missing where it has gone from its source."""
+    """Return the content that a file will have in the tree; raise NotFoundError if its source file is gone."""
     source = around.sources[item.source]
     if item.rewrite:
         data, etag = source.read(item.key)
@@ -71,7 +71,7 @@ def content(around: Around, item: Item, advance: Advance) -> Content:
         return Content(etag, before, after, len(new.data), "source read", new.data, *facts)
     entry = source.stat(item.key)
     if entry is None:
-        raise Missing(f"{around.origin(item)}: is gone since it was listed.")
+        raise NotFoundError(f"{around.origin(item)}: is gone since it was listed.")
     if entry.sha256:
         return Content(entry.etag, entry.sha256, entry.sha256, entry.size, "source's own sha256")
     read = source.sha256(item.key, advance=lambda _: advance(0))
@@ -79,13 +79,21 @@ def content(around: Around, item: Item, advance: Advance) -> Content:
 
 
 def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) -> Survey:
-    """Compare with the tree: by listing and journal where that is enough, by checksum where it is not."""
+    """Compare all files and links with the tree, by listing and journal if sufficient, else by checksum.
+
+    Args:
+        around: Context of the migration.
+        moves: Files and links to migrate.
+        journal: Journal of earlier runs.
+        faults: List to which conflicts are added.
+
+    """
     found = Survey()
     known = receipts.read_all(around.tree.objects)
     looked = _Looked(around, journal, inventory.current(known), known)
     targets = {item.target for item in moves.items} | {link.target for link in moves.links}
     there = {entry.key: entry for entry in _listed(around.tree.objects, targets) if entry.key in targets}
-    unsure: list[tuple[Item, Entry | None]] = []
+    unsure: list[tuple[Item, ObjectInfo | None]] = []
     for item in moves.items:
         entry = there.get(item.target)
         if (done := looked.done(item, entry)) is not None:
@@ -96,7 +104,7 @@ def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) 
             unsure.append((item, entry))
     told: list[Fault] = []
 
-    def one(pair: tuple[Item, Entry | None], advance: Advance) -> None:
+    def one(pair: tuple[Item, ObjectInfo | None], advance: Advance) -> None:
         item, entry = pair
         looked.compare(item, entry, found, told, advance)
         advance(item.size)
@@ -114,11 +122,14 @@ def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) 
 class _Looked:
     around: Around
     journal: Journal
-    counting: Mapping[str, tuple[Receipt, Placed]]
+    counting: Mapping[str, tuple[Receipt, PublishedFile]]
     known: Iterable[Receipt]
 
-    def done(self, item: Item, entry: Entry | None) -> Done | None:
-        """The journal's line of a file, if that alone tells that it is there; paths to rewrite may be others now."""
+    def done(self, item: Item, entry: ObjectInfo | None) -> JournalEntry | None:
+        """Return the journal's line of a file if it proves that the file is complete.
+
+        It never does for a file to rewrite, as the replacements may differ from those of the earlier run.
+        """
         done = self.journal.known.get(item.target)
         held = self.counting.get(item.target)
         if done is None or entry is None or item.rewrite or (held and held[1].sha256 != done.sha256):
@@ -126,10 +137,10 @@ class _Looked:
         now = (self.around.origin(item), item.etag, entry.etag)
         return done if now == (done.origin, done.source_etag, done.target_etag) else None
 
-    def compare(self, item: Item, entry: Entry | None, found: Survey, told: list[Fault], advance: Advance) -> None:
+    def compare(self, item: Item, entry: ObjectInfo | None, found: Survey, told: list[Fault], advance: Advance) -> None:
         held = self.counting.get(item.target)
         if held is None and entry is not None and not item.rewrite and entry.size != item.size:
-            told.append(_in_the_way(item, entry, f"the source has {text.size(item.size)} ({item.size:,} B)"))
+            told.append(_in_the_way(item, entry, f"the source has {text.format_size(item.size)} ({item.size:,} B)"))
             return
         wanted = content(self.around, item, advance)
         if held is not None and held[1].sha256 != wanted.sha256:
@@ -145,23 +156,23 @@ class _Looked:
         elif entry is None:
             found.todo.append(item)
         elif entry.size != wanted.size or (actual := self._actual(item.target, entry, advance)) != wanted.sha256:
-            what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else text.size(entry.size)
+            what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else text.format_size(entry.size)
             told.append(_in_the_way(item, entry, f"it would be sha256 {wanted.sha256[:12]}… here, and is {what}"))
         else:
             found.there.append(self._line(item, entry, wanted))
 
-    def _line(self, item: Item, entry: Entry, wanted: Content) -> Done:
+    def _line(self, item: Item, entry: ObjectInfo, wanted: Content) -> JournalEntry:
         before = self.journal.known.get(item.target)
         is_same = before is not None and (before.sha256, before.target_etag) == (wanted.sha256, entry.etag)
         if before is not None and is_same and before.source_etag == wanted.etag:
             return before
-        return done_of(self.around, item, wanted, entry, "there", f"{wanted.how}, compared with what is there")
+        return journal_line(self.around, item, wanted, entry, "there", f"{wanted.how}, compared with what is there")
 
     def _was_ours(self, path: str, sha256: str) -> bool:
         own = next((receipt for receipt in self.known if receipt.unit == self.around.unit), None)
         return any(file.path == path and file.sha256 == sha256 for file in (own.files if own else ()))
 
-    def _actual(self, path: str, entry: Entry, advance: Advance) -> str:
+    def _actual(self, path: str, entry: ObjectInfo, advance: Advance) -> str:
         done = self.journal.known.get(path)
         if done is not None and done.target_etag == entry.etag:
             return done.sha256
@@ -169,8 +180,8 @@ class _Looked:
         there = objects.stat(path)
         return (there and there.sha256) or objects.sha256(path, advance=lambda _: advance(0))
 
-    def link(self, link: LinkFile, entry: Entry | None, found: Survey, told: list[Fault]) -> None:
-        """A link of an earlier run of this migration is written anew where the data have changed; any other is not."""
+    def link(self, link: LinkFile, entry: ObjectInfo | None, found: Survey, told: list[Fault]) -> None:
+        """Classify a link: replace that of an earlier run of this migration, and report any other one as a fault."""
         sha256 = hashlib.sha256(link.data).hexdigest()
         held = self.counting.get(link.target)
         if entry is None:
@@ -189,9 +200,9 @@ class _Looked:
         told.append(Fault(link.target, f"there is another link, {by}. Remove this one from the plan."))
 
 
-def done_of(around: Around, item: Item, made: Content, entry: Entry, how: str, verified: str) -> Done:
-    """The journal's line of a file that lies in the tree."""
-    return Done(
+def journal_line(around: Around, item: Item, made: Content, entry: ObjectInfo, how: str, verified: str) -> JournalEntry:
+    """Return the journal's line for a file in the tree."""
+    return JournalEntry(
         target=item.target,
         origin=around.origin(item),
         source_etag=made.etag,
@@ -207,7 +218,7 @@ def done_of(around: Around, item: Item, made: Content, entry: Entry, how: str, v
     )
 
 
-def _in_the_way(item: Item, entry: Entry, what: str) -> Fault:
+def _in_the_way(item: Item, entry: ObjectInfo, what: str) -> Fault:
     return Fault(
         item.target,
         f"other bytes lie there already ({entry.size:,} B; {what}), and no receipt names them. Remove them, or choose "
@@ -215,8 +226,8 @@ def _in_the_way(item: Item, entry: Entry, what: str) -> Fault:
     )
 
 
-def _listed(objects: Objects, targets: Iterable[str]) -> Iterator[Entry]:
-    """The tree below the folders that these paths share, one listing for each folder at its top."""
+def _listed(objects: ObjectStore, targets: Iterable[str]) -> Iterator[ObjectInfo]:
+    """List the tree below the common folders of these paths, with one listing per top folder."""
     spans: dict[str, tuple[str, str]] = {}
     for target in targets:
         top = target.partition("/")[0]
@@ -224,5 +235,5 @@ def _listed(objects: Objects, targets: Iterable[str]) -> Iterator[Entry]:
         spans[top] = (min(low, target), max(high, target))
     for low, high in spans.values():
         length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-        # A single file is its own prefix; else the innermost folder that holds all.
+        # The prefix is the path itself for a single file, else the innermost folder that contains all paths.
         yield from objects.list(low if low == high else low[: low.rfind("/", 0, length) + 1] or low[:length])

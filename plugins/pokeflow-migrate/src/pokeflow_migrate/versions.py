@@ -1,4 +1,4 @@
-"""The receipts of a migration: one of everything that it brought, and one of each version that the plan declares."""
+"""Receipts of a migration: one for everything that it migrated, and one for each version declared in the plan."""
 
 import hashlib
 import json
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from pokeflow.errors import Fault, unknown
-from pokeflow.project import Placed, Receipt, Tree, receipts
+from pokeflow.project import PublishedFile, Receipt, Tree, receipts
 from pokeflow.project.inventory import LINK
 from pokeflow_migrate.experiments import Brought
-from pokeflow_migrate.journal import Done
+from pokeflow_migrate.journal import JournalEntry
 from pokeflow_migrate.mapping import LinkFile, Moves
 from pokeflow_migrate.plan import Model, Plan
 from pokeflow_migrate.survey import Around
@@ -19,12 +19,12 @@ RECEIPTS = "migrations"
 
 
 def unit(plan: Plan) -> str:
-    """The unit of a migration's own receipt."""
+    """Return the unit of a migration's own receipt."""
     return f"{RECEIPTS}/{plan.name}"
 
 
 def folders(name: str, model: Model, tree: Tree) -> tuple[str, ...]:
-    """The folders of a version: as the plan says, else the layout's, else ``models/<model>/<version>/``."""
+    """Return the folders of a version: from the plan, else the layout, else ``models/<model>/<version>/``."""
     if model.at is not None:
         return (f"{model.at.rstrip('/')}/",)
     found = []
@@ -36,7 +36,7 @@ def folders(name: str, model: Model, tree: Tree) -> tuple[str, ...]:
 
 
 def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Iterator[Fault]:
-    """What is wrong with the declared versions."""
+    """Yield the faults of the versions declared in the plan."""
     published = {receipt.unit: receipt for receipt in known}
     models = {*plan.models, *tree.about.models, *(r.model for r in published.values() if r.model)}
     for name, model in plan.models.items():
@@ -61,13 +61,15 @@ def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Ite
         yield Fault("models", f"parents form a cycle: {' → '.join(error.args[1])}.")
 
 
-def made(
-    plan: Plan, around: Around, moves: Moves, done: Iterable[Done], experiments: Sequence[Brought] = ()
+def build_receipts(
+    plan: Plan, around: Around, moves: Moves, done: Iterable[JournalEntry], experiments: Sequence[Brought] = ()
 ) -> Iterator[Receipt]:
-    """The receipts, the versions' first: the migration's own is there when all is."""
+    """Yield the receipts of the versions, and last that of the migration, whose existence marks it as complete."""
     places = {name: folders(name, model, around.tree) for name, model in plan.models.items()}
     fixed = tuple(folder for of_model in places.values() for folder in of_model)
-    files = [Placed(d.target, d.size, d.sha256, d.origin, bool(fixed) and d.target.startswith(fixed)) for d in done]
+    files = [
+        PublishedFile(d.target, d.size, d.sha256, d.origin, bool(fixed) and d.target.startswith(fixed)) for d in done
+    ]
     files += [_link(link) for link in moves.links]
     files.sort(key=lambda file: file.path)
     for name, model in plan.models.items():
@@ -98,12 +100,12 @@ def made(
     )
 
 
-def _link(link: LinkFile) -> Placed:
-    return Placed(link.target, len(link.data), hashlib.sha256(link.data).hexdigest(), LINK, fixed=False)
+def _link(link: LinkFile) -> PublishedFile:
+    return PublishedFile(link.target, len(link.data), hashlib.sha256(link.data).hexdigest(), LINK, fixed=False)
 
 
 def _facts(plan: Plan, model: Model, figures: Mapping[str, float], around: Around) -> dict[str, object]:
-    """Facts as declared, and figures beside them by name; all of them marked as what no record tells."""
+    """Return the declared facts and figures, with a ``migrated`` entry that marks them as not from a record."""
     told = "the plan"
     if model.metrics_from:
         told = f"{around.sources[model.metrics_from.source].uri}/{model.metrics_from.file}"
@@ -112,7 +114,7 @@ def _facts(plan: Plan, model: Model, figures: Mapping[str, float], around: Aroun
 
 
 def _shared(origins: list[str]) -> str:
-    """The folder that all origins lie in; empty where they are of different places."""
+    """Return the common folder of all origins; empty if they have none."""
     schemes = {origin.partition("://")[0] for origin in origins}
     if len(schemes) != 1:
         return ""

@@ -1,6 +1,6 @@
-"""MLflow: a run there for every task that was carried out, and a registered version for every finished model.
+"""MLflow backends: a run for every executed task, and a registered model version for every finished model.
 
-Nothing heavy is imported here: MLflow is loaded when the first task is tracked or registered.
+This module imports nothing heavy: MLflow is loaded when the first task is tracked or registered.
 """
 
 from collections.abc import Iterable
@@ -33,5 +33,5 @@ def pokeflow_backends() -> Iterable[Backend]:
 
 @hookimpl
 def pokeflow_config_package() -> str:
-    """Return the package that ``tracking=mlflow`` and ``registry=mlflow`` lie in."""
+    """Return the package that holds the configurations ``tracking=mlflow`` and ``registry=mlflow``."""
     return "pokeflow_mlflow.conf"

@@ -1,4 +1,4 @@
-"""The address of an MLflow store: which ones are taken, where a SQLite one lies, and how to show one."""
+"""URIs of MLflow stores: validation, the file of a SQLite store, and the removal of credentials for display."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _ARN_FORM = "arn:aws:sagemaker:<region>:<12-digit account>:mlflow-tracking-serve
 
 
 def faults(uri: str) -> Iterator[str]:
-    """Yield what keeps an address from being used, one sentence each."""
+    """Yield the errors of a store's URI, one sentence each."""
     scheme, separator, _ = uri.partition(":")
     if scheme == "file" or not separator:
         yield f"{uri!r} is a folder; MLflow is giving up its file store. Use sqlite:///<folder>/mlflow.db"
@@ -65,20 +65,20 @@ def _s3_faults(uri: str) -> Iterator[str]:
 
 
 def is_server(address: str) -> bool:
-    """Whether it is an HTTP server's address, and nothing that lets somebody in is in it."""
+    """Return whether an address is the URL of an HTTP server, without credentials or a query."""
     return bool(re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", address))
 
 
 def database(uri: str) -> Path | None:
-    """Return the file of a SQLite address: relative to the current folder after three slashes, absolute after four."""
+    """Return the file of a SQLite URI (three slashes: relative to the current folder, four: absolute), else None."""
     return Path(_sqlite_path(uri)).absolute() if uri.startswith(_SQLITE) else None
 
 
 def redact(text: str) -> str:
-    """Return the text without what lets somebody in: user names, passwords and signatures of any addresses in it."""
-    from pokeflow.redaction import redacted
+    """Return the text without credentials: user names, passwords and signatures of all URIs in it."""
+    from pokeflow.redaction import redact
 
-    return str(redacted(text))
+    return str(redact(text))
 
 
 def _sqlite_path(uri: str) -> str:

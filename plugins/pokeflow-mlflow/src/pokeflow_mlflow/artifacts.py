@@ -1,10 +1,10 @@
-"""A task's files as artifacts of its run: what is worth opening there is sent, the rest is told by links.
+"""Artifacts of a task's run: files worth opening in MLflow are uploaded, all others are listed in links.json.
 
 config.yaml, record.json, log.txt   the composed configuration, the record, the log
-files/          small text as the backend left it, the distillation's report above all
-embeddings/     the embeddings that a training left
+files/          small text files of the backend, and the distillation report
+embeddings/     the embeddings that a training wrote
 tensorboard/    TensorBoard's files
-links.json      where everything else is: checkpoints, networks, the steps' rows
+links.json      paths of all other files: checkpoints, networks, rows of the training steps
 """
 
 import json
@@ -32,7 +32,7 @@ REPORT = "distillation_report.json"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file that is sent: where it lies, its name among the artifacts, its size."""
+    """A file to upload: its local path, its artifact path and its size in bytes."""
 
     file: Path
     name: str
@@ -41,7 +41,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One file that stays where it is: its path in the task's folder, size and checksum."""
+    """A file that is not uploaded: its path in the task's folder, its size in bytes and its checksum."""
 
     path: str
     size: int
@@ -57,7 +57,18 @@ def send(
     note: Note,
     params: TrackParams,
 ) -> None:
-    """Make the artifacts of a run, again if need be: those that are there are replaced by the same."""
+    """Upload the artifacts of a run; a repeated call replaces them by the same content.
+
+    Args:
+        client: the client of the tracking store.
+        run_id: the run.
+        record: the record of the task.
+        folder: the task's folder.
+        uri: the task's URI in a bucket, or None.
+        note: the provenance of the task.
+        params: the parameters of the stage.
+
+    """
     sent, linked = sort(record, folder, params)
     if note.config:
         client.log_text(run_id, as_yaml(note.config), "config.yaml")
@@ -77,20 +88,20 @@ def send(
 
 
 def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload], list[Link]]:
-    """Return which files are sent, and which are linked."""
+    """Return the files to upload, and the files to list in links.json."""
     sent: list[Upload] = []
     linked: list[Link] = []
     largest = params.file_mb * 1e6
     for file in record.files:
         place = folder / file.path
         if not place.is_file():
-            continue  # a bucket has it, or it is gone; the record names it
+            continue  # it exists only in a bucket, or was deleted; the record lists it
         name = None
         if record.makes_model and file.path.endswith(".npy") and file.path != calibration.FILE:
-            # What a model left of itself are embeddings; arrays of other tasks, and calibration sets, hold pictures.
+            # A model's own arrays are embeddings; arrays of other tasks, and calibration sets, hold pictures.
             name = f"embeddings/{file.path}" if file.size <= largest or params.log_artifacts else None
         elif params.log_artifacts or (file.path.endswith(TEXT) and file.size <= TEXT_BYTES) or file.path == REPORT:
-            # Under files/, so that nothing a backend writes can take the place of record.json.
+            # Under files/, so that no file of a backend can replace record.json.
             name = f"files/{file.path}"
         if name:
             sent.append(Upload(place, name, file.size))
@@ -131,7 +142,7 @@ def _put(client: "MlflowClient", run_id: str, each: Upload) -> None:
 
 
 def without_secrets(suffix: str, text: str) -> str:
-    """Return a text file's content without secrets: those of its keys, where it has keys, and those in addresses."""
+    """Return a text file's content without secrets: values of secret keys in JSON and YAML, and credentials in URIs."""
     if suffix == ".json":
         return _without(text)
     if suffix == ".jsonl":
@@ -153,7 +164,7 @@ def _without(text: str) -> str:
     except (ValueError, RecursionError):
         return str(clean(text))
     found = clean(data)
-    # NaN is not equal to itself, so what is the same is told by its text.
+    # NaN is not equal to itself, so the data are compared as text.
     if _dumped(found) == _dumped(data):
         return text
     return _dumped(found) + ("\n" if text.endswith("\n") else "")
@@ -164,7 +175,7 @@ def _dumped(data: Any) -> str:
 
 
 def as_yaml(data: Any) -> str:
-    """Return plain data as YAML, in the order it has."""
+    """Return plain data as YAML, in the same order and without secrets."""
     import yaml
 
     return str(yaml.safe_dump(clean(data), sort_keys=False, allow_unicode=True))

@@ -1,4 +1,4 @@
-"""A connection to an MLflow store: no global state, one writer at a time where the store is a SQLite file."""
+"""Connections to MLflow stores, without MLflow's global state; a SQLite file is open in one process at a time."""
 
 import logging
 import os
@@ -23,31 +23,36 @@ log = logging.getLogger(__name__)
 _VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_SECONDS = 600
 ANSWER_SECONDS = 10
-"""How long a server may take for its first answer, before it counts as away."""
-# Read by MLflow when it is imported; what the environment says already stands.
+"""Seconds a server may take for its first response before it counts as unreachable."""
+# MLflow reads these when it is imported. Variables that are already set keep their values.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that goes away meanwhile is known in seconds, one that hangs in a minute and a half: MLflow waits for
-    # an hour by default.
+    # A server that becomes unreachable is detected in seconds, one that hangs in a minute and a half. By default MLflow
+    # waits for an hour.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # No open file outlives its use, so that a forked process inherits none.
+    # Connections are closed after every use, so that a forked process inherits none.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client of one store, and the folder of its database; None where a server or a bucket keeps it."""
+    """A client of one store, and the folder of its database, which is None for a server or a bucket."""
 
     client: "MlflowClient"
     folder: Path | None
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is made if there is none."""
+        """Return the id of an experiment; create the experiment if it does not exist.
+
+        Raises:
+            PokeflowError: the experiment was deleted in MLflow.
+
+        """
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
@@ -55,7 +60,7 @@ class Connection:
             try:
                 return str(self.client.create_experiment(name, self._artifacts(name)))
             except MlflowException as error:
-                # Somebody else on the same server was quicker.
+                # Another client of the same server may have created it in the meantime.
                 found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise error from None
@@ -66,7 +71,7 @@ class Connection:
     def _artifacts(self, name: str) -> str | None:
         if self.folder is None:
             return None
-        # MLflow's default is ./mlruns, wherever the process happens to be.
+        # MLflow's default is ./mlruns in the current folder of the process.
         return (self.folder / "mlartifacts" / re.sub(r"[^\w.-]|^\.+", "-", name)).as_uri()
 
 
@@ -74,14 +79,25 @@ class Connection:
 def connect(
     uri: str, registry_uri: str | None = None, *, endpoint: str | None = None, region: str | None = None
 ) -> Iterator[Connection]:
-    """Open a store, and a registry if it is elsewhere; whatever MLflow reports is raised as PokeflowError.
+    """Open a tracking store and its model registry.
 
-    A SQLite file is made if it is missing, its folder too. A lock beside it lets one process in at a time:
-    MLflow's migrations must not meet, and SQLite fails where two transactions both go from reading to writing.
-    A server must answer within ``ANSWER_SECONDS``. ``endpoint`` and ``region`` are of the S3 server that keeps
-    artifacts, or the store itself: told in variables, unless these say something already.
+    A missing SQLite file is created, with its folder. A lock file next to it admits one process at a time: MLflow's
+    schema migrations must not run at the same time, and SQLite fails if two transactions both go from reading to
+    writing. A server must respond within ``ANSWER_SECONDS``.
+
+    Args:
+        uri: the tracking store.
+        registry_uri: the model registry, if it is not at ``uri``.
+        endpoint: the endpoint of the S3 server that keeps the artifacts or the store itself. It is set as an
+            environment variable, unless that variable is already set.
+        region: the region of the S3 server; set in the same way.
+
+    Raises:
+        PokeflowError: MLflow reported an error, the server did not respond, or another process held the lock for
+            more than ``LOCK_SECONDS``.
+
     """
-    # The endpoint goes into MLflow's variable alone: AWS's own would send the store's requests there as well.
+    # The endpoint is set only in MLflow's variable: AWS's own would send the store's requests there as well.
     aws = {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": region}
     for name, value in {**_SETTINGS, **aws}.items():
         if value is not None:
@@ -93,7 +109,7 @@ def connect(
     files = {f for f in (file, database(registry_uri or uri)) if f}
     try:
         with ExitStack() as locks:
-            # In one order everywhere, or two processes could wait for each other.
+            # All processes take the locks in the same order, or two of them could wait for each other.
             for each in sorted(files):
                 each.parent.mkdir(parents=True, exist_ok=True)
                 locks.enter_context(FileLock(f"{each}.lock", timeout=LOCK_SECONDS))
@@ -106,14 +122,17 @@ def connect(
     except Timeout as error:
         raise PokeflowError(f"{error.lock_file}: another process has held it for {LOCK_SECONDS} s.") from None
     except _reported() as error:
-        # Not chained: the original may hold the address with its password.
+        # Not chained: the original message may contain the URI with its password.
         what = redact(str(error)).partition("\n")[0]
         raise PokeflowError(f"MLflow at {redact(uri)}: {what} ({type(error).__name__})") from None
 
 
 @contextmanager
 def _named(uri: str) -> Iterator[None]:
-    """Tell SageMaker's plugin, which signs requests for the server of the process-wide address, which one is meant."""
+    """Set the process-wide tracking URI while a server of SageMaker is used.
+
+    SageMaker's plugin signs requests for the server of this URI. Other stores need no such setting.
+    """
     if not uri.startswith("arn:"):
         yield
         return
@@ -129,7 +148,10 @@ def _named(uri: str) -> Iterator[None]:
 
 
 def _require_answer(uri: str) -> None:
-    """Let a server that is away be known at once: of all requests this one is tried once, and not for long."""
+    """Raise a PokeflowError if a server is unreachable.
+
+    Unlike all other requests, this one is sent only once and with a short timeout, so that the error comes at once.
+    """
     if not uri.startswith(("http:", "https:")):
         return
     from mlflow.exceptions import MlflowException
@@ -139,14 +161,14 @@ def _require_answer(uri: str) -> None:
     creds = get_default_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow's own
     once = {"timeout": ANSWER_SECONDS, "max_retries": 0, "raise_on_status": False}
     try:
-        # Any answer will do, a refusal as well: what is asked for later tells more.
+        # Any response is enough, even a refusal: later requests report errors in more detail.
         http_request(creds, "/health", "GET", **once)  # type: ignore[no-untyped-call]  # MLflow's own
     except MlflowException as error:
         raise PokeflowError(f"MLflow at {redact(uri)}: no answer ({redact(str(error))}).") from None
 
 
 def _reported() -> tuple[type[Exception], ...]:
-    """What MLflow, its database and, where it has been loaded, AWS's SDK report faults by."""
+    """Return the exception types of MLflow, its database and, if it is loaded, AWS's SDK."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -160,7 +182,7 @@ def _reported() -> tuple[type[Exception], ...]:
 
 
 def _resolved(uri: str) -> str:
-    """The same address, whatever the current folder is later."""
+    """Return the URI with the absolute path of a SQLite file, so that it stays valid in another current folder."""
     file = database(uri)
     if file is None:
         return uri
@@ -168,7 +190,7 @@ def _resolved(uri: str) -> str:
 
 
 def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, str], None]) -> None:
-    """Send files of a result; ``put`` takes a file's path and the artifact folder it belongs in."""
+    """Upload files of a result that exist in ``folder``; ``put`` takes a file's local path and its artifact folder."""
     chosen = [(file, folder / file.path) for file in files if (folder / file.path).is_file()]
     with progress.bar(label, sum(file.size for file, _ in chosen) or 1) as advance:
         for file, path in chosen:
@@ -177,7 +199,10 @@ def upload(label: str, folder: Path, files: Iterable[File], put: Callable[[str, 
 
 
 def synchronize(client: "MlflowClient") -> None:
-    """Let those who write to the same store see each other's last word: at ``s3://`` that is not so at every moment."""
+    """Publish local changes of a store on ``s3://`` and expire its cache, so that concurrent writers see each other.
+
+    All other stores are always up to date.
+    """
     synchronizer = getattr(client._tracking_client.store, "synchronizer", None)
     if synchronizer is not None:
         synchronizer.synchronize()

@@ -1,9 +1,9 @@
-"""A task's curves as MLflow takes them: each training step, each epoch, the machine's load, and the final figures.
+"""Metric curves of a task for MLflow: each training step, each epoch, the machine's load, and the final figures.
 
-steps.jsonl    a row a step     → ``train_loss``, ``train_<term>_loss``, ``lr``, at the moment each was
-history.jsonl  a row an epoch   → as they are named there; what ``steps.jsonl`` has by that name gets ``_epoch``
-system.jsonl   a row a sample   → ``system/…``, counted as MLflow's own monitor counts
-the record     the figures      → as they are named, at the last step: what MLflow shows as the latest
+steps.jsonl    one row per step     → ``train_loss``, ``train_<term>_loss``, ``lr``, each at its own time
+history.jsonl  one row per epoch    → the names in the file; a name that ``steps.jsonl`` has too gets ``_epoch``
+system.jsonl   one row per sample   → ``system/…``, with the sample's number as step, like MLflow's own monitor
+the record     the figures          → their names, at the last step: MLflow shows these as the latest values
 """
 
 import json
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 
 class Point(NamedTuple):
-    """One value of a curve: metric, value, milliseconds since 1970, step."""
+    """One point of a curve: metric, value, milliseconds since 1970, step."""
 
     name: str
     value: float
@@ -39,7 +39,17 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Rows of a finished task's files, and of which files only some are drawn: "100 of 2,000 rows"."""
+    """Rows of a finished task's files.
+
+    Attributes:
+        record: the record of the task.
+        steps: all rows of the training steps, by step.
+        history: the rows of the epochs.
+        system: the samples of the machine's load to log, each with its number.
+        drawn: the training steps to log.
+        thinned: by file of which only some rows are logged, their number: "100 of 2,000 rows".
+
+    """
 
     record: Record
     steps: Mapping[int, Row]
@@ -49,7 +59,7 @@ class Curves:
     thinned: Mapping[str, str]
 
     def points(self) -> Iterator[Point]:
-        """Yield every point, in one order, always the same."""
+        """Yield all points, always in the same order."""
         yield from self._training()
         yield from self._epochs()
         for sample, row in self.system:
@@ -72,7 +82,11 @@ class Curves:
                 yield Point(key(f"{name}_epoch") if key(name) in taken else key(name), value, time, at)
 
     def _dated(self) -> Iterator[tuple[int, Row, int]]:
-        """The epochs with their steps and moments: those of the steps, else spread evenly over the task's time."""
+        """Yield (step, row, milliseconds since 1970) for every epoch.
+
+        The time is that of the first training step at or after the epoch's step. If there is no such step, it is the
+        epoch's share of the task's duration.
+        """
         begin, end = milliseconds(self.record.started), milliseconds(self.record.finished)
         known = sorted(self.steps)
         for i, row in enumerate(self.history, start=1):
@@ -88,14 +102,14 @@ class Curves:
         rows = list(self._dated())
         last, told = (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
         for name, figure in {"seconds": record.seconds, "cost_usd": record.cost_usd, **record.metrics}.items():
-            # What the last epoch tells already is that very measurement.
+            # A figure that the last epoch has with the same value is the same measurement.
             if figure is not None and told.get(name) != float(figure):
                 yield Point(key(name), float(figure), end, last)
 
 
 def read(record: Record, folder: Path, most: int | None = None) -> Curves:
-    """Read the curves of a finished task; of each file that is longer than ``most``, so many rows, spread evenly."""
-    # After a resume a step may come again: what was trained on in the end counts.
+    """Read the curves of a finished task; of steps and system samples at most ``most`` rows each, spread evenly."""
+    # After a resume a step may appear again: the last row is the one that training continued from.
     steps = {int(row["step"]): row for row in _rows(folder / STEPS, "step", "time")}
     steps = dict(sorted(steps.items()))
     system = list(enumerate(_rows(folder / SYSTEM, "time")))
@@ -115,14 +129,14 @@ def read(record: Record, folder: Path, most: int | None = None) -> Curves:
 
 
 def _some(items: Sequence[Item], most: int | None) -> Sequence[Item]:
-    """So many of them, spread evenly, the last among them."""
+    """Return at most ``most`` items, spread evenly and including the last one; without ``most`` return all."""
     if not most or len(items) <= most:
         return items
     return [items[(i + 1) * len(items) // most - 1] for i in range(most)]
 
 
 def _rows(file: Path, *needed: str) -> Iterator[Row]:
-    """The lines that are objects with usable positions; a line cut off by a kill is left out."""
+    """Yield the lines that are objects with valid positions; skip others, such as a line cut off by a kill."""
     if not file.is_file():
         return
     with file.open(encoding="utf-8", errors="replace") as lines:
@@ -130,7 +144,7 @@ def _rows(file: Path, *needed: str) -> Iterator[Row]:
             try:
                 row = json.loads(line)
                 for axis in {*needed, *({"step", "epoch"} & row.keys())}:
-                    float(int(row[axis]))  # a whole number that MLflow can hold
+                    float(int(row[axis]))  # raises unless it is a whole number that MLflow can hold
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 log.warning("%s: line %d is no row of figures; left out", file, number)
             else:
@@ -140,7 +154,7 @@ def _rows(file: Path, *needed: str) -> Iterator[Row]:
 def _figures(row: Row) -> Iterator[tuple[str, float]]:
     for name, value in row.items():
         if name not in _AXES and isinstance(value, int | float) and not isinstance(value, bool):
-            with suppress(OverflowError):  # a whole number that no float can hold
+            with suppress(OverflowError):  # an integer too large for a float
                 yield name, float(value)
 
 
@@ -149,5 +163,5 @@ def _trained(name: str) -> str:
 
 
 def milliseconds(moment: str) -> int:
-    """Return a record's moment in milliseconds since 1970."""
+    """Return a record's ISO 8601 timestamp in milliseconds since 1970."""
     return round(datetime.fromisoformat(moment).timestamp() * 1000)

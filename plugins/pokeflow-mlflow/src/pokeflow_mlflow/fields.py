@@ -1,4 +1,4 @@
-"""A record's fields as MLflow takes them: parameters, tags and text, within its lengths and without secrets."""
+"""Conversion of a record's fields to MLflow's parameters, tags and text, within its lengths and without secrets."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ _TAGS = (
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
-    """Flatten nested parameters: ``{"loss": {"kl": 1}}`` → ``{"loss.kl": "1"}``, within its lengths."""
+    """Flatten nested parameters: ``{"loss": {"kl": 1}}`` → ``{"loss.kl": "1"}``, within MLflow's lengths."""
     return _flat(clean(params), "")
 
 
@@ -33,9 +33,14 @@ def _flat(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
 
 
 def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[str, str]:
-    """Return the tags that a run is found by: a record but for parameters and figures, and how it came to be made.
+    """Return the tags of a run: the record's fields except parameters and figures, and its provenance.
 
-    ``folder`` and ``uri`` are where the task lies on the machine that made it and in the bucket, if it is there.
+    Args:
+        record: the record of the task.
+        folder: the task's folder on the machine that executed it.
+        uri: the task's URI in a bucket, or None.
+        note: the provenance of the task.
+
     """
     environment = record.environment
     tags = {
@@ -55,24 +60,28 @@ def tags_of(record: Record, folder: Path, uri: str | None, note: Note) -> dict[s
 
 
 def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags as MLflow takes them; what is unknown or empty has none."""
+    """Return values as MLflow's tags; None and empty strings get no tag."""
     return {key(name): _cut(_text(clean(value)), TAG) for name, value in values.items() if value not in (None, "")}
 
 
 def as_json(record: Record) -> str:
-    """Return the record as text, without secrets."""
+    """Return the record as JSON, without secrets."""
     return json.dumps(clean(dataclasses.asdict(record)), indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def clean(value: Any) -> Any:
-    """Return plain data without secrets, by the rule that the project's metadata is written by."""
-    from pokeflow.redaction import redacted
+    """Return plain data without secrets, by the same rules as the project's metadata."""
+    from pokeflow.redaction import redact
 
-    return redacted(value)
+    return redact(value)
 
 
 def key(name: str) -> str:
-    """Return a name with nothing in it that MLflow refuses: odd characters, and what a path could go astray by."""
+    """Return a name as a key that MLflow accepts, at most ``KEY`` characters long.
+
+    Characters that MLflow refuses become ``_``, and so do leading dots and slashes of a path's parts and a trailing
+    slash, which could lead to another path.
+    """
     return re.sub(r"[^\w\-. /]|(?<![^/])[./]+|/$", "_", name[:KEY]) or "_"
 
 

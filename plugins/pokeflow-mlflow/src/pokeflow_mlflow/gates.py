@@ -1,4 +1,4 @@
-"""What the gates' verdicts mean in MLflow's registry: tags, and the alias that says which version is approved."""
+"""Gate verdicts in MLflow's registry: tags of a version, and the alias that marks the approved version."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 TAG = "pokeflow.gates"
 NONE = 0
-"""No version: they begin at 1."""
+"""Stands for "no version": MLflow's version numbers begin at 1."""
 TRIES = 5
 
 
 def tags_of(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
-    """The verdicts as tags, and one for all of them; nothing where nothing was asked."""
+    """Return a tag for every verdict and one for all of them; without verdicts return no tags."""
     if not verdicts:
         return {}
     return {
@@ -25,17 +25,28 @@ def tags_of(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
 
 
 def settle(client: "MlflowClient", name: str, version: int, alias: str, passed: bool | None) -> bool:
-    """Give the alias to whom it belongs, and say whether that is this version, whose tags are written already.
+    """Move the alias to the newest version that passed, and return whether this version has it then.
 
-    The newest version that passed has it. One that passes takes it from an older one, never from a newer one; one
-    that has it and fails hands it back. Without gates (``passed`` None) it stays where it is.
+    A version that passes takes the alias from an older version, never from a newer one. If a version that has the
+    alias fails, the alias moves to the newest version that passed, or is deleted if there is no such version.
+
+    Args:
+        client: the client of the registry.
+        name: the registered model.
+        version: the version that was evaluated; its tags must be written already.
+        alias: the alias of the approved version.
+        passed: whether the version passed all gates; None means that there are no gates, and the alias does not move.
+
+    Raises:
+        MlflowException: MLflow refused to set the alias ``TRIES`` times.
+
     """
     from mlflow.exceptions import MlflowException
 
     mine, faults = bool(passed), 0
     while True:
         holder = int(client.get_registered_model(name).aliases.get(alias, NONE))
-        # Another process may judge another version meanwhile: what was set is looked at again until it stands.
+        # Another process may evaluate another version at the same time, so the alias is read again until it is right.
         if mine:
             right = max(holder, _newest(client, name))
         elif passed is False and holder == version:
@@ -47,7 +58,7 @@ def settle(client: "MlflowClient", name: str, version: int, alias: str, passed: 
         try:
             _give(client, name, alias, right)
         except MlflowException:
-            # MLflow refuses the second of two that set it in the same moment.
+            # If two processes set the alias at the same moment, MLflow refuses the second one.
             faults += 1
             if faults == TRIES:
                 raise

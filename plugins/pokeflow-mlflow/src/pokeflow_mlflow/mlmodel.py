@@ -1,4 +1,4 @@
-"""What MLflow is told of a registered network: how to load it, its signature, an example and what it needs."""
+"""MLflow's description of a registered network: its flavor, its signature, an input example and its requirements."""
 
 import base64
 import json
@@ -14,16 +14,24 @@ from pokeflow_mlflow.pyfunc import MATCHES, TOP
 
 CARD = ("card_id", "name", "set", "number")
 NEEDS = ("numpy", "onnxruntime", "pandas", "pillow", "pokeflow", "pokeflow-mlflow[predict]")
-"""What loading the model takes beside MLflow."""
+"""Packages that loading the model requires in addition to MLflow."""
 
 
 def files(model_id: str, location: str, run_id: str | None, made: Record, *, answers: str) -> dict[str, str]:
-    """The files beside the network, by name; ``MLmodel``, which makes it one, is the last.
+    """Return the files that MLflow needs in addition to the network, by name; ``MLmodel``, which declares it, is last.
 
-    Written by hand: MLflow's own code for it needs pandas. YAML is written as its subset JSON.
+    They are written without MLflow's own code, which needs pandas. YAML is written as its subset JSON.
+
+    Args:
+        model_id: the id of the logged model.
+        location: the artifact URI of the logged model.
+        run_id: the run that produced the model, or None.
+        made: the record of the task that produced the model.
+        answers: the default output of ``predict``: ``matches`` or ``embedding``.
+
     """
     needs = requirements()
-    example = [base64.b64encode(drawn_card()).decode()]
+    example = [base64.b64encode(draw_card()).decode()]
     conda = ["python=" + platform.python_version(), "pip", {"pip": needs}]
     return {
         "input_example.json": json.dumps(example),
@@ -51,7 +59,7 @@ def _about(model_id: str, location: str, run_id: str | None, made: Record, *, an
         "run_id": run_id,
         "utc_time_created": made.finished,
         "signature": signature(answers),
-        # The model checks pictures itself: MLflow's own check knows no type that an array and a file both are.
+        # The model validates pictures itself: MLflow's schema has no type that covers both arrays and files.
         "is_signature_from_type_hint": True,
         "saved_input_example_info": {
             "type": "json_object",
@@ -64,7 +72,7 @@ def _about(model_id: str, location: str, run_id: str | None, made: Record, *, an
 
 
 def signature(answers: str) -> dict[str, str]:
-    """As MLflow writes it: a picture in, its matches out, or its embedding where there is no gallery to search."""
+    """Return the signature as MLflow writes it: a picture in, its matches out, or without a gallery its embedding."""
     texts = {name: {"type": "string", "required": True} for name in CARD}
     match = {"type": "object", "properties": {**texts, "score": {"type": "double", "required": True}}}
     matches = {"type": "array", "items": match, "name": MATCHES, "required": True}
@@ -82,7 +90,7 @@ def signature(answers: str) -> dict[str, str]:
 
 
 def requirements() -> list[str]:
-    """What a machine needs to load the model, each as it is installed here."""
+    """Return the packages that loading the model requires, each pinned to the version installed here, if any."""
     mlflow = "mlflow" if _installed("mlflow") else "mlflow-skinny"
     found = {name: _installed(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
     return [f"{name}=={number}" if number else name for name, number in found.items()]
@@ -95,8 +103,8 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def drawn_card(width: int = 60, height: int = 84) -> bytes:
-    """A PNG of no card that exists: a frame, a window with a sun, lines for a text."""
+def draw_card(width: int = 60, height: int = 84) -> bytes:
+    """Return a PNG of an invented card, as input example: a frame, a window with a sun, lines of text."""
     rows = b"".join(b"\0" + bytes(v for x in range(width) for v in _colour(x, y)) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))

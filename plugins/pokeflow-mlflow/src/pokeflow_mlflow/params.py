@@ -1,4 +1,4 @@
-"""The parameters of the stages, and what is checked of them before anything runs."""
+"""Parameters of the stages track and register, and the checks that run before any stage starts."""
 
 import re
 from collections.abc import Iterable
@@ -11,14 +11,20 @@ from pokeflow_mlflow.address import faults, is_server
 
 @dataclass(frozen=True, slots=True)
 class TrackParams:
-    """Where runs are kept, and under which experiments.
+    """Parameters of the stage track: the tracking store, the experiments and the files to log.
 
-    ``uri`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``, ``s3://bucket/prefix``
-    or the ARN of SageMaker's managed MLflow. ``experiments`` maps a model to the experiment of what makes it; all else
-    goes to the one named ``project``. Of the files, small text, embeddings and TensorBoard's are logged, these up to
-    ``file_mb`` each, the others told by links; ``log_artifacts`` has every file logged. ``rows`` is how many rows of a
-    task's telemetry are drawn at most, spread evenly (None: all). ``endpoint`` and ``region`` are of another S3 server
-    than AWS's.
+    Attributes:
+        uri: the tracking store: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a server's ``http(s)://``,
+            ``s3://bucket/prefix`` or the ARN of SageMaker's managed MLflow.
+        project: the experiment of all runs that ``experiments`` does not assign.
+        experiments: the experiment by model; it holds the runs of the tasks that produce this model.
+        log_artifacts: log every file. By default small text files, embeddings and TensorBoard's files are logged;
+            all other files are only listed in ``links.json``.
+        file_mb: largest size, in MB, of an embeddings file or a TensorBoard file that is logged by default.
+        rows: largest number of rows logged from each file of a task's telemetry, spread evenly; None means all.
+        endpoint: the endpoint of an S3 server other than AWS's.
+        region: the region of the S3 server.
+
     """
 
     uri: str
@@ -33,15 +39,21 @@ class TrackParams:
 
 @dataclass(frozen=True, slots=True)
 class RegisterParams:
-    """Which registry a model goes to, and what of it.
+    """Parameters of the stage register: the model registry, the files to upload and the gates.
 
-    ``registry_uri`` is given where the registry is not at ``uri`` itself. ``experiment`` holds models
-    whose making was not tracked. ``description`` stands in front of what the records say.
-    ``without`` are patterns of files that stay behind: checkpoints, calibration pictures and a compiler's archive
-    serve nobody who loads a model.
-    ``alias`` is given to the newest version whose figures pass all ``gates``, by the figures' names. Without gates
-    nothing was asked, so nothing is approved: the alias stays where it is. ``endpoint`` and ``region`` are of another
-    S3 server than AWS's.
+    Attributes:
+        uri: the tracking store that holds the logged model with its files.
+        registry_uri: the model registry, if it is not at ``uri``.
+        experiment: the experiment of logged models whose producing task was not tracked.
+        description: text in front of the description that is generated from the records.
+        without: patterns of files that are not uploaded. Checkpoints, calibration pictures and a compiler's archive
+            are of no use to anyone who loads a model.
+        alias: the alias of the newest version whose figures pass all gates. Without gates no version is approved,
+            and the alias does not change.
+        gates: the gates by the names of figures.
+        endpoint: the endpoint of an S3 server other than AWS's.
+        region: the region of the S3 server.
+
     """
 
     uri: str
@@ -56,7 +68,7 @@ class RegisterParams:
 
 
 def check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
-    """Yield (parameter, what is wrong with it) of what is tracked."""
+    """Yield (parameter, error) for every invalid parameter of the stage track."""
     yield from (("uri", fault) for fault in faults(params.uri))
     if not params.project:
         yield "project", "is empty; it names the experiment of what has none of its own"
@@ -70,12 +82,12 @@ def check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
 
 
 def check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
-    """Yield (parameter, what is wrong with it) of what is registered."""
+    """Yield (parameter, error) for every invalid parameter of the stage register."""
     yield from (("uri", fault) for fault in faults(params.uri))
     yield from (("registry_uri", fault) for fault in faults(params.registry_uri or params.uri) if params.registry_uri)
     if not params.experiment:
         yield "experiment", "is empty"
-    # MLflow's rules; it keeps "latest" and names like v1 for itself.
+    # MLflow's rules for aliases; it reserves "latest" and names like v1.
     if not re.fullmatch(r"(?!(latest|[vV]\d+)$)[\w-]{1,255}", params.alias):
         yield "alias", f"{params.alias!r} is no alias: letters, digits, '_', '-'; and not 'latest' or 'v1'"
     yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))

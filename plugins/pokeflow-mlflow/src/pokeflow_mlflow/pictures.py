@@ -1,8 +1,8 @@
-"""What may be handed to a registered network as pictures, and the pictures in it.
+"""Pictures in the input of a registered network: the accepted forms, and their decoding.
 
-One picture is uint8 RGB, H×W×3, as an array or as the nested lists that JSON makes of one; or a JPEG or PNG file's
-bytes; or these in base64. Several are a list of such, an array N×H×W×3, or a data frame's column ``image``.
-A text is never the path of a file: whoever asks a server must not choose what it reads.
+One picture is uint8 RGB, H×W×3, as an array or as nested lists from JSON; or the bytes of a JPEG or PNG file; or these
+bytes in base64. Several pictures are a list of these, an array N×H×W×3, or the column ``image`` of a data frame.
+A text is never used as the path of a file: a client must not choose which files a server reads.
 """
 
 import base64
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 NAME = "image"
 FORMATS = ("JPEG", "PNG")
-"""Pillow's names; MPO, what some phones make, comes with JPEG. Its other decoders stay out of a request's reach."""
+"""Pillow's names; JPEG includes MPO, which some phones write. Requests cannot reach Pillow's other decoders."""
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 
 
 def pictures(given: Any) -> Iterator["np.ndarray"]:
-    """Each picture, uint8 H×W×3 RGB, decoded when its turn comes; PokeflowError says which one is none, and why."""
+    """Yield every picture as uint8 RGB, H×W×3; each is decoded only when it is requested.
+
+    Raises:
+        PokeflowError: an item is no valid picture; the message names the item and the reason.
+
+    """
     for number, item in enumerate(_items(given), start=1):
         yield _picture(item, f"picture {number}")
 
@@ -38,7 +43,7 @@ def _items(given: Any) -> list[Any]:
         return _items(_only(given, list(given.columns)))
     if isinstance(given, np.ndarray) and given.dtype.kind not in "OSU":
         return _of_array(given)
-    if hasattr(given, "tolist"):  # an array of files or arrays, a data frame's column
+    if hasattr(given, "tolist"):  # an array of encoded files or of arrays, or a column of a data frame
         given = given.tolist()
     if isinstance(given, str | bytes | bytearray) or _depth(given) == 3:
         return [given]
@@ -55,7 +60,7 @@ def _of_array(given: "np.ndarray") -> list["np.ndarray"]:
 
 
 def _only(given: Any, names: list[Any]) -> Any:
-    """The entry of the name that the signature gives, or the only one that there is."""
+    """Return the entry with the name of the signature, or the only entry; raise a PokeflowError for anything else."""
     if NAME not in names and len(names) != 1:
         raise PokeflowError(f"no {NAME!r} among {', '.join(map(repr, names[:12])) or 'nothing'}. Name it so.")
     return given[NAME if NAME in names else names[0]]

@@ -1,4 +1,4 @@
-"""How a finished task came to be made, and the bucket that has it too: read from what lies beside its files."""
+"""Provenance of a finished task, and its URI in a bucket, both read from files in the task's folder."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ STEPS, SYSTEM, TENSORBOARD = f"{TELEMETRY}/steps.jsonl", f"{TELEMETRY}/system.js
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The trial of a sweep that made a task: the sweep's id, the trial's number and its overrides."""
+    """The trial of a sweep that executed a task: the sweep's id, the trial's number and its overrides."""
 
     sweep: str
     number: int
@@ -26,7 +26,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """How a task came to be made: the command, the trial it was made in, if any, and the composed configuration."""
+    """Provenance of a task: the command, the trial of a sweep, if any, and the composed configuration."""
 
     command: str = ""
     trial: Trial | None = None
@@ -34,7 +34,7 @@ class Note:
 
 
 def read_note(folder: Path) -> Note:
-    """Read the note in a task's folder; return an empty one where there is none, or it is unreadable (a warning)."""
+    """Return the provenance in a task's folder; an empty note if the file is missing or, with a warning, unreadable."""
     import yaml
 
     file = folder / TELEMETRY / "run.yaml"
@@ -43,7 +43,7 @@ def read_note(folder: Path) -> Note:
         sweep = run.get("sweep")
         trial = None
         if sweep:
-            # It is searched for within quotes.
+            # Searches enclose the id in quotes, so it must not contain any.
             name = re.sub(r"['\"`\\]", "-", str(sweep["id"]))
             trial = Trial(name, int(sweep["trial"]), tuple(map(str, sweep["overrides"])))
         return Note(str(run.get("command") or ""), trial, dict(run.get("config") or {}))
@@ -55,7 +55,7 @@ def read_note(folder: Path) -> Note:
 
 
 def bucket_uri(record: Record, folder: Path) -> str | None:
-    """Return where the task lies in a bucket; None where this making of it is not known to have been shared."""
+    """Return the task's URI in a bucket; None if this execution of it is not known to have been uploaded."""
     try:
         shared = json.loads((folder / SHARED_MARK).read_bytes())
         where = str(shared["where"]) if shared["started"] == record.started else ""

@@ -1,4 +1,4 @@
-"""A registered network as ``mlflow.pyfunc.load_model`` gives it: pictures in, the cards most like them out."""
+"""The model that ``mlflow.pyfunc.load_model`` loads for a registered network: it finds the cards in pictures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,7 +21,7 @@ MATCHES, EMBEDDING = "matches", "embedding"
 
 
 class PythonModel:
-    """The ONNX network of a model folder, the preprocessing that lies beside it, and the gallery of all cards."""
+    """An ONNX network with the preprocessing in its model folder and, if that has one, the gallery of all cards."""
 
     def __init__(self, folder: Path) -> None:
         gallery = folder if (folder / index.FILE).is_file() else None
@@ -37,10 +37,20 @@ class PythonModel:
     def predict(
         self, model_input: Any, params: Mapping[str, Any] | None = None
     ) -> "list[dict[str, list[dict[str, Any]]]] | np.ndarray":
-        """For each picture ``{"matches": [...]}``: cards, best first, each with its cosine as ``score``.
+        """Return the best matches of every picture, or its embedding; the whole frame is taken as the card.
 
-        ``params``: ``top``, how many; ``output``, ``matches`` or ``embedding``: float32 N×D, as the network gives
-        them (not normalised). The whole frame is taken for the card. What pictures may be: ``pictures``.
+        Args:
+            model_input: one or more pictures in a form that the module ``pictures`` accepts.
+            params: ``top``, the number of matches per picture (1 to 1000, default 5), and ``output``, ``matches`` or
+                ``embedding``. The default output is ``matches``, without a gallery ``embedding``.
+
+        Returns:
+            For ``matches`` one ``{"matches": [...]}`` per picture: cards, best first, each with its cosine similarity
+            as ``score``. For ``embedding`` a float32 array N×D as the network computes it, not normalised.
+
+        Raises:
+            MlflowException: a picture or a parameter is invalid.
+
         """
         from mlflow.exceptions import MlflowException
 
@@ -48,7 +58,7 @@ class PythonModel:
             top, output = self._asked(params or {})
             embeddings = self._recognizer.embed(pictures(model_input))
         except PokeflowError as error:
-            # A server answers this one with 400 and the sentence.
+            # MLflow's server turns this exception into a response with status 400 and the message.
             raise MlflowException.invalid_parameter_value(str(error)) from None
         if output == EMBEDDING:
             return embeddings
@@ -73,5 +83,5 @@ def _opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
 
 
 def _load_pyfunc(path: str) -> PythonModel:
-    """What MLflow calls, by this name, with the folder of the downloaded model."""
+    """Load the model from its downloaded folder; MLflow calls this function by its name."""
     return PythonModel(Path(path))

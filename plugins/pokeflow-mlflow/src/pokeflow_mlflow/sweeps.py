@@ -1,7 +1,7 @@
-"""A sweep in MLflow: a parent run an experiment, whose children are the tasks that the sweep's trials made.
+"""Sweeps in MLflow: one parent run per experiment, and a child run for every task that the sweep's trials executed.
 
-Children are found by the sweep's tag, not by their parent. So two trials that each made a parent, on a server that
-has no lock for them, come to agree: the oldest parent has all the children, and the other one is deleted.
+Children are found by the sweep's tag, not by their parent. So two trials that each created a parent, on a server that
+has no lock for them, agree in the end: the oldest parent keeps all children, and the other one is deleted.
 """
 
 import logging
@@ -23,7 +23,7 @@ SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
 
 def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
-    """Return the run id of a trial's sweep in an experiment; make it if there is none."""
+    """Return the id of the parent run of a trial's sweep in an experiment; create the run if it does not exist."""
     found = _parents(client, experiment, trial.sweep)
     if not found:
         tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
@@ -34,16 +34,17 @@ def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, re
 
 
 def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
-    """Return the tags that tell a child's place in its sweep."""
+    """Return the tags of a child run: its sweep, its trial and its parent run."""
     numbers = {SWEEP: trial.sweep, f"{SWEEP}.trial": trial.number, f"{SWEEP}.overrides": " ".join(trial.overrides)}
     return {**as_tags(numbers), PARENT: parent_id}
 
 
 def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> None:
-    """Bring a sweep's parent up to date with its children, and every child to the one parent there is.
+    """Update a sweep's parent run from its children, and attach all children to the one parent that is kept.
 
-    To be called when the trial's own child is there. Each round tells the others first and looks then, until there is
-    nothing to mend: so whoever comes last sees all parents and all children.
+    Call this when the trial's own child run exists. Each round first publishes local changes and then reads, until
+    there is nothing left to correct: so the process that comes last sees all parents and all children. If other
+    processes change the sweep in all ``ROUNDS`` rounds, a warning is logged, and the sweep's next trial completes it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -51,17 +52,17 @@ def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note,
         synchronize(client)
         try:
             if not _parents(client, experiment, trial.sweep):
-                parent(client, experiment, trial, note, record)  # somebody has deleted it
+                parent(client, experiment, trial, note, record)  # another process has deleted it
             elif _is_reconciled(client, experiment, trial):
                 return
         except MlflowException as error:
-            # Somebody else has just deleted what was to be written to.
+            # Another process has just deleted the run to write to.
             log.debug("sweep %s: %s", trial.sweep, error)
     log.warning("sweep %s: others change it all the time; its next trial settles it", trial.sweep)
 
 
 def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
-    """Whether nothing had to be mended, but the parent's end."""
+    """Correct parents, children and the parent's end; return whether only the end had to be corrected, if anything."""
     kept, *others = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
     astray = [child for child in children if child.data.tags.get(PARENT) != kept.info.run_id]
@@ -78,7 +79,7 @@ def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> boo
 
 
 def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
-    """The sweep's parents, the one that counts first."""
+    """Return the sweep's parent runs, first the one that is kept: the oldest."""
     found = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 

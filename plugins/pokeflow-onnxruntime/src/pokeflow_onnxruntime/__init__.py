@@ -7,7 +7,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Compile, benchmark, profile and recognize, all named ``onnxruntime``."""
+    """Return the backends of compile, benchmark, profile and recognize, all named ``onnxruntime``."""
     return [
         Backend(
             "onnxruntime",
@@ -47,5 +47,5 @@ def pokeflow_backends() -> Iterable[Backend]:
 
 @hookimpl
 def pokeflow_config_package() -> str:
-    """Where ``target=cpu`` lies."""
+    """Return the package with the YAML of ``target=cpu``."""
     return "pokeflow_onnxruntime.conf"

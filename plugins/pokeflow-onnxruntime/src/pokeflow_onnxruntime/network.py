@@ -1,6 +1,6 @@
-"""Opens a network with ONNX Runtime, as every other part of the project does.
+"""Opening of networks with ONNX Runtime, in the same way as in every other part of the project.
 
-Small devices get this very file: of pokeflow it knows what they have, nothing else.
+Small devices get this file unchanged: of pokeflow it imports only the modules that they have.
 """
 
 from pathlib import Path
@@ -11,18 +11,18 @@ from pokeflow_vision import onnx_network
 from pokeflow_vision.onnx_network import INPUT, ONNX, OUTPUT, OnnxNetwork
 from pokeflow_vision.preprocessing import Preprocessing
 
-__all__ = ["FILE", "FILES", "FRAMEWORK", "INPUT", "OUTPUT", "RUNTIME_ERRORS", "OnnxNetwork", "opened"]
+__all__ = ["FILE", "FILES", "FRAMEWORK", "INPUT", "OUTPUT", "RUNTIME_ERRORS", "OnnxNetwork", "open_network"]
 
 FILE = ONNX
 FILES = (FILE, f"{FILE}[._]*")
-"""The network, and what may lie beside it with its weights (``model.onnx.data``)."""
+"""Glob patterns of the network and of files with its weights next to it (``model.onnx.data``)."""
 FRAMEWORK = f"ONNX Runtime {onnxruntime.__version__}"
 RUNTIME_ERRORS = onnx_network.runtime_errors(onnxruntime)
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
-    """Open a folder's network and try it; PokeflowError where it is not what a model folder must hold.
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
+    """Open a folder's network and run it once; raise a PokeflowError if it is missing or not a valid model.
 
-    ``threads`` are those within an operator; 0 is every core.
+    ``threads`` is the number of threads within an operator; 0 uses every core.
     """
     return onnx_network.open_network(onnxruntime, folder, spec, threads)

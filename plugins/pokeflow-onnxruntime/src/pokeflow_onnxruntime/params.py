@@ -1,4 +1,4 @@
-"""What YAML may say to the backends ``onnxruntime``, and the faults that types cannot show."""
+"""Parameters of the backend ``compile`` of ONNX Runtime, and the checks that types cannot express."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from pokeflow_vision import calibration
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """How a float32 network becomes INT8: QDQ, uint8 activations, int8 weights, ranges from calibration images.
+    """Parameters of static INT8 quantisation: QDQ, uint8 activations, int8 weights, ranges from calibration images.
 
-    ``percentile`` is the share (in per cent) of a tensor's values that its range keeps; only the method of that
-    name reads it. ``reduce_range`` keeps weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can
-    saturate. ``calibration_images`` asks for that many captures of train cards; None takes all that the data set
-    has, and at least 32; ``calibration_file`` gives one's own (``pokeflow_vision.calibration``). ``batch_size`` bounds
-    the memory of calibration: activations of that many images are held at once.
+    ``percentile`` is the percentage of a tensor's values that its range keeps; only the method of that name reads it.
+    ``reduce_range`` limits weights to 7 bits, for x86 CPUs without VNNI, where 8-bit products can saturate.
+    ``calibration_images`` is the number of captures of train cards; None uses all in the data set, and requires at
+    least 32. ``calibration_file`` names the user's own pictures instead (``pokeflow_vision.calibration``).
+    ``batch_size`` bounds the memory of calibration: activations of that many images are held at once.
     """
 
     method: Literal["percentile", "minmax", "entropy"] = "percentile"
@@ -28,7 +28,7 @@ class CompileParams:
 
 
 def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
-    """Tell what types cannot show to be wrong, as (parameter, what is wrong) pairs."""
+    """Yield the faults that types cannot express, as (parameter, message) pairs."""
     if not 50 < params.percentile <= 100:
         yield "percentile", f"{params.percentile} is not above 50 and at most 100"
     yield from calibration.check(params)

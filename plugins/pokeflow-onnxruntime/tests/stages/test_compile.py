@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pokeflow import PokeflowError
-from pokeflow_onnxruntime.network import opened
+from pokeflow_onnxruntime.network import open_network
 from pokeflow_onnxruntime.stages import compile
 from pokeflow_vision import comparison
 from pokeflow_vision.preprocessing import Preprocessing
@@ -57,10 +57,10 @@ def test_agreement_falls_where_answers_move(make_data):
     queries = data.queries_of("val")
     rng = np.random.default_rng(0)
     references, asked = rng.normal(size=(40, 8)), rng.normal(size=(len(queries), 8))
-    same = comparison.compared((references, asked), (references, asked), data, queries)
+    same = comparison.compare((references, asked), (references, asked), data, queries)
     assert (same["top1_agreement"], same["accuracy_drop"]) == (1, 0)
     assert same["cosine_to_parent_min"] == pytest.approx(1)
-    other = comparison.compared((references, asked), (references, -asked), data, queries)
+    other = comparison.compare((references, asked), (references, -asked), data, queries)
     assert other["top1_agreement"] == 0
     assert other["cosine_to_parent"] == pytest.approx(-1)
 
@@ -232,4 +232,4 @@ def test_weights_outside_the_model_folder_are_refused(tmp_path, make_network):
     with pytest.raises(PokeflowError):
         compile.require_quantizable(tmp_path / "model" / "model.onnx")
     with pytest.raises(PokeflowError):
-        opened(tmp_path / "model", Preprocessing(16), 1)
+        open_network(tmp_path / "model", Preprocessing(16), 1)

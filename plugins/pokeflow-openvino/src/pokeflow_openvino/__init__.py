@@ -7,7 +7,7 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Compile, benchmark, profile and recognize, all named ``openvino``."""
+    """Return the backends of compile, benchmark, profile and recognize, all named ``openvino``."""
     return [
         Backend(
             "openvino",
@@ -45,5 +45,5 @@ def pokeflow_backends() -> Iterable[Backend]:
 
 @hookimpl
 def pokeflow_config_package() -> str:
-    """Where ``target=openvino`` lies."""
+    """Return the package with the YAML of ``target=openvino``."""
     return "pokeflow_openvino.conf"

@@ -1,6 +1,6 @@
-"""The one place that opens a network with OpenVINO: its threads, its precision, and the contract its graph must keep.
+"""The only module that opens networks with OpenVINO: threads, precision, and the contract that a graph must keep.
 
-Small devices get this very file: of pokeflow it knows what they have, nothing else.
+Small devices get this file unchanged: of pokeflow it imports only the modules that they have.
 """
 
 import sys
@@ -15,7 +15,7 @@ from pokeflow.errors import PokeflowError
 from pokeflow_vision.onnx_network import INPUT, OUTPUT, embedding_dim
 from pokeflow_vision.preprocessing import Preprocessing, normalize
 
-# Importing OpenVINO counts that in ~/intel and may tell its maker; without this package of its own it does neither.
+# Importing OpenVINO records its use in ~/intel and may report it to Intel; without its telemetry package it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how an import is barred
 import openvino  # noqa: E402
 
@@ -24,50 +24,58 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"
 FILES = (FILE, "model.bin")
-"""The graph and its weights."""
+"""File names of the graph and of its weights."""
 FRAMEWORK = f"OpenVINO {openvino.__version__.partition('-')[0]}"
 SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",
-    # Left to itself, it computes floats in 16 bits where the machine is faster so, and answers differ between machines.
+    # By default it computes with 16-bit floats on machines where that is faster, and results differ between machines.
     "INFERENCE_PRECISION_HINT": "f32",
-    # Threads bound to cores would wait for whoever else is bound to these.
+    # Threads pinned to cores would wait for other processes that are pinned to the same cores.
     "ENABLE_CPU_PINNING": False,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OpenvinoNetwork:
-    """An opened network: uint8 N×size×size×3 prepared to float32 N×3×size×size; float32 N×dim out, not scaled."""
+    """An opened OpenVINO network; ``dim`` is the length of an embedding."""
 
     request: "InferRequest"
     dim: int
     spec: Preprocessing
-    # Asked twice at once, a request gives one the other's answer.
+    # If two threads use a request at once, one can receive the other's result.
     _free: Lock = field(default_factory=Lock)
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":
-        """Normalised images of resized pictures."""
+        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalised."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
-        """Embeddings of normalised images."""
+        """Return the embeddings of prepared pictures, float32 N×dim, not scaled to length 1."""
         with self._free:
             return np.asarray(self.request.infer({INPUT: prepared}, share_inputs=True)[OUTPUT])
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
-    """Open a compiled model's network and try it; PokeflowError where it is not what its folder must hold."""
-    return opened_file(folder / FILE, spec, threads)
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
+    """Open a compiled model's network and run it once; raise a PokeflowError if it is missing or not valid."""
+    return open_file(folder / FILE, spec, threads)
 
 
-def opened_file(file: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
-    """The same of a network in any format that OpenVINO reads, ONNX among them; 0 threads: every core."""
-    request = compiled(file, spec, threads).create_infer_request()
+def open_file(file: Path, spec: Preprocessing, threads: int) -> OpenvinoNetwork:
+    """Open a network in any format that OpenVINO reads, such as ONNX, and run it once; 0 threads: every core."""
+    request = compile_model(file, spec, threads).create_infer_request()
     return OpenvinoNetwork(request, _dim(request, spec, file), spec)
 
 
-def compiled(file: Path, spec: Preprocessing, threads: int, **settings: Any) -> "CompiledModel":
-    """A network made ready for this machine's CPU; PokeflowError where it breaks the contract."""
+def compile_model(file: Path, spec: Preprocessing, threads: int, **settings: Any) -> "CompiledModel":
+    """Compile a network for this machine's CPU; raise a PokeflowError if it breaks the contract or cannot run.
+
+    Args:
+        file: The network, in any format that OpenVINO reads.
+        spec: Preprocessing that sets the size of the graph's input.
+        threads: Number of threads; 0 uses every core.
+        settings: Further properties of OpenVINO, which override ``SETTINGS``.
+
+    """
     model = read(file)
     _require_signature(model, spec, file)
     bounded = {"INFERENCE_NUM_THREADS": threads} if threads else {}
@@ -78,7 +86,7 @@ def compiled(file: Path, spec: Preprocessing, threads: int, **settings: Any) -> 
 
 
 def read(file: Path) -> "Model":
-    """A network's graph; PokeflowError where there is none."""
+    """Read a network's graph; raise a PokeflowError if the file is missing or not a network."""
     if not file.is_file():
         raise PokeflowError(f"{file}: no such network. Make the model again.")
     try:
@@ -88,7 +96,7 @@ def read(file: Path) -> "Model":
 
 
 def _first(error: RuntimeError) -> str:
-    """What is wrong; before it stand the places in OpenVINO's source that found it."""
+    """Return the cause from OpenVINO's message, without the locations in its source code that precede it."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     return told[0] if told else str(error).strip()

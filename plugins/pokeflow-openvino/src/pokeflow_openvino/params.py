@@ -1,4 +1,4 @@
-"""What YAML may say to the backend that compiles; its faults are those of ``pokeflow_vision.calibration``."""
+"""Parameters of the backend ``compile`` of OpenVINO; ``pokeflow_vision.calibration`` checks them."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class CompileParams:
-    """How a float32 network becomes INT8: NNCF's post-training quantisation, int8 weights a channel.
+    """Parameters of INT8 quantisation: NNCF's post-training quantisation, int8 weights per channel.
 
     ``preset`` says whether activations are quantised symmetrically (performance) or not (mixed). Biases are corrected
-    for what quantising shifts: ``fast`` by statistics of single layers, ``accurate`` by running the network layer by
-    layer. Calibration images are those of every target (``pokeflow_vision.calibration``).
+    for the shift that quantising causes: ``fast`` by statistics of single layers, ``accurate`` by running the network
+    layer by layer. The calibration parameters are common to all targets (``pokeflow_vision.calibration``).
     """
 
     preset: Literal["performance", "mixed"] = "performance"

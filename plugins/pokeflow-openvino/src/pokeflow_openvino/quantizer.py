@@ -1,7 +1,8 @@
-"""NNCF in a process of its own: ``python -m pokeflow_openvino.quantizer REQUEST``, a line on stdout for each picture.
+"""Program that runs NNCF in its own process: ``python -m pokeflow_openvino.quantizer REQUEST``.
 
-NNCF replaces the class of every logger to come, prints, and imports PyTorch where it is installed: here that touches
-nobody, and PyTorch cannot be imported. That its use is told to nobody is seen to where OpenVINO is imported.
+It writes one line to stdout for each picture, as progress. NNCF replaces the class of all later loggers, prints, and
+imports PyTorch if it is installed. In a separate process that affects no other code, and PyTorch's import is blocked.
+``pokeflow_openvino.network`` disables the telemetry, where it imports OpenVINO.
 """
 
 import json
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is quantised, and how: ``folder`` holds the pictures and their preprocessing, and takes the network."""
+    """Request to quantise ``source``: ``folder`` holds the pictures and their preprocessing and receives the result."""
 
     source: str
     folder: str
@@ -32,12 +33,12 @@ class Request:
     accurate_bias: bool
 
     def dump(self) -> str:
-        """The request as the argument of this program."""
+        """Return the request as JSON, the argument of this program."""
         return json.dumps(asdict(self))
 
 
 def main(request: Request) -> None:
-    """Quantise and save; whatever NNCF prints goes to stderr."""
+    """Quantise and save a network; the output that NNCF prints goes to stderr."""
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.modules["torch"] = None  # type: ignore[assignment]  # None is how an import is barred
@@ -50,7 +51,7 @@ def main(request: Request) -> None:
     waiting = iter(range(len(pictures)))
 
     def shown(row: int) -> dict[str, "np.ndarray"]:
-        if next(waiting, None) is not None:  # the first time that all are asked for is what is told
+        if next(waiting, None) is not None:  # only the first pass over the pictures is reported
             told.write(f"{row}\n")
         return {INPUT: preprocessing.normalize(pictures[[row]], spec)}
 
@@ -64,12 +65,15 @@ def main(request: Request) -> None:
     _name_by_place(model)
     try:
         openvino.save_model(model, folder / FILE)
-    except RuntimeError as error:  # OpenVINO tells of its stream, not of the disk
+    except RuntimeError as error:  # OpenVINO's message names its stream, not the disk
         raise SystemExit(f"{folder / FILE} cannot be written; is there room on the disk? {error}") from error
 
 
 def _name_by_place(model: "Model") -> None:
-    """Name by its place what has no name: OpenVINO counts all it ever made, and makes more on some processors."""
+    """Name operators without a name of their own by their position in the graph.
+
+    OpenVINO's default names count all operators that it ever created, and it creates more on some processors.
+    """
     for place, op in enumerate(model.get_ordered_ops()):
         if re.fullmatch(r"[A-Z][A-Za-z]*_\d+", op.get_friendly_name()):
             op.set_friendly_name(f"{op.get_type_name()}@{place}")

@@ -56,7 +56,7 @@ def test_its_folder_holds_what_every_compiled_model_holds(made):
     )
     report = json.loads((made.folder / "compilation_report.json").read_text())
     assert report["operators"]["FakeQuantize"] >= 3
-    assert len(index.read(made.folder).card_ids) == len(data.drawn().cards)
+    assert len(index.read(made.folder).card_ids) == len(data.draw_dataset().cards)
 
 
 @pytest.mark.parametrize("params", [{"preset": "mixed"}, {"bias_correction": "accurate"}])
@@ -183,7 +183,7 @@ from pokeflow_vision import preprocessing
 source, folder = map(Path, sys.argv[1:])
 before = logging.getLoggerClass()
 compile.quantize(source, folder, 48, CompileParams(), folder)
-network.opened(folder, preprocessing.read(folder), 1)
+network.open_network(folder, preprocessing.read(folder), 1)
 print([name for name in ("nncf", "torch", "onnx") if name in sys.modules], logging.getLoggerClass() is before)
 """
 

@@ -15,7 +15,7 @@ from pokeflow_vision.testing import data
 
 def running(folder):
     """The operators of a compiled network as OpenVINO runs them on this machine."""
-    return network.compiled(folder / network.FILE, data.SPEC, 1).get_runtime_model().get_ops()
+    return network.compile_model(folder / network.FILE, data.SPEC, 1).get_runtime_model().get_ops()
 
 
 def test_each_operator_is_told_with_its_kernel_and_the_source_of_its_time(flow, backends, made):
@@ -50,7 +50,7 @@ def test_the_warm_up_is_taken_off_the_means(monkeypatch, tmp_path):
             return [ran, fused]
 
     compiled = SimpleNamespace(create_infer_request=Request)
-    monkeypatch.setattr(profile, "compiled", lambda *arguments, **settings: compiled)
+    monkeypatch.setattr(profile, "compile_model", lambda *arguments, **settings: compiled)
     pictures = [np.zeros((1, 32, 32, 3), np.uint8)] * 6
     (operator,) = profile.watch(tmp_path, data.SPEC, ProfileParams(runs=4, warmup=2), pictures, tmp_path)
     assert (operator.name, operator.type, operator.kernel) == ("conv", "Convolution", "jit_I8")

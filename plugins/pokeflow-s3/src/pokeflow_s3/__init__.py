@@ -1,6 +1,6 @@
-"""Objects in S3 buckets: a URI ``s3://bucket/prefix`` comes in, an object store of pokeflow goes out.
+"""Object stores in S3 buckets, opened by a URI ``s3://bucket/prefix``.
 
-botocore is loaded with the first request, not with this package.
+botocore is imported with the first request, not with this package.
 """
 
 from pokeflow_s3._bucket import Bucket

@@ -1,11 +1,11 @@
-"""The SHA-256 of an object, as the answer to a request about it tells it."""
+"""SHA-256 of an object, extracted from a response of the server."""
 
 import base64
 from typing import Any
 
 
-def recorded(found: dict[str, Any]) -> str | None:
-    """The SHA-256 of an object from an answer about it: the server's own, else what its writer noted."""
+def recorded_checksum(found: dict[str, Any]) -> str | None:
+    """Return the SHA-256 (hex) in a response: the server's own, else that in the metadata by its writer, else None."""
     own = found.get("ChecksumSHA256")
     if own and "-" not in own and found.get("ChecksumType") != "COMPOSITE":
         return base64.b64decode(own).hex()

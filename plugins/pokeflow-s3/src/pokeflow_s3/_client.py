@@ -1,4 +1,4 @@
-"""The connection to an S3 server that all buckets of one configuration share."""
+"""Connection to an S3 server, shared by all buckets of one configuration."""
 
 import functools
 import os
@@ -9,18 +9,19 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Crew
+from pokeflow.objects import DaemonPool
 
 ATTEMPTS = 10
-"""How often a request is made, unless AWS's settings say otherwise, before its failure is told; the waits in between
-grow to 20 seconds."""
+"""Maximum number of attempts for a request, unless AWS's settings define it; waits in between grow to 20 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Which S3 server: ``endpoint`` None is AWS, or what AWS's own variables say; ``connections`` at most at once.
+    """Address of an S3 server, and the limits for requests to it.
 
-    ``attempts`` holds where AWS's settings say nothing; ``timeout`` are the seconds that an answer may take.
+    ``endpoint`` None is AWS, or the server set by AWS's own variables. ``connections`` is the maximum number of
+    simultaneous requests. ``attempts`` applies if AWS's settings define none. ``timeout`` is the maximum number of
+    seconds to wait for a response.
     """
 
     endpoint: str | None = None
@@ -32,20 +33,20 @@ class Server:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A client, made at its first use, and the threads that carry parts of large objects.
+    """A client, which is created at its first use, and the threads that transfer parts of large objects.
 
-    ``parts`` counts the parts that may be in memory at once.
+    ``parts`` limits the number of parts that are in memory at once.
     """
 
     server: Server
-    crew: Crew
+    crew: DaemonPool
     parts: threading.BoundedSemaphore
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _client: Any = None
 
     @property
     def client(self) -> Any:
-        """The botocore client; PokeflowError where the endpoint is none."""
+        """Client of botocore, created at the first use; raises a PokeflowError if the settings are invalid."""
         if self._client is None:
             with self._lock:
                 if self._client is None:
@@ -53,17 +54,17 @@ class Connection:
         return self._client
 
 
-def connected(server: Server) -> Connection:
-    """The connection to a server, the same one for every caller with the same AWS variables."""
+def connection_to(server: Server) -> Connection:
+    """Return the connection to a server, the same one for all callers with the same AWS variables."""
     aws = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
-    # By process, for sockets must not be shared with a fork.
+    # One connection per process, as sockets must not be shared with a fork.
     return _connected(server, aws, os.getpid())
 
 
 @functools.lru_cache(maxsize=8)
 def _connected(server: Server, _aws: tuple[tuple[str, str], ...], _process: int) -> Connection:
     size = max(1, server.connections)
-    return Connection(server, Crew(size, "s3"), threading.BoundedSemaphore(size))
+    return Connection(server, DaemonPool(size, "s3"), threading.BoundedSemaphore(size))
 
 
 def _client(server: Server) -> Any:
@@ -72,7 +73,7 @@ def _client(server: Server) -> Any:
     try:
         return _made(server)
     except ProfileNotFound:
-        raise  # told where the request that needed it is
+        raise  # reported with the URI of the request that needs it
     except (BotoCoreError, ValueError) as error:
         said = str(error).rstrip(".")
         message = f"AWS's settings: {said}. Mend it in AWS's variables (AWS_…), its files, or store.region."
@@ -85,25 +86,25 @@ def _made(server: Server) -> Any:
     from botocore.session import Session
 
     session = Session()
-    # What users set for boto3, in its variables or its configuration file, holds here as well.
+    # Settings for boto3, in its variables or its configuration file, apply here as well.
     attempts = session.get_config_variable("max_attempts") or server.attempts or ATTEMPTS
     endpoint = server.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     s3: dict[str, Any] = {"addressing_style": "path"} if endpoint else {}
     if not endpoint.startswith("http://"):
-        # TLS and the signed checksum of every body keep it whole; hashing it once more for the signature adds nothing.
+        # TLS and the signed checksum of every body protect it; hashing it once more for the signature adds nothing.
         s3["payload_signing_enabled"] = False
     config = Config(
         retries={"mode": session.get_config_variable("retry_mode") or "standard", "total_max_attempts": attempts},
-        # Parts travel beside the requests of those who wait for them.
+        # Transfers of parts run at the same time as the requests of the threads that wait for them.
         max_pool_connections=2 * max(1, server.connections),
         connect_timeout=min(10, server.timeout),
         read_timeout=server.timeout,
         tcp_keepalive=True,
         signature_version="s3v4",
-        # Every body has a SHA-256 of ours, every answer is compared with one.
+        # This package adds a SHA-256 to every body and compares every response with one.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # A small object costs a millisecond of this machine's time. These two are a tenth of it.
+        # A small object takes a millisecond of CPU time; these two settings save a tenth of it.
         user_agent=f"Botocore/{botocore.__version__} pokeflow",
         parameter_validation=False,
         s3=s3,
@@ -120,11 +121,11 @@ def _made(server: Server) -> Any:
 
 
 def _send_at_once(params: dict[str, Any], **_: Any) -> None:
-    """Send a body with its headers: waiting for leave to do so costs a round trip, more than most bodies take."""
+    """Remove the header ``Expect``, so that a body is sent with its headers, without waiting for a round trip."""
     params["headers"].pop("Expect", None)
 
 
 def _moment(value: str) -> datetime:
-    """A time of S3's, which writes one form in headers and another in listings; dateutil takes ten times as long."""
+    """Parse a time from S3, in the format of headers or that of listings; ten times faster than dateutil."""
     moment = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

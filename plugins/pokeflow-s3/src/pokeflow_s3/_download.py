@@ -1,4 +1,4 @@
-"""How objects are read from a bucket: hashed on the way, large ones in parts, several at once."""
+"""Downloads from a bucket: hashed while they are read, large objects in several parts at once."""
 
 import hashlib
 import logging
@@ -8,39 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Advance, Conflict, naming, result
-from pokeflow_s3._checksums import recorded
-from pokeflow_s3._errors import ask, told
+from pokeflow.objects import Advance, PreconditionError, name_file_in_errors, wait_for_result
+from pokeflow_s3._checksums import recorded_checksum
+from pokeflow_s3._errors import ask, translate_errors
 from pokeflow_s3._location import Location
 
 log = logging.getLogger("pokeflow")
 PART = 8 << 20
-"""Bytes of a part."""
+"""Size of a part in bytes."""
 CHUNK = 1 << 20
 RESUMES = 6
-"""How often reading goes on after a connection was cut in the middle of an object."""
+"""Maximum number of times that a read is resumed after the connection was cut in the middle of an object."""
 
 
-class Replaced(PokeflowError):  # noqa: N818 - an answer as much as an error
-    """What was being read is another object by now; what has been read of the old one is of no use."""
+class ObjectReplacedError(PokeflowError):
+    """Error for an object that was replaced while it was read, so that the bytes read so far are useless."""
 
 
 def stream(bucket: Location, key: str, take: Callable[[bytes], None]) -> dict[str, Any]:
-    """Read an object from beginning to end; returns the answer's headers. Missing."""
-    place, name = bucket.place(key), bucket.named(key)
+    """Read an object from beginning to end and return the response's headers.
+
+    Args:
+        bucket: Location of the object.
+        key: Key of the object.
+        take: Called with each chunk of bytes.
+
+    Raises:
+        NotFoundError: The object does not exist.
+
+    """
+    place, name = bucket.request_args(key), bucket.uri_of(key)
     found: dict[str, Any] = ask(bucket.client.get_object, name, **place)
     _pour(bucket, place, name, found, 0, found["ContentLength"], found["ETag"], take)
     return found
 
 
 def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -> tuple[str, str | None]:
-    """Fetch into a file; returns the checksum of what arrived and the one that the object's own record tells."""
-    place, name, client = bucket.place(key), bucket.named(key), bucket.client
+    """Download an object to a file; return the checksum of the file and the one stored with the object, if any."""
+    place, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
     found = _first(client, place, name)
     first = found["ContentLength"]
     size = int(found["ContentRange"].rpartition("/")[2]) if "ContentRange" in found else first
     digest = hashlib.sha256()
-    with naming(draft.parent), draft.open("wb") as out:
+    with name_file_in_errors(draft.parent), draft.open("wb") as out:
 
         def take(chunk: bytes) -> None:
             out.write(chunk)
@@ -51,20 +61,20 @@ def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -
         _pour(bucket, place, name, found, 0, first, found["ETag"], take)
     if first < size:
         _rest(bucket, place, name, draft, digest, first, size, found["ETag"], advance)
-    return digest.hexdigest(), recorded(found)
+    return digest.hexdigest(), recorded_checksum(found)
 
 
 def _first(client: Any, place: dict[str, str], name: str) -> dict[str, Any]:
-    """The answer with the first part of an object, which tells its size."""
+    """Return the response with the first part of an object, which also states the size of the whole."""
     from botocore.exceptions import ClientError
 
-    with told(name):
+    with translate_errors(name):
         try:
             return dict(client.get_object(**place, Range=f"bytes=0-{PART - 1}"))
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") != 416:
                 raise
-        return dict(client.get_object(**place))  # of an empty object there is no part
+        return dict(client.get_object(**place))  # an empty object has no byte range
 
 
 def _rest(
@@ -79,8 +89,8 @@ def _rest(
     advance: Advance | None,
 ) -> None:
     def fetch(start: int, stop: int) -> None:
-        # Each opens the file itself: who gives up need not wait for it.
-        with naming(draft.parent), draft.open("r+b") as out:
+        # Each thread opens the file itself, so that a cancelled download need not wait for the threads.
+        with name_file_in_errors(draft.parent), draft.open("r+b") as out:
             out.seek(start)
             _pour(bucket, place, name, None, start, stop, etag, out.write)
 
@@ -90,7 +100,7 @@ def _rest(
         with draft.open("rb") as written:
             written.seek(first)
             for future, (start, stop) in zip(futures, ranges, strict=True):
-                result(future)
+                wait_for_result(future)
                 for at in range(start, stop, CHUNK):
                     digest.update(written.read(min(CHUNK, stop - at)))
                 if advance is not None:
@@ -110,7 +120,22 @@ def _pour(
     etag: str,
     take: Callable[[bytes], object],
 ) -> None:
-    """Read bytes ``start`` to ``stop`` of an object; where the connection is cut, go on from there."""
+    """Read bytes ``start`` to ``stop`` (exclusive) of an object; resume after the last byte if the connection is cut.
+
+    Args:
+        bucket: Location of the object.
+        place: Bucket and key, as request arguments.
+        name: URI of the object, for messages.
+        answer: Response whose body begins at ``start``, or None to request one.
+        start: First byte.
+        stop: Byte after the last one.
+        etag: ETag that the object must still have when reading is resumed.
+        take: Called with each chunk of bytes.
+
+    Raises:
+        ObjectReplacedError: The object was replaced while it was read.
+
+    """
     from botocore.exceptions import BotoCoreError
     from urllib3.exceptions import HTTPError
 
@@ -133,17 +158,17 @@ def _pour(
         except (BotoCoreError, HTTPError) as error:
             resumed += 1
             if resumed > RESUMES:
-                with told(name):
+                with translate_errors(name):
                     raise
             log.debug("%s: cut at byte %d (%s), going on from there", name, start, error)
             time.sleep(0.05 * 2**resumed)
             answer = None
-        except Conflict as error:
-            raise Replaced(f"{name}: was replaced while it was read. Run it again.") from error
+        except PreconditionError as error:
+            raise ObjectReplacedError(f"{name}: was replaced while it was read. Run it again.") from error
 
 
 def sha256(bucket: Location, key: str, advance: Advance | None = None) -> str:
-    """The checksum of what lies under a key, by reading every byte; Missing."""
+    """Compute the checksum of an object by reading every byte; raise NotFoundError if it does not exist."""
     digest = hashlib.sha256()
 
     def take(chunk: bytes) -> None:
@@ -156,7 +181,7 @@ def sha256(bucket: Location, key: str, advance: Advance | None = None) -> str:
 
 
 def etag_if_same(bucket: Location, key: str, size: int, checksum: str) -> str | None:
-    """The etag of what lies under a key, if it is these very bytes."""
+    """Return the ETag of an object if it has this size and checksum, else None."""
     found = bucket.stat(key)
     if found is None or found.size != size:
         return None

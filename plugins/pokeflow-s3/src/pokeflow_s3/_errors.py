@@ -1,4 +1,4 @@
-"""What S3 and the way there answer, told in sentences. Nothing of a credential gets into them."""
+"""Translation of errors from S3 and the network into messages, which never contain any part of a credential."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,20 +6,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Conflict, Damaged, Missing
+from pokeflow.objects import IntegrityError, NotFoundError, PreconditionError
 from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
-class Contended(Conflict):
-    """Another writer was at the same key in the same moment: asking again may help."""
+class ContentionError(PreconditionError):
+    """Error for a write at the same moment as another one to the same key; a retry may succeed."""
 
 
-class Unknown(Missing):
-    """The upload in parts is not known: it is done, or was removed."""
+class UploadNotFoundError(NotFoundError):
+    """Error for an unknown multipart upload: it was completed or aborted."""
 
 
-class Lacking(PokeflowError):  # noqa: N818 - a way that is closed, not a mishap
-    """The server cannot do what was asked; there is another way."""
+class UnsupportedError(PokeflowError):
+    """Error for a feature that the server does not support; the caller uses another method."""
 
 
 _NEEDS = {
@@ -32,13 +32,13 @@ _NEEDS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
 }
 _KINDS: dict[str, type[PokeflowError]] = {
-    **dict.fromkeys(("NoSuchKey", "404", "NotFound"), Missing),
-    "NoSuchUpload": Unknown,
-    "NotImplemented": Lacking,
-    **dict.fromkeys(("PreconditionFailed", "412"), Conflict),
-    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), Contended),
+    **dict.fromkeys(("NoSuchKey", "404", "NotFound"), NotFoundError),
+    "NoSuchUpload": UploadNotFoundError,
+    "NotImplemented": UnsupportedError,
+    **dict.fromkeys(("PreconditionFailed", "412"), PreconditionError),
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), ContentionError),
     **dict.fromkeys(
-        ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"), Damaged
+        ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"), IntegrityError
     ),
 }
 _CODES = {
@@ -77,14 +77,14 @@ _KEY_ID = re.compile(r"\b[A-Z0-9]{16,128}\b|://[^/@\s]+@|[A-Za-z0-9+/=]{40,}")
 
 
 def ask(call: Callable[..., Any], uri: str, **parameters: Any) -> Any:
-    """Call a method of a client about an object; its errors are sentences that begin with the URI."""
-    with told(uri):
+    """Call a client method about an object, with errors translated to messages that begin with its URI."""
+    with translate_errors(uri):
         return call(**parameters)
 
 
 @contextmanager
-def told(uri: str) -> Iterator[None]:
-    """Let the errors of S3 and of the way there be sentences about a URI."""
+def translate_errors(uri: str) -> Iterator[None]:
+    """Convert errors of S3 and the network into PokeflowErrors whose messages begin with a URI."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError

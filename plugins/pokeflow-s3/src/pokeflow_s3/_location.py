@@ -1,19 +1,20 @@
-"""Where objects lie in S3: bucket, prefix and connection, and the arguments that every request has of them."""
+"""Location of objects in S3: bucket, prefix and connection, and the request arguments derived from them."""
 
 from typing import Any
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import Entry, Missing, require_key
-from pokeflow_s3._checksums import recorded
-from pokeflow_s3._client import Server, connected
-from pokeflow_s3._errors import ask, told
+from pokeflow.objects import NotFoundError, ObjectInfo, require_key
+from pokeflow_s3._checksums import recorded_checksum
+from pokeflow_s3._client import Server, connection_to
+from pokeflow_s3._errors import ask, translate_errors
 
 
 class Location:
-    """Names what lies in a bucket, below a prefix of it, and how its server is asked.
+    """A prefix in an S3 bucket, and the settings for requests about its objects.
 
-    ``encryption`` is asked of the server for every object, None: its own default; ``kms_key`` goes with ``aws:kms``.
-    Conditions of writes are kept by the server: AWS does since 2024, some others take no notice of them.
+    ``encryption`` is requested from the server for every new object; None is the server's default. ``kms_key`` is the
+    key for ``aws:kms``.
+    Conditional writes rely on the server: AWS supports them since 2024, some other servers ignore the condition.
     """
 
     def __init__(
@@ -29,31 +30,31 @@ class Location:
         self.prefix = f"{require_key(prefix.strip('/'))}/" if prefix.strip("/") else ""
         self.server = server or Server()
         self.encryption, self.kms_key = encryption, kms_key
-        self.connection = connected(self.server)
+        self.connection = connection_to(self.server)
 
     @property
     def uri(self) -> str:
-        """``s3://bucket/prefix`` without a slash at the end."""
+        """URI ``s3://bucket/prefix`` without a trailing slash."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
     def client(self) -> Any:
-        """The botocore client."""
-        with told(self.uri):
+        """Client of botocore."""
+        with translate_errors(self.uri):
             return self.connection.client
 
     @property
-    def sealed(self) -> dict[str, str]:
-        """What is asked for every new object."""
+    def encryption_args(self) -> dict[str, str]:
+        """Request arguments for the encryption of every new object."""
         asked = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key}
         return {name: value for name, value in asked.items() if value}
 
-    def named(self, key: str) -> str:
-        """The URI of an object, for people."""
+    def uri_of(self, key: str) -> str:
+        """Return the URI of an object, for messages."""
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
-    def place(self, key: str) -> dict[str, str]:
-        """The bucket and the whole key, as requests take them."""
+    def request_args(self, key: str) -> dict[str, str]:
+        """Return the bucket and the full key as request arguments; raise a PokeflowError if the key is invalid."""
         whole = self.prefix + require_key(key)
         try:
             whole.encode()
@@ -61,16 +62,16 @@ class Location:
             raise PokeflowError(f"{key!r} is no text: S3 holds no such key. Rename the file.") from None
         return {"Bucket": self.bucket, "Key": whole}
 
-    def stat(self, key: str) -> Entry | None:
-        """What lies under a key, or None."""
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return the properties of an object, or None if it does not exist."""
         try:
-            found = ask(self.client.head_object, self.named(key), **self.place(key), ChecksumMode="ENABLED")
-        except Missing:
+            found = ask(self.client.head_object, self.uri_of(key), **self.request_args(key), ChecksumMode="ENABLED")
+        except NotFoundError:
             return None
         modified = found["LastModified"].timestamp()
-        return Entry(key, found["ContentLength"], etag_of(found), modified, recorded(found))
+        return ObjectInfo(key, found["ContentLength"], etag_of(found), modified, recorded_checksum(found))
 
 
 def etag_of(found: dict[str, Any]) -> str:
-    """An etag without its quotes: some servers give it with them, some without, some now so and now so."""
+    """Return the ETag of a response without quotes, which only some servers include, and some only sometimes."""
     return str(found["ETag"]).strip('"')

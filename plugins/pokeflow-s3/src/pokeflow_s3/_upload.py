@@ -1,4 +1,4 @@
-"""How large objects come into a bucket: in parts, several at once, each checked by the server."""
+"""Uploads and copies of large objects: several parts at once, each checked by the server."""
 
 import base64
 import hashlib
@@ -11,23 +11,31 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from pokeflow.errors import PokeflowError
-from pokeflow.objects import ABSENT, Advance, Conflict, Missing, breathe, damaged, result
-from pokeflow_s3._checksums import recorded
+from pokeflow.objects import (
+    ABSENT,
+    Advance,
+    NotFoundError,
+    PreconditionError,
+    integrity_error,
+    raise_if_cancelled,
+    wait_for_result,
+)
+from pokeflow_s3._checksums import recorded_checksum
 from pokeflow_s3._download import etag_if_same
 from pokeflow_s3._download import sha256 as sha256_of
-from pokeflow_s3._errors import Lacking, Unknown, ask
+from pokeflow_s3._errors import UnsupportedError, UploadNotFoundError, ask
 from pokeflow_s3._location import Location
 
 log = logging.getLogger("pokeflow")
 MIB = 1 << 20
 WHOLE = 8 * MIB
-"""Bytes up to which a file travels in one request."""
+"""Maximum size in bytes of a file that is uploaded in one request."""
 PART = 8 * MIB
 COPY_WHOLE = 64 * MIB
-"""Bytes up to which the server is asked to copy in one request, which must end before it times out."""
+"""Maximum size in bytes of an object that is copied in one request, which must end before it times out."""
 COPY_PART = 64 * MIB
 PARTS = 9_000
-"""Parts of one upload; S3 takes 10,000."""
+"""Maximum number of parts of one upload; S3 allows 10,000."""
 
 
 def upload(
@@ -39,13 +47,28 @@ def upload(
     condition: dict[str, str],
     advance: Advance | None,
 ) -> None:
-    """Send a file in parts. The server checks each part, and the whole is checked before it becomes an object."""
+    """Upload a file in parts. The server checks each part; the whole is checked before it becomes an object.
+
+    Args:
+        bucket: Location of the object.
+        file: Open file, positioned at its beginning.
+        size: Size of the file in bytes.
+        place: Bucket and key, as request arguments.
+        sha256: Expected checksum of the file, hex.
+        condition: Request arguments for the condition of the write.
+        advance: Called with the size of each finished part.
+
+    Raises:
+        IntegrityError: The checksum of the file is not ``sha256``.
+        PreconditionError: The condition of the write is not met.
+
+    """
     name, client = f"s3://{place['Bucket']}/{place['Key']}", bucket.client
-    more = {**bucket.sealed, "Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "CRC32"}
+    more = {**bucket.encryption_args, "Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "CRC32"}
     with _upload(bucket, place, more) as (begun, futures):
 
         def send(number: int, data: bytes) -> dict[str, Any]:
-            # For the way alone, in a third of the time: the SHA-256 of the whole is compared below.
+            # CRC32 protects the transfer and takes a third of the time; the SHA-256 of the whole is compared below.
             checksum = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
             answer = ask(client.upload_part, name, **begun, PartNumber=number, Body=data, ChecksumCRC32=checksum)
             return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": checksum}
@@ -55,14 +78,14 @@ def upload(
         digest, connection = hashlib.sha256(), bucket.connection
 
         def settle() -> None:
-            parts.append(result(futures[len(parts)]))
+            parts.append(wait_for_result(futures[len(parts)]))
             if advance is not None:
                 advance(sizes[len(parts) - 1])
 
         step = _part_size(size, PART)
         for number, start in enumerate(range(0, size, step), 1):
             while not connection.parts.acquire(timeout=0.5):
-                breathe()
+                raise_if_cancelled()
             try:
                 data = file.read(min(step, size - start))
                 future = connection.crew.submit(send, number, data)
@@ -79,18 +102,18 @@ def upload(
         while len(parts) < len(futures):
             settle()
         if digest.hexdigest() != sha256:
-            raise damaged(str(getattr(file, "name", name)), sha256, digest.hexdigest())
+            raise integrity_error(str(getattr(file, "name", name)), sha256, digest.hexdigest())
         complete(bucket, begun, parts, {**condition, "MpuObjectSize": size})
 
 
 def complete(bucket: Location, begun: dict[str, str], parts: list[dict[str, Any]], more: dict[str, Any]) -> None:
-    """Make an object of its parts."""
+    """Complete a multipart upload; raise PreconditionError if the upload is unknown or its condition is not met."""
     name = f"s3://{begun['Bucket']}/{begun['Key']}"
     try:
         ask(bucket.client.complete_multipart_upload, name, **begun, MultipartUpload={"Parts": parts}, **more)
-    except Unknown as error:
-        # As a failed condition, so that the writer looks whether an attempt whose answer was lost has done it.
-        raise Conflict(str(error)) from error
+    except UploadNotFoundError as error:
+        # Report it as a failed condition: the writer then checks whether an attempt succeeded whose response was lost.
+        raise PreconditionError(str(error)) from error
 
 
 def copy(
@@ -102,28 +125,52 @@ def copy(
     condition: dict[str, str],
     advance: Advance | None,
 ) -> str:
-    """Have the server copy; returns the checksum of what arrived.
+    """Copy an object on the server and return the checksum of the copy.
 
-    The condition is looked at before, and sent too: an older server that does not know it for copies may let a
-    writer through that comes in between.
+    The condition is checked before the copy and sent with it: a server that ignores conditions of copies may still
+    overwrite an object that another writer creates in between.
+
+    Args:
+        bucket: Location of the copy.
+        source: Location of the object to copy, on the same server.
+        source_key: Key of the object to copy.
+        key: Key of the copy.
+        match: Condition of the write, as described for ``ObjectStore``.
+        condition: The same condition as request arguments.
+        advance: Called once with the size in bytes.
+
+    Raises:
+        IntegrityError: The checksum of the copy is not that of the source.
+        UnsupportedError: The server does not copy parts.
+        NotFoundError: The source does not exist, or the copy was deleted meanwhile.
+        PreconditionError: The key holds another object than ``match`` requires.
+
     """
-    client, name = bucket.client, bucket.named(key)
-    found = ask(client.head_object, source.named(source_key), **source.place(source_key), ChecksumMode="ENABLED")
-    size, etag, noted = found["ContentLength"], found["ETag"], recorded(found)
-    origin = {"CopySource": source.place(source_key), "CopySourceIfMatch": etag}
+    client, name = bucket.client, bucket.uri_of(key)
+    found = ask(
+        client.head_object, source.uri_of(source_key), **source.request_args(source_key), ChecksumMode="ENABLED"
+    )
+    size, etag, noted = found["ContentLength"], found["ETag"], recorded_checksum(found)
+    origin = {"CopySource": source.request_args(source_key), "CopySourceIfMatch": etag}
     arrived: str | None = None
     try:
         _require(bucket, key, match)
         if size <= COPY_WHOLE:
-            asked = {**bucket.place(key), **bucket.sealed, **origin, **condition, "ChecksumAlgorithm": "SHA256"}
-            arrived = recorded(ask(client.copy_object, name, **asked).get("CopyObjectResult", {}))
+            asked = {
+                **bucket.request_args(key),
+                **bucket.encryption_args,
+                **origin,
+                **condition,
+                "ChecksumAlgorithm": "SHA256",
+            }
+            arrived = recorded_checksum(ask(client.copy_object, name, **asked).get("CopyObjectResult", {}))
         else:
-            _copy_parts(bucket, bucket.place(key), found, origin, condition)
-    except Conflict:
+            _copy_parts(bucket, bucket.request_args(key), found, origin, condition)
+    except PreconditionError:
         now = source.stat(source_key)
         if now is None or now.etag != etag.strip('"'):
             raise PokeflowError(
-                f"{source.named(source_key)}: was replaced while it was copied. Run it again."
+                f"{source.uri_of(source_key)}: was replaced while it was copied. Run it again."
             ) from None
         noted = noted or sha256_of(source, source_key)
         if etag_if_same(bucket, key, size, noted) is None:
@@ -133,10 +180,10 @@ def copy(
     if arrived is None:
         there = bucket.stat(key)
         if there is None:
-            raise Missing(f"{name}: was removed while it was copied.")
+            raise NotFoundError(f"{name}: was removed while it was copied.")
         arrived = noted if noted and (there.size, there.sha256) == (size, noted) else sha256_of(bucket, key)
     if noted not in (None, arrived):
-        raise damaged(name, str(noted), arrived)
+        raise integrity_error(name, str(noted), arrived)
     return arrived
 
 
@@ -145,7 +192,9 @@ def _require(bucket: Location, key: str, match: str | None) -> None:
         return
     there = bucket.stat(key)
     if (there.etag if there else ABSENT) != match:
-        raise Conflict(f"{bucket.named(key)}: something else lies there than was expected: another writer was first.")
+        raise PreconditionError(
+            f"{bucket.uri_of(key)}: something else lies there than was expected: another writer was first."
+        )
 
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
@@ -155,27 +204,32 @@ def _copy_parts(
     bucket: Location, place: dict[str, str], found: dict[str, Any], origin: dict[str, Any], condition: dict[str, str]
 ) -> None:
     size, name, client = found["ContentLength"], f"s3://{place['Bucket']}/{place['Key']}", bucket.client
-    more = {**bucket.sealed, **{kept: found[kept] for kept in _KEPT if kept in found}}
+    more = {**bucket.encryption_args, **{kept: found[kept] for kept in _KEPT if kept in found}}
     with _upload(bucket, place, more) as (begun, futures):
 
         def send(number: int, start: int, stop: int) -> dict[str, Any]:
             asked = {**begun, **origin, "PartNumber": number, "CopySourceRange": f"bytes={start}-{stop - 1}"}
             answer = ask(client.upload_part_copy, name, **asked).get("CopyPartResult", {})
             if "ETag" not in answer:
-                raise Lacking(f"{name}: the server does not copy parts.")
+                raise UnsupportedError(f"{name}: the server does not copy parts.")
             return {"PartNumber": number, "ETag": answer["ETag"]}
 
         step = _part_size(size, COPY_PART)
         for number, start in enumerate(range(0, size, step), 1):
             futures.append(bucket.connection.crew.submit(send, number, start, min(start + step, size)))
-        complete(bucket, begun, [result(future) for future in futures], condition)
+        complete(bucket, begun, [wait_for_result(future) for future in futures], condition)
 
 
 @contextmanager
 def _upload(
     bucket: Location, place: dict[str, str], more: dict[str, Any]
 ) -> Iterator[tuple[dict[str, str], list[Future[Any]]]]:
-    """An upload in parts, which is given up if anything goes wrong: parts that are left behind cost money."""
+    """Begin a multipart upload, and abort it if anything fails, because abandoned parts cost money.
+
+    Yields:
+        The request arguments that identify the upload, and the list to which the caller adds the futures of its parts.
+
+    """
     name, client = f"s3://{place['Bucket']}/{place['Key']}", bucket.client
     created = ask(client.create_multipart_upload, name, **place, **more)
     begun, futures = {**place, "UploadId": created["UploadId"]}, list[Future[Any]]()
@@ -184,9 +238,9 @@ def _upload(
     except BaseException:
         for future in futures:
             future.cancel()
-        # A part that arrives after the end would stay.
+        # Wait for running parts: one that arrives after the abort would remain.
         wait(futures, timeout=1)
-        with suppress(Missing):
+        with suppress(NotFoundError):
             try:
                 ask(client.abort_multipart_upload, name, **begun)
             except PokeflowError as error:
@@ -195,6 +249,6 @@ def _upload(
 
 
 def _part_size(size: int, least: int) -> int:
-    """Bytes of a part: whole MiB, at least ``least``, and no more parts than S3 takes."""
+    """Return the size of a part in bytes: whole MiB, at least ``least``, and at most ``PARTS`` parts in total."""
     needed = -(-size // PARTS)
     return max(least, -(-needed // MIB) * MIB)

@@ -1,4 +1,4 @@
-"""Opens ``s3://bucket/prefix``."""
+"""Entry point that opens the URIs ``s3://bucket/prefix``."""
 
 import re
 
@@ -20,20 +20,20 @@ def open_bucket(
     attempts: int | None = None,
     timeout: float = 60,
 ) -> Bucket:
-    """Open a bucket, or what lies below a prefix of it; nothing is asked of the server yet.
+    """Open an object store in a bucket, or below a prefix of it; no request is sent to the server yet.
 
     Args:
         uri: ``s3://bucket`` or ``s3://bucket/prefix``.
-        endpoint: another S3 server than AWS's.
-        region: the bucket's, where AWS's own settings name none.
-        encryption: asked of the server for every object; None is the server's own default.
-        kms_key: the key that goes with ``aws:kms``.
-        connections: at most so many requests at once.
-        attempts: how often a request is made where AWS's settings say nothing.
-        timeout: seconds that an answer may take.
+        endpoint: URL of an S3 server other than AWS.
+        region: Region of the bucket; None takes it from AWS's own settings.
+        encryption: Encryption requested for every new object; None is the server's default.
+        kms_key: Key for the encryption ``aws:kms``.
+        connections: Maximum number of simultaneous requests.
+        attempts: Maximum number of attempts for a request, if AWS's settings define none.
+        timeout: Maximum number of seconds to wait for a response.
 
     Raises:
-        ConfigError: the URI names no bucket.
+        ConfigError: The URI names no valid bucket.
 
     """
     name, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")

@@ -1,4 +1,4 @@
-"""What every service of AWS answers, S3 among them: codes of credentials and load, sentences of a broken way there."""
+"""Error codes that all AWS services share (credentials, load), and messages for failed connections."""
 
 import re
 
@@ -29,10 +29,10 @@ _SENTENCES = {
 
 
 def explain(error: Exception) -> str:
-    """Return a sentence about a request that got no answer, with what to do; nothing of a credential is in it.
+    """Return a message for a request without a response, with advice and without any part of a credential.
 
     Args:
-        error: what botocore, or urllib3 below it, raised.
+        error: Exception of botocore, or of urllib3 below it.
 
     """
     names = [kind.__name__ for kind in type(error).__mro__]

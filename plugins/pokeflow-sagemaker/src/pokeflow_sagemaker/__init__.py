@@ -1,6 +1,6 @@
-"""SageMaker: tasks as its jobs, the project, registry, pipelines and endpoints there, and what it deploys.
+"""Plugin for SageMaker: tasks as jobs, the project, model registry, pipelines, endpoints and deployable bundles.
 
-Nothing heavy is imported here: a module is loaded when its first task or command runs.
+This module imports nothing heavy: other modules are loaded when their first task or command runs.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from pokeflow import Backend, Command, Executor, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Return the backends ``sagemaker``. The code that is packed is part of a bundle's digest."""
+    """Return the backends ``sagemaker``. A bundle's digest includes the packed code."""
     return [
         Backend(
             "sagemaker",
@@ -57,7 +57,7 @@ def pokeflow_executors() -> Iterable[Executor]:
 
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
-    """Return the commands that work in the cloud; the parameters of ``pipeline`` are those of its stage."""
+    """Return the cloud commands; ``pipeline`` takes its parameters from its stage."""
     return [
         Command(
             "provision",
@@ -102,5 +102,5 @@ def pokeflow_commands() -> Iterable[Command]:
 
 @hookimpl
 def pokeflow_config_package() -> str:
-    """Return where ``executor=sagemaker`` and ``cloud=sagemaker`` lie."""
+    """Return the package with the YAML files of this plugin, such as ``executor=sagemaker``, ``registry=sagemaker``."""
     return "pokeflow_sagemaker.conf"

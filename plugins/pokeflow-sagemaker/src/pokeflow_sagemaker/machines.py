@@ -1,4 +1,4 @@
-"""Parameters that every machine of SageMaker has: the account, the network, the instance type, its price."""
+"""Parameters common to all SageMaker jobs and endpoints: account, network, instance type, price."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The VPC that jobs run in; ``encrypt`` the traffic between their instances."""
+    """The VPC that jobs run in; ``encrypt`` turns on encryption of the traffic between their instances."""
 
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
@@ -19,9 +19,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose jobs these are. ``role`` None is the one that ``pokeflow provision`` makes for ``project``.
+    """The project, region, execution role and KMS key that jobs run with.
 
-    ``kms_key`` encrypts the machines' disks and what SageMaker itself writes. ``region`` None: as AWS's settings say.
+    Attributes:
+        project: name of the project; it is part of role names and tags.
+        region: AWS region; None: the one in AWS's own settings.
+        role: ARN of the execution role; None: the role that ``pokeflow provision`` creates for ``project``.
+        kms_key: key that encrypts the instances' volumes and the output that SageMaker itself writes.
+
     """
 
     project: str = "pokeflow"
@@ -31,14 +36,14 @@ class Account:
 
 
 def is_role(arn: str) -> bool:
-    """Tell whether a text is a role's ARN."""
+    """Return whether a string is the ARN of an IAM role."""
     return _ROLE.fullmatch(arn) is not None
 
 
 def faults(
     instance_type: str, account: Account, network: Network | None, prices: Mapping[str, float]
 ) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with these, as (parameter, what is wrong) pairs."""
+    """Yield the faults of these parameters, as (parameter name, message) pairs."""
     if not _INSTANCE.fullmatch(instance_type):
         yield "instance_type", f"{instance_type!r} is no instance type of SageMaker, such as ml.m5.large"
     if account.role is not None and not is_role(account.role):

@@ -1,7 +1,7 @@
-"""SDK 2's names on SageMaker's SDK 3: ``sagemaker.Session``, ``get_execution_role`` and ``ModelPackage``.
+"""Names of SageMaker's SDK 2 on SDK 3: ``sagemaker.Session``, ``get_execution_role`` and ``ModelPackage``.
 
-``import pokeflow_sagemaker.sdk`` lets what follows use them; ``python -m pokeflow_sagemaker.sdk script.py`` runs a
-script as it stands. On SDK 2, which has them itself, nothing is changed. ``pokeflow-sagemaker[sdk]`` brings the SDK.
+``import pokeflow_sagemaker.sdk`` makes them available; ``python -m pokeflow_sagemaker.sdk script.py`` runs a script
+unchanged. On SDK 2, which has these names itself, nothing is changed. ``pokeflow-sagemaker[sdk]`` installs the SDK.
 """
 
 import importlib
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 HELPERS = "sagemaker.core.helper.session_helper"
-"""Where SDK 3 has what SDK 2 had at the top."""
+"""Module of SDK 3 with the names that SDK 2 had at the top level."""
 USAGE = "python -m pokeflow_sagemaker.sdk script.py …: runs a script that was written for SageMaker's SDK 2."
 
 
 class ModelPackage:
-    """A registered version as SDK 2 spoke of it: describe it, decide on it, have an endpoint serve it.
+    """A model package with SDK 2's interface: describe, approve or reject, deploy.
 
-    ``deploy`` returns nothing, as SDK 2's did for a package; ``endpoint_name`` tells of what it made.
+    ``deploy`` returns None, as SDK 2's did for a package; ``endpoint_name`` is the name of the endpoint that it
+    created.
     """
 
     def __init__(
@@ -42,18 +43,18 @@ class ModelPackage:
 
     @property
     def client(self) -> Any:
-        """The session's client of SageMaker; a session is made where none was given."""
+        """Client of SageMaker from the session; a default session is created if the caller passed none."""
         if self.sagemaker_session is None:
             self.sagemaker_session = _named("Session")()
         return self.sagemaker_session.sagemaker_client
 
     def describe(self) -> dict[str, Any]:
-        """All that SageMaker has of the package."""
+        """Return SageMaker's description of the model package."""
         found: dict[str, Any] = self.client.describe_model_package(ModelPackageName=self.model_package_arn)
         return found
 
     def update_approval_status(self, approval_status: str, approval_description: str | None = None) -> None:
-        """Approve or reject the package, as a person does."""
+        """Set the approval status of the model package; pokeflow respects it as a person's decision."""
         reason = {"ApprovalDescription": approval_description} if approval_description else {}
         package = self.model_package_arn
         self.client.update_model_package(ModelPackageArn=package, ModelApprovalStatus=approval_status, **reason)
@@ -66,7 +67,7 @@ class ModelPackage:
         tags: Sequence[dict[str, str]] = (),
         wait: bool = True,
     ) -> None:
-        """Have an endpoint serve the package; ``pokeflow deploy`` does it so that a second call changes nothing."""
+        """Deploy the model package to a new endpoint; unlike ``pokeflow deploy``, this is not idempotent."""
         group = self.model_package_arn.split(":")[-1].split("/")[1]
         made = self.name or f"{group[:40]}-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}"
         tagged = {"Tags": list(tags)} if tags else {}
@@ -82,7 +83,7 @@ class ModelPackage:
 
 
 def _named(name: str) -> Any:
-    """What SDK 2 had under this name."""
+    """Return the object that SDK 2 had under this name; raise an AttributeError for any other name."""
     if name == "ModelPackage":
         return ModelPackage
     if name in ("Session", "get_execution_role"):
@@ -91,7 +92,7 @@ def _named(name: str) -> Any:
 
 
 def install() -> None:
-    """Give SDK 3's package the names; on SDK 2 do nothing."""
+    """Add the names to SDK 3's package; on SDK 2 do nothing."""
     try:
         sagemaker = importlib.import_module("sagemaker")
     except ModuleNotFoundError as error:
@@ -99,12 +100,12 @@ def install() -> None:
             raise
         raise ModuleNotFoundError("SageMaker's SDK is not installed: pip install 'pokeflow-sagemaker[sdk]'") from error
     if not hasattr(sagemaker, "Session"):
-        # Looked up only when a name is asked for (PEP 562): nothing heavy is loaded before.
-        sagemaker.__getattr__ = _named  # type: ignore[method-assign]  # a module's own, as PEP 562 has it
+        # Module-level __getattr__ (PEP 562): heavy modules are imported only when a name is used.
+        sagemaker.__getattr__ = _named  # type: ignore[method-assign]  # the module's __getattr__ of PEP 562
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run a script with the names in place."""
+    """Run a script with SDK 2's names available."""
     if not arguments:
         sys.exit(USAGE)
     sys.argv = list(arguments)

@@ -168,7 +168,7 @@ def gate(tmp_path):
 
 
 def seconds(**given):
-    return f"import functools; serve.opened = functools.partial(serve.opened, **{given})"
+    return f"import functools; serve.open_model = functools.partial(serve.open_model, **{given})"
 
 
 PICTURE = png(np.zeros((8, 8, 3), np.uint8))

@@ -28,7 +28,7 @@ def load(*overrides: str) -> Flow:
 
 def finished(flow: Flow, stage: str, model: str, digest: str, **about: Any) -> Record:
     """A finished task in the flow's store."""
-    place = stores.of(flow)
+    place = stores.open_for_flow(flow)
     values: dict[str, Any] = {f.name: "" for f in dataclasses.fields(Record)}
     values |= {"task": f"{stage}:{model}", "stage": stage, "model": model, "digest": digest, "content": f"of-{digest}"}
     values |= {"params": {}, "inputs": {}, "metrics": {}, "facts": {}, "reasons": {}, "environment": {}, "files": ()}

@@ -68,12 +68,12 @@ def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str]
     assert "Nothing is to be done." in again
     assert cloud.mutating() == {}
     flow = pokeflow.load([word for word in words[1:] if not word.startswith("--")])
-    found = receipts.read(tree.of(flow).objects, receipts.PROVISION)
+    found = receipts.read(tree.open_tree(flow).objects, receipts.PROVISION)
     assert found is not None
     known = found[0].facts[ID]
     assert known in said
-    publish.write_documents(tree.of(flow))
-    manifest, _ = tree.of(flow).objects.read("metadata/project_manifest.json")
+    publish.write_documents(tree.open_tree(flow))
+    manifest, _ = tree.open_tree(flow).objects.read("metadata/project_manifest.json")
     assert json.loads(manifest)[ID] == known
 
 
@@ -114,7 +114,7 @@ def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
     words: list[str], cloud: Cloud, left: bytes
 ) -> None:
     assert main.run([*words, "--yes"]) == 0
-    objects = tree.of(pokeflow.load(words[1:])).objects
+    objects = tree.open_tree(pokeflow.load(words[1:])).objects
     sound = receipts.read(objects, receipts.PROVISION)
     assert sound is not None
     objects.write(receipts.key(receipts.PROVISION), left, match=None)

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from pokeflow import Backend, PokeflowError, plugins
-from pokeflow.objects._base import Objects
+from pokeflow.objects._base import ObjectStore
 from pokeflow.objects._folder import Folder
 from pokeflow_sagemaker.executor import code
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> Objects:
+def bucket(tmp_path: Path) -> ObjectStore:
     (tmp_path / "bucket").mkdir()
     return Folder(tmp_path / "bucket")
 
@@ -27,7 +27,7 @@ def backend(stage: str, name: str) -> Backend:
     return found
 
 
-def packed(bucket: Objects, prefix: str) -> dict[str, bytes]:
+def packed(bucket: ObjectStore, prefix: str) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(bucket.read(f"{prefix}code.tar.gz")[0])) as tar:
         return {m.name: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile()}  # type: ignore[union-attr]
 

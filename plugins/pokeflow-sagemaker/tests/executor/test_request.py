@@ -11,7 +11,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pokeflow import NoParams, Shared, Task
+from pokeflow import NoParams, RemoteStore, Task
 from pokeflow_sagemaker.executor import request as requests
 from pokeflow_sagemaker.executor import run
 from pokeflow_sagemaker.executor.jobs import NAMES
@@ -42,7 +42,7 @@ def task(model: str = "teacher", stage: str = "train", version: str = "v1.0", di
 
 def files(given: Task, uri: str = "s3://bucket/p") -> Files:
     return requests.files_of(
-        Shared(uri), given, run.making_key(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
+        RemoteStore(uri), given, run.making_key(given), "jobs/code/0123456789abcdef/", "jobs/d/m/h/task.json"
     )
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pokeflow import PokeflowError, Unavailable
+from pokeflow import PokeflowError, UnavailableError
 from pokeflow.errors import WAITING, TaskError
 from pokeflow_sagemaker.executor import code, run, watch
 from pokeflow_sagemaker.executor.jobs import Job
@@ -211,5 +211,5 @@ def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
 
 def test_a_job_whose_machine_lacks_what_its_task_needs_is_no_failure():
     reason = 'AlgorithmError: {"unavailable": true, "error": "no compiler here."}, exit code: 1'
-    with pytest.raises(Unavailable, match=r"^training job pokeflow-x: no compiler here\. https"):
+    with pytest.raises(UnavailableError, match=r"^training job pokeflow-x: no compiler here\. https"):
         run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pokeflow
-from pokeflow import ConfigError, PokeflowError, Shared
+from pokeflow import ConfigError, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.bundle import inference
 from pokeflow_sagemaker.pipelines import control, lineage, text
@@ -69,7 +69,7 @@ def test_a_written_file_rebuilds_its_pipeline(owners):
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))
 def test_whatever_it_says_of_itself(about, properties):
     step = Register("register-x", "g", "k", "i", about, properties, ("image/jpeg",), ("ml.m5.large",), ())
-    pipeline = Pipeline("p", "about", "x", Shared("s3://b"), None, (step,))
+    pipeline = Pipeline("p", "about", "x", RemoteStore("s3://b"), None, (step,))
 
     assert rebuilt(text.file("p", pipeline)).steps == (step,)
 
@@ -79,7 +79,7 @@ TELLING = [str, lambda text: f'{text}"""\nraise SystemExit\n"""', lambda text: f
 
 @given(st.text(), st.text(), st.sampled_from(TELLING), st.sampled_from(TELLING))
 def test_no_text_becomes_code(project, about, around_project, around_about):
-    pipeline = Pipeline("p", around_about(about), around_project(project), Shared("s3://b"), None, ())
+    pipeline = Pipeline("p", around_about(about), around_project(project), RemoteStore("s3://b"), None, ())
     source = text.file("p", pipeline)
 
     assert [type(part).__name__ for part in ast.parse(source).body] == ["Expr", *["ImportFrom"] * 2, "Assign", "If"]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import pokeflow_sagemaker
 from pokeflow_sagemaker.provision import names, templates
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.provision.wildcards import WILDCARDS
 from pokeflow_testkit.cloud.access import decide
 
 HERE = Path(pokeflow_sagemaker.__file__).parent
-PLACE = Place("123456789012", "us-east-2")
+PLACE = AccountRegion("123456789012", "us-east-2")
 KEY = "arn:aws:kms:us-east-2:123456789012:key/12345678-1234-1234-1234-123456789012"
 GIVEN = {"ProjectName": "cards", "BucketName": "bucket", "Prefix": "store/", "Tree": "project/cards/"}
 GIVEN |= {"GroupName": "cards-models", "Key": KEY, "Network": "true"}
@@ -62,7 +62,7 @@ def test_templates_please_the_linter(name):
     from cfnlint.config import ManualArgs
 
     regions = ["us-east-2", "us-west-2", "eu-central-1"]
-    found = lint(templates.text(name), config=ManualArgs(regions=regions, include_checks=["I"]))
+    found = lint(templates.read_template(name), config=ManualArgs(regions=regions, include_checks=["I"]))
     assert [str(match) for match in found] == []
 
 
@@ -70,12 +70,12 @@ def test_the_linter_sees_what_is_wrong():
     from cfnlint.api import lint
     from cfnlint.config import ManualArgs
 
-    broken = templates.text("foundation").replace("s3:GetObjectVersion", "s3:GetObjectVersions")
+    broken = templates.read_template("foundation").replace("s3:GetObjectVersion", "s3:GetObjectVersions")
     assert lint(broken, config=ManualArgs(regions=["us-east-2"], include_checks=["I"]))
 
 
 def test_a_template_travels_in_a_request_and_a_policy_fits_its_role():
-    assert len(templates.text("foundation").encode()) < 51_200
+    assert len(templates.read_template("foundation").encode()) < 51_200
     sizes = {kind: len(json.dumps(document(kind), separators=(",", ":"))) for kind in KINDS}
     assert max(sizes.values()) < 10_240, sizes
 
@@ -237,7 +237,7 @@ def test_the_launcher_may_do_all_that_the_plugin_asks_of_sagemaker():
 
 def test_iam_itself_reads_the_policies_so(cloud):
     """A few of the same questions, asked of the cloud's IAM about a role of the real stack."""
-    body, given_parameters = templates.text("foundation"), {**GIVEN, "BucketName": "policies-bucket"}
+    body, given_parameters = templates.read_template("foundation"), {**GIVEN, "BucketName": "policies-bucket"}
     cloud.aws("cloudformation").create_stack(
         StackName="pokeflow-cards",
         TemplateBody=body,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pokeflow import ConfigError, PokeflowError, Shared
+from pokeflow import ConfigError, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import names, projects, stacks, templates
 from pokeflow_sagemaker.provision import run as provision
@@ -35,7 +35,7 @@ class Project:
     def run(self, apply: bool = True, **more: Any):
         asked = {"project": PROJECT, "group": GROUP, "tree": f"project/{PROJECT}", **self.params, **more}
         place = (self.endpoint, self.cloud.region, self.encryption, self.kms_key)
-        shared = Shared(self.uri, *place) if self.uri else None
+        shared = RemoteStore(self.uri, *place) if self.uri else None
         return provision.run(ProvisionParams(**asked), shared, apply=apply)
 
     def plan(self, **more: Any):
@@ -75,9 +75,9 @@ def lefts(facts):
 @contextmanager
 def changed_template(monkeypatch, before, after):
     """The templates with other words, for a while."""
-    text = templates.text
+    text = templates.read_template
     with monkeypatch.context() as patch:
-        patch.setattr(templates, "text", lambda name: text(name).replace(before, after))
+        patch.setattr(templates, "read_template", lambda name: text(name).replace(before, after))
         yield patch
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pokeflow import Record
 from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry import card, packages
-from pokeflow_sagemaker.registry.about import About, encoded
+from pokeflow_sagemaker.registry.about import About, encode_json
 
 from ..registry_flow import EMPTY
 
@@ -91,7 +91,7 @@ SCHEMA = closed(
 
 def valid(content):
     jsonschema.Draft7Validator(SCHEMA).validate(content)
-    text = encoded(content)
+    text = encode_json(content)
     assert "\n" not in text  # AWS's pattern for a card is one line
     assert len(text) <= packages.CARD
     return content
@@ -222,7 +222,7 @@ def test_merging_twice_changes_nothing():
 
 
 def test_what_people_wrote_stays_and_pokeflows_part_is_replaced():
-    there = json.loads(encoded(card.build(model(MADE, BENCH))))
+    there = json.loads(encode_json(card.build(model(MADE, BENCH))))
     there["business_details"] = {"business_problem": "cards"}
     there["intended_uses"] = {"risk_rating": "Low"}
     there["evaluation_details"].append({"name": "by hand"})

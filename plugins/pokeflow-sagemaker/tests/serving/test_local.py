@@ -31,7 +31,7 @@ def stored(root, served, model=MODEL, digest="a" * 16):
     record = dataclasses.replace(record, model=model, task=f"bundle:{model}")
     folder = root / "tasks" / "bundle" / model / digest
     shutil.copytree(served.flow.folder("bundle"), folder)
-    (folder / "record.json").write_bytes(remote.encoded(record))
+    (folder / "record.json").write_bytes(remote.encode_record(record))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""pokeflow's PyTorch plugin: trains a teacher and distils students, with timm networks, and profiles their training."""
+"""PyTorch plugin of pokeflow: training, distillation and profiling of timm networks."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,10 @@ from pokeflow import Backend, hookimpl
 
 @hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
-    """Stages ``train``, ``distill`` and ``profile`` as backend ``torch``; a profile's report says whose it is."""
+    """Register backend ``torch`` for the stages ``train``, ``distill`` and ``profile``.
+
+    The ``profile`` backend is ``named``: its report contains the name and version of the profiled model.
+    """
     return [
         Backend(
             "torch",

@@ -1,4 +1,4 @@
-"""Views of a card as a phone would take them: batched on tensors, each sample drawn apart from its neighbours."""
+"""Augmentation that simulates phone photos of cards, batched on tensors with independent draws per sample."""
 
 import math
 
@@ -8,12 +8,20 @@ from torch.nn import functional as F
 
 
 def views(cards: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """One random view of each card: float [B, 3, S, S] on [0, 1] → the same shape and range.
+    """Render one random view of each card.
 
-    In the order in which light meets them: shade, glare and what covers the card; the card turned, tilted and
-    shifted in front of a background; the camera's colours, blur, loss of detail and noise. ``strength`` scales
-    every range; 0 gives the cards back. All draws come from ``generator`` (a CPU generator, whatever the device),
-    so the same generator state gives the same views.
+    The effects follow the path of the light: shade, glare and objects that cover the card; the card turned, tilted
+    and shifted in front of a background; the camera's colours, blur, loss of detail and noise. All draws come from
+    ``generator``, so the same generator state gives the same views.
+
+    Args:
+        cards: Images [B, 3, S, S], float on [0, 1].
+        generator: A CPU generator, also if the images are on another device.
+        strength: Factor of every range; 0 returns the cards unchanged.
+
+    Returns:
+        Views [B, 3, S, S], float on [0, 1].
+
     """
     if strength == 0:
         return cards
@@ -48,13 +56,13 @@ class _Draw:
 
 
 def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel centres on [-1, 1]: x [1, 1, S], y [1, S, 1]."""
+    """Return the pixel centres on [-1, 1]: x [1, 1, S], y [1, S, 1], on the device of ``like``."""
     line = (torch.arange(size, device=like.device) * 2 + 1) / size - 1
     return line.view(1, 1, size), line.view(1, size, 1)
 
 
 def _light(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """A slope of light over the card, then for some a soft white spot or streak, as from a lamp on a sleeve."""
+    """Apply a slope of light to images [B, 3, S, S], and to some a soft white glare, as of a lamp on a sleeve."""
     x, y = _grid(images.shape[-1], images)
     angle = draw.uniform(1, 1, high=2 * math.pi)
     along = x * angle.cos() + y * angle.sin()
@@ -70,7 +78,7 @@ def _light(images: Tensor, draw: _Draw, strength: float) -> Tensor:
 
 
 def _cover(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """For some, a block of one colour over a part of the card: a finger, a sticker, another card."""
+    """Cover a part of some images [B, 3, S, S] with a block of one colour: a finger, a sticker, another card."""
     x, y = _grid(images.shape[-1], images)
     cx, cy = draw.uniform(1, 1, low=-1.1, high=1.1), draw.uniform(1, 1, low=-1.1, high=1.1)
     half_x, half_y = draw.uniform(1, 1, low=0.05, high=0.3), draw.uniform(1, 1, low=0.05, high=0.3)
@@ -80,7 +88,7 @@ def _cover(images: Tensor, draw: _Draw, strength: float) -> Tensor:
 
 
 def _background(cards: Tensor, draw: _Draw) -> Tensor:
-    """What lies around the card: a smooth surface, a pattern of blotches, or a part of another card."""
+    """Draw backgrounds [B, 3, S, S]: a surface with blotches and fine grain, or for some another card of the batch."""
     size = cards.shape[-1]
     base = draw.uniform(3, 1, 1)
     blotches = F.interpolate(draw.normal(3, 5, 5), size=(size, size), mode="bilinear", align_corners=False)
@@ -92,7 +100,7 @@ def _background(cards: Tensor, draw: _Draw) -> Tensor:
 
 
 def _corners(draw: _Draw, strength: float) -> Tensor:
-    """Where the card's corners come to lie, [B, 4, 2] on [-1, 1]: scaled, turned, shifted, and each one jittered."""
+    """Draw the corners of each card [B, 4, 2] (1 is the image's border): scaled, turned, shifted and jittered."""
     square = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=draw.device)
     scale = 1 + draw.uniform(1, 1, low=-0.25, high=0.12) * strength
     scale = scale * (1 + draw.uniform(1, 2, low=-0.06, high=0.06) * strength)
@@ -106,12 +114,12 @@ def _corners(draw: _Draw, strength: float) -> Tensor:
 
 
 def _in_front(images: Tensor, background: Tensor, corners: Tensor) -> Tensor:
-    """The card drawn into the quadrilateral, in front of the background."""
+    """Draw each image [B, 3, S, S] into the quadrilateral ``corners`` [B, 4, 2] in front of its background."""
     size = images.shape[-1]
     x, y = _grid(size, images)
     flat = torch.stack([x.expand(1, size, size), y.expand(1, size, size), torch.ones_like(x * y)], -1).view(1, -1, 3)
     source = flat @ homography(corners).transpose(1, 2)
-    # Behind the camera's plane nothing is seen: the clamp sends such points far outside.
+    # Points behind the camera are invisible; the clamp moves them far outside the card.
     grid = source[..., :2] / source[..., 2:].clamp(min=1e-3)
     grid = grid.view(len(images), size, size, 2)
     card = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -121,10 +129,17 @@ def _in_front(images: Tensor, background: Tensor, corners: Tensor) -> Tensor:
 
 
 def homography(corners: Tensor) -> Tensor:
-    """The 3×3 maps that take each quadrilateral [B, 4, 2] to the square [-1, 1]², corner by corner: [B, 3, 3].
+    """Compute the homographies that map each quadrilateral to the square [-1, 1]², corner by corner.
 
     The direct linear transform: eight equations for eight unknowns, the ninth entry is 1 (Hartley and Zisserman,
     Multiple View Geometry, 4.1).
+
+    Args:
+        corners: Corners [B, 4, 2] as (x, y), clockwise in the image from the top left.
+
+    Returns:
+        Matrices [B, 3, 3].
+
     """
     square = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=corners.device)
     u, v = square.expand(len(corners), 4, 2).unbind(-1)
@@ -137,7 +152,7 @@ def homography(corners: Tensor) -> Tensor:
 
 
 def _color(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """White balance, exposure, gamma, contrast, saturation and now and then a haze."""
+    """Change white balance, exposure, gamma, contrast and saturation of images [B, 3, S, S]."""
     cast = 1 + draw.uniform(3, 1, 1, low=-0.15, high=0.15) * strength
     exposure = torch.exp(draw.uniform(1, 1, 1, low=-0.45, high=0.35) * strength)
     gamma = torch.exp(draw.uniform(1, 1, 1, low=-0.3, high=0.3) * strength)
@@ -150,7 +165,10 @@ def _color(images: Tensor, draw: _Draw, strength: float) -> Tensor:
 
 
 def _blur(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """Out of focus and moved: a Gaussian along each axis, its two widths drawn apart; up to 1.3 % of the side."""
+    """Blur images [B, 3, S, S] as if out of focus or moved, with an independent Gaussian along each axis.
+
+    The standard deviation is at most 1.3 % of the side at strength 1; the kernel has seven taps.
+    """
     batch, channels, size, _ = images.shape
     for axis in (2, 3):
         sigma = draw.uniform(1, high=0.013 * size).square() / (0.013 * size) * strength + 1e-3
@@ -165,7 +183,7 @@ def _blur(images: Tensor, draw: _Draw, strength: float) -> Tensor:
 
 
 def _resample(images: Tensor, draw: _Draw, strength: float) -> Tensor:
-    """For some, the detail of a small or heavily compressed picture: halved and enlarged again."""
+    """Remove detail from some images [B, 3, S, S] by halving and enlarging, as in small or compressed pictures."""
     size = images.shape[-1]
     coarse = F.interpolate(F.avg_pool2d(images, 2), size=(size, size), mode="bilinear", align_corners=False)
     amount = draw.uniform(1, 1, 1) * draw.chance(0.3 * strength, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment, and the signals that ask for a last one."""
+"""Checkpoints that survive a kill at any moment, and the signals that request a last checkpoint."""
 
 import hashlib
 import logging
@@ -16,13 +16,27 @@ import torch
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.pt"
-"""The state at a training's end, in its output."""
+"""Name of the final training state in a task's output."""
 KEPT = 2
-"""The one before the last stays, for the case that the last is damaged."""
+"""Number of checkpoints to keep; the last but one is the fallback if the last is damaged."""
 
 
 def write(folder: Path, digest: str, step: int, state: Mapping[str, Any]) -> Path:
-    """Save a state under a name that holds its step and checksum; older ones go. It is whole or absent."""
+    """Save a checkpoint atomically under a name that contains its step and checksum, and delete old ones.
+
+    The file is flushed to the disk under a temporary name and then renamed, so it is either complete or absent. The
+    newest ``KEPT`` checkpoints remain.
+
+    Args:
+        folder: The task's work folder.
+        digest: Digest of the task, stored in the checkpoint.
+        step: Number of steps done.
+        state: Values that ``torch.load(..., weights_only=True)`` can read back.
+
+    Returns:
+        The path of the new checkpoint.
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "checkpoint.partial"
     with beside.open("wb") as file:
@@ -37,12 +51,12 @@ def write(folder: Path, digest: str, step: int, state: Mapping[str, Any]) -> Pat
 
 
 def latest(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The newest whole checkpoint of the task with this digest; None where there is none."""
+    """Return the newest undamaged checkpoint in ``folder`` of the task with this digest, or None."""
     for file in _newest_first(folder):
         if not file.stem.endswith(_checksum(file)):
             log.warning("%s is damaged; going on from the one before", file)
             continue
-        # weights_only: a file must never be able to run code.
+        # weights_only: loading a file must never run code.
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if state["digest"] == digest:
             return state
@@ -51,10 +65,10 @@ def latest(folder: Path, digest: str) -> dict[str, Any] | None:
 
 
 def keep(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Save the state at a training's end; equal states give equal bytes, whether or not the run was resumed.
+    """Save the final training state; equal states give equal bytes, whether or not the run was resumed.
 
-    There is no state of a random generator in it: every draw follows from (seed, step, process). Read it with
-    ``torch.load(file, weights_only=True)``; under ``write`` in a task's work folder, training goes on from it.
+    It contains no state of a random generator, because every draw follows from (seed, step, process). Read it with
+    ``torch.load(file, weights_only=True)``. Pass it to ``write`` with a task's work folder to resume training from it.
     """
     target = folder / FILE
     with target.open("wb") as file:
@@ -63,7 +77,11 @@ def keep(folder: Path, state: Mapping[str, Any]) -> Path:
 
 
 def _canonical(value: Any, seen: dict[Any, Any]) -> Any:
-    """The same values without what else a pickle shows: which equal texts are one object, how tensors are strided."""
+    """Copy the values to a form whose pickle depends on the values only.
+
+    A pickle also shows which equal strings are one object, and the strides of tensors. Here equal strings are always
+    one object, and tensors are contiguous and on the CPU.
+    """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):
@@ -85,21 +103,21 @@ def _checksum(file: Path) -> str:
 
 
 class StopRequest:
-    """The first of Ctrl-C and SIGTERM that has come since, if one has."""
+    """The first Ctrl-C or SIGTERM that has arrived: ``signal`` is its number, or None."""
 
     def __init__(self, *, repeated: bool) -> None:
         self.signal: int | None = None
         self._repeated = repeated
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal. A second one is not waited for, unless whoever sends them repeats them."""
+        """Record the signal; a second signal ends the process at once, unless signals come ``repeated``."""
         if self.signal is not None and not self._repeated:
             self.leave(self.signal)
         self.signal = self.signal or number
 
     @staticmethod
     def leave(number: int) -> None:
-        """End as the signal would have ended the program: KeyboardInterrupt, or exit status 128 + its number."""
+        """Raise what the signal would cause: KeyboardInterrupt, or SystemExit with 128 + its number for SIGTERM."""
         if number == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
@@ -107,10 +125,11 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(*, repeated: bool = False) -> Iterator[StopRequest]:
-    """Within: Ctrl-C and SIGTERM are noted, so that a step ends before its state is saved.
+    """Record Ctrl-C and SIGTERM within the context, so that a step ends before its state is saved.
 
-    Only a program's main thread may do so; in others signals stay as they are. Signals come ``repeated`` where a
-    launcher of several processes passes on what a terminal has sent to each of them already; it ends them itself.
+    Only a program's main thread can install signal handlers; in other threads signals keep their handlers. Set
+    ``repeated`` if a launcher of several processes forwards the signals that a terminal has already sent to each of
+    them: a second signal is then ignored, because the launcher itself ends processes that do not stop.
     """
     request = StopRequest(repeated=repeated)
     if threading.current_thread() is not threading.main_thread():

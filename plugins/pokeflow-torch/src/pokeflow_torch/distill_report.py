@@ -1,4 +1,4 @@
-"""The report of a distillation: who taught whom, by which terms, how it went and what came of it."""
+"""Report of a distillation: teacher, student, loss terms, history and final metrics."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,16 @@ HISTORY = (
 
 
 def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
-    """Leave ``distillation_report.json``; the same task gives the same text.
+    """Write ``distillation_report.json`` to the task's output; the same task gives the same text.
 
-    ``teacher`` holds its architecture, parameters and top1_accuracy on the val queries. Unknown figures are null,
-    with a reason in the ``reasons`` of the same object.
+    Unknown metrics are null, with a reason in the ``reasons`` of the same object.
+
+    Args:
+        task: The distillation.
+        result: Result of the task.
+        teacher: The teacher's architecture, parameters, and top1_accuracy on the val queries.
+        history: Rows of the training history, one per epoch.
+
     """
     params: DistillParams = task.params
     begins_at, reason = _beginning(task, params.network)
@@ -35,7 +41,7 @@ def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Seque
         "compression_ratio": result.facts["compression_ratio"],
         "compression_counted": result.facts["compression_counted"],
         "losses": {
-            "weights": dict.fromkeys(extensions.own(extensions.LOSSES), 0.0) | dict(params.losses),
+            "weights": dict.fromkeys(extensions.own_names(extensions.LOSSES), 0.0) | dict(params.losses),
             "temperature": params.temperature,
             "margin": asdict(params.margin),
         },
@@ -58,7 +64,7 @@ def _missing(teacher: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _beginning(task: Task, network: Network) -> tuple[dict[str, str] | None, dict[str, str]]:
-    """The student whose weights this one began at; or None and what it began at instead."""
+    """Return the student that supplied the initial weights; or None, and a reason that names their source."""
     for item in task.inputs:
         if item.record.type == "student":
             return _known(item.record), {}

@@ -1,10 +1,10 @@
-"""What ``pokeflow doctor`` tells of the accelerators of this machine."""
+"""Check of this machine's accelerators for ``pokeflow doctor``."""
 
 from collections.abc import Iterator
 
 
 def check() -> Iterator[tuple[str, str, str]]:
-    """Yield a row of status, name and text: the accelerators that networks are trained on."""
+    """Yield one (status, name, text) row that lists the CUDA devices, or says that networks run on the CPU."""
     import torch
 
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

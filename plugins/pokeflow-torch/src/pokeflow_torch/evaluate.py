@@ -1,4 +1,4 @@
-"""Embeddings of many images, and what a network's embeddings are worth under the recognition protocol."""
+"""Embeddings of many images, and their accuracy under the recognition protocol."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +17,7 @@ BATCH = 64
 
 
 def batches(images: np.ndarray, rows: Sequence[int], spec: Preprocessing, device: torch.device) -> Iterator[Tensor]:
-    """Normalised inputs [≤64, 3, S, S] of some rows of uint8 images [N, H, W, 3]."""
+    """Yield normalised inputs [≤64, 3, S, S] on ``device`` from the chosen ``rows`` of uint8 images [N, H, W, 3]."""
     for start in range(0, len(rows), BATCH):
         squares = preprocessing.to_square(images[np.asarray(rows[start : start + BATCH])], spec)
         yield torch.from_numpy(preprocessing.normalize(squares, spec)).to(device)
@@ -25,7 +25,19 @@ def batches(images: np.ndarray, rows: Sequence[int], spec: Preprocessing, device
 
 @torch.no_grad()
 def embed(network: Embedder, images: np.ndarray, rows: Sequence[int], spec: Preprocessing, label: str) -> np.ndarray:
-    """Embeddings [M, D], float32 and not normalised, of some rows of uint8 images [N, H, W, 3]."""
+    """Embed the chosen rows of a stack of images in evaluation mode; the network then returns to its former mode.
+
+    Args:
+        network: The network, which decides the device.
+        images: Images [N, H, W, 3], uint8.
+        rows: Positions [M] of the images to embed; at least one.
+        spec: Preprocessing of the images.
+        label: Text of the progress bar.
+
+    Returns:
+        Embeddings [M, D], float32 and not scaled to length 1.
+
+    """
     device = next(network.parameters()).device
     was = network.training
     network.eval()
@@ -39,7 +51,12 @@ def embed(network: Embedder, images: np.ndarray, rows: Sequence[int], spec: Prep
 
 
 def validation(data: Dataset) -> list[int]:
-    """The query rows that train and distill report on; PokeflowError where the data set has none."""
+    """Return the positions of the val queries, on which train and distill report.
+
+    Raises:
+        PokeflowError: If the data set has no val queries.
+
+    """
     queries = data.queries_of("val")
     if not queries:
         raise PokeflowError("prepare: the data set has no val queries; prepare it with more cards or views.")
@@ -47,7 +64,7 @@ def validation(data: Dataset) -> list[int]:
 
 
 def truth(data: Dataset, queries: Sequence[int]) -> np.ndarray:
-    """The reference row of each query's card."""
+    """Return the reference row of each query's card, as positions [M] in the gallery ``data.cards``."""
     row_of = {card.card_id: i for i, card in enumerate(data.cards)}
     return np.asarray([row_of[data.queries[j].card_id] for j in queries])
 
@@ -55,13 +72,32 @@ def truth(data: Dataset, queries: Sequence[int]) -> np.ndarray:
 def accuracy(
     references: np.ndarray, queries: np.ndarray, data: Dataset, rows: Sequence[int]
 ) -> dict[str, float | None]:
-    """Top-1, top-5 and artwork top-1 of query embeddings [M, D] against reference embeddings [N, D]."""
+    """Measure top-1, top-5 and artwork top-1 accuracy of queries against the references.
+
+    Args:
+        references: Embeddings [N, D] of all references.
+        queries: Embeddings [M, D] of the queries.
+        data: The data set.
+        rows: Positions [M] of the queries in the data set.
+
+    Returns:
+        Shares between 0 and 1 by metric name; None if the data set does not allow the metric.
+
+    """
     found, _ = retrieval.nearest(queries, references, 5)
     return retrieval.accuracy(found, data, rows)
 
 
 def mean_over(batch_values: Callable[[], Iterator[tuple[int, dict[str, Tensor]]]]) -> dict[str, float]:
-    """Means over samples, from (batch size, means of the batch) pairs."""
+    """Average metrics over all samples.
+
+    Args:
+        batch_values: Yields for each batch its size and its mean metrics, scalars by name.
+
+    Returns:
+        Means over samples by name.
+
+    """
     sums: dict[str, float] = {}
     count = 0
     with torch.no_grad():

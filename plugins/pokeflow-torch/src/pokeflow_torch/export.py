@@ -1,4 +1,4 @@
-"""The exported network: an ONNX graph that was compared with what it was made from."""
+"""Export of a network to ONNX, verified against the original network."""
 
 import io
 import logging
@@ -16,11 +16,11 @@ from pokeflow_torch.networks import Embedder
 
 OPSET = 18
 TOLERANCE = 1e-3
-"""The largest difference of any number of the embedding, as a share of the embedding's length."""
+"""Largest difference of any value of the embedding, relative to the length of the embedding."""
 
 
 class _Embedding(nn.Module):
-    """The embedding alone: the tokens were for training."""
+    """A network that returns the embedding only; the tokens are needed for training alone."""
 
     def __init__(self, network: Embedder) -> None:
         super().__init__()
@@ -34,13 +34,16 @@ class _Embedding(nn.Module):
 def write(file: Path, network: Embedder, size: int) -> None:
     """Write ``network`` as ONNX: "image" float32 [batch, 3, S, S] → "embedding" float32 [batch, D], batch dynamic.
 
-    The graph is run by ONNX's reference evaluator, on another batch size than it was traced with; PokeflowError if
-    its numbers are not PyTorch's.
+    ONNX's reference evaluator then runs the graph with another batch size than the one that it was traced with.
+
+    Raises:
+        PokeflowError: If its embeddings differ from PyTorch's by more than ``TOLERANCE``.
+
     """
     model = _Embedding(network).eval()
     example = torch.zeros(2, 3, size, size)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        # The exporter's own deprecations and notes; what matters of its work is compared below.
+        # Hide the exporter's own deprecations and notes; the result is compared below.
         warnings.simplefilter("ignore")
         for name in ("torch.onnx", "onnx_ir", "onnxscript"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -62,9 +65,9 @@ def write(file: Path, network: Embedder, size: int) -> None:
 
 
 def _forget_origin(file: Path) -> None:
-    """Take out of a graph what its exporter tells of this machine, such as paths of sources: it is no part of a model.
+    """Remove the metadata that the exporter adds to a graph, such as source paths of this machine.
 
-    Then the same network gives the same bytes wherever it is exported.
+    Without it the same network gives the same bytes on every machine.
     """
     import onnx
 
@@ -76,7 +79,12 @@ def _forget_origin(file: Path) -> None:
 
 
 def compare(file: Path, model: nn.Module, size: int) -> None:
-    """PokeflowError unless the graph in ``file`` gives the embedding that ``model`` gives, for three images."""
+    """Compare the embeddings of the graph in ``file`` and of ``model`` for three random images of ``size`` pixels.
+
+    Raises:
+        PokeflowError: If shapes differ, or any value by more than ``TOLERANCE`` of the longest embedding.
+
+    """
     import onnx
     from onnx.reference import ReferenceEvaluator
 

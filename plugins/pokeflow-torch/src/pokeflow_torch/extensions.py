@@ -1,4 +1,4 @@
-"""Losses and networks that distributions bring: entry points, known by name and loaded when they are used."""
+"""Entry points for losses and networks: looked up by name, and loaded only when they are used."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -8,13 +8,18 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 
 LOSSES, NETWORKS = "pokeflow_torch.losses", "pokeflow_torch.networks"
-"""Groups of entry points, each a name and ``package.module:function``."""
+"""Entry point groups; an entry is a name and ``package.module:function``."""
 OWN = "pokeflow-torch"
 
 
 @cache
 def entries(group: str) -> Mapping[str, EntryPoint]:
-    """Return a group's entry points by name; PokeflowError where two distributions bring the same name."""
+    """Return the entry points of a group by name.
+
+    Raises:
+        PokeflowError: If two distributions register the same name.
+
+    """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         if entry.name in found:
@@ -25,11 +30,16 @@ def entries(group: str) -> Mapping[str, EntryPoint]:
 
 
 def load(group: str, name: str) -> Callable[..., Any]:
-    """Return the function behind a name that ``entries`` has; PokeflowError where it cannot be imported."""
+    """Import the function of an entry point; ``name`` must be a key of ``entries(group)``.
+
+    Raises:
+        PokeflowError: If the entry point cannot be imported; the message names its distribution.
+
+    """
     entry = entries(group)[name]
     try:
         function: Callable[..., Any] = entry.load()
-    except Exception as error:  # whatever a plugin's module raises, whoever reads this must know whose it is
+    except Exception as error:  # a plugin's module may raise anything, and the message must name its distribution
         raise PokeflowError(
             f"{name}: {entry.value} of {_distribution(entry)} cannot be loaded ({type(error).__name__}: {error}). "
             "Mend or uninstall that distribution."
@@ -37,17 +47,17 @@ def load(group: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def own(group: str) -> tuple[str, ...]:
-    """Return the names that this plugin itself brings, sorted."""
+def own_names(group: str) -> tuple[str, ...]:
+    """Return the sorted names of a group's entry points that this plugin itself registers."""
     return tuple(sorted(name for name, entry in entries(group).items() if _distribution(entry).startswith(f"{OWN} ")))
 
 
 def origins(group: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return name, distribution and version of those among ``names`` that other distributions bring.
+    """Return name, distribution and version of those ``names`` that other distributions register.
 
-    This plugin's ``revision`` says nothing of their code, so a digest needs to know whose code it was.
+    This plugin's ``revision`` does not cover their code, so a digest must include the distribution and its version.
     """
-    known, mine = entries(group), own(group)
+    known, mine = entries(group), own_names(group)
     return tuple(f"{name} of {_distribution(known[name])}" for name in sorted(names) if name in known.keys() - mine)
 
 

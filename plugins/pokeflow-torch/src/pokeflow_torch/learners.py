@@ -1,4 +1,4 @@
-"""What is trained: a network under a margin loss, and a student beside its teacher."""
+"""Trainable modules: a network under a margin loss, and a student with its frozen teacher."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from pokeflow_vision.dataset import Dataset
 
 
 class MarginLearner(Learner):
-    """A network under sub-centre ArcFace: metric learning with one class a card."""
+    """A network under sub-centre ArcFace: metric learning with one class per card."""
 
     def __init__(self, network: Embedder, proxies: Tensor, margin: Margin) -> None:
         super().__init__()
@@ -26,15 +26,15 @@ class MarginLearner(Learner):
         self.margin_loss = losses.arcface(margin, proxies)
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The loss of normalised views [B, 3, S, S] of the cards ``labels``."""
+        """Return the loss of normalised views ``images`` [B, 3, S, S] of the cards ``labels`` [B] as term "loss"."""
         embedding, _ = self.network(images)
         return {"loss": self.margin_loss(embedding.float(), labels)}
 
 
 class DistillLearner(Learner):
-    """A student beside its frozen teacher, with the projector of its tokens and the centres of the task term.
+    """A student with its frozen teacher, the projector of its tokens and the centres of the task term.
 
-    ``bank`` [N, D] are the teacher's embeddings of all references, ``rows`` those that are trained on.
+    ``bank`` [N, D] holds the teacher's embeddings of all references; ``rows`` are the positions of the training cards.
     """
 
     mean: Tensor
@@ -46,7 +46,7 @@ class DistillLearner(Learner):
     ) -> None:
         super().__init__()
         self.network = student
-        # In a list, a module is no part of this one: never trained, never saved.
+        # Inside a list the teacher is not a submodule, so it is neither trained nor saved.
         self._teacher = [teacher.eval().requires_grad_(False)]
         self.weights = {name: weight for name, weight in params.losses.items() if weight > 0}
         self._losses = losses.load(self.weights)
@@ -60,7 +60,16 @@ class DistillLearner(Learner):
             self.margin_loss = losses.arcface(params.margin, bank[rows])
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms of normalised views [B, 3, S, S] of the training cards ``labels``, and their sum."""
+        """Compute all terms and their weighted sum.
+
+        Args:
+            images: Normalised views [B, 3, S, S].
+            labels: Training cards [B].
+
+        Returns:
+            Each term before its weight as ``<term>_loss``, and the weighted sum as "loss".
+
+        """
         terms = self.terms(self.network, images, labels, getattr(self, "margin_loss", None))
         total = torch.stack([weight * terms[f"{name}_loss"] for name, weight in self.weights.items()]).sum()
         return {"loss": total, **terms}
@@ -68,7 +77,21 @@ class DistillLearner(Learner):
     def terms(
         self, student: Embedder, images: Tensor, labels: Tensor, criterion: nn.Module | None
     ) -> dict[str, Tensor]:
-        """Each weighted term, not yet weighted, as ``<term>_loss``; ``labels`` count the centres of ``criterion``."""
+        """Compute every term that has a weight over 0, before it is multiplied by its weight.
+
+        Args:
+            student: The student.
+            images: Normalised views [B, 3, S, S].
+            labels: Cards [B], as rows of the centres of ``criterion``.
+            criterion: The margin loss; None if no term needs it.
+
+        Returns:
+            Scalars as ``<term>_loss``.
+
+        Raises:
+            PokeflowError: If a term cannot be computed, or is not a scalar.
+
+        """
         teacher = self._teacher[0]
         embedding, tokens = (value.float() for value in student(images))
         with torch.no_grad():
@@ -88,7 +111,7 @@ class DistillLearner(Learner):
         }
         found: dict[str, Tensor] = {}
         for name, loss in self._losses.items():
-            # Projected anew for each term: gradients of one projection for all would be rounded otherwise.
+            # One projection per term: gradients through a shared projection would be rounded differently.
             projected = {losses.PROJECTED: self.projector(tokens)} if loss.needs_projector else {}
             value = loss.function(**{key: (given | projected)[key] for key in loss.inputs})
             if value.ndim:
@@ -98,7 +121,7 @@ class DistillLearner(Learner):
 
     @torch.no_grad()
     def standardize(self, inputs: Iterator[Tensor]) -> None:
-        """Set the teacher's token mean and deviation per channel from normalised images."""
+        """Measure mean and standard deviation per channel of the teacher's tokens over batches [B, 3, S, S]."""
         count, total, squares = (
             0,
             torch.zeros_like(self.mean[0, :, 0, 0]).double(),
@@ -116,13 +139,21 @@ class DistillLearner(Learner):
 
 
 def centres(network: Embedder, cards: Cards, data: Dataset) -> Tensor:
-    """Where a network puts the cards [N, D], about their mean: random centres would take long to be found."""
+    """Return the network's embeddings of the cards less their mean [N, D], float32, as initial centres.
+
+    Random centres would take long to converge.
+    """
     start = evaluate.embed(network, cards.images, range(len(cards.images)), data.preprocessing, "training cards")
     return torch.from_numpy(start - start.mean(0))
 
 
 def training_cards(data: Dataset) -> Cards:
-    """The references of the training split, as squares; PokeflowError where there are too few to tell apart."""
+    """Return the references of the training split as square images.
+
+    Raises:
+        PokeflowError: If there are fewer than two training cards.
+
+    """
     rows = data.cards_of("train")
     if len(rows) < 2:
         raise PokeflowError(f"prepare: {len(rows)} training cards; at least two are needed to tell cards apart.")
@@ -136,7 +167,7 @@ def training_cards(data: Dataset) -> Cards:
 
 
 def _on_one_grid(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Token maps [B, C, h, w] on the coarser of their two grids; equal grids stay as they are."""
+    """Average two token maps [B, C, h, w] to the smaller height and width of both; equal grids stay unchanged."""
     height = min(student.shape[-2], teacher.shape[-2])
     width = min(student.shape[-1], teacher.shape[-1])
     return F.adaptive_avg_pool2d(student, (height, width)), F.adaptive_avg_pool2d(teacher, (height, width))

@@ -1,8 +1,8 @@
-"""The training loop: AdamW under a cosine, averaged weights, and a resume that is exact to the bit.
+"""The training loop: AdamW with a cosine schedule, averaged weights, and a bit-exact resume.
 
-Nothing random outlives a step: the order of an epoch follows from (seed, epoch), the draws of a step from
-(seed, step, process). A run that was killed and goes on from a checkpoint therefore repeats the very steps that an
-unbroken run would have made. However many processes there are, a step sees the same cards: they are dealt out.
+No random state is carried from step to step: the order of an epoch follows from (seed, epoch), the draws of a step
+from (seed, step, process). A run that was killed and resumed from a checkpoint therefore repeats exactly the steps of
+an uninterrupted run. A step uses the same cards for any number of processes; the processes share them out.
 """
 
 import json
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FitResult:
     """The averaged network in evaluation mode, its history, and whether this process writes the result.
 
-    Where it does not, its network is not the result either.
+    Only the first process writes. Its network alone is the result; the networks of the others are not averaged.
     """
 
     network: Embedder
@@ -47,12 +47,31 @@ def fit(
     loop: Loop,
     strength: float,
     validate: Callable[[Embedder], dict[str, float]],
-) -> Fitted:
-    """Train ``learner`` on views of ``cards``; checkpoints go to ``task.work`` and are gone on from.
+) -> FitResult:
+    """Train ``learner`` on views of ``cards``, and resume from a checkpoint in ``task.work`` if there is one.
 
-    So does telemetry. The last state stays in ``task.output`` unless ``loop`` says otherwise. ``validate`` gives
-    figures for the history between the epochs; those of the end are the caller's to add. Of several processes the
-    first reads, validates and writes while the others wait; a signal to any of them stops all after the same step.
+    Checkpoints and telemetry are written to ``task.work``. With several processes, the first one reads, validates and
+    writes while the others wait; a signal to any of them stops all after the same step.
+
+    Args:
+        machine: Device, precision and processes.
+        task: The running task.
+        learner: The network to train, with its loss.
+        cards: The training cards.
+        optim: Parameters of the optimiser.
+        loop: Parameters of the loop; ``keep_checkpoint`` writes the last state to ``task.output``.
+        strength: Strength of the augmentation.
+        validate: Returns metrics of the averaged network for the history. It is called after every
+            ``loop.validate_every`` epochs except at the end; the caller adds the final metrics.
+
+    Returns:
+        The averaged network and its history.
+
+    Raises:
+        PokeflowError: If the loss is not finite, or a batch is too small for the number of processes.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
+        SystemExit: After SIGTERM, once a checkpoint is written.
+
     """
     batch, per_epoch = batches(loop, len(cards.images))
     total, first = per_epoch * loop.epochs, machine.is_main_process
@@ -72,7 +91,7 @@ def fit(
     with (
         checkpoint.stop_requests(repeated=machine.num_processes > 1) as stopped,
         progress.bar(task.name, total) if first else nullcontext(_quiet) as advance,
-        telemetry.opened(task.work, step, machine.device, active=first) as tell,
+        telemetry.open_telemetry(task.work, step, machine.device, active=first) as tell,
     ):
         advance(step)
         order = epoch_order(loop, len(cards.images), step // per_epoch)
@@ -92,12 +111,12 @@ def fit(
                     row |= together.same(machine, lambda: validate(stepper.shadow))
                 history.append(row)
                 tell.epoch(row)
-            # A process alone need not wait for the next step to heed what came after the loss.
+            # A single process also stops for a signal after the loss; several can agree on it only in the next step.
             if (number := made.signal if machine.num_processes > 1 else stopped.signal) is not None:
                 if first:
                     checkpoint.write(task.work, task.digest, step, state())
                     log.info("%s: stopped; a checkpoint of step %d is kept", task.name, step)
-                # Whoever left sooner would have the others ended before the state is saved.
+                # A process that exits earlier would make the launcher end the others before the state is saved.
                 machine.wait_for_everyone()
                 stopped.leave(number)
             elif first and time.monotonic() - saved_at >= loop.checkpoint_seconds and step < total:
@@ -106,27 +125,27 @@ def fit(
     machine.wait_for_everyone()
     if first and loop.keep_checkpoint:
         checkpoint.keep(task.output, state())
-    return Fitted(stepper.shadow, history, first)
+    return FitResult(stepper.shadow, history, first)
 
 
 def batches(loop: Loop, cards: int) -> tuple[int, int]:
-    """Views a step, over all processes together, and steps an epoch."""
+    """Return the views per step, over all processes together, and the steps per epoch."""
     seen = cards * loop.views
     batch = min(loop.batch_size, seen)
     return batch, seen // batch
 
 
 def epoch_order(loop: Loop, cards: int, epoch: int) -> np.ndarray:
-    """Labels in the order of an epoch: every card once, shuffled, then again for each further view."""
+    """Return the labels of an epoch [cards · views] in order: ``views`` random permutations of all cards."""
     random = np.random.Generator(np.random.Philox(key=[loop.seed, epoch]))
     return np.concatenate([random.permutation(cards) for _ in range(loop.views)])
 
 
 def write_history(task: Task, history: Sequence[dict[str, Any]]) -> None:
-    """``history.jsonl``: one line an epoch."""
+    """Write ``history.jsonl`` to the task's output, one line per epoch."""
     text = "".join(json.dumps(row) + "\n" for row in history)
     (task.output / "history.jsonl").write_text(text, encoding="utf-8")
 
 
 def _quiet(_n: float = 1, text: str = "") -> None:
-    """Progress that the first process shows already."""
+    """Ignore progress; the first process alone shows it."""

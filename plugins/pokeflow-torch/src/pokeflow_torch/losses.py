@@ -1,11 +1,11 @@
-"""The distillation terms between a teacher's and a student's embedding and token map, and their literature.
+"""Distillation losses between the embeddings and token maps of a teacher and a student, with their sources.
 
-The teacher's tokens come standardised per channel, with mean 0 and variance 1 over its references, so that no channel
-outweighs the others (PHI-S, Ranzinger et al. 2024, arXiv:2410.01680). Every term is a mean over the batch. One that
-can't be computed raises: a term of 0 would look like a success.
+The teacher's tokens are standardised per channel, with mean 0 and variance 1 over its training cards, so that no
+channel outweighs the others (PHI-S, Ranzinger et al. 2024, arXiv:2410.01680). Every term is a mean over the batch. A
+term that cannot be computed raises an error, because a value of 0 would look like a success.
 
-Each is an entry point of the group ``pokeflow_torch.losses``, as the terms of other distributions are. A term's
-parameters name what it is given (``INPUTS``); one with a default of its own is left to the term.
+Each term is an entry point of the group ``pokeflow_torch.losses``, like the terms of other distributions. A term
+receives the inputs (``INPUTS``) that its parameters name; other parameters must have a default value, which is used.
 """
 
 import inspect
@@ -23,20 +23,23 @@ from pokeflow_torch import extensions
 from pokeflow_torch.params import Margin
 
 LOCAL = 0.5
-"""The share of the local part in the feature term."""
+"""Weight of the token part in the feature term."""
 PROJECTED, MARGIN = "projected_tokens", "margin_loss"
 INPUTS = (
     *("student", "teacher", "student_tokens", PROJECTED, "teacher_tokens"),
     *("labels", "bank", "temperature", "scale", MARGIN),
 )
-"""What a term may ask for: embeddings [B, D] and token maps [B, C, h, w] of a batch, the student's tokens projected to
-the teacher's channels too; the cards' labels; the teacher's embeddings of all training cards [N, D]; the parameters
-``temperature`` and ``margin.scale``; and the criterion over embeddings and labels that ``margin`` describes."""
+"""Inputs that a term can have as parameters.
+
+``student`` and ``teacher`` are embeddings [B, D]; ``student_tokens`` and ``teacher_tokens`` are token maps
+[B, C, h, w] on the same grid; ``projected_tokens`` are the student's tokens projected to the teacher's channels.
+``labels`` [B] are the cards, ``bank`` [N, D] the teacher's embeddings of all training cards. ``temperature`` and
+``scale`` (``margin.scale``) are parameters. ``margin_loss`` is the loss of ``margin`` over embeddings and labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A term: its function, and the names of what it is called with."""
+    """A loss term: its name, its function, and the names of the ``INPUTS`` that it is called with."""
 
     name: str
     function: Callable[..., Tensor]
@@ -44,20 +47,21 @@ class Loss:
 
     @property
     def needs_projector(self) -> bool:
-        """Whether the student's tokens are projected for it, by a convolution that is trained along."""
+        """True if the term needs the projected student tokens; their 1×1 convolution is trained with the student."""
         return PROJECTED in self.inputs
 
     @property
     def needs_margin(self) -> bool:
-        """Whether it needs the criterion of ``margin``, whose centres are trained along."""
+        """True if the term needs the margin loss, whose centres are trained with the student."""
         return MARGIN in self.inputs
 
 
 def load(names: Iterable[str]) -> dict[str, Loss]:
-    """Return the terms of these names, in their order.
+    """Load the terms of these names, in their order.
 
     Raises:
-        PokeflowError: for a name that nobody brings, and for a function that asks for what no term is given.
+        PokeflowError: If no distribution has a term of this name, if it cannot be imported, or if its function has a
+            parameter without default that is not one of ``INPUTS``.
 
     """
     known = extensions.entries(extensions.LOSSES)
@@ -78,10 +82,23 @@ def load(names: Iterable[str]) -> dict[str, Loss]:
 
 
 def feature(student: Tensor, teacher: Tensor, projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
-    """Distance of embeddings [B, D] and of projected tokens [B, C, h, w] to the teacher's: 0 at best.
+    """Compute the distance of the student's embeddings and projected tokens to the teacher's; the minimum is 0.
 
     mean(1 − cos(z_s, z_t)) + ½·[0.9·(1 − cos(P·F, T)) + 0.1·SmoothL1(P·F, T)], the token part as in AM-RADIO
-    (Ranzinger et al. 2024, arXiv:2312.06709), P a 1×1 convolution that is dropped after training.
+    (Ranzinger et al. 2024, arXiv:2312.06709). P is a 1×1 convolution that is dropped after training.
+
+    Args:
+        student: Embeddings z_s [B, D] of the student.
+        teacher: Embeddings z_t [B, D] of the teacher.
+        projected_tokens: The student's tokens P·F [B, C, h, w].
+        teacher_tokens: The teacher's tokens T [B, C, h, w].
+
+    Returns:
+        A scalar, the mean over the batch.
+
+    Raises:
+        PokeflowError: If the two token maps differ in shape.
+
     """
     same_shape("feature", projected_tokens, teacher_tokens)
     angle = 1 - F.cosine_similarity(projected_tokens, teacher_tokens, dim=1).mean()
@@ -90,11 +107,25 @@ def feature(student: Tensor, teacher: Tensor, projected_tokens: Tensor, teacher_
 
 
 def kl(student: Tensor, teacher: Tensor, bank: Tensor, temperature: float, scale: float) -> Tensor:
-    """How differently two embeddings [B, D] rank the teacher's reference embeddings ``bank`` [N, D].
+    """Compute the KL divergence of the student's similarities to a bank of embeddings from the teacher's.
 
     KL(softmax(s·cos(z_t, G)/T) ‖ softmax(s·cos(z_s, G)/T))·T²: the logits of a cosine classifier of scale s whose
-    weights are the bank, softened by T, with T² to keep the gradient's size (Hinton et al. 2015,
-    arXiv:1503.02531); similarities to a bank in place of classes as in SEED (Fang et al. 2021, arXiv:2101.04731).
+    weights are the bank G, softened by T, with T² to keep the size of the gradient (Hinton et al. 2015,
+    arXiv:1503.02531); similarities to a bank replace the classes as in SEED (Fang et al. 2021, arXiv:2101.04731).
+
+    Args:
+        student: Embeddings z_s [B, D] of the student.
+        teacher: Embeddings z_t [B, D] of the teacher.
+        bank: The teacher's embeddings G [N, D] of the training cards, N at least 2.
+        temperature: T, positive.
+        scale: s, the scale of the cosines.
+
+    Returns:
+        A scalar, the mean over the batch.
+
+    Raises:
+        PokeflowError: If the bank has fewer than two rows.
+
     """
     if len(bank) < 2:
         raise PokeflowError("losses.kl: the teacher's bank has fewer than two references; nothing to rank.")
@@ -106,11 +137,22 @@ def kl(student: Tensor, teacher: Tensor, bank: Tensor, temperature: float, scale
 
 
 def attention(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
-    """Difference of where two token maps [B, C, h, w] (C may differ) are active.
+    """Compute the difference between the spatial activity of two token maps.
 
     Activation-based spatial attention transfer with Q = Σ_c F_c²: mean over the batch of
     ‖Q_s/‖Q_s‖₂ − Q_t/‖Q_t‖₂‖₂² (Zagoruyko and Komodakis 2017, arXiv:1612.03928, the map F²_sum). The paper's text
-    takes the norm of the difference, its published code the mean of squares; this is the sum of squares.
+    uses the norm of the difference, its published code the mean of squares; this is the sum of squares.
+
+    Args:
+        student_tokens: The student's tokens [B, C_s, h, w].
+        teacher_tokens: The teacher's tokens [B, C_t, h, w].
+
+    Returns:
+        A scalar, the mean over the batch.
+
+    Raises:
+        PokeflowError: If the grids differ or have a single cell.
+
     """
     same_grid("attention", student_tokens, teacher_tokens)
     return (_activity(student_tokens) - _activity(teacher_tokens)).square().sum(1).mean()
@@ -121,10 +163,22 @@ def _activity(tokens: Tensor) -> Tensor:
 
 
 def highfreq(projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
-    """Difference of the fine detail of projected and teacher's tokens [B, C, h, w], h and w at least 2.
+    """Compute the L1 distance between the high frequencies of two token maps.
 
-    L1 between H(X) = X − Up₂(AvgPool₂(X)) of both maps. H is the sum of the three detail bands of a one-level Haar
-    transform; frequency bands as a target as in FreeKD (Zhang et al. 2024, arXiv:2311.12079).
+    The distance is between H(X) = X − Up₂(AvgPool₂(X)) of both maps. H is the sum of the three detail bands of a
+    one-level Haar transform; frequency bands are a target as in FreeKD (Zhang et al. 2024, arXiv:2311.12079). An odd
+    last row or column is left out.
+
+    Args:
+        projected_tokens: The student's projected tokens [B, C, h, w], h and w at least 2.
+        teacher_tokens: The teacher's tokens [B, C, h, w].
+
+    Returns:
+        A scalar, the mean over all values.
+
+    Raises:
+        PokeflowError: If the shapes differ, or a side of the token map is below 2.
+
     """
     same_shape("highfreq", projected_tokens, teacher_tokens)
     return F.l1_loss(_detail(projected_tokens), _detail(teacher_tokens))
@@ -142,15 +196,33 @@ def _detail(tokens: Tensor) -> Tensor:
 
 
 def task(student: Tensor, labels: Tensor, margin_loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """How badly embeddings [B, D] tell the cards ``labels`` [B] apart: the criterion of ``margin`` (``arcface``)."""
+    """Compute the margin loss of the student's embeddings, the loss of the task itself (see ``arcface``).
+
+    Args:
+        student: Embeddings [B, D] of the student.
+        labels: Cards [B], as rows of the centres of ``margin_loss``.
+        margin_loss: Sub-centre ArcFace.
+
+    Returns:
+        A scalar, the mean over the batch.
+
+    """
     return margin_loss(student, labels)
 
 
 def arcface(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
-    """Sub-centre ArcFace whose centres begin at ``proxies`` [N, D]; call it with embeddings and labels in 0…N−1.
+    """Create a sub-centre ArcFace loss whose centres are initialised from ``proxies``.
 
-    A card's additional centres begin beside the first one. Deng et al. 2020, Sub-center ArcFace (ECCV);
-    Deng et al. 2019, arXiv:1801.07698.
+    Further centres of a card are initialised near its first one, with noise from a fixed seed. Sources: Deng et al.
+    2020, Sub-center ArcFace (ECCV); Deng et al. 2019, arXiv:1801.07698.
+
+    Args:
+        margin: Angular margin in radians, scale and number of centres per card.
+        proxies: Initial centres [N, D], one per card; they are scaled to length 1.
+
+    Returns:
+        A loss; call it with embeddings [B, D] and labels [B] in 0…N−1.
+
     """
     loss = SubCenterArcFaceLoss(
         num_classes=len(proxies),
@@ -161,7 +233,7 @@ def arcface(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
     )
     centers = F.normalize(proxies.detach().float(), dim=1).repeat_interleave(margin.centers, 0)
     first = torch.arange(len(centers), device=centers.device) % margin.centers == 0
-    # The same draw whenever and wherever: these values are part of a model's digest.
+    # A fixed seed on the CPU: a result must not depend on the time or the device.
     noise = torch.randn(centers.shape, generator=torch.Generator().manual_seed(0)).to(centers.device)
     centers = centers + noise * (0.1 / math.sqrt(centers.shape[1])) * ~first[:, None]
     loss.W.data = centers.T.contiguous()
@@ -169,7 +241,7 @@ def arcface(margin: Margin, proxies: Tensor) -> SubCenterArcFaceLoss:
 
 
 def same_shape(term: str, student: Tensor, teacher: Tensor) -> None:
-    """Refuse tokens of different shape; broadcasting would give a number that means nothing."""
+    """Raise a PokeflowError for token maps of different shapes, which broadcasting would compare without an error."""
     if student.shape != teacher.shape:
         raise PokeflowError(
             f"losses.{term}: the student's tokens are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}."
@@ -177,7 +249,7 @@ def same_shape(term: str, student: Tensor, teacher: Tensor) -> None:
 
 
 def same_grid(term: str, student: Tensor, teacher: Tensor) -> None:
-    """Refuse token maps of different grids, or of one cell, where there is no place to differ in."""
+    """Raise a PokeflowError for token maps of different grids, or of one cell, whose attention is always equal."""
     if student.shape[-2:] != teacher.shape[-2:] or student.shape[-2] * student.shape[-1] < 2:
         raise PokeflowError(
             f"losses.{term}: the token grids {tuple(student.shape[-2:])} and {tuple(teacher.shape[-2:])} can't be "

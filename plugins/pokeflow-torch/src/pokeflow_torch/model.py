@@ -1,4 +1,4 @@
-"""What a training leaves: the model's folder, and what is worth telling of it."""
+"""Output of a training task: the files of the model and the facts for its record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 from pokeflow.types import Task
 from pokeflow_torch import export, networks, telemetry
-from pokeflow_torch.loop import Fitted, write_history
+from pokeflow_torch.loop import FitResult, write_history
 from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Network
 from pokeflow_vision import retrieval
@@ -15,9 +15,24 @@ from pokeflow_vision.dataset import Dataset
 
 
 def write_model(
-    task: Task, fitted: Fitted, data: Dataset, network: Network, metrics: Mapping[str, float | None]
+    task: Task, fitted: FitResult, data: Dataset, network: Network, metrics: Mapping[str, float | None]
 ) -> None:
-    """Leave the model's folder: graph, weights, description, preprocessing and history. The first process does."""
+    """Write the trained model to ``task.output``; only the first process may call this.
+
+    The files are ``weights.pt``, ``network.json``, the preprocessing, ``history.jsonl`` and ``model.onnx``. The last
+    row of the history also gets the ``metrics`` that are not None, and so does TensorBoard.
+
+    Args:
+        task: The running task.
+        fitted: The trained network and its history; the network is moved to the CPU.
+        data: The data set, whose preprocessing is part of the model.
+        network: Parameters that the network was built from.
+        metrics: Final metrics on the val queries; None is an unknown metric.
+
+    Raises:
+        PokeflowError: If the exported graph does not reproduce the network's embedding.
+
+    """
     size = data.preprocessing.size
     fitted.network.cpu().to(memory_format=torch.contiguous_format)
     networks.save(task.output, fitted.network, network, size)
@@ -30,7 +45,7 @@ def write_model(
 
 
 def facts(network: Embedder, data: Dataset, architecture: str) -> dict[str, Any]:
-    """What is worth telling of a model beside its figures."""
+    """Return the facts of a model for its record: architecture, sizes, framework, preprocessing and protocol."""
     size = data.preprocessing.size
     return {
         "architecture": architecture,
@@ -45,6 +60,6 @@ def facts(network: Embedder, data: Dataset, architecture: str) -> dict[str, Any]
 
 
 def reasons(metrics: dict[str, float | None]) -> dict[str, str]:
-    """Why a figure is unknown."""
+    """Return, for each metric that is None, the reason why it is unknown."""
     unknown = {"artwork_top1_accuracy": "the data set doesn't say which cards share their art"}
     return {name: unknown.get(name, "not measured") for name, value in metrics.items() if value is None}

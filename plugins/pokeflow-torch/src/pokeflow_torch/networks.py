@@ -1,4 +1,4 @@
-"""Networks that make of an image an embedding and a map of local features: timm backbones with a linear head."""
+"""Networks that map an image to an embedding and a map of local features: timm backbones with a linear head."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,18 +16,19 @@ from pokeflow_torch import extensions
 from pokeflow_torch.params import Network
 
 STRIDE = 16
-"""Pixels between two tokens: a ViT/16's grid, and the stage of a CNN that has the same."""
+"""Largest distance of two tokens in pixels: the grid of a ViT/16, and the CNN stage with the same stride."""
 
 
 class Embedder(nn.Module):
     """A timm backbone under a linear head: normalised images [B, 3, S, S] → embedding [B, D], tokens [B, C, h, w].
 
     The embedding is not scaled to length 1. The tokens are the deepest feature map whose stride is at most 16
-    pixels: a CNN's stride-16 stage, a ViT's last block after its norm and without the prefix tokens. The head is a
-    fully connected layer and a batch norm over the pooled features, or over these and the tokens of a flattened grid:
-    cards stand upright, and where something is tells as much as what it is (ArcFace's option E does so for aligned
-    faces, Deng et al. 2019, arXiv:1801.07698, 3.2). Where D differs from the features' width
-    (DINOv3 ViT-L: 1,024), that map is part of the network, its weights and its parameter count.
+    pixels: a CNN's stride-16 stage, or a ViT's last block after its norm and without the prefix tokens. The head is a
+    fully connected layer and a batch norm. Its input is the pooled features, or the pooled features and the tokens
+    averaged to a grid and flattened: cards stand upright, so the position of a feature is as informative as the
+    feature itself (ArcFace's option E does so for aligned faces, Deng et al. 2019, arXiv:1801.07698, 3.2). The head
+    always belongs to the network, its weights and its parameter count, also where D differs from the width of the
+    features (DINOv3 ViT-L: 1,024).
     """
 
     def __init__(self, backbone: nn.Module, embedding_dim: int, size: int, grid: int = 1) -> None:
@@ -41,20 +42,20 @@ class Embedder(nn.Module):
         self.backbone = backbone
         self.grid = grid
         with torch.no_grad():
-            # In evaluation mode: this look must not move the batch norms' statistics.
+            # In evaluation mode, because this pass must not change the statistics of batch norms.
             backbone.eval()
             self.features = self._seen(*self._maps(torch.zeros(1, 3, size, size))).shape[1]
             backbone.train()
         self.head = nn.Sequential(nn.Linear(self.features, embedding_dim, bias=False), nn.BatchNorm1d(embedding_dim))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding and tokens of a batch of normalised images."""
+        """Return embeddings [B, D] and tokens [B, C, h, w] of normalised images [B, 3, S, S]."""
         final, tokens = self._maps(images)
         return self.head(self._seen(final, tokens)), tokens
 
     @property
     def embedding_dim(self) -> int:
-        """D."""
+        """Length D of an embedding."""
         return int(self.head[0].out_features)  # type: ignore[arg-type]
 
     def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,19 @@ class Embedder(nn.Module):
         return final, maps[0]
 
     def _seen(self, final: Tensor, tokens: Tensor) -> Tensor:
-        """What the head sees: pooled features, and the tokens in grid × grid cells unless the grid is 1."""
+        """Return the input of the head: pooled features, and the tokens in grid × grid cells unless the grid is 1.
+
+        Args:
+            final: The backbone's last feature map or token sequence.
+            tokens: Token map [B, C, h, w].
+
+        Returns:
+            Features [B, F], or [B, F + C · grid²] if the grid is over 1.
+
+        Raises:
+            PokeflowError: If the grid does not divide the width of the token map.
+
+        """
         backbone: Any = self.backbone
         pooled: Tensor = backbone.forward_head(final, pre_logits=True)
         if self.grid == 1:
@@ -81,11 +94,16 @@ def _levels(backbone: Any) -> list[dict[str, Any]]:
 
 
 def build(network: Network, size: int) -> Embedder:
-    """The network that the parameters name, for square images of ``size`` pixels; weights random, local or timm's.
+    """Build the network that the parameters name, with random weights, a local state dict or timm's weights.
+
+    Args:
+        network: Parameters of the network.
+        size: Side of the square images in pixels.
 
     Raises:
-        PokeflowError: for a name that neither timm nor another distribution brings, for an option that it doesn't
-            take, and for weights that can't be had or don't fit.
+        PokeflowError: If neither timm nor another distribution has a network of this name, if the network does not
+            accept an option or cannot return its feature maps, or if the weights cannot be fetched, read or do not
+            fit.
 
     """
     create = _maker(network.name)
@@ -112,7 +130,13 @@ def build(network: Network, size: int) -> Embedder:
 
 
 def _maker(name: str) -> Callable[..., Any]:
-    """Return who makes the backbone of this name: timm, or the function that another distribution brings."""
+    """Return the constructor of the backbone ``name``: timm's, or the function of another distribution.
+
+    Raises:
+        PokeflowError: If the name is unknown, if timm and another distribution both have it, or if it cannot be
+            imported.
+
+    """
     others = extensions.entries(extensions.NETWORKS)
     if name in others and timm.is_model(name):
         raise PokeflowError(f"network.name: timm and {others[name].value} both bring {name!r}. Rename the latter.")
@@ -129,21 +153,26 @@ def _tensors(file: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(file)
-        # weights_only: a file of weights must never be able to run code.
+        # weights_only: loading a file must never run code.
         state = torch.load(file, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
-    except Exception as error:  # whatever is wrong with a file from outside, the person can mend it
+    except Exception as error:  # a file from outside may be damaged in any way, and the user can replace it
         raise PokeflowError(f"{file}: no readable weights ({type(error).__name__}: {error}).") from error
 
 
 def _fill(embedder: Embedder, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a whole embedder's state, or that of its backbone alone (then the head stays as it was made)."""
+    """Load the state of a whole embedder, or of its backbone alone; the head then keeps its initial weights.
+
+    Raises:
+        PokeflowError: If tensors are missing, unknown or of another shape; ``where`` begins the message.
+
+    """
     target: nn.Module = embedder if any(name.startswith("backbone.") for name in state) else embedder.backbone
     try:
         result = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
         raise PokeflowError(f"{where}: these weights are another network's ({error}).") from error
-    # A published backbone may bring its classifier; what is missing would stay random without a word.
+    # A published backbone may include its classifier. A missing tensor would silently keep random values.
     strange = [name for name in result.unexpected_keys if not name.startswith(("head.", "classifier.", "fc."))]
     if result.missing_keys or strange:
         raise PokeflowError(
@@ -152,12 +181,12 @@ def _fill(embedder: Embedder, state: Mapping[str, Tensor], where: str) -> None:
 
 
 def parameters(network: nn.Module) -> int:
-    """All weights that are shipped: backbone and embedding head, no proxies, no projector."""
+    """Count the weights of a network; of an ``Embedder`` those of backbone and head, without proxies and projector."""
     return sum(weight.numel() for weight in network.parameters())
 
 
 def save(folder: Path, embedder: Embedder, network: Network, size: int) -> None:
-    """Leave ``weights.pt`` and ``network.json``: all that ``load`` needs."""
+    """Write ``weights.pt`` and ``network.json`` to ``folder``; ``load`` needs no other file."""
     about = {
         "name": network.name,
         "options": network.options,
@@ -174,7 +203,12 @@ def save(folder: Path, embedder: Embedder, network: Network, size: int) -> None:
 
 
 def load(folder: Path) -> tuple[Embedder, Network]:
-    """The network that ``save`` left in a folder, on the CPU in evaluation mode, and its description."""
+    """Load a network that ``save`` wrote, on the CPU in evaluation mode, and its description.
+
+    Raises:
+        PokeflowError: If a file cannot be read, or the weights do not fit the description.
+
+    """
     file = folder / "network.json"
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
@@ -190,5 +224,5 @@ def load(folder: Path) -> tuple[Embedder, Network]:
 
 
 def framework() -> str:
-    """What trained it, without the build's suffix: ``PyTorch 2.15.0``."""
+    """Return the name and version of the framework without the build's suffix, such as ``PyTorch 2.15.0``."""
     return f"PyTorch {torch.__version__.split('+')[0]}"

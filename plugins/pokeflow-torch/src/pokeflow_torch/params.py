@@ -1,4 +1,4 @@
-"""What YAML may say to the ``torch`` backend, typed, and the faults that types cannot show."""
+"""Typed parameters of the ``torch`` backend, and the checks that types cannot express."""
 
 import hashlib
 import math
@@ -15,14 +15,15 @@ from pokeflow_torch.extensions import LOSSES, NETWORKS
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A backbone and the size of the embedding that a linear head makes of its features.
+    """A backbone, and the size of the embedding that a linear head computes from its features.
 
-    ``name`` is timm's, or that of a network that another distribution brings (group ``pokeflow_torch.networks``);
-    ``options`` go to whoever makes it (``embed_dim``, ``depth``, ``patch_size``, ``init_values``, ``drop_path_rate``
-    …), but for the image size, which the data set's preprocessing gives.
-    ``pretrained`` asks timm for its published weights and needs the network; ``weights`` is the path of a local
-    state dict instead (``.safetensors``, or a torch file of nothing but tensors). The head sees the pooled features,
-    and where ``grid`` is over 1 the token map in ``grid`` × ``grid`` cells, too: what stands where on a card.
+    ``name`` is a timm model, or a network of another distribution (entry point group ``pokeflow_torch.networks``).
+    ``options`` are keyword arguments of its constructor (``embed_dim``, ``depth``, ``patch_size``, ``init_values``,
+    ``drop_path_rate`` …), except the image size, which follows from the data set's preprocessing.
+    ``pretrained`` loads timm's published weights and needs network access; ``weights`` is the path of a local state
+    dict instead (``.safetensors``, or a torch file that contains only tensors). The head reads the pooled features.
+    If ``grid`` is over 1, it also reads the token map averaged to ``grid`` × ``grid`` cells, because the position of
+    something on a card helps to recognise the card.
     """
 
     name: str
@@ -37,8 +38,9 @@ class Network:
 class Optim:
     """AdamW with a linear warm-up and a cosine decay to zero.
 
-    ``lr`` is the peak; ``warmup`` the share of all steps; ``clip`` the largest gradient norm;
-    ``ema`` the decay of the averaged weights that are shipped (None: the last weights are).
+    ``lr`` is the peak learning rate, ``warmup`` the share of all steps that warm up, and ``clip`` the largest gradient
+    norm. ``ema`` is the decay of the exponential moving average of the weights, which is shipped; with None the last
+    weights are shipped.
     """
 
     lr: float = 1e-3
@@ -50,12 +52,13 @@ class Optim:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How often, in what portions and how exactly the training cards are seen.
+    """Length, batch size, precision, validation and checkpoint settings of the training loop.
 
-    An epoch shows every training card ``views`` times, each time another view, in batches of ``batch_size``
-    over all processes together; views that do not fill a last batch are left out of that epoch.
-    ``validate_every`` counts epochs; 0 validates at the end only. ``keep_checkpoint`` leaves the training's last
-    state beside the model: about four times the size of its weights.
+    An epoch shows every training card ``views`` times, each time as another view, in batches of ``batch_size`` over
+    all processes together; views that do not fill a last batch are left out of that epoch. ``precision`` is
+    accelerate's mixed precision. ``checkpoint_seconds`` is the least time between two checkpoints.
+    ``validate_every`` is a number of epochs; 0 validates at the end only. ``keep_checkpoint`` stores the last training
+    state in the output next to the model; it is about four times the size of the weights.
     """
 
     epochs: int = 30
@@ -70,9 +73,9 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """Sub-centre ArcFace: the angle (radians) a card must win by, the scale of its cosines, centres a card.
+    """Parameters of sub-centre ArcFace: angular margin in radians, scale of the cosines, centres per card.
 
-    The scale is that of the ``kl`` term's cosines, too: its softmax is over scale · cosine / temperature.
+    The ``kl`` term uses the same scale: its softmax is over scale · cosine / temperature.
     """
 
     angle: float = 0.2
@@ -82,7 +85,7 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class TrainParams:
-    """A teacher trained on the training cards. ``augment`` 0 shows clean cards, 1 phone photos, 2 bad ones."""
+    """Parameters of stage ``train``. ``augment`` 0 shows clean cards, 1 simulated phone photos, 2 bad photos."""
 
     network: Network
     optim: Optim = field(default_factory=Optim)
@@ -93,11 +96,13 @@ class TrainParams:
 
 @dataclass(frozen=True, slots=True)
 class DistillParams:
-    """A student taught by a teacher: ``losses`` weighs the terms, ``temperature`` softens the ``kl`` term's.
+    """Parameters of stage ``distill``: ``losses`` holds the weight of each term by name.
 
-    The terms are those of ``pokeflow_torch.losses`` and of whoever else brings some (group ``pokeflow_torch.losses``).
+    The terms are those of ``pokeflow_torch.losses`` and of other distributions (entry point group
+    ``pokeflow_torch.losses``). ``temperature`` softens the distributions of the ``kl`` term.
 
-    The stages differ by these values only: stage 2 weighs ``task`` and begins at its parent student's weights.
+    The two stages of distillation differ in these values only: stage 2 also weights ``task`` and starts from the
+    weights of its parent student.
     """
 
     network: Network
@@ -111,10 +116,10 @@ class DistillParams:
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """How a training step is profiled: ``warmup`` steps that do not count, ``steps`` that are timed, ``traced`` ones.
+    """Parameters of stage ``profile``: numbers of ``warmup``, timed (``steps``) and ``traced`` training steps.
 
-    One more, before them all, is looked into tensor by tensor. Timing ends early after ``max_seconds``, but not
-    before the third step. The machine is sampled every ``sample_seconds``.
+    One further step runs before all of them, and records the statistics of every tensor. Timing ends early after
+    ``max_seconds``, but not before the third step. The machine's metrics are sampled every ``sample_seconds``.
     """
 
     steps: int = 6
@@ -125,13 +130,13 @@ class ProfileParams:
 
 
 def check_profile(params: ProfileParams) -> Iterator[tuple[str, str]]:
-    """Faults of a ``profile`` task's values, as (parameter, what is wrong) pairs."""
+    """Yield the faults of a ``profile`` task's parameters as (parameter, message) pairs."""
     yield from _outside("", params, steps=(3, 1000), warmup=(0, 1000), traced=(1, 20))
     yield from _outside("", params, max_seconds=(0.1, 3600), sample_seconds=(0.02, 60))
 
 
 def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
-    """Faults of a ``train`` task's values, as (parameter, what is wrong) pairs."""
+    """Yield the faults of a ``train`` task's parameters as (parameter, message) pairs."""
     network, optim = params.network, params.optim
     if not network.name:
         yield "network.name", "is empty; give a network of timm's, such as vit_small_patch16_dinov3."
@@ -149,7 +154,7 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
         yield "optim.ema", f"{optim.ema} is not between 0 and 1."
     yield from _outside("network", network, embedding_dim=(1, 65536), grid=(1, 64))
     yield from _outside("optim", optim, lr=(0, 1), weight_decay=(0, 10), warmup=(0, 1), clip=(0, math.inf))
-    # A batch of one has nothing that batch normalisation could compare.
+    # Batch normalisation needs at least two samples in a batch.
     yield from _outside("loop", params.loop, epochs=(1, math.inf), batch_size=(2, math.inf), views=(1, math.inf))
     yield from _outside("loop", params.loop, seed=(0, math.inf), validate_every=(0, math.inf))
     yield from _outside("margin", params.margin, angle=(0, 1.5), scale=(1, 1000), centers=(1, 16))
@@ -157,7 +162,7 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
 
 
 def check_distill(params: DistillParams) -> Iterator[tuple[str, str]]:
-    """Faults of a ``distill`` task's values, as (parameter, what is wrong) pairs."""
+    """Yield the faults of a ``distill`` task's parameters as (parameter, message) pairs."""
     yield from check_train(
         TrainParams(params.network, params.optim, params.loop, params.margin, params.augment),
     )
@@ -182,10 +187,14 @@ def _outside(path: str, values: object, **limits: tuple[float, float]) -> Iterat
 
 
 def fingerprint(params: TrainParams | DistillParams) -> str:
-    """Return what starting weights and code of others decide a result, beside the parameters.
+    """Return the identity of initial weights and third-party code that a result depends on besides the parameters.
 
-    A weights file counts by its SHA-256, weights that timm chooses by timm's version, and a loss or a network that
-    another distribution brings by that distribution's version. Empty where there is nothing of all that.
+    A weights file is identified by its SHA-256, timm's pretrained weights by timm's version, and a loss or network of
+    another distribution by the name and version of that distribution. The text is empty if none of these is used.
+
+    Raises:
+        PokeflowError: If the weights file cannot be read.
+
     """
     network = params.network
     losses = params.losses if isinstance(params, DistillParams) else {}

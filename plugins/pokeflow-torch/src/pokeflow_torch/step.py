@@ -1,4 +1,4 @@
-"""One step of a training, part by part: whoever makes steps and whoever profiles them make the very same."""
+"""A training step, divided into phases; training and profiling run the same code."""
 
 import copy
 import math
@@ -18,12 +18,12 @@ from pokeflow_torch.networks import Embedder
 from pokeflow_torch.params import Optim
 
 PHASES = ("load", "augment", "forward", "backward", "optimizer", "average")
-"""The parts of a step, in their order; what lies between them is little."""
+"""The phases of a step in order; little time passes between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """The cards a network learns from: one uint8 image each [N, S, S, 3], and the input's mean and std."""
+    """Training cards: one uint8 image each [N, S, S, 3], and the mean and std that normalise the input."""
 
     images: np.ndarray
     mean: tuple[float, float, float]
@@ -31,10 +31,10 @@ class Cards:
 
 
 class Learner(nn.Module):
-    """What is trained: ``network``, which is shipped, and whatever else the loss needs, which is not.
+    """Base class of trainable modules: ``network`` is shipped, further modules of the loss are not.
 
-    ``forward`` takes normalised views [B, 3, S, S] and their labels (positions in ``Cards.images``) and returns the
-    terms of the loss; "loss" among them is what is minimised.
+    ``forward`` takes normalised views [B, 3, S, S] and their labels [B] (positions in ``Cards.images``) and returns
+    the terms of the loss by name; the term "loss" is minimised.
     """
 
     network: Embedder
@@ -42,7 +42,7 @@ class Learner(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the steps of a training have in common: cards, optimiser, the views' strength, the seed, how many steps."""
+    """Settings common to all steps: cards, optimiser, augmentation strength, seed and total number of steps."""
 
     cards: Cards
     optim: Optim
@@ -52,10 +52,10 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What a step came to: learning rate, the terms' means over the whole batch, and a signal that came meanwhile.
+class StepResult:
+    """Result of a step: learning rate, means of the terms over the whole batch, and a signal that arrived meanwhile.
 
-    ``norm`` is the gradient's before it was clipped, and still on the device.
+    ``norm`` is the norm of the gradient before clipping, a scalar that is still on the device.
     """
 
     lr: float
@@ -65,9 +65,9 @@ class Made:
 
 
 class Stepper:
-    """A learner on its device with its optimiser, and beside it the averaged network that is shipped.
+    """A learner on its device with its optimiser, and the averaged network that is shipped.
 
-    ``phase`` is entered around each of ``PHASES``. Only the first process keeps the average.
+    The context manager ``phase`` is entered around each of ``PHASES``. Only the first process updates the average.
     """
 
     def __init__(
@@ -89,7 +89,12 @@ class Stepper:
         )
 
     def begin(self, saved: dict[str, Any] | None = None) -> None:
-        """Prepare the first step, or go on from a state that the first process has; the others get it from there."""
+        """Prepare the first step, or resume from ``saved``; the other processes receive the state of the first one.
+
+        Args:
+            saved: A state that ``state`` returned; only the first process passes one.
+
+        """
         if saved is not None:
             self.learner.load_state_dict(saved["learner"])
             self.shadow.load_state_dict(saved["shadow"])
@@ -102,7 +107,7 @@ class Stepper:
             )
 
     def state(self) -> dict[str, Any]:
-        """All that a later step depends on, but its number."""
+        """Return the state that later steps depend on, except the step number."""
         return {
             "learner": self.learner.state_dict(),
             "shadow": self.shadow.state_dict(),
@@ -110,8 +115,21 @@ class Stepper:
             "scaler": self.machine.scaler.state_dict() if self.machine.scaler is not None else {},
         }
 
-    def make(self, step: int, batch: np.ndarray, asked: Callable[[], int | None] = lambda: None) -> Made:
-        """Make a step on the cards of these labels, dealt out to the processes; ``asked`` is a signal to stop."""
+    def make(self, step: int, batch: np.ndarray, asked: Callable[[], int | None] = lambda: None) -> StepResult:
+        """Run one training step on the cards of ``batch``, which the processes share out.
+
+        Args:
+            step: Number of the step, from 0.
+            batch: Labels [B] of the whole batch.
+            asked: Returns the signal that this process has received, or None.
+
+        Returns:
+            Learning rate, terms and gradient norm of the step, and a signal that any process has received.
+
+        Raises:
+            PokeflowError: If the loss is not finite, or ``batch`` has fewer than two views per process.
+
+        """
         machine, plan = self.machine, self.plan
         rank, processes, device = machine.process_index, machine.num_processes, machine.device
         share = together.part(machine, len(batch))
@@ -133,7 +151,7 @@ class Stepper:
                 "run again."
             )
         with self.phase("backward"):
-            # Gradients are averaged over the processes: a part that is larger than another counts for more.
+            # Gradients are averaged over the processes, so a process with a larger part must have a larger weight.
             even = share * processes
             machine.backward(terms["loss"] if even == 1 else terms["loss"] * even)
         with self.phase("optimizer"):
@@ -146,11 +164,20 @@ class Stepper:
         with self.phase("average"):
             if machine.is_main_process:
                 average(self.shadow, self.learner.network, plan.optim.ema, step)
-        return Made(lr, agreed.values, norm, agreed.signal)
+        return StepResult(lr, agreed.values, norm, agreed.signal)
 
 
 def rate(step: int, total: int, warmup: float) -> float:
-    """The share of the peak learning rate at a step: up a line, down a half cosine (Loshchilov, Hutter 2017)."""
+    """Return the share of the peak learning rate at ``step``: linear warm-up, then half a cosine down to 0.
+
+    The cosine is that of SGDR without restarts (Loshchilov and Hutter 2017).
+
+    Args:
+        step: Number of the step, from 0.
+        total: Number of all steps.
+        warmup: Share of all steps that warm up.
+
+    """
     rising = round(total * warmup)
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -158,7 +185,7 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 
 def groups(learner: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases, norms and other vectors do not."""
+    """Return AdamW's parameter groups: tensors of two or more dimensions decay; biases, norms and vectors do not."""
     weights = [p for p in learner.parameters() if p.requires_grad]
     return [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
@@ -167,7 +194,7 @@ def groups(learner: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 def reseed(seed: int, step: int, rank: int) -> torch.Generator:
-    """The generator of a step's views; torch's own (drop path, dropout) begins at the step's seed, too."""
+    """Seed torch for a step (drop path, dropout), and return a new generator with the same seed for its views."""
     words = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(words[0]))
     return torch.Generator().manual_seed(int(words[0]))
@@ -180,7 +207,18 @@ def _pixels(cards: Cards, labels: np.ndarray, device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def average(shadow: nn.Module, network: nn.Module, decay: float | None, step: int) -> None:
-    """Exponential moving average, short at first so that the beginning is forgotten; no decay: a copy."""
+    """Update ``shadow`` with an exponential moving average of the weights of ``network``.
+
+    The decay is min(decay, (1 + step) / (10 + step)): it is small at first, so that the initial weights are forgotten.
+    With ``decay`` None the weights are copied. Values that are not floating point are always copied.
+
+    Args:
+        shadow: The averaged network, updated in place.
+        network: The trained network.
+        decay: Decay of the average, or None.
+        step: Number of the step, from 0.
+
+    """
     share = 1.0 if decay is None else 1 - min(decay, (1 + step) / (10 + step))
     for old, new in zip(shadow.state_dict().values(), network.state_dict().values(), strict=True):
         if old.is_floating_point():

@@ -1,11 +1,11 @@
-"""What a training tells while it runs: a line a step, TensorBoard's events and the machine's figures, in files.
+"""Telemetry of a running training: step metrics, TensorBoard events and system metrics, in files.
 
-telemetry/steps.jsonl    a line a step; after a resume a step may stand there twice, and its last line counts
-telemetry/system.jsonl   the machine's figures every few seconds, under MLflow's names
-telemetry/tensorboard/   an event file each attempt; the later ones take the place of what they repeat
+telemetry/steps.jsonl    one line per step; after a resume a step can occur twice, and its last line counts
+telemetry/system.jsonl   system metrics every few seconds, under MLflow's names
+telemetry/tensorboard/   one event file per attempt; later files replace the steps that they repeat
 
-None of it is content, for the same training has other times. Nor can it fail a training: what cannot be written is
-left out, and that is told once.
+Telemetry is not part of a result's content, because its times differ between equal trainings. It cannot fail a
+training: data that cannot be written are left out, with one warning per file.
 """
 
 import errno
@@ -27,37 +27,37 @@ from pokeflow.types import TELEMETRY
 
 log = logging.getLogger(__name__)
 SYSTEM_EVERY = 5.0
-"""Seconds between two samples of the machine's figures."""
+"""Seconds between two samples of the system metrics."""
 SHORTEST = 0.1
-"""Seconds that a processor's share of work is measured over at least."""
+"""Shortest interval, in seconds, over which the utilisation of the processor is measured."""
 
 
 class Telemetry:
-    """The open files of a training that tells."""
+    """Open telemetry files of a training."""
 
     def __init__(self, folder: Path, begin: int) -> None:
         self._steps = _Lines(folder / "steps.jsonl")
         self._events = _events(folder)
-        # TensorBoard then forgets what an earlier attempt, which was killed, told of these steps.
+        # This makes TensorBoard discard the same steps of an earlier attempt that was killed.
         self._events.write(_event(begin + 1, starts=True))
 
     def step(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        """Tell of the step that was just made, the first being 1: its learning rate and the terms of its loss."""
+        """Write the learning rate and loss terms of a finished step; the first step and epoch are 1."""
         self._steps.write(_line({"step": step, "epoch": epoch, "time": _milliseconds(), **values}))
         self._events.write(_event(step, {f"train/{name}": value for name, value in values.items()}))
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Tell of a row of the history: what was measured on the val queries, if anything was."""
+        """Write the validation metrics of a history row, if it has any."""
         _tell_validation(self._events, row)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close all files."""
         self._steps.close()
         self._events.close()
 
 
 class _Silence(Telemetry):
-    """The telemetry of a process that is not the first: each of its steps is the first one's, too."""
+    """Telemetry that writes nothing, for all processes but the first, which records the steps of all."""
 
     def __init__(self) -> None: ...
 
@@ -67,8 +67,16 @@ class _Silence(Telemetry):
 
 
 @contextmanager
-def opened(work: Path, begin: int, device: torch.device, *, active: bool) -> Iterator[Telemetry]:
-    """Within: a training that has made ``begin`` steps tells of the further ones, and of the machine."""
+def open_telemetry(work: Path, begin: int, device: torch.device, *, active: bool) -> Iterator[Telemetry]:
+    """Yield the telemetry of a training, and sample system metrics in a thread within the context.
+
+    Args:
+        work: The task's work folder.
+        begin: Number of steps that are already done.
+        device: Device of the training.
+        active: False in all processes but the first; the telemetry then writes nothing.
+
+    """
     if not active:
         yield _Silence()
         return
@@ -84,7 +92,7 @@ def opened(work: Path, begin: int, device: torch.device, *, active: bool) -> Ite
 
 
 def tell_end(work: Path, row: Mapping[str, float]) -> None:
-    """Tell TensorBoard of the history's last row, whose figures are known once the training has ended."""
+    """Write the last history row to TensorBoard; its metrics are known only after the training has ended."""
     events = _events(work / TELEMETRY)
     _tell_validation(events, row)
     events.close()
@@ -97,20 +105,20 @@ def _tell_validation(events: "_Appended", row: Mapping[str, float]) -> None:
 
 
 class _Appended:
-    """A file that grows by whole pieces: one that finds no room leaves nothing of itself behind."""
+    """A file to which pieces are appended whole; a piece that does not fit on the disk is removed again."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._told = file, False
         self._out: Any = None
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: what was told before a kill, or while somebody looks on, is in the file.
+            # Unbuffered, so that the file is complete after a kill and for readers during the training.
             self._out = file.open("ab", buffering=0)
         except OSError as error:
             self._warn(error)
 
     def write(self, piece: bytes) -> None:
-        """Append a piece, in one call to the system."""
+        """Append a piece with one system call; an error is logged once and never raised."""
         if self._out is None:
             return
         try:
@@ -123,7 +131,7 @@ class _Appended:
             self._warn(error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and ignore errors."""
         if self._out is not None:
             with suppress(OSError):
                 self._out.close()
@@ -135,7 +143,7 @@ class _Appended:
 
 
 class _Lines(_Appended):
-    """A file of lines; one that a power cut left unfinished is ended."""
+    """A file of lines; a last line without end, as after a power cut, is terminated first."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
@@ -154,7 +162,7 @@ def _milliseconds() -> int:
 
 
 def _events(folder: Path) -> _Appended:
-    # TensorBoard reads a folder's files by the order of their names.
+    # The time comes first, because TensorBoard reads the files of a folder in the order of their names.
     file = _Appended(folder / "tensorboard" / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}")
     file.write(_event(0, version="brain.Event:2"))
     return file
@@ -163,10 +171,17 @@ def _events(folder: Path) -> _Appended:
 def _event(
     step: int, values: Mapping[str, float] | None = None, *, starts: bool = False, version: str | None = None
 ) -> bytes:
-    """An event as TensorBoard's files have it: length, checksum, protocol buffer, checksum.
+    """Encode an event for a TensorBoard file: length, checksum, protocol buffer, checksum.
 
-    Of tensorboardX its messages and its checksum: its writer is a thread that dies of a full disk, whereupon the
-    training would wait for it for ever; and it flushes through to the disk.
+    Only the messages and the checksum of tensorboardX are used. Its writer is a thread that dies if the disk is full,
+    after which the training would wait for it for ever; it also flushes every write to the disk.
+
+    Args:
+        step: Number of the step.
+        values: Scalars by tag.
+        starts: True for an event after which earlier events of this and later steps are discarded.
+        version: Version of the file format, for the first event of a file.
+
     """
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.summary_pb2 import Summary
@@ -185,10 +200,10 @@ def _event(
 
 
 def _watch(folder: Path, device: torch.device, over: threading.Event) -> None:
-    """Sample at once, every few seconds, and at the end."""
+    """Write system metrics at once, then every ``SYSTEM_EVERY`` seconds, and once more when ``over`` is set."""
     lines, before, sampled = _Lines(folder / "system.jsonl"), _network(), -math.inf
     while True:
-        # psutil measures since its last call: the first time, and soon after another, it must take a moment.
+        # psutil measures since its last call; the first call, or one soon after another, must wait an interval.
         soon = sampled < 0 or time.monotonic() - sampled < SHORTEST
         row = machine(folder, SHORTEST if soon else None)
         row |= {name: now - before[name] for name, now in _network().items() if name in before}
@@ -201,7 +216,13 @@ def _watch(folder: Path, device: torch.device, over: threading.Event) -> None:
 
 
 def machine(folder: Path, seconds: float | None) -> dict[str, float]:
-    """Figures of processor, memory and disk; None: the processor's since they were last asked for."""
+    """Return the utilisation of processor, memory and disk as ``system/`` metrics; unknown ones are left out.
+
+    Args:
+        folder: A folder on the disk to measure.
+        seconds: Interval over which to measure the processor; None measures since the last call.
+
+    """
     import psutil
 
     memory, disk = _known(psutil.virtual_memory), _known(psutil.disk_usage, str(folder))
@@ -215,7 +236,7 @@ def machine(folder: Path, seconds: float | None) -> dict[str, float]:
 
 
 def _network() -> dict[str, float]:
-    """Megabytes received and transmitted since the machine began."""
+    """Return the megabytes that were received and transmitted since the machine started."""
     import psutil
 
     found = _known(psutil.net_io_counters)
@@ -226,7 +247,10 @@ def _network() -> dict[str, float]:
 
 
 def gpus(device: torch.device) -> dict[str, float]:
-    """What is known of each GPU: all of it where NVML's Python package is there, else the memory of ``device``."""
+    """Return the metrics of each GPU as ``system/gpu_<i>_`` metrics; unknown ones are left out.
+
+    Without NVML's Python package only the memory of ``device`` is known.
+    """
     if not torch.cuda.is_available():
         return {}
     found: dict[str, float | None] = {}
@@ -235,7 +259,7 @@ def gpus(device: torch.device) -> dict[str, float]:
         about = _known(torch.cuda.get_device_properties, i)
         total = about and about.total_memory
         if used is None and i == (device.index or 0):
-            # Not of the others: asking CUDA for it would take some of their memory.
+            # Only for this device: a CUDA context on another GPU would take some of its memory.
             free, total = _known(torch.cuda.mem_get_info, i) or (None, total)
             used = None if free is None else total - free
         power = _known(torch.cuda.power_draw, i)
@@ -249,7 +273,7 @@ def gpus(device: torch.device) -> dict[str, float]:
 
 
 def _known(ask: Callable[..., Any], *of: Any) -> Any:
-    """What a system says of itself, or None: a container or a driver may hide anything, in any way."""
+    """Call a system query, and return None if it fails; containers and drivers can fail in any way."""
     try:
         return ask(*of)
     except Exception:  # noqa: BLE001 - as said

@@ -1,7 +1,7 @@
-"""What the processes that train one model together agree on: where they begin, what a step came to, when to stop.
+"""Communication of the processes that train one model: initial state, results of a step, and signals to stop.
 
-Each has a device of its own. The first one alone reads and writes checkpoints and tells figures: the others may be on
-machines that have none of its files. A process alone passes through all of this unchanged.
+Each process has its own device. Only the first one reads and writes checkpoints and reports metrics, because the
+others may run on machines without its files. With a single process none of these functions communicates.
 """
 
 import json
@@ -20,16 +20,23 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from pokeflow.errors import PokeflowError
 
 PATIENCE = timedelta(hours=2)
-"""How long the others wait for the first, which validates and exports meanwhile; who started them ends them sooner."""
+"""Timeout of the others while the first process validates and exports; their launcher ends them sooner on failure."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def accelerator(precision: str) -> Accelerator:
-    """Devices, precision and processes. One process may fit several networks, each at its own precision."""
+    """Create the accelerator for this precision; accelerate's global state is reset first.
+
+    The reset lets one process train several networks in turn, each at its own precision.
+
+    Raises:
+        PokeflowError: If the precision is not available on this machine.
+
+    """
     AcceleratorState._reset_state()
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    # Each process normalises over its own part of a batch, and only the first's averages are shipped. A static graph
-    # may leave weights out: not every choice of terms reaches all of a network.
+    # Batch norms use each process's own part of a batch, and only the first process's statistics are shipped, so
+    # buffers are not broadcast. A static graph allows unused weights: some choices of terms do not use all of them.
     handlers = [
         DistributedDataParallelKwargs(broadcast_buffers=False, static_graph=True),
         InitProcessGroupKwargs(timeout=PATIENCE),
@@ -37,7 +44,7 @@ def accelerator(precision: str) -> Accelerator:
     try:
         return Accelerator(
             mixed_precision=precision,
-            # Without a GPU it would take each of several processes for one alone, unless it is told.
+            # Without a GPU, accelerate treats each of several processes as a single one unless cpu is set.
             cpu=several and not torch.cuda.is_available(),
             kwargs_handlers=handlers if several else None,
         )
@@ -46,7 +53,17 @@ def accelerator(precision: str) -> Accelerator:
 
 
 def same(machine: Accelerator, make: Callable[[], Any]) -> Any:
-    """What the first process makes, plain data, in every process; where it fails, all do, and none waits for ever."""
+    """Call ``make`` in the first process only, and return its result in every process.
+
+    Args:
+        machine: The processes.
+        make: Returns a value that JSON can represent.
+
+    Raises:
+        PokeflowError: In the other processes if ``make`` fails in the first one, so that none waits for ever. The
+            first process raises the original error.
+
+    """
     if machine.num_processes == 1:
         return make()
     if not machine.is_main_process:
@@ -65,7 +82,10 @@ def same(machine: Accelerator, make: Callable[[], Any]) -> Any:
 
 
 def _spread(machine: Accelerator, data: bytes) -> bytes:
-    """The first process's bytes, everywhere. No pickle: what comes over a network must not be able to run code."""
+    """Broadcast the bytes of the first process to all processes.
+
+    There is no pickle involved, because data from a network must not be able to run code.
+    """
     size = torch.tensor([len(data)], device=machine.device)
     torch.distributed.broadcast(size, 0)
     held = torch.zeros(int(size), dtype=torch.uint8, device=machine.device)
@@ -76,7 +96,7 @@ def _spread(machine: Accelerator, data: bytes) -> bytes:
 
 
 def share_moments(machine: Accelerator, optimizer: torch.optim.Optimizer) -> None:
-    """Give every process the first one's state of AdamW; the weights themselves are shared when it is prepared."""
+    """Copy AdamW's state from the first process to all; ``Accelerator.prepare`` already shares the weights."""
     if machine.num_processes == 1:
         return
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -87,14 +107,19 @@ def share_moments(machine: Accelerator, optimizer: torch.optim.Optimizer) -> Non
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
             state[weight] = {"step": torch.zeros(()), **moments}
         for name in ("step", "exp_avg", "exp_avg_sq"):
-            # Their memory may be laid out in different ways; what travels is contiguous.
+            # Memory layouts may differ between processes; the broadcast copy is contiguous.
             travelling = state[weight][name].to(machine.device, memory_format=torch.contiguous_format, copy=True)
             torch.distributed.broadcast(travelling, 0)
             state[weight][name].copy_(travelling)
 
 
 def part(machine: Accelerator, batch: int) -> float:
-    """The share of a batch that this process is dealt; PokeflowError where someone would get too little."""
+    """Return this process's share of a batch, between 0 and 1.
+
+    Raises:
+        PokeflowError: If there are fewer than two views per process.
+
+    """
     processes = machine.num_processes
     if batch < 2 * processes:
         raise PokeflowError(
@@ -105,21 +130,31 @@ def part(machine: Accelerator, batch: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
-    """What a step came to over the whole batch, and the signal that asks any of the processes to stop."""
+class StepSummary:
+    """Means of a step over the whole batch, and a signal to stop that any process has received, or None."""
 
     values: dict[str, float]
     signal: int | None
 
 
-def agree(machine: Accelerator, values: Mapping[str, float], share: float, asked: int | None) -> Agreed:
-    """Means over the whole batch from each process's own ``values``; one that is not finite is seen by all."""
+def agree(machine: Accelerator, values: Mapping[str, float], share: float, asked: int | None) -> StepSummary:
+    """Average values over all processes, weighted by their shares, and exchange signals to stop.
+
+    A value that is not finite in one process is not finite in the result of all.
+
+    Args:
+        machine: The processes.
+        values: Means over this process's part of the batch; the same names in every process.
+        share: This process's share of the batch.
+        asked: Signal that this process has received, or None.
+
+    """
     if machine.num_processes == 1:
-        return Agreed(dict(values), asked)
+        return StepSummary(dict(values), asked)
     flags = [float(asked == number) for number in SIGNALS]
     sums = torch.tensor([*(value * share for value in values.values()), *flags], dtype=torch.float64)
     sums = sums.to(machine.device)
     torch.distributed.all_reduce(sums)
     *means, terms, interrupts = sums.tolist()
     wanted = next((number for number, count in zip(SIGNALS, (terms, interrupts), strict=True) if count), None)
-    return Agreed(dict(zip(values, means, strict=True)), wanted)
+    return StepSummary(dict(zip(values, means, strict=True)), wanted)

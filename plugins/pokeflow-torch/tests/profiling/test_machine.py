@@ -14,7 +14,7 @@ def write(file, rows):
 
 
 def test_the_machine_is_sampled_until_the_end(tmp_path):
-    with machine.sampled(tmp_path, CPU, 60.0) as rows:
+    with machine.sample_machine(tmp_path, CPU, 60.0) as rows:
         pass
     assert len(rows) == 1
     assert rows[0][machine.PROCESS] > 10

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from pokeflow_torch.profiling import clock, rules
-from pokeflow_torch.profiling.tensors import Seen
+from pokeflow_torch.profiling.tensors import TensorStatistics
 
 PARTS = {"load_ms": 1.0, "augment_ms": 4.0, "forward_ms": 30.0, "backward_ms": 50.0, "optimizer_ms": 10.0}
 STEP = {**PARTS, "average_ms": 4.0, "other_ms": 1.0, "step_ms": 100.0, "gradient_norm": 3.0}
@@ -21,7 +21,7 @@ def layer(**values):
 @pytest.fixture
 def sound():
     """What a training shows that has nothing wrong with it."""
-    seen = Seen([{"weight": "w", "not_finite": 0}], [gradient()], [layer()])
+    seen = TensorStatistics([{"weight": "w", "not_finite": 0}], [gradient()], [layer()])
     samples = [{"process_memory_megabytes": 1000.0}] * 9
     history = [{"train_loss": 5.0}, {"train_loss": 2.0}]
     return rules.Evidence([STEP] * 10, samples, seen, history, "cpu", 90.0, 1000.0, 8000.0, 1.0)
@@ -46,9 +46,9 @@ def test_a_sound_training_breaks_no_rule(sound):
         ("step-outliers", {"steps": [STEP] * 8 + [{**STEP, "step_ms": 500.0}] * 2}),
         ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": 500.0}]}),
         ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": float("inf")}]}),
-        ("vanishing-gradients", {"seen": Seen([], [gradient(to_weight=1e-9)], [layer()])}),
-        ("dead-units", {"seen": Seen([], [gradient()], [layer(dead_channels=5)])}),
-        ("not-finite", {"seen": Seen([], [gradient(not_finite=1)], [layer()])}),
+        ("vanishing-gradients", {"seen": TensorStatistics([], [gradient(to_weight=1e-9)], [layer()])}),
+        ("dead-units", {"seen": TensorStatistics([], [gradient()], [layer(dead_channels=5)])}),
+        ("not-finite", {"seen": TensorStatistics([], [gradient(not_finite=1)], [layer()])}),
         ("loss-not-decreasing", {"history": [{"train_loss": 5.0}, {"train_loss": 5.1}]}),
     ],
 )
@@ -70,8 +70,8 @@ def test_what_is_wrong_is_found_by_its_rule_alone_with_numbers_and_advice(sound,
         ("loss-not-decreasing", {"history": []}, "unknown"),
         ("vanishing-gradients", {"own_loss": False}, "unknown"),
         ("exploding-gradients", {"own_loss": False}, "unknown"),
-        ("vanishing-gradients", {"seen": Seen([], [gradient(to_weight=None)], [layer()])}, "unknown"),
-        ("dead-units", {"seen": Seen([], [gradient()], [layer(dead_channels=None)])}, "not_applicable"),
+        ("vanishing-gradients", {"seen": TensorStatistics([], [gradient(to_weight=None)], [layer()])}, "unknown"),
+        ("dead-units", {"seen": TensorStatistics([], [gradient()], [layer(dead_channels=None)])}, "not_applicable"),
     ],
 )
 def test_what_cannot_be_told_is_not_called_sound(sound, rule, changed, expected):

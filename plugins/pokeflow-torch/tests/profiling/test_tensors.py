@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pokeflow_torch.profiling import tensors
-from pokeflow_torch.profiling.tensors import Seen
+from pokeflow_torch.profiling.tensors import TensorStatistics
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def network():
 
 
 def test_each_layer_is_told_once_and_a_unit_that_gives_nothing_is_dead(network):
-    seen = Seen()
+    seen = TensorStatistics()
     with tensors.activations(network, seen):
         network(torch.rand(2, 3, 4, 4))
         network(torch.rand(2, 3, 4, 4))
@@ -31,7 +31,7 @@ def test_each_layer_is_told_once_and_a_unit_that_gives_nothing_is_dead(network):
 
 def test_gradients_are_told_without_the_scale_of_mixed_precision(network):
     (network(torch.ones(2, 3, 4, 4)).sum() * 64).backward()
-    seen = Seen()
+    seen = TensorStatistics()
     tensors.weights_and_gradients(network, 64.0, seen)
     told = {row["weight"]: row for row in seen.gradients}
     assert told["4.bias"]["mean"] == pytest.approx(2.0)
@@ -41,7 +41,7 @@ def test_gradients_are_told_without_the_scale_of_mixed_precision(network):
 
 def test_a_weight_without_a_gradient_or_with_wild_values_is_told_so(network):
     network[4].weight.data[0, 0] = float("nan")
-    seen = Seen()
+    seen = TensorStatistics()
     tensors.weights_and_gradients(network, 1.0, seen)
     told = {row["weight"]: row for row in seen.weights}
     assert told["4.weight"]["not_finite"] == 1

@@ -1,16 +1,16 @@
-"""What the image plugins share: from pictures of cards to the card that a picture shows.
+"""Library of the image plugins: from pictures of cards to the card that a picture shows.
 
-In comes the data set folder that a ``prepare`` task leaves, and a model's folder with the function that opens its
-network. Out come an index of the gallery, figures (accuracy, agreement, latency) and matches: which cards an image is
-most like. Every target is measured, and every host answers, with this code.
+Inputs are the data set folder that a ``prepare`` task writes, and a model's folder with the function that opens its
+network. Outputs are an index of the gallery, metrics (accuracy, agreement, latency) and matches: the cards that an
+image is most like. Every target is measured with this code, and every host answers with it.
 
-Public modules, by what they need beside the standard library:
+Public modules, by the packages that they need besides the standard library:
 
 numpy, pillow       ``preprocessing`` ``dataset`` ``retrieval`` ``index`` ``onnx_network`` ``recognizer`` ``archive``;
-                    these run on a device and in a container too, and import nothing else of pokeflow but its errors
+                    these run on a device and in a container too; of pokeflow they import only its errors
 pokeflow            ``network`` ``calibration`` ``comparison`` ``on_device`` ``jsonfile`` ``npyfile``
 a task of pokeflow  ``benchmark`` ``profiling`` ``recognition``: whole stages of a target
 pytest, onnx        ``testing``: the suite that a target's plugin runs
 
-Nothing is imported here, so that planning loads no numpy; the core itself never imports this package.
+This module imports nothing, so that planning does not load numpy; the core itself never imports this package.
 """

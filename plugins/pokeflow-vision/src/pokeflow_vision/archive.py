@@ -1,6 +1,6 @@
-"""Unpacking a ``.tar.gz`` that may come from anywhere: plain files below one folder, of bounded size and number.
+"""Unpacking of a ``.tar.gz`` of unknown origin: plain files below one folder, of bounded size and number.
 
-Devices and servers get this very file; it needs the standard library alone.
+Devices and servers get this file unchanged; it needs only the standard library.
 """
 
 import gzip
@@ -12,20 +12,20 @@ from typing import Any
 
 MOST_FILES = 1000
 MOST_JSON = 16_000_000
-"""Bytes of a JSON file, which is read as a whole."""
+"""Largest size of a JSON file in bytes; a JSON file is read as a whole."""
 MOST_AT_ONCE = 4_000_000
-"""Bytes that tarfile may ask for in one read: a header that says it is longer is no header of ours."""
+"""Largest single read by tarfile in bytes: a header that claims more is not one that pokeflow writes."""
 MOST_NAME = 255
-"""Bytes of a name: as many as every file system takes."""
+"""Longest name in bytes, a length that every file system accepts."""
 UNSOUND = (EOFError, ValueError, TypeError, KeyError, RecursionError, tarfile.TarError, zlib.error)
-"""What ``extract``, and reading the JSON of what it unpacked, raise for an archive that is not sound."""
+"""Exceptions of ``extract``, and of reading the JSON files that it unpacked, for an invalid archive."""
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name is a relative path of plain parts: it stays below the folder that it is unpacked in."""
+    """Return whether a name is a relative path of plain parts, which stays below the folder it is unpacked in."""
     parts = name.split("/")
     plain = name.isprintable() and "\\" not in name and not any(part in ("", ".", "..") for part in parts)
-    # A drive letter is absolute where there are drives.
+    # A path with a drive letter is absolute on systems that have drives.
     absolute = ":" in parts[0] or PurePosixPath(name).is_absolute()
     return plain and not absolute and len(name.encode()) <= MOST_NAME
 
@@ -33,18 +33,18 @@ def is_safe(name: str) -> bool:
 def extract(file: Path, folder: Path, most: int, *, executable: bool = False) -> set[str]:
     """Write an archive's files below a folder, and return their names.
 
-    Nothing else of the archive is taken: no link, no device, no owner, and of the mode only, with ``executable``,
-    whether a file can be run.
+    Links and devices are refused. Owners are ignored, and so are modes, except for the executable bit with
+    ``executable``.
 
     Args:
         file: The archive.
-        folder: Where its files go; it exists.
-        most: The bytes that it may unfold to.
-        executable: Whether a file that can be run there can be run here.
+        folder: Existing folder that receives the files.
+        most: Largest size of the unpacked archive in bytes.
+        executable: Whether a file keeps its executable bit.
 
     Raises:
-        OSError: It is no gzip (``gzip.BadGzipFile``), or the disk gives up.
-        ValueError: It is not sound; or another of ``UNSOUND``.
+        OSError: It is not gzip (``gzip.BadGzipFile``), or the disk fails.
+        ValueError: The archive is invalid; the other exceptions of ``UNSOUND`` mean the same.
 
     """
     found: set[str] = set()
@@ -61,7 +61,13 @@ def extract(file: Path, folder: Path, most: int, *, executable: bool = False) ->
 
 
 def require_kinds(about: str, *kinds: tuple[type, Any]) -> None:
-    """Refuse a JSON file whose values are not of the kinds that are asked for; ValueError names those that are not."""
+    """Raise a ValueError for a JSON file with values of other types than expected, and name these values.
+
+    Args:
+        about: Description of the values in the message.
+        kinds: Pairs of an expected type and a value.
+
+    """
     if other := [repr(value)[:40] for kind, value in kinds if not isinstance(value, kind)]:
         raise ValueError(f"its {about} holds what is none of its form: {', '.join(other)}")
 
@@ -78,9 +84,9 @@ def _require_taken(member: tarfile.TarInfo, found: set[str]) -> None:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, *, executable: bool) -> None:
-    """Write one file by hand: Python 3.11.0 has no filters."""
+    """Write one file without tarfile's extraction filters, which Python 3.11.0 lacks."""
     content = tar.extractfile(member)
-    assert content is not None  # a plain file has one
+    assert content is not None  # a plain file has content
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as out:
@@ -91,7 +97,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, *, execu
 
 
 class _Bounded:
-    """A file that gives up where more than so many bytes come out of it, or too many are wanted at once."""
+    """File that raises a ValueError after more than ``most`` bytes in all, or for a single read that is too large."""
 
     def __init__(self, source: gzip.GzipFile, most: int) -> None:
         self._source, self._most = source, most

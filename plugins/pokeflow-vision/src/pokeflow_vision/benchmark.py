@@ -1,4 +1,4 @@
-"""Stage ``benchmark`` of any target: what a model answers on the test split, and how long that takes where it runs."""
+"""Stage ``benchmark`` of any target: a model's accuracy on the test split, and its speed on this machine's CPU."""
 
 import csv
 import platform
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SPLIT = "test"
 FILE = "performance.json"
 PERCENTILES = {50: 1, 95: 20, 99: 100}
-"""Which are reported, and the fewest runs for which each says something."""
+"""Reported percentiles, each with the fewest runs for which it is meaningful."""
 CPU, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
 TIMING = (
     "latency is the network alone at batch 1; preprocess is resizing one decoded picture and preparing it for the "
@@ -31,11 +31,11 @@ TIMING = (
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkParams:
-    """How a model is timed: ``warmup`` runs that do not count, then ``runs`` that do, on ``threads`` threads.
+    """Parameters of a benchmark: ``warmup`` uncounted runs, then ``runs`` timed ones, on ``threads`` threads.
 
-    ``max_seconds`` ends each timing loop early (one a batch size, and one each for preprocessing, search and the
-    whole); the number of runs made is in the result. ``embed_threads`` serve the accuracy figures only; 0: every
-    core.
+    ``max_seconds`` ends each timing loop early (one loop for each batch size, and one each for preprocessing, search
+    and the whole recognition); the result states the number of timed runs. ``embed_threads`` compute the embeddings
+    for the accuracy metrics only; 0 uses every core.
     """
 
     runs: int = 200
@@ -47,7 +47,10 @@ class BenchmarkParams:
 
 
 def check(params: Any) -> Iterable[tuple[str, str]]:
-    """Faults of the parameters, as a backend's ``check`` tells them; a target's own may be without threads."""
+    """Yield the faults of the parameters as (parameter, message) pairs, for a backend's ``check``.
+
+    A target's own parameter class may omit the thread counts.
+    """
     for name, least in (("runs", 1), ("warmup", 0), ("threads", 1), ("embed_threads", 0)):
         if getattr(params, name, least) < least:
             yield name, f"{getattr(params, name)} is below {least}"
@@ -58,25 +61,31 @@ def check(params: Any) -> Iterable[tuple[str, str]]:
         yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
 
 
-def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
+def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
     """Benchmark the task's first model on this machine's processor.
 
-    ``opened`` opens a model's folder, ``size_mb`` tells the 10^6 bytes of the model's files there, ``framework`` what
-    runs it, with its version. Accuracies are shares by ``retrieval``; ``*_ms`` milliseconds, each the percentile of
-    single runs; ``throughput_fps_batchN`` pictures a second through the network; ``power_w`` is unknown: no sensor is
-    read.
+    Accuracies are fractions from 0 to 1 by the protocol of ``retrieval``. ``*_ms`` are percentiles of single runs in
+    milliseconds, ``throughput_fps_batchN`` is in pictures per second through the network. ``power_w`` is None,
+    because no sensor is read.
+
+    Args:
+        task: The task; its inputs hold a model and a prepared data set.
+        open_network: Opens the network in a model's folder.
+        framework: Runtime that executes the network, with its version.
+        size_mb: Returns the size of the model's files in a folder, in units of 10^6 bytes.
+
     """
     params: BenchmarkParams = task.params
     model, data = model_and_data(task)
     spec = data.preprocessing
-    queries = data.asked_of(SPLIT, "benchmark")
+    queries = data.queries_for(SPLIT, "benchmark")
 
-    network = opened(model.folder, spec, params.embed_threads)
+    network = open_network(model.folder, spec, params.embed_threads)
     cards = gallery(network, data)
     asked = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
-    metrics, reasons = answered(asked, cards.embeddings, data, queries)
+    metrics, reasons = measure_accuracies(asked, cards.embeddings, data, queries)
 
-    timings = measure(opened(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
+    timings = measure(open_network(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
     figures, too_few = summary(timings)
     metrics |= figures | {"size_mb": size_mb(model.folder), "power_w": None}
     reasons |= too_few | {"power_w": "no sensor is read"}
@@ -102,10 +111,18 @@ def run(task: Task, opened: Opener, *, framework: str, size_mb: Callable[[Path],
     return Result(metrics, facts, reasons)
 
 
-def answered(
+def measure_accuracies(
     asked: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Accuracies of queries' embeddings against the gallery's, and a reason for each that is unknown."""
+    """Return the accuracy metrics, and a reason for each one that is unknown.
+
+    Args:
+        asked: Embeddings of the queries, float32 M×D.
+        known: Embeddings of the gallery, float32 N×D.
+        data: The data set.
+        queries: Rows of ``data.queries``, in the order of ``asked``.
+
+    """
     found, _ = retrieval.nearest(asked, known, 5)
     metrics = dict(retrieval.accuracy(found, data, queries))
     why = "the data set does not say which cards share an artwork"
@@ -114,7 +131,7 @@ def answered(
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Every timed run of one thing: ``batch`` pictures a run, in milliseconds, in order."""
+    """Durations of the timed runs of one step, in milliseconds and in order; each run takes ``batch`` pictures."""
 
     name: str
     batch: int
@@ -124,7 +141,16 @@ class Timing:
 def measure(
     network: Network, data: Dataset, rows: Sequence[int], known: "np.ndarray", params: BenchmarkParams
 ) -> list[Timing]:
-    """Time the network at each batch size, and what stands before and after it at batch 1, on test pictures."""
+    """Time the network at each batch size, and preprocessing, search and the whole recognition at batch 1.
+
+    Args:
+        network: The opened network.
+        data: The data set.
+        rows: Rows of ``data.query_images`` to time with; they repeat if a batch needs more.
+        known: Embeddings of the gallery, float32 N×D, rows of length 1.
+        params: Batch sizes, numbers of runs and time limit.
+
+    """
     import numpy as np
 
     spec = data.preprocessing
@@ -134,13 +160,13 @@ def measure(
         return network.prepare(preprocessing.to_square(shown, spec))
 
     picture = np.array(data.query_images[rows[0]])
-    query = retrieval.normalized(network(pictures(1)))[0]
+    query = retrieval.normalize_rows(network(pictures(1)))[0]
 
     def preprocess() -> Any:
         return network.prepare(preprocessing.to_square([picture], spec))
 
     def recognize() -> object:
-        return index.search(known, retrieval.normalized(network(preprocess()))[0], 5)
+        return index.search(known, retrieval.normalize_rows(network(preprocess()))[0], 5)
 
     batches = {n: pictures(n) for n in params.batch_sizes}
     steps: list[tuple[str, int, Callable[[], object]]] = [
@@ -149,13 +175,14 @@ def measure(
         ("search", 1, lambda: index.search(known, query, 5)),
         ("recognition", 1, recognize),
     ]
-    return [Timing(name, batch, tuple(timed(step, params, f"timing {name}"))) for name, batch, step in steps]
+    return [Timing(name, batch, tuple(time_runs(step, params, f"timing {name}"))) for name, batch, step in steps]
 
 
-def timed(step: Callable[[], object], params: BenchmarkParams, label: str) -> Iterator[float]:
-    """Milliseconds of each run that counts; at least one, and none begins after ``max_seconds``.
+def time_runs(step: Callable[[], object], params: BenchmarkParams, label: str) -> Iterator[float]:
+    """Yield the duration of each counted run in milliseconds.
 
-    A warm-up takes a tenth of that time at most, so that what is slow is still measured more than once.
+    There is at least one run; no further one starts after ``max_seconds``. The warm-up stops after a tenth of that
+    time, so that a slow step is still measured more than once.
     """
     began = time.perf_counter()
     with progress.bar(label, params.warmup + params.runs) as advance:
@@ -175,7 +202,7 @@ def timed(step: Callable[[], object], params: BenchmarkParams, label: str) -> It
 
 
 def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The figures of all timings, and a reason for each percentile that too few runs cannot give."""
+    """Return the metrics of all timings, and a reason for each percentile that has too few runs."""
     import numpy as np
 
     metrics: dict[str, float | None] = {}
@@ -196,7 +223,7 @@ def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[st
 
 
 def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]:
-    """Where each figure that is known comes from."""
+    """Return the source of each known metric, as a phrase by the metric's name."""
     where = device()
     timed = (
         f"timed on this machine's CPU, {where}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
@@ -208,7 +235,7 @@ def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]
 
 
 def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
-    """Every single run as a row: what, batch, run, milliseconds."""
+    """Write every single run as a CSV row: what, batch, run, milliseconds."""
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("what", "batch", "run", "milliseconds"))
@@ -218,7 +245,7 @@ def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
 
 
 def device() -> str:
-    """The CPU's name, or where it has none, as on ARM, the board's."""
+    """Return the CPU's name, or the board's name if the CPU has none (as on ARM)."""
     names = (line.partition(":")[2].strip() for line in _said(CPU).splitlines() if line.startswith("model name"))
     board = _said(BOARD).strip("\0 \n")
     return next(names, "") or board or platform.processor() or platform.machine()

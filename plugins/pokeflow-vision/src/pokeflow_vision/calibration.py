@@ -1,4 +1,4 @@
-"""What a network is calibrated on, the same for every target: chosen, kept, checked, and described."""
+"""Calibration sets, common to all targets: selection, storage, checks and description."""
 
 import hashlib
 import os.path
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 FILE, CONFIG = "calibration_dataset.npy", "calibration_config.json"
 LEAST_CAPTURES = 32
-"""Fewer say too little of how far activations reach."""
+"""Fewest pictures of a calibration set: fewer do not show the range of activations reliably."""
 FURTHEST = 2.0
-"""Standard deviations that the mean of a calibration set may lie from that of the captures to be recognised."""
+"""Largest allowed distance of a calibration set's mean from that of the val captures, in standard deviations."""
 LOOKED_AT = 256
-"""Pictures of each side that are compared: more would not move a mean by much."""
+"""Largest number of pictures of each side that are compared: more would hardly change a mean."""
 
 
 class Params(Protocol):
-    """The parameters of a backend that calibrates: how many captures, or an array of one's own.
+    """Parameters of a backend that calibrates: the number of captures, or a file of the user's own pictures.
 
-    ``calibration_images`` asks for that many captures of train cards; None takes all that the data set has.
-    ``calibration_file`` is an .npy of uint8 N×size×size×3 RGB that takes their place: pictures of the very camera.
+    ``calibration_images`` is the number of captures of train cards; None uses all in the data set.
+    ``calibration_file`` is an .npy of uint8 N×size×size×3 RGB that replaces them: pictures of the actual camera.
     """
 
     @property
     def calibration_images(self) -> int | None:
-        """How many."""
+        """Number of pictures to calibrate on; None uses all."""
 
     @property
     def calibration_file(self) -> str | None:
-        """Where one's own lie."""
+        """Path of an .npy with the user's own pictures, or None."""
 
 
 def check(params: Params) -> Iterable[tuple[str, str]]:
-    """Faults of the calibration's parameters, as a backend's ``check`` tells them."""
+    """Yield the faults of the calibration's parameters as (parameter, message) pairs, for a backend's ``check``."""
     if params.calibration_images is not None and params.calibration_images < 1:
         yield "calibration_images", f"{params.calibration_images} is below 1"
     if params.calibration_file is not None and not os.path.isfile(params.calibration_file):  # noqa: PTH113 - of any name
@@ -51,7 +51,7 @@ def check(params: Params) -> Iterable[tuple[str, str]]:
 
 
 def fingerprint(params: Params) -> str:
-    """The content of the file that the parameters point to; empty where they name none."""
+    """Return the sha256 of the parameters' calibration file, or an empty string if they name no file."""
     if params.calibration_file is None:
         return ""
     try:
@@ -61,7 +61,16 @@ def fingerprint(params: Params) -> str:
 
 
 def rows(data: Dataset, asked: int | None) -> list[int]:
-    """Query rows spread evenly over the calibration split, in order: as many as asked for, or all (None)."""
+    """Return query rows spread evenly over the calibration split, in order.
+
+    Args:
+        data: The data set.
+        asked: Number of rows; None returns all.
+
+    Raises:
+        PokeflowError: The split has fewer than ``asked`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
+
+    """
     found = data.queries_of(CALIBRATION)
     count = max(len(found), LEAST_CAPTURES) if asked is None else asked
     if len(found) < count:
@@ -73,7 +82,18 @@ def rows(data: Dataset, asked: int | None) -> list[int]:
 
 
 def write(folder: Path, data: Dataset, images: int | None, file: str | None = None) -> "np.ndarray":
-    """Keep the calibration set as uint8 N×size×size×3, resized and not yet normalised; returns it memory-mapped."""
+    """Write the calibration set as an .npy, and return it memory-mapped.
+
+    Args:
+        folder: Folder that receives the file.
+        data: The data set.
+        images: Number of pictures; None uses all.
+        file: An .npy of the user's own pictures, which replace the captures of the data set.
+
+    Returns:
+        The pictures, uint8 N×size×size×3 RGB, 0 to 255, resized and not yet normalised.
+
+    """
     import numpy as np
 
     spec = data.preprocessing
@@ -85,11 +105,20 @@ def write(folder: Path, data: Dataset, images: int | None, file: str | None = No
 def save_squares(
     file: Path, pictures: "np.ndarray", rows: Sequence[int], spec: preprocessing.Preprocessing, label: str
 ) -> None:
-    """Keep these rows of uint8 N×H×W×3 pictures as an .npy of uint8 n×size×size×3, resized and not yet normalised."""
+    """Write rows of an array of pictures as an .npy of uint8 n×size×size×3, resized and not yet normalised.
+
+    Args:
+        file: The .npy to write.
+        pictures: uint8 N×H×W×3 RGB.
+        rows: The n rows of ``pictures`` to write, in this order.
+        spec: Preprocessing that sets the size.
+        label: Label of the progress bar.
+
+    """
     import numpy as np
 
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), spec.size, spec.size, 3)}
-    # One after the other: a full disk is then an error, under a mapped file it would kill the process unheard.
+    # Written picture by picture: a full disk then raises an error; with a mapped file it would kill the process.
     with file.open("wb") as out, progress.bar(label, len(rows)) as advance:
         np.lib.format.write_array_header_1_0(out, header)
         for row in rows:
@@ -119,13 +148,26 @@ def _own(file: str, images: int | None, spec: preprocessing.Preprocessing) -> tu
 def require_in_domain(
     shown: "np.ndarray", data: Dataset, network: Network | None = None, known: "Embeddings | None" = None
 ) -> dict[str, float]:
-    """How far the calibration set lies from the val captures; PokeflowError where it is of something else.
+    """Return the distance of the calibration set from the val captures; raise an error if it is too large.
 
-    Each figure is a difference of means in pooled standard deviations (Cohen's d): of every channel's mean and
-    spread, and, given the float32 network and what it makes of (references, val queries), of the cosine to the
-    nearest reference. A swap of red and blue is seen by the last alone.
+    Each metric is a difference of means in pooled standard deviations (Cohen's d): of every channel's mean and
+    spread, and, with ``network`` and ``known``, of the cosine to the nearest reference. Only the last one detects
+    that red and blue are swapped.
+
+    Args:
+        shown: The calibration set, uint8 N×H×W×3 RGB.
+        data: The data set.
+        network: The float32 network, or None.
+        known: That network's embeddings of the references and of the val queries, or None.
+
+    Returns:
+        The distances by name, rounded to four digits.
+
+    Raises:
+        PokeflowError: A distance exceeds ``FURTHEST``: the pictures show something else than the captures.
+
     """
-    captures = data.asked_of("val", "compile")
+    captures = data.queries_for("val", "compile")
     spec = data.preprocessing
     sides = [
         _looks(preprocessing.to_square(images[_spread(of)], spec))
@@ -136,7 +178,7 @@ def require_in_domain(
     if network is not None and known is not None:
         asked = embed(network, shown, _spread(range(len(shown))), spec, "calibration set")
         nearest = [retrieval.nearest(queries, known[0], 1)[1] for queries in (asked, known[1])]
-        found["nearest_cosine"] = min(0.0, *_apart(*nearest))  # nearer than the captures is no fault
+        found["nearest_cosine"] = min(0.0, *_apart(*nearest))  # being nearer than the captures is not a fault
     far = {name: value for name, value in found.items() if not abs(value) <= FURTHEST}
     if far:
         told = ", ".join(f"{name} {value:+.1f}" for name, value in far.items())
@@ -154,7 +196,7 @@ def _spread(of: Sequence[int]) -> list[int]:
 
 
 def _looks(squares: "np.ndarray") -> "np.ndarray":
-    """Mean and spread of each channel of each picture, N×6."""
+    """Return mean and standard deviation of each channel of uint8 N×H×W×3 pictures, float32 N×6."""
     import numpy as np
 
     pixels = squares.reshape(len(squares), -1, 3).astype(np.float32)
@@ -162,17 +204,20 @@ def _looks(squares: "np.ndarray") -> "np.ndarray":
 
 
 def _apart(first: "np.ndarray", second: "np.ndarray") -> list[float]:
-    """Differences of means in pooled standard deviations, by column."""
+    """Return the difference of means in pooled standard deviations (Cohen's d) for each column of N×K and M×K."""
     import numpy as np
 
     pooled = np.sqrt((first.var(axis=0) + second.var(axis=0)) / 2)
     apart = first.mean(axis=0) - second.mean(axis=0)
-    # Pictures that do not differ among one another at all have no scale but that of a grey level.
+    # Identical pictures have no standard deviation to scale by: the lower bound avoids a division by zero.
     return [float(a / max(p, 1e-3)) for a, p in zip(apart, pooled, strict=True)]
 
 
 def by_host(spec: preprocessing.Preprocessing) -> dict[str, Any]:
-    """What ``config`` is told by a target whose network takes normalised floats: by whom, and what 0 and 255 become."""
+    """Return the arguments of ``config`` for a target whose network takes floats that the host normalises.
+
+    They name who normalises, and the network's input for the channel values 0 and 255.
+    """
     import numpy as np
 
     dark, light = (np.full((1, 1, 1, 3), grey, np.uint8) for grey in (0, 255))
@@ -195,11 +240,21 @@ def config(
     reasons: Mapping[str, str] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """What the network was calibrated on, for whoever must repeat or doubt it.
+    """Return the description of a calibration, so that others can repeat or question it.
 
-    ``shape``, ``layout`` and ``range`` are the array's, ``sha256`` its file's. ``network_input`` is what becomes of
-    it, ``domain`` how far it lies from the val captures, ``more`` the method's own. A null has its reason in
-    ``reasons``.
+    ``shape``, ``layout`` and ``range`` describe the array, ``sha256`` is its file's checksum.
+
+    Args:
+        folder: Folder that holds the calibration set's file.
+        data: The data set.
+        shown: The calibration set, uint8 N×size×size×3 RGB.
+        normalised_by: Who normalises the pictures, and by which formula.
+        network_input: The network's input that the array is converted to: layout, dtype and range.
+        domain: Distances from the val captures, of ``require_in_domain``.
+        file: File of the user's own pictures; None for captures of the data set.
+        reasons: A reason for each null value in ``more``.
+        more: Values of the calibration method.
+
     """
     seed = None if file else data.about.get("seed")
     why = "they were given, not drawn" if file else "the data set does not say which seed its captures were drawn from"

@@ -1,4 +1,4 @@
-"""What compiling cost: two networks beside each other on the same pictures."""
+"""Comparison of two networks on the same pictures, to measure the loss by compiling."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,25 +12,41 @@ if TYPE_CHECKING:
 
 SPLIT = "val"
 Embeddings = tuple["np.ndarray", "np.ndarray"]
-"""Of all references, N×D, and of some queries, M×D."""
+"""Embeddings of all references, float32 N×D, and of some queries, float32 M×D."""
 
 
 def embeddings_of(network: Network, data: Dataset, queries: Sequence[int], label: str) -> Embeddings:
-    """What a network makes of all references and of these queries."""
+    """Return a network's embeddings of all references and of the selected queries.
+
+    Args:
+        network: The opened network.
+        data: The data set.
+        queries: Rows of ``data.queries``.
+        label: Name of the network in progress bars and error messages.
+
+    """
     spec = data.preprocessing
     references = embed(network, data.references, range(len(data.cards)), spec, f"{label} references")
     return references, embed(network, data.query_images, queries, spec, f"{label} {SPLIT} queries")
 
 
-def compared(before: Embeddings, after: Embeddings, data: Dataset, queries: Sequence[int]) -> dict[str, float]:
-    """How two networks agree on the same queries, each against its own references, and how often each is right.
+def compare(before: Embeddings, after: Embeddings, data: Dataset, queries: Sequence[int]) -> dict[str, float]:
+    """Return metrics of the agreement of two networks on the same queries, and of the accuracy of each.
 
-    ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare their answers; accuracies are
-    shares, and ``accuracy_drop`` is a difference of shares, not of per cent.
+    Each network's queries are searched in its own references. ``cosine_to_parent`` (mean) and
+    ``cosine_to_parent_min`` compare the embeddings of a query, ``top1_agreement`` the answers. Accuracies are
+    fractions from 0 to 1, and ``accuracy_drop`` is a difference of fractions, not of per cent.
+
+    Args:
+        before: Embeddings of the float32 network.
+        after: Embeddings of the compiled network.
+        data: The data set.
+        queries: Rows of ``data.queries`` that the embeddings belong to.
+
     """
     import numpy as np
 
-    cosine = np.sum(retrieval.normalized(before[1]) * retrieval.normalized(after[1]), axis=1)
+    cosine = np.sum(retrieval.normalize_rows(before[1]) * retrieval.normalize_rows(after[1]), axis=1)
     answers = [retrieval.nearest(asked, gallery, 1)[0] for gallery, asked in (before, after)]
     right = [retrieval.top1_accuracy(found, data, queries) for found in answers]
     return {

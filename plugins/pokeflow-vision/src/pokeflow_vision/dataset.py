@@ -1,9 +1,9 @@
-"""The folder that a ``prepare`` task leaves: references, query views and splits, ready to be read by any backend.
+"""Output folder of a ``prepare`` task: references, query views and splits, readable by every backend.
 
 dataset.json        name, seed, counts per split, protocol
 preprocessing.json  the one preprocessing spec
 cards.csv           card_id, name, set, number, artwork, split         row i ↔ references[i]
-references.npy      uint8 N×H×W×3 RGB, one clean image a card
+references.npy      uint8 N×H×W×3 RGB, one clean image per card
 queries.csv         card_id, split, view                               row j ↔ queries[j]
 queries.npy         uint8 M×H×W×3 RGB, other images of the same cards (captures)
 validation.json     unreadable files, exact and near duplicates, label clashes
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "val", "test")
-# Views of train cards, for whoever must see what a camera sees before quantising.
+# Split of query views of train cards: quantisers calibrate on pictures like those of a camera.
 CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One printing. Cards with the same ``artwork`` (empty: unknown) are twins: same art, another print."""
+    """One printing of a card. Cards with the same ``artwork`` (empty: unknown) are twins: same art, another print."""
 
     card_id: str
     name: str
@@ -42,7 +42,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One view of a card that is another image than its reference; ``split`` is val, test or calibration."""
+    """One view of a card, an image other than its reference; ``split`` is val, test or calibration."""
 
     card_id: str
     split: str
@@ -51,7 +51,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A prepared data set. The arrays are memory-mapped: slicing reads what is asked for."""
+    """A prepared data set.
+
+    ``references`` is uint8 N×H×W×3 RGB, row i for ``cards[i]``; ``query_images`` is uint8 M×H×W×3 RGB, row j for
+    ``queries[j]``. ``read`` memory-maps both arrays, so that slicing reads only the selected rows.
+    """
 
     about: Mapping[str, Any]
     preprocessing: Preprocessing
@@ -61,15 +65,15 @@ class Dataset:
     query_images: "np.ndarray"
 
     def cards_of(self, split: str) -> list[int]:
-        """Rows of ``cards``/``references`` that belong to a split."""
+        """Return the rows of ``cards`` and ``references`` that belong to a split."""
         return [i for i, card in enumerate(self.cards) if card.split == split]
 
     def queries_of(self, split: str) -> list[int]:
-        """Rows of ``queries``/``query_images`` that belong to a split."""
+        """Return the rows of ``queries`` and ``query_images`` that belong to a split."""
         return [j for j, query in enumerate(self.queries) if query.split == split]
 
-    def asked_of(self, split: str, stage: str) -> list[int]:
-        """The same, one at least; PokeflowError where there is none for this stage to ask."""
+    def queries_for(self, split: str, stage: str) -> list[int]:
+        """Return the rows of a split's queries; raise a PokeflowError that names ``stage`` if it has no query."""
         rows = self.queries_of(split)
         if not rows:
             raise PokeflowError(
@@ -79,13 +83,16 @@ class Dataset:
 
 
 def split_counts(total: int) -> dict[str, int]:
-    """80/15/5 by card, rounded down, the rest is test: 17,592 → 14,073 / 2,638 / 881."""
+    """Return the number of cards per split: train 80 and val 15 per cent, rounded down, the rest test.
+
+    For example, 17,592 cards are split into 14,073, 2,638 and 881.
+    """
     train, val = total * 80 // 100, total * 15 // 100
     return {"train": train, "val": val, "test": total - train - val}
 
 
 def write(folder: Path, dataset: Dataset, validation: Mapping[str, Any]) -> None:
-    """Fill a ``prepare`` task's output folder."""
+    """Write a data set and its validation report into a ``prepare`` task's output folder."""
     import numpy as np
 
     (folder / "dataset.json").write_text(_json(dataset.about), encoding="utf-8")
@@ -98,7 +105,7 @@ def write(folder: Path, dataset: Dataset, validation: Mapping[str, Any]) -> None
 
 
 def read(folder: Path) -> Dataset:
-    """Open a prepared folder; PokeflowError where its parts do not fit together."""
+    """Open a prepared folder; raise a PokeflowError if a part is unreadable or does not fit the others."""
     import numpy as np
 
     try:

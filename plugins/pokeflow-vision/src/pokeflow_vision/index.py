@@ -1,4 +1,4 @@
-"""The gallery that a picture is looked up in: every card's embedding and what is printed on it."""
+"""Index of the gallery in which a picture is looked up: every card's embedding and printed data."""
 
 import csv
 import io
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 FILE = "index.npz"
 COLUMNS = ("card_id", "name", "set", "number")
-"""What is known of a card; of a labels file, whose row i is the gallery's row i, the header."""
+"""Fields of a card in the index; also the header of a labels file, whose row i is the gallery's row i."""
 _DAMAGED = (
     *(EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError),
     *(TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What zipfile and numpy raise at archives and headers that make no sense, beside ValueError and OSError."""
+"""Exceptions of zipfile and numpy for invalid archives and headers, besides ValueError and OSError."""
 
 
 class UnreadableIndexError(PokeflowError):
-    """A file that holds no index; ``why`` is what is wrong with it."""
+    """Error for a file that is not a readable index; ``why`` is the cause."""
 
     def __init__(self, file: Path, why: Exception) -> None:
         super().__init__(f"{file}: not a readable index ({why}). Make again what left it.")
@@ -38,7 +38,11 @@ class UnreadableIndexError(PokeflowError):
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """N cards: embeddings float32 N×D of length 1, and unicode arrays of N; ``preprocessing`` is the spec's hash."""
+    """A gallery of N cards.
+
+    ``embeddings`` is float32 N×D with rows of length 1; ``card_ids``, ``names``, ``sets`` and ``numbers`` are unicode
+    arrays of N; ``preprocessing`` is the spec's hash.
+    """
 
     embeddings: "np.ndarray"
     card_ids: "np.ndarray"
@@ -48,7 +52,7 @@ class Index:
     preprocessing: str
 
     def card(self, row: int) -> dict[str, str]:
-        """What is known of one card."""
+        """Return the fields of the card in a row."""
         return {
             "card_id": str(self.card_ids[row]),
             "name": str(self.names[row]),
@@ -58,17 +62,17 @@ class Index:
 
 
 def build(data: "Dataset", embeddings: "np.ndarray") -> Index:
-    """The index of a data set's references, row by row."""
+    """Build the index of a data set's references from their embeddings, N×D of any norm, row by row."""
     import numpy as np
 
     card_ids, names, sets, numbers = (
         np.asarray([getattr(card, name) for card in data.cards], np.str_) for name in COLUMNS
     )
-    return Index(retrieval.normalized(embeddings), card_ids, names, sets, numbers, data.preprocessing.hash)
+    return Index(retrieval.normalize_rows(embeddings), card_ids, names, sets, numbers, data.preprocessing.hash)
 
 
 def write(folder: Path, index: Index) -> None:
-    """Put the index into a benchmark's folder."""
+    """Write the index into a task's folder as ``index.npz``."""
     import numpy as np
 
     parts: dict[str, Any] = {f.name: np.asarray(getattr(index, f.name)) for f in fields(index)}
@@ -76,7 +80,7 @@ def write(folder: Path, index: Index) -> None:
 
 
 def labels(cards: "Iterable[Card]") -> bytes:
-    """The gallery's cards as CSV, in its order."""
+    """Return the gallery's cards as CSV in UTF-8, in their order."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -85,7 +89,7 @@ def labels(cards: "Iterable[Card]") -> bytes:
 
 
 def read(folder: Path) -> Index:
-    """Open the index of a benchmark's folder; UnreadableIndexError where it is damaged or none."""
+    """Read the index of a folder; raise an UnreadableIndexError if it is missing or damaged."""
     file = folder / FILE
     try:
         parts = arrays(file, [f.name for f in fields(Index)])
@@ -96,10 +100,15 @@ def read(folder: Path) -> Index:
 
 
 def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Arrays of an .npz by their names; ValueError where they are not in it, OSError where it cannot be read.
+    """Return arrays of an .npz by their names.
 
-    Nothing in it is run, and what is compressed is refused: what is stored as it is cannot unfold into more than the
-    file's own size.
+    No code in the file is run. A compressed archive is refused, because an uncompressed one cannot expand to more
+    than the file's own size.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged or compressed, or lacks an array.
+
     """
     import numpy as np
 
@@ -133,9 +142,16 @@ def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **colu
 
 
 def search(gallery: "np.ndarray", query: "np.ndarray", k: int) -> tuple["np.ndarray", "np.ndarray"]:
-    """Rows and cosines of the k most similar, best first, ties to the lower row: ``retrieval.nearest`` for one query.
+    """Return rows and cosines of the k cards most similar to a query, best first; ties go to the lower row.
 
-    Both N×D and D must be of length 1 a row; k partitions instead of a full sort, so a look-up is one pass.
+    The result is that of ``retrieval.nearest`` for one query. A partition replaces the full sort, so that a look-up
+    takes one pass.
+
+    Args:
+        gallery: Embeddings of the cards, float32 N×D, rows of length 1.
+        query: Embedding of the query, float32 D, of length 1.
+        k: Number of cards; all if there are fewer.
+
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What an opened model of any target looks like, and what is asked of each: embeddings of many pictures."""
+"""Interface of an opened model of any target, and embeddings of many pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ __all__ = [
     "embed",
     "embedding_dim",
     "gallery",
-    "inherited",
+    "inherited_facts",
     "model_and_data",
     "model_input",
     "require_finite",
@@ -38,29 +38,31 @@ INHERITED = ("architecture", "parameters")
 
 
 class Network(Protocol):
-    """An opened model of any target, in two steps so that each can be timed.
+    """Interface of an opened model of any target, in two steps so that each can be timed.
 
-    ``prepare`` turns uint8 N×size×size×3 RGB into what the runtime takes: normalised floats, or the bytes as they are.
-    A call turns that into embeddings, float32 N×``dim``, not scaled to length 1.
+    ``prepare`` converts uint8 N×size×size×3 RGB to the runtime's input: normalised floats, or the bytes unchanged.
+    A call computes embeddings from it, float32 N×``dim``, not scaled to length 1.
     """
 
     @property
     def dim(self) -> int:
-        """Values of an embedding."""
+        """Number of values of an embedding."""
 
     def prepare(self, squares: "np.ndarray") -> Any:
-        """What the runtime takes, of resized pictures."""
+        """Convert resized pictures, uint8 N×size×size×3 RGB, to the runtime's input."""
 
     def __call__(self, prepared: Any) -> "np.ndarray":
-        """Embeddings of what ``prepare`` gave."""
+        """Return the embeddings of pictures that ``prepare`` converted, float32 N×``dim``."""
 
 
 Opener = Callable[[Path, Preprocessing, int], Network]
-"""Opens the model of a folder for this preprocessing on so many threads (0: every core); PokeflowError if it cannot."""
+"""Function that opens a folder's model for a preprocessing and a number of threads (0: every core).
+
+It raises a PokeflowError if it cannot."""
 
 
 def model_input(task: Task) -> Input:
-    """The first input that is a model; PokeflowError where there is none."""
+    """Return the first input that is a model; raise a PokeflowError if there is no model."""
     for item in task.inputs:
         if item.record.makes_model:
             return item
@@ -68,21 +70,37 @@ def model_input(task: Task) -> Input:
 
 
 def model_and_data(task: Task) -> tuple[Input, "Dataset"]:
-    """The first input that is a model, and the data set; PokeflowError where these prepare pictures differently."""
+    """Return the first model and the data set; raise a PokeflowError if they prepare pictures differently."""
     model, data = model_input(task), dataset.read(task.input(stage=PREPARE).folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task)
     return model, data
 
 
-def inherited(parent: Input) -> dict[str, Any]:
-    """The facts of a model that hold for whatever it is compiled to."""
+def inherited_facts(parent: Input) -> dict[str, Any]:
+    """Return the facts of a model that stay true for every model compiled from it."""
     return {name: parent.record.facts[name] for name in INHERITED if name in parent.record.facts}
 
 
 def embed(
     network: Network, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing, label: str, *, batch: int = 32
 ) -> "np.ndarray":
-    """Embeddings of these rows of uint8 N×H×W×3 pictures, float32 n×dim; only a batch is in memory at once."""
+    """Return the embeddings of selected pictures; only one batch is in memory at a time.
+
+    Args:
+        network: The opened network.
+        images: uint8 N×H×W×3 RGB.
+        rows: The n rows of ``images`` to embed.
+        spec: Preprocessing that sets the size.
+        label: Label of the progress bar and of error messages.
+        batch: Number of pictures in a batch.
+
+    Returns:
+        float32 n×dim, not scaled to length 1.
+
+    Raises:
+        PokeflowError: An embedding is not finite.
+
+    """
     import numpy as np
 
     embeddings = np.empty((len(rows), network.dim), np.float32)
@@ -96,7 +114,7 @@ def embed(
 
 
 def require_finite(embeddings: "np.ndarray", where: object) -> None:
-    """Refuse embeddings that hold NaN or infinity."""
+    """Raise a PokeflowError for embeddings that hold NaN or infinity."""
     import numpy as np
 
     if not np.isfinite(embeddings).all():
@@ -104,10 +122,10 @@ def require_finite(embeddings: "np.ndarray", where: object) -> None:
 
 
 def gallery(network: Network, data: "Dataset") -> index.Index:
-    """The index of a data set's references as this network sees them."""
+    """Return the index of a data set's references, with this network's embeddings."""
     return index.build(data, embed(network, data.references, range(len(data.cards)), data.preprocessing, "gallery"))
 
 
 def size_mb(folder: Path, *patterns: str) -> float:
-    """10^6 bytes of the files of a folder that are the model."""
+    """Return the size of a model's files, those that match the glob patterns, in units of 10^6 bytes."""
     return sum(file.stat().st_size for pattern in patterns for file in folder.glob(pattern)) / 1e6

@@ -1,4 +1,4 @@
-"""One array in an ``.npy``, from whoever may have written it: numbers or nothing."""
+"""Safe reading of an ``.npy`` file of unknown origin."""
 
 from pathlib import Path
 from tokenize import TokenError
@@ -8,13 +8,18 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"\x93NUMPY"
-"""What other kinds do not begin with: numpy would open an archive too, and ask a pickle to be trusted."""
+"""First bytes of an .npy. Other files are refused: numpy would also open an archive, and take others for pickles."""
 
 
 def read(file: Path, *, mapped: bool = False) -> "np.ndarray":
-    """The array in a file, ``mapped`` or in memory; ValueError where there is none in it, OSError if it cannot be read.
+    """Read the array of an ``.npy`` file into memory, or memory-map it if ``mapped`` is set.
 
-    Nothing in it is run, and no more is taken than the file has.
+    No code in the file is run, and no more memory is allocated than the file's size.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not an ``.npy``, or its header is invalid.
+
     """
     import numpy as np
 
@@ -22,7 +27,7 @@ def read(file: Path, *, mapped: bool = False) -> "np.ndarray":
         if source.read(len(MAGIC)) != MAGIC:
             raise ValueError("it is no .npy")
     try:
-        # Mapped first: a header that tells of more than the file has would else have that much put aside.
+        # Mapped first: otherwise a header that claims more data than the file has would allocate that much memory.
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError, TypeError) as error:
         raise ValueError(f"its header makes no sense ({type(error).__name__})") from error

@@ -1,7 +1,7 @@
-"""What runs outside pokeflow: the modules that a small device and SageMaker's container get, and their source.
+"""Modules that run outside pokeflow, on a small device and in SageMaker's container, and their source files.
 
-A bundle carries these files as they are; so what answers there is what was measured here. An edge adapter is the one
-module of a target that a device gets beside them.
+A bundle carries these files unchanged, so the code that answers there is the code that was measured here. An edge
+adapter is the only module of a target that a device gets in addition.
 """
 
 import ast
@@ -22,18 +22,18 @@ ON_DEVICE = (
     "pokeflow_vision.recognizer",
     "pokeflow_vision.retrieval",
 )
-"""What a device has of pokeflow: modules that need numpy and pillow, no framework, and nothing else of pokeflow."""
+"""Modules of pokeflow on a device: they need numpy and pillow, no framework, and no other module of pokeflow."""
 _PACKAGES = {name.rpartition(".")[0] for name in ON_DEVICE}
 
 
 def library(folder: str) -> dict[str, Path | bytes]:
-    """Every file with which a bundle brings these modules, by its name there: their source below ``folder``."""
+    """Return the files of these modules in a bundle: path in the bundle, below ``folder`` → source file or content."""
     packages = {f"{folder}/{package}/__init__.py": b"" for package in sorted(_PACKAGES)}
     return {**packages, **{f"{folder}/{name.replace('.', '/')}.py": source_of(name) for name in ON_DEVICE}}
 
 
 def source_of(module: str) -> Path:
-    """The file of a module, found without running it; PokeflowError where there is none."""
+    """Return the source file of a module without importing it; raise a PokeflowError if it does not exist."""
     try:
         spec = find_spec(module.partition(".")[0])
     except (ImportError, ValueError):
@@ -45,7 +45,7 @@ def source_of(module: str) -> Path:
 
 
 def fingerprint(files: Mapping[str, Path | bytes]) -> str:
-    """The sha256 of a bundle's code: its files' names and contents."""
+    """Return the sha256 of a bundle's code: its files' names and contents."""
     total = hashlib.sha256()
     for name, content in sorted(files.items()):
         data = content if isinstance(content, bytes) else content.read_bytes()
@@ -53,17 +53,25 @@ def fingerprint(files: Mapping[str, Path | bytes]) -> str:
     return total.hexdigest()
 
 
-def imported(source: str, package: str) -> Iterator[str]:
-    """Every module that code imports as it is loaded or runs, by its whole name; SyntaxError where it is no Python.
+def list_imports(source: str, package: str) -> Iterator[str]:
+    """Yield the full name of every module that code imports when it is loaded or run.
 
-    ``package`` is the one that relative imports start from. What is for type checkers alone is left out.
+    Imports for type checkers only are omitted.
+
+    Args:
+        source: The code.
+        package: Package from which relative imports start.
+
+    Raises:
+        SyntaxError: The source is not valid Python.
+
     """
     for node in _running(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = _absolute(node, package)
-            # From these packages, and from one's own, it may be a module as well as a name in it.
+            # A name imported from these packages, or from the code's own package, may be a module.
             whole = module in _PACKAGES or (node.level and not node.module)
             yield from [f"{module}.{alias.name}" for alias in node.names] if whole else [module]
 
@@ -72,7 +80,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     if not node.level:
         return str(node.module)
     parts = package.split(".")
-    above = parts[: max(1, len(parts) - node.level + 1)]  # what leads out of the package does not load anyway
+    above = parts[: max(1, len(parts) - node.level + 1)]  # an import that leaves the package fails anyway
     return ".".join([*above, *([node.module] if node.module else [])])
 
 

@@ -1,7 +1,8 @@
-"""The contract of an ONNX graph, and the one function that opens a network with ONNX Runtime.
+"""The contract of an ONNX graph, and the only function that opens a network with ONNX Runtime.
 
-A graph takes ``image``, float32 N×3×size×size, normalised, and gives ``embedding``, float32 N×D, not scaled to
-length 1. Devices and servers get this very file. The runtime is handed in: most of them have another one.
+A graph takes ``image``, float32 N×3×size×size, normalised, and returns ``embedding``, float32 N×D, not scaled to
+length 1. Devices and servers get this file unchanged. The runtime is a parameter, because most of them have another
+one.
 """
 
 from collections.abc import Callable
@@ -16,39 +17,39 @@ if TYPE_CHECKING:
     import numpy as np
 
 ONNX, INPUT, OUTPUT = "model.onnx", "image", "embedding"
-"""A float32 network's file in its model's folder, and the names of what its graph takes and gives."""
+"""File name of a float32 network in its model's folder, and the names of its graph's input and output."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxNetwork:
-    """An opened network: uint8 N×size×size×3 prepared to float32 N×3×size×size; float32 N×dim out, not scaled.
-
-    ``session`` is an ``onnxruntime.InferenceSession``.
-    """
+    """An opened ONNX network; ``session`` is an ``onnxruntime.InferenceSession``, ``dim`` an embedding's length."""
 
     session: Any
     dim: int
     spec: Preprocessing
 
     def prepare(self, squares: "np.ndarray") -> "np.ndarray":
-        """Normalised images of resized pictures."""
+        """Convert uint8 N×size×size×3 RGB to the network's input, float32 N×3×size×size, normalised."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: "np.ndarray") -> "np.ndarray":
-        """Embeddings of normalised images."""
+        """Return the embeddings of prepared pictures, float32 N×dim, not scaled to length 1."""
         import numpy as np
 
         return np.asarray(self.session.run([OUTPUT], {INPUT: prepared})[0])
 
 
 def open_network(runtime: Any, folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
-    """Open a folder's network and try it; PokeflowError where it is not what a model folder must hold.
+    """Open a folder's network and run it once, on two pictures of noise.
 
     Args:
         runtime: The module ``onnxruntime``.
-        folder: A model's folder, with ``model.onnx`` in it.
-        spec: The preprocessing that the network was made with.
-        threads: Those within an operator; 0 is every core.
+        folder: A model's folder, which holds ``model.onnx``.
+        spec: The preprocessing that the network was trained with.
+        threads: Number of threads within an operator; 0 uses every core.
+
+    Raises:
+        PokeflowError: The file is missing, cannot be opened or run, or breaks the graph's contract.
 
     """
     file = folder / ONNX
@@ -57,8 +58,8 @@ def open_network(runtime: Any, folder: Path, spec: Preprocessing, threads: int) 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings are about speed, and go to stderr unasked
-    # Spinning threads would slow whoever shares the machine, a server's own threads first.
+    options.log_severity_level = 3  # its warnings concern speed only, and would go to stderr
+    # Spinning threads would slow other threads on the machine, a server's own ones first.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     errors = runtime_errors(runtime)
     try:
@@ -78,22 +79,22 @@ def open_network(runtime: Any, folder: Path, spec: Preprocessing, threads: int) 
 
 
 def runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a network that it cannot open or run; they share no base class of their own."""
+    """Return the exceptions of ONNX Runtime for an unusable network; they share no base class of their own."""
     faults = runtime.capi.onnxruntime_pybind11_state
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
     return tuple(getattr(faults, name) for name in (*names, "NotImplemented", "RuntimeException"))
 
 
 def embedding_dim(run: Callable[["np.ndarray"], Any], spec: Preprocessing, file: Path) -> int:
-    """The length of the embeddings that a network gives, from a run on two pictures of noise.
+    """Return the length of a network's embeddings, from a run on two pictures of noise.
 
     Args:
-        run: Runs the network on float32 2×3×size×size, and raises a PokeflowError where that fails.
-        spec: The preprocessing that the network was made with.
-        file: The network's, for errors.
+        run: Runs the network on float32 2×3×size×size, and raises a PokeflowError if that fails.
+        spec: The preprocessing that the network was trained with.
+        file: The network's file, for error messages.
 
     Raises:
-        PokeflowError: It gives no embedding for each picture, or none that is finite.
+        PokeflowError: The output is not one embedding per picture, or is not finite.
 
     """
     import numpy as np

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FILE = "preprocessing.json"
-# Bombs are refused before they are decoded: no phone makes more than this.
+# Decompression bombs are refused before they are decoded: no phone takes larger pictures than this.
 MAX_PIXELS = 120_000_000
-# Formats of scans and photos; MPO, what some phones make of a JPEG, comes with JPEG. Pillow knows more, some of
-# which start other programs.
+# Formats of scans and photos; MPO, which some phones write instead of JPEG, is accepted with JPEG. Pillow supports
+# more, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 PILLOW_LIMIT = 178_956_970
-"""Pixels at which Pillow refuses a picture itself."""
+"""Number of pixels above which Pillow itself refuses a picture."""
 
 
 class ImageError(PokeflowError):
-    """A picture that is not taken. A host that answers by status or in other words looks at ``fault``.
+    """Error for a picture that is not accepted. A host with statuses or messages of its own reads ``fault``.
 
     Args:
         message: The sentence for people.
-        fault: ``missing`` (no such file), ``bytes`` or ``pixels`` (more than the limit), ``format`` (no image of a
-            format that is taken), ``damaged`` (its header is read, its content is not).
-        size: Width and height, where ``pixels`` is the fault and its header was read.
+        fault: ``missing`` (no such file), ``bytes`` or ``pixels`` (more than the limit), ``format`` (not an image of
+            an accepted format), ``damaged`` (the header can be read, the content cannot).
+        size: Width and height, if ``pixels`` is the fault and the header was read.
 
     """
 
@@ -47,7 +47,7 @@ class ImageError(PokeflowError):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes a network's input: resized to a square, scaled to [0, 1], normalised per channel.
+    """Conversion of a picture to a network's input: resize to a square, scale to [0, 1], normalise per channel.
 
     ``size`` in pixels; ``mean`` and ``std`` in RGB order on the [0, 1] scale (timm's ImageNet default).
     """
@@ -58,19 +58,19 @@ class Preprocessing:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that name this spec."""
+        """Identifier of this spec, twelve hex digits."""
         values = {"size": self.size, "mean": [*map(float, self.mean)], "std": [*map(float, self.std)]}
         text = json.dumps({"algorithm": "pillow-bilinear-antialias", **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def write(self, folder: Path) -> None:
-        """Put the spec and its hash into a model's or a data set's folder."""
+        """Write the spec and its hash into a model's or a data set's folder."""
         text = json.dumps({**asdict(self), "hash": self.hash}, indent=2)
         (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> Preprocessing:
-    """The spec a folder carries; an error if it is missing or does not match its own hash."""
+    """Read a folder's spec; raise a PokeflowError if it is unreadable or does not match its own hash."""
     file = folder / FILE
     try:
         raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def _triple(values: Iterable[float]) -> tuple[float, float, float]:
 
 
 def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> None:
-    """Refuse to go on where two sides would prepare pictures differently."""
+    """Raise a PokeflowError if two sides would prepare pictures differently."""
     if expected.hash != found.hash:
         raise PokeflowError(
             f"{where}: preprocessing {found.hash} differs from the data set's {expected.hash} "
@@ -98,34 +98,47 @@ def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> N
 
 
 def load_image(file: Path) -> "np.ndarray":
-    """Read an image file as uint8 RGB, H×W×3, upright; ImageError for what is no image or far too large."""
+    """Read an image file as uint8 H×W×3 RGB, turned upright; raise an ImageError if it is unusable or too large."""
     return decode(file, str(file), FORMATS, MAX_PIXELS)
 
 
 def decode(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "np.ndarray":
-    """The same from an open file or from memory; ``name`` is what an error calls it."""
-    import numpy as np
+    """Decode an image as uint8 H×W×3 RGB, turned upright.
 
-    return np.asarray(decoded(source, name, formats, max_pixels))
-
-
-def decoded(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "Image.Image":
-    """The same as Pillow holds it, in four bytes a pixel; up to ten while it is decoded and turned.
+    Args:
+        source: Path, open file or buffer with the encoded image.
+        name: Name of the image in error messages.
+        formats: Accepted formats, by Pillow's names.
+        max_pixels: Largest accepted number of pixels.
 
     Raises:
-        ImageError: The header says that there are too many pixels, and nothing was decoded; or it cannot be.
+        ImageError: The image has too many pixels, or cannot be decoded.
+
+    """
+    import numpy as np
+
+    return np.asarray(decode_pillow(source, name, formats, max_pixels))
+
+
+def decode_pillow(source: Path | BinaryIO, name: str, formats: Sequence[str], max_pixels: int) -> "Image.Image":
+    """Decode an image as ``decode`` does, but return an RGB image of Pillow.
+
+    The result takes four bytes a pixel; up to ten are in use while it is decoded and turned.
+
+    Raises:
+        ImageError: The header states too many pixels, so nothing was decoded; or the image cannot be decoded.
 
     """
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
-        # Pillow warns at fewer pixels than are allowed here; its own error, at twice as many, stays.
+        # Pillow warns at fewer pixels than are allowed here; its error, at twice its warning limit, still applies.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             image: Image.Image = Image.open(source, formats=tuple(formats))
         except Image.DecompressionBombError as error:
             raise ImageError(_unreadable(name, error), "pixels") from error
-        except Exception as error:  # a damaged file makes decoders fail in every way there is
+        except Exception as error:  # decoders raise any exception for a damaged file
             raise ImageError(_unreadable(name, error), "format") from error
         with image:
             if image.width * image.height > max_pixels:
@@ -146,7 +159,13 @@ def _unreadable(name: str, error: Exception) -> str:
 
 
 def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing) -> "np.ndarray":
-    """Resize RGB pictures of any shape to uint8 N×size×size×3: what every side shares before normalising."""
+    """Resize RGB pictures to uint8 N×size×size×3, the step before normalising that all targets share.
+
+    Args:
+        images: Pictures of any height and width: uint8 H×W×3 arrays or RGB images of Pillow.
+        spec: Preprocessing that sets the size.
+
+    """
     import numpy as np
     from PIL import Image
 
@@ -160,7 +179,16 @@ def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing)
 
 
 def normalize(squares: "np.ndarray", spec: Preprocessing) -> "np.ndarray":
-    """uint8 N×size×size×3 → float32 N×3×size×size, the network's input."""
+    """Normalise resized pictures to the network's input: (x / 255 - mean) / std for each channel.
+
+    Args:
+        squares: uint8 N×size×size×3 RGB, 0 to 255.
+        spec: Preprocessing with the mean and the standard deviation of each channel.
+
+    Returns:
+        float32 N×3×size×size, contiguous.
+
+    """
     import numpy as np
 
     scaled: np.ndarray = squares.astype(np.float32) / np.float32(255)

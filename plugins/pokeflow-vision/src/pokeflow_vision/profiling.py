@@ -1,4 +1,4 @@
-"""Stage ``profile`` of any target: how long each operator of a compiled model takes where it runs."""
+"""Stage ``profile`` of any target: the duration of each operator of a compiled model on this machine's CPU."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FILE = "profiling_results.json"
 
 @dataclass(frozen=True, slots=True)
 class ProfileParams:
-    """How a model is watched: ``warmup`` runs that do not count, then ``runs`` that do, a picture each."""
+    """Parameters of a profile: ``warmup`` uncounted runs, then ``runs`` counted ones, with one picture each."""
 
     runs: int = 50
     warmup: int = 5
@@ -29,7 +29,7 @@ class ProfileParams:
 
 
 def check(params: ProfileParams) -> Iterable[tuple[str, str]]:
-    """Faults of the parameters, as a backend's ``check`` tells them."""
+    """Yield the faults of the parameters as (parameter, message) pairs, for a backend's ``check``."""
     for name, least in (("runs", 1), ("warmup", 0), ("threads", 1)):
         if getattr(params, name) < least:
             yield name, f"{getattr(params, name)} is below {least}"
@@ -37,7 +37,10 @@ def check(params: ProfileParams) -> Iterable[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator as the runtime ran it: ``kernel`` is the code that did (None: not told); mean ms of a run."""
+    """One operator as the runtime ran it, with its mean duration per run in milliseconds.
+
+    ``kernel`` names the code that ran; it is None if the runtime does not report it.
+    """
 
     name: str
     type: str
@@ -46,21 +49,21 @@ class Operator:
 
 
 Watch = Callable[[Path, Preprocessing, ProfileParams, Iterable["np.ndarray"], Path], Sequence[Operator]]
-"""Runs a folder's model with each of these pictures, uint8 1×size×size×3, and tells its operators in their order.
+"""Function that runs a folder's model on each picture, uint8 1×size×size×3, and returns its operators in order.
 
-The first ``warmup`` pictures do not count. What the runtime writes on the way goes into the folder named last."""
+The first ``warmup`` pictures do not count. Temporary files of the runtime go into the folder of the last argument."""
 
 
 def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
-    """Watch the task's first model at batch 1, and write ``profiling_results.json``.
+    """Profile the task's first model at batch 1, and write ``profiling_results.json``.
 
-    ``operators_ms`` is the sum over operators, ``operators`` how many ran; ``source`` tells who measured. Watching
-    costs time itself: how fast a model is, its benchmark says.
+    ``operators_ms`` is the sum over the operators that ran, ``operators`` their number; ``source`` names the tool that
+    measured. Profiling slows a model down: its speed is measured by the benchmark.
     """
     params: ProfileParams = task.params
     model, data = model_and_data(task)
     spec = data.preprocessing
-    rows = data.asked_of(SPLIT, "profile")
+    rows = data.queries_for(SPLIT, "profile")
 
     count = params.warmup + params.runs
     with progress.bar("profile", count) as advance:
@@ -92,7 +95,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
 
 
 def _shares(found: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
-    """The ms of a run and its share of all, of each operator in the order they ran, and of each type, longest first."""
+    """Return ms per run and share of the total: of each operator in execution order, of each type longest first."""
     whole = sum(operator.milliseconds for operator in found) or 1.0
     operators: list[dict[str, Any]] = [
         {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / whole}

@@ -1,4 +1,4 @@
-"""Stage ``recognize`` of any target: which cards one picture may show, from the gallery that a benchmark left."""
+"""Stage ``recognize`` of any target: the cards that one picture may show, from the gallery of a benchmark."""
 
 import hashlib
 import time
@@ -15,14 +15,14 @@ from pokeflow_vision.recognizer import ImageLimits, MismatchError, open_recogniz
 
 @dataclass(frozen=True, slots=True)
 class RecognizeParams:
-    """Which picture to recognise (its whole frame is taken for the card), and how many answers to give."""
+    """Parameters of a recognition: the picture (its whole frame is taken for the card) and the number of matches."""
 
     image: str
     top: int = 5
 
 
 def check(params: RecognizeParams) -> Iterable[tuple[str, str]]:
-    """Faults of the parameters, as a backend's ``check`` tells them."""
+    """Yield the faults of the parameters as (parameter, message) pairs, for a backend's ``check``."""
     if params.top < 1:
         yield "top", f"{params.top} is below 1"
     if not Path(params.image).is_file():
@@ -30,7 +30,7 @@ def check(params: RecognizeParams) -> Iterable[tuple[str, str]]:
 
 
 def fingerprint(params: RecognizeParams) -> str:
-    """The picture's content."""
+    """Return the sha256 of the picture's content."""
     try:
         with _file(params.image).open("rb") as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
@@ -38,11 +38,11 @@ def fingerprint(params: RecognizeParams) -> str:
         raise PokeflowError(f"{params.image}: cannot be read ({error}).") from error
 
 
-def run(task: Task, opened: Opener) -> Result:
-    """Recognise one picture and write ``matches.json``, best first.
+def run(task: Task, open_network: Opener) -> Result:
+    """Recognise one picture and write ``matches.json``, best match first.
 
-    The whole frame is taken for the card: a picture with much around it is answered as if it had none.
-    ``score`` is the cosine between embeddings; ``seconds`` is from opening the picture to the answer.
+    The whole frame is taken for the card, even if the picture shows much around it. ``score`` is the cosine between
+    embeddings; ``seconds`` is the time from opening the picture to the answer.
     """
     params: RecognizeParams = task.params
     model, gallery = model_input(task), task.input(stage="benchmark")
@@ -50,7 +50,7 @@ def run(task: Task, opened: Opener) -> Result:
     preprocessing.require_same(spec, preprocessing.read(gallery.folder), gallery.record.task)
     limits = ImageLimits(None, preprocessing.MAX_PIXELS, preprocessing.FORMATS)
     try:
-        recognizer = open_recognizer(model.folder, opened, gallery=gallery.folder, limits=limits)
+        recognizer = open_recognizer(model.folder, open_network, gallery=gallery.folder, limits=limits)
     except MismatchError as error:
         raise PokeflowError(f"{gallery.record.task}: {_mismatch(error)} Run the benchmark again.") from error
 
@@ -74,7 +74,7 @@ def _mismatch(error: MismatchError) -> str:
 
 def _file(image: str) -> Path:
     file = Path(image)
-    # A pipe or a device could be read for ever.
+    # Reading a pipe or a device might never end.
     if not file.is_file():
         raise PokeflowError(f"{image}: no such picture. Give the path of an image file.")
     return file

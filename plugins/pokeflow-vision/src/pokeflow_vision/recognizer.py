@@ -1,8 +1,8 @@
-"""Recognition: an image in, the cards of a gallery that are most like it out. There is no other implementation.
+"""Recognition of an image: the cards of a gallery that are most like it. There is no other implementation.
 
-It needs numpy and pillow, and a function that opens the network on the runtime at hand; so it is the very same file
-here, on a small device, in SageMaker's container and behind MLflow's ``pyfunc``. Of an image the whole frame is taken
-for the card.
+It needs numpy, pillow and a function that opens the network on the available runtime. So the same file runs here, on a
+small device, in SageMaker's container and behind MLflow's ``pyfunc``. The whole frame of an image is taken for the
+card.
 """
 
 import csv
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 BATCH = 32
 STEPS = ("decode", "preprocess", "network", "search")
-"""What ``Answer.milliseconds`` are of."""
+"""Keys of ``Answer.milliseconds``, in the order of the steps."""
 
 
 class MismatchError(PokeflowError):
-    """Parts of a folder that do not belong to one model. A host with words of its own looks at ``part``.
+    """Error for parts of a folder that belong to different models. A host with messages of its own reads ``part``.
 
     Args:
         message: The sentence for people.
-        part: ``preprocessing``: of another spec than the model; ``dim``: embeddings of another length than the
-            network's; ``labels``: other cards than the gallery.
-        found: What the gallery says.
-        expected: What the model says.
+        part: ``preprocessing``: the gallery has another spec than the model; ``dim``: its embeddings have another
+            length than the network's; ``labels``: the labels list other cards than the gallery.
+        found: Value of the gallery.
+        expected: Value of the model.
 
     """
 
@@ -55,9 +55,9 @@ class MismatchError(PokeflowError):
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Which images are taken: bytes of an encoded one (None: any), pixels before it is decoded, Pillow's formats.
+    """Limits of accepted images: bytes of an encoded image (None: no limit), pixels before decoding, Pillow's formats.
 
-    MPO, what some phones make of a JPEG, comes with JPEG. Decoders of other formats stay out of reach.
+    MPO, which some phones write instead of JPEG, is accepted with JPEG. Decoders of other formats are never called.
     """
 
     max_bytes: int | None = 20_000_000
@@ -78,22 +78,22 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Matches, best first, equal scores in the gallery's order; and how long each of ``STEPS`` took."""
+    """Matches, best first, equal scores in the gallery's order; and the duration of each of ``STEPS``."""
 
     matches: tuple[Match, ...]
     milliseconds: Mapping[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """Return the answer as plain data for JSON, with durations rounded to 0.001 ms."""
         took = {name: round(value, 3) for name, value in self.milliseconds.items()}
         return {"matches": [asdict(match) for match in self.matches], "milliseconds": took}
 
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """An opened model with its gallery (None: it gives embeddings, and no matches).
+    """An opened model with its gallery; without a gallery (None) it computes embeddings but no matches.
 
-    Its methods keep no state: threads may share one where the network's runtime allows it.
+    Its methods keep no state: threads may share an instance if the network's runtime allows it.
     """
 
     spec: Preprocessing
@@ -102,21 +102,24 @@ class Recognizer:
     limits: ImageLimits = field(default_factory=ImageLimits)
 
     def recognize(self, image: "Image", top: int = 5) -> tuple[Match, ...]:
-        """The ``top`` cards most like an image, or all if there are fewer.
+        """Return the ``top`` cards most like an image, or all cards if there are fewer.
 
         Args:
-            image: A file's path, an encoded image's bytes, uint8 H×W×3 RGB, or Pillow's RGB.
-            top: How many, at least 1.
+            image: A file's path, an encoded image's bytes, uint8 H×W×3 RGB, or an image of Pillow.
+            top: Number of cards, at least 1.
 
         Raises:
-            ImageError: It is no image, or beyond the limits.
-            PokeflowError: The network gives no finite embedding, or there is no gallery.
+            ImageError: It is not an image, or exceeds the limits.
+            PokeflowError: The network's embedding is not finite, or there is no gallery.
 
         """
         return self.answer(image, top).matches
 
     def answer(self, image: "Image", top: int = 5, name: str = "the picture") -> Answer:
-        """The same with what each step took; ``name`` is what an error calls an image that is no file."""
+        """Return the matches of an image, as ``recognize`` does, with the duration of each step.
+
+        Errors use ``name`` for an image that is not a file.
+        """
         marks = [time.perf_counter()]
         picture = decode_image(image, self.limits, name)
         marks.append(time.perf_counter())
@@ -130,13 +133,16 @@ class Recognizer:
         return Answer(matches, dict(zip(STEPS, took, strict=True)))
 
     def recognize_batch(self, images: "Iterable[Image]", top: int = 5) -> list[tuple[Match, ...]]:
-        """The matches of each image, in order; ImageError calls an image by its number, from 1."""
+        """Return the matches of each image, in order.
+
+        An ImageError names an image that is not a file by its number, counted from 1.
+        """
         return [self.search(embedding, top) for embedding in self.embed(images)]
 
     def embed(self, images: "Iterable[Image]") -> "np.ndarray":
-        """Embeddings as the network gives them, float32 N×dim, not scaled to length 1.
+        """Return the network's embeddings of images, float32 N×dim, not scaled to length 1.
 
-        Of large images one alone is in memory: they become squares one by one, and batches then.
+        Only one full-size image is in memory at a time: images are resized one by one, then batched.
         """
         import numpy as np
 
@@ -147,10 +153,10 @@ class Recognizer:
         return np.concatenate(parts)
 
     def search(self, embedding: "np.ndarray", top: int) -> tuple[Match, ...]:
-        """The ``top`` cards nearest to an embedding of any length above 0, by cosine."""
+        """Return the ``top`` cards nearest by cosine to an embedding, a vector of dim values of any norm above 0."""
         if self.gallery is None:
             raise PokeflowError("there is no gallery to search. Ask for the embedding.")
-        rows, scores = index.search(self.gallery.embeddings, retrieval.normalized(embedding[None])[0], top)
+        rows, scores = index.search(self.gallery.embeddings, retrieval.normalize_rows(embedding[None])[0], top)
         return tuple(
             Match(**self.gallery.card(int(row)), score=float(score)) for row, score in zip(rows, scores, strict=True)
         )
@@ -166,7 +172,7 @@ class Recognizer:
 
 def open_recognizer(
     model: Path,
-    opened: "Opener",
+    open_network: "Opener",
     *,
     gallery: Path | None,
     labels: Path | None = None,
@@ -174,19 +180,19 @@ def open_recognizer(
     limits: ImageLimits | None = None,
     remedy: str = "Make again what left it.",
 ) -> Recognizer:
-    """Open a model with its gallery, if these are of one piece.
+    """Open a model with its gallery, and check that they belong together.
 
     Args:
-        model: The folder with what ``opened`` opens, and ``preprocessing.json``.
-        opened: Opens the network of that folder, for this preprocessing on so many threads.
-        gallery: The folder with ``index.npz``; None where there is none.
-        labels: A CSV file that must list the gallery's cards.
-        threads: Those of the network; 0 is every core.
-        limits: Which images are taken.
-        remedy: What an error tells people to do.
+        model: Folder with the network and ``preprocessing.json``.
+        open_network: Opens the network of that folder, for a preprocessing and a number of threads.
+        gallery: Folder with ``index.npz``, or None.
+        labels: A CSV file that must list the gallery's cards in the same order, or None.
+        threads: Number of the network's threads; 0 uses every core.
+        limits: Limits of accepted images; None for the defaults.
+        remedy: Advice to people at the end of error messages.
 
     Raises:
-        MismatchError: The parts are of different models.
+        MismatchError: The parts belong to different models.
         PokeflowError: One of them is missing or damaged.
 
     """
@@ -198,7 +204,7 @@ def open_recognizer(
             raise MismatchError(f"{said} {remedy}", "preprocessing", cards.preprocessing, spec.hash)
         if labels:
             _require_labels(labels, cards, remedy)
-    network = opened(model, spec, threads)
+    network = open_network(model, spec, threads)
     if gallery and cards and network.dim != (dim := cards.embeddings.shape[1]):
         said = f"{gallery}: the network gives {network.dim} values, the gallery has {dim}."
         raise MismatchError(f"{said} {remedy}", "dim", dim, network.dim)
@@ -206,9 +212,13 @@ def open_recognizer(
 
 
 def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture") -> "Pixels":
-    """An image as RGB pixels, upright; ImageError where it is none or beyond the limits, before it is decoded.
+    """Return an image as RGB pixels; an encoded one is checked before it is decoded, and turned upright.
 
-    Of an array, and an image of Pillow's, the size is not asked: whoever made one has had it in memory.
+    The size of an array or of an image of Pillow is not limited, because it is in memory already.
+
+    Raises:
+        ImageError: It is not an image of an accepted format, or exceeds the limits.
+
     """
     import numpy as np
     from PIL import Image as Pillow
@@ -218,7 +228,7 @@ def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture")
     if isinstance(image, bytes | bytearray | memoryview):
         if limits.max_bytes is not None and len(image) > limits.max_bytes:
             raise ImageError(f"{name}: {len(image):,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
-        return preprocessing.decoded(io.BytesIO(image), name, limits.formats, limits.max_pixels)
+        return preprocessing.decode_pillow(io.BytesIO(image), name, limits.formats, limits.max_pixels)
     if isinstance(image, Pillow.Image):
         return image if image.mode == "RGB" else image.convert("RGB")
     pixels = np.asarray(image)
@@ -229,7 +239,7 @@ def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture")
 
 def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
     try:
-        # A pipe or a device could be read for ever.
+        # Reading a pipe or a device might never end.
         if not file.is_file():
             *others, last = limits.formats
             known = f"{', '.join(others)} or {last}" if others else last
@@ -238,7 +248,7 @@ def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
             size = os.fstat(source.fileno()).st_size
             if limits.max_bytes is not None and size > limits.max_bytes:
                 raise ImageError(f"{file}: {size:,} bytes, the limit is {limits.max_bytes:,}.", "bytes")
-            return preprocessing.decoded(source, str(file), limits.formats, limits.max_pixels)
+            return preprocessing.decode_pillow(source, str(file), limits.formats, limits.max_pixels)
     except OSError as error:
         raise ImageError(f"{file}: cannot be read ({error.strerror}).", "missing") from error
 
@@ -249,7 +259,7 @@ def _batches(squares: "Iterator[np.ndarray]") -> "Iterator[list[np.ndarray]]":
 
 
 def _require_labels(file: Path, gallery: Index, remedy: str) -> None:
-    """Refuse labels that are not those of the gallery, row by row."""
+    """Raise a PokeflowError for labels that are unreadable or differ from the gallery's cards in any row."""
     try:
         with file.open(newline="", encoding="utf-8") as source:
             labels = [tuple(row[column] for column in index.COLUMNS) for row in csv.DictReader(source)]

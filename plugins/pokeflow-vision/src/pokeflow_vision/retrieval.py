@@ -1,4 +1,4 @@
-"""The recognition protocol: each query is compared with every reference; its nearest must be its own card."""
+"""Recognition protocol: each query is compared with every reference, and its nearest must be its own card."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def normalized(embeddings: "np.ndarray") -> "np.ndarray":
-    """Rows scaled to length 1, float32; a zero row stays zero."""
+def normalize_rows(embeddings: "np.ndarray") -> "np.ndarray":
+    """Scale each row of N×D embeddings to length 1, as float32; a zero row stays zero."""
     import numpy as np
 
     rows = np.asarray(embeddings, np.float32)
@@ -21,15 +21,25 @@ def normalized(embeddings: "np.ndarray") -> "np.ndarray":
 def nearest(
     queries: "np.ndarray", gallery: "np.ndarray", k: int, block: int = 1024
 ) -> tuple["np.ndarray", "np.ndarray"]:
-    """The k most similar gallery rows of each query by cosine, best first: (indices M×k, scores M×k). Exact.
+    """Return the k most similar gallery rows of each query by cosine, best first; the search is exact.
 
-    Equal scores go to the lower gallery row. Memory is block × gallery.
+    Equal scores go to the lower gallery row. Memory use grows with ``block`` × N.
+
+    Args:
+        queries: Embeddings, M×D, of any norm.
+        gallery: Embeddings, N×D, of any norm.
+        k: Number of rows for each query; N if the gallery has fewer.
+        block: Number of queries that are compared at once.
+
+    Returns:
+        Gallery rows, int64 M×k, and cosines, float32 M×k.
+
     """
     import numpy as np
 
     k = min(k, len(gallery))
-    gallery = normalized(gallery)
-    queries = normalized(queries)
+    gallery = normalize_rows(gallery)
+    queries = normalize_rows(queries)
     indices = np.empty((len(queries), k), np.int64)
     scores = np.empty((len(queries), k), np.float32)
     for start in range(0, len(queries), block):
@@ -41,10 +51,16 @@ def nearest(
 
 
 def accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict[str, float | None]:
-    """Share of queries answered right, from gallery rows per query (M×k, best first).
+    """Return the accuracies of a search, as fractions of the queries.
 
-    ``top1_accuracy`` and ``top5_accuracy`` ask for the exact printing; ``artwork_top1_accuracy`` takes a twin
-    with the same art as right, and is None where the data set does not say which cards are twins.
+    ``top1_accuracy`` and ``top5_accuracy`` require the exact printing; ``artwork_top1_accuracy`` also accepts a twin
+    with the same art, and is None if the data set does not say which cards are twins.
+
+    Args:
+        found: Gallery rows of each query, int M×k, best first.
+        data: The data set.
+        queries: The M rows of ``data.queries``.
+
     """
     import numpy as np
 
@@ -62,12 +78,12 @@ def accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict
 
 
 def top1_accuracy(found: "np.ndarray", data: Dataset, queries: Sequence[int]) -> float:
-    """Share of queries whose first row (of M×k) is the exact printing."""
+    """Return the fraction of queries whose first gallery row (of M×k) is the exact printing."""
     return float((found[:, 0] == _truth(data, queries)).mean())
 
 
 def _truth(data: Dataset, queries: Sequence[int]) -> "np.ndarray":
-    """The gallery row that each query shows."""
+    """Return the gallery row of the card that each query shows."""
     import numpy as np
 
     row_of = {card.card_id: i for i, card in enumerate(data.cards)}
@@ -75,7 +91,7 @@ def _truth(data: Dataset, queries: Sequence[int]) -> "np.ndarray":
 
 
 def shared_artwork(data: Dataset, split: str) -> int | None:
-    """How many cards of a split share their art with a card of the train split; None where a card's art is unknown."""
+    """Return the number of a split's cards that share their art with a train card; None if a card's art is unknown."""
     return _twins(data, split) if all(card.artwork for card in data.cards) else None
 
 
@@ -85,7 +101,7 @@ def _twins(data: Dataset, split: str) -> int:
 
 
 def protocol(data: Dataset, split: str) -> str:
-    """The sentence that must stand beside every accuracy."""
+    """Return the sentence that must accompany every accuracy."""
     cards, queries = len(data.cards_of(split)), len(data.queries_of(split))
     twins = _twins(data, split)
     return (

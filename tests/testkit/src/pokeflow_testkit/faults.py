@@ -23,7 +23,7 @@ from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.flow import Flow
-from pokeflow.objects._base import Missing, Objects
+from pokeflow.objects._base import NotFoundError, ObjectStore
 from pokeflow.project import _publish as publish
 from pokeflow.project import documents, receipts
 from pokeflow.project import tree as trees
@@ -36,20 +36,20 @@ MODELS = 8
 def flow_of(spec: dict[str, Any], *, lr: float = 0.1, version: str = "v1.0", models: int = 3) -> Flow:
     """Teachers that need nothing of one another, below the spec's root and, if it names one, its bucket."""
     remote = ["store=s3", f"store.remote={spec['remote']}"] if spec.get("remote") else []
-    data = omegaconf.plain(composition.composed([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
+    data = omegaconf.to_plain(composition.compose_config([*TOY_FLOW, *remote, f"store.root={spec['root']}"]))
     model = {"version": version, "type": "teacher", "stage": "train", "backend": "toy", "params": {"lr": lr}}
     data["lineage"] |= {"models": {f"model{i}": model for i in range(models)}, "objective": None}
     return resolve(data, plugins.registry(plugins.manager()))
 
 
-def faults_of(objects: Objects) -> list[str]:
+def faults_of(objects: ObjectStore) -> list[str]:
     """What a reader finds wrong at this moment: nothing may be promised that is not there, whole."""
     found = []
     manifest = {}
     for name in kinds_of("project"):
         try:
             data, _ = objects.read(f"metadata/{name}.json")
-        except Missing:
+        except NotFoundError:
             continue
         found += [f"{name}: {fault}" for fault in documents.check(name, data)]
         if name == "project_manifest":
@@ -64,7 +64,7 @@ def faults_of(objects: Objects) -> list[str]:
                 continue
             try:
                 right = objects.sha256(file.path) == file.sha256
-            except Missing:
+            except NotFoundError:
                 right = False
             if not right:
                 found.append(f"{receipt.unit} names {file.path}, which is not there as it says")
@@ -124,7 +124,7 @@ def kill(spec: dict[str, Any]) -> None:
     first, second = flow_of(spec), flow_of(spec, lr=0.2, version="v1.1")
     records = [run_flow(flow) for flow in (first, second)]
     publish.publish(first, records[0])
-    objects = trees.of(first).objects
+    objects = trees.open_tree(first).objects
     begun = {entry.key: objects.read(entry.key)[0] for entry in objects.list()}
 
     def back() -> None:
@@ -171,7 +171,7 @@ def writer(spec: dict[str, Any]) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     publish.publish(flow, records)
-    tree = trees.of(flow)
+    tree = trees.open_tree(flow)
     history = replace(tree, leaves=tuple(leaf for leaf in tree.leaves if leaf.document == "training_history"))
     making = records[f"train:{mine}"]
     for i in range(spec["runs"]):
@@ -182,7 +182,7 @@ def writer(spec: dict[str, Any]) -> None:
 
 def reader(spec: dict[str, Any]) -> None:
     """Look at the tree until the file ``stop`` is there; every fault is printed."""
-    objects = trees.of(flow_of(spec, models=MODELS)).objects
+    objects = trees.open_tree(flow_of(spec, models=MODELS)).objects
     reads = 0
     for _ in _until(Path(spec["stop"])):
         for fault in faults_of(objects):

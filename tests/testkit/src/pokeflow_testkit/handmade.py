@@ -15,9 +15,9 @@ from pokeflow.digest import content
 from pokeflow.objects import _uri as uri
 from pokeflow.objects._folder import Folder
 from pokeflow.project import documents, receipts
-from pokeflow.project.receipts import Placed, Receipt
+from pokeflow.project.receipts import PublishedFile, Receipt
 from pokeflow.project.tree import Tree
-from pokeflow.types import About, Leaf
+from pokeflow.types import About, LayoutEntry
 from pokeflow_testkit.s3 import Server
 
 NAME = "pokemon"
@@ -27,24 +27,24 @@ DATA_FILES = {"cards.csv": b"card_id,name\n1,Pikachu\n", "references.npy": b"\x9
 STAGE1, STAGE2 = "models/efficientnet-student/stage1/v1.0", "models/efficientnet-student/stage2/v2.0"
 
 LEAVES = (
-    Leaf("metadata/project_manifest.json", "", "publish", document="project_manifest"),
-    Leaf("metadata/model_lineage.json", "", "publish", document="model_lineage"),
-    Leaf("metadata/training_history.json", "", "publish", document="training_history"),
-    Leaf("metadata/performance_benchmarks.json", "", "publish", document="performance_benchmarks"),
-    Leaf("data/processed/link.json", "prepare", "prepare:data", link="."),
-    Leaf("data/reference/link.json", "prepare", "prepare:data", link="references.npy"),
-    Leaf("data/raw/link.json", "prepare", "prepare:data", link="facts.raw"),
-    Leaf("experiments/mlflow/", "track", "track"),
-    Leaf("analytics/reports/training_summary.pdf", "report", "report:project", file="training_summary.pdf"),
-    Leaf("models/dinov3-teacher/v1.0/model.tar.gz", "bundle", "bundle:dinov3-teacher", "dinov3-teacher", "v1.0",
+    LayoutEntry("metadata/project_manifest.json", "", "publish", document="project_manifest"),
+    LayoutEntry("metadata/model_lineage.json", "", "publish", document="model_lineage"),
+    LayoutEntry("metadata/training_history.json", "", "publish", document="training_history"),
+    LayoutEntry("metadata/performance_benchmarks.json", "", "publish", document="performance_benchmarks"),
+    LayoutEntry("data/processed/link.json", "prepare", "prepare:data", link="."),
+    LayoutEntry("data/reference/link.json", "prepare", "prepare:data", link="references.npy"),
+    LayoutEntry("data/raw/link.json", "prepare", "prepare:data", link="facts.raw"),
+    LayoutEntry("experiments/mlflow/", "track", "track"),
+    LayoutEntry("analytics/reports/training_summary.pdf", "report", "report:project", file="training_summary.pdf"),
+    LayoutEntry("models/dinov3-teacher/v1.0/model.tar.gz", "bundle", "bundle:dinov3-teacher", "dinov3-teacher", "v1.0",
          file="model.tar.gz", fixed=True),
-    Leaf("models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx", "train", "train:dinov3-teacher", "dinov3-teacher",
-         "v1.0", file="model.onnx", fixed=True),
-    Leaf("models/dinov3-teacher/training_config.json", "train", "train:dinov3-teacher", "dinov3-teacher", "v1.0",
+    LayoutEntry("models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx", "train", "train:dinov3-teacher",
+         "dinov3-teacher", "v1.0", file="model.onnx", fixed=True),
+    LayoutEntry("models/dinov3-teacher/training_config.json", "train", "train:dinov3-teacher", "dinov3-teacher", "v1.0",
          document="training_config"),
-    Leaf(f"{STAGE1}/student_stage1.onnx", "distill", "distill:efficientnet-student-stage1",
+    LayoutEntry(f"{STAGE1}/student_stage1.onnx", "distill", "distill:efficientnet-student-stage1",
          "efficientnet-student-stage1", "v1.0", file="model.onnx", fixed=True),
-    Leaf("profiling/student_stage1/", "profile", "profile:efficientnet-student-stage1",
+    LayoutEntry("profiling/student_stage1/", "profile", "profile:efficientnet-student-stage1",
          "efficientnet-student-stage1", "v1.0", file="**"),
 )  # fmt: skip
 
@@ -81,10 +81,10 @@ def record(stage: str, model: str, version: str = "", kind: str = "", *, day: in
     return replace(made, **more)
 
 
-def empty(root: Path, leaves: tuple[Leaf, ...] = LEAVES) -> Tree:
+def empty(root: Path, leaves: tuple[LayoutEntry, ...] = LEAVES) -> Tree:
     """The tree before anything is published."""
     store = Folder(root / "store")
-    return Tree(store.at(f"project/{NAME}"), store, About(NAME, models=("dinov3-teacher",)), leaves)
+    return Tree(store.with_prefix(f"project/{NAME}"), store, About(NAME, models=("dinov3-teacher",)), leaves)
 
 
 def where(tree: Tree, path: str = "") -> Path:
@@ -114,7 +114,9 @@ def publish(
     for path, data in files.items():
         lay(tree, path, data)
     placed = tuple(
-        Placed(path, len(data), checksum(data), f"{made.task}/{Path(path).name}", fixed=version in path.split("/"))
+        PublishedFile(
+            path, len(data), checksum(data), f"{made.task}/{Path(path).name}", fixed=version in path.split("/")
+        )
         for path, data in sorted(files.items())
     )
     records = [made]
@@ -150,7 +152,7 @@ def prepare(tree: Tree, root: Path) -> Record:
     for name, told in (("processed", of_all), ("reference", of_one)):
         data = link(*told)
         lay(tree, f"data/{name}/link.json", data)
-        placed.append(Placed(f"data/{name}/link.json", len(data), checksum(data), "document:link", fixed=False))
+        placed.append(PublishedFile(f"data/{name}/link.json", len(data), checksum(data), "document:link", fixed=False))
     write_receipt(tree, Receipt(receipts.DATA, tuple(placed), digest=made.digest, content=made.content,
                                 records=(replace(made, files=()),), facts={"files": 2, "size_bytes": 279}))  # fmt: skip
     return made
@@ -215,4 +217,4 @@ def in_bucket(tree: Tree, server: Server) -> Tree:
     store = uri.open_uri(f"{server.uri}/shared", endpoint=server.endpoint)
     for entry in tree.store.list():
         store.write(entry.key, tree.store.read(entry.key)[0], match=None)
-    return replace(tree, store=store, objects=store.at(f"project/{NAME}"))
+    return replace(tree, store=store, objects=store.with_prefix(f"project/{NAME}"))

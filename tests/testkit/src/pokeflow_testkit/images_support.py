@@ -24,10 +24,10 @@ class Numpy:
         return squares
 
     def __call__(self, prepared: np.ndarray) -> np.ndarray:
-        return network.embedded(prepared, self.spec)
+        return network.reference_embeddings(prepared, self.spec)
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> Numpy:
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> Numpy:
     return Numpy(spec)
 
 
@@ -51,7 +51,7 @@ class Stage:
 
     def prepared(self, drawn: Dataset | None = None) -> Input:
         folder = self.folder("prepare")
-        data.write(folder, drawn or data.drawn())
+        data.write(folder, drawn or data.draw_dataset())
         return finished("prepare", "dataset", folder)
 
     def model(self, spec: Preprocessing = data.SPEC, **facts: Any) -> Input:
@@ -68,7 +68,7 @@ class Stage:
 
 def without(split: str) -> Dataset:
     """The drawn data set, of whose queries those of a split are gone."""
-    drawn = data.drawn()
+    drawn = data.draw_dataset()
     kept = [row for row, query in enumerate(drawn.queries) if query.split != split]
     queries = tuple(drawn.queries[row] for row in kept)
     return dataclasses.replace(drawn, queries=queries, query_images=drawn.query_images[kept])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pokeflow.objects import ABSENT, Conflict, Entry, Missing
+from pokeflow.objects import ABSENT, NotFoundError, ObjectInfo, PreconditionError
 
 
 @dataclass
@@ -16,14 +16,14 @@ class Memory:
     writes: int = 0
     uri: str = "memory:"
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         for key in sorted(self.held):
             if key.startswith(prefix):
-                yield Entry(key, len(self.held[key][0]), str(self.held[key][1]), 0.0)
+                yield ObjectInfo(key, len(self.held[key][0]), str(self.held[key][1]), 0.0)
 
     def read(self, key: str) -> tuple[bytes, str]:
         if key not in self.held:
-            raise Missing(f"{key}: nothing lies there.")
+            raise NotFoundError(f"{key}: nothing lies there.")
         data, number = self.held[key]
         return data, str(number)
 
@@ -34,7 +34,7 @@ class Memory:
             self.meddle = meddle(self.writes)
         there = str(self.held[key][1]) if key in self.held else ABSENT
         if match is not None and match != there:
-            raise Conflict(f"{key}: another one was first.")
+            raise PreconditionError(f"{key}: another one was first.")
         return self.put(key, data)
 
     def put(self, key: str, data: bytes) -> str:

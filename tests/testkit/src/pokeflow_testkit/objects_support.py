@@ -4,7 +4,7 @@ import hashlib
 import random
 from typing import Any
 
-from pokeflow.objects._base import Objects
+from pokeflow.objects._base import ObjectStore
 from pokeflow_testkit.s3 import Server
 
 LARGE = random.Random(0).randbytes(1 << 20) * 18 + b"end"
@@ -18,7 +18,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def keys(objects: Objects, prefix: str = "") -> list[str]:
+def keys(objects: ObjectStore, prefix: str = "") -> list[str]:
     """Everything that lies there."""
     return [entry.key for entry in objects.list(prefix)]
 

@@ -39,8 +39,8 @@ def environment(**more: str) -> dict[str, str]:
 
 def toy_flow(root: Path, *overrides: str) -> Flow:
     """The toy lineage with its store at ``root``."""
-    cfg = composition.composed([*TOY_FLOW, f"store.root={root}", *overrides])
-    return resolve(omegaconf.plain(cfg), plugins.registry(plugins.manager()))
+    cfg = composition.compose_config([*TOY_FLOW, f"store.root={root}", *overrides])
+    return resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager()))
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""A module a command: its arguments, and what it does."""
+"""Commands of this plugin, one module each, with its arguments and its function."""

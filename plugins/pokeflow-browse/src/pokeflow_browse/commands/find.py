@@ -1,4 +1,4 @@
-"""Versions of models, figures and files by part of their name, a pattern or a digest."""
+"""The command ``pokeflow find``: finds versions, figures and files by part of a name, a pattern or a digest."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from pokeflow_browse import configured, search
 from pokeflow_browse.search import Figure, Hits
 
 MOST = 50
-"""Lines of a kind to print; of more, how many there are."""
+"""Maximum number of lines to print for each kind; for more, their number is printed."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print what matches, each kind for itself; exit 1 with the nearest names if nothing does."""
-    found = inventory.take(configured.tree(overrides))
+    """Print all matches by kind; exit with 1 and the most similar names if there are none."""
+    found = inventory.scan(configured.tree(overrides))
     hits = search.find(found, given.text)
     if given.json:
         print(json.dumps(_plain(hits), indent=2, ensure_ascii=False))  # noqa: T201
@@ -38,7 +38,9 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 def _tables(hits: Hits) -> list[str]:
     models = [(r.model, r.version, r.type, r.digest, r.finished, ", ".join(r.parents)) for r in hits.models]
     figures = [(f.name, _value(f), f.model, f.version, f.task) for f in hits.figures]
-    files = [(i.path, text.size(i.entry.size), i.receipt.version if i.receipt else "", i.origin) for i in hits.files]
+    files = [
+        (i.path, text.format_size(i.entry.size), i.receipt.version if i.receipt else "", i.origin) for i in hits.files
+    ]
     return [
         _table("model", ("model", "version", "type", "digest", "finished", "parents"), models),
         _table("figure", ("figure", "value", "model", "version", "task"), figures),
@@ -49,9 +51,11 @@ def _tables(hits: Hits) -> list[str]:
 def _table(what: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    shown = table(head, [tuple(map(text.plain, row)) for row in rows[:MOST]])
+    shown = table(head, [tuple(map(text.strip_control_characters, row)) for row in rows[:MOST]])
     more = len(rows) - MOST
-    return shown + (f"\n… and {text.count(more, f'{what} more', f'{what}s more')}; --json has all" if more > 0 else "")
+    return shown + (
+        f"\n… and {text.format_count(more, f'{what} more', f'{what}s more')}; --json has all" if more > 0 else ""
+    )
 
 
 def _value(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""The command ``pokeflow lineage``: draws which version was made from which, as text or Mermaid."""
+"""The command ``pokeflow lineage``: draws the parents and children of versions, as text or Mermaid."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print the lineage of all that is published, or of one model: it, what it descends from, what descends from it."""
+    """Print the lineage of all published versions, or of one model with its ancestors and descendants."""
     if given.out is not None and given.out.suffix in PICTURES:
         message = f"{given.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
         raise ConfigError([Fault("lineage.--out", message)])
@@ -31,11 +31,11 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     known, damaged = inventory.read(tree)
     graph = lineage.graph(tree.about, known, COLUMNS)
     for fault in (*damaged.values(), *graph.faults):
-        print(f"pokeflow: {text.plain(fault)}", file=sys.stderr)  # noqa: T201
+        print(f"pokeflow: {text.strip_control_characters(fault)}", file=sys.stderr)  # noqa: T201
     if not graph.nodes:
         raise PokeflowError(f"{tree.objects.uri}: no model is published yet. 'pokeflow publish' does it.")
     if given.model:
-        graph = lineage.around(graph, given.model)
+        graph = lineage.neighbourhood(graph, given.model)
     suffix = given.out.suffix if given.out else ""
     drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"))
     if given.out is None:
@@ -43,9 +43,9 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     else:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(drawn, encoding="utf-8")
-        print(f"{given.out}: {text.count(len(graph.nodes), 'version')}, {text.size(len(drawn.encode()))}")  # noqa: T201
+        print(f"{given.out}: {text.format_count(len(graph.nodes), 'version')}, {text.format_size(len(drawn.encode()))}")  # noqa: T201
     return int(bool(damaged))
 
 
 def _drawn(graph: Graph, form: str) -> str:
-    return (lineage_text.mermaid(graph) if form == "mermaid" else lineage_text.text(graph)) + "\n"
+    return (lineage_text.mermaid(graph) if form == "mermaid" else lineage_text.draw(graph)) + "\n"

@@ -1,4 +1,4 @@
-"""The published tree, what each file is from, and the gaps with the stage that would fill them."""
+"""The command ``pokeflow ls``: prints the published tree with the source of each file, and the gaps in it."""
 
 import argparse
 import json
@@ -20,9 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print the tree, or a part of it; from one listing, whatever the number of files."""
-    found = inventory.take(configured.tree(overrides))
-    top = listing.at(listing.grow(found), given.path)
+    """Print the tree, or a part of it, from a single listing, whatever the number of files."""
+    found = inventory.scan(configured.tree(overrides))
+    top = listing.at(listing.build_tree(found), given.path)
     gaps = [state.leaf for state in found.gaps if f"{state.leaf.path}/".startswith(f"{top.path}/" if top.path else "")]
     if given.json:
         entries = [] if given.gaps else list(listing.plain(top, listing.DEPTH if given.depth is None else given.depth))
@@ -45,11 +45,11 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _summary(found: Inventory) -> Iterator[str]:
-    size = text.size(sum(item.entry.size for item in found.items))
-    told = f"{found.tree.objects.uri}: {text.count(len(found.items), 'file')}, {size}"
+    size = text.format_size(sum(item.entry.size for item in found.items))
+    told = f"{found.tree.objects.uri}: {text.format_count(len(found.items), 'file')}, {size}"
     if found.gaps:
-        told += f"; {text.count(len(found.gaps), 'gap')}: pokeflow ls --gaps"
+        told += f"; {text.format_count(len(found.gaps), 'gap')}: pokeflow ls --gaps"
     yield f"{told}."
     if found.orphans:
-        yield f"Named by no receipt: {text.some(item.path for item in found.orphans)}. 'pokeflow verify' tells more."
-    yield from map(text.plain, found.damaged.values())
+        yield f"Named by no receipt: {text.shorten(item.path for item in found.orphans)}. 'pokeflow verify' tells more."
+    yield from map(text.strip_control_characters, found.damaged.values())

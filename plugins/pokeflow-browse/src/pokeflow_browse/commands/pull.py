@@ -1,4 +1,4 @@
-"""A published version, or the data that a link leads to, into a folder, every checksum compared."""
+"""The command ``pokeflow pull``: downloads a published version, or a link's target, and verifies every checksum."""
 
 import argparse
 from pathlib import Path
@@ -15,16 +15,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Fetch and print what was fetched; what is there with the right checksum is kept."""
+    """Download files and print their paths; existing files with the right checksum are kept."""
     tree = configured.tree(overrides)
     plan = pull.plan(tree, given.what, given.file)
     for note in plan.notes:
-        print(text.plain(note))  # noqa: T201
+        print(text.strip_control_characters(note))  # noqa: T201
     folder = given.to or Path(tree.about.name)
     done = pull.pull(plan.files, folder, plan.what)
     for path in done.fetched:
-        print(folder / text.plain(path))  # noqa: T201
+        print(folder / text.strip_control_characters(path))  # noqa: T201
     kept = f", {len(done.kept):,} were there already" if done.kept else ""
-    fetched = text.count(len(done.fetched), "file")
-    print(f"{text.plain(plan.what)}: {fetched} fetched ({text.size(done.size)}){kept}.")  # noqa: T201
+    fetched = text.format_count(len(done.fetched), "file")
+    print(f"{text.strip_control_characters(plan.what)}: {fetched} fetched ({text.format_size(done.size)}){kept}.")  # noqa: T201
     return 0

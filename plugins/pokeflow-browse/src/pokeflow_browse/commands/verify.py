@@ -11,7 +11,7 @@ from pokeflow_browse import configured
 from pokeflow_browse.verify import KINDS, Verdict, verify
 
 MOST = 50
-"""Problems of a kind to print; of more, how many there are."""
+"""Maximum number of problems to print for each kind; for more, their number is printed."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Print what is wrong, worst first; exit 0 if nothing is, else 1."""
+    """Print all problems, worst first; exit with 1 if there are any, else 0."""
     verdict = verify(configured.tree(overrides), quick=given.quick)
     if given.json:
         told = {"ok": not verdict.problems, **dataclasses.asdict(verdict)}
@@ -36,15 +36,21 @@ def _told(verdict: Verdict) -> str:
     for problem in verdict.problems:
         counts[problem.kind] += 1
         if counts[problem.kind] <= MOST:
-            rows.append((problem.kind, text.plain(problem.path), text.plain(problem.message)))
+            rows.append(
+                (
+                    problem.kind,
+                    text.strip_control_characters(problem.path),
+                    text.strip_control_characters(problem.message),
+                )
+            )
     parts = [table(("", "path", "what is wrong"), rows)] if rows else []
     parts += [f"… and {n - MOST:,} more {kind}; --json has all" for kind, n in counts.items() if n > MOST]
     if counts:
         parts.append("\n".join(f"{kind}: {KINDS[kind]}" for kind in KINDS if kind in counts))
     how = "sizes alone" if verdict.quick else "every byte read"
     parts.append(
-        f"{text.count(verdict.files, 'file')} ({text.size(verdict.size)}, {how}) of "
-        f"{text.count(verdict.receipts, 'receipt')}, {text.count(verdict.documents, 'document')}, "
-        f"{text.count(verdict.links, 'link')}: {text.count(len(verdict.problems), 'problem')}."
+        f"{text.format_count(verdict.files, 'file')} ({text.format_size(verdict.size)}, {how}) of "
+        f"{text.format_count(verdict.receipts, 'receipt')}, {text.format_count(verdict.documents, 'document')}, "
+        f"{text.format_count(verdict.links, 'link')}: {text.format_count(len(verdict.problems), 'problem')}."
     )
     return "\n\n".join(parts)

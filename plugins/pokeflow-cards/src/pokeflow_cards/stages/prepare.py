@@ -1,4 +1,4 @@
-"""The stage ``prepare``: scans become a data set of references, query views and splits, with its findings."""
+"""Stage ``prepare``: turns scans into a data set of references, query views and splits, with a validation report."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def run_folder(task: Task) -> Result:
-    """Prepare a folder of scans."""
+    """Prepare a data set from a folder of scans."""
     params: FolderParams = task.params
     return _prepare(task, params, folder.scans(params, task.work), params.near_duplicates)
 
 
 def run_synthetic(task: Task) -> Result:
-    """Prepare a drawn deck."""
+    """Prepare a data set from a drawn deck."""
     params: SyntheticParams = task.params
     return _prepare(task, params, synthetic.scans(params, task.work), NEAR_DUPLICATE_BITS)
 
@@ -38,7 +38,7 @@ def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, w
         for card, artwork in zip(scans.cards, found.artwork, strict=True)
     )
     taken = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
-    photos = queries.take(
+    photos = queries.render_queries(
         taken, scans, params.seed, params.queries.strength, params.preprocessing, task.work / "queries.npy"
     )
     about = _about(scans, cards, taken, params)

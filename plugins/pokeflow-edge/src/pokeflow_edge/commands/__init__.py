@@ -1,1 +1,1 @@
-"""The commands that make what a small device gets."""
+"""Commands that create releases for small devices."""

@@ -1,4 +1,4 @@
-"""A compiled model as a signed release for small devices."""
+"""Command ``package``: a compiled model as a signed release for small devices."""
 
 import argparse
 import dataclasses
@@ -21,20 +21,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Make the bundle of the configuration's compiled model, sign it, and print what was written."""
+    """Build and sign the bundle of the configuration's compiled model, and print the facts of its release."""
     if own := [word for word in overrides if word.lstrip("+").startswith(("stages=", "publish="))]:
         raise ConfigError([Fault(own[0].partition("=")[0].lstrip("+"), "this command makes packages, nothing else.")])
-    # What is told of a task goes to others, who need not know where the key lies.
+    # The command is recorded with the task, which others read, so the key's path is left out.
     again = ["pokeflow", PACKAGE, *overrides, "--to", given.to, *(["--key", "FILE"] if given.key else [])]
     flow = dataclasses.replace(pokeflow.load([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(again))
-    record = packaged(flow)
+    record = make_package(flow)
     package = Input(record, pokeflow.open_store(flow).fetch(record))
     print(format_facts(sign(package, given.to, given.key)))  # noqa: T201
     return 0
 
 
-def packaged(flow: Flow) -> Record:
-    """Return the record of the flow's one package, made if it is not there."""
+def make_package(flow: Flow) -> Record:
+    """Run the flow, and return the record of its only package; raise a ConfigError unless it has exactly one."""
     found = [step.name for step in flow.steps if step.stage == PACKAGE]
     if not found:
         message = "nothing is packaged. Choose a target that says how, such as target=cpu."

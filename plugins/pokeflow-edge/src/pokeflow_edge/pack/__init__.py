@@ -1,1 +1,1 @@
-"""What stage ``package`` is made of: checks, the code that goes along, a self-test, the archive."""
+"""Parts of stage ``package``: parameter checks, the packed code, the self-test, the archive."""

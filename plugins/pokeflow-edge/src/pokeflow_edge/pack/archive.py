@@ -1,4 +1,4 @@
-"""An archive whose bytes follow from its content alone: no times, no owners, one order."""
+"""Reproducible archives, whose bytes depend only on their content: no times, no owners, sorted names."""
 
 import gzip
 import hashlib
@@ -12,23 +12,30 @@ from pokeflow_vision.archive import is_safe
 
 FILE = "edge-bundle.tar.gz"
 LEVEL = 1
-"""Weights hardly shrink, whatever the effort."""
+"""Compression level of gzip: weights hardly shrink at any level."""
 
 Content = Path | bytes
-"""A file, or what is to be one."""
+"""A file, or the bytes to write as one."""
 
 
 def write(target: Path, content: Mapping[str, Content], executable: Iterable[str] = ()) -> None:
-    """Write content by name as ``.tar.gz``: plain files, those in ``executable`` may be run.
+    """Write plain files by name as a ``.tar.gz``; the same content results in the same bytes.
 
-    The same content gives the same bytes. PokeflowError for a name that leads out of the folder it is unpacked in.
+    Args:
+        target: The archive.
+        content: Files by their names in the archive.
+        executable: Names of the files to mark as executable.
+
+    Raises:
+        PokeflowError: If a name leads out of the folder that the archive is unpacked in.
+
     """
     if bad := [name for name in content if not is_safe(name)]:
         raise PokeflowError(f"package: {bad[0]!r} leads out of the archive. Make the model again.")
     run = frozenset(executable)
     with (
         target.open("wb") as out,
-        # The name in gzip's header would be another one in each store.
+        # No name in gzip's header, since it would differ between stores.
         gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -48,10 +55,10 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, mode: int) -> No
 
 
 def size(content: Content) -> int:
-    """Bytes of a content."""
+    """Return the size of a content in bytes."""
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def sha256(content: Content) -> str:
-    """Checksum of a content."""
+    """Return the SHA-256 checksum of a content in hexadecimal."""
     return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else digest.sha256(content)

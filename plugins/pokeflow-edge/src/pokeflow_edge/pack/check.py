@@ -1,4 +1,4 @@
-"""Faults of a bundle's parameters that types cannot show; nothing is packed."""
+"""Checks of a bundle's parameters that types cannot express, without packing anything."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def check_package(params: PackageParams) -> Iterable[tuple[str, str]]:
-    """Tell what types cannot show to be wrong, the adapter's imports included, as (parameter, what is wrong) pairs."""
+    """Yield (parameter, message) for each fault that types cannot express, including the adapter's imports."""
     for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT), ("selftest", 64)):
         if not 1 <= getattr(params, name) <= most:
             yield name, f"{getattr(params, name)} is not between 1 and {most:,}"

@@ -1,4 +1,4 @@
-"""The code that goes into a bundle: the project's own modules, the runtime, and the target's adapter, as they are."""
+"""The code in a bundle: unchanged modules of the project, the runtime, and the target's adapter."""
 
 import ast
 import re
@@ -10,17 +10,17 @@ from pokeflow import PokeflowError
 from pokeflow_edge.params import PackageParams
 from pokeflow_edge.runtime.bundle import LIB, module_file
 from pokeflow_vision import on_device
-from pokeflow_vision.on_device import ON_DEVICE, imported, library, source_of
+from pokeflow_vision.on_device import ON_DEVICE, library, list_imports, source_of
 
 FREE = {"numpy", "PIL"}
 DEVICE = Path(__file__).parents[1] / "device"
 EXECUTABLE = ("bin/recognize", "bin/update", "install.sh")
 NUMPY, PILLOW, SIGNATURES = "numpy>=1.24", "pillow>=9.4", "cryptography>=38"
-"""The oldest that Raspberry Pi OS of the year 2023 has: what apt brings is enough."""
+"""Versions in Raspberry Pi OS of 2023, so that the packages of apt are sufficient."""
 
 
 def files(params: PackageParams) -> dict[str, Path | bytes]:
-    """Every file of a bundle that is no data, by its name there."""
+    """Return all code files of a bundle, by their names in it."""
     package = params.adapter.partition(".")[0]
     return {
         **{file.relative_to(DEVICE).as_posix(): file for file in _plain(DEVICE)},
@@ -34,20 +34,20 @@ def files(params: PackageParams) -> dict[str, Path | bytes]:
 
 
 def requirements(params: PackageParams) -> bytes:
-    """What pip installs on the device, a line each."""
+    """Return ``requirements.txt`` for pip on the device, one requirement per line."""
     return "".join(f"{word}\n" for word in (NUMPY, PILLOW, SIGNATURES, *params.requires)).encode()
 
 
 def fingerprint(params: PackageParams) -> str:
-    """A hash of all that code."""
+    """Return a hash of all code files of a bundle."""
     return on_device.fingerprint(files(params))
 
 
 def faults(params: PackageParams) -> Iterator[str]:
-    """What keeps an adapter from a device: a name that it imports and that nothing brings there."""
+    """Yield the faults of an adapter: imports that the device does not have, a missing function ``open_network``."""
     try:
         source = source_of(params.adapter).read_text(encoding="utf-8")
-        tree, asked = ast.parse(source), list(imported(source, params.adapter.partition(".")[0]))
+        tree, asked = ast.parse(source), list(list_imports(source, params.adapter.partition(".")[0]))
     except (OSError, PokeflowError, SyntaxError, ValueError) as error:
         yield f"{params.adapter!r} cannot be read ({error})"
         return
@@ -59,8 +59,8 @@ def faults(params: PackageParams) -> Iterator[str]:
                 f"{params.adapter} imports {name}, which no device has: it may import the "
                 f"standard library, numpy, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules name"
             )
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "opened" for node in tree.body):
-        yield f"{params.adapter} has no function opened(folder, spec, threads)"
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "open_network" for node in tree.body):
+        yield f"{params.adapter} has no function open_network(folder, spec, threads)"
 
 
 def _import_name(requirement: str) -> str:

@@ -1,4 +1,4 @@
-"""A few pictures with the embeddings that a device must come near to: how a bundle is tried before it answers."""
+"""The self-test of a bundle: a few pictures with the embeddings that a device must approximate before it serves."""
 
 import importlib
 import io
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pokeflow import Input, PokeflowError
-from pokeflow.errors import Unavailable
+from pokeflow.errors import UnavailableError
 from pokeflow_edge.params import PackageParams
 from pokeflow_vision.dataset import Dataset
 from pokeflow_vision.index import Index
 from pokeflow_vision.preprocessing import to_square
-from pokeflow_vision.retrieval import normalized
+from pokeflow_vision.retrieval import normalize_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,22 +21,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 FILE = "selftest.npz"
 SAME = 0.999
-"""Least cosine between the gallery's row and the same model's answer on this machine: rounding in other batches."""
+"""Minimum cosine of a gallery row and the same model's embedding here: other batch sizes round differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``selftest.npz``: ``squares`` uint8 n×S×S×3 and ``embeddings`` float32 n×D of length 1; and who gave these."""
+    """``selftest.npz`` with ``squares`` uint8 n×S×S×3 and unit ``embeddings`` float32 n×D, and the source of these."""
 
     content: bytes
     source: str
 
 
-def take(made: Input, data: Dataset, gallery: Index, params: PackageParams) -> Sample:
-    """Squares of cards spread over the gallery, and their embeddings.
+def choose_sample(made: Input, data: Dataset, gallery: Index, params: PackageParams) -> Sample:
+    """Return squares of cards spread evenly over the gallery, with their embeddings.
 
-    These are the packed model's own where this machine can run it; a gallery that differs from them is another
-    model's, and refused. Where it cannot be run here they are the gallery's, which the compiler's emulator gave.
+    The embeddings are computed by the packed model if this machine can run it, else they are those of the gallery,
+    from the compiler's emulator.
+
+    Raises:
+        PokeflowError: If the gallery differs from the computed embeddings, and thus belongs to another model.
+
     """
     import numpy as np
 
@@ -47,7 +51,7 @@ def take(made: Input, data: Dataset, gallery: Index, params: PackageParams) -> S
     if network is None:
         log.warning("%s cannot be run here (%s): its self-test is the gallery's own embeddings", made.record.task, why)
         return Sample(_npz(squares, stated), "the gallery, as the compiler's emulator gave it")
-    found = normalized(np.concatenate([network(network.prepare(square[None])) for square in squares]))
+    found = normalize_rows(np.concatenate([network(network.prepare(square[None])) for square in squares]))
     if found.shape != stated.shape or not (least := float((found * stated).sum(axis=1).min())) >= SAME:
         near = f"cosine {least:.4f}" if found.shape == stated.shape else f"{found.shape[1]} values a card"
         raise PokeflowError(
@@ -58,15 +62,15 @@ def take(made: Input, data: Dataset, gallery: Index, params: PackageParams) -> S
 
 
 def _opened(made: Input, data: Dataset, adapter: str) -> tuple[Any, str]:
-    """The model as this machine runs it; or None, and why it does not."""
+    """Open the model on this machine; return it, or None and the reason why it cannot run."""
     try:
-        return importlib.import_module(adapter).opened(made.folder, data.preprocessing, 1), ""
-    except (ImportError, Unavailable) as error:
+        return importlib.import_module(adapter).open_network(made.folder, data.preprocessing, 1), ""
+    except (ImportError, UnavailableError) as error:
         return None, str(error)
 
 
 def _npz(squares: "np.ndarray", embeddings: "np.ndarray") -> bytes:
-    """Both arrays, stored as they are, without a time: numpy writes the same one into each."""
+    """Serialise both arrays uncompressed; the bytes are reproducible, since numpy writes a constant time."""
     import numpy as np
 
     out = io.BytesIO()

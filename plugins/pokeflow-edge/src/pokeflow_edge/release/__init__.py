@@ -1,1 +1,1 @@
-"""Releases: a finished bundle signed on the machine of whoever answers for it."""
+"""Releases: bundles that the person responsible for them signs on their own machine."""

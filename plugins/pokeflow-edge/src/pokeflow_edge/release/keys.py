@@ -1,4 +1,4 @@
-"""The key that signs releases. It stays in its file: no task, record, log or digest ever holds it."""
+"""The private key that signs releases. It stays in its file: no task, record, log or digest contains it."""
 
 import os
 import stat
@@ -14,14 +14,14 @@ VARIABLE = "POKEFLOW_SIGNING_KEY"
 DEFAULT = Path("~/.config/pokeflow/signing.pem")
 
 
-def place(given: str | None) -> Path:
-    """Where the key is: the file given, else the one that $POKEFLOW_SIGNING_KEY names, else the user's own."""
+def key_file(given: str | None) -> Path:
+    """Return the key's path: the argument, else $POKEFLOW_SIGNING_KEY, else ``DEFAULT`` in the user's home."""
     return Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser()
 
 
-def opened(given: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
-    """The key, its file, and whether it was made just now: only the user's own is, at its first use."""
-    file = place(given)
+def load_key(given: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
+    """Return the key, its file, and whether it was just created, as only the default key is at its first use."""
+    file = key_file(given)
     if file.exists():
         return _read(file), file, False
     if given or os.environ.get(VARIABLE):
@@ -30,7 +30,7 @@ def opened(given: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
 
 
 def public(key: "Ed25519PrivateKey") -> bytes:
-    """The public half, as PEM: what a device trusts."""
+    """Return the public key as PEM, for the devices that trust it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -48,7 +48,7 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # Never its words: they could hold some of what they are about.
+        # Without the error's text, which could contain parts of the key.
         kind = type(error).__name__
         raise PokeflowError(f"{file}: no private key in PEM form without a password ({kind}).") from None
     except OSError as error:
@@ -66,7 +66,7 @@ def _made(file: Path) -> "Ed25519PrivateKey":
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Nobody else's from its first moment, and never over another key.
+        # Only the owner can ever read it, and an existing key is never overwritten.
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:  # noqa: PTH123 - a descriptor
             out.write(text)
             out.flush()

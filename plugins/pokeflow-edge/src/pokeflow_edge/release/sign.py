@@ -1,4 +1,4 @@
-"""Signs a bundle: what it is, in the order of releases, and a signature over these very words."""
+"""Signing of a bundle: its ``release.json`` with a sequence, and a signature of that file's exact bytes."""
 
 import json
 import os
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def sign(package: Input, to: str, key: str | None = None) -> dict[str, Any]:
-    """Sign a bundle and write archive, ``release.json``, signature and public key; the same bundle is left as it is.
+    """Sign a bundle and write archive, ``release.json``, signature and public key.
 
     Args:
-        package: the finished task ``package`` that made the bundle, and its folder.
-        to: the folder to write. Devices would install the same bundle twice, so it is no new release there.
-        key: the file of the private key; the user's own where it is not given, see ``release.keys``.
+        package: The finished task ``package`` that created the bundle, and its folder.
+        to: The folder to write. If it has a release of the same bundle already, that one is kept, since devices would
+            install a new release of it a second time.
+        key: The file of the private key; by default the user's own, see ``release.keys``.
 
     Returns:
-        What was written, as facts for people.
+        Facts on the release, for people.
 
     Raises:
-        PokeflowError: where a double of the compiler made the bundle, or the task left none.
+        PokeflowError: If a simulator of the compiler created the bundle, or the task has no bundle.
 
     """
     try:
@@ -45,13 +46,13 @@ def sign(package: Input, to: str, key: str | None = None) -> dict[str, Any]:
             "released. Compile the model with the vendor's own."
         )
     folder = Path(to).expanduser()
-    private, file, new = keys.opened(key)
+    private, file, new = keys.load_key(key)
     release = _release(package.folder / FILE, about)
     before = _before(folder, private)
     if before is not None and _is_same(before, release) and _is_whole(folder, before):
         return _facts(folder, before, private, file, new, "there already")
     if before is not None and before.sequence >= release.sequence:
-        release = replace(release, sequence=before.sequence + 1)  # a clock that was set back
+        release = replace(release, sequence=before.sequence + 1)  # the clock was set back
     _write(folder, package.folder / FILE, release, private)
     return _facts(folder, release, private, file, new, "signed")
 
@@ -71,11 +72,11 @@ def _release(archive: Path, about: dict[str, Any]) -> Release:
 
 
 def _before(to: Path, key: "Ed25519PrivateKey") -> Release | None:
-    """The release that stands there, if this key signed it."""
+    """Return the existing release in a folder if this key signed it, else None."""
     try:
         about, signature = (to / ABOUT).read_bytes(), (to / SIGNATURE).read_bytes()
         releases.verify(about, signature, [keys.public(key)], ABOUT)
-        return releases.parsed(about)
+        return releases.parse_release(about)
     except (OSError, PokeflowError):
         return None
 
@@ -90,7 +91,7 @@ def _is_whole(to: Path, release: Release) -> bool:
 
 
 def _write(to: Path, archive: Path, release: Release, key: "Ed25519PrivateKey") -> None:
-    """Each file in one step, the archive first: who reads meanwhile finds a signature that does not fit, and waits."""
+    """Write each file atomically, the archive first: an update meanwhile finds a signature mismatch, and rejects it."""
     text = (json.dumps(asdict(release), indent=2) + "\n").encode()
     to.mkdir(parents=True, exist_ok=True)
     draft = to / f"{release.archive}.new"

@@ -1,5 +1,5 @@
-"""What runs on the device: recognition from an unpacked bundle, from files, a camera or over HTTP.
+"""Runtime on the device: recognition with an unpacked bundle, from files, a camera or over HTTP.
 
-This package is in the bundle as it is here. It may import the standard library, numpy, pillow, what
-``pokeflow_vision.on_device.ON_DEVICE`` names, and a camera's library where one is asked for: nothing else is there.
+The bundle contains this package unchanged. It may import the standard library, numpy, pillow, the modules in
+``pokeflow_vision.on_device.ON_DEVICE``, and a camera's library if one is used: nothing else is installed there.
 """

@@ -1,4 +1,4 @@
-"""``recognize``, the bundle's command: ``python -m pokeflow_edge.runtime`` where its lib is on Python's path."""
+"""The bundle's command ``recognize``: ``python -m pokeflow_edge.runtime`` with the bundle's lib on Python's path."""
 
 import argparse
 import json
@@ -14,21 +14,21 @@ from pokeflow_edge.runtime.recognizer import BundleRecognizer
 from pokeflow_vision.recognizer import Answer
 
 HERE = Path(__file__).resolve().parents[3]
-"""The bundle that this file is in: lib/pokeflow_edge/runtime/ lies three folders down."""
+"""Folder of the bundle that contains this file as lib/pokeflow_edge/runtime/__main__.py."""
 ADDRESS = "127.0.0.1:8080"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: 0 where all went well, 1 where a sentence says what did not, 2 for what was asked wrongly."""
+    """Run the command; return 0 on success, 1 after an error message, 130 if interrupted; exit with 2 on misuse."""
     args = _parsed(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     limits = {name: getattr(args, name) for name in ("top", "max_bytes", "max_pixels")}
     try:
-        opened = recognizer.opened(args.bundle, args.threads, **limits)
+        opened = recognizer.open_bundle(args.bundle, args.threads, **limits)
         if args.http is not None:
             return server.run(server.Server(opened), server.listening(args.http))
         if args.check:
-            _say({"status": "ok", **opened.bundle.told})
+            _say({"status": "ok", **opened.bundle.describe})
             return 0
         if args.camera is not None:
             return _watch(opened, args)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(opened: BundleRecognizer, args: argparse.Namespace) -> int:
-    """A line a picture; a picture that is not taken has one too, and does not keep the others from theirs."""
+    """Print one line per picture; a rejected picture gets an error line, and the others are still answered."""
     failed = False
     for file in args.files:
         try:
@@ -57,7 +57,7 @@ def _answer(opened: BundleRecognizer, args: argparse.Namespace) -> int:
 
 def _watch(opened: BundleRecognizer, args: argparse.Namespace) -> int:
     number = int(args.camera) if args.camera.isdecimal() else args.camera
-    answers = camera.recognized(camera.frames(number), opened.recognize)
+    answers = camera.recognize_frames(camera.frames(number), opened.recognize)
     for answer in camera.steady(answers, args.frames, args.least):
         _print(f"camera {args.camera}", answer, opened, args.table)
     return 0
@@ -67,7 +67,7 @@ def _print(image: str, answer: Answer, opened: BundleRecognizer, table: bool) ->
     if table:
         print(*_lines(image, answer), sep="\n", flush=True)  # noqa: T201
     else:
-        _say({"image": image, **answer.as_dict(), **opened.bundle.told})
+        _say({"image": image, **answer.as_dict(), **opened.bundle.describe})
 
 
 def _say(told: Mapping[str, Any]) -> None:

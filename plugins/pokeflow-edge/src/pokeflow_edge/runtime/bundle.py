@@ -1,10 +1,10 @@
-"""An unpacked bundle: what it says of itself, and proof that every file is what it says.
+"""Reading and verification of an unpacked bundle.
 
-bundle.json           what it is, for which target, its limits; every other file with its size and sha256
-model/                what the adapter opens, and preprocessing.json
+bundle.json           model, target and limits; size and sha256 of every other file
+model/                files that the adapter opens, and preprocessing.json
 index.npz labels.csv  the gallery
-selftest.npz          squares uint8 n×S×S×3, and the embeddings that the model must come near to
-lib/                  the code: pokeflow's part, this package, the adapter
+selftest.npz          squares uint8 n×S×S×3, and the embeddings that the model must approximate
+lib/                  code: the needed parts of pokeflow, this package, the adapter
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pokeflow_vision.archive import MOST_JSON
 
 ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
-"""Of ``bundle.json``."""
+"""Version of the format of ``bundle.json``."""
 MEND = "Install the bundle again."
 _TOLD = ("model", "version", "target", "preprocessing", "simulated")
 _KINDS = {
@@ -29,14 +29,14 @@ _KINDS = {
     "requires": list,
 }
 _COMPILED = "__pycache__"
-"""What Python leaves beside code that somebody ran without ``-B``; it is no reason to serve nothing."""
+"""Folder that Python creates if the code runs without ``-B``; it does not make a bundle invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many matches an answer has, and the most bytes and pixels of a picture.
+    """Number of matches in a response, and maximum bytes and pixels of a picture.
 
-    A pixel takes up to ten bytes while a picture is decoded and turned upright.
+    A pixel takes up to ten bytes while a picture is decoded and rotated upright.
     """
 
     top: int
@@ -46,32 +46,32 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose files are what its ``bundle.json`` says, which is ``about``."""
+    """A verified bundle, whose files match its ``bundle.json``, the mapping ``about``."""
 
     folder: Path
     about: Mapping[str, Any]
 
     @property
     def adapter(self) -> Path:
-        """The one module that opens the model on this target."""
+        """File of the module that opens the model on this target."""
         return self.folder / module_file(self.about["adapter"])
 
     @property
     def limits(self) -> Limits:
-        """Those that it was packed with."""
+        """Limits that the bundle was packed with."""
         return Limits(**{field.name: self.about["limits"][field.name] for field in fields(Limits)})
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What each answer says of where it is from; ``simulated`` only where it is so."""
+    def describe(self) -> dict[str, Any]:
+        """Provenance fields of each response; ``simulated`` only if the bundle has it."""
         return {name: self.about[name] for name in _TOLD if name in self.about}
 
 
-def checked(folder: Path) -> Bundle:
-    """The bundle in a folder; PokeflowError where a file is missing, damaged, or none of the bundle's."""
+def load_bundle(folder: Path) -> Bundle:
+    """Return the verified bundle in a folder; raise a PokeflowError for a missing, damaged or unknown file."""
     about = _about(folder)
     try:
-        fault = faulty(folder, about["files"], found(folder))
+        fault = faulty(folder, about["files"], list_files(folder))
     except OSError as error:
         raise PokeflowError(f"{error.filename}: cannot be read ({error.strerror}). {MEND}") from error
     if fault:
@@ -83,7 +83,7 @@ def checked(folder: Path) -> Bundle:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What ``bundle.json`` says, of any format; ValueError, RecursionError or OSError where it cannot be read."""
+    """Parse a ``bundle.json`` of any format; raise ValueError, RecursionError or OSError if it is unreadable."""
     file = folder / ABOUT
     if file.stat().st_size > MOST_JSON:
         raise ValueError(f"more than {MOST_JSON:,} bytes")
@@ -92,10 +92,16 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], found: Iterable[str]) -> tuple[str, str] | None:
-    """The first file that is not what ``files`` says, and why; None where those found are these, byte for byte.
+    """Return the first file that differs from its entry in ``files`` and the reason, or None if all match.
 
-    ``files`` are ``bundle.json``'s, by name with ``size`` and ``sha256``; ``found`` names all but ``bundle.json``.
-    OSError, with the file's name, where one cannot be read.
+    Args:
+        folder: The unpacked bundle.
+        files: The entries of ``bundle.json``, by name with ``size`` and ``sha256``.
+        found: Names of the existing files without ``bundle.json``, as ``list_files`` yields them.
+
+    Raises:
+        OSError: If a file is unreadable; the exception has its name.
+
     """
     there = set(found)
     for name in sorted(there | files.keys()):
@@ -110,8 +116,8 @@ def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], found: Iterable
     return None
 
 
-def found(folder: Path) -> Iterator[str]:
-    """Every file below a folder but ``bundle.json``, by its name there; links are told, not followed."""
+def list_files(folder: Path) -> Iterator[str]:
+    """Yield the relative name of every file in a folder but ``bundle.json``; links are listed, not followed."""
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != _COMPILED]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
@@ -122,7 +128,7 @@ def found(folder: Path) -> Iterator[str]:
 
 
 def module_file(module: str) -> str:
-    """Where a module of this dotted name lies in a bundle."""
+    """Return the file name in a bundle of the module with this dotted name."""
     return f"{LIB}/{module.replace('.', '/')}.py"
 
 
@@ -140,7 +146,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _require_form(about: Mapping[str, Any]) -> None:
-    """What the code relies on, and no more: KeyError, TypeError or ValueError where it is not so."""
+    """Validate the fields that the runtime uses; raise KeyError, TypeError or ValueError for an invalid one."""
     if not isinstance(about["model"], str | dict):
         raise TypeError("model is neither a name nor what is known of it")
     if wrong := [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]:

@@ -1,4 +1,4 @@
-"""A camera's frames, and the moment at which they agree on a card."""
+"""Frames of a camera, and detection of a card on which consecutive frames agree."""
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator
@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 SIZE = (1280, 720)
 CARD = 63 / 88
-"""A card's width to its height."""
+"""Aspect ratio of a card, width to height."""
 
 
 def frames(number: int | str) -> "Iterator[np.ndarray]":
-    """The pictures of a camera, uint8 H×W×3 RGB, until it gives no more; PokeflowError where there is no camera.
+    """Return an iterator over the frames of a camera or video, uint8 H×W×3 RGB, until it ends.
 
-    A number is that of a camera, through picamera2 where it is installed, else through OpenCV; OpenCV also takes
-    a video's path.
+    Args:
+        number: Number of a camera, opened by picamera2 if it is installed, else by OpenCV; or the path of a video,
+            which only OpenCV opens.
+
+    Raises:
+        PokeflowError: If no library is installed, or, at the first frame, if the camera cannot be opened.
+
     """
     for module, source in (("picamera2", _picamera), ("cv2", _opencv)):
         if module == "picamera2" and isinstance(number, str):
@@ -36,10 +41,10 @@ def frames(number: int | str) -> "Iterator[np.ndarray]":
 
 
 def _picamera(library: Any, number: int | str) -> "Iterator[np.ndarray]":
-    """https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf."""
+    """Yield frames through picamera2, see https://datasheets.raspberrypi.com/camera/picamera2-manual.pdf."""
     try:
         camera = library.Picamera2(number)
-        # Its BGR888 is red first in memory: libcamera names formats as little-endian numbers.
+        # BGR888 has red first in memory: libcamera names formats as little-endian numbers.
         camera.configure(camera.create_video_configuration(main={"size": SIZE, "format": "BGR888"}))
         camera.start()
     except (IndexError, RuntimeError) as error:
@@ -71,7 +76,7 @@ def _opencv(library: Any, number: int | str) -> "Iterator[np.ndarray]":
 
 
 def card_of(frame: "np.ndarray") -> "np.ndarray":
-    """The middle of a frame, in a card's proportions and as large as the frame allows."""
+    """Return the largest centred crop of a frame with a card's aspect ratio."""
     height, width = frame.shape[:2]
     wide, high = min(width, round(height * CARD)), min(height, round(width / CARD))
     left, top = (width - wide) // 2, (height - high) // 2
@@ -79,9 +84,10 @@ def card_of(frame: "np.ndarray") -> "np.ndarray":
 
 
 def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Answer]:
-    """The answers at which a card has been the best match of so many frames in a row, each with a score of ``least``.
+    """Yield the answer at which a card has been the best match of ``frames`` consecutive frames.
 
-    A card is told once, and again only after another one was, or after as many frames without one.
+    Each of the frames needs a score of at least ``least``. A card is reported once, and again only after another card
+    was, or after ``frames`` consecutive frames without one.
     """
     seen: str | None = None
     told: str | None = None
@@ -97,6 +103,6 @@ def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Ans
                 yield answer
 
 
-def recognized(pictures: "Iterable[np.ndarray]", recognize: "Callable[[np.ndarray], Answer]") -> Iterator[Answer]:
-    """Each frame's answer, of what ``card_of`` finds in it."""
+def recognize_frames(pictures: "Iterable[np.ndarray]", recognize: "Callable[[np.ndarray], Answer]") -> Iterator[Answer]:
+    """Return an iterator over the answers to the card crop of each frame."""
     return (recognize(card_of(picture)) for picture in pictures)

@@ -1,4 +1,4 @@
-"""What a running service tells of itself: requests, latencies, memory, temperature."""
+"""Metrics of a running service: requests, latencies, memory, temperature."""
 
 import math
 import time
@@ -9,27 +9,27 @@ from pathlib import Path
 from typing import Any
 
 LAST = 1000
-"""Answers that the percentiles are of."""
+"""Number of latest responses that the percentiles cover."""
 MEMORY = Path("/proc/self/status")
 TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
-"""The processor's, in thousandths of a degree."""
+"""Temperature of the processor in thousandths of a degree Celsius."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Answers by HTTP's status, and what the last good ones took: each step, and all of it with the wait for it."""
+    """Responses by HTTP status, and the milliseconds of the latest successful ones, by step and as a whole."""
 
     began: float = field(default_factory=time.monotonic)
     answers: Counter[int] = field(default_factory=Counter)
     steps: dict[str, deque[float]] = field(default_factory=dict)
 
     def took(self, milliseconds: Mapping[str, float]) -> None:
-        """Keep what an answer took."""
+        """Record the milliseconds of a response by step."""
         for name, value in milliseconds.items():
             self.steps.setdefault(name, deque(maxlen=LAST)).append(value)
 
-    def told(self) -> dict[str, Any]:
-        """Everything; what is unknown is None, with its reason."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return all metrics; unknown ones are None, with their reasons."""
         rss, peak = _memory("VmRSS"), _memory("VmHWM")
         temperature = _temperature()
         reasons = {
@@ -56,7 +56,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The least value that so many per cent of them do not exceed: one that was measured, none in between."""
+    """Return the smallest measured value that ``percent`` per cent of the values do not exceed, not interpolated."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""The recogniser of a bundle: opened once its files, its adapter and its self-test are as they were packed."""
+"""The recogniser of a bundle, which opens only after its files, adapter and self-test are verified."""
 
 import importlib.util
 import io
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 STATUS = {"missing": 404, "bytes": 413, "pixels": 413, "format": 422, "damaged": 422}
-"""HTTP's numbers for why a picture is not taken."""
+"""HTTP status for each fault of a rejected picture."""
 _ADAPTER = "pokeflow_edge_adapter"
 
 
-class Refused(PokeflowError):  # noqa: N818 - an answer to a client, not a mishap of this program
-    """A picture that is not taken; ``status`` is HTTP's number for why."""
+class ImageRejectedError(PokeflowError):
+    """A picture was rejected; ``status`` is the HTTP status for the reason."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -34,22 +34,22 @@ class Refused(PokeflowError):  # noqa: N818 - an answer to a client, not a misha
 
 @dataclass(frozen=True, slots=True)
 class BundleRecognizer:
-    """An opened bundle; one picture at a time, for the network is not shared between threads."""
+    """An opened bundle for one picture at a time, since the network is not shared between threads."""
 
     bundle: Bundle
     recognizer: Recognizer
     limits: Limits
 
     def read(self, file: Path) -> Answer:
-        """The answer to a picture file; Refused where it is none."""
+        """Return the answer to a picture file; raise an ImageRejectedError if it is no valid picture."""
         return self._answer(file, str(file))
 
     def answer(self, data: bytes, name: str = "the picture") -> Answer:
-        """The answer to the bytes of a JPEG or PNG; Refused where they are none, or too many."""
+        """Return the answer to a JPEG or PNG; raise an ImageRejectedError if it is invalid or too large."""
         return self._answer(data, name)
 
     def recognize(self, picture: "np.ndarray | Image.Image") -> Answer:
-        """The answer to uint8 H×W×3 RGB, or to Pillow's RGB, such as a camera's frame."""
+        """Return the answer to an RGB picture, uint8 H×W×3 or Pillow's, such as a camera's frame."""
         return self._answer(picture, "the picture")
 
     def _answer(self, image: "Path | bytes | np.ndarray | Image.Image", name: str) -> Answer:
@@ -60,19 +60,22 @@ class BundleRecognizer:
                 "bytes": f"{name}: has more than {self.limits.max_bytes:,} bytes.",
                 "pixels": f"{name}: has more than {self.limits.max_pixels:,} pixels. Make it smaller.",
             }
-            raise Refused(said.get(error.fault, str(error)), STATUS[error.fault]) from error
+            raise ImageRejectedError(said.get(error.fault, str(error)), STATUS[error.fault]) from error
 
     def prove(self) -> None:
-        """Give the embeddings that the bundle's self-test states, and answer a drawn picture as a client would ask.
+        """Compare embeddings with those in the bundle's self-test, and answer a generated PNG as for a client.
 
-        PokeflowError where they differ: kernels of another processor round otherwise, and no more than that.
+        Raises:
+            PokeflowError: If the cosine of an embedding is below the bundle's minimum, which allows only for the
+                different rounding of another processor's kernels.
+
         """
         from PIL import Image
 
         about, network, size = self.bundle.about["selftest"], self.recognizer.network, self.recognizer.spec.size
         squares, stated = _selftest(self.bundle.folder / about["file"], size, network.dim)
         for square, expected in zip(squares, stated, strict=True):
-            cosine = float(retrieval.normalized(network(network.prepare(square[None])))[0] @ expected)
+            cosine = float(retrieval.normalize_rows(network(network.prepare(square[None])))[0] @ expected)
             if not cosine >= about["cosine"]:
                 raise PokeflowError(
                     f"{self.bundle.folder}: the model does not give what it gave when it was packed (cosine "
@@ -84,16 +87,23 @@ class BundleRecognizer:
         self.answer(drawn.getvalue())
 
 
-def opened(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecognizer:
-    """The recogniser of an unpacked bundle, once it has proved itself; PokeflowError where it cannot.
+def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecognizer:
+    """Open the recogniser of an unpacked bundle, and run its self-test.
 
-    ``threads`` are the network's, 0 is every core; ``limits`` other than None stand in for the bundle's.
+    Args:
+        folder: The unpacked bundle.
+        threads: Threads of the network; 0 uses every core.
+        **limits: Values other than None override the bundle's ``Limits``.
+
+    Raises:
+        PokeflowError: If the bundle is damaged, its adapter does not load, or the self-test fails.
+
     """
-    bundle = bundles.checked(folder)
+    bundle = bundles.load_bundle(folder)
     own = replace(bundle.limits, **{name: value for name, value in limits.items() if value is not None})
     recognizer = open_recognizer(
         folder / bundles.MODEL,
-        lambda *given: _adapter(bundle).opened(*given),
+        lambda *given: _adapter(bundle).open_network(*given),
         gallery=folder,
         labels=folder / bundles.LABELS,
         threads=threads,
@@ -108,7 +118,7 @@ def opened(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecogn
 
 
 def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]":
-    """Squares uint8 n×size×size×3 and embeddings float32 n×dim; PokeflowError where the file holds none."""
+    """Read squares uint8 n×size×size×3 and embeddings float32 n×dim; raise a PokeflowError if they are invalid."""
     try:
         squares, stated = index.arrays(file, ("squares", "embeddings")).values()
     except (OSError, ValueError) as error:
@@ -117,11 +127,11 @@ def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]
     wanted = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
     if not count or wanted != tuple((str(part.dtype), part.shape) for part in (squares, stated)):
         raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {MEND}")
-    return squares, retrieval.normalized(stated)
+    return squares, retrieval.normalize_rows(stated)
 
 
 def _adapter(bundle: Bundle) -> ModuleType:
-    """The very file whose checksum was checked: a package of that name elsewhere on the device is not asked."""
+    """Import the adapter from the verified file, never from an installed package of the same name."""
     spec = importlib.util.spec_from_file_location(_ADAPTER, bundle.adapter)
     assert spec is not None  # it ends with .py
     assert spec.loader is not None
@@ -134,6 +144,6 @@ def _adapter(bundle: Bundle) -> ModuleType:
         raise PokeflowError(f"{bundle.adapter}: does not load ({error}). Install {needed}.") from error
     except (Exception, SystemExit) as error:
         raise PokeflowError(f"{bundle.adapter}: does not load ({type(error).__name__}: {error}). {MEND}") from error
-    if not callable(getattr(module, "opened", None)):
+    if not callable(getattr(module, "open_network", None)):
         raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {MEND}")
     return module

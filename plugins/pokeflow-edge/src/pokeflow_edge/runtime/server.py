@@ -1,11 +1,11 @@
 """The recogniser over HTTP.
 
 POST /recognize   image/jpeg or image/png → matches
-GET  /health      200: the model is open and answers
+GET  /health      200 if the model is open and answers
 GET  /metrics     counts, latencies, memory, temperature
 
-One event loop holds the connections, so that slow clients cost no thread; one thread recognises, so that memory is
-that of one picture. What waits is bounded in number, and what is being received in bytes.
+One event loop handles all connections, so that slow clients block no thread; one thread recognises, so that memory is
+that of one picture. The number of waiting pictures and the bytes being received are bounded.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import systemd, wire
 from pokeflow_edge.runtime.metrics import Tally
-from pokeflow_edge.runtime.recognizer import BundleRecognizer, Refused
-from pokeflow_edge.runtime.wire import Fault, Head
+from pokeflow_edge.runtime.recognizer import BundleRecognizer, ImageRejectedError
+from pokeflow_edge.runtime.wire import Head, RequestError
 from pokeflow_vision.recognizer import Answer
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,19 @@ RETRY = {"Retry-After": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds for a head or a body to arrive, for the next request of a connection, an answer, and the end; bounds.
+    """Timeouts in seconds, and bounds of the load.
 
-    ``linger`` is how long what a refused client still sends is read: it would else see a broken pipe, not the answer.
-    ``waiting`` pictures may wait beside the one being recognised; ``held`` bytes may all of them have, and those that
-    are on their way in.
+    Attributes:
+        read: Timeout for a head or a body to arrive, and for a client to read a response.
+        idle: Timeout for the next request of a connection.
+        answer: Timeout of a recognition.
+        stop: Timeout for open connections to finish when the service stops.
+        linger: Time during which the rest of a rejected request is read: else the client would get a broken pipe
+            instead of the response.
+        waiting: Maximum number of pictures that wait in addition to the one being recognised.
+        held: Maximum bytes of all pictures, including those being received; a single one may exceed it.
+        connections: Maximum number of connections.
+
     """
 
     read: float = 10.0
@@ -55,7 +63,7 @@ class Patience:
 
 @dataclass(slots=True)
 class Server:
-    """A recogniser, its one thread, and what is under way."""
+    """A recogniser with its single thread, its connections and its pictures in progress."""
 
     recognizer: BundleRecognizer
     patience: Patience = field(default_factory=Patience)
@@ -66,28 +74,30 @@ class Server:
     busy: set["Future[Answer]"] = field(default_factory=set)
     held: int = 0
     since: float | None = None
-    """When the picture that is being recognised was begun."""
+    """Monotonic time at which the current recognition began, None if idle."""
 
     @property
     def stuck(self) -> bool:
-        """Whether one picture takes longer than any may."""
+        """True if the current recognition exceeds its timeout."""
         since = self.since
         return since is not None and time.monotonic() - since > self.patience.answer
 
     @property
     def under_way(self) -> int:
-        """Pictures that are being answered or wait for it."""
+        """Number of pictures being recognised or waiting."""
         self.busy = {future for future in self.busy if not future.done()}
         return len(self.busy)
 
-    async def connected(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """One connection, from its first request to its last."""
+    async def serve_connection(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve one connection from its first to its last request."""
         task = asyncio.current_task()
-        assert task is not None  # it is one
+        assert task is not None  # this coroutine runs as a task
         self.connections.add(task)
         try:
             if len(self.connections) > self.patience.connections:
-                await self._refuse(reader, writer, Fault(503, "too many connections. Try again in a moment.", RETRY))
+                await self._refuse(
+                    reader, writer, RequestError(503, "too many connections. Try again in a moment.", RETRY)
+                )
             else:
                 while (first := await self._first(reader)) and await self._one(first, reader, writer):
                     pass
@@ -95,13 +105,13 @@ class Server:
             async with asyncio.timeout(self.patience.read):
                 await writer.wait_closed()
         except (ConnectionError, EOFError, TimeoutError):
-            pass  # the client has left, or does not read; nobody is there to be told
+            pass  # the client has disconnected or does not read, so no response is possible
         finally:
             writer.transport.abort()
             self.connections.discard(task)
 
     async def _first(self, reader: StreamReader) -> bytes:
-        """The first byte of the next request; empty where none comes, or the service stops."""
+        """Return the first byte of the next request, or b'' if none arrives in time or the service stops."""
         coming = asyncio.ensure_future(reader.read(1))
         stopped = asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait({coming, stopped}, timeout=self.patience.idle, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +122,7 @@ class Server:
         return b""
 
     async def _one(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> bool:
-        """Answer one request; whether another may follow on this connection."""
+        """Answer one request; return whether another one may follow on this connection."""
         try:
             try:
                 async with asyncio.timeout(self.patience.read):
@@ -121,7 +131,7 @@ class Server:
                 raise self._slow("head") from error
             began = time.perf_counter()
             status, payload, headers = await self._answered(head, reader, writer)
-        except Fault as fault:
+        except RequestError as fault:
             await self._refuse(reader, writer, fault)
             return False
         self.tally.answers[status] += 1
@@ -137,10 +147,10 @@ class Server:
     ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         if head.path not in PATHS:
             told = ", ".join(f"{method} {path}" for path, method in PATHS.items())
-            raise Fault(404, f"there is no {head.path[:80]}. There is: {told}.")
+            raise RequestError(404, f"there is no {head.path[:80]}. There is: {told}.")
         if head.method != PATHS[head.path]:
             method = PATHS[head.path]
-            raise Fault(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
+            raise RequestError(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
         if head.path == "/recognize":
             length = self._room(head)
             self.held += length
@@ -149,27 +159,27 @@ class Server:
             finally:
                 self.held -= length
         if head.headers.get("content-length", "0") != "0" or "transfer-encoding" in head.headers:
-            raise Fault(400, f"{head.path} takes no body.")
+            raise RequestError(400, f"{head.path} takes no body.")
         if head.path == "/metrics":
-            return 200, {**self.recognizer.bundle.told, "under_way": self.under_way, **self.tally.told()}, {}
+            return 200, {**self.recognizer.bundle.describe, "under_way": self.under_way, **self.tally.to_dict()}, {}
         said = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
-        return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.told}, {}
+        return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.describe}, {}
 
     def _room(self, head: Head) -> int:
-        """Bytes of a picture that may come; Fault where it may not."""
+        """Return the size in bytes of the picture to receive; raise a Fault if it is not accepted."""
         if head.kind not in IMAGES:
-            raise Fault(415, f"content type {head.kind[:80]!r} is not taken; send {' or '.join(IMAGES)}.")
+            raise RequestError(415, f"content type {head.kind[:80]!r} is not taken; send {' or '.join(IMAGES)}.")
         length, most = head.length(), self.recognizer.limits.max_bytes
         if length > most:
-            raise Fault(413, f"the request has {length:,} bytes, the limit is {most:,}.")
+            raise RequestError(413, f"the request has {length:,} bytes, the limit is {most:,}.")
         if self.held and self.held + length > self.patience.held:
-            raise Fault(503, "too many bytes are under way. Try again in a moment.", RETRY)
+            raise RequestError(503, "too many bytes are under way. Try again in a moment.", RETRY)
         return length
 
     async def _body(self, length: int, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
         expected = head.headers.get("expect", "").lower()
         if expected not in ("", "100-continue"):
-            raise Fault(417, f"expectation {expected[:80]!r} cannot be met.")
+            raise RequestError(417, f"expectation {expected[:80]!r} cannot be met.")
         if expected:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -189,15 +199,15 @@ class Server:
             answer = await asyncio.wait_for(asyncio.wrap_future(work), self.patience.answer)
         except TimeoutError:
             return 504, {"error": f"no answer within {self.patience.answer:g} seconds."}, RETRY
-        except Refused as error:
+        except ImageRejectedError as error:
             return error.status, {"error": str(error)}, {}
         except PokeflowError as error:
             log.error("%s", error)
             return 500, {"error": str(error)}, {}
-        except Exception as error:  # a server answers whatever happens
+        except Exception as error:  # every request gets a response
             log.exception("a picture could not be answered")
             return 500, {"error": f"the model could not answer ({type(error).__name__})."}, {}
-        return 200, {**answer.as_dict(), **self.recognizer.bundle.told}, {}
+        return 200, {**answer.as_dict(), **self.recognizer.bundle.describe}, {}
 
     def _work(self, body: bytes) -> Answer:
         self.since = time.monotonic()
@@ -206,10 +216,10 @@ class Server:
         finally:
             self.since = None
 
-    def _slow(self, what: str) -> Fault:
-        return Fault(408, f"the request's {what} did not arrive within {self.patience.read:g} seconds.")
+    def _slow(self, what: str) -> RequestError:
+        return RequestError(408, f"the request's {what} did not arrive within {self.patience.read:g} seconds.")
 
-    async def _refuse(self, reader: StreamReader, writer: StreamWriter, fault: Fault) -> None:
+    async def _refuse(self, reader: StreamReader, writer: StreamWriter, fault: RequestError) -> None:
         self.tally.answers[fault.status] += 1
         await wire.answer(writer, fault.status, {"error": str(fault)}, close=True, headers=fault.headers)
         writer.write_eof()
@@ -220,7 +230,7 @@ class Server:
 
 
 def listening(address: str) -> socket.socket:
-    """A socket on ``HOST:PORT`` (``[::1]:8080`` for IPv6; port 0 takes any free one); PokeflowError if it cannot be."""
+    """Open a socket on ``HOST:PORT`` (``[::1]:8080`` for IPv6, port 0 for any free one), or raise a PokeflowError."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65_535:
@@ -233,12 +243,12 @@ def listening(address: str) -> socket.socket:
 
 
 def run(server: Server, there: socket.socket) -> int:
-    """Answer on a socket until SIGTERM or SIGINT, and finish what was begun; 0, or 1 where that did not end in time."""
+    """Serve until SIGTERM or SIGINT, then finish open requests; return 0, or exit with 1 if they exceed the timeout."""
     finished = asyncio.run(_run(server, there))
     server.pool.shutdown(wait=False, cancel_futures=True)
     if not finished:
         log.error("what was under way did not end within %g seconds", server.patience.stop)
-        # Python would wait for the thread, for ever if need be.
+        # A normal exit would wait for the recognition thread, possibly for ever.
         logging.shutdown()
         os._exit(1)
     return 0
@@ -247,13 +257,13 @@ def run(server: Server, there: socket.socket) -> int:
 async def _run(server: Server, there: socket.socket) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stopping.set)
-    listener = await asyncio.start_server(server.connected, sock=there, limit=wire.MOST_HEAD)
+    listener = await asyncio.start_server(server.serve_connection, sock=there, limit=wire.MOST_HEAD)
     watched = asyncio.create_task(_watched(server))
     host, port = there.getsockname()[:2]
     log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    systemd.tell(systemd.READY)
+    systemd.notify(systemd.READY)
     await server.stopping.wait()
-    systemd.tell(systemd.STOPPING)
+    systemd.notify(systemd.STOPPING)
     listener.close()
     under_way = server.connections.copy()
     _, late = await asyncio.wait(under_way, timeout=server.patience.stop) if under_way else ((), ())
@@ -262,9 +272,9 @@ async def _run(server: Server, there: socket.socket) -> bool:
 
 
 async def _watched(server: Server) -> None:
-    """Tell systemd that all is well, until a picture takes longer than any may: it then starts the service anew."""
+    """Notify systemd's watchdog unless a recognition exceeds its timeout; systemd then restarts the service."""
     seconds = systemd.watchdog_s()
     while seconds is not None:
         if not server.stuck:
-            systemd.tell(systemd.ALIVE)
+            systemd.notify(systemd.ALIVE)
         await asyncio.sleep(seconds / 3)

@@ -1,4 +1,4 @@
-"""What systemd is told of a service: sd_notify's protocol, a datagram of ``NAME=value`` lines.
+"""Notifications to systemd by the sd_notify protocol: a datagram of ``NAME=value`` lines.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -10,15 +10,15 @@ READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 PATIENCE = 0.2
 
 
-def tell(*lines: str) -> bool:
-    """Send to whoever started this process as a service of type notify; False where nobody did, or hears it."""
+def notify(*lines: str) -> bool:
+    """Notify the service manager if this is a unit of type notify; return False if it is not, or sending fails."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
     place = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there:
-            # Where nobody reads, datagrams queue up, and a sender would wait for ever.
+            # If nobody reads them, datagrams queue up and the sender would block for ever.
             there.settimeout(PATIENCE)
             there.sendto("\n".join(lines).encode(), place)
     except OSError:
@@ -27,7 +27,7 @@ def tell(*lines: str) -> bool:
 
 
 def watchdog_s() -> float | None:
-    """Seconds within which systemd wants to hear that this process is alive; None where it does not watch."""
+    """Return the watchdog timeout of this process in seconds, or None if its watchdog is off."""
     asked, whose = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not asked.isdecimal() or not int(asked) or (whose and whose != str(os.getpid())):
         return None

@@ -1,6 +1,6 @@
-"""HTTP/1.1 as far as this service needs it: the head of a request, a body of known length, an answer in JSON.
+"""The subset of HTTP/1.1 that this service needs: request heads, bodies of known length, responses in JSON.
 
-Strict: what RFC 9112 lets a server refuse is refused, so that nobody in between can read a request otherwise.
+It is strict: it rejects all that RFC 9112 lets a server reject, so that no proxy can interpret a request differently.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from typing import Any
 from pokeflow.errors import PokeflowError
 
 MOST_HEAD = 16_384
-"""Bytes of a request's first line and its headers."""
+"""Maximum size in bytes of a request line and its headers."""
 _LINE = re.compile(r"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.([01])")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 
 
-class Fault(PokeflowError):  # noqa: N818 - an answer to a client, not a mishap of this program
-    """What is wrong with a request, and HTTP's number for it. The connection is closed after it."""
+class RequestError(PokeflowError):
+    """A faulty request, with the HTTP status of its response. The connection is closed afterwards."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Fault(PokeflowError):  # noqa: N818 - an answer to a client, not a mishap 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request without its body; header names are in lower case."""
+    """A request without its body; header names are in lower case, ``keep`` keeps the connection open."""
 
     method: str
     path: str
@@ -41,52 +41,52 @@ class Head:
 
     @property
     def kind(self) -> str:
-        """The body's media type, without parameters."""
+        """Media type of the body, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def length(self) -> int:
-        """Bytes of the body; Fault where it does not say."""
+        """Return the length of the body in bytes; raise a Fault if it is missing or invalid."""
         if "transfer-encoding" in self.headers:
-            raise Fault(411, "a body in chunks is not taken. Send it with a Content-Length.")
+            raise RequestError(411, "a body in chunks is not taken. Send it with a Content-Length.")
         if "content-length" not in self.headers:
-            raise Fault(411, "the request has no Content-Length.")
+            raise RequestError(411, "the request has no Content-Length.")
         said = self.headers["content-length"]
         if not (said.isascii() and said.isdecimal() and len(said) <= 15):
-            raise Fault(400, f"Content-Length {said[:40]!r} is no number of bytes.")
+            raise RequestError(400, f"Content-Length {said[:40]!r} is no number of bytes.")
         return int(said)
 
 
 async def head(reader: StreamReader, first: bytes) -> Head:
-    """The head whose first byte has come already; Fault where it is none, EOFError where the client leaves."""
+    """Read a head after its first byte; raise a Fault if it is invalid, an EOFError if the client disconnects."""
     try:
         raw = first + await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
-        raise Fault(431, f"the request's head has more than {MOST_HEAD:,} bytes.") from error
-    return parsed(raw)
+        raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.") from error
+    return parse_head(raw)
 
 
-def parsed(raw: bytes) -> Head:
-    """A head from its bytes, the empty line included; Fault where it is none."""
+def parse_head(raw: bytes) -> Head:
+    """Parse a head, including its final empty line; raise a Fault if it is invalid."""
     if len(raw) > MOST_HEAD:
-        raise Fault(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
+        raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
     line, *fields = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     found = _LINE.fullmatch(line)
     if not found:
-        raise Fault(400, f"{line[:80]!r} is no request line of HTTP/1.0 or 1.1.")
+        raise RequestError(400, f"{line[:80]!r} is no request line of HTTP/1.0 or 1.1.")
     headers: dict[str, str] = {}
     for one in fields:
         parts = _FIELD.fullmatch(one)
         if not parts:
-            raise Fault(400, f"{one[:80]!r} is no header.")
+            raise RequestError(400, f"{one[:80]!r} is no header.")
         name = parts[1].lower()
         if name in headers and name in ("content-length", "transfer-encoding", "host", "content-type"):
-            raise Fault(400, f"the header {name} is there twice.")
+            raise RequestError(400, f"the header {name} is there twice.")
         headers[name] = f"{headers[name]}, {parts[2]}" if name in headers else parts[2]
     if "transfer-encoding" in headers and "content-length" in headers:
-        raise Fault(400, "a request has a Content-Length or a Transfer-Encoding, not both.")
+        raise RequestError(400, "a request has a Content-Length or a Transfer-Encoding, not both.")
     newer = found[3] == "1"
     if newer and "host" not in headers:
-        raise Fault(400, "the request has no Host.")
+        raise RequestError(400, "the request has no Host.")
     wishes = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
     keep = "close" not in wishes if newer else "keep-alive" in wishes
     return Head(found[1], found[2].partition("?")[0], headers, keep)
@@ -95,7 +95,7 @@ def parsed(raw: bytes) -> Head:
 async def answer(
     writer: StreamWriter, status: int, payload: Mapping[str, Any], *, close: bool, headers: Mapping[str, str]
 ) -> None:
-    """Send JSON."""
+    """Send a response with a JSON body."""
     body = (json.dumps(payload, ensure_ascii=False, allow_nan=False) + "\n").encode()
     lines = {
         "Date": formatdate(usegmt=True),

@@ -1,1 +1,1 @@
-"""The stages that the plugin does, a module each with ``run(task)``; imported when a task runs."""
+"""The stages of the plugin, one module per stage with ``run(task)``; imported when a task runs."""

@@ -1,4 +1,4 @@
-"""Stage ``package``: gathers a compiled model, its gallery and the code for a device, and packs them."""
+"""Stage ``package``: packing of a compiled model, its gallery and the code for a device into a bundle."""
 
 import fnmatch
 import json
@@ -19,14 +19,16 @@ from pokeflow_vision.index import Index
 
 
 def run(task: Task) -> Result:
-    """Pack the task's first model, with ``bundle.json`` beside the archive as in it.
+    """Pack the task's first model into an archive, and write its ``bundle.json`` next to it as well.
 
-    ``size_mb`` is of the archive, ``unpacked_mb`` of what is in it, both in 10^6 bytes.
+    Returns:
+        ``size_mb``, the archive's size, and ``unpacked_mb``, the size of its content, both in 10^6 bytes.
+
     """
     made, prepared = task.inputs[0], task.input(stage=PREPARE)
     model = _model(made, task.params)
     data, gallery = _gallery(made, prepared)
-    picked = sample.take(made, data, gallery, task.params)
+    picked = sample.choose_sample(made, data, gallery, task.params)
     content: dict[str, Content] = {
         **code.files(task.params),
         **{f"{MODEL}/{name}": file for name, file in model.items()},
@@ -47,7 +49,7 @@ def run(task: Task) -> Result:
 
 
 def about_bundle(task: Task, made: Input, prepared: Input, data: Dataset, selftest: str) -> dict[str, Any]:
-    """What the bundle says of itself, but for its files; ``simulated`` is there only where a double took part."""
+    """Return ``bundle.json`` without ``files``; it has ``simulated`` only if a simulator was involved."""
     params: PackageParams = task.params
     simulated = any(item.record.facts.get("simulated") for item in (made, prepared))
     return {
@@ -72,7 +74,7 @@ def about_bundle(task: Task, made: Input, prepared: Input, data: Dataset, selfte
 
 
 def _model(made: Input, params: PackageParams) -> dict[str, Path]:
-    """The compiled model's files that a device needs, by their names in its folder."""
+    """Return the files of the compiled model that a device needs, by their names in its folder."""
     names = [file.path for file in made.record.files]
     kept = [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in params.leave_out)]
     if not set(kept) - {preprocessing.FILE}:
@@ -81,7 +83,7 @@ def _model(made: Input, params: PackageParams) -> dict[str, Path]:
 
 
 def _gallery(made: Input, prepared: Input) -> tuple[Dataset, Index]:
-    """Data set and index; PokeflowError unless model, gallery and data set are of one piece."""
+    """Return data set and index; raise a PokeflowError unless model, gallery and data set match."""
     if not (made.folder / index.FILE).is_file():
         raise PokeflowError(
             f"{made.record.task}: left no {index.FILE}, the gallery as the compiled model sees it. Compile it with a "
@@ -100,7 +102,7 @@ def _gallery(made: Input, prepared: Input) -> tuple[Dataset, Index]:
 
 
 def _own(item: Input, name: str) -> Path:
-    """A plain file of an input; PokeflowError where it is missing, a link, or elsewhere."""
+    """Return the path of a plain file of an input; raise a PokeflowError if it is missing, a link, or outside of it."""
     file = item.folder / name
     if not is_safe(name) or file.is_symlink() or not file.resolve().is_relative_to(item.folder.resolve()):
         raise PokeflowError(f"{file}: is a link or leads elsewhere, and none is packed. Make {item.record.task} again.")

@@ -1,1 +1,1 @@
-"""Stage ``compile``: float32 ONNX → HEF, through the Dataflow Compiler in a process of its own."""
+"""Parts of stage ``compile``: float32 ONNX → HEF, with the Dataflow Compiler in a separate process."""

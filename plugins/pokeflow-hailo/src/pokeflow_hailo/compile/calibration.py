@@ -1,4 +1,4 @@
-"""Describes what a network is calibrated on, for whoever must repeat or doubt it."""
+"""Description of the calibration set, so that a calibration can be repeated and checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def calibration_config(
     folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
-    """Return what the network is calibrated on; raw pictures go in, the chip normalises them."""
+    """Return the description of the calibration set: raw pictures, which the chip normalises."""
     return calibration.config(
         folder,
         data,

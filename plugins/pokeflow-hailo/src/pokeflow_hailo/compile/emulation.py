@@ -1,4 +1,4 @@
-"""What the compiler's emulator is shown, and what came of it at each of its three stages."""
+"""Input pictures of the compiler's emulator, and its embeddings at three stages of the network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pokeflow_vision.comparison import Embeddings
 
 STAGES = ("native", "fp_optimized", "quantized")
-"""The network as parsed, as rewritten in floats, and in the chip's integers."""
+"""Stages of the network: as parsed, optimised in floating point, and quantised to the chip's integers."""
 HEADER = 128
-"""Bytes of an .npy before its values."""
+"""Bytes of the header of an ``.npy`` file."""
 
 
 def write(folder: Path, work: Work) -> dict[str, Path]:
-    """The val queries and all references as uint8 N×S×S×3, by the names the compiler's side reads."""
+    """Write the val queries and all references as uint8 N×S×S×3, and return the files by name in the request."""
     files = {}
     sides: dict[str, tuple[np.ndarray, Sequence[int]]] = {
         "queries.npy": (work.data.query_images, work.queries),
@@ -34,12 +34,12 @@ def write(folder: Path, work: Work) -> dict[str, Path]:
 
 
 def size(rows: int, dim: int) -> int:
-    """Bytes of an .npy of float32 rows×dim."""
+    """Return the size in bytes of an ``.npy`` file of float32 rows×dim."""
     return HEADER + rows * dim * 4
 
 
 def read(folder: Path, work: Work) -> Mapping[str, "Embeddings"]:
-    """By stage what it made of (references, val queries). The first two are held against the float32 references."""
+    """Return (references, val queries) embeddings by stage; the first two stages use the float32 references."""
     queries = {stage: _read(folder / f"{stage}.npy", len(work.queries), work.graph.dim) for stage in STAGES}
     own = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)
     return {stage: (own if stage == "quantized" else work.before[0], queries[stage]) for stage in STAGES}

@@ -1,4 +1,4 @@
-"""The network before it is compiled: one input of a fixed shape, operators that the compiler takes, sound weights."""
+"""Checks of a network before compilation: one input of fixed shape, supported operators, finite weights."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pokeflow_vision.network import INPUT, OUTPUT
 from pokeflow_vision.preprocessing import Preprocessing
 
 OPSETS = range(11, 18)
-"""What the parser reads."""
+"""ONNX opsets that the parser supports."""
 _OPERATORS = (
     "Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose DepthToSpace Div Dropout "
     "Elu Equal Erf Exp Expand Flatten Gemm GlobalAveragePool GlobalMaxPool Greater HardSigmoid HardSwish Identity "
@@ -23,7 +23,7 @@ _OPERATORS = (
     "Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Upsample"
 )
 OPERATORS = frozenset(_OPERATORS.split())
-"""Operators of networks that the parser is known to read; what it makes of a graph is its own to say."""
+"""Operators that the parser is known to support; it may still reject a graph of them."""
 INSTEAD = {
     "Einsum": "Write it as MatMul or Conv.",
     "Gelu": "Export with an opset that spells it out with Erf, or take HardSwish.",
@@ -35,12 +35,12 @@ INSTEAD = {
     "DequantizeLinear": "Give the float32 network: the compiler quantises it.",
 }
 MOST_FAULTS = 12
-"""As many are told; a wrong graph often has hundreds of the same kind."""
+"""Maximum number of faults in a message; a wrong graph often has hundreds of the same kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A checked network: the length of its embedding, its opset, its float32 parameters, operators by number."""
+    """A checked network: embedding dimension, opset, number of float32 parameters, and count of each operator."""
 
     dim: int
     opset: int
@@ -48,10 +48,18 @@ class Graph:
     operators: dict[str, int]
 
 
-def checked(source: Path, target: Path, spec: Preprocessing, allowed: Collection[str] = ()) -> Graph:
-    """Check a network and write it with batch 1 to ``target``; PokeflowError names every node that is in the way.
+def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Collection[str] = ()) -> Graph:
+    """Check a network and write it with batch size 1 to ``target``, with all external weights in the same file.
 
-    ``allowed`` are operators beside those known here. Weights that lay in files of their own join the one file.
+    Args:
+        source: The ONNX network.
+        target: File to write.
+        spec: Preprocessing, which has the input's size.
+        allowed: Operators to accept in addition to ``OPERATORS``.
+
+    Raises:
+        PokeflowError: If the network is invalid; the message names the nodes at fault, at most ``MOST_FAULTS``.
+
     """
     model = _loaded(source)
     faults = [*_of_operators(model, OPERATORS | set(allowed)), *_of_signature(model, spec), *_of_weights(model)]
@@ -77,7 +85,7 @@ def _loaded(file: Path) -> onnx.ModelProto:
     if not file.is_file():
         raise PokeflowError(f"{file}: no such network. Make its model again.")
     try:
-        # By path: weights outside of the model's folder are refused.
+        # With a path the checker rejects weights outside of the model's folder.
         onnx.checker.check_model(file)
         return onnx.load(file)
     except (onnx.checker.ValidationError, DecodeError, ValueError, OSError) as error:
@@ -85,13 +93,13 @@ def _loaded(file: Path) -> onnx.ModelProto:
 
 
 def _lowered(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
-    """The network in the latest opset that the parser reads, where it is in a later one: exporters are ahead of it."""
+    """Return the network, converted to the parser's latest opset if it has a later one: exporters are ahead of it."""
     if _opset(model) <= OPSETS[-1]:
         return model
     try:
         older = version_converter.convert_version(model, OPSETS[-1])
         for node in older.graph.node:
-            # The converter leaves what is new in 18; 0 is what older versions do.
+            # The converter keeps this attribute of opset 18; its value 0 is the behaviour of older opsets.
             kept = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
             del node.attribute[:]
             node.attribute.extend(kept)

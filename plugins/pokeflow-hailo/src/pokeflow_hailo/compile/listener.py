@@ -1,4 +1,4 @@
-"""Who hears the compiler's log while it runs: shows it, keeps what tells levels, refuses what is no such log."""
+"""Consumer of the compiler's log while it runs: shows it, keeps relevant lines, and rejects an implausible log."""
 
 import contextlib
 import json
@@ -16,13 +16,19 @@ from pokeflow_hailo.shown import printable
 log = logging.getLogger("pokeflow")
 
 MAX_SHOWN = 20_000
-"""Lines of one run that are shown; what tells levels is kept of all of them."""
+"""Maximum number of lines shown per run; relevant lines are kept from all of them."""
 
 
 class Listener(contextlib.ExitStack):
-    """Is called with each line; ``telling`` are those that ``log.heard`` needs, ``last`` the latest few.
+    """A callable for each line of the log, which closes an open progress bar at the end of the block.
 
-    ``record`` is handed every line of the compiler's own. A bar that is open is closed at the end of the block.
+    Args:
+        record: Called with each line of the compiler itself.
+
+    Attributes:
+        telling: Lines that ``log.parse_log`` needs.
+        last: The latest 20 lines.
+
     """
 
     def __init__(self, record: Callable[[str], None]) -> None:
@@ -34,8 +40,8 @@ class Listener(contextlib.ExitStack):
         self._advance: Callable[..., None] = lambda n: None
 
     def __call__(self, raw: str) -> None:
-        """Take a line; PokeflowError where the log is too strange to be believed."""
-        told = own(raw)
+        """Process a line; raise a PokeflowError if the log has implausibly many relevant lines."""
+        told = parse_line(raw)
         if told is not None:
             self._show(told)
             return
@@ -62,7 +68,7 @@ class Listener(contextlib.ExitStack):
             raise PokeflowError("the log tells levels and steps thousands of times: it is not the Dataflow Compiler's.")
 
     def _show(self, told: Mapping[str, Any]) -> None:
-        """A line for each step, and a bar for those that count pictures."""
+        """Log each step, or show a progress bar for a step that counts pictures."""
         step, done, total = told.get("step"), told.get("done"), told.get("total")
         if not isinstance(step, str) or not re.fullmatch(r"[a-z_ ]{1,40}", step):
             return
@@ -77,8 +83,8 @@ class Listener(contextlib.ExitStack):
         self._done = done
 
 
-def own(line: str) -> dict[str, Any] | None:
-    """What a line of the script that drives the compiler says; None for the compiler's own lines."""
+def parse_line(line: str) -> dict[str, Any] | None:
+    """Return the message in a line of ``standalone.py``, or None for a line of the compiler itself."""
     if not line.startswith(MARK):
         return None
     try:

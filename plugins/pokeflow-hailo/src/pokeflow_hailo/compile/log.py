@@ -1,13 +1,13 @@
-"""What the Dataflow Compiler's log says that nothing else does: above all, that it optimised less than it was told."""
+"""Parser of the Dataflow Compiler's log, the only source for a reduced optimisation level."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pokeflow_hailo.compile.script import Asked
+from pokeflow_hailo.compile.script import OptimizationLevels
 
 MOST_TELLING = 5000
-"""Lines of interest in one run; the real ones are some hundreds."""
+"""Maximum number of relevant lines in one run; a real log has some hundreds."""
 MOST_WARNINGS = 100
 
 _REDUCED = re.compile(r"Reducing optimization level to (\d+)(?: \([^)]*\))?(?: because (.*))?")
@@ -22,15 +22,22 @@ _NEEDED = {
     3: (("Adaround",), "adaround"),
     4: (("Adaround",), "adaround"),
 }
-"""What a level is, by the names that versions give it, and the switch that may have turned it off on purpose."""
+"""Required algorithm of each level under its names in several versions, and the switch that may disable it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What was heard: the effective levels (None where the log says nothing), and why they were lowered.
+class LogSummary:
+    """The relevant content of a log.
 
-    ``calibration_images`` are those that statistics were collected on. ``algorithms`` are steps of the optimisation
-    that were ``done`` or ``skipped``; ``version`` is the compiler's.
+    Attributes:
+        optimization_level: Reduced optimisation level, None if the log reports no reduction.
+        compression_level: Reduced compression level, None if the log reports no reduction.
+        because: Reason for the reduced optimisation level.
+        calibration_images: Number of images that statistics were collected on.
+        algorithms: Optimisation algorithms by name, each ``done`` or ``skipped``.
+        version: Version of the compiler.
+        warnings: Distinct warnings, at most ``MOST_WARNINGS``.
+
     """
 
     optimization_level: int | None
@@ -43,17 +50,17 @@ class Heard:
 
 
 def telling(line: str) -> bool:
-    """Whether ``heard`` needs this line."""
+    """Return whether ``parse_log`` needs this line."""
     return _TELLING.search(line) is not None
 
 
 def is_warning(line: str) -> bool:
-    """Whether it is a warning and nothing else of interest."""
+    """Return whether a line is a warning without other relevant content."""
     return _WARNING.search(line) is not None and not any(p.search(line) for p in (_REDUCED, _COMPRESSION))
 
 
-def heard(lines: Iterable[str]) -> Heard:
-    """Read the lines of a run; the last word on each matter counts, the reason of a reduction is its own."""
+def parse_log(lines: Iterable[str]) -> LogSummary:
+    """Parse the log of a run; the last line on each subject counts, and a reason belongs to its reduction."""
     level = compression = images = None
     because = version = None
     algorithms: dict[str, str] = {}
@@ -71,11 +78,11 @@ def heard(lines: Iterable[str]) -> Heard:
             algorithms[found[1]] = found[2].removeprefix("is ")
         if (found := _WARNING.search(line)) and len(warnings) < MOST_WARNINGS:
             warnings[found[1]] = None
-    return Heard(level, compression, because, images, algorithms, version, tuple(warnings))
+    return LogSummary(level, compression, because, images, algorithms, version, tuple(warnings))
 
 
-def downgrades(asked: Asked, found: Heard, off: Iterable[str] = ()) -> list[str]:
-    """Each way in which less was done than asked, as half a sentence; ``off``: algorithms that were turned off."""
+def downgrades(asked: OptimizationLevels, found: LogSummary, off: Iterable[str] = ()) -> list[str]:
+    """Return a clause for each shortfall against the requested levels; ``off`` are deliberately disabled algorithms."""
     told = []
     if found.optimization_level is not None and found.optimization_level < asked.optimization_level:
         because = f", because {found.because}" if found.because else ""

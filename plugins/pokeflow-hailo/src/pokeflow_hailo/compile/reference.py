@@ -1,4 +1,4 @@
-"""The float32 network that a HEF is compared with, run by ONNX Runtime on this machine."""
+"""Inference of the float32 network that a HEF is compared with, by ONNX Runtime on this machine."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ _ERRORS = (
 
 
 class Reference:
-    """An opened float32 network: uint8 squares are normalised here, embeddings come as float32 N×``dim``."""
+    """A float32 network: normalises uint8 squares on the host, and returns float32 N×``dim`` embeddings."""
 
     def __init__(self, folder: Path, spec: Preprocessing, dim: int) -> None:
         self.file, self.spec, self.dim = folder / ONNX, spec, dim
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # its warnings are about speed, and go to stderr unasked
+        options.log_severity_level = 3  # its warnings concern only speed, and would go to stderr
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
@@ -32,11 +32,11 @@ class Reference:
             raise PokeflowError(f"{self.file}: not a network that {FRAMEWORK} can open ({error}).") from error
 
     def prepare(self, squares: "np.ndarray") -> Any:
-        """Normalised float32 N×3×S×S."""
+        """Normalise squares to float32 N×3×S×S."""
         return normalize(squares, self.spec)
 
     def __call__(self, prepared: Any) -> "np.ndarray":
-        """Embeddings, not scaled to length 1."""
+        """Return the embeddings, not scaled to length 1."""
         try:
             return np.asarray(self._session.run([OUTPUT], {INPUT: prepared})[0])
         except _ERRORS as error:

@@ -1,4 +1,4 @@
-"""What is written beside a HEF: what decided it, what it cost, and where every figure comes from."""
+"""Reports in the folder of a HEF: its configuration, its accuracy loss, and the source of every figure."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from pokeflow_hailo.compile.work import Work
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.hef import Header
 from pokeflow_vision import comparison, jsonfile, retrieval
-from pokeflow_vision.network import inherited
+from pokeflow_vision.network import inherited_facts
 
 if TYPE_CHECKING:
     from pokeflow_hailo.compile.toolchain import Answer, Toolchain
@@ -29,7 +29,7 @@ COMPILER = "Hailo Dataflow Compiler"
 
 
 def write_config(work: Work, found: "Toolchain | None", reason: str) -> None:
-    """``hailo_config.yaml``: all that decides the HEF; its version is null with a ``reason`` till it runs."""
+    """Write ``hailo_config.yaml``, all inputs of the HEF; an unknown compiler version is null with a ``reason``."""
     spec, params = work.data.preprocessing, work.params
     levels = params.script.levels
     mean, std = script.normalization(spec)
@@ -79,7 +79,7 @@ def _input(work: Work) -> list[int]:
     return [1, size, size, 3]
 
 
-def written(
+def write_report(
     work: Work,
     found: "Toolchain",
     header: Header,
@@ -110,7 +110,7 @@ def written(
         "input_size": work.data.preprocessing.size,
         "preprocessing": work.data.preprocessing.hash,
         "protocol": retrieval.protocol(work.data, comparison.SPLIT),
-        **inherited(work.parent),
+        **inherited_facts(work.parent),
     }
     if found.simulated:
         facts["simulated"] = True
@@ -151,7 +151,7 @@ def written(
 
 
 def write_profile(work: Work, found: "Toolchain", file: Path) -> None:
-    """``dfc_profile.json``: the compiler's own estimate, with where it comes from; null with a reason if it failed."""
+    """Write ``dfc_profile.json``: the compiler's estimate with its source, or null with a reason if it failed."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         kept = {"profile": told["profile"], "reason": told["reason"]}
@@ -162,10 +162,10 @@ def write_profile(work: Work, found: "Toolchain", file: Path) -> None:
 
 
 def figures(work: Work, made: "Mapping[str, Embeddings]") -> dict[str, float]:
-    """The quantised network's figures under the names every target has; those before it with their stage's name."""
+    """Return the quantised network's figures, and those of the stages before it prefixed with the stage's name."""
     metrics: dict[str, float] = {}
-    for stage in reversed(emulation.STAGES):  # what runs on the chip comes first
-        found = comparison.compared(work.before, made[stage], work.data, work.queries)
+    for stage in reversed(emulation.STAGES):  # the quantised network, which runs on the chip, comes first
+        found = comparison.compare(work.before, made[stage], work.data, work.queries)
         if stage == "quantized":
             metrics |= found
         else:
@@ -177,7 +177,7 @@ def figures(work: Work, made: "Mapping[str, Embeddings]") -> dict[str, float]:
 
 
 def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
-    """Where each figure comes from."""
+    """Return the source of each figure."""
     pictures = f"on {len(work.queries)} {comparison.SPLIT} queries, against {FRAMEWORK} on the float32 network"
     stages = {
         "native": "SDK_NATIVE, the parsed network; gallery: the float32 network's",
@@ -197,7 +197,7 @@ def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
 
 
 def same_version(one: str | None, other: str | None) -> bool | None:
-    """Whether two say the same release, 3.33.0 or 3.33.0+build; None where one of them says none."""
+    """Return whether two versions are of the same release (3.33.0, 3.33.0+build), or None if one is unknown."""
     if one is None or other is None:
         return None
     return one.split("+")[0].split(".")[:3] == other.split("+")[0].split(".")[:3]

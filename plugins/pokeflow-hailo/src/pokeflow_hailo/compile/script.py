@@ -1,4 +1,4 @@
-"""The model script (``.alls``): what the Dataflow Compiler is told of a network, written from YAML."""
+"""Model script (``.alls``) for the Dataflow Compiler, rendered from YAML parameters."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from pokeflow_vision.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of the optimisation: levels as in the script, and how many images it is calibrated on."""
+class OptimizationLevels:
+    """Requested optimisation: the levels of the model script, and the size of the calibration set."""
 
     optimization_level: int
     compression_level: int
     calibration_images: int
 
 
-def asked(script: Script, images: int) -> Asked:
-    """The levels that a preset and what differs from it come to."""
+def resolve_levels(script: Script, images: int) -> OptimizationLevels:
+    """Return the requested levels from a preset, its overrides and the size of the calibration set."""
     levels = script.levels
-    return Asked(levels.optimization, levels.compression, images)
+    return OptimizationLevels(levels.optimization, levels.compression, images)
 
 
 def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
-    """Refuse at once what the compiler would only say after it has begun: too few images for the level."""
+    """Raise a PokeflowError for too few images for the level, which the compiler would report only after its start."""
     if level and images < LEAST_IMAGES and not allow_downgrade:
         raise PokeflowError(
             f"target.compile.params: optimisation level {level} needs {LEAST_IMAGES:,} calibration images and there "
@@ -34,15 +34,15 @@ def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
         )
 
 
-def text(script: Script, spec: Preprocessing, images: int) -> str:
-    """The whole script. Normalisation is the checkpoint's own, on the chip, of values from 0 to 255."""
+def render_script(script: Script, spec: Preprocessing, images: int) -> str:
+    """Render the model script; the chip normalises values from 0 to 255 with the checkpoint's mean and std."""
     return "".join(f"{line}\n" for line in _lines(script, spec, images))
 
 
 def _lines(script: Script, spec: Preprocessing, images: int) -> Iterator[str]:
     levels, (mean, std) = script.levels, normalization(spec)
     yield f"normalization1 = normalization([{_numbers(mean)}], [{_numbers(std)}])"
-    # Without this line 64 images are used, however many are given.
+    # Without this line the compiler uses only 64 images of the calibration set.
     yield f"model_optimization_config(calibration, batch_size={script.batch_size}, calibset_size={images})"
     yield (
         f"model_optimization_flavor(optimization_level={levels.optimization}, compression_level={levels.compression})"
@@ -59,20 +59,20 @@ def _lines(script: Script, spec: Preprocessing, images: int) -> Iterator[str]:
 
 
 def normalization(spec: Preprocessing) -> tuple[list[float], list[float]]:
-    """Mean and std on the scale 0 to 255: of 255 times the decimals that the spec shows, the nearest number."""
-    # By decimals: 0.485 × 255 is 123.675, where binary numbers give 123.67499999999998.
+    """Return mean and std on the scale 0 to 255, multiplied as decimals and rounded to the nearest float."""
+    # Decimal arithmetic: 0.485 × 255 is 123.675, but 123.67499999999998 in floating point.
     mean, std = ([float(Decimal(repr(float(v))) * 255) for v in values] for values in (spec.mean, spec.std))
     return mean, std
 
 
 def _numbers(values: Sequence[float]) -> str:
-    """The shortest digits that are read back as the same numbers, without an exponent."""
+    """Format numbers with the fewest digits that parse back to the same values, without an exponent."""
     plain = (f"{Decimal(repr(value)):f}" for value in values)
     return ", ".join(text.removesuffix(".0") for text in plain)
 
 
 def _layer(name: str) -> str:
-    # A name that is not one could end the command and begin another.
+    # An invalid name could end the command and start another one.
     if not LAYER.fullmatch(name):
         raise PokeflowError(f"target.compile.params.script: {name!r} is no name of a layer.")
     return f"{{{name}}}" if "*" in name else name

@@ -1,10 +1,10 @@
-"""Drives the Dataflow Compiler: a file that runs alone, in the compiler's own interpreter (3.10 or later).
+"""Standalone driver of the Dataflow Compiler that runs in the compiler's own interpreter (3.10 or later).
 
-``python standalone.py about`` tells what is installed. ``python standalone.py REQUEST.json`` does one step of it,
-``optimize`` or ``compile``, over files that lie beside the request, and leaves ``result.json`` beside them: written
-last, so what has none is not done. Lines of its own begin with ``@pokeflow``; all others are the compiler's.
+``python standalone.py about`` prints the installed versions. ``python standalone.py REQUEST.json`` performs one step,
+``optimize`` or ``compile``, on the files in the request's folder, and writes ``result.json`` there last: without it the
+step is incomplete. Its own output lines begin with ``@pokeflow``; all others are the compiler's.
 
-Needs numpy and hailo_sdk_client, and nothing of pokeflow.
+It needs numpy and hailo_sdk_client, and imports nothing of pokeflow.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ from typing import Any
 
 MARK = "@pokeflow "
 CHUNK = 1024
-"""Pictures handed to the emulator at once: it is set up anew each time, and they are all in memory."""
+"""Pictures per call of the emulator: each call sets it up again, and all its pictures are in memory."""
 FAILED = 3
-"""Exit code where the compiler raised; ``result.json`` says what."""
+"""Exit code if the compiler raised an exception, which ``result.json`` describes."""
 DEPTH, LONGEST, MOST = 12, 4000, 20_000
-"""Of a profile: levels, letters of a text, entries of a list or mapping that are kept."""
+"""Limits of a profile: nesting depth, characters of a text, entries of a list or mapping."""
 
 
-def tell(**said: Any) -> None:
-    """A line for whoever reads the log: which step, how far."""
+def report_progress(**said: Any) -> None:
+    """Print a message line for the reader of the log, such as the current step and its progress."""
     sys.stdout.write(f"{MARK}{json.dumps(said, sort_keys=True)}\n")
     sys.stdout.flush()
 
 
 def about() -> dict[str, Any]:
-    """What is installed here. ``simulated``: a double that takes the compiler's place says so."""
+    """Return the installed versions, and ``simulated``, which a simulator of the compiler sets."""
     import hailo_sdk_client
     import numpy
 
@@ -49,7 +49,7 @@ def about() -> dict[str, Any]:
 
 
 class Steps:
-    """Which step is being done, and what each one took in seconds."""
+    """The current step, and the seconds of each finished one."""
 
     def __init__(self) -> None:
         self.now = "start"
@@ -57,17 +57,17 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Tell that a step begins, and time it."""
+        """Announce a step, and measure its duration."""
         self.now, began = name, time.perf_counter()
-        tell(step=name)
+        report_progress(step=name)
         yield
         self.seconds[name] = round(time.perf_counter() - began, 3)
 
 
 def optimize(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
-    """ONNX → quantised HAR; what each of the three emulated stages makes of the pictures.
+    """Translate ONNX to a quantised HAR, and write the embeddings of the pictures at each of three emulated stages.
 
-    The float32 network is emulated before the script is loaded: it then has no normalisation of its own yet.
+    The native network is emulated before the model script is loaded: until then it does not normalise its input.
     """
     import numpy as np
     from hailo_sdk_client import ClientRunner, InferenceContext
@@ -110,7 +110,7 @@ def emulate(
     asked: dict[str, Any],
     prepared: Callable[[Any], Any] = lambda p: p,
 ) -> None:
-    """Write what the network at this stage makes of uint8 N×S×S×3 pictures: float32 N×D."""
+    """Emulate the network at a stage on uint8 N×S×S×3 pictures, and write the embeddings, float32 N×D."""
     import numpy as np
 
     found = np.empty((len(pictures), asked["dim"]), np.float32)
@@ -119,12 +119,12 @@ def emulate(
             part = np.ascontiguousarray(pictures[start : start + CHUNK])
             made = runner.infer(context=context, dataset=prepared(part), batch_size=asked["batch_size"])
             found[start : start + len(part)] = rows(made, len(part), asked["dim"])
-            tell(step=file.stem, done=start + len(part), total=len(pictures))
+            report_progress(step=file.stem, done=start + len(part), total=len(pictures))
     np.save(file, found)
 
 
 def rows(made: Any, count: int, dim: int) -> Any:
-    """The emulator's answer, an array or a list of one, as count×dim."""
+    """Return the emulator's output, an array or a list of one array, as float32 count×dim."""
     import numpy as np
 
     one = made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
@@ -135,11 +135,11 @@ def rows(made: Any, count: int, dim: int) -> Any:
 
 
 def compile(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
-    """Quantised HAR → HEF, and the compiler's own estimate of how it will run."""
+    """Compile a quantised HAR to a HEF, and write the compiler's own performance estimate."""
     from hailo_sdk_client import ClientRunner
 
     with steps.step("load"):
-        # The script travels in the HAR: what was loaded for the optimisation holds for the allocator as well.
+        # The HAR contains the model script of the optimisation, which also configures the allocator.
         runner = ClientRunner(hw_arch=asked["hw_arch"], har=str(folder / "optimized.har"))
     with steps.step("compile"):
         hef = runner.compile()
@@ -157,7 +157,11 @@ def compile(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
 
 
 def plain(value: Any, depth: int = DEPTH) -> Any:
-    """As JSON can hold it, numbers of numpy too; what is too deep, long or strange becomes a text of its kind."""
+    """Convert a value, numpy's included, to what JSON can hold.
+
+    NaN and infinity become None, long values are truncated, and other types and nesting below ``depth`` become the
+    type's name.
+    """
     if hasattr(value, "tolist"):
         value = value.tolist()
     if value is None or isinstance(value, bool | int):
@@ -174,7 +178,7 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
 
 
 def checksums(folder: Path, names: list[str]) -> dict[str, str]:
-    """What was made, by sha256."""
+    """Return the sha256 of each created file by name."""
     found = {}
     for name in names:
         with (folder / name).open("rb") as source:
@@ -186,10 +190,10 @@ def checksums(folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def work(request: Path) -> int:
-    """Do the request; what is raised is the answer."""
+    """Process a request, write ``result.json`` with the result or the exception, and return the exit code."""
     folder, steps = request.parent, Steps()
     asked = json.loads(request.read_text(encoding="utf-8"))
-    # An earlier step's answer is none to this one.
+    # The result of an earlier step must not be taken for this one's.
     (folder / "result.json").unlink(missing_ok=True)
     try:
         {"optimize": optimize, "compile": compile}[asked["step"]](asked, folder, steps)
@@ -205,9 +209,9 @@ def work(request: Path) -> int:
 
 
 def main(argument: str) -> int:
-    """Tell what is installed, or do a request."""
+    """Print the installed versions, or process a request file."""
     if argument == "about":
-        tell(about=about())
+        report_progress(about=about())
         return 0
     return work(Path(argument).absolute())
 

@@ -1,4 +1,4 @@
-"""The Dataflow Compiler as a process of another interpreter, here or at the other end of ssh."""
+"""The Dataflow Compiler in a process of another interpreter, on this machine or over ssh."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pokeflow import PokeflowError, Unavailable, digest
+from pokeflow import PokeflowError, UnavailableError, digest
 from pokeflow_hailo.compile import log as reading
 from pokeflow_hailo.compile import standalone
-from pokeflow_hailo.compile.listener import Listener, own
-from pokeflow_hailo.compile.log import Heard
+from pokeflow_hailo.compile.listener import Listener, parse_line
+from pokeflow_hailo.compile.log import LogSummary
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
 from pokeflow_hailo.shown import printable
@@ -19,7 +19,7 @@ from pokeflow_hailo.shown import printable
 SCRIPT = Path(standalone.__file__)
 PYTHONS = ("python3", "python3.12", "python3.11", "python3.10")
 WANTED = "3.33"
-"""The release that goes with HailoRT 4.23; any 3.x is taken."""
+"""Release that belongs to HailoRT 4.23; any 3.x is accepted."""
 INSTALL = (
     f"Install hailo_dataflow_compiler {WANTED} from hailo.ai (Linux x86_64, Python 3.10 to 3.12) and name its "
     "interpreter: POKEFLOW_HAILO_PYTHON, or compiler.python in the target's YAML."
@@ -42,7 +42,7 @@ SIGNALS = {134: "it crashed", 137: "it was killed; out of memory, perhaps", 139:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A compiler that was found: its interpreter, its version (None: it does not say), whether it is a double."""
+    """An installed compiler: its interpreter, its version (None if unknown), and whether it is a simulator."""
 
     host: Host
     python: str
@@ -51,12 +51,12 @@ class Toolchain:
     about: Mapping[str, Any]
 
 
-def found(host: Host, python: str | None) -> Toolchain:
-    """The compiler on a host; Unavailable where there is none that makes HEFs for Hailo-8."""
+def find_toolchain(host: Host, python: str | None) -> Toolchain:
+    """Return the compiler on a host; raise an UnavailableError if it has none that compiles for Hailo-8."""
     reasons = []
     host.put(SCRIPT, SCRIPT.name)
     if python and host.local and "/" in python:
-        python = str(Path(python).expanduser().absolute())  # it runs in a folder of its own
+        python = str(Path(python).expanduser().absolute())  # absolute, since it runs in another working directory
     for candidate in (python,) if python else PYTHONS:
         code, said = host.output([candidate, SCRIPT.name, "about"], seconds=600)
         about = _about(said)
@@ -67,12 +67,12 @@ def found(host: Host, python: str | None) -> Toolchain:
         _require_usable(about, host, candidate)
         return Toolchain(host, candidate, about["compiler"], about["simulated"], about)
     telling = [reason for reason in reasons if not reason.endswith(": not there")] or reasons
-    raise Unavailable(f"no Dataflow Compiler on {host.name} ({'; '.join(telling)}). {INSTALL}")
+    raise UnavailableError(f"no Dataflow Compiler on {host.name} ({'; '.join(telling)}). {INSTALL}")
 
 
 def _about(said: str) -> dict[str, Any] | None:
     for line in said.splitlines():
-        told = own(line)
+        told = parse_line(line)
         about = told.get("about") if told else None
         if isinstance(about, dict):
             version = about.get("compiler")
@@ -86,11 +86,11 @@ def _about(said: str) -> dict[str, Any] | None:
 def _require_usable(about: Mapping[str, Any], host: Host, python: str) -> None:
     version = about["compiler"]
     if version is not None and not version.startswith("3."):
-        raise Unavailable(
+        raise UnavailableError(
             f"{python} on {host.name} has Dataflow Compiler {version}, which compiles for other chips. {INSTALL}"
         )
     if (about["system"], about["machine"]) not in (("Linux", "x86_64"), ("Linux", "AMD64")):
-        raise Unavailable(
+        raise UnavailableError(
             f"{host.name} is {about['system']} on {about['machine']}; the Dataflow Compiler needs Linux on x86_64. "
             "Name such a machine: compiler.host."
         )
@@ -98,10 +98,10 @@ def _require_usable(about: Mapping[str, Any], host: Host, python: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run of the compiler left: seconds of its steps, and what its log said."""
+    """The result of a compiler run: the seconds of its steps, and the summary of its log."""
 
     seconds: Mapping[str, float]
-    heard: Heard
+    heard: LogSummary
 
 
 def run(
@@ -114,10 +114,22 @@ def run(
     hours: float,
     record: Callable[[str], None],
 ) -> Answer:
-    """Have the compiler do a request over ``files``, and bring what it ``makes`` (name → most bytes) to ``into``.
+    """Run one request of the compiler on a host: upload the inputs, run it, and download the results.
 
-    Each file arrives whole and as the other side summed it up, or not at all. ``record`` is handed every line of the
-    log. PokeflowError says in a sentence why it failed.
+    A file is renamed to its final name only once its checksum matches the compiler side's.
+
+    Args:
+        toolchain: The compiler.
+        request: Content of the request file.
+        files: Input files by their names on the host.
+        makes: Output files with their maximum sizes in bytes.
+        into: Folder for the outputs.
+        hours: Timeout.
+        record: Called with each line of the compiler's log.
+
+    Raises:
+        PokeflowError: If the compiler fails; the message says why.
+
     """
     host = toolchain.host
     asked = into / "request.json"
@@ -141,11 +153,11 @@ def run(
         if digest.sha256(part) != answer["files"].get(name):
             raise PokeflowError(f"{host.name}: {name} changed on its way. Run it again.")
         part.replace(into / name)
-    return Answer(answer["seconds"], reading.heard(listener.telling))
+    return Answer(answer["seconds"], reading.parse_log(listener.telling))
 
 
 def _give(host: Host, name: str, file: Path) -> None:
-    """Put a file there; on this machine a link does: references may be gigabytes."""
+    """Upload a file, or link it on this machine, since references may be gigabytes."""
     if not host.local:
         host.put(file, name)
         return

@@ -1,4 +1,4 @@
-"""What stands before the compiler is looked for: a checked network, its calibration set, its script."""
+"""Preparation of a compilation without the compiler: checked network, calibration set and model script."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pokeflow_hailo.compile import graph, script
 from pokeflow_hailo.compile.calibration import calibration_config
 from pokeflow_hailo.compile.graph import Graph
 from pokeflow_hailo.compile.reference import Reference
-from pokeflow_hailo.compile.script import Asked
+from pokeflow_hailo.compile.script import OptimizationLevels
 from pokeflow_hailo.params import CompileParams
 from pokeflow_vision import calibration, comparison, jsonfile
 from pokeflow_vision.comparison import Embeddings
@@ -21,9 +21,9 @@ from pokeflow_vision.network import ONNX, model_and_data
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One compilation up to where the compiler is needed; its files lie in ``task.output`` already.
+    """A prepared compilation, whose files are in ``task.output`` already.
 
-    ``before`` is what the float32 network makes of references and val queries.
+    ``before`` are the float32 network's embeddings of references and val queries.
     """
 
     task: Task
@@ -34,35 +34,35 @@ class Work:
     graph: Graph
     before: Embeddings
     script: str
-    asked: Asked
+    asked: OptimizationLevels
     calibration: Mapping[str, Any]
 
     @property
     def stem(self) -> str:
-        """What every file of this network is named after."""
+        """Common stem of all file names of this network."""
         return self.params.file.removesuffix(".hef")
 
     def file(self, end: str) -> Path:
-        """A file of this network in the task's output."""
+        """Return the path of a file of this network in the task's output."""
         return self.task.output / f"{self.stem}{end}"
 
 
-def prepared(task: Task) -> Work:
-    """Check the network, keep the calibration set, write the script: all that needs no compiler."""
+def prepare_work(task: Task) -> Work:
+    """Check the network, write the calibration set and the model script, and embed with the float32 network."""
     params: CompileParams = task.params
     parent, data = model_and_data(task)
     spec = data.preprocessing
-    queries = data.asked_of(comparison.SPLIT, "compile")
+    queries = data.queries_for(comparison.SPLIT, "compile")
     stem = params.file.removesuffix(".hef")
-    checked = graph.checked(parent.folder / ONNX, task.output / f"{stem}.onnx", spec, params.operators)
+    checked = graph.check_and_write(parent.folder / ONNX, task.output / f"{stem}.onnx", spec, params.operators)
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
-    asked = script.asked(params.script, len(shown))
+    asked = script.resolve_levels(params.script, len(shown))
     script.require_enough(asked.optimization_level, len(shown), params.allow_downgrade)
     network = Reference(parent.folder, spec, checked.dim)
     before = comparison.embeddings_of(network, data, queries, "fp32")
     domain = calibration.require_in_domain(shown, data, network, before)
     spec.write(task.output)
-    text = script.text(params.script, spec, len(shown))
+    text = script.render_script(params.script, spec, len(shown))
     (task.output / f"{stem}.alls").write_text(text, encoding="utf-8")
     config = calibration_config(task.output, data, shown, domain, params)
     jsonfile.write(task.output / calibration.CONFIG, config)

@@ -1,1 +1,1 @@
-"""The YAML this plugin brings: ``target=hailo8l`` and ``target=hailo8``."""
+"""YAML files of this plugin: ``target=hailo8l`` and ``target=hailo8``."""

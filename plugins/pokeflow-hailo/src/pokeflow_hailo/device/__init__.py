@@ -1,1 +1,1 @@
-"""What is asked of a Hailo chip: by a script that runs where the chip is, and by those who read its answers here."""
+"""Measurements on a Hailo chip: the script that runs on the chip's machine, and the parsers of its results."""

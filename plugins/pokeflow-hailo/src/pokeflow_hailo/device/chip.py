@@ -1,4 +1,4 @@
-"""A chip on this machine or on another: asked through ``measure.py``, which is copied there, and answers in files."""
+"""Access to a chip on this or another machine, through a copy of ``measure.py`` that answers in files."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pokeflow import PokeflowError, Unavailable, progress
+from pokeflow import PokeflowError, UnavailableError, progress
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.device import cli
 from pokeflow_hailo.figures import no_constant
 from pokeflow_hailo.host import NOT_THERE, Host
-from pokeflow_hailo.network import BATCH, INSTALL, explained, status
+from pokeflow_hailo.network import BATCH, INSTALL, explain_error, status
 from pokeflow_hailo.shown import printable
 from pokeflow_vision import npyfile
 from pokeflow_vision.preprocessing import Preprocessing, to_square
@@ -24,40 +24,46 @@ from pokeflow_vision.preprocessing import Preprocessing, to_square
 SCRIPT = Path(__file__).with_name("measure.py")
 LOCAL = "local"
 PART = 1024
-"""Pictures that lie on the device at once: its temporary folder may be its memory."""
+"""Pictures uploaded to the device at once: its temporary folder may be in memory."""
 MAX_ANSWER = 64 << 20
 MOST_SAID = 32
-"""Entries of what a chip says of itself; it has ten."""
+"""Maximum number of entries in a chip's description; it normally has ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Pictures in batches of ``batch``, several batches under way: when each was done, in ms since the first began."""
+    """A throughput loop with pipelined batches of ``batch`` pictures: the time each finished, in ms since the start."""
 
     batch: int
     done_ms: tuple[float, ...]
 
     @property
     def throughput(self) -> float:
-        """Pictures a second."""
+        """Pictures per second."""
         return self.batch * len(self.done_ms) / self.done_ms[-1] * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Watts:
-    """Watts, or None and why."""
+    """Power in watts, or None with the reason."""
 
     value: float | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """All that was measured, in order, with the reason for what was not.
+class Measurement:
+    """All measurements in order, with the reason for each missing one.
 
-    ``latencies`` are milliseconds of single frames; ``temperatures`` degrees Celsius; by the board's sensor, ``power``
-    on average over the passes and ``idle`` before them. ``said`` is what ``hailortcli`` printed, by what it was asked
-    for.
+    Attributes:
+        latencies: Milliseconds of single frames.
+        passes: Throughput loops, one per batch size.
+        temperatures: Degrees Celsius.
+        temperature_reason: Reason why readings ended early or are missing.
+        power: Average of the board's sensor over the passes.
+        idle: Reading of the board's sensor before the passes.
+        said: Output of ``hailortcli`` by measurement (``latency``, ``power``, ``idle``).
+
     """
 
     latencies: tuple[float, ...]
@@ -71,7 +77,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A chip with a HEF beside it. ``about`` is what it says of itself; ``simulated``: a double answers, no chip."""
+    """A chip with an uploaded HEF, described in ``about``; ``simulated`` means a simulator instead of a chip."""
 
     host: Host
     python: str
@@ -81,18 +87,18 @@ class Chip:
 
     @property
     def device(self) -> str:
-        """What the figures were measured on, in a line; the whole of it is ``about``."""
+        """Chip, firmware and driver in one line; ``about`` has all details."""
         architecture = str(self.about.get("architecture"))
         named = hef.NAMES.get(architecture, architecture)
         return f"{named}, firmware {self.about.get('firmware')}, driver {self.about.get('driver') or 'not told'}"
 
     @property
     def framework(self) -> str:
-        """What runs the HEF, with its version."""
+        """Name and version of the runtime."""
         return f"HailoRT {self.about.get('library')}"
 
     def embed(self, images: "np.ndarray", rows: Sequence[int], spec: Preprocessing, label: str) -> "np.ndarray":
-        """Embeddings of these rows of uint8 N×H×W×3 pictures, float32 n×D as the chip gives them."""
+        """Return the chip's embeddings, float32 n×D, of the selected rows of uint8 N×H×W×3 pictures."""
         parts = []
         request = {
             "do": "embed",
@@ -115,8 +121,8 @@ class Chip:
 
     def time(
         self, squares: "np.ndarray", *, runs: int, warmup: int, batch_sizes: Sequence[int], max_seconds: float
-    ) -> Measured:
-        """Latency, throughput, temperature and power with these pictures, uint8 N×size×size×3."""
+    ) -> Measurement:
+        """Measure latency, throughput, temperature and power with uint8 N×size×size×3 pictures."""
         with tempfile.TemporaryDirectory() as here:
             self._put(squares, Path(here))
         request = {
@@ -142,17 +148,24 @@ class Chip:
 
 
 @contextmanager
-def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
-    """The chip of a device (None or ``local``: this machine), which must be of the kind that this HEF is for.
+def open_chip(device: str | None, python: str, file: Path) -> Iterator[Chip]:
+    """Connect to a device, check its chip against a HEF, upload the HEF, and yield the chip.
 
-    ``python`` is the interpreter there that can import ``hailo_platform``. ``Unavailable`` where there is no chip or
-    no HailoRT; PokeflowError where the host cannot be reached, or the HEF is for another chip.
+    Args:
+        device: Machine of the chip; None or ``local`` is this machine.
+        python: Interpreter on it that can import ``hailo_platform``.
+        file: The HEF.
+
+    Raises:
+        UnavailableError: If the device has no chip or no HailoRT.
+        PokeflowError: If the host is unreachable, or the HEF is for another chip.
+
     """
     header = hef.read(file)
     needs = INSTALL
     if version := hef.runtime(header):
         needs += f" HailoRT {version} goes with this HEF's compiler, {header.compiler_version}."
-    with host.opened(None if device in (None, LOCAL) else device) as machine:
+    with host.open_host(None if device in (None, LOCAL) else device) as machine:
         machine.put(SCRIPT, "measure.py")
         answer = _ask(machine, python, needs, {"do": "identify"}, seconds=120)
         about = _about(answer["device"])
@@ -168,14 +181,14 @@ def opened(device: str | None, python: str, file: Path) -> Iterator[Chip]:
 
 
 def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """The answer of ``measure.py``; what it could not do is raised, as ``Unavailable`` where a part is not there."""
+    """Run ``measure.py`` and return its answer; raise its problem: UnavailableError if chip or HailoRT is missing."""
     with tempfile.TemporaryDirectory() as here:
         Path(here, "request.json").write_text(json.dumps(request), encoding="utf-8")
         machine.put(Path(here, "request.json"), "request.json")
         code, said = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
         where, last = f"{machine.name}: {python}", printable(said.strip().rpartition("\n")[2], 300)
         if code in NOT_THERE or "No module named 'numpy'" in said:
-            raise Unavailable(f"{where}: is not there, or has no numpy ({last}). {needs}")
+            raise UnavailableError(f"{where}: is not there, or has no numpy ({last}). {needs}")
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
         except PokeflowError as error:
@@ -199,11 +212,15 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
 
 def _require_answered(machine: Host, where: str, needs: str, kind: str, text: str) -> None:
     if kind == "no_runtime":
-        raise Unavailable(f"{where}: cannot import hailo_platform ({text}; {cli.seen(machine)}). {needs}")
+        raise UnavailableError(
+            f"{where}: cannot import hailo_platform ({text}; {cli.describe_devices(machine)}). {needs}"
+        )
     if kind == "no_device":
-        raise Unavailable(f"{where}: finds no Hailo chip ({text}; {cli.seen(machine)}). Connect one. {needs}")
+        raise UnavailableError(
+            f"{where}: finds no Hailo chip ({text}; {cli.describe_devices(machine)}). Connect one. {needs}"
+        )
     if kind:
-        raise explained(where, text, needs) if status(text) else PokeflowError(f"{where}: {text}")
+        raise explain_error(where, text, needs) if status(text) else PokeflowError(f"{where}: {text}")
 
 
 def _rows(file: Path, count: int, where: str) -> "np.ndarray":
@@ -218,12 +235,12 @@ def _rows(file: Path, count: int, where: str) -> "np.ndarray":
     return rows
 
 
-def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured:
+def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurement:
     told, power, heat = answer["time"], answer["time"]["power"], answer["time"]["temperature"]
     passes = tuple(Pass(int(one["batch"]), _times(one["done_ms"])) for one in told["throughput"])
     if [one.batch for one in passes] != list(batch_sizes):
         raise ValueError("other batch sizes than asked for")
-    return Measured(
+    return Measurement(
         _times(told["latency_ms"]),
         passes,
         tuple(_figure(value) for value in heat["celsius"]),
@@ -235,13 +252,13 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measured
 
 
 def _about(told: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a chip says of itself: as many entries, and as long, as a record may hold."""
+    """Return a chip's description, limited in number and length of entries for a record."""
     kept = list(told.items())[:MOST_SAID]
     return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in kept}
 
 
 def _said(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``hailortcli`` printed, by what it was asked for, or the reason why it was not; all else is left out."""
+    """Return the output of ``hailortcli`` by measurement, or the reason for its absence; drop unknown entries."""
     kept: dict[str, Any] = {}
     for name, value in told.items():
         if name == "reason":

@@ -1,4 +1,4 @@
-"""``hailortcli`` on a chip's machine: asked where Python has no answer, and believed where it shows a device."""
+"""Calls of ``hailortcli`` on a chip's machine, for what HailoRT's Python interface does not provide."""
 
 from pokeflow import PokeflowError
 from pokeflow_hailo.device import readings
@@ -7,11 +7,11 @@ from pokeflow_hailo.shown import printable
 
 ABSENT = "hailortcli is not installed there"
 MOST = 300
-"""Letters that are kept of what it says."""
+"""Maximum length of a text from ``hailortcli`` in characters."""
 
 
-def seen(machine: Host) -> str:
-    """Half a sentence: the devices of its scan, and which chip with which firmware each is; or that it shows none."""
+def describe_devices(machine: Host) -> str:
+    """Return a clause with the devices of a scan, their chips and firmware; or that it shows no device."""
     try:
         found = readings.scan(_said(machine, "scan"))
     except ValueError as error:
@@ -25,7 +25,7 @@ def seen(machine: Host) -> str:
 
 
 def about(machine: Host, device_id: str) -> dict[str, str | None]:
-    """What it alone tells of a device: ``clock`` of the network's core, and the board's ``features``; or why not."""
+    """Return ``clock`` of the neural network core and ``features`` of the board, or the reason why they are unknown."""
     try:
         found = readings.identify(_said(machine, "fw-control", "identify", "--extended"))
         if device_id not in found:
@@ -38,8 +38,9 @@ def about(machine: Host, device_id: str) -> dict[str, str | None]:
 
 
 def _said(machine: Host, *asked: str) -> str:
-    """What it says; ValueError where it is not there or does not end. Its exit code says nothing: see ``readings``."""
+    """Return the output of ``hailortcli``; raise a ValueError if it is not installed or does not finish in time."""
     try:
+        # Its own exit codes say nothing, see ``readings``; the shell's do.
         code, said = machine.output(["hailortcli", *asked])
     except PokeflowError as error:
         raise ValueError(str(error)) from error

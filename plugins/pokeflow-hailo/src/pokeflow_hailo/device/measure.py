@@ -1,10 +1,10 @@
-"""Asks the chip of the machine it runs on. It stands alone: Python 3.9, numpy and HailoRT 4.20 to 4.23 are enough.
+"""Measurement script for a chip's machine. It needs only Python 3.9, numpy and HailoRT 4.20 to 4.23.
 
     python3 measure.py REQUEST.json ANSWER.json
 
 A request is ``{"do": "identify"}``, ``{"do": "embed", …}`` or ``{"do": "time", …}``; see the functions of these names.
-The answer has ``device``, what was asked for, and ``simulated``; or ``problem``: ``kind`` and ``text``. Exit code 0:
-answered; 3: there is no chip or no HailoRT here; 4: anything else went wrong.
+The answer has ``device``, ``simulated`` and the results; or ``problem`` with ``kind`` and ``text``. Exit codes: 0 for
+success, 3 if the chip or HailoRT is missing, 4 for any other failure.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any, Callable  # noqa: UP035 - older interpreters run this
 import numpy as np
 
 UNAVAILABLE, FAILED = 3, 4
-# Milliseconds after which a frame counts as lost.
+# Timeout of a frame in milliseconds.
 PATIENCE = 10_000
-# Batches under way at once when throughput is measured.
+# Pipelined batches while throughput is measured.
 DEPTH = 4
 ARCHITECTURES = {1: "hailo8", 2: "hailo8l"}
 
 
-class Problem(Exception):  # noqa: N818 - a device that is not there is no error
-    """Why there is no answer; ``kind`` is no_runtime, no_device or failed."""
+class DeviceError(Exception):
+    """The reason of a failed request; ``kind`` is no_runtime, no_device or failed."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -37,12 +37,12 @@ class Problem(Exception):  # noqa: N818 - a device that is not there is no error
 
 
 def main(request_file: str, answer_file: str) -> int:
-    """Answer a request; the exit code."""
+    """Process a request file, write the answer file, and return the exit code."""
     answer: dict[str, Any] = {}
     try:
         request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-        answer = answered(request)
-    except Problem as problem:
+        answer = answer_request(request)
+    except DeviceError as problem:
         answer = {"problem": {"kind": problem.kind, "text": str(problem)}}
     except Exception as error:  # noqa: BLE001 - HailoRT's exceptions share no base class, and each must be told
         answer = {"problem": {"kind": "failed", "text": f"{type(error).__name__}: {error}"}}
@@ -51,15 +51,15 @@ def main(request_file: str, answer_file: str) -> int:
     return 0 if kind is None else FAILED if kind == "failed" else UNAVAILABLE
 
 
-def answered(request: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a request; the chip is given back before Hailo's own tool measures with it."""
+def answer_request(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a request; the chip is released before ``hailortcli`` measures with it."""
     try:
         import hailo_platform as hailo
     except ImportError as error:
-        raise Problem("no_runtime", str(error)) from error
+        raise DeviceError("no_runtime", str(error)) from error
     found = hailo.Device.scan()
     if not found:
-        raise Problem("no_device", "Device.scan() finds none")
+        raise DeviceError("no_device", "Device.scan() finds none")
     answer: dict[str, Any] = {"simulated": bool(getattr(hailo, "SIMULATED", False))}
     device = hailo.Device(found[0])
     try:
@@ -67,7 +67,7 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "embed":
             answer["embed"] = embed(hailo, request)
         if request["do"] == "time":
-            answer["time"] = timed(hailo, device.control, request)
+            answer["time"] = measure_times(hailo, device.control, request)
     finally:
         device.release()
     if request["do"] == "time":
@@ -76,7 +76,7 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def identify(hailo: Any, control: Any, device_id: object) -> dict[str, str | None]:
-    """What the chip says of itself. The architecture is the firmware's: a board's name may say hailo8 on an 8L."""
+    """Describe the chip; the architecture is the firmware's, since a board's name may say hailo8 on an 8L."""
     board = control.identify()
     number = int(board.device_architecture)
     return {
@@ -92,12 +92,12 @@ def identify(hailo: Any, control: Any, device_id: object) -> dict[str, str | Non
 
 
 def text(value: object) -> str:
-    """A printable line of what a device says."""
+    """Return a value as one printable line of at most 200 characters."""
     return "".join(c for c in str(value) if c.isprintable()).strip()[:200]
 
 
 def driver() -> dict[str, str | None]:
-    """Version of the loaded kernel module, or why it is not known."""
+    """Return the version of the loaded kernel module, or the reason why it is unknown."""
     try:
         found = Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -105,8 +105,8 @@ def driver() -> dict[str, str | None]:
     return {"driver": text(found)}
 
 
-class Opened:
-    """A network on the chip: uint8 pictures in, float32 rows out, frame by frame or in batches under way."""
+class OpenNetwork:
+    """A network on the chip: uint8 pictures to float32 embeddings, frame by frame or in pipelined batches."""
 
     def __init__(self, hailo: Any, hef: str, batch: int) -> None:
         params = hailo.VDevice.create_params()
@@ -123,7 +123,7 @@ class Opened:
             self.device.release()
             raise
 
-    def __enter__(self) -> Opened:
+    def __enter__(self) -> OpenNetwork:
         self.configured.__enter__()
         return self
 
@@ -132,23 +132,25 @@ class Opened:
         self.device.release()
 
     def bindings(self, picture: np.ndarray) -> Any:
-        """One frame: its picture, and the buffer its row will be in."""
+        """Return the bindings of one frame: its picture and the buffer for its embedding."""
         if picture.shape != self.shape or picture.dtype != np.uint8:
-            raise Problem("failed", f"the HEF takes uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}")
+            raise DeviceError(
+                "failed", f"the HEF takes uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}"
+            )
         made = self.configured.create_bindings()
         made.input().set_buffer(np.ascontiguousarray(picture))
         made.output().set_buffer(np.empty(self.model.output().shape, np.float32))
         return made
 
     def row(self, made: Any) -> np.ndarray:
-        """The row that a finished frame left."""
+        """Return the embedding of a finished frame."""
         return np.asarray(made.output().get_buffer(), np.float32).reshape(self.dim)
 
 
 def embed(hailo: Any, request: dict[str, Any]) -> dict[str, int]:
-    """Rows of ``squares`` (.npy, uint8 N×S×S×3) through ``hef``, written as ``embeddings`` (.npy, float32 N×D)."""
+    """Embed ``squares`` (.npy, uint8 N×S×S×3) with ``hef``, and write ``embeddings`` (.npy, float32 N×D)."""
     squares = np.load(request["squares"], mmap_mode="r", allow_pickle=False)
-    with Opened(hailo, request["hef"], request["batch"]) as network:
+    with OpenNetwork(hailo, request["hef"], request["batch"]) as network:
         rows = np.empty((len(squares), network.dim), np.float32)
         for start in range(0, len(squares), request["batch"]):
             frames = [network.bindings(np.array(square)) for square in squares[start : start + request["batch"]]]
@@ -159,10 +161,10 @@ def embed(hailo: Any, request: dict[str, Any]) -> dict[str, int]:
     return {"count": len(rows), "dim": int(rows.shape[1])}
 
 
-def timed(hailo: Any, control: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Latency frame by frame, throughput with batches under way, temperature and power, for pictures of ``squares``.
+def measure_times(hailo: Any, control: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Measure latency, throughput with pipelined batches, temperature and power with the pictures of ``squares``.
 
-    Each of the loops makes ``runs`` runs after ``warmup`` ones, and ends after ``max_seconds``.
+    Each loop has ``runs`` measured runs after ``warmup`` ones, and ends after ``max_seconds``.
     """
     squares = np.load(request["squares"], allow_pickle=False)
     heat = Temperatures(control)
@@ -174,13 +176,13 @@ def timed(hailo: Any, control: Any, request: dict[str, Any]) -> dict[str, Any]:
     passes = [throughput(hailo, request, squares, size, heat) for size in request["batch_sizes"]]
     power = meter.stop()
     heat.read()
-    return {"latency_ms": latencies, "throughput": passes, "temperature": heat.told(), "power": power}
+    return {"latency_ms": latencies, "throughput": passes, "temperature": heat.to_dict(), "power": power}
 
 
 def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[float]:
-    """Milliseconds of single frames, one after the other: from handing one over to having its row."""
+    """Return the milliseconds of sequential single frames, from submission to the embedding."""
     taken: list[float] = []
-    with Opened(hailo, request["hef"], 1) as network:
+    with OpenNetwork(hailo, request["hef"], 1) as network:
         frames = [network.bindings(square) for square in squares]
         began = time.perf_counter()
         for run in range(request["warmup"] + request["runs"]):
@@ -197,14 +199,14 @@ def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[fl
 def throughput(
     hailo: Any, request: dict[str, Any], squares: np.ndarray, size: int, heat: Temperatures
 ) -> dict[str, Any]:
-    """Pictures a second in batches of ``size``, several under way: when each batch was done, from the first start."""
+    """Run pipelined batches of ``size``, and return the time each finished, in ms since the first one started."""
     failures: list[str] = []
 
     def done(completion_info: Any) -> None:
         if completion_info.exception:
             failures.append(str(completion_info.exception))
 
-    with Opened(hailo, request["hef"], size) as network:
+    with OpenNetwork(hailo, request["hef"], size) as network:
         sets = [
             [network.bindings(squares[(size * group + at) % len(squares)]) for at in range(size)]
             for group in range(DEPTH)
@@ -230,7 +232,7 @@ def throughput(
             while under_way:
                 finish()
             if failures:
-                raise Problem("failed", failures[0])
+                raise DeviceError("failed", failures[0])
             return finished
 
         passed(max(1, request["warmup"] // size), request["max_seconds"] / 10)
@@ -238,7 +240,7 @@ def throughput(
 
 
 class Temperatures:
-    """Degrees Celsius of the chip's hotter sensor, read between the loops and once a second of throughput."""
+    """Degrees Celsius of the chip's hotter sensor, read between the loops and once per second of throughput."""
 
     def __init__(self, control: Any) -> None:
         self.control, self.last = control, 0.0
@@ -246,7 +248,7 @@ class Temperatures:
         self.reason: str | None = None
 
     def read(self, every: float = 0.0) -> None:
-        """Read once, unless the last reading is younger than ``every`` seconds."""
+        """Read the sensor, unless the last reading is less than ``every`` seconds old."""
         now = time.perf_counter()
         if self.reason or now - self.last < every:
             return
@@ -257,15 +259,15 @@ class Temperatures:
         except Exception as error:  # noqa: BLE001 - a sensor that fails costs its figure, not the measurement
             self.reason = f"{type(error).__name__}: {error}"
 
-    def told(self) -> dict[str, Any]:
-        """All readings, in order, and why they ended early."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return all readings in order, and the reason if they ended early."""
         return {"celsius": self.values, "reason": self.reason}
 
 
 class Meter:
-    """The board's power sensor, at rest and over the throughput loops; None with the reason where it tells nothing.
+    """The board's power sensor, at rest and over the throughput loops; missing readings are None with the reason.
 
-    ``sensor`` is whether there is one, None where the board does not say.
+    ``sensor`` is True if the board has one, None if that is unknown.
     """
 
     def __init__(self, control: Any) -> None:
@@ -287,14 +289,14 @@ class Meter:
                 self.idle_reason = f"{type(error).__name__}: {error}"
 
     def start(self) -> None:
-        """Have the firmware average from here on."""
+        """Start averaging in the firmware."""
         if self.sensor:
             self._try(self.control.stop_power_measurement)
             self._try(self.control.set_power_measurement)
             self._try(self.control.start_power_measurement)
 
     def stop(self) -> dict[str, Any]:
-        """Watts since the start."""
+        """Stop averaging, and return average and maximum power in watts since the start."""
         found = self._try(self.control.get_power_measurement) if self.sensor else None
         if self.sensor:
             self._try(self.control.stop_power_measurement)
@@ -325,9 +327,9 @@ class Meter:
 
 
 def command_line(request: dict[str, Any], power: dict[str, Any]) -> dict[str, Any]:
-    """What ``hailortcli`` measures, as it says it: hardware latency, and power where Python was refused it.
+    """Return the raw output of ``hailortcli``: hardware latency, and power readings that failed in Python.
 
-    Python's interface has no hardware latency. Power is not asked for where the board is known to have no sensor.
+    HailoRT's Python interface has no hardware latency. Power is skipped if the board is known to have no sensor.
     """
     program = shutil.which("hailortcli")
     if program is None:

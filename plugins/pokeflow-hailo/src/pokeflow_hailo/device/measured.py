@@ -1,4 +1,4 @@
-"""What was measured on a chip, as figures: benchmark and profile tell the same ones in the same way."""
+"""Conversion of measurements on a chip to figures, shared by the stages benchmark and profile."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from pokeflow_hailo.device import readings
-from pokeflow_hailo.device.chip import Measured
+from pokeflow_hailo.device.chip import Measurement
 from pokeflow_hailo.figures import Figure
 from pokeflow_vision.benchmark import PERCENTILES
 
 Read = Callable[[Mapping[str, Any]], float]
-"""Reads a figure from what ``hailortcli`` left: ``said`` and ``csv``; ValueError where it is not there."""
+"""Parser of a figure in ``hailortcli``'s output (keys ``said`` and ``csv``); raises ValueError if it is missing."""
 BY_CLI = {
     "latency": "hailortcli run --measure-latency, an average on the chip alone",
     "power": "hailortcli run --measure-power, an average",
@@ -19,8 +19,8 @@ BY_CLI = {
 }
 
 
-def figures(measured: Measured, *, simulated: bool) -> dict[str, Figure]:
-    """``latency_pNN_ms`` of single frames, ``hw_latency_ms``, ``throughput_fps_batchN``, temperature and power."""
+def figures(measured: Measurement, *, simulated: bool) -> dict[str, Figure]:
+    """Return latency percentiles, hardware latency, throughput per batch size, temperature and power as figures."""
     told: dict[str, Figure] = {}
 
     def add(name: str, value: float | None, unit: str, how: str, reason: str = "") -> None:
@@ -31,7 +31,7 @@ def figures(measured: Measured, *, simulated: bool) -> dict[str, Figure]:
         value = float(np.percentile(measured.latencies, percent)) if runs >= least else None
         reason = f"{runs} runs were made; {least} or more are needed for this percentile"
         add(f"latency_p{percent}_ms", value, "ms", "own loop, a frame at a time, from Python and back", reason)
-    value, reason = said(measured, "latency", _column("hw_latency"))
+    value, reason = read_hailortcli(measured, "latency", _column("hw_latency"))
     add("hw_latency_ms", value, "ms", BY_CLI["latency"], reason)
     for one in measured.passes:
         how = f"own loop, batches of {one.batch}, several under way"
@@ -44,14 +44,14 @@ def figures(measured: Measured, *, simulated: bool) -> dict[str, Figure]:
     ):
         value, how, reason = own.value, f"the board's sensor, {when}", own.reason
         if value is None and asked in measured.said:
-            value, why = said(measured, asked, read)
+            value, why = read_hailortcli(measured, asked, read)
             how, reason = BY_CLI[asked], f"{reason}; {why}"
         add(name, value, "W", how, reason)
     return told
 
 
-def said(measured: Measured, asked: str, read: Read) -> tuple[float | None, str]:
-    """What ``hailortcli`` was asked for, or None and why."""
+def read_hailortcli(measured: Measurement, asked: str, read: Read) -> tuple[float | None, str]:
+    """Return the figure of one ``hailortcli`` measurement, or None and the reason."""
     told = measured.said.get(asked)
     if told is None:
         return None, str(measured.said.get("reason", "hailortcli was not asked"))

@@ -1,7 +1,7 @@
-"""What ``hailortcli`` 4.23 says, read: each function takes an output, and tells figures only where they stand there.
+"""Parsers for the output of ``hailortcli`` 4.23, one function per command.
 
-Exit codes say little: scanning, identifying and measuring power end with 0 on a machine without a chip. A line or a
-row that shows a device is required; ValueError says what is missing.
+Exit codes say little: scanning, identifying and measuring power exit with 0 on a machine without a chip. Each function
+therefore requires a line or row that shows a device, and raises a ValueError that says what is missing.
 """
 
 import csv
@@ -18,16 +18,21 @@ RUN_COLUMNS = (
     *("hw_latency", "overall_latency", "min_power", "average_power", "max_power"),
     *("min_current", "average_current", "max_current", "min_temp", "average_temp", "max_temp"),
 )
-"""Of ``run --csv``; latencies in milliseconds, power in watts, temperatures in degrees Celsius."""
+"""Columns of ``run --csv``; latencies in milliseconds, power in watts, temperatures in degrees Celsius."""
 FAILED_FIELDS = 14
-"""A run that failed writes so many of its 18 fields, and no end of line."""
+"""Number of the 18 fields that a failed run writes, without an end of line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A device of ``fw-control identify``: the architecture as compilers name it (``hailo8l``), and the firmware.
+    """A device of ``fw-control identify``.
 
-    ``clock`` (``400MHz``, of the network's core) and ``features`` stand there only with ``--extended``.
+    Attributes:
+        architecture: Chip, as the compiler names it (``hailo8l``).
+        firmware: Version of the firmware.
+        clock: Clock rate of the neural network core (``400MHz``); only with ``--extended``.
+        features: Supported features; only with ``--extended``.
+
     """
 
     architecture: str
@@ -37,7 +42,7 @@ class Identity:
 
 
 def scan(text: str) -> list[str]:
-    """Ids of the devices that ``scan`` found, one at least."""
+    """Return the ids of the devices in the output of ``scan``, at least one."""
     found = re.findall(r"^\[-\] Device: (\S+)\s*$", _sound(text), re.MULTILINE)
     if not found:
         raise ValueError("hailortcli scan shows no device")
@@ -45,7 +50,7 @@ def scan(text: str) -> list[str]:
 
 
 def identify(text: str) -> dict[str, Identity]:
-    """The devices of ``fw-control identify`` by their ids, one at least."""
+    """Return the devices in the output of ``fw-control identify`` by id, at least one."""
     found = {}
     for part in re.split(r"^Executing on device: ", _sound(text), flags=re.MULTILINE)[1:]:
         named, _, said = part.partition("\n")
@@ -64,7 +69,7 @@ def identify(text: str) -> dict[str, Identity]:
 
 
 def measure_power(text: str) -> float:
-    """Watts on average that ``measure-power --duration`` took, of one sample at least."""
+    """Return the average power in watts from the output of ``measure-power --duration``, of at least one sample."""
     found = {}
     for name, pattern in {"average": r"^Average value \(W\): (\S+)", "samples": r"^Total samples: (\S+)"}.items():
         if not (match := re.search(pattern, _sound(text), re.MULTILINE)):
@@ -76,7 +81,7 @@ def measure_power(text: str) -> float:
 
 
 def run_csv(text: str) -> dict[str, Any]:
-    """The one row of ``run --csv``: figures by column, None where a field is empty; ValueError where the run failed."""
+    """Return the only row of ``run --csv`` by column, None for empty fields; raise a ValueError for a failed run."""
     row = _row(text, RUN_COLUMNS)
     if row[1:2] != ["0"]:
         said = " ".join(row[1:3]) or "nothing"
@@ -85,7 +90,7 @@ def run_csv(text: str) -> dict[str, Any]:
 
 
 def parse_hef(text: str) -> dict[str, Any]:
-    """What ``parse-hef`` shows: ``architecture``, ``network``, ``contexts``, and the ``inputs`` and ``outputs``."""
+    """Return architecture, network group, number of contexts and the vstreams from the output of ``parse-hef``."""
     text = _sound(text)
     chip = re.search(r"^Architecture HEF was compiled for: (HAILO\w{1,10})\s*$", text, re.MULTILINE)
     group = re.search(
@@ -137,7 +142,7 @@ def _figures(row: Sequence[str], columns: Sequence[str], text: Sequence[str]) ->
 
 def _number(value: object, name: str) -> float:
     try:
-        # Python would read 1_0 as ten.
+        # float() would accept 1_0 as ten.
         number = math.nan if "_" in str(value) else float(str(value))
     except ValueError:
         number = math.nan

@@ -1,4 +1,4 @@
-"""Stage ``benchmark``: what a HEF answers on the test split, and how fast the chip is that runs it."""
+"""Stage ``benchmark``: accuracy of a HEF on the test split, and latency, throughput and power of its chip."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,30 +16,35 @@ from pokeflow_vision.benchmark import FILE, SPLIT, Timing
 from pokeflow_vision.network import model_and_data
 
 SHOWN = 16
-"""Test pictures that are shown in turn while time is taken."""
+"""Test pictures that the timing loops cycle through."""
 TIMING = (
     "latency is the network alone at batch 1, from handing over a frame to having its embedding; throughput has "
     "several batches under way. Resizing and search are in neither: they are the host's"
 )
 MOST = ("latency_p50_ms", "power_w")
-"""Requirements that say what may be had at most; the others say the least."""
+"""Requirements that are upper bounds; all others are lower bounds."""
 
 
 def run(task: Task) -> Result:
     """Benchmark the task's HEF on its chip.
 
-    Accuracies are shares by ``retrieval``; ``latency_*_ms`` percentiles of single frames; ``hw_latency_ms`` on the
-    chip alone; ``throughput_fps_batchN`` pictures a second; ``temperature_c_max`` degrees Celsius; ``power_w`` watts;
-    ``size_mb`` 10^6 bytes. ``Unavailable`` without a chip or HailoRT.
+    Returns:
+        Accuracies as shares by ``retrieval``; ``latency_*_ms``, percentiles of single frames; ``hw_latency_ms`` on the
+        chip alone; ``throughput_fps_batchN`` in pictures per second; ``temperature_c_max`` in degrees Celsius;
+        ``power_w`` in watts; ``size_mb`` in 10^6 bytes.
+
+    Raises:
+        UnavailableError: If the chip or HailoRT is missing.
+
     """
     params: BenchmarkParams = task.params
     model, data = model_and_data(task)
     spec = data.preprocessing
-    queries = data.asked_of(SPLIT, "benchmark")
-    file = hef.of(model)
+    queries = data.queries_for(SPLIT, "benchmark")
+    file = hef.find_hef(model)
     header = hef.read(file)
     spec.write(task.output)
-    with chip.opened(params.device, params.python, file) as device:
+    with chip.open_chip(params.device, params.python, file) as device:
         known = device.embed(data.references, range(len(data.cards)), spec, "gallery")
         asked = device.embed(data.query_images, queries, spec, f"{SPLIT} queries")
         shown = preprocessing.to_square(data.query_images[list(queries[:SHOWN])], spec)
@@ -64,7 +69,7 @@ def run(task: Task) -> Result:
         "framework": device.framework,
         "hef": {"architecture": header.architecture, "compiler": header.compiler_version},
         "runs": {"latency": len(found.latencies), **{f"batch{p.batch}": len(p.done_ms) for p in found.passes}},
-        "requirements": compared(params.requires, values, reasons),
+        "requirements": compare_requirements(params.requires, values, reasons),
         "embedding_dim": int(known.shape[1]),
         "input_size": spec.size,
     }
@@ -75,7 +80,7 @@ def run(task: Task) -> Result:
     sources = {name: f"{f.source}: {f.how}" for name, f in told.items() if f.value is not None}
     report = {
         **facts,
-        "figures": figures.told(told),
+        "figures": figures.to_dicts(told),
         "metrics": values,
         "reasons": reasons,
         "sources": sources,
@@ -86,10 +91,10 @@ def run(task: Task) -> Result:
     return Result(values, facts, reasons)
 
 
-def compared(
+def compare_requirements(
     requires: Requires, values: Mapping[str, float | None], reasons: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Each requirement that is asked for: met, missed, or unknown with the reason."""
+    """Return for each requirement that is set whether it is met or missed, or unknown with the reason."""
     told = {}
     for name, asked in asdict(requires).items():
         value = values.get(name)
@@ -106,7 +111,7 @@ def compared(
 def _answered(
     asked: "np.ndarray", known: "np.ndarray", data: Any, queries: Any, *, simulated: bool
 ) -> dict[str, Figure]:
-    values, reasons = benchmark.answered(asked, known, data, queries)
+    values, reasons = benchmark.measure_accuracies(asked, known, data, queries)
     how = f"answers to the {SPLIT} queries, embedded on the chip"
     return {
         name: Figure(value, "share", "accuracy", how, reasons.get(name, ""), simulated)
@@ -114,8 +119,8 @@ def _answered(
     }
 
 
-def _timings(found: chip.Measured) -> list[Timing]:
-    """Single frames, and for each batch under way the time since the one before it was done."""
+def _timings(found: chip.Measurement) -> list[Timing]:
+    """Return the times of single frames, and of pipelined batches the time since the previous batch finished."""
     gaps = [(one.batch, np.diff(one.done_ms, prepend=0.0)) for one in found.passes]
     return [
         Timing("batch1", 1, found.latencies),

@@ -1,4 +1,4 @@
-"""Stage ``compile``: the compiler's two runs, what outlives a kill between them, and what is left at the end."""
+"""Stage ``compile``: optimise and compile in two runs, resume after a kill between them, and write the results."""
 
 import contextlib
 import json
@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pokeflow import PokeflowError, Result, Task, Unavailable, digest
+from pokeflow import PokeflowError, Result, Task, UnavailableError, digest
 from pokeflow.types import TELEMETRY
 from pokeflow_hailo import hef, host
 from pokeflow_hailo.compile import emulation, report, script, toolchain
 from pokeflow_hailo.compile import log as reading
-from pokeflow_hailo.compile.log import Heard
+from pokeflow_hailo.compile.log import LogSummary
 from pokeflow_hailo.compile.toolchain import Answer, Toolchain
-from pokeflow_hailo.compile.work import Work, prepared
+from pokeflow_hailo.compile.work import Work, prepare_work
 from pokeflow_vision import calibration, index, jsonfile
 from pokeflow_vision.network import INPUT
 
@@ -32,15 +32,21 @@ OPTIMIZED, DONE = "optimized", "done.json"
 def run(task: Task) -> Result:
     """Compile the task's first model to a HEF.
 
-    Figures are those of ``pokeflow_vision.comparison`` for the quantised network as the compiler's emulator runs it,
-    and for the two stages before it cosine and accuracy against the float32 references; sizes are 10^6 bytes.
+    Returns:
+        The figures of ``pokeflow_vision.comparison`` for the quantised network in the compiler's emulator; cosine and
+        accuracy against the float32 references for the two stages before it; sizes in 10^6 bytes.
+
+    Raises:
+        UnavailableError: If no usable Dataflow Compiler is installed.
+        PokeflowError: If the compiler fails, or optimised less than requested without ``allow_downgrade``.
+
     """
-    work = prepared(task)
+    work = prepare_work(task)
     with contextlib.ExitStack() as open_until_done:
         try:
-            machine = open_until_done.enter_context(host.opened(work.params.compiler.host))
-            found = toolchain.found(machine, work.params.compiler.python)
-        except Unavailable as error:
+            machine = open_until_done.enter_context(host.open_host(work.params.compiler.host))
+            found = toolchain.find_toolchain(machine, work.params.compiler.python)
+        except UnavailableError as error:
             report.write_config(work, None, str(error))
             raise
         record = open_until_done.enter_context(_recorder(task))
@@ -52,13 +58,14 @@ def run(task: Task) -> Result:
     hef.require_architecture(header, work.params.hw_arch, file.name)
     index.write(task.output, index.build(work.data, made["quantized"][0]))
     report.write_config(work, found, "")
-    return report.written(work, found, header, (first, second), made)
+    return report.write_report(work, found, header, (first, second), made)
 
 
 def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
-    """The folder of a finished optimisation, what was said of it, and whether it was made just now.
+    """Return the folder of a finished optimisation, the compiler's answer, and whether it ran just now.
 
-    It outlives a kill, under the name of all that decided it; a result that was lowered is not kept.
+    The folder is named by a digest of all inputs, so that a run that was killed afterwards resumes from it. A result
+    at a lower level than requested is not kept, unless ``allow_downgrade`` is set.
     """
     pictures = emulation.write(work.task.work, work)
     files = {
@@ -100,7 +107,7 @@ def _optimized(work: Work, found: Toolchain, record: Callable[[str], None]) -> t
     makes |= {"parsed.har": MAX_HAR, "optimized.har": MAX_HAR}
     answer = toolchain.run(found, request, files, makes, part, hours=work.params.compiler.hours, record=record)
     _require_as_asked(work, answer.heard)
-    emulation.read(part, work)  # what is unsound is not kept
+    emulation.read(part, work)  # raises for invalid embeddings, which are not kept
     made = {name: digest.sha256(part / name) for name in makes}
     jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard), "files": made})
     part.rename(folder)
@@ -111,15 +118,15 @@ def _kept(folder: Path) -> Answer | None:
     try:
         told = json.loads((folder / DONE).read_text(encoding="utf-8"))
         if any(digest.sha256(folder / name) != sha256 for name, sha256 in told["files"].items()):
-            return None  # damaged since
+            return None  # damaged after it was written
         heard = {**told["heard"], "warnings": tuple(told["heard"]["warnings"])}
-        return Answer(told["seconds"], Heard(**heard))
+        return Answer(told["seconds"], LogSummary(**heard))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not finished, or by another version of this program
 
 
-def _require_as_asked(work: Work, heard: Heard) -> None:
-    """Refuse what the compiler made of less than it was told; it writes a valid HEF in any case."""
+def _require_as_asked(work: Work, heard: LogSummary) -> None:
+    """Raise a PokeflowError if the compiler optimised less than requested: it writes a valid HEF in any case."""
     off = [name for name, policy in asdict(work.params.script.algorithms).items() if policy == "disabled"]
     lowered = reading.downgrades(work.asked, heard, off)
     if lowered and not work.params.allow_downgrade:
@@ -130,11 +137,11 @@ def _require_as_asked(work: Work, heard: Heard) -> None:
 
 
 def _compiled(work: Work, found: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]) -> Answer:
-    """Quantised HAR → HEF, HARs and profile in the task's output."""
+    """Compile the quantised HAR, and write HEF, HARs and profile to the task's output."""
     into = work.task.work / "compiled"
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
-    # What was made a moment ago still lies there.
+    # After a fresh optimisation its HAR is still in the host's folder.
     files = {} if fresh else {"optimized.har": optimized / "optimized.har"}
     request = {"step": "compile", "hw_arch": work.params.hw_arch}
     makes = {"model.hef": MAX_HEF, "compiled.har": MAX_HAR, "profile.json": MAX_PROFILE}
@@ -149,7 +156,7 @@ def _compiled(work: Work, found: Toolchain, optimized: Path, fresh: bool, record
 
 @contextlib.contextmanager
 def _recorder(task: Task) -> Iterator[Callable[[str], None]]:
-    """Appends lines to the log that lies beside the result, up to a size."""
+    """Yield a function that appends a line to the compiler log in the task's telemetry folder, up to ``MAX_LOG``."""
     folder = task.work / TELEMETRY
     folder.mkdir(exist_ok=True)
     with (folder / LOG).open("a", encoding="utf-8") as out:

@@ -1,4 +1,4 @@
-"""Stage ``profile``: what is known of a HEF's speed and size, each figure with its source. Nothing is guessed."""
+"""Stage ``profile``: speed and size figures of a HEF, each with its source; no figure is estimated here."""
 
 import json
 import shutil
@@ -22,44 +22,53 @@ FILE = "profiling_results.json"
 COMPILER_FILE = "dfc_profile.json"
 MAX_PROFILE = 64 << 20
 MAX_FIGURES = 400
-"""Of the compiler's estimate that are told one by one; the whole of it lies in its own file."""
+"""Figures of the compiler's estimate that the report lists; ``dfc_profile.json`` has all of them."""
 
 
 def run(task: Task) -> Result:
-    """Gather the figures of the task's HEF: from its header, from its compiler's profiler, and from a device.
+    """Gather the figures of the task's HEF from its header, its compiler's profiler and, if one is named, a device.
 
-    ``size_mb`` and, with a device, latency and throughput are the result's figures; the rest is in
-    ``profiling_results.json``. ``Unavailable`` where a device is named that has no chip or no HailoRT.
+    Returns:
+        ``size_mb`` and, with a device, the figures measured on it. ``profiling_results.json`` has the rest.
+
+    Raises:
+        UnavailableError: If the named device has no chip or no HailoRT.
+
     """
     params: ProfileParams = task.params
     model = model_input(task)
     spec = preprocessing.read(model.folder)
-    file = hef.of(model)
+    file = hef.find_hef(model)
     shown = header(file)
     estimated, simulated = estimate(model)
     on_chip: dict[str, Figure] = {}
     facts: dict[str, Any] = {"preprocessing": spec.hash}
     about: Mapping[str, Any] = {"reason": "no device is named (target.profile.params.device)"}
-    report = {"hef": figures.told(shown), "compiler": figures.told(estimated), "device": {}, "about_device": about}
+    report = {
+        "hef": figures.to_dicts(shown),
+        "compiler": figures.to_dicts(estimated),
+        "device": {},
+        "about_device": about,
+    }
     jsonfile.write(task.output / FILE, report)
     if params.device is not None:
-        # What a picture shows changes no time.
+        # The content of the pictures does not influence the timing.
         squares = np.random.default_rng(0).integers(0, 256, (1, spec.size, spec.size, 3), np.uint8)
-        with chip.opened(params.device, params.python, file) as device:
+        with chip.open_chip(params.device, params.python, file) as device:
             found = device.time(
                 squares, runs=params.runs, warmup=10, batch_sizes=(1, 8), max_seconds=params.max_seconds
             )
         on_chip, about = measured.figures(found, simulated=device.simulated), dict(device.about)
         facts |= {"device": device.device, "framework": device.framework, "runs": len(found.latencies)}
         simulated = simulated or device.simulated
-    jsonfile.write(task.output / FILE, {**report, "device": figures.told(on_chip), "about_device": about})
+    jsonfile.write(task.output / FILE, {**report, "device": figures.to_dicts(on_chip), "about_device": about})
     values, reasons = figures.metrics({"size_mb": shown["size_mb"], **on_chip})
     facts["sources"] = {name: "device" if name in on_chip else "file" for name in values}
     return Result(values, facts | ({"simulated": True} if simulated else {}), reasons)
 
 
 def header(file: Path) -> dict[str, Figure]:
-    """What the HEF says of itself; the number of contexts is known where ``hailortcli`` can read it."""
+    """Return the figures in the header of a HEF; contexts and streams need ``hailortcli`` on this machine."""
     found = hef.read(file)
     known = {
         "architecture": Figure(found.architecture, "", "hef_metadata", "its header"),
@@ -77,7 +86,7 @@ def header(file: Path) -> dict[str, Figure]:
 def _parsed(file: Path) -> tuple[dict[str, Any], str]:
     if shutil.which("hailortcli") is None:
         return {}, "hailortcli is not installed on this machine"
-    with host.opened() as machine:
+    with host.open_host() as machine:
         machine.put(file, "model.hef")
         code, said = machine.output(["hailortcli", "parse-hef", "model.hef"])
     try:
@@ -87,7 +96,7 @@ def _parsed(file: Path) -> tuple[dict[str, Any], str]:
 
 
 def estimate(model: Input) -> tuple[dict[str, Figure], bool]:
-    """The compiler's own figures, as its profiler named them, and whether a double made them."""
+    """Return the figures of the compiler's profiler under its own names, and whether a simulator produced them."""
     file = model.folder / COMPILER_FILE
     if not file.is_file():
         why = f"the compiled model has no {COMPILER_FILE}"
@@ -115,7 +124,7 @@ def estimate(model: Input) -> tuple[dict[str, Figure], bool]:
 
 
 def _numbers(value: Any, path: str = "") -> Any:
-    """(path, number) of every number in nested mappings and lists."""
+    """Yield (dotted path, number) for every number in nested mappings and lists."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _numbers(inner, f"{path}.{key}" if path else str(key))

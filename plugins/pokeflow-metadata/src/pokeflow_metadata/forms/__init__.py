@@ -1,1 +1,1 @@
-"""The forms of the documents: a dataclass each, of which its JSON Schema is generated."""
+"""Forms of the documents: dataclasses from which the JSON Schemas are generated."""

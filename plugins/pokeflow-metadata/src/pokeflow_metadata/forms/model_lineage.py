@@ -1,9 +1,9 @@
-"""The form of ``model_lineage.json``."""
+"""Form of ``model_lineage.json``."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pokeflow.schema import MOMENT, described
+from pokeflow.schema import MOMENT, describe_field
 from pokeflow_metadata.forms.common import ProjectName, Reasons, SchemaVersion
 
 Relation = Literal[
@@ -21,33 +21,33 @@ Relation = Literal[
 class Node:
     """A version of a model, a data set, or what was migrated together."""
 
-    id: Annotated[str, described("<model>:<version>, data:<content>, or the unit of a migration.")]
-    kind: Annotated[Literal["model", "data", "migration"], described("What it is.")]
-    published: Annotated[bool, described("Whether it is in the tree; a parent that is only named is not.")]
-    model: Annotated[str | None, described("The model.")]
-    version: Annotated[str | None, described("Its version.")]
-    type: Annotated[str | None, described("The model's type in the lineage, or data.")]
-    stage: Annotated[str | None, described("The stage that made it.")]
-    backend: Annotated[str | None, described("The backend that made it.")]
-    revision: Annotated[str | None, described("Of the backend.")]
-    digest: Annotated[str | None, described("Of all that decided it.")]
-    content: Annotated[str | None, described("Of its files.")]
-    path: Annotated[str | None, described("Where it lies, below the tree's root.")]
+    id: Annotated[str, describe_field("<model>:<version>, data:<content>, or the unit of a migration.")]
+    kind: Annotated[Literal["model", "data", "migration"], describe_field("What it is.")]
+    published: Annotated[bool, describe_field("Whether it is in the tree; a parent that is only named is not.")]
+    model: Annotated[str | None, describe_field("The model.")]
+    version: Annotated[str | None, describe_field("Its version.")]
+    type: Annotated[str | None, describe_field("The model's type in the lineage, or data.")]
+    stage: Annotated[str | None, describe_field("The stage that made it.")]
+    backend: Annotated[str | None, describe_field("The backend that made it.")]
+    revision: Annotated[str | None, describe_field("Of the backend.")]
+    digest: Annotated[str | None, describe_field("Of all that decided it.")]
+    content: Annotated[str | None, describe_field("Of its files.")]
+    path: Annotated[str | None, describe_field("Where it lies, below the tree's root.")]
     approach: Annotated[
         str | None,
-        described("How it was made: train, compile, knowledge_distillation or task_specific_finetuning."),
+        describe_field("How it was made: train, compile, knowledge_distillation or task_specific_finetuning."),
     ]
     generation: Annotated[
         int | None,
-        described("Which stage of distillation a student is: 1 where its parent is no student.", minimum=1),
+        describe_field("Which stage of distillation a student is: 1 where its parent is no student.", minimum=1),
     ]
     params: Annotated[
         dict[str, Any] | None,
-        described("The backend's parameters as the record has them; a null in here is a setting."),
+        describe_field("The backend's parameters as the record has them; a null in here is a setting."),
     ]
-    started: Annotated[str | None, described("When its making began, UTC.", pattern=MOMENT)]
-    finished: Annotated[str | None, described("When its making ended, UTC.", pattern=MOMENT)]
-    origin: Annotated[str | None, described("Where it was migrated from.")]
+    started: Annotated[str | None, describe_field("When its making began, UTC.", pattern=MOMENT)]
+    finished: Annotated[str | None, describe_field("When its making ended, UTC.", pattern=MOMENT)]
+    origin: Annotated[str | None, describe_field("Where it was migrated from.")]
     reasons: Reasons
 
 
@@ -55,19 +55,19 @@ class Node:
 class Edge:
     """That one thing was made from another."""
 
-    parent: Annotated[str, described("The id of what was read.")]
-    child: Annotated[str, described("The id of what was made.")]
-    relation: Annotated[Relation | None, described("What the parent is to the child.")]
+    parent: Annotated[str, describe_field("The id of what was read.")]
+    child: Annotated[str, describe_field("The id of what was made.")]
+    relation: Annotated[Relation | None, describe_field("What the parent is to the child.")]
     primary: Annotated[
         bool,
-        described(
+        describe_field(
             "Whether it is the parent in the lineage; other parents, such as a second teacher, and data are not."
         ),
     ]
-    task: Annotated[str | None, described("The task whose result was read.")]
-    content: Annotated[str | None, described("The content that was read.")]
+    task: Annotated[str | None, describe_field("The task whose result was read.")]
+    content: Annotated[str | None, describe_field("The content that was read.")]
     content_is_published: Annotated[
-        bool | None, described("Whether the parent that is published is the very content that was read.")
+        bool | None, describe_field("Whether the parent that is published is the very content that was read.")
     ]
     reasons: Reasons
 
@@ -78,7 +78,7 @@ class ModelLineage:
 
     project: ProjectName
     schema_version: SchemaVersion
-    nodes: Annotated[list[Node], described("Versions of models, data sets and migrations, sorted by kind and id.")]
+    nodes: Annotated[list[Node], describe_field("Versions of models, data sets and migrations, sorted by kind and id.")]
     edges: Annotated[
-        list[Edge], described("What was made from what, sorted by child, the parent in the lineage first.")
+        list[Edge], describe_field("What was made from what, sorted by child, the parent in the lineage first.")
     ]

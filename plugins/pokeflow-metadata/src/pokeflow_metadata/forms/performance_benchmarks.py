@@ -1,9 +1,9 @@
-"""The form of ``performance_benchmarks.json``."""
+"""Form of ``performance_benchmarks.json``."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from pokeflow.schema import described
+from pokeflow.schema import describe_field
 from pokeflow_metadata.forms.common import (
     Backend,
     Cost,
@@ -31,14 +31,14 @@ class Benchmark:
 
     backend: Backend
     revision: Revision
-    digest: Annotated[str, described("Of the benchmark's task.")]
+    digest: Annotated[str, describe_field("Of the benchmark's task.")]
     device: Device
     threads: Threads
     runtime: Runtime
     runs: Runs
     timing: Timing
     protocol: Protocol
-    executor: Annotated[str, described("Where the task ran.")]
+    executor: Annotated[str, describe_field("Where the task ran.")]
     started: Started
     finished: Finished
     cost_usd: Cost
@@ -52,20 +52,20 @@ class Benchmark:
 class Comparison:
     """The benchmark of a version beside the benchmark of a version that it comes from."""
 
-    against: Annotated[str | None, described("The other version.")]
+    against: Annotated[str | None, describe_field("The other version.")]
     latency_ratio: Annotated[
         float | None,
-        described(
+        describe_field(
             "This version's latency_p50_ms over the other's, on the same device and threads: below 1 is faster.",
             minimum=0,
         ),
     ]
     size_ratio: Annotated[
-        float | None, described("This version's size_mb over the other's: below 1 is smaller.", minimum=0)
+        float | None, describe_field("This version's size_mb over the other's: below 1 is smaller.", minimum=0)
     ]
     accuracy_gap: Annotated[
         float | None,
-        described(
+        describe_field(
             "The other's top1_accuracy less this version's, under the same protocol: above 0 is what this one lacks.",
             minimum=-1,
             maximum=1,
@@ -78,18 +78,18 @@ class Comparison:
 class Comparisons:
     """A version beside those that it comes from."""
 
-    parent: Annotated[Comparison, described("Against the parent in the lineage.")]
-    teacher: Annotated[Comparison, described("Against the nearest teacher.")]
+    parent: Annotated[Comparison, describe_field("Against the parent in the lineage.")]
+    teacher: Annotated[Comparison, describe_field("Against the nearest teacher.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class VersionBenchmark:
     """What was measured of one version."""
 
-    type: Annotated[str | None, described("The model's type in the lineage.")]
-    digest: Annotated[str | None, described("Of the making of this version.")]
-    benchmarks: Annotated[list[Benchmark], described("Every benchmark of it.")]
-    comparisons: Annotated[Comparisons, described("Derived from the benchmarks.")]
+    type: Annotated[str | None, describe_field("The model's type in the lineage.")]
+    digest: Annotated[str | None, describe_field("Of the making of this version.")]
+    benchmarks: Annotated[list[Benchmark], describe_field("Every benchmark of it.")]
+    comparisons: Annotated[Comparisons, describe_field("Derived from the benchmarks.")]
     reasons: Reasons
 
 
@@ -99,4 +99,4 @@ class PerformanceBenchmarks:
 
     project: ProjectName
     schema_version: SchemaVersion
-    models: Annotated[dict[str, dict[str, Measured]], described("By model and version.")]
+    models: Annotated[dict[str, dict[str, VersionBenchmark]], describe_field("By model and version.")]

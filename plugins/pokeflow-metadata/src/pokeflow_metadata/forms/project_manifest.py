@@ -1,13 +1,13 @@
-"""The form of ``project_manifest.json``."""
+"""Form of ``project_manifest.json``."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from pokeflow.schema import described, document_schema
+from pokeflow.schema import describe_field, document_schema
 from pokeflow_metadata.forms.common import NUMBER_OR_NULL, Reasons, SchemaVersion
-from pokeflow_metadata.forms.models import OF_TYPE, Model, Optimized, Student, Teacher
+from pokeflow_metadata.forms.models import OF_TYPE, Model, OptimizedModel, Student, Teacher
 
 SECOND = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
 
@@ -16,11 +16,13 @@ SECOND = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
 class Experiment:
     """One experiment."""
 
-    name: Annotated[str, described("Its name in tracking.")]
-    run_count: Annotated[int, described("How many of its runs are in the training history.", minimum=1)]
-    best_run_id: Annotated[str | None, described("The run with the highest top-1 accuracy of those that have one.")]
+    name: Annotated[str, describe_field("Its name in tracking.")]
+    run_count: Annotated[int, describe_field("How many of its runs are in the training history.", minimum=1)]
+    best_run_id: Annotated[
+        str | None, describe_field("The run with the highest top-1 accuracy of those that have one.")
+    ]
     stages: (
-        Annotated[list[str], described("What ran in it, where that is more than one thing.", minItems=2)]
+        Annotated[list[str], describe_field("What ran in it, where that is more than one thing.", minItems=2)]
         | msgspec.UnsetType
     ) = msgspec.UNSET
     reasons: Reasons
@@ -30,8 +32,8 @@ class Experiment:
 class Experiments:
     """What tracking keeps."""
 
-    mlflow_tracking_uri: Annotated[str | None, described("Where tracking is.")]
-    experiments: Annotated[list[Experiment], described("The experiments of the training history.")]
+    mlflow_tracking_uri: Annotated[str | None, describe_field("Where tracking is.")]
+    experiments: Annotated[list[Experiment], describe_field("The experiments of the training history.")]
     reasons: Reasons
 
 
@@ -39,12 +41,12 @@ class Experiments:
 class TrainingData:
     """The data set."""
 
-    s3_path: Annotated[str | None, described("The folder of the link on S3.", pattern="^s3://")]
-    num_classes: Annotated[int | None, described("How many cards there are to tell apart.", minimum=0)]
-    train_samples: Annotated[int | None, described("Cards of the train split.", minimum=0)]
-    val_samples: Annotated[int | None, described("Cards of the val split.", minimum=0)]
-    test_samples: Annotated[int | None, described("Cards of the test split.", minimum=0)]
-    size_gb: Annotated[float | None, described("Size of its files in 10^9 bytes.", minimum=0)]
+    s3_path: Annotated[str | None, describe_field("The folder of the link on S3.", pattern="^s3://")]
+    num_classes: Annotated[int | None, describe_field("How many cards there are to tell apart.", minimum=0)]
+    train_samples: Annotated[int | None, describe_field("Cards of the train split.", minimum=0)]
+    val_samples: Annotated[int | None, describe_field("Cards of the val split.", minimum=0)]
+    test_samples: Annotated[int | None, describe_field("Cards of the test split.", minimum=0)]
+    size_gb: Annotated[float | None, describe_field("Size of its files in 10^9 bytes.", minimum=0)]
     reasons: Reasons
 
 
@@ -52,9 +54,9 @@ class TrainingData:
 class CalibrationData:
     """What compilation is calibrated on."""
 
-    s3_path: Annotated[str | None, described("The folder of the link on S3.", pattern="^s3://")]
-    num_samples: Annotated[int | None, described("How many pictures.", minimum=0)]
-    size_mb: Annotated[float | None, described("Size of the pictures' file in 10^6 bytes.", minimum=0)]
+    s3_path: Annotated[str | None, describe_field("The folder of the link on S3.", pattern="^s3://")]
+    num_samples: Annotated[int | None, describe_field("How many pictures.", minimum=0)]
+    size_mb: Annotated[float | None, describe_field("Size of the pictures' file in 10^6 bytes.", minimum=0)]
     reasons: Reasons
 
 
@@ -62,18 +64,18 @@ class CalibrationData:
 class Datasets:
     """What models are made from."""
 
-    training: Annotated[TrainingData, described("The data set.")]
-    calibration: Annotated[CalibrationData, described("What compilation is calibrated on.")]
+    training: Annotated[TrainingData, describe_field("The data set.")]
+    calibration: Annotated[CalibrationData, describe_field("What compilation is calibrated on.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infrastructure:
     """Where the project lies and was made."""
 
-    s3_bucket: Annotated[str | None, described("The bucket of the tree.")]
-    region: Annotated[str | None, described("The bucket's region.")]
-    training_instance: Annotated[str | None, described("Machines that trained the newest versions.")]
-    compilation_instance: Annotated[str | None, described("Machines that compiled the newest versions.")]
+    s3_bucket: Annotated[str | None, describe_field("The bucket of the tree.")]
+    region: Annotated[str | None, describe_field("The bucket's region.")]
+    training_instance: Annotated[str | None, describe_field("Machines that trained the newest versions.")]
+    compilation_instance: Annotated[str | None, describe_field("Machines that compiled the newest versions.")]
     reasons: Reasons
 
 
@@ -90,16 +92,16 @@ class CostTracking:
         }
     }
     total_training_cost_usd: Annotated[
-        float | None, described("Of all teachers and students, in US dollars; compilation is not in it.")
+        float | None, describe_field("Of all teachers and students, in US dollars; compilation is not in it.")
     ]
-    teacher_training_cost: Annotated[float | None, described("Of all teachers, in US dollars.")]
+    teacher_training_cost: Annotated[float | None, describe_field("Of all teachers, in US dollars.")]
     student_stage1_cost: Annotated[
-        float | None, described("Of all students whose parent is no student, in US dollars.")
+        float | None, describe_field("Of all students whose parent is no student, in US dollars.")
     ]
     student_stage2_cost: Annotated[
-        float | None, described("Of all students whose parent is a student of the first stage, in US dollars.")
+        float | None, describe_field("Of all students whose parent is a student of the first stage, in US dollars.")
     ]
-    compilation_cost: Annotated[float | None, described("Of all compiled models, in US dollars.")]
+    compilation_cost: Annotated[float | None, describe_field("Of all compiled models, in US dollars.")]
     reasons: Reasons
 
 
@@ -127,25 +129,25 @@ BY_TYPE = {
 class ProjectManifest:
     """The project at a glance."""
 
-    project_name: Annotated[str, described("The project's name.")]
-    project_id: Annotated[str | None, described("Given by whoever keeps projects, such as SageMaker.")]
-    created_at: Annotated[str | None, described("When the first of the recorded runs began, UTC.", pattern=SECOND)]
-    last_updated: Annotated[str | None, described("When the last of them ended, UTC.", pattern=SECOND)]
-    version: Annotated[str, described("The project's own version.")]
+    project_name: Annotated[str, describe_field("The project's name.")]
+    project_id: Annotated[str | None, describe_field("Given by whoever keeps projects, such as SageMaker.")]
+    created_at: Annotated[str | None, describe_field("When the first of the recorded runs began, UTC.", pattern=SECOND)]
+    last_updated: Annotated[str | None, describe_field("When the last of them ended, UTC.", pattern=SECOND)]
+    version: Annotated[str, describe_field("The project's own version.")]
     schema_version: SchemaVersion
-    description: Annotated[str, described("What the project is.")]
+    description: Annotated[str, describe_field("What the project is.")]
     models: Annotated[
         dict[str, Any],
-        described("The newest version of each model, in the order of the lineage.", additionalProperties=BY_TYPE),
+        describe_field("The newest version of each model, in the order of the lineage.", additionalProperties=BY_TYPE),
     ]
-    experiments: Annotated[Experiments, described("What tracking keeps.")]
-    datasets: Annotated[Datasets, described("What models are made from.")]
-    infrastructure: Annotated[Infrastructure, described("Where the project lies and was made.")]
+    experiments: Annotated[Experiments, describe_field("What tracking keeps.")]
+    datasets: Annotated[Datasets, describe_field("What models are made from.")]
+    infrastructure: Annotated[Infrastructure, describe_field("Where the project lies and was made.")]
     cost_tracking: Annotated[
         CostTracking,
-        described("What the published versions cost; a sum is known only where every part is."),
+        describe_field("What the published versions cost; a sum is known only where every part is."),
     ]
     reasons: Reasons
 
 
-SCHEMA = document_schema(ProjectManifest, Teacher, Student, Optimized, Model)
+SCHEMA = document_schema(ProjectManifest, Teacher, Student, OptimizedModel, Model)

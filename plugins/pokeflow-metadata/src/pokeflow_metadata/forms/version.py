@@ -1,9 +1,9 @@
-"""The forms of a version's ``metrics.json`` and ``training_config.json``."""
+"""Forms of a version's ``metrics.json`` and ``training_config.json``."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pokeflow.schema import described
+from pokeflow.schema import describe_field
 from pokeflow_metadata.forms.common import (
     Backend,
     Cost,
@@ -31,10 +31,10 @@ from pokeflow_metadata.forms.common import (
 class Making:
     """The figures of a making, and what they mean."""
 
-    task: Annotated[str, described("The task that measured.")]
+    task: Annotated[str, describe_field("The task that measured.")]
     backend: Backend
     revision: Revision
-    digest: Annotated[str, described("Of the task.")]
+    digest: Annotated[str, describe_field("Of the task.")]
     inputs: Inputs
     started: Started
     finished: Finished
@@ -49,10 +49,10 @@ class Making:
 class Benchmark:
     """The figures of a benchmark, what they mean, and under which conditions they were taken."""
 
-    task: Annotated[str, described("The task that measured.")]
+    task: Annotated[str, describe_field("The task that measured.")]
     backend: Backend
     revision: Revision
-    digest: Annotated[str, described("Of the task.")]
+    digest: Annotated[str, describe_field("Of the task.")]
     inputs: Inputs
     started: Started
     finished: Finished
@@ -74,19 +74,19 @@ class About:
 
     schema_version: SchemaVersion
     project: ProjectName
-    model: Annotated[str, described("The model.")]
-    version: Annotated[str, described("Its version.")]
+    model: Annotated[str, describe_field("The model.")]
+    version: Annotated[str, describe_field("Its version.")]
     type: ModelType
-    digest: Annotated[str, described("Of all that decided this version.")]
-    content: Annotated[str, described("Of the files that its making left.")]
+    digest: Annotated[str, describe_field("Of all that decided this version.")]
+    content: Annotated[str, describe_field("Of the files that its making left.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(About):
     """Every figure of a version's making and benchmark."""
 
-    making: Annotated[Making, described("The making's figures.")]
-    benchmark: Annotated[Benchmark | None, described("The benchmark's figures.")]
+    making: Annotated[Making, describe_field("The making's figures.")]
+    benchmark: Annotated[Benchmark | None, describe_field("The benchmark's figures.")]
     reasons: Reasons
 
 
@@ -94,16 +94,18 @@ class Metrics(About):
 class TrainingConfig(About):
     """All that decided a version."""
 
-    task: Annotated[str, described("The task that made it.")]
-    stage: Annotated[str, described("Its stage.")]
+    task: Annotated[str, describe_field("The task that made it.")]
+    stage: Annotated[str, describe_field("Its stage.")]
     backend: Backend
     revision: Revision
-    parents: Annotated[list[str], described("<model>:<version>, the parent in the lineage first.")]
+    parents: Annotated[list[str], describe_field("<model>:<version>, the parent in the lineage first.")]
     inputs: Inputs
     params: Params
-    preprocessing: Annotated[str | None, described("Hash of the preprocessing that the model takes for granted.")]
+    preprocessing: Annotated[str | None, describe_field("Hash of the preprocessing that the model takes for granted.")]
     environment: Annotated[
         dict[str, Any],
-        described("The software it was made with, as the record has it; a null in here was unknown to the record."),
+        describe_field(
+            "The software it was made with, as the record has it; a null in here was unknown to the record."
+        ),
     ]
     reasons: Reasons

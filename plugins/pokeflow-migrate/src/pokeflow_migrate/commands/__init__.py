@@ -1,1 +1,1 @@
-"""The commands: a module each, with what they take and what they do."""
+"""Commands of this plugin, one module each, with its arguments and its function."""

@@ -1,4 +1,4 @@
-"""Bring existing assets into the project's tree, as a plan in YAML says."""
+"""The command ``pokeflow migrate``: migrates existing assets to the project's tree according to a plan in YAML."""
 
 import argparse
 import dataclasses
@@ -18,7 +18,7 @@ from pokeflow_migrate.plan import load
 from pokeflow_migrate.run import Outcome
 
 MOST = 40
-"""Lines of a kind to print; the report has all."""
+"""Maximum number of lines to print in each section; the report has all."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +29,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace, overrides: list[str]) -> int:
-    """Copy, link and rewrite what is not there yet; print a summary. Exit 1 if a file could not be brought."""
+    """Migrate everything that is still missing and print a summary; exit with 1 if anything could not be migrated."""
     plan = load(given.plan)
     flow = pokeflow.load(overrides)
     tree_folder = (flow.root / flow.tree).resolve()
     if given.report and given.report.resolve().is_relative_to(tree_folder):
         raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])
     tracking = dataclasses.asdict(flow.tracking.params) if flow.tracking else {}
-    outcome = migrations.migrate(plan, given.plan.parent, trees.of(flow), flow.root, tracking, dry_run=given.dry_run)
+    outcome = migrations.migrate(
+        plan, given.plan.parent, trees.open_tree(flow), flow.root, tracking, dry_run=given.dry_run
+    )
     default = flow.root / migrations.FOLDER / plan.name / report.FILE
     written = given.report or default
-    # The report of the run that did something is worth more than that of one that found it done.
+    # A run that changed nothing must not replace the report of the run that did the work.
     if given.report or (not given.dry_run and (outcome.changed or outcome.problems or not default.exists())):
         rows = [*outcome.rows, *(row for brought in outcome.experiments for row in brought.rows)]
         report.write(written, rows, _summary(outcome))
@@ -62,7 +64,7 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
             for b in outcome.experiments
         ],
         "problems": [{"target": fault.path, "problem": fault.message} for fault in outcome.problems],
-        "left_out": [{"path": words.plain(path), "why": why} for path, why in outcome.left],
+        "left_out": [{"path": words.strip_control_characters(path), "why": why} for path, why in outcome.left],
         "receipts": outcome.receipts,
         "documents": list(outcome.documents),
     }
@@ -72,24 +74,40 @@ def _told(outcome: Outcome) -> str:
     parts = []
     rows = [row for row in outcome.rows if row.done in ("to link", "linked") or (outcome.dry_run and _is_new(row.done))]
     if rows:
-        cells = [(r.done, words.size(r.size), _replaced(r), words.plain(r.target), words.plain(r.source)) for r in rows]
+        cells = [
+            (
+                r.done,
+                words.format_size(r.size),
+                _replaced(r),
+                words.strip_control_characters(r.target),
+                words.strip_control_characters(r.source),
+            )
+            for r in rows
+        ]
         parts.append(_some(table(("", "size", "paths", "target", "source"), cells)))
     if outcome.left:
         reasons = Counter(why for _, why in outcome.left)
         first = {why: path for path, why in reversed(outcome.left)}
-        lines = [f"  {words.count(n, 'time')}: {why}, such as {words.plain(first[why])}" for why, n in reasons.items()]
+        lines = [
+            f"  {words.format_count(n, 'time')}: {why}, such as {words.strip_control_characters(first[why])}"
+            for why, n in reasons.items()
+        ]
         parts.append(_some("left where they are, or as they are:\n" + "\n".join(lines)))
-    notes = [f"  {words.plain(row.target)}: {row.note}" for row in outcome.rows if row.note and "copied as" in row.note]
+    notes = [
+        f"  {words.strip_control_characters(row.target)}: {row.note}"
+        for row in outcome.rows
+        if row.note and "copied as" in row.note
+    ]
     if notes:
         parts.append(_some("not rewritten:\n" + "\n".join(notes)))
     if outcome.problems:
-        lines = [f"  {words.plain(fault)}" for fault in outcome.problems]
+        lines = [f"  {words.strip_control_characters(fault)}" for fault in outcome.problems]
         parts.append("could not be brought:\n" + "\n".join(lines))
     totals = [
         (
             done,
             f"{of['files']:,}",
-            words.size(of["size"]),
+            words.format_size(of["size"]),
             str(of["replacements"] or ""),
             str(of["references_left"] or ""),
         )
@@ -103,11 +121,11 @@ def _told(outcome: Outcome) -> str:
 
 
 def _counted(brought: Brought) -> str:
-    """What there is of an MLflow store on both sides, counted; above it what was done."""
+    """Return a summary of a migrated MLflow store: the actions, and a table of the counts on both sides."""
     done = ", ".join(f"{what}: {n:,}" for what, n in Counter(row.done for row in brought.rows).items())
     cells = [(what, f"{source:,}", f"{there:,}") for what, (source, there) in brought.counts.items()]
-    heading = f"{words.plain(brought.source)} → {words.plain(brought.target)}: {done or 'nothing to bring'}"
-    return f"{heading}\n{table(('', 'source', 'there'), cells)}"
+    sides = " → ".join(map(words.strip_control_characters, (brought.source, brought.target)))
+    return f"{sides}: {done or 'nothing to bring'}\n{table(('', 'source', 'there'), cells)}"
 
 
 def _is_new(done: str) -> bool:
@@ -131,4 +149,4 @@ def _end(outcome: Outcome) -> str:
     if outcome.problems:
         return f"{tree}: not complete, so no receipt was written. Mend it and run the same command again."
     metadata = f"metadata written: {', '.join(outcome.documents)}" if outcome.documents else "metadata is up to date"
-    return f"{tree}: complete; {words.count(len(outcome.receipts), 'receipt')}; {metadata}."
+    return f"{tree}: complete; {words.format_count(len(outcome.receipts), 'receipt')}; {metadata}."

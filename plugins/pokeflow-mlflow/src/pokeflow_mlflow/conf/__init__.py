@@ -1,1 +1,1 @@
-"""The YAML this plugin brings: ``tracking=mlflow``."""
+"""Configuration files of this plugin, such as ``tracking=mlflow`` and ``registry=mlflow``."""

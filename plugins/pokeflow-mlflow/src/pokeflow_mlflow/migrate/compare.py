@@ -1,7 +1,8 @@
-"""Two entities side by side, one as it should be and one as it is: what is lost, and what has changed since.
+"""Comparison of an entity as it should be with the entity as it is: losses, and changes made since.
 
-Lost is what the target should have and has not, or has otherwise although nobody may change it there. What people
-may change after a migration (tags, descriptions, names) counts as lost only while the entity is half copied.
+Data are lost if the target lacks them, or has another value that must not change there. Values that people
+may change after a migration (tags, descriptions, names) count as lost only if they are missing or the entity is half
+copied.
 """
 
 from collections import Counter
@@ -12,34 +13,37 @@ from typing import Any
 from pokeflow_mlflow.migrate.entities import Model, Run, Version
 
 OWN = "pokeflow.migrated."
-"""Tags that tell where an entity was brought from."""
+"""Prefix of the tags that record the source of an entity."""
 VERSIONS = "mlflow.modelVersions"
-"""Written by whoever registers a version, with the numbers of that registry."""
+"""Tag that is written when a version is registered, with the version numbers of that registry."""
 BY_STORE = ("mlflow.runName", "mlflow.user")
-"""Tags that a store gives a run by itself."""
+"""Tags that a store adds to a run by itself."""
 
 
 @dataclass(slots=True)
 class Differences:
-    """What two entities differ by, one sentence each."""
+    """Differences between two entities, one sentence each: losses, and changes made since."""
 
     lost: list[str] = field(default_factory=list)
     since: list[str] = field(default_factory=list)
 
-    def fixed(self, what: str, wanted: Any, there: Any) -> None:
-        """A value that nobody changes; what the source does not know is not compared."""
+    def compare_value(self, what: str, wanted: Any, there: Any) -> None:
+        """Compare a value that must not change; skip a value that the source does not know."""
         if wanted not in (None, "") and wanted != there:
             self.lost.append(f"{what} is {_short(there)} there, and {_short(wanted)} in the source")
 
     def free(self, what: str, wanted: Any, there: Any, *, half: bool) -> None:
-        """A value that people may change."""
+        """Compare a value that people may change.
+
+        A difference is a loss if the entity is half copied or the target has no value.
+        """
         if wanted not in (None, "") and wanted != there:
             (self.lost if half or there in (None, "") else self.since).append(
                 f"{what} is {_short(there)} there, and {_short(wanted)} in the source"
             )
 
     def pairs(self, what: str, wanted: Mapping[str, Any], there: Mapping[str, Any], *, half: bool = True) -> None:
-        """Named values; ``half`` False: people may have changed them."""
+        """Compare named values; with ``half`` False people may have changed them."""
         for key, value in wanted.items():
             if key not in there:
                 self.lost.append(f"{what} {key!r} is missing")
@@ -47,7 +51,7 @@ class Differences:
                 self.free(f"{what} {key!r}", value, there[key], half=half)
 
     def members(self, what: str, wanted: Set[Any], there: Set[Any]) -> None:
-        """A set."""
+        """Compare two sets; members that are missing in the target are lost."""
         if gone := wanted - there:
             first = _short(min(gone, key=repr))
             self.lost.append(f"{what}: {len(gone):,} of {len(wanted):,} are missing, such as {first}")
@@ -60,9 +64,9 @@ def runs(
     found = Differences()
     found.free("name", wanted.name, there.name, half=half)
     found.free("status", wanted.status, there.status, half=half)
-    found.fixed("start", wanted.start, there.start)
+    found.compare_value("start", wanted.start, there.start)
     found.free("end", wanted.end, there.end, half=half)
-    found.fixed("user", wanted.user, there.user)
+    found.compare_value("user", wanted.user, there.user)
     found.pairs("param", wanted.params, there.params)
     found.pairs("tag", wanted.tags, there.tags, half=half)
     for key, points in wanted.points.items():
@@ -79,9 +83,9 @@ def models(
 ) -> Differences:
     """Compare a logged model as it should be with the model as it is."""
     found = Differences()
-    found.fixed("name", wanted.name, there.name)
-    found.fixed("run", wanted.run, there.run)
-    found.fixed("type", wanted.type, there.type)
+    found.compare_value("name", wanted.name, there.name)
+    found.compare_value("run", wanted.run, there.run)
+    found.compare_value("type", wanted.type, there.type)
     found.free("status", wanted.status, there.status, half=half)
     found.pairs("param", wanted.params, there.params)
     found.pairs("tag", wanted.tags, there.tags, half=half)
@@ -93,8 +97,8 @@ def models(
 def versions(wanted: Version, there: Version) -> Differences:
     """Compare a version as it should be with the version as it is."""
     found = Differences()
-    found.fixed("source", wanted.source, there.source)
-    found.fixed("run", wanted.run, there.run)
+    found.compare_value("source", wanted.source, there.source)
+    found.compare_value("run", wanted.run, there.run)
     found.free("description", wanted.description, there.description, half=False)
     found.free("stage", wanted.stage, there.stage, half=False)
     found.pairs("tag", wanted.tags, there.tags, half=False)
@@ -102,7 +106,10 @@ def versions(wanted: Version, there: Version) -> Differences:
 
 
 def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
-    """Count what a run holds; of tags those that are not the migration's or the store's doing."""
+    """Count the contents of a run, without the tags that the migration or the store added.
+
+    Tags that a store adds are counted if ``like``, the run of the source, has them too.
+    """
     own = {key for key in run.tags if key.startswith(OWN) or (key in BY_STORE and key not in like.tags)}
     return Counter(
         {
@@ -119,7 +126,7 @@ def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
 
 
 def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
-    """Count what a logged model holds."""
+    """Count the contents of a logged model."""
     return Counter(
         {
             "logged models": 1,
@@ -133,7 +140,7 @@ def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
 
 
 def extras(of: Counter[str], there: Counter[str]) -> Iterator[str]:
-    """Yield what the target has more of: added there since."""
+    """Yield a sentence for every count that is higher in the target: these were added there since."""
     yield from (f"{there[key] - of[key]:,} more {key} there" for key in there if there[key] > of[key])
 
 

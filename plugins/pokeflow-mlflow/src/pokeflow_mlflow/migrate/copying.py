@@ -1,7 +1,7 @@
-"""Creates in the target what is missing there, and completes what a kill left half copied; nothing is doubled.
+"""Copying of experiments, runs and logged models: missing ones are created, half copied ones completed.
 
-A run or logged model is created together with tags that tell where it came from, and is found by these again. Its
-last tag says that it is complete: after that, only what is missing is added, and nothing is written over.
+A run or logged model is created together with tags that record its source, and is found by these again, so that none
+is copied twice. Its last tag marks it as complete: after that only missing data are added, and none are overwritten.
 """
 
 from collections import Counter
@@ -23,12 +23,12 @@ FROM, EXPERIMENT, ID, STATE, BEFORE = (f"{OWN}{word}" for word in ("from", "expe
 COPYING, COMPLETE = "copying", "complete"
 PARENT, HISTORY = "mlflow.parentRunId", "mlflow.log-model.history"
 PROBLEMS = 20
-"""Entities that may fail, each for itself, before it is taken for one failure of everything."""
+"""Number of problems that stop the migration: so many failed entities point to one common cause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the artifacts of a run or logged model were and are, and what its id and experiment were and are."""
+class Relocation:
+    """Old and new artifact URI and id of a run or logged model, and its experiment in the source."""
 
     experiment: str
     old_id: str
@@ -37,25 +37,35 @@ class Place:
     new: str
 
     def relocate(self, uri: str) -> str | None:
-        """Return what an address of something among the artifacts is now; None if it is none of these."""
+        """Return the new URI of something among the artifacts; None if ``uri`` is not among them."""
         own = self.old.rstrip("/")
         if own and f"{uri}/".startswith(f"{own}/"):
             return f"{self.new.rstrip('/')}{uri[len(own) :]}"
-        # The same place may be written as a path and as a URI, and a store may have been moved since.
+        # The same folder may be written as a path or as a URI, and a store may have been moved since.
         _, found, rest = uri.partition(f"/{self.old_id}/artifacts")
         return f"{self.new.rstrip('/')}{rest}" if found and rest[:1] in ("", "/") else None
 
     def is_surely(self, uri: str) -> bool:
-        """Whether an address leads here, and not to what has the same id in another experiment."""
+        """Return whether a URI is among these artifacts, not those of the same id in another experiment."""
         return f"{uri}/".startswith(f"{self.old.rstrip('/')}/") or f"/{self.experiment}/{self.old_id}/" in uri
 
 
 @dataclass(slots=True)
 class Copier:
-    """One source on its way into one target. ``name`` is the source's address, as tags have it.
+    """A copier from one source into one target.
 
-    ``experiments`` maps a source experiment's id to the target's; ``runs`` and ``models`` do so for theirs.
-    ``places`` are those of runs and models that have been filled, by experiment and id in the source.
+    Attributes:
+        name: the URI of the source, as tags contain it.
+        source: the store to read.
+        target: the store to write to, for reading back.
+        connection: the connection to the target, for writing.
+        work: a folder for downloads.
+        report: the report to fill.
+        experiments: ids of experiments in the target, by their ids in the source.
+        runs: ids of runs in the target, by experiment and id in the source.
+        models: ids of logged models in the target, by their ids in the source.
+        places: the locations of copied runs and logged models, by experiment and id in the source.
+
     """
 
     name: str
@@ -67,10 +77,10 @@ class Copier:
     experiments: dict[str, str] = field(default_factory=dict)
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
-    places: dict[tuple[str, str], Place] = field(default_factory=dict)
+    places: dict[tuple[str, str], Relocation] = field(default_factory=dict)
 
     def begin(self, experiment: Experiment, name: str) -> list[str]:
-        """Make the experiment and its runs, still empty, where they are not there; returns the source's run ids."""
+        """Create the experiment and its runs, still empty, unless they exist; return the ids of the source's runs."""
         client = self.connection.client
         there = self.experiments[experiment.id] = self.connection.experiment(name)
         known = self.target.client.get_experiment(there).tags
@@ -108,12 +118,12 @@ class Copier:
         return str(created.info.run_id)
 
     def _identity(self, experiment: str, old: str, tags: Mapping[str, str]) -> dict[str, str]:
-        """What is brought a second time, from store to store, keeps where it was before."""
+        """Return the tags that record the source of an entity, and its former source if it was migrated before."""
         before = {BEFORE: f"{tags[FROM]}#{tags.get(ID, '')}"} if FROM in tags else {}
         return {FROM: self.name, EXPERIMENT: experiment, ID: old, STATE: COPYING, **before}
 
     def begin_models(self, experiment: Experiment) -> list[Model]:
-        """Make the logged models, still without files; returns the source's."""
+        """Create the logged models, still without files, unless they exist; return the source's models."""
         there = self.experiments[experiment.id]
         models = self.source.models(experiment)
         for model in self.target.models(Experiment(there, "")):
@@ -131,18 +141,18 @@ class Copier:
         return models
 
     def run_id(self, experiment: str, old: str) -> str:
-        """Return a run's id in the target: of its own experiment first; "" if it was not brought."""
+        """Return a run's id in the target, first of this experiment, then of any; "" if the run was not copied."""
         if (experiment, old) in self.runs:
             return self.runs[experiment, old]
         return next((new for (_, known), new in self.runs.items() if known == old), "")
 
-    def place(self, old: str, uri: str) -> Place | None:
-        """Return the place of what has this id; where more than one has, that which an address leads to."""
+    def locate(self, old: str, uri: str) -> Relocation | None:
+        """Return the location of the run or model with this id; of several, the one that contains ``uri``."""
         found = [place for (_, known), place in self.places.items() if known == old]
         return next((place for place in found if place.is_surely(uri)), found[0] if found else None)
 
     def expected_run(self, run: Run) -> Run:
-        """Return a run as it should be in the target: what names other runs and models names them as they are there."""
+        """Return a run as it should be in the target: references to other runs and to models have the ids there."""
         tags = {key: value for key, value in run.tags.items() if not key.startswith(OWN)}
         if parent := tags.get(PARENT):
             tags[PARENT] = self.run_id(run.experiment, parent) or parent
@@ -156,7 +166,7 @@ class Copier:
         )
 
     def expected_model(self, model: Model) -> Model:
-        """The same of a logged model."""
+        """Return a logged model as it should be in the target, without the scores of runs that were not copied."""
         scores = (score._replace(run=self.run_id(model.experiment, score.run)) for score in model.scores)
         return replace(
             model,
@@ -166,14 +176,14 @@ class Copier:
         )
 
     def fill_run(self, experiment: Experiment, old: str, new: str) -> None:
-        """Bring all of a run that is not there yet, read it back and compare."""
+        """Copy everything that a run lacks, read it back and compare."""
         client, where = self.connection.client, f"run {old} of {experiment.name}"
         with self.reporting(f"{self.name}: {where}"):
             source = self.source.run(experiment, old)
             wanted, files = self.expected_run(source), source.files.sizes()
             self._report_links(where, source)
             there = self.target.run(experiment, new)
-            self.places[experiment.id, old] = Place(experiment.id, old, source.place, new, there.place)
+            self.places[experiment.id, old] = Relocation(experiment.id, old, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
             found = compare.runs(wanted, there, files, files_there, half=half)
             if half or found.lost:
@@ -190,7 +200,7 @@ class Copier:
             self._done(where, f"{experiment.name}/{new}", "run", found, counts, half=half)
 
     def fill_model(self, experiment: Experiment, source: Model) -> None:
-        """The same of a logged model."""
+        """Copy everything that a logged model lacks, read it back and compare."""
         client, new, where = self.connection.client, self.models[source.id], f"model {source.id} of {experiment.name}"
         with self.reporting(f"{self.name}: {where}"):
             wanted, files = self.expected_model(source), source.files.sizes()
@@ -199,7 +209,7 @@ class Copier:
             if dropped := len(source.scores) - len(wanted.scores):
                 self.report.left.append((f"{where}: {dropped:,} figures", "they belong to runs that were not brought"))
             there = self.target.model(client.get_logged_model(new))
-            self.places[experiment.id, source.id] = Place(experiment.id, source.id, source.place, new, there.place)
+            self.places[experiment.id, source.id] = Relocation(experiment.id, source.id, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
             found = compare.models(wanted, there, files, files_there, half=half)
             if half or found.lost:
@@ -239,7 +249,13 @@ class Copier:
 
     @contextmanager
     def reporting(self, where: str) -> Iterator[None]:
-        """Report what goes wrong with one entity by its name, and let the others go on; unless the target is away."""
+        """Report an error of one entity under its name, and continue with the others.
+
+        Raises:
+            PokeflowError: the source or the target is unreachable, or the report has ``PROBLEMS`` problems.
+            MlflowException: the report has ``PROBLEMS`` problems.
+
+        """
         from mlflow.exceptions import MlflowException
 
         try:

@@ -1,4 +1,4 @@
-"""What an MLflow store holds, whichever store it is: two of these compare as equal where nothing was lost."""
+"""Contents of any MLflow store as plain data: two entities are equal if a migration lost nothing."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from pokeflow_mlflow.migrate.files import Files
 
 LARGEST = 1.7976931348623157e308
-"""What SQL stores keep for infinity."""
+"""The value that SQL stores keep for infinity."""
 
 
 class Point(NamedTuple):
@@ -20,12 +20,12 @@ class Point(NamedTuple):
 
 
 def point(time: int, step: int, value: float) -> Point:
-    """A point as it is compared."""
+    """Return a point in the form to compare: infinity is replaced by the value that SQL stores keep."""
     return Point(time, step, repr(math.copysign(LARGEST, value) if math.isinf(value) else float(value)))
 
 
 class Score(NamedTuple):
-    """One value of a metric of a logged model, in a run, perhaps on a data set."""
+    """One value of a metric of a logged model, logged in a run, with or without a data set."""
 
     run: str
     key: str
@@ -35,7 +35,7 @@ class Score(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """What a run read."""
+    """A data set that a run read."""
 
     name: str
     digest: str
@@ -57,9 +57,18 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, whole. ``start`` and ``end`` are milliseconds since 1970; ``inputs`` and ``outputs`` name logged models.
+    """A run with all of its contents.
 
-    ``place`` is its artifact URI as the store has it.
+    Attributes:
+        experiment: the id of its experiment.
+        start: milliseconds since 1970.
+        end: milliseconds since 1970.
+        points: the history of every metric.
+        inputs: ids of the logged models that it read.
+        outputs: ids of the logged models that it produced, each with the step.
+        place: its artifact URI in the store.
+        files: its artifacts.
+
     """
 
     id: str
@@ -81,7 +90,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A logged model; ``run`` made it."""
+    """A logged model; ``run`` is the id of the run that produced it, ``place`` its artifact URI in the store."""
 
     id: str
     experiment: str
@@ -98,7 +107,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a registered model. ``source`` is where its files lie; ``run`` and ``model`` made it."""
+    """A model version; ``source`` is the URI of its files, ``run`` and ``model`` identify its run and logged model."""
 
     number: int
     source: str
@@ -111,7 +120,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A registered model with its versions in order, and its aliases with the version each stands for."""
+    """A registered model with its versions in order, and the version number of every alias."""
 
     name: str
     description: str
@@ -121,40 +130,40 @@ class RegisteredModel:
 
 
 class Reading(Protocol):
-    """A store that is read. What cannot be read is in ``problems``; what is left out on purpose in ``left``."""
+    """A store to read. ``problems`` lists data that cannot be read, ``left`` data that are left out on purpose."""
 
     left: list[tuple[str, str]]
     problems: list[tuple[str, str]]
 
     @property
     def uri(self) -> str:
-        """Its address."""
+        """The URI of the store."""
         ...
 
     def require_answer(self) -> None:
-        """PokeflowError where it is away."""
+        """Raise a PokeflowError if the store is unreachable."""
         ...
 
     def experiments(self) -> list[Experiment]:
-        """Those that are not deleted."""
+        """Return the experiments that are not deleted."""
         ...
 
     def runs(self, experiment: Experiment) -> list[str]:
-        """Ids of the runs that are not deleted."""
+        """Return the ids of the runs that are not deleted."""
         ...
 
     def run(self, experiment: Experiment, run_id: str) -> Run:
-        """A run, whole; PokeflowError where it cannot be read."""
+        """Return a run with all of its contents; raise a PokeflowError if it cannot be read."""
         ...
 
     def models(self, experiment: Experiment) -> list[Model]:
-        """The logged models of an experiment."""
+        """Return the logged models of an experiment."""
         ...
 
     def registered_models(self) -> Iterable[RegisteredModel]:
-        """The registered models."""
+        """Return the registered models."""
         ...
 
     def traces(self, experiment: Experiment) -> int:
-        """How many traces it has."""
+        """Return the number of traces of an experiment."""
         ...

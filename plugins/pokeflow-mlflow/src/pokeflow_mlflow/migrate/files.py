@@ -1,4 +1,4 @@
-"""The artifacts of one run or model, wherever they lie: listed, and handed over one by one."""
+"""Artifacts of one run or model, in a folder, in a bucket or on a server: listed, and fetched one by one."""
 
 import hashlib
 import posixpath
@@ -9,39 +9,39 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pokeflow import PokeflowError
-from pokeflow.objects import Folder, Objects, require_key
+from pokeflow.objects import Folder, ObjectStore, require_key
 from pokeflow_mlflow.address import redact
 
 
 class Files(Protocol):
-    """Artifacts by path."""
+    """Artifacts of one run or model, by path."""
 
     def sizes(self) -> dict[str, int]:
-        """Every file's size in bytes."""
+        """Return the size of every file in bytes, by path."""
         ...
 
     def fetch(self, path: str, folder: Path) -> Path:
-        """A local file with the bytes and the name of an artifact; in ``folder`` if it is fetched from elsewhere."""
+        """Return a local file with the bytes and the name of an artifact; a download is written to ``folder``."""
         ...
 
     def sha256(self, path: str) -> str | None:
-        """The checksum, where it is cheap to know."""
+        """Return the checksum of an artifact, or None if it is not cheap to obtain."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFiles:
-    """Files below a folder or a prefix of a bucket; links are not followed."""
+    """Files below a folder or below a prefix of a bucket; links are not followed."""
 
-    objects: Objects
+    objects: ObjectStore
     prefix: str = ""
 
     def sizes(self) -> dict[str, int]:
-        """By listing."""
+        """Return the size of every file in bytes, from one listing."""
         return {entry.key[len(self.prefix) :]: entry.size for entry in self.objects.list(self.prefix)}
 
     def fetch(self, path: str, folder: Path) -> Path:
-        """The file itself, where it lies on this machine."""
+        """Return the file itself from a folder of this machine; download it from a bucket."""
         if isinstance(self.objects, Folder):
             return self.objects.path(self.prefix + path)
         target = folder / posixpath.basename(path)
@@ -49,7 +49,7 @@ class StoredFiles:
         return target
 
     def sha256(self, path: str) -> str | None:
-        """Read, in a folder; in a bucket, what the server keeps."""
+        """Return the checksum: computed in a folder, in a bucket the one that the server keeps, if any."""
         if isinstance(self.objects, Folder):
             return self.objects.sha256(self.prefix + path)
         entry = self.objects.stat(self.prefix + path)
@@ -58,17 +58,17 @@ class StoredFiles:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
-    """Files behind one of MLflow's artifact repositories."""
+    """Files in one of MLflow's artifact repositories."""
 
     uri: str
     tracking_uri: str
 
     def sizes(self) -> dict[str, int]:
-        """Folder by folder."""
+        """Return the size of every file in bytes, listed folder by folder."""
         return dict(self._list(self._repository(), ""))
 
     def fetch(self, path: str, folder: Path) -> Path:
-        """Downloaded."""
+        """Download an artifact to ``folder``; raise a PokeflowError if that fails."""
         from mlflow.exceptions import MlflowException
 
         target = folder / posixpath.basename(path)
@@ -79,7 +79,7 @@ class RemoteFiles:
         return target
 
     def sha256(self, path: str) -> str | None:
-        """Nobody keeps it."""
+        """Return None: artifact repositories keep no checksums."""
         return None
 
     def _repository(self) -> Any:
@@ -89,7 +89,7 @@ class RemoteFiles:
 
     def _list(self, repository: Any, folder: str) -> Iterator[tuple[str, int]]:
         for entry in repository.list_artifacts(folder or None):
-            # What a server names must lie below the folder that was asked for.
+            # Paths that a server lists must be below the requested folder.
             if require_key(entry.path) == folder or (folder and not entry.path.startswith(f"{folder}/")):
                 continue
             if entry.is_dir:
@@ -100,29 +100,36 @@ class RemoteFiles:
 
 @dataclass(frozen=True, slots=True)
 class NoFiles:
-    """Artifacts that cannot be reached, and why; to know that there are none, they would have to be."""
+    """Artifacts that cannot be reached, and the reason; it is not even known whether there are any."""
 
     why: str
 
     def sizes(self) -> dict[str, int]:
-        """Never known."""
+        """Raise a PokeflowError with the reason."""
         raise PokeflowError(self.why)
 
     def fetch(self, path: str, folder: Path) -> Path:
-        """Never there."""
+        """Raise a PokeflowError with the reason."""
         raise PokeflowError(self.why)
 
     def sha256(self, path: str) -> str | None:
-        """Never known."""
+        """Raise a PokeflowError with the reason."""
         raise PokeflowError(self.why)
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where artifact URIs of a store lead: ``moved`` gives old beginnings and what they are now.
+    """Resolution of a store's artifact URIs to the artifacts.
 
-    Folders of this machine are read only below ``roots`` and where ``moved`` leads: a store that comes from outside
-    could name any file. Relative ones begin at ``base``. ``roots`` of None is a store that is trusted.
+    Folders of this machine are read only below ``roots`` and below the new beginnings in ``moved``: a store that comes
+    from outside could name any file.
+
+    Attributes:
+        tracking_uri: the URI of the store.
+        base: the folder that relative paths refer to.
+        moved: new beginnings of artifact URIs, by their old beginnings.
+        roots: the folders that may be read; None for a trusted store, which may name any folder.
+
     """
 
     tracking_uri: str
@@ -131,7 +138,7 @@ class Places:
     roots: Sequence[Path] | None = None
 
     def files(self, uri: str) -> Files:
-        """The artifacts at a URI."""
+        """Return the artifacts at a URI."""
         uri = self._now(uri)
         folder = local(uri, self.base)
         if folder is not None:
@@ -142,7 +149,7 @@ class Places:
         return RemoteFiles(uri, self.tracking_uri)
 
     def is_gone(self, uri: str) -> bool:
-        """Whether not even the folder of an experiment's artifacts is there: they may have been moved."""
+        """Return whether even the experiment's folder of these artifacts is missing: it may have been moved."""
         folder = local(self._now(uri), self.base)
         return self.roots is not None and folder is not None and not folder.parent.parent.exists()
 
@@ -164,7 +171,7 @@ class Places:
 
 
 def local(uri: str, base: Path) -> Path | None:
-    """The folder of this machine that a URI names, links and ``..`` resolved; None for any other place."""
+    """Return the folder of this machine that a URI names, with links and ``..`` resolved; None for any other URI."""
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file") or (parts.netloc not in ("", "localhost")):
         return None
@@ -172,7 +179,7 @@ def local(uri: str, base: Path) -> Path | None:
 
 
 def is_local(uri: str) -> bool:
-    """Whether a URI names a folder of this machine."""
+    """Return whether a URI names a folder of this machine."""
     return local(uri, Path("/")) is not None
 
 
@@ -181,6 +188,6 @@ def _root(uri: str) -> str:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 of a local file."""
+    """Return the SHA-256 of a local file."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,11 +1,11 @@
-"""Reads an ``mlruns`` folder, of this machine or in a bucket, without MLflow's file store, which goes away.
+"""Reader of an ``mlruns`` folder, on this machine or in a bucket, without MLflow's file store, which is deprecated.
 
 <experiment>/meta.yaml, tags/<key>, datasets/<id>/meta.yaml, traces/<id>/
 <experiment>/<run>/meta.yaml, params/<key>, tags/<key>, metrics/<key>, inputs/<id>/, outputs/<id>/, artifacts/
 <experiment>/models/<id>/meta.yaml, params/<key>, tags/<key>, metrics/<key>, artifacts/
 models/<name>/meta.yaml, tags/<key>, aliases/<alias>, version-<n>/meta.yaml, tags/<key>
 
-Such a folder comes from outside: sizes and depths are bounded, and no link is followed.
+Such a folder comes from outside, so sizes and depths are limited, and no link is followed.
 """
 
 import bisect
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from pokeflow import PokeflowError
-from pokeflow.objects import Entry, Folder, Objects
+from pokeflow.objects import Folder, ObjectInfo, ObjectStore
 from pokeflow_mlflow.migrate.entities import (
     Dataset,
     Experiment,
@@ -36,24 +36,24 @@ from pokeflow_mlflow.migrate.store import DELETED
 
 META, TRASH, MODELS, TRACES = "meta.yaml", ".trash", "models", "traces"
 SMALL = 1 << 20
-"""Bytes of a file that holds one value or a description; MLflow's own bounds are far lower."""
+"""Largest size in bytes of a file with one value or with metadata; MLflow's own limits are far lower."""
 METRIC = 1 << 30
-"""Bytes of a metric's history: some ten million points."""
+"""Largest size in bytes of a metric's history: some ten million points."""
 DEPTH = 20
-"""Brackets in brackets of YAML; the parser takes the square of their number in time."""
+"""Largest nesting depth of brackets in YAML; the parser's time grows with the square of it."""
 STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 MODEL_STATUS = {0: "UNSPECIFIED", 1: "PENDING", 2: "READY", 3: "FAILED"}
 
 
 @dataclass(slots=True)
 class Mlruns:
-    """The folder, listed once."""
+    """An ``mlruns`` folder, which is listed only once."""
 
-    objects: Objects
+    objects: ObjectStore
     places: Places
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, ObjectInfo] = field(default_factory=dict)
     _keys: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,19 +63,19 @@ class Mlruns:
 
     @property
     def uri(self) -> str:
-        """Where it lies."""
+        """The URI of the folder."""
         return self.objects.uri
 
     @property
     def keys(self) -> Sequence[str]:
-        """Everything that lies there."""
+        """The keys of all files in the folder, sorted."""
         return self._keys
 
     def require_answer(self) -> None:
-        """It was listed already."""
+        """Do nothing: the folder has already been listed."""
 
     def experiments(self) -> list[Experiment]:
-        """Those that are not deleted."""
+        """Return the experiments that are not deleted."""
         found = []
         for name in self._folders(""):
             if name == TRASH:
@@ -89,7 +89,7 @@ class Mlruns:
         return found
 
     def runs(self, experiment: Experiment) -> list[str]:
-        """Names of the runs' folders."""
+        """Return the ids of the runs that are not deleted, which are the names of their folders."""
         found = []
         for name in self._folders(f"{experiment.id}/"):
             if name in ("tags", "datasets", TRACES, MODELS):
@@ -102,7 +102,7 @@ class Mlruns:
         return found
 
     def run(self, experiment: Experiment, name: str) -> Run:
-        """A run with all of its histories."""
+        """Return a run with all of its metric histories."""
         base = f"{experiment.id}/{name}/"
         meta, tags = self._meta(f"{base}{META}"), self._values(f"{base}tags/")
         inputs, outputs = list(self._metas(f"{base}inputs/")), list(self._metas(f"{base}outputs/"))
@@ -127,7 +127,7 @@ class Mlruns:
         )
 
     def models(self, experiment: Experiment) -> list[Model]:
-        """The logged models that are there."""
+        """Return the logged models that are not deleted."""
         base = f"{experiment.id}/{MODELS}/"
         found = []
         for name in self._folders(base):
@@ -152,7 +152,7 @@ class Mlruns:
         return found
 
     def registered_models(self) -> Iterator[RegisteredModel]:
-        """The registered models; prompts, which MLflow keeps among them, are left out."""
+        """Yield the registered models, without the prompts that MLflow keeps among them."""
         for name in self._folders(f"{MODELS}/"):
             base = f"{MODELS}/{name}/"
             if (meta := self._meta_or_none(base)) is None:
@@ -180,11 +180,11 @@ class Mlruns:
             yield Version(int(number), source, run, model, about, stage, tags)
 
     def traces(self, experiment: Experiment) -> int:
-        """How many traces it has."""
+        """Return the number of traces of an experiment."""
         return len(self._folders(f"{experiment.id}/{TRACES}/"))
 
     def _files(self, prefix: str, uri: str) -> Files:
-        """What lies in the folder itself; a folder that was moved does not know its own artifacts' address any more."""
+        """Return the artifacts in the folder, else those at ``uri``, which is outdated if the folder was moved."""
         is_own = not uri or uri.rstrip("/").endswith(f"/{prefix.rstrip('/')}")
         return StoredFiles(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
 
@@ -224,7 +224,7 @@ class Mlruns:
                 yield number, line.split()
 
     def _values(self, prefix: str) -> dict[str, str]:
-        """Files of one value each, by the rest of their keys."""
+        """Return the contents of the files below a prefix, by the rest of their keys."""
         keys = self._below(prefix)
         if isinstance(self.objects, Folder) or len(keys) < 2:
             return {key[len(prefix) :]: self._read(key, SMALL) for key in keys}
@@ -236,7 +236,7 @@ class Mlruns:
         yield from (self._meta(key) for key in self._below(prefix) if key.endswith(f"/{META}"))
 
     def _meta_or_none(self, folder: str) -> dict[str, Any] | None:
-        """What a folder says of itself; None where it does not, which is a problem if it should."""
+        """Return the metadata of a folder, or None: if missing, it is left out, if invalid, it is a problem."""
         if f"{folder}{META}" not in self._entries:
             self.left.append((f"{self.uri}/{folder}", f"it has no {META}"))
             return None
@@ -253,7 +253,7 @@ class Mlruns:
             if depth > DEPTH:
                 raise PokeflowError(f"{key}: nested more than {DEPTH} deep: not MLflow's.")
         try:
-            # Aliases could make a small file mean a huge one.
+            # With aliases a small file could expand to a huge one.
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
                 raise PokeflowError(f"{key}: has YAML aliases, which MLflow does not write.")
             data = yaml.safe_load(text)
@@ -275,12 +275,12 @@ class Mlruns:
             raise PokeflowError(f"{key}: not UTF-8.") from None
 
     def _below(self, prefix: str) -> list[str]:
-        # "0" follows "/": the first key that is no longer below.
+        # "0" follows "/" in ASCII, so this is the first key that is no longer below the prefix.
         end = f"{prefix[:-1]}0"
         return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, end)]
 
     def _folders(self, prefix: str) -> list[str]:
-        """Names of the folders right below."""
+        """Return the names of the folders directly below a prefix."""
         found, at, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
         while at < end and self._keys[at].startswith(prefix):
             name, slash, _ = self._keys[at][len(prefix) :].partition("/")
@@ -301,13 +301,13 @@ def _number(meta: Mapping[str, Any], key: str) -> int | None:
 
 
 def _part(name: str) -> str:
-    """A name that is one part of a path."""
+    """Return a name that is one part of a path; raise a PokeflowError for any other."""
     if "/" in name or name in ("", ".", ".."):
         raise PokeflowError(f"{name!r} is no name of a folder.")
     return name
 
 
-def _links(objects: Objects) -> Iterator[str]:
+def _links(objects: ObjectStore) -> Iterator[str]:
     if isinstance(objects, Folder):
         for folder, folders, files in os.walk(objects.root / objects.inside, followlinks=False):
             paths = (Path(folder) / name for name in (*folders, *files))

@@ -1,4 +1,4 @@
-"""Brings everything of one MLflow store into another, and compares both."""
+"""Migration of everything in one MLflow store into another, and the comparison of both."""
 
 import os
 import tempfile
@@ -18,22 +18,22 @@ from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
 
 DEFAULT = "Default"
-"""The experiment that every MLflow store has; empty, it is not worth telling."""
+"""The experiment that every MLflow store has; it is skipped if it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The experiments of one store, on their way into another.
+    """A migration of one store's experiments into another store.
 
     Attributes:
         source: a folder, ``sqlite:///…``, ``http(s)://…`` or ``s3://…``; it is never written to.
-        destination: the address of the store that they are brought into.
-        base: the folder that relative sources begin at.
-        experiments: other names by id or name; None leaves one out.
-        artifacts: where addresses of artifacts lead now, by what they begin with.
-        source_endpoint: the S3 server of the source, if it is another than AWS's.
+        destination: the URI of the store to copy into.
+        base: the folder that relative paths of sources refer to.
+        experiments: new names by id or name; None leaves an experiment out.
+        artifacts: new beginnings of artifact URIs, by their old beginnings.
+        source_endpoint: the endpoint of the source's S3 server, if it is not AWS's.
         source_region: the region of the source.
-        endpoint: the S3 server of the destination.
+        endpoint: the endpoint of the destination's S3 server, if it is not AWS's.
         region: the region of the destination.
 
     """
@@ -50,29 +50,29 @@ class Migration:
 
     @property
     def reader(self) -> sources.Source:
-        """The source, to be opened."""
+        """The source, ready to be opened."""
         moved = {old: str(local(new, self.base) or new) for old, new in self.artifacts.items()}
         return sources.Source(self.source, self.base, moved, self.source_endpoint, self.source_region)
 
     @property
     def target(self) -> str:
-        """The destination's address as people are shown it: absolute, without passwords."""
+        """The destination's URI for display: absolute, without passwords."""
         file = database(self.destination)
         return f"sqlite:///{file.as_posix()}" if file else redact(self.destination)
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """Yield (attribute, what is wrong with it); PokeflowError where the source cannot be read."""
+        """Yield (attribute, error) pairs; raise a PokeflowError if the source cannot be read."""
         yield from (("destination", fault) for fault in faults(self.destination))
         yield from ((f"experiments.{key}", "is empty") for key, name in self.experiments.items() if name == "")
         yield from sources.faults(self.reader, self.experiments)
 
     def run(self, work: Path, *, dry_run: bool = False) -> Report:
-        """Bring everything, or, as a dry run, say what would be brought.
+        """Copy everything, or, as a dry run, report what would be copied.
 
-        A kill at any moment leaves what the same call completes.
+        After a kill at any moment, the same call completes the migration.
 
         Args:
-            work: a folder for copies that are needed meanwhile.
+            work: a folder for temporary copies.
             dry_run: write nothing to the destination.
 
         """
@@ -85,14 +85,14 @@ class Migration:
             else:
                 with connect(self.destination, endpoint=self.endpoint, region=self.region) as connection:
                     _bring(self, reading, chosen, connection, Path(folder), report)
-        # A store may be asked for the same more than once.
+        # A store may read, and report, the same entity more than once.
         report.left = list(dict.fromkeys(report.left + reading.left))
         report.problems = list(dict.fromkeys(report.problems + reading.problems))
         return report
 
 
 def _chosen(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
-    """The experiments that are wanted, and their names in the target."""
+    """Return the experiments to copy, each with its name in the target."""
     chosen = []
     for experiment in reading.experiments():
         name = migration.experiments.get(experiment.id, migration.experiments.get(experiment.name, experiment.name))
@@ -136,7 +136,7 @@ def _bring(
 
 
 def _publish(connection: Connection, to: str, report: Report) -> None:
-    """Have a store that works on a copy of its own put everything into its bucket before that is claimed."""
+    """Publish the changes of a store with a working copy to its bucket; report a problem if that fails."""
     synchronizer = getattr(connection.client._tracking_client.store, "synchronizer", None)
     if synchronizer is not None and not synchronizer.flusher.flush():
         report.problem(to, "not everything is in the bucket yet. Run it again when the bucket answers.")
@@ -148,7 +148,7 @@ def _report_traces(experiment: Experiment, reading: Reading, report: Report) -> 
 
 
 def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, str]], report: Report) -> None:
-    """What a run would bring; a database that is not there yet is not made for this."""
+    """Report what a run would copy; a destination database that does not exist is not created."""
     file, to, own = database(migration.destination), migration.target, migration.reader.uri
     known: set[tuple[str, str]] = set()
     if file is None or file.is_file():

@@ -1,7 +1,7 @@
-"""RegisteredModel models on their way: versions in order, each leading to the copied files, aliases last.
+"""Copying of registered models: versions in order, each with the URI of the copied files, and aliases last.
 
-The target numbers versions itself. Where numbers are missing in the source, later ones get others, which is told; a
-version is found again by its tags. What a model has there already stays as it is.
+The target numbers versions itself. If numbers are missing in the source, later versions get other numbers, which is
+reported; a version is found again by its tags. Existing data of a registered model in the target stay unchanged.
 """
 
 import json
@@ -22,7 +22,7 @@ NUMBER = f"{OWN}version"
 
 
 def bring(copier: Copier, registered: RegisteredModel) -> None:
-    """Bring one registered model; versions of runs and models that were left out stay behind."""
+    """Copy one registered model, without the versions of runs and logged models that were left out."""
     where = f"registered model {registered.name}"
     with copier.reporting(f"{copier.name}: {where}"):
         wanted: dict[int, Version] = {}
@@ -60,7 +60,7 @@ def _model(copier: Copier, registered: RegisteredModel, there: RegisteredModel |
 
 
 def _brought(copier: Copier, there: RegisteredModel | None) -> dict[int, Version]:
-    """Versions that came from this source, by their numbers in it."""
+    """Return the target's versions that came from this source, by their numbers in the source."""
     mine = [v for v in (there.versions if there else ()) if v.tags.get(FROM) == copier.name]
     return {int(version.tags[NUMBER]): version for version in mine if version.tags.get(NUMBER, "").isdecimal()}
 
@@ -72,15 +72,15 @@ def _create(copier: Copier, name: str, version: Version) -> None:
 
 
 def _finish(copier: Copier, name: str, wanted: Version, made: Version) -> None:
-    """What MLflow does not take with a version itself, so that a kill may have come between."""
+    """Set the data that MLflow does not accept when a version is created, so that a kill may have left them out."""
     client = copier.connection.client
     if made.stage == "None" != wanted.stage:
         with warnings.catch_warnings():
-            # Stages are given up by MLflow, and old versions have them.
+            # MLflow has deprecated stages, but old versions have them.
             warnings.simplefilter("ignore", FutureWarning)
             client.transition_model_version_stage(name, str(made.number), wanted.stage)
     if wanted.model:
-        # MLflow's server notes this beside the model; without one it is its fluent API that does.
+        # MLflow's server adds this tag to the logged model; without a server only MLflow's fluent API does.
         noted = json.loads(client.get_logged_model(wanted.model).tags.get(VERSIONS, "[]"))
         own = {"name": name, "version": made.number}
         if not any(entry.get("name") == name and str(entry.get("version")) == str(made.number) for entry in noted):
@@ -111,7 +111,7 @@ def _compare(
     before: Mapping[int, Version],
     where: str,
 ) -> None:
-    """Read back what is there now, and tell of each version."""
+    """Read the registered model back from the target, and report each version."""
     there = copier.target.registered_model(registered.name)
     brought, aliases = _brought(copier, there), there.aliases if there else {}
     own = {alias for alias, number in registered.aliases.items() if number in wanted}
@@ -135,11 +135,11 @@ def _compare(
 
 
 def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
-    """A version as it should be in the target; or None, and why it stays behind."""
+    """Return a version as it should be in the target, or None and the reason why it cannot be copied."""
     source, model_id = version.source, version.model
     if not model_id and source.startswith("models:/m-"):
         model_id = source.removeprefix("models:/")
-    run, model = copier.place(version.run, source), copier.place(model_id, source)
+    run, model = copier.locate(version.run, source), copier.locate(model_id, source)
     if version.run and run is None:
         return None, f"the run {version.run} that made it was not brought"
     if model_id and model is None:
@@ -148,14 +148,14 @@ def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
         source = model.new
     elif source.startswith("runs:/"):
         old, _, path = source.removeprefix("runs:/").partition("/")
-        if (place := copier.place(old, "")) is None:
+        if (place := copier.locate(old, "")) is None:
             return None, f"the run {old} that its files lie in was not brought"
         source = f"{place.new.rstrip('/')}/{path}"
     else:
         places = (place for place in (model, run, *copier.places.values()) if place)
         if (holder := next((place for place in places if place.relocate(source)), None)) is not None:
             source = holder.relocate(source) or source
-            # A database does not say which logged model a version is of; its files do.
+            # A database does not record the logged model of a version; the URI of the files shows it.
             model = holder if holder.old_id in copier.models else model
         if source == version.source and is_local(source):
             text = f"version {version.number}: its files lie at {source}, in no run or model of the source"

@@ -1,4 +1,4 @@
-"""The report of a migration: a row for everything, counts of both sides, what was left out, what went wrong."""
+"""Report of a migration: a row per entity, counts of source and target, omissions and problems."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pokeflow_mlflow.address import redact
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run, logged model or version: where it came from and is now, bytes of artifacts, what was done."""
+    """One run, logged model or version: its source and target, bytes of its artifacts, and the outcome."""
 
     source: str
     target: str
@@ -20,16 +20,16 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """Filled while it goes on.
+    """Report of a migration, filled while it runs.
 
     Attributes:
-        source: the address that everything came from, without passwords.
-        target: the address that it was brought to, without passwords.
-        rows: what was done, one by one.
-        left: what was left out, each with the reason.
-        problems: what could not be brought, each with the reason.
-        in_source: how many there are of what, in the source.
-        in_target: the same in the target, of what came from this source.
+        source: the URI of the source, without passwords.
+        target: the URI of the target, without passwords.
+        rows: a row per entity.
+        left: everything that was left out, each with the reason.
+        problems: everything that could not be copied, each with the reason.
+        in_source: counts by kind in the source.
+        in_target: counts by kind in the target, of entities that came from this source.
 
     """
 
@@ -43,14 +43,14 @@ class Report:
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
-        """By what was counted, the source's number and the target's."""
+        """The counts in the source and in the target, by kind."""
         return {what: (self.in_source[what], self.in_target[what]) for what in {**self.in_source, **self.in_target}}
 
     def count(self, source: Counter[str], target: Counter[str]) -> None:
-        """Add what was found on both sides."""
+        """Add counts of the source and of the target."""
         self.in_source.update(source)
         self.in_target.update(target)
 
     def problem(self, where: str, text: str) -> None:
-        """Add something that could not be brought."""
+        """Add an entity that could not be copied, and the reason without credentials."""
         self.problems.append((where, redact(text)))

@@ -1,4 +1,4 @@
-"""From an address to a store that can be read; the source itself is never written to."""
+"""Sources of a migration: any store, opened for reading by its URI; the source itself is never written to."""
 
 import re
 import sqlite3
@@ -22,11 +22,11 @@ KNOWN = ("file", "sqlite", "http", "https", "s3")
 
 
 def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Look into a source, and yield what is wrong with it and with what is said of it.
+    """Open a source, and yield (setting, error) for every error in it and in its settings.
 
     Args:
         source: the store to read.
-        experiments: ids or names that must be there.
+        experiments: ids or names of experiments that must exist.
 
     Raises:
         PokeflowError: the source cannot be read.
@@ -48,7 +48,16 @@ def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where experiments lie: ``at`` is an address or a folder, relative to ``base``; ``moved`` as Places has it."""
+    """A store to read.
+
+    Attributes:
+        at: a URI or a folder.
+        base: the folder that relative paths refer to.
+        moved: new beginnings of artifact URIs, by their old beginnings.
+        endpoint: the endpoint of the S3 server, if it is not AWS's.
+        region: the region of the S3 server.
+
+    """
 
     at: str
     base: Path
@@ -58,14 +67,14 @@ class Source:
 
     @property
     def uri(self) -> str:
-        """The address as runs are tagged with it: absolute, without passwords."""
+        """The URI that runs are tagged with: absolute, without passwords."""
         if address.database(self.at) is not None:
             return f"sqlite:///{self._file().as_posix()}"
         folder = local(self.at, self.base)
         return folder.as_uri() if folder is not None else address.redact(self.at).rstrip("/")
 
     def fault(self) -> str | None:
-        """What keeps it from being read, as far as its address tells."""
+        """Return why the source cannot be read, as far as its URI and the existence of a local path show; else None."""
         scheme, separator, _ = self.at.partition(":")
         if not self.at.strip():
             return "is empty; a folder, sqlite:///…, http(s)://… or s3://… is expected"
@@ -83,7 +92,7 @@ class Source:
 
     @contextmanager
     def open(self, work: Path) -> Iterator[Reading]:
-        """The store, to be read; copies that are needed for it lie in ``work`` meanwhile."""
+        """Yield the store for reading; copies that reading needs are written to ``work``."""
         if self.at.startswith("sqlite:"):
             with self._client(self._copied(work), (self._file().parent,)) as store:
                 yield store
@@ -99,7 +108,14 @@ class Source:
             yield _sound(Mlruns(Folder(inner if _has_none(folder) and inner.is_dir() else folder), places))
 
     def _copied(self, work: Path) -> str:
-        """A copy, brought to the schema of this MLflow: the file itself stays as it is, also where it is an old one."""
+        """Copy a SQLite file to ``work``, and return the URI of the copy.
+
+        The copy can be upgraded to the schema of this MLflow, so that an old file itself is not changed.
+
+        Raises:
+            PokeflowError: the file is no SQLite database of MLflow.
+
+        """
         file, copy = self._file(), work / "source.db"
         copy.unlink(missing_ok=True)
         reading = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
@@ -122,7 +138,7 @@ class Source:
             yield Store(self.uri, connection.client, Places(uri, base, self.moved, roots))
 
     def _bucket(self) -> Mlruns | None:
-        """A folder that somebody copied to S3; None where it is another unified store's place, which has an index."""
+        """Return the ``mlruns`` folder at an ``s3://`` URI; None for a store of mlflow-s3-store, which has an index."""
         objects = open_uri(self.at, endpoint=self.endpoint, region=self.region)
         if next(objects.list(".index/"), None) is not None:
             return None
@@ -148,7 +164,7 @@ def _bring_up_to_date(uri: str) -> None:
     try:
         utils._verify_schema(engine)  # type: ignore[no-untyped-call]
     except MlflowException:
-        # What 'mlflow db upgrade' does.
+        # The same as 'mlflow db upgrade'.
         utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
     finally:
         engine.dispose()

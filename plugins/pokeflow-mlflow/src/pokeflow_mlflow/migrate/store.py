@@ -1,4 +1,4 @@
-"""Reads any store that MLflow opens: a SQLite file, a server, or one that a package brings."""
+"""Reader of any store that MLflow opens: a SQLite file, a server, or a store that a package adds."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ DELETED = "deleted in MLflow"
 
 @dataclass(slots=True)
 class Store:
-    """A store through its client; ``places`` says where artifact URIs lead."""
+    """A store that is read through its client; ``places`` resolves artifact URIs."""
 
     uri: str
     client: "MlflowClient"
@@ -26,7 +26,7 @@ class Store:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def require_answer(self) -> None:
-        """PokeflowError where it is away."""
+        """Raise a PokeflowError if the store is unreachable."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -35,7 +35,7 @@ class Store:
             raise PokeflowError(f"MLflow at {self.uri} is away: {redact(str(error))}") from None
 
     def experiments(self) -> list[Experiment]:
-        """Those that are not deleted."""
+        """Return the experiments that are not deleted."""
         from mlflow.entities import ViewType
 
         found = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
@@ -44,14 +44,14 @@ class Store:
         return [Experiment(str(e.experiment_id), e.name, dict(e.tags)) for e in active]
 
     def runs(self, experiment: Experiment) -> list[str]:
-        """Ids of the runs that are not deleted, the oldest first."""
+        """Return the ids of the runs that are not deleted, the oldest first."""
         found = list(self._search(experiment.id, "", deleted=True))
         gone = [r for r in found if r.info.lifecycle_stage != "active"]
         self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in gone]
         return [r.info.run_id for r in found if r.info.lifecycle_stage == "active"]
 
     def runs_with_tag(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
-        """MLflow's runs that have a tag."""
+        """Yield MLflow's runs of an experiment that have a tag with this value and are not deleted."""
         return self._search(experiment_id, f"tags.`{key}` = '{value}'", deleted=False)
 
     def _search(self, experiment_id: str, where: str, *, deleted: bool) -> Iterator[Any]:
@@ -63,7 +63,7 @@ class Store:
         return pages(lambda token: search([experiment_id], where, view, 1000, order, page_token=token))
 
     def run(self, experiment: Experiment, run_id: str) -> Run:
-        """A run with all of its histories."""
+        """Return a run with all of its metric histories."""
         found = self.client.get_run(run_id)
         info, data, inputs, outputs = found.info, found.data, found.inputs, found.outputs
         histories = {key: self.client.get_metric_history(run_id, key) for key in data.metrics}
@@ -86,12 +86,12 @@ class Store:
         )
 
     def models(self, experiment: Experiment) -> list[Model]:
-        """The logged models that are there."""
+        """Return the logged models of an experiment."""
         search = self.client.search_logged_models
         return [self.model(m) for m in pages(lambda token: search([experiment.id], page_token=token))]
 
     def model(self, found: Any) -> Model:
-        """A logged model of MLflow's as one of ours."""
+        """Convert MLflow's logged model to a Model."""
         return Model(
             id=found.model_id,
             experiment=str(found.experiment_id),
@@ -119,7 +119,7 @@ class Store:
         return self.places.files(uri)
 
     def registered_models(self) -> Iterator[RegisteredModel]:
-        """The registered models; prompts, which MLflow keeps among them, are left out."""
+        """Yield the registered models, without the prompts that MLflow keeps among them."""
         search = self.client.search_registered_models
         prompts = list(pages(lambda token: search("tags.`mlflow.prompt.is_prompt` = 'true'", page_token=token)))
         self.left += [(f"prompt {found.name}", "prompts are not migrated") for found in prompts]
@@ -127,7 +127,7 @@ class Store:
             yield self._registered(found.name)
 
     def registered_model(self, name: str) -> RegisteredModel | None:
-        """The one of that name, if there is one."""
+        """Return the registered model of a name, or None if it does not exist."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -162,13 +162,13 @@ class Store:
             )
 
     def traces(self, experiment: Experiment) -> int:
-        """How many traces it has."""
+        """Return the number of traces of an experiment."""
         search = self.client.search_traces
         return sum(1 for _ in pages(lambda token: search([experiment.id], page_token=token, include_spans=False)))
 
 
 def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Everything that a search finds, page after page."""
+    """Yield all results of a search, page by page."""
     token = None
     while True:
         page = search(token)

@@ -1,4 +1,4 @@
-"""Writes into the target what it has not: never over what is there, but for what a kill left half copied."""
+"""Writing of missing data to the target; existing data are overwritten only if a kill left the entity half copied."""
 
 import posixpath
 import tempfile
@@ -15,21 +15,29 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 POINTS, PAIRS = 1000, 100
-"""MLflow's limits of a request."""
+"""MLflow's limits per request."""
 OPEN = ("RUNNING", "SCHEDULED")
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Artifacts and their sizes, on one side."""
+    """Artifacts of the source or the target, and their sizes in bytes by path."""
 
     files: Files
     sizes: Mapping[str, int]
 
 
 def write_run(client: "MlflowClient", wanted: Run, there: Run, *, half: bool) -> None:
-    """Parameters, tags, histories, data sets and links to logged models."""
+    """Write the parameters, tags, histories, data sets and links to logged models that a run lacks.
+
+    Args:
+        client: the client of the target.
+        wanted: the run as it should be.
+        there: the run as it is.
+        half: the run is half copied, so tags with another value are overwritten.
+
+    """
     from mlflow import entities
 
     new = there.id
@@ -57,7 +65,7 @@ def write_run(client: "MlflowClient", wanted: Run, there: Run, *, half: bool) ->
 
 
 def write_model(client: "MlflowClient", wanted: Model, there: Model) -> None:
-    """Parameters, tags and figures; a figure is logged with its run, which has it already."""
+    """Write the parameters, tags and figures that a logged model lacks; the runs of the figures have these already."""
     from mlflow.entities import Metric
 
     if params := {key: value for key, value in wanted.params.items() if key not in there.params}:
@@ -71,7 +79,7 @@ def write_model(client: "MlflowClient", wanted: Model, there: Model) -> None:
 
 
 def end(client: "MlflowClient", wanted: Run, there: Run) -> None:
-    """Let a run that is still open end as it did."""
+    """Set the status and end of the source's run, if the target's run is still open."""
     if there.status not in OPEN or wanted.status == there.status:
         return
     if wanted.end is not None and wanted.status not in OPEN:
@@ -81,7 +89,19 @@ def end(client: "MlflowClient", wanted: Run, there: Run) -> None:
 
 
 def send(source: Side, there: Side, put: Callable[[str, str | None], None], work: Path, *, half: bool) -> None:
-    """Artifacts that are not there, or half; each is read back where that is cheap. ``put`` takes file and folder."""
+    """Upload the artifacts that are missing, and compare checksums where these are cheap to read.
+
+    Args:
+        source: the artifacts to upload.
+        there: the artifacts in the target.
+        put: uploads a local file to an artifact folder.
+        work: a folder for downloads.
+        half: the entity is half copied, so artifacts that differ are uploaded again.
+
+    Raises:
+        PokeflowError: an artifact arrived with another checksum.
+
+    """
     for path, size in source.sizes.items():
         if path in there.sizes and not half:
             continue

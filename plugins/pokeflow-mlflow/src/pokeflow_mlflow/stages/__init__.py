@@ -1,1 +1,1 @@
-"""What this plugin does with finished tasks: one module a stage, each with ``run(task)``."""
+"""Stages of this plugin, which process finished tasks: one module per stage, each with ``run(task)``."""

@@ -1,4 +1,4 @@
-"""Registering: a finished model as a version in MLflow's registry, one for each digest and version label."""
+"""Registration of a finished model as a version in MLflow's registry, one for each digest and version label."""
 
 import json
 import logging
@@ -31,11 +31,15 @@ VERSIONS = "mlflow.modelVersions"
 
 
 def run(task: Task) -> Result:
-    """Register the model that the first input made; a version that is there already is only brought up to date.
+    """Register the model that the first input produced; an existing version is only brought up to date.
 
-    Leaves ``registration.json``. Facts: ``registered_model``, ``registry_version``, ``registry_uri``,
-    ``model_uri`` (what ``mlflow.pyfunc.load_model`` takes), ``source``, ``gates`` (a sentence each) and ``alias``,
-    None where this version does not have it.
+    The facts are also written to ``registration.json``.
+
+    Returns:
+        Facts: ``registered_model``, ``registry_version``, ``registry_uri``, ``model_uri`` (the argument of
+        ``mlflow.pyfunc.load_model``), ``source``, ``gates`` (a sentence each) and ``alias`` (None if this version
+        does not have it).
+
     """
     params: RegisterParams = task.params
     made, benchmark = task.inputs[0], _benchmark(task)
@@ -68,10 +72,10 @@ def _benchmark(task: Task) -> Input | None:
 
 
 def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str]:
-    """What a version is found and judged by; the figures are the benchmark's.
+    """Return the tags that identify a version, and the figures of its benchmark.
 
-    ``pokeflow.record`` and ``pokeflow.made`` are where the records lie below any store's root: that of this
-    registration, which names the version, and that of the making.
+    ``pokeflow.record`` and ``pokeflow.made`` are paths of records below any store's root: the record of this
+    registration, which names the version, and the record of the task that produced the model.
     """
     parents = [name.partition(":")[2] for name in made.parents]
     tags: dict[str, Any] = {
@@ -93,23 +97,26 @@ def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str
 
 
 def answers(task: Task) -> str | None:
-    """What the registered model's ``predict`` gives: matches, without a gallery embeddings, without a network None."""
+    """Return the default output of the registered model's ``predict``.
+
+    It is ``matches``, without a gallery ``embedding``, and without an ONNX network None.
+    """
     sent = {file.path for _, file in _files(task)}
     return None if NETWORK not in sent else MATCHES if index.FILE in sent else EMBEDDING
 
 
 def _files(task: Task) -> list[tuple[Path, File]]:
-    """What is sent, and the folder each lies in: the model, and the gallery that its benchmark left."""
+    """Return the files to upload, each with its folder: the model, and the gallery that its benchmark wrote."""
     made, benchmark = task.inputs[0], _benchmark(task)
     measured = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
     gallery = [(folder, file) for folder, file in measured if file.path == index.FILE]
-    # A compiled model has a gallery of its own; the one that was measured goes before it.
+    # A compiled model has a gallery of its own; the benchmark's gallery replaces it, because that one was measured.
     found = [(made.folder, file) for file in made.record.files if not (gallery and file.path == index.FILE)] + gallery
     return [(folder, f) for folder, f in found if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
 
 
 def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record | None) -> str:
-    """One sentence for people, of what the records say and nothing else."""
+    """Return the description for people: ``params.description``, and a sentence built only from the records."""
     facts = made.facts
     parts = [
         f"{task.type} {task.version or ''}".strip(),
@@ -138,7 +145,7 @@ def _bring_up_to_date(client: "MlflowClient", version: Any, tags: dict[str, str]
     for key, value in tags.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(version.name, version.version, key, value)
-    # What a former benchmark or former gates said.
+    # Tags of an earlier benchmark or of earlier gates.
     for key in version.tags.keys() - tags.keys():
         if key.startswith(JUDGED):
             client.delete_model_version_tag(version.name, version.version, key)
@@ -156,8 +163,8 @@ def _create(connection: Connection, task: Task, tags: dict[str, str], descriptio
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # A server wants the id, to believe the source. Every other registry is MLflow's SQL one or made from it, which
-    # would look the id up in the process-wide store instead of this one; there the run is enough.
+    # A server accepts the source only together with the id. Every other registry is MLflow's SQL one or derived from
+    # it, and would look the id up in the process-wide store instead of this one; there the run is enough.
     served = (params.registry_uri or params.uri).startswith(("http:", "https:", "arn:"))
     version = client.create_model_version(
         task.model,
@@ -172,7 +179,7 @@ def _create(connection: Connection, task: Task, tags: dict[str, str], descriptio
 
 
 def _point_back(client: "MlflowClient", model: Any, version: Any) -> None:
-    """Have the model's page link to the version, as MLflow's own registering does."""
+    """Add the version to the logged model's tag, so that its page links there, as MLflow's own registration does."""
     listed = json.loads(client.get_logged_model(model.model_id).tags.get(VERSIONS, "[]"))
     mine = {"name": version.name, "version": version.version}
     if not any(str(entry.get("version")) == str(version.version) for entry in listed if entry["name"] == version.name):
@@ -180,11 +187,14 @@ def _point_back(client: "MlflowClient", model: Any, version: Any) -> None:
 
 
 def _logged_model(connection: Connection, task: Task) -> Any:
-    """The model's files in MLflow, beside the run that made it if that was tracked; a half-sent one is completed."""
+    """Return the logged model that holds the files; create it, or complete an interrupted upload, if necessary.
+
+    It belongs to the experiment of the run that produced the model, if that run was tracked.
+    """
     from mlflow.entities import LoggedModelStatus
 
     client, params, made = connection.client, task.params, task.inputs[0].record
-    # The same recipe made again may give other bytes: those are another model.
+    # Another execution of the same task may produce other bytes: these are another model.
     kept = {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.answers": answers(task)}
     tags = {key: value for key, value in kept.items() if value}
     home = connection.experiment(params.experiment)
@@ -210,7 +220,7 @@ def _logged_model(connection: Connection, task: Task) -> Any:
 
 
 def _list_with_run(client: "MlflowClient", model: Any) -> None:
-    """Have the run's page lead to the model that it made."""
+    """Add the logged model to the outputs of its run, so that the run's page links to it."""
     from mlflow.entities import LoggedModelOutput
 
     if model.source_run_id:

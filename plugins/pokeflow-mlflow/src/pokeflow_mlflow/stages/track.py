@@ -1,6 +1,6 @@
-"""Tracking: a finished task as an MLflow run, with its parameters, figures, curves and files.
+"""Tracking of a finished task as an MLflow run, with its parameters, figures, curves and files.
 
-Every step may be repeated, so a run that a kill left half written is found by its tags and completed.
+Every step may be repeated, so a run that a kill left incomplete is found by its tags and completed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SENT = "pokeflow.points"
-"""How many points of the curves are there: sent in one transaction with them, so that nothing is sent twice."""
-# MLflow's numbers per request, and one tag's room left among the metrics.
+"""Tag with the number of points logged so far; sent in one transaction with them, so that none is sent twice."""
+# MLflow's limits per request; the limit of metrics leaves room for one tag.
 METRICS, PAIRS = 999, 100
 Item = TypeVar("Item")
 
 
 def run(task: Task) -> Result:
-    """Log the record that the task is given as a run; the same record again changes nothing.
+    """Log the record of the task's input as a run; logging the same record again changes nothing.
 
     Returns:
-        Facts: ``run_id``, ``experiment`` and ``uri``, the store's address without passwords.
+        Facts: ``run_id``, ``experiment`` and ``uri``, the store's URI without passwords.
 
     """
     params: TrackParams = task.params
     record, folder = task.inputs[0].record, task.inputs[0].folder
-    # In the model's own experiment like is compared with like: only what made the model belongs there.
+    # Runs of a model's own experiment are compared with each other: only those that produce the model belong there.
     name = params.experiments.get(record.model, params.project) if record.makes_model else params.project
     note = provenance.read_note(folder)
     with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
@@ -53,7 +53,7 @@ def run(task: Task) -> Result:
 
 
 def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
-    """Find the run of this record. Where a lost answer had it made twice, keep the one that got further."""
+    """Find the run of this record; if a lost response led to duplicates, keep the most complete and delete the rest."""
     where = f"tags.`pokeflow.digest` = '{record.digest}' and tags.`pokeflow.started` = '{record.started}'"
     runs = sorted(
         client.search_runs([experiment], where),
@@ -65,7 +65,7 @@ def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
 
 
 def _create(client: "MlflowClient", experiment: str, record: Record, note: provenance.Note) -> Any:
-    # The tags that it is found by come with the run itself, in one transaction.
+    # The tags that identify the run are created with it, in one transaction.
     tags = {"pokeflow.digest": record.digest, "pokeflow.started": record.started}
     if note.trial:
         tags |= sweeps.tags_of(note.trial, sweeps.parent(client, experiment, note.trial, note, record))

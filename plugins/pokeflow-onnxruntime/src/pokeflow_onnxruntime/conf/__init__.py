@@ -1,1 +1,1 @@
-"""The YAML this plugin brings: ``target=cpu``."""
+"""Package with the plugin's YAML: ``target=cpu``."""

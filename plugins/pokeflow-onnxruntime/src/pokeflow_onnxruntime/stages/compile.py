@@ -1,4 +1,4 @@
-"""Stage ``compile``: float32 ONNX → static INT8 ONNX, calibrated on captures and compared with what it came from."""
+"""Stage ``compile``: float32 ONNX → static INT8 ONNX, calibrated on captures and compared with its parent."""
 
 import contextlib
 import io
@@ -24,11 +24,11 @@ from onnxruntime.quantization import (
 )
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, opened
+from pokeflow_onnxruntime.network import FILE, FILES, FRAMEWORK, INPUT, open_network
 from pokeflow_onnxruntime.params import CompileParams
 from pokeflow_vision import calibration, comparison, index, jsonfile, preprocessing, retrieval
 from pokeflow_vision.dataset import Dataset
-from pokeflow_vision.network import inherited, model_and_data, size_mb
+from pokeflow_vision.network import inherited_facts, model_and_data, size_mb
 from pokeflow_vision.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -39,39 +39,40 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
 }
 LEAST_OPSET = 13
-"""The first with per-channel QuantizeLinear."""
+"""First opset with per-channel QuantizeLinear."""
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 
 
 def run(task: Task) -> Result:
     """Quantise the task's first model.
 
-    ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient.
-    ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare both networks on the same
-    val queries, each against its own references. ``accuracy_drop`` is a difference of shares, not of per cent.
+    ``size_mb`` and ``fp32_size_mb`` are the sizes of the networks' files, in 10^6 bytes; ``size_ratio`` is the parent's
+    size divided by the new one. ``cosine_to_parent`` (mean), ``cosine_to_parent_min`` and ``top1_agreement`` compare
+    both networks on the same val queries, each against its own references. ``accuracy_drop`` is a difference of
+    fractions, not of per cent.
     """
     params: CompileParams = task.params
     parent, data = model_and_data(task)
     spec = data.preprocessing
     source, target = parent.folder / FILE, task.output / FILE
     opset = require_quantizable(source)
-    queries = data.asked_of(comparison.SPLIT, "compile")
+    queries = data.queries_for(comparison.SPLIT, "compile")
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     # Before the calibration, which takes longest: a network that cannot be run is refused at once.
-    network = opened(parent.folder, spec, 0)
+    network = open_network(parent.folder, spec, 0)
     before = comparison.embeddings_of(network, data, queries, "fp32")
     domain = calibration.require_in_domain(shown, data, network, before)
 
     with progress.bar("calibration", len(shown)) as advance:
         quantize(source, target, Pictures(shown, spec, params.batch_size, advance), params, task.work)
-    after = comparison.embeddings_of(opened(task.output, spec, 0), data, queries, "INT8")
-    metrics = comparison.compared(before, after, data, queries)
+    after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
+    metrics = comparison.compare(before, after, data, queries)
     size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, *FILES)
     metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
 
     spec.write(task.output)
     index.write(task.output, index.build(data, after[0]))
-    jsonfile.write(task.output / calibration.CONFIG, described(task.output, data, shown, domain, params))
+    jsonfile.write(task.output / calibration.CONFIG, calibration_config(task.output, data, shown, domain, params))
     scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
     facts: dict[str, Any] = {
         "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
@@ -83,7 +84,7 @@ def run(task: Task) -> Result:
         "input_size": spec.size,
         "preprocessing": spec.hash,
         "protocol": retrieval.protocol(data, comparison.SPLIT),
-        **inherited(parent),
+        **inherited_facts(parent),
     }
     report = {**facts, "metrics": metrics, "operators": operators(target), "opset": opset}
     jsonfile.write(task.output / "compilation_report.json", report)
@@ -91,7 +92,7 @@ def run(task: Task) -> Result:
 
 
 def require_quantizable(file: Path) -> int:
-    """The network's opset; PokeflowError where it is not sound float32 ONNX."""
+    """Return a network's opset; raise a PokeflowError unless it is valid float32 ONNX that can be quantised."""
     if not file.is_file():
         raise PokeflowError(f"{file}: no such network. Make its model again.")
     try:
@@ -117,9 +118,10 @@ def require_quantizable(file: Path) -> int:
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    """Calibration pictures as the quantiser asks for them: in ranges of batches, one batch in memory at once.
+    """Reader of calibration pictures for the quantiser: in ranges of batches, one batch in memory at a time.
 
-    Batches are of equal length (histograms of ragged ones fail), so a last short one stands alone in its range.
+    The batches of a range must be of equal length, because histograms of unequal ones fail; so a shorter last batch
+    is in a range of its own.
     """
 
     def __init__(
@@ -133,11 +135,11 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
         return len(self._batches)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """Make ``get_next`` give these batches."""
+        """Select the batches that ``get_next`` returns."""
         self._waiting = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, "np.ndarray"] | None:
-        """The next batch of the range as the network's input; None where it ends."""
+        """Return the next batch of the range as the network's input, float32 n×3×size×size; None at the end."""
         rows = next(self._waiting, None)
         if rows is None:
             return None
@@ -146,10 +148,10 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
 
 
 def quantize(source: Path, target: Path, pictures: Pictures, params: CompileParams, work: Path) -> None:
-    """Write ``source`` as INT8 to ``target``; files on the way lie in ``work`` and are gone afterwards."""
+    """Write ``source`` as INT8 to ``target``; intermediate files are in ``work`` and are removed afterwards."""
     with tempfile.TemporaryDirectory(dir=work) as name, _third_party(Path(name)):
         clean = Path(name) / FILE
-        # Symbolic shapes are for transformers and need sympy; a convolutional network's are inferred without.
+        # Symbolic shape inference is for transformers and needs sympy; convolutional networks do not need it.
         quant_pre_process(source, clean, skip_symbolic_shape=True)
         quantize_static(
             clean,
@@ -161,7 +163,7 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[params.method],
-            # Ranges are merged after each batch: without a stride, every activation of every image is held.
+            # Ranges are merged after each batch: without a stride, all activations of all images stay in memory.
             extra_options={"CalibPercentile": params.percentile, "CalibStridedMinMax": 1},
         )
     if not operators(target).get("QuantizeLinear"):
@@ -170,7 +172,7 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
 
 @contextlib.contextmanager
 def _third_party(folder: Path) -> Iterator[None]:
-    """Keep onnxruntime's temporary files in ``folder``, its prints out of stdout, its log(0) to itself."""
+    """Keep onnxruntime's temporary files in ``folder``, its prints off stdout, and its log(0) warnings silent."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         with contextlib.redirect_stdout(_Lines()), warnings.catch_warnings():
@@ -181,7 +183,7 @@ def _third_party(folder: Path) -> Iterator[None]:
 
 
 class _Lines(io.TextIOBase):
-    """A stdout that tells the log instead."""
+    """Replacement for stdout that writes to the log."""
 
     def write(self, text: str) -> int:
         if text.strip():
@@ -190,15 +192,15 @@ class _Lines(io.TextIOBase):
 
 
 def operators(file: Path) -> dict[str, int]:
-    """How often each operator stands in a network."""
+    """Return the number of times that each operator type occurs in a network."""
     model = onnx.load(file, load_external_data=False)
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
-def described(
+def calibration_config(
     folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
-    """The calibration's configuration: what any target tells, and this one's method."""
+    """Return the description of the calibration: the values common to all targets, and this target's method."""
     read = params.method == "percentile"
     return calibration.config(
         folder,

@@ -1,4 +1,4 @@
-"""Stage ``profile``: how long each operator takes, from the trace that ONNX Runtime's profiler writes."""
+"""Stage ``profile``: the duration of each operator, from the trace that ONNX Runtime's profiler writes."""
 
 import json
 import tempfile
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnxruntime
 
 from pokeflow import Result, Task
-from pokeflow_onnxruntime.network import FILE, FRAMEWORK, INPUT, OUTPUT, opened
+from pokeflow_onnxruntime.network import FILE, FRAMEWORK, INPUT, OUTPUT, open_network
 from pokeflow_vision import profiling
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.profiling import Operator, ProfileParams
@@ -22,15 +22,15 @@ RAN = "_kernel_time"
 
 
 def run(task: Task) -> Result:
-    """Watch the task's first model at batch 1, and write ``profiling_results.json``."""
+    """Profile the task's first model at batch 1, and write ``profiling_results.json``."""
     return profiling.run(task, watch, framework=FRAMEWORK, source=SOURCE)
 
 
 def watch(
     folder: Path, spec: Preprocessing, params: ProfileParams, pictures: Iterable["np.ndarray"], work: Path
 ) -> list[Operator]:
-    """Times of every operator in the order they ran, a kernel being its type and who provides it."""
-    network = opened(folder, spec, params.threads)
+    """Return the mean duration of every operator, in execution order; its kernel is the execution provider."""
+    network = open_network(folder, spec, params.threads)
     options = network.session.get_session_options()
     options.enable_profiling = True
     with tempfile.TemporaryDirectory(dir=work) as traces:

@@ -1,4 +1,4 @@
-"""Stage ``recognize``: what one picture shows, as the compiled model sees it."""
+"""Stage ``recognize``: the cards that one picture may show, according to the compiled model."""
 
 from pokeflow import Result, Task
 from pokeflow_onnxruntime import network
@@ -7,4 +7,4 @@ from pokeflow_vision import recognition
 
 def run(task: Task) -> Result:
     """Recognise one picture and write ``matches.json``."""
-    return recognition.run(task, network.opened)
+    return recognition.run(task, network.open_network)

@@ -1,1 +1,1 @@
-"""The YAML this plugin brings: ``target=openvino``."""
+"""Package with the plugin's YAML: ``target=openvino``."""

@@ -1,1 +1,1 @@
-"""The stages that the plugin does, a module each with ``run(task)``; imported when a task runs."""
+"""Stages of the plugin, one module each with ``run(task)``; a module is imported when its task runs."""

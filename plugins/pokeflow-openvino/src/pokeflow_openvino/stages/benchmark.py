@@ -1,4 +1,4 @@
-"""Stage ``benchmark``: what a compiled model answers on the test split, and how long OpenVINO takes for it."""
+"""Stage ``benchmark``: accuracy of a compiled model on the test split, and its speed with OpenVINO."""
 
 from pokeflow import Result, Task
 from pokeflow_openvino import network
@@ -9,5 +9,5 @@ from pokeflow_vision.network import size_mb
 def run(task: Task) -> Result:
     """Benchmark the task's first model on this machine's processor."""
     return benchmark.run(
-        task, network.opened, framework=network.FRAMEWORK, size_mb=lambda folder: size_mb(folder, *network.FILES)
+        task, network.open_network, framework=network.FRAMEWORK, size_mb=lambda folder: size_mb(folder, *network.FILES)
     )

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from pokeflow import PokeflowError, Result, Task, progress
-from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, opened, opened_file, read
+from pokeflow_openvino.network import FILE, FILES, FRAMEWORK, open_file, open_network, read
 from pokeflow_openvino.params import CompileParams
 from pokeflow_openvino.quantizer import Request
 from pokeflow_vision import calibration, comparison, index, jsonfile, retrieval
-from pokeflow_vision.network import ONNX, inherited, model_and_data, size_mb
+from pokeflow_vision.network import ONNX, inherited_facts, model_and_data, size_mb
 
 log = logging.getLogger(__name__)
 
@@ -25,25 +25,25 @@ QUANTIZED, WEIGHTED = "FakeQuantize", {"Convolution", "GroupConvolution", "MatMu
 
 
 def run(task: Task) -> Result:
-    """Quantise the task's first model; float32 figures are the parent's, run by OpenVINO as well.
+    """Quantise the task's first model; the float32 metrics are the parent's, which OpenVINO runs as well.
 
-    ``size_mb`` and ``fp32_size_mb`` are of the networks' files, in 10^6 bytes; ``size_ratio`` is their quotient. The
-    others are those of ``pokeflow_vision.comparison``.
+    ``size_mb`` and ``fp32_size_mb`` are the sizes of the networks' files, in 10^6 bytes; ``size_ratio`` is the parent's
+    size divided by the new one. The others are those of ``pokeflow_vision.comparison``.
     """
     params: CompileParams = task.params
     parent, data = model_and_data(task)
     spec, source = data.preprocessing, parent.folder / ONNX
     require_quantizable(source)
-    queries = data.asked_of(comparison.SPLIT, "compile")
+    queries = data.queries_for(comparison.SPLIT, "compile")
     shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
-    network = opened_file(source, spec, 0)
+    network = open_file(source, spec, 0)
     before = comparison.embeddings_of(network, data, queries, "fp32")
     domain = calibration.require_in_domain(shown, data, network, before)
 
     spec.write(task.output)
     quantize(source, task.output, len(shown), params, task.work)
-    after = comparison.embeddings_of(opened(task.output, spec, 0), data, queries, "INT8")
-    metrics = comparison.compared(before, after, data, queries)
+    after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
+    metrics = comparison.compare(before, after, data, queries)
     size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, ONNX, f"{ONNX}[._]*")
     metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
 
@@ -70,7 +70,7 @@ def run(task: Task) -> Result:
         "input_size": spec.size,
         "preprocessing": spec.hash,
         "protocol": retrieval.protocol(data, comparison.SPLIT),
-        **inherited(parent),
+        **inherited_facts(parent),
     }
     report = {**facts, "metrics": metrics, "operators": operators(task.output / FILE)}
     jsonfile.write(task.output / "compilation_report.json", report)
@@ -78,7 +78,7 @@ def run(task: Task) -> Result:
 
 
 def require_quantizable(file: Path) -> None:
-    """Refuse a network that is quantised already, has nothing to quantise, or whose weights are not finite."""
+    """Raise a PokeflowError for a network that is quantised, cannot be quantised or has weights that are not finite."""
     found = read(file).get_ops()
     kinds = {op.get_type_name() for op in found}
     if QUANTIZED in kinds:
@@ -91,9 +91,18 @@ def require_quantizable(file: Path) -> None:
 
 
 def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, work: Path) -> None:
-    """Write ``source`` as INT8 into the folder that holds the calibration set and its preprocessing."""
+    """Write ``source`` as INT8 into the folder that holds the calibration set and its preprocessing.
+
+    Args:
+        source: The float32 network.
+        folder: Folder with the calibration set, which receives the network.
+        pictures: Number of pictures in the calibration set, for the progress bar.
+        params: Preset and bias correction.
+        work: Folder for temporary files.
+
+    """
     request = Request(str(source), str(folder), params.preset, params.bias_correction == "accurate")
-    # -P: what happens to lie in the folder that this is run in is not imported.
+    # -P: no module is imported from the current folder.
     command = [sys.executable, "-P", "-m", "pokeflow_openvino.quantizer", request.dump()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
     with (
@@ -121,5 +130,5 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
 
 
 def operators(file: Path) -> dict[str, int]:
-    """How often each operator stands in a network."""
+    """Return the number of times that each operator type occurs in a network."""
     return dict(sorted(Counter(op.get_type_name() for op in read(file).get_ops()).items()))

@@ -1,11 +1,11 @@
-"""Stage ``profile``: how long each operator takes, as OpenVINO tells with its profiling switched on."""
+"""Stage ``profile``: the duration of each operator, as OpenVINO reports it with profiling switched on."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokeflow import Result, Task
-from pokeflow_openvino.network import FILE, FRAMEWORK, compiled
+from pokeflow_openvino.network import FILE, FRAMEWORK, compile_model
 from pokeflow_vision import profiling
 from pokeflow_vision.onnx_network import INPUT
 from pokeflow_vision.preprocessing import Preprocessing, normalize
@@ -19,16 +19,16 @@ SOURCE = "get_profiling_info of OpenVINO, which keeps means in whole microsecond
 
 
 def run(task: Task) -> Result:
-    """Watch the task's first model at batch 1, and write ``profiling_results.json``."""
+    """Profile the task's first model at batch 1, and write ``profiling_results.json``."""
     return profiling.run(task, watch, framework=FRAMEWORK, source=SOURCE)
 
 
 def watch(
     folder: Path, spec: Preprocessing, params: ProfileParams, pictures: Iterable["np.ndarray"], work: Path
 ) -> list[Operator]:
-    """Times of every operator that took any; those that were fused into another took none."""
-    request = compiled(folder / FILE, spec, params.threads, PERF_COUNT=True).create_infer_request()
-    # The means are of all runs, those of the warm-up too: these are taken off again.
+    """Return the mean duration of every operator that took time; operators fused into another take none."""
+    request = compile_model(folder / FILE, spec, params.threads, PERF_COUNT=True).create_infer_request()
+    # OpenVINO's means include the warm-up runs, so their share is subtracted.
     before: dict[str, float] = {}
     runs = 0
     for runs, picture in enumerate(pictures, 1):

@@ -1,4 +1,4 @@
-"""AWS as this plugin speaks to it: clients of boto3, and refusals told in sentences."""
+"""Access to AWS: cached botocore clients, and errors of AWS translated into readable exceptions."""
 
 from pokeflow_sagemaker.aws.clients import account, client, partition, region
 from pokeflow_sagemaker.aws.errors import (

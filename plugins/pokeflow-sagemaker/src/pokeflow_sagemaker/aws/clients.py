@@ -1,4 +1,4 @@
-"""Clients of AWS's services, and whose account they speak for."""
+"""Cached botocore clients of AWS's services, and the account, region and partition of the credentials."""
 
 import functools
 import os
@@ -9,11 +9,11 @@ from pokeflow import ConfigError, Fault
 from pokeflow_sagemaker.aws.errors import ask, clean
 
 ATTEMPTS = 8
-"""How often a request is made, unless AWS's settings say otherwise; the waits in between grow to 20 seconds."""
+"""Maximum attempts per request, unless AWS's settings say otherwise; the waits in between grow to 20 seconds."""
 
 
 def region(given: str | None) -> str:
-    """The region given, or else that of AWS's own settings; ConfigError where there is none."""
+    """Return the explicit region, or else that of AWS's own settings; raise a ConfigError if neither is set."""
     found = given or os.environ.get("AWS_REGION") or _told(lambda: _session(*_identity()).get_config_variable("region"))
     if not found:
         raise ConfigError([Fault("store.region", "no region. Set it in YAML, with AWS_REGION, or in AWS's profile.")])
@@ -21,17 +21,17 @@ def region(given: str | None) -> str:
 
 
 def client(service: str, region_name: str | None) -> Any:
-    """The client of a service, the same one for every caller with the same AWS variables."""
+    """Return the client of a service; it is cached for each region and set of AWS environment variables."""
     return _told(lambda: _client(service, region(region_name), *_identity()))
 
 
 def account(region_name: str | None) -> str:
-    """The number of the account that the credentials belong to."""
+    """Return the number of the account that the credentials belong to."""
     return str(_asked(region_name)["Account"])
 
 
 def partition(region_name: str | None) -> str:
-    """``aws``, or what the caller's ARN says: China and the government have partitions of their own."""
+    """Return the partition in the caller's ARN: ``aws``, or that of China or of GovCloud."""
     return str(_asked(region_name)["Arn"].split(":")[1])
 
 
@@ -41,7 +41,7 @@ def _asked(region_name: str | None) -> dict[str, str]:
 
 
 def _told(work: Callable[[], Any]) -> Any:
-    """Return a function's result; ConfigError where AWS's settings are wrong: a profile, a file, a region, a number."""
+    """Call a function and raise a ConfigError if AWS's settings (profile, file, region, number) are invalid."""
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -52,7 +52,7 @@ def _told(work: Callable[[], Any]) -> Any:
 
 
 def _identity() -> tuple[tuple[tuple[str, str], ...], int]:
-    """Return what a client depends on beside its region; by process, for sockets must not be shared with a fork."""
+    """Return the cache key of a client: the AWS variables, and the process, since a fork must not share sockets."""
     return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))), os.getpid()
 
 

@@ -1,4 +1,4 @@
-"""Errors of AWS's services as sentences with what to do. Nothing of a credential gets into them."""
+"""Errors of AWS's services as exceptions that say what to do. Their messages never contain credentials."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
 class RefusedError(PokeflowError):
-    """AWS refused a request; ``code`` is its own name for why."""
+    """A request that AWS refused; ``code`` is AWS's error code."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -17,23 +17,23 @@ class RefusedError(PokeflowError):
 
 
 class NotFoundError(RefusedError):
-    """What was asked for is not there."""
+    """The requested resource does not exist."""
 
 
 class AlreadyExistsError(RefusedError):
-    """What was to be made is there already."""
+    """The resource to create exists already."""
 
 
 class AccessDeniedError(RefusedError):
-    """The credentials may not do this."""
+    """The credentials lack the permission for the request."""
 
 
 class QuotaError(RefusedError):
-    """The account's quota, or what AWS has left of a machine, is used up."""
+    """The account's quota, or AWS's capacity of an instance type, is used up."""
 
 
 class ThrottledError(RefusedError):
-    """The service takes no more requests now."""
+    """The service throttled the request; the client's retries are used up."""
 
 
 _DENIED = (
@@ -56,7 +56,7 @@ _EXISTS = (
 )
 _MISSING = re.compile(r"ResourceNotFound|NoSuch\w+|\w*NotFound(Exception|Error)|404")
 _INVALID = ("ValidationException", "ValidationError")
-"""How services say that they do not like a request; what it is about, only the sentence says."""
+"""Generic codes for a refused request; only the message says whether a resource is missing or exists already."""
 _NOT_THERE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
 _THERE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:[A-Za-z]+)")
@@ -64,7 +64,18 @@ _SECRET = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|://[^@\s]+@|(?<![\w/.:-])[
 
 
 def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
-    """Call a method of a client about something (``training job pokeflow-…``); a refusal begins with its name."""
+    """Call a method of a client and translate botocore's errors.
+
+    Args:
+        call: the client's method.
+        what: the resource, such as ``training job pokeflow-…``; the messages of errors begin with it.
+        parameters: the parameters of the request.
+
+    Raises:
+        RefusedError: if AWS refused the request; the subclass says why.
+        PokeflowError: if the request is malformed or AWS could not be reached.
+
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -76,7 +87,7 @@ def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
 
 
 def find(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
-    """The answer of a describing call; None where what it describes is not there."""
+    """Return the response of a describe call, or None if the resource does not exist."""
     try:
         return ask(call, what, **parameters)
     except NotFoundError:
@@ -84,7 +95,7 @@ def find(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
 
 
 def pages(client: Any, operation: str, key: str, what: str, **parameters: Any) -> Iterator[Any]:
-    """Every item below ``key`` of a listing, page after page."""
+    """Yield every item below ``key`` of a paginated listing."""
     token: dict[str, Any] = {}
     while True:
         page = ask(getattr(client, operation), what, **parameters, **token)
@@ -132,5 +143,5 @@ def _sentence(message: str) -> str:
 
 
 def clean(message: str) -> str:
-    """A message without what looks like a credential, and of bounded length."""
+    """Return a message on one line, with likely credentials masked, cut to 1,000 characters."""
     return _SECRET.sub("…", " ".join(message.split()))[:1000]

@@ -1,9 +1,9 @@
-"""The images that AWS publishes for containers: which ones run here, and their addresses in a region."""
+"""AWS's Deep Learning Containers: the images used by default, and their registry URIs in a region."""
 
 PYTORCH = "{account}.dkr.ecr.{region}.amazonaws.com/pytorch:2.14-cu133-amzn2023-sagemaker"
-"""Runs jobs: the same for machines with and without GPUs."""
+"""Default image of jobs, for instances with and without GPUs."""
 RAY_SERVE = "{account}.dkr.ecr.{region}.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.1"
-"""Runs bundles: it takes the place of the one with TorchServe."""
+"""Default image that serves bundles; AWS's successor of the TorchServe image."""
 _ACCOUNTS = {
     "af-south-1": "626614931356",
     "ap-east-1": "871362719292",
@@ -24,15 +24,15 @@ _ACCOUNTS = {
     "me-central-1": "914824155844",
     "me-south-1": "217643126080",
 }
-"""Regions where AWS publishes its images from another account than everywhere else."""
+"""Registry accounts of the regions where AWS does not publish its images from the usual account."""
 
 
 def account(region: str) -> str:
-    """The account that AWS publishes its images from in a region."""
+    """Return the account that AWS publishes its images from in a region."""
     return _ACCOUNTS.get(region, "763104351884")
 
 
 def address(image: str, region: str) -> str:
-    """An image's address in a region: ``{account}`` is AWS's own there, and China has its own host names."""
+    """Return an image's URI in a region, with AWS's registry account and, in China, the host name used there."""
     found = image.replace("{account}", account(region)).replace("{region}", region)
     return found.replace(".amazonaws.com/", ".amazonaws.com.cn/") if region.startswith("cn-") else found

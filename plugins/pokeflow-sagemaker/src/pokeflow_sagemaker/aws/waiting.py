@@ -1,4 +1,4 @@
-"""Waiting for what SageMaker takes minutes to do, and saying how far it is."""
+"""Polling of SageMaker's long-running operations, with progress in the log."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from pokeflow import PokeflowError
 log = logging.getLogger("pokeflow")
 PATIENCE = 3600.0
 FIRST, GROWS, LONGEST = 0.2, 1.5, 10.0
-"""Seconds before the second look, how these grow, and up to which."""
+"""First polling interval in seconds, the factor by which it grows, and its maximum in seconds."""
 SAY_EVERY = 30.0
 
 Row = Mapping[str, Any]
@@ -19,9 +19,20 @@ Row = Mapping[str, Any]
 def until_settled(
     look: Callable[[], Row | None], key: str, moving: Container[str], what: str, patience: float = PATIENCE
 ) -> Row | None:
-    """Wait until the status is none of ``moving`` and return the description; None where it is not there (any more).
+    """Poll until the status is none of ``moving`` and return the description, or None if the resource is gone.
 
-    Whoever is interrupted loses nothing: it goes on at AWS, and the same command finds it.
+    An interrupted wait loses nothing: the operation continues at AWS, and the same command waits for it again.
+
+    Args:
+        look: returns the current description, or None if the resource does not exist.
+        key: the description's key of the status.
+        moving: the statuses of an operation in progress.
+        what: the resource, for messages.
+        patience: timeout in seconds.
+
+    Raises:
+        PokeflowError: on timeout.
+
     """
     began, pause, said, due = time.monotonic(), FIRST, "", 0.0
     while True:

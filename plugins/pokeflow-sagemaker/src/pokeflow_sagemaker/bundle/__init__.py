@@ -1,14 +1,14 @@
 """The bundle: SageMaker's ``model.tar.gz``.
 
-model.onnx, …         the network, with the files beside it that hold its weights
-weights.pt            its weights for PyTorch, and network.json what they belong to; where a torch backend made it
-preprocessing.json    how a picture becomes its input
+model.onnx, …         the ONNX network, with its external data files, which hold the weights
+weights.pt            the weights for PyTorch, with network.json, their architecture; only if a torch backend trained it
+preprocessing.json    the preprocessing from an image to the network's input
 index.npz             the gallery: every card's embedding
 labels.csv            card_id, name, set, number                      row i ↔ the gallery's row i
-bundle.json           what the model is, its protocol, and every other file with its checksum
-code/                 inference.py, which SageMaker calls; its requirements.txt and limits.json; serve.py, a server;
-                      pokeflow/ and pokeflow_vision/, the modules that recognise, as they are installed here
-config.yaml           what the containers of Ray Serve run, and deployment.py, in which it is
+bundle.json           model, accuracy and protocol, and every other file with its size and checksum
+code/                 inference.py, the entry point of SageMaker; its requirements.txt and limits.json; serve.py, a
+                      server; pokeflow/ and pokeflow_vision/, the modules for recognition, as they are installed here
+config.yaml           the configuration of Ray Serve's containers; it names the application in deployment.py
 """
 
 from pathlib import Path
@@ -22,15 +22,15 @@ CODE = {
     "config.yaml": "config.yaml",
     "deployment.py": "deployment.py",
 }
-"""Names in the bundle of what is packed as it lies in this folder."""
+"""Files of this folder that are packed unchanged, by their names in the bundle."""
 
 
-def packed_code() -> dict[str, Path | bytes]:
-    """Every file of a bundle that is no data, by its name there."""
+def code_files() -> dict[str, Path | bytes]:
+    """Return all code files of a bundle, by their names in the archive."""
     here = Path(__file__).parent
     return {**{name: here / file for name, file in CODE.items()}, **library("code")}
 
 
 def code_hash() -> str:
-    """The sha256 of the packed code: another code is another bundle."""
-    return fingerprint(packed_code())
+    """Return the sha256 of the packed code, which is part of the bundle's digest."""
+    return fingerprint(code_files())

@@ -1,4 +1,4 @@
-"""An archive whose bytes follow from its content alone: no times, no owners, one order."""
+"""Reproducible ``.tar.gz`` archives: no times, no owners, sorted names, so equal content gives equal bytes."""
 
 import gzip
 import io
@@ -11,24 +11,30 @@ from pokeflow import PokeflowError
 from pokeflow_vision.archive import is_safe
 
 LEVEL = 1
-"""Weights hardly shrink, whatever the effort: a higher level would take minutes for a hundredth."""
+"""Weights hardly compress: a higher level would take minutes to save about 1 %."""
 MODE = 0o644
 
 Content = Path | bytes
-"""A file, or what is to be one."""
+"""The path of a file to pack, or the bytes of one."""
 
 
 def write(target: Path, content: Mapping[str, Content], advance: Callable[[float], object] = lambda n: None) -> None:
-    """Write content by name as ``.tar.gz``; ``advance`` is told of each byte. The same content gives the same bytes.
+    """Write files as a reproducible ``.tar.gz``: the same content gives the same bytes.
 
-    A name is relative and stays below the folder that it is unpacked in, a file is a plain one: PokeflowError
-    otherwise.
+    Args:
+        target: the archive to write.
+        content: the files by their names in the archive.
+        advance: called with the number of bytes after each read, for a progress bar.
+
+    Raises:
+        PokeflowError: if a name is not a safe relative path, or a file cannot be read.
+
     """
     for name in content:
         require_name(name)
     with (
         target.open("wb") as out,
-        # The name in gzip's header would be another one in each store.
+        # gzip's header would otherwise hold the path of the target, which differs from store to store.
         gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -37,14 +43,14 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
 
 
 def require_name(name: str) -> str:
-    """The name itself, if it is a relative path of plain parts."""
+    """Return the name if it is a safe relative path; raise a PokeflowError otherwise."""
     if not is_safe(name):
         raise PokeflowError(f"bundle: {name!r} leads out of the archive. Make the model again.")
     return name
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Content, advance: Callable[[float], object]) -> None:
-    entry = tarfile.TarInfo(name)  # owner, group and time are 0 and empty by default
+    entry = tarfile.TarInfo(name)  # owner, group and time are 0 or empty by default
     entry.mode = MODE
     if isinstance(content, bytes):
         entry.size = len(content)
@@ -59,7 +65,7 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, advance: Callabl
 
 
 class _CountingReader(io.RawIOBase):
-    """A file that tells of each byte that is read from it."""
+    """A file that reports the number of bytes of each read."""
 
     def __init__(self, source: BinaryIO, advance: Callable[[float], object]) -> None:
         self._source, self._advance = source, advance

@@ -1,9 +1,9 @@
-"""What SageMaker calls to serve this bundle: a picture of a card in, the cards most like it out.
+"""Inference functions that SageMaker calls to serve this bundle: they match an image of a card with the gallery.
 
-A request is ``image/jpeg``, ``image/png``, or ``application/json`` with the same in base64: ``{"image": "…"}``.
-The whole frame is taken for the card. The answer is JSON: matches, best first, each with its cosine as ``score``.
-What is wrong with a request is a ValueError that says so; ``respond`` gives it the status that HTTP has for it.
-Needs numpy, pillow, onnxruntime, and the modules of pokeflow that lie beside it; these recognise.
+A request is ``image/jpeg``, ``image/png``, or ``application/json`` with such an image in base64: ``{"image": "…"}``.
+The whole image is taken as the card. The response is JSON: matches, best first, each with its cosine as ``score``.
+An invalid request raises a ValueError that says why; ``respond`` turns it into the fitting HTTP status.
+Requires numpy, pillow, onnxruntime, and the modules of pokeflow in the same folder, which do the recognition.
 """
 
 import base64
@@ -33,8 +33,8 @@ IMAGES = ("image/jpeg", "image/png")
 JSON = "application/json"
 
 
-class Refused(ValueError):  # noqa: N818 - an answer to a client, not a mishap of this program
-    """What is wrong with a request; ``status`` is HTTP's number for it."""
+class RequestError(ValueError):
+    """An invalid request; ``status`` is the HTTP status code of the response."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -43,14 +43,19 @@ class Refused(ValueError):  # noqa: N818 - an answer to a client, not a mishap o
 
 @dataclass(frozen=True)
 class Model:
-    """An opened bundle, and the digest of the model in it."""
+    """An open bundle, and the digest of the model in it."""
 
     recognizer: Recognizer
     digest: str
 
 
 def model_fn(model_dir: str) -> Model:
-    """Open the bundle that was unpacked into a folder; ValueError where its parts are not of one piece."""
+    """Open the bundle that was unpacked into a folder.
+
+    Raises:
+        ValueError: if a part cannot be read, or network, gallery and labels do not belong together.
+
+    """
     folder = Path(model_dir)
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     try:
@@ -70,21 +75,39 @@ def model_fn(model_dir: str) -> Model:
 
 
 def input_fn(request_body: Any, content_type: str) -> np.ndarray:
-    """The picture of a request, uint8 H×W×3 RGB and upright."""
+    """Decode the image of a request.
+
+    Returns:
+        uint8 array of shape H×W×3, RGB, rotated upright.
+
+    Raises:
+        RequestError: if the content type, the size or the content of the request is not accepted.
+
+    """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in (*IMAGES, JSON):
-        raise Refused(f"content type {content_type!r} is not taken; send {', '.join(IMAGES)} or {JSON}.", 415)
+        raise RequestError(f"content type {content_type!r} is not taken; send {', '.join(IMAGES)} or {JSON}.", 415)
     if not isinstance(request_body, str | bytes | bytearray):
-        raise Refused(f"the request's body is {type(request_body).__name__}, not bytes.")
+        raise RequestError(f"the request's body is {type(request_body).__name__}, not bytes.")
     most = limits()["max_bytes"]
     if len(request_body) > most:
-        raise Refused(f"the request has {len(request_body):,} bytes, the limit is {most:,}.", 413)
+        raise RequestError(f"the request has {len(request_body):,} bytes, the limit is {most:,}.", 413)
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
     return _decoded(_from_json(body) if kind == JSON else body)
 
 
 def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
-    """The cards most like a picture (uint8 H×W×3 RGB), best first; equal scores go to the earlier card."""
+    """Return the cards most similar to an image.
+
+    Args:
+        input_data: uint8 array of shape H×W×3, RGB.
+        model: the open bundle.
+
+    Returns:
+        ``matches``, best first (of equal scores the earlier card first), and the digest of the ``model`` and the hash
+        of its ``preprocessing``.
+
+    """
     try:
         matches = model.recognizer.recognize(input_data, limits()["top"])
     except PokeflowError as error:
@@ -94,31 +117,36 @@ def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
-    """The answer as JSON; ValueError where the client takes no JSON."""
+    """Serialise the prediction as JSON; raise a RequestError (406) if the client does not accept JSON."""
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {JSON, "application/*", "*/*"}:
-        raise Refused(f"accept {accept!r}: answers are {JSON} only.", 406)
+        raise RequestError(f"accept {accept!r}: answers are {JSON} only.", 406)
     return json.dumps(prediction, ensure_ascii=False, allow_nan=False)
 
 
 def respond(body: bytes, content_type: str, accept: str, model: Model) -> tuple[int, str]:
-    """HTTP's status and the JSON that answer a request: the four functions in a row; a refusal is ``{"error": …}``."""
+    """Answer a request: decode, predict and serialise.
+
+    Returns:
+        HTTP status and JSON body; the body of an error is ``{"error": …}``.
+
+    """
     try:
         return 200, output_fn(predict_fn(input_fn(body, content_type), model), accept)
-    except Refused as error:
+    except RequestError as error:
         return error.status, refusal(str(error))
-    except Exception as error:  # a server answers whatever happens
+    except Exception as error:  # a server has to send a response in any case
         log.exception("a request could not be answered")
         return 500, refusal(f"the model could not answer ({type(error).__name__}).")
 
 
 def refusal(message: str) -> str:
-    """The JSON that says why there is no other answer."""
+    """Return the JSON body of an error response."""
     return json.dumps({"error": message}, ensure_ascii=False)
 
 
 def prove(model: Model) -> None:
-    """Have the model answer a picture, as a client would; ValueError where it cannot."""
+    """Check that the model answers a test image, as a client would send it; raise a ValueError otherwise."""
     picture, size = io.BytesIO(), model.recognizer.spec.size
     Image.new("RGB", (size, size), (96, 128, 160)).save(picture, "PNG")
     status, answer = respond(picture.getvalue(), "image/png", JSON, model)
@@ -128,7 +156,7 @@ def prove(model: Model) -> None:
 
 @cache
 def limits() -> dict[str, int]:
-    """``top``, ``max_bytes`` and ``max_pixels``, from the file beside this one."""
+    """Return ``top``, ``max_bytes`` and ``max_pixels`` from ``limits.json`` in the folder of this file."""
     found: dict[str, int] = json.loads(Path(__file__).with_name("limits.json").read_text(encoding="utf-8"))
     return found
 
@@ -142,13 +170,13 @@ def _from_json(body: bytes) -> bytes:
         encoded = json.loads(body)["image"]
         return base64.b64decode(encoded, validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise Refused(
+        raise RequestError(
             f'the request is no JSON of the form {{"image": "<base64>"}} ({type(error).__name__}).'
         ) from error
 
 
 def _decoded(body: bytes) -> np.ndarray:
-    most = ImageLimits(None, limits()["max_pixels"])  # bytes are bounded where they come in
+    most = ImageLimits(None, limits()["max_pixels"])  # the size in bytes is checked when a request arrives
     try:
         return np.asarray(decode_image(body, most))
     except ImageError as error:
@@ -156,7 +184,7 @@ def _decoded(body: bytes) -> np.ndarray:
         if error.size:
             width, height = error.size
             said = f"{width}×{height} pixels, the limit is {most.max_pixels:,} in all."
-            raise Refused(f"the picture has {said}", 413) from error
+            raise RequestError(f"the picture has {said}", 413) from error
         if error.fault == "damaged":
-            raise Refused(f"the picture is damaged or cut short ({type(cause).__name__}: {cause}).") from error
-        raise Refused(f"the request holds no readable JPEG or PNG ({type(cause).__name__}).") from error
+            raise RequestError(f"the picture is damaged or cut short ({type(cause).__name__}: {cause}).") from error
+        raise RequestError(f"the request holds no readable JPEG or PNG ({type(cause).__name__}).") from error

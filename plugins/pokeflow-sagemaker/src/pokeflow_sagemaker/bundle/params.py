@@ -9,9 +9,13 @@ from pokeflow_vision.preprocessing import PILLOW_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class BundleParams:
-    """What a deployed model answers and accepts: ``top`` matches, to a picture of at most this size.
+    """Limits of a deployed model's requests and responses.
 
-    ``max_bytes`` bounds a request's body, ``max_pixels`` the picture in it before it is decoded.
+    Attributes:
+        top: number of matches in a response.
+        max_bytes: largest body of a request, in bytes.
+        max_pixels: most pixels of an image, checked before it is decoded.
+
     """
 
     top: int = 5
@@ -20,12 +24,12 @@ class BundleParams:
 
 
 def check(params: BundleParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT)):
         if not 1 <= getattr(params, name) <= most:
             yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
 
 
 def fingerprint(_: BundleParams) -> str:
-    """Name the content of the code that is packed: another code is another bundle."""
+    """Return the hash of the packed code, so that changed code leads to a new bundle."""
     return code_hash()

@@ -1,10 +1,11 @@
-"""Serves this bundle over HTTP as SageMaker asks of a container: ``python code/serve.py``.
+"""HTTP server of this bundle that fulfils SageMaker's contract for containers: ``python code/serve.py``.
 
-GET  /ping                  200 and nothing else: the model is open, and has answered a picture
-POST /invocations           a picture in, matches out: inference.py
-GET  /execution-parameters  what a batch transform job may ask of it at once
+GET  /ping                  200 with an empty body: the model is open, and has answered a test image
+POST /invocations           image in, matches out: inference.py
+GET  /execution-parameters  the load that a batch transform job may put on one container
 
-The contract: port 8080, a ping answered within 2 seconds and a request within 60, SIGKILL 30 seconds after SIGTERM.
+The contract: port 8080, a response to a ping within 2 seconds and to a request within 60, SIGKILL 30 seconds after
+SIGTERM.
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
@@ -32,16 +33,29 @@ from starlette.routing import Route
 log = logging.getLogger(__name__)
 PORT = 8080
 READ_S, ANSWER_S, STOP_S = 30.0, 25.0, 25.0
-"""Seconds for a request to arrive, for its answer, and for those under way at SIGTERM."""
+"""Timeouts in seconds: to read a request, to answer it, and to finish the requests in progress at SIGTERM."""
 WAITING = 16
-"""Requests that may wait beside those being answered; each holds a picture in memory."""
+"""Requests that may wait in addition to those being answered; each holds an image in memory."""
 LINGER = 0.5
-"""Seconds for which what a refused client still sends is read: it would else see a broken pipe, not the answer."""
+"""Seconds to keep reading from a refused client: it would otherwise see a broken pipe instead of the response."""
 
 
 @dataclass
-class Served:
-    """A model that is open, the threads that answer with it, and whether it last did."""
+class OpenModel:
+    """An open model, its thread pool, and its health.
+
+    Attributes:
+        inference: the module ``inference``.
+        model: the open model.
+        threads: number of threads that run the model.
+        read_s: timeout in seconds to read a request.
+        answer_s: timeout in seconds to answer it.
+        reading: number of requests being read.
+        doubted: True after a failed response, until the model has answered a test image.
+        busy: the calls that run or wait in the pool.
+        pool: the threads.
+
+    """
 
     inference: Any
     model: Any
@@ -57,7 +71,7 @@ class Served:
         self.pool = ThreadPoolExecutor(self.threads)
 
     async def ping(self, _: Request) -> Response:
-        """Healthy or not; after an answer that failed, the model has to prove itself again."""
+        """Return 200 if the model is healthy, else 503; after a failed response the model is tested again."""
         if self.doubted:
             try:
                 await asyncio.wait_for(self._within(self.inference.prove, self.model), 1.5)
@@ -67,14 +81,17 @@ class Served:
         return Response(status_code=200)
 
     async def execution_parameters(self, _: Request) -> Response:
-        """What one container takes: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html."""
+        """Return the load that one container takes from a batch transform job.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+        """
         payload = min(100, max(1, math.ceil(self.inference.limits()["max_bytes"] / 1e6)))
-        at_once = max(1, min(self.threads, 100 // payload))  # SageMaker's limit on both together is 100 MB
+        at_once = max(1, min(self.threads, 100 // payload))  # SageMaker limits their product to 100 MB
         strategy = {"BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": payload}
         return JSONResponse({"MaxConcurrentTransforms": at_once, **strategy})
 
     async def invocations(self, request: Request) -> Response:
-        """The answer to a picture; what is in the way of one is told with its status."""
+        """Answer a request for inference; errors get a message and the fitting HTTP status."""
         self.busy = {future for future in self.busy if not future.done()}
         if self.reading + len(self.busy) >= self.threads + WAITING:
             return self._no(503, "too many requests at once. Try again in a moment.", retry=True)
@@ -85,7 +102,7 @@ class Served:
         except TimeoutError:
             return self._no(408, f"the request did not arrive within {self.read_s:g} seconds.")
         except ClientDisconnect:
-            return self._no(400, "the client left.")  # nobody hears it
+            return self._no(400, "the client left.")  # nobody receives it
         finally:
             self.reading -= 1
         if body is None:
@@ -101,8 +118,8 @@ class Served:
         self.doubted = self.doubted or status >= 500
         return Response(text, status, media_type=self.inference.JSON)
 
-    async def refused(self, _: Request, error: Exception) -> Response:
-        """An address or a method that there is not."""
+    async def answer_http_error(self, _: Request, error: Exception) -> Response:
+        """Answer a request for an unknown path or method."""
         assert isinstance(error, HTTPException)
         paths = "GET /ping, POST /invocations, GET /execution-parameters"
         return Response(
@@ -113,7 +130,7 @@ class Served:
         )
 
     async def _body(self, request: Request) -> bytes | None:
-        """The whole of a request's body, None where it is too large: no more than the limit is ever held."""
+        """Read a request's body; return None if it is too large, without ever holding more than the limit."""
         most, parts, size = self.inference.limits()["max_bytes"], list[bytes](), 0
         said = request.headers.get("content-length", "")
         if said.isdecimal() and int(said) > most:
@@ -134,9 +151,9 @@ class Served:
             pass  # the connection is closed either way
 
     def _within(self, work: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
-        """What a function will return, run by one of the threads; one that takes too long keeps its thread busy.
+        """Submit a function to the thread pool and return its future; a call that times out keeps its thread busy.
 
-        No coroutine: it counts as busy from this call on, not from when the loop comes to it.
+        This is not a coroutine, so that the call counts as busy at once and not only when the event loop runs it.
         """
         future = self.pool.submit(work, *given)
         self.busy.add(future)
@@ -147,31 +164,40 @@ class Served:
         return Response(self.inference.refusal(message), status, headers, self.inference.JSON)
 
 
-def opened(folder: Path, **seconds: float) -> Served:
-    """The bundle in a folder, once it has answered a picture; ValueError where it cannot."""
+def open_model(folder: Path, **seconds: float) -> OpenModel:
+    """Open the bundle in a folder and have it answer a test image.
+
+    Args:
+        folder: the unpacked bundle.
+        seconds: ``read_s`` and ``answer_s`` of ``OpenModel``.
+
+    Raises:
+        ValueError: if the bundle does not open or does not answer.
+
+    """
     inference = importlib.import_module("inference")
     try:
         model = inference.model_fn(str(folder))
     except ValueError:
         raise
-    except Exception as error:  # onnxruntime has errors of its own, a missing file the system's
+    except Exception as error:  # onnxruntime has its own exceptions; a missing file is an OSError
         raise ValueError(f"{folder}: the bundle does not open ({error}).") from error
     inference.prove(model)
-    return Served(inference, model, **seconds)  # type: ignore[arg-type]  # those of the fields
+    return OpenModel(inference, model, **seconds)  # type: ignore[arg-type]  # only fields that are seconds
 
 
-def app(served: Served) -> Starlette:
-    """The ASGI application."""
+def app(served: OpenModel) -> Starlette:
+    """Return the ASGI application."""
     routes = [
         Route("/ping", served.ping, methods=["GET"]),
         Route("/invocations", served.invocations, methods=["POST"]),
         Route("/execution-parameters", served.execution_parameters, methods=["GET"]),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: served.refused})
+    return Starlette(routes=routes, exception_handlers={HTTPException: served.answer_http_error})
 
 
-def run(served: Served, listening: socket.socket) -> None:
-    """Answer on a socket until SIGTERM or SIGINT; requests under way are answered first."""
+def run(served: OpenModel, listening: socket.socket) -> None:
+    """Serve on a socket until SIGTERM or SIGINT; requests in progress are answered first."""
     config = uvicorn.Config(
         app(served), http="h11", ws="none", lifespan="off", access_log=False, server_header=False, proxy_headers=False,
         log_level="warning", timeout_graceful_shutdown=int(STOP_S), limit_concurrency=1024,
@@ -181,17 +207,17 @@ def run(served: Served, listening: socket.socket) -> None:
     def stop(number: int, frame: Any) -> None:
         server.should_exit = True
 
-    # uvicorn hands a signal on to what was there before; nothing more is to happen then.
+    # uvicorn forwards a signal to the handler that was set before its own; that one has nothing more to do.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.run(sockets=[listening])
 
 
 def main() -> int:
-    """The container's process: 0 after SIGTERM, 1 where the bundle does not open."""
+    """Run the container's process; return 0 after SIGTERM, 1 if the bundle or the port cannot be opened."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        served = opened(Path(__file__).resolve().parents[1])
+        served = open_model(Path(__file__).resolve().parents[1])
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", PORT))
         listening = socket.create_server(("0.0.0.0", port), backlog=512)  # noqa: S104 - a container's only way in
     except (ValueError, OSError) as error:

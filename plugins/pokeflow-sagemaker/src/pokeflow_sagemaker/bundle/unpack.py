@@ -1,4 +1,4 @@
-"""Unpacking a bundle that may come from anywhere: plain files below one folder, of bounded size, with its checksums."""
+"""Safe unpacking of untrusted bundles: only plain files below one folder, of bounded size, with checked checksums."""
 
 import errno
 import hashlib
@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from pokeflow import PokeflowError
-from pokeflow_sagemaker.bundle import packed_code
+from pokeflow_sagemaker.bundle import code_files
 from pokeflow_vision import archive
 
 MOST_BYTES = 20_000_000_000
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-"""What a disk says of itself, not of an archive."""
+"""Errors of this machine's disk, not of the archive."""
 ABOUT, LIMITS = "bundle.json", "code/limits.json"
 
 
 def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Unpack an archive into an empty folder and return its ``bundle.json``; PokeflowError where it is not sound."""
+    """Unpack an archive into a new folder and validate it.
+
+    Args:
+        file: the archive.
+        folder: the folder to create.
+        most: largest total size of the unpacked files, in bytes.
+
+    Returns:
+        The content of ``bundle.json``.
+
+    Raises:
+        PokeflowError: if the archive is not a valid bundle, or the disk cannot hold it.
+
+    """
     folder.mkdir(parents=True)
     try:
         return _compared(folder, archive.extract(file, folder, most))
@@ -34,7 +47,7 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
 
 
 def _compared(folder: Path, found: set[str]) -> dict[str, Any]:
-    """What the bundle says of itself, once every file is what it says."""
+    """Compare the unpacked files with ``bundle.json`` and return it; raise a ValueError if they differ."""
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     stated: dict[str, Any] = about["files"]
     if not isinstance(stated, dict) or found - {ABOUT} != set(stated):
@@ -51,9 +64,9 @@ def _compared(folder: Path, found: set[str]) -> dict[str, Any]:
 
 
 def with_own_code(folder: Path, limits: dict[str, int]) -> None:
-    """Put this installation's code in the place of the archive's: nothing that was unpacked is ever run."""
+    """Replace the archive's code by that of this installation, so that unpacked code is never run."""
     shutil.rmtree(folder / "code", ignore_errors=True)
-    for name, own in packed_code().items():
+    for name, own in code_files().items():
         if name.startswith("code/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(own if isinstance(own, bytes) else own.read_bytes())

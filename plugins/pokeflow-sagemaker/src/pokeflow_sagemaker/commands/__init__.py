@@ -1,1 +1,1 @@
-"""The commands that this plugin brings: ``provision``, ``pipeline``, ``serve``, ``deploy`` and ``transform``."""
+"""Commands of this plugin: ``provision``, ``pipeline``, ``serve``, ``deploy`` and ``transform``."""

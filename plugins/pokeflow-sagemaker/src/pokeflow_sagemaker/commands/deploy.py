@@ -1,4 +1,4 @@
-"""pokeflow deploy: a finished bundle as an endpoint in the cloud, made, updated or deleted."""
+"""Command ``pokeflow deploy``: creates, updates or deletes the SageMaker endpoint of a finished bundle."""
 
 import argparse
 
@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Deploy the newest bundle, or a model's, and print where it answers; what stands as asked is left alone."""
+    """Deploy the newest bundle, or that of a model, and print the endpoint's URL; with ``--delete`` delete it.
+
+    An endpoint that is up to date stays unchanged.
+    """
     from pokeflow_sagemaker.serving import deploy
 
     flow = pokeflow.load(overrides)
@@ -29,7 +32,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     own = {"serverless": serverless, "instances": arguments.instances}
     params = with_options(NAME, params_of(flow, NAME), check_deploy, **own)
     if arguments.delete:
-        # What costs money can be deleted also where its bundle, or the whole bucket, is gone.
+        # An endpoint costs money, so it can be deleted even if its bundle or the whole bucket is gone.
         known = arguments.model in flow.parents
         model = arguments.model if known else bundles.in_bucket(flow, arguments.model).record.model
         facts = deploy.delete(params, model, flow.shared)

@@ -1,4 +1,4 @@
-"""Parameters of a command: those of ``cloud.<command>.params``, with what the command line sets on top."""
+"""Parameters of a command: ``cloud.<command>.params``, overridden by options of the command line."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ Params = TypeVar("Params")
 
 
 def params_of(flow: Flow, command: str) -> Any:
-    """Return the parameters of a command; ConfigError where the configuration has none."""
+    """Return the parameters of a command; raise a ConfigError if the configuration has none."""
     if command not in flow.cloud:
         message = f"has no parameters. Choose cloud=sagemaker, or give cloud.{command}.params."
         raise ConfigError([Fault(f"cloud.{command}", message)])
@@ -21,14 +21,14 @@ def params_of(flow: Flow, command: str) -> Any:
 def with_options(
     command: str, params: Params, check: Callable[[Params], Iterable[tuple[str, str]]], **options: Any
 ) -> Params:
-    """Return parameters with options of the command line on top; None is an option that was not given.
+    """Return parameters overridden by options of the command line; options that are None change nothing.
 
     Raises:
-        ConfigError: with what ``check`` finds wrong with them.
+        ConfigError: if ``check`` yields faults.
 
     """
     given = {name: value for name, value in options.items() if value is not None}
-    changed = dataclasses.replace(params, **given)  # type: ignore[type-var]  # a dataclass, whichever
+    changed = dataclasses.replace(params, **given)  # type: ignore[type-var]  # Params is always a dataclass
     if faults := list(check(changed)):
         raise ConfigError([Fault(f"cloud.{command}.params.{key}", message) for key, message in faults])
     return changed

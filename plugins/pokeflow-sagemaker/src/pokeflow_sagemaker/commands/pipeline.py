@@ -1,4 +1,4 @@
-"""pokeflow pipeline: the lineage as pipelines of the cloud: written, published, brought there, and started."""
+"""Command ``pokeflow pipeline``: writes and publishes the lineage's pipelines, and upserts or starts one."""
 
 import argparse
 import dataclasses
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Without a name: write and publish all, and list them. With one: bring it there as well, or start it."""
+    """Write and publish all pipelines; list them, or with a name upsert that one, and start it on ``start``."""
     from pokeflow_sagemaker.pipelines import launch, lineage
 
     name, given = arguments.name, arguments.set
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     published = pokeflow.publish(flow, {TASK: record})
     if pipeline is None:
         print(table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
-        sent = text.count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
+        sent = text.format_count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
         documents = ", ".join(published.documents)
         metadata = f"metadata written: {documents}" if documents else "metadata is up to date"
         print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {sent} sent; {metadata}.")  # noqa: T201
@@ -55,6 +55,6 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _write(flow: Flow) -> Record:
-    """Write the pipelines, as a task of their own, and return its record."""
+    """Run the task that writes the pipelines, alone, and return its record."""
     only = dataclasses.replace(flow, steps=(flow.step(TASK),), publish=False, tracking=None)
     return pokeflow.run(only).records[TASK]

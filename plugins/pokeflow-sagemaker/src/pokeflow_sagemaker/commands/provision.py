@@ -1,4 +1,4 @@
-"""What the project needs in the cloud, planned, then made; run again, it changes nothing."""
+"""Command ``pokeflow provision``: plans and creates the project's cloud resources; a second run changes nothing."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Print the plan, ask, and do it. Exit 1 if something is left that somebody with more rights has to do."""
+    """Print the plan, ask, and apply it; return 1 if changes are left for a user with more rights."""
     from pokeflow_sagemaker.provision import run as provision
 
     flow = pokeflow.load(overrides)
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _agreed() -> bool:
-    """Ask the person at the terminal whether to do it; ConfigError where there is none to ask."""
+    """Ask the user whether to apply the plan; raise a ConfigError if stdin is no terminal."""
     if not sys.stdin.isatty():
         message = "there is nobody to ask. Give --yes to do it, or --dry-run to see the plan alone."
         raise ConfigError([Fault(NAME, message)])
@@ -77,7 +77,7 @@ def _done(facts: Mapping[str, Any]) -> str:
 
 
 def _left(facts: Mapping[str, Any]) -> list[str]:
-    """Format what these credentials may not do, for somebody who may."""
+    """Format the changes that these credentials have no right to apply, for a user with the rights."""
     if not facts["left"]:
         return []
     items = [
@@ -87,7 +87,7 @@ def _left(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _summary(flow: Flow, facts: Mapping[str, Any]) -> str:
-    """Format the project as it is by now, and whether YAML and the cloud speak of the same one."""
+    """Format the project's current resources, and a note if the project id in YAML is another one."""
     about: dict[str, Any] = {}
     for name, value in facts.items():
         if name not in _ROWS:
@@ -99,7 +99,7 @@ def _summary(flow: Flow, facts: Mapping[str, Any]) -> str:
 
 
 def _publish_identity(flow: Flow, facts: Mapping[str, Any]) -> None:
-    """Publish the project's identity in its tree, where the manifest takes it from."""
+    """Publish the project's identity in its tree, from which the manifest reads it."""
     if facts.get(PROJECT_ID) is None or not facts.get("bucket"):
         return
     known = {name: value for name, value in facts.items() if name not in _ROWS and value is not None}

@@ -1,4 +1,4 @@
-"""pokeflow serve: a finished bundle answers on this machine, as it does in the cloud."""
+"""Command ``pokeflow serve``: serves a finished bundle on this machine as in the cloud."""
 
 import argparse
 
@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Serve the newest bundle, or a model's, until Ctrl-C or SIGTERM."""
+    """Serve the newest bundle, or that of a model, until Ctrl-C or SIGTERM."""
     from pokeflow_sagemaker.serving import local
 
     flow = pokeflow.load(overrides)
-    # It needs no account, so it works without cloud=sagemaker as well.
+    # Local serving needs no AWS account, so it works without cloud=sagemaker as well.
     params = flow.cloud.get(NAME, ServeParams())
     params = with_options(NAME, params, check_serve, port=arguments.port, host=arguments.host)
     record = bundles.newest(flow, arguments.model)

@@ -1,4 +1,4 @@
-"""pokeflow transform: every picture below a prefix of a bucket, answered by a finished bundle."""
+"""Command ``pokeflow transform``: runs a finished bundle on every image below a prefix as a batch transform job."""
 
 import argparse
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Answer every picture, an answer each, and print where the answers are; what is under way is waited for."""
+    """Run a batch transform job, or wait for the one in progress, and print the URI of its responses."""
     from pokeflow_sagemaker.serving import transform
 
     flow = pokeflow.load(overrides)

@@ -1,1 +1,1 @@
-"""The YAML that this plugin brings."""
+"""YAML configuration files of this plugin."""

@@ -10,17 +10,17 @@ from pokeflow_sagemaker.executor.jobs import RUNNING, Job
 from pokeflow_sagemaker.executor.params import JobParams, Kind
 
 SECONDS = "billable_seconds"
-"""The key of a record's environment that says what its jobs are billed for."""
+"""Key of a record's environment for the billed seconds of its jobs."""
 
 
 def price(params: JobParams, seconds: float) -> float | None:
-    """Return what a job of so many seconds costs on demand, in US dollars."""
+    """Return the on-demand cost of a job in US dollars, or None if the price is unknown."""
     hourly = prices.hourly(params.instance_type, _region(params), params.prices).usd
     return None if hourly is None else hourly / 3600 * seconds * params.instance_count
 
 
 def bill(record: Record, params: JobParams) -> Bill | None:
-    """Return the bill of the job that left a record; None while it has not ended."""
+    """Return the bill of the job that wrote a record, with all its attempts; None until the job has ended."""
     name, arn = record.environment.get("training_job"), str(record.environment.get("training_job_arn") or "")
     if SECONDS in record.environment:
         return _again(record, params)
@@ -39,7 +39,7 @@ def bill(record: Record, params: JobParams) -> Bill | None:
 
 
 def _again(record: Record, params: JobParams) -> Bill:
-    """The bill of what lacked a price alone."""
+    """Return the bill of a record that lacks only the price: its billed seconds are known already."""
     known = record.environment
     price = prices.hourly(known[INSTANCE], known["region"], params.prices)
     if price.usd is None:
@@ -49,7 +49,7 @@ def _again(record: Record, params: JobParams) -> Bill:
 
 
 def _earlier(kind: Kind, name: str, digest: str, region: str, making: str) -> list[dict[str, Any]]:
-    """The descriptions of the other attempts at the very same making."""
+    """Return the descriptions of the other ended attempts at the same making."""
     base = f"{name.partition(digest)[0]}{digest}"
     if not making or digest not in name:
         return []
@@ -67,7 +67,7 @@ def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams,
         if took is None or paid is None:
             if described is made[0]:
                 unknown = "SageMaker does not tell how long the job ran"
-            continue  # it never got a machine
+            continue  # the job never got an instance
         hourly = prices.hourly(machine["InstanceType"], region, params.prices)
         ran, billed = ran + took, billed + paid
         if hourly.usd is None:

@@ -1,4 +1,4 @@
-"""The code of a job's container: this program as it is installed here, packed, and the versions of what it needs."""
+"""Code of a job's container: this program as it is installed here, packed, and its requirements with versions."""
 
 import hashlib
 import importlib.util
@@ -12,24 +12,24 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from pokeflow import Backend, PokeflowError
-from pokeflow.objects import ABSENT, Conflict, Objects
+from pokeflow.objects import ABSENT, ObjectStore, PreconditionError
 from pokeflow_sagemaker.bundle import archive
 
 CORE, GROUP = "pokeflow", "pokeflow"
 STORE = "pokeflow-s3"
-"""The distribution that reads and writes the bucket, which every job needs."""
+"""Distribution that reads and writes the bucket; every job needs it."""
 OF_THE_IMAGE = ("torch", "torchvision", "torchaudio")
-"""Left as the image has them: they belong to its CUDA."""
+"""Distributions that keep the image's version, since they are built for its CUDA version."""
 _SKIPPED = ("__pycache__", ".pyc", ".DS_Store")
 
 
-def send(objects: Objects, backend: Backend) -> str:
-    """Put the code for a backend where jobs find it, unless it is there; the key that its files begin with."""
+def send(objects: ObjectStore, backend: Backend) -> str:
+    """Upload the code of a backend's package, unless the bucket has it, and return the key prefix of its files."""
     return send_package(objects, backend.package)
 
 
-def send_package(objects: Objects, package: str) -> str:
-    """Put the code of a package that brings backends there; return the key that its files begin with."""
+def send_package(objects: ObjectStore, package: str) -> str:
+    """Upload the code of a plugin's package, unless the bucket has it, and return the key prefix of its files."""
     files = dict(_files(distributions_of(package)))
     total = hashlib.sha256()
     for name, content in sorted(files.items()):
@@ -45,15 +45,19 @@ def send_package(objects: Objects, package: str) -> str:
         if f"{prefix}{name}" not in present:
             try:
                 objects.write(f"{prefix}{name}", content, match=ABSENT)
-            except Conflict:
-                continue  # its name says what it is
+            except PreconditionError:
+                continue  # another process uploaded it; the prefix is a hash of the content, so it is equal
     return prefix
 
 
 def distributions_of(package: str) -> list[metadata.Distribution]:
-    """Return pokeflow, the plugin of this package, and what it needs that is built on pokeflow as well.
+    """Return pokeflow, pokeflow-s3, the plugin of this package, and its requirements that build on pokeflow.
 
-    These are sent as they are installed here; everything else that they need comes from pip.
+    These are uploaded as they are installed here; pip installs all other requirements in the container.
+
+    Raises:
+        PokeflowError: if no installed plugin provides the package.
+
     """
     always = {name: metadata.distribution(name) for name in (CORE, STORE)}
     if package == CORE:
@@ -67,14 +71,14 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
         distribution = waiting.pop()
         found[_canonical(distribution.name)] = distribution
         for name in _required(distribution) - found.keys():
-            with suppress(metadata.PackageNotFoundError):  # told with the requirements
+            with suppress(metadata.PackageNotFoundError):  # requirements() reports it
                 needed = metadata.distribution(name)
                 waiting += [needed] if CORE in _required(needed) else []
     return list(found.values())
 
 
 def _required(distribution: metadata.Distribution) -> set[str]:
-    """Names of what a distribution requires here, without its extras."""
+    """Return the names of a distribution's requirements on this machine, without its extras."""
     found = [Requirement(text) for text in distribution.requires or ()]
     return {_canonical(r.name) for r in found if r.marker is None or r.marker.evaluate({"extra": ""})}
 
@@ -110,7 +114,7 @@ def _folder(package: str) -> Path:
 
 
 def requirements(distributions: list[metadata.Distribution]) -> list[str]:
-    """Return what pip is to install in the container: what these require, in the versions that are installed here."""
+    """Return the requirements that pip has to install in the container, pinned to the versions installed here."""
     mine = {_canonical(d.name): d for d in distributions}
     wanted: dict[str, str] = {}
     waiting = [(d, "") for d in distributions]
@@ -136,7 +140,7 @@ def requirements(distributions: list[metadata.Distribution]) -> list[str]:
 
 
 def _version(needed: Requirement) -> str:
-    """The version that is installed here, without what is of this machine alone (``+cpu``)."""
+    """Return the version that is installed here, without its local part (``+cpu``)."""
     try:
         return metadata.version(needed.name).partition("+")[0]
     except metadata.PackageNotFoundError as error:

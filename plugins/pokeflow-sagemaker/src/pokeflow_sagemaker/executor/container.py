@@ -1,7 +1,7 @@
-"""In the container: starts ``pokeflow.engine.job`` once, or under torchrun once a device of every instance.
+"""Entry point in the container: starts ``pokeflow.engine.job`` once, or with torchrun once per device and instance.
 
-It is sent beside the code and knows the standard library only. This process becomes the job, so that SageMaker's
-SIGTERM reaches it.
+It is uploaded together with the code and uses the standard library only. It replaces its own process by the job, so
+that SageMaker's SIGTERM reaches the job.
 """
 
 import json
@@ -16,14 +16,17 @@ from typing import Any
 
 ML = Path("/opt/ml")
 CONFIGS = (ML / "input" / "config", ML / "config")
-"""Where a training job's and a processing job's configuration lies."""
+"""Folders of the configuration of a training job and of a processing job."""
 PORT = 29_400
 
 
 def main(args: list[str]) -> None:
-    """Replace this process by the job: ``task.json``, the number of processes or ``auto``, where to tell of a failure.
+    """Replace this process by the job.
 
-    A fourth word is the file in which to tell of the model's gates.
+    Args:
+        args: path of ``task.json``; number of processes per instance or ``auto`` (one per GPU); file for the message of
+            a failure; optionally the file for the verdicts of the model's gates.
+
     """
     task, processes, failure, *verdicts = args
     if lacking := missing(Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")):
@@ -53,7 +56,7 @@ def main(args: list[str]) -> None:
 
 
 def job_environment() -> dict[str, str]:
-    """Return the job's name and ARN: a training job has them in variables, a processing job in a file."""
+    """Return the job's name and ARN, from the environment (training job) or a file (processing job)."""
     about = _config("processingjobconfig.json")
     names = {
         "training_job": os.environ.get("TRAINING_JOB_NAME") or about.get("ProcessingJobName"),
@@ -63,7 +66,7 @@ def job_environment() -> dict[str, str]:
 
 
 def missing(requirements: str) -> list[str]:
-    """The required distributions that are not installed here, in whatever version."""
+    """Return the requirements whose distribution is not installed here in any version."""
     found = []
     for line in requirements.splitlines():
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -75,7 +78,7 @@ def missing(requirements: str) -> list[str]:
 
 
 def devices() -> int:
-    """The GPUs of this instance, or 1."""
+    """Return the number of GPUs of this instance, at least 1."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout  # noqa: S607
     except (OSError, subprocess.SubprocessError):
@@ -91,7 +94,7 @@ def _hosts() -> tuple[list[str], str]:
 
 
 def _in_order(host: str) -> tuple[int, str]:
-    """Puts algo-2 before algo-10, and algo-1 first: SageMaker tells the failure of that one."""
+    """Return a sort key: algo-2 before algo-10, and algo-1 first, since SageMaker reports that host's failure."""
     return len(host), host
 
 

@@ -1,4 +1,4 @@
-"""Training and processing jobs as one thing: what each calls its parts, and how a job is found, made and stopped."""
+"""Training and processing jobs behind one interface: their names in the API, and how to find and stop a job."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from pokeflow_sagemaker.executor.params import Kind
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names of one kind of job in SageMaker's requests and answers."""
+    """Names in SageMaker's API for one kind of job: operations, response keys and log group."""
 
     kind: str
     create: str
@@ -22,22 +22,22 @@ class Names:
 
     @property
     def name(self) -> str:
-        """The key of the job's name."""
+        """Key of the job's name."""
         return f"{self.kind}JobName"
 
     @property
     def status(self) -> str:
-        """The key of the job's status."""
+        """Key of the job's status."""
         return f"{self.kind}JobStatus"
 
     @property
     def summaries(self) -> str:
-        """The key of a listing's items."""
+        """Key of a listing's items."""
         return f"{self.kind}JobSummaries"
 
     @property
     def arn(self) -> str:
-        """The key of the job's ARN."""
+        """Key of the job's ARN."""
         return f"{self.kind}JobArn"
 
 
@@ -65,24 +65,24 @@ class Job:
 
     @property
     def what(self) -> str:
-        """What errors call it."""
+        """Kind and name of the job, for messages."""
         return f"{self.kind} job {self.name}"
 
     @property
     def console(self) -> str:
-        """Where a person looks at it."""
+        """URL of the job in AWS's console."""
         page = "jobs" if self.kind == "training" else "processing-jobs"
         return f"https://{self.region}.console.aws.amazon.com/sagemaker/home?region={self.region}#/{page}/{self.name}"
 
     def describe(self) -> dict[str, Any]:
-        """All that SageMaker tells of it; Missing where it is not known."""
+        """Return SageMaker's description of the job; raise a NotFoundError if it does not exist."""
         names = NAMES[self.kind]
         call = getattr(aws.client("sagemaker", self.region), names.describe)
         answer: dict[str, Any] = aws.ask(call, self.what, **{names.name: self.name})
         return answer
 
     def stop(self) -> None:
-        """Ask it to stop; one that has ended is left as it is."""
+        """Request that the job stops; do nothing if it has ended or does not exist."""
         names = NAMES[self.kind]
         try:
             call = getattr(aws.client("sagemaker", self.region), names.stop)
@@ -93,7 +93,17 @@ class Job:
 
 
 def attempts(kind: Kind, base: str, region: str) -> list[tuple[int, Job, str]]:
-    """The attempts at a task that were made so far, oldest first: their numbers, the jobs, and their statuses."""
+    """Return all attempts at a task so far.
+
+    Args:
+        kind: training or processing.
+        base: the name of the first attempt; see ``attempt_name``.
+        region: AWS region.
+
+    Returns:
+        (number, job, status) of each attempt, in the order of the numbers.
+
+    """
     names, client = NAMES[kind], aws.client("sagemaker", region)
     found = []
     for item in aws.pages(client, names.list, names.summaries, f"{kind} jobs of {base}", NameContains=base):
@@ -105,7 +115,7 @@ def attempts(kind: Kind, base: str, region: str) -> list[tuple[int, Job, str]]:
 
 
 def attempt_name(base: str, number: int) -> str:
-    """The name of an attempt; the first one has the base's."""
+    """Return the job name of an attempt: ``base`` for the first, ``base-2`` for the second, and so on."""
     return base if number == 1 else f"{base}-{number}"
 
 
@@ -115,7 +125,7 @@ def _number(name: str, base: str) -> int:
 
 
 def running(region: str) -> Iterator[str]:
-    """The names of pokeflow's jobs that run in this account and region."""
+    """Yield the names of pokeflow's jobs that run in this account and region."""
     for kind, names in NAMES.items():
         client, what = aws.client("sagemaker", region), f"running {kind} jobs"
         for status in RUNNING:
@@ -124,7 +134,7 @@ def running(region: str) -> Iterator[str]:
 
 
 def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
-    """Return the URI of the task that a job was given; empty where it is none of pokeflow's."""
+    """Return the URI of a job's task folder; empty if the job is not pokeflow's."""
     if kind == "training":
         channels = described.get("InputDataConfig") or ()
         found = [c["DataSource"]["S3DataSource"]["S3Uri"] for c in channels if c["ChannelName"] == "task"]
@@ -135,12 +145,12 @@ def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
 
 
 def making_uri(kind: Kind, described: Mapping[str, Any]) -> str:
-    """Return the part of that URI which all jobs of the same making have in common."""
+    """Return the prefix of the task URI that is common to all jobs of the same making."""
     return task_uri(kind, described).rstrip("/").rpartition("/")[0]
 
 
 def seconds_of(kind: Kind, described: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The seconds that a job ran and those that are billed; None where SageMaker does not tell."""
+    """Return the seconds that a job ran and those that are billed; None if SageMaker does not report them."""
     if kind == "training":
         return described.get("TrainingTimeInSeconds"), described.get("BillableTimeInSeconds")
     began, ended = described.get("ProcessingStartTime"), described.get("ProcessingEndTime")
@@ -149,5 +159,5 @@ def seconds_of(kind: Kind, described: Mapping[str, Any]) -> tuple[float | None, 
 
 
 def pause(seconds: float) -> None:
-    """Wait between two looks."""
+    """Sleep between two polls."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Parameters of jobs: the machine, the container, and how this machine waits."""
+"""Parameters of jobs: instances, container, account, and how the local process waits for them."""
 
 import re
 from collections.abc import Iterable
@@ -10,22 +10,25 @@ from pokeflow_sagemaker.machines import Account, Network
 
 Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
-"""Stages that are training jobs unless the configuration says otherwise; all others are processing jobs."""
+"""Stages that run as training jobs unless the configuration says otherwise; all others run as processing jobs."""
 END_OF_PROFILER = (
     "SageMaker's Debugger takes no new customers, and its Profiler ends on 2027-06-30. Remove it: stage 'profile' "
     "measures with torch.profiler"
 )
 _LONGEST = 28 * 86_400
 _TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
-"""Instance types that SageMaker has for training jobs and not for processing jobs."""
+"""Instance types that SageMaker offers for training jobs but not for processing jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The image that jobs run in, and how.
+    """The container of a job.
 
-    ``image`` None is AWS's own for PyTorch. ``install``: what the code needs and the image lacks is installed by pip
-    when the job begins. ``processes`` on each instance for training; None: one a device.
+    Attributes:
+        image: URI of the image; None: AWS's PyTorch image.
+        install: whether pip installs the requirements that the image lacks when the job starts.
+        processes: training processes on each instance; None: one per GPU.
+
     """
 
     image: str | None = None
@@ -35,9 +38,13 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """How this machine waits. ``at_once``: jobs of pokeflow in this account and region; None: as many as are started.
+    """Settings of the local process that waits for a job.
 
-    ``interrupted``: what Ctrl-C does to the job.
+    Attributes:
+        at_once: most jobs of pokeflow that may run in this account and region; None: no limit.
+        interrupted: effect of Ctrl-C on the job: ask the user, leave it running, or stop it.
+        poll_seconds: polling interval in seconds.
+
     """
 
     at_once: int | None = None
@@ -47,12 +54,23 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class JobParams:
-    """A job's machine and everything around it.
+    """Parameters of a training or processing job.
 
-    ``spot_wait_seconds`` makes it a spot job, which may wait so long for machines on top of its time limit; None: on
-    demand. ``job`` None: a training job for what is trained, a processing job for all else. ``prices`` are US
-    dollars an hour by instance type, on top of the table that comes with the plugin. ``profiler`` is refused: what it
-    asked for ends.
+    Attributes:
+        instance_type: such as ``ml.m5.xlarge``.
+        instance_count: instances of a training stage; every other stage runs on one.
+        volume_gb: size of each instance's volume in GB.
+        time_limit_seconds: longest run time of the job.
+        spot_wait_seconds: uses managed spot instances (training jobs only), with so many seconds to wait for them in
+            addition to the time limit; None: on demand.
+        job: kind of the job; None: a training job for training stages, a processing job for all others.
+        container: image, installation, processes.
+        network: the VPC; None: no VPC.
+        account: project, region, execution role, KMS key.
+        client: how the local process waits.
+        prices: US dollars per hour by instance type; they take precedence over the plugin's table.
+        profiler: refused by ``check``, since AWS ends SageMaker's profiler.
+
     """
 
     instance_type: str = "ml.m5.xlarge"
@@ -70,18 +88,18 @@ class JobParams:
 
 
 def limit(params: JobParams) -> float:
-    """Return the seconds that a job may take at most."""
+    """Return the time limit of a job in seconds."""
     return float(params.time_limit_seconds)
 
 
 def kind_of(params: JobParams, stage: str) -> Kind:
-    """Return whether a stage's task is a training or a processing job; spot machines are for training jobs only."""
+    """Return the kind of job that a stage's task runs as; some instance types exist for training jobs only."""
     trains = stage in TRAINED or _TRAINS_ONLY.fullmatch(params.instance_type)
     return params.job or ("training" if trains else "processing")
 
 
 def check(params: JobParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     yield from machines.faults(params.instance_type, params.account, params.network, params.prices)
     if params.job == "processing" and _TRAINS_ONLY.fullmatch(params.instance_type):
         yield "instance_type", f"SageMaker has {params.instance_type} for training jobs only. Leave out job: processing"

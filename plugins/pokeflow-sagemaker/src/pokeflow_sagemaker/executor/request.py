@@ -1,4 +1,4 @@
-"""The requests that make a job: of a task, its files in the bucket, and the configured machine; nothing else."""
+"""Requests that create a job: pure functions of the task, its files in the bucket, and the job's parameters."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pokeflow import Record, Shared
+from pokeflow import Record, RemoteStore
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor.params import TRAINED, JobParams, Kind
 from pokeflow_sagemaker.provision import names
@@ -24,7 +24,7 @@ METRICS = (
     "distillation_gap",
     "cosine_similarity",
 )
-"""Figures that CloudWatch shows of a training job; all of them are in the record."""
+"""Figures of a training job that CloudWatch shows; the record has all of them."""
 LIVE = {"Name": "live:loss", "Regex": r", loss ([0-9.eE+-]+)"}
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -32,28 +32,28 @@ _LONGEST_NAME = 63
 
 
 class TaskId(Protocol):
-    """The identity of a request's task: a ``Task`` has it, and a step of a pipeline."""
+    """Identity of a request's task; both ``Task`` and a pipeline's step provide it."""
 
     @property
     def stage(self) -> str:
-        """What is done."""
+        """Stage of the task."""
 
     @property
     def model(self) -> str:
-        """To which model."""
+        """Name of the model that the stage runs for."""
 
     @property
     def version(self) -> str:
-        """Its version."""
+        """Version label of the model."""
 
     @property
     def digest(self) -> str:
-        """The task's digest."""
+        """Digest of the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a job's files lie: prefixes of the code and of the task, and of what it leaves, as URIs."""
+    """URIs of a job's files: prefixes of the code, the task, SageMaker's output, and the checkpoints."""
 
     code: str
     task: str
@@ -62,33 +62,42 @@ class Files:
 
     @property
     def making(self) -> str:
-        """The part that the URIs of a making's tasks have in common: they differ in what changes no result."""
+        """Common prefix of the task URIs of one making; what follows it depends on settings that change no result."""
         return self.task.rstrip("/").rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class RunsAs:
-    """Whose job it is: the region, and the ARN of the role it runs as."""
+    """The region of a job, and the ARN of its execution role."""
 
     region: str
     role: str
 
 
 def base_name(task: TaskId) -> str:
-    """Return the beginning of all attempts' names: the model's name as far as there is room, the digest."""
+    """Return the common beginning of all attempts' names: the model's name, cut to AWS's limit, and the digest."""
     model = re.sub(r"[^A-Za-z0-9]+", "-", task.model).strip("-")
     room = _LONGEST_NAME - len("pokeflow--") - len(task.digest) - len("-999")
     return f"pokeflow-{model[:room].strip('-')}-{task.digest}"
 
 
 def making_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
-    """Return the key of one making of a task, from its inputs' contents and the record that it replaces."""
+    """Return the key of a making: a hash of the inputs' contents and of the record that it replaces."""
     read = sorted((record.task, record.content) for record in inputs)
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 
 
-def files_of(shared: Shared, task: TaskId, making: str, code: str, task_file: str) -> Files:
-    """The URIs of a job's files, from their keys."""
+def files_of(shared: RemoteStore, task: TaskId, making: str, code: str, task_file: str) -> Files:
+    """Return the URIs of a job's files.
+
+    Args:
+        shared: the store.
+        task: the task.
+        making: key of the making; see ``making_key``.
+        code: key prefix of the uploaded code.
+        task_file: key of ``task.json``.
+
+    """
     key = f"{task.stage}-{task.model}-{task.digest}/{making}"
     return Files(
         code=f"{shared.uri}/{code}",
@@ -99,18 +108,18 @@ def files_of(shared: Shared, task: TaskId, making: str, code: str, task_file: st
 
 
 def tags(project: str, task: TaskId) -> list[dict[str, str]]:
-    """A job's tags."""
+    """Return the tags of a job."""
     return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
 def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
-    """The whole request of a training or processing job."""
+    """Return the request that creates a training or processing job."""
     make = training if kind == "training" else processing
     return make(name, task, params, files, place)
 
 
 def training(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
-    """``CreateTrainingJob``."""
+    """Return the request of ``CreateTrainingJob``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
         stop["MaxWaitTimeInSeconds"] = params.time_limit_seconds + params.spot_wait_seconds
@@ -135,9 +144,9 @@ def training(name: str, task: TaskId, params: JobParams, files: Files, place: Ru
         "CheckpointConfig": {"S3Uri": files.checkpoints, "LocalPath": CHECKPOINTS},
         "StoppingCondition": stop,
         "EnableManagedSpotTraining": params.spot_wait_seconds is not None,
-        # What fails for a fault of AWS's own is begun again, and goes on from its checkpoint.
+        # SageMaker restarts a job that fails because of an internal error; it resumes from its checkpoint.
         "RetryStrategy": {"MaximumRetryAttempts": 2},
-        # SageMaker's own profiler is on unless it is turned off, and nobody reads it.
+        # SageMaker's profiler is on by default; pokeflow does not read its output.
         "ProfilerConfig": {"DisableProfiler": True},
         "Tags": tags(params.account.project, task),
     }
@@ -148,7 +157,7 @@ def training(name: str, task: TaskId, params: JobParams, files: Files, place: Ru
 
 
 def processing(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
-    """``CreateProcessingJob``."""
+    """Return the request of ``CreateProcessingJob``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,
         "RoleArn": place.role,
@@ -180,17 +189,17 @@ def processing(name: str, task: TaskId, params: JobParams, files: Files, place: 
 
 
 def image(params: JobParams, region: str) -> str:
-    """The image that a job runs in."""
+    """Return the URI of a job's image."""
     return images.address(params.container.image or images.PYTORCH, region)
 
 
 def instances(params: JobParams, stage: str) -> int:
-    """Return how many machines a stage's job has: what is not trained runs on one alone."""
+    """Return the number of instances of a stage's job; only training stages run on more than one."""
     return params.instance_count if stage in TRAINED else 1
 
 
 def arguments(params: JobParams, stage: str, folder: str, failure: str) -> list[str]:
-    """Return the arguments of ``container.sh``: whether to install, the task, processes, the file for a failure."""
+    """Return the arguments of ``container.sh``: whether to install, the task's file, processes, the failure's file."""
     each = params.container.processes
     processes = "1" if stage not in TRAINED else "auto" if each is None else str(each)
     return ["install" if params.container.install else "as-it-is", f"{folder}/task.json", processes, failure]

@@ -1,4 +1,4 @@
-"""A task as a job of SageMaker: found running or started, waited for, and its end told in one message."""
+"""Execution of a task as a SageMaker job: attach to a running job or start one, wait, and report a failure."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 from pokeflow import Backend, PokeflowError, Task, dump_task, lease
 from pokeflow.errors import Failure
-from pokeflow.objects import ABSENT, Conflict, Objects, open_shared
+from pokeflow.objects import ABSENT, ObjectStore, PreconditionError, open_shared
 from pokeflow.types import TELEMETRY
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code, jobs, watch
@@ -24,8 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def run(task: Task, backend: Backend, params: JobParams) -> None:
-    """Have a job make a task: attach to the one that runs, or start one; PokeflowError where it does not end well."""
-    assert task.shared is not None  # what is remote has one
+    """Run a task as a job: attach to a running one or start a new one, and wait for its end.
+
+    Raises:
+        PokeflowError: if the job fails, is stopped, or cannot be started; UnavailableError if its instance lacks what
+            the task needs.
+
+    """
+    assert task.shared is not None  # remote executors require a shared store
     bucket = task.shared
     region = aws.region(params.account.region)
     where = RunsAs(region, params.account.role or default_role(params.account.project, region))
@@ -41,34 +47,37 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     _forget(objects, files.checkpoints.removeprefix(f"{bucket.uri}/"))
 
 
-def send(objects: Objects, task: Task) -> str:
-    """Put a task's file where a job finds it, and beside it how it came to be made; the file's key."""
+def send(objects: ObjectStore, task: Task) -> str:
+    """Upload ``task.json`` and the task's telemetry files for a job, and return the key of ``task.json``."""
     text = dump_task(task)
     folder = f"jobs/{task.digest}/{making_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
     beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
     for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
-        with suppress(Conflict):  # whoever was first at it tells of it
+        with suppress(PreconditionError):  # the first launcher's file stays
             objects.write(key, content, match=ABSENT)
     return f"{folder}/task.json"
 
 
 def making_key(task: Task) -> str:
-    """Return the key of one making of a task, as requests name it."""
+    """Return the key of a task's making, as used in requests."""
     return requests.making_key((item.record for item in task.inputs), task.replaces)
 
 
 def telemetry_files(task: Task) -> list[Path]:
-    """Return the files beside a task that say how it came to be made."""
+    """Return the telemetry files in the task's work folder, which hold the run's command and configuration."""
     return [file for file in sorted((task.work / TELEMETRY).glob("*")) if file.is_file()]
 
 
 def default_role(project: str, region: str) -> str:
-    """The role of a project's jobs, as ``pokeflow provision`` names it."""
+    """Return the ARN of the execution role that ``pokeflow provision`` creates for a project's jobs."""
     return names.here(region).role(names.role(project, "job"))
 
 
-def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects: Objects) -> Job:
-    """The job that makes this very task: one that runs already, whoever started it, or a new one."""
+def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects: ObjectStore) -> Job:
+    """Return the running job of this very task, even if another process started it, or start a new one.
+
+    A running job of the same task with other inputs is waited for first.
+    """
     kind, base = kind_of(params, task.stage), requests.base_name(task)
     while True:
         known = jobs.attempts(kind, base, where.region)
@@ -88,7 +97,7 @@ def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects
                 aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
         except aws.AlreadyExistsError:
             jobs.pause(params.client.poll_seconds)
-            continue  # another launcher was first: its job is the one
+            continue  # another launcher has created the job: attach to it
         except aws.RefusedError as error:
             raise _with_role(error, where, params) from error
         machines = f"{requests.instances(params, task.stage)} × {params.instance_type}"
@@ -101,8 +110,8 @@ def _is_same(job: Job, files: Files) -> bool:
 
 
 @contextmanager
-def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
-    """Wait while as many jobs run as may at once; one launcher at a time looks and starts, or all would find room."""
+def _room(params: JobParams, region: str, objects: ObjectStore) -> Iterator[None]:
+    """Wait until fewer than ``client.at_once`` jobs run; a lease lets one launcher at a time count and start jobs."""
     most, told = params.client.at_once, False
     if most is None:
         yield
@@ -117,7 +126,7 @@ def _room(params: JobParams, region: str, objects: Objects) -> Iterator[None]:
 
 
 def _with_role(error: aws.RefusedError, where: RunsAs, params: JobParams) -> PokeflowError:
-    """A refusal that may well be about the role says where that comes from."""
+    """Return the error, extended by the origin of the default role if it mentions a role."""
     if "role" not in str(error).lower() or params.account.role:
         return error
     return PokeflowError(
@@ -127,7 +136,7 @@ def _with_role(error: aws.RefusedError, where: RunsAs, params: JobParams) -> Pok
 
 
 def _interrupted(job: Job, params: JobParams) -> None:
-    """Ctrl-C: leave the job running, or stop it, as the configuration or the person says."""
+    """Handle Ctrl-C: leave the job running or stop it, as ``client.interrupted`` or the user says."""
     choice = params.client.interrupted
     if choice == "ask":
         choice = "leave"
@@ -143,9 +152,12 @@ def _interrupted(job: Job, params: JobParams) -> None:
 
 
 def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> None:
-    """Nothing, where a job completed; PokeflowError with its own reason and what to do otherwise.
+    """Raise a PokeflowError unless the job completed, with its failure reason and a remedy.
 
-    ``Unavailable`` where its machine lacks what the task needs.
+    Raises:
+        UnavailableError: if its instance lacks what the task needs.
+        PokeflowError: if it failed otherwise, was stopped, or reached a limit.
+
     """
     status = described[NAMES[job.kind].status]
     if status == "Completed":
@@ -173,13 +185,13 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
 
 
 def _plain(reason: str) -> str:
-    """What the task itself said, without what SageMaker puts around it."""
+    """Return the task's own message, without the text that SageMaker adds around it."""
     inner = reason.removeprefix("AlgorithmError: ")
     return inner.rpartition(", exit code:")[0] or inner
 
 
-def _forget(objects: Objects, prefix: str) -> None:
-    """Remove the checkpoints of what is made; who may not leaves them to the bucket's lifecycle."""
+def _forget(objects: ObjectStore, prefix: str) -> None:
+    """Delete the checkpoints of a completed task; if that fails, the bucket's lifecycle rules expire them."""
     try:
         for entry in list(objects.list(prefix)):
             objects.delete(entry.key)

@@ -1,4 +1,4 @@
-"""Waiting for a job: its log and its progress here as they come, until it has ended."""
+"""Wait for the end of a job, with its log and progress shown locally in the meantime."""
 
 import logging
 import re
@@ -14,14 +14,14 @@ from pokeflow_sagemaker.executor.jobs import NAMES, Job
 
 log = logging.getLogger(__name__)
 AWAY = 1800.0
-"""Seconds that AWS may not answer before the wait is given up; the job does not need anybody to wait."""
+"""Seconds that AWS may be unreachable before the wait is given up; the job continues without it."""
 LATE = 2.0
-"""Seconds that the last lines of a log may take until they can be read."""
+"""Seconds until the last lines of a log can be read."""
 _PROGRESS = re.compile(r"^  (?P<label>\S.*): (?P<done>\d+) of (?P<total>\d+)(?:, (?P<text>.*))?, about \d+ s left$")
 
 
 class Logs:
-    """The log of a job, each line once."""
+    """Incremental reader of a job's log; it yields each line once."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -29,7 +29,7 @@ class Logs:
         self._denied = False
 
     def lines(self) -> Iterator[str]:
-        """The lines since the last call, instance after instance; none where CloudWatch cannot be read."""
+        """Yield the lines since the last call, one instance after the other; none if access to the log is denied."""
         if self._denied:
             return
         group, client = NAMES[self._job.kind].logs, aws.client("logs", self._job.region)
@@ -61,7 +61,7 @@ class Logs:
                 **more,
             )
             yield from (event["message"].rstrip("\n") for event in answer["events"])
-            # The end of a stream gives back the token that it was asked with.
+            # At the end of a stream the response has the same token as the request.
             if answer["nextForwardToken"] == self._tokens.get(stream) or not answer["events"]:
                 self._tokens[stream] = answer["nextForwardToken"]
                 return
@@ -69,7 +69,7 @@ class Logs:
 
 
 class _Bar:
-    """A progress bar that follows the lines in which a job tells of its progress."""
+    """A progress bar that is driven by the progress lines in a job's log."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack, self._done = stack, 0.0
@@ -77,7 +77,7 @@ class _Bar:
         self._advance: Callable[..., None] | None = None
 
     def follows(self, line: str) -> bool:
-        """Whether a line tells of progress; if so the bar shows it."""
+        """Return whether a line reports progress, and update the bar with it."""
         found = _PROGRESS.match(line)
         if found is None:
             return False
@@ -93,7 +93,16 @@ class _Bar:
 
 
 def wait(job: Job, poll: float) -> dict[str, Any]:
-    """Wait until a job has ended, and tell of it meanwhile; its last description."""
+    """Wait until a job has ended, log its output and statuses, and return its last description.
+
+    Args:
+        job: the job.
+        poll: polling interval in seconds.
+
+    Raises:
+        PokeflowError: if AWS refuses the requests or is unreachable for too long; the job itself continues.
+
+    """
     logs, away, late = Logs(job), 0.0, False
     said: list[str] = []
     with ExitStack() as stack:
@@ -102,7 +111,7 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
             try:
                 described = job.describe()
                 if (ended := described[NAMES[job.kind].status] not in jobs.RUNNING) and not late:
-                    jobs.pause(min(poll, LATE))  # CloudWatch is a little behind
+                    jobs.pause(min(poll, LATE))  # the last lines reach CloudWatch with a delay
                 late = ended
                 for line in logs.lines():
                     if not bar.follows(line):
@@ -129,7 +138,7 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
 
 
 def _statuses(job: Job, described: Mapping[str, Any]) -> list[str]:
-    """The statuses that a job went through so far, each with what SageMaker says of it: a look may come too late."""
+    """Return all statuses of a job so far with their messages; polling alone could miss short ones."""
     passed = described.get("SecondaryStatusTransitions") or ()
     told = [": ".join(filter(None, (step["Status"], step.get("StatusMessage")))) for step in passed]
     return told or [str(described[NAMES[job.kind].status])]

@@ -1,1 +1,1 @@
-"""SageMaker's pipelines: written from the lineage as Python that people read, brought to SageMaker, and started."""
+"""SageMaker Pipelines: generated from the lineage as readable Python files, uploaded to SageMaker, and started."""

@@ -1,4 +1,4 @@
-"""A pipeline brought to SageMaker and started: what a written file does, and ``pokeflow pipeline``."""
+"""Creation, update and start of a pipeline on SageMaker, for the generated files and ``pokeflow pipeline``."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pokeflow import ConfigError, Fault, PokeflowError
-from pokeflow.objects import Objects, open_shared
+from pokeflow.objects import ObjectStore, open_shared
 from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
@@ -21,14 +21,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UpsertResult:
-    """A pipeline as SageMaker has it: its ARN, and what was done: created, updated or unchanged."""
+    """Result of an upsert: the pipeline's ARN, and the change: created, updated or unchanged."""
 
     arn: str
     change: str
 
 
 def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
-    """Print the definition; ``upsert`` and ``start`` do so on SageMaker. ``KEY=VALUE`` are the start's parameters."""
+    """Run the command line of a generated file: print the definition, ``upsert`` or ``start`` the pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        args: arguments; None: those of the process. An action (default: print), and ``KEY=VALUE`` for each parameter
+            of a started execution.
+
+    """
     words = list(sys.argv[1:] if args is None else args)
     action = words.pop(0) if words and "=" not in words[0] else "print"
     try:
@@ -53,7 +60,7 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
 
 
-def open_objects(pipeline: Pipeline) -> Objects:
+def open_objects(pipeline: Pipeline) -> ObjectStore:
     """Open the store that a pipeline's jobs read and write."""
     if pipeline.store is None:
         message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
@@ -61,8 +68,8 @@ def open_objects(pipeline: Pipeline) -> Objects:
     return open_shared(pipeline.store)
 
 
-def where(pipeline: Pipeline, objects: Objects) -> Where:
-    """Return where a pipeline runs; the code of its jobs is sent, as it is installed here."""
+def where(pipeline: Pipeline, objects: ObjectStore) -> Where:
+    """Upload the code of a pipeline's jobs, as it is installed here, and return the settings to run it with."""
     assert pipeline.store is not None
     region = aws.region(pipeline.region)
     role = pipeline.job_role or _role(pipeline, region, "job")
@@ -71,8 +78,8 @@ def where(pipeline: Pipeline, objects: Objects) -> Where:
     return Where(pipeline.store, RunsAs(region, role), sent, cache)
 
 
-def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> UpsertResult:
-    """Create a pipeline, or update it if its definition or role differs; an equal one is left alone."""
+def upsert(pipeline: Pipeline, objects: ObjectStore, found: Where) -> UpsertResult:
+    """Create a pipeline, or update it if its definition or role differs; an equal one stays unchanged."""
     _require_tasks(pipeline, objects)
     client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
     text = json.dumps(pipeline.definition(found), sort_keys=True)
@@ -102,10 +109,18 @@ def upsert(pipeline: Pipeline, objects: Objects, found: Where) -> UpsertResult:
     return UpsertResult(str(there["PipelineArn"]), "updated")
 
 
-def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str, str]) -> str:
-    """Start a pipeline and return the execution's ARN; one that runs as asked already is that one.
+def start(pipeline: Pipeline, objects: ObjectStore, found: Where, given: Mapping[str, str]) -> str:
+    """Start a pipeline and return the execution's ARN.
 
-    As asked is with the same parameters, and since the definition was last changed.
+    An execution that runs already is returned instead if it has the same parameters and was started after the last
+    change of the definition.
+
+    Args:
+        pipeline: the pipeline.
+        objects: the store.
+        found: the result of ``where``.
+        given: parameters of the execution.
+
     """
     values = parameters(pipeline, given)
     require_needed(pipeline, objects)
@@ -124,7 +139,7 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
             log.info("%s runs already: %s", what, arn)
             return arn
     told = [{"Name": name, "Value": value} for name, value in values.items()]
-    # Who starts the same at this moment has seen the same executions, and so starts this very one.
+    # Concurrent starts have seen the same executions, so they send the same token and AWS starts only one execution.
     seen = json.dumps([sorted(row["PipelineExecutionArn"] for row in before), str(changed), told])
     token = hashlib.sha256(seen.encode()).hexdigest()
     request = {**listing, "PipelineParameters": told, "ClientRequestToken": token}
@@ -133,7 +148,7 @@ def start(pipeline: Pipeline, objects: Objects, found: Where, given: Mapping[str
 
 
 def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
-    """Return an execution's parameters, defaults as well; ConfigError where a name is unknown or a value missing."""
+    """Return an execution's parameters with defaults; raise a ConfigError if a name is unknown or a value missing."""
     from pokeflow.errors import unknown
 
     known = {parameter.name: parameter.default for parameter in pipeline.parameters}
@@ -145,8 +160,8 @@ def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
     return {name: given.get(name, default or "") for name, default in known.items()}
 
 
-def _require_tasks(pipeline: Pipeline, objects: Objects) -> None:
-    """Refuse a pipeline whose task files were never sent: ``pokeflow pipeline`` does so."""
+def _require_tasks(pipeline: Pipeline, objects: ObjectStore) -> None:
+    """Raise a PokeflowError if a task file is not in the store; ``pokeflow pipeline`` uploads them."""
     for run in pipeline.runs():
         if objects.stat(run.task) is None:
             raise PokeflowError(
@@ -155,8 +170,8 @@ def _require_tasks(pipeline: Pipeline, objects: Objects) -> None:
             )
 
 
-def require_needed(pipeline: Pipeline, objects: Objects) -> None:
-    """Refuse to start before what the pipeline begins with is in the store."""
+def require_needed(pipeline: Pipeline, objects: ObjectStore) -> None:
+    """Raise a PokeflowError if a result that the pipeline needs as input is not in the store."""
     missing = [task for task, key in pipeline.needed if objects.stat(f"{key}/{RECORD}") is None]
     if missing:
         raise PokeflowError(
@@ -166,5 +181,5 @@ def require_needed(pipeline: Pipeline, objects: Objects) -> None:
 
 
 def _role(pipeline: Pipeline, region: str, kind: str) -> str:
-    """The role of a project, as ``pokeflow provision`` names it."""
+    """Return the ARN of a project's role of this kind, as ``pokeflow provision`` names it."""
     return names.here(region).role(names.role(pipeline.project, kind))

@@ -1,4 +1,4 @@
-"""A pipeline as it is written, brought to SageMaker and started; it is refused where it may cost too much."""
+"""Upload and start of a pipeline of the lineage; a start is refused if it may exceed the budget."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,18 +6,18 @@ from typing import Any
 
 from pokeflow import ConfigError, Fault, require_budget
 from pokeflow.errors import unknown
-from pokeflow.objects import Objects
+from pokeflow.objects import ObjectStore
 from pokeflow.types import Budget
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.executor.request import instances
 from pokeflow_sagemaker.pipelines import control, lineage
-from pokeflow_sagemaker.pipelines.lineage import Written
+from pokeflow_sagemaker.pipelines.lineage import GeneratedPipelines
 from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import Pipeline
 
 
-def choose(written: Written, name: str) -> Pipeline:
-    """Return the pipeline of this name; ConfigError where the lineage has none."""
+def choose(written: GeneratedPipelines, name: str) -> Pipeline:
+    """Return the pipeline of this name; raise a ConfigError if the lineage has none."""
     if (found := written.pipelines.get(name)) is not None:
         return found
     if name in lineage.NAMES:
@@ -26,15 +26,15 @@ def choose(written: Written, name: str) -> Pipeline:
 
 
 def bring(
-    params: PipelineParams, written: Written, pipeline: Pipeline, start: Mapping[str, str] | None = None
+    params: PipelineParams, written: GeneratedPipelines, pipeline: Pipeline, start: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Create or update a pipeline on SageMaker, and start it if it is to be.
+    """Create or update a pipeline on SageMaker, and start it if ``start`` is not None.
 
     Args:
-        params: whose pipelines these are, and what a start may cost.
-        written: all pipelines, with the files that their jobs are given.
-        pipeline: the one of them.
-        start: the parameters of the execution; None starts none.
+        params: parameters of the pipelines; ``budget_usd`` limits the cost of a start.
+        written: all pipelines, with the task files of their jobs.
+        pipeline: the pipeline to create or update.
+        start: the parameters of the execution; None starts no execution.
 
     Returns:
         ``pipeline``, ``arn``, ``change`` and ``console``; of a start also ``execution`` and ``at_most_usd``.
@@ -61,8 +61,8 @@ def bring(
     return facts
 
 
-def send(objects: Objects, pipeline: Pipeline, written: Written) -> None:
-    """Put the files of a pipeline's tasks where its jobs find them, also in the place of one that is damaged."""
+def send(objects: ObjectStore, pipeline: Pipeline, written: GeneratedPipelines) -> None:
+    """Upload the task files of a pipeline's jobs; files that are missing or damaged in the store are written."""
     wanted = {run.task for run in pipeline.runs()}
     for file in written.files:
         if file.key not in wanted:
@@ -74,7 +74,7 @@ def send(objects: Objects, pipeline: Pipeline, written: Written) -> None:
 
 
 def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | None]:
-    """Return what each job costs at most, if it takes all of its time limit; None where no price is known."""
+    """Return the highest cost of each job in US dollars, at its full time limit; None if no price is known."""
     region = aws.region(params.region)
     found: dict[str, float | None] = {}
     for run in pipeline.runs():

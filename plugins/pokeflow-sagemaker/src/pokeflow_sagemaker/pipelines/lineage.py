@@ -1,4 +1,4 @@
-"""From the tasks of a lineage to the six pipelines of its project."""
+"""Generation of a project's six pipelines from the tasks of its lineage."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pokeflow import ConfigError, Shared
+from pokeflow import ConfigError, RemoteStore
 from pokeflow.errors import unknown
 from pokeflow.plugins import manager, registry
 from pokeflow.schema import parse
@@ -33,65 +33,65 @@ from pokeflow_sagemaker.serving.params import payload
 
 BUNDLE = "bundle"
 TRAINING = {"teacher_pipeline": "teacher", "student_pipeline": "student", "edge_deployment_pipeline": "optimized"}
-"""The pipelines that make the models of one type."""
+"""Type of model that each training pipeline trains, by the pipeline's name."""
 PACKAGING, BATCH, REALTIME = "model_packaging_pipeline", "batch_inference_pipeline", "realtime_endpoint_pipeline"
 NAMES = (*list(TRAINING)[:2], BATCH, REALTIME, PACKAGING, list(TRAINING)[2])
 SOURCE, DESTINATION = "Source", "Destination"
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
-"""What a bundle's ``inference.py`` takes; importing it would load the whole runtime."""
+"""Content types that a bundle's ``inference.py`` accepts; importing that module would load its whole runtime."""
 
 TAKEN = 6_000_000
-"""Bytes of a picture, where the bundle does not say what it takes: what SageMaker takes itself."""
+"""Largest request in bytes if the bundle states no limit: SageMaker's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A task as a job is given it when nobody has its inputs yet: the key that follows from its content, and that."""
+    """The ``task.json`` of a job whose inputs need not exist yet: its key, which contains a content hash, and text."""
 
     key: str
     text: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The pipelines by name, and the task files that their jobs are given."""
+class GeneratedPipelines:
+    """The pipelines by name, and the task files that their jobs read."""
 
     pipelines: Mapping[str, Pipeline]
     files: tuple[TaskFile, ...]
 
 
-def write(params: PipelineParams, shared: Shared | None) -> Written:
-    """The pipelines that this lineage has steps for."""
+def write(params: PipelineParams, shared: RemoteStore | None) -> GeneratedPipelines:
+    """Build the pipelines that this lineage has steps for, with their task files."""
     writer = _Writer(params, shared)
     writer.require_served()
     found = {name: writer.made(name, type) for name, type in TRAINING.items()}
     found |= {PACKAGING: writer.packaging(), BATCH: writer.batch(), REALTIME: writer.realtime()}
     pipelines = {name: found[name] for name in NAMES if found[name] is not None}
-    return Written({n: p for n, p in pipelines.items() if p}, tuple(writer.files.values()))
+    return GeneratedPipelines({n: p for n, p in pipelines.items() if p}, tuple(writer.files.values()))
 
 
 class _Writer:
-    """Turns tasks into steps, and keeps the files that these are given."""
+    """Builder that turns tasks into pipeline steps and collects the task files of these steps."""
 
-    def __init__(self, params: PipelineParams, shared: Shared | None) -> None:
+    def __init__(self, params: PipelineParams, shared: RemoteStore | None) -> None:
         self.params, self.shared = params, shared
         self.tasks = {task["name"]: task for task in params.tasks}
         self.files: dict[str, TaskFile] = {}
         self.plugins = {key: backend.package for key, backend in registry(manager()).backends.items()}
 
     def made(self, name: str, type: str) -> Pipeline | None:
-        """The pipeline that makes, measures and registers the models of a type."""
+        """Return the pipeline that trains, benchmarks, packs and registers the models of a type."""
         models = [task["model"] for task in self.params.tasks if task["type"] == type]
         return self._of(name, dict.fromkeys(models), f"makes {_some(models)}, measured and packed")
 
     def packaging(self) -> Pipeline | None:
-        """The pipeline that packs and registers what is made already."""
+        """Return the pipeline that benchmarks, packs and registers models that are trained already."""
         models = dict.fromkeys(task["model"] for task in self.params.tasks if task["stage"] == BUNDLE)
         about = f"packs {_some(models)} for SageMaker"
         return self._of(PACKAGING, models, about, (BENCHMARK, BUNDLE))
 
     def batch(self) -> Pipeline | None:
-        """The pipeline that recognises the pictures below a prefix."""
+        """Return the pipeline that recognises the images below a prefix; None if no model has a bundle."""
         bundle, params = self._served(), self.params.transform
         if bundle is None:
             return None
@@ -115,7 +115,7 @@ class _Writer:
         return self._pipeline(BATCH, about, steps, parameters, (("bundle:" + model, key),))
 
     def realtime(self) -> Pipeline | None:
-        """The pipeline that puts a model behind an endpoint."""
+        """Return the pipeline that deploys a model to an endpoint; None if no model has a bundle."""
         bundle, params = self._served(), self.params.deploy
         if bundle is None:
             return None
@@ -137,14 +137,14 @@ class _Writer:
         return self._pipeline(REALTIME, about, steps, (), (("bundle:" + model, key),))
 
     def require_served(self) -> None:
-        """Nothing, if the model that is to be served has a bundle, or none is named; ConfigError otherwise."""
+        """Raise a ConfigError if ``serve`` names a model without a bundle."""
         known = {task["model"] for task in self.params.tasks if task["stage"] == BUNDLE}
         if self.params.serve is not None and self.params.serve not in known:
             what = "model with a bundle named"
             raise ConfigError([unknown("cloud.pipeline.params.serve", what, self.params.serve, known)])
 
     def _served(self) -> dict[str, Any] | None:
-        """The bundle of the model that the inference pipelines serve: by default what the others led to."""
+        """Return the bundle task of the model that the inference pipelines serve; by default the last bundle task."""
         bundles = [task for task in self.params.tasks if task["stage"] == BUNDLE]
         wanted = self.params.serve
         return next((task for task in reversed(bundles) if wanted in (None, task["model"])), None)
@@ -169,7 +169,7 @@ class _Writer:
         return self._pipeline(name, about, tuple(steps), (), tuple(wanted.items()))
 
     def _model(self, model: str, tasks: list[dict[str, Any]], held: dict[str, str], before: set[str]) -> list[Step]:
-        """The steps of one model: what makes and measures it, and behind its gates all that follows."""
+        """Return the steps of one model: training and benchmark, and behind its gates bundle and registration."""
         gates = self._gates(model) if any(task["stage"] == BENCHMARK for task in tasks) else {}
         first: list[Step] = []
         then: list[Step] = []
@@ -183,7 +183,7 @@ class _Writer:
         if (package := self._register(model)) is not None and then:
             then.append(package)
         name = step_name("gates", model)
-        held[model] = name  # what is made of this model waits for its gates
+        held[model] = name  # steps that use this model wait for its gates
         missed = f"{model} misses its gates ({', '.join(gates)}): gates.json of {step_name(BENCHMARK, model)} says why."
         gate = Gates(name, step_name(BENCHMARK, model), tuple(gates), tuple(then), missed)
         return [*first, gate]
@@ -215,7 +215,7 @@ class _Writer:
         )
 
     def _file(self, task: dict[str, Any], gates: Mapping[str, Any]) -> TaskFile:
-        """The task as a job reads it; inputs are named by where they will lie."""
+        """Return the task file of a job and keep it; inputs are referred to by the keys that they will have."""
         named = ("stage", "backend", "model", "version", "type", "digest", "params", "fingerprint")
         content = {
             **{name: task[name] for name in named},
@@ -232,7 +232,7 @@ class _Writer:
         return file
 
     def _gates(self, model: str) -> dict[str, dict[str, Any]]:
-        """The gates of a model, as plain data."""
+        """Return the gates of a model as plain data."""
         type = next(task["type"] for task in self.params.tasks if task["model"] == model)
         return {
             name: {"min": gate.min, "max": gate.max}
@@ -241,7 +241,7 @@ class _Writer:
         }
 
     def _register(self, model: str) -> Register | None:
-        """The registration of a model that passed, where the lineage registers with SageMaker."""
+        """Return the step that registers a model; None unless the lineage bundles it and registers with SageMaker."""
         task, bundle = self.tasks.get(f"{REGISTER}:{model}"), self.tasks.get(f"{BUNDLE}:{model}")
         if task is None or bundle is None or task["backend"] != "sagemaker":
             return None

@@ -1,4 +1,4 @@
-"""Parameters of pipelines: whose they are, the machines of their jobs, and what the inference ones serve."""
+"""Parameters of pipelines: project and roles, the instances of their jobs, and the model to serve."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,12 +15,21 @@ from pokeflow_sagemaker.serving.params import DeployParams, TransformParams, che
 
 @dataclass(frozen=True, slots=True)
 class PipelineParams:
-    """Six pipelines of one lineage.
+    """Parameters of the six pipelines of a lineage.
 
-    ``machine`` is that of tasks that the lineage does not run on SageMaker itself. ``serve`` names the model that the
-    inference pipelines serve; None: the last one with a bundle. A model is packed and registered only if it
-    passes its ``gates``. A step's result is taken from the cache for ``cache_days``. ``tasks`` are those of the
-    lineage, which the flow adds.
+    Attributes:
+        project: name of the project; it is part of names and tags.
+        region: AWS region; None: the one in AWS's own settings.
+        role: ARN of the role of the pipelines; None: the one that ``pokeflow provision`` creates.
+        machine: job parameters of tasks that the lineage does not run on SageMaker itself.
+        gates: conditions by name; a model is packed and registered only if it passes them.
+        serve: model that the inference pipelines serve; None: the last one with a bundle.
+        deploy: parameters of the endpoint.
+        transform: parameters of the batch transform job.
+        cache_days: days for which SageMaker may reuse a step's result.
+        budget_usd: limit for the cost of a start in US dollars.
+        tasks: the tasks of the lineage; the flow adds them.
+
     """
 
     project: str
@@ -37,7 +46,7 @@ class PipelineParams:
 
 
 def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     yield from ((f"machine.{name}", message) for name, message in check_job(params.machine))
     yield from ((f"gates.{name}", message) for name, message in gate_faults(params.gates))
     yield from ((f"deploy.{name}", message) for name, message in check_deploy(params.deploy))

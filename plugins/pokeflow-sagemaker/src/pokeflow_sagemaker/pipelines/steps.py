@@ -1,13 +1,13 @@
-"""What a pipeline is made of, and the definition in SageMaker's JSON that follows from it.
+"""Steps of a pipeline, and the pipeline definition in SageMaker's JSON that is built from them.
 
-The form of the definition is AWS's: https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema
+Schema of the definition: https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pokeflow import Shared
+from pokeflow import RemoteStore
 from pokeflow.gates import key
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.executor import request as requests
@@ -24,9 +24,10 @@ GATES_FOLDER = "/opt/ml/processing/gates"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A task of the lineage as a training or processing job; ``task`` is its file's key, ``needs`` come before it.
+    """A step that runs a task of the lineage as a training or processing job.
 
-    ``plugin`` is the package that does it. ``gates``: the job tells as well whether the model passes its gates.
+    ``task`` is the key of the task file, ``plugin`` the package of the backend, ``needs`` the steps to wait for. With
+    ``gates`` the job also reports whether the model passes its gates.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Run:
     gates: bool = False
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """The step."""
+        """Yield the definition of the step."""
         kind = kind_of(self.machine, self.stage)
         files = requests.files_of(where.shared, self, requests.making_key(), where.code[self.plugin], self.task)
         arguments = requests.request(kind, "", self, self.machine, files, where.place)
@@ -58,7 +59,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Steps that run only if a model passes its gates, as the step ``of`` found; otherwise the execution fails."""
+    """A condition step: ``then`` runs only if step ``of`` reports that the gates passed, else the execution fails."""
 
     name: str
     of: str
@@ -67,7 +68,7 @@ class Gates:
     otherwise: str
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """A condition, with the step that fails."""
+        """Yield the definition of the condition step, which contains the fail step."""
         found = {"Get": f"Steps.{self.of}.PropertyFiles.{GATES}"}
         conditions = [
             {
@@ -89,7 +90,10 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A package in the registry, approved since its gates were passed; the next run of the lineage completes it."""
+    """A step that registers a model package as approved, since its gates passed; stage ``register`` completes it later.
+
+    The next run of the lineage runs that stage.
+    """
 
     name: str
     group: str
@@ -103,7 +107,7 @@ class Register:
     needs: tuple[str, ...] = ()
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """The step."""
+        """Yield the definition of the step."""
         container = _container(self, where)
         arguments = {
             "ModelPackageGroupName": self.group,
@@ -124,7 +128,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class CreateModel:
-    """One of SageMaker's models, from a bundle."""
+    """A step that creates a SageMaker model from a bundle."""
 
     name: str
     bundle: str
@@ -132,7 +136,7 @@ class CreateModel:
     network: Any = None
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """The step."""
+        """Yield the definition of the step."""
         container = _container(self, where)
         arguments: dict[str, Any] = {"ExecutionRoleArn": where.place.role, "PrimaryContainer": container}
         if self.network:
@@ -143,7 +147,7 @@ class CreateModel:
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """A batch transform of the pictures below a prefix; ``source`` and ``destination`` are parameters' names."""
+    """A batch transform of the images below a prefix; ``source`` and ``destination`` are names of parameters."""
 
     name: str
     model: str
@@ -155,7 +159,7 @@ class Transform:
     payload_mb: int
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """The step."""
+        """Yield the definition of the step."""
         source = {"S3DataType": "S3Prefix", "S3Uri": {"Get": f"Parameters.{self.source}"}}
         destination = {"Get": f"Parameters.{self.destination}"}
         arguments = {
@@ -172,7 +176,7 @@ class Transform:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint of its own configuration; ``serverless`` gives memory and concurrency in the place of machines."""
+    """An endpoint with its configuration; ``serverless`` is (memory in MB, concurrency), None: it uses instances."""
 
     name: str
     model: str
@@ -183,7 +187,7 @@ class Endpoint:
     serverless: tuple[int, int] | None = None
 
     def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
-        """Two steps: the configuration, and the endpoint."""
+        """Yield the definitions of two steps: the endpoint configuration, and the endpoint."""
         variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": {"Get": f"Steps.{self.model}.ModelName"}}
         if self.serverless:
             memory, concurrency = self.serverless
@@ -202,7 +206,7 @@ Step = Run | Gates | Register | CreateModel | Transform | Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of an execution; without a default it must be given at the start."""
+    """A parameter of an execution; it is required at the start if it has no default."""
 
     name: str
     default: str | None = None
@@ -210,16 +214,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline by name: whose it is, the store that its tasks read and write, and its steps.
+    """A pipeline: its name and project, the store that its tasks read and write, and its steps.
 
-    ``store`` None: it was written without a bucket, and can be read but not run. ``needed`` are results that must be
-    in the store before it is started, as (task, key of its folder) pairs.
+    ``store`` None: it was generated without a bucket and cannot be run. ``needed`` are the results that must be in the
+    store before a start, as (task, key of its folder) pairs. ``role`` is the role of the pipeline, ``job_role`` the
+    execution role of its jobs; None: the ones that ``pokeflow provision`` creates.
     """
 
     name: str
     about: str
     project: str
-    store: Shared | None
+    store: RemoteStore | None
     region: str | None
     steps: tuple[Step, ...]
     parameters: tuple[Parameter, ...] = ()
@@ -229,11 +234,11 @@ class Pipeline:
     job_role: str | None = None
 
     def plugins(self) -> list[str]:
-        """The packages whose code its jobs run."""
+        """Return the packages whose code its jobs run."""
         return sorted({step.plugin for step in self.runs()})
 
     def runs(self) -> Iterator[Run]:
-        """Its jobs."""
+        """Yield its jobs, those behind gates as well."""
         waiting: list[Step] = list(self.steps)
         while waiting:
             step = waiting.pop(0)
@@ -243,7 +248,7 @@ class Pipeline:
                 waiting += step.then
 
     def definition(self, where: "Where") -> dict[str, Any]:
-        """The definition; the same pipeline in the same place gives the same one."""
+        """Return the pipeline definition; equal pipelines and equal settings give equal definitions."""
         parameters = [
             {"Name": p.name, "Type": "String", **({} if p.default is None else {"DefaultValue": p.default})}
             for p in self.parameters
@@ -254,9 +259,9 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a pipeline runs: the store, the role and region of its jobs, and the code that was sent, by package."""
+    """Settings to run a pipeline with: store, region and role of its jobs, key prefixes of the code by package."""
 
-    shared: Shared
+    shared: RemoteStore
     place: RunsAs
     code: Mapping[str, str]
     cache: Mapping[str, Any] = field(default_factory=dict)
@@ -270,7 +275,7 @@ def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
 
 
 def step_name(stage: str, model: str) -> str:
-    """Return the name of a task's step."""
+    """Return the name of a task's step, at most 56 characters."""
     return fit_name(f"{stage}-{model}", 56)
 
 

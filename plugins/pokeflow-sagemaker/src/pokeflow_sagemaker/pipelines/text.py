@@ -1,4 +1,4 @@
-"""A pipeline as a Python file: what a person reads, and what rebuilds it when it is run."""
+"""Generation of the Python file of a pipeline: readable text that builds the same pipeline when it is run."""
 
 import dataclasses
 import textwrap
@@ -21,10 +21,10 @@ Written from the lineage of {project}; {command!r} writes it anew and brings it 
 
 
 def file(name: str, pipeline: Pipeline) -> str:
-    """The whole file."""
+    """Return the text of a pipeline's Python file."""
     body = _text(pipeline, 0, len("PIPELINE = "))
-    own = sorted(name for name in _names(pipeline) if name != "Shared")
-    shared = ["from pokeflow import Shared"] if "Shared" in _names(pipeline) else []
+    own = sorted(name for name in _names(pipeline) if name != "RemoteStore")
+    shared = ["from pokeflow import RemoteStore"] if "RemoteStore" in _names(pipeline) else []
     imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*own, 'main'])}"]
     head = HEAD.format(
         summary=textwrap.fill(_told(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3, break_long_words=False),
@@ -37,7 +37,7 @@ def file(name: str, pipeline: Pipeline) -> str:
 
 
 def _told(text: str) -> str:
-    """Text within a docstring, which it cannot end: whatever YAML says, the file holds nothing but the pipeline."""
+    """Escape text for a docstring, so that text from YAML cannot end it and add code to the file."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -50,7 +50,7 @@ def _wrapped(line: str) -> str:
 
 
 def _names(value: Any) -> set[str]:
-    """The classes that a value is written with."""
+    """Return the names of the classes in the text of a value; the file imports them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         inner = [getattr(value, f.name) for f in dataclasses.fields(value) if not _is_default(value, f)]
         return {type(value).__name__}.union(*map(_names, inner))
@@ -60,7 +60,14 @@ def _names(value: Any) -> set[str]:
 
 
 def _text(value: Any, indent: int, used: int = 0) -> str:
-    """A value as Python, on one line where it fits and one part a line where it does not."""
+    """Format a value as Python: on one line if it fits, else one part per line.
+
+    Args:
+        value: the value.
+        indent: indentation of its line, in columns.
+        used: columns of the line that precede the value.
+
+    """
     opening, parts, closing = _parts(value)
     if parts is None:
         return opening
@@ -73,7 +80,7 @@ def _text(value: Any, indent: int, used: int = 0) -> str:
 
 
 def _parts(value: Any) -> tuple[str, list[tuple[str, Any]] | None, str]:
-    """How a value begins, its parts by what stands before each, and how it ends; no parts: it is one word."""
+    """Split a value into opening text, (text before the part, part) pairs, and closing text; None: it has no parts."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         given = [f for f in dataclasses.fields(value) if not _is_default(value, f)]
         return f"{type(value).__name__}(", [(f"{f.name}=", getattr(value, f.name)) for f in given], ")"
@@ -87,7 +94,7 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]] | None, str]:
 
 
 def _word(value: Any) -> str:
-    """A plain value, text in the quotes that formatters prefer."""
+    """Format a plain value; strings get double quotes, as formatters prefer."""
     text = repr(value)
     if isinstance(value, str) and text.startswith("'") and '"' not in text:
         return f'"{text[1:-1]}"'.replace("\\'", "'")

@@ -1,4 +1,4 @@
-"""What a written pipeline is made of: one ``Pipeline`` of steps, and ``main``, which prints, brings and starts it."""
+"""Names that generated pipeline files import: ``Pipeline``, its steps and their parameters, and ``main``."""
 
 from pokeflow_sagemaker.executor.params import Container, JobParams
 from pokeflow_sagemaker.machines import Account, Network

@@ -1,4 +1,4 @@
-"""Prices of an hour of a machine: a dated table, and what the configuration says on top of it."""
+"""Hourly prices of instance types: a dated table, which the configuration can override."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars an hour for one instance, and where that is from; ``usd`` None with the reason in ``source``."""
+    """Price of one instance in US dollars per hour and its source; ``usd`` is None if unknown, with the reason."""
 
     usd: float | None
     source: str
 
 
 def hourly(instance_type: str, region: str, own: Mapping[str, float]) -> Price:
-    """The price of an instance type in a region: ``own``, by type, or else the table's."""
+    """Return the price of an instance type in a region: from ``own``, by type, or else from the table."""
     if instance_type in own:
         return Price(own[instance_type], "the configuration")
     found = _table()

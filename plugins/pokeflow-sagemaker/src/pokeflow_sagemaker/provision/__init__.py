@@ -1,7 +1,7 @@
-"""The project on AWS: its bucket, key, roles, the group of its models and the SageMaker Project, made and kept.
+"""Provisioning of a project on AWS: bucket, KMS key, roles, model package group and SageMaker Project.
 
-Two stacks of CloudFormation, since one cannot be: a SageMaker Project is made from a template that lies in S3, and the
-first run has no bucket to put it in. So ``foundation.yaml`` is made directly (its text travels in the request): bucket,
-key and roles. ``project.yaml`` is put into that bucket; the Project is made from it by a role of the foundation's that
-may do nothing but keep the models' group. Deleting the Project leaves the data where it is.
+There are two CloudFormation stacks, since one is not enough: a SageMaker Project is created from a template in S3, and
+the first run has no bucket to upload it to. So ``foundation.yaml`` (bucket, key and roles) is sent in the request
+itself. ``project.yaml`` is uploaded to that bucket; the Project is created from it with a role of the foundation that
+may only manage the model package group. Deleting the Project leaves the data in the bucket.
 """

@@ -1,4 +1,4 @@
-"""The project's bucket: whose it is, how it is set, and how it should be, which the template says."""
+"""The project's bucket: its owner, its current settings, and the differences from the template's settings."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 from pokeflow import ConfigError, Fault
 from pokeflow_sagemaker import aws
-from pokeflow_sagemaker.provision.names import TAG, Place
+from pokeflow_sagemaker.provision.names import TAG, AccountRegion
 
 Tree = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A setting of a bucket that is not as it should be, and S3's method, with its request, that mends it."""
+    """A setting of a bucket that differs from the template, and the S3 method and request that correct it."""
 
     name: str
     why: str
@@ -22,8 +22,13 @@ class Gap:
     request: Mapping[str, Any]
 
 
-def exists(place: Place, bucket: str) -> bool:
-    """Tell whether the bucket is there and this account's; ConfigError where it is another's, or in another region."""
+def exists(place: AccountRegion, bucket: str) -> bool:
+    """Return whether the bucket exists in this account.
+
+    Raises:
+        ConfigError: if it belongs to another account or is in another region.
+
+    """
     s3 = aws.client("s3", place.region)
     try:
         answer = aws.ask(s3.head_bucket, f"bucket {bucket}", Bucket=bucket, ExpectedBucketOwner=place.account)
@@ -44,7 +49,7 @@ def exists(place: Place, bucket: str) -> bool:
     return True
 
 
-def _listed(place: Place, bucket: str) -> bool:
+def _listed(place: AccountRegion, bucket: str) -> bool:
     try:
         listed = aws.ask(aws.client("s3", place.region).list_buckets, "buckets")
     except aws.RefusedError:
@@ -52,8 +57,8 @@ def _listed(place: Place, bucket: str) -> bool:
     return any(row["Name"] == bucket for row in listed["Buckets"])
 
 
-def is_ours(place: Place, bucket: str, project: str) -> bool:
-    """Tell whether the bucket was made for the project alone, which its tag says."""
+def is_ours(place: AccountRegion, bucket: str, project: str) -> bool:
+    """Return whether the bucket's tag says that it was created for this project alone."""
     try:
         told = aws.ask(aws.client("s3", place.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
     except (aws.NotFoundError, aws.AccessDeniedError):
@@ -61,8 +66,8 @@ def is_ours(place: Place, bucket: str, project: str) -> bool:
     return {"Key": TAG, "Value": project} in told["TagSet"]
 
 
-def make(place: Place, bucket: str, project: str) -> None:
-    """A new bucket that only the account's policies give access to."""
+def make(place: AccountRegion, bucket: str, project: str) -> None:
+    """Create a bucket with the project's tag and without ACLs: only policies grant access."""
     s3 = aws.client("s3", place.region)
     where = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
     try:
@@ -77,10 +82,16 @@ def make(place: Place, bucket: str, project: str) -> None:
     aws.ask(s3.put_bucket_tagging, f"bucket {bucket}", Bucket=bucket, Tagging=tags)
 
 
-def gaps(place: Place, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
-    """Find what of a bucket is not as the template's resources say; what others have set beside it is kept.
+def gaps(place: AccountRegion, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
+    """Return the settings of a bucket that differ from the template; additional settings of others are kept.
 
-    ``whole``: all of it is the project's; otherwise no rule is set that would reach what lies there of others.
+    Args:
+        place: account and region.
+        bucket: name of the bucket.
+        wanted: the template's resources.
+        whole: whether the whole bucket is the project's; otherwise no lifecycle rule is set that would affect
+            objects of others.
+
     """
     made = wanted["Bucket"]["Properties"]
     s3 = aws.client("s3", place.region)
@@ -102,8 +113,8 @@ def gaps(place: Place, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
     ]
 
 
-def mend(place: Place, bucket: str, gap: Gap) -> None:
-    """Set what was not as it should be."""
+def mend(place: AccountRegion, bucket: str, gap: Gap) -> None:
+    """Correct a setting of the bucket."""
     call: Callable[..., Any] = getattr(aws.client("s3", place.region), gap.method)
     aws.ask(call, f"bucket {bucket}: {gap.name}", Bucket=bucket, **gap.request)
 
@@ -117,11 +128,11 @@ def _versioning(found: str | None) -> list[Gap]:
 
 def _encryption(found: Tree | None, wanted: Tree) -> list[Gap]:
     rule = wanted["ServerSideEncryptionConfiguration"][0]
-    # A key of its own is the stack's to make: until then, KMS's own.
+    # The project's own key is created by the stack; until then the default is AWS's managed KMS key.
     default = {k: v for k, v in rule["ServerSideEncryptionByDefault"].items() if v != "OwnKey.Arn"}
     rules = (found or {}).get("Rules") or [{}]
     there = rules[0].get("ApplyServerSideEncryptionByDefault", {})
-    # What is encrypted with a key of KMS's is not made weaker.
+    # Encryption with a KMS key is not replaced by AES256, which would be weaker.
     if there and (default["SSEAlgorithm"] == "AES256" or there == default):
         return []
     asked: Tree = {"ApplyServerSideEncryptionByDefault": default}
@@ -153,7 +164,7 @@ def _lifecycle(found: list[Tree] | None, wanted: list[Tree]) -> list[Gap]:
 
 
 def _rule(rule: Tree) -> Tree:
-    """A rule of the template as S3's own interface has it."""
+    """Convert a lifecycle rule from the template's form to that of S3's API."""
     told: Tree = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule["Prefix"]}}
     if "ExpirationInDays" in rule:
         told["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
@@ -167,7 +178,7 @@ def _rule(rule: Tree) -> Tree:
 
 
 def _plain(rule: Tree | None) -> Tree | None:
-    """A rule as it compares: an older form has its prefix outside the filter."""
+    """Normalise a lifecycle rule for comparison: the older form has its prefix outside the filter."""
     if rule is None:
         return None
     prefix = rule.get("Prefix") or rule.get("Filter", {}).get("Prefix", "")
@@ -191,7 +202,7 @@ def _same(one: Tree, other: Tree) -> bool:
 
 
 def _normal(part: Any) -> Any:
-    """A policy's part as it compares: AWS gives a list of one back as one, and in an order of its own."""
+    """Normalise a part of a policy for comparison: AWS unwraps lists of one element and reorders lists."""
     if isinstance(part, Mapping):
         return {key: _normal(value) for key, value in part.items()}
     if isinstance(part, list):
@@ -201,5 +212,5 @@ def _normal(part: Any) -> Any:
 
 
 def same_policy(one: Any, other: Any) -> bool:
-    """Tell whether two policy documents say the same."""
+    """Return whether two policy documents are equivalent."""
     return bool(_normal(one) == _normal(other))

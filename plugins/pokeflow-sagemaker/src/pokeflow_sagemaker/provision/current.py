@@ -1,4 +1,4 @@
-"""The current state of a project on AWS. Everything here reads; what may not be read is unknown, with the reason."""
+"""Current state of a project on AWS, by read requests only; parts without read access are unknown, with a reason."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,15 +12,25 @@ from pokeflow_sagemaker.provision.projects import Project
 from pokeflow_sagemaker.provision.stacks import Stack
 
 POLICY = "pokeflow"
-"""The name of the policy within each role."""
+"""Name of the inline policy of each role."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """A project as it is on AWS. ``roles`` are ARNs, by kind, of roles that are not the stack's own.
+    """Current state of a project on AWS.
 
-    ``gaps`` are settings of the bucket, and ``drifted`` policies of the stack's roles, that are not as they should be;
-    ``gone`` are roles of the stack that somebody deleted. ``unknown`` says, by what it is, what may not be read.
+    Attributes:
+        bucket: whether the bucket exists.
+        stack: the foundation's stack, if it exists.
+        text: text of the stack's template.
+        project: the SageMaker Project, if it exists.
+        group: whether the model package group exists.
+        roles: ARNs by kind of the roles that the stack does not own.
+        gaps: settings of the bucket that differ from the template.
+        drifted: desired policy documents of the stack's roles whose policy differs, by role name.
+        gone: names of the stack's roles that were deleted.
+        unknown: reasons by part for the parts that the credentials have no right to read.
+
     """
 
     bucket: bool
@@ -36,27 +46,27 @@ class CurrentState:
 
     @property
     def stands(self) -> Stack | None:
-        """The stack, if it is more than a name."""
+        """The stack, unless its creation failed."""
         return None if self.stack is None or self.stack.is_void else self.stack
 
     @property
     def owns_bucket(self) -> bool:
-        """Whether the stack made the bucket."""
+        """True if the stack created the bucket."""
         return self.stands is not None and self.stands.parameters.get("MakeBucket") == "true"
 
     @property
     def owns_group(self) -> bool:
-        """Whether the project's template made the group."""
+        """True if the project's template created the model package group."""
         return bool(self.project and (self.project.parameters or {}).get("MakeGroup") == "true")
 
     @property
     def key_arn(self) -> str:
-        """The key of KMS's that the stack tells of."""
+        """ARN of the KMS key in the stack's outputs, or an empty string."""
         return self.stands.outputs.get("KeyArn", "") if self.stands else ""
 
 
 def read_state(desired: DesiredState) -> CurrentState:
-    """Look at everything that the project should have."""
+    """Read the current state of everything that the project should have; wait for changes in progress first."""
     unknown: dict[str, str] = {}
 
     def seen(what: str, read: Callable[[], Any], otherwise: Any = None) -> Any:
@@ -72,11 +82,11 @@ def read_state(desired: DesiredState) -> CurrentState:
     if stack is not None:
         stacks.require_ours(stack, desired.project)
         if stack.is_busy:
-            stack = stacks.waited(region, desired.stack)
+            stack = stacks.wait_for_stack(region, desired.stack)
     text = seen("stack", lambda: stacks.body(region, desired.stack), "") if stack else ""
     project: Project | None = seen("project", lambda: projects.find(region, desired.name))
     if project is not None and project.is_busy:
-        project = projects.waited(region, desired.name)
+        project = projects.wait_for_project(region, desired.name)
     group = seen("group", lambda: _group(desired), False)
     found = CurrentState(there, stack, text, project, group, unknown=unknown)
     roles = _foreign(desired, found, seen)
@@ -102,7 +112,7 @@ def _group(desired: DesiredState) -> bool:
 
 
 def _foreign(desired: DesiredState, found: CurrentState, seen: Callable[..., Any]) -> dict[str, str]:
-    """Roles that the project uses and the stack did not make: those given, and those of the same name."""
+    """Return the ARNs of roles that the stack does not own: configured ones, and existing ones of the same name."""
     roles = dict(desired.params.roles)
     for kind in names.ROLES:
         if kind in roles:
@@ -127,9 +137,9 @@ def _drift(
     resources: dict[str, Any],
     seen: Callable[..., Any],
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The policies of the stack's own roles that somebody changed, by role; and the roles that are gone.
+    """Return the desired policies of the stack's roles that were changed by hand, and the names of deleted roles.
 
-    Only where the stack is as it should be: otherwise its change comes first.
+    Both are empty unless the stack is up to date: otherwise the stack's update comes first.
     """
     if found.stands is None or differences(desired, found, roles):
         return {}, ()
@@ -154,13 +164,15 @@ def _drift(
 
 
 def differences(desired: DesiredState, found: CurrentState, roles: Mapping[str, str]) -> list[str]:
-    """Describe how the stack is not as it should be, a sentence each."""
+    """Return the differences between current and desired stack, as phrases."""
     from pokeflow_sagemaker.provision import templates
 
     stack = found.stands
     if stack is None:
         return ["is not there"]
-    said = [] if stacks.same_text(found.text, templates.text("foundation")) else ["its template is another one"]
+    said = (
+        [] if stacks.same_text(found.text, templates.read_template("foundation")) else ["its template is another one"]
+    )
     asked = desired.foundation(found.owns_bucket or not found.bucket, roles)
     other = sorted(name for name, value in asked.items() if stack.parameters.get(name) != value)
     return said + [f"{name} becomes {asked[name]!r}" for name in other]

@@ -1,31 +1,38 @@
-"""The desired state of a project on AWS, from the configuration; AWS is asked for the account alone."""
+"""Desired state of a project on AWS, from the configuration; the only request to AWS is for the account."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pokeflow import ConfigError, Fault, Shared
+from pokeflow import ConfigError, Fault, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names, templates
-from pokeflow_sagemaker.provision.names import TAG, Place
+from pokeflow_sagemaker.provision.names import TAG, AccountRegion
 from pokeflow_sagemaker.provision.params import ProvisionParams
 
 PARAMETERS = {kind: f"{kind.title()}Role" for kind in names.ROLES}
-"""The template's parameter for each role."""
+"""Name of the template's parameter for each kind of role."""
 _KEY_ID = re.compile(r"[0-9a-f-]{36}|mrk-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """A project's place, names and settings.
+    """Desired account, region, names and settings of a project.
 
-    ``name`` is the SageMaker Project's, ``project`` what all other names begin with. ``prefix`` and ``tree`` end with
-    a slash or are empty. ``key`` is ``own``, an ARN, or empty: no key of KMS's.
+    Attributes:
+        place: account and region.
+        name: name of the SageMaker Project.
+        project: prefix of all other names.
+        bucket: name of the bucket.
+        prefix: prefix of the store in the bucket, with a slash at its end, or empty.
+        key: ``own``, the ARN of a KMS key, or empty for no KMS key.
+        params: the parameters of ``pokeflow provision``.
+
     """
 
-    place: Place
+    place: AccountRegion
     name: str
     project: str
     bucket: str
@@ -35,26 +42,26 @@ class DesiredState:
 
     @property
     def region(self) -> str:
-        """Where all of it is."""
+        """AWS region of the project."""
         return self.place.region
 
     @property
     def stack(self) -> str:
-        """The name of the stack that it stands on."""
+        """Name of the foundation's stack."""
         return names.stack(self.name)
 
     @property
     def group(self) -> str:
-        """The name of the group of its models."""
+        """Name of the model package group."""
         return self.params.group or names.group(self.name)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags of everything that is made."""
+        """Tags of everything that is created."""
         return {TAG: self.project}
 
     def foundation(self, make_bucket: bool, roles: Mapping[str, str]) -> dict[str, str]:
-        """The parameters of the foundation's template; ``roles`` are ARNs of those that are there, by kind."""
+        """Return the parameters of the foundation's template; ``roles`` are ARNs of existing roles, by kind."""
         return {
             "ProjectName": self.project,
             "BucketName": self.bucket,
@@ -71,17 +78,22 @@ class DesiredState:
         }
 
     def project_parameters(self, make_group: bool) -> dict[str, str]:
-        """The parameters of the project's template."""
+        """Return the parameters of the project's template."""
         return {"ProjectName": self.project, "GroupName": self.group, "MakeGroup": str(make_group).lower()}
 
     def resources(self, roles: Mapping[str, str], key_arn: str = "") -> dict[str, Any]:
-        """Return what the foundation's template makes, the bucket as well, whoever made it."""
+        """Return the resources of the foundation's template, always with the bucket, even if it exists already."""
         known = {"OwnKey.Arn": key_arn} if key_arn else {}
         return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
 
 
-def desired_state(params: ProvisionParams, shared: Shared | None) -> DesiredState:
-    """Return the state that parameters and store ask for; ConfigError where there is no bucket to begin with."""
+def desired_state(params: ProvisionParams, shared: RemoteStore | None) -> DesiredState:
+    """Return the desired state for parameters and store.
+
+    Raises:
+        ConfigError: if the store has no bucket or is not on AWS, or a name or key is not usable in policies.
+
+    """
     if shared is None:
         message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])
@@ -103,8 +115,8 @@ def desired_state(params: ProvisionParams, shared: Shared | None) -> DesiredStat
     return DesiredState(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
 
 
-def _key(place: Place, encryption: str | None, key: str | None) -> str:
-    """AES256 needs none; a key that is named is used; otherwise the project gets its own."""
+def _key(place: AccountRegion, encryption: str | None, key: str | None) -> str:
+    """Return an empty string for AES256, the configured key's ARN, or ``own`` for a key that the stack creates."""
     if encryption == "AES256":
         return ""
     if key is None:

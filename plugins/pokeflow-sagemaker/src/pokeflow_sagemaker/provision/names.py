@@ -1,4 +1,4 @@
-"""Names of what a project has on AWS: always the same, and within AWS's limits."""
+"""Names of a project's resources on AWS: deterministic, and within AWS's limits."""
 
 import hashlib
 import re
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pokeflow_sagemaker import aws
 
 ROLES = ("job", "pipeline", "launcher", "edge", "template")
-"""Who works in a project, a role each: ``<project>-job`` …"""
+"""Kinds of roles in a project; the roles are named ``<project>-job`` …"""
 TAG = "pokeflow:project"
-"""The tag on everything that is a project's: costs are told apart by it, and what is not pokeflow's is left alone."""
+"""Tag on all resources of a project: it separates costs and identifies the project's own resources."""
 _NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
 _FITS = re.compile(r"[a-z0-9](-*[a-z0-9]){0,31}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An account and region of AWS: the account's number, the region, the partition (``aws``, ``aws-cn``)."""
+class AccountRegion:
+    """An AWS account number with a region and its partition (``aws``, ``aws-cn``)."""
 
     account: str
     region: str
@@ -24,25 +24,25 @@ class Place:
 
     @property
     def suffix(self) -> str:
-        """The end of AWS's host names there."""
+        """Suffix of AWS's host names in the partition."""
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
     def arn(self, service: str, resource: str) -> str:
-        """The ARN of something in this region and account."""
+        """Return the ARN of a service's resource in this region and account."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def role(self, name: str) -> str:
-        """The ARN of a role."""
+        """Return the ARN of a role in this account."""
         return f"arn:{self.partition}:iam::{self.account}:role/{name}"
 
 
-def here(region: str) -> Place:
-    """Return the credentials' own account in a region."""
-    return Place(aws.account(region), region, aws.partition(region))
+def here(region: str) -> AccountRegion:
+    """Return the account of the credentials, with this region."""
+    return AccountRegion(aws.account(region), region, aws.partition(region))
 
 
 def slug(project: str) -> str:
-    """A project's name as AWS's names have it: at most 32 of a-z, 0-9 and single '-'; what is lost becomes a hash."""
+    """Convert a project's name to at most 32 characters of a-z, 0-9 and single '-'; a hash replaces lost characters."""
     if _FITS.fullmatch(project):
         return project
     plain = re.sub(r"[^a-z0-9]+", "-", project.lower()).strip("-")
@@ -52,22 +52,22 @@ def slug(project: str) -> str:
 
 
 def tags(project: str, **of: str) -> list[dict[str, str]]:
-    """The tags of what is a project's, and which model's, version's … it is: what Cost Explorer sums by."""
+    """Return tags for a project's resource and for the keys of ``of`` (model, version …), for use in Cost Explorer."""
     values = {"project": slug(project), **of}
     legal = {name: _NOT_IN_TAGS.sub("-", value)[:256] for name, value in values.items()}
     return [{"Key": f"pokeflow:{name}", "Value": value} for name, value in legal.items() if value]
 
 
 def role(project: str, kind: str) -> str:
-    """The name of a project's role of one of the kinds in ``ROLES``."""
+    """Return the name of a project's role of a kind in ``ROLES``."""
     return f"{slug(project)}-{kind}"
 
 
 def group(project: str) -> str:
-    """The name of the group that takes a project's models."""
+    """Return the default name of a project's model package group."""
     return f"{slug(project)}-models"
 
 
 def stack(project: str) -> str:
-    """The name of the stack that a project stands on."""
+    """Return the name of a project's foundation stack."""
     return f"pokeflow-{slug(project)}"

@@ -13,14 +13,18 @@ _POLICY = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+")
 
 @dataclass(frozen=True, slots=True)
 class ProvisionParams:
-    """The project, the group of its models (None: ``<project>-models``), and where below the store its tree lies.
+    """Parameters of ``pokeflow provision``; bucket, region and encryption are those of the store.
 
-    ``roles`` are ARNs of roles that are there already, by kind (job, pipeline, launcher, edge, template): these are not
-    made. ``boundary`` is the policy that bounds roles, where the account demands one. ``old_version_days``: how long
-    what was overwritten or deleted in the bucket can be brought back. ``network``: jobs may run in a network of the
-    account's.
+    Attributes:
+        project: name of the project.
+        group: model package group; None: ``<project>-models``.
+        tree: path of the project's tree below the store.
+        description: description of the SageMaker Project.
+        roles: ARNs of existing roles by kind (job, pipeline, launcher, edge, template); these are not created.
+        boundary: ARN of the permissions boundary of the roles, if the account requires one.
+        old_version_days: days for which overwritten or deleted objects in the bucket can be restored.
+        network: whether jobs may run in a VPC of the account.
 
-    Bucket, region and encryption are the store's.
     """
 
     project: str
@@ -34,7 +38,7 @@ class ProvisionParams:
 
 
 def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     if not params.project.strip():
         yield "project", "is empty"
     if params.group is not None and not GROUP.fullmatch(params.group):

@@ -1,4 +1,4 @@
-"""The steps from the current to the desired state; each can be shown, done, or left to somebody who may."""
+"""Steps from the current to the desired state; each can be shown, applied, or left to a user with more rights."""
 
 import json
 import shlex
@@ -20,7 +20,7 @@ KEEP: Final = "keep"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line of the plan: what is done to what, and why."""
+    """A line of the plan: the action, the kind and name of the resource, and the reason."""
 
     action: Literal["create", "update", "keep"]
     what: str
@@ -30,11 +30,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Lines that are done together; ``do`` None: nothing is to do.
+    """Changes that are applied together by ``do``; ``do`` None: there is nothing to do.
 
-    ``do`` gives False where somebody else has changed what was found, and nothing was done. ``key`` names the step to
-    those who may not do it, and ``how`` is the command for those who may. A ``small`` one leaves the steps after it as
-    they are.
+    ``do`` returns False and changes nothing if somebody else has changed the state in the meantime. ``key`` identifies
+    the step if AWS denies it, and ``how`` is the command for a user with the rights. A ``small`` step does not affect
+    the steps after it, so the state need not be read again.
     """
 
     key: str
@@ -45,8 +45,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A change that these credentials may not make: why, and the command for somebody who may."""
+class Leftover:
+    """A change that these credentials have no right to apply: the reason, and the command for a user with the right."""
 
     what: str
     why: str
@@ -54,10 +54,10 @@ class Left:
 
 
 def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
-    """Return the steps in their order; ``refused`` are the steps that AWS did not let these credentials do."""
+    """Return the steps in their order; ``refused`` has the keys of steps that AWS denied, with the reasons."""
     foundation = [_foundation(desired, found, refused), *_bucket(desired, found, refused)]
     if found.owns_bucket and not found.bucket:
-        foundation.reverse()  # the stack cannot change a bucket that is gone
+        foundation.reverse()  # the stack cannot update a bucket that was deleted
     return [
         *foundation,
         *_roles(desired, found, refused),
@@ -66,21 +66,21 @@ def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]
     ]
 
 
-def left(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Left]:
-    """Return what was refused, with the command that does it as things are now, and roles that are gone."""
+def remaining(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Leftover]:
+    """Return the denied changes with the commands for them in the current state, unreadable parts, deleted roles."""
     rest = [
-        Left(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
+        Leftover(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
         for step in steps(desired, found, {})
         if step.key in refused and step.do is not None
     ]
     told = {"bucket": "settings of the bucket", "roles": "policies of the roles"}
     rest += [
-        Left(told[what], f"may not be read, so nobody knows whether they are right. {why}")
+        Leftover(told[what], f"may not be read, so nobody knows whether they are right. {why}")
         for what, why in found.unknown.items()
         if what in told and not (what == "roles" and found.stands is None)
     ]
     return rest + [
-        Left(f"role {name}", f"was deleted, and stack {desired.stack} does not know it.", _again(desired, name))
+        Leftover(f"role {name}", f"was deleted, and stack {desired.stack} does not know it.", _again(desired, name))
         for name in found.gone
     ]
 
@@ -103,7 +103,7 @@ def _foundation(desired: DesiredState, found: CurrentState, refused: Mapping[str
         return Step("stack", kept)
 
     def do() -> bool:
-        text = templates.text("foundation")
+        text = templates.read_template("foundation")
         return stacks.put(desired.region, desired.stack, text, parameters, desired.tags, found.stack) is not None
 
     return Step("stack", changes, do, _deploy(desired, parameters))
@@ -112,7 +112,7 @@ def _foundation(desired: DesiredState, found: CurrentState, refused: Mapping[str
 def _stack_changes(
     desired: DesiredState, found: CurrentState, parameters: Mapping[str, str], why: list[str]
 ) -> tuple[Change, ...]:
-    """The stack and what it holds, a line each."""
+    """Return the changes of the stack and of each of its resources."""
     stack = found.stands
     if stack is not None:
         rows = [Change(UPDATE if why else KEEP, "stack", desired.stack, "; ".join(why) or stack.status)]
@@ -139,14 +139,14 @@ def _stack_changes(
 
 
 def _adopted(found: CurrentState, kind: str) -> Change | None:
-    """The line of a role that the stack does not make; None if it does."""
+    """Return the line of a role that the stack does not create; None if it does."""
     if kind not in found.roles:
         return None
     return Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there already; its policies are its own")
 
 
 def _deploy(desired: DesiredState, parameters: Mapping[str, str]) -> str:
-    """The command that makes or changes the stack, for somebody who may make roles."""
+    """Return the command that creates or updates the stack, for a user who may create roles."""
     file = resources.files("pokeflow_sagemaker.provision").joinpath("foundation.yaml")
     words = ["aws", "cloudformation", "deploy", "--region", desired.region, "--stack-name", desired.stack]
     words += ["--template-file", str(file), "--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"]
@@ -157,14 +157,14 @@ def _deploy(desired: DesiredState, parameters: Mapping[str, str]) -> str:
 def _bucket(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     if not found.bucket:
         if "bucket" in refused or not ("stack" in refused or found.owns_bucket):
-            return []  # the stack makes it
+            return []  # the stack creates it
         why = "was deleted by hand" if found.owns_bucket else "by itself, for the stack may not be made"
         change = Change(CREATE, "bucket", desired.bucket, why)
         how = f"aws s3api create-bucket --bucket {desired.bucket} --region {desired.region}"
         return [Step("bucket", (change,), partial(buckets.make, desired.place, desired.bucket, desired.project), how)]
     rows = [] if found.owns_bucket else [Change(KEEP, "bucket", desired.bucket, "is there already, and stays")]
     if found.owns_bucket and differences(desired, found, found.roles):
-        return []  # the stack's change comes first
+        return []  # the stack has to be updated first
     gaps = [
         Step(
             f"bucket {gap.name}",
@@ -194,7 +194,7 @@ def _project(desired: DesiredState, found: CurrentState, refused: Mapping[str, s
     project = found.project
     if project is not None and not project.is_ours:
         return [Step("project", (Change(KEEP, "project", desired.name, "is there, and made from another template"),))]
-    text = templates.text("project")
+    text = templates.read_template("project")
     key = projects.key(desired.prefix, text)
     parameters = desired.project_parameters(found.owns_group or not found.group)
     provider: dict[str, Any] = {
@@ -223,14 +223,14 @@ def _project(desired: DesiredState, found: CurrentState, refused: Mapping[str, s
 
 
 def _template_role(desired: DesiredState, found: CurrentState) -> str:
-    """The role that CloudFormation takes for the project, if there is one; else it has the caller's rights."""
+    """Return the ARN of CloudFormation's role for the project; empty: it has the caller's rights."""
     if found.stands is not None:
         return found.stands.outputs.get("TemplateRoleArn", "")
     return found.roles.get("template", "")
 
 
 def _project_why(found: CurrentState, url: str, parameters: Mapping[str, str]) -> str | None:
-    """Why the project is to be made or changed; None if it is not."""
+    """Return the reason to create or update the project; None if it is up to date."""
     project = found.project
     if project is None:
         return "from the template in the bucket"
@@ -261,12 +261,12 @@ def _group(desired: DesiredState, found: CurrentState, refused: Mapping[str, str
 
 
 def _project_stands(found: CurrentState) -> bool:
-    """Whether the project is there, so that its template will not make the group any more."""
+    """Return whether the project exists, so that its template will not create the group any more."""
     return found.project is not None and not found.project.status.endswith("Failed")
 
 
 def _command(service: str, method: str, request: Mapping[str, Any]) -> str:
-    """A request as AWS's command line has it."""
+    """Format a request as a command of the AWS CLI."""
     from botocore import xform_name
 
     words = ["aws", service, method.replace("_", "-")]

@@ -1,4 +1,4 @@
-"""The SageMaker Project: read, made from the template in the bucket, changed, and waited for."""
+"""The SageMaker Project: read, create from the template in the bucket, update, and wait."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from pokeflow import PokeflowError
 from pokeflow.progress import bar
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision import stacks
-from pokeflow_sagemaker.provision.names import TAG, Place
+from pokeflow_sagemaker.provision.names import TAG, AccountRegion
 
 TEMPLATE = "pokeflow"
-"""The name of the template within the project."""
+"""Name of the template within the project."""
 
 NEW_ROLE = 60.0
-"""Seconds until every part of AWS knows a new role."""
+"""Seconds until a new role is known in all of AWS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project as SageMaker tells of it; ``url`` and ``parameters`` are those of our template, if it has it."""
+    """A SageMaker Project; ``url`` and ``parameters`` are those of pokeflow's template, if it was created from it."""
 
     name: str
     id: str
@@ -33,17 +33,17 @@ class Project:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it was made from our template."""
+        """True if it was created from pokeflow's template."""
         return self.parameters is not None
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is being changed right now."""
+        """True while an operation on it is in progress."""
         return self.status == "Pending" or self.status.endswith("InProgress")
 
 
 def find(region: str, name: str) -> Project | None:
-    """The project of this name, or None."""
+    """Return the project of this name, or None if it does not exist."""
     sagemaker = aws.client("sagemaker", region)
     told = aws.find(sagemaker.describe_project, f"project {name}", ProjectName=name)
     if told is None or told["ProjectStatus"] == "DeleteCompleted":
@@ -62,19 +62,19 @@ def find(region: str, name: str) -> Project | None:
 
 
 def key(prefix: str, text: str) -> str:
-    """Return the key of a template's text in the bucket: another text, another key."""
+    """Return the key of a template in the bucket, which contains a hash of its text."""
     return f"{prefix}provision/project-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
 
 
-def url(place: Place, bucket: str, key: str) -> str:
-    """The address at which CloudFormation reads an object."""
+def url(place: AccountRegion, bucket: str, key: str) -> str:
+    """Return the HTTPS URL at which CloudFormation reads an object."""
     host = f"s3.{place.region}.{place.suffix}"
-    # A certificate of S3's covers no dots in a bucket's name.
+    # S3's wildcard certificate does not cover bucket names with dots.
     return f"https://{host}/{bucket}/{key}" if "." in bucket else f"https://{bucket}.{host}/{key}"
 
 
 def upload(region: str, bucket: str, key: str, text: str) -> None:
-    """Put a template where it belongs, unless it lies there."""
+    """Upload a template to the bucket, unless the key exists."""
     s3 = aws.client("s3", region)
     try:
         aws.ask(s3.head_object, f"s3://{bucket}/{key}", Bucket=bucket, Key=key)
@@ -86,14 +86,27 @@ def upload(region: str, bucket: str, key: str, text: str) -> None:
 def put(
     region: str, name: str, description: str, provider: Mapping[str, Any], project: str, seen: Project | None
 ) -> Project | None:
-    """Make a project from its template, or change it, and wait until it is there; PokeflowError where it is not.
+    """Create or update a project from its template, and wait for it.
 
-    ``seen`` is the project that this was found for: None, and nothing done, where it is another by now.
+    Args:
+        region: AWS region.
+        name: name of the project.
+        description: its description.
+        provider: the template's URL, parameters and role.
+        project: value of the project's tag.
+        seen: the project that the plan was made for, or None.
+
+    Returns:
+        The project; None if it differs from ``seen`` by now, and nothing was done.
+
+    Raises:
+        PokeflowError: if creation or update failed.
+
     """
     sagemaker = aws.client("sagemaker", region)
     what, before = f"project {name}", find(region, name)
     if before is not None and before.is_busy:
-        before = waited(region, name)
+        before = wait_for_project(region, name)
     if before is not None and (seen is None or (before.id, before.parameters) != (seen.id, seen.parameters)):
         return None
     if before is not None and before.status in ("CreateFailed", "DeleteFailed"):
@@ -103,17 +116,17 @@ def put(
         request = {"ProjectName": name, "TemplateProviders": [{"CfnTemplateProvider": dict(provider)}]}
         if description:
             request["ProjectDescription"] = description[:1024]
-        with suppress(aws.AlreadyExistsError):  # another run, or a lost answer to this one: it is waited for
+        with suppress(aws.AlreadyExistsError):  # by another run, or by a retry of this request: wait for it
             _create(sagemaker, what, {**request, "Tags": [{"Key": TAG, "Value": project}]})
     else:
         change = {k: v for k, v in provider.items() if k != "RoleARN"}
         request = {"ProjectName": name, "TemplateProvidersToUpdate": [{"CfnTemplateProvider": change}]}
         aws.ask(sagemaker.update_project, what, **request)
-    return waited(region, name)
+    return wait_for_project(region, name)
 
 
 def _create(sagemaker: Any, what: str, request: Mapping[str, Any]) -> None:
-    """Ask for the project; a role that was made just now is not known everywhere for some seconds."""
+    """Create the project; retry while a new role is not yet known to SageMaker, which takes some seconds."""
     told: aws.RefusedError | None = None
     for _ in stacks.poll(NEW_ROLE):
         try:
@@ -126,8 +139,8 @@ def _create(sagemaker: Any, what: str, request: Mapping[str, Any]) -> None:
     raise told or stacks.timeout_error(what)
 
 
-def waited(region: str, name: str) -> Project:
-    """A project once it is not being changed any more; PokeflowError where that failed."""
+def wait_for_project(region: str, name: str) -> Project:
+    """Wait until no operation on a project is in progress and return it; raise a PokeflowError if that failed."""
     with bar(f"project {name}", 1) as advance:
         for _ in stacks.poll():
             project = find(region, name)
@@ -142,7 +155,7 @@ def waited(region: str, name: str) -> Project:
 
 
 def _clear(region: str, project: Project) -> None:
-    """Take away a project of ours that never came to be."""
+    """Delete a project of pokeflow whose creation or deletion failed."""
     if not project.is_ours:
         raise PokeflowError(f"project {project.name}: {project.status}, and not made by pokeflow. Delete it first.")
     sagemaker = aws.client("sagemaker", region)

@@ -1,27 +1,27 @@
-"""Makes what a project has on AWS what it should be, a step at a time, and says what it did or would do."""
+"""Planning and step-by-step application of the changes that a project needs on AWS."""
 
 import dataclasses
 from typing import Any
 
-from pokeflow import PokeflowError, Shared
+from pokeflow import PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.provision.current import CurrentState, read_state
 from pokeflow_sagemaker.provision.desired import DesiredState, desired_state
 from pokeflow_sagemaker.provision.params import ProvisionParams
-from pokeflow_sagemaker.provision.plan import KEEP, Change, left, steps
+from pokeflow_sagemaker.provision.plan import KEEP, Change, remaining, steps
 from pokeflow_sagemaker.provision.stacks import StackError
 
 
-def run(params: ProvisionParams, shared: Shared | None, *, apply: bool) -> dict[str, Any]:
-    """Plan what the project lacks; with ``apply`` make it.
+def run(params: ProvisionParams, shared: RemoteStore | None, *, apply: bool) -> dict[str, Any]:
+    """Plan the changes that the project needs, and apply them if ``apply`` is set.
 
     Args:
-        params: whose project it is, and its settings.
-        shared: the store, whose bucket, region and encryption are the project's.
-        apply: False changes nothing.
+        params: name and settings of the project.
+        shared: the store; its bucket, region and encryption are those of the project.
+        apply: whether to apply the changes; False changes nothing.
 
     Returns:
-        ``changes`` and ``left``, a mapping each; and what the project has by now: ids, ARNs, names.
+        ``changes`` and ``left``, each a list of mappings; and ids, ARNs and names of the project's current resources.
 
     """
     desired = desired_state(params, shared)
@@ -36,7 +36,7 @@ def run(params: ProvisionParams, shared: Shared | None, *, apply: bool) -> dict[
         changes = done + [c for c in kept if (c.what, c.name) not in named]
     else:
         changes = [c for step in steps(desired, current, refused) for c in step.changes]
-    rest = left(desired, current, refused)
+    rest = remaining(desired, current, refused)
     return {
         "changes": [dataclasses.asdict(change) for change in changes],
         "left": [dataclasses.asdict(item) for item in rest],
@@ -47,7 +47,15 @@ def run(params: ProvisionParams, shared: Shared | None, *, apply: bool) -> dict[
 def _applied(
     desired: DesiredState, current: CurrentState, refused: dict[str, str]
 ) -> tuple[list[Change], CurrentState, dict[str, str]]:
-    """Do what is to do and look again, until there is nothing; a step that may not be done is left out."""
+    """Apply the steps and read the state again until none is left, without the steps that AWS denies.
+
+    Returns:
+        The applied changes, the current state, and the reasons for the denied steps by key.
+
+    Raises:
+        PokeflowError: if an applied step is still necessary afterwards.
+
+    """
     done: dict[str, tuple[Change, ...]] = {}
     while True:
         todo = [step for step in steps(desired, current, refused) if step.do and step.key not in refused]
@@ -73,7 +81,7 @@ def _applied(
 
 
 def _facts(desired: DesiredState, current: CurrentState) -> dict[str, Any]:
-    """Describe the project as it is by now, for people and programs."""
+    """Return ids, ARNs and names of the project's current resources."""
     stack, project = current.stands, current.project
     outputs = stack.outputs if stack else {}
     roles = {name.removesuffix("RoleArn").lower(): arn for name, arn in outputs.items() if name.endswith("RoleArn")}

@@ -1,4 +1,4 @@
-"""The stack that a project stands on: read, compared, made, changed, and waited for."""
+"""The foundation's CloudFormation stack: read, compare, create, update, and wait."""
 
 import hashlib
 import json
@@ -14,16 +14,16 @@ from pokeflow_sagemaker.provision import templates
 from pokeflow_sagemaker.provision.names import TAG
 
 PATIENCE = 1800.0
-"""Seconds that a stack or a project may take; one of these takes two minutes."""
+"""Timeout in seconds for a stack or a project; typical is two minutes."""
 SLOWEST = 5.0
 _FAILED = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED")
-"""States of a stack that never was: it can only be deleted and made again."""
+"""Statuses of a stack whose creation or deletion failed: it can only be deleted and created again."""
 _DENIED = ("not authorized to perform", "AccessDenied", "access denied")
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack as CloudFormation tells of it; ``body`` is its template's text."""
+    """A CloudFormation stack; ``body`` is its template's text."""
 
     id: str
     name: str
@@ -36,17 +36,17 @@ class Stack:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody is changing it right now."""
+        """True while an operation on it is in progress."""
         return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
 
     @property
     def is_void(self) -> bool:
-        """Whether making it failed: nothing of it is there, but its name."""
+        """True if its creation failed, so that only its name exists."""
         return self.status in _FAILED
 
 
 class StackError(PokeflowError):
-    """A stack that came to nothing and was rolled back; ``denied`` where rights were lacking."""
+    """A stack operation that failed and was rolled back; ``denied`` is True if permissions were missing."""
 
     def __init__(self, message: str, denied: bool) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class StackError(PokeflowError):
 
 
 def find(region: str, name: str) -> Stack | None:
-    """The stack of this name, without its text, or None."""
+    """Return the stack of this name, without its template's text, or None if it does not exist."""
     cloudformation = aws.client("cloudformation", region)
     found = aws.find(cloudformation.describe_stacks, f"stack {name}", StackName=name)
     if found is None:
@@ -72,7 +72,7 @@ def find(region: str, name: str) -> Stack | None:
 
 
 def body(region: str, name: str) -> str:
-    """The text of a stack's template as it was given."""
+    """Return the text of a stack's template as it was submitted."""
     cloudformation = aws.client("cloudformation", region)
     answer = aws.ask(cloudformation.get_template, f"stack {name}", StackName=name, TemplateStage="Original")
     told = answer["TemplateBody"]
@@ -80,12 +80,12 @@ def body(region: str, name: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Tell whether two templates say the same, whatever their line ends."""
+    """Return whether two templates are equal except for whitespace."""
     return one.split() == other.split()
 
 
 def require_ours(stack: Stack, project: str) -> None:
-    """Refuse a stack of the same name that is not this project's."""
+    """Raise a PokeflowError if a stack is not this project's, or is blocked by a change set or a failed rollback."""
     if stack.tags.get(TAG) != project:
         raise PokeflowError(
             f"stack {stack.name}: is there, and is not this project's: it has no tag {TAG}={project}. "
@@ -106,14 +106,27 @@ def require_ours(stack: Stack, project: str) -> None:
 def put(
     region: str, name: str, text: str, parameters: Mapping[str, str], tags: Mapping[str, str], seen: Stack | None
 ) -> Stack | None:
-    """Make a stack, or change it, and wait until it is as told; StackError where it came to nothing.
+    """Create or update a stack, and wait for it.
 
-    ``seen`` is the stack that the parameters were found for: None, and nothing done, where it is another by now.
+    Args:
+        region: AWS region.
+        name: name of the stack.
+        text: the template.
+        parameters: its parameters.
+        tags: tags of the stack.
+        seen: the stack that the plan was made for, or None.
+
+    Returns:
+        The stack; None if it differs from ``seen`` by now, and nothing was done.
+
+    Raises:
+        StackError: if the operation failed and was rolled back.
+
     """
     cloudformation = aws.client("cloudformation", region)
     before = find(region, name)
     if before is not None and before.is_busy:
-        before = waited(region, name)
+        before = wait_for_stack(region, name)
     if before is not None and (seen is None or (before.id, before.changed) != (seen.id, seen.changed)):
         return None
     if before is not None and before.is_void:
@@ -135,15 +148,15 @@ def put(
         else:
             aws.ask(cloudformation.update_stack, what, **request)
     except aws.AlreadyExistsError:
-        pass  # another run, or a lost answer to this one: it is waited for
+        pass  # by another run, or by a retry of this request: wait for it
     except aws.RefusedError as error:
         if "No updates are to be performed" not in str(error):
             raise
-    return waited(region, name, len(templates.parsed(text)["Resources"]), token)
+    return wait_for_stack(region, name, len(templates.parse_template(text)["Resources"]), token)
 
 
 def delete(region: str, stack: Stack) -> None:
-    """Take away what is left of a stack that never was."""
+    """Delete the remains of a stack whose creation failed."""
     if not stack.is_void:
         raise ValueError(f"{stack.name} is {stack.status}: pokeflow deletes no stack that holds something")
     cloudformation = aws.client("cloudformation", region)
@@ -157,8 +170,20 @@ def delete(region: str, stack: Stack) -> None:
     raise timeout_error(f"stack {stack.name}")
 
 
-def waited(region: str, name: str, resources: int = 1, token: str = "") -> Stack:
-    """A stack once nobody changes it any more; with the ``token`` of a request, StackError where that failed."""
+def wait_for_stack(region: str, name: str, resources: int = 1, token: str = "") -> Stack:
+    """Wait until no operation on a stack is in progress and return it.
+
+    Args:
+        region: AWS region.
+        name: name of the stack.
+        resources: number of its resources, for the progress bar.
+        token: token of a request to check the result of; empty: no check.
+
+    Raises:
+        StackError: if the request with this token failed.
+        PokeflowError: if the stack vanishes, or on timeout.
+
+    """
     with bar(f"stack {name}", resources) as advance:
         done = 0
         for _ in poll():
@@ -176,7 +201,7 @@ def waited(region: str, name: str, resources: int = 1, token: str = "") -> Stack
 
 
 def _require_made(region: str, stack: Stack, token: str) -> None:
-    """Tell why a request came to nothing, if it did."""
+    """Raise a StackError with the reasons if the request with this token failed."""
     if not stack.is_void and stack.status != "UPDATE_ROLLBACK_COMPLETE":
         return
     reasons = _reasons(region, stack.id, token)
@@ -186,7 +211,7 @@ def _require_made(region: str, stack: Stack, token: str) -> None:
 
 
 def poll(patience: float = PATIENCE) -> Iterator[None]:
-    """Moments to look again, for so many seconds: soon at first, then every few seconds."""
+    """Yield whenever it is time to poll, until the timeout; the intervals grow from 0.1 s to ``SLOWEST``."""
     began, wait = time.monotonic(), 0.1
     while time.monotonic() - began < patience:
         yield
@@ -195,12 +220,12 @@ def poll(patience: float = PATIENCE) -> Iterator[None]:
 
 
 def timeout_error(what: str) -> PokeflowError:
-    """Return the error of a wait that took too long."""
+    """Return the error of a wait that timed out."""
     return PokeflowError(f"{what}: is still being changed after {PATIENCE / 60:.0f} minutes. Run this again later.")
 
 
 def _token(text: str, parameters: Mapping[str, str], before: Stack | None) -> str:
-    """The same for the same wish on the same stack: a request that is sent again is done once."""
+    """Return an idempotency token: the same request on the same state of a stack is executed only once."""
     wish = [text, sorted(parameters.items()), before and [before.id, before.changed, before.status]]
     return hashlib.sha256(json.dumps(wish, default=str).encode()).hexdigest()
 
@@ -210,11 +235,11 @@ def _resources(region: str, name: str) -> list[dict[str, Any]]:
     try:
         return list(aws.pages(cloudformation, "list_stack_resources", "StackResourceSummaries", name, StackName=name))
     except aws.AccessDeniedError:
-        return []  # it shows how far the stack is, no more
+        return []  # only the progress bar uses it
 
 
 def _reasons(region: str, name: str, token: str) -> str:
-    """Return why a stack failed: the first things that did, in AWS's words."""
+    """Return AWS's reasons for the first failures of a stack's request."""
     cloudformation = aws.client("cloudformation", region)
     try:
         events = list(aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name))

@@ -1,4 +1,4 @@
-"""The two templates: their text, and what they say once their parameters are given."""
+"""The two CloudFormation templates: their text, and their resources for actual parameters."""
 
 import functools
 import re
@@ -8,16 +8,16 @@ from typing import Any
 
 import yaml
 
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import AccountRegion
 
 Tree = dict[str, Any]
 NOTHING = object()
-"""What ``AWS::NoValue`` leaves behind until it is left out."""
+"""Marker for ``AWS::NoValue``; entries with it are removed."""
 _NAMED = re.compile(r"\$\{([^!}]+)\}")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
-    """YAML with CloudFormation's short forms: ``!Ref x`` is ``{Ref: x}``."""
+    """YAML loader with CloudFormation's short forms: ``!Ref x`` is ``{Ref: x}``."""
 
 
 def _short(loader: yaml.SafeLoader, name: str, node: Any) -> Any:
@@ -36,24 +36,34 @@ _Loader.add_multi_constructor("!", _short)
 
 
 @functools.cache
-def text(name: str) -> str:
-    """The template ``foundation`` or ``project``, as it is written."""
+def read_template(name: str) -> str:
+    """Return the text of the template ``foundation`` or ``project``."""
     return resources.files("pokeflow_sagemaker.provision").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=4)
-def parsed(text: str) -> Tree:
-    """A template as data, which nobody changes: reading it takes longer than all else here."""
+def parse_template(text: str) -> Tree:
+    """Parse a template; the result is cached, since parsing is slow, and must not be changed."""
     data: Tree = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
     return data
 
 
-def resources_of(name: str, given: Mapping[str, str], place: Place, known: Mapping[str, str] | None = None) -> Tree:
-    """The resources that a template makes with these parameters, every reference resolved.
+def resources_of(
+    name: str, given: Mapping[str, str], place: AccountRegion, known: Mapping[str, str] | None = None
+) -> Tree:
+    """Return the resources that a template creates with these parameters, with references resolved.
 
-    ``known`` has attributes that only AWS can tell, as ``OwnKey.Arn``.
+    Args:
+        name: ``foundation`` or ``project``.
+        given: parameters; the template's defaults apply to all others.
+        place: account and region.
+        known: attributes that only AWS knows, such as ``OwnKey.Arn``; an unknown one is kept as its own name.
+
+    Raises:
+        ValueError: if the template lacks one of the parameters.
+
     """
-    template = parsed(text(name))
+    template = parse_template(read_template(name))
     values = {key: str(about.get("Default", "")) for key, about in template["Parameters"].items()}
     unknown = set(given) - set(values)
     if unknown:
@@ -67,9 +77,11 @@ def resources_of(name: str, given: Mapping[str, str], place: Place, known: Mappi
 
 
 class _Reader:
-    """A template's expressions, read with values for its parameters."""
+    """Evaluator of a template's conditions and intrinsic functions for actual parameters."""
 
-    def __init__(self, template: Tree, values: Mapping[str, str], place: Place, known: Mapping[str, str]) -> None:
+    def __init__(
+        self, template: Tree, values: Mapping[str, str], place: AccountRegion, known: Mapping[str, str]
+    ) -> None:
         self.template, self.known, self.place = template, known, place
         self.values = {
             **values,
@@ -80,11 +92,11 @@ class _Reader:
         }
 
     def holds(self, condition: str | None) -> bool:
-        """Whether a named condition does; none always does."""
+        """Return whether a named condition holds; None always holds."""
         return condition is None or bool(self.read(self.template["Conditions"][condition]))
 
     def read(self, part: Any) -> Any:
-        """A part of the template with nothing left to resolve."""
+        """Return a part of the template with all references and functions resolved."""
         if isinstance(part, list):
             return [value for value in map(self.read, part) if value is not NOTHING]
         if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""Statements of the template's policies with ``*`` for a resource or an action, and why AWS leaves no other way."""
+"""Policy statements of the template with ``*`` for a resource or an action, and why AWS requires it there."""
 
 from typing import Final
 
@@ -10,4 +10,4 @@ WILDCARDS: Final[dict[tuple[str, str], str]] = {
     ("Job", "NetworkListings"): "EC2's listings know no resources; only where jobs run in a network of the account's",
     ("Launcher", "Listings"): "listings and QueryLineage know no resources: they tell names, and change nothing",
 }
-"""By the template's resource and the statement's Sid. Anything else with a bare ``*`` fails a test."""
+"""Reasons by the template's resource and the statement's Sid; a test fails for any other bare ``*``."""

@@ -1,1 +1,1 @@
-"""SageMaker's model registry: a version in the project's group for each finished model, with its card and lineage."""
+"""SageMaker's model registry: a model package in the project's group for each model, with model card and lineage."""

@@ -1,4 +1,4 @@
-"""The model that is registered, in SageMaker's own forms: key, description, properties, metrics."""
+"""Registration data of a model in SageMaker's formats: key, description, properties, metrics."""
 
 import hashlib
 import json
@@ -16,21 +16,34 @@ from pokeflow.types import RECORD
 
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"
 JUDGED = ("metric-", "reason-", "gate-", "pokeflow-gates")
-"""Begin the properties that a newer benchmark or other gates replace."""
+"""Prefixes of the properties that a newer benchmark or changed gates replace."""
 PROPERTIES, VALUE = 50, 256
-"""How many properties SageMaker keeps of a package, and how long the value of one may be."""
+"""SageMaker's limits: properties of a model package, and characters of a property's value."""
 ACCURACY = "top1_accuracy"
 UNKNOWN = "NaN"
-"""What the format of SageMaker's model quality holds for a deviation that nobody measured."""
+"""Value for a standard deviation that was not measured, in SageMaker's model quality format."""
 _USERINFO = re.compile(r"://[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A finished model on its way to the registry: its records, where it lies, and what the gates say.
+    """Input for the registration of a finished model: records, URIs, and the verdicts of its gates.
 
-    ``uri`` is the bundle's address, or that of the making's folder where there is no bundle, and so no ``image``.
-    ``data`` are the addresses of what it was made of that is no model.
+    Attributes:
+        group: model package group.
+        model: name of the model.
+        version: version label.
+        type: type of the model, such as teacher.
+        record: key of the record of the registration itself.
+        made: record of the model.
+        benchmark: record of its benchmark, if there is one.
+        bundle: record of its bundle, if there is one.
+        uri: URI of the bundle's archive; without a bundle, of the folder of ``made``.
+        image: URI of the image that serves the bundle; None without a bundle.
+        verdicts: results of the gates, by name.
+        description: purpose of the model, for the model card.
+        data: URIs of the data sets that it was trained on.
+
     """
 
     group: str
@@ -49,25 +62,25 @@ class About:
 
     @property
     def key(self) -> str:
-        """The key that a package is found by: another model, version label, content or container is another package."""
+        """Key to find the model package by: a hash of group, model, version label, content, bundle and image."""
         parts = [self.group, self.model, self.version, self.made.content]
         parts += [self.bundle.content, self.image or ""] if self.bundle else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     @property
     def run(self) -> str:
-        """The digest of the registration."""
+        """Digest of the registration task."""
         return self.record.split("/")[3]
 
     @property
     def approval(self) -> str | None:
-        """The approval that the gates give; None where there are none."""
+        """Approval status that follows from the gates; None without gates."""
         passed = all_passed(self.verdicts)
         return None if passed is None else APPROVED if passed else REJECTED
 
 
 def sentence(about: About) -> str:
-    """Return the description for listings, the key at its end; it cannot be changed, so it holds no figure that may."""
+    """Return the description, with the key at its end; it cannot be changed, so it contains no changeable figures."""
     facts = about.made.facts
     count = facts.get("parameters")
     parts = [
@@ -83,12 +96,19 @@ def sentence(about: About) -> str:
 
 
 def marker(key: str) -> str:
-    """Return a key as a description holds it."""
+    """Return a key in the form that a description contains it."""
     return f"[{key}]"
 
 
 def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
-    """Return the properties to find and judge a package by, as SageMaker can keep them: figures are the benchmark's."""
+    """Return the properties to find and judge a model package by, within SageMaker's limits.
+
+    Args:
+        about: the model; its figures are those of the benchmark.
+        artifact: ARN of its lineage artifact.
+        approval: approval status that pokeflow sets.
+
+    """
     made, measured = about.made, about.benchmark
     parents = made.parents
     git = made.environment.get("project_git")
@@ -120,7 +140,7 @@ def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
 
 
 def quality(benchmark: Record) -> dict[str, Any]:
-    """A benchmark's figures in the form of SageMaker's model quality statistics; what is not known is left out."""
+    """Convert a benchmark's figures to SageMaker's model quality statistics; unknown figures are left out."""
     known = {name: value for name, value in benchmark.metrics.items() if value is not None and math.isfinite(value)}
     named = {"accuracy" if name == ACCURACY else name: value for name, value in known.items()}
     figures = {name: {"value": value, "standard_deviation": UNKNOWN} for name, value in named.items()}
@@ -132,28 +152,28 @@ def quality(benchmark: Record) -> dict[str, Any]:
 
 
 def metadata(about: About, project_id: str | None) -> dict[str, str]:
-    """Return who made it from which commit, in the fields that SageMaker has for it."""
+    """Return SageMaker's ``MetadataProperties``: commit, generating program, project id."""
     commit = about.made.environment.get("project_git")
     found = {"CommitId": commit, "GeneratedBy": f"pokeflow {pokeflow.__version__}", "ProjectId": project_id}
     return {name: str(value) for name, value in found.items() if value}
 
 
 def plain(text: str, longest: int = VALUE) -> str:
-    """Text of letters, digits, spaces and ``_.:/=+-@`` alone: all that a property may hold."""
+    """Reduce text to letters, digits, spaces and ``_.:/=+-@``, the characters that SageMaker allows in a property."""
     kept = (c if unicodedata.category(c)[0] in "LZN" or c in "_.:/=+-@" else " " for c in without_userinfo(text))
     return " ".join("".join(kept).split())[:longest].strip()
 
 
 def printable(text: str, longest: int = 1024) -> str:
-    """Text on one line without control characters."""
+    """Reduce text to one line without control characters, of at most ``longest`` characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in without_userinfo(text)).split())[:longest]
 
 
 def without_userinfo(text: str) -> str:
-    """Text whose addresses hold no name and no password."""
+    """Remove user names and passwords from the URLs in a text."""
     return _USERINFO.sub("://", text)
 
 
-def encoded(value: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """JSON that is the same for the same value."""
+def encode_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Serialise as JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=True, allow_nan=False)

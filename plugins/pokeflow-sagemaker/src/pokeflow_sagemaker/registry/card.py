@@ -1,4 +1,4 @@
-"""A model package's card, as SageMaker's schema for it wants: what records say, beside what people have written."""
+"""Model card of a model package in SageMaker's schema: data from records, merged with what people have written."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,16 +8,16 @@ from pokeflow import Record
 from pokeflow_sagemaker.registry.about import About, printable
 
 EVALUATION = "pokeflow benchmark"
-"""The name of the evaluation that is pokeflow's own; all others are left alone."""
+"""Name of pokeflow's own evaluation; all others are kept unchanged."""
 LONG, FIGURES, HYPERPARAMETERS = 1024, 50, 100
 OWN = "pokeflow "
-"""Begins the names of pokeflow's own details."""
+"""Prefix of the names of pokeflow's own custom details."""
 OPEN = ("Draft", "PendingReview")
-"""In which states of its review a card may still be written."""
+"""Statuses of a model card in which pokeflow may still write it."""
 
 
 def build(about: About) -> dict[str, Any]:
-    """Build a model's card from its records; a section that would be empty is left out."""
+    """Build a model's card from its records, without empty sections."""
     card = {
         "model_overview": {"model_creator": f"pokeflow {pokeflow.__version__}", "model_artifact": [about.uri]},
         "intended_uses": {"purpose_of_model": printable(about.description, 2048)} if about.description else {},
@@ -29,7 +29,13 @@ def build(about: About) -> dict[str, Any]:
 
 
 def merge(there: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, Any]:
-    """A card as it is there with pokeflow's part in the place of its former one; what people wrote stays."""
+    """Replace pokeflow's part of an existing card by a new one and keep what people wrote.
+
+    Args:
+        there: the existing card.
+        mine: pokeflow's new card.
+
+    """
     card = {name: section for name, section in there.items() if name != "evaluation_details"}
     for name, section in mine.items():
         if name == "evaluation_details":

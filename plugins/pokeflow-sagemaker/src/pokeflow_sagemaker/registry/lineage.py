@@ -1,4 +1,4 @@
-"""SageMaker's lineage of a model: an artifact for each content, and edges from what it was made of."""
+"""Lineage of a model in SageMaker: one artifact per content, and associations from its inputs' artifacts."""
 
 import hashlib
 import logging
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pokeflow import Record, load_record
-from pokeflow.objects import Objects
+from pokeflow.objects import ObjectStore
 from pokeflow.stages import PREPARE
 from pokeflow.types import RECORD, split_task_path, task_prefix
 from pokeflow_sagemaker.aws import AlreadyExistsError, ask, pages
@@ -20,29 +20,42 @@ MODEL, DATA = "Model", "DataSet"
 DERIVED, CONTRIBUTED = "DerivedFrom", "ContributedTo"
 
 
-def folder(objects: Objects, record: Record) -> str:
+def folder(objects: ObjectStore, record: Record) -> str:
     """Return the URI of a finished task's folder in the bucket."""
     return f"{objects.uri}/{record.path}/"
 
 
-def source(objects: Objects, record: Record) -> str:
-    """Return an artifact's URI with the content: SageMaker keeps one of each, and a task may be made again."""
+def source(objects: ObjectStore, record: Record) -> str:
+    """Return an artifact's URI with the content hash, since one folder may get other content when a task runs again."""
     return f"{folder(objects, record)}#{record.content}"
 
 
 @dataclass(slots=True)
 class Walk:
-    """The way up from a model: ``known`` are records at hand, ``gaps`` the ancestors that the bucket does not have."""
+    """Walk from a model to its ancestors that creates their artifacts and associations.
+
+    Attributes:
+        client: client of SageMaker.
+        objects: the bucket.
+        project: name of the project, for tags.
+        known: records that need not be read from the bucket.
+        arns: ARNs of the artifacts so far, by URI.
+        gaps: names of the ancestors whose records are not in the bucket.
+
+    """
 
     client: Any
-    objects: Objects
+    objects: ObjectStore
     project: str
     known: Iterable[Record] = ()
     arns: dict[str, str] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
 
     def up(self, record: Record) -> str:
-        """The artifact of a record, with those of all its ancestors and the edges between; safe to walk again."""
+        """Create the artifacts of a record and all its ancestors, with their associations, and return the record's ARN.
+
+        Existing artifacts and associations are kept, so that a second call changes nothing.
+        """
         uri = source(self.objects, record)
         if uri in self.arns:
             return self.arns[uri]
@@ -69,7 +82,7 @@ class Walk:
         return arn
 
     def _record(self, task: str, content: str) -> Record | None:
-        """The record of an input, whose digest a record does not tell."""
+        """Return the record of an input by task and content, since a record does not have its inputs' digests."""
         stage, _, model = task.partition(":")
         for record in self.known:
             if (record.task, record.content) == (task, content):
@@ -100,7 +113,7 @@ class Walk:
             )
         except AlreadyExistsError:
             if arn := self._there(uri, what):
-                return arn  # another registration made it at this moment
+                return arn  # another registration created it at the same time
             raise
         return str(made["ArtifactArn"])
 
@@ -116,13 +129,13 @@ class Walk:
 
 
 def _name(record: Record, uri: str) -> str:
-    """Unique in the account, as SageMaker wants it: the same content may lie in two buckets."""
+    """Return an artifact's name, unique in the account as SageMaker requires; it depends on the bucket as well."""
     model = re.sub(r"[^a-zA-Z0-9]+", "-", record.model).strip("-")[:80].strip("-") or record.stage
     return f"{model}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
 
 
 def point_to(client: Any, artifact: str, version: str, package: str) -> None:
-    """Have an artifact tell of the package that a version label of it was registered as."""
+    """Add the ARN of a version label's model package to the properties of an artifact."""
     what, name = f"lineage artifact {artifact}", f"package {version}".strip()
     there: Mapping[str, str] = ask(client.describe_artifact, what, ArtifactArn=artifact).get("Properties", {})
     if there.get(name) != package:

@@ -1,4 +1,4 @@
-"""Model packages in a group: found by their key, made once, brought up to date without undoing what people decided."""
+"""Model packages in a group: found by key, created once, and updated without overriding people's decisions."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from pokeflow_sagemaker.registry.about import (
     PENDING,
     PROPERTIES,
     About,
-    encoded,
+    encode_json,
     marker,
     printable,
     properties,
@@ -26,16 +26,16 @@ from pokeflow_sagemaker.registry.about import (
 log = logging.getLogger(__name__)
 
 GATES = "pokeflow gates: "
-"""Begins the reason of an approval that the gates gave: any other one was given by a person."""
+"""Prefix of the approval description that pokeflow sets from the gates; any other description is a person's."""
 CARD = 100_000
-"""Characters that a card may have."""
+"""Largest model card in characters."""
 PATIENCE = 300.0
-"""Seconds that a package may take to be checked."""
+"""Timeout in seconds for SageMaker's check of a new model package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A registered version: its ARN, the number that SageMaker gave it, and its approval as it stands."""
+    """A registered model package: its ARN, the version number from SageMaker, and its current approval status."""
 
     arn: str
     number: int
@@ -43,7 +43,7 @@ class Package:
 
 
 def ensure_group(client: Any, name: str, project: str) -> None:
-    """Make the group, unless it is there; one that somebody else made is used as it is."""
+    """Create the model package group unless it exists; an existing group is used unchanged."""
     what = f"model package group {name}"
     try:
         ask(client.describe_model_package_group, what, ModelPackageGroupName=name)
@@ -61,9 +61,17 @@ def ensure_group(client: Any, name: str, project: str) -> None:
 
 
 def settle(client: Any, about: About, artifact: str, extra: Mapping[str, Any]) -> Package:
-    """The one package of this model, version label and content, made or brought up to date.
+    """Create or update the single model package of this model, version label and content.
 
-    ``extra`` are parts of the request that can only be told when it is made.
+    Args:
+        client: client of SageMaker.
+        about: the model.
+        artifact: ARN of its lineage artifact.
+        extra: parts of the request that can be set at creation only.
+
+    Raises:
+        PokeflowError: if SageMaker's check of the package fails.
+
     """
     found, failed = _find(client, about)
     if found is None:
@@ -77,10 +85,11 @@ def _what(about: About) -> str:
 
 
 def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
-    """The package with this key, and how many with it came to nothing.
+    """Return the model package with this key, or None, and the number of failed packages with it.
 
-    A listing shows no properties. The key is in the description too, which nobody can change, so that only packages
-    that may be the one are looked at. A pipeline's package names the task instead, and learns its key here.
+    A listing contains no properties. The key is therefore also in the description, which cannot be changed, so that
+    only candidates are described. The description of a package from a pipeline contains the task's digest instead;
+    its key is set later, with the other properties.
     """
     failed = 0
     listing = {
@@ -107,20 +116,20 @@ def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
 
 
 def _serves(found: Mapping[str, Any]) -> str:
-    """The address of the bundle that a package serves."""
+    """Return the URI of the bundle that a model package serves."""
     containers = found.get("InferenceSpecification", {}).get("Containers") or [{}]
     return str(containers[0].get("ModelDataUrl", ""))
 
 
 def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], failed: int) -> str:
     approval = about.approval or PENDING
-    # A token that stood for a package that failed would bring back that one.
+    # Reusing the token of a failed package would return that package again.
     token = hashlib.sha256(f"{about.key} {failed}".encode()).hexdigest()[:32] if failed else about.key
     request = {
         "ModelPackageGroupName": about.group,
         "ModelPackageDescription": sentence(about),
         "ModelApprovalStatus": approval,
-        "ModelCard": {"ModelCardContent": encoded(card.build(about)), "ModelCardStatus": "Draft"},
+        "ModelCard": {"ModelCardContent": encode_json(card.build(about)), "ModelCardStatus": "Draft"},
         "CustomerMetadataProperties": properties(about, artifact, approval),
         "ClientToken": token,
         **extra,
@@ -130,7 +139,7 @@ def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], 
     except RefusedError as error:
         if not isinstance(error, AlreadyExistsError) and error.code != "ValidationException":
             raise
-        # Another machine may have used the token this moment, with a later benchmark's figures.
+        # Another machine may have used the token at the same time, with figures of a later benchmark.
         found, _ = _find(client, about)
         if found is None:
             raise
@@ -138,7 +147,12 @@ def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], 
 
 
 def _checked(client: Any, about: About, arn: str) -> dict[str, Any]:
-    """A package once SageMaker has looked at it; PokeflowError if it did not like what it saw."""
+    """Wait for SageMaker's check of a model package and return its description.
+
+    Raises:
+        PokeflowError: if the check failed.
+
+    """
 
     def look() -> dict[str, Any]:
         found: dict[str, Any] = ask(client.describe_model_package, _what(about), ModelPackageName=arn)
@@ -158,14 +172,14 @@ def _checked(client: Any, about: About, arn: str) -> dict[str, Any]:
 
 
 def _bring_up_to_date(client: Any, found: Mapping[str, Any], about: About, artifact: str) -> str:
-    """Ask for what differs, in one call or none; the approval as it then stands."""
+    """Update what differs, in at most one request, and return the resulting approval status."""
     there: dict[str, str] = found.get("CustomerMetadataProperties", {})
     approval, given = str(found["ModelApprovalStatus"]), there.get("pokeflow-approval", "")
     wanted = _approval(found, about, given)
     mine = properties(about, artifact, given if wanted == approval else wanted)
     gone = [name for name in there if name.startswith(JUDGED) and name not in mine]
     kept = {name: value for name, value in there.items() if name not in gone}
-    # Whether AWS merges or replaces, all of them stay; what people added is not crowded out.
+    # The request contains all properties, so it is right whether AWS merges or replaces; people's own take precedence.
     together = {**kept, **dict([(n, v) for n, v in mine.items() if n in kept or len(kept) < PROPERTIES][:PROPERTIES])}
     changes: dict[str, Any] = {}
     if together != there:
@@ -183,9 +197,14 @@ def _bring_up_to_date(client: Any, found: Mapping[str, Any], about: About, artif
 
 
 def _approval(found: Mapping[str, Any], about: About, given: str) -> str:
-    """What the approval is to be: the gates', unless a person had the last word or nothing was asked.
+    """Return the approval status to set: that of the gates, or the current one if a person decided or without gates.
 
-    ``given`` is what pokeflow set last. A person's decision differs from it, or has a reason that is not the gates'.
+    Args:
+        found: description of the model package.
+        about: the model.
+        given: status that pokeflow set last. A person has decided if the current status differs from it, or if its
+            description does not begin with ``GATES``.
+
     """
     standing, reason = str(found["ModelApprovalStatus"]), str(found.get("ApprovalDescription") or "")
     if about.approval is None or about.approval == standing:
@@ -203,7 +222,7 @@ def _approval(found: Mapping[str, Any], about: About, given: str) -> str:
 
 
 def _card(found: Mapping[str, Any], about: About) -> str | None:
-    """The card's new text; None where it says so already, or is reviewed and so no longer pokeflow's to write."""
+    """Return the card's new text; None if it is unchanged, too long, or reviewed and therefore not to be changed."""
     there = found.get("ModelCard") or {}
     if there.get("ModelCardStatus", "Draft") not in card.OPEN:
         return None
@@ -213,7 +232,7 @@ def _card(found: Mapping[str, Any], about: About) -> str | None:
         before = {}
     before = before if isinstance(before, dict) else {}
     after = card.merge(before, card.build(about))
-    text = encoded(after)
+    text = encode_json(after)
     if after == before:
         return None
     if len(text) > CARD:

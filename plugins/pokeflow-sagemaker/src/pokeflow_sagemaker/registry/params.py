@@ -1,4 +1,4 @@
-"""Parameters of the stage ``register``, and what is wrong with them before anything runs."""
+"""Parameters of the stage ``register``, and their validation before anything runs."""
 
 import re
 from collections.abc import Iterable
@@ -14,12 +14,20 @@ _IMAGE = re.compile(r"\S{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class RegisterParams:
-    """Which group of which account's registry a model goes to, None: ``<project>-models``; and how it would be served.
+    """Parameters of the stage ``register``.
 
-    ``remote`` is the bucket that the bundle lies in, ``project`` what its lineage is tagged with. ``image`` runs a
-    bundle; ``{account}`` and ``{region}`` in it are replaced. ``realtime`` and ``transform`` are the instance types
-    offered for it. ``description`` says what the model is for, on its card. ``gates`` decide between Approved and
-    Rejected; without them a person decides.
+    Attributes:
+        project: name of the project; model package group and lineage are tagged with it.
+        group: model package group; None: ``<project>-models``.
+        remote: URI of the bucket with the bundle.
+        region: AWS region; None: the one in AWS's own settings.
+        project_id: id of the SageMaker project.
+        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        realtime: instance types offered for endpoints.
+        transform: instance types offered for batch transform jobs.
+        description: purpose of the model, for its card.
+        gates: conditions that decide between Approved and Rejected; without gates a person decides.
+
     """
 
     project: str
@@ -35,7 +43,7 @@ class RegisterParams:
 
 
 def check(params: RegisterParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     if not params.remote:
         yield "remote", "SageMaker takes models from a bucket, and this store has none. Choose store=s3."
     elif not params.remote.startswith("s3://"):

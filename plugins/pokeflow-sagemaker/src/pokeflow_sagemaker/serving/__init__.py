@@ -1,1 +1,1 @@
-"""Serving a bundle: a server on this machine, an endpoint of SageMaker's, a batch transform job."""
+"""Serving of a bundle: by a local server, a SageMaker endpoint, or a batch transform job."""

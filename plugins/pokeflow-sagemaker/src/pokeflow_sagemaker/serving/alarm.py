@@ -1,9 +1,9 @@
-"""The alarm that undoes an update: the endpoint's own errors, as CloudWatch counts them."""
+"""CloudWatch alarm on an endpoint's server errors (5XX) that rolls back an update."""
 
 from pokeflow_sagemaker import aws
 
 SHARE = 0.05
-"""Of the requests in a minute that may be answered with an error of the server's."""
+"""Highest share of a minute's requests that may fail with a server error."""
 
 
 def name_of(endpoint: str) -> str:
@@ -12,7 +12,7 @@ def name_of(endpoint: str) -> str:
 
 
 def ensure(region: str, endpoint: str, variant: str) -> str:
-    """The alarm's name; it is made unless it is there, and what people changed of it is kept."""
+    """Create the alarm unless it exists, and return its name; an existing alarm keeps people's changes."""
     cloudwatch, name = aws.client("cloudwatch", region), name_of(endpoint)
     what = f"alarm {name}"
     if aws.ask(cloudwatch.describe_alarms, what, AlarmNames=[name]).get("MetricAlarms"):
@@ -36,7 +36,7 @@ def ensure(region: str, endpoint: str, variant: str) -> str:
 
 
 def remove(region: str, endpoint: str) -> bool:
-    """Delete the alarm; False where there was none."""
+    """Delete the alarm and return whether it existed."""
     cloudwatch, name = aws.client("cloudwatch", region), name_of(endpoint)
     what = f"alarm {name}"
     if not aws.ask(cloudwatch.describe_alarms, what, AlarmNames=[name]).get("MetricAlarms"):

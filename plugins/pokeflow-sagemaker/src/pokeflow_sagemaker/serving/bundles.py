@@ -1,10 +1,10 @@
-"""The bundle that is served: the newest of the store, or a model's; with its registration, where there is one."""
+"""Selection of the bundle to serve: the newest in the store or of a model, with its registration if it has one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pokeflow
-from pokeflow import ConfigError, PokeflowError, Record, Shared
+from pokeflow import ConfigError, PokeflowError, Record, RemoteStore
 from pokeflow.errors import unknown
 from pokeflow.flow import Flow
 from pokeflow.stages import REGISTER
@@ -14,21 +14,27 @@ BUNDLE, ARCHIVE = "bundle", "model.tar.gz"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A finished bundle, the bucket that has it, and its newest registration, if it has one."""
+    """A finished bundle, the bucket that holds it, and its newest registration, if it has one."""
 
     record: Record
-    shared: Shared | None
+    shared: RemoteStore | None
     registration: Record | None = None
 
     @property
     def uri(self) -> str:
-        """Where the archive lies in the bucket."""
+        """URI of the archive in the bucket."""
         assert self.shared
         return f"{self.shared.uri}/{self.record.path}/{ARCHIVE}"
 
 
 def newest(flow: Flow, model: str | None) -> Record:
-    """Return the bundle that was finished last, or a model's; PokeflowError where there is none but a simulated one."""
+    """Return the newest real bundle in the store, or the newest of a model.
+
+    Raises:
+        ConfigError: if no model with a bundle has this name.
+        PokeflowError: if there is no bundle, or only simulated ones.
+
+    """
     found = sorted(pokeflow.open_store(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
     known = {record.model for record in found}
     if model is not None and known and model not in known:
@@ -46,7 +52,12 @@ def newest(flow: Flow, model: str | None) -> Record:
 
 
 def in_bucket(flow: Flow, model: str | None) -> Bundle:
-    """Return the same once the bucket has it, for a machine that reads it there."""
+    """Return the newest bundle with its registration, after checking that the bucket has it, since AWS reads it there.
+
+    Raises:
+        PokeflowError: if there is no bundle, the bucket lacks it, or it or its registration is simulated.
+
+    """
     record, store = newest(flow, model), pokeflow.open_store(flow)
     if flow.shared:
         store.require_shared(record)
@@ -57,7 +68,7 @@ def in_bucket(flow: Flow, model: str | None) -> Bundle:
 
 
 def require_real(records: Iterable[Record]) -> None:
-    """Refuse what a double of a compiler or a device made: nobody may take its answers for real ones."""
+    """Raise a PokeflowError for records from a simulated compiler or device, whose results must not pass as real."""
     if doubles := [record.task for record in records if record.simulated]:
         raise PokeflowError(
             f"{', '.join(doubles)} is simulated: a double made it, and no such model is served. Make it again where "

@@ -1,29 +1,29 @@
-"""A bundle as an endpoint of SageMaker's, made or updated so that what stood before still can."""
+"""Deployment of a bundle to a SageMaker endpoint; an update that fails is rolled back to the former configuration."""
 
 import logging
 from typing import Any
 
-from pokeflow import ConfigError, Fault, PokeflowError, Shared
+from pokeflow import ConfigError, Fault, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws, prices
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving import alarm, endpoint, health, model, removal
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import VARIANT, DeployParams
 
 log = logging.getLogger("pokeflow")
 PULL_S = 600
-"""Seconds for the bundle to be fetched, and for the container to be healthy: it installs what it needs first."""
+"""Timeout in seconds to download the bundle, and to become healthy: the container installs its requirements first."""
 
 
 def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
-    """Have an endpoint stand as the parameters say, and ask it something; no call changes what stands so already.
+    """Create or update an endpoint as the parameters say, and test it; an endpoint that is up to date stays unchanged.
 
     Returns:
-        ``endpoint``, ``url``, ``arn``, ``configuration``, ``changed``, ``usd_per_hour`` (None where it is not known),
+        ``endpoint``, ``url``, ``arn``, ``configuration``, ``changed``, ``usd_per_hour`` (None if it is not known),
         ``price`` (a sentence about it), ``answer_ms`` and ``best_score``.
 
     Raises:
-        PokeflowError: where the endpoint does not answer as it should; an update is undone.
+        PokeflowError: if the endpoint does not respond correctly; an update is then rolled back.
 
     """
     at = model.where(bundle.shared, params.account)
@@ -48,15 +48,15 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def delete(params: DeployParams, name: str, shared: Shared | None) -> dict[str, Any]:
-    """Delete the endpoint of a model by name, and what was made for it alone; the bundle need not be there any more."""
+def delete(params: DeployParams, name: str, shared: RemoteStore | None) -> dict[str, Any]:
+    """Delete the endpoint of a model and the resources that only it uses; its bundle need not exist any more."""
     at = model.where(shared, params.account)
     endpoint_name, _, _ = _find(params, name, at)
     return removal.remove(at.region, endpoint_name)
 
 
-def _find(params: DeployParams, name: str, at: Place) -> tuple[str, str, endpoint.EndpointState | None]:
-    """Return name and ARN of a model's endpoint, and how it stands; PokeflowError where it is another project's."""
+def _find(params: DeployParams, name: str, at: AccountRegion) -> tuple[str, str, endpoint.EndpointState | None]:
+    """Return name, ARN and state of a model's endpoint; raise a PokeflowError if it is not this project's."""
     found = params.name or model.base(params.account.project, name)
     arn = at.arn("sagemaker", f"endpoint/{found.lower()}")
     before = endpoint.wait_until_settled(at.region, found)
@@ -66,7 +66,7 @@ def _find(params: DeployParams, name: str, at: Place) -> tuple[str, str, endpoin
 
 
 def _price(params: DeployParams, region: str) -> tuple[float | None, str]:
-    """US dollars an hour, and a sentence about it; None where nobody knows, or it depends on what is asked."""
+    """Return US dollars per hour and a sentence about it; None if the price is unknown or depends on the requests."""
     if params.serverless:
         memory = params.serverless_config.memory_mb
         return None, f"serverless with {memory:,} MB: billed by the millisecond of answers, nothing while nobody asks"
@@ -81,8 +81,8 @@ def _price(params: DeployParams, region: str) -> tuple[float | None, str]:
     )
 
 
-def _configured(params: DeployParams, bundle: Bundle, at: Place, name: str) -> str:
-    """The name of the endpoint's configuration, which follows from what it says; it is made unless it is there."""
+def _configured(params: DeployParams, bundle: Bundle, at: AccountRegion, name: str) -> str:
+    """Create the endpoint configuration unless it exists, and return its name, which contains a hash of its content."""
     account = params.account
     runs = model.ensure(bundle, at, account, params.network, params.image, params.source)
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": runs}
@@ -109,10 +109,15 @@ def _configured(params: DeployParams, bundle: Bundle, at: Place, name: str) -> s
 
 
 def _ensure(
-    params: DeployParams, bundle: Bundle, at: Place, name: str, wanted: str, before: endpoint.EndpointState | None
+    params: DeployParams,
+    bundle: Bundle,
+    at: AccountRegion,
+    name: str,
+    wanted: str,
+    before: endpoint.EndpointState | None,
 ) -> str:
-    """Make or update the endpoint if need be; what was done, in a word."""
-    if before and before.failed:
+    """Create or update the endpoint if necessary, and return "made", "updated" or "nothing"."""
+    if before and before.has_failed:
         log.warning("endpoint %s: it failed before (%s) and serves nothing: it is made anew", name, before.reason)
         endpoint.delete(at.region, name)
         before = None
@@ -134,7 +139,7 @@ def _ensure(
 def _rollback_policy(
     params: DeployParams, region: str, name: str, before: endpoint.EndpointState
 ) -> dict[str, Any] | None:
-    """Return how an update goes over to the new machines, and what undoes it; None where there are no machines."""
+    """Return the deployment configuration of an update: traffic shift and rollback alarms; None if serverless."""
     if params.serverless or before.serverless:
         return None
     alarms = params.rollback.alarms
@@ -143,7 +148,7 @@ def _rollback_policy(
     bake = params.rollback.bake_seconds if alarms else 0
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake}
     if min(params.instances, before.instances) > 1:
-        # One of the new machines first; with a single one, all of it is the first.
+        # Shift traffic to one new instance first (canary); this needs at least two instances before and after.
         routing |= {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
     policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 0}
     policy["MaximumExecutionTimeoutInSeconds"] = 3600 + 2 * bake
@@ -156,8 +161,8 @@ def _rollback_policy(
 def _undo(
     region: str, name: str, before: endpoint.EndpointState | None, wanted: str, error: PokeflowError
 ) -> PokeflowError:
-    """Undo an update whose endpoint does not answer as it should, and return the error to raise."""
-    if before is None or before.failed:
+    """Roll back an update whose endpoint does not respond correctly, and return the error to raise."""
+    if before is None or before.has_failed:
         logs = f"/aws/sagemaker/Endpoints/{name}"
         return PokeflowError(f"{error} It is left as it is, for you to look at: CloudWatch's log group {logs}.")
     if before.configuration == wanted:

@@ -1,4 +1,4 @@
-"""The life of an endpoint: made, updated, deleted, and looked at until it has settled."""
+"""Operations on an endpoint: create, update, delete, and wait until it is in a stable status."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +11,12 @@ from pokeflow_sagemaker.provision import names
 
 MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 FAILED = ("Failed", "OutOfService", "UpdateRollbackFailed")
-"""Of these AWS says that only deleting helps."""
+"""Statuses that an endpoint cannot leave; according to AWS it can only be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """An endpoint that has settled: its configuration, its machines, and why it is as it is, if AWS says so."""
+    """State of an endpoint in a stable status; ``reason`` is AWS's failure reason, if there is one."""
 
     status: str
     configuration: str
@@ -25,13 +25,13 @@ class EndpointState:
     instances: int = 0
 
     @property
-    def failed(self) -> bool:
-        """Whether it serves nothing, and cannot be mended."""
+    def has_failed(self) -> bool:
+        """True if it serves nothing and cannot be repaired."""
         return self.status in FAILED
 
 
 def wait_until_settled(region: str, name: str) -> EndpointState | None:
-    """Wait until nothing is under way and return the endpoint's state; None where there is none."""
+    """Wait until no operation is in progress and return the endpoint's state, or None if it does not exist."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     look = partial(aws.find, sagemaker.describe_endpoint, what, EndpointName=name)
     found = waiting.until_settled(look, "EndpointStatus", MOVING, what)
@@ -40,7 +40,7 @@ def wait_until_settled(region: str, name: str) -> EndpointState | None:
     variants = found.get("ProductionVariants") or [{}]
     return EndpointState(
         status=str(found["EndpointStatus"]),
-        # A failed one may tell no configuration.
+        # The description of a failed endpoint may lack its configuration.
         configuration=str(found.get("EndpointConfigName") or ""),
         reason=aws.clean(str(found.get("FailureReason") or "")),
         serverless=any(variant.get("CurrentServerlessConfig") for variant in variants),
@@ -49,7 +49,7 @@ def wait_until_settled(region: str, name: str) -> EndpointState | None:
 
 
 def require_ours(region: str, name: str, arn: str, project: str) -> None:
-    """Refuse an endpoint of the same name that is another's: it is neither changed nor deleted."""
+    """Raise a PokeflowError if an endpoint lacks this project's tag, so that it is neither changed nor deleted."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     (mine,) = names.tags(project)
     if mine not in aws.pages(sagemaker, "list_tags", "Tags", what, ResourceArn=arn):
@@ -60,7 +60,7 @@ def require_ours(region: str, name: str, arn: str, project: str) -> None:
 
 
 def create(region: str, name: str, configuration: str, tags: list[dict[str, str]]) -> None:
-    """Make an endpoint and wait; PokeflowError with AWS's reason where it comes to nothing."""
+    """Create an endpoint and wait until it is in service; raise a PokeflowError with AWS's reason if it fails."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     try:
         aws.ask(sagemaker.create_endpoint, what, EndpointName=name, EndpointConfigName=configuration, Tags=tags)
@@ -78,13 +78,25 @@ def create(region: str, name: str, configuration: str, tags: list[dict[str, str]
 
 
 def update(region: str, name: str, configuration: str, before: EndpointState, guarded: dict[str, Any] | None) -> None:
-    """Give an endpoint another configuration and wait; PokeflowError with the reason where the old one stands again."""
+    """Update an endpoint to another configuration and wait until it is in service.
+
+    Args:
+        region: AWS region.
+        name: the endpoint.
+        configuration: name of the new endpoint configuration.
+        before: state before the update.
+        guarded: deployment configuration with the rollback alarms; None: none.
+
+    Raises:
+        PokeflowError: if the update failed, with AWS's reason and whether the old configuration serves again.
+
+    """
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     more = {"DeploymentConfig": guarded} if guarded else {}
     try:
         aws.ask(sagemaker.update_endpoint, what, EndpointName=name, EndpointConfigName=configuration, **more)
     except aws.RefusedError:
-        # The answer may have been lost, and the same request been made again: what was asked for is under way then.
+        # The response may have been lost and the client's retry refused; then the update is in progress already.
         if configuration not in _named(sagemaker, name):
             raise
     found = wait_until_settled(region, name)
@@ -106,7 +118,7 @@ def update(region: str, name: str, configuration: str, before: EndpointState, gu
 
 
 def delete(region: str, name: str) -> bool:
-    """Delete an endpoint and wait until it is gone; False where there was none."""
+    """Delete an endpoint, wait until it is gone, and return whether it existed."""
     sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
     if wait_until_settled(region, name) is None:
         return False
@@ -114,7 +126,7 @@ def delete(region: str, name: str) -> bool:
     try:
         aws.ask(sagemaker.delete_endpoint, what, EndpointName=name)
     except aws.RefusedError as error:
-        refusal = error  # also of a request that was made again since its answer was lost
+        refusal = error  # possibly of a retry whose first response was lost, so the endpoint's state decides
     left = wait_until_settled(region, name)
     if left is not None:
         if refusal:
@@ -124,7 +136,7 @@ def delete(region: str, name: str) -> bool:
 
 
 def _named(sagemaker: Any, name: str) -> tuple[str, ...]:
-    """The configurations that an endpoint has and is on its way to."""
+    """Return the names of an endpoint's current configuration and of the one that it is being updated to."""
     found = aws.ask(sagemaker.describe_endpoint, f"endpoint {name}", EndpointName=name)
     summary = found.get("PendingDeploymentSummary") or {}
     return str(found.get("EndpointConfigName")), str(summary.get("EndpointConfigName"))

@@ -1,4 +1,4 @@
-"""A real request to an endpoint: a picture in, matches out."""
+"""Health check of an endpoint by a real request with a test image."""
 
 import io
 import json
@@ -13,7 +13,7 @@ SIDE = 240
 
 
 def picture() -> bytes:
-    """A card-shaped picture, drawn: the same bytes each time, and no card."""
+    """Return a synthetic card-shaped test image as PNG, with the same bytes on every call."""
     import numpy as np
     from PIL import Image
 
@@ -25,7 +25,15 @@ def picture() -> bytes:
 
 
 def measure_answer(name: str, region: str, bundle: Record) -> dict[str, float]:
-    """Measure how long an endpoint takes to answer; PokeflowError unless the answer is one of this bundle's."""
+    """Send a test image to an endpoint and measure the response time.
+
+    Returns:
+        ``answer_ms`` (milliseconds) and ``best_score`` (cosine of the best match).
+
+    Raises:
+        PokeflowError: if the response contains no valid matches, or is that of another bundle.
+
+    """
     what, body = f"endpoint {name}", picture()
     runtime = aws.client("sagemaker-runtime", region)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A bundle on this machine, by the same server that its container runs."""
+"""Local serving of a bundle, by the same HTTP server that is packed into bundles."""
 
 import importlib
 import json
@@ -20,14 +20,14 @@ LOOPBACK = ("127.", "::1", "localhost")
 
 
 def serve(params: ServeParams, record: Record, files: Path) -> None:
-    """Unpack a bundle, open it, and answer until SIGTERM or Ctrl-C.
+    """Unpack a bundle, open it, and serve it until SIGTERM or Ctrl-C.
 
-    Of the archive only data is used: the code that answers is this installation's.
+    Only data of the archive is used; the code is that of this installation.
 
     Args:
-        params: where to listen.
-        record: the bundle's.
-        files: the folder of the bundle's files.
+        params: host and port to listen on.
+        record: record of the bundle.
+        files: folder with the bundle's files.
 
     """
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
@@ -41,7 +41,7 @@ def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> 
     with listening:
         server = _server(folder / "code")
         try:
-            served = server.opened(folder)
+            served = server.open_model(folder)
         except ValueError as error:
             raise PokeflowError(f"{record.task}: {error} Make the bundle again.") from error
         host, port = listening.getsockname()[:2]
@@ -53,7 +53,7 @@ def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> 
 
 
 def _limits(folder: Path) -> dict[str, int]:
-    """Return what the bundle accepts, within what parameters may be."""
+    """Return the bundle's limits for requests; raise a PokeflowError if they are outside the allowed ranges."""
     try:
         found = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
         params = BundleParams(**{name: int(value) for name, value in found.items()})
@@ -66,7 +66,7 @@ def _limits(folder: Path) -> dict[str, int]:
 
 def _listening(params: ServeParams) -> socket.socket:
     try:
-        params.host.encode("idna")  # what cannot be a host's name
+        params.host.encode("idna")  # raises UnicodeError for text that cannot be a host name
         family = socket.AF_INET6 if ":" in params.host else socket.AF_INET
         return socket.create_server((params.host, params.port), family=family, backlog=128)
     except (OSError, UnicodeError) as error:
@@ -77,7 +77,7 @@ def _listening(params: ServeParams) -> socket.socket:
 
 
 def _server(code: Path) -> Any:
-    """The server as a container finds it: beside ``inference.py`` and its limits."""
+    """Import the module ``serve`` from the code folder, as in a container, next to ``inference.py`` and its limits."""
     sys.path.insert(0, str(code))
     return importlib.import_module("serve")
 

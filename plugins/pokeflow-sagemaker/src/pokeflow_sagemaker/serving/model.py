@@ -1,4 +1,4 @@
-"""A model of SageMaker's, from a package of its registry or a bundle in the bucket."""
+"""SageMaker model of a bundle, from a model package in the registry or from the archive in the bucket."""
 
 import hashlib
 import json
@@ -6,12 +6,12 @@ import logging
 import re
 from typing import Any, Literal
 
-from pokeflow import ConfigError, Fault, PokeflowError, Shared
+from pokeflow import ConfigError, Fault, PokeflowError, RemoteStore
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images, waiting
 from pokeflow_sagemaker.machines import Account, Network
 from pokeflow_sagemaker.provision import names
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving.bundles import Bundle
 
 log = logging.getLogger("pokeflow")
@@ -24,8 +24,8 @@ _SENTENCES = {
 Source = Literal["auto", "package", "bundle"]
 
 
-def where(shared: Shared | None, account: Account) -> Place:
-    """Return the account and region that a model of the store is to run in."""
+def where(shared: RemoteStore | None, account: Account) -> AccountRegion:
+    """Return the account and region to run a model of the store in; raise a ConfigError if the store has no bucket."""
     if shared is None:
         message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
         raise ConfigError([Fault("store.remote", message)])
@@ -33,12 +33,15 @@ def where(shared: Shared | None, account: Account) -> Place:
 
 
 def base(project: str, name: str) -> str:
-    """Return what all names of a model begin with, its endpoint's above all: project and model."""
+    """Return the common prefix of the names of a model's resources: project and model; it is the endpoint's name."""
     return fit_name(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
 
 
 def fit_name(text: str, most: int) -> str:
-    """Turn a text into one of AWS's names: letters, digits and single ``-``, at most so long, the rest as a hash."""
+    """Convert text to a valid AWS name of at most ``most`` letters, digits and single ``-``.
+
+    A name that had to be changed or cut ends in a hash of the text, so that different texts keep different names.
+    """
     name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
     if name == text and len(name) <= most:
         return name
@@ -46,19 +49,21 @@ def fit_name(text: str, most: int) -> str:
 
 
 def name_by_content(base: str, content: Any) -> str:
-    """Return a name that begins with another one and ends in a hash of content: the same content, the same name."""
+    """Return ``base`` with a hash of content as suffix, so that equal content leads to the same name."""
     text = json.dumps(content, sort_keys=True)
     return f"{base}-{hashlib.sha256(text.encode()).hexdigest()[:HASH]}"
 
 
 def tags(bundle: Bundle, account: Account) -> list[dict[str, str]]:
-    """The tags of what serves a bundle."""
+    """Return the tags of the resources that serve a bundle."""
     record = bundle.record
     return names.tags(account.project, model=record.model, version=record.version, run=record.digest)
 
 
-def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None, image: str, source: Source) -> str:
-    """Create the SageMaker model that runs a bundle, unless it is there, and return its name."""
+def ensure(
+    bundle: Bundle, at: AccountRegion, account: Account, network: Network | None, image: str, source: Source
+) -> str:
+    """Create the SageMaker model that runs a bundle, unless it exists, and return its name."""
     sagemaker = aws.client("sagemaker", at.region)
     request: dict[str, Any] = {
         "ExecutionRoleArn": account.role or at.role(names.role(account.project, "job")),
@@ -79,7 +84,7 @@ def ensure(bundle: Bundle, at: Place, account: Account, network: Network | None,
     return name
 
 
-def _container(bundle: Bundle, at: Place, image: str, source: Source) -> dict[str, Any]:
+def _container(bundle: Bundle, at: AccountRegion, image: str, source: Source) -> dict[str, Any]:
     arn = bundle.registration.facts.get("model_package_arn") if bundle.registration else None
     if arn and source != "bundle" and _deployable(str(arn), at, source):
         return {"ModelPackageName": str(arn)}
@@ -91,8 +96,13 @@ def _container(bundle: Bundle, at: Place, image: str, source: Source) -> dict[st
     return {"Image": images.address(image, at.region), "ModelDataUrl": bundle.uri}
 
 
-def _deployable(arn: str, at: Place, source: Source) -> bool:
-    """Tell whether a package may be deployed; PokeflowError where it is there and may not."""
+def _deployable(arn: str, at: AccountRegion, source: Source) -> bool:
+    """Return whether a model package can be deployed; False: use the bundle instead.
+
+    Raises:
+        PokeflowError: if the package exists and is not approved.
+
+    """
     what = f"model package {arn.rpartition('model-package/')[2]}"
     if f":{at.region}:{at.account}:" not in arn:
         log.warning("%s is in another region or account: the bundle is taken as it is", what)

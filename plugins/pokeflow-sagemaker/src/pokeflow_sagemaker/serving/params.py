@@ -1,4 +1,4 @@
-"""Parameters of serving: the machines, the container, the account, prices."""
+"""Parameters of serving: address, instances, container, account, prices."""
 
 import math
 import re
@@ -11,18 +11,18 @@ from pokeflow_sagemaker.aws.images import RAY_SERVE
 from pokeflow_sagemaker.machines import Account, Network
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
-"""Megabytes that a serverless endpoint may have."""
+"""Memory sizes of a serverless endpoint in MB."""
 MOST_MB = 100
-"""What SageMaker takes of a batch transform job in requests at once, and so in one."""
+"""SageMaker's limit in MB for the concurrent requests of a batch transform job together, and so for one request."""
 VARIANT = "main"
-"""Of every endpoint: an update is only undone where the old and the new variant have one name."""
+"""Variant name of every endpoint: AWS rolls back an update only if the old and the new variant have the same name."""
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class ServeParams:
-    """The address of the local server; port 0 is a free one."""
+    """Address of the local server; port 0: any free port."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -30,7 +30,7 @@ class ServeParams:
 
 @dataclass(frozen=True, slots=True)
 class Serverless:
-    """An endpoint without machines of its own: the memory of one, and how many there may be at once."""
+    """A serverless endpoint: its memory in MB, and the number of concurrent requests."""
 
     memory_mb: int = 4096
     concurrency: int = 5
@@ -38,9 +38,12 @@ class Serverless:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """When an update is undone: if an alarm of CloudWatch goes off while the new machines bake for so many seconds.
+    """Automatic rollback of an update if a CloudWatch alarm goes off.
 
-    ``alarms`` None: one that pokeflow makes, for the server's own errors; empty: none.
+    Attributes:
+        alarms: names of the alarms; None: one that pokeflow creates, for server errors; empty: no rollback.
+        bake_seconds: seconds for which the alarms are watched after the traffic shift.
+
     """
 
     alarms: tuple[str, ...] | None = None
@@ -49,11 +52,22 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class DeployParams:
-    """An endpoint: ``instances`` machines of a type, or ``serverless``; ``name`` None is the project's and the model's.
+    """Parameters of an endpoint.
 
-    ``source`` says what is deployed: the package in the registry, which must be approved; the bundle as it is; or
-    (``auto``) the package where there is one. ``image`` runs a bundle, ``{account}`` and ``{region}`` in it are
-    replaced. ``prices`` are US dollars an hour by instance type, on top of the table that comes with the plugin.
+    Attributes:
+        account: project, region, execution role, KMS key.
+        name: name of the endpoint; None: built from project and model.
+        source: the deployed object: the model package in the registry, which must be approved; the bundle itself; or
+            (``auto``) the model package if there is one, else the bundle.
+        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        instance_type: such as ``ml.m5.large``.
+        instances: number of instances.
+        serverless: whether the endpoint is serverless; instance type and number then have no effect.
+        serverless_config: memory and concurrency of a serverless endpoint.
+        rollback: automatic rollback of an update.
+        network: the VPC; None: no VPC.
+        prices: US dollars per hour by instance type; they take precedence over the plugin's table.
+
     """
 
     account: Account = field(default_factory=Account)
@@ -71,9 +85,19 @@ class DeployParams:
 
 @dataclass(frozen=True, slots=True)
 class TransformParams:
-    """A batch transform job from one prefix to another; what it runs is what an endpoint would.
+    """Parameters of a batch transform job; it runs the same SageMaker model as an endpoint.
 
-    ``at_once``: requests to each machine at a time.
+    Attributes:
+        source: URI prefix of the images.
+        destination: URI prefix of the responses.
+        account: project, region, execution role, KMS key.
+        image: image that serves a bundle; ``{account}`` and ``{region}`` in it are replaced.
+        instance_type: such as ``ml.m5.xlarge``.
+        instances: number of instances.
+        at_once: concurrent requests to each instance.
+        network: the VPC; None: no VPC.
+        prices: US dollars per hour by instance type; they take precedence over the plugin's table.
+
     """
 
     source: str = ""
@@ -88,19 +112,22 @@ class TransformParams:
 
 
 def payload(max_bytes: int, at_once: int) -> tuple[int, int]:
-    """The megabytes of a batch transform's request, and how many of these each machine may be asked at a time."""
+    """Return the largest request of a batch transform in MB, and the concurrent requests to each instance.
+
+    Both are bounded so that their product stays within ``MOST_MB``.
+    """
     megabytes = min(MOST_MB, max(1, math.ceil(max_bytes / 1e6)))
     return megabytes, max(1, min(at_once, MOST_MB // megabytes))
 
 
 def check_serve(params: ServeParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with parameters that types cannot show."""
+    """Yield the faults of the local server's parameters, as (parameter name, message) pairs."""
     if not 0 <= params.port <= 65_535:
         yield "port", f"{params.port} is not between 0 and 65,535"
 
 
 def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with an endpoint's parameters."""
+    """Yield the faults of an endpoint's parameters, as (parameter name, message) pairs."""
     yield from _machines(params)
     if params.name is not None and not _NAME.fullmatch(params.name):
         yield "name", f"{params.name!r} names no endpoint: at most 63 letters, digits and '-', none of these at an end"
@@ -118,7 +145,7 @@ def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
 
 
 def check_transform(params: TransformParams) -> Iterable[tuple[str, str]]:
-    """Find what is wrong with a transform job's parameters; prefixes come from the command line and may be empty."""
+    """Yield the faults of a transform job's parameters; prefixes may be empty, since the command line sets them."""
     yield from _machines(params)
     for name in ("source", "destination"):
         place = getattr(params, name)

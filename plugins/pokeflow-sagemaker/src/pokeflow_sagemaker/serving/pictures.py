@@ -1,4 +1,4 @@
-"""Objects below a prefix of a bucket: the pictures that a job is to answer, and the answers it leaves."""
+"""Listing of the objects below a prefix: the input images of a batch transform job, and its output."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from pokeflow_sagemaker import aws
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SHOWN, PAGE = 5, 1000
-"""Names that a fault tells, and objects that a listing asks for at a time."""
+"""Number of names in a fault's message, and of objects per page of a listing."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Object:
-    """An object: its key below the bucket, size in bytes, and what S3 says its content is."""
+    """An S3 object: its key, size in bytes, and ETag."""
 
     key: str
     size: int
@@ -21,7 +21,7 @@ class S3Object:
 
 
 def list_objects(region: str, uri: str) -> Iterator[S3Object]:
-    """List every object below ``s3://bucket/prefix``, but what only marks a folder."""
+    """Yield every object below ``s3://bucket/prefix``, without the markers of folders."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3, token = aws.client("s3", region), dict[str, str]()
     while True:
@@ -35,7 +35,17 @@ def list_objects(region: str, uri: str) -> Iterator[S3Object]:
 
 
 def list_pictures(region: str, uri: str, most: int) -> list[S3Object]:
-    """List the pictures of a prefix; ConfigError where there are none, or things that would make the whole job fail."""
+    """List the images below a prefix.
+
+    Args:
+        region: AWS region.
+        uri: ``s3://bucket/prefix``.
+        most: largest image in bytes.
+
+    Raises:
+        ConfigError: if there are none, or one of the objects would make the whole job fail.
+
+    """
     found = list(list_objects(region, uri))
     faults: list[tuple[Callable[[S3Object], bool], str]] = [
         (lambda f: not f.key.lower().endswith(SUFFIXES), f"no pictures ({', '.join(SUFFIXES)})"),

@@ -1,4 +1,4 @@
-"""Taking an endpoint away, and what was made for it alone: configurations, models, the alarm."""
+"""Removal of an endpoint and the resources that only it uses: endpoint configurations, models, the alarm."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pokeflow_sagemaker.serving import alarm, endpoint, model
 
 
 def remove(region: str, name: str) -> dict[str, Any]:
-    """Delete all of it and say what; nothing else is touched, and a bundle stays in the bucket."""
+    """Delete the endpoint and its own resources, and return their names; the bundle stays in the bucket."""
     sagemaker = aws.client("sagemaker", region)
     deleted = [f"endpoint {name}"] if endpoint.delete(region, name) else []
     base = name[: model.LONGEST - model.HASH - 1]
@@ -31,7 +31,7 @@ def remove(region: str, name: str) -> dict[str, Any]:
 
 
 def _mine(found: str, base: str) -> bool:
-    """Whether a name was made of another one by its content."""
+    """Return whether ``model.name_by_content`` built a name from ``base``."""
     return re.fullmatch(rf"{re.escape(base)}-[0-9a-f]{{{model.HASH}}}", found) is not None
 
 

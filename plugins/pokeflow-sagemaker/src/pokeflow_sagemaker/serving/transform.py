@@ -1,4 +1,4 @@
-"""A batch transform job that answers every picture below a prefix, once."""
+"""Batch transform job that recognises every image below a prefix, once."""
 
 import itertools
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 from pokeflow import ConfigError, Fault, PokeflowError
 from pokeflow_sagemaker import aws, prices
 from pokeflow_sagemaker.aws import waiting
-from pokeflow_sagemaker.provision.names import Place
+from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving import model, pictures
 from pokeflow_sagemaker.serving.bundles import Bundle
 from pokeflow_sagemaker.serving.params import MOST_MB, TransformParams, payload
@@ -23,7 +23,7 @@ ATTEMPTS = 50
 
 @dataclass(frozen=True, slots=True)
 class TransformRequest:
-    """A job: its name, which follows from model, pictures and request; and the request but the name."""
+    """A transform job: its name, which contains a hash of request and images, and the request without the name."""
 
     name: str
     request: dict[str, Any]
@@ -32,12 +32,13 @@ class TransformRequest:
 
 
 def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
-    """Answer every picture, each in an object of its own that ends in ``.out``.
+    """Recognise every image below the source; each response is an object of its own that ends in ``.out``.
 
-    The same pictures, model and machines are the same job: it is waited for, or, done, found done.
+    The same images, model and instances lead to the same job: if it exists it is waited for or reused.
 
     Returns:
-        ``job``, ``changed``, ``pictures``, ``answers``, ``seconds`` and ``cost_usd``; None where it is not known.
+        ``job``, ``changed``, ``pictures`` (their number), ``answers`` (URI), ``seconds`` and ``cost_usd``; the last two
+        are None if they are not known.
 
     """
     at = model.where(bundle.shared, params.account)
@@ -56,7 +57,7 @@ def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _request(params: TransformParams, bundle: Bundle, at: Place) -> TransformRequest:
+def _request(params: TransformParams, bundle: Bundle, at: AccountRegion) -> TransformRequest:
     source, destination = (f"{place.rstrip('/')}/" if place else "" for place in (params.source, params.destination))
     if not source or not destination:
         missing = "source" if not source else "destination"
@@ -79,7 +80,7 @@ def _request(params: TransformParams, bundle: Bundle, at: Place) -> TransformReq
         "ModelClientConfig": {"InvocationsTimeoutInSeconds": 60, "InvocationsMaxRetries": 3},
         "TransformInput": {
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
-            # The container tells JPEG and PNG apart by their content.
+            # Also for PNG: the container detects the format from the content.
             "ContentType": "image/jpeg",
             "CompressionType": "None",
             "SplitType": "None",
@@ -93,9 +94,17 @@ def _request(params: TransformParams, bundle: Bundle, at: Place) -> TransformReq
 
 
 def _complete(
-    params: TransformParams, bundle: Bundle, at: Place, asked: TransformRequest
+    params: TransformParams, bundle: Bundle, at: AccountRegion, asked: TransformRequest
 ) -> tuple[str, dict[str, Any], str]:
-    """The job that has answered all, whether it was started now or found: its name, and what AWS tells of it."""
+    """Return a completed job with responses to all images; start one if none exists.
+
+    Returns:
+        The job's name, AWS's description of it, and "made" or "nothing" for the change.
+
+    Raises:
+        PokeflowError: if the job fails, or leaves images without a response.
+
+    """
     for number in itertools.count(1):
         name = asked.name if number == 1 else f"{asked.name}-{number}"
         found, changed = _settled(at.region, name), "nothing"
@@ -123,7 +132,7 @@ def _complete(
     raise AssertionError
 
 
-def _start(params: TransformParams, bundle: Bundle, at: Place, asked: TransformRequest, name: str) -> None:
+def _start(params: TransformParams, bundle: Bundle, at: AccountRegion, asked: TransformRequest, name: str) -> None:
     price = prices.hourly(params.instance_type, at.region, params.prices)
     costs = f"about ${price.usd * params.instances:,.2f} an hour" if price.usd is not None else price.source
     machines = f"{params.instances} × {params.instance_type}"
@@ -144,7 +153,10 @@ def _settled(region: str, name: str) -> dict[str, Any] | None:
 
 
 def _without_answer(region: str, asked: TransformRequest) -> list[str]:
-    """Pictures without an answer. Where in the destination SageMaker puts one differs; its name does not."""
+    """Return the names of images without a response.
+
+    Responses are matched by file name alone, since SageMaker's folder for them below the destination varies.
+    """
     there = Counter(found.key.rpartition("/")[2] for found in pictures.list_objects(region, asked.destination))
     wanted = Counter(f"{found.key.rpartition('/')[2]}.out" for found in asked.found)
     return sorted(name.removesuffix(".out") for name in (wanted - there).elements())

@@ -1,1 +1,1 @@
-"""The stages that this plugin does: ``bundle``, ``register`` and ``pipeline``, each in a module with ``run(task)``."""
+"""Stages of this plugin: ``bundle``, ``register`` and ``pipeline``, each a module with a function ``run(task)``."""

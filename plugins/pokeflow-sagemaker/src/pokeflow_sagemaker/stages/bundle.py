@@ -1,4 +1,4 @@
-"""Stage ``bundle``: gathers a model, its gallery and the code that serves both, and packs them."""
+"""Stage ``bundle``: packs a model, its gallery and the code that serves both into ``model.tar.gz``."""
 
 import hashlib
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 from pokeflow import Input, PokeflowError, Result, Task, progress
 from pokeflow.stages import BENCHMARK, PREPARE
-from pokeflow_sagemaker.bundle import archive, inference, packed_code
+from pokeflow_sagemaker.bundle import archive, code_files, inference
 from pokeflow_sagemaker.bundle.archive import Content
 from pokeflow_sagemaker.bundle.params import BundleParams
 from pokeflow_vision import dataset, index, preprocessing
@@ -23,9 +23,12 @@ ACCURACIES = ("top1_accuracy", "top5_accuracy", "artwork_top1_accuracy")
 
 
 def run(task: Task) -> Result:
-    """Pack the task's first model with the gallery of its benchmark.
+    """Pack the model of the task's first input with the gallery of its benchmark.
 
-    ``size_mb`` is of the archive, ``unpacked_mb`` of what is in it, both in 10^6 bytes.
+    Returns:
+        Metrics ``size_mb`` (of the archive) and ``unpacked_mb`` (of its content), both in 10^6 bytes. Facts ``format``,
+        ``packed`` (names of the files), ``content_types`` and ``preprocessing`` (hash).
+
     """
     made, benchmark = task.inputs[0], _benchmark(task)
     files = network_files(made)
@@ -37,7 +40,7 @@ def run(task: Task) -> Result:
     content: dict[str, Content] = {
         **files,
         LABELS: index.labels(cards),
-        **packed_code(),
+        **code_files(),
         "code/limits.json": _json(limits(task.params)),
     }
     with progress.bar(f"{task.name}: checksums", _size(content)) as advance:
@@ -59,12 +62,21 @@ def run(task: Task) -> Result:
 
 
 def limits(params: BundleParams) -> dict[str, int]:
-    """Return what ``inference.py`` reads from ``limits.json``."""
+    """Return the content of ``limits.json``, which ``inference.py`` reads."""
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 
 def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
-    """Describe the bundle for ``bundle.json``. Names and versions are left out: other ones change no byte."""
+    """Build ``bundle.json`` without model name and version label, so that renaming changes no byte.
+
+    Args:
+        task: the task of this stage.
+        made: the model.
+        benchmark: its benchmark.
+        cards: number of cards in the gallery.
+        sums: size in bytes and sha256 of every other file, by its name in the archive.
+
+    """
     record, measured = made.record, benchmark.record
     figures = {name: measured.metrics.get(name) for name in ACCURACIES}
     missing = {name: measured.reasons.get(name, "the benchmark does not tell it") for name in ACCURACIES}
@@ -89,7 +101,12 @@ def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[s
 
 
 def network_files(made: Input) -> dict[str, Path]:
-    """The network, and every file beside it that it says its weights are in, by their names in the archive."""
+    """Return the network and its external data files, by their names in the archive.
+
+    Raises:
+        PokeflowError: if the input has no ONNX network, it cannot be read, or a data file is missing or unsafe.
+
+    """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
@@ -108,7 +125,7 @@ def network_files(made: Input) -> dict[str, Path]:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor of a graph and of the graphs inside it."""
+    """Yield every tensor of a graph and of its subgraphs."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -118,7 +135,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _place(tensor: Any) -> str:
-    """The file that holds a tensor, relative to the network's; empty where the network itself does."""
+    """Return the external data file of a tensor, relative to the network's folder; empty if it has none."""
     return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
 
 
@@ -133,7 +150,7 @@ def _benchmark(task: Task) -> Input:
 
 
 def _own(item: Input, name: str) -> Path:
-    """A plain file of an input; PokeflowError where it is missing, a link, or elsewhere."""
+    """Return a file of an input; raise a PokeflowError if it is missing, a link, or outside the input's folder."""
     file = item.folder / archive.require_name(name)
     if not file.resolve().is_relative_to(item.folder.resolve()) or file.is_symlink():
         raise PokeflowError(f"{file}: is a link, and none is packed. Make {item.record.task} again.")
@@ -143,7 +160,12 @@ def _own(item: Input, name: str) -> Path:
 
 
 def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
-    """The gallery's cards; PokeflowError unless model, gallery and data set are of one piece."""
+    """Return the gallery's cards.
+
+    Raises:
+        PokeflowError: if model, gallery and data set differ in preprocessing or cards.
+
+    """
     data = dataset.read(task.input(stage=PREPARE).folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
     try:
@@ -169,7 +191,7 @@ def _require_unchanged(item: Input, files: Mapping[str, Path], sums: Mapping[str
 
 
 def _sum(content: Content, advance: Any) -> tuple[int, str]:
-    """Size and sha256."""
+    """Return size in bytes and sha256 of a file's content."""
     total, size = hashlib.sha256(), 0
     with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
         while block := source.read(1 << 20):

@@ -1,11 +1,11 @@
-"""Stage ``pipeline``: writes the pipelines of the lineage as Python files."""
+"""Stage ``pipeline``: writes the SageMaker pipelines of the lineage as Python files."""
 
 from pokeflow import Result, Task
 from pokeflow_sagemaker.pipelines import lineage, text
 
 
 def run(task: Task) -> Result:
-    """Write ``<name>.py`` for each pipeline that the lineage has steps for. Facts: ``pipelines``, a sentence each."""
+    """Write ``<name>.py`` for each pipeline that has steps; the fact ``pipelines`` describes each in a sentence."""
     written = lineage.write(task.params, task.shared)
     for name, pipeline in written.pipelines.items():
         (task.output / f"{name}.py").write_text(text.file(name, pipeline), encoding="utf-8")

@@ -1,18 +1,18 @@
-"""Stage ``register``: a finished model as a package in SageMaker's registry, one for each version label and content."""
+"""Stage ``register``: registers a finished model as a model package, one for each version label and content."""
 
 import logging
 from typing import Any
 
 from pokeflow import Input, PokeflowError, Record, Result, Task, load_record
 from pokeflow.gates import evaluate
-from pokeflow.objects import Missing, Objects, open_shared, open_uri
+from pokeflow.objects import NotFoundError, ObjectStore, open_shared, open_uri
 from pokeflow.stages import BENCHMARK, PREPARE
 from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.aws import images
 from pokeflow_sagemaker.provision import names
 from pokeflow_sagemaker.registry import card, lineage, packages
-from pokeflow_sagemaker.registry.about import About, encoded, metadata, quality
+from pokeflow_sagemaker.registry.about import About, encode_json, metadata, quality
 from pokeflow_sagemaker.registry.params import RegisterParams
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,17 @@ ANSWER = ["application/json"]
 
 
 def run(task: Task) -> Result:
-    """Register the model that the first input made; what is registered already is only brought up to date.
+    """Register the model of the first input, or update its model package if it is registered already.
 
-    The package comes last but for the artifact that points to it: whatever fails before leaves nothing that looks
-    registered, and the next attempt finds what this one made. Leaves ``registration.json``, the card and the metrics.
-    Facts: ``model_package_arn``, ``model_package_group``, ``model_package_version``, ``approval``, ``gates`` (a
-    sentence each), ``artifact_arn``, ``source`` and ``lineage_gaps``.
+    The model package is created after everything but the lineage artifact's pointer to it, so that a failure before
+    leaves nothing that looks registered. The next attempt finds and reuses what this one created.
+
+    Writes ``registration.json``, the model card and the metrics.
+
+    Returns:
+        Facts ``model_package_arn``, ``model_package_group``, ``model_package_version``, ``approval``, ``gates`` (a
+        sentence each), ``artifact_arn``, ``source`` and ``lineage_gaps``.
+
     """
     params: RegisterParams = task.params
     objects, records = _bucket(task), [item.record for item in task.inputs]
@@ -56,11 +61,11 @@ def run(task: Task) -> Result:
     if about.benchmark:
         files[QUALITY] = quality(about.benchmark)
     for name, content in files.items():
-        (task.output / name).write_text(encoded(content, indent=2) + "\n", encoding="utf-8")
+        (task.output / name).write_text(encode_json(content, indent=2) + "\n", encoding="utf-8")
     return Result(facts=facts)
 
 
-def _about(task: Task, objects: Objects) -> About:
+def _about(task: Task, objects: ObjectStore) -> About:
     params: RegisterParams = task.params
     made, benchmark, bundle = task.inputs[0].record, _of(task, BENCHMARK), _of(task, "bundle")
     lies = bundle.record if bundle else made
@@ -86,8 +91,8 @@ def _of(task: Task, stage: str) -> Input | None:
     return next((item for item in task.inputs if item.record.stage == stage), None)
 
 
-def _bucket(task: Task) -> Objects:
-    """The bucket that the parameters name, spoken to as the store speaks to it where it is the store's."""
+def _bucket(task: Task) -> ObjectStore:
+    """Open the bucket in the parameters, with the store's own settings if it is the store's bucket."""
     params: RegisterParams = task.params
     if not params.remote:
         raise PokeflowError(f"{task.name}: SageMaker takes models from a bucket. Choose store=s3.")
@@ -97,8 +102,8 @@ def _bucket(task: Task) -> Objects:
     return open_shared(store)
 
 
-def _require_shared(task: Task, objects: Objects, record: Record) -> None:
-    """Refuse to register what the bucket does not have as its record says."""
+def _require_shared(task: Task, objects: ObjectStore, record: Record) -> None:
+    """Raise a PokeflowError if the bucket lacks the record or one of its files, or has other content."""
     path = record.path
     there = load_record(objects, path)
     if there is None or there.content != record.content:
@@ -116,16 +121,16 @@ def _require_shared(task: Task, objects: Objects, record: Record) -> None:
             )
 
 
-def _extra(params: RegisterParams, about: About, objects: Objects) -> dict[str, Any]:
-    """Return what a package can be given only when it is made: how it is served, its metrics' address, who made it."""
+def _extra(params: RegisterParams, about: About, objects: ObjectStore) -> dict[str, Any]:
+    """Return the parts of the request that can be set at creation only: inference, metrics, metadata."""
     extra: dict[str, Any] = {"MetadataProperties": metadata(about, params.project_id)}
     if about.benchmark:
         address = f"registry/{about.group}/{about.key}/{QUALITY}"
-        _write(objects, address, (encoded(quality(about.benchmark), indent=2) + "\n").encode())
+        _write(objects, address, (encode_json(quality(about.benchmark), indent=2) + "\n").encode())
         statistics = {"ContentType": ANSWER[0], "S3Uri": f"{objects.uri}/{address}"}
         extra["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
     if about.bundle is None:
-        # AWS takes an address of its own only for what it cannot serve: never beside an inference specification.
+        # AWS accepts SourceUri only for models that it cannot serve: never together with an inference specification.
         return extra | {"SourceUri": about.uri}
     types = about.bundle.facts.get("content_types")
     extra["InferenceSpecification"] = {
@@ -135,15 +140,15 @@ def _extra(params: RegisterParams, about: About, objects: Objects) -> dict[str, 
         "SupportedTransformInstanceTypes": list(params.transform),
         "SupportedRealtimeInferenceInstanceTypes": list(params.realtime),
     }
-    # What a container answers is asked of the bundle by its own tests, and no test here costs money.
+    # AWS's validation would start a paid instance; the container's responses are covered by the bundle's own tests.
     return extra | {"SkipModelValidation": "All"}
 
 
-def _write(objects: Objects, key: str, data: bytes) -> None:
-    """Put bytes under a key, unless they are there."""
+def _write(objects: ObjectStore, key: str, data: bytes) -> None:
+    """Write an object unless it has the same content already."""
     try:
         if objects.read(key)[0] == data:
             return
-    except Missing:
+    except NotFoundError:
         pass
     objects.write(key, data, match=None)

@@ -1,1 +1,1 @@
-"""Stage ``profile``: what a step of a model's training takes, on what, and whether its tensors are sound."""
+"""Parts of stage ``profile``: time and memory of a training step, and checks of its tensors."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: nothing to load, colours from the page's own variables."""
+"""Charts as inline SVG, without external files; their colours are CSS variables of the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from html import escape
 
 WIDTH = 720
 COLORS = 7
-"""How many colours the page has: --c1 … --c7."""
+"""Number of colours of the page: --c1 … --c7."""
 
 HUGE = 1e300
-"""No number of a machine; what is beyond it, or no number at all, is not drawn."""
+"""Limit of plausible values; values beyond it, and NaN, are not drawn."""
 
 Points = Sequence[tuple[float, float]]
 
 
 def parts(shares: Mapping[str, float]) -> str:
-    """One bar of the shares of a whole, and what each colour is."""
+    """Draw one bar that is divided by shares of 1, with a legend."""
     bar, legend, at = [], [], 0.0
     for i, (name, share) in enumerate(shares.items()):
         width = share * WIDTH
@@ -29,7 +29,14 @@ def parts(shares: Mapping[str, float]) -> str:
 
 
 def bars(values: Sequence[tuple[str, float]], unit: str, *, logarithmic: bool = False) -> str:
-    """A bar a name, the longest first as they come; on a logarithmic scale where they differ by orders."""
+    """Draw one horizontal bar per name, in the order of ``values``; values that are not finite are left out.
+
+    Args:
+        values: Names and values.
+        unit: Unit of the values.
+        logarithmic: True for a logarithmic scale, which leaves out values that are not positive.
+
+    """
     known = [(name, value) for name, value in values if math.isfinite(value) and (value > 0 or not logarithmic)]
     if not known:
         return _nothing()
@@ -50,7 +57,15 @@ def bars(values: Sequence[tuple[str, float]], unit: str, *, logarithmic: bool = 
 
 
 def lines(series: Mapping[str, Points], x: str, y: str, *, top: float | None = None) -> str:
-    """Lines over one axis; ``top`` fixes the upper end, which else is the largest value."""
+    """Draw several series as lines in one chart.
+
+    Args:
+        series: Points (x, y) by name.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        top: Upper end of the vertical axis; by default a little above the largest value.
+
+    """
     known = {name: [p for p in points if all(abs(value) < HUGE for value in p)] for name, points in series.items()}
     known = {name: points for name, points in known.items() if points}
     if not known:

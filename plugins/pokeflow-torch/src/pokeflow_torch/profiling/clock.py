@@ -1,4 +1,4 @@
-"""The time of each part of each step, taken when the device has done its work."""
+"""Timing of the phases of training steps, synchronised with the device."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ import torch
 from pokeflow_torch.step import PHASES
 
 OTHER = "other"
-"""What lies between the parts: dealing out the batch, telling the loss, a look at the clock."""
+"""Name of the time between the phases: sharing out the batch, exchanging the loss, reading the clock."""
 
 
 class Clock:
-    """A watch over the parts of steps; each is named in traces, and ``after`` is called when one has ended."""
+    """A timer of the phases of steps; it names them in traces, and calls ``after`` when a phase has ended."""
 
     def __init__(self, device: torch.device, after: Callable[[str], None] = lambda _name: None) -> None:
         self.device, self.after = device, after
@@ -22,7 +22,7 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Within: one of ``PHASES``."""
+        """Measure one of ``PHASES`` within the context."""
         began = self.now()
         with torch.profiler.record_function(f"step/{name}"):
             yield
@@ -32,7 +32,13 @@ class Clock:
 
     @contextmanager
     def step(self) -> Iterator[dict[str, float]]:
-        """Within: one step; milliseconds of each part, of the rest and of the whole, are known afterwards."""
+        """Measure one step within the context.
+
+        Yields:
+            A row that is filled when the context ends: milliseconds of each phase and of ``OTHER`` as ``<name>_ms``,
+            and of the whole step as ``step_ms``.
+
+        """
         self._parts, found, began = {}, dict[str, float](), self.now()
         yield found
         whole = self.now() - began
@@ -41,23 +47,23 @@ class Clock:
         found.update({f"{name}_ms": seconds * 1000 for name, seconds in parts.items()}, step_ms=whole * 1000)
 
     def now(self) -> float:
-        """Seconds, once the device has done what it was given."""
+        """Return the time in seconds, after the device has finished its queued work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
 
 def shares(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The share of each part in the time of all these steps."""
+    """Return the share of each phase, and of ``OTHER``, in the total time of the steps."""
     whole = sum(row["step_ms"] for row in rows)
     return {name: sum(row[f"{name}_ms"] for row in rows) / whole for name in (*PHASES, OTHER)}
 
 
 def middle(rows: Sequence[dict[str, float]]) -> float:
-    """The median time of a step, in milliseconds."""
+    """Return the median time of a step in milliseconds."""
     return median(row["step_ms"] for row in rows)
 
 
 def far_away(rows: Sequence[dict[str, float]], times: float = 2.0) -> int:
-    """How many steps took more than so many times the median."""
+    """Count the steps that took more than ``times`` the median."""
     return sum(row["step_ms"] > times * middle(rows) for row in rows)

@@ -1,4 +1,4 @@
-"""The machine's figures: sampled while steps are made, and those that the training told of itself."""
+"""System metrics: sampled during the profiled steps, and read from the telemetry of the training."""
 
 import json
 import statistics
@@ -17,18 +17,28 @@ from pokeflow_torch.profiling import charts
 
 PROCESS = "process_memory_megabytes"
 ROWS = 2000
-"""More than a chart can show; a long training's samples are thinned out to so many."""
+"""Largest number of samples of a training; more are thinned out to it, as charts show fewer."""
 
 Sample = dict[str, float]
 
 
 @contextmanager
-def sampled(folder: Path, device: torch.device, every: float) -> Iterator[list[Sample]]:
-    """Within: a sample of the machine every so many seconds; ``time`` is in seconds since the first."""
+def sample_machine(folder: Path, device: torch.device, every: float) -> Iterator[list[Sample]]:
+    """Sample system metrics every ``every`` seconds in a thread within the context, and once at its end.
+
+    Args:
+        folder: A folder on the disk to measure.
+        device: Device of the steps.
+        every: Seconds between two samples.
+
+    Yields:
+        The growing list of samples; ``time`` is in seconds since the context began.
+
+    """
     import psutil
 
     rows, over, process = list[Sample](), threading.Event(), psutil.Process()
-    telemetry.machine(folder, None)  # the processor's share is of the time since it was last asked for
+    telemetry.machine(folder, None)  # starts the interval over which the processor is measured
     began = time.perf_counter()
 
     def watch() -> None:
@@ -50,7 +60,10 @@ def sampled(folder: Path, device: torch.device, every: float) -> Iterator[list[S
 
 
 def of_training(made: Path) -> list[Sample]:
-    """The samples that lie beside a training's result, thinned out; none where it told nothing."""
+    """Read the system metrics of a training from its telemetry, thinned out to ``ROWS`` samples.
+
+    The list is empty if there is no telemetry; ``time`` is in seconds since the first sample.
+    """
     lines = _lines(made / TELEMETRY / "system.jsonl")
     rows = [{name.removeprefix("system/"): value for name, value in row.items()} for row in lines]
     if rows:
@@ -60,7 +73,7 @@ def of_training(made: Path) -> list[Sample]:
 
 
 def step_ms_of_training(made: Path) -> float | None:
-    """The median time from one step of the training to the next; None where it told nothing."""
+    """Return the median milliseconds between consecutive steps of a training, or None without telemetry."""
     rows = list(_lines(made / TELEMETRY / "steps.jsonl"))
     gaps = [
         after["time"] - before["time"]
@@ -71,29 +84,29 @@ def step_ms_of_training(made: Path) -> float | None:
 
 
 def history(made: Path) -> list[Sample]:
-    """The training's history, a row an epoch."""
+    """Read the history of a training, one row per epoch."""
     return list(_lines(made / "history.jsonl"))
 
 
 def mean(rows: Sequence[Mapping[str, float]], name: str) -> float | None:
-    """The mean of a figure over the samples that have it."""
+    """Return the mean of a metric over the samples that have it, or None."""
     found = [row[name] for row in rows if name in row]
     return statistics.fmean(found) if found else None
 
 
 def most(rows: Iterable[Mapping[str, float]], name: str) -> float | None:
-    """The largest that a figure was."""
+    """Return the largest value of a metric, or None if no sample has it."""
     return max((row[name] for row in rows if name in row), default=None)
 
 
 def utilization(rows: Sequence[Mapping[str, float]], device: torch.device) -> float | None:
-    """How busy what computes was, in per cent: the device, or the processor where there is none."""
+    """Return the mean utilisation of the GPU, or of the processor without one, in per cent; None if unknown."""
     name = f"gpu_{device.index or 0}_utilization_percentage" if device.type == "cuda" else "cpu_utilization_percentage"
     return mean(rows, name)
 
 
 def _lines(file: Path) -> Iterator[Sample]:
-    """The rows of a file of lines: numbers only, and none from a line that was cut off."""
+    """Yield the rows of a JSON Lines file, numbers only; lines that are cut off or not an object are skipped."""
     if not file.is_file():
         return
     with file.open(encoding="utf-8", errors="replace") as lines:

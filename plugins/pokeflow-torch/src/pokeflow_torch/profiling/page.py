@@ -1,4 +1,4 @@
-"""The report: one page of HTML that asks for nothing from a network."""
+"""The profile's report: a single HTML page that loads nothing from a network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from pokeflow_torch.profiling import charts, machine
 from pokeflow_torch.profiling.rules import Finding
-from pokeflow_torch.profiling.tensors import Seen
+from pokeflow_torch.profiling.tensors import TensorStatistics
 
 FILE = "profiler-report.html"
 MARKS = {"ok": "✓", "found": "!", "unknown": "?", "not_applicable": "–"}
@@ -39,8 +39,8 @@ svg .grid { stroke: var(--line) } .legend { display: flex; flex-wrap: wrap; gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """All that the page tells. ``metrics`` that are unknown have their reason in ``reasons``."""
+class PageContext:
+    """Content of the page; ``reasons`` says why a metric in ``metrics`` is None."""
 
     title: str
     about: str
@@ -53,12 +53,12 @@ class Told:
     memory: Sequence[Mapping[str, float]]
     samples: Sequence[Mapping[str, float]]
     training: Sequence[Mapping[str, float]]
-    seen: Seen
+    seen: TensorStatistics
     findings: Sequence[Finding]
 
 
-def page(told: Told) -> str:
-    """The page's text."""
+def page(told: PageContext) -> str:
+    """Render the page as HTML text."""
     sections = (
         ("Findings", _findings(told.findings)),
         ("Where a step's time goes", charts.parts(told.shares) + _steps(told)),
@@ -81,7 +81,7 @@ def page(told: Told) -> str:
     )
 
 
-def _figures(told: Told) -> str:
+def _figures(told: PageContext) -> str:
     shown = {
         "step_ms_p50": ("Step, median", "ms"),
         "samples_per_second": ("Samples a second", ""),
@@ -108,7 +108,7 @@ def _findings(findings: Sequence[Finding]) -> str:
     return f"<table><tr><th></th><th>Rule</th><th>What was found</th></tr>{''.join(rows)}</table>"
 
 
-def _steps(told: Told) -> str:
+def _steps(told: PageContext) -> str:
     points = {"step": [(row["step"], row["step_ms"]) for row in told.steps]}
     return charts.lines(points, "step", "milliseconds")
 
@@ -127,7 +127,7 @@ def _operators(operators: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _memory(told: Told) -> str:
+def _memory(told: PageContext) -> str:
     places = sorted({row["device"] for row in told.memory})
     series = {
         "processor" if place < 0 else f"device {place:.0f}": [
@@ -160,7 +160,7 @@ def _series(samples: Sequence[Mapping[str, float]], wanted: Any) -> dict[str, li
     }
 
 
-def _gradients(seen: Seen) -> str:
+def _gradients(seen: TensorStatistics) -> str:
     known = [(str(row["weight"]), row["to_weight"]) for row in seen.gradients if "×" in str(row["shape"])]
     ratios = [(name, ratio) for name, ratio in known if isinstance(ratio, float) and ratio > 0]
     shown = [*sorted(ratios, key=lambda r: -r[1])[:8], *sorted(ratios, key=lambda r: r[1])[:8][::-1]]
@@ -171,7 +171,7 @@ def _gradients(seen: Seen) -> str:
     )
 
 
-def _activations(seen: Seen) -> str:
+def _activations(seen: TensorStatistics) -> str:
     layers = [(str(row["layer"]), row["std"]) for row in seen.activations]
     known = [(name, value) for name, value in layers if isinstance(value, float)]
     step = max(1, len(known) // 20)

@@ -1,4 +1,4 @@
-"""Rules that a sound training keeps: each looks at what was measured and finds something, nothing, or can't tell."""
+"""Rules that check the measurements of a training; the outcome is ok, found, unknown or not applicable."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pokeflow_torch.profiling import clock, machine
-from pokeflow_torch.profiling.tensors import Row, Seen
+from pokeflow_torch.profiling.tensors import Row, TensorStatistics
 
 OTHER_LOSS = "The gradients are of another loss than the training's: its teacher is not among the inputs."
 Status = Literal["ok", "found", "unknown", "not_applicable"]
@@ -14,14 +14,15 @@ Status = Literal["ok", "found", "unknown", "not_applicable"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that rules look at. ``utilization`` and ``limit_mb`` (the memory there is) may be unknown.
+    """Measurements that the rules check; ``utilization`` (per cent), ``peak_mb`` and ``limit_mb`` may be unknown.
 
-    Where the loss is not the training's own, ``own_loss`` is false and gradients say nothing of the training.
+    ``limit_mb`` is the memory available. ``own_loss`` is False if the profiled loss is not the training's own; the
+    gradients then say nothing about the training.
     """
 
     steps: Sequence[dict[str, float]]
     samples: Sequence[Mapping[str, float]]
-    seen: Seen
+    seen: TensorStatistics
     history: Sequence[Mapping[str, float]]
     device: str
     utilization: float | None
@@ -33,7 +34,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule says: a sentence, the numbers behind it, and what to do where it found something."""
+    """Outcome of a rule: status, a sentence, its evidence, and advice if the rule found a problem."""
 
     rule: str
     status: Status
@@ -43,7 +44,7 @@ class Finding:
 
 
 def judge(evidence: Evidence) -> list[Finding]:
-    """A finding of every rule, in one order."""
+    """Apply every rule, and return the findings in the order of ``RULES``."""
     return [rule(evidence) for rule in RULES]
 
 

@@ -1,4 +1,4 @@
-"""What is profiled: the learner of a model's making, as it was when its training ended, and its last batches."""
+"""Subject of a profile: the learner of a model in its state at the end of training, and its last batches."""
 
 import logging
 from collections.abc import Iterator
@@ -28,9 +28,10 @@ MADE_BY: dict[str, type[TrainParams | DistillParams]] = {"train": TrainParams, "
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A learner, the plan of its steps and where they begin; the state it goes on from, where that was kept.
+    """A learner, the plan of its steps, the first step, and the training state to resume from.
 
-    ``left_out`` says which part of the making's step is not made again, and why.
+    ``saved`` is None if the training state was not kept or does not fit; ``began_at`` describes the initial state in
+    words. ``left_out`` says which part of the training's step is not repeated, and why; None if nothing is left out.
     """
 
     learner: Learner
@@ -43,11 +44,11 @@ class Subject:
 
     @property
     def batch(self) -> int:
-        """Views a step, over all processes."""
+        """Number of views per step, over all processes."""
         return batches(self.loop, len(self.plan.cards.images))[0]
 
     def steps(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each step's number and its labels."""
+        """Yield the number and the labels [B] of each step without end, from ``first``."""
         count = len(self.plan.cards.images)
         batch, per_epoch = batches(self.loop, count)
         step = self.first
@@ -58,7 +59,13 @@ class Subject:
 
 
 def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
-    """The finished task that made the model, and its parameters; PokeflowError where another backend made it."""
+    """Return the finished task that trained the model, and its parameters.
+
+    Raises:
+        PokeflowError: If another backend or stage produced the model.
+        ConfigError: If its recorded parameters are not valid.
+
+    """
     made = task.inputs[0]
     kind = MADE_BY.get(made.record.stage)
     if kind is None or made.record.backend != "torch":
@@ -74,7 +81,10 @@ def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
 
 
 def build(task: Task, machine: Accelerator, steps: int) -> Subject:
-    """What to profile for so many steps: the last ones of the training, once more, from its last state."""
+    """Prepare the last ``steps`` steps of the training for profiling, from its last state.
+
+    Without its teacher among the inputs, a student is profiled under its margin loss alone.
+    """
     made, params = making(task)
     data = dataset.read(task.input(stage=PREPARE).folder)
     cards = training_cards(data)
@@ -119,11 +129,22 @@ def _student(
 
 
 def _last_state(made: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
-    """The state to go on from, if all of it fits; else what fits is in ``learner`` already. And both in words."""
+    """Read the last training state, and return it with its description in words.
+
+    Args:
+        made: The finished training.
+        learner: The learner to profile.
+        complete: True if the learner has all parts of the training's learner.
+
+    Returns:
+        The state to resume from, or None. If a state exists but ``complete`` is False, the weights that fit are
+        already loaded into ``learner``.
+
+    """
     file = made.folder / checkpoint.FILE
     if not file.is_file():
         return None, "the shipped weights, the optimiser afresh: the training's last state was not kept"
-    # weights_only: a file must never be able to run code.
+    # weights_only: loading a file must never run code.
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     if complete:
         return state, "the training's last state"
@@ -134,5 +155,5 @@ def _last_state(made: Input, learner: Learner, *, complete: bool) -> tuple[dict[
 
 
 def accelerator(task: Task) -> Accelerator:
-    """The devices and the precision of the making."""
+    """Create the accelerator with the precision of the training."""
     return together.accelerator(making(task)[1].loop.precision)

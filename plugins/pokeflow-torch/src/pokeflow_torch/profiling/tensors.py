@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardtanh, nn.Threshold)
-"""Layers whose unit is dead when it gives nothing for any input."""
+"""Layers whose unit is dead if its output is never above 0."""
 _PASSING = (nn.Identity, nn.Dropout, nn.Flatten)
 
 Row = dict[str, float | int | str | None]
 
 
 @dataclass(slots=True)
-class Seen:
-    """Rows of what was seen: one a weight, one a gradient, one a layer's activation."""
+class TensorStatistics:
+    """Collected statistics: one row per weight, per gradient and per activation of a layer."""
 
     weights: list[Row] = field(default_factory=list)
     gradients: list[Row] = field(default_factory=list)
@@ -26,8 +26,8 @@ class Seen:
 
 
 @contextmanager
-def activations(network: nn.Module, seen: Seen) -> Iterator[None]:
-    """Within: what each layer gives, the first time it is asked, becomes a row."""
+def activations(network: nn.Module, seen: TensorStatistics) -> Iterator[None]:
+    """Record the first output of each leaf layer in ``seen.activations`` within the context."""
     told: set[str] = set()
     hooks = []
 
@@ -50,8 +50,15 @@ def activations(network: nn.Module, seen: Seen) -> Iterator[None]:
 
 
 @torch.no_grad()
-def weights_and_gradients(learner: nn.Module, scale: float, seen: Seen) -> None:
-    """A row of each weight and of its gradient, which still has the factor ``scale`` of mixed precision."""
+def weights_and_gradients(learner: nn.Module, scale: float, seen: TensorStatistics) -> None:
+    """Record the statistics of each trainable weight and of its gradient.
+
+    Args:
+        learner: The module after its backward pass.
+        scale: Loss scale of mixed precision, by which the gradients are divided first.
+        seen: Receives one row per weight and one per gradient.
+
+    """
     for name, weight in learner.named_parameters():
         if not weight.requires_grad:
             continue
@@ -77,9 +84,10 @@ def _activation(layer: nn.Module, output: Tensor) -> Row:
 
 
 def _spread(tensor: Tensor) -> Row:
-    """Mean, deviation, extremes, norm; the shares of zeros and of what is not finite. Of finite values, but the last.
+    """Return mean, standard deviation, extremes, norm, share of zeros, and number of values that are not finite.
 
-    A figure is None where there is nothing to take it from.
+    All but the last are taken over the finite values. A statistic is None if no value is finite, or if it is itself
+    not finite.
     """
     values = tensor.detach().float().flatten()
     finite = values[torch.isfinite(values)]

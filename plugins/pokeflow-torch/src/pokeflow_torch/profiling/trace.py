@@ -1,4 +1,4 @@
-"""What PyTorch's profiler saw: the trace itself, a line an operator, and the memory that was held."""
+"""Results of PyTorch's profiler: the trace, a table of operators, and the allocated memory over time."""
 
 import gzip
 import json
@@ -11,25 +11,29 @@ from torch.profiler import ProfilerActivity, profile
 
 TRACE = "trace.json.gz"
 POINTS = 2000
-"""More than a chart can show; a trace's allocations are thinned out to so many."""
+"""Largest number of rows of allocated memory; a trace's allocations are thinned out to it, as charts show fewer."""
 
 
 def profiler(device: torch.device) -> profile:
-    """A profiler of the processor, and of the device where there is one."""
-    # Its C++ side tells each stage, and that there is no GPU, to whoever sits at the terminal.
+    """Create a profiler of the processor, and of the GPU if ``device`` is one."""
+    # Otherwise its C++ part logs each stage, and a missing GPU, to the terminal.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     return profile(activities=activities, record_shapes=True, profile_memory=True)
 
 
 def write(found: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
-    """Leave the trace (open it at chrome://tracing or in Perfetto); operators and memory are the answer."""
+    """Write the trace (for chrome://tracing or Perfetto) to ``folder``; return rows of operators and of memory."""
     found.export_chrome_trace(str(folder / TRACE))
     return operators(found), memory(folder / TRACE)
 
 
 def operators(found: profile) -> list[dict[str, Any]]:
-    """A row an operator, the one with the most time of its own first: on the device, else on the processor."""
+    """Return one row per operator, sorted by descending self time.
+
+    The self time is that on the device, or on the processor if the device was not used; ``share`` is its share in
+    the self time of all operators. Times are in milliseconds, memory in megabytes.
+    """
     rows = []
     for event in found.key_averages():
         if event.key.startswith(("step/", "ProfilerStep", "[memory]")):
@@ -53,7 +57,12 @@ def operators(found: profile) -> list[dict[str, Any]]:
 
 
 def memory(trace: Path) -> list[dict[str, float]]:
-    """What was allocated after each allocation, in megabytes; ``device`` −1 is the processor's memory."""
+    """Read the allocated memory after each allocation from a trace, thinned out to ``POINTS`` rows.
+
+    Returns:
+        Rows of ``time`` in seconds since the first, ``device`` (−1 is the processor) and ``allocated_mb``.
+
+    """
     with gzip.open(trace, "rt", encoding="utf-8") as text:
         events = json.load(text)["traceEvents"]
     rows = []

@@ -1,4 +1,4 @@
-"""Stage ``distill``: a student that learns to embed as its teacher does; both stages, told apart by parameters."""
+"""Stage ``distill``: trains a student to reproduce its teacher's embeddings, in one or two stages by parameters."""
 
 import logging
 from collections.abc import Iterator
@@ -23,7 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def run(task: Task) -> Result:
-    """Distil the teacher among the inputs into the network of ``task.params``, and report on the val queries."""
+    """Distil the teacher among the inputs into the network of ``task.params``, and measure it on the val queries.
+
+    Raises:
+        PokeflowError: If preprocessing or embedding length differ from the teacher's, or the initial student is
+            another network.
+
+    """
     params: DistillParams = task.params
     data = dataset.read(task.input(stage=PREPARE).folder)
     spec = data.preprocessing
@@ -72,9 +78,20 @@ def run(task: Task) -> Result:
 def figures(
     learner: DistillLearner, student: Embedder, data: Dataset, bank: np.ndarray, taught: np.ndarray
 ) -> dict[str, float | None]:
-    """What a student is worth on the val queries, ``bank`` and ``taught`` being its teacher's embeddings.
+    """Measure a student on the val queries: loss terms, accuracies and agreement with its teacher.
 
-    The task loss takes the teacher's reference embeddings in the place of the learnt centres: val cards have none.
+    The task loss uses the teacher's reference embeddings as centres, because val cards have no trained centres.
+
+    Args:
+        learner: The learner with the teacher and the loss terms.
+        student: The network to measure.
+        data: The data set.
+        bank: The teacher's embeddings [N, D] of all references.
+        taught: The teacher's embeddings [M, D] of the val queries.
+
+    Returns:
+        Metrics by name; None if unknown.
+
     """
     queries, spec = evaluate.validation(data), data.preprocessing
     truth = evaluate.truth(data, queries)
@@ -106,7 +123,12 @@ def figures(
 
 
 def _student(task: Task, params: DistillParams, data: Dataset) -> Embedder:
-    """The network of the parameters; where a student is among the inputs, with that student's weights."""
+    """Build the network of the parameters, with the weights of the student among the inputs if there is one.
+
+    Raises:
+        PokeflowError: If that student is another network or has another preprocessing.
+
+    """
     try:
         parent = task.input(type="student")
     except LookupError:

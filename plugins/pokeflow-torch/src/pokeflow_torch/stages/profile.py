@@ -1,9 +1,9 @@
-"""Stage ``profile``: the last steps of a training made once more, watched.
+"""Stage ``profile``: runs the last steps of a training again under a profiler.
 
-system/      the machine while they are made, and during the training as far as it told of it
-framework/   PyTorch's trace, a line an operator, memory, a line a step
+system/      system metrics during these steps, and during the training if its telemetry is available
+framework/   PyTorch's trace; tables of operators, memory and steps
 tensors/     statistics of weights, gradients and activations
-rules/       a finding a rule
+rules/       one finding per rule
 profiler-report.html   all of it on one page
 """
 
@@ -28,21 +28,28 @@ from pokeflow_torch import networks, together
 from pokeflow_torch.profiling import clock, machine, page, rules, subject, tensors, trace
 from pokeflow_torch.profiling.clock import Clock
 from pokeflow_torch.profiling.subject import Subject
-from pokeflow_torch.profiling.tensors import Seen
+from pokeflow_torch.profiling.tensors import TensorStatistics
 from pokeflow_torch.step import Stepper
 
 log = logging.getLogger(__name__)
 LEAST = 3
-"""Steps that are timed however long they take."""
+"""Number of steps that are timed regardless of their duration."""
 Rows = list[dict[str, float]]
 
 
 def run(task: Task) -> Result:
-    """Profile the making of the model that is the first input."""
+    """Profile the training of the model that is the first input, and write the report to ``task.output``.
+
+    The steps are one with tensor statistics, ``warmup`` untimed ones, up to ``steps`` timed ones and ``traced`` ones.
+
+    Raises:
+        PokeflowError: If another backend trained the model.
+
+    """
     params = task.params
     devices = subject.accelerator(task)
     chosen = subject.build(task, devices, 1 + params.warmup + params.steps + params.traced)
-    seen = Seen()
+    seen = TensorStatistics()
     watch, stepper = _stepper(devices, task, chosen)
     steps = chosen.steps()
     with progress.bar(task.name, 1 + params.warmup + params.steps + params.traced) as advance:
@@ -51,7 +58,7 @@ def run(task: Task) -> Result:
         advance(1 + params.warmup)
         if devices.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(devices.device)
-        with machine.sampled(task.work, devices.device, params.sample_seconds) as samples:
+        with machine.sample_machine(task.work, devices.device, params.sample_seconds) as samples:
             timed = _made(stepper, watch, steps, params.steps, params.max_seconds)
         advance(params.steps)
         peak, limit = _memory(devices.device, samples)
@@ -73,8 +80,8 @@ def _stepper(devices: Accelerator, task: Task, chosen: Subject) -> tuple[Clock, 
     return watch, stepper
 
 
-def _look(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], seen: Seen) -> None:
-    """Make one step, and look at every tensor before the weights change."""
+def _look(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], seen: TensorStatistics) -> None:
+    """Run one step, and record the statistics of all tensors in ``seen`` before the weights change."""
     scaler = stepper.machine.scaler
     scale = scaler.get_scale() if scaler is not None else 1.0
 
@@ -95,7 +102,10 @@ def _made(
     count: int,
     max_seconds: float = math.inf,
 ) -> Rows:
-    """Make so many steps, or at least three in so much time; a row each."""
+    """Run up to ``count`` steps, and return one row of times and metrics per step.
+
+    After ``LEAST`` steps it stops early once ``max_seconds`` have passed; all processes stop at the same step.
+    """
     rows, began = Rows(), watch.now()
 
     def over() -> bool:
@@ -111,7 +121,10 @@ def _made(
 
 
 def _memory(device: torch.device, samples: Rows) -> tuple[float | None, float | None]:
-    """The peak in the timed steps and what there is, in megabytes: of the device, else of the processor."""
+    """Return the peak of memory in the timed steps and the memory available, both in megabytes (10^6 bytes).
+
+    They are those of the GPU, or of the process and the machine on a CPU; None if unknown.
+    """
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         return torch.cuda.max_memory_reserved(device) / 1e6, total / 1e6
@@ -124,14 +137,14 @@ def _write(
     task: Task,
     chosen: Subject,
     devices: Accelerator,
-    seen: Seen,
+    seen: TensorStatistics,
     timed: Rows,
     traced: Rows,
     samples: Rows,
     found: Any,
     memory: tuple[float | None, float | None],
 ) -> Result:
-    """Leave all files; the figures are the answer."""
+    """Judge the rules, write all files and the report to ``task.output``, and return the metrics and facts."""
     made, device = task.inputs[0], devices.device
     for name in ("system", "framework", "tensors", "rules"):
         (task.output / name).mkdir()
@@ -183,7 +196,7 @@ def _write(
         f"{f' in {devices.num_processes} processes' if devices.num_processes > 1 else ''}; {networks.framework()}. "
         f"They begin at {chosen.began_at}."
     )
-    told = page.Told(
+    told = page.PageContext(
         title,
         about,
         chosen.left_out,
@@ -210,7 +223,7 @@ def _why(name: str) -> str:
 
 
 def _csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table with every name that any row has; without rows, a file that says so by being empty."""
+    """Write a CSV table with a column for every name in any row; without rows the file is empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, names, restval="", lineterminator="\n")

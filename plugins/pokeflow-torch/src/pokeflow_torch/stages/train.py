@@ -1,4 +1,4 @@
-"""Stage ``train``: a teacher that tells cards apart, learnt from one clean image and many views of each."""
+"""Stage ``train``: trains a teacher that distinguishes cards, from many views of one clean image per card."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from pokeflow_vision.dataset import Dataset
 
 
 def run(task: Task) -> Result:
-    """Train the network of ``task.params`` on the references of the training cards, and report on val queries."""
+    """Train the network of ``task.params`` on the references of the training cards; measure it on the val queries."""
     params: TrainParams = task.params
     data = dataset.read(task.input(stage=PREPARE).folder)
     machine = together.accelerator(params.loop.precision)
@@ -41,10 +41,14 @@ def run(task: Task) -> Result:
 
 
 def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str, float | None], np.ndarray]:
-    """Accuracy and loss on the val queries, and the embeddings of all references.
+    """Measure accuracy and loss on the val queries.
 
-    The loss is the training loss with the references' embeddings in the place of the learnt centres: val cards
-    have none.
+    The loss is the training loss with the references' embeddings as centres, because val cards have no trained
+    centres.
+
+    Returns:
+        Metrics by name, None if unknown; and the embeddings [N, D] of all references, float32.
+
     """
     queries = evaluate.validation(data)
     spec = data.preprocessing

@@ -1,1 +1,1 @@
-"""The commands that image plugins share."""
+"""Commands that the image plugins share."""

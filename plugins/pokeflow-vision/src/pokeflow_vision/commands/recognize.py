@@ -1,4 +1,4 @@
-"""The cards most like a picture, by the newest compiled model."""
+"""Command ``pokeflow recognize``: the cards most like a picture, by the newest compiled model."""
 
 import argparse
 import dataclasses
@@ -38,7 +38,12 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def newest(store: Store) -> tuple[Input, Input]:
-    """The compiled model that was finished last and has a benchmark, which holds the gallery; and that benchmark."""
+    """Return the newest compiled model that has a benchmark, and that benchmark, which holds the gallery.
+
+    Raises:
+        PokeflowError: The store holds no compiled model, or none with a benchmark.
+
+    """
     benches = (bench for bench in store.shared_records(BENCHMARK) if not bench.simulated)
     by_content = {content: bench for bench in benches for content in bench.inputs.values()}
     compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
@@ -53,7 +58,10 @@ def newest(store: Store) -> tuple[Input, Input]:
 
 
 def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str, str | float]]:
-    """Matches, best first, each with card_id, name, set, number and score; by the backend that compiled the model."""
+    """Return the matches of a picture, best first, from the backend that compiled the model.
+
+    Each match has card_id, name, set, number and score.
+    """
     registry = plugins.registry(plugins.manager())
     backend = registry.backends.get((STAGE, model.record.backend))
     if backend is None:

@@ -1,4 +1,4 @@
-"""The conformance suite: what a target's author runs to know that it keeps the contract.
+"""Conformance suite, with which the author of a target verifies that it keeps the contract.
 
 Needs ``pokeflow-vision[testing]``.
 

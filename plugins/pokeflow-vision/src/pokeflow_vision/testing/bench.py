@@ -1,4 +1,4 @@
-"""The workbench of a target under test: its configuration resolved, its inputs made, its backends run and kept."""
+"""Workbench of a target under test: it resolves the configuration, creates inputs, runs backends and keeps results."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from pokeflow import plugins
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 from pokeflow.digest import content, decisive
-from pokeflow.engine import executors, told
+from pokeflow.engine import error_message, executors
 from pokeflow.errors import PokeflowError
 from pokeflow.flow import Flow, Step
 from pokeflow.stages import PREPARE
@@ -21,7 +21,7 @@ from pokeflow.store import list_files
 from pokeflow.types import Backend, Input, NoParams, Record, Result, Task
 from pokeflow_vision.testing import data as cards
 from pokeflow_vision.testing import network
-from pokeflow_vision.testing.breach import NotChecked
+from pokeflow_vision.testing.breach import NotApplicableError
 
 if TYPE_CHECKING:
     from pokeflow_vision.dataset import Dataset
@@ -35,8 +35,8 @@ COMPILE, BENCHMARK = "compile:compiled", "benchmark:compiled"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Made:
-    """What a backend left in a folder: its answer, or the error that it ended in."""
+class TaskOutcome:
+    """Outcome of a backend's run: its task with the output folder, and its result or the exception that ended it."""
 
     task: Task
     result: Result | None
@@ -44,74 +44,74 @@ class Made:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie."""
+        """Output folder of the task."""
         return self.task.output
 
 
 class Bench:
-    """One target and what was made with it so far, each thing once: most checks look at the same compiled model."""
+    """One target with its results so far, each computed once, because most checks use the same compiled model."""
 
     def __init__(self, target: str, overrides: Sequence[str], root: Path) -> None:
         self.target, self.overrides, self.root = target, tuple(overrides), root
         self._counts: dict[str, int] = {}
-        self.apart: tuple[Made, list[str]] | None = None
+        self.apart: tuple[TaskOutcome, list[str]] | None = None
 
     @cached_property
-    def composed(self) -> dict[str, Any]:
-        """The configuration of the conformance lineage for this target; ConfigError where YAML has a fault."""
-        return omegaconf.plain(composition.composed([f"target={self.target}", *CHOSEN, *self.overrides]))
+    def composition(self) -> dict[str, Any]:
+        """Configuration of the conformance lineage for this target; raises a ConfigError if the YAML has a fault."""
+        return omegaconf.to_plain(composition.compose_config([f"target={self.target}", *CHOSEN, *self.overrides]))
 
-    def resolved(self, data: Mapping[str, Any]) -> Flow:
-        """The flow of such a configuration; ConfigError where it has a fault."""
+    def resolve_flow(self, data: Mapping[str, Any]) -> Flow:
+        """Return the flow of a configuration; raise a ConfigError if it has a fault."""
         found = plugins.registry(plugins.manager())
         backends = {**found.backends, (DRAWN.stage, DRAWN.name): DRAWN}
         return resolve(data, plugins.Registry(backends, found.executors))
 
     @cached_property
-    def configured(self) -> Flow | PokeflowError:
-        """The flow of the configuration, or its faults."""
+    def flow_or_error(self) -> Flow | PokeflowError:
+        """Flow of the configuration, or the error with its faults."""
         try:
-            return self.resolved(self.composed)
+            return self.resolve_flow(self.composition)
         except PokeflowError as error:
             return error
 
     @property
     def flow(self) -> Flow:
-        """The resolved lineage; NotChecked where it has faults."""
-        if isinstance(self.configured, PokeflowError):
-            raise NotChecked(f"target={self.target} does not resolve: {self.configured}")
-        return self.configured
+        """Resolved lineage; raises a NotApplicableError if it has faults."""
+        if isinstance(self.flow_or_error, PokeflowError):
+            raise NotApplicableError(f"target={self.target} does not resolve: {self.flow_or_error}")
+        return self.flow_or_error
 
     def step(self, name: str) -> Step:
-        """A task of the target as it is resolved."""
+        """Return a task of the resolved target."""
         return self.flow.step(name)
 
     def work(self, name: str) -> Mapping[str, Any]:
-        """A work of the target's YAML, ``package`` for one; empty where it has none."""
-        return (self.flow and self.composed["target"].get(name)) or {}
+        """Return a section of the target's YAML, such as ``package``; empty if it does not exist."""
+        return (self.flow and self.composition["target"].get(name)) or {}
 
     @cached_property
     def data(self) -> "Dataset":
-        """The drawn data set."""
-        return cards.drawn()
+        """Data set of drawn cards."""
+        return cards.draw_dataset()
 
     @cached_property
-    def prepared(self) -> Input:
-        """The data set's folder."""
+    def data_input(self) -> Input:
+        """Input that holds the data set."""
         return self.input(PREPARE, "dataset", lambda folder: cards.write(folder, self.data))
 
     @cached_property
     def student(self) -> Input:
-        """The float32 network's folder."""
+        """Input that holds the float32 network."""
         return self.input("train", "student", network.write)
 
     @cached_property
-    def given(self) -> dict[Path, str]:
-        """The inputs' files and their checksums, as they were before any backend saw them."""
-        return sums(self.prepared.folder, self.student.folder)
+    def input_checksums(self) -> dict[Path, str]:
+        """Checksums of the inputs' files, taken before any backend reads them."""
+        return sums(self.data_input.folder, self.student.folder)
 
     def input(self, stage: str, type: str, fill: Callable[[Path], None]) -> Input:
-        """An input as a finished task leaves it, filled by ``fill``."""
+        """Create an input as a finished task leaves it; ``fill`` writes its files into a folder."""
         folder = self.folder(stage)
         fill(folder)
         task = Task(
@@ -126,17 +126,17 @@ class Bench:
             work=folder,
             output=folder,
         )
-        return self.finished(Made(task, Result()))
+        return self.as_input(TaskOutcome(task, Result()))
 
     def folder(self, name: str) -> Path:
-        """A new folder."""
+        """Create a new folder and return it."""
         self._counts[name] = count = self._counts.get(name, 0) + 1
         folder = self.root / f"{name}-{count}"
         folder.mkdir(parents=True)
         return folder
 
     def task(self, name: str, inputs: Sequence[Input], work: Path | None = None) -> Task:
-        """A task of the target with these inputs, an empty output, and a new work folder if none is given."""
+        """Create a task of the target with an empty output folder, and a new work folder if ``work`` is None."""
         step = self.step(name)
         place = self.folder(step.stage)
         if work is None:
@@ -146,57 +146,62 @@ class Bench:
         output.mkdir()
         return step.task(tuple(inputs), work, output)
 
-    def run(self, task: Task) -> Made:
-        """Have the backend do a task in this process."""
+    def run(self, task: Task) -> TaskOutcome:
+        """Run the backend on a task in this process, and keep an exception as part of the outcome."""
         backend = self.step(task.name).backend
-        assert self.given
+        assert self.input_checksums
         try:
             answer = backend(task)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; a check looks at it
-            return Made(task, None, error)
-        return Made(task, Result(answer) if isinstance(answer, Mapping) else answer)
+            return TaskOutcome(task, None, error)
+        return TaskOutcome(task, Result(answer) if isinstance(answer, Mapping) else answer)
 
-    def run_apart(self, task: Task, cwd: Path, temporary: Path) -> Made:
-        """Have it done by the executor ``process``, in a current folder and with a place for temporary files."""
+    def run_apart(self, task: Task, cwd: Path, temporary: Path) -> TaskOutcome:
+        """Run a task by the executor ``process``, with a current folder and a folder for temporary files."""
         with chdir(cwd), _environment(TMPDIR=str(temporary), PYTHONPATH=python_path()):
             try:
-                return Made(task, executors.run_in_process(task, self.step(task.name).backend, None))
+                return TaskOutcome(task, executors.run_in_process(task, self.step(task.name).backend, None))
             except PokeflowError as error:
-                return Made(task, None, error)
+                return TaskOutcome(task, None, error)
 
     def compiling(self) -> Task:
-        """A task that compiles the network with all that it needs."""
-        return self.task(COMPILE, (self.student, self.prepared))
+        """Create a task that compiles the network, with its inputs."""
+        return self.task(COMPILE, (self.student, self.data_input))
 
     @cached_property
-    def compilation(self) -> Made:
-        """The first compilation, however it ended."""
+    def compilation(self) -> TaskOutcome:
+        """Outcome of the first compilation, successful or not."""
         return self.run(self.compiling())
 
     @property
-    def compiled(self) -> Made:
-        """The compiled model; NotChecked where there is none."""
+    def compiled_model(self) -> TaskOutcome:
+        """Compiled model; raises a NotApplicableError if the network does not compile."""
         return _done(self.compilation, "the network does not compile")
 
     @cached_property
-    def measurement(self) -> Made:
-        """The first benchmark, however it ended."""
-        return self.run(self.task(BENCHMARK, (self.finished(self.compiled), self.prepared)))
+    def measurement(self) -> TaskOutcome:
+        """Outcome of the first benchmark, successful or not."""
+        return self.run(self.task(BENCHMARK, (self.as_input(self.compiled_model), self.data_input)))
 
     @property
-    def benchmarked(self) -> Made:
-        """The benchmark of the compiled model; NotChecked where there is none."""
+    def benchmark_result(self) -> TaskOutcome:
+        """Benchmark of the compiled model; raises a NotApplicableError if it failed."""
         return _done(self.measurement, "the compiled model cannot be benchmarked")
 
-    def also(self, name: str) -> Made:
-        """What another work of the target's YAML makes of the compiled model; NotChecked where it has none."""
+    def also(self, name: str) -> TaskOutcome:
+        """Run another section of the target's YAML, such as ``profile``, on the compiled model.
+
+        Raises:
+            NotApplicableError: The section is missing or names no backend.
+
+        """
         task = f"{name}:compiled"
         if not self.work(name).get("backend"):
-            raise NotChecked(f"the target's YAML names no {name}")
-        return self.run(self.task(task, (self.finished(self.compiled), self.prepared, self.student)))
+            raise NotApplicableError(f"the target's YAML names no {name}")
+        return self.run(self.task(task, (self.as_input(self.compiled_model), self.data_input, self.student)))
 
-    def finished(self, made: Made) -> Input:
-        """What was made, as an input of what follows."""
+    def as_input(self, made: TaskOutcome) -> Input:
+        """Return an outcome as an input of a following task."""
         return Input(_record(made), made.folder)
 
 
@@ -208,13 +213,13 @@ def _train(task: Task) -> Result:
 DRAWN = Backend("drawn", "train", _train, NoParams)
 
 
-def _done(made: Made, what: str) -> Made:
+def _done(made: TaskOutcome, what: str) -> TaskOutcome:
     if made.error is not None:
-        raise NotChecked(f"{what}: {told(made.error)}")
+        raise NotApplicableError(f"{what}: {error_message(made.error)}")
     return made
 
 
-def _record(made: Made) -> Record:
+def _record(made: TaskOutcome) -> Record:
     task, result, files = made.task, made.result or Result(), list_files(made.folder)
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
     named = {name: getattr(task, name) for name in ("stage", "backend", "model", "version", "type", "digest")}
@@ -225,12 +230,12 @@ def _record(made: Made) -> Record:
 
 
 def sums(*folders: Path) -> dict[Path, str]:
-    """Every file of some folders, with its checksum."""
+    """Return every file of the folders with its sha256."""
     return {folder / file.path: file.sha256 for folder in folders for file in list_files(folder)}
 
 
 def python_path() -> str:
-    """What this process imports from, for another one: a plugin under test need not be installed for good."""
+    """Return this process's import path for a child process, since a plugin under test need not be installed."""
     return os.pathsep.join(filter(None, sys.path))
 
 

@@ -1,4 +1,4 @@
-"""What is checked before anything runs: the target's YAML, its parameters, and how light its plugin is."""
+"""Checks before anything runs: the target's YAML, its parameters, and the imports of its plugin."""
 
 import copy
 import dataclasses
@@ -18,25 +18,25 @@ from pokeflow.errors import ConfigError, PokeflowError
 from pokeflow.schema import hints
 from pokeflow.types import load_params
 from pokeflow_vision.testing.bench import BENCHMARK, CHOSEN, COMPILE, Bench, python_path
-from pokeflow_vision.testing.breach import Breach, NotChecked
+from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
 
 WORKS = {"compile": COMPILE, "benchmark": BENCHMARK}
 PLAIN = (bool, int, float, str, type(None))
 
 
 def resolves(bench: Bench) -> None:
-    """``target=…`` composes, its backends are installed, its parameters fit their types."""
-    if isinstance(bench.configured, PokeflowError):
-        raise Breach(
+    """Check that ``target=…`` composes, its backends are installed, and its parameters fit their types."""
+    if isinstance(bench.flow_or_error, PokeflowError):
+        raise ContractViolationError(
             f"target={bench.target} composes and resolves: its YAML names backends that are installed, and their "
             "parameters",
-            str(bench.configured),
+            str(bench.flow_or_error),
             f"correct conf/target/{bench.target}.yaml, or give the test class the overrides that it needs.",
         )
 
 
 def misspelling_is_refused(bench: Bench) -> None:
-    """A parameter with a letter too many is refused, with the nearest name, before anything runs."""
+    """Check that a parameter with an extra letter is refused, with the nearest name, before anything runs."""
     assert bench.flow
     for work in WORKS:
         for path in _names(bench.work(work).get("params") or {}, ()):
@@ -45,16 +45,21 @@ def misspelling_is_refused(bench: Bench) -> None:
             *outer, name = path
             wrong = ".".join([*outer, f"{name}{name[-1]}"])
             try:
-                bench.resolved(_with(bench.composed, work, [*outer, f"{name}{name[-1]}"]))
+                bench.resolve_flow(_with(bench.composition, work, [*outer, f"{name}{name[-1]}"]))
             except ConfigError as error:
                 if f"{name!r}" not in str(error):
-                    raise Breach(rule, f"{wrong!r} is refused without {name!r}: {error}", mend) from error
+                    raise ContractViolationError(
+                        rule, f"{wrong!r} is refused without {name!r}: {error}", mend
+                    ) from error
             else:
-                raise Breach(rule, f"{wrong!r} is taken", mend)
+                raise ContractViolationError(rule, f"{wrong!r} is taken", mend)
 
 
 def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The first name of a mapping and of each within it: what refuses one name refuses all beside it."""
+    """Yield the path of the first name of a mapping and of each nested mapping.
+
+    One name each is enough: code that refuses one unknown name of a mapping refuses all of them.
+    """
     for name in [*params][:1]:
         yield (*outer, name)
     for name, value in params.items():
@@ -63,7 +68,7 @@ def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[str, Any]:
-    """The configuration with one parameter more."""
+    """Return the configuration with one extra parameter."""
     changed = copy.deepcopy(dict(data))
     model = changed["lineage"]["models"]["compiled"]
     at = (model if work == "compile" else model["then"][work])["params"]
@@ -74,13 +79,13 @@ def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[st
 
 
 def parameters_are_plain(bench: Bench) -> None:
-    """The parameters' dataclass is frozen, and its fields are plain data."""
+    """Check that the parameters' dataclass is frozen, and that its fields are plain data."""
     for work, task in WORKS.items():
         kind = load_params(bench.step(task).backend)
         rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed, and travel as JSON"
         for where, problem in _unplain(kind, kind.__name__):
             mend = "declare it @dataclass(frozen=True, slots=True), of numbers, text, booleans, None, Literal, tuples, "
-            raise Breach(rule, f"{where} {problem}", f"{mend}dicts and dataclasses alike.")
+            raise ContractViolationError(rule, f"{where} {problem}", f"{mend}dicts and dataclasses alike.")
 
 
 def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -102,14 +107,14 @@ def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def yaml_names_every_parameter(bench: Bench) -> None:
-    """The target's YAML lists each parameter with its value: it is where a person reads what can be set."""
+    """Check that the target's YAML lists each parameter with its value, since people look there for the options."""
     steps = {work: bench.step(task) for work, task in WORKS.items()}
-    shipped = composition.composed([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composed
+    shipped = composition.compose_config([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composition
     for work, step in steps.items():
         given = shipped["target"][work].get("params") or {}
         missing = [name for name in hints(load_params(step.backend)) if name not in given]
         if missing:
-            raise Breach(
+            raise ContractViolationError(
                 f"the YAML of target={bench.target} names every parameter: it is the place where people look",
                 f"{work}.params lacks {', '.join(missing)}",
                 f"list each in conf/target/{bench.target}.yaml with its default, and a comment where the name says "
@@ -130,7 +135,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 
 
 def plugin_is_light(bench: Bench) -> None:
-    """Importing the plugin and asking what it brings loads no package but its own and pokeflow's."""
+    """Check that importing the plugin and calling its hooks loads no package but its own and pokeflow's."""
     plugin = _plugin(bench)
     done = subprocess.run(
         [sys.executable, "-c", LIGHT, plugin],
@@ -142,11 +147,11 @@ def plugin_is_light(bench: Bench) -> None:
     rule = "a plugin's hooks import nothing heavy: pokeflow --help and plan import every plugin"
     mend = "import inside the functions that run a task."
     if done.returncode:
-        raise Breach(rule, f"{plugin} cannot be imported alone: {done.stderr.strip()[-400:]}", mend)
+        raise ContractViolationError(rule, f"{plugin} cannot be imported alone: {done.stderr.strip()[-400:]}", mend)
     heavy = set(json.loads(done.stdout)) - {plugin.partition(".")[0], "pokeflow", "pokeflow_vision"}
     heavy = {name for name in heavy if not re.match(r"_*(distutils|editable)", name)}
     if heavy:
-        raise Breach(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", mend)
+        raise ContractViolationError(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", mend)
 
 
 def _plugin(bench: Bench) -> str:
@@ -155,4 +160,4 @@ def _plugin(bench: Bench) -> str:
         brought: Any = impl.function()
         if any((b.stage, b.name) == (backend.stage, backend.name) for b in brought):
             return str(getattr(impl.plugin, "__name__", ""))
-    raise NotChecked(f"no plugin brings {backend.stage}:{backend.name} by an entry point")
+    raise NotApplicableError(f"no plugin brings {backend.stage}:{backend.name} by an entry point")

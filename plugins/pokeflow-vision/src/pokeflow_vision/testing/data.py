@@ -14,11 +14,11 @@ SPEC = Preprocessing(size=32)
 CARDS = {"train": 24, "val": 8, "test": 16}
 VIEWS = 3
 TILES, TILE = (4, 3), 16
-"""A card's colours, rows by columns, and the pixels of each: a picture is higher than wide, as a card is."""
+"""Rows and columns of a card's colour tiles, and a tile's side in pixels; pictures are taller than wide, like cards."""
 
 
-def drawn(*, calibration: bool = True, spec: Preprocessing = SPEC) -> Dataset:
-    """48 cards with 3 views each, the same ones every time; without ``calibration``, train cards have no views."""
+def draw_dataset(*, calibration: bool = True, spec: Preprocessing = SPEC) -> Dataset:
+    """Return 48 cards with 3 views each, always the same; without ``calibration``, train cards have no views."""
     import numpy as np
 
     rng = np.random.default_rng(7)
@@ -43,5 +43,5 @@ def _seen(card: "np.ndarray", rng: "np.random.Generator") -> "np.ndarray":
 
 
 def write(folder: Path, data: Dataset) -> None:
-    """Leave it as a ``prepare`` task does."""
+    """Write a data set into a folder as a ``prepare`` task does."""
     dataset.write(folder, data, {})

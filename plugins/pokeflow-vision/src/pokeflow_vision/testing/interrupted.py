@@ -1,4 +1,4 @@
-"""Runs one task as ``pokeflow.engine.worker`` does, and kills this process while the backend writes its result."""
+"""Program that runs one task as ``pokeflow.engine.worker`` does, and kills itself while the backend writes."""
 
 import json
 import os
@@ -13,7 +13,7 @@ WRITING = os.O_WRONLY | os.O_RDWR
 
 
 def main(file: Path, parent: int, writes: int) -> int:
-    """Do the task in ``file``; SIGKILL when the backend opens that many files of its output for writing."""
+    """Run the task in ``file``; SIGKILL this process when the backend opens output file number ``writes``."""
     output = os.path.join(json.loads(file.read_bytes())["output"], "")  # noqa: PTH118 - compared as text
     count = 0
 

@@ -1,4 +1,4 @@
-"""A small float32 convolutional network that tells the drawn cards apart: as ONNX, and the same in numpy."""
+"""A small float32 convolutional network that distinguishes the drawn cards, both as ONNX and in numpy."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pokeflow_vision.network import INPUT, ONNX, OUTPUT
 from pokeflow_vision.preprocessing import Preprocessing, normalize, to_square
-from pokeflow_vision.testing.data import SPEC, drawn
+from pokeflow_vision.testing.data import SPEC, draw_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,10 @@ Weights = Mapping[str, "np.ndarray"]
 
 @cache
 def weights() -> Weights:
-    """Drawn from a fixed seed; the last bias centres the cards' embeddings on zero, so that a cosine tells much."""
+    """Return weights drawn from a fixed seed.
+
+    The last bias centres the cards' embeddings on zero, so that the cosines of different cards differ clearly.
+    """
     import numpy as np
 
     rng = np.random.default_rng(3)
@@ -31,12 +34,12 @@ def weights() -> Weights:
         reach = shape[0] if name == "linear" else np.prod(shape[1:])
         found[f"{name}.weight"] = rng.normal(0, (2 / reach) ** 0.5, shape).astype(np.float32)
         found[f"{name}.bias"] = np.zeros(shape[1] if name == "linear" else shape[0], np.float32)
-    images = normalize(to_square(drawn().references, SPEC), SPEC)
+    images = normalize(to_square(draw_dataset().references, SPEC), SPEC)
     return {**found, "linear.bias": -_forward(found, images).mean(axis=0)}
 
 
-def embedded(pictures: "np.ndarray", spec: Preprocessing = SPEC) -> "np.ndarray":
-    """What the network makes of uint8 N×H×W×3 pictures, float32 N×32, computed by numpy alone."""
+def reference_embeddings(pictures: "np.ndarray", spec: Preprocessing = SPEC) -> "np.ndarray":
+    """Return the network's embeddings of uint8 N×H×W×3 RGB pictures, float32 N×32, computed by numpy alone."""
     return _forward(weights(), normalize(to_square(pictures, spec), spec))
 
 
@@ -55,7 +58,7 @@ def _forward(of: Weights, images: "np.ndarray") -> "np.ndarray":
 
 
 def model(of: Weights | None = None) -> Any:
-    """The network as an ``onnx.ModelProto`` with a dynamic batch."""
+    """Return the network as an ``onnx.ModelProto`` with a dynamic batch."""
     from onnx import TensorProto, helper, numpy_helper
 
     def convolution(name: str, source: str, target: str, stride: int) -> Any:
@@ -85,13 +88,13 @@ def model(of: Weights | None = None) -> Any:
 
 
 def write(folder: Path, of: Weights | None = None, spec: Preprocessing = SPEC) -> None:
-    """Leave it as a training task does: ``model.onnx`` and ``preprocessing.json``."""
+    """Write the network as a training task does: ``model.onnx`` and ``preprocessing.json``."""
     (folder / ONNX).write_bytes(model(of).SerializeToString())
     spec.write(folder)
 
 
 def with_nan() -> Weights:
-    """The same weights, one of them not a number."""
+    """Return the weights with one value replaced by NaN."""
     import numpy as np
 
     broken = weights()["conv1.weight"].copy()

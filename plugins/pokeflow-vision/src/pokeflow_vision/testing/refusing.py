@@ -1,17 +1,17 @@
-"""What compile must refuse, in a sentence: inputs that no figures of any worth could come from."""
+"""Checks that compile refuses, with a sentence, inputs from which no meaningful metrics could come."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pokeflow.engine import told
-from pokeflow.errors import PokeflowError, Unavailable
+from pokeflow.engine import error_message
+from pokeflow.errors import PokeflowError, UnavailableError
 from pokeflow.types import Input
 from pokeflow_vision.network import ONNX
 from pokeflow_vision.preprocessing import Preprocessing
 from pokeflow_vision.testing import data as cards
 from pokeflow_vision.testing import network
 from pokeflow_vision.testing.bench import COMPILE, Bench
-from pokeflow_vision.testing.breach import Breach, NotChecked
+from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
 from pokeflow_vision.testing.compiling import calibrates
 
 DAMAGED: dict[str, Callable[[bytes], bytes | None]] = {
@@ -20,23 +20,23 @@ DAMAGED: dict[str, Callable[[bytes], bytes | None]] = {
     "cut in half": lambda whole: whole[: len(whole) // 2],
     "of something else": lambda whole: b"this is no network\n" * 100,
 }
-"""How a network's file can be spoilt: what is left of its bytes, None where the file is gone."""
+"""Kinds of damage to a network's file, as functions from its bytes to the bytes left (None: the file is missing)."""
 
 
 def other_preprocessing(bench: Bench) -> None:
-    """A model that was trained for other pictures is not compiled."""
+    """Check that a model with another preprocessing than the data set is refused."""
     spec = Preprocessing(bench.data.preprocessing.size, (0.5,) * 3, (0.5,) * 3)
     model = bench.input("train", "student", lambda folder: network.write(folder, spec=spec))
     _refused(
         bench,
-        (model, bench.prepared),
+        (model, bench.data_input),
         "a model whose preprocessing is not the data set's is refused",
         "preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task).",
     )
 
 
-def damaged(bench: Bench, how: str) -> None:
-    """A network's file that is spoilt is refused."""
+def damaged_file_is_refused(bench: Bench, how: str) -> None:
+    """Check that a damaged network file is refused."""
     left = DAMAGED[how]((bench.student.folder / ONNX).read_bytes())
 
     def fill(folder: Path) -> None:
@@ -47,28 +47,30 @@ def damaged(bench: Bench, how: str) -> None:
 
     _refused(
         bench,
-        (bench.input("train", "student", fill), bench.prepared),
+        (bench.input("train", "student", fill), bench.data_input),
         f"a network whose file is {how} is refused with a PokeflowError: where, what, what to do",
         "turn what the SDK raises for it into a PokeflowError.",
     )
 
 
 def nan_weights(bench: Bench) -> None:
-    """A network that computes nothing is refused."""
+    """Check that a network with a NaN weight is refused."""
     model = bench.input("train", "student", lambda folder: network.write(folder, network.with_nan()))
     _refused(
         bench,
-        (model, bench.prepared),
+        (model, bench.data_input),
         "a network with NaN among its weights is refused",
         "look at the weights, or at what the network gives: pokeflow_vision.network.embed refuses NaN.",
     )
 
 
 def no_calibration(bench: Bench) -> None:
-    """Without captures to calibrate on, nothing is calibrated."""
+    """Check that a target which calibrates refuses a data set without calibration captures."""
     if not calibrates(bench):
-        raise NotChecked("the target is not calibrated: it has no calibration files and says no calibration_images")
-    data = bench.input("prepare", "dataset", lambda folder: cards.write(folder, cards.drawn(calibration=False)))
+        raise NotApplicableError(
+            "the target is not calibrated: it has no calibration files and says no calibration_images"
+        )
+    data = bench.input("prepare", "dataset", lambda folder: cards.write(folder, cards.draw_dataset(calibration=False)))
     _refused(
         bench,
         (bench.student, data),
@@ -79,9 +81,9 @@ def no_calibration(bench: Bench) -> None:
 
 def _refused(bench: Bench, inputs: Sequence[Input], rule: str, mend: str) -> None:
     error = bench.run(bench.task(COMPILE, inputs)).error
-    if isinstance(error, Unavailable):
-        raise NotChecked(str(error))
+    if isinstance(error, UnavailableError):
+        raise NotApplicableError(str(error))
     if error is None:
-        raise Breach(rule, "it was compiled", mend)
+        raise ContractViolationError(rule, "it was compiled", mend)
     if not isinstance(error, PokeflowError) or not str(error).strip():
-        raise Breach(rule, f"a traceback: {told(error)}", mend) from error
+        raise ContractViolationError(rule, f"a traceback: {error_message(error)}", mend) from error

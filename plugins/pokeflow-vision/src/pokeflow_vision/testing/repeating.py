@@ -1,4 +1,4 @@
-"""What is checked of making the same again: at once, in another process, after a kill; and of where files go."""
+"""Checks of repeated compilation: at once, in another process and after a kill; and of the folders written to."""
 
 import os
 import signal
@@ -6,57 +6,59 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pokeflow.engine import told, worker
-from pokeflow.errors import Unavailable
+from pokeflow.engine import error_message, worker
+from pokeflow.errors import UnavailableError
 from pokeflow.store import list_files
-from pokeflow_vision.testing.bench import Bench, Made, python_path, sums
-from pokeflow_vision.testing.breach import Breach, NotChecked
+from pokeflow_vision.testing.bench import Bench, TaskOutcome, python_path, sums
+from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
 
 WRITES = 2
-"""The file of the result at which a compilation is killed: one is written by then, and one is to come."""
+"""Number of the output file at whose opening a compilation is killed: one is written by then, one is still to come."""
 STEADY = "set deterministic = False and why in the test class, if the SDK cannot do better"
 
 
 def same_twice(bench: Bench, unsteady: str | None) -> None:
-    """Two compilations of the same leave the same files."""
-    first = bench.compiled
+    """Check that two compilations of the same input write the same files."""
+    first = bench.compiled_model
     rule = "the same input gives the same files: a digest stands for one result"
     again = bench.run(bench.compiling())
     differ = _differences(first, again, unsteady)
     if differ:
-        raise Breach(rule, f"{differ} after a second run", f"fix every seed, write no times; {STEADY}.")
+        raise ContractViolationError(rule, f"{differ} after a second run", f"fix every seed, write no times; {STEADY}.")
 
 
 def same_elsewhere(bench: Bench, unsteady: str | None) -> None:
-    """The executor ``process`` gives the same: parameters survive the way through JSON."""
-    first, apart = bench.compiled, _apart(bench)
+    """Check that the executor ``process`` yields the same files: parameters must survive the conversion to JSON."""
+    first, apart = bench.compiled_model, _apart(bench)
     _require_steady(bench, unsteady)
     rule = "a task gives the same in another process, to which it travels as JSON"
     differ = _differences(first, apart[0], unsteady)
     if differ:
         mend = "keep to task.params, inputs, work and output: no module state, nothing of the current folder."
-        raise Breach(rule, differ, mend)
+        raise ContractViolationError(rule, differ, mend)
 
 
 def own_folders_only(bench: Bench) -> None:
-    """A backend writes below ``task.output`` and ``task.work``, and nowhere else."""
+    """Check that a backend writes only below ``task.output`` and ``task.work``, and leaves its inputs unchanged."""
     made, strays = _apart(bench)
     if made.error is not None:
-        raise NotChecked(f"it ends in an error in a process of its own: {told(made.error)}")
+        raise NotApplicableError(f"it ends in an error in a process of its own: {error_message(made.error)}")
     rule = "a backend writes below task.output and task.work only; it leaves its inputs as they are"
     if strays:
         mend = "give the SDK a folder in task.work, and tempfile a dir= there."
-        raise Breach(rule, f"left behind: {', '.join(strays)}", mend)
-    now = sums(bench.prepared.folder, bench.student.folder)
-    if changed := sorted(str(f.relative_to(bench.root)) for f in now.keys() ^ bench.given.keys()) or sorted(
-        str(file.relative_to(bench.root)) for file in now if now[file] != bench.given[file]
+        raise ContractViolationError(rule, f"left behind: {', '.join(strays)}", mend)
+    now = sums(bench.data_input.folder, bench.student.folder)
+    if changed := sorted(str(f.relative_to(bench.root)) for f in now.keys() ^ bench.input_checksums.keys()) or sorted(
+        str(file.relative_to(bench.root)) for file in now if now[file] != bench.input_checksums[file]
     ):
-        raise Breach(rule, f"inputs changed: {', '.join(changed)}", "copy an input to task.work before changing it.")
+        raise ContractViolationError(
+            rule, f"inputs changed: {', '.join(changed)}", "copy an input to task.work before changing it."
+        )
 
 
 def same_after_a_kill(bench: Bench, unsteady: str | None) -> None:
-    """A compilation that was killed in the middle is made again, from what its work folder kept, with the same end."""
-    first = bench.compiled
+    """Check that a compilation that is run again after a kill, with the same work folder, writes the same files."""
+    first = bench.compiled_model
     _require_steady(bench, unsteady)
     task = bench.compiling()
     file = task.work / "task.json"
@@ -66,21 +68,21 @@ def same_after_a_kill(bench: Bench, unsteady: str | None) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     rule = "after a kill in the middle a second run, with the same work folder, gives what an undisturbed one gives"
     if done.returncode not in (0, -signal.SIGKILL):
-        raise NotChecked(f"it ends in an error in a process of its own: {done.stderr.strip()[-400:]}")
+        raise NotApplicableError(f"it ends in an error in a process of its own: {done.stderr.strip()[-400:]}")
     again = bench.run(bench.task(task.name, task.inputs, work=task.work))
     differ = _differences(first, again, unsteady)
     if differ:
-        raise Breach(rule, differ, "take from task.work only what is whole: write beside, then rename.")
+        raise ContractViolationError(rule, differ, "take from task.work only what is whole: write beside, then rename.")
 
 
-def _apart(bench: Bench) -> tuple[Made, list[str]]:
-    """A compilation in a process of its own, and what it left where it has no business; made once."""
-    assert bench.compiled
+def _apart(bench: Bench) -> tuple[TaskOutcome, list[str]]:
+    """Compile once in a separate process, and return the outcome and the files left outside the task's folders."""
+    assert bench.compiled_model
     if bench.apart is None:
         here, temporary = bench.folder("here"), bench.folder("temporary")
         made = bench.run_apart(bench.compiling(), here, temporary)
         strays = [f"{name} in the current folder" for name in _names(here)]
-        # A runtime may mark its session there, as ONNX Runtime does with .ses: that is nothing of the backend's.
+        # A runtime may mark its session there, as ONNX Runtime does with .ses: the backend does not write that.
         left = [name for name in _names(temporary) if not name.startswith(".")]
         strays += [f"{name} in the folder for temporary files" for name in left]
         bench.apart = made, strays
@@ -92,16 +94,19 @@ def _names(folder: Path) -> list[str]:
 
 
 def _require_steady(bench: Bench, unsteady: str | None) -> None:
-    if unsteady is None and _differences(bench.compiled, bench.run(bench.compiling()), None):
-        raise NotChecked("two runs in this very process differ already")
+    if unsteady is None and _differences(bench.compiled_model, bench.run(bench.compiling()), None):
+        raise NotApplicableError("two runs in this very process differ already")
 
 
-def _differences(first: Made, again: Made, unsteady: str | None) -> str:
-    """In what a second result is another one; of an unsteady target only the files' names are compared."""
-    if isinstance(again.error, Unavailable):
-        raise NotChecked(str(again.error))
+def _differences(first: TaskOutcome, again: TaskOutcome, unsteady: str | None) -> str:
+    """Describe how a second outcome differs; empty if it does not.
+
+    For a target with a reason to be ``unsteady``, only the files' names are compared.
+    """
+    if isinstance(again.error, UnavailableError):
+        raise NotApplicableError(str(again.error))
     if again.error is not None:
-        return f"it ends in an error: {told(again.error)}"
+        return f"it ends in an error: {error_message(again.error)}"
     before, now = ({f.path: f.sha256 for f in list_files(made.folder)} for made in (first, again))
     if before.keys() != now.keys():
         return f"only one of them leaves {', '.join(sorted(before.keys() ^ now.keys()))}"

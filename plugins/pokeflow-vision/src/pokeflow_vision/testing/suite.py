@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - a test's name is its docstring
-"""The suite as pytest sees it: a test for each rule, named after it."""
+"""The conformance suite as a pytest class: one test for each rule, named after it."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -8,18 +8,19 @@ import pytest
 
 from pokeflow_vision.testing import adapting, benchmarking, compiling, configuration, refusing, repeating
 from pokeflow_vision.testing.bench import Bench
-from pokeflow_vision.testing.breach import Breach, NotChecked
+from pokeflow_vision.testing.breach import ContractViolationError, NotApplicableError
 
 Check = Callable[..., None]
 
 
 class TargetSuite:
-    """Checks that ``target=…`` keeps the contract of docs/plugins.md, on a drawn data set and a small network.
+    """Tests that ``target=…`` keeps the contract of docs/plugins.md, on a drawn data set and a small network.
 
-    ``overrides`` are what the target needs to run here: where its compiler lies, or that a double takes its place;
-    ``simulated`` says that it does. An SDK that gives other bytes each time is not ``deterministic``: ``because``
-    says why. ``available`` is False for a target that must say that it cannot be had here, True where it must not
-    (on the machine that has the device), and None where either is well.
+    ``overrides`` are the settings that the target needs to run here, such as the path of its compiler or the use of a
+    simulator instead; ``simulated`` states that a simulator is used. For an SDK that writes different bytes each time,
+    set ``deterministic`` to False and give the reason in ``because``. ``available`` is False for a target that must
+    report that it is unavailable here, True for one that must not (on the machine that has the device), and None if
+    either is accepted.
     """
 
     target: ClassVar[str]
@@ -33,7 +34,7 @@ class TargetSuite:
 
     @pytest.fixture
     def bench(self, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-        """What was made with the target so far; the tests of a class share it."""
+        """Return the target's workbench with its results so far, which the tests of a class share."""
         kind = type(self)
         if kind not in self._benches:
             self._benches[kind] = Bench(self.target, self.overrides, tmp_path_factory.mktemp(self.target))
@@ -92,7 +93,7 @@ class TargetSuite:
 
     @pytest.mark.parametrize("how", refusing.DAMAGED)
     def test_compile_refuses_a_damaged_network(self, bench: Bench, how: str) -> None:
-        _hold(refusing.damaged, bench, how)
+        _hold(refusing.damaged_file_is_refused, bench, how)
 
     def test_compile_refuses_a_network_with_nan_weights(self, bench: Bench) -> None:
         _hold(refusing.nan_weights, bench)
@@ -139,7 +140,7 @@ class TargetSuite:
 
     @property
     def _unsteady(self) -> str | None:
-        """Why two runs may differ; None where they may not."""
+        """Reason why two runs may differ; None if they may not."""
         if self.deterministic:
             return None
         assert self.because, "deterministic = False needs because = why the SDK gives other bytes each time"
@@ -147,12 +148,12 @@ class TargetSuite:
 
 
 def _hold(check: Check, *given: Any) -> None:
-    """Run a check; what it finds is told without the way it was found."""
+    """Run a check; fail the test without a traceback if it finds a violation, skip it if it does not apply."""
     try:
         check(*given)
-    except Breach as breach:
+    except ContractViolationError as breach:
         found = str(breach)
-    except NotChecked as reason:
+    except NotApplicableError as reason:
         pytest.skip(str(reason))
     else:
         return

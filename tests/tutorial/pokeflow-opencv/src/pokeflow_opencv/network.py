@@ -25,7 +25,7 @@ class OpencvNetwork:
         return self.net.forward("embedding")
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> OpencvNetwork:
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> OpencvNetwork:
     cv2.setNumThreads(threads or cv2.getNumberOfCPUs())  # OpenCV has one number for the whole process
     try:
         return OpencvNetwork(cv2.dnn.readNetFromONNX(str(folder / FILE)), spec)

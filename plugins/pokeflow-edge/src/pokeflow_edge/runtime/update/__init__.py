@@ -1,13 +1,13 @@
-"""Updates on the device: a signed release is checked, unpacked, tried, switched to, watched, and undone if it fails.
+"""Updates on the device: verify, unpack, self-test, switch to and monitor a signed release; roll back if it fails.
 
 Below the root, such as /opt/pokeflow-edge:
 
 current               a link to the release that is served
 releases/<sequence>/  unpacked bundles: the one served, and the last good one before it
-release.pub           the public keys that a release may be signed with; never taken from an update
-state.json            what is good, what is on trial, what failed
-downloads/ staging/   an update under way; whatever is there may be removed
-venv/                 the Python that runs it all
+release.pub           the public keys that a release may be signed with; never replaced by an update
+state.json            the good, the trial and the failed releases
+downloads/ staging/   files of an update in progress; they may be removed
+venv/                 the Python environment of the service and of updates
 
-The standard library and ``cryptography`` are all that it needs.
+It needs only the standard library and ``cryptography``.
 """

@@ -1,4 +1,4 @@
-"""``update``, the bundle's command: a newer release, the one before, or what is installed."""
+"""The bundle's command ``update``, which installs a newer release, rolls back, or shows the installed releases."""
 
 import argparse
 import json
@@ -21,10 +21,10 @@ HEALTH = "http://127.0.0.1:8080/health"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: 0 where all went well or nothing was to do, 1 where a sentence says what did not, 2 if misused."""
+    """Run the command; return 0 on success or if nothing was to do, 1 after an error message; exit with 2 on misuse."""
     args = _parsed(arguments)
     root = Root(args.root)
-    os.umask(0o022)  # the service's user is another one, and has to read what is installed
+    os.umask(0o022)  # the service runs as another user, who must be able to read the installed files
     service = Service(args.restart, args.stop, args.health, args.health_seconds)
     try:
         if args.what == "status":

@@ -1,17 +1,22 @@
-"""An archive on its way to the device: what came before an interruption is kept, and all of it is checked."""
+"""Download of an archive, which resumes after an interruption and verifies the complete file."""
 
 import hashlib
 from pathlib import Path
 
 from pokeflow.errors import PokeflowError
-from pokeflow_edge.runtime.update.releases import NotTaken, Release
+from pokeflow_edge.runtime.update.releases import Release, ReleaseRejectedError
 from pokeflow_edge.runtime.update.sources import BLOCK, Source
 
 
 def fetch(source: Source, release: Release, folder: Path) -> Path:
-    """The release's archive below ``folder``, of its size and sha256; NotTaken where it is another.
+    """Download the archive of a release to ``folder``, resuming a partial file, and return its path.
 
-    Of no more bytes than it says. What lies there of other releases is removed.
+    At most the release's size is written. Files of other releases in the folder are removed.
+
+    Raises:
+        NotTaken: If size or sha256 differ from the release's.
+        PokeflowError: If the archive is unavailable or its transfer breaks off.
+
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{release.sha256}.part"
@@ -25,13 +30,15 @@ def fetch(source: Source, release: Release, folder: Path) -> Path:
     if _is(file, release):
         return file
     if resumed:
-        # A power cut can leave a file of the right length with nothing in it.
+        # A power cut can leave a file of the right length without its content.
         file.unlink()
         _append(source, release, file)
         if _is(file, release):
             return file
     file.unlink()
-    raise NotTaken(f"{source.told}/{release.archive}: is not the archive that was signed. Nothing was changed.")
+    raise ReleaseRejectedError(
+        f"{source.told}/{release.archive}: is not the archive that was signed. Nothing was changed."
+    )
 
 
 def _append(source: Source, release: Release, file: Path) -> None:
@@ -39,7 +46,7 @@ def _append(source: Source, release: Release, file: Path) -> None:
         left = release.size - out.tell()
         if not left:
             return
-        with source.opened(release.archive, out.tell()) as content:
+        with source.open(release.archive, out.tell()) as content:
             while left and (block := content.read(min(left, BLOCK))):
                 out.write(block)
                 left -= len(block)
@@ -49,7 +56,7 @@ def _append(source: Source, release: Release, file: Path) -> None:
         raise PokeflowError(f"{source.told}/{release.archive}: ended {left:,} bytes too early. Run this again.")
     if more:
         file.unlink()
-        raise NotTaken(f"{source.told}/{release.archive}: is longer than the archive that was signed.")
+        raise ReleaseRejectedError(f"{source.told}/{release.archive}: is longer than the archive that was signed.")
 
 
 def _is(file: Path, release: Release) -> bool:

@@ -1,4 +1,4 @@
-"""A signed release: nothing of it is read as anything but bytes before its signature has proven right."""
+"""Signed releases: a release is parsed only after its signature is verified."""
 
 import json
 import re
@@ -17,15 +17,15 @@ _ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.tar\.gz")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class NotTaken(PokeflowError):  # noqa: N818 - nothing went wrong: what is served is served on
-    """A release that is not taken; the device goes on as it is."""
+class ReleaseRejectedError(PokeflowError):
+    """A release was rejected; the device keeps serving the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a release says of itself: its archive, what the archive is for, and its place in the order of releases.
+    """The content of ``release.json``: the archive, its model, version and target, and the release's sequence.
 
-    ``sequence`` is seconds since 1970 at signing, greater than that of every release before it.
+    ``sequence`` is the time of signing in seconds since 1970, and greater than that of every earlier release.
     """
 
     archive: str
@@ -38,21 +38,21 @@ class Release:
     pokeflow: str
 
     @property
-    def told(self) -> str:
-        """How people call it."""
+    def label(self) -> str:
+        """Name of the release for messages."""
         return f"{self.model} {self.version} for {self.target}, release {self.sequence}"
 
 
 def read(source: Source, keys: Path) -> Release:
-    """The release that a source offers; NotTaken unless one of the pinned keys signed these very bytes."""
+    """Return the release of a source; raise NotTaken unless one of the trusted keys signed its exact bytes."""
     about = source.small(ABOUT, MOST_ABOUT)
     signature = source.small(SIGNATURE, SIGNATURE_BYTES)
-    verify(about, signature, pinned(keys), f"{source.told}/{ABOUT}")
-    return parsed(about)
+    verify(about, signature, read_public_keys(keys), f"{source.told}/{ABOUT}")
+    return parse_release(about)
 
 
-def pinned(file: Path) -> tuple[bytes, ...]:
-    """The PEM blocks of a file of public keys, one at least."""
+def read_public_keys(file: Path) -> tuple[bytes, ...]:
+    """Return the PEM blocks of a file of public keys; raise a PokeflowError if it has none."""
     try:
         with file.open("rb") as source:
             found = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
@@ -64,7 +64,7 @@ def pinned(file: Path) -> tuple[bytes, ...]:
 
 
 def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) -> None:
-    """Refuse bytes that none of the Ed25519 keys signed."""
+    """Raise NotTaken for bytes that none of the Ed25519 keys signed, and a PokeflowError for an invalid key."""
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -87,20 +87,22 @@ def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) 
         except InvalidSignature:
             continue
         return
-    raise NotTaken(f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed.")
+    raise ReleaseRejectedError(
+        f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed."
+    )
 
 
-def parsed(about: bytes) -> Release:
-    """The release in bytes whose signature is right; NotTaken where they are not of its form all the same."""
+def parse_release(about: bytes) -> Release:
+    """Parse ``release.json`` after its signature was verified; raise NotTaken if it is invalid nevertheless."""
     try:
         raw = json.loads(about)
         values = {field.name: raw[field.name] for field in fields(Release)}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NotTaken(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
+        raise ReleaseRejectedError(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
     for field in fields(Release):
-        # The types are written in this class alone: int, of which bool is one, and str.
+        # Exact types, int or str by the annotations of Release: isinstance would accept a bool as an int.
         if type(values[field.name]) is not field.type:
-            raise NotTaken(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
+            raise ReleaseRejectedError(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
     release = Release(**values)
     sound = {
         "archive": _ARCHIVE.fullmatch(release.archive),
@@ -109,5 +111,5 @@ def parsed(about: bytes) -> Release:
         "sequence": 0 < release.sequence < 1 << 53,
     }
     if bad := [name for name, right in sound.items() if not right]:
-        raise NotTaken(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
+        raise ReleaseRejectedError(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
     return release

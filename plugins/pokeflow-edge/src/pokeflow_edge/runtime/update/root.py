@@ -1,4 +1,4 @@
-"""The folder that a device serves from: the releases in it, the link to the current one, and the state of updates."""
+"""The installation folder of a device: its releases, the link to the current one, and the state of updates."""
 
 import fcntl
 import json
@@ -18,11 +18,16 @@ CURRENT, RELEASES, STATE, LOCK = "current", "releases", "state.json", "update.lo
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of the releases here, by their sequence.
+    """The state of the installed releases, each identified by its sequence.
 
-    ``good`` has answered and is what a failed ``trial`` goes back to; ``previous`` was good before it. Nothing up to
-    ``floor`` is installed any more, whatever is signed: an old release would bring back its faults. ``failed`` did
-    not answer.
+    Attributes:
+        good: Release that has answered; a failed trial is rolled back to it.
+        previous: Release that was good before it.
+        trial: Release that an update switches to and that has not yet answered.
+        floor: Greatest sequence that was ever good. Releases up to it are rejected even if they are signed, since an
+            old release would bring back its faults.
+        failed: Releases that did not answer.
+
     """
 
     good: int | None = None
@@ -34,27 +39,27 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """An installation. Every change of it is one rename; whatever else lies around may be half done."""
+    """An installation. Every change is one atomic rename; all other files in it may be incomplete."""
 
     folder: Path
 
     @property
     def downloads(self) -> Path:
-        """Archives on their way."""
+        """Folder of archives that are being downloaded."""
         return self.folder / "downloads"
 
     @property
     def staging(self) -> Path:
-        """The release that is being unpacked and tried."""
+        """Folder of the release that is being unpacked and tested."""
         return self.folder / "staging"
 
     def release(self, sequence: int) -> Path:
-        """The folder of a release."""
+        """Return the folder of a release."""
         return self.folder / RELEASES / str(sequence)
 
     @property
     def current(self) -> int | None:
-        """The release that the link names; None before the first one."""
+        """Sequence of the release that the link ``current`` names; None before the first one."""
         try:
             name = (self.folder / CURRENT).readlink().name
         except OSError:
@@ -62,7 +67,7 @@ class Root:
         return int(name) if name.isascii() and name.isdecimal() else None
 
     def about(self, sequence: int) -> dict[str, Any]:
-        """The ``bundle.json`` of a release that is here."""
+        """Return the ``bundle.json`` of an installed release; raise a PokeflowError if it is damaged."""
         folder = self.release(sequence)
         try:
             told = bundle.read(folder)
@@ -75,7 +80,7 @@ class Root:
         return told
 
     def state(self) -> State:
-        """The state as it was written last; where it is lost or damaged, what the link says."""
+        """Return the saved state; if it is lost or damaged, return one from the link ``current``."""
         try:
             raw = json.loads((self.folder / STATE).read_bytes())
             state = State(**{**{f.name: raw[f.name] for f in fields(State)}, "failed": tuple(raw["failed"])})
@@ -87,7 +92,7 @@ class Root:
         return State(good=self.current, floor=self.current or 0)
 
     def write(self, state: State) -> None:
-        """Put the state on the disk in one step."""
+        """Write the state to disk atomically."""
         draft = self.folder / f"{STATE}.new"
         with draft.open("w", encoding="utf-8") as out:
             json.dump(asdict(state), out, indent=2)
@@ -97,7 +102,7 @@ class Root:
         _settle(self.folder)
 
     def keep(self, staged: Path, sequence: int) -> None:
-        """Make a tried folder a release, once all of it is on the disk."""
+        """Move a tested folder to the releases, after all of it is synced to disk."""
         place = self.release(sequence)
         place.parent.mkdir(exist_ok=True)
         if place.exists():
@@ -107,7 +112,7 @@ class Root:
         _settle(place.parent)
 
     def switch(self, sequence: int) -> None:
-        """Have ``current`` name this release: before, it names the old one whole, and after it this one."""
+        """Point ``current`` to a release atomically: it always names a complete release, the old or the new one."""
         draft = self.folder / f"{CURRENT}.new"
         draft.unlink(missing_ok=True)
         draft.symlink_to(f"{RELEASES}/{sequence}")
@@ -115,25 +120,25 @@ class Root:
         _settle(self.folder)
 
     def clear(self) -> None:
-        """Remove what an update left half done."""
+        """Remove the staging folder of an interrupted update."""
         if self.staging.exists():
             shutil.rmtree(self.staging)
 
     def prune(self, state: State) -> None:
-        """Remove the releases that nothing goes back to."""
+        """Remove all releases except the current, good, previous and trial ones."""
         kept = {str(number) for number in (self.current, state.good, state.previous, state.trial)}
         for folder in (self.folder / RELEASES).glob("*"):
             if folder.name.isdecimal() and folder.name not in kept:
                 shutil.rmtree(folder)
 
     def forget(self) -> None:
-        """Remove archives, once nothing is to be gone on with."""
+        """Remove downloaded archives, once no download remains to be resumed."""
         if self.downloads.exists():
             shutil.rmtree(self.downloads)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else changes this installation meanwhile; the lock goes with the process, however that ends."""
+    def lock(self) -> Iterator[None]:
+        """Lock the installation against other updates; the lock is released with the process, however that ends."""
         if not self.folder.is_dir():
             raise PokeflowError(f"{self.folder}: no such installation. Run install.sh, or name its folder with --root.")
         with (self.folder / LOCK).open("w") as lock:
@@ -145,7 +150,7 @@ class Root:
 
 
 def _settle(folder: Path) -> None:
-    """Have a rename in a folder survive a power cut."""
+    """Sync a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Tries a bundle on this device before it serves: in a process of its own, with the bundle's own code."""
+"""Self-test of a bundle on this device before it serves, in a separate process with the bundle's own code."""
 
 import os
 import subprocess
@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 PATIENCE = 600.0
-"""Seconds that a bundle may take to open and to answer a few pictures."""
+"""Timeout of a self-test in seconds."""
 
 
-def tried(folder: Path) -> str:
-    """Open a bundle as its service does, which proves it on the pictures that it brings; empty, or why it fails."""
+def run_self_test(folder: Path) -> str:
+    """Open a bundle as its service does, which runs its self-test; return the reason of a failure, else ''."""
     command = [sys.executable, "-P", "-B", "-m", "pokeflow_edge.runtime", "--check", "--bundle", str(folder)]
-    # Without what would lead its imports elsewhere, and what is none of its business.
+    # Without variables that redirect its imports, and without credentials, which it does not need.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AWS_"))}
     env["PYTHONPATH"] = str(folder / "lib")
     try:

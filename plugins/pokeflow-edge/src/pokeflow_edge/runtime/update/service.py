@@ -1,4 +1,4 @@
-"""The service that an update restarts and watches, as systemd or another command knows it."""
+"""Control of the service that an update restarts and monitors, by commands such as systemctl."""
 
 import json
 import shlex
@@ -12,33 +12,41 @@ from http.client import HTTPException
 from typing import Any
 
 STEADY = 3
-"""Good answers in a row that make a service healthy: the first alone could be the last."""
+"""Consecutive good responses of a healthy service: it could still fail after the first one."""
 PAUSE = 1.0
-"""Seconds between two."""
+"""Seconds between two health checks."""
 NAMES = ("model", "version", "target", "preprocessing")
-"""What a service and a bundle say of themselves alike."""
+"""Fields that a service's response and its bundle share."""
 PATIENCE = 120.0
-"""Seconds that a command may take."""
+"""Timeout of a command in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How the service is stopped and restarted (empty: it is not), where it answers, and how many seconds it has."""
+    """The service of an update.
+
+    Attributes:
+        restart: Command that restarts it; empty skips restart and health check.
+        stop: Command that stops it; empty skips the stop.
+        health: URL of its health check; empty skips the check.
+        seconds: Timeout for it to become healthy.
+
+    """
 
     restart: str = ""
     stop: str = ""
     health: str = ""
     seconds: float = 60.0
 
-    def restarted(self, about: Mapping[str, Any]) -> str:
-        """Restart it and wait until it answers as this bundle; empty, or why it does not."""
+    def restart_and_wait(self, about: Mapping[str, Any]) -> str:
+        """Restart the service and wait until it answers as this bundle; return the reason of a failure, else ''."""
         if not self.restart:
             return ""
-        return commanded(self.restart) or self._steady(about)
+        return run_command(self.restart) or self._steady(about)
 
-    def stopped(self) -> str:
-        """Stop it; empty, or why it does not stop."""
-        return commanded(self.stop) if self.stop else ""
+    def stop_and_wait(self) -> str:
+        """Stop the service; return the reason of a failure, else ''."""
+        return run_command(self.stop) if self.stop else ""
 
     def _steady(self, about: Mapping[str, Any]) -> str:
         if not self.health:
@@ -53,8 +61,8 @@ class Service:
         return f"not healthy for {self.seconds:g} seconds: {why or 'it came too late'}"
 
 
-def commanded(command: str) -> str:
-    """Run a command; empty, or why it failed."""
+def run_command(command: str) -> str:
+    """Run a command; return the reason of a failure, else ''."""
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
@@ -63,7 +71,7 @@ def commanded(command: str) -> str:
 
 
 def unhealthy(url: str, about: Mapping[str, Any]) -> str:
-    """Empty where what answers there is healthy and is this bundle, else why not."""
+    """Return '' if the service at a URL is healthy and serves this bundle, else the reason."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - whoever runs this names it
             told = json.loads(answer.read(65_536))

@@ -1,4 +1,4 @@
-"""Where releases come from: a folder (a USB stick), a web server, or a prefix of a bucket."""
+"""Sources of releases: a folder (such as a USB stick), a web server, or a prefix of a bucket."""
 
 import re
 import urllib.error
@@ -14,23 +14,23 @@ from pokeflow.errors import PokeflowError
 
 BLOCK = 1 << 20
 PATIENCE = 30.0
-"""Seconds without a byte after which a server counts as gone."""
+"""Timeout of a connection in seconds, without a byte received."""
 
 
 class Source(Protocol):
-    """A place that holds files by plain names; ``told`` is what an error calls it."""
+    """A location of files with plain names; ``told`` is its name in error messages."""
 
     told: str
 
-    def opened(self, name: str, start: int) -> Any:
-        """A context that gives the file from byte ``start`` on, ready to be read."""
+    def open(self, name: str, start: int) -> Any:
+        """Return a context manager that opens the file for reading from byte ``start``."""
 
     def small(self, name: str, most: int) -> bytes:
-        """A whole file of at most so many bytes."""
+        """Return the content of a file of at most ``most`` bytes."""
 
 
-class Place:
-    """What every source has in common: how a file is read through ``_open``, and how its faults are told."""
+class BaseSource:
+    """Base class of all sources: reads files through ``_open``, and turns their errors into a PokeflowError."""
 
     told: str
 
@@ -38,8 +38,8 @@ class Place:
         raise NotImplementedError
 
     @contextmanager
-    def opened(self, name: str, start: int) -> Iterator[BinaryIO]:
-        """The file from byte ``start`` on; PokeflowError where it cannot be had, or stops coming."""
+    def open(self, name: str, start: int) -> Iterator[BinaryIO]:
+        """Open the file from byte ``start`` on; raise a PokeflowError if it is unavailable or the transfer breaks."""
         content = self._open(name, start)
         try:
             yield _Told(content, f"{self.told}/{name}")  # type: ignore[misc]  # it is only read
@@ -47,8 +47,8 @@ class Place:
             content.close()
 
     def small(self, name: str, most: int) -> bytes:
-        """A whole file; PokeflowError where it has more than ``most`` bytes."""
-        with self.opened(name, 0) as content:
+        """Return the content of a file; raise a PokeflowError if it has more than ``most`` bytes."""
+        with self.open(name, 0) as content:
             data = b""
             while len(data) <= most and (block := content.read(most + 1 - len(data))):
                 data += block
@@ -57,7 +57,7 @@ class Place:
         return data
 
 
-class Folder(Place):
+class Folder(BaseSource):
     """A folder of this machine."""
 
     def __init__(self, place: str) -> None:
@@ -66,7 +66,7 @@ class Folder(Place):
     def _open(self, name: str, start: int) -> BinaryIO:
         file = Path(self.told) / name
         try:
-            # A pipe or a device could be read for ever.
+            # Reading a pipe or a device could block for ever.
             if not file.is_file():
                 raise PokeflowError(f"{file}: no such file. Name the folder that 'pokeflow package' wrote.")
             content = file.open("rb")
@@ -76,8 +76,8 @@ class Folder(Place):
         return content
 
 
-class Web(Place):
-    """A folder of a web server. Whatever it sends is worth as much as its signature: none is trusted."""
+class Web(BaseSource):
+    """A folder of a web server, which is not trusted: only signatures prove what it sends."""
 
     def __init__(self, place: str) -> None:
         parts = urllib.parse.urlsplit(place)
@@ -100,12 +100,14 @@ class Web(Place):
         except (OSError, HTTPException, ValueError) as error:
             raise PokeflowError(f"{url}: cannot be reached ({getattr(error, 'reason', error)}).") from error
         if start and answer.status == 200:
-            _skip(answer, start)  # it knows no ranges
+            _skip(answer, start)  # the server ignores Range
         return answer  # type: ignore[no-any-return]  # urllib's answers are files
 
 
-class Bucket(Place):
-    """A prefix of a bucket. Credentials are the device's own and need only read it.
+class Bucket(BaseSource):
+    """A prefix of an S3 bucket, read with the device's own credentials.
+
+    They need only this policy:
 
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject",
     "Resource": "arn:aws:s3:::BUCKET/PREFIX/*"}]}
@@ -136,7 +138,7 @@ class Bucket(Place):
 
 
 def source(place: str) -> Source:
-    """The source that a person named."""
+    """Return the source for a folder, a http(s) or an s3 URL; raise a PokeflowError for any other scheme."""
     if re.match(r"https?://", place):
         return Web(place)
     if place.startswith("s3://"):
@@ -147,7 +149,7 @@ def source(place: str) -> Source:
 
 
 class _Told:
-    """A file whose faults are told in a sentence."""
+    """A file whose read errors are raised as a PokeflowError."""
 
     def __init__(self, content: Any, name: str) -> None:
         self._content, self._name = content, name
@@ -155,7 +157,7 @@ class _Told:
     def read(self, size: int) -> bytes:
         try:
             return bytes(self._content.read(size))
-        except Exception as error:  # a connection breaks in as many ways as there are libraries
+        except Exception as error:  # each library has its own exceptions for a broken connection
             raise PokeflowError(
                 f"{self._name}: stopped coming ({error}). Run this again: it goes on from there."
             ) from error

@@ -1,4 +1,4 @@
-"""Unpacking an archive as if nobody had signed it: plain files below one folder, of bounded size, each as it says."""
+"""Extraction of an archive, untrusted even if signed: plain files in one folder, bounded size, verified checksums."""
 
 import gzip
 from collections.abc import Iterable
@@ -7,40 +7,48 @@ from typing import Any
 
 from pokeflow_edge.runtime import bundle
 from pokeflow_edge.runtime.bundle import ABOUT
-from pokeflow_edge.runtime.update.releases import NotTaken
+from pokeflow_edge.runtime.update.releases import ReleaseRejectedError
 from pokeflow_vision import archive
 
 MOST_BYTES = 8_000_000_000
 
 
 def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Unpack an archive into a new folder and return its ``bundle.json``; NotTaken where it is not sound.
+    """Unpack an archive into a new folder and return its ``bundle.json``.
 
-    OSError where the disk gives up.
+    Raises:
+        NotTaken: If the archive is not a valid bundle.
+        OSError: If the disk fails.
+
     """
     folder.mkdir(parents=True)
     try:
         return about(folder, archive.extract(file, folder, most, executable=True) - {ABOUT})
     except gzip.BadGzipFile as error:
-        raise NotTaken(f"{file.name}: not a readable bundle ({error}).") from error
+        raise ReleaseRejectedError(f"{file.name}: not a readable bundle ({error}).") from error
     except archive.UNSOUND as error:
-        raise NotTaken(f"{file.name}: not a sound bundle ({error}).") from error
+        raise ReleaseRejectedError(f"{file.name}: not a sound bundle ({error}).") from error
 
 
 def damage(folder: Path) -> str:
-    """Why an unpacked bundle is not what it was; empty where it is whole, whatever Python left beside its code."""
+    """Return how an unpacked bundle is damaged, or '' if it is intact; compiled Python files are ignored."""
     try:
-        about(folder, bundle.found(folder))
+        about(folder, bundle.list_files(folder))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return str(error)
     return ""
 
 
 def about(folder: Path, found: Iterable[str]) -> dict[str, Any]:
-    """What the bundle says of itself, once the files found, all but ``bundle.json``, are what it says.
+    """Return the ``bundle.json`` of a folder after checking ``found``, all other files in it, against it.
 
-    Of its form only what an update uses is asked for, and not its format: a newer one is judged by the runtime that
-    it brings, in its self-test. ``bundle.checked`` is for that runtime alone.
+    Only the fields that an update uses are validated, not the format: the runtime in the bundle validates a newer
+    format in its self-test, by ``bundle.load_bundle``.
+
+    Raises:
+        ValueError: If a file is missing, damaged or unknown.
+        KeyError, TypeError: If a field is missing or of another type.
+
     """
     if not (folder / ABOUT).is_file():
         raise ValueError(f"it holds no {ABOUT}")

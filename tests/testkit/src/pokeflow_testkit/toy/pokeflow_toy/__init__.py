@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokeflow import Backend, Command, PokeflowError, Result, Task, Unavailable, hookimpl
+from pokeflow import Backend, Command, PokeflowError, Result, Task, UnavailableError, hookimpl
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def run(task: Task) -> Result:
         raise PokeflowError("it was told to fail.")
     if params.absent:
         (task.output / "calibration.txt").write_text("ready\n")
-        raise Unavailable("no compiler here. Install the toy compiler 2.0.")
+        raise UnavailableError("no compiler here. Install the toy compiler 2.0.")
     (task.output / "model.txt").write_text(f"{task.stage} {params.lr} {[i.record.digest for i in task.inputs]}\n")
     value = params.lr if params.value is None and params.reason is None else params.value
     facts = {"simulated": True} if params.simulated else {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pokeflow import Backend, PokeflowError, Result, Task, Unavailable, hookimpl
+from pokeflow import Backend, PokeflowError, Result, Task, UnavailableError, hookimpl
 from pokeflow_vision import benchmark, calibration, dataset, index
 from pokeflow_vision.network import ONNX, gallery, model_and_data, model_input, size_mb
 
@@ -80,12 +80,12 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
     begun = half.exists()
     half.write_text("begun")
     if fault == "unavailable":
-        raise Unavailable("no compiler here. Install the faulty compiler 2.0.")
+        raise UnavailableError("no compiler here. Install the faulty compiler 2.0.")
     if fault == "unavailable without a sentence":
-        raise Unavailable("E42")
+        raise UnavailableError("E42")
     if fault == "unavailable and torn":
         (task.output / "preprocessing.json").write_text("{")
-        raise Unavailable("no compiler here. Install the faulty compiler 2.0.")
+        raise UnavailableError("no compiler here. Install the faulty compiler 2.0.")
     if fault == "takes any preprocessing":
         parent, data = model_input(task), dataset.read(task.input(stage="prepare").folder)
     else:
@@ -105,7 +105,7 @@ def compile(task: Task) -> Result:  # noqa: PLR0912 - a branch a fault
         described["sha256"] = "0" * 64
     (task.output / calibration.CONFIG).write_text(json.dumps(described))
     target.write_bytes(rounded(source, 1 if fault == "rounds to signs" else 127))
-    opener = swapped.opened if fault == "swaps colours" else network.opened
+    opener = swapped.open_network if fault == "swaps colours" else network.open_network
     opened = opener(task.output, data.preprocessing, 1)
     try:
         found = gallery(opened, data)
@@ -148,7 +148,7 @@ def measure(task: Task) -> Result:
 
     fault = task.params.fault
     if fault == "unavailable":
-        raise Unavailable("no device here. Plug one in.")
+        raise UnavailableError("no device here. Plug one in.")
     if fault == "fails":
         model_and_data(task)
         raise RuntimeError("boom")
@@ -159,7 +159,7 @@ def measure(task: Task) -> Result:
         data.preprocessing.write(folder)
         task = dataclasses.replace(task, inputs=(dataclasses.replace(model, folder=folder), *task.inputs[1:]))
     task = dataclasses.replace(task, params=benchmark.BenchmarkParams(runs=100, warmup=1, max_seconds=5.0))
-    opener = swapped.opened if fault == "forgets the accuracy" else network.opened
+    opener = swapped.open_network if fault == "forgets the accuracy" else network.open_network
     result = benchmark.run(task, opener, framework="faulty", size_mb=lambda folder: size_mb(folder, network.FILE))
     metrics, reasons, file = dict(result.metrics), dict(result.reasons), task.output / benchmark.FILE
     if fault == "forgets the accuracy":

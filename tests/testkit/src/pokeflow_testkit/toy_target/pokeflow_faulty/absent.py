@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pokeflow.errors import Unavailable
+from pokeflow.errors import UnavailableError
 from pokeflow_vision.preprocessing import Preprocessing
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> None:
-    raise Unavailable("no runtime here. Install the faulty runtime 2.0.")
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> None:
+    raise UnavailableError("no runtime here. Install the faulty runtime 2.0.")

@@ -22,7 +22,7 @@ class Network:
         return np.asarray(self.session.run(["embedding"], {"image": prepared})[0])
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> Network:
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> Network:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     try:

@@ -14,5 +14,5 @@ class Swapped(network.Network):
         return normalize(squares[..., ::-1], self.spec)
 
 
-def opened(folder: Path, spec: Preprocessing, threads: int) -> Swapped:
-    return Swapped(network.opened(folder, spec, threads).session, spec)
+def open_network(folder: Path, spec: Preprocessing, threads: int) -> Swapped:
+    return Swapped(network.open_network(folder, spec, threads).session, spec)

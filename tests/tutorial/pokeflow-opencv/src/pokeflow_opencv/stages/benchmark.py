@@ -1,10 +1,10 @@
 """Stage ``benchmark``: what the compiled model answers, and how long that takes here."""
 
 from pokeflow import Result, Task
-from pokeflow_opencv.network import FILE, FRAMEWORK, opened
+from pokeflow_opencv.network import FILE, FRAMEWORK, open_network
 from pokeflow_vision import benchmark
 from pokeflow_vision.network import size_mb
 
 
 def run(task: Task) -> Result:
-    return benchmark.run(task, opened, framework=FRAMEWORK, size_mb=lambda folder: size_mb(folder, FILE))
+    return benchmark.run(task, open_network, framework=FRAMEWORK, size_mb=lambda folder: size_mb(folder, FILE))

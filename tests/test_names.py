@@ -1,0 +1,51 @@
+"""The check of public names: it finds a bad one, says what is better, and passes what is a verb or a noun."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import names
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for folder in ("pokeflow", "plugins/pokeflow-odd/src/pokeflow_odd"):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("code", "better"),
+    [
+        ("def told(error): ...", "describe"),
+        ("class Wanted: ...\nclass Made: ...", "build, make"),
+        ("class Card:\n    def opened(self): ...", r"a verb \(open…\)"),
+        ("async def connected(): ...", r"a verb \(connect…\)"),
+    ],
+)
+def test_a_bare_participle_is_found_with_its_line_and_a_better_name(tree: Path, code: str, better: str) -> None:
+    (tree / "plugins/pokeflow-odd/src/pokeflow_odd/odd.py").write_text(code)
+    faults = list(names.faults(tree))
+    assert faults
+    assert all(fault.startswith("plugins/pokeflow-odd/src/pokeflow_odd/odd.py:") for fault in faults)
+    assert any(better.replace("\\", "") in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def open_network(path): ...",
+        "def embed(images): ...",
+        "def _told(error): ...",
+        "class Record:\n    @property\n    def simulated(self): ...",
+        "class PlannedStep: ...",
+        "def is_simulated(record): ...",
+    ],
+)
+def test_verbs_nouns_private_names_and_properties_pass(tree: Path, code: str) -> None:
+    (tree / "pokeflow/fine.py").write_text(code)
+    assert list(names.faults(tree)) == []
+
+
+def test_the_sources_have_no_such_name() -> None:
+    assert list(names.faults()) == []
