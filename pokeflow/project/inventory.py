@@ -96,7 +96,7 @@ def scan(tree: Tree) -> Inventory:
     intact = {receipts.key(receipt.unit) for receipt in known}
     items = []
     for entry in tree.objects.list():
-        leaf = places.of(entry.key)
+        leaf = places.find(entry.key)
         receipt, placed = counting.get(entry.key, (None, None))
         items.append(Item(entry, _kind(entry.key, leaf, placed, intact), leaf, placed, receipt))
     return Inventory(tree, tuple(items), tuple(_states(tree.leaves, items)), known, damaged)
@@ -133,7 +133,7 @@ class Leaves:
     def __init__(self, leaves: Iterable[LayoutEntry]) -> None:
         self._leaves = {leaf.path: leaf for leaf in leaves}
 
-    def of(self, path: str) -> LayoutEntry | None:
+    def find(self, path: str) -> LayoutEntry | None:
         """Return the leaf of a path, or None if the path belongs to no leaf."""
         if (leaf := self._leaves.get(path)) is not None:
             return leaf

@@ -116,11 +116,11 @@ def test_a_file_belongs_to_the_innermost_leaf() -> None:
     )
     one = LayoutEntry("m/v1/benchmark/card.md", "train", "train:m", document="model_card")
     leaves = inventory.Leaves([outer, inner, one])
-    assert leaves.of("m/v1/weights/a.pt") == outer
-    assert leaves.of("m/v1/benchmark/a/b") == inner
-    assert leaves.of("m/v1/benchmark/card.md") == one
-    assert leaves.of("m/v2/a") is None
-    assert leaves.of("m") is None
+    assert leaves.find("m/v1/weights/a.pt") == outer
+    assert leaves.find("m/v1/benchmark/a/b") == inner
+    assert leaves.find("m/v1/benchmark/card.md") == one
+    assert leaves.find("m/v2/a") is None
+    assert leaves.find("m") is None
 
 
 @pytest.mark.parametrize("path", GOLDEN)

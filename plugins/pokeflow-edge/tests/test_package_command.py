@@ -20,7 +20,7 @@ class Pack:
 
 
 class Seen(list[tuple[Input, str, str | None]]):
-    """What was to be signed, where to, and with which key."""
+    """Arguments of each call of ``sign``: the package, the target folder and the key file."""
 
     def packed(self, task: Task) -> Result:
         if task.params.fail:

@@ -79,7 +79,7 @@ class _Work:
 
     def files_of_runs(self, runs: Sequence[str]) -> None:
         """Publish the histories and the parameters of runs."""
-        places = {run: where for run in runs if (where := _place(self.replica, RUNS, run))}
+        places = {run: where for run in runs if (where := _unit_path(self.replica, RUNS, run))}
         points = [mark for mark in self.marks if mark.part and mark.id in places]
         gone = {mark for mark in self.marks if mark.part and mark.id not in places}
         self.done = gone | set(self.each(lambda mark: publish_history(self.replica, mark, places[mark.id]), points))
@@ -102,7 +102,7 @@ def _unknown_experiments(replica: Replica, units: Sequence[tuple[str, str]]) -> 
     return {(EXPERIMENTS, one) for one in ids if one and replica.copy.last_seen(EXPERIMENTS, one) is None}
 
 
-def _place(replica: Replica, kind: str, identity: str) -> UnitPath | None:
+def _unit_path(replica: Replica, kind: str, identity: str) -> UnitPath | None:
     """Return the current or future location of a unit; None if the location of its experiment is unknown."""
     known = replica.copy.last_seen(kind, identity)
     if known:
@@ -133,7 +133,7 @@ def _document(replica: Replica, kind: str, identity: str) -> UnitPath | None:
         if kind == EXPERIMENTS and known is None:
             where: UnitPath | None = _new_experiment(replica, mine, attempt)
         else:
-            where = _place(replica, kind, identity)
+            where = _unit_path(replica, kind, identity)
         if where is None:
             raise PokeflowError(f"{replica.uri}: {kind} {identity} belongs to no experiment that is known here.")
         merged = merge(base, mine, base, copy.schema).document

@@ -148,7 +148,7 @@ def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
         IntegrityError: The checksum of a file is not the expected one.
 
     """
-    places = _places(wanted, folder)
+    places = _target_paths(wanted, folder)
     fetched, kept = [], []
 
     def one(item: tuple[FileToFetch, Path], advance: Advance) -> None:
@@ -166,7 +166,7 @@ def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
     return PullResult(tuple(sorted(file.path for file in fetched)), tuple(sorted(kept)), size)
 
 
-def _places(wanted: Sequence[FileToFetch], folder: Path) -> list[tuple[FileToFetch, Path]]:
+def _target_paths(wanted: Sequence[FileToFetch], folder: Path) -> list[tuple[FileToFetch, Path]]:
     """Return each file with its local path; raise a ConfigError if one of the paths is outside of the folder."""
     root = folder.resolve()
     places = []

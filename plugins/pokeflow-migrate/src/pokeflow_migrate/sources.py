@@ -17,7 +17,7 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
     for name, source in plan.sources.items():
         where = f"sources.{name}"
         try:
-            objects = _opened(source, folder, tree)
+            objects = _open_source(source, folder, tree)
         except ConfigError as error:
             faults += [Fault(where, str(fault)) for fault in error.faults]
             continue
@@ -33,7 +33,7 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
     return found
 
 
-def _opened(source: Source, folder: Path, tree: Tree) -> ObjectStore:
+def _open_source(source: Source, folder: Path, tree: Tree) -> ObjectStore:
     if not source.at.startswith("s3://"):
         if not source.at.strip():
             raise ConfigError([Fault("at", "no place.")])
