@@ -41,10 +41,10 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV) store .schema
 
-$(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/testkit/pyproject.toml
+$(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/support/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]' $(DISTS:%=--editable %) --editable tests/testkit
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]' $(DISTS:%=--editable %) --editable tests/support
 	touch $@

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import convert
-from tests.s3 import Server, rclone, rclone_binary
 
+from pokeflow_testkit.s3 import Server, rclone, rclone_binary
 from tests.benchmarks.__main__ import Figure, figure, machine, table
 from tests.benchmarks.delay import Way, check, delayed
 from tests.benchmarks.tracking_probe import BATCH, MANY, PAUSE, Calls, Searched, Written

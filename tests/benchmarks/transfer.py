@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.s3 import Server, moto, rclone, rclone_binary
-
+from pokeflow_testkit.s3 import Server, moto, rclone, rclone_binary
 from tests.benchmarks.__main__ import POKEFLOW, Figure, Sample, figure, machine, measure, table
 
 HERE = Path(__file__).parent

@@ -111,7 +111,7 @@ class Cloud(Double):
             raise AwsError("ThrottlingException", "Rate exceeded")
 
     def _answered(self, call: Call) -> Answer:
-        unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to tests/cloud"
+        unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to pokeflow_testkit/cloud"
         if call.service != "sagemaker" and call.service not in MOTO:
             raise AwsError("NotInTheTestCloud", unknown)
         if not call.cbor:

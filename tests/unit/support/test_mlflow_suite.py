@@ -41,7 +41,7 @@ def test_both_stores_are_counted_and_their_differences_told(tmp_path: Path) -> N
     file.write_text(TESTS)
     command = [sys.executable, "-m", "pokeflow_testkit.mlflow_suite", "--tests", str(tmp_path)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     control, ours, *rest = done.stdout.splitlines()

@@ -87,7 +87,7 @@ def _check_step(step: Row, steps: list[Row], parameters: list[str]) -> None:  # 
     if not STEP.fullmatch(name):
         raise wrong(f"Step name {name!r} must match {STEP.pattern}.")
     if kind not in KNOWN:
-        raise AwsError("NotInTheTestCloud", f"Steps of type {kind}: add them to tests/cloud/definitions.py")
+        raise AwsError("NotInTheTestCloud", f"Steps of type {kind}: add them to pokeflow_testkit/cloud/definitions.py")
     if strange := step.keys() - MEMBERS:
         raise wrong(f"Step {name} has an unknown member {sorted(strange)[0]}.")
     by_name = {s["Name"]: s for s in steps}

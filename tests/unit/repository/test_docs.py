@@ -11,7 +11,7 @@ from pokeflow.cli._lookup import known_commands
 from pokeflow.config import composition, omegaconf
 from pokeflow.config.resolver import resolve
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 COMMANDS = [command.name for command in known_commands()]
 PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
 PAGES = [

@@ -12,7 +12,7 @@ import pytest
 
 from pokeflow_testkit.support import TOY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {folder.name: folder for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()}
 LAPTOP = ("pokeflow-vision", "pokeflow-cards", "pokeflow-torch", "pokeflow-onnxruntime")
 SMALL = (

@@ -16,7 +16,7 @@ from pokeflow.errors import ConfigError
 from pokeflow.flow import Flow
 from pokeflow_mlflow import address
 
-OURS = {folder.name for folder in (Path(__file__).parents[1] / "plugins").glob("pokeflow-*")}
+OURS = {folder.name for folder in (Path(__file__).parents[3] / "plugins").glob("pokeflow-*")}
 READER = _utils.get_yaml_loader()
 """OmegaConf's own, before pokeflow composes anything."""
 SPEC = {

@@ -40,7 +40,7 @@ def _check(state: State, row: Row) -> None:
     if bool(providers) == bool(row.get("ServiceCatalogProvisioningDetails")):
         raise invalid("Either TemplateProviders or ServiceCatalogProvisioningDetails must be given.")
     if not providers:
-        raise AwsError("NotInTheTestCloud", "Projects of Service Catalog: add them to tests/cloud")
+        raise AwsError("NotInTheTestCloud", "Projects of Service Catalog: add them to pokeflow_testkit/cloud")
     if len(providers) > 1:
         raise invalid("One template provider can be given.")
 

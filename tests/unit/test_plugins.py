@@ -21,7 +21,7 @@ HOOKS = [
     "pokeflow_commands",
     "pokeflow_task_finished",
 ]
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def manager(**named: object) -> pluggy.PluginManager:

@@ -28,7 +28,7 @@ def _check_training(state: State, row: Row) -> None:
     if bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
         raise invalid("Either TrainingImage or AlgorithmName must be given, and not both.")
     if not algorithm.get("TrainingImage") or algorithm["TrainingInputMode"] == "Pipe":
-        raise AwsError("NotInTheTestCloud", "Algorithms by name and Pipe mode: add them to tests/cloud")
+        raise AwsError("NotInTheTestCloud", "Algorithms by name and Pipe mode: add them to pokeflow_testkit/cloud")
     check_image(algorithm["TrainingImage"])
     check_role(state, row["RoleArn"])
     longest, wait = condition.get("MaxRuntimeInSeconds", 86400), condition.get("MaxWaitTimeInSeconds")
@@ -39,12 +39,12 @@ def _check_training(state: State, row: Row) -> None:
     if wait is not None and not spot:
         raise invalid("MaxWaitTimeInSeconds can only be given with EnableManagedSpotTraining.")
     if "InstanceType" not in row["ResourceConfig"]:
-        raise AwsError("NotInTheTestCloud", "Instance groups: add them to tests/cloud")
+        raise AwsError("NotInTheTestCloud", "Instance groups: add them to pokeflow_testkit/cloud")
     _instances(state, [row["ResourceConfig"]["InstanceType"]])
     for channel in row.get("InputDataConfig") or ():
         source = channel["DataSource"].get("S3DataSource")
         if source is None or source["S3DataType"] != "S3Prefix":
-            raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to tests/cloud")
+            raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to pokeflow_testkit/cloud")
         bare = source["S3Uri"]
         if not machines.buckets.listed(state, bare):
             raise invalid(
@@ -69,7 +69,7 @@ def _check_processing(state: State, row: Row) -> None:
     _instances(state, [row["ProcessingResources"]["ClusterConfig"]["InstanceType"]])
     for given in row.get("ProcessingInputs") or ():
         if "S3Input" not in given or given["S3Input"].get("S3DataType") != "S3Prefix":
-            raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to tests/cloud")
+            raise AwsError("NotInTheTestCloud", "Inputs other than S3Prefix: add them to pokeflow_testkit/cloud")
     paths = [given["S3Input"]["LocalPath"] for given in row.get("ProcessingInputs") or ()]
     for path in paths + [output["LocalPath"] for output in machines.outputs(row)]:
         if not path.startswith("/opt/ml/processing/"):

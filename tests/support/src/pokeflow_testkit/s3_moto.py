@@ -1,4 +1,4 @@
-"""A double of S3 over HTTP: ``python tests/s3_moto.py [--port 0]``.
+"""A double of S3 over HTTP: ``python -m pokeflow_testkit.s3_moto [--port 0]``.
 
 It prints its address, answers until its standard input ends, and is told what to do by JSON under ``/_control``:
 GET the counters, POST faults, DELETE everything.

@@ -8,7 +8,7 @@ from pokeflow import plugins
 from pokeflow.types import Backend, Command, Executor, load_function, load_params
 from pokeflow_testkit.plugin_form import faults_of_form
 
-PLUGINS = Path(__file__).parent.parent / "plugins"
+PLUGINS = Path(__file__).parents[3] / "plugins"
 FORM = (
     "browse",
     "cards",

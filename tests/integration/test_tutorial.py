@@ -13,7 +13,7 @@ from pokeflow_testkit.lines_of_code import lines_of_code
 from pokeflow_testkit.newcomer import Newcomer, newcomer
 from pokeflow_testkit.support import contents
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "target-in-an-hour.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "tests" / "tutorial" / "pokeflow-opencv"
 BLOCK = re.compile(r"(?:`([\w./-]+)`[^`\n]*:\n\n)?```(\w*)\n(.*?)```", re.DOTALL)

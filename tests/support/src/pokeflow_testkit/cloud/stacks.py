@@ -84,11 +84,11 @@ def check_template(resources: dict[str, Row], template: Row, given: set[str]) ->
     """Refuse types and properties that are not made here, and parameters that the template has not."""
     for name, about in resources.items():
         if about["Type"] not in KNOWN:
-            raise invalid(f"Template error: resource {name} of type {about['Type']}: add it to tests/cloud/stacks.py")
+            raise invalid(f"Template error: resource {name} of type {about['Type']}: add it to cloud/stacks.py")
         if strange := (about.get("Properties") or {}).keys() - set(KNOWN[about["Type"]].split()):
             raise invalid(
                 f"Template error: property {sorted(strange)[0]} of {name} ({about['Type']}) is not known: "
-                "add it to tests/cloud/stacks.py"
+                "add it to cloud/stacks.py"
             )
     if unknown := given - (template.get("Parameters") or {}).keys():
         raise invalid(f"Parameters: [{', '.join(sorted(unknown))}] do not exist in the template")
