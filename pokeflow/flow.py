@@ -178,7 +178,7 @@ def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
         backend.revision,
         call_plugin(f"the parameters of {step.name}", decisive, step.params),
         fingerprint,
-        [step.model, step.version] if backend.named else None,
+        [step.model, step.version] if backend.identity_in_digest else None,
         # A backend may distinguish its inputs by their type.
         [[done[need].type, done[need].digest] for need in step.needs],
     ]

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pokeflow.errors import unknown
 from pokeflow.types import Record
@@ -14,11 +14,11 @@ PASSED, FAILED = "passed", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Lower and upper bound of a figure; ``of`` names the models or model types that it applies to (empty: all)."""
+    """Lower and upper bound of a figure; ``applies_to`` names models or model types (empty: all models)."""
 
     min: float | None = None
     max: float | None = None
-    of: tuple[str, ...] = ()
+    applies_to: tuple[str, ...] = field(default=(), metadata={"formerly": {"of": "of"}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ def evaluate(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) 
     A figure is read from ``benchmark``, or else from ``made``, the record of the task that produced the model.
     """
     records = [record for record in (benchmark, made) if record]
-    mine = {name: gate for name, gate in gates.items() if not gate.of or {made.model, made.type} & set(gate.of)}
-    return {name: _verdict(name, gate, records) for name, gate in mine.items()}
+    names = {made.model, made.type}
+    applicable = {name: gate for name, gate in gates.items() if not gate.applies_to or names & set(gate.applies_to)}
+    return {name: _verdict(name, gate, records) for name, gate in applicable.items()}
 
 
 def all_passed(verdicts: Mapping[str, Verdict]) -> bool | None:

@@ -35,21 +35,21 @@ class Builder:
             path = f"lineage.models.{name}"
             self._check_model(path, name, model)
             parents = tuple(f"{models[p].stage}:{p}" for p in model.parents if p in models)
-            work = Work(model.backend, model.params, model.executor)
+            own = Work(model.backend, model.params, model.executor)
             if model.stage in (None, *self.registry.stages):
-                self._add(model.stage, work, name, model, (*parents, *data), path)
+                self._add(model.stage, own, name, model, (*parents, *data), path)
             else:
                 self.faults.append(unknown(f"{path}.stage", "stage", model.stage, self.registry.stages, HINT))
             before: tuple[str, ...] = (f"{model.stage}:{name}",)
-            for stage, then in {**self.settings.lineage.then, **model.then}.items():
-                where = f"{path}.then.{stage}" if stage in model.then else f"lineage.then.{stage}"
-                if then is None or then.backend is None or (then.optional and stage not in self.registry.stages):
+            for stage, work in {**self.settings.lineage.post_stages, **model.post_stages}.items():
+                where = f"{path}.post_stages.{stage}" if stage in model.post_stages else f"lineage.post_stages.{stage}"
+                if work is None or work.backend is None or (work.optional and stage not in self.registry.stages):
                     continue
                 if f"{stage}:{name}" in before:
                     self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
                     continue
-                added = self._add(stage, then, name, model, (*before, *data), where, parents)
-                if added is None or not added.backend.aside:
+                added = self._add(stage, work, name, model, (*before, *data), where, parents)
+                if added is None or not added.backend.terminal:
                     before = (*before, f"{stage}:{name}")
         return self.found
 
@@ -94,13 +94,13 @@ class Builder:
         path: str,
         parents: tuple[str, ...] = (),
     ) -> Step | None:
-        """Add and return a step; with an ``aside`` backend it may also read the results of the model's ``parents``."""
+        """Add and return a step; a ``terminal`` backend may also read the results of the model's ``parents``."""
         executor = self._executor(path, work.executor)
         backend = backend_of(stage, work.backend, f"{path}.backend", self.registry, self.faults)
         params = backend and params_of(backend, work.params, f"{path}.params", self.faults)
         if backend is None or params is None:
             return None
-        needs = (*needs, *parents) if backend.aside else needs
+        needs = (*needs, *parents) if backend.terminal else needs
         step = Step(stage, backend, name, model.version, model.type, params, needs, *executor)
         self.found[step.name] = step
         return step

@@ -44,9 +44,9 @@ def validate(settings: Settings, steps: Mapping[str, Step], registry: Registry) 
 def stages(settings: Settings) -> set[str]:
     """Return all stages that the configuration names."""
     models = [model for model in (settings.lineage.models or {}).values() if model is not None]
-    then = [stage for works in (settings.lineage.then, *(m.then for m in models)) for stage in works or ()]
+    later = [stage for of in (settings.lineage.post_stages, *(m.post_stages for m in models)) for stage in of or ()]
     own = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
-    return {PREPARE, *own, *(model.stage for model in models if model.stage), *then}
+    return {PREPARE, *own, *(model.stage for model in models if model.stage), *later}
 
 
 def validate_selection(settings: Settings) -> Iterator[Fault]:
@@ -70,7 +70,9 @@ def validate_gates(settings: Settings) -> Iterator[Fault]:
     known = {*models, *(model.type for model in models.values() if model is not None and model.type)}
     for name, gate in given.items():
         yield from (
-            unknown(f"lineage.gates.{name}.of", "model or model type", of, known) for of in gate.of if of not in known
+            unknown(f"lineage.gates.{name}.applies_to", "model or model type", model, known)
+            for model in gate.applies_to
+            if model not in known
         )
 
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pokeflow.gates import Gate
 from pokeflow.types import Budget
 
-FORMER_KEYS = {"on": "executor"}
+FORMER_KEYS = {"on": "executor", "then": "post_stages", "of": "applies_to"}
 """Former names of renamed keys, with the present name."""
 _EXECUTOR = {"formerly": {"on": "on", True: "on", "True": "on"}}  # YAML 1.1 reads the old key as true
+_POST_STAGES = {"formerly": {"then": "then"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Model:
     """A named node of the lineage, produced by ``stage``, for which a backend must be installed.
 
     ``type`` is a free name by which gates, reports and documents identify the model's kind.
-    ``parents`` are models; the first one is the parent in the lineage. ``then`` overrides the lineage's ``then`` for
-    this model, stage by stage; null leaves a stage out.
+    ``parents`` are models; the first one is the parent in the lineage. ``post_stages`` overrides the lineage's
+    for this model, stage by stage; null leaves a stage out.
     """
 
     version: str
@@ -57,12 +58,12 @@ class Model:
     parents: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     executor: str | Executor | None = field(default=None, metadata=_EXECUTOR)
-    then: dict[str, Work | None] = field(default_factory=dict)
+    post_stages: dict[str, Work | None] = field(default_factory=dict, metadata=_POST_STAGES)
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Models, and the stages ``then`` that every finished model passes through, in this order.
+    """Models, and the stages ``post_stages`` that every finished model passes through, in this order.
 
     ``objective`` is ``<model>.<metric>``, the figure that a run returns to a sweep. ``gates`` are the bounds that a
     model's figures must meet for approval in a registry.
@@ -70,7 +71,7 @@ class Lineage:
 
     name: str
     models: dict[str, Model]
-    then: dict[str, Work | None] = field(default_factory=dict)
+    post_stages: dict[str, Work | None] = field(default_factory=dict, metadata=_POST_STAGES)
     objective: str | None = None
     gates: dict[str, Gate] = field(default_factory=dict)
 

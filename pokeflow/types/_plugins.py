@@ -17,9 +17,9 @@ class Task:
 
     ``output`` is empty at the start; its files at the end are the result.
     ``work`` survives a kill: write checkpoints there, and a second attempt can resume from them.
-    ``version`` may appear in the result only if the backend is ``named``. ``shared`` is the bucket that holds the
-    inputs and receives the result, or None. Remote jobs need two more fields: ``fingerprint`` is the backend's
-    fingerprint for these parameters, and ``replaces`` is the start time of the record that this result replaces.
+    ``version`` may appear in the result only of a backend with ``identity_in_digest``. ``shared`` is the bucket that
+    holds the inputs and receives the result, or None. Remote jobs need two more fields: ``fingerprint`` is the
+    backend's for these parameters, and ``replaces`` is the start time of the record that this result replaces.
     """
 
     stage: str
@@ -147,8 +147,8 @@ class Backend:
     with ``metadata={"digest": False}``, which change no result. ``revision`` is part of the digest too: increase it
     when the same input gives another output. ``check`` returns faults that types cannot express, as (parameter,
     message) pairs, before anything runs. ``fingerprint`` identifies the content outside the store that ``params``
-    refer to. A ``named`` backend writes the model's name and version into its result, so both enter the digest. The
-    result of an ``aside`` backend is for people: no later stage in ``then`` reads it.
+    refer to. ``identity_in_digest`` is for a backend that writes the model's name and version into its result. The
+    result of a ``terminal`` backend is for people: no later stage in ``post_stages`` reads it.
     """
 
     name: str
@@ -158,8 +158,8 @@ class Backend:
     revision: str = "1"
     check: str | Callable[[Any], Iterable[tuple[str, str]]] | None = None
     fingerprint: str | Callable[[Any], str] | None = None
-    named: bool = False
-    aside: bool = False
+    identity_in_digest: bool = False
+    terminal: bool = False
 
     def __call__(self, task: Task) -> "Result | Mapping[str, float]":
         """Run a task and return its figures."""

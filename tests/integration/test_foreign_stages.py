@@ -74,7 +74,7 @@ def test_a_data_set_is_no_parent(records: dict[str, Record]) -> None:
 
 
 def test_a_gate_may_hold_for_the_type_alone(records: dict[str, Record]) -> None:
-    gates = {"score": Gate(min=0.5, of=("assistant",))}
+    gates = {"score": Gate(min=0.5, applies_to=("assistant",))}
     verdicts = evaluate(gates, records["prune:pruned"], records["benchmark:pruned"])
     assert {name: (verdict.passed, str(verdict)) for name, verdict in verdicts.items()} == {
         "score": (False, "failed: 0.1 is below 0.5")

@@ -32,7 +32,7 @@ SMALL = (
         for what in ("epochs", "views")
     ),
     "model.teacher.options.depth=2",
-    *(f"lineage.then.profile.params.{what}={n}" for what, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
+    *(f"lineage.post_stages.profile.params.{what}={n}" for what, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
     f"lineage.models.{TEACHER}.params.loop.checkpoint_seconds=0.0",
     "target.benchmark.params.runs=20",
 )

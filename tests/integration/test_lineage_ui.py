@@ -36,7 +36,7 @@ SMALLEST = (
     *(f"lineage.models.{model}.params.loop.{what}=1" for model in EXPERIMENTS for what in ("epochs", "views")),
     "model.teacher.options.depth=1",
     "stages=[train,distill,register]",
-    "+lineage.then.benchmark.params.runs=5",
+    "+lineage.post_stages.benchmark.params.runs=5",
 )
 """The lineage of the demo but its last model, as small as it gets."""
 

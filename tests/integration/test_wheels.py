@@ -18,7 +18,7 @@ LAPTOP = ("pokeflow-vision", "pokeflow-cards", "pokeflow-torch", "pokeflow-onnxr
 SMALL = (
     "data.cards=40", "data.queries.calibration=32", "model.teacher.options.depth=1", "models=[dinov3-teacher]",
     *(f"lineage.models.dinov3-teacher.params.loop.{name}=1" for name in ("epochs", "views")),
-    *(f"lineage.then.profile.params.{name}={n}" for name, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
+    *(f"lineage.post_stages.profile.params.{name}={n}" for name, n in (("steps", 3), ("warmup", 0), ("traced", 1))),
 )  # fmt: skip
 """Overrides that make the default lineage's first model in seconds."""
 

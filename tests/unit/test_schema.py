@@ -135,8 +135,8 @@ def test_every_shipped_file_satisfies_its_schema(file: Path, schemas: dict[str, 
         ("lineage", {"models": {"m": {"stage": "distil"}}}),
         ("lineage", {"models": {"m": {"stage": "train", "backend": "toy", "params": {"lrr": 1}}}}),
         ("lineage", {"models": {"m": {"stage": "train", "backend": "toy", "params": {"lr": "fast"}}}}),
-        ("lineage", {"then": {"benchmark": {"backend": "toy", "params": {"lrr": 1}}}}),
-        ("lineage", {"then": {"benchmrk": {"backend": "toy"}}}),
+        ("lineage", {"post_stages": {"benchmark": {"backend": "toy", "params": {"lrr": 1}}}}),
+        ("lineage", {"post_stages": {"benchmrk": {"backend": "toy"}}}),
         ("data", {"backend": "toy", "lrr": 1}),
         ("target", {"compile": {"backend": "toy", "params": {"lrr": 1}}}),
         ("executor", {"name": 3}),
@@ -148,7 +148,7 @@ def test_the_schema_refuses_what_the_command_refuses(group: str, data: Any, sche
 
 
 def test_the_schema_takes_an_interpolation_anywhere(schemas: dict[str, Any]) -> None:
-    data = {"models": {"m": {"params": "${model.teacher}"}}, "then": {"benchmark": "${target.benchmark}"}}
+    data = {"models": {"m": {"params": "${model.teacher}"}}, "post_stages": {"benchmark": "${target.benchmark}"}}
     jsonschema.Draft202012Validator(schemas["lineage"]).validate(data)
 
 

@@ -38,7 +38,7 @@ class Seen(list[tuple[Input, str, str | None]]):
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """A backend that packs beside those that are installed, and nobody's key in use."""
     tasks, registry = Seen(), plugins.registry
-    own = [Backend("toy", "package", tasks.packed, Pack, named=True, aside=True)]
+    own = [Backend("toy", "package", tasks.packed, Pack, identity_in_digest=True, terminal=True)]
     monkeypatch.setattr("pokeflow_edge.commands.package.sign", tasks.signed)
 
     def more(pm: Any) -> Registry:
@@ -50,8 +50,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def command(root: Path, *args: str, model: str = "tiny") -> int:
-    off = "lineage.then.benchmark=null", "lineage.then.register=null"
-    packaged = f"lineage.models.{model}.then.package={{backend: toy}}"
+    off = "lineage.post_stages.benchmark=null", "lineage.post_stages.register=null"
+    packaged = f"lineage.models.{model}.post_stages.package={{backend: toy}}"
     return dispatch(["package", *TOY_FLOW, f"store.root={root}", *off, packaged, *args])
 
 
@@ -89,7 +89,7 @@ def test_nothing_to_package_is_told_with_what_to_choose(seen: Seen, tmp_path: Pa
 
 
 def test_of_two_packages_one_has_to_be_chosen(seen: Seen, tmp_path: Path) -> None:
-    two = "lineage.models.student.then.package={backend: toy}"
+    two = "lineage.models.student.post_stages.package={backend: toy}"
     with pytest.raises(ConfigError, match="these are packaged: student, tiny"):
         command(tmp_path, two)
     assert command(tmp_path, two, "models=[tiny]") == 0
@@ -104,5 +104,5 @@ def test_what_else_is_asked_is_refused_before_anything_runs(seen: Seen, tmp_path
 
 def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Go on with: pokeflow package"):
-        command(tmp_path, "lineage.models.tiny.then.package.params={fail: true}")
+        command(tmp_path, "lineage.models.tiny.post_stages.package.params={fail: true}")
     assert seen == []

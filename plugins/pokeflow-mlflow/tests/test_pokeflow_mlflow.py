@@ -27,7 +27,7 @@ def test_tracking_and_registering_are_done_by_the_backend_named_mlflow(pm):
     backends = registry(pm).backends
 
     assert set(backends) == {(stage, "mlflow") for stage in ("track", "register")}
-    assert backends["register", "mlflow"].named  # a version's label is part of what is registered
+    assert backends["register", "mlflow"].identity_in_digest  # a version's label is part of what is registered
 
 
 def test_tracking_yaml_fits_the_parameters_and_names_the_three_experiments(pm):

@@ -26,7 +26,7 @@ def test_of_pokeflow_it_knows_what_any_target_may_know():
 def test_it_brings_four_stages(backends):
     assert set(backends) == {"compile", "benchmark", "profile", "recognize"}
     assert {backend.name for backend in backends.values()} == {"openvino"}
-    assert [stage for stage, backend in backends.items() if backend.aside] == ["profile"]
+    assert [stage for stage, backend in backends.items() if backend.terminal] == ["profile"]
 
 
 def test_its_yaml_is_its_own():

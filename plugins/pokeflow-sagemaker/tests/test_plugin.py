@@ -26,7 +26,7 @@ def test_planning_a_bundle_loads_nothing_heavy():
 
 
 def test_it_brings_the_bundle_and_names_no_version():
-    assert (BUNDLE.stage, BUNDLE.name, BUNDLE.named) == ("bundle", "sagemaker", False)
+    assert (BUNDLE.stage, BUNDLE.name, BUNDLE.identity_in_digest) == ("bundle", "sagemaker", False)
 
 
 def test_the_packed_code_is_part_of_a_bundles_name(monkeypatch):

@@ -42,11 +42,11 @@ def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
     target, lineage, model = definitions["Target"], definitions["Lineage"], definitions["Model"]
     for stage in ("compile", "benchmark"):
         target["properties"][stage] = or_interpolation(_reference(f"work {stage}"))
-    then = {
+    later = {
         stage: or_interpolation({"anyOf": [_reference(f"work {stage}"), {"type": "null"}]}) for stage in registry.stages
     }
     for owner in (lineage, model):
-        owner["properties"]["then"] = {"type": "object", "properties": then, "additionalProperties": False}
+        owner["properties"]["post_stages"] = {"type": "object", "properties": later, "additionalProperties": False}
     model["allOf"] = [
         _when({"stage": stage, "backend": name}, {"properties": {"params": or_interpolation(reference)}})
         for (stage, name), reference in params.items()

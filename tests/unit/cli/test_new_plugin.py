@@ -29,7 +29,7 @@ models:
     backend: ${target.compile.backend}
     parents: [student]
     params: ${target.compile.params}
-    then: {package: "${target.package}", benchmark: "${target.benchmark}"}
+    post_stages: {package: "${target.package}", benchmark: "${target.benchmark}"}
 """
 
 

@@ -22,12 +22,12 @@ WRONG = {
     "unknown key of a model": (
         [f"{STUDENT}.verson=v2"],
         "lineage.models.student.verson: no key 'verson'. Did you mean 'version'? Known: backend, executor, params, "
-        "parents, stage, then, type, version.",
+        "parents, post_stages, stage, type, version.",
     ),
     "unknown parameter": (
         [f"{STUDENT}.params.lrr=1"],
-        "lineage.models.student.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, note, "
-        "reason, seconds, simulated, value.",
+        "lineage.models.student.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, "
+        "note, reason, seconds, simulated, value.",
     ),
     "parameter of a wrong type": (
         [f"{STUDENT}.params.lr=fast"],
@@ -54,9 +54,9 @@ WRONG = {
         "lineage.models.student.params.lr: is negative.",
     ),
     "a gate for nobody": (
-        ["lineage.gates={score: {min: 1, of: [studnt]}}"],
-        "lineage.gates.score.of: no model or model type 'studnt'. Did you mean 'student'? Known: optimized, student, "
-        "teacher, tiny.",
+        ["lineage.gates={score: {min: 1, applies_to: [studnt]}}"],
+        "lineage.gates.score.applies_to: no model or model type 'studnt'. Did you mean 'student'? Known: optimized, "
+        "student, teacher, tiny.",
     ),
     "a gate that nothing can pass": (
         ["lineage.gates={score: {min: 2, max: 1}}"],
@@ -87,9 +87,9 @@ WRONG = {
         "lineage.models.student.type: no type: 'a pupil'; letters, digits, '.', '_', '-'.",
     ),
     "a gate for a type that no model of this lineage is": (
-        [f"{STUDENT}.type=pupil", "lineage.gates={score: {min: 1, of: [pupill]}}"],
-        "lineage.gates.score.of: no model or model type 'pupill'. Did you mean 'pupil'? Known: optimized, pupil, "
-        "student, teacher, tiny.",
+        [f"{STUDENT}.type=pupil", "lineage.gates={score: {min: 1, applies_to: [pupill]}}"],
+        "lineage.gates.score.applies_to: no model or model type 'pupill'. Did you mean 'pupil'? Known: optimized, "
+        "pupil, student, teacher, tiny.",
     ),
     "backend that is not installed": (
         [f"{STUDENT}.backend=tensorflow"],
@@ -101,8 +101,8 @@ WRONG = {
         "lineage.models.efficientnet-hailo-optimized.backend: no backend for stage 'compile' named 'none'.",
     ),
     "stage that no plugin does": (
-        ["lineage.then.sculpt={backend: toy}"],
-        "lineage.then.sculpt.backend: no stage 'sculpt'.",
+        ["lineage.post_stages.sculpt={backend: toy}"],
+        "lineage.post_stages.sculpt.backend: no stage 'sculpt'.",
     ),
     "executor that is not installed": (
         ["executor.name=slurm"],
@@ -114,8 +114,20 @@ WRONG = {
         "lineage.models.student.on: the key is called 'executor'.",
     ),
     "the same for a stage that follows": (
-        ["lineage.then.register.on=local"],
-        "lineage.then.register.on: the key is called 'executor'.",
+        ["lineage.post_stages.register.on=local"],
+        "lineage.post_stages.register.on: the key is called 'executor'.",
+    ),
+    "the key that the stages of a lineage stood under once": (
+        ["lineage.then.benchmark=null"],
+        "lineage.then: the key is called 'post_stages'.",
+    ),
+    "the same for a model": (
+        [f"{STUDENT}.then={{benchmark: null}}"],
+        f"{STUDENT}.then: the key is called 'post_stages'.",
+    ),
+    "the key that a gate's models stood under once": (
+        ["lineage.gates={score: {min: 1, of: [student]}}"],
+        "lineage.gates.score.of: the key is called 'applies_to'.",
     ),
     "the same for the data set": (
         ["data.on=local"],
@@ -160,8 +172,8 @@ WRONG = {
         "lineage.models.student.params.lr: Interpolation key 'model.nothing' not found.",
     ),
     "stage that is done twice": (
-        ["lineage.models.student.then.distill={backend: toy}"],
-        "lineage.models.student.then.distill: student is made by the stage 'distill' already.",
+        ["lineage.models.student.post_stages.distill={backend: toy}"],
+        "lineage.models.student.post_stages.distill: student is made by the stage 'distill' already.",
     ),
     "number that is none": (
         [f"{STUDENT}.params.lr=inf"],
@@ -282,10 +294,10 @@ def test_tells_all_faults_at_once() -> None:
 
 
 def test_what_four_models_share_is_told_once() -> None:
-    told = faults_of("lineage.then.benchmark.params.lrr=1")
+    told = faults_of("lineage.post_stages.benchmark.params.lrr=1")
     assert told.splitlines() == [
-        "lineage.then.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, note, "
-        "reason, seconds, simulated, value."
+        "lineage.post_stages.benchmark.params.lrr: no key 'lrr'. Did you mean 'lr'? Known: absent, fail, lr, metric, "
+        "note, reason, seconds, simulated, value."
     ]
 
 
@@ -330,14 +342,29 @@ def test_the_old_key_is_known_where_yaml_reads_it_as_true(cli: Cli, tmp_path: Pa
     folder = tmp_path / "mine" / "lineage"
     folder.mkdir(parents=True)
     (folder / "old.yaml").write_text(
-        "name: old\nthen: {register: {backend: toy, on: local}}\n"
+        "name: old\npost_stages: {register: {backend: toy, on: local}}\n"
         "models:\n  one: {version: v1, type: some, stage: train, backend: toy, on: local}\n"
     )
     done = cli("plan", "--config-dir", "mine", "lineage=old", "data=none", "tracking=none")
     assert done.returncode == 2
     assert done.stderr.splitlines()[1:] == [
         "lineage.models.one.on: the key is called 'executor'.",
-        "lineage.then.register.on: the key is called 'executor'.",
+        "lineage.post_stages.register.on: the key is called 'executor'.",
+    ]
+
+
+def test_the_old_key_of_the_post_stages_is_known_in_a_file(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "lineage"
+    folder.mkdir(parents=True)
+    (folder / "old.yaml").write_text(
+        "name: old\nthen: {register: {backend: toy}}\n"
+        "models:\n  one: {version: v1, type: some, stage: train, backend: toy, then: {register: null}}\n"
+    )
+    done = cli("plan", "--config-dir", "mine", "lineage=old", "data=none", "tracking=none")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        "lineage.then: the key is called 'post_stages'.",
+        "lineage.models.one.then: the key is called 'post_stages'.",
     ]
 
 

@@ -20,7 +20,7 @@ from pokeflow_vision.commands.recognize import newest
 
 ABSENT = "lineage.models.tiny.params.absent=true"
 SIMULATED = "lineage.models.tiny.params.simulated=true"
-UNREGISTERED = "lineage.models.tiny.then.register=null"
+UNREGISTERED = "lineage.models.tiny.post_stages.register=null"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_what_was_ready_is_kept_where_the_message_says_and_nothing_is_committed(
 
 def test_a_failure_beside_it_is_a_failure(flow_of) -> None:
     with pytest.raises(TaskError, match="register:student failed") as told:
-        run(flow_of(ABSENT, "lineage.models.student.then.register={backend: toy, params: {fail: true}}"))
+        run(flow_of(ABSENT, "lineage.models.student.post_stages.register={backend: toy, params: {fail: true}}"))
     assert told.value.exit_code == 1
 
 
@@ -200,7 +200,7 @@ def test_nothing_is_recognised_by_a_simulated_model(flow_of, tmp_path: Path) -> 
 
 
 def test_nothing_is_recognised_in_a_gallery_that_a_double_answered(flow_of, tmp_path: Path) -> None:
-    double = "lineage.models.tiny.then.benchmark={backend: toy, params: {simulated: true}}"
+    double = "lineage.models.tiny.post_stages.benchmark={backend: toy, params: {simulated: true}}"
     run(flow_of(double, UNREGISTERED))
     with pytest.raises(PokeflowError, match="none of the compiled models has been benchmarked"):
         newest(Store(tmp_path / "store"))

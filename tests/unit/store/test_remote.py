@@ -186,7 +186,7 @@ def test_a_claim_is_held_by_one_at_a_time(place: ObjectStore) -> None:
 
 
 class Clock:
-    """A watcher's clock, which moves on while it waits; ``then`` is called after each wait."""
+    """A watcher's clock, which moves on while it waits; ``post_stages`` is called after each wait."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.now, self.then = 0.0, then

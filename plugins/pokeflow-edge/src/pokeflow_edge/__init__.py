@@ -16,8 +16,8 @@ def pokeflow_backends() -> Iterable[Backend]:
             params="pokeflow_edge.params:PackageParams",
             check="pokeflow_edge.pack.check:check_package",
             fingerprint="pokeflow_edge.pack.code:fingerprint",
-            named=True,
-            aside=True,
+            identity_in_digest=True,
+            terminal=True,
         ),
     ]
 

@@ -209,5 +209,5 @@ def test_a_packages_digest_follows_its_code(flow):
     file = pokeflow_edge.pack.code.source_of("pokeflow_small.network")
     file.write_text(ADAPTER + "# another\n", encoding="utf-8")
     assert backend.fingerprint_of(params) != before
-    assert backend.named
-    assert backend.aside
+    assert backend.identity_in_digest
+    assert backend.terminal

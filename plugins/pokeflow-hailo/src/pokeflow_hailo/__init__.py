@@ -34,7 +34,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             params="pokeflow_hailo.params:ProfileParams",
             check="pokeflow_hailo.params:check_profile",
             fingerprint="pokeflow_hailo.params:fingerprint_profile",
-            aside=True,
+            terminal=True,
         ),
         Backend(
             "hailo",

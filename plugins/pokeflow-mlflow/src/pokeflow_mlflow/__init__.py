@@ -26,7 +26,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             params="pokeflow_mlflow.params:RegisterParams",
             revision="2",
             check="pokeflow_mlflow.params:check_register",
-            named=True,
+            identity_in_digest=True,
         ),
     ]
 

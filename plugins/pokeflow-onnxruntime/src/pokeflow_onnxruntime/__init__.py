@@ -32,7 +32,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             run="pokeflow_onnxruntime.stages.profile:run",
             params="pokeflow_vision.profiling:ProfileParams",
             check="pokeflow_vision.profiling:check",
-            aside=True,
+            terminal=True,
         ),
         Backend(
             "onnxruntime",

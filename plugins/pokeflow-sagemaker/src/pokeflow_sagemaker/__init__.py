@@ -33,7 +33,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             "pokeflow_sagemaker.stages.register:run",
             "pokeflow_sagemaker.registry.params:RegisterParams",
             check="pokeflow_sagemaker.registry.params:check",
-            named=True,
+            identity_in_digest=True,
         ),
     ]
 

@@ -227,7 +227,7 @@ def test_an_execution_makes_measures_and_judges_and_the_next_one_takes_it_from_t
 @pytest.mark.usefixtures("containers")
 @pytest.mark.slow
 def test_a_model_that_misses_its_gates_ends_the_execution_with_the_reason(run, cloud):
-    run("teacher_pipeline", "start", "lineage.then.benchmark.params.value=3.0")
+    run("teacher_pipeline", "start", "lineage.post_stages.benchmark.params.value=3.0")
     found, steps = execution(cloud)
 
     assert found["PipelineExecutionStatus"] == "Failed"

@@ -105,5 +105,5 @@ def test_a_fault_says_what_to_do():
 
 
 def test_the_backend_writes_name_and_version_into_its_result():
-    assert (BACKEND.stage, BACKEND.name, BACKEND.named) == ("register", "sagemaker", True)
+    assert (BACKEND.stage, BACKEND.name, BACKEND.identity_in_digest) == ("register", "sagemaker", True)
     assert len(dataclasses.fields(RegisterParams)) <= 12

@@ -9,7 +9,7 @@ from pokeflow import Backend, hookimpl
 def pokeflow_backends() -> Iterable[Backend]:
     """Register backend ``torch`` for the stages ``train``, ``distill`` and ``profile``.
 
-    The ``profile`` backend is ``named``: its report contains the name and version of the profiled model.
+    The ``profile`` backend has ``identity_in_digest``: its report contains the name and version of the profiled model.
     """
     return [
         Backend(
@@ -36,7 +36,7 @@ def pokeflow_backends() -> Iterable[Backend]:
             run="pokeflow_torch.stages.profile:run",
             params="pokeflow_torch.params:ProfileParams",
             check="pokeflow_torch.params:check_profile",
-            named=True,
-            aside=True,
+            identity_in_digest=True,
+            terminal=True,
         ),
     ]

@@ -87,7 +87,7 @@ def _gallery(made: Input, prepared: Input) -> tuple[Dataset, Index]:
     if not (made.folder / index.FILE).is_file():
         raise PokeflowError(
             f"{made.record.task}: left no {index.FILE}, the gallery as the compiled model sees it. Compile it with a "
-            "backend that leaves one, or leave the stage out: then: {package: null}."
+            "backend that leaves one, or leave the stage out: post_stages: {package: null}."
         )
     data, gallery = dataset.read(prepared.folder), index.read(made.folder)
     preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)

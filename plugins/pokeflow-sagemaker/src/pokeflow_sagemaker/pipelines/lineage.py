@@ -237,7 +237,7 @@ class _Writer:
         return {
             name: {"min": gate.min, "max": gate.max}
             for name, gate in self.params.gates.items()
-            if not gate.of or {model, type} & set(gate.of)
+            if not gate.applies_to or {model, type} & set(gate.applies_to)
         }
 
     def _register(self, model: str) -> Register | None:

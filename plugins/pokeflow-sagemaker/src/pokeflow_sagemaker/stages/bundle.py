@@ -113,7 +113,7 @@ def network_files(made: Input) -> dict[str, Path]:
     if not (made.folder / NETWORK).is_file():
         raise PokeflowError(
             f"bundle: {made.record.task} left no {NETWORK}, which is what SageMaker is to run. Leave the stage out "
-            "for this model: then: {bundle: null}."
+            "for this model: post_stages: {bundle: null}."
         )
     files = {NETWORK: _own(made, NETWORK)}
     try:
@@ -145,7 +145,7 @@ def _benchmark(task: Task) -> Input:
             return item
     raise PokeflowError(
         f"{task.name}: needs the model's benchmark, whose gallery a deployed model answers from. "
-        "Put benchmark before bundle in lineage.then."
+        "Put benchmark before bundle in lineage.post_stages."
     )
 
 

@@ -71,7 +71,7 @@ def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
     if kind is None or made.record.backend != "torch":
         raise PokeflowError(
             f"{task.name}: {made.record.task} was made by backend {made.record.backend!r}, whose steps torch does not "
-            f"know. Leave it out with lineage.models.{task.model}.then.profile: null."
+            f"know. Leave it out with lineage.models.{task.model}.post_stages.profile: null."
         )
     faults: list[Fault] = []
     params = parse(kind, made.record.params, made.record.task, faults)

@@ -71,7 +71,7 @@ def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[st
     """Return the configuration with one extra parameter."""
     changed = copy.deepcopy(dict(data))
     model = changed["lineage"]["models"]["compiled"]
-    at = (model if work == "compile" else model["then"][work])["params"]
+    at = (model if work == "compile" else model["post_stages"][work])["params"]
     for name in path[:-1]:
         at = at[name]
     at[path[-1]] = 1

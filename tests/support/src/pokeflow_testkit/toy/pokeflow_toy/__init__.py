@@ -68,7 +68,7 @@ def track(task: Task) -> dict[str, float]:
 def pokeflow_backends() -> list[Backend]:
     stages = ("prepare", "train", "distill", "prune", "compile", "benchmark")
     made = [Backend("toy", stage, run, Toy, check=finds_negative) for stage in stages]
-    return [*made, Backend("toy", "register", run, Toy, named=True), Backend("toy", "track", track, Toy)]
+    return [*made, Backend("toy", "register", run, Toy, identity_in_digest=True), Backend("toy", "track", track, Toy)]
 
 
 @hookimpl

@@ -197,7 +197,7 @@ def pokeflow_backends() -> list[Backend]:
         Backend("faulty-object", "compile", compile, ObjectParams),
         Backend("faulty-loose", "compile", compile, LooseParams),
         Backend("faulty", "benchmark", measure, BenchmarkParams),
-        Backend("faulty", "package", pack, PackageParams, aside=True),
+        Backend("faulty", "package", pack, PackageParams, terminal=True),
     ]
 
 
