@@ -1,5 +1,5 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
-# make test   sets up, then passes the tests, but those that take minutes each: make test-all
+# make test   sets up, then passes the quick tests: four minutes on two cores; make test-all passes all
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,7 +9,9 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench clean
+SHARE  := 0/5
+
+.PHONY: demo test test-all test-share lint bench clean
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -19,10 +21,14 @@ demo: $(READY)
 	$(BIN)/pokeflow ls layout.root=project/demo
 
 test: $(READY)
-	$(TEST) -m "not long and not aws"
+	$(TEST) -m "not slow and not long and not aws"
 
 test-all: $(READY)
 	$(TEST) -m "not aws"
+
+# All quick tests, and one share of the slow ones: SHARE=2/5. A sweep of the shares is a test-all.
+test-share: $(READY)
+	$(TEST) -m "not aws" --share $(SHARE)
 
 lint: $(READY)
 	$(BIN)/ruff check .

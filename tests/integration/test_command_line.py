@@ -290,6 +290,7 @@ def test_init_refuses_what_is_no_name(cli: Cli, name: str) -> None:
     assert cli("init", name).returncode == 2
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
     fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
     assert fine.returncode == 0

@@ -17,6 +17,7 @@ def trials(store: Path) -> list[sweep.Trial]:
     return sweep.read(folder)
 
 
+@pytest.mark.slow
 def test_eight_trials_at_once_make_their_teacher_once(cli: Cli, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     teacher = (f"lineage.models.teacher.params.note={note}", "lineage.models.teacher.params.seconds=0.5")
@@ -28,6 +29,7 @@ def test_eight_trials_at_once_make_their_teacher_once(cli: Cli, tmp_path: Path) 
     assert len(list((tmp_path / "store" / "tasks" / "distill" / "student").iterdir())) == 8
 
 
+@pytest.mark.slow
 def test_a_failed_trial_ends_nothing_but_is_told(cli: Cli, tmp_path: Path) -> None:
     done = cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,-1,fast,0.4")
     assert done.returncode == 1
@@ -38,6 +40,7 @@ def test_a_failed_trial_ends_nothing_but_is_told(cli: Cli, tmp_path: Path) -> No
     assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["0.1000", "failed", "failed", "0.4000"]
 
 
+@pytest.mark.slow
 def test_a_trial_registers_nothing_unless_asked_to(cli: Cli, tmp_path: Path) -> None:
     cli("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2")
     assert not (tmp_path / "store" / "tasks" / "register").exists()
@@ -45,6 +48,7 @@ def test_a_trial_registers_nothing_unless_asked_to(cli: Cli, tmp_path: Path) -> 
     assert len(list((tmp_path / "store" / "tasks" / "register" / "student").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_running_a_sweep_again_makes_nothing(cli: Cli, tmp_path: Path) -> None:
     two = "lineage.models.student.params.lr=0.1,0.2"
     cli("-m", *TOY_FLOW, two)
@@ -52,6 +56,7 @@ def test_running_a_sweep_again_makes_nothing(cli: Cli, tmp_path: Path) -> None:
     assert [line.split()[-2:] for line in again.stdout.splitlines()[1:]] == [["0", "run"]] * 2
 
 
+@pytest.mark.slow
 def test_a_forced_sweep_remakes_the_shared_teacher_once(cli: Cli, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     args = ("-m", *TOY_FLOW, "lineage.models.student.params.lr=0.1,0.2", f"lineage.models.teacher.params.note={note}")
@@ -60,6 +65,7 @@ def test_a_forced_sweep_remakes_the_shared_teacher_once(cli: Cli, tmp_path: Path
     assert len(note.read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_trials_with_a_folder_of_their_own_are_told_by_the_bucket(cli: Cli, tmp_path: Path, s3: Server) -> None:
     bucket = ("store=s3", f"store.remote={s3.uri}")
     done = cli("-m", *TOY_FLOW, *bucket, "store.root=one,two", "lineage.models.student.params.lr=0.1,-1", **s3.env)

@@ -13,6 +13,8 @@ from pokeflow_testkit.lines_of_code import lines_of_code
 from pokeflow_testkit.newcomer import Newcomer, newcomer
 from pokeflow_testkit.support import contents
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "target-in-an-hour.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "tests" / "tutorial" / "pokeflow-opencv"

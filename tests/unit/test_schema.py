@@ -152,6 +152,7 @@ def test_the_schema_takes_an_interpolation_anywhere(schemas: dict[str, Any]) -> 
     jsonschema.Draft202012Validator(schemas["lineage"]).validate(data)
 
 
+@pytest.mark.slow
 def test_the_schemas_are_themselves_valid(schemas: dict[str, Any]) -> None:
     for schema in schemas.values():
         jsonschema.Draft202012Validator.check_schema(schema)

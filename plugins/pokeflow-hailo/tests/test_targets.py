@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 
+import pytest
+
 from pokeflow import Input
 from pokeflow_hailo.stages import benchmark, compile, profile
 from pokeflow_vision.testing import network
@@ -11,6 +13,7 @@ from pokeflow_vision.testing import network
 from .compile_flow import Flow, record, wrapper
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_profiled_and_measured(chip_flow, tmp_path):
     compiler = Flow(tmp_path, wrapper(tmp_path))
     task = compiler.task()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ PARENTS = [(), (f"{TEACHER}:v1.0",), (f"{STAGE2}:v2.0", f"{TEACHER}:v1.0"), (f"{
 FACTS = st.sampled_from([{}, {"size_bytes": 5}, {"size_bytes": None}, {"size_bytes": "5"}])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(trees(), st.sampled_from([LOCAL, CLOUD]))
 def test_whatever_is_published_every_document_is_sound_and_every_null_has_a_reason(
@@ -85,6 +87,7 @@ def test_whatever_is_published_every_document_is_sound_and_every_null_has_a_reas
             assert made == document_kinds()[name](again)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(RECEIPTS), st.integers(0, len(RECEIPTS)))
 def test_with_more_published_the_project_grows_older_and_newer_never_the_reverse(

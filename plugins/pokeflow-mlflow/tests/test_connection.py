@@ -54,6 +54,7 @@ def test_nothing_of_mlflows_process_wide_state_is_touched(uri):
     assert mlflow.active_run() is None
 
 
+@pytest.mark.slow
 def test_telemetry_is_off_in_a_process_that_uses_the_plugin(tmp_path):
     code = (
         "import sys\n"

@@ -130,6 +130,7 @@ def best(answers):
     return [answer["matches"][0]["card_id"] for answer in answers]
 
 
+@pytest.mark.slow
 def test_a_model_from_the_registry_recognises_a_card_where_nothing_else_of_the_project_is(job, uri, tmp_path):
     registering = job()
     model_uri = register.run(registering).facts["model_uri"]
@@ -149,6 +150,7 @@ def test_a_model_from_the_registry_recognises_a_card_where_nothing_else_of_the_p
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_mlflows_enforcement_lets_every_form_of_a_picture_through_and_all_are_answered_alike(job, uri, tmp_path):
     pandas = pytest.importorskip("pandas")
     model_uri = register.run(job()).facts["model_uri"]
@@ -176,6 +178,7 @@ def test_mlflows_enforcement_lets_every_form_of_a_picture_through_and_all_are_an
         assert best(answers) == ["set-3", "set-9"]
 
 
+@pytest.mark.slow
 def test_params_choose_how_many_and_what(job, uri, tmp_path):
     model_uri = register.run(job()).facts["model_uri"]
     pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
@@ -235,6 +238,7 @@ def test_what_is_needed_is_told_by_name_and_version_and_by_no_address(job, uri, 
     assert json.loads(conda)["dependencies"][-1]["pip"] == needs.splitlines()
 
 
+@pytest.mark.slow
 def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing(job, uri, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     import mlflow
@@ -250,6 +254,7 @@ def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing
         mlflow.pyfunc.load_model(model_uri).predict(pictures, params={"output": "matches"})
 
 
+@pytest.mark.slow
 def test_a_model_in_a_bucket_recognises_on_another_machine_and_the_alias_finds_it(
     job,
     s3,

@@ -74,6 +74,7 @@ def test_a_tenth_of_all_requests_fails_and_nothing_shows(
     assert s3.counts()["faults"][fault] > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [*WRITES, LARGE * 2], ids=[*SIZES, "larger"])
 def test_reading_goes_on_where_the_connection_was_cut(
     s3: Server, bucket: Bucket, file: Callable[[bytes], Path], tmp_path: Path, data: bytes
@@ -89,6 +90,7 @@ def test_reading_goes_on_where_the_connection_was_cut(
     assert bucket.read("a")[0] == data
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_always_cut_is_told(s3: Server, bucket: Bucket, tmp_path: Path) -> None:
     bucket.write("a", b"data", match=None)
     s3.faults(cut=1.0, only=["GetObject"])

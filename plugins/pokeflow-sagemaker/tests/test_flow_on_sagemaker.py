@@ -17,7 +17,7 @@ from pokeflow_testkit.support import run_flow, toy_flow
 
 from .jobs_flow import SPOT, Launcher, begun, same, seconds, until
 
-pytestmark = pytest.mark.usefixtures("containers")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("containers")]
 TEACHER = ("models=[teacher]", "stages=[train]")
 TINY = ("models=[tiny]", "stages=[compile]")
 

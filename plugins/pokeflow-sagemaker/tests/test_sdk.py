@@ -102,6 +102,7 @@ def test_a_package_is_described_and_decided_on(shim, cloud, package):
     assert (found["ModelApprovalStatus"], found["ApprovalDescription"]) == ("Approved", "seen")
 
 
+@pytest.mark.slow
 def test_a_package_is_deployed(shim, cloud, package):
     _, sdk = shim()
     cloud.settle()

@@ -12,6 +12,7 @@ from pokeflow_torch import export, networks
 from .conftest import CNN, SIZE, VIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [VIT, CNN], ids=["vit", "cnn"])
 def test_the_graph_gives_the_networks_embedding_for_any_batch(tmp_path, network):
     torch.manual_seed(0)
@@ -31,6 +32,7 @@ def test_the_graph_gives_the_networks_embedding_for_any_batch(tmp_path, network)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_a_graph_of_another_network_is_refused(tmp_path):
     one, other = (networks.build(CNN, SIZE).eval() for _ in range(2))
     export.write(tmp_path / "model.onnx", one, SIZE)
@@ -38,6 +40,7 @@ def test_a_graph_of_another_network_is_refused(tmp_path):
         export.compare(tmp_path / "model.onnx", export._Embedding(other), SIZE)
 
 
+@pytest.mark.slow
 def test_a_graph_tells_nothing_of_the_machine_that_exported_it(tmp_path):
     export.write(tmp_path / "model.onnx", networks.build(CNN, SIZE).eval(), SIZE)
 

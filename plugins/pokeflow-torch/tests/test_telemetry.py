@@ -127,6 +127,7 @@ def test_what_was_told_can_be_read_while_the_training_goes_on(make, train_params
     assert seen == [(n, n) for n in range(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("checkpoint_seconds", "told"), [(30.0, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6]), (0.0, [*range(1, 7)])]
 )
@@ -250,6 +251,7 @@ def _outgrow(file, limit):
     lines.write(telemetry._line({"step": 100}))  # there is room again
 
 
+@pytest.mark.slow
 def test_a_line_that_finds_no_room_leaves_no_half_of_itself(tmp_path):
     file = tmp_path / "steps.jsonl"
     process = multiprocessing.get_context("spawn").Process(target=_outgrow, args=(file, 1000))

@@ -13,6 +13,7 @@ def test_without_a_compiled_model_it_says_what_to_do(tmp_path: Path) -> None:
         dispatch(["recognize", "photo.jpg", f"store.root={tmp_path}"])
 
 
+@pytest.mark.slow
 def test_only_the_store_has_to_be_whole(tmp_path: Path) -> None:
     with pytest.raises(PokeflowError, match="there is no compiled model yet"):
         dispatch(["recognize", "photo.jpg", f"store.root={tmp_path}", "data=folder", "data.root=/no/such/folder"])

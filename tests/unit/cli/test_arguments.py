@@ -131,6 +131,7 @@ def test_the_flags_of_a_run_are_hydras_and_two_more() -> None:
     assert hydras <= ours
 
 
+@pytest.mark.slow
 def test_the_commands_read_what_a_run_has_published(cli: Cli) -> None:
     assert cli(*TOY_FLOW, "publish=true").returncode == 0
     shown = cli("ls", *TOY_FLOW)

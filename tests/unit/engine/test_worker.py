@@ -43,6 +43,7 @@ def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
     assert backend.name == "toy"
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
     here = run(flow_of(tmp_path / "a"))
     there = run(flow_of(tmp_path / "b", "executor=process"))

@@ -29,6 +29,7 @@ TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12) |
 KEYS = st.lists(TEXT, min_size=1, max_size=5).map("/".join)
 
 
+@pytest.mark.slow
 @given(key=KEYS)
 @settings(max_examples=2000, deadline=None)
 def test_a_key_has_no_way_out(key: str) -> None:
@@ -44,6 +45,7 @@ def test_a_key_has_no_way_out(key: str) -> None:
     assert Path(f"/srv/folder/{key}").relative_to(root).parts == tuple(parts)
 
 
+@pytest.mark.slow
 @given(found=st.lists(KEYS, min_size=1, max_size=6, unique=True))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_key_comes_back_and_nothing_is_written_elsewhere(objects: ObjectStore, found: list[str]) -> None:

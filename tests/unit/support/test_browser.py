@@ -22,6 +22,7 @@ def pages(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_page_is_read_and_photographed(pages: tuple[Path, str], tmp_path: Path) -> None:
     (pages[0] / "index.html").write_text("<h1>Cards</h1>")
     with browsing(tmp_path, tmp_path / "picture.png") as page:
@@ -30,6 +31,7 @@ def test_a_page_is_read_and_photographed(pages: tuple[Path, str], tmp_path: Path
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "fault"),
     [

@@ -87,6 +87,7 @@ def test_an_endpoint_comes_changes_and_goes(cloud: Cloud) -> None:
         sagemaker.describe_endpoint(EndpointName="cards")
 
 
+@pytest.mark.slow
 def test_an_endpoint_fails_and_an_update_is_rolled_back(cloud: Cloud) -> None:
     sagemaker = cloud.aws("sagemaker")
     model(cloud, "good")

@@ -44,6 +44,7 @@ def contents(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_an_installation_needs_neither_systemd_nor_the_network_where_it_is_told_so(unpacked, tmp_path):
     destination = tmp_path / "image"
     done = install(*unpacked, "--venv", str(VENV), "--updates", "https://cards.example/edge", DESTDIR=str(destination))

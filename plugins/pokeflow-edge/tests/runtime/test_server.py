@@ -179,6 +179,7 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(port):
     assert ask(port, body=PICTURE)[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raw", "what"), [(b"POST /recog", "head"), (POST + b"Content-Length: 1000\r\n\r\nabc", "body")]
 )

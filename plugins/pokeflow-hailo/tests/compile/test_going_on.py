@@ -39,6 +39,7 @@ def test_gone_on_or_not_the_hef_is_the_same(done, compiled, backend):
     assert (done[0].output / FILE).read_bytes() == (again.output / FILE).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_was_quantized_is_not_taken_for_something_else(compiled, backend, interpreter):
     python = interpreter("compile:BackendAllocatorException")
     other = network.model({**network.weights(), "conv1.bias": np.ones(16, np.float32)})
@@ -87,6 +88,7 @@ backend(task)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "call"),
     [

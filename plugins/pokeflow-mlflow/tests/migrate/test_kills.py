@@ -72,6 +72,7 @@ def test_the_same_command_completes_what_a_kill_left(
     assert mlruns.told(uri) == old_told
 
 
+@pytest.mark.slow
 def test_a_file_that_a_kill_tore_is_written_anew(
     tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, database: Path, bring: Bring
 ) -> None:

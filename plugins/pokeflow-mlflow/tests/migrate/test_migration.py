@@ -23,6 +23,7 @@ def equal(told: dict[str, Any]) -> bool:
     return all(source == there for source, there in told["counts"].values())
 
 
+@pytest.mark.slow
 def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
     tmp_path: Path, old_runs: Path, old_told: dict[str, Any], uri: str, bring: Bring
 ) -> None:
@@ -40,6 +41,7 @@ def test_a_folder_comes_whole_and_mlflow_tells_the_same_of_both(
     assert str(old_runs) not in json.dumps(told)
 
 
+@pytest.mark.slow
 def test_a_second_run_changes_nothing_and_says_so(
     tmp_path: Path, old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
@@ -73,6 +75,7 @@ def test_from_a_database_to_a_server_and_back_into_a_database(
     assert done(bring(server, new)) == ["model there already", "run there already", "version there already"]
 
 
+@pytest.mark.slow
 def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path)
     told = bring("mlruns", uri, experiments={"1": "pokemon-card-dinov3-teacher"})
@@ -114,6 +117,7 @@ def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, old_runs: Path, 
     assert told["counts"]["artifact bytes"][0] > 2 * len(mlruns.WEIGHTS)
 
 
+@pytest.mark.slow
 def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: Bring) -> None:
     from mlflow import MlflowClient
 
@@ -135,6 +139,7 @@ def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: 
     assert "it stands for version 1 there, which stays" in dict(again["left"]).values()
 
 
+@pytest.mark.slow
 def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
     old_runs: Path, database: Path, uri: str, bring: Bring
 ) -> None:
@@ -169,6 +174,7 @@ def test_a_run_that_went_on_in_the_source_goes_on_in_the_target(tmp_path: Path, 
     assert len(run["metrics"]["loss"]) == 3
 
 
+@pytest.mark.slow
 def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str, bring: Bring) -> None:
     mlruns.handmade(tmp_path / "one")
     mlruns.handmade(tmp_path / "two")
@@ -178,6 +184,7 @@ def test_two_sources_may_have_an_experiment_of_one_name(tmp_path: Path, uri: str
     assert len(mlruns.told(uri)["registry"]["card"]["versions"]) == 2
 
 
+@pytest.mark.slow
 def test_the_command_counts_both_sides_and_a_difference_exits_with_1(tmp_path: Path, template: Path) -> None:
     old = mlruns.handmade(tmp_path)
     shutil.copy(template, tmp_path / "mlflow.db")

@@ -276,6 +276,7 @@ values = st.recursive(
 names = st.text(max_size=12) | st.text("a/.", max_size=8) | st.text("ab./", min_size=KEY - 2, max_size=KEY + 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(names, values, max_size=4))
 def test_whatever_the_parameters_are_mlflow_takes_them(params):

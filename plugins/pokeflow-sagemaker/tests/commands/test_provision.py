@@ -46,6 +46,7 @@ def test_where_nobody_can_be_asked_nothing_is_done(words: list[str], cloud: Clou
     assert cloud.mutating() == {}
 
 
+@pytest.mark.slow
 def test_who_is_asked_decides(words: list[str], cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -109,6 +110,7 @@ def test_without_a_cloud_there_is_nothing_to_provision(words: list[str], capsys:
     assert "cloud.provision: has no parameters. Choose cloud=sagemaker" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [b"null", b"[" * 100_000, b"\xff"])
 def test_what_it_left_in_the_tree_and_was_damaged_there_is_left_anew(
     words: list[str], cloud: Cloud, left: bytes

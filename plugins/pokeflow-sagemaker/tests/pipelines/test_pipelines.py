@@ -169,6 +169,7 @@ def execution(cloud, pipeline="pokemon-card-recognition-teacher-pipeline"):
     return found, {step["StepName"]: step for step in steps}
 
 
+@pytest.mark.slow
 def test_all_six_are_taken_by_sagemaker_and_a_second_time_nothing_is_changed(run, cloud, tmp_path):
     real = ("registry=sagemaker", "tracking=none", "cloud=sagemaker")
     for name in sorted(OWNERS):

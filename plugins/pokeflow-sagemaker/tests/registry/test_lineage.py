@@ -47,6 +47,7 @@ EDGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [tuple(LABELS), tuple(reversed(LABELS)), (HAILO,)])
 def test_in_any_order_the_models_have_one_artifact_each_and_the_edges_of_the_lineage(flow, order):
     for name in order:
@@ -58,6 +59,7 @@ def test_in_any_order_the_models_have_one_artifact_each_and_the_edges_of_the_lin
     assert {found[name]["ArtifactType"] for name in LABELS} == {"Model"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", LABELS)
 def test_a_query_from_any_model_returns_the_whole_chain(flow, start):
     arns = {name: flow.register(name).facts["artifact_arn"] for name in LABELS}

@@ -323,6 +323,7 @@ def command(deployed, folder, *args):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(deployed, tmp_path):
     deployed.cloud.trouble(becoming=0.5)
     done = command(deployed, tmp_path, "deploy")

@@ -63,6 +63,7 @@ def run(folder, *args):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_answers_and_ends_with_0(store, number):
     with serving(store, "--port", "0") as (process, head):
@@ -81,6 +82,7 @@ def test_it_says_where_answers_and_ends_with_0(store, number):
         assert stderr == ""
 
 
+@pytest.mark.slow
 def test_a_model_can_be_named_and_a_wrong_name_has_its_nearest(store, served):
     stored(store / "store", served, "teacher", "b" * 16)
     with serving(store, "teacher", "--port", "0") as (_, head):
@@ -101,6 +103,7 @@ def test_it_needs_no_cloud(store):
         assert "serving at http://127.0.0.1:" in head, process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_bad_input(store):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -14,6 +14,7 @@ from pokeflow_vision.preprocessing import Preprocessing
 from ..conftest import ALL, CNN, SIZE, VIT, learner, write_data
 
 
+@pytest.mark.slow
 def test_a_students_folder_and_figures(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher)
     result = distill.run(task)

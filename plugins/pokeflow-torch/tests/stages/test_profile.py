@@ -54,6 +54,7 @@ def student(make, distill_params, teacher):
     return task.output, params
 
 
+@pytest.mark.slow
 def test_the_tree_is_what_the_owner_drew(whole):
     task, result, _ = whole
     files = {str(file.relative_to(task.output)) for file in task.output.rglob("*") if file.is_file()}
@@ -82,6 +83,7 @@ def test_figures_are_of_the_timed_steps(whole):
     assert result.reasons == {}
 
 
+@pytest.mark.slow
 def test_the_last_steps_of_a_training_are_the_ones_that_are_profiled(whole, data):
     task, _, made = whole
     longer = replace(TAUGHT, loop=replace(TAUGHT.loop, epochs=4))
@@ -124,6 +126,7 @@ def test_the_page_asks_for_nothing_and_escapes_what_it_is_told(whole):
     assert page.count("<svg") == page.count("</svg>") >= 6
 
 
+@pytest.mark.slow
 def test_a_student_without_its_teacher_is_profiled_under_its_margin_loss(student, data, tmp_path):
     task = profiling(tmp_path / "profile", student[0], "student", student[1], data)
     result = run(task)
@@ -135,6 +138,7 @@ def test_a_student_without_its_teacher_is_profiled_under_its_margin_loss(student
     assert (task.output / "system" / "training.csv").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_student_with_its_teacher_is_profiled_whole(student, data, teacher, tmp_path):
     taught_by = Input(record("train", "teacher"), teacher)
     task = profiling(tmp_path / "profile", student[0], "student", student[1], data, taught_by)
@@ -144,6 +148,7 @@ def test_a_student_with_its_teacher_is_profiled_whole(student, data, teacher, tm
     assert {"kl_loss", "task_loss"} <= set(rows(task.output / "framework" / "steps.csv")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_the_precision_is_that_of_the_making(whole, data, tmp_path, precision):
     made = shutil.copytree(whole[2], tmp_path / "made")

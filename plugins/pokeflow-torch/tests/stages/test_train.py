@@ -14,6 +14,7 @@ from pokeflow_vision import dataset, preprocessing, retrieval
 from ..conftest import SIZE
 
 
+@pytest.mark.slow
 def test_a_teachers_folder_holds_all_that_others_need(make, train_params, data):
     task = make("train", train_params)
     result = train.run(task)
