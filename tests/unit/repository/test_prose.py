@@ -1,0 +1,97 @@
+"""The check of prose: it finds what breaks Vale's rules in pages, docstrings and messages, and spares code."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import prose
+
+SUBSTITUTION = """
+extends: substitution
+message: "Say '%s' instead of '%s'."
+ignorecase: true
+swap:
+  'tells? of': describes
+"""
+EXISTENCE = """
+extends: existence
+message: "'%s' says nothing."
+tokens:
+  - simply
+"""
+LENGTH = """
+extends: occurrence
+message: "Too long."
+scope: sentence
+max: 6
+token: '\\b(\\w+)\\b'
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for folder in ("pokeflow", "docs", "styles"):
+        (tmp_path / folder).mkdir()
+    for name, text in (("Words", SUBSTITUTION), ("Filler", EXISTENCE), ("Length", LENGTH)):
+        (tmp_path / "styles" / f"{name}.yml").write_text(text)
+    return tmp_path
+
+
+def faults(tree: Path) -> list[str]:
+    return list(prose.faults(tree, prose.rules(tree / "styles")))
+
+
+def test_a_page_with_a_bad_word_is_reported_with_line_and_better_word(tree: Path) -> None:
+    (tree / "docs/page.md").write_text("# A page\n\nThe record tells of a run.\n")
+    assert faults(tree) == ["docs/page.md:3: Say 'describes' instead of 'tells of'. [Words]"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def f():\n    """Simply return.\n\n    It simply returns.\n    """\n',
+        "x = 1  # simply because\n",
+        'raise ValueError(f"{x} simply cannot be read here")\n',
+    ],
+)
+def test_docstrings_comments_and_messages_are_read(tree: Path, code: str) -> None:
+    (tree / "pokeflow/module.py").write_text(code)
+    assert [fault.rpartition(" ")[2] for fault in faults(tree)] == ["[Filler]"]
+    assert all(fault.startswith("pokeflow/module.py:") for fault in faults(tree))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "Run `simply` now.\n",
+        "```console\n$ simply tells of\n```\n",
+        "<!-- simply a comment -->\n",
+        "[a page](simply.md)\n",
+        "One two three. Four five six. Seven.\n",
+    ],
+)
+def test_code_links_and_comments_of_a_page_are_spared(tree: Path, page: str) -> None:
+    (tree / "docs/page.md").write_text(page)
+    assert faults(tree) == []
+
+
+def test_a_long_sentence_is_reported_where_it_begins(tree: Path) -> None:
+    (tree / "docs/page.md").write_text("Short.\n\nOne two three four\nfive six seven eight.\n")
+    assert [fault.partition(": ")[0] for fault in faults(tree)] == ["docs/page.md:3"]
+
+
+def test_names_in_quotes_keys_and_short_strings_are_spared(tree: Path) -> None:
+    (tree / "pokeflow/module.py").write_text(
+        "a = \"no executor 'simply' is known here\"\nb = \"set it with executor=simply or leave it\"\nc = 'simply'\n"
+    )
+    assert faults(tree) == []
+
+
+def test_a_kind_of_rule_that_is_not_known_is_an_error(tree: Path) -> None:
+    (tree / "styles/Odd.yml").write_text("extends: script\nmessage: odd\n")
+    with pytest.raises(ValueError, match="script"):
+        prose.rules(tree / "styles")
+
+
+def test_the_pages_and_sources_keep_the_style() -> None:
+    assert list(prose.faults()) == []
