@@ -129,7 +129,7 @@ def _lines(label: str, total: float) -> Iterator[Callable[..., None]]:
         now, more = time.monotonic(), f", {text}" if text else ""
         if now >= due and 0 < done < total:
             remaining = (now - began) / done * (total - done)
-            log.info("  %s: %d of %d%s, about %.0f s remaining", label, done, total, more, remaining)
+            log.info("  %s: %d of %d%s, about %.0f s left", label, done, total, more, remaining)
             due = now + LINE_EVERY
 
     yield advance
