@@ -168,7 +168,7 @@ def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[st
 def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     lay(told, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
     assert dispatch(["ls", "data"]) == 0
-    assert "link: data/processed/link.json: not a valid link ('../../../etc' is not a valid key" in capsys.readouterr().out
+    assert "link: data/processed/link.json: not a valid link ('../../../etc'" in capsys.readouterr().out
 
 
 @unicode_names

@@ -59,7 +59,7 @@ def test_what_leads_nowhere_is_told_with_what_does(uri: str) -> None:
 
 def test_a_scheme_that_nothing_opens_is_told_with_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uris, "_openers", dict)
-    with pytest.raises(ConfigError, match=r"no installed plugin opens 's3': pip install pokeflow-s3\. Known: s3://bucket"):
+    with pytest.raises(ConfigError, match=r"no installed plugin opens 's3': pip install pokeflow-s3\. Known: s3:"):
         open_uri("s3://bucket")
 
 
