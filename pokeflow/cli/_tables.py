@@ -106,11 +106,7 @@ def plan(flow: Flow, planned: Iterable[PlannedStep], registry: Registry) -> str:
     bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
     bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
     bill = bill if any(registry.executors[s.executor].price for s in flow.steps) else "not billed"
-    summary = (
-        f"{ran} to run ({time}, {bill}), {len(rows) - ran} reused."
-        if ran
-        else "Nothing to run: all tasks are finished."
-    )
+    summary = f"{ran} to run ({time}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all finished."
     return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 

@@ -32,7 +32,7 @@ class Estimate:
     @property
     def basis(self) -> str:
         """Basis of ``budgeted_usd``, in words."""
-        return "if it takes all of its time limit" if self.usd is None else "as the last time"
+        return "if it uses its whole time limit" if self.usd is None else "as in the last run"
 
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:

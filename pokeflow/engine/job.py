@@ -57,7 +57,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--on", required=True, help="name of the executor that started this job")
     parser.add_argument("--root", type=Path, required=True, help="local folder for inputs and the result")
     parser.add_argument("--work", type=Path, help="folder for checkpoints that outlives this machine")
-    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="entry for the record")
+    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="environment entry")
     parser.add_argument("--verdicts", type=Path, help="file for the verdicts of the task's gates, as JSON")
     parser.add_argument("--failure", type=Path, help="file for the reason of a failure, as JSON")
     options = parser.parse_args(args)

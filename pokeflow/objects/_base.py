@@ -116,8 +116,8 @@ _PART = re.compile(r"[^\x00-\x1f\x7f\\/]{1,255}")
 def require_key(key: str) -> str:
     """Return a valid key: relative, no empty, ``.`` or ``..`` part, no backslash or control character, ≤ 900 bytes."""
     parts = key.split("/")
-    sound = all(_PART.fullmatch(part) and part not in (".", "..") for part in parts)
-    if not sound or len(key.encode("utf-8", "surrogatepass")) > 900 or key.isspace():
+    valid = all(_PART.fullmatch(part) and part not in (".", "..") for part in parts)
+    if not valid or len(key.encode("utf-8", "surrogatepass")) > 900 or key.isspace():
         raise PokeflowError(f"{key!r} is not a valid key: use a relative path without '..', '\\' or empty parts.")
     return key
 

@@ -75,13 +75,13 @@ def _plugin_checks() -> Iterator[Row]:
     """Yield the rows of the plugins' own checks; a check that cannot be loaded or fails yields a row that says so."""
     for entry in sorted(metadata.entry_points(group=CHECKS), key=lambda entry: entry.name):
         try:
-            rows = [_sound(row) for row in entry.load()()]
+            rows = [_checked_row(row) for row in entry.load()()]
         except Exception as error:  # noqa: BLE001 - whatever it raises, the other rows are worth reading
             rows = [("missing", entry.name, f"its check ({entry.value}) failed: {type(error).__name__}: {error}")]
         yield from rows
 
 
-def _sound(row: Any) -> Row:
+def _checked_row(row: Any) -> Row:
     status, name, text = row
     if status not in STATUSES:
         raise ValueError(f"{status!r} is not a status. Known: {', '.join(STATUSES)}")
