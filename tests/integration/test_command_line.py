@@ -149,7 +149,7 @@ def test_the_package_can_be_run(tmp_path: Path) -> None:
         (["--mutlirun"], "pokeflow: no flag '--mutlirun'. Did you mean '--multirun'? Known: --cfg, "),
         (["plan", "--mutlirun"], "pokeflow: plan: no flag '--mutlirun'. Known: --config-dir, "),
         (["plan", "lineage=tyo"], "pokeflow: lineage: no option 'tyo'. Did you mean 'toy'? Known: "),
-        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and comes first: 'pokeflow plan …'."),
+        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and must come first: 'pokeflow plan …'."),
         (["plan", "=x"], "pokeflow: plan: takes no argument '=x'. "),
     ],
 )
@@ -351,7 +351,7 @@ def test_doctor_tells_what_plugins_require_and_what_they_check(cli: Cli) -> None
     [
         (lambda: iter([("absent", "compiler", "none here")]), ("absent", "compiler", "none here")),
         (lambda: 1 / 0, ("missing", "toy", "its check (toy:check) failed: ZeroDivisionError: division by zero")),
-        (lambda: [("fine", "a", "b")], ("missing", "toy", "'fine' is no status; known: ok, absent, missing")),
+        (lambda: [("fine", "a", "b")], ("missing", "toy", "'fine' is not a status. Known: ok, absent, missing")),
     ],
 )
 def test_a_check_that_fails_is_a_row(

@@ -123,7 +123,7 @@ def test_a_budget_holds_for_a_task_and_for_the_run(flow_of, registry, allowed, f
     with pytest.raises(ConfigError) as error:
         checked(flow, registry)
     assert [fault.path for fault in error.value.faults] == faults
-    assert "(if it takes all of its time limit)" in str(error.value)
+    assert "(if it uses its whole time limit)" in str(error.value)
     assert "nothing was started" in str(error.value)
     assert error.value.exit_code == 2
 

@@ -101,7 +101,7 @@ def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
 
 def test_what_parameters_point_to_must_be_here_as_it_was_there(shared, tmp_path):
     task, backend = task_of(shared, "train:teacher")
-    with pytest.raises(PokeflowError, match="Have it run there, with executor: local"):
+    with pytest.raises(PokeflowError, match="Run this task with executor: local"):
         job.make(task, replace(backend, fingerprint=lambda _: "other"), on="elsewhere", root=tmp_path)
 
 

@@ -55,7 +55,7 @@ def test_drafts_and_locks_lie_in_the_root_wherever_one_writes(folder: Folder) ->
 def test_its_own_folder_is_no_place_for_objects(folder: Folder) -> None:
     folder.write("a", b"", match=None)
     for key in (".pokeflow/drafts/x", "a/.pokeflow/x", ".POKEFLOW"):
-        with pytest.raises(PokeflowError, match="kept for drafts"):
+        with pytest.raises(PokeflowError, match="reserved for drafts"):
             folder.write(key, b"", match=None)
     assert keys(folder) == ["a"]
 
@@ -230,7 +230,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_put_in_place(folder: Folder
 def test_bytes_that_changed_on_the_disk_are_not_handed_out(folder: Folder, tmp_path: Path) -> None:
     folder.write("a", b"right", match=None)
     (folder.root / "a").write_bytes(b"wrong")
-    with pytest.raises(IntegrityError, match=r"root/a: its checksum"):
+    with pytest.raises(IntegrityError, match=r"root/a: the checksum"):
         folder.download("a", tmp_path / "target", sha256=hashlib.sha256(b"right").hexdigest())
     assert not (tmp_path / "target").exists()
 
