@@ -24,8 +24,8 @@ def digest(parts: Sequence[Any]) -> str:
 def decisive(value: Any) -> Any:
     """Return parameters as plain data, without fields that change no result (``metadata={"digest": False}``)."""
     if is_dataclass(value) and not isinstance(value, type):
-        kept = (field.name for field in fields(value) if field.metadata.get("digest", True))
-        return {name: decisive(getattr(value, name)) for name in kept}
+        names = (field.name for field in fields(value) if field.metadata.get("digest", True))
+        return {name: decisive(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): decisive(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -125,12 +125,12 @@ class Flow:
     sweep: Sweep | None = None
 
     _by_name: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _makers: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _producers: dict[str, Step] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for step in self.steps:
             self._by_name[step.name] = step
-            self._makers.setdefault(step.model, step)  # the producing step precedes all that need it
+            self._producers.setdefault(step.model, step)  # the producing step precedes all that need it
 
     def step(self, name: str) -> Step:
         """Return the step with this name."""
@@ -138,7 +138,7 @@ class Flow:
 
     def producer(self, model: str) -> Step:
         """Return the step that produces a model, or the data set."""
-        return self._makers[model]
+        return self._producers[model]
 
 
 def order(steps: Mapping[str, Step], faults: list[Fault]) -> tuple[Step, ...]:
@@ -188,17 +188,17 @@ def with_digest(step: Step, done: Mapping[str, Step]) -> Step:
 def select(steps: tuple[Step, ...], models: Collection[str] | None, stages: Collection[str] | None) -> tuple[Step, ...]:
     """Return the steps selected by model and by stage (None: all), and everything that these need."""
     by_name = {s.name: s for s in steps}
-    wanted = [
+    pending = [
         s.name
         for s in steps
         if (models is None or s.model in models) and (stages is None or s.stage in stages) and s.stage != PREPARE
     ]
     if models is not None and DATA in models and f"{PREPARE}:{DATA}" in by_name:
-        wanted.append(f"{PREPARE}:{DATA}")
+        pending.append(f"{PREPARE}:{DATA}")
     needed: set[str] = set()
-    while wanted:
-        name = wanted.pop()
+    while pending:
+        name = pending.pop()
         if name not in needed:
             needed.add(name)
-            wanted.extend(by_name[name].needs)
+            pending.extend(by_name[name].needs)
     return tuple(s for s in steps if s.name in needed)

@@ -33,13 +33,13 @@ class Verdict:
         return f"{PASSED if self.passed else FAILED}: {self.message}"
 
 
-def evaluate(gates: Mapping[str, Gate], made: Record, benchmark: Record | None) -> dict[str, Verdict]:
+def evaluate(gates: Mapping[str, Gate], record: Record, benchmark: Record | None) -> dict[str, Verdict]:
     """Return the verdict of each gate that applies to this model; an unknown figure fails its gate.
 
-    A figure is read from ``benchmark``, or else from ``made``, the record of the task that produced the model.
+    A figure is read from ``benchmark``, or else from ``record``, that of the task that produced the model.
     """
-    records = [record for record in (benchmark, made) if record]
-    names = {made.model, made.type}
+    records = [item for item in (benchmark, record) if item]
+    names = {record.model, record.type}
     applicable = {name: gate for name, gate in gates.items() if not gate.applies_to or names & set(gate.applies_to)}
     return {name: _verdict(name, gate, records) for name, gate in applicable.items()}
 
@@ -63,24 +63,24 @@ def faults(gates: Mapping[str, Gate]) -> Iterable[tuple[str, str]]:
 def _faults_of(name: str, gate: Gate) -> Iterable[str]:
     bounds = [bound for bound in (gate.min, gate.max) if bound is not None]
     if not re.fullmatch(r"[\w.-]{1,200}", name):
-        yield f"{name!r} names no figure: letters, digits, '_', '-', '.'"
+        yield f"{name!r} is not a figure: use letters, digits, '_', '-' and '.'"
     if not bounds:
-        yield "asks for nothing. Give min, max or both"
+        yield "has no bound. Set min, max or both"
     if not all(math.isfinite(bound) for bound in bounds):
         yield "a bound must be a finite number"
     elif bounds != sorted(bounds):
-        yield f"min {gate.min} is above max {gate.max}: nothing can pass"
+        yield f"min {gate.min} is above max {gate.max}: no value can pass"
 
 
 def _verdict(name: str, gate: Gate, records: list[Record]) -> Verdict:
     record = next((r for r in records if name in r.metrics), None)
     if record is None:
-        known = {metric for r in records for metric in r.metrics}
-        return Verdict(False, unknown("", "figure", name, known).message)
+        metrics = {metric for r in records for metric in r.metrics}
+        return Verdict(False, unknown("", "figure", name, metrics).message)
     value = record.metrics[name]
     if value is None or not math.isfinite(value):
-        reason = record.reasons.get(name, "no reason is given") if value is None else f"it is {value}"
-        return Verdict(False, f"{record.stage} does not know it: {reason}")
+        reason = record.reasons.get(name, "no reason recorded") if value is None else f"it is {value}"
+        return Verdict(False, f"unknown in {record.stage}: {reason}")
     if gate.min is not None and value < gate.min:
         return Verdict(False, f"{value:.6g} is below {gate.min:.6g}")
     if gate.max is not None and value > gate.max:

@@ -40,7 +40,7 @@ class Registry:
 
     def backends_of(self, stage: str) -> list[str]:
         """Return the names of the installed backends of a stage, sorted."""
-        return sorted(name for known, name in self.backends if known == stage)
+        return sorted(name for owner, name in self.backends if owner == stage)
 
     @property
     def stages(self) -> list[str]:
@@ -101,43 +101,43 @@ def config_packages(pm: pluggy.PluginManager) -> list[str]:
     """Return the packages that hold the plugins' YAML, sorted by name."""
     packages = []
     for impl in pm.hook.pokeflow_config_package.get_hookimpls():
-        name = _answer(impl, "pokeflow_config_package")
-        where = f"plugin {impl.plugin_name!r}: pokeflow_config_package"
-        if not isinstance(name, str) or call_plugin(where, find_spec, name) is None:
-            raise PokeflowError(f"plugin {impl.plugin_name!r}: pokeflow_config_package names no package: {name!r}.")
+        name = _call_hook(impl, "pokeflow_config_package")
+        label = f"plugin {impl.plugin_name!r}: pokeflow_config_package"
+        if not isinstance(name, str) or call_plugin(label, find_spec, name) is None:
+            raise PokeflowError(f"plugin {impl.plugin_name!r}: pokeflow_config_package: {name!r} is not a package.")
         packages.append(name)
     return sorted(packages)
 
 
-def _answer(impl: pluggy.HookImpl, hook: str) -> Any:
-    def ask() -> Any:
-        answer = impl.function()
-        return list(answer) if isinstance(answer, Iterator) else answer
+def _call_hook(impl: pluggy.HookImpl, hook: str) -> Any:
+    def call() -> Any:
+        result = impl.function()
+        return list(result) if isinstance(result, Iterator) else result
 
-    return call_plugin(f"plugin {impl.plugin_name!r}: {hook}", ask)
+    return call_plugin(f"plugin {impl.plugin_name!r}: {hook}", call)
 
 
 def _by_key(pm: pluggy.PluginManager, hook: str, kind: type[Item], key: Callable[[Item], Key]) -> dict[Key, Item]:
-    found: dict[Key, Item] = {}
+    by_key: dict[Key, Item] = {}
     owner: dict[Key, str] = {}
     # Each implementation is called separately, so that an error can name its plugin.
     for impl in sorted(getattr(pm.hook, hook).get_hookimpls(), key=lambda impl: str(impl.plugin_name)):
         plugin = impl.plugin_name
-        answer = _answer(impl, hook)
-        items = list(answer) if isinstance(answer, Iterable) else [answer]
+        result = _call_hook(impl, hook)
+        items = list(result) if isinstance(result, Iterable) else [result]
         for item in items:
             if not isinstance(item, kind) or not (isinstance(item.params, str) or is_dataclass(item.params)):
-                raise PokeflowError(f"plugin {plugin!r}: {hook} returns {item!r}; {kind.__name__}s are expected.")
-            if (wrong := _wrong_name(item)) is not None:
-                raise PokeflowError(f"plugin {plugin!r}: {hook}: {wrong!r} is no name: letters, digits, '.-_'.")
-            if key(item) in found:
-                what = type(item).__name__.lower()
-                raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both bring {what} {key(item)}.")])
-            found[key(item)], owner[key(item)] = item, plugin
-    return found
+                raise PokeflowError(f"plugin {plugin!r}: {hook} returned {item!r}; expected {kind.__name__}s.")
+            if (name := _invalid_name(item)) is not None:
+                raise PokeflowError(f"plugin {plugin!r}: {hook}: {name!r} is not a name: use letters, digits, '.-_'.")
+            if key(item) in by_key:
+                noun = f"{type(item).__name__.lower()} {key(item)}"
+                raise ConfigError([Fault("plugins", f"{owner[key(item)]} and {plugin} both provide {noun}.")])
+            by_key[key(item)], owner[key(item)] = item, plugin
+    return by_key
 
 
-def _wrong_name(item: Backend | Command | Executor) -> Any:
+def _invalid_name(item: Backend | Command | Executor) -> Any:
     """Return an item's first name that folders, YAML and records cannot use; None if all names are valid."""
     names: list[Any] = [item.name, *((item.stage, item.revision) if isinstance(item, Backend) else ())]
     return next((name for name in names if not isinstance(name, str) or not _NAME.fullmatch(name)), None)
@@ -146,17 +146,17 @@ def _wrong_name(item: Backend | Command | Executor) -> Any:
 @cache
 def document_kinds() -> Mapping[str, DocumentKind]:
     """Return the document kinds of installed distributions by name; raise an error that names a broken one."""
-    found: dict[str, DocumentKind] = {}
+    kinds: dict[str, DocumentKind] = {}
     for entry in sorted(metadata.entry_points(group=DOCUMENTS), key=lambda entry: (entry.name, entry.value)):
-        where = f"document kind {entry.name!r} ({entry.value})"
+        label = f"document kind {entry.name!r} ({entry.value})"
         try:
             kind = entry.load()
         except Exception as error:  # the message must name the entry point
-            raise PokeflowError(f"{where} cannot be loaded: {error}") from error
+            raise PokeflowError(f"{label} cannot be loaded: {error}") from error
         if not isinstance(kind, DocumentKind) or kind.name != entry.name or kind.scope not in WELL_KNOWN:
-            wanted = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"
-            raise PokeflowError(f"{where} is {kind!r}; {wanted} is expected.")
-        if entry.name in found:
-            raise ConfigError([Fault("plugins", f"{where} is brought by two distributions. Uninstall one of them.")])
-        found[entry.name] = kind
-    return found
+            expected = f"a DocumentKind named {entry.name!r} of scope {' or '.join(WELL_KNOWN)}"
+            raise PokeflowError(f"{label} is {kind!r}; expected {expected}.")
+        if entry.name in kinds:
+            raise ConfigError([Fault("plugins", f"{label} is provided by two distributions. Uninstall one of them.")])
+        kinds[entry.name] = kind
+    return kinds

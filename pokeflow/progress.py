@@ -126,10 +126,10 @@ def _lines(label: str, total: float) -> Iterator[Callable[..., None]]:
     def advance(n: float = 1, text: str = "") -> None:
         nonlocal due, done
         done += n
-        now = time.monotonic()
+        now, more = time.monotonic(), f", {text}" if text else ""
         if now >= due and 0 < done < total:
-            left = (now - began) / done * (total - done)
-            log.info("  %s: %d of %d%s, about %.0f s left", label, done, total, f", {text}" if text else "", left)
+            remaining = (now - began) / done * (total - done)
+            log.info("  %s: %d of %d%s, about %.0f s left", label, done, total, more, remaining)
             due = now + LINE_EVERY
 
     yield advance

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
 _QUERY = re.compile(r"(://[^\s\"?#]*)([?#][^\s\"]*)")
-_TELLING = re.compile(r"(?i)x-(amz|goog)-|signature|sig=|token|passw|secret|(access|api)[_-]?key|credential")
+_GRANTING = re.compile(r"(?i)x-(amz|goog)-|signature|sig=|token|passw|secret|(access|api)[_-]?key|credential")
 """Marks of a URL's query or fragment that grants access to anyone who knows the URL."""
 _SECRET = re.compile(
     r"(?is)(?:.*(?:[^a-z0-9]|(?-i:(?<=[a-z0-9])(?=[A-Z]))))?"
@@ -19,7 +19,7 @@ _SECRET = re.compile(
 def redact(value: Any) -> Any:
     """Return plain data without secrets: values of secret keys become "…", secrets in URLs are removed."""
     if isinstance(value, str):
-        return _QUERY.sub(_unsigned, _USER_INFO.sub("", value))
+        return _QUERY.sub(_without_signature, _USER_INFO.sub("", value))
     if isinstance(value, Mapping):
         return {redact(key): "…" if _is_secret(key, item) else redact(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -27,13 +27,13 @@ def redact(value: Any) -> Any:
     return value
 
 
-def _unsigned(address: re.Match[str]) -> str:
-    return address[1] if _TELLING.search(unquote(address[2])) else address[0]
+def _without_signature(address: re.Match[str]) -> str:
+    return address[1] if _GRANTING.search(unquote(address[2])) else address[0]
 
 
 def _is_secret(key: Any, value: Any) -> bool:
-    named = _SECRET.fullmatch(key) if isinstance(key, str) else None
-    if named is None or value is None or isinstance(value, bool):
+    match = _SECRET.fullmatch(key) if isinstance(key, str) else None
+    if match is None or value is None or isinstance(value, bool):
         return False  # null and booleans only say whether a secret exists
     # An access token is text; a number is a metric, such as ms_per_token.
-    return not (named[1].lower() == "token" and isinstance(value, int | float))
+    return not (match[1].lower() == "token" and isinstance(value, int | float))

@@ -61,8 +61,8 @@ def _parse_union(kinds: tuple[Any, ...], data: Any, path: str, faults: list[Faul
     """Parse a union type: a mapping as the dataclass, any other value as one of the other types."""
     if data is None and type(None) in kinds:
         return None
-    rest = [kind for kind in kinds if kind is not type(None)]
-    fitting = [kind for kind in rest if dataclasses.is_dataclass(kind) == isinstance(data, Mapping)] or rest
+    options = [kind for kind in kinds if kind is not type(None)]
+    fitting = [kind for kind in options if dataclasses.is_dataclass(kind) == isinstance(data, Mapping)] or options
     if len(fitting) == 1:
         return _parse(fitting[0], data, path, faults)
     return _parse_leaf(functools.reduce(operator.or_, fitting), data, path, faults)
@@ -75,14 +75,14 @@ def _parse_dataclass(kind: type, data: Any, path: str, faults: list[Fault]) -> A
     faults.extend(_unknown_key(kind, key, path) for key in data if key not in types_of)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
-        where, before = _join(path, field.name), len(faults)
+        field_path, before = _join(path, field.name), len(faults)
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if field.name in data:
-            value = _parse(types_of[field.name], data[field.name], where, faults)
+            value = _parse(types_of[field.name], data[field.name], field_path, faults)
             if value is not None or required or len(faults) == before:
                 values[field.name] = value
         elif required:
-            faults.append(Fault(where, f"no value. Set it in YAML or with {where}=…"))
+            faults.append(Fault(field_path, f"no value. Set it in YAML or with {field_path}=…"))
             values[field.name] = None
     return kind(**values)
 
@@ -95,7 +95,7 @@ def _unknown_key(kind: type, key: Any, path: str) -> Fault:
     for field in dataclasses.fields(kind):
         former = field.metadata.get("formerly", {})
         if key in former:
-            return Fault(_join(path, former[key]), f"the key is called {field.name!r}.")
+            return Fault(_join(path, former[key]), f"the key is now called {field.name!r}.")
     return unknown(_join(path, key), "key", key, hints(kind))
 
 
@@ -175,24 +175,24 @@ def document_schema(form: type, *others: type, complete: bool = True) -> dict[st
         definition["description"] = definition.get("description", kind.__name__).partition("\n")[0]
         definition |= {"additionalProperties": False, **getattr(kind, "SCHEMA", {})}
         if complete:
-            unset = {name for name, given in hints(kind).items() if msgspec.UnsetType in typing.get_args(given)}
+            unset = {name for name, hint in hints(kind).items() if msgspec.UnsetType in typing.get_args(hint)}
             definition["required"] = [field.name for field in dataclasses.fields(kind) if field.name not in unset]
     plain = {name: _tidy(definition, definitions) for name, definition in definitions.items()}
-    own = plain.pop(root["$ref"].rpartition("/")[2])
-    return {"$schema": SCHEMA, **own, **({"$defs": plain} if plain else {})}
+    main = plain.pop(root["$ref"].rpartition("/")[2])
+    return {"$schema": SCHEMA, **main, **({"$defs": plain} if plain else {})}
 
 
 def _dataclasses_of(kinds: Sequence[Any]) -> set[type]:
     """Return the dataclasses among types and, recursively, among the types of their fields."""
-    found: set[type] = set()
+    result: set[type] = set()
     waiting = list(kinds)
     while waiting:
         kind = waiting.pop()
-        if dataclasses.is_dataclass(kind) and kind not in found:
-            found.add(typing.cast("type", kind))
+        if dataclasses.is_dataclass(kind) and kind not in result:
+            result.add(typing.cast("type", kind))
             waiting += hints(typing.cast("type", kind)).values()
         waiting += typing.get_args(kind)
-    return found
+    return result
 
 
 def _tidy(schema: Any, definitions: Mapping[str, Any]) -> Any:
@@ -209,8 +209,8 @@ def _tidy(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return schema
     merged: dict[str, Any] = {"type": []}
     for choice in choices:
-        whole = _tidy(definitions[choice["$ref"].rpartition("/")[2]], definitions) if "$ref" in choice else choice
-        merged = {**merged, **whole, "type": [*merged["type"], whole.get("type", "string")]}
+        definition = _tidy(definitions[choice["$ref"].rpartition("/")[2]], definitions) if "$ref" in choice else choice
+        merged = {**merged, **definition, "type": [*merged["type"], definition.get("type", "string")]}
     if "enum" in merged:
         merged["enum"] = [*merged["enum"], None]
     return {**merged, **{key: value for key, value in schema.items() if key != "anyOf"}}

@@ -32,9 +32,9 @@ def format_day(seconds: float | None) -> str:
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
-def format_count(number: int, what: str, many: str | None = None) -> str:
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Format a number with its noun: ``1 file``, ``2 files``, ``100,000 files``."""
-    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def strip_control_characters(text: object) -> str:

@@ -51,12 +51,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a ConfigError for invalid arguments."""
-        raise ConfigError([Fault(self.path, f"{message}. '{self.prog} --help' shows what it takes.")])
+        raise ConfigError([Fault(self.path, f"{message}. See '{self.prog} --help'.")])
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            what = action.option_strings[-1] if action.option_strings else action.dest
-            raise ConfigError([unknown(self.path, f"choice for {what}", value, map(str, action.choices))])
+            argument = action.option_strings[-1] if action.option_strings else action.dest
+            raise ConfigError([unknown(self.path, f"choice for {argument}", value, map(str, action.choices))])
 
 
 def parser_of(command: Command) -> Parser:
@@ -70,11 +70,11 @@ def _build_parser(command: Command) -> Parser:
     parser = Parser(f"{PROGRAM} {command.name}", description=summary)
     if command.arguments:
         load_function(command.arguments)(parser)
-    common = parser.add_argument_group("of every command", CONFIGURATION if command.overrides else None)
+    common = parser.add_argument_group("options of every command", CONFIGURATION if command.overrides else None)
     if command.overrides:
-        common.add_argument(*CONFIG_DIR, metavar="DIR", help="a folder with more YAML, searched last")
+        common.add_argument(*CONFIG_DIR, metavar="DIR", help="an additional folder of YAML, searched last")
     common.add_argument(*QUIET, action="count", default=0, help="show warnings and errors only, no progress")
-    common.add_argument(*VERBOSE, action="count", default=0, help="show more of the log, and where an error is raised")
+    common.add_argument(*VERBOSE, action="count", default=0, help="show debug messages, and the traceback of an error")
     parser.format_help()  # a help text that cannot be formatted fails here
     usage = parser.format_usage().partition(": ")[2].rstrip().replace("%", "%%")
     parser.usage = f"{usage} [KEY=VALUE …]" if command.overrides else usage
@@ -84,13 +84,13 @@ def _build_parser(command: Command) -> Parser:
 def parse(command: Command, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split a command's words into its arguments and the overrides; raise a ConfigError for any other word."""
     parser = parser_of(command)
-    own, overrides = split(parser, args)
+    words, overrides = split(parser, args)
     if overrides and not command.overrides:
-        raise ConfigError([Fault(parser.path, f"composes no configuration. Leave out {' '.join(overrides)}.")])
-    given, rest = parser.parse_known_args(own)
-    if rest:
-        raise ConfigError(_unexpected(parser, rest))
-    return given, overrides
+        raise ConfigError([Fault(parser.path, f"takes no overrides. Remove {' '.join(overrides)}.")])
+    arguments, unexpected = parser.parse_known_args(words)
+    if unexpected:
+        raise ConfigError(_unexpected_words(parser, unexpected))
+    return arguments, overrides
 
 
 def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -98,13 +98,13 @@ def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[st
 
     The value of an option is not an override, nor is any word after ``--``.
     """
-    valued = {name for name, action in options_of(parser) if action.nargs is None} - {*CONFIG_DIR}
-    own: list[str] = []
+    options_with_value = {name for name, action in options_of(parser) if action.nargs is None} - {*CONFIG_DIR}
+    command_words: list[str] = []
     overrides: list[str] = []
     words = iter(args)
     for word in words:
         if word == "--":
-            own += [word, *words]
+            command_words += [word, *words]
         elif word in CONFIG_DIR:
             folder = next(words, None)
             if folder is None:
@@ -112,11 +112,11 @@ def split(parser: argparse.ArgumentParser, args: Iterable[str]) -> tuple[list[st
             overrides += [word, folder]
         elif word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR)) or is_override(word):
             overrides.append(word)
-        elif word in valued:
-            own += [word, *itertools.islice(words, 1)]
+        elif word in options_with_value:
+            command_words += [word, *itertools.islice(words, 1)]
         else:
-            own.append(word)
-    return own, overrides
+            command_words.append(word)
+    return command_words, overrides
 
 
 def is_override(word: str) -> bool:
@@ -133,16 +133,16 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.
         yield from ((name, action) for name in action.option_strings)
 
 
-def _unexpected(parser: Parser, words: Sequence[str]) -> Iterator[Fault]:
+def _unexpected_words(parser: Parser, words: Sequence[str]) -> Iterator[Fault]:
     flags = [word.partition("=")[0] for word in words if word.startswith("-")]
-    known = [name for name, _ in options_of(parser) if name.startswith("--")]
+    known_flags = [name for name, _ in options_of(parser) if name.startswith("--")]
     for flag in flags:
         of_a_run = flag in RUN_FLAGS or (flag in RUN_FLAGS.values() and flag)
-        hint = f"It belongs to a run: '{PROGRAM} {flag} …', without a command." if of_a_run else ""
-        yield unknown(parser.path, "flag", flag, known, hint)
+        hint = f"It is a flag of a run: '{PROGRAM} {flag} …', without a command." if of_a_run else ""
+        yield unknown(parser.path, "flag", flag, known_flags, hint)
     if not flags:  # a word after an unknown flag may be its value
         for word in words:
-            yield Fault(parser.path, f"takes no argument {word!r}. '{parser.prog} --help' shows what it takes.")
+            yield Fault(parser.path, f"takes no argument {word!r}. See '{parser.prog} --help'.")
 
 
 def require_run_flags(args: Iterable[str]) -> None:
@@ -152,17 +152,17 @@ def require_run_flags(args: Iterable[str]) -> None:
         flag = word.partition("=")[0]
         long = word.startswith("--") and any(name.startswith(flag) for name in RUN_FLAGS)
         if word.startswith("-") and not long and not (word[1:2] != "-" and word.startswith(shorts)):
-            raise ConfigError([unknown("", "flag", flag, RUN_FLAGS, f"'{PROGRAM} --help' tells more.")])
+            raise ConfigError([unknown("", "flag", flag, RUN_FLAGS, f"See '{PROGRAM} --help'.")])
 
 
 def take_verbosity(args: Sequence[str]) -> tuple[list[str], int]:
     """Remove ``-q`` and ``-v`` from a run's words; return the others, and the verbosity (below 0: log less)."""
-    rest, verbosity = [], 0
+    remaining, verbosity = [], 0
     for word in args:
         if word in QUIET or re.fullmatch(r"-q+", word):
             verbosity -= 1
         elif word in VERBOSE or re.fullmatch(r"-v+", word):
             verbosity += 1 if word in VERBOSE else word.count("v")
         else:
-            rest.append(word)
-    return rest, verbosity
+            remaining.append(word)
+    return remaining, verbosity

@@ -36,8 +36,8 @@ def run(args: Sequence[str]) -> int:
     """Print the script that installs or removes completion, or the candidates for a shell's query."""
     action, _, shell = (args[0] if len(args) == 1 else "").partition("=")
     if action not in ACTIONS:
-        known = [f"{action}=bash" for action in ACTIONS[:2]]
-        raise ConfigError([unknown("--shell-completion", "action", " ".join(args), known)])
+        examples = [f"{action}=bash" for action in ACTIONS[:2]]
+        raise ConfigError([unknown("--shell-completion", "action", " ".join(args), examples)])
     if shell not in SHELLS:
         raise ConfigError([unknown(f"--shell-completion {action}", "shell", shell, SHELLS)])
     if action == "query":
@@ -54,10 +54,10 @@ def query(line: str, point: str = "") -> list[str]:
     line = line[: int(point)] if point.isdecimal() else line
     words = line.split()
     word = words.pop() if words and not line[-1:].isspace() else ""
-    found: set[str] = set()
+    candidates: set[str] = set()
     with suppress(PokeflowError):  # if the words so far do not compose, there are no keys to offer
-        found.update(_candidates(words[1:], word))
-    return sorted(candidate for candidate in found if candidate.startswith(word))
+        candidates.update(_candidates(words[1:], word))
+    return sorted(candidate for candidate in candidates if candidate.startswith(word))
 
 
 def _candidates(before: Sequence[str], word: str) -> Iterator[str]:
@@ -101,18 +101,18 @@ def _overrides(before: Sequence[str], word: str) -> Iterator[str]:
     """Yield groups with their options, and the keys of the configuration."""
     sign = "+" * (len(word) - len(word.lstrip("+"))) or "~" * word.startswith("~")
     key, equals, value = word.removeprefix(sign).partition("=")
-    _, others = split(argparse.ArgumentParser(), before)
+    _, overrides = split(argparse.ArgumentParser(), before)
     if equals:
         # In a list, such as experiment=[cpu,targets], the last item is completed.
-        begun = value[: max(value.rfind(c) for c in ",[") + 1]
-        yield from (f"{sign}{key}={begun}{option}" for option in config.choices(key, others).options)
+        typed = value[: max(value.rfind(c) for c in ",[") + 1]
+        yield from (f"{sign}{key}={typed}{option}" for option in config.choices(key, overrides).options)
     else:
         parent, slash, _ = key.rpartition("/")
-        for group in config.choices(parent, others).groups:
+        for group in config.choices(parent, overrides).groups:
             name = f"{parent}{slash}{group}"
-            below = config.choices(name, others) if name.startswith(key) else ((), ())
-            yield from (f"{sign}{name}{end}" for end, found in zip("/=", below, strict=True) if found)
-        yield from (f"{sign}{found}" for found in _keys(config.compose_plain(others), key))
+            below = config.choices(name, overrides) if name.startswith(key) else ((), ())
+            yield from (f"{sign}{name}{end}" for end, names in zip("/=", below, strict=True) if names)
+        yield from (f"{sign}{name}" for name in _keys(config.compose_plain(overrides), key))
 
 
 def _keys(data: Any, key: str) -> Iterator[str]:

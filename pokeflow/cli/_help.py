@@ -10,20 +10,20 @@ from pokeflow.cli._lookup import find, known_commands
 from pokeflow.config import GROUPS, options
 
 OVERVIEW = """\
-pokeflow: YAML says what to make, plugins make it, records say how it was made.
+pokeflow: YAML describes the models, plugins produce them, records document how.
 
-  pokeflow [KEY=VALUE …]             run the lineage; what is made already is reused
-  pokeflow -m KEY=A,B [KEY=VALUE …]  sweep: one trial a combination
-  pokeflow COMMAND --help            what a command takes
+  pokeflow [KEY=VALUE …]             run the lineage; finished tasks are reused
+  pokeflow -m KEY=A,B [KEY=VALUE …]  sweep: one trial per combination
+  pokeflow COMMAND --help            show the help of a command
 
 commands:
 {commands}
 
 KEY=VALUE picks an option of a group (data=folder) or sets a value (data.root=../pictures):
 {groups}
-  models=[…] stages=[…]  some models or stages, and what they need    force=[…]  make again
-  publish=true           publish what is made into the project's tree afterwards
--q and -v show less and more of the log, --version tells the versions, --config-dir DIR adds a folder of YAML.
+  models=[…] stages=[…]  run only these, and what they need    force=[…]  run these models again
+  publish=true           publish the results to the project's tree afterwards
+-q and -v show less or more of the log, --version the versions; --config-dir DIR adds a folder of YAML.
 Hydra's own flags work as well: --cfg job, --info, --multirun, --hydra-help.
 Completion of commands, groups, options and keys: eval "$(pokeflow -sc install=bash)", also zsh and fish."""
 
@@ -43,17 +43,17 @@ def versions() -> str:
     """Return the versions of pokeflow and of each distribution that extends it: plugins, documents, buckets."""
     groups = [group for group in metadata.entry_points().groups if group.partition(".")[0] == plugins.GROUP]
     ours = (entry for group in groups for entry in metadata.entry_points(group=group))
-    found = {entry.dist.name: entry.dist.version for entry in ours if entry.dist}
-    others = [f"{name} {version}" for name, version in sorted(found.items()) if name != "pokeflow"]
-    return "\n".join([f"pokeflow {pokeflow.__version__}", *others])
+    distributions = {entry.dist.name: entry.dist.version for entry in ours if entry.dist}
+    lines = [f"{name} {version}" for name, version in sorted(distributions.items()) if name != "pokeflow"]
+    return "\n".join([f"pokeflow {pokeflow.__version__}", *lines])
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``pokeflow help``."""
-    parser.add_argument("name", nargs="?", help="a command (default: all of them, in short)")
+    parser.add_argument("name", nargs="?", help="a command (default: an overview of all commands)")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the help of a command, or the overview."""
-    print(parser_of(find(given.name)).format_help().rstrip() if given.name else overview())  # noqa: T201
+    print(parser_of(find(args.name)).format_help().rstrip() if args.name else overview())  # noqa: T201
     return 0

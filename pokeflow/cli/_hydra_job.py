@@ -23,18 +23,18 @@ class Callbacks:
     def __init__(self, config: DictConfig) -> None:
         self.callbacks = [instantiate(params) for params in (config.hydra.callbacks or {}).values()]
 
-    def notify(self, event: str, **told: Any) -> None:
+    def notify(self, event: str, **kwargs: Any) -> None:
         """Call all callbacks for an event; for the end of something in reverse order."""
         for callback in reversed(self.callbacks) if event.endswith("_end") else self.callbacks:
-            getattr(callback, event)(**told)
+            getattr(callback, event)(**kwargs)
 
-    def on_job_start(self, **told: Any) -> None:
+    def on_job_start(self, **kwargs: Any) -> None:
         """Notify the callbacks of the start of a job; called by Hydra."""
-        self.notify("on_job_start", **told)
+        self.notify("on_job_start", **kwargs)
 
-    def on_job_end(self, **told: Any) -> None:
+    def on_job_end(self, **kwargs: Any) -> None:
         """Notify the callbacks of the end of a job; called by Hydra."""
-        self.notify("on_job_end", **told)
+        self.notify("on_job_end", **kwargs)
 
 
 def context(loader: ConfigLoader, callbacks: Callbacks) -> HydraContext:
@@ -49,42 +49,42 @@ def run(config: DictConfig, loader: ConfigLoader, work: Callable[[], T]) -> T:
         Exception: the exception that ``work`` raised.
 
     """
-    answers: list[T] = []
+    results: list[T] = []
     failures: list[Exception] = []
 
     def task(_: DictConfig) -> T | None:
         try:
-            answers.append(work())
+            results.append(work())
         except Exception as error:  # noqa: BLE001 - raised again below: Hydra would print it as well
             failures.append(error)
             return None
-        return answers[0]
+        return results[0]
 
     with faults(), composition.faults():
         with read_write(config), open_dict(config):
             config.hydra.mode = RunMode.RUN
         callbacks = Callbacks(config)
         callbacks.notify("on_run_start", config=config, config_name=NAME)
-        left = run_job(
+        job_return = run_job(
             task_function=task,
             config=config,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
             hydra_context=context(loader, callbacks),
         )
-        callbacks.notify("on_run_end", config=config, config_name=NAME, job_return=left)
+        callbacks.notify("on_run_end", config=config, config_name=NAME, job_return=job_return)
     if failures:
         raise failures[0]
-    return answers[0]
+    return results[0]
 
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Convert an exception of Hydra or its launchers to a PokeflowError that says how to go on."""
+    """Convert an exception of Hydra or its launchers to a PokeflowError that says how to resume."""
     try:
         yield
     except (PokeflowError, OSError):
         raise
     except Exception as error:
-        again = "What is done is kept; the same command goes on from here."
-        raise PokeflowError(f"Hydra ended with {type(error).__name__}: {error}\n{again}") from error
+        hint = "Finished work is kept; run the same command to resume."
+        raise PokeflowError(f"Hydra ended with {type(error).__name__}: {error}\n{hint}") from error

@@ -12,19 +12,19 @@ def find(name: str) -> Command:
 
     The core's own commands are looked up without the plugins, so that ``doctor`` works even if a plugin is broken.
     """
-    own = {command.name: command for command in built_in.pokeflow_commands()}
-    if name in own:
-        return own[name]
-    known = plugins.commands(plugins.manager())
-    if name not in known:
-        brought = distribution_of("command", name)
-        hint = f"Install {brought}, which brings it." if brought else "'pokeflow --help' tells what each does."
-        raise ConfigError([unknown("", "command", name, known, hint)])
-    return known[name]
+    core_commands = {command.name: command for command in built_in.pokeflow_commands()}
+    if name in core_commands:
+        return core_commands[name]
+    commands = plugins.commands(plugins.manager())
+    if name not in commands:
+        distribution = distribution_of("command", name)
+        hint = f"Install {distribution}." if distribution else "'pokeflow --help' describes all commands."
+        raise ConfigError([unknown("", "command", name, commands, hint)])
+    return commands[name]
 
 
 def known_commands() -> list[Command]:
     """Return all commands: the core's own in the order of the help, then those of plugins by name."""
-    own = [command.name for command in built_in.pokeflow_commands()]
-    known = plugins.commands(plugins.manager())
-    return [known[name] for name in [*(n for n in own if n in known), *sorted(known.keys() - set(own))]]
+    core = [command.name for command in built_in.pokeflow_commands()]
+    commands = plugins.commands(plugins.manager())
+    return [commands[name] for name in [*(n for n in core if n in commands), *sorted(commands.keys() - set(core))]]

@@ -13,7 +13,7 @@ from pokeflow.errors import ConfigError, Fault, PokeflowError, exit_on_sigterm, 
 from pokeflow.types import call_plugin, load_function
 
 log = logging.getLogger("pokeflow")
-KEPT = "interrupted. What is done is kept; the same command goes on from here."
+INTERRUPTED = "interrupted. Finished work is kept; run the same command to resume."
 
 
 def main() -> None:
@@ -38,11 +38,11 @@ def run(args: Sequence[str]) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()  # flushed here, so that a closed pipe is handled below
     except KeyboardInterrupt:
-        _print_error(KEPT)
+        _print_error(INTERRUPTED)
         return 130
     except SystemExit as stop:
         if was_stopped(stop):
-            _print_error(KEPT)
+            _print_error(INTERRUPTED)
         raise
     except PokeflowError as error:
         _print_error(str(error))
@@ -114,19 +114,19 @@ def _refuse_late_command(words: Sequence[str]) -> None:
             from pokeflow.cli._lookup import known_commands
 
             if word in (command.name for command in known_commands()):
-                raise ConfigError([Fault("", f"{word!r} is a command and comes first: 'pokeflow {word} …'.")])
+                raise ConfigError([Fault("", f"{word!r} is a command and must come first: 'pokeflow {word} …'.")])
 
 
 def _run_command(name: str, args: Sequence[str]) -> int:
     from pokeflow.cli._lookup import find
 
     command = find(name)
-    given, overrides = parse(command, args)
-    progress.set_verbosity(given.verbose - given.quiet)
+    arguments, overrides = parse(command, args)
+    progress.set_verbosity(arguments.verbose - arguments.quiet)
     progress.enable_logging()
-    code = call_plugin(f"command {name!r} ({command.run})", load_function, command.run)(given, overrides)
+    code = call_plugin(f"command {name!r} ({command.run})", load_function, command.run)(arguments, overrides)
     if not isinstance(code, int):
-        raise PokeflowError(f"command {name!r} ({command.run}) returns {code!r}; an exit code is expected.")
+        raise PokeflowError(f"command {name!r} ({command.run}) returned {code!r}; an exit code is expected.")
     return code
 
 

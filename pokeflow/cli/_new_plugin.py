@@ -35,17 +35,17 @@ def write(kind: str, name: str, to: Path) -> Path:
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST or not isinstance(yaml.safe_load(name), str):
         message = (
-            f"{name!r} is no name for {KINDS[kind][0]}: lower-case letters, digits and '_', at most {LONGEST}, no "
-            "word of YAML's own."
+            f"{name!r} is not a valid name for {KINDS[kind][0]}: use lower-case letters, digits and '_', at most "
+            f"{LONGEST}, and no word with a meaning in YAML."
         )
         raise ConfigError([Fault("name", message)])
     folder = to / f"pokeflow-{name.replace('_', '-')}"
     if _is_taken(kind, name):
-        raise ConfigError([Fault("name", f"{name!r} is taken: an installed plugin brings it. Choose another.")])
+        raise ConfigError([Fault("name", f"{name!r} is used by an installed plugin. Choose another name.")])
     if not to.is_dir():
-        raise ConfigError([Fault("--to", f"no folder {to}. Make it, or name another.")])
+        raise ConfigError([Fault("--to", f"folder {to} does not exist. Create it, or choose another.")])
     if folder.exists() or folder.is_symlink():
-        raise ConfigError([Fault("name", f"{folder} exists. Choose another name, or another place with --to.")])
+        raise ConfigError([Fault("name", f"{folder} exists. Choose another name, or another folder with --to.")])
     title = name.title().replace("_", "")
     for source in sorted((SKELETON / kind).rglob(f"*{SUFFIX}")):
         path = str(source.relative_to(SKELETON / kind)).removesuffix(SUFFIX)

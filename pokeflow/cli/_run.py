@@ -22,7 +22,7 @@ from pokeflow.errors import WAITING, TaskError
 from pokeflow.flow import Flow
 
 log = logging.getLogger("pokeflow")
-_ASKING = {
+_QUERY_FLAGS = {
     *("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc", "--version"),
     *("--resolve", "--package", "-p", "--experimental-rerun"),
 }
@@ -32,8 +32,8 @@ _ASKING = {
 def main(args: Sequence[str]) -> int:
     """Run the lineage once or once per trial; return 0, 1 if a trial failed, or 3 if one needs something missing."""
     since = engine.now()
-    if any(arg.partition("=")[0] in _ASKING for arg in args):
-        return _let_hydra_answer(args, since)
+    if any(arg.partition("=")[0] in _QUERY_FLAGS for arg in args):
+        return _delegate_to_hydra(args, since)
     arguments = composition.parse_arguments(args, run=True)
     if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
         return sweep.run(arguments, since)
@@ -83,7 +83,7 @@ def _publish(flow: Flow, result: RunResult) -> None:
         print("\n" + tables.publication(flow, publish(flow, result.records)))  # noqa: T201
 
 
-def _let_hydra_answer(args: Sequence[str], since: str) -> int:
+def _delegate_to_hydra(args: Sequence[str], since: str) -> int:
     """Let Hydra handle flags that query it, or repeat a run whose configuration it saved."""
     import hydra
 

@@ -23,25 +23,25 @@ if TYPE_CHECKING:  # not needed by a run that publishes nothing
 def models(flow: Flow, records: Mapping[str, Record]) -> str:
     """Format a table of models with benchmark, digest and folder, then the figures of training and the protocols."""
     store = stores.open_for_flow(flow)
-    made = [
+    producers = [
         s for s in flow.steps if s.model not in (DATA, PROJECT) and s is flow.producer(s.model) and s.name in records
     ]
     rows, notes, protocols = [], [], []
-    for step in made:
+    for step in producers:
         record, bench = records[step.name], records.get(f"{BENCHMARK}:{step.model}")
         # The figures of a simulator must not be mistaken for those of a device.
         figures = bench.metrics if bench and not bench.simulated else {}
         cells = [_cell(figures.get(key), shape) for key, (_, shape) in COLUMNS.items()]
-        rows.append((step.model, step.version, *cells, step.digest, _shown(store, step)))
+        rows.append((step.model, step.version, *cells, step.digest, _location(store, step)))
         notes.append(f"  {step.stage}:{step.model}: {'simulated' if record.simulated else _figures(record)}")
-        told = [r for r in (record, bench) if r and "protocol" in r.facts]
-        protocols += [f"{r.stage}: {strip_control_characters(str(r.facts['protocol']))}" for r in told]
+        with_protocol = [r for r in (record, bench) if r and "protocol" in r.facts]
+        protocols += [f"{r.stage}: {strip_control_characters(str(r.facts['protocol']))}" for r in with_protocol]
     data = records.get(f"{PREPARE}:{DATA}")
     rows += _baselines(data)
     parts = [table(("model", "version", *(h for h, _ in COLUMNS.values()), "digest", "folder"), rows)]
     if data:
         notes.insert(0, f"  {data.task}: {_figures(data)}")
-    parts.append("figures of each making:\n" + "\n".join(notes))
+    parts.append("figures of each task:\n" + "\n".join(notes))
     if protocols:
         parts.append("protocol:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(protocols)))
     return "\n\n".join(parts)
@@ -58,7 +58,7 @@ def _baselines(data: Record | None) -> Iterator[tuple[str, ...]]:
             yield (f"{name} (baseline)", "", *cells, "", "")
 
 
-def _shown(store: Store, step: Step) -> str:
+def _location(store: Store, step: Step) -> str:
     """Return a task's folder, relative to the current one if below it; its URI if only the bucket has the result."""
     folder = store.folder(step)
     if store.remote is not None and not (folder / RECORD).exists():
@@ -72,8 +72,8 @@ def _cell(value: float | None, shape: str) -> str:
 
 def count(outcome: RunResult) -> str:
     """Return the number of tasks that ran, as a sentence."""
-    others = ", the others are reused" if len(outcome.ran) < len(outcome.records) else ""
-    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{others}"
+    reused = ", the others were reused" if len(outcome.ran) < len(outcome.records) else ""
+    return f"{len(outcome.ran)} of {len(outcome.records)} tasks ran{reused}"
 
 
 def _figures(record: Record) -> str:
@@ -91,71 +91,72 @@ def plan(flow: Flow, planned: Iterable[PlannedStep], registry: Registry) -> str:
     rows, seconds, cost, unknown, unpriced, open_end, ran = [], 0.0, 0.0, 0, 0, 0, 0
     for item in planned:
         step = item.step
+        cells = (step.name, step.backend.name, step.executor, step.digest)
         if item.record:
-            rows.append(("reuse", step.name, step.backend.name, step.executor, step.digest, "", "", item.why))
+            rows.append(("reuse", *cells, "", "", item.why))
             continue
         ran += 1
-        found = estimate(step, registry, stores.open_for_flow(flow))
-        seconds, unknown = seconds + (found.seconds or 0), unknown + (found.seconds is None)
-        cost, open_end = cost + (found.budgeted_usd or 0), open_end + (found.billed and found.usd is None)
-        unpriced += found.billed and found.budgeted_usd is None
-        time = f"about {found.seconds:.0f} s" if found.seconds is not None else "unknown"
-        rows.append(("run", step.name, step.backend.name, step.executor, step.digest, time, _price(found), item.why))
-    known = f"about {seconds:.0f} s" + (f" and {unknown} of unknown length (never run here)" if unknown else "")
+        forecast = estimate(step, registry, stores.open_for_flow(flow))
+        seconds, unknown = seconds + (forecast.seconds or 0), unknown + (forecast.seconds is None)
+        cost, open_end = cost + (forecast.budgeted_usd or 0), open_end + (forecast.billed and forecast.usd is None)
+        unpriced += forecast.billed and forecast.budgeted_usd is None
+        time = f"about {forecast.seconds:.0f} s" if forecast.seconds is not None else "unknown"
+        rows.append(("run", *cells, time, _price(forecast), item.why))
+    time = f"about {seconds:.0f} s" + (f" and {unknown} of unknown duration (never run here)" if unknown else "")
     bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
     bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
     bill = bill if any(registry.executors[s.executor].price for s in flow.steps) else "not billed"
-    summary = f"{ran} to run ({known}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all is made."
+    summary = f"{ran} to run ({time}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all finished."
     return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 
-def _price(found: Estimate) -> str:
-    if not found.billed:
+def _price(forecast: Estimate) -> str:
+    if not forecast.billed:
         return "not billed"
-    if found.usd is not None:
-        return f"${found.usd:,.2f}"
-    return "unknown" if found.limit_usd is None else f"up to ${found.limit_usd:,.2f}"
+    if forecast.usd is not None:
+        return f"${forecast.usd:,.2f}"
+    return "unknown" if forecast.limit_usd is None else f"up to ${forecast.limit_usd:,.2f}"
 
 
-def publication(flow: Flow, done: "PublishResult", *, dry_run: bool = False) -> str:
+def publication(flow: Flow, result: "PublishResult", *, dry_run: bool = False) -> str:
     """Format a publication: a row per unit and, in a dry run, per file that differs; then gaps and metadata."""
-    changes = [change for comparison in done.comparisons for change in comparison.to_send]
+    changes = [change for comparison in result.comparisons for change in comparison.to_send]
     parts = []
     if dry_run and changes:
         rows = [
             (c.state, text.format_size(c.item.placed.size), c.item.placed.path, c.item.placed.source) for c in changes
         ]
         parts.append(table(("", "size", "path", "from"), rows))
-    if done.comparisons:
-        head = ("unit", "files", "new", "changed", "there already", "to send" if dry_run else "sent")
-        parts.append(table(head, map(_unit, done.comparisons)))
+    if result.comparisons:
+        head = ("unit", "files", "new", "changed", "unchanged", "to send" if dry_run else "sent")
+        parts.append(table(head, map(_unit, result.comparisons)))
     else:
-        parts.append("Nothing is made yet that belongs into the tree. Run 'pokeflow' first.")
-    if done.gaps:
-        parts.append("missing, and what would make it:\n" + "\n".join(_gaps(done)))
+        parts.append("No finished result belongs in the tree yet. Run 'pokeflow' first.")
+    if result.gaps:
+        parts.append("missing, and what would produce it:\n" + "\n".join(_gaps(result)))
     size = text.format_size(sum(change.item.placed.size for change in changes))
     files = text.format_count(len(changes), "file")
-    place = trees.open_tree(flow).objects.uri
+    uri = trees.open_tree(flow).objects.uri
     if dry_run:
-        parts.append(f"{place}: {files} to send ({size}). Nothing was written.")
+        parts.append(f"{uri}: {files} to send ({size}). Nothing was written.")
     else:
-        metadata = f"; metadata written: {', '.join(done.documents)}" if done.documents else "; metadata is up to date"
-        parts.append(f"{place}: {files} sent ({size}){metadata}.")
+        metadata = f"metadata written: {', '.join(result.documents)}" if result.documents else "metadata is up to date"
+        parts.append(f"{uri}: {files} sent ({size}); {metadata}.")
     return "\n\n".join(parts)
 
 
 def _unit(comparison: "Comparison") -> tuple[str, ...]:
     states = Counter(change.state for change in comparison.changes)
-    sent = text.format_size(sum(change.item.placed.size for change in comparison.to_send))
-    changed, there = states["changed"] + states["altered"], states["same"] + states["newer there"]
-    counts = (len(comparison.changes), states["new"], changed, there)
-    return (comparison.publication.receipt.unit, *(str(count) for count in counts), sent)
+    size = text.format_size(sum(change.item.placed.size for change in comparison.to_send))
+    changed, present = states["changed"] + states["altered"], states["same"] + states["newer there"]
+    counts = (len(comparison.changes), states["new"], changed, present)
+    return (comparison.publication.receipt.unit, *(str(count) for count in counts), size)
 
 
-def _gaps(done: "PublishResult") -> Iterator[str]:
+def _gaps(result: "PublishResult") -> Iterator[str]:
     """Yield the gaps, grouped by the task or command that would fill them."""
     by_why: dict[str, list[str]] = {}
-    for gap in done.gaps:
+    for gap in result.gaps:
         by_why.setdefault(gap.why, []).append(gap.leaf.path)
     for why, paths in by_why.items():
         yield f"  {why}: {text.shorten(paths, 4)}"

@@ -62,7 +62,7 @@ def write(folder: Path, trial: Trial, sweep: str, remote: ObjectStore | None) ->
         try:
             remote.write(f"{_prefix(sweep)}{trial.number}/{FILE}", text.encode(), match=None)
         except PokeflowError as error:
-            log.warning("the outcome stays on this machine: %s", error)
+            log.warning("the outcome is only on this machine: %s", error)
 
 
 def read(folder: Path) -> list[Trial]:
@@ -71,14 +71,14 @@ def read(folder: Path) -> list[Trial]:
     return sorted(trials, key=lambda trial: trial.number)
 
 
-def _shared(remote: ObjectStore, sweep: str) -> Iterator[Trial]:
+def _read_shared(remote: ObjectStore, sweep: str) -> Iterator[Trial]:
     """Yield the trials of a sweep that wrote their outcome to the bucket, on any machine."""
     try:
         for entry in remote.list(_prefix(sweep)):
             if entry.key.endswith(f"/{FILE}"):
                 yield _trial(remote.read(entry.key)[0])
     except PokeflowError as error:
-        log.warning("trials of other machines are not told of: %s", error)
+        log.warning("trials of other machines are not listed: %s", error)
 
 
 def _trial(text: bytes) -> Trial:
@@ -145,11 +145,11 @@ def run_trial(config: DictConfig) -> float | None:
                 raise
             failure, result = error, engine.RunResult(flow, error.records, error.ran)
         value, ran = result.objective, len(result.ran)
-    except Exception as error:  # noqa: BLE001 - told in the table of the trials
+    except Exception as error:  # noqa: BLE001 - reported in the table of trials
         failure, ran = error, len(getattr(error, "ran", ()))
     text, waits = error_message(failure) if failure else None, getattr(failure, "exit_code", None) == WAITING
-    ended = Trial(hydra_config.job.num, overrides, value, ran, text, waits)
-    write(Path(hydra_config.runtime.output_dir), ended, name, _remote(config))
+    trial = Trial(hydra_config.job.num, overrides, value, ran, text, waits)
+    write(Path(hydra_config.runtime.output_dir), trial, name, _remote(config))
     return FAILED if failure and not (waits and value is not None) else value
 
 
@@ -157,20 +157,20 @@ def _trials(config: DictConfig) -> list[Trial]:
     """Return all trials of a configuration's sweep, from the outcomes written here or to the bucket."""
     folder = str(config.hydra.sweep.dir)
     remote = _remote(config)
-    found = {trial.number: trial for trial in _shared(remote, name_of(folder))} if remote else {}
-    found |= {trial.number: trial for trial in read(Path(folder))}
-    return [found.get(number) or _silent(number, folder) for number in range(max(found, default=0) + 1)]
+    trials = {trial.number: trial for trial in _read_shared(remote, name_of(folder))} if remote else {}
+    trials |= {trial.number: trial for trial in read(Path(folder))}
+    return [trials.get(number) or _missing_outcome(number, folder) for number in range(max(trials, default=0) + 1)]
 
 
 def _print(trials: list[Trial]) -> None:
     """Print a table of the trials on stdout, and log their errors."""
-    spoken = [set(trial.overrides) for trial in trials if trial.overrides]
-    shared = set.intersection(*spoken) if len(spoken) > 1 else set()
+    overrides = [set(trial.overrides) for trial in trials if trial.overrides]
+    shared = set.intersection(*overrides) if len(overrides) > 1 else set()
     rows = [
         (
             str(trial.number),
             " ".join(override for override in trial.overrides if override not in shared),
-            _reached(trial),
+            _objective(trial),
             f"{trial.ran} run",
         )
         for trial in trials
@@ -181,14 +181,14 @@ def _print(trials: list[Trial]) -> None:
             log.error("trial %d: %s", trial.number, trial.error)
 
 
-def _silent(number: int, folder: str) -> Trial:
+def _missing_outcome(number: int, folder: str) -> Trial:
     """Return a Trial for one that ended without writing its outcome."""
     return Trial(
-        number, [], None, 0, f"it left no {FILE} in {folder}. One on another machine tells by a bucket: store=s3."
+        number, [], None, 0, f"no {FILE} in {folder}. Trials on other machines report through a bucket: store=s3."
     )
 
 
-def _reached(trial: Trial) -> str:
+def _objective(trial: Trial) -> str:
     if trial.error and not trial.waits:
         return "failed"
     if trial.objective is None:

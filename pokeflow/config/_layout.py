@@ -26,23 +26,23 @@ def expand(
         faults.append(Fault("layout.root", str(error)))
     for path, source in (layout.project or {}).items():
         if source is not None and source.file is not None and source.stage in of_models:
-            message = f"{source.stage} is a stage of models. Put the path under layout.models."
+            message = f"{source.stage} is a stage of models. Move the path to layout.models."
             faults.append(Fault(f"layout.project.{path}.stage", message))
-        leaves += _leaf(_Place(f"layout.project.{path}", path, source, _documents("project")), steps, faults)
-    known = set(layout.models or {}) - {EVERY}
-    if known & set(models):
+        leaves += _leaf(_LeafSpec(f"layout.project.{path}", path, source, _documents("project")), steps, faults)
+    named = set(layout.models or {}) - {EVERY}
+    if named & set(models):
         # If no name matches, the layout was written for another lineage; if some match, the others are misspelt.
-        faults += [unknown(f"layout.models.{m}", "model", m, models) for m in sorted(known - set(models))]
+        faults += [unknown(f"layout.models.{m}", "model", m, models) for m in sorted(named - set(models))]
     for name, model in models.items():
-        own = name if name in known else EVERY
-        for path, source in ((layout.models or {}).get(own) or {}).items():
-            place = _Place(f"layout.models.{own}.{path}", path, source, _documents("version"), name, model)
-            leaves += _leaf(place, steps, faults)
-    seen: dict[str, LayoutEntry] = {}
+        section = name if name in named else EVERY
+        for path, source in ((layout.models or {}).get(section) or {}).items():
+            spec = _LeafSpec(f"layout.models.{section}.{path}", path, source, _documents("version"), name, model)
+            leaves += _leaf(spec, steps, faults)
+    by_path: dict[str, LayoutEntry] = {}
     for leaf in leaves:
-        if leaf.path in seen:
-            faults.append(Fault("layout", f"two things belong at {leaf.path}. Put {{model}} or another name into one."))
-        seen[leaf.path] = leaf
+        if leaf.path in by_path:
+            faults.append(Fault("layout", f"two entries have the path {leaf.path}. Add {{model}} or a name to one."))
+        by_path[leaf.path] = leaf
     return leaves
 
 
@@ -53,8 +53,8 @@ def _documents(scope: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    where: str
+class _LeafSpec:
+    key: str
     path: str
     source: Source
     documents: tuple[str, ...]
@@ -62,62 +62,62 @@ class _Place:
     model: Model | None = None
 
 
-def _leaf(place: _Place, steps: Mapping[str, Step], faults: list[Fault]) -> Iterator[LayoutEntry]:
-    source, model = place.source, place.model
+def _leaf(spec: _LeafSpec, steps: Mapping[str, Step], faults: list[Fault]) -> Iterator[LayoutEntry]:
+    source, model = spec.source, spec.model
     if source is None or (model is not None and None in (model.version, model.stage)):
         return  # reported already
-    path = place.path
+    path = spec.path
     if model:
-        path = path.replace("{model}", place.name).replace("{version}", model.version)
-    if found := next(_faults(place, path), None):
-        faults.append(found)
+        path = path.replace("{model}", spec.name).replace("{version}", model.version)
+    if fault := next(_faults(spec, path), None):
+        faults.append(fault)
         return
     stage = source.stage or (model.stage if model else "")
     yield LayoutEntry(
         path=path,
         stage=stage,
-        maker=_missing_kind(place) or _maker(source, stage, place.name, model, steps),
-        model=place.name,
+        maker=_missing_kind(spec) or _maker(source, stage, spec.name, model, steps),
+        model=spec.name,
         version=model.version if model else "",
         file=source.file,
         document=source.document,
         link=source.link,
         backend=source.backend,
-        fixed="{version}" in place.path,
+        fixed="{version}" in spec.path,
     )
 
 
-def _faults(place: _Place, path: str) -> Iterator[Fault]:
+def _faults(spec: _LeafSpec, path: str) -> Iterator[Fault]:
     """Yield the faults of a leaf's path and source; only the first one is reported."""
-    source = place.source
-    given = [name for name in ("file", "document", "link") if getattr(source, name) is not None]
-    if len(given) > 1:
-        yield Fault(place.where, f"{' and '.join(given)} are given; a path holds one thing.")
-    if source.document is not None and source.document not in place.documents:
-        yield unknown(f"{place.where}.document", "document", source.document, place.documents)
-    if not given and source.stage is None:
-        yield Fault(place.where, "says nothing of what belongs here. Give file, document, link or stage.")
-    if place.model is None and source.stage is None and source.document is None:
-        yield Fault(place.where, "no stage. The project itself is made by none: name the stage of the file.")
+    source = spec.source
+    contents = [name for name in ("file", "document", "link") if getattr(source, name) is not None]
+    if len(contents) > 1:
+        yield Fault(spec.key, f"{' and '.join(contents)} are set; a path holds only one of them.")
+    if source.document is not None and source.document not in spec.documents:
+        yield unknown(f"{spec.key}.document", "document", source.document, spec.documents)
+    if not contents and source.stage is None:
+        yield Fault(spec.key, "has no content. Set file, document, link or stage.")
+    if spec.model is None and source.stage is None and source.document is None:
+        yield Fault(spec.key, "no stage. Set the stage that produces the content of this project path.")
     if source.file is not None and "**" in source.file and not path.endswith("/"):
-        yield Fault(place.where, "'**' means many files: end the path with '/'.")
+        yield Fault(spec.key, "'**' matches many files: end the path with '/'.")
     if "{" in path or "}" in path:
-        yield Fault(place.where, "only {model} and {version} are replaced, and only for models.")
+        yield Fault(spec.key, "only {model} and {version} are replaced, and only for models.")
     try:
         require_key(path.removesuffix("/"))
     except PokeflowError as error:
-        yield Fault(place.where, str(error))
+        yield Fault(spec.key, str(error))
     if f"{path}/".startswith(RECEIPTS):
-        yield Fault(place.where, f"{RECEIPTS} is kept for receipts. Choose another path.")
+        yield Fault(spec.key, f"{RECEIPTS} is reserved for receipts. Choose another path.")
 
 
-def _missing_kind(place: _Place) -> str | None:
+def _missing_kind(spec: _LeafSpec) -> str | None:
     """Return, in words, the distribution to install for a document; None if its kind is installed."""
-    name = place.source.document
+    name = spec.source.document
     if name is None or name in document_kinds():
         return None
-    brings = WELL_KNOWN["version" if place.model else "project"][name]
-    return f"document {name} (its kind is not installed: install {brings})"
+    distribution = WELL_KNOWN["version" if spec.model else "project"][name]
+    return f"document {name} (its kind is not installed: install {distribution})"
 
 
 def _maker(source: Source, stage: str, name: str, model: Model | None, steps: Mapping[str, Step]) -> str:

@@ -25,8 +25,8 @@ def shipped_conf() -> Path:
 
 def conf_dir() -> Path:
     """Return the folder to compose from: ``conf/`` of the current folder if it has ``lineage/``, or the shipped one."""
-    own = Path.cwd() / "conf"
-    return own if (own / "lineage").is_dir() else shipped_conf()
+    project_conf = Path.cwd() / "conf"
+    return project_conf if (project_conf / "lineage").is_dir() else shipped_conf()
 
 
 def yaml_names(package: str) -> Iterator[str]:
@@ -47,10 +47,10 @@ def optional_groups(file: Path) -> dict[str, str]:
     import yaml
 
     try:
-        listed = (yaml.safe_load(file.read_bytes()) or {}).get("defaults", [])
+        defaults = (yaml.safe_load(file.read_bytes()) or {}).get("defaults", [])
     except (OSError, yaml.YAMLError, AttributeError):
         return {}  # Hydra reports what is wrong with the file
-    entries = [item for entry in listed or () if isinstance(entry, dict) for item in entry.items()]
+    entries = [item for entry in defaults or () if isinstance(entry, dict) for item in entry.items()]
     return {key.removeprefix("optional "): str(name) for key, name in entries if str(key).startswith("optional ")}
 
 
@@ -59,13 +59,13 @@ def distribution_of(group: str, option: str) -> str | None:
     import yaml
 
     file = shipped_conf() / "distributions.yaml"
-    found = yaml.safe_load(file.read_bytes()).get(f"{group}/{option}")
-    return None if found is None else str(found)
+    name = yaml.safe_load(file.read_bytes()).get(f"{group}/{option}")
+    return None if name is None else str(name)
 
 
 def options(group: str) -> list[str]:
     """Return the names that ``group=`` accepts, sorted."""
-    found = {file.stem for folder in {conf_dir(), shipped_conf()} for file in folder.glob(f"{group}/*.yaml")}
+    names = {file.stem for folder in {conf_dir(), shipped_conf()} for file in folder.glob(f"{group}/*.yaml")}
     for package in config_packages(manager()):
-        found |= {n.split("/")[1][:-5] for n in yaml_names(package) if n.startswith(f"{group}/")}
-    return sorted(found)
+        names |= {n.split("/")[1][:-5] for n in yaml_names(package) if n.startswith(f"{group}/")}
+    return sorted(names)

@@ -15,7 +15,9 @@ from pokeflow.types import Executor as RegisteredExecutor
 
 LOCAL = "local"
 """Executor of steps that serve the project: they are quick, and need to know this machine."""
-HINT = "A plugin that is not installed may bring it: 'pokeflow plugins' lists those that are."
+HINT = "A plugin that is not installed may provide it: 'pokeflow plugins' lists the installed ones."
+
+CHARACTERS = "use letters, digits, '.', '_' and '-'"
 
 
 class Builder:
@@ -23,7 +25,7 @@ class Builder:
 
     def __init__(self, settings: Settings, registry: Registry, faults: list[Fault]) -> None:
         self.settings, self.registry, self.faults = settings, registry, faults
-        self.found: dict[str, Step] = {}
+        self.by_name: dict[str, Step] = {}
         self.params_of_executors: dict[str, Any] = {}
 
     def steps(self) -> dict[str, Step]:
@@ -42,46 +44,45 @@ class Builder:
                 self.faults.append(unknown(f"{path}.stage", "stage", model.stage, self.registry.stages, HINT))
             before: tuple[str, ...] = (f"{model.stage}:{name}",)
             for stage, work in {**self.settings.lineage.post_stages, **model.post_stages}.items():
-                where = f"{path}.post_stages.{stage}" if stage in model.post_stages else f"lineage.post_stages.{stage}"
+                key = f"{path}.post_stages.{stage}" if stage in model.post_stages else f"lineage.post_stages.{stage}"
                 if work is None or work.backend is None or (work.optional and stage not in self.registry.stages):
                     continue
                 if f"{stage}:{name}" in before:
-                    self.faults.append(Fault(where, f"{name} is made by the stage {stage!r} already."))
+                    self.faults.append(Fault(key, f"the stage {stage!r} already produces {name}. Remove it."))
                     continue
-                added = self._add(stage, work, name, model, (*before, *data), where, parents)
-                if added is None or not added.backend.terminal:
+                step = self._add(stage, work, name, model, (*before, *data), key, parents)
+                if step is None or not step.backend.terminal:
                     before = (*before, f"{stage}:{name}")
-        return self.found
+        return self.by_name
 
     def _add_data(self) -> tuple[str, ...]:
         """Add the step that prepares the data set, if the configuration names one; return its name in a tuple."""
         data: dict[Any, Any] = dict(self.settings.data or {})
         # Written like a stage's work, except that the parameters are siblings of the backend's name.
-        work = {key: data.pop(key) for key in ("backend", "executor", "on", "True") if key in data}
-        found = parse(Work, {"backend": None, **work}, "data", self.faults)
-        if found is None or found.backend is None:
+        values = {key: data.pop(key) for key in ("backend", "executor", "on", "True") if key in data}
+        work = parse(Work, {"backend": None, **values}, "data", self.faults)
+        if work is None or work.backend is None:
             return ()
-        backend, executor = found.backend, found.executor
-        checked = backend_of(PREPARE, backend, "data.backend", self.registry, self.faults)
-        params = checked and params_of(checked, data, "data", self.faults)
-        if checked and params is not None:
-            step = Step(PREPARE, checked, DATA, "", DATA, params, (), *self._executor("data", executor))
-            self.found[step.name] = step
+        backend = backend_of(PREPARE, work.backend, "data.backend", self.registry, self.faults)
+        params = backend and params_of(backend, data, "data", self.faults)
+        if backend and params is not None:
+            step = Step(PREPARE, backend, DATA, "", DATA, params, (), *self._executor("data", work.executor))
+            self.by_name[step.name] = step
         return (f"{PREPARE}:{DATA}",)
 
     def _check_model(self, path: str, name: str, model: Model) -> None:
         if not NAME.fullmatch(name) or name in (DATA, PROJECT):
-            message = f"no name for a model: letters, digits, '.', '_', '-'; and not {DATA!r} or {PROJECT!r}."
+            message = f"not a valid model name: {CHARACTERS}, and not {DATA!r} or {PROJECT!r}."
             self.faults.append(Fault(path, message))
         if model.version is not None and not NAME.fullmatch(model.version):
-            self.faults.append(Fault(f"{path}.version", f"no version: {model.version!r}; letters, digits, '.', '-'."))
+            self.faults.append(Fault(f"{path}.version", f"{model.version!r} is not a valid version: {CHARACTERS}."))
         if model.type is not None and not NAME.fullmatch(model.type):
-            self.faults.append(Fault(f"{path}.type", f"no type: {model.type!r}; letters, digits, '.', '_', '-'."))
-        known = self.settings.lineage.models
+            self.faults.append(Fault(f"{path}.type", f"{model.type!r} is not a valid type: {CHARACTERS}."))
+        models = self.settings.lineage.models
         self.faults.extend(
-            unknown(f"{path}.parents[{i}]", "model", parent, known)
+            unknown(f"{path}.parents[{i}]", "model", parent, models)
             for i, parent in enumerate(model.parents)
-            if parent not in known
+            if parent not in models
         )
 
     def _add(
@@ -102,7 +103,7 @@ class Builder:
             return None
         needs = (*needs, *parents) if backend.terminal else needs
         step = Step(stage, backend, name, model.version, model.type, params, needs, *executor)
-        self.found[step.name] = step
+        self.by_name[step.name] = step
         return step
 
     def serving(self, stage: str, service: Service) -> dict[str, Step]:
@@ -110,30 +111,30 @@ class Builder:
         step = Step(stage, service.backend, PROJECT, "", PROJECT, service.params, (), LOCAL)
         return {step.name: step}
 
-    def _executor(self, path: str, given: str | Executor | None) -> tuple[str, Any]:
+    def _executor(self, path: str, choice: str | Executor | None) -> tuple[str, Any]:
         """Return the name of a step's executor, and the executor's parameters for this step."""
-        name = given.name if isinstance(given, Executor) else given or self.settings.executor.name
+        name = choice.name if isinstance(choice, Executor) else choice or self.settings.executor.name
         if not name:
             return "", None  # reported already
         if name not in self.registry.executors:
-            where = "executor.name" if given is None else f"{path}.executor"
-            self.faults.append(unknown(where, "executor", name, self.registry.executors, HINT))
+            key = "executor.name" if choice is None else f"{path}.executor"
+            self.faults.append(unknown(key, "executor", name, self.registry.executors, HINT))
             return name, None
-        return name, self.executor_params(path, given)
+        return name, self.executor_params(path, choice)
 
-    def executor_params(self, path: str = "", given: str | Executor | None = None) -> Any:
-        """Return an executor's parameters: the chosen one's or another's defaults, overridden by those of ``given``."""
+    def executor_params(self, path: str = "", choice: str | Executor | None = None) -> Any:
+        """Return an executor's parameters: the chosen one's or another's defaults, overridden by ``choice``'s."""
         chosen = self.settings.executor
-        name = given.name if isinstance(given, Executor) else given or chosen.name
+        name = choice.name if isinstance(choice, Executor) else choice or chosen.name
         shared = chosen.params if name == chosen.name else {}
-        own = given.params if isinstance(given, Executor) else {}
-        if not own and name in self.params_of_executors:
+        overrides = choice.params if isinstance(choice, Executor) else {}
+        if not overrides and name in self.params_of_executors:
             return self.params_of_executors[name]
         if name not in self.registry.executors:
             return None  # reported already
-        where = f"{path}.executor.params" if own else "executor.params"
-        params = _parse_params(self.registry.executors[name], {**shared, **own}, where, self.faults)
-        if not own:
+        key = f"{path}.executor.params" if overrides else "executor.params"
+        params = _parse_params(self.registry.executors[name], {**shared, **overrides}, key, self.faults)
+        if not overrides:
             self.params_of_executors[name] = params
         return params
 
@@ -144,11 +145,11 @@ def backend_of(
     """Return the backend with this name for a stage; None without a name or, with a fault, for an unknown one."""
     if stage is None or name is None:
         return None  # reported already
-    known = registry.backends_of(stage)
-    if not known:
+    names = registry.backends_of(stage)
+    if not names:
         faults.append(unknown(path, "stage", stage, registry.stages, HINT))
-    elif name not in known:
-        faults.append(unknown(path, f"backend for stage {stage!r} named", name, known, HINT))
+    elif name not in names:
+        faults.append(unknown(path, f"backend for stage {stage!r} named", name, names, HINT))
     return registry.backends.get((stage, name))
 
 

@@ -15,7 +15,7 @@ from pokeflow.types import TASKS, Budget
 
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_OWN = (
+_RESERVED = (
     *(TASKS, "work", "locks", "claims", "runs", "sweeps", "untracked", "migrations", "mlartifacts", ".pokeflow"),
     *("jobs", "registry"),
 )
@@ -45,43 +45,43 @@ def stages(settings: Settings) -> set[str]:
     """Return all stages that the configuration names."""
     models = [model for model in (settings.lineage.models or {}).values() if model is not None]
     later = [stage for of in (settings.lineage.post_stages, *(m.post_stages for m in models)) for stage in of or ()]
-    own = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
-    return {PREPARE, *own, *(model.stage for model in models if model.stage), *later}
+    cloud_stages = {stage for stage in (PIPELINE,) if (settings.cloud or {}).get(stage)}
+    return {PREPARE, *cloud_stages, *(model.stage for model in models if model.stage), *later}
 
 
 def validate_selection(settings: Settings) -> Iterator[Fault]:
     """Yield faults for unknown models and stages that are selected, forced, or named by a sweep's objective."""
     models = {DATA, *(settings.lineage.models or ())}
-    for path, what, names, known in (
+    for path, kind, names, valid in (
         ("models", "model", settings.models, models),
         ("force", "model", settings.force, models),
         ("stages", "stage", settings.stages, stages(settings)),
     ):
-        yield from (unknown(path, what, name, known) for name in names or () if name not in known)
+        yield from (unknown(path, kind, name, valid) for name in names or () if name not in valid)
     if (objective := settings.lineage.objective) and objective.rpartition(".")[0] not in models:
         yield unknown("lineage.objective", "model", objective.rpartition(".")[0], models)
 
 
 def validate_gates(settings: Settings) -> Iterator[Fault]:
     """Yield faults of gates; with a misspelt model a gate would apply to no model, and pass those it should stop."""
-    given = {name: gate for name, gate in (settings.lineage.gates or {}).items() if gate is not None}
-    yield from (Fault(f"lineage.gates.{name}", f"{message}.") for name, message in gates.faults(given))
+    active = {name: gate for name, gate in (settings.lineage.gates or {}).items() if gate is not None}
+    yield from (Fault(f"lineage.gates.{name}", f"{message}.") for name, message in gates.faults(active))
     models = settings.lineage.models or {}
-    known = {*models, *(model.type for model in models.values() if model is not None and model.type)}
-    for name, gate in given.items():
+    valid = {*models, *(model.type for model in models.values() if model is not None and model.type)}
+    for name, gate in active.items():
         yield from (
-            unknown(f"lineage.gates.{name}.applies_to", "model or model type", model, known)
+            unknown(f"lineage.gates.{name}.applies_to", "model or model type", model, valid)
             for model in gate.applies_to
-            if model not in known
+            if model not in valid
         )
 
 
-def validate_budget(given: float | Budget | None) -> Iterator[Fault]:
+def validate_budget(budget: float | Budget | None) -> Iterator[Fault]:
     """Yield a fault for each negative amount."""
-    amounts = {"": given} if not isinstance(given, Budget) else {".task": given.task, ".run": given.run}
+    amounts = {"": budget} if not isinstance(budget, Budget) else {".task": budget.task, ".run": budget.run}
     for name, usd in amounts.items():
         if usd is not None and usd < 0:
-            yield Fault(f"project.budget_usd{name}", f"{usd} is below 0: US dollars, or null for no limit.")
+            yield Fault(f"project.budget_usd{name}", f"{usd} is negative. Set US dollars, or null for no limit.")
 
 
 def validate_root(root: str | None) -> Iterator[Fault]:
@@ -89,11 +89,11 @@ def validate_root(root: str | None) -> Iterator[Fault]:
     if root is None:
         return  # reported already
     try:
-        place = Path(root).expanduser()
+        folder = Path(root).expanduser()
         if not root.strip():
-            yield Fault("store.root", "is empty. Name a folder.")
-        elif not place.is_dir() and (place.exists() or any(p.exists() and not p.is_dir() for p in place.parents)):
-            yield Fault("store.root", f"{root!r} is, or lies in, a file. Name a folder.")
+            yield Fault("store.root", "is empty. Set a folder.")
+        elif not folder.is_dir() and (folder.exists() or any(p.exists() and not p.is_dir() for p in folder.parents)):
+            yield Fault("store.root", f"{root!r} is a file or inside one. Set a folder.")
     except (OSError, ValueError, RuntimeError) as error:
         yield Fault("store.root", f"{root[:80]!r} cannot be a folder ({error.__class__.__name__}).")
 
@@ -103,33 +103,33 @@ def validate_remote(store: Store) -> Iterator[Fault]:
     if store.remote is None:
         return
     if not store.remote.startswith("s3://"):
-        yield Fault("store.remote", f"{store.remote!r} is no place that is shared. Give s3://bucket/prefix.")
+        yield Fault("store.remote", f"{store.remote!r} is not a shared store. Set s3://bucket/prefix.")
         return
     name, _, prefix = store.remote.removeprefix("s3://").rstrip("/").partition("/")
     if not _BUCKET.fullmatch(name) or ".." in name:
-        message = f"{name!r} is no name of a bucket (3 to 63 of a-z, 0-9, '-', '.'). Give s3://bucket/prefix."
+        message = f"{name!r} is not a bucket name (3 to 63 of a-z, 0-9, '-', '.'). Set s3://bucket/prefix."
         yield Fault("store.remote", message)
     try:
         require_key(prefix or "none")
     except PokeflowError as error:
         yield Fault("store.remote", str(error))
     if store.endpoint is not None and not _ENDPOINT.fullmatch(store.endpoint):
-        message = "is no address of a server: http://host:port or https://host, credentials are found elsewhere."
+        message = "is not a server address. Set http://host:port or https://host, without credentials."
         yield Fault("store.endpoint", message)
     if store.connections is not None and store.connections < 1:
-        yield Fault("store.connections", f"{store.connections} is below 1.")
+        yield Fault("store.connections", f"{store.connections} is below 1. Set at least one connection.")
 
 
 def validate_names(settings: Settings) -> Iterator[Fault]:
     """Yield faults of names that become part of folders and keys."""
-    if (settings.layout.root or "").partition("/")[0] in _OWN:
-        yield Fault("layout.root", f"{settings.layout.root!r} is the store's own. Name another folder.")
+    if (settings.layout.root or "").partition("/")[0] in _RESERVED:
+        yield Fault("layout.root", f"{settings.layout.root!r} is reserved for the store. Choose another folder.")
     if "/" in (settings.project.name or ""):
-        yield Fault("project.name", f"{settings.project.name!r} holds a '/'.")
+        yield Fault("project.name", f"{settings.project.name!r} contains a '/'. Choose another name.")
 
 
 def validate_executors(steps: Mapping[str, Step], registry: Registry) -> Iterable[Fault]:
     """Yield a fault for each executor on other machines, for a store without a shared bucket."""
     for name in sorted({step.executor for step in steps.values() if step.executor}):
         if name in registry.executors and registry.executors[name].remote:
-            yield Fault("executor.name", f"{name!r} shares only a bucket with this machine. Choose store=s3.")
+            yield Fault("executor.name", f"{name!r} runs remotely and needs a shared store. Set store=s3.")

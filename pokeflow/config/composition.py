@@ -60,15 +60,15 @@ class Composition:
 
 def parse_arguments(args: Sequence[str], *, run: bool = False) -> Arguments:
     """Separate overrides from flags; raise a ConfigError for unknown flags. ``run`` also accepts the flags of a run."""
-    found: dict[str, str] = {}
-    rest: list[str] = []
+    values: dict[str, str] = {}
+    overrides: list[str] = []
     multirun = False
     words = iter(args)
     for word in words:
         flag, equals, value = word.partition("=")
         if flag in _VALUES and (run or _VALUES[flag] == "config_dir"):
-            found[_VALUES[flag]] = value if equals else next(words, "")
-            if not found[_VALUES[flag]]:
+            values[_VALUES[flag]] = value if equals else next(words, "")
+            if not values[_VALUES[flag]]:
                 raise ConfigError([Fault(flag, "no value is given.")])
         elif run and word in ("--multirun", "-m", "--run", "-r"):
             multirun |= word in ("--multirun", "-m")
@@ -76,12 +76,12 @@ def parse_arguments(args: Sequence[str], *, run: bool = False) -> Arguments:
             flags = ["--config-dir", *(("--config-name", "--config-path", "--multirun", "--run") if run else ())]
             raise ConfigError([unknown("pokeflow", "flag", word, flags)])
         else:
-            rest.append(word)
+            overrides.append(word)
     return Arguments(
-        tuple(rest),
-        _existing(found.get("config_dir")),
-        found.get("config_name") or "config",
-        found.get("config_path"),
+        tuple(overrides),
+        _existing(values.get("config_dir")),
+        values.get("config_name") or "config",
+        values.get("config_path"),
         multirun,
     )
 
@@ -90,7 +90,7 @@ def _existing(folder: "str | os.PathLike[str] | None") -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
-        raise ConfigError([Fault("--config-dir", f"no folder {folder}.")])
+        raise ConfigError([Fault("--config-dir", f"folder {folder} does not exist.")])
     return Path(folder).resolve()
 
 
@@ -132,15 +132,15 @@ def load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, extra: Seque
     If the default option of an optional group is not installed, the group is set to ``none`` and composed again: only
     the first composition shows whether another option was chosen. Hydra itself skips a missing option silently.
     """
-    overrides = [*extra, *_searched(arguments), *_allow_new_keys(arguments.overrides)]
+    overrides = [*extra, *_search_path_override(arguments), *_allow_new_keys(arguments.overrides)]
     config = _load(loader, arguments, mode, overrides)
     absent = []
     for group, default in _optional(arguments).items():
         name = config.hydra.runtime.choices.get(group)
-        if not isinstance(name, str) or name in (known := _options(group, arguments, config)):
+        if not isinstance(name, str) or name in (options := _options(group, arguments, config)):
             continue
-        if name != default or group in _groups_given(arguments.overrides):
-            raise ConfigError([no_option(group, name, known)])
+        if name != default or group in _overridden_groups(arguments.overrides):
+            raise ConfigError([no_option(group, name, options)])
         absent.append(f"{group}=none")
     return _load(loader, arguments, mode, [*absent, *overrides]) if absent else config
 
@@ -154,21 +154,21 @@ def _load(loader: ConfigLoader, arguments: Arguments, mode: RunMode, overrides: 
 
 def hydra_arguments(args: Sequence[str]) -> list[str]:
     """Return arguments, including flags, in the form that Hydra's own entry point accepts."""
-    given = _groups_given(args)
+    groups = _overridden_groups(args)
     absent = [
         f"{group}=none"
         for group, name in _optional(Arguments()).items()
-        if group not in given and name not in search_path.options(group)
+        if group not in groups and name not in search_path.options(group)
     ]
     return [*_allow_new_keys(args), *absent]
 
 
-def _searched(arguments: Arguments) -> list[str]:
+def _search_path_override(arguments: Arguments) -> list[str]:
     """Return the override that appends ``config_dir`` to the search path, as Hydra's own flag does."""
-    return [f"hydra.searchpath=[{_quoted(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
+    return [f"hydra.searchpath=[{_quote(f'file://{arguments.config_dir}')}]"] if arguments.config_dir else []
 
 
-def _groups_given(overrides: Sequence[str]) -> set[str]:
+def _overridden_groups(overrides: Sequence[str]) -> set[str]:
     """Return the groups and keys that overrides set."""
     return {override.lstrip("+~").partition("=")[0].partition("@")[0] for override in overrides}
 
@@ -199,13 +199,13 @@ def _options(group: str, arguments: Arguments, config: DictConfig) -> list[str]:
     return sorted({*search_path.options(group), *(f.stem for d in folders for f in d.glob(f"{group}/*.yaml"))})
 
 
-def no_option(group: str, name: str, known: Sequence[str]) -> Fault:
+def no_option(group: str, name: str, options: Sequence[str]) -> Fault:
     """Return the Fault for an unknown option, with the nearest name and, if known, the distribution to install."""
     distribution = search_path.distribution_of(group, name)
-    return unknown(group, "option", name, known, f"Install {distribution}." if distribution else "")
+    return unknown(group, "option", name, options, f"Install {distribution}." if distribution else "")
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Return text as a quoted value of Hydra's override grammar."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
@@ -222,22 +222,22 @@ def faults() -> Iterator[None]:
         group, _, name = str(error.missing_cfg_file or "config").rpartition("/")
         raise ConfigError([no_option(group or "conf", name, error.options or [])]) from error
     except OverrideParseException as error:
-        raise ConfigError([_no_override(str(error.override).lstrip("+"), _line(error))]) from error
+        raise ConfigError([_override_fault(str(error.override).lstrip("+"), _line(error))]) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([_fault(error)]) from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{mark.name}:{mark.line + 1}" if mark else "conf"
-        raise ConfigError([Fault(where, f"no valid YAML: {getattr(error, 'problem', None) or error}.")]) from error
+        location = f"{mark.name}:{mark.line + 1}" if mark else "conf"
+        raise ConfigError([Fault(location, f"invalid YAML: {getattr(error, 'problem', None) or error}.")]) from error
 
 
-def _no_override(word: str, reason: str) -> Fault:
+def _override_fault(word: str, reason: str) -> Fault:
     key, _, value = word.partition("=")
     if value[:1] in "[{(":  # an unterminated list is not text to be quoted
-        return Fault(word, f"not KEY=VALUE as Hydra reads it: {reason}")
-    text = f"{key}={_quoted(value)}"
-    shown = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
-    return Fault(word, f"not KEY=VALUE as Hydra reads it. As text it is {shown}")
+        return Fault(word, f"not a valid override KEY=VALUE: {reason}")
+    text = f"{key}={_quote(value)}"
+    example = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
+    return Fault(word, f"not a valid override KEY=VALUE. To set it as text, write {example}")
 
 
 def _fault(error: BaseException) -> Fault:
@@ -249,7 +249,7 @@ def _fault(error: BaseException) -> Fault:
         if isinstance(parent, DictConfig) and cause.key is not None and cause.key not in parent:
             path, present = str(cause.full_key), FORMER_KEYS.get(str(cause.key))
             if present and (present in parent or path.startswith("lineage.")):
-                return Fault(path, f"the key is called {present!r}.")
+                return Fault(path, f"the key is now called {present!r}.")
             return unknown(path, "key", cause.key, map(str, parent))
         return Fault(str(cause.full_key), f"{str(cause.msg or cause).splitlines()[0].rstrip('.')}.")
     return Fault("pokeflow", _line(error))

@@ -21,7 +21,7 @@ __all__ = ["GROUPS", "PluginConfigs", "conf_dir", "options", "plugin_configs", "
 
 
 _IN_USE = ContextVar("in_use", default=False)
-_OWN_LOADER = _utils.get_yaml_loader
+_ORIGINAL_LOADER = _utils.get_yaml_loader
 HYDRA = "hydra"
 """Key of Hydra's own settings in a composed configuration."""
 
@@ -63,8 +63,8 @@ def plugin_configs() -> Iterator[None]:
 
 @cache
 def _yaml_loader() -> Any:
-    own = _OWN_LOADER()
-    return type("Loader", (yaml.CSafeLoader, own), {}) if yaml.__with_libyaml__ else own
+    loader = _ORIGINAL_LOADER()
+    return type("Loader", (yaml.CSafeLoader, loader), {}) if yaml.__with_libyaml__ else loader
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:

@@ -48,18 +48,18 @@ def resolve(
     models = {name: model for name, model in (settings.lineage.models or {}).items() if model is not None}
     leaves = expand(settings.layout, models, steps, faults)
     faults += validate(settings, steps, registry)
-    tracking = _observer(settings.tracking, registry, faults)
+    tracking = _tracking_service(settings.tracking, registry, faults)
     executor_params = builder.executor_params()
     ordered = order(steps, faults) if not faults else ()
     if faults:
         raise ConfigError(dict.fromkeys(faults))  # a fault that many models share is reported once
-    ordered = tuple(_told_of_all(step, ordered) for step in ordered)
+    ordered = tuple(_with_all_tasks(step, ordered) for step in ordered)
     executors = {step.executor: step.executor_params for step in reversed(ordered)} | {
         settings.executor.name: executor_params
     }
     return _flow(
         settings,
-        select(ordered, settings.models, _wanted_stages(settings, sweep)),
+        select(ordered, settings.models, _selected_stages(settings, sweep)),
         executors,
         leaves,
         tracking=tracking,
@@ -70,7 +70,7 @@ def resolve(
     )
 
 
-def _wanted_stages(settings: Settings, sweep: Sweep | None) -> tuple[str, ...] | None:
+def _selected_stages(settings: Settings, sweep: Sweep | None) -> tuple[str, ...] | None:
     """Return the selected stages, None for all; by default a sweep leaves out registration and the pipeline."""
     if settings.stages is not None or sweep is None:
         return settings.stages
@@ -78,7 +78,7 @@ def _wanted_stages(settings: Settings, sweep: Sweep | None) -> tuple[str, ...] |
 
 
 def _flow(
-    settings: Settings, steps: tuple[Step, ...], executors: Mapping[str, Any], leaves: list[LayoutEntry], **given: Any
+    settings: Settings, steps: tuple[Step, ...], executors: Mapping[str, Any], leaves: list[LayoutEntry], **fields: Any
 ) -> Flow:
     """Build the flow from valid settings."""
     shared = shared_of(settings.store)
@@ -93,12 +93,12 @@ def _flow(
         connections=settings.store.connections,
         tree=settings.layout.root,
         leaves=tuple(leaves),
-        about=_about(settings, shared, executors),
+        about=_describe_project(settings, shared, executors),
         budget=Budget.of(settings.project.budget_usd),
         objective=settings.lineage.objective,
         publish=settings.publish,
         force=frozenset(settings.force),
-        **given,
+        **fields,
     )
 
 
@@ -127,7 +127,7 @@ def shared_of(store: Store) -> RemoteStore | None:
 
 def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[str, Any]:
     """Return the parameters in the group ``cloud`` by name: of commands, and of stages that write to the cloud."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     commands = {name: command for name, command in registry.commands.items() if command.params is not NoParams}
     for name, work in (settings.cloud or {}).items():
         path, command = f"cloud.{name}", commands.get(name)
@@ -136,23 +136,23 @@ def _cloud(settings: Settings, registry: Registry, faults: list[Fault]) -> dict[
         if command is None and name not in registry.stages:
             faults.append(unknown(path, "command", name, [*commands, *registry.stages], HINT))
         elif command is not None and work.backend is not None:
-            faults.append(Fault(f"{path}.backend", "a command has none: the plugin that brings it does it. Remove it."))
+            faults.append(Fault(f"{path}.backend", "a command takes no backend. Remove it."))
         else:
             maker = command or backend_of(name, work.backend, f"{path}.backend", registry, faults)
             params = maker and params_of(maker, work.params, f"{path}.params", faults)
-            found |= {name: params} if params is not None else {}
-    return found
+            by_name |= {name: params} if params is not None else {}
+    return by_name
 
 
-def _told_of_all(step: Step, steps: tuple[Step, ...]) -> Step:
+def _with_all_tasks(step: Step, steps: tuple[Step, ...]) -> Step:
     """Add all tasks of models to the parameters of a step of the whole project; return other steps unchanged."""
     if step.model != PROJECT:
         return step
-    tasks = tuple(step_to_dict(other) for other in steps if other.model != PROJECT)
+    tasks = tuple(step_to_dict(item) for item in steps if item.model != PROJECT)
     return with_digest(dataclasses.replace(step, params=dataclasses.replace(step.params, tasks=tasks)), {})
 
 
-def _about(settings: Settings, shared: RemoteStore | None, executors: Mapping[str, Any]) -> About:
+def _describe_project(settings: Settings, shared: RemoteStore | None, executors: Mapping[str, Any]) -> About:
     """Return the description of the project for its metadata; the tree's URI is included only if it is shared."""
     project, uri = settings.project, settings.tracking.get("uri")
     bucket = shared.uri.removeprefix("s3://").partition("/")[0] if shared else None
@@ -170,14 +170,14 @@ def _about(settings: Settings, shared: RemoteStore | None, executors: Mapping[st
     )
 
 
-def _observer(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Service | None:
-    rest = dict(data or {})
-    name = rest.pop("backend", None)
+def _tracking_service(data: Mapping[str, Any], registry: Registry, faults: list[Fault]) -> Service | None:
+    values = dict(data or {})
+    name = values.pop("backend", None)
     if name is None:
         return None
     if not isinstance(name, str):
         faults.append(Fault("tracking.backend", f"expected text, got {name!r:.80}."))
         return None
     backend = backend_of(TRACK, name, "tracking.backend", registry, faults)
-    params = backend and params_of(backend, rest, "tracking", faults)
+    params = backend and params_of(backend, values, "tracking", faults)
     return Service(backend, params) if backend and params is not None else None

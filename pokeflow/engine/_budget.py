@@ -32,7 +32,7 @@ class Estimate:
     @property
     def basis(self) -> str:
         """Basis of ``budgeted_usd``, in words."""
-        return "if it takes all of its time limit" if self.usd is None else "as the last time"
+        return "if it uses its whole time limit" if self.usd is None else "as in the last run"
 
 
 def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
@@ -51,40 +51,40 @@ def estimate(step: Step, registry: Registry, store: Store) -> Estimate:
 def check(flow: Flow, registry: Registry, steps: Iterable[Step]) -> None:
     """Raise a ConfigError with the amounts if the steps that would run may exceed the flow's budget."""
     if flow.budget != Budget():
-        found = {step.name: estimate(step, registry, stores.open_for_flow(flow)) for step in steps}
-        require(flow.budget, {name: cost for name, cost in found.items() if cost.billed}, "this run")
+        estimates = {step.name: estimate(step, registry, stores.open_for_flow(flow)) for step in steps}
+        require(flow.budget, {name: cost for name, cost in estimates.items() if cost.billed}, "this run")
 
 
-def require(budget: Budget, costs: Mapping[str, Estimate], what: str) -> None:
-    """Raise a ConfigError with the amounts if ``what`` may cost more than the budget, or an unknown amount."""
+def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
+    """Raise a ConfigError with the amounts if ``label`` may cost more than the budget, or an unknown amount."""
     if budget == Budget():
         return
     faults: list[Fault] = []
-    known: dict[str, float] = {}
+    amounts: dict[str, float] = {}
     for name, cost in costs.items():
         if (usd := cost.budgeted_usd) is None:
-            message = "nobody knows what it costs on its machine, and project.budget_usd sets a limit."
+            message = "its cost on this type of machine is unknown, but project.budget_usd sets a limit."
             faults.append(Fault(name, message))
             continue
-        known[name] = usd
+        amounts[name] = usd
         if budget.task is not None and usd > budget.task:
-            message = f"{name} may cost ${usd:,.2f} ({cost.basis}), above {_usd(budget.task)}. {MEND}"
+            message = f"{name} may cost ${usd:,.2f} ({cost.basis}), above {_usd(budget.task)}. {REMEDY}"
             faults.append(Fault("project.budget_usd.task", message))
-    total = sum(known.values())
+    total = sum(amounts.values())
     if budget.run is not None and total > budget.run:
-        parts = ", ".join(f"{name} ${usd:,.2f} ({costs[name].basis})" for name, usd in known.items())
-        message = f"{what} may cost ${total:,.2f}, above {_usd(budget.run)}: {parts}. {MEND}"
+        parts = ", ".join(f"{name} ${usd:,.2f} ({costs[name].basis})" for name, usd in amounts.items())
+        message = f"{label} may cost ${total:,.2f}, above {_usd(budget.run)}: {parts}. {REMEDY}"
         faults.append(Fault("project.budget_usd.run", message))
     if faults:
         raise ConfigError(faults)
 
 
-def require_at_most(budget: Budget, at_most: Mapping[str, float | None], what: str) -> None:
+def require_at_most(budget: Budget, at_most: Mapping[str, float | None], label: str) -> None:
     """Raise a ConfigError if the maximum costs of these tasks (None: unknown) exceed a budget."""
-    require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, what)
+    require(budget, {name: Estimate(None, None, usd, billed=True) for name, usd in at_most.items()}, label)
 
 
-MEND = "Raise the budget, shorten the executor's time limit, or take a cheaper machine; nothing was started."
+REMEDY = "Raise the budget, shorten the executor's time limit, or use a cheaper machine; nothing was started."
 
 
 def _usd(amount: float) -> str:

@@ -32,10 +32,10 @@ def _machine() -> Mapping[str, Any]:
 
 def _git(*args: str) -> str | None:
     try:
-        done = subprocess.run(["git", *args], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
+        process = subprocess.run(["git", *args], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 @cache

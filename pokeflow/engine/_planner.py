@@ -69,14 +69,14 @@ def decide(flow: Flow, store: Store, step: Step, done: Mapping[str, Record], sin
     """Decide whether a step is reused; ``done`` holds the records of all steps that it needs."""
     record = store.load(step)
     if record is None:
-        return Decision(None, "not made yet")
+        return Decision(None, "no result yet")
     if step.model in flow.force and record.started < since:
         return Decision(None, "forced", record)
     if record.simulated and record.started < since:
         # The real tool may be installed by now; the digest is the same for a simulated and a real result.
-        return Decision(None, "a double made it", record)
+        return Decision(None, "the result is simulated", record)
     if changed := changed_inputs(step, record, done):
-        return Decision(None, f"{changed[0]} was made again and differs", record)
+        return Decision(None, f"{changed[0]} was run again and differs", record)
     return Decision(record)
 
 

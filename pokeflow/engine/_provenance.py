@@ -25,7 +25,7 @@ class RunNote:
         self._flow = flow
         self._last: tuple[Path, ...] = ()
 
-    def leave(self, work: Path, folder: Path) -> None:
+    def write(self, work: Path, folder: Path) -> None:
         """Write the file to a task's ``work`` folder; ``folder`` is the task's final folder.
 
         A write error is only a warning, because no result depends on the file.
@@ -34,13 +34,13 @@ class RunNote:
         try:
             file.parent.mkdir(exist_ok=True)
             file.unlink(missing_ok=True)  # not overwritten: it may be a hard link that other tasks share
-            if not self._linked(file):
+            if not self._link(file):
                 file.write_bytes(self._text)
             self._last = (folder / TELEMETRY / RUN, file)
         except (OSError, ValueError) as error:  # a disk error, or text that cannot be encoded
-            log.warning("%s cannot be written, and tracking will not know of this command: %s", file, error)
+            log.warning("%s cannot be written, so tracking will not show this command: %s", file, error)
 
-    def _linked(self, file: Path) -> bool:
+    def _link(self, file: Path) -> bool:
         """Hard-link the last task's file and return whether that worked: thousands of copies would fill a disk."""
         for last in self._last:
             with suppress(OSError):
@@ -58,11 +58,11 @@ class RunNote:
         if flow.sweep:
             sweep = {**asdict(flow.sweep), "overrides": [without_secrets(word) for word in flow.sweep.overrides]}
         command = shlex.join(map(without_secrets, shlex.split(flow.command)))
-        told = {"command": command, "sweep": sweep, "config": redact(flow.config)}
+        document = {"command": command, "sweep": sweep, "config": redact(flow.config)}
         dumper: Any = type("Dumper", (yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper,), {})
         # Objects that YAML cannot represent, such as an enumeration's member, are written as their text.
         dumper.add_multi_representer(object, lambda dump, value: dump.represent_str(str(value)))
-        text = yaml.dump(told, Dumper=dumper, sort_keys=False, allow_unicode=True, width=10**6)
+        text = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=10**6)
         return str(text).encode()
 
 

@@ -65,30 +65,30 @@ def require_real(task: Task) -> None:
         refuse_simulated((item.record for item in task.inputs), "registered")
 
 
-def refuse_simulated(records: Iterable[Record], done: str) -> None:
-    """Raise a PokeflowError if one of the records is simulated; ``done`` is the operation, such as ``registered``."""
+def refuse_simulated(records: Iterable[Record], operation: str) -> None:
+    """Raise a PokeflowError if one of the records is simulated; ``operation`` is a word such as ``registered``."""
     if doubles := [record.task for record in records if record.simulated]:
         raise PokeflowError(
-            f"{', '.join(dict.fromkeys(doubles))} is simulated: a double made it, and no such model is {done}. Make it "
-            "again where the real one is."
+            f"{', '.join(dict.fromkeys(doubles))} was produced by a simulator and cannot be {operation}. Run it again "
+            "with the real compiler or device."
         )
 
 
 def require_unchanged(store: Store, task: Task, backend: Backend) -> None:
     """Raise a PokeflowError if inputs were replaced while the task ran, as its record would name the wrong ones."""
-    for needed in task.inputs:
-        require_same(store, needed)
+    for item in task.inputs:
+        require_same(store, item)
     if backend.fingerprint_of(task.params) != task.fingerprint:
-        raise PokeflowError("what its parameters point to changed while it was read. Run this again.")
+        raise PokeflowError("the content that its parameters refer to changed during the task. Run it again.")
 
 
-def require_same(store: Store, needed: Input) -> None:
+def require_same(store: Store, item: Input) -> None:
     """Raise a PokeflowError if an input is no longer what the task read."""
-    there = store.load(needed.record)
-    if there is None:
-        raise PokeflowError(f"{needed.record.task} is damaged or gone. Run this again: it is made again.")
-    if there.content != needed.record.content:
-        raise PokeflowError(f"{needed.record.task} was made again by another run meanwhile. Run this again.")
+    current = store.load(item.record)
+    if current is None:
+        raise PokeflowError(f"{item.record.task} is damaged or missing. Run this again to produce it.")
+    if current.content != item.record.content:
+        raise PokeflowError(f"{item.record.task} was replaced by another run. Run this again.")
 
 
 @contextmanager

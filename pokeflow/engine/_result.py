@@ -54,8 +54,8 @@ class RunResult:
             return None
         model, _, metric = self.flow.objective.rpartition(".")
         names = (step.name for step in reversed(self.flow.steps) if step.model == model)
-        found = [self.records[name] for name in names if name in self.records]
-        return next((r.metrics[metric] for r in found if metric in r.metrics and not r.simulated), None)
+        records = [self.records[name] for name in names if name in self.records]
+        return next((r.metrics[metric] for r in records if metric in r.metrics and not r.simulated), None)
 
     def folder(self, task: str) -> Path:
         """Return the folder with the files of a task; files that exist only in the bucket are downloaded.
@@ -68,4 +68,4 @@ class RunResult:
 
 
 def _reason(record: Record, metric: str, value: float | None) -> str:
-    return "" if value is not None else record.reasons.get(metric, "no reason is given")
+    return "" if value is not None else record.reasons.get(metric, "no reason recorded")

@@ -48,27 +48,27 @@ def run(
     planned = tuple(planned)
     budget.check(flow, registry, (item.step for item in planned if item.record is None))
     runner = Runner(flow, registry, stores.open_for_flow(flow), since, RunNote(flow))
-    teller = tracking.TrackingOutbox(flow, hook, runner.store)
-    teller.catch_up()
+    outbox = tracking.TrackingOutbox(flow, hook, runner.store)
+    outbox.catch_up()
     failures: list[str] = []
     absent: list[str] = []
-    held: list[str] = []
+    blocked: list[str] = []
     for item in planned:
         step = item.step
         if any(need not in runner.done for need in step.needs):
-            held.append(step.name)
+            blocked.append(step.name)
             continue
         try:
-            runner.finish(item, teller)
+            runner.finish(item, outbox)
         except UnavailableError as error:
             absent.append(_unavailable(runner.store, step, error))
-        except Exception as error:  # noqa: BLE001 - a backend may raise anything; the others go on
+        except Exception as error:  # noqa: BLE001 - a backend may raise anything; other tasks continue
             failures.append(_failure(runner.store, step, error))
-    teller.finish()
+    outbox.finish()
     if failures or absent:
-        waiting = [f"Not run, for want of it: {', '.join(held)}."] if held else []
-        again = f"What is done is kept. Go on with: {flow.command}"
-        text = "\n".join([*failures, *absent, *waiting, again])
+        waiting = [f"Not run, because tasks that they need are missing: {', '.join(blocked)}."] if blocked else []
+        hint = f"Finished tasks are kept. Resume with: {flow.command}"
+        text = "\n".join([*failures, *absent, *waiting, hint])
         raise TaskError(text, runner.ran, failed=bool(failures), records=runner.done)
     return RunResult(flow, runner.done, tuple(runner.ran))
 
@@ -85,16 +85,16 @@ class Runner:
     done: dict[str, Record] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
 
-    def finish(self, item: PlannedStep, teller: tracking.TrackingOutbox) -> None:
+    def finish(self, item: PlannedStep, outbox: tracking.TrackingOutbox) -> None:
         """Reuse or run a step whose needs are all done; report it to tracking if it ran."""
         step = item.step
         reused = (item.decision or self.decide(step)).record
         if reused is not None:
             self.store.share(reused)
-            teller.fetch_remote(step, reused)
+            outbox.fetch_remote(step, reused)
         record = self._with_cost(step, reused or self.make(step))
         if step.name in self.ran and not record.simulated:
-            teller.track(step, record)
+            outbox.track(step, record)
         self.done[step.name] = record
 
     def decide(self, step: Step) -> Decision:
@@ -120,7 +120,7 @@ class Runner:
         """Run a step on an executor that exchanges files with this machine, and commit its record."""
         store, executor = self.store, self.registry.executors[step.executor]
         work, output = store.begin(step)
-        self.note.leave(work, store.folder(step))
+        self.note.write(work, store.folder(step))
         inputs = tuple(Input(self.done[need], store.fetch(self.done[need])) for need in step.needs)
         task = step.task(inputs, work, output, shared=self.flow.shared)
         log.info("%s: %s on %s (%s)", step.name, step.backend.name, step.executor, decision.reason)
@@ -133,9 +133,9 @@ class Runner:
             records.require_unchanged(store, task, step.backend)
             claim.require_held()
         seconds = time.perf_counter() - clock
-        price, unpriced = _price(step, executor, seconds)
+        price, why = _price(step, executor, seconds)
         record = records.build_record(
-            task, step.backend, result, on=step.executor, started=started, seconds=seconds, price=price, why=unpriced
+            task, step.backend, result, on=step.executor, started=started, seconds=seconds, price=price, why=why
         )
         if not record.simulated:
             tracking.enqueue(self.flow, store, step, started)
@@ -148,7 +148,7 @@ class Runner:
         store, executor = self.store, self.registry.executors[step.executor]
         work = store.work(step)
         work.mkdir(parents=True, exist_ok=True)
-        self.note.leave(work, store.folder(step))
+        self.note.write(work, store.folder(step))
         inputs = tuple(Input(self.done[need], store.folder(self.done[need])) for need in step.needs)
         for item in inputs:
             store.require_shared(item.record)
@@ -162,9 +162,9 @@ class Runner:
             record = store.adopt_remote(step)
             if record is None:
                 uri = self.flow.shared and self.flow.shared.uri
-                raise PokeflowError(f"the job ended well and left no record in {uri}.")
+                raise PokeflowError(f"the job succeeded but wrote no record to {uri}.")
             if changed := changed_inputs(step, record, self.done):
-                raise PokeflowError(f"another run made it of another {changed[0]} meanwhile. Run this again.")
+                raise PokeflowError(f"another run produced it from a different {changed[0]}. Run this again.")
         log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
         return record
 
@@ -178,7 +178,7 @@ class Runner:
                 record, step.executor_params if step.executor == record.executor else load_params(executor)()
             )
         except PokeflowError as error:
-            log.warning("%s: what it cost is not known yet: %s", record.task, error)
+            log.warning("%s: its cost is not known yet: %s", record.task, error)
             return record
         if bill is None or (bill.cost_usd is None and record.reasons.get("cost_usd") == bill.reason):
             return record
@@ -195,25 +195,25 @@ def _price(step: Step, executor: Executor, seconds: float) -> tuple[float | None
     """Return the cost of a machine for so many seconds in US dollars, and the reason to record if it is unknown."""
     if executor.price is None:
         return None, f"executor {step.executor!r} is not billed"
-    return executor.price_of(step.executor_params, seconds), f"executor {step.executor!r} knows no price"
+    return executor.price_of(step.executor_params, seconds), f"executor {step.executor!r} has no price"
 
 
 def _failure(store: Store, step: Step, error: Exception) -> str:
     log.error("%s: failed", step.name)
-    places = (store.work(step) / LOG, store.folder(step) / LOG)
-    where = next((f"\n  log: {place}" for place in places if place.exists()), "")
-    return f"{step.name} failed: {error_message(error)}{where}"
+    paths = (store.work(step) / LOG, store.folder(step) / LOG)
+    hint = next((f"\n  log: {path}" for path in paths if path.exists()), "")
+    return f"{step.name} failed: {error_message(error)}{hint}"
 
 
 def _unavailable(store: Store, step: Step, error: UnavailableError) -> str:
     log.warning("%s: unavailable", step.name)
     output = store.work(step) / "output"
-    ready = f"\n  what is ready for it: {output}" if output.is_dir() and any(output.iterdir()) else ""
+    ready = f"\n  files prepared for it: {output}" if output.is_dir() and any(output.iterdir()) else ""
     return f"{step.name} unavailable: {error_message(error)}{ready}"
 
 
 def _brief(record: Record) -> str:
     if record.simulated:
         return "(simulated)"
-    shown = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
-    return f"({', '.join(shown[:4])})" if shown and record.stage != PREPARE else ""
+    figures = [f"{k} {v:.4g}" for k, v in record.metrics.items() if v is not None]
+    return f"({', '.join(figures[:4])})" if figures and record.stage != PREPARE else ""

@@ -57,25 +57,25 @@ class TrackingOutbox:
 
     def __init__(self, flow: Flow, hook: pluggy.HookRelay, store: Store) -> None:
         self._tracking, self._hook, self._store = flow.tracking, hook, store
-        self._again = 0.0
+        self._retry_at = 0.0
 
     def track(self, step: Step, record: Record) -> None:
         """Send a task that just ran to tracking and plugins."""
         if self._tracking or self._hook.pokeflow_task_finished.get_hookimpls():
             self._store.fetch(record)  # a remote job may have produced the files
         folder = self._store.folder(step)
-        if self._tracking and time.monotonic() >= self._again:
+        if self._tracking and time.monotonic() >= self._retry_at:
             notes = (_note(self._store, step, moment) for moment in (record.started, ""))
             note = next((note for note in notes if note.exists()), None)
             if note is not None:
                 self._send(self._tracking, note)
         for impl in self._hook.pokeflow_task_finished.get_hookimpls():
             try:
-                given = {"record": record, "folder": folder}
-                impl.function(**{name: given[name] for name in impl.argnames})
+                values = {"record": record, "folder": folder}
+                impl.function(**{name: values[name] for name in impl.argnames})
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
-                log.warning("%s: plugin %s failed on it: %s", step.name, impl.plugin_name, error)
+                log.warning("%s: plugin %s failed: %s", step.name, impl.plugin_name, error)
 
     def fetch_remote(self, step: Step, record: Record) -> None:
         """Download the files of a task whose remote job ended unobserved; ``finish`` sends it to tracking."""
@@ -87,38 +87,38 @@ class TrackingOutbox:
         if self._tracking is None or not (notes := _waiting(self._store)):
             return
         for note in notes:
-            if time.monotonic() < self._again:
+            if time.monotonic() < self._retry_at:
                 break  # still unreachable: one timeout is enough
             self._send(self._tracking, note)
 
     def finish(self) -> None:
         """Send the remaining tasks at the end of the run, and log how many are left."""
         self.catch_up()
-        if self._again and (kept := len(_waiting(self._store))):
-            log.warning("tracking: %d kept in %s; a later run sends them", kept, _notes(self._store))
+        if self._retry_at and (count := len(_waiting(self._store))):
+            log.warning("tracking: %d unsent in %s; a later run sends them", count, _notes(self._store))
 
     def _send(self, tracking: Service, note: Path) -> None:
         """Send the task of a note to tracking, and remove the note."""
-        with try_file_lock(self._store.root / "locks" / f"{note.name}.lock", wait=False) as mine:
-            found = _noted(self._store, note) if mine and note.exists() else None
-            if found is None:
+        with try_file_lock(self._store.root / "locks" / f"{note.name}.lock", wait=False) as is_locked:
+            queued = _read_note(self._store, note) if is_locked and note.exists() else None
+            if queued is None:
                 return
-            record = found.record
+            record = queued.record
             if record.simulated:  # the note was written for a remote job, which then used a simulator
                 note.unlink(missing_ok=True)
                 return
             clock = time.monotonic()
-            backend, inputs = tracking.backend, (Input(record, found.files),)
+            backend, inputs = tracking.backend, (Input(record, queued.files),)
             # An observer only reads the task's folder; it has no folder of its own to write to.
-            place = note.parent
-            task = Task.about(record, backend, tracking.params, inputs=inputs, work=place, output=place)
+            folder = note.parent
+            task = Task.about(record, backend, tracking.params, inputs=inputs, work=folder, output=folder)
             try:
-                answer = backend(task)
-                _keep(found.folder / TRACKED, record, answer)
+                response = backend(task)
+                _save_response(queued.folder / TRACKED, record, response)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer cannot fail a run
                 _let_stop(error)
-                log.warning("%s: tracking in %s failed, it is tried again later: %s", record.task, backend.name, error)
-                self._again = time.monotonic() + max(PAUSE, PATIENCE * (time.monotonic() - clock))
+                log.warning("%s: tracking in %s failed and is retried later: %s", record.task, backend.name, error)
+                self._retry_at = time.monotonic() + max(PAUSE, PATIENCE * (time.monotonic() - clock))
                 os.utime(note)  # to the end of the queue: a note that always fails must not block others
             else:
                 note.unlink(missing_ok=True)
@@ -127,22 +127,22 @@ class TrackingOutbox:
 def _waiting(store: Store) -> list[Path]:
     """Return the existing notes, in the order in which they were written or last tried."""
     try:
-        found = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(_notes(store)) if entry.is_file()]
+        notes = [(entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(_notes(store)) if entry.is_file()]
     except FileNotFoundError:
         return []
-    return [Path(path) for _, path in sorted(found)]
+    return [Path(path) for _, path in sorted(notes)]
 
 
-def _noted(store: Store, note: Path) -> QueuedTask | None:
+def _read_note(store: Store, note: Path) -> QueuedTask | None:
     """Return the task of a note; None while it is running, or if it is gone, since a new run writes a new note."""
     try:
-        path, started, replaced_by_it, *_ = [*note.read_text(encoding="utf-8").splitlines(), "", "", ""]
+        path, started, superseded, *_ = [*note.read_text(encoding="utf-8").splitlines(), "", "", ""]
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("%s is no note of a task to track (%s)", note, error)
+        log.warning("%s is not a note of a task to track (%s)", note, error)
         return None
     folder = store.root / path
     record = read_record(folder)
-    if record is None or (not started and record.started == replaced_by_it):
+    if record is None or (not started and record.started == superseded):
         return None
     if started in ("", record.started):
         return QueuedTask(record, folder, folder)
@@ -155,9 +155,9 @@ def _noted(store: Store, note: Path) -> QueuedTask | None:
     return QueuedTask(earlier, folder, replaced)
 
 
-def _keep(file: Path, record: Record, answer: object) -> None:
+def _save_response(file: Path, record: Record, response: object) -> None:
     """Save the response of tracking for a record, such as the id of its run there, next to the record."""
-    facts = dict(answer.facts) if isinstance(answer, Result) else {}
+    facts = dict(response.facts) if isinstance(response, Result) else {}
     write_atomically(file, msgspec.json.encode({**tracking_answers(file.parent), record.started: facts}), flush=False)
 
 

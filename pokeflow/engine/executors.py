@@ -36,4 +36,4 @@ def run_in_process(task: Task, backend: Backend, params: Any) -> Result:
     if code < 0:
         guess = "; out of memory, perhaps" if code == -signal.SIGKILL else ""
         raise PokeflowError(f"the worker was ended by signal {signal.Signals(-code).name}{guess}.")
-    return worker.answer(task)
+    return worker.read_result(task)

@@ -36,11 +36,11 @@ from pokeflow.store import load as load_record
 from pokeflow.types import LOG, TELEMETRY, Backend, Input, Record, RemoteStore, Task
 
 log = logging.getLogger("pokeflow")
-LOOK, GRACE = 15.0, 30.0
+POLL, GRACE = 15.0, 30.0
 """Seconds between checks of a process of rank > 0 for the record, and seconds until it is then ended."""
 REASON_CHARACTERS = 1000
 """Maximum length of the reason of a failure: services that run jobs keep about this much of it."""
-UNBILLED = "what the job cost is known once it has ended: the next run that meets this record looks it up"
+UNBILLED = "the cost is known once the job has ended: the next run that reads this record looks it up"
 
 
 def dump(task: Task) -> bytes:
@@ -54,37 +54,37 @@ def main(args: Sequence[str]) -> int:
     """Run the task; return 0, or 1 with a ``Failure`` as JSON in the file that ``--failure`` names."""
     parser = argparse.ArgumentParser("python -m pokeflow.engine.job", description=__doc__)
     parser.add_argument("task", type=Path, help="the task's file")
-    parser.add_argument("--on", required=True, help="the executor whose job this is")
-    parser.add_argument("--root", type=Path, required=True, help="a folder of this machine for inputs and the result")
-    parser.add_argument("--work", type=Path, help="a folder that outlives this machine, for checkpoints")
-    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="what the record tells of it")
-    parser.add_argument("--verdicts", type=Path, help="where to leave what the task's gates say of the model")
-    parser.add_argument("--failure", type=Path, help="where to leave the reason of a failure, as JSON")
-    given = parser.parse_args(args)
+    parser.add_argument("--on", required=True, help="name of the executor that started this job")
+    parser.add_argument("--root", type=Path, required=True, help="local folder for inputs and the result")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints that outlives this machine")
+    parser.add_argument("--told", action="append", default=[], metavar="KEY=VALUE", help="environment entry")
+    parser.add_argument("--verdicts", type=Path, help="file for the verdicts of the task's gates, as JSON")
+    parser.add_argument("--failure", type=Path, help="file for the reason of a failure, as JSON")
+    options = parser.parse_args(args)
     exit_on_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for talkative in ("boto3", "botocore", "s3transfer", "urllib3"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    for noisy in ("boto3", "botocore", "s3transfer", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        raw = json.loads(given.task.read_bytes())
+        raw = json.loads(options.task.read_bytes())
         task, backend = worker.load(_with_inputs(raw), plugins.registry(plugins.manager()))
-        told = dict(pair.split("=", 1) for pair in given.told)
-        beside = given.task.parent / TELEMETRY
-        record = make(task, backend, on=given.on, root=given.root, work=given.work, told=told, telemetry=beside)
-        if record is not None and given.verdicts is not None:
-            given.verdicts.parent.mkdir(parents=True, exist_ok=True)
-            given.verdicts.write_bytes(msgspec.json.encode(_verdicts(raw["gates"], task, record)))
+        environment = dict(pair.split("=", 1) for pair in options.told)
+        folders = {"root": options.root, "work": options.work, "telemetry": options.task.parent / TELEMETRY}
+        record = make(task, backend, on=options.on, environment=environment, **folders)
+        if record is not None and options.verdicts is not None:
+            options.verdicts.parent.mkdir(parents=True, exist_ok=True)
+            options.verdicts.write_bytes(msgspec.json.encode(_verdicts(raw["gates"], task, record)))
     except SystemExit:
         raise  # stopped by SIGTERM
-    except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+    except BaseException as error:  # noqa: BLE001 - any failure is reported to the waiting process
         traceback.print_exc()
-        if given.failure is not None:
-            _leave(given.failure, worker.failure_of(error).dumps(REASON_CHARACTERS))
+        if options.failure is not None:
+            _write_failure(options.failure, worker.failure_of(error).dumps(REASON_CHARACTERS))
         return 1
     return 0
 
 
-def _leave(file: Path, reason: str) -> None:
+def _write_failure(file: Path, reason: str) -> None:
     """Write the reason of a failure, unless another process wrote one: it failed first, and may be the cause."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError), file.open("x", encoding="utf-8") as out:
@@ -98,29 +98,29 @@ def make(
     on: str,
     root: Path,
     work: Path | None = None,
-    told: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     telemetry: Path | None = None,
 ) -> Record | None:
     """Run a task and commit it to the bucket; return its record, or None in a process of rank > 0.
 
-    ``root`` is this machine's store, ``work`` a folder for checkpoints that outlives the machine. ``told`` is added
-    to the record's environment. Files in the folder ``telemetry`` are added to the telemetry of the result.
+    ``root`` is this machine's store, ``work`` a folder for checkpoints that outlives the machine. ``environment`` is
+    added to the record's. Files in the folder ``telemetry`` are added to the telemetry of the result.
     """
     if task.shared is None:
-        raise PokeflowError(f"{task.name}: the task names no bucket, and a job has nothing else.")
+        raise PokeflowError(f"{task.name}: the task names no bucket, and a job reads only from one.")
     store = Store(root, open_shared(task.shared))
     _require_fingerprint(task, backend)
     if _rank() != 0:
-        _follow(store, task, backend, work)
+        _run_other_rank(store, task, backend, work)
         return None
     with store.claim(task) as claim:
-        if (there := _made(store, task)) is not None:
-            log.info("%s: made already, by %s", task.name, there.executor)
-            return there
-        beside, output = store.begin(task)
+        if (existing := _existing_record(store, task)) is not None:
+            log.info("%s: already finished by %s", task.name, existing.executor)
+            return existing
+        local_work, output = store.begin(task)
         started, clock = records.now(), time.perf_counter()
-        with records.log_file(beside / LOG):
-            task = _here(store, task, work or beside, output)
+        with records.log_file(local_work / LOG):
+            task = _with_local_folders(store, task, work or local_work, output)
             if telemetry is not None and telemetry.is_dir():
                 shutil.copytree(telemetry, task.work / TELEMETRY, dirs_exist_ok=True)
             log.info("%s: %s on %s", task.name, backend.name, on)
@@ -132,9 +132,9 @@ def make(
         record = records.build_record(
             task, backend, result, on=on, started=started, seconds=seconds, price=None, why=UNBILLED
         )
-        record = replace(record, environment={**record.environment, **(told or {})})
+        record = replace(record, environment={**record.environment, **(environment or {})})
         if work is not None and (work / TELEMETRY).is_dir():
-            shutil.copytree(work / TELEMETRY, beside / TELEMETRY, dirs_exist_ok=True)
+            shutil.copytree(work / TELEMETRY, local_work / TELEMETRY, dirs_exist_ok=True)
         store.commit(output, record)
         store.require_shared(record)
     for name, value in record.metrics.items():
@@ -144,72 +144,72 @@ def make(
     return record
 
 
-def _made(store: Store, task: Task) -> Record | None:
+def _existing_record(store: Store, task: Task) -> Record | None:
     """Return the existing record that makes the task unnecessary, or None."""
-    there = store.load(task)
-    wanted = {item.record.task: item.record.content for item in task.inputs}
-    return there if there and there.started != task.replaces and there.inputs == wanted else None
+    record = store.load(task)
+    expected = {item.record.task: item.record.content for item in task.inputs}
+    return record if record and record.started != task.replaces and record.inputs == expected else None
 
 
 def _with_inputs(raw: dict[str, Any]) -> bytes:
     """Return the task's file with its inputs' records; a file written before these existed has only their keys."""
-    late = [item["key"] for item in raw["inputs"] if "key" in item]
-    if late:
+    keys = [item["key"] for item in raw["inputs"] if "key" in item]
+    if keys:
         objects = open_shared(msgspec.convert(raw["shared"], RemoteStore))
-        found = {key: load_record(objects, key) for key in late}
-        if missing := [key for key, record in found.items() if record is None]:
-            raise PokeflowError(f"{raw['stage']}:{raw['model']}: not made yet in {objects.uri}: {', '.join(missing)}.")
+        by_key = {key: load_record(objects, key) for key in keys}
+        if missing := [key for key, record in by_key.items() if record is None]:
+            raise PokeflowError(f"{raw['stage']}:{raw['model']}: no record yet in {objects.uri}: {', '.join(missing)}.")
         raw = {
             **raw,
-            "inputs": [{"record": found[i["key"]], "folder": "-"} if "key" in i else i for i in raw["inputs"]],
+            "inputs": [{"record": by_key[i["key"]], "folder": "-"} if "key" in i else i for i in raw["inputs"]],
         }
     return msgspec.json.encode(raw)
 
 
 def _verdicts(gates: dict[str, Any], task: Task, record: Record) -> dict[str, Any]:
     """Return the verdict of each gate on the model that the task measured or produced, by gate."""
-    made = next((item.record for item in task.inputs if item.record.model == task.model), record)
-    found = evaluate(msgspec.convert(gates, dict[str, Gate]), made, None if made is record else record)
-    return {key(name): {"passed": verdict.passed, "verdict": str(verdict)} for name, verdict in found.items()}
+    producing = next((item.record for item in task.inputs if item.record.model == task.model), record)
+    verdicts = evaluate(msgspec.convert(gates, dict[str, Gate]), producing, None if producing is record else record)
+    return {key(name): {"passed": verdict.passed, "verdict": str(verdict)} for name, verdict in verdicts.items()}
 
 
-def _here(store: Store, task: Task, work: Path, output: Path) -> Task:
+def _with_local_folders(store: Store, task: Task, work: Path, output: Path) -> Task:
     """Return the task with its folders on this machine, after downloading its inputs."""
     work.mkdir(parents=True, exist_ok=True)
     inputs = tuple(Input(item.record, store.fetch(item.record)) for item in task.inputs)
     return replace(task, inputs=inputs, work=work, output=output)
 
 
-def _follow(store: Store, task: Task, backend: Backend, work: Path | None) -> None:
+def _run_other_rank(store: Store, task: Task, backend: Backend, work: Path | None) -> None:
     """Run the backend in a process of rank > 0, whose output is discarded.
 
     If another job finished the task, rank 0 does not run the backend; then this process returns too, or is ended.
     """
-    if _made(store, task) is not None:
+    if _existing_record(store, task) is not None:
         return
-    threading.Thread(target=_leave_once_made, args=(store, task), daemon=True).start()
+    threading.Thread(target=_exit_once_finished, args=(store, task), daemon=True).start()
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "output"
         output.mkdir()
-        worker.run(_here(store, task, work or Path(scratch), output), backend)
+        worker.run(_with_local_folders(store, task, work or Path(scratch), output), backend)
 
 
-def _leave_once_made(store: Store, task: Task) -> None:
+def _exit_once_finished(store: Store, task: Task) -> None:
     """End this process some time after the record exists, because its work is no longer needed."""
     while True:
-        time.sleep(LOOK)
+        time.sleep(POLL)
         with suppress(PokeflowError):
-            if _made(store, task) is not None:
+            if _existing_record(store, task) is not None:
                 time.sleep(GRACE)
-                log.info("%s: made; process %d leaves", task.name, _rank())
+                log.info("%s: finished; process %d exits", task.name, _rank())
                 os._exit(0)
 
 
 def _require_fingerprint(task: Task, backend: Backend) -> None:
     if backend.fingerprint_of(task.params) != task.fingerprint:
         raise PokeflowError(
-            f"{task.name}: what its parameters point to is not here as it is where the task was made up. "
-            "Have it run there, with executor: local."
+            f"{task.name}: content that its parameters refer to differs from the submitting machine's. "
+            "Run this task with executor: local."
         )
 
 

@@ -27,12 +27,12 @@ ANSWER = "answer.json"
 def run(task: Task, backend: Backend) -> Result:
     """Run the backend and validate its result: an unknown figure must be None and have a reason."""
     try:
-        returned = backend(task)
-    except SystemExit as left:
-        if was_stopped(left):
+        output = backend(task)
+    except SystemExit as stop:
+        if was_stopped(stop):
             raise  # SIGTERM ends the process
-        raise PokeflowError(f"backend {backend.name!r} left with sys.exit({left.code!r}).") from left
-    result = Result(metrics=returned) if isinstance(returned, Mapping) else returned
+        raise PokeflowError(f"backend {backend.name!r} called sys.exit({stop.code!r}).") from stop
+    result = Result(metrics=output) if isinstance(output, Mapping) else output
     require_sound(result, f"backend {backend.name!r}")
     return result
 
@@ -44,25 +44,25 @@ def _finite(value: float) -> bool:
         return False
 
 
-def require_sound(result: Any, who: str) -> None:
-    """Raise a PokeflowError that names ``who`` if a record cannot hold a result or an unknown figure has no reason."""
+def require_sound(result: Any, label: str) -> None:
+    """Raise a PokeflowError that names ``label`` if a result is not valid, or an unknown figure has no reason."""
     if not isinstance(result, Result):
         kind = type(result).__name__
-        raise PokeflowError(f"{who} returned {kind}; a Result or a mapping of figures is expected.")
+        raise PokeflowError(f"{label} returned {kind}; expected a Result or a mapping of figures.")
     for name, value in result.metrics.items():
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise PokeflowError(f"{who} returns {name!r} = {value!r}; a figure is a number or None.")
+            raise PokeflowError(f"{label} returned {name!r} = {value!r}; a figure is a number or None.")
         if value is None and not result.reasons.get(name):
-            raise PokeflowError(f"{who} leaves {name} unknown and gives no reason for it.")
+            raise PokeflowError(f"{label} returned no value for {name} and no reason. Add the reason.")
         if value is not None and not _finite(value):
-            raise PokeflowError(f"{who} returns {name} = {value}; an unknown figure is None.")
+            raise PokeflowError(f"{label} returned {name} = {value}; an unknown figure is None.")
     for name, reason in result.reasons.items():
         if not isinstance(name, str) or not isinstance(reason, str):
-            raise PokeflowError(f"{who} gives {reason!r} as a reason for {name!r}; it is a sentence.")
+            raise PokeflowError(f"{label} returned {reason!r} as the reason for {name!r}; expected text.")
     try:
         msgspec.json.encode(result.facts)
     except TypeError as error:
-        raise PokeflowError(f"{who} returns facts that are no plain data: {error}.") from error
+        raise PokeflowError(f"{label} returned facts that are not plain data: {error}.") from error
 
 
 def error_message(error: BaseException) -> str:
@@ -86,7 +86,7 @@ def dump(task: Task) -> bytes:
 def _path(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"a task's parameters are plain data; {type(value).__name__} is not")
+    raise TypeError(f"a task's parameters must be plain data; {type(value).__name__} is not")
 
 
 def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
@@ -94,16 +94,16 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     raw = json.loads(text)
     backend = registry.backends.get((raw["stage"], raw["backend"]))
     if backend is None:
-        raise PokeflowError(f"no backend {raw['backend']!r} for stage {raw['stage']!r} here: install its plugin.")
+        raise PokeflowError(f"no backend {raw['backend']!r} for stage {raw['stage']!r}. Install its plugin.")
     faults: list[Any] = []
     params = parse(load_params(backend), raw["params"], "params", faults)
     if faults:
         raise PokeflowError("; ".join(map(str, faults)))
     inputs = tuple(Input(msgspec.convert(i["record"], Record), Path(i["folder"])) for i in raw["inputs"])
     names = ("stage", "backend", "model", "version", "type", "digest")
-    named = {name: raw[name] for name in names}
+    fields = {name: raw[name] for name in names}
     return Task(
-        **named,
+        **fields,
         params=params,
         inputs=inputs,
         work=Path(raw["work"]),
@@ -114,19 +114,19 @@ def load(text: bytes, registry: plugins.Registry) -> tuple[Task, Backend]:
     ), backend
 
 
-def answer(task: Task) -> Result:
+def read_result(task: Task) -> Result:
     """Return the result of the worker process; raise a PokeflowError with its own message if it failed."""
     try:
         text = (task.work / ANSWER).read_text(encoding="utf-8")
         raw: Mapping[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"the worker ended without an answer ({error}).") from error
+        raise PokeflowError(f"the worker process ended without a result ({error}).") from error
     if "error" in raw:
         raise Failure.loads(text).error()
     return msgspec.convert(raw, Result)
 
 
-def _end_with(parent: int) -> None:
+def _stop_with_parent(parent: int) -> None:
     """Stop this process once its parent is gone, so that the next process can run the task alone."""
     while os.getppid() == parent:
         time.sleep(0.2)
@@ -136,7 +136,7 @@ def _end_with(parent: int) -> None:
 def main(file: Path, parent: int) -> int:
     """Run the task in ``file`` for the process ``parent``; return 0 on success, 1 on failure."""
     exit_on_sigterm()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[StderrHandler()])
     logging.getLogger().addHandler(logging.FileHandler(file.parent / LOG, encoding="utf-8"))
     out = file.with_name(ANSWER)

@@ -116,17 +116,17 @@ _PART = re.compile(r"[^\x00-\x1f\x7f\\/]{1,255}")
 def require_key(key: str) -> str:
     """Return a valid key: relative, no empty, ``.`` or ``..`` part, no backslash or control character, ≤ 900 bytes."""
     parts = key.split("/")
-    sound = all(_PART.fullmatch(part) and part not in (".", "..") for part in parts)
-    if not sound or len(key.encode("utf-8", "surrogatepass")) > 900 or key.isspace():
-        raise PokeflowError(f"{key!r} is no path below a project: relative, without '..', '\\' or empty parts.")
+    valid = all(_PART.fullmatch(part) and part not in (".", "..") for part in parts)
+    if not valid or len(key.encode("utf-8", "surrogatepass")) > 900 or key.isspace():
+        raise PokeflowError(f"{key!r} is not a valid key: use a relative path without '..', '\\' or empty parts.")
     return key
 
 
-def addressable(key: str, where: str) -> bool:
+def addressable(key: str, location: str) -> bool:
     """Return whether a listed name is a valid key; log a warning, as the caller skips it, if it is not."""
     try:
         require_key(key)
     except PokeflowError:
-        log.warning("%s: %r is left out, for its name has what no key can have", where, key)
+        log.warning("%s: %r is skipped, because its name is not a valid key", location, key)
         return False
     return True

@@ -59,6 +59,6 @@ def copy_and_hash(source: BinaryIO, target: BinaryIO | None, advance: Advance | 
     return digest.hexdigest()
 
 
-def integrity_error(where: str, sha256: str, arrived: str) -> IntegrityError:
+def integrity_error(location: str, sha256: str, actual: str) -> IntegrityError:
     """Return the error for a checksum that differs from the expected one."""
-    return IntegrityError(f"{where}: its checksum is {arrived[:12]}…, not {sha256[:12]}…, so something has changed it.")
+    return IntegrityError(f"{location}: the checksum is {actual[:12]}…, not {sha256[:12]}…: it was changed.")

@@ -74,7 +74,7 @@ class Folder:
         real = os.path.realpath(self.root)
         parent = os.path.relpath(path.parent, self.root)
         if os.path.realpath(path.parent) != os.path.normpath(os.path.join(real, parent)):  # noqa: PTH118
-            raise PokeflowError(f"{path}: a folder on the way there is a link. Links are not followed: remove it.")
+            raise PokeflowError(f"{path}: a parent folder is a link. Links are not followed: remove it.")
         return path
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -87,14 +87,14 @@ class Folder:
         """Return the properties of an object, or None if it does not exist."""
         with name_file_in_errors(path := self.path(key)):
             try:
-                found = path.lstat()
+                status = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return _entry(key, found) if stat.S_ISREG(found.st_mode) else None
+        return _entry(key, status) if stat.S_ISREG(status.st_mode) else None
 
     def read(self, key: str) -> tuple[bytes, str]:
         """Return the bytes and the ETag of an object; raise NotFoundError if it does not exist."""
-        with self._opened(key) as file:
+        with self._open(key) as file:
             return file.read(), _etag(os.fstat(file.fileno()))
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
@@ -103,26 +103,26 @@ class Folder:
         with name_file_in_errors(path), self._draft() as draft:
             with draft.open("wb") as out:
                 out.write(data)
-            return self._place(draft, path, match, hashlib.sha256(data).hexdigest())
+            return self._replace(draft, path, match, hashlib.sha256(data).hexdigest())
 
     def upload(self, source: Path, key: str, *, sha256: str, match: str | None, advance: Advance | None = None) -> None:
         """Copy a file to a key; raise IntegrityError if its checksum is not ``sha256``."""
         path = self.path(key)
         with name_file_in_errors(path), self._draft() as draft:
             with open_for_upload(source) as file, draft.open("wb") as out:
-                arrived = copy_and_hash(file, out, advance)
-            if arrived != sha256:
-                raise integrity_error(str(source), sha256, arrived)
-            self._place(draft, path, match, sha256)
+                checksum = copy_and_hash(file, out, advance)
+            if checksum != sha256:
+                raise integrity_error(str(source), sha256, checksum)
+            self._replace(draft, path, match, sha256)
 
     def download(self, key: str, target: Path, *, sha256: str | None = None, advance: Advance | None = None) -> str:
         """Copy to a file atomically and return its checksum; raise IntegrityError if that is not ``sha256``."""
-        with self._opened(key) as file, atomic_target(target) as draft:
+        with self._open(key) as file, atomic_target(target) as draft:
             with name_file_in_errors(target), draft.open("wb") as out:
-                arrived = copy_and_hash(file, out, advance)
-            if sha256 not in (None, arrived):
-                raise integrity_error(self._named(key), str(sha256), arrived)
-        return arrived
+                checksum = copy_and_hash(file, out, advance)
+            if sha256 not in (None, checksum):
+                raise integrity_error(self._file_name(key), str(sha256), checksum)
+        return checksum
 
     def copy(
         self, source: ObjectStore, source_key: str, key: str, *, match: str | None, advance: Advance | None = None
@@ -130,13 +130,13 @@ class Folder:
         """Copy an object from another store and return the checksum of the copy."""
         path = self.path(key)
         with name_file_in_errors(path), self._draft() as draft:
-            arrived = source.download(source_key, draft, advance=advance)
-            self._place(draft, path, match, arrived)
-        return arrived
+            checksum = source.download(source_key, draft, advance=advance)
+            self._replace(draft, path, match, checksum)
+        return checksum
 
     def sha256(self, key: str, *, advance: Advance | None = None) -> str:
         """Compute the checksum of an object by reading every byte; raise NotFoundError if it does not exist."""
-        with self._opened(key) as file:
+        with self._open(key) as file:
             return copy_and_hash(file, None, advance)
 
     def delete(self, key: str) -> None:
@@ -144,19 +144,19 @@ class Folder:
         path = self.path(key)
         with name_file_in_errors(path), suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
-            with self._locked(path):
+            with self._lock(path):
                 path.unlink()
 
     def _key(self, key: str) -> str:
         if OWN in require_key(key).casefold().split("/"):
-            raise PokeflowError(f"{key!r}: the name {OWN} is kept for drafts and locks. Choose another.")
+            raise PokeflowError(f"{key!r}: the name {OWN} is reserved for drafts and locks. Choose another.")
         return key
 
-    def _named(self, key: str) -> str:
+    def _file_name(self, key: str) -> str:
         return str(self.root / self.inside / key)
 
     @contextmanager
-    def _opened(self, key: str) -> Iterator[BinaryIO]:
+    def _open(self, key: str) -> Iterator[BinaryIO]:
         path = self.path(key)
         with name_file_in_errors(path):
             try:
@@ -170,8 +170,8 @@ class Folder:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 os.close(file)
                 raise NotFoundError(f"{path}: there is no such file.")
-            with os.fdopen(file, "rb") as opened:
-                yield opened
+            with os.fdopen(file, "rb") as stream:
+                yield stream
 
     @contextmanager
     def _draft(self) -> Iterator[Path]:
@@ -185,7 +185,7 @@ class Folder:
             draft.unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
+    def _lock(self, path: Path) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
         # A fixed number of lock files for all keys: removing lock files safely is hard, and is not needed here.
@@ -195,32 +195,32 @@ class Folder:
         try:
             lock.acquire()
         except Timeout:
-            raise PokeflowError(f"{path}: another process has held {lock.lock_file} for a minute. End it.") from None
+            raise PokeflowError(f"{path}: another process has held {lock.lock_file} for a minute. Stop it.") from None
         try:
             yield
         finally:
             lock.release()
 
-    def _place(self, draft: Path, path: Path, match: str | None, sha256: str) -> str:
+    def _replace(self, draft: Path, path: Path, match: str | None, sha256: str) -> str:
         """Move a draft to the path of the object, subject to ``match``, and return the ETag."""
         _make_parents(path)
         with draft.open("rb") as file:
             # Set the time in nanoseconds: the file system's own clock is so coarse that two writes may share a time.
             os.utime(draft, ns=(now := time.time_ns(), now))
             os.fsync(file.fileno())
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
         if match == ABSENT:
             if not self._link(draft, path):
-                return self._same(path, sha256, "lies there already")
-            return _etag(found)
-        with self._locked(path):
-            lies = _lstat(path)
-            if lies is not None and not stat.S_ISREG(lies.st_mode):
-                raise _no_file(path)
-            if match is not None and (lies is None or _etag(lies) != match):
-                return self._same(path, sha256, "has been written by another" if lies else "is gone")
+                return self._etag_if_same(path, sha256, "exists already")
+            return _etag(status)
+        with self._lock(path):
+            existing = _lstat(path)
+            if existing is not None and not stat.S_ISREG(existing.st_mode):
+                raise _not_a_file(path)
+            if match is not None and (existing is None or _etag(existing) != match):
+                return self._etag_if_same(path, sha256, "was written by another" if existing else "does not exist")
             draft.replace(path)
-        return _etag(found)
+        return _etag(status)
 
     def _link(self, draft: Path, path: Path) -> bool:
         try:
@@ -230,47 +230,47 @@ class Folder:
             return False
         except OSError:
             # A file system without hard links.
-            with self._locked(path):
+            with self._lock(path):
                 if _lstat(path) is not None:
                     return False
                 draft.replace(path)
         return True
 
-    def _same(self, path: Path, sha256: str, fault: str) -> str:
+    def _etag_if_same(self, path: Path, sha256: str, reason: str) -> str:
         """Return the ETag of the existing file if it has the bytes to write; otherwise raise PreconditionError."""
-        lies = _lstat(path)
-        if lies is not None and not stat.S_ISREG(lies.st_mode):
-            raise _no_file(path)
+        existing = _lstat(path)
+        if existing is not None and not stat.S_ISREG(existing.st_mode):
+            raise _not_a_file(path)
         with suppress(FileNotFoundError), path.open("rb") as file:
             if copy_and_hash(file, None, None) == sha256:
                 return _etag(os.fstat(file.fileno()))
-        raise PreconditionError(f"{path}: {fault}.")
+        raise PreconditionError(f"{path} {reason}.")
 
 
 def _walk(folder: Path, prefix: str, name: str) -> Iterator[ObjectInfo]:
     try:
         with os.scandir(folder) as entries:
             # Sort a folder by its name with the slash, so that the order equals that of the keys.
-            found = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in entries)
+            pairs = sorted((f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in entries)
     except (FileNotFoundError, NotADirectoryError):
         return
-    for own, entry in found:
-        if not own.startswith(name):
+    for part, entry in pairs:
+        if not part.startswith(name):
             continue
         if entry.is_dir(follow_symlinks=False):
             if entry.name.casefold() != OWN:
-                yield from _walk(folder / entry.name, prefix + own, "")
-        elif entry.is_file(follow_symlinks=False) and addressable(prefix + own, str(folder)):
+                yield from _walk(folder / entry.name, prefix + part, "")
+        elif entry.is_file(follow_symlinks=False) and addressable(prefix + part, str(folder)):
             with suppress(FileNotFoundError):
-                yield _entry(prefix + own, entry.stat(follow_symlinks=False))
+                yield _entry(prefix + part, entry.stat(follow_symlinks=False))
 
 
-def _entry(key: str, found: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(key, found.st_size, _etag(found), found.st_mtime)
+def _entry(key: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, status.st_size, _etag(status), status.st_mtime)
 
 
-def _etag(found: os.stat_result) -> str:
-    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def _lstat(path: Path) -> os.stat_result | None:
@@ -285,11 +285,11 @@ def _make_parents(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         file = next(p for p in (path.parent, *path.parents) if p.exists() and not p.is_dir())
-        raise PokeflowError(f"{path}: {file} is a file, where a folder should be. Remove one of them.") from None
+        raise PokeflowError(f"{path}: {file} is a file, but must be a folder. Remove it.") from None
 
 
-def _no_file(path: Path) -> PokeflowError:
-    return PokeflowError(f"{path}: no file lies there, but a folder, a link or a device. Remove it.")
+def _not_a_file(path: Path) -> PokeflowError:
+    return PokeflowError(f"{path}: not a regular file (a folder, a link or a device). Remove it.")
 
 
 def _sweep(drafts: Path) -> None:

@@ -36,23 +36,23 @@ def each(
     Items are consumed lazily, so there may be many. After the first error no further item is started, and the error is
     raised once all running items have ended. Ctrl-C returns after at most ``LEAVE`` seconds, whatever still runs.
     """
-    source, one, stop = iter(items), threading.Lock(), threading.Event()
+    source, items_lock, stop = iter(items), threading.Lock(), threading.Event()
     errors: list[BaseException] = []
-    ended = queue.SimpleQueue[None]()
+    finished = queue.SimpleQueue[None]()
 
     with progress.bar(label, total) as show:
 
         def advance(n: float) -> None:
             raise_if_cancelled()
             if n:
-                with shown:
+                with bar_lock:
                     show(n)
 
         def run() -> None:
             _worker.stop = stop
             try:
                 while not stop.is_set():
-                    with one:
+                    with items_lock:
                         item = next(source, _END)
                     if item is _END:
                         return
@@ -63,16 +63,16 @@ def each(
                 errors.append(error)
                 stop.set()
             finally:
-                ended.put(None)
+                finished.put(None)
 
-        shown = threading.Lock()
+        bar_lock = threading.Lock()
         # Daemon threads: the interpreter waits for all others at exit, and a transfer may take minutes to end.
         threads = [threading.Thread(target=run, name=f"{label}-{n}", daemon=True) for n in range(max(1, workers))]
         try:
             for thread in threads:
                 thread.start()
             for _ in threads:
-                ended.get()
+                finished.get()
         except BaseException:
             stop.set()
             _leave(thread for thread in threads if thread.ident is not None)  # Ctrl-C may arrive before all are started
@@ -120,7 +120,7 @@ class DaemonPool:
                 continue
             try:
                 future.set_result(call(*args))
-            except BaseException as error:  # noqa: BLE001 - belongs to whoever waits for the result
+            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
                 future.set_exception(error)
             # Drop all references to the finished call: a part of an object takes megabytes.
             del future, call, args

@@ -16,7 +16,7 @@ from pokeflow.types import RemoteStore
 GROUP = "pokeflow.objects"
 """Entry points that open a scheme of URIs: the scheme's name → a function ``(uri, **options) -> ObjectStore``."""
 KNOWN = "s3://bucket, s3://bucket/prefix, file:///folder, or the path of a folder"
-BROUGHT_BY = {"s3": "pokeflow-s3"}
+PROVIDERS = {"s3": "pokeflow-s3"}
 """Distribution that provides each scheme, for the message if it is not installed."""
 _SCHEME = re.compile(r"(file|s3)(?=:)|([A-Za-z][A-Za-z0-9+.-]*)(?=:/)")
 
@@ -35,14 +35,14 @@ def open_uri(uri: str, **options: Any) -> ObjectStore:
     scheme = _SCHEME.match(uri)
     if scheme is None:
         if not uri.strip() or "\x00" in uri:
-            raise uri_error(uri, "is no place")
+            raise uri_error(uri, "is not a URI or a path")
         return Folder(Path(uri).expanduser())
     if scheme[0] == "file":
         return Folder(_file(uri))
     entry = _openers().get(scheme[0])
     if entry is None:
-        what = f"nothing here speaks {scheme[0]!r}"
-        raise uri_error(uri, f"{what}: pip install {BROUGHT_BY[scheme[0]]}" if scheme[0] in BROUGHT_BY else what)
+        message = f"no installed plugin opens {scheme[0]!r}"
+        raise uri_error(uri, f"{message}: pip install {PROVIDERS[scheme[0]]}" if scheme[0] in PROVIDERS else message)
     objects: ObjectStore = entry.load()(uri, **options)
     return objects
 
@@ -52,14 +52,14 @@ def _openers() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
-def open_shared(where: RemoteStore, *, connections: int = 16) -> ObjectStore:
+def open_shared(shared: RemoteStore, *, connections: int = 16) -> ObjectStore:
     """Open the shared bucket of a flow or a task with the options of its store."""
     return open_uri(
-        where.uri,
-        endpoint=where.endpoint,
-        region=where.region,
-        encryption=where.encryption,
-        kms_key=where.kms_key,
+        shared.uri,
+        endpoint=shared.endpoint,
+        region=shared.region,
+        encryption=shared.encryption,
+        kms_key=shared.kms_key,
         connections=connections,
     )
 
@@ -72,18 +72,18 @@ def open_related(
     Both then share one connection, so that the server itself copies between them.
     """
     same = uri.partition(":")[0] == objects.uri.partition(":")[0]
-    given = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value is not None}
-    return open_uri(uri, **{**(objects.connection_options() if same else {}), **given})
+    options = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value is not None}
+    return open_uri(uri, **{**(objects.connection_options() if same else {}), **options})
 
 
 def _file(uri: str) -> Path:
     parts = urlsplit(uri)
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not os.path.isabs(path):  # noqa: PTH117
-        raise uri_error(uri, "a folder of this machine is meant: file:///folder")
+        raise uri_error(uri, "not a folder of this machine, as file:///folder")
     return Path(path)
 
 
-def uri_error(uri: str, what: str) -> ConfigError:
+def uri_error(uri: str, message: str) -> ConfigError:
     """Return the error for an invalid URI, with the supported forms."""
-    return ConfigError([Fault(repr(uri), f"{what}. Known: {KNOWN}.")])
+    return ConfigError([Fault(repr(uri), f"{message}. Known: {KNOWN}.")])

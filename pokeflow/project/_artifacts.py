@@ -49,30 +49,30 @@ def collect(flow: Flow, records: Mapping[str, Record], store: Store) -> tuple[li
     simulated = {name for name, record in records.items() if record.simulated}
     records = {name: record for name, record in records.items() if name not in simulated}
     for unit, leaves in _by_unit(flow).items():
-        filled: list[Item] = []
+        items: list[Item] = []
         for leaf in leaves:
-            answer = _fill(leaf, flow, records, store)
-            if isinstance(answer, str):
-                why = f"{leaf.maker} is simulated, and nothing of that is published"
-                gaps.append(Gap(leaf, why if leaf.maker in simulated else answer))
+            content = _fill(leaf, flow, records, store)
+            if isinstance(content, str):
+                why = f"{leaf.maker} is simulated, and simulated results are not published"
+                gaps.append(Gap(leaf, why if leaf.maker in simulated else content))
             else:
-                filled += answer
-        _require_one_each(filled)
-        made = _receipt(unit, leaves[0].model, flow, records)
-        if made is not None and filled:
-            files = tuple(sorted((item.placed for item in filled), key=lambda placed: placed.path))
-            publications.append(Publication(replace(made, files=files), tuple(filled)))
+                items += content
+        _require_unique_paths(items)
+        receipt = _receipt(unit, leaves[0].model, flow, records)
+        if receipt is not None and items:
+            files = tuple(sorted((item.placed for item in items), key=lambda placed: placed.path))
+            publications.append(Publication(replace(receipt, files=files), tuple(items)))
     return publications, gaps
 
 
-def _require_one_each(items: list[Item]) -> None:
-    seen: dict[str, PublishedFile] = {}
+def _require_unique_paths(items: list[Item]) -> None:
+    by_path: dict[str, PublishedFile] = {}
     for item in items:
         path = item.placed.path
-        if path in seen:
-            both = f"{seen[path].source} and {item.placed.source}"
-            raise PokeflowError(f"layout: {both} both belong at {path}. Give one of them another path.")
-        seen[path] = item.placed
+        if path in by_path:
+            both = f"{by_path[path].source} and {item.placed.source}"
+            raise PokeflowError(f"layout: {both} have the same path {path}. Give one of them another path.")
+        by_path[path] = item.placed
 
 
 def _by_unit(flow: Flow) -> dict[str, list[LayoutEntry]]:
@@ -97,16 +97,16 @@ def _fill(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record], store: S
     if leaf.document:
         return [_document(leaf, flow, records)]
     if leaf.link:
-        answer = _link(leaf, record)
-        if isinstance(answer, str):
-            return answer
-        return [_in_memory(leaf, answer, "document:link")]
+        content = _link(leaf, record)
+        if isinstance(content, str):
+            return content
+        return [_in_memory(leaf, content, "document:link")]
     files = [file for file in record.files if leaf.file and fnmatchcase(file.path, leaf.file.replace("**", "*"))]
     if not files:
-        return f"{leaf.maker} left no file {leaf.file}"
+        return f"{leaf.maker} wrote no file {leaf.file}"
     if len(files) > 1 and not leaf.path.endswith("/"):
         names = ", ".join(file.path for file in files[:5])
-        raise PokeflowError(f"layout: {leaf.path} is one file, and {leaf.file!r} matches {names}. End it with '/'.")
+        raise PokeflowError(f"layout: {leaf.path} is one file, but {leaf.file!r} matches {names}. End it with '/'.")
     return list(_files(leaf, flow.step(leaf.maker), record, files, store))
 
 
@@ -115,20 +115,20 @@ def _files(leaf: LayoutEntry, step: Step, record: Record, files: list[File], sto
     here = read_record(folder) is not None  # with all of its files
     for file in files:
         path = leaf.path + _below(file.path, leaf.file or "") if leaf.path.endswith("/") else leaf.path
-        placed = PublishedFile(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
+        published = PublishedFile(path, file.size, file.sha256, f"{record.task}/{file.path}", leaf.fixed)
         # A result of another machine is copied within the bucket, without a download to this machine.
-        yield Item(placed, folder / file.path if here else f"{store.key(step)}/{file.path}")
+        yield Item(published, folder / file.path if here else f"{store.key(step)}/{file.path}")
 
 
 def _below(path: str, pattern: str) -> str:
     """Return a path without the folders before the pattern's first wildcard: ``rules/**`` drops ``rules/``."""
-    fixed = pattern[: min((i for i, c in enumerate(pattern) if c in "*?["), default=len(pattern))]
-    return path[fixed.rfind("/") + 1 :]
+    folders = pattern[: min((i for i, c in enumerate(pattern) if c in "*?["), default=len(pattern))]
+    return path[folders.rfind("/") + 1 :]
 
 
 def _document(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record]) -> Item:
     assert leaf.document
-    own = {record.stage: record for record in records.values() if record.model in (leaf.model, DATA)}
+    by_stage = {record.stage: record for record in records.values() if record.model in (leaf.model, DATA)}
     making = flow.producer(leaf.model)
     version = Version(
         about=flow.about,
@@ -137,15 +137,15 @@ def _document(leaf: LayoutEntry, flow: Flow, records: Mapping[str, Record]) -> I
         type=making.type,
         # Names without versions: a parent's version may change without a rerun, a published document must not.
         parents=flow.parents.get(leaf.model, ()),
-        records=own,
+        records=by_stage,
         making=records[making.name],
     )
     return _in_memory(leaf, documents.of_version(leaf.document, version), f"document:{leaf.document}")
 
 
 def _in_memory(leaf: LayoutEntry, data: bytes, source: str) -> Item:
-    placed = PublishedFile(leaf.path, len(data), hashlib.sha256(data).hexdigest(), source, leaf.fixed)
-    return Item(placed, data)
+    file = PublishedFile(leaf.path, len(data), hashlib.sha256(data).hexdigest(), source, leaf.fixed)
+    return Item(file, data)
 
 
 def parents(flow: Flow, model: str) -> tuple[str, ...]:
@@ -154,12 +154,12 @@ def parents(flow: Flow, model: str) -> tuple[str, ...]:
 
 
 def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -> Receipt | None:
-    of = model or (DATA if unit == receipts.DATA else PROJECT)
-    making = next((s for s in flow.steps if s.model == of and (of != PROJECT or s.stage == unit)), None)
+    owner = model or (DATA if unit == receipts.DATA else PROJECT)
+    making = next((s for s in flow.steps if s.model == owner and (owner != PROJECT or s.stage == unit)), None)
     if making is None or making.name not in records:
         return None
-    made = records[making.name]
-    about = [_public(r) for r in records.values() if r.model == of and (of != PROJECT or r.stage == unit)]
+    producing = records[making.name]
+    public = [_public(r) for r in records.values() if r.model == owner and (owner != PROJECT or r.stage == unit)]
     return Receipt(
         unit=unit,
         files=(),
@@ -167,10 +167,10 @@ def _receipt(unit: str, model: str, flow: Flow, records: Mapping[str, Record]) -
         version=making.version if model else "",
         type=making.type if model else "",
         parents=parents(flow, model) if model else (),
-        digest=made.digest,
-        content=made.content,
-        records=tuple(sorted(about, key=lambda record: (record.task != made.task, record.started))),
-        facts={"files": len(made.files), "size_bytes": sum(file.size for file in made.files)},
+        digest=producing.digest,
+        content=producing.content,
+        records=tuple(sorted(public, key=lambda record: (record.task != producing.task, record.started))),
+        facts={"files": len(producing.files), "size_bytes": sum(file.size for file in producing.files)},
     )
 
 
@@ -183,25 +183,25 @@ def _public(record: Record) -> Record:
 def _link(leaf: LayoutEntry, record: Record) -> bytes | str:
     """Return the bytes of a link file, or the reason why there is no target."""
     assert leaf.link
-    what, _, query = leaf.link.partition("?")
+    source, _, query = leaf.link.partition("?")
     select = dict([query.split("=", 1)]) if "=" in query else None
     link: dict[str, Any]
-    if what.startswith("facts."):
-        fact = record.facts.get(what.removeprefix("facts."))
+    if source.startswith("facts."):
+        fact = record.facts.get(source.removeprefix("facts."))
         if not isinstance(fact, Mapping) or not fact.get("path"):
-            return record.reasons.get(what.removeprefix("facts."), f"{record.task} tells no {what}")
+            return record.reasons.get(source.removeprefix("facts."), f"{record.task} reports no {source}")
         link = {"target": fact["path"], "relative": False, "fingerprint": fact.get("fingerprint")}
         link |= {"size": fact.get("size_bytes"), "files": fact.get("files")}
     else:
         base = f"{record.path}/"
-        files = [file for file in record.files if what in (".", file.path)]
+        files = [file for file in record.files if source in (".", file.path)]
         if not files:
-            return f"{record.task} left no file {what}"
-        fingerprint = record.content if what == "." else files[0].sha256
-        link = {"target": base if what == "." else base + what, "relative": True, "fingerprint": fingerprint}
+            return f"{record.task} wrote no file {source}"
+        fingerprint = record.content if source == "." else files[0].sha256
+        link = {"target": base if source == "." else base + source, "relative": True, "fingerprint": fingerprint}
         link |= {"size": sum(file.size for file in files), "files": len(files)}
     unknown = [name for name in ("fingerprint", "size", "files") if link[name] is None]
-    link |= {"select": select, "task": record.task, "reasons": dict.fromkeys(unknown, f"{record.task} tells none")}
+    link |= {"select": select, "task": record.task, "reasons": dict.fromkeys(unknown, f"{record.task} reports none")}
     if select is None:
         link["reasons"]["select"] = "all of it"
     return (json.dumps(link, indent=2) + "\n").encode()

@@ -46,28 +46,28 @@ def compare(objects: ObjectStore, publications: Iterable[Publication]) -> list[C
     """Compare publications with the tree, using a few listings whatever the number of files."""
     publications = list(publications)
     paths = [item.placed.path for publication in publications for item in publication.items]
-    there = {entry.key: entry for prefix in _prefixes(paths) for entry in objects.list(prefix)}
+    listing = {entry.key: entry for prefix in _prefixes(paths) for entry in objects.list(prefix)}
     marks = {entry.key: entry for entry in objects.list(RECEIPTS)}
-    return [_one(objects, publication, there, marks) for publication in publications]
+    return [_compare_one(objects, publication, listing, marks) for publication in publications]
 
 
-def _one(
-    objects: ObjectStore, publication: Publication, there: Mapping[str, ObjectInfo], marks: Mapping[str, ObjectInfo]
+def _compare_one(
+    objects: ObjectStore, publication: Publication, listing: Mapping[str, ObjectInfo], marks: Mapping[str, ObjectInfo]
 ) -> Comparison:
     receipt = publication.receipt
     mark = marks.get(receipts.key(receipt.unit))
-    found = receipts.read(objects, receipt.unit) if mark else None
-    old = found[0] if found else None
+    stored = receipts.read(objects, receipt.unit) if mark else None
+    old = stored[0] if stored else None
     if old is not None:
         publication = _without_reworded(publication, old)
         receipt = publication.receipt
     if old is not None and (refused := receipts.differences(old, receipt)):
         return Comparison(publication, (), complete=False, refused=tuple(refused))
-    changes = [_change(objects, item, there.get(item.placed.path), old, mark) for item in publication.items]
+    changes = [_change(objects, item, listing.get(item.placed.path), old, mark) for item in publication.items]
     if any(change.state in ("changed", "altered") and not change.item.placed.fixed for change in changes):
-        taken = _taken(objects, receipt, marks)
+        later = _later_paths(objects, receipt, marks)
         changes = [
-            replace(change, state="newer there") if change.item.placed.path in taken else change for change in changes
+            replace(change, state="newer there") if change.item.placed.path in later else change for change in changes
         ]
     complete = old is not None and receipts.merge(old, receipt) == old
     return Comparison(publication, tuple(changes), complete)
@@ -75,40 +75,40 @@ def _one(
 
 def _without_reworded(publication: Publication, old: Receipt) -> Publication:
     """Leave out text documents that an earlier release published in other words; the published ones are kept."""
-    known = {file.path: file for file in old.files if file.fixed}
+    fixed_files = {file.path: file for file in old.files if file.fixed}
 
-    def is_reworded(placed: PublishedFile) -> bool:
-        there, name = known.get(placed.path), placed.source.removeprefix("document:")
-        is_text = name != placed.source and not documents.has_schema(name)
-        return is_text and there is not None and there.source == placed.source and there.sha256 != placed.sha256
+    def is_reworded(published: PublishedFile) -> bool:
+        old, name = fixed_files.get(published.path), published.source.removeprefix("document:")
+        is_text = name != published.source and not documents.has_schema(name)
+        return is_text and old is not None and old.source == published.source and old.sha256 != published.sha256
 
     items = tuple(item for item in publication.items if not is_reworded(item.placed))
     return Publication(replace(publication.receipt, files=tuple(item.placed for item in items)), items)
 
 
-def _taken(objects: ObjectStore, receipt: Receipt, marks: Mapping[str, ObjectInfo]) -> set[str]:
+def _later_paths(objects: ObjectStore, receipt: Receipt, marks: Mapping[str, ObjectInfo]) -> set[str]:
     """Return the paths that belong to later versions of the same model."""
     siblings = receipts.key(receipt.unit).rpartition("/")[0] + "/"
     units = [key.removeprefix(RECEIPTS).removesuffix(".json") for key in marks if key.startswith(siblings)]
-    found = [answer[0] for answer in (receipts.read(objects, unit) for unit in units) if answer]
-    later = [other for other in found if receipts.order(other) > receipts.order(receipt)]
-    return {file.path for other in later for file in other.files if not file.fixed}
+    versions = [stored[0] for stored in (receipts.read(objects, unit) for unit in units) if stored]
+    later = [version for version in versions if receipts.order(version) > receipts.order(receipt)]
+    return {file.path for version in later for file in version.files if not file.fixed}
 
 
 def _change(
     objects: ObjectStore, item: Item, entry: ObjectInfo | None, old: Receipt | None, mark: ObjectInfo | None
 ) -> Change:
-    placed = item.placed
+    published = item.placed
     if entry is None:
         return Change(item, "new")
-    known = next((file for file in old.files if file.path == placed.path), None) if old else None
+    old_file = next((file for file in old.files if file.path == published.path), None) if old else None
     # A file older than its receipt is as the receipt says; only a file written later is checked itself.
-    if known and mark and entry.modified <= mark.modified and entry.size == known.size:
-        same = known.sha256 == placed.sha256
+    if old_file and mark and entry.modified <= mark.modified and entry.size == old_file.size:
+        same = old_file.sha256 == published.sha256
         return Change(item, "same" if same else "changed", entry.etag)
-    if entry.size == placed.size and checksum(objects, placed.path) == placed.sha256:
+    if entry.size == published.size and checksum(objects, published.path) == published.sha256:
         return Change(item, "same", entry.etag)
-    return Change(item, "altered" if known and known.sha256 == placed.sha256 else "changed", entry.etag)
+    return Change(item, "altered" if old_file and old_file.sha256 == published.sha256 else "changed", entry.etag)
 
 
 def checksum(objects: ObjectStore, path: str) -> str | None:

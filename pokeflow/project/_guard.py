@@ -14,19 +14,19 @@ from pokeflow.types import RECEIPTS
 
 def check(flow: Flow) -> None:
     """Raise a ConfigError for versions to register or publish that are published with another digest, or forced."""
-    concerned = {
+    versions = {
         step.model: step.version for step in flow.steps if step.version and (flow.publish or step.stage == REGISTER)
     }
     faults = []
-    for receipt in published_receipts(open_tree(flow).objects, concerned.items()):
-        made, named = flow.producer(receipt.model).digest, f"{receipt.model} {receipt.version}"
+    for receipt in published_receipts(open_tree(flow).objects, versions.items()):
+        digest, label = flow.producer(receipt.model).digest, f"{receipt.model} {receipt.version}"
         if receipt.model in flow.force:
-            message = f"{named} is published and stays as it is. Raise its version to make another."
+            message = f"{label} is published and cannot change. Raise its version."
             faults.append(Fault("force", message))
-        elif receipt.digest != made:
+        elif receipt.digest != digest:
             message = (
                 f"{receipt.version} is published with digest {receipt.digest or 'unknown (it was migrated)'}, and this "
-                f"configuration makes {made}. Raise the version, or leave the stage 'register' out."
+                f"configuration gives {digest}. Raise the version, or leave out the stage 'register'."
             )
             faults.append(Fault(f"lineage.models.{receipt.model}.version", message))
     if faults:
@@ -35,9 +35,9 @@ def check(flow: Flow) -> None:
 
 def published_receipts(objects: ObjectStore, versions: Iterable[tuple[str, str]]) -> list[Receipt]:
     """Return the receipts of those versions that are published."""
-    wanted = {receipts.unit(*version) for version in versions}
-    if not wanted:
+    units = {receipts.unit(*version) for version in versions}
+    if not units:
         return []
-    there = {entry.key for entry in objects.list(f"{RECEIPTS}models/")}
-    found = (receipts.read(objects, unit) for unit in sorted(wanted) if receipts.key(unit) in there)
-    return [answer[0] for answer in found if answer is not None]
+    keys = {entry.key for entry in objects.list(f"{RECEIPTS}models/")}
+    stored = (receipts.read(objects, unit) for unit in sorted(units) if receipts.key(unit) in keys)
+    return [item[0] for item in stored if item is not None]

@@ -55,19 +55,19 @@ def kinds_of(scope: str) -> dict[str, DocumentKind]:
     """Return the installed document kinds of scope ``project`` or ``version``, each after those that it reads."""
     from graphlib import CycleError, TopologicalSorter
 
-    known = {name: kind for name, kind in document_kinds().items() if kind.scope == scope}
-    graph = {name: [read for read in kind.reads if read in known] for name, kind in known.items()}
+    kinds = {name: kind for name, kind in document_kinds().items() if kind.scope == scope}
+    graph = {name: [read for read in kind.reads if read in kinds] for name, kind in kinds.items()}
     try:
-        return {name: known[name] for name in TopologicalSorter(graph).static_order()}
+        return {name: kinds[name] for name in TopologicalSorter(graph).static_order()}
     except CycleError as error:
         raise PokeflowError(f"document kinds read one another: {' → '.join(error.args[1])}.") from error
 
 
 def schema_of(kind: DocumentKind) -> Mapping[str, Any] | None:
     """Return the JSON Schema of a document kind, generated if it is a dataclass; None if the kind has no schema."""
-    what = f"the schema of document kind {kind.name!r}"
-    form: Any = call_plugin(what, load_function, kind.schema) if isinstance(kind.schema, str) else kind.schema
-    schema: Any = call_plugin(what, document_schema, form) if isinstance(form, type) else form
+    label = f"the schema of document kind {kind.name!r}"
+    form: Any = call_plugin(label, load_function, kind.schema) if isinstance(kind.schema, str) else kind.schema
+    schema: Any = call_plugin(label, document_schema, form) if isinstance(form, type) else form
     if schema is not None and not isinstance(schema, Mapping):
-        raise PokeflowError(f"{what} is {schema!r:.80}; a mapping or a dataclass is expected.")
+        raise PokeflowError(f"{label} is {schema!r:.80}; a mapping or a dataclass is expected.")
     return schema

@@ -35,8 +35,8 @@ def difference(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
     """Return what publishing would do, without writing; raise a ConfigError if a published version would change."""
     publications, gaps = collect(flow, records, open_store(flow))
     comparisons = tuple(compare(trees.open_tree(flow).objects, publications))
-    if refused := [fault for comparison in comparisons for fault in comparison.refused]:
-        raise ConfigError(Fault("publish", text) for text in refused)
+    if reasons := [fault for comparison in comparisons for fault in comparison.refused]:
+        raise ConfigError(Fault("publish", text) for text in reasons)
     return PublishResult(comparisons, tuple(gaps))
 
 
@@ -45,40 +45,40 @@ def publish(flow: Flow, records: Mapping[str, Record]) -> PublishResult:
 
     After a kill at any moment, the metadata of the tree describes existing files only; the next call completes it.
     """
-    found = difference(flow, records)
+    result = difference(flow, records)
     tree, store = trees.open_tree(flow), open_store(flow)
-    waiting = [c.publication for c in found.comparisons if c.to_send or not c.complete]
+    pending = [c.publication for c in result.comparisons if c.to_send or not c.complete]
     for record in records.values():
         store.share(record)  # links refer to tasks, so the bucket must have every linked task
-    with _alone(store, waiting) as claims:
+    with _publish_locks(store, pending) as claims:
         # Compare again: a concurrent publication of the same models has ended by now.
-        for comparison in compare(tree.objects, waiting):
+        for comparison in compare(tree.objects, pending):
             if comparison.refused:
                 raise ConfigError(Fault("publish", text) for text in comparison.refused)
             _send(tree, comparison)
             for claim in claims:
                 claim.require_held()
             receipts.put(tree.objects, comparison.publication.receipt)
-    return PublishResult(found.comparisons, found.gaps, write_documents(tree, runs(flow, store)))
+    return PublishResult(result.comparisons, result.gaps, write_documents(tree, runs(flow, store)))
 
 
 def _send(tree: Tree, comparison: Comparison) -> None:
-    def one(change: Change, advance: object) -> None:
-        placed, source, match = change.item.placed, change.item.source, change.etag or ABSENT
+    def send(change: Change, advance: object) -> None:
+        file, source, match = change.item.placed, change.item.source, change.etag or ABSENT
         if isinstance(source, Path):
-            tree.objects.upload(source, placed.path, sha256=placed.sha256, match=match, advance=advance)  # type: ignore[arg-type]
+            tree.objects.upload(source, file.path, sha256=file.sha256, match=match, advance=advance)  # type: ignore[arg-type]
         elif isinstance(source, bytes):
-            tree.objects.write(placed.path, source, match=match)
+            tree.objects.write(file.path, source, match=match)
         else:
-            tree.objects.copy(tree.store, source, placed.path, match=match, advance=advance)  # type: ignore[arg-type]
+            tree.objects.copy(tree.store, source, file.path, match=match, advance=advance)  # type: ignore[arg-type]
 
     changes = comparison.to_send
     total = sum(change.item.placed.size for change in changes)
-    each(one, changes, label=f"publishing {comparison.publication.receipt.unit}", total=total)
+    each(send, changes, label=f"publishing {comparison.publication.receipt.unit}", total=total)
 
 
 @contextmanager
-def _alone(store: Store, publications: Sequence[Publication]) -> Iterator[list[Lease]]:
+def _publish_locks(store: Store, publications: Sequence[Publication]) -> Iterator[list[Lease]]:
     """Hold exclusive locks for publishing these models, so that a second publisher sees the files of the first."""
     claims = []
     with ExitStack() as stack:
@@ -98,5 +98,5 @@ def write_documents(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
 
 def runs(flow: Flow, store: Store) -> list[Run]:
     """Return every run known to this machine that produced a model, with the tracking service's answer."""
-    every = (run for run in store.all_records() if run[0].makes_model)
-    return [Run(record, tracking_answers(folder).get(record.started)) for record, folder in every]
+    records = (run for run in store.all_records() if run[0].makes_model)
+    return [Run(record, tracking_answers(folder).get(record.started)) for record, folder in records]

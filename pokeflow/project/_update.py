@@ -47,33 +47,33 @@ def update(objects: ObjectStore, key: str, change: Change, schema: Schema | None
             time.sleep(wait)
             continue
         return True
-    raise PokeflowError(f"{key}: others kept writing it for {SECONDS:.0f} s. Nothing is lost: run the command again.")
+    raise PokeflowError(f"{key}: other writers kept changing it for {SECONDS:.0f} s. Nothing is lost: run this again.")
 
 
-def encode(document: Mapping[str, Any], where: str) -> bytes:
+def encode(document: Mapping[str, Any], location: str) -> bytes:
     """Serialise a document as JSON; equal documents give equal bytes."""
     try:
         return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise PokeflowError(f"{where}: cannot be written as JSON ({error}).") from error
+        raise PokeflowError(f"{location}: cannot be written as JSON ({error}).") from error
 
 
-def decode(data: bytes, schema: Schema | None, where: str) -> Document:
+def decode(data: bytes, schema: Schema | None, location: str) -> Document:
     """Parse a document; raise a PokeflowError if it is not JSON, violates the schema, or has a newer schema version."""
     try:
         document: Document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise PokeflowError(
-            f"{where}: damaged, not JSON ({error}). Run 'pokeflow verify' to see what is whole."
+            f"{location}: damaged, not JSON ({error}). Run 'pokeflow verify' to see what is damaged."
         ) from error
-    known = _version_of(schema)
-    if isinstance(document, dict) and known is not None and _is_newer(document, known):
+    supported = _version_of(schema)
+    if isinstance(document, dict) and supported is not None and _is_newer(document, supported):
         raise NewerError(
-            f"{where}: was written by a newer pokeflow (schema_version {document['schema_version']}, this one knows "
-            f"{known}). Upgrade pokeflow."
+            f"{location}: was written by a newer pokeflow (schema_version {document['schema_version']}, this one reads "
+            f"{supported}). Upgrade pokeflow."
         )
     if faults := validation.schema_faults(document, schema):
-        raise PokeflowError(f"{where}: damaged: {faults[0]} Run 'pokeflow verify' to see what is whole.")
+        raise PokeflowError(f"{location}: damaged: {faults[0]} Run 'pokeflow verify' to see what is damaged.")
     return document
 
 
@@ -83,13 +83,13 @@ class NewerError(PokeflowError):
 
 def _version_of(schema: Schema | None) -> int | None:
     """Return the ``schema_version`` that a schema requires, or None if it requires none."""
-    said: int | None = (schema or {}).get("properties", {}).get("schema_version", {}).get("const")
-    return said
+    version: int | None = (schema or {}).get("properties", {}).get("schema_version", {}).get("const")
+    return version
 
 
-def _is_newer(document: Document, known: int) -> bool:
+def _is_newer(document: Document, supported: int) -> bool:
     version = document.get("schema_version")
-    return isinstance(version, int) and version > known
+    return isinstance(version, int) and version > supported
 
 
 def _read(objects: ObjectStore, key: str, schema: Schema | None, derived: bool) -> tuple[Document | None, bytes, str]:
@@ -105,5 +105,5 @@ def _read(objects: ObjectStore, key: str, schema: Schema | None, derived: bool) 
     except PokeflowError as error:
         if not derived:
             raise
-        log.warning("%s It follows from the receipts and is written anew.", error)
+        log.warning("%s It is rebuilt from the receipts.", error)
         return None, data, etag

@@ -17,26 +17,26 @@ def faults_of(document: Any, schema: Schema | None) -> list[str]:
     return [*schema_faults(document, schema), *reason_faults(document)]
 
 
-def require(document: Any, schema: Schema | None, where: str, old: Any = None) -> None:
-    """Raise a PokeflowError with each fault of an invalid document, its path, and ``where`` it is stored.
+def require(document: Any, schema: Schema | None, location: str, old: Any = None) -> None:
+    """Raise a PokeflowError with each fault of an invalid document, its path, and ``location`` it is stored.
 
     Items taken over from ``old``, a valid document, are not validated again: a history is long, its new part short.
     """
     if not faults_of(_new(document, old), schema):
         return
     if faults := faults_of(document, schema):
-        shown = "\n".join(f"{where}: {fault}" for fault in faults[:8])
+        lines = "\n".join(f"{location}: {fault}" for fault in faults[:8])
         more = f"\nand {len(faults) - 8} more" if len(faults) > 8 else ""
-        raise PokeflowError(shown + more)
+        raise PokeflowError(lines + more)
 
 
 def _new(document: Any, old: Any) -> Any:
     """Return the document without those list items that are identical objects in the old one."""
     if not isinstance(old, Mapping) or not isinstance(document, Mapping):
         return document
-    kept = {id(item) for value in old.values() if isinstance(value, list) for item in value}
+    old_items = {id(item) for value in old.values() if isinstance(value, list) for item in value}
     return {
-        key: [item for item in value if id(item) not in kept] if isinstance(value, list) else value
+        key: [item for item in value if id(item) not in old_items] if isinstance(value, list) else value
         for key, value in document.items()
     }
 
@@ -47,8 +47,8 @@ def schema_faults(document: Any, schema: Schema | None) -> list[str]:
         return []
     from jsonschema import Draft202012Validator
 
-    found = call_plugin("a document's schema", list, Draft202012Validator(schema).iter_errors(document))
-    errors = sorted(found, key=lambda error: error.json_path)
+    violations = call_plugin("a document's schema", list, Draft202012Validator(schema).iter_errors(document))
+    errors = sorted(violations, key=lambda error: error.json_path)
     return [f"{error.json_path}: {_cut(error.message)}" for error in errors]
 
 
@@ -59,17 +59,17 @@ def reason_faults(document: Any, path: str = "$") -> Iterator[str]:
         reasons = reasons if isinstance(reasons, Mapping) else {}
         for key, value in document.items():
             if value is None and not reasons.get(key):
-                yield f"{path}.{key}: null without a reason beside it."
+                yield f"{path}.{key}: null without a reason."
             elif key not in VERBATIM and key != "reasons":
                 yield from reason_faults(value, f"{path}.{key}")
         for key in reasons:
             if document.get(key, key) is not None:
-                yield f"{path}.reasons.{key}: a reason for what is no null."
+                yield f"{path}.reasons.{key}: a reason for a value that is not null."
     elif isinstance(document, list):
-        for place, value in enumerate(document):
+        for index, value in enumerate(document):
             if value is None:
-                yield f"{path}[{place}]: null without a reason beside it."
-            yield from reason_faults(value, f"{path}[{place}]")
+                yield f"{path}[{index}]: null without a reason."
+            yield from reason_faults(value, f"{path}[{index}]")
 
 
 def _cut(text: str) -> str:

@@ -27,13 +27,13 @@ def newest(receipts: Iterable[Receipt], first: Iterable[str] = ()) -> dict[str, 
         before = latest.get(receipt.model)
         if before is None or _finished(before) <= _finished(receipt):
             latest[receipt.model] = receipt
-    order = {model: place for place, model in enumerate(first)}
+    order = {model: index for index, model in enumerate(first)}
     return dict(sorted(latest.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
 def _finished(receipt: Receipt) -> str:
-    made = producing_record(receipt)
-    return made.finished if made else ""
+    record = producing_record(receipt)
+    return record.finished if record else ""
 
 
 def producing_record(receipt: Receipt) -> Record | None:
@@ -43,6 +43,6 @@ def producing_record(receipt: Receipt) -> Record | None:
 
 def records(receipt: Receipt) -> dict[str, Record]:
     """Return a version's records by stage; that of the task that produced it also under the key ``making``."""
-    found = {record.stage: record for record in reversed(receipt.records)}
-    made = producing_record(receipt)
-    return found | {"making": made} if made else found
+    by_stage = {record.stage: record for record in reversed(receipt.records)}
+    producing = producing_record(receipt)
+    return by_stage | {"making": producing} if producing else by_stage

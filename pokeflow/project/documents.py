@@ -18,43 +18,43 @@ from pokeflow.types import DocumentKind
 
 def write(tree: Tree, runs: Iterable[Run] = ()) -> tuple[str, ...]:
     """Update the project's documents from its receipts and these runs, and return the paths of changed documents."""
-    places = {leaf.document: leaf.path for leaf in tree.leaves if leaf.document and not leaf.model}
-    runs, seen = tuple(runs), dict[str, Receipt]()
-    written = []
+    paths = {leaf.document: leaf.path for leaf in tree.leaves if leaf.document and not leaf.model}
+    runs, cache = tuple(runs), dict[str, Receipt]()
+    changed = []
     for name, kind in kinds_of("project").items():
-        if name not in places:
+        if name not in paths:
             continue
 
         def change(old: dict[str, Any] | None, kind: DocumentKind = kind) -> Mapping[str, Any]:
             # Read receipts after the old document, so that no receipt written before it is missed.
-            known = receipts.read_all(tree.objects, seen)
-            return build(kind, Project(tree.about, known, runs, old, read_documents(tree, kind, places)))
+            current = receipts.read_all(tree.objects, cache)
+            return build(kind, Project(tree.about, current, runs, old, read_documents(tree, kind, paths)))
 
-        if update(tree.objects, places[name], change, schema_of(kind), derived=kind.derived):
-            written.append(places[name])
-    return tuple(written)
+        if update(tree.objects, paths[name], change, schema_of(kind), derived=kind.derived):
+            changed.append(paths[name])
+    return tuple(changed)
 
 
 def build(kind: DocumentKind, project: Project) -> Mapping[str, Any]:
     """Build a document of the project as plain data; raise a PokeflowError if its kind returns bytes."""
     document = kind(project)
     if isinstance(document, bytes):
-        raise PokeflowError(f"document kind {kind.name!r}: a document of the project is plain data, not bytes.")
+        raise PokeflowError(f"document kind {kind.name!r}: a document of the project must be plain data, not bytes.")
     return document
 
 
-def read_documents(tree: Tree, kind: DocumentKind, places: Mapping[str, str]) -> dict[str, Any]:
+def read_documents(tree: Tree, kind: DocumentKind, paths: Mapping[str, str]) -> dict[str, Any]:
     """Return the documents that a kind reads, without validation: they were validated when they were written."""
-    found: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
     for name in kind.reads:
         try:
-            if name in places:
-                found[name] = json.loads(tree.objects.read(places[name])[0])
+            if name in paths:
+                documents[name] = json.loads(tree.objects.read(paths[name])[0])
         except NotFoundError:
             continue
         except ValueError as error:
-            raise PokeflowError(f"{places[name]}: damaged, not JSON ({error}). Run 'pokeflow verify'.") from error
-    return found
+            raise PokeflowError(f"{paths[name]}: damaged, not JSON ({error}). Run 'pokeflow verify'.") from error
+    return documents
 
 
 def of_version(name: str, version: Version) -> bytes:
@@ -63,9 +63,9 @@ def of_version(name: str, version: Version) -> bytes:
     document = kind(version)
     if isinstance(document, bytes):
         return document
-    where = f"{name} of {version.model} {version.version}"
-    validation.require(document, schema_of(kind), where)
-    return encode(document, where)
+    label = f"{name} of {version.model} {version.version}"
+    validation.require(document, schema_of(kind), label)
+    return encode(document, label)
 
 
 def has_schema(name: str) -> bool:

@@ -90,36 +90,36 @@ class Inventory:
 
 def scan(tree: Tree) -> Inventory:
     """Build the inventory of a tree from one listing and its receipts, without reading any other file."""
-    known, damaged = read(tree)
-    places = Leaves(tree.leaves)
-    counting = current(known)
-    intact = {receipts.key(receipt.unit) for receipt in known}
+    valid, damaged = read(tree)
+    leaves = Leaves(tree.leaves)
+    current_receipts = current(valid)
+    intact = {receipts.key(receipt.unit) for receipt in valid}
     items = []
     for entry in tree.objects.list():
-        leaf = places.find(entry.key)
-        receipt, placed = counting.get(entry.key, (None, None))
+        leaf = leaves.find(entry.key)
+        receipt, placed = current_receipts.get(entry.key, (None, None))
         items.append(Item(entry, _kind(entry.key, leaf, placed, intact), leaf, placed, receipt))
-    return Inventory(tree, tuple(items), tuple(_states(tree.leaves, items)), known, damaged)
+    return Inventory(tree, tuple(items), tuple(_states(tree.leaves, items)), valid, damaged)
 
 
 def read(tree: Tree) -> tuple[tuple[Receipt, ...], dict[str, str]]:
     """Read the receipts of a tree: the valid ones sorted by unit, and the fault of each damaged one by key."""
-    sound, damaged = [], {}
-    for key, answer in receipts.read_each(tree.objects):
-        if isinstance(answer, IntegrityError):
-            damaged[key] = str(answer)
+    valid, damaged = [], {}
+    for key, result in receipts.read_each(tree.objects):
+        if isinstance(result, IntegrityError):
+            damaged[key] = str(result)
         else:
-            sound.append(answer)
-    return tuple(sorted(sound, key=lambda receipt: receipt.unit)), damaged
+            valid.append(result)
+    return tuple(sorted(valid, key=lambda receipt: receipt.unit)), damaged
 
 
-def current(known: Iterable[Receipt]) -> dict[str, tuple[Receipt, PublishedFile]]:
+def current(valid: Iterable[Receipt]) -> dict[str, tuple[Receipt, PublishedFile]]:
     """Return the current receipt for each path: if several contain it, the one whose task finished last."""
-    found: dict[str, tuple[Receipt, PublishedFile]] = {}
-    for receipt in sorted(known, key=receipts.order):
-        for placed in receipt.files:
-            found[placed.path] = (receipt, placed)
-    return found
+    by_path: dict[str, tuple[Receipt, PublishedFile]] = {}
+    for receipt in sorted(valid, key=receipts.order):
+        for file in receipt.files:
+            by_path[file.path] = (receipt, file)
+    return by_path
 
 
 def writes_itself(leaf: LayoutEntry) -> bool:
@@ -159,15 +159,15 @@ def _kind(path: str, leaf: LayoutEntry | None, placed: PublishedFile | None, int
 
 
 def _states(leaves: Iterable[LayoutEntry], items: Iterable[Item]) -> Iterable[State]:
-    found: dict[str, list[Item]] = defaultdict(list)
+    by_path: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.leaf is not None:
-            found[item.leaf.path].append(item)
+            by_path[item.leaf.path].append(item)
     for leaf in leaves:
-        there = found.get(leaf.path)
-        if not there:
+        leaf_items = by_path.get(leaf.path)
+        if not leaf_items:
             yield State(leaf)
             continue
-        versions = sorted({item.receipt.version for item in there if item.receipt and item.receipt.version})
-        newest = max(item.entry.modified for item in there)
-        yield State(leaf, len(there), sum(item.entry.size for item in there), tuple(versions), newest)
+        versions = sorted({item.receipt.version for item in leaf_items if item.receipt and item.receipt.version})
+        newest = max(item.entry.modified for item in leaf_items)
+        yield State(leaf, len(leaf_items), sum(item.entry.size for item in leaf_items), tuple(versions), newest)

@@ -57,13 +57,13 @@ class Target:
 _link = msgspec.json.Decoder(Link)
 
 
-def parse(data: bytes, where: str) -> Link:
+def parse(data: bytes, location: str) -> Link:
     """Parse a link; raise IntegrityError if it is invalid or its target is not allowed."""
     try:
         link = _link.decode(data)
         _check(link)
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise IntegrityError(f"{where}: no sound link ({error}). Publish again to write it anew.") from error
+        raise IntegrityError(f"{location}: not a valid link ({error}). Publish again to replace it.") from error
     return link
 
 
@@ -92,15 +92,15 @@ def _check(link: Link) -> None:
         return
     parts = urlsplit(link.target)
     if parts.scheme not in SCHEMES:
-        raise ValueError(f"its target {link.target!r} is none of /…, {', '.join(f'{s}://…' for s in SCHEMES)}")
+        raise ValueError(f"its target {link.target!r} does not begin with /…, {', '.join(f'{s}://…' for s in SCHEMES)}")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(f"its target {link.target!r} is more than a place")
+        raise ValueError(f"its target {link.target!r} has credentials, a query or a fragment")
     if (parts.scheme == "s3") != bool(parts.netloc):
         raise ValueError(f"its target {link.target!r} names {'a machine' if parts.netloc else 'no bucket'}")
     if inside := unquote(parts.path).strip("/"):
         require_key(inside)
     elif parts.scheme == "file":
-        raise ValueError(f"its target {link.target!r} is everything")
+        raise ValueError(f"its target {link.target!r} is the whole file system")
 
 
 def open_target(link: Link, tree: Tree) -> tuple[ObjectStore, str]:
@@ -113,23 +113,23 @@ def open_target(link: Link, tree: Tree) -> tuple[ObjectStore, str]:
     return open_related(tree.store, folder), unquote(name) if folder.startswith("file:") else name
 
 
-def follow(link: Link, tree: Tree, where: str) -> Target:
+def follow(link: Link, tree: Tree, location: str) -> Target:
     """Resolve a link; raise NotFoundError if the target does not exist, IntegrityError if its record is damaged."""
     objects, prefix = open_target(link, tree)
     in_task = split_task_path(prefix) if link.relative else None
-    base, rest = (f"{in_task[0]}/", in_task[1].removesuffix("/")) if in_task else (prefix, "")
+    base, inner = (f"{in_task[0]}/", in_task[1].removesuffix("/")) if in_task else (prefix, "")
     # A single file outside of a task's folder has no record that describes it.
     record = _read_record(objects, f"{base}{RECORD}") if not base or base.endswith("/") else None
     if record is None:
         if in_task:
-            raise NotFoundError(f"{where}: there is no task at its target, {link.target}: no {RECORD} lies there.")
-        if files := _listed(objects, prefix):
+            raise NotFoundError(f"{location}: its target, {link.target}, is not a finished task: it has no {RECORD}.")
+        if files := _list_files(objects, prefix):
             return Target(objects, files)
     else:
-        files = tuple(f for f in record.files if not rest or f.path == rest or f.path.startswith(f"{rest}/"))
+        files = tuple(f for f in record.files if not inner or f.path == inner or f.path.startswith(f"{inner}/"))
         if files:
             return Target(objects.with_prefix(base.removesuffix("/")) if base else objects, files, record)
-    raise NotFoundError(f"{where}: nothing lies at its target, {link.target}.")
+    raise NotFoundError(f"{location}: its target, {link.target}, does not exist.")
 
 
 def difference(link: Link, target: Target) -> str | None:
@@ -137,10 +137,10 @@ def difference(link: Link, target: Target) -> str | None:
     record = target.record
     if record is None or link.fingerprint is None:
         return None
-    alone = {target.files[0].sha256} if len(target.files) == 1 else set()
-    if link.fingerprint in {record.content, record.digest, *alone}:
+    checksums = {target.files[0].sha256} if len(target.files) == 1 else set()
+    if link.fingerprint in {record.content, record.digest, *checksums}:
         return None
-    return f"{link.target} is {record.content} now, and was {link.fingerprint} when it was linked"
+    return f"{link.target} is {record.content} now, but was {link.fingerprint} when it was linked"
 
 
 def _read_record(objects: ObjectStore, key: str) -> Record | None:
@@ -153,11 +153,11 @@ def _read_record(objects: ObjectStore, key: str) -> Record | None:
         for file in record.files:
             require_key(file.path)
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise IntegrityError(f"{objects.uri}/{key}: no sound record ({error}).") from error
+        raise IntegrityError(f"{objects.uri}/{key}: not a valid record ({error}).") from error
     return record
 
 
-def _listed(objects: ObjectStore, prefix: str) -> tuple[File, ...]:
+def _list_files(objects: ObjectStore, prefix: str) -> tuple[File, ...]:
     if prefix and not prefix.endswith("/"):
         if (entry := objects.stat(prefix)) is not None:
             return (File(prefix, entry.size, entry.sha256 or ""),)

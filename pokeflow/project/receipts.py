@@ -106,58 +106,58 @@ def read(objects: ObjectStore, unit: str) -> tuple[Receipt, str] | None:
     return decode(data, key(unit)), etag
 
 
-def decode(data: bytes, where: str) -> Receipt:
+def decode(data: bytes, location: str) -> Receipt:
     """Parse a receipt; raise IntegrityError if it is invalid or names a path outside of the tree."""
     try:
         receipt = _decoder.decode(data)
-        if key(receipt.unit) != where:
-            raise ValueError(f"it is of another unit, {receipt.unit!r}")
+        if key(receipt.unit) != location:
+            raise ValueError(f"it belongs to another unit, {receipt.unit!r}")
         if receipt.version and receipt.unit != unit(receipt.model, receipt.version):
-            raise ValueError(f"it speaks of {receipt.model} {receipt.version}")
+            raise ValueError(f"it names {receipt.model} {receipt.version}")
         for file in receipt.files:
             require_key(file.path)
             if file.size < 0:
-                raise ValueError(f"{file.path} has less than no bytes")
+                raise ValueError(f"{file.path} has a negative size")
     except (msgspec.MsgspecError, RecursionError, ValueError, PokeflowError) as error:
-        raise IntegrityError(f"{where}: no sound receipt ({error}). Restore it: it says what is published.") from error
+        raise IntegrityError(f"{location}: not a valid receipt ({error}). Restore it from a backup.") from error
     return receipt
 
 
-def read_all(objects: ObjectStore, known: dict[str, Receipt] | None = None) -> tuple[Receipt, ...]:
+def read_all(objects: ObjectStore, cache: dict[str, Receipt] | None = None) -> tuple[Receipt, ...]:
     """Return every receipt of the tree, sorted by unit; raise IntegrityError if one is damaged.
 
-    ``known`` is a cache of receipts by ETag, for repeated calls.
+    ``cache`` is a cache of receipts by ETag, for repeated calls.
     """
-    found = dict(read_each(objects, known))
-    for answer in found.values():
-        if isinstance(answer, IntegrityError):
-            raise answer
-    return tuple(answer for _, answer in sorted(found.items()) if isinstance(answer, Receipt))
+    results = dict(read_each(objects, cache))
+    for result in results.values():
+        if isinstance(result, IntegrityError):
+            raise result
+    return tuple(result for _, result in sorted(results.items()) if isinstance(result, Receipt))
 
 
 def read_each(
-    objects: ObjectStore, known: dict[str, Receipt] | None = None
+    objects: ObjectStore, cache: dict[str, Receipt] | None = None
 ) -> Iterator[tuple[str, Receipt | IntegrityError]]:
     """Yield the key of every receipt with the receipt, or with the IntegrityError if it is damaged."""
     entries = [entry for entry in objects.list(RECEIPTS) if entry.key.endswith(".json")]
-    known = {} if known is None else known
+    cache = {} if cache is None else cache
 
-    def one(entry: ObjectInfo) -> Receipt | IntegrityError | None:
-        if entry.etag in known and key(known[entry.etag].unit) == entry.key:
-            return known[entry.etag]
+    def read_one(entry: ObjectInfo) -> Receipt | IntegrityError | None:
+        if entry.etag in cache and key(cache[entry.etag].unit) == entry.key:
+            return cache[entry.etag]
         try:
             data, etag = objects.read(entry.key)
-            known[etag] = decode(data, entry.key)
-            return known[etag]
+            cache[etag] = decode(data, entry.key)
+            return cache[etag]
         except NotFoundError:
             return None
         except IntegrityError as error:
             return error
 
     with ThreadPoolExecutor(min(16, max(1, len(entries)))) as pool:
-        for entry, answer in zip(entries, pool.map(one, entries), strict=True):
-            if answer is not None:
-                yield entry.key, answer
+        for entry, result in zip(entries, pool.map(read_one, entries), strict=True):
+            if result is not None:
+                yield entry.key, result
 
 
 def put(objects: ObjectStore, receipt: Receipt) -> Receipt:
@@ -166,13 +166,13 @@ def put(objects: ObjectStore, receipt: Receipt) -> Receipt:
     Concurrent writers lose nothing: the second one reads the receipt of the first and adds to it.
     """
     while True:
-        found = read(objects, receipt.unit)
-        merged = receipt if found is None else merge(found[0], receipt)
-        if found is not None and merged == found[0]:
+        stored = read(objects, receipt.unit)
+        merged = receipt if stored is None else merge(stored[0], receipt)
+        if stored is not None and merged == stored[0]:
             return merged
         data = msgspec.json.format(msgspec.json.encode(merged), indent=1) + b"\n"
         try:
-            objects.write(key(receipt.unit), data, match=ABSENT if found is None else found[1])
+            objects.write(key(receipt.unit), data, match=ABSENT if stored is None else stored[1])
         except PreconditionError:
             continue
         return merged
@@ -207,16 +207,16 @@ def differences(old: Receipt, new: Receipt) -> list[str]:
     """Return why ``new`` may not be merged into ``old``: one message for each change to a published version."""
     if not old.version:
         return []
-    named = f"{old.model} {old.version}"
+    label = f"{old.model} {old.version}"
     if (old.digest, old.content) != (new.digest, new.content):
         return [
-            f"{named} is published with digest {old.digest or 'unknown'} (content {old.content or 'unknown'}), "
+            f"{label} is published with digest {old.digest or 'unknown'} (content {old.content or 'unknown'}), "
             f"not {new.digest} ({new.content}). Raise its version."
         ]
     fixed = {file.path: file.sha256 for file in old.files if file.fixed}
     return [
-        f"{file.path}: {named} is published with another content ({fixed[file.path][:12]}…, now {file.sha256[:12]}…). "
-        "What is published stays: raise the version."
+        f"{file.path}: {label} is published with another content ({fixed[file.path][:12]}…, now {file.sha256[:12]}…). "
+        "Published files cannot change: raise the version."
         for file in new.files
         if file.fixed and fixed.get(file.path, file.sha256) != file.sha256
     ]

@@ -10,19 +10,19 @@ log = logging.getLogger("pokeflow")
 
 
 @contextmanager
-def file_lock(file: Path, what: str) -> Iterator[None]:
+def file_lock(file: Path, label: str) -> Iterator[None]:
     """Hold an exclusive lock file; wait, and log a message, while another process holds it."""
-    with try_file_lock(file, what):
+    with try_file_lock(file, label):
         yield
 
 
 @contextmanager
-def try_file_lock(file: Path, what: str = "", *, wait: bool = True) -> Iterator[bool]:
+def try_file_lock(file: Path, label: str = "", *, wait: bool = True) -> Iterator[bool]:
     """Hold an exclusive lock file, which the operating system releases whenever and however this process ends.
 
     Args:
         file: Path of the lock file, which exists only while a process holds it.
-        what: Name of the locked thing, for the message while this process waits.
+        label: Name of the locked thing, for the message while this process waits.
         wait: Wait for the lock; otherwise yield False if another process holds it.
 
     """
@@ -36,7 +36,7 @@ def try_file_lock(file: Path, what: str = "", *, wait: bool = True) -> Iterator[
         if not wait:
             yield False
             return
-        log.info("%s: another process is making it, waiting", what)
+        log.info("%s: another process is running it, waiting", label)
         lock.acquire(poll_interval=0.2)
     try:
         yield True

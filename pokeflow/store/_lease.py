@@ -26,7 +26,7 @@ LEASE = 60.0
 class Lease:
     """A held claim, with the ETag of its last write; ``lost`` is set once another process has taken it over."""
 
-    what: str
+    label: str
     by: str
     etag: str = ""
     lost: bool = False
@@ -35,31 +35,31 @@ class Lease:
         """Raise a PokeflowError if the claim has been lost."""
         if self.lost:
             raise PokeflowError(
-                f"{self.what}: this machine was away for longer than {LEASE:.0f} s, and another one has taken it over. "
-                "Run this again: what that one makes is reused."
+                f"{self.label}: this machine did not renew its claim for {LEASE:.0f} s, and another one took it over. "
+                "Run this again: the result of that one is reused."
             )
 
 
 @contextmanager
-def lease(objects: ObjectStore, key: str, what: str) -> Iterator[Lease]:
+def lease(objects: ObjectStore, key: str, label: str) -> Iterator[Lease]:
     """Hold a claim across machines: an object that only one process can create, and that is renewed while held.
 
     A claim that was not renewed for ``LEASE`` seconds, by the clock of the waiting process, is taken over.
     """
-    claim = Lease(what, uuid.uuid4().hex)
-    claim.etag = _taken(objects, key, claim)
+    claim = Lease(label, uuid.uuid4().hex)
+    claim.etag = _acquire(objects, key, claim)
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(LEASE / 4) and not claim.lost:
             try:
-                claim.etag = objects.write(key, claim_of(what, claim.by), match=claim.etag)
+                claim.etag = objects.write(key, claim_of(label, claim.by), match=claim.etag)
             except PreconditionError:
-                claim.lost = not _is_by(objects, key, claim)
+                claim.lost = not _is_ours(objects, key, claim)
             except PokeflowError as error:
-                log.warning("%s: its claim could not be renewed, trying again: %s", what, error)
+                log.warning("%s: its claim could not be renewed and is retried: %s", label, error)
         if claim.lost:
-            log.warning("%s: its claim was taken over: this machine was away for too long", what)
+            log.warning("%s: its claim was taken over, as it was not renewed in time", label)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -69,13 +69,13 @@ def lease(objects: ObjectStore, key: str, what: str) -> Iterator[Lease]:
         over.set()
         thread.join(LEASE / 4)
         try:
-            if not claim.lost and _is_by(objects, key, claim):
+            if not claim.lost and _is_ours(objects, key, claim):
                 objects.delete(key)
         except PokeflowError as error:
-            log.warning("%s: its claim stays for %.0f s: %s", what, LEASE, error)
+            log.warning("%s: its claim was not deleted and expires in %.0f s: %s", label, LEASE, error)
 
 
-def _is_by(objects: ObjectStore, key: str, claim: Lease) -> bool:
+def _is_ours(objects: ObjectStore, key: str, claim: Lease) -> bool:
     """Return whether the stored object is this claim, and update the claim's ETag if so."""
     try:
         text, etag = objects.read(key)
@@ -96,10 +96,10 @@ def _read_claim(text: bytes) -> dict[str, Any]:
         return {}
 
 
-def claim_of(what: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
+def claim_of(label: str, by: str, *, host: str | None = None, pid: int | None = None) -> bytes:
     """Serialise a claim with its process and machine; the bytes differ each time, so that each write has a new ETag."""
-    who = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
-    return msgspec.json.encode({"what": what, "by": by, "renewal": uuid.uuid4().hex, **who})
+    holder = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "boot": _boot()}
+    return msgspec.json.encode({"what": label, "by": by, "renewal": uuid.uuid4().hex, **holder})
 
 
 def _boot() -> str:
@@ -124,19 +124,19 @@ def _is_gone(text: bytes) -> bool:
     return False
 
 
-def _taken(objects: ObjectStore, key: str, claim: Lease) -> str:
+def _acquire(objects: ObjectStore, key: str, claim: Lease) -> str:
     """Wait until the claim is free, write it, and return the ETag of that write."""
-    seen, since, told = "", time.monotonic(), False
+    last_etag, since, is_logged = "", time.monotonic(), False
     while True:
         with suppress(PreconditionError):
-            return objects.write(key, claim_of(claim.what, claim.by), match=ABSENT)
+            return objects.write(key, claim_of(claim.label, claim.by), match=ABSENT)
         with suppress(NotFoundError, PreconditionError):
             text, etag = objects.read(key)
-            if etag != seen:
-                seen, since = etag, time.monotonic()
+            if etag != last_etag:
+                last_etag, since = etag, time.monotonic()
             if _is_gone(text) or time.monotonic() - since > LEASE:
-                return objects.write(key, claim_of(claim.what, claim.by), match=seen)
-        if not told:
-            log.info("%s: another machine is making it, waiting", claim.what)
-            told = True
+                return objects.write(key, claim_of(claim.label, claim.by), match=last_etag)
+        if not is_logged:
+            log.info("%s: another machine is running it, waiting", claim.label)
+            is_logged = True
         time.sleep(min(1.0, LEASE / 4))

@@ -31,10 +31,10 @@ EARLIER = "record-"
 """Prefix of the file names under which records of replaced results are kept, so that no run is forgotten."""
 TRACKED, SHARED = "tracked.json", SHARED_MARK
 """Files next to a record: the answers of the tracking service, and the mark that a bucket has the result."""
-_OWN = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
-LATER = "%s is kept here and shared by a later run: %s"
+_RESERVED = (RECORD, LOG, TELEMETRY, TRACKED, SHARED)
+UPLOAD_LATER = "%s is stored locally, and a later run uploads it: %s"
 _decoder = msgspec.json.Decoder(Record)
-Named = Step | Record | Task
+HasTaskPath = Step | Record | Task
 """Types with a stage, a model and a digest, which determine a path in the store."""
 
 
@@ -46,19 +46,19 @@ class Store:
     remote: ObjectStore | None = None
 
     @staticmethod
-    def key(step: Named) -> str:
+    def key(step: HasTaskPath) -> str:
         """Return the path of a step's result relative to the store, the same locally and in the bucket."""
         return step.path
 
-    def folder(self, step: Named) -> Path:
+    def folder(self, step: HasTaskPath) -> Path:
         """Return the local folder for the result of a step."""
         return self.root / self.key(step)
 
-    def work(self, step: Named) -> Path:
+    def work(self, step: HasTaskPath) -> Path:
         """Return the work folder of a step, which survives a kill."""
         return self.root / "work" / f"{step.stage}-{step.model}-{step.digest}"
 
-    def load(self, step: Named) -> Record | None:
+    def load(self, step: HasTaskPath) -> Record | None:
         """Return the record of a finished step, from this machine or else the bucket; None if neither is complete."""
         record = read_record(self.folder(step))
         return shared.load(self.remote, self.key(step)) if record is None and self.remote else record
@@ -104,10 +104,10 @@ class Store:
             try:
                 yield _decoder.decode(file.read_bytes()), file.parent
             except (msgspec.MsgspecError, OSError, RecursionError) as error:
-                log.warning("%s is not readable (%s) and is left out", file, error)
+                log.warning("%s is not readable (%s) and is skipped", file, error)
 
     @contextmanager
-    def lock(self, step: Named) -> Iterator[None]:
+    def lock(self, step: HasTaskPath) -> Iterator[None]:
         """Hold the lock of a step, which excludes other processes of this machine."""
         with file_lock(self.root / "locks" / f"{step.digest}.lock", f"{step.stage}:{step.model}"):
             yield
@@ -131,7 +131,7 @@ class Store:
         output.mkdir(parents=True)
         if not (self.folder(step) / RECORD).exists():
             # After a kill between the rename and the record: continue the log and telemetry of that attempt.
-            _move_beside(self.folder(step), work)
+            _move_log_and_telemetry(self.folder(step), work)
         return work, output
 
     def commit(self, output: Path, record: Record) -> Path:
@@ -148,25 +148,25 @@ class Store:
         output.rename(folder)
         for file in earlier:
             file.rename(folder / file.name)
-        _move_beside(work, folder)
+        _move_log_and_telemetry(work, folder)
         # A power cut may lose an unflushed record; rerunning a short task takes less time than a flush.
         write_atomically(folder / RECORD, shared.encode_record(record), flush=record.seconds > 1)
         shutil.rmtree(work, ignore_errors=True)
         self._share(record)
         return folder
 
-    def adopt_remote(self, step: Named) -> Record | None:
+    def adopt_remote(self, step: HasTaskPath) -> Record | None:
         """Return the record that a remote job wrote to the bucket; of an older local result, keep the record only."""
         assert self.remote
         record = shared.load(self.remote, self.key(step))
         folder = self.folder(step)
         here = read_record(folder)
         if here and record and (here.started, here.content) != (record.started, record.content):
-            kept = {file.name for file in _kept_records(folder)}
+            names = {file.name for file in _kept_records(folder)}
             for path in folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
-                elif path.name not in kept:
+                elif path.name not in names:
                     path.unlink()
         if record:
             shutil.rmtree(self.work(step), ignore_errors=True)
@@ -176,8 +176,8 @@ class Store:
         """Upload a finished task if necessary; raise a PokeflowError if the bucket does not have it afterwards."""
         assert self.remote
         self.share(record)
-        there = shared.load(self.remote, self.key(record))
-        if there is None or there.content != record.content:
+        uploaded = shared.load(self.remote, self.key(record))
+        if uploaded is None or uploaded.content != record.content:
             raise PokeflowError(
                 f"{record.task} is not in {self.remote.uri}, where a job would read it. Run this again."
             )
@@ -198,7 +198,7 @@ class Store:
             with leases.lease(self.remote, self._claim(record), record.task):
                 self._share(record)
         except PokeflowError as error:
-            log.warning(LATER, record.task, error)
+            log.warning(UPLOAD_LATER, record.task, error)
 
     def _share(self, record: Record) -> None:
         """Upload a finished task like ``share``, for a caller that holds the claim."""
@@ -207,7 +207,7 @@ class Store:
         try:
             shared.send(self.remote, self.key(record), self.folder(record), record)
         except PokeflowError as error:
-            log.warning(LATER, record.task, error)
+            log.warning(UPLOAD_LATER, record.task, error)
             return
         write_atomically(self.folder(record) / SHARED, msgspec.json.encode(self._mark(record)), flush=False)
 
@@ -221,7 +221,7 @@ class Store:
         return {"where": self.remote.uri if self.remote else "", "started": record.started}
 
     @staticmethod
-    def _claim(step: Named) -> str:
+    def _claim(step: HasTaskPath) -> str:
         return f"claims/{step.digest}"
 
 
@@ -244,7 +244,7 @@ def _kept_records(folder: Path) -> list[Path]:
     return [file for file in (*sorted(folder.glob(f"{EARLIER}*.json")), folder / TRACKED) if file.is_file()]
 
 
-def _move_beside(source: Path, target: Path) -> None:
+def _move_log_and_telemetry(source: Path, target: Path) -> None:
     """Move a task's log and telemetry to another folder, unless they exist there already."""
     for name in (LOG, TELEMETRY):
         if not (target / name).exists():
@@ -259,7 +259,7 @@ def read_record(folder: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, OSError, RecursionError) as error:
-        log.warning("%s is not readable (%s): the task counts as not done", folder / RECORD, error)
+        log.warning("%s is not readable (%s): the task counts as unfinished", folder / RECORD, error)
         return None
     for file in record.files:
         try:
@@ -267,7 +267,7 @@ def read_record(folder: Path) -> Record | None:
                 continue
         except (OSError, ValueError):
             pass
-        log.warning("%s: %s is missing or cut short: the task counts as not done", folder, file.path)
+        log.warning("%s: %s is missing or truncated: the task counts as unfinished", folder, file.path)
         return None
     return record
 
@@ -280,16 +280,16 @@ def _inside(path: str) -> bool:
 def list_files(folder: Path) -> tuple[File, ...]:
     """Return every file below a folder with size and checksum, sorted by path; raise an error for links and devices."""
     if not folder.is_dir():
-        raise PokeflowError(f"{folder} is gone: the backend removed its output folder.")
-    found = []
+        raise PokeflowError(f"{folder} is missing: the backend removed its output folder.")
+    files = []
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise PokeflowError(f"{path}: a result holds plain files only, no links or devices.")
-        if path.parent == folder and (path.name in _OWN or path.name.startswith(EARLIER)):
-            raise PokeflowError(f"{path}: this name is kept for pokeflow's own files; choose another.")
+            raise PokeflowError(f"{path}: a result may contain only regular files, no links or devices.")
+        if path.parent == folder and (path.name in _RESERVED or path.name.startswith(EARLIER)):
+            raise PokeflowError(f"{path}: this name is reserved for pokeflow's own files. Choose another.")
         if path.is_file():
-            found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))
-    return tuple(found)
+            files.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256(path)))
+    return tuple(files)
 
 
 def tracking_answers(folder: Path) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ def load(objects: ObjectStore, path: str) -> Record | None:
     except NotFoundError:
         return None
     except ValueError as error:
-        log.warning("%s/%s is no sound record (%s): the task counts as not done", objects.uri, key, error)
+        log.warning("%s/%s is not a valid record (%s): the task counts as unfinished", objects.uri, key, error)
         return None
 
 
@@ -37,7 +37,7 @@ def decode_record(data: bytes, path: str) -> Record:
     except (msgspec.MsgspecError, RecursionError, PokeflowError) as error:
         raise ValueError(str(error)) from error
     if record.path != path or record.task != f"{record.stage}:{record.model}":
-        raise ValueError(f"it is of another task, {record.task!r} {record.digest!r}")
+        raise ValueError(f"it belongs to another task, {record.task!r} {record.digest!r}")
     return record
 
 
@@ -47,8 +47,8 @@ def send(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
     The caller must hold the task's claim. If an older result is replaced, its record is deleted first, so that no
     reader mistakes new files for old ones; a shared result that finished at the same time or later is kept.
     """
-    if (there := load(objects, path)) is not None:
-        if there.finished >= record.finished:
+    if (existing := load(objects, path)) is not None:
+        if existing.finished >= record.finished:
             return
         objects.delete(f"{path}/{RECORD}")
     each(
@@ -68,11 +68,11 @@ def send(objects: ObjectStore, path: str, folder: Path, record: Record) -> None:
 def _send_telemetry(objects: ObjectStore, path: str, folder: Path) -> None:
     """Upload a task's telemetry and delete that of an earlier run of the same task; symbolic links are skipped."""
     files = [file for file in sorted((folder / TELEMETRY).rglob("*")) if file.is_file() and not file.is_symlink()]
-    sent = {f"{path}/{file.relative_to(folder).as_posix()}": file for file in files}
+    by_key = {f"{path}/{file.relative_to(folder).as_posix()}": file for file in files}
     for entry in list(objects.list(f"{path}/{TELEMETRY}/")):
-        if entry.key not in sent:
+        if entry.key not in by_key:
             objects.delete(entry.key)
-    for key, file in sent.items():
+    for key, file in by_key.items():
         objects.upload(file, key, sha256=sha256(file), match=None)
 
 
@@ -80,8 +80,8 @@ def amend(objects: ObjectStore, path: str, record: Record) -> None:
     """Replace a record by an updated one of the same run; keep a record that another run has written meanwhile."""
     with suppress(NotFoundError, PreconditionError):
         data, etag = objects.read(f"{path}/{RECORD}")
-        there = decode_record(data, path)
-        if (there.started, there.content) == (record.started, record.content):
+        current = decode_record(data, path)
+        if (current.started, current.content) == (record.started, record.content):
             objects.write(f"{path}/{RECORD}", encode_record(record), match=etag)
 
 
@@ -93,7 +93,7 @@ def encode_record(record: Record) -> bytes:
 def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
     """Download a shared task, as described by this record, into a folder; files of an earlier attempt are reused."""
 
-    def one(file: File, advance: Advance) -> None:
+    def download(file: File, advance: Advance) -> None:
         target = draft / file.path
         if target.is_file() and target.stat().st_size == file.size:
             return  # downloads are atomic, and the draft folder belongs to this content alone
@@ -101,7 +101,7 @@ def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
         objects.download(f"{path}/{file.path}", target, sha256=file.sha256, advance=advance)
 
     draft.mkdir(parents=True, exist_ok=True)
-    each(one, record.files, label=f"fetching {record.task}", total=sum(file.size for file in record.files))
+    each(download, record.files, label=f"fetching {record.task}", total=sum(file.size for file in record.files))
     with suppress(NotFoundError):
         (draft / LOG).write_bytes(objects.read(f"{path}/{LOG}")[0])
     shutil.rmtree(draft / TELEMETRY, ignore_errors=True)  # the content does not identify the run that wrote it

@@ -82,8 +82,8 @@ class Task:
             if stage in (None, item.record.stage) and type in (None, item.record.type):
                 return item
         have = ", ".join(f"{i.record.task} ({i.record.type})" for i in self.inputs) or "none"
-        wanted = " ".join(filter(None, (f"stage {stage!r}" if stage else "", f"type {type!r}" if type else "")))
-        raise LookupError(f"{self.name} needs an input of {wanted}; its inputs are: {have}")
+        description = " ".join(filter(None, (f"stage {stage!r}" if stage else "", f"type {type!r}" if type else "")))
+        raise LookupError(f"{self.name} needs an input of {description}; its inputs are: {have}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +95,17 @@ class Result:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_function(where: str | Callable[..., Any]) -> Callable[..., Any]:
+def load_function(reference: str | Callable[..., Any]) -> Callable[..., Any]:
     """Return the function at ``package.module:function``, importing its module; a function is returned as it is."""
-    if not isinstance(where, str):
-        return where
-    module, _, name = where.partition(":")
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
     function: Callable[..., Any] = getattr(import_module(module), name)
     return function
 
 
-def call_plugin(what: str, function: str | Callable[..., Any], *args: Any) -> Any:
-    """Call a plugin's function; raise a PokeflowError that names ``what`` if it fails or cannot be imported."""
+def call_plugin(label: str, function: str | Callable[..., Any], *args: Any) -> Any:
+    """Call a plugin's function; raise a PokeflowError that names ``label`` if it fails or cannot be imported."""
     try:
         return load_function(function)(*args)
     except PokeflowError:
@@ -113,15 +113,15 @@ def call_plugin(what: str, function: str | Callable[..., Any], *args: Any) -> An
     except (Exception, SystemExit) as error:  # a plugin may fail in any way; the message must say which one did
         if was_stopped(error):
             raise  # the program was asked to stop
-        raise PokeflowError(f"{what} failed: {type(error).__name__}: {error}") from error
+        raise PokeflowError(f"{label} failed: {type(error).__name__}: {error}") from error
 
 
 def load_params(maker: "Backend | Executor | Command") -> type:
     """Return the parameter dataclass of a backend, executor or command, importing its module."""
-    what = f"params {maker.params!r} of {_name_of(maker)}"
-    params: Any = call_plugin(what, load_function, maker.params)
+    label = f"params {maker.params!r} of {_name_of(maker)}"
+    params: Any = call_plugin(label, load_function, maker.params)
     if not isinstance(params, type) or not is_dataclass(params):
-        raise PokeflowError(f"{what}: a dataclass is expected.")
+        raise PokeflowError(f"{label} is not a dataclass.")
     return params
 
 
@@ -133,8 +133,8 @@ def _faults_of(maker: "Backend | Executor | Command", params: Any) -> list[tuple
     def check() -> list[tuple[str, str]]:
         return [(key, message) for key, message in load_function(maker.check)(params)] if maker.check else []
 
-    found: list[tuple[str, str]] = call_plugin(f"the check of {_name_of(maker)}", check)
-    return found
+    faults: list[tuple[str, str]] = call_plugin(f"the check of {_name_of(maker)}", check)
+    return faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,8 @@ class Backend:
 
     def __call__(self, task: Task) -> "Result | Mapping[str, float]":
         """Run a task and return its figures."""
-        answer: Result | Mapping[str, float] = load_function(self.run)(task)
-        return answer
+        result: Result | Mapping[str, float] = load_function(self.run)(task)
+        return result
 
     @property
     def package(self) -> str:
@@ -178,8 +178,8 @@ class Backend:
 
     def fingerprint_of(self, params: Any) -> str | None:
         """Return the ``fingerprint`` of the content outside the store that parameters refer to; None without one."""
-        what = f"the fingerprint of {_name_of(self)}"
-        return str(call_plugin(what, self.fingerprint, params)) if self.fingerprint else None
+        label = f"the fingerprint of {_name_of(self)}"
+        return str(call_plugin(label, self.fingerprint, params)) if self.fingerprint else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +292,7 @@ class DocumentKind:
 
     def __call__(self, of: Any) -> Mapping[str, Any] | bytes:
         """Build the document of a project or of a version."""
-        built: Mapping[str, Any] | bytes = call_plugin(f"document kind {self.name!r}", self.build, of)
-        if not isinstance(built, Mapping | bytes):
-            raise PokeflowError(f"document kind {self.name!r} returns {built!r:.80}; a mapping or bytes are expected.")
-        return built
+        document: Mapping[str, Any] | bytes = call_plugin(f"document kind {self.name!r}", self.build, of)
+        if not isinstance(document, Mapping | bytes):
+            raise PokeflowError(f"document kind {self.name!r} returned {document!r:.80}; expected a mapping or bytes.")
+        return document

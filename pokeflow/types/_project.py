@@ -33,9 +33,9 @@ class Budget:
     run: float | None = None
 
     @classmethod
-    def of(cls, given: "float | Budget | None") -> "Budget":
+    def of(cls, value: "float | Budget | None") -> "Budget":
         """Convert a budget as YAML may write it; a single number is the limit for a run."""
-        return given if isinstance(given, Budget) else cls(run=given)
+        return value if isinstance(value, Budget) else cls(run=value)
 
 
 @dataclass(frozen=True, slots=True)

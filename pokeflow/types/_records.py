@@ -104,8 +104,8 @@ class Record:
     @property
     def parents(self) -> tuple[str, ...]:
         """Tasks that produced the parent models: all inputs except the data set and tasks of the same model."""
-        named = {task: task.partition(":") for task in self.inputs}
-        return tuple(task for task, (stage, _, model) in named.items() if stage != PREPARE and model != self.model)
+        parts = {task: task.partition(":") for task in self.inputs}
+        return tuple(task for task, (stage, _, model) in parts.items() if stage != PREPARE and model != self.model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_a_failure_exits_with_1_and_the_printed_command_goes_on(cli: Cli, tmp_pa
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "compile:tiny failed: it was told to fail." in done.stderr
-    command = done.stderr.partition("Go on with: pokeflow ")[2].strip()
+    command = done.stderr.partition("Resume with: pokeflow ")[2].strip()
     assert command.split() == [*TOY_FLOW, "lineage.models.tiny.params.fail=true"]
     assert "3 of 9 tasks ran" in cli(*TOY_FLOW).stderr  # compile, benchmark and register of tiny
 
@@ -149,7 +149,7 @@ def test_the_package_can_be_run(tmp_path: Path) -> None:
         (["--mutlirun"], "pokeflow: no flag '--mutlirun'. Did you mean '--multirun'? Known: --cfg, "),
         (["plan", "--mutlirun"], "pokeflow: plan: no flag '--mutlirun'. Known: --config-dir, "),
         (["plan", "lineage=tyo"], "pokeflow: lineage: no option 'tyo'. Did you mean 'toy'? Known: "),
-        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and comes first: 'pokeflow plan …'."),
+        (["lineage=toy", "plan"], "pokeflow: 'plan' is a command and must come first: 'pokeflow plan …'."),
         (["plan", "=x"], "pokeflow: plan: takes no argument '=x'. "),
     ],
 )
@@ -204,7 +204,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_is_done(
     process.send_signal(number)
     _, told = process.communicate(timeout=120)
     assert process.returncode == code
-    assert "the same command goes on from here" in told
+    assert "run the same command to resume" in told
     assert "Traceback" not in told
     assert "run" in cli("plan", *slow).stdout
 
@@ -225,7 +225,7 @@ def test_whoever_waits_goes_on_when_the_maker_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "waiter.txt"
     with log.open("w") as out:
         waiter = subprocess.Popen([POKEFLOW, *slow], cwd=tmp_path, env=environment(), stdout=out, stderr=out)
-    wait_for(lambda: "another process is making it, waiting" in log.read_text())
+    wait_for(lambda: "another process is running it, waiting" in log.read_text())
     maker.send_signal(signal.SIGSTOP)
     (state,) = (tmp_path / "store" / "work").glob("train-*/steps.txt")
     state.write_text("5995")  # all but the last half of a second
@@ -294,9 +294,9 @@ def test_init_refuses_what_is_no_name(cli: Cli, name: str) -> None:
 def test_doctor_tells_what_is_there_and_what_is_missing(cli: Cli) -> None:
     fine, faulty = cli("doctor", *TOY_FLOW), cli("doctor", *TOY_FLOW, "executor=sagemaker")
     assert fine.returncode == 0
-    assert "9 tasks, no fault" in fine.stdout
+    assert "9 tasks, no faults" in fine.stdout
     assert faulty.returncode == 1
-    assert "'sagemaker' shares only a bucket" in faulty.stdout
+    assert "'sagemaker' runs remotely and needs a shared store" in faulty.stdout
 
 
 def test_plugins_lists_what_each_brings(cli: Cli) -> None:
@@ -352,7 +352,7 @@ def test_doctor_tells_what_plugins_require_and_what_they_check(cli: Cli) -> None
     [
         (lambda: iter([("absent", "compiler", "none here")]), ("absent", "compiler", "none here")),
         (lambda: 1 / 0, ("missing", "toy", "its check (toy:check) failed: ZeroDivisionError: division by zero")),
-        (lambda: [("fine", "a", "b")], ("missing", "toy", "'fine' is no status; known: ok, absent, missing")),
+        (lambda: [("fine", "a", "b")], ("missing", "toy", "'fine' is not a status. Known: ok, absent, missing")),
     ],
 )
 def test_a_check_that_fails_is_a_row(
@@ -376,7 +376,7 @@ def test_the_doctor_sees_a_patient_whose_plugins_are_broken(tmp_path: Path) -> N
 def test_doctor_tells_whether_a_bucket_keeps_writers_apart(cli: Cli, s3: Server) -> None:
     done = cli("doctor", *TOY_FLOW, "store=s3", f"store.remote={s3.uri}", **s3.env)
     assert done.returncode == 0, done.stdout
-    assert f"{s3.uri} (writable, conditional writes are kept)" in done.stdout
+    assert f"{s3.uri} (writable, conditional writes work)" in done.stdout
 
 
 def test_doctor_tells_of_a_server_that_does_not(cli: Cli, rclone_s3: Server) -> None:

@@ -127,7 +127,7 @@ def test_the_tree_has_every_leaf_of_the_owner_s_that_a_stage_can_make_by_now(mad
 
 
 def test_the_gaps_are_told_with_what_would_fill_them(made) -> None:
-    told = made[1].partition("missing, and what would make it:")[2]
+    told = made[1].partition("missing, and what would produce it:")[2]
     for leaf, word in GAPS.items():
         if word != "track":  # the next run's tracking may write there at any time
             assert any(leaf in line and word in line for line in told.splitlines()), leaf

@@ -52,7 +52,7 @@ def test_a_second_run_reuses_what_is_made_and_tells_it_all_the_same(tmp_path: Pa
 
 def test_the_plan_says_why(tmp_path: Path) -> None:
     planned = {item.step.name: item.why for item in pokeflow.plan(load(tmp_path))}
-    assert planned["train:teacher"] == "not made yet"
+    assert planned["train:teacher"] == "no result yet"
     assert planned["distill:student"] == "after train:teacher"
     assert list(tmp_path.iterdir()) == []
 

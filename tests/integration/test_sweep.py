@@ -78,4 +78,4 @@ def test_trials_with_a_folder_of_their_own_are_told_by_the_bucket(cli: Cli, tmp_
 def test_trials_that_leave_no_word_are_no_success(cli: Cli) -> None:
     done = cli("-m", *TOY_FLOW, "store.root=one,two")
     assert done.returncode == 1
-    assert "it left no trial.json in store/sweeps" in done.stderr
+    assert "no trial.json in store/sweeps" in done.stderr

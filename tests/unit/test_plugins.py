@@ -63,7 +63,7 @@ def test_backends_are_found_by_stage_and_name() -> None:
 
 
 def test_two_plugins_that_bring_the_same_backend_are_both_named() -> None:
-    with pytest.raises(ConfigError, match=r"plugins: a and b both bring backend \('train', 'x'\)"):
+    with pytest.raises(ConfigError, match=r"plugins: a and b both provide backend \('train', 'x'\)"):
         plugins.registry(manager(b=bringing(backend("x", "train")), a=bringing(backend("x", "train"))))
 
 
@@ -71,7 +71,7 @@ def test_two_executors_of_one_name_are_an_error() -> None:
     def pokeflow_executors() -> list[Executor]:
         return [Executor("local", lambda *a: None)] * 2  # type: ignore[list-item]
 
-    with pytest.raises(ConfigError, match="both bring executor local"):
+    with pytest.raises(ConfigError, match="both provide executor local"):
         plugins.registry(manager(twice=SimpleNamespace(pokeflow_executors=hookimpl(pokeflow_executors))))
 
 
@@ -80,7 +80,7 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
         return [Command("plan", "another plan", "mine:run")]
 
     mine = SimpleNamespace(pokeflow_commands=hookimpl(pokeflow_commands))
-    with pytest.raises(ConfigError, match="plugins: core and mine both bring command plan"):
+    with pytest.raises(ConfigError, match="plugins: core and mine both provide command plan"):
         plugins.commands(manager(core=built_in, mine=mine))
 
 
@@ -89,7 +89,7 @@ def test_two_commands_of_one_name_are_an_error_that_names_both_plugins() -> None
     [
         ("no_such_module:Params", "failed: ModuleNotFoundError: No module named 'no_such_module'"),
         ("pokeflow.types:NoSuchParams", "failed: AttributeError: .* no attribute 'NoSuchParams'"),
-        ("pokeflow.types:load_params", "a dataclass is expected"),
+        ("pokeflow.types:load_params", "is not a dataclass"),
         ("pokeflow.types", "failed: AttributeError: .* no attribute ''"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_price_that_is_no_number_is_unknown(usd: object) -> None:
     "odd", [backend(3, "train"), backend("x", "../train"), backend("x", ""), replace(backend("x", "train"), revision=2)]
 )
 def test_a_name_that_no_folder_can_have_is_told_with_the_plugin(odd: Backend) -> None:
-    with pytest.raises(PokeflowError, match=r"plugin 'odd': pokeflow_backends: .* is no name"):
+    with pytest.raises(PokeflowError, match=r"plugin 'odd': pokeflow_backends: .* is not a name"):
         plugins.registry(manager(odd=bringing(odd)))
 
 

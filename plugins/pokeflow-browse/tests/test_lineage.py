@@ -186,7 +186,7 @@ def test_a_damaged_receipt_is_told_and_the_rest_is_drawn(tree: Tree, capsys: pyt
     where(tree, "metadata/receipts/models/dinov3-teacher/v1.0.json").write_text("{")
     assert dispatch(["lineage"]) == 1
     shown = capsys.readouterr()
-    assert "dinov3-teacher/v1.0.json: no sound receipt" in shown.err
+    assert "dinov3-teacher/v1.0.json: not a valid receipt" in shown.err
     assert "not published" in shown.out
 
 

@@ -105,8 +105,8 @@ def test_a_receipt_that_is_none_is_told_and_the_others_are_read(tree: Tree) -> N
     write_receipt(tree, hostile)
     found = inventory.scan(tree)
     assert len(found.receipts) == 4
-    assert "no sound receipt" in found.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
-    assert "'../../etc/passwd' is no path below a project" in found.damaged["metadata/receipts/migrations/x.json"]
+    assert "not a valid receipt" in found.damaged["metadata/receipts/models/dinov3-teacher/v1.0.json"]
+    assert "'../../etc/passwd' is not a valid key" in found.damaged["metadata/receipts/migrations/x.json"]
 
 
 def test_a_file_belongs_to_the_innermost_leaf() -> None:
@@ -168,7 +168,7 @@ def test_ls_tells_programs_the_same(told: Tree, capsys: pytest.CaptureFixture[st
 def test_ls_shows_a_damaged_link_as_one(told: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     lay(told, "data/processed/link.json", b'{"target": "../../../etc", "relative": true}')
     assert dispatch(["ls", "data"]) == 0
-    assert "link: data/processed/link.json: no sound link ('../../../etc' is no path" in capsys.readouterr().out
+    assert "link: data/processed/link.json: not a valid link ('../../../etc'" in capsys.readouterr().out
 
 
 @unicode_names

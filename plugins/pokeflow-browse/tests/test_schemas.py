@@ -65,7 +65,7 @@ LINK = {
         ({}, None),
         ({"select": {"split": "calibration"}, "reasons": {}}, None),
         ({"size": -1}, "$.size: -1 is less than the minimum of 0"),
-        ({"reasons": {}}, "$.select: null without a reason beside it."),
+        ({"reasons": {}}, "$.select: null without a reason."),
         ({"more": 1}, "$: Additional properties are not allowed ('more' was unexpected)"),
     ],
 )

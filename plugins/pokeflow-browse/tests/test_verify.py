@@ -116,7 +116,7 @@ def test_a_damaged_receipt_is_told_and_what_only_it_accounts_for(tree: Tree, tex
         ("orphaned", "models/dinov3-teacher/training_config.json"),
         ("orphaned", ONNX),
     ]
-    assert problems[0].message.startswith("no sound receipt")
+    assert problems[0].message.startswith("not a valid receipt")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_receipt_that_names_a_path_outside_is_refused_and_nothing_of_it_is_rea
     monkeypatch.setattr(Folder, "sha256", lambda self, key, **more: read.append(key) or real(self, key, **more))
     problem = only(tree)
     assert (problem.kind, problem.path) == ("invalid", "metadata/receipts/migrations/x.json")
-    assert "is no path below a project" in problem.message
+    assert "is not a valid key" in problem.message
     assert path not in read
 
 

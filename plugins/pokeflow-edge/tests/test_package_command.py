@@ -103,6 +103,6 @@ def test_what_else_is_asked_is_refused_before_anything_runs(seen: Seen, tmp_path
 
 
 def test_what_could_not_be_packaged_is_not_released(seen: Seen, tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Go on with: pokeflow package"):
+    with pytest.raises(TaskError, match=r"package:tiny failed.*\n.*\n.*Resume with: pokeflow package"):
         command(tmp_path, "lineage.models.tiny.post_stages.package.params={fail: true}")
     assert seen == []

@@ -135,7 +135,7 @@ def test_sources_that_are_none_are_told(tmp_path: Path) -> None:
         run(tmp_path, sources=sources)
     text = str(error.value)
     assert "sources.old: no folder" in text
-    assert "nothing here speaks 'gs'" in text
+    assert "no installed plugin opens 'gs'" in text
     assert "lies in the project's own tree" in text
 
 

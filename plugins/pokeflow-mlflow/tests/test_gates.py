@@ -83,12 +83,12 @@ def test_one_that_fails_is_registered_without_it_and_says_why(attempt, uri):
 def test_an_unknown_figure_fails_with_its_reason(attempt, uri):
     facts = attempt(top1_accuracy=None, reasons={"top1_accuracy": "too few queries"}).facts
 
-    assert facts["gates"]["top1_accuracy"] == "failed: benchmark does not know it: too few queries"
+    assert facts["gates"]["top1_accuracy"] == "failed: unknown in benchmark: too few queries"
     assert approved(uri) is None
 
 
 def test_a_figure_that_is_no_number_fails(attempt):
-    assert attempt(size_mb=float("nan")).facts["gates"]["size_mb"].startswith("failed: benchmark does not know it")
+    assert attempt(size_mb=float("nan")).facts["gates"]["size_mb"].startswith("failed: unknown in benchmark")
 
 
 def test_a_figure_that_nobody_reports_fails_with_the_nearest_name(attempt, uri):

@@ -88,7 +88,7 @@ def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
     assert told[0].startswith(f"train:teacher failed: training job {name} failed: FileNotFoundError: [Errno 2]")
     assert "exit code" not in told[0]
     assert told[0].endswith(f"#/jobs/{name}")
-    assert told[2] == "Not run, for want of it: distill:student."
+    assert told[2] == "Not run, because tasks that they need are missing: distill:student."
     assert failed.value.ran == ("train:lonely",)
     gone.mkdir()
     assert machine.run(*run).ran == ("train:teacher", "distill:student")
@@ -302,7 +302,7 @@ def test_a_sweep_has_no_more_jobs_at_once_than_it_may(machine):
 def test_the_plan_tells_what_it_costs_and_the_budget_is_kept(machine):
     plan = machine.cli("plan", *TEACHER)
     assert "up to $5.52" in plan.stdout
-    assert "1 to run (about 0 s and 1 of unknown length (never run here), at most $5.52), 0 reused." in plan.stdout
+    assert "1 to run (about 0 s and 1 of unknown duration (never run here), at most $5.52), 0 reused." in plan.stdout
     refused = machine.cli(*TEACHER, "project.budget_usd=5")
     assert refused.returncode == 2
     assert "this run may cost $5.52, above the budget of $5.00: train:teacher $5.52" in refused.stderr
@@ -316,7 +316,7 @@ def test_the_plan_tells_what_it_costs_and_the_budget_is_kept(machine):
 
 def test_nobody_starts_a_job_of_unknown_cost_where_a_budget_is_set(machine):
     run = (*TEACHER, "executor.params.instance_type=ml.trn1.2xlarge", "project.budget_usd={task: 1}")
-    with pytest.raises(ConfigError, match="nobody knows what it costs") as error:
+    with pytest.raises(ConfigError, match="its cost on this type of machine is unknown") as error:
         machine.run(*run)
     assert error.value.exit_code == 2
     assert machine.cloud.mutating() == {}

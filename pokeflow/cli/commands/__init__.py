@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from pokeflow.hookspecs import hookimpl
 from pokeflow.types import Command
 
-_HERE = "pokeflow.cli.commands"
+_PACKAGE = "pokeflow.cli.commands"
 _SUMMARIES = {
-    "plan": "what would run, where, what is reused, at what estimated cost",
-    "publish": "put what is made into the project's tree, and bring its metadata up to date",
-    "init": "a new project folder with a configuration of its own to edit",
-    "schema": "JSON Schema of the configuration, so that editors complete and check it",
-    "plugins": "the installed plugins and what each brings; 'new' writes one that works as it is",
-    "doctor": "what this machine has, and what is missing",
+    "plan": "show which tasks would run or be reused, where, and at what estimated cost",
+    "publish": "publish finished results to the project's tree and update its metadata",
+    "init": "create a project folder with its own configuration",
+    "schema": "write JSON Schemas of the configuration, for completion and checks in editors",
+    "plugins": "list the installed plugins and their contents; 'new' generates a working plugin",
+    "doctor": "check the requirements of this machine and list what is missing",
 }
 _NO_ARGUMENTS = ("plan", "doctor")
 _NO_CONFIGURATION = ("init", "schema", "plugins")
@@ -21,16 +21,16 @@ _NO_CONFIGURATION = ("init", "schema", "plugins")
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the commands that need no plugin."""
-    own = [
+    commands = [
         Command(
             name,
             summary,
-            run=f"{_HERE}.{name}:run",
-            arguments=None if name in _NO_ARGUMENTS else f"{_HERE}.{name}:arguments",
+            run=f"{_PACKAGE}.{name}:run",
+            arguments=None if name in _NO_ARGUMENTS else f"{_PACKAGE}.{name}:arguments",
             overrides=name not in _NO_CONFIGURATION,
         )
         for name, summary in _SUMMARIES.items()
     ]
-    where = "pokeflow.cli._help"
-    help_ = Command("help", "what a command does and takes", f"{where}:run", f"{where}:arguments", overrides=False)
-    return [*own, help_]
+    module = "pokeflow.cli._help"
+    help_ = Command("help", "show the help of a command", f"{module}:run", f"{module}:arguments", overrides=False)
+    return [*commands, help_]

@@ -29,10 +29,10 @@ LITTLE = 5_000_000_000
 Row = tuple[str, str, str]
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print a row for each requirement of a run; return 1 if something that the configuration needs is missing."""
     rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
-    print(table(("", "what", "found"), rows))  # noqa: T201
+    print(table(("", "requirement", "status"), rows))  # noqa: T201
     return int(any(status == "missing" for status, _, _ in rows))
 
 
@@ -46,7 +46,7 @@ def _packages() -> Iterator[Row]:
     from packaging.requirements import InvalidRequirement, Requirement
 
     distributions = {e.dist.name: e.dist for e in metadata.entry_points(group=plugins.GROUP) if e.dist}
-    wanted: dict[str, dict[str, Requirement]] = {}
+    requirements: dict[str, dict[str, Requirement]] = {}
     for name, distribution in sorted(distributions.items()):
         for text in distribution.requires or ():
             try:
@@ -54,37 +54,37 @@ def _packages() -> Iterator[Row]:
             except InvalidRequirement:
                 continue  # installers report it
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                wanted.setdefault(requirement.name, {})[name] = requirement
-    for package in sorted(wanted.keys() - distributions.keys()):
-        yield _package(package, wanted[package])
+                requirements.setdefault(requirement.name, {})[name] = requirement
+    for package in sorted(requirements.keys() - distributions.keys()):
+        yield _package(package, requirements[package])
 
 
-def _package(name: str, wanted: Mapping[str, "Requirement"]) -> Row:
-    by = ", ".join(wanted)
+def _package(name: str, requirements: Mapping[str, "Requirement"]) -> Row:
+    requirers = ", ".join(requirements)
     try:
-        found = metadata.version(name)
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "absent", name, f"not installed; required by {by}"
-    for plugin, requirement in wanted.items():
-        if not requirement.specifier.contains(found, prereleases=True):
-            return "absent", name, f"{found}, but {plugin} requires {requirement.specifier}"
-    return "ok", name, f"{found} (for {by})"
+        return "absent", name, f"not installed; required by {requirers}"
+    for plugin, requirement in requirements.items():
+        if not requirement.specifier.contains(version, prereleases=True):
+            return "absent", name, f"{version}, but {plugin} requires {requirement.specifier}"
+    return "ok", name, f"{version} (for {requirers})"
 
 
 def _plugin_checks() -> Iterator[Row]:
     """Yield the rows of the plugins' own checks; a check that cannot be loaded or fails yields a row that says so."""
     for entry in sorted(metadata.entry_points(group=CHECKS), key=lambda entry: entry.name):
         try:
-            rows = [_sound(row) for row in entry.load()()]
+            rows = [_checked_row(row) for row in entry.load()()]
         except Exception as error:  # noqa: BLE001 - whatever it raises, the other rows are worth reading
             rows = [("missing", entry.name, f"its check ({entry.value}) failed: {type(error).__name__}: {error}")]
         yield from rows
 
 
-def _sound(row: Any) -> Row:
+def _checked_row(row: Any) -> Row:
     status, name, text = row
     if status not in STATUSES:
-        raise ValueError(f"{status!r} is no status; known: {', '.join(STATUSES)}")
+        raise ValueError(f"{status!r} is not a status. Known: {', '.join(STATUSES)}")
     return status, str(name), str(text)
 
 
@@ -107,16 +107,16 @@ def _configuration(overrides: Sequence[str]) -> Iterator[Row]:
         for line in str(error).splitlines():
             yield "missing", "configuration", line
         return
-    yield "ok", "configuration", f"{len(flow.steps)} tasks, no fault"
+    yield "ok", "configuration", f"{len(flow.steps)} tasks, no faults"
     if remote is not None:
         yield _remote(remote)
-    place = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(place).absolute()}"
+    folder = next(p for p in (flow.root, *flow.root.absolute().parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    yield "ok" if free > LITTLE else "missing", "disk", f"{free / 1e9:.0f} GB free at {Path(folder).absolute()}"
     yield (
-        "ok" if os.access(place, os.W_OK) else "missing",
+        "ok" if os.access(folder, os.W_OK) else "missing",
         "store",
-        f"{flow.root} ({'writable' if os.access(place, os.W_OK) else 'not writable'})",
+        f"{flow.root} ({'writable' if os.access(folder, os.W_OK) else 'not writable'})",
     )
 
 
@@ -128,7 +128,7 @@ def _remote(remote: ObjectStore) -> Row:
         try:
             remote.write(key, b"second", match=ABSENT)
         except PreconditionError:
-            return "ok", "remote", f"{remote.uri} (writable, conditional writes are kept)"
+            return "ok", "remote", f"{remote.uri} (writable, conditional writes work)"
         finally:
             remote.delete(key)
     except PokeflowError as error:

@@ -11,8 +11,8 @@ from pokeflow.errors import ConfigError, Fault
 README = """\
 # {name}
 
-`conf/` is this project's own: edit it. `pokeflow` run in this folder composes from it; an option that
-`conf/` lacks is taken from pokeflow and its plugins, so a file that you do not change may be deleted.
+`conf/` is this project's configuration: edit it. `pokeflow`, run in this folder, composes from it. An option that
+is not in `conf/` is taken from pokeflow and its plugins, so a file that you do not change may be deleted.
 
     pokeflow plan     # what would run
     pokeflow          # run the lineage
@@ -22,19 +22,19 @@ README = """\
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("folder", type=Path, help="must not exist yet, or be empty")
+    parser.add_argument("folder", type=Path, help="a folder that does not exist yet or is empty")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Copy the shipped configuration to a new folder, whose name becomes the project's."""
-    folder: Path = given.folder
+    folder: Path = args.folder
     if folder.resolve() == Path.cwd().resolve():
-        raise ConfigError([Fault("folder", "is the current one. Name a new one.")])
+        raise ConfigError([Fault("folder", "is the current folder. Choose a new one.")])
     name = folder.resolve().name
     if not NAME.fullmatch(name):
-        raise ConfigError([Fault("folder", f"{name!r} is no name for a project: letters, digits, '.', '_', '-'.")])
+        raise ConfigError([Fault("folder", f"{name!r} is not a project name: use letters, digits, '.', '_' and '-'.")])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another.")])
+        raise ConfigError([Fault("folder", f"{folder} exists and is not empty. Choose another folder.")])
     shutil.copytree(shipped_conf(), folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "conf" / "project" / f"{name}.yaml").write_text(f"name: '{name}'\ndescription: ''\n", encoding="utf-8")
     main_file = folder / "conf" / "config.yaml"
@@ -42,5 +42,5 @@ def run(given: argparse.Namespace, overrides: list[str]) -> int:
     main_file.write_text(re.sub(r"(?m)^(\s*- project:) .*$", rf"\1 '{name}'", text), encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     (folder / ".gitignore").write_text("/store/\n/.schema/\n", encoding="utf-8")
-    print(f"{folder}: made. Next: cd {folder} && pokeflow plan")  # noqa: T201
+    print(f"Created {folder}. Next: cd {folder} && pokeflow plan")  # noqa: T201
     return 0

@@ -7,7 +7,7 @@ from pokeflow import plugins
 from pokeflow.cli import _tables as tables
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the plan of a configuration without writing anything."""
     flow = pokeflow.load(overrides)
     print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))  # noqa: T201

@@ -12,18 +12,18 @@ from pokeflow.text import table
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    new = parser.add_subparsers(dest="command").add_parser("new", help="a new plugin that works as it is")
-    new.add_argument("kind", choices=list(KINDS), help="what it brings")
-    new.add_argument("name", help="lower-case letters, digits and '_': what YAML will call it")
-    new.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where its folder is made; default: here")
+    new = parser.add_subparsers(dest="command").add_parser("new", help="generate a new, working plugin")
+    new.add_argument("kind", choices=list(KINDS), help="what the plugin provides")
+    new.add_argument("name", help="its name in YAML: lower-case letters, digits and '_'")
+    new.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="parent folder (default: the current one)")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """List the plugins or, with ``new KIND NAME``, generate a distribution that works unchanged."""
-    if given.command == "new":
-        folder = write(given.kind, given.name, given.to)
-        place = folder if folder.is_absolute() else f"./{folder}"  # pip would look up a bare name in its index
-        print(f"Created {folder}. Next: pip install -e '{place}[test]' && pytest {folder}/tests")  # noqa: T201
+    if args.command == "new":
+        folder = write(args.kind, args.name, args.to)
+        path = folder if folder.is_absolute() else f"./{folder}"  # pip would look up a bare name in its index
+        print(f"Created {folder}. Next: pip install -e '{path}[test]' && pytest {folder}/tests")  # noqa: T201
     else:
         print(listing())  # noqa: T201
     return 0
@@ -36,7 +36,7 @@ def listing() -> str:
     plugins.config_packages(pm)
     entries = metadata.entry_points(group=plugins.GROUP)
     versions = {entry.name: f"{entry.dist.name} {entry.dist.version}" for entry in entries if entry.dist}
-    brought: dict[str, dict[str, str]] = {}
+    contents: dict[str, dict[str, str]] = {}
     for column, hook in (
         ("backends", pm.hook.pokeflow_backends),
         ("executors", pm.hook.pokeflow_executors),
@@ -44,13 +44,13 @@ def listing() -> str:
         ("yaml", pm.hook.pokeflow_config_package),
     ):
         for impl in hook.get_hookimpls():
-            found: Any = impl.function()
-            names = [found] if isinstance(found, str) else [_name(item) for item in found]
-            brought.setdefault(impl.plugin_name, {})[column] = " ".join(names)
+            items: Any = impl.function()
+            names = [items] if isinstance(items, str) else [_name(item) for item in items]
+            contents.setdefault(impl.plugin_name, {})[column] = " ".join(names)
     columns = ("backends", "executors", "commands", "yaml")
     rows = [
-        (name, versions.get(name, ""), *(what.get(column, "") for column in columns))
-        for name, what in sorted(brought.items())
+        (name, versions.get(name, ""), *(cells.get(column, "") for column in columns))
+        for name, cells in sorted(contents.items())
     ]
     return table(("plugin", "distribution", *columns), rows)
 

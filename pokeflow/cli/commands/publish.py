@@ -12,11 +12,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show how the tree differs, and write nothing")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Publish the finished tasks of a configuration; files that are published already are not uploaded again."""
     flow = pokeflow.load(overrides)
     records = {item.step.name: item.record for item in pokeflow.plan(flow) if item.record}
-    if given.dry_run:
+    if args.dry_run:
         print(tables.publication(flow, difference(flow, records), dry_run=True))  # noqa: T201
         return 0
     print(tables.publication(flow, publish(flow, records)))  # noqa: T201

@@ -18,16 +18,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path(".schema"), help="folder to write to (default .schema)")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Write a JSON Schema for each group with a known structure, including that of the installed plugins."""
-    folder: Path = given.out
+    folder: Path = args.out
     folder.mkdir(parents=True, exist_ok=True)
     schemas = all_schemas(plugins.registry(plugins.manager()))
     for group, schema in schemas.items():
         (folder / f"{group}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
-    known = {f"{folder}/{group}.json": f"conf/{group}/*.yaml" for group in schemas}
+    patterns = {f"{folder}/{group}.json": f"conf/{group}/*.yaml" for group in schemas}
     print(f"{folder}: {len(schemas)} schemas written. For an editor with the YAML language server:")  # noqa: T201
-    print(json.dumps({"yaml.schemas": known}, indent=2))  # noqa: T201
+    print(json.dumps({"yaml.schemas": patterns}, indent=2))  # noqa: T201
     return 0
 
 
@@ -54,7 +54,7 @@ def all_schemas(registry: Registry) -> dict[str, dict[str, Any]]:
     model["properties"]["stage"] = or_interpolation({"enum": registry.stages})
     model["properties"]["type"] |= {"examples": model_types()}
     for group, stage in (("data", PREPARE), ("tracking", TRACK)):
-        schemas[group] = _beside_backend(stage, params, definitions)
+        schemas[group] = _group_schema(stage, params, definitions)
     return {
         group: {"$schema": SCHEMA, "title": f"pokeflow {group}", **schema, "$defs": definitions}
         for group, schema in schemas.items()
@@ -65,14 +65,14 @@ def model_types() -> list[str]:
     """Return the model types in the lineages of this folder and of pokeflow, for an editor to suggest."""
     import yaml
 
-    found = set()
+    names = set()
     for file in {file for folder in (conf_dir(), shipped_conf()) for file in folder.glob("lineage/*.yaml")}:
         try:
             models = yaml.safe_load(file.read_bytes())["models"].values()
         except (yaml.YAMLError, KeyError, TypeError, AttributeError):
             continue  # composition reports what is wrong with the file
-        found |= {str(model["type"]) for model in models if isinstance(model, dict) and "type" in model}
-    return sorted(found)
+        names |= {str(model["type"]) for model in models if isinstance(model, dict) and "type" in model}
+    return sorted(names)
 
 
 Params = dict[tuple[str, str], dict[str, Any]]
@@ -80,21 +80,21 @@ Params = dict[tuple[str, str], dict[str, Any]]
 
 def _work(stage: str, params: Params, work: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a backend and its parameters below a key that names the stage."""
-    names = [name for known, name in params if known == stage]
+    names = [name for owner, name in params if owner == stage]
     rules = [_when({"backend": n}, {"properties": {"params": or_interpolation(params[stage, n])}}) for n in names]
     return {**work, "properties": {**work["properties"], "backend": or_interpolation({"enum": names})}, "allOf": rules}
 
 
-def _beside_backend(stage: str, params: Params, definitions: dict[str, Any]) -> dict[str, Any]:
+def _group_schema(stage: str, params: Params, definitions: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a group that holds a backend's name and, as further keys, its parameters."""
     schema: dict[str, Any] = {"type": "object", "properties": {}, "allOf": []}
-    names = [name for known, name in params if known == stage]
+    names = [name for owner, name in params if owner == stage]
     schema["properties"]["backend"] = {"enum": [*names, None]}
     for name in names:
         executor = definitions["Work"]["properties"]["executor"] if stage == PREPARE else None
-        own = definitions[params[stage, name]["$ref"].rpartition("/")[2]]
-        beside = {"backend": {"const": name}, **({"executor": executor} if executor else {})}
-        definitions[f"{stage} {name}"] = {**own, "properties": {**beside, **own["properties"]}}
+        definition = definitions[params[stage, name]["$ref"].rpartition("/")[2]]
+        siblings = {"backend": {"const": name}, **({"executor": executor} if executor else {})}
+        definitions[f"{stage} {name}"] = {**definition, "properties": {**siblings, **definition["properties"]}}
         schema["allOf"].append(_when({"backend": name}, _reference(f"{stage} {name}")))
     return schema
 

@@ -56,10 +56,10 @@ def test_the_value_of_an_option_is_no_override() -> None:
     ("words", "says"),
     [
         (["--ot", "x"], r"^toy: no flag '--ot'\. Did you mean '--to'\? Known: .*--config-dir.*--verbose"),
-        (["--cfg", "job"], r"^toy: no flag '--cfg'\..* belongs to a run: 'pokeflow --cfg …', without a command"),
-        (["one", "two"], r"^toy: takes no argument 'two'\. 'pokeflow toy --help' shows"),
+        (["--cfg", "job"], r"^toy: no flag '--cfg'\..* It is a flag of a run: 'pokeflow --cfg …', without a command"),
+        (["one", "two"], r"^toy: takes no argument 'two'\. See 'pokeflow toy --help'"),
         (["--colour", "gren"], r"^toy: no choice for --colour 'gren'\. Did you mean 'green'\? Known: green, red"),
-        (["--to"], r"^toy: argument --to: expected one argument\. 'pokeflow toy --help'"),
+        (["--to"], r"^toy: argument --to: expected one argument\. See 'pokeflow toy --help'"),
         (["--config-dir"], r"^--config-dir: no folder is given"),
     ],
 )
@@ -71,7 +71,7 @@ def test_what_a_command_does_not_take_is_told_with_the_nearest_name(words: list[
 @pytest.mark.parametrize("words", [["data=folder"], ["--config-dir", "conf"], ["~data"]])
 def test_a_command_that_composes_no_configuration_refuses_overrides(words: list[str]) -> None:
     plain = Command("toy", "a command of this test", run=COMMAND.run, overrides=False)
-    with pytest.raises(ConfigError, match=rf"toy: composes no configuration\. Leave out {words[0]}"):
+    with pytest.raises(ConfigError, match=rf"toy: takes no overrides\. Remove {words[0]}"):
         arguments.parse(plain, words)
 
 

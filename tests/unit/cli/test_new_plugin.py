@@ -130,16 +130,16 @@ def test_a_whole_run_trains_compiles_packages_and_measures_with_it(somebody: New
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("Acme", "no name for a target"),
-        ("2fast", "no name for a target"),
-        ("my-chip", "no name for a target"),
-        ("../evil", "no name for a target"),
-        ("a__b", "no name for a target"),
-        ("acmé", "no name for a target"),
-        ("", "no name for a target"),
-        ("x" * 41, "no name for a target"),
-        ("on", "no name for a target"),
-        ("null", "no name for a target"),
+        ("Acme", "not a valid name for a target"),
+        ("2fast", "not a valid name for a target"),
+        ("my-chip", "not a valid name for a target"),
+        ("../evil", "not a valid name for a target"),
+        ("a__b", "not a valid name for a target"),
+        ("acmé", "not a valid name for a target"),
+        ("", "not a valid name for a target"),
+        ("x" * 41, "not a valid name for a target"),
+        ("on", "not a valid name for a target"),
+        ("null", "not a valid name for a target"),
         ("cpu", "taken"),
         ("onnxruntime", "taken"),
         ("none", "taken"),
@@ -188,7 +188,7 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_made(cli: Cli, tmp_path: Path) -> None:
     done = cli("plugins", "new", "target", "acme", "--to", "absent")
     assert done.returncode == 2
-    assert "no folder absent" in done.stderr
+    assert "folder absent does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -60,11 +60,11 @@ WRONG = {
     ),
     "a gate that nothing can pass": (
         ["lineage.gates={score: {min: 2, max: 1}}"],
-        "lineage.gates.score: min 2.0 is above max 1.0: nothing can pass.",
+        "lineage.gates.score: min 2.0 is above max 1.0: no value can pass.",
     ),
     "a budget below nothing": (
         ["project.budget_usd={run: -5}"],
-        "project.budget_usd.run: -5.0 is below 0: US dollars, or null for no limit.",
+        "project.budget_usd.run: -5.0 is negative. Set US dollars, or null for no limit.",
     ),
     "unknown parent": (
         [f"{STUDENT}.parents=[teachr]"],
@@ -84,7 +84,7 @@ WRONG = {
     ),
     "type of a model that is no name": (
         [f"{STUDENT}.type='a pupil'"],
-        "lineage.models.student.type: no type: 'a pupil'; letters, digits, '.', '_', '-'.",
+        "lineage.models.student.type: 'a pupil' is not a valid type: use letters, digits, '.', '_' and '-'.",
     ),
     "a gate for a type that no model of this lineage is": (
         [f"{STUDENT}.type=pupil", "lineage.gates={score: {min: 1, applies_to: [pupill]}}"],
@@ -94,7 +94,7 @@ WRONG = {
     "backend that is not installed": (
         [f"{STUDENT}.backend=tensorflow"],
         "lineage.models.student.backend: no backend for stage 'distill' named 'tensorflow'. Known: torch, toy. A "
-        "plugin that is not installed may bring it: 'pokeflow plugins' lists those that are.",
+        "plugin that is not installed may provide it: 'pokeflow plugins' lists the installed ones.",
     ),
     "target whose plugin is not installed": (
         ["target=none", "lineage=pokemon", "data=synthetic", "stages=[compile]", "tracking=mlflow"],
@@ -107,31 +107,31 @@ WRONG = {
     "executor that is not installed": (
         ["executor.name=slurm"],
         "executor.name: no executor 'slurm'. Known: local, process, sagemaker. A plugin that is not installed may "
-        "bring it: 'pokeflow plugins' lists those that are.",
+        "provide it: 'pokeflow plugins' lists the installed ones.",
     ),
     "the key that an executor stood under once": (
         [f"{STUDENT}.on=local"],
-        "lineage.models.student.on: the key is called 'executor'.",
+        "lineage.models.student.on: the key is now called 'executor'.",
     ),
     "the same for a stage that follows": (
         ["lineage.post_stages.register.on=local"],
-        "lineage.post_stages.register.on: the key is called 'executor'.",
+        "lineage.post_stages.register.on: the key is now called 'executor'.",
     ),
     "the key that the stages of a lineage stood under once": (
         ["lineage.then.benchmark=null"],
-        "lineage.then: the key is called 'post_stages'.",
+        "lineage.then: the key is now called 'post_stages'.",
     ),
     "the same for a model": (
         [f"{STUDENT}.then={{benchmark: null}}"],
-        f"{STUDENT}.then: the key is called 'post_stages'.",
+        f"{STUDENT}.then: the key is now called 'post_stages'.",
     ),
     "the key that a gate's models stood under once": (
         ["lineage.gates={score: {min: 1, of: [student]}}"],
-        "lineage.gates.score.of: the key is called 'applies_to'.",
+        "lineage.gates.score.of: the key is now called 'applies_to'.",
     ),
     "the same for the data set": (
         ["data.on=local"],
-        "data.on: the key is called 'executor'.",
+        "data.on: the key is now called 'executor'.",
     ),
     "executor of one model": (
         [f"{STUDENT}.executor=locale"],
@@ -165,7 +165,7 @@ WRONG = {
     ),
     "name that would leave the store": (
         ["lineage.models.student.version=../../v1"],
-        "lineage.models.student.version: no version: '../../v1'; letters, digits, '.', '-'.",
+        "lineage.models.student.version: '../../v1' is not a valid version: use letters, digits, '.', '_' and '-'.",
     ),
     "interpolation that leads nowhere": (
         ["lineage.models.student.params.lr=${model.nothing}"],
@@ -173,7 +173,7 @@ WRONG = {
     ),
     "stage that is done twice": (
         ["lineage.models.student.post_stages.distill={backend: toy}"],
-        "lineage.models.student.post_stages.distill: student is made by the stage 'distill' already.",
+        "lineage.models.student.post_stages.distill: the stage 'distill' already produces student. Remove it.",
     ),
     "number that is none": (
         [f"{STUDENT}.params.lr=inf"],
@@ -181,11 +181,11 @@ WRONG = {
     ),
     "store that is no folder": (
         ["store.root=/etc/passwd"],
-        "store.root: '/etc/passwd' is, or lies in, a file. Name a folder.",
+        "store.root: '/etc/passwd' is a file or inside one. Set a folder.",
     ),
     "store without a name": (
         ["store.root=''"],
-        "store.root: is empty. Name a folder.",
+        "store.root: is empty. Set a folder.",
     ),
     "group that is left out": (
         ["~tracking"],
@@ -205,11 +205,11 @@ WRONG = {
     ),
     "override that is none": (
         ["models=[teacher"],
-        "models=[teacher: not KEY=VALUE as Hydra reads it: ",
+        "models=[teacher: not a valid override KEY=VALUE: ",
     ),
     "text that has to be quoted": (
         ["store.root=~/cards"],
-        "store.root=~/cards: not KEY=VALUE as Hydra reads it. As text it is \"store.root='~/cards'\"",
+        "store.root=~/cards: not a valid override KEY=VALUE. To set it as text, write \"store.root='~/cards'\"",
     ),
     "no executor at all": (
         ["executor.name=null"],
@@ -326,8 +326,8 @@ def test_yaml_that_cannot_be_read_names_file_and_line(cli: Cli, tmp_path: Path) 
     [
         (["pln"], "no command 'pln'. Did you mean 'plan'?"),
         (["plan", "--jsn"], "no flag '--jsn'."),
-        (["plan", "--config-dir", "nowhere"], "--config-dir: no folder nowhere."),
-        (["plan", "on=local"], "on: the key is called 'executor'."),
+        (["plan", "--config-dir", "nowhere"], "--config-dir: folder nowhere does not exist."),
+        (["plan", "on=local"], "on: the key is now called 'executor'."),
         (["plan", "--config-dir="], "--config-dir: no value is given."),
         (["--config-dir"], "--config-dir: no value is given."),
     ],
@@ -348,8 +348,8 @@ def test_the_old_key_is_known_where_yaml_reads_it_as_true(cli: Cli, tmp_path: Pa
     done = cli("plan", "--config-dir", "mine", "lineage=old", "data=none", "tracking=none")
     assert done.returncode == 2
     assert done.stderr.splitlines()[1:] == [
-        "lineage.models.one.on: the key is called 'executor'.",
-        "lineage.post_stages.register.on: the key is called 'executor'.",
+        "lineage.models.one.on: the key is now called 'executor'.",
+        "lineage.post_stages.register.on: the key is now called 'executor'.",
     ]
 
 
@@ -363,8 +363,8 @@ def test_the_old_key_of_the_post_stages_is_known_in_a_file(cli: Cli, tmp_path: P
     done = cli("plan", "--config-dir", "mine", "lineage=old", "data=none", "tracking=none")
     assert done.returncode == 2
     assert done.stderr.splitlines()[1:] == [
-        "lineage.then: the key is called 'post_stages'.",
-        "lineage.models.one.then: the key is called 'post_stages'.",
+        "lineage.then: the key is now called 'post_stages'.",
+        "lineage.models.one.then: the key is now called 'post_stages'.",
     ]
 
 
@@ -382,4 +382,4 @@ def test_the_old_key_is_known_at_every_level(cli: Cli, tmp_path: Path, file: str
     others = [word for word in TOY_FLOW if not word.startswith(f"{group}=")]
     done = cli("plan", "--config-dir", "mine", *others, f"{group}=old")
     assert done.returncode == 2
-    assert f"{path}: the key is called 'executor'." in done.stderr
+    assert f"{path}: the key is now called 'executor'." in done.stderr

@@ -123,7 +123,7 @@ def test_a_budget_holds_for_a_task_and_for_the_run(flow_of, registry, allowed, f
     with pytest.raises(ConfigError) as error:
         checked(flow, registry)
     assert [fault.path for fault in error.value.faults] == faults
-    assert "(if it takes all of its time limit)" in str(error.value)
+    assert "(if it uses its whole time limit)" in str(error.value)
     assert "nothing was started" in str(error.value)
     assert error.value.exit_code == 2
 
@@ -133,7 +133,7 @@ def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_o
         flow_of(Machine(priced=False), budget=Budget(run=1e9)),
         flow_of(on="endless", budget=Budget(task=1e9)),
     ):
-        with pytest.raises(ConfigError, match="nobody knows what it costs on"):
+        with pytest.raises(ConfigError, match="its cost on this type of machine is unknown"):
             checked(flow, registry)
     checked(flow_of(Machine(priced=False)), registry)
     checked(flow_of(on="local", budget=Budget(run=0)), registry)  # nobody sends a bill for it

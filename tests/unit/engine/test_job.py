@@ -51,7 +51,7 @@ def made(shared: RemoteStore, root: Path, name: str, *inputs: Record, **more: ob
 
 
 def test_what_a_job_makes_lies_in_the_bucket_with_its_inputs_told(shared, bucket, tmp_path):
-    teacher = made(shared, tmp_path / "a", "train:teacher", told={"training_job": "x", "host": "algo-1"})
+    teacher = made(shared, tmp_path / "a", "train:teacher", environment={"training_job": "x", "host": "algo-1"})
     student = made(shared, tmp_path / "b", "distill:student", teacher)
     assert student.inputs == {"train:teacher": teacher.content}
     assert (teacher.executor, teacher.environment["training_job"], teacher.environment["host"]) == (
@@ -101,7 +101,7 @@ def test_a_task_without_a_bucket_is_refused(tmp_path, shared):
 
 def test_what_parameters_point_to_must_be_here_as_it_was_there(shared, tmp_path):
     task, backend = task_of(shared, "train:teacher")
-    with pytest.raises(PokeflowError, match="Have it run there, with executor: local"):
+    with pytest.raises(PokeflowError, match="Run this task with executor: local"):
         job.make(task, replace(backend, fingerprint=lambda _: "other"), on="elsewhere", root=tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_a_further_process_that_waits_in_vain_leaves_once_it_is_made(shared, tmp
     task, _ = task_of(shared, "train:teacher", seconds=600.0)
     (tmp_path / "task.json").write_bytes(job.dump(task))
     program = (
-        "import sys; from pokeflow.engine import job; job.LOOK = job.GRACE = 0.1; "
+        "import sys; from pokeflow.engine import job; job.POLL = job.GRACE = 0.1; "
         "sys.exit(job.main(['task.json', '--on', 'elsewhere', '--root', 'waiting']))"
     )
     env = environment(RANK="1")

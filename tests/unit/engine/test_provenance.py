@@ -97,7 +97,7 @@ def test_its_name_is_kept_for_it(tmp_path: Path) -> None:
         (task.output / "telemetry").mkdir()
         return Result({"score": 1.0})
 
-    with pytest.raises(TaskError, match="telemetry: this name is kept for pokeflow's own files"):
+    with pytest.raises(TaskError, match="telemetry: this name is reserved for pokeflow's own files"):
         run_flow(flow_with(tmp_path, greedy))
 
 
@@ -263,7 +263,7 @@ def test_a_note_holds_no_secret_of_any_part(tmp_path: Path) -> None:
         sweep=Sweep("2026-01-01/00-00-00-0", 3, (secret,)),
         config={"tracking": {"password": "hunter2", "uri": "s3://bucket"}, "list": [{"apiKey": "hunter2"}]},
     )
-    RunNote(flow).leave(tmp_path, tmp_path / "elsewhere")
+    RunNote(flow).write(tmp_path, tmp_path / "elsewhere")
     text = (tmp_path / "telemetry" / "run.yaml").read_text(encoding="utf-8")
     assert "hunter2" not in text
     assert told(tmp_path) == {

@@ -53,10 +53,10 @@ def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):
     needed = Input(records["train:teacher"], store.folder(records["train:teacher"]))
     task = step.task((needed,), tmp_path, tmp_path)
     making.require_unchanged(store, task, step.backend)
-    with pytest.raises(PokeflowError, match="made again by another run meanwhile"):
+    with pytest.raises(PokeflowError, match="was replaced by another run"):
         making.require_same(store, replace(needed, record=replace(needed.record, content="other")))
-    with pytest.raises(PokeflowError, match="what its parameters point to changed while it was read"):
+    with pytest.raises(PokeflowError, match="the content that its parameters refer to changed"):
         making.require_unchanged(store, task, replace(step.backend, fingerprint=lambda _: "new"))
     (needed.folder / "model.txt").unlink()
-    with pytest.raises(PokeflowError, match="is damaged or gone"):
+    with pytest.raises(PokeflowError, match="is damaged or missing"):
         making.require_unchanged(store, task, step.backend)

@@ -74,7 +74,7 @@ def test_a_changed_version_remakes_only_what_is_named(flow_of) -> None:
 
 
 def test_plan_touches_nothing_and_says_why(flow_of, tmp_path: Path) -> None:
-    assert statuses(flow_of())["train:teacher"] == "not made yet"
+    assert statuses(flow_of())["train:teacher"] == "no result yet"
     assert statuses(flow_of())["distill:student"] == "after train:teacher"
     assert not (tmp_path / "store").exists()
 
@@ -146,7 +146,7 @@ def test_a_failed_task_names_itself_its_log_and_the_way_on_and_holds_up_only_its
     assert "distill:student failed: it was told to fail." in message
     log = Path(message.partition("log: ")[2].splitlines()[0])
     assert "it was told to fail" in log.read_text()
-    assert "Go on with: pokeflow" in message
+    assert "Resume with: pokeflow" in message
     assert set(caught.value.ran) == {"train:teacher", "benchmark:teacher", "register:teacher"}
 
 
@@ -177,15 +177,15 @@ def test_a_failure_is_mended_by_running_again(flow_of, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("returned", "fault"),
     [
-        ({"score": float("nan")}, r"backend 'toy' returns score = nan; an unknown figure is None"),
-        ({"score": float("inf")}, r"returns score = inf"),
+        ({"score": float("nan")}, r"backend 'toy' returned score = nan; an unknown figure is None"),
+        ({"score": float("inf")}, r"returned score = inf"),
         ({"score": 10**400}, r"an unknown figure is None"),
-        ({"score": None}, r"leaves score unknown and gives no reason"),
+        ({"score": None}, r"returned no value for score and no reason"),
         ({"score": "good"}, r"a figure is a number or None"),
         ({"score": True}, r"a figure is a number or None"),
-        (None, r"backend 'toy' returned NoneType; a Result or a mapping of figures is expected"),
-        (Result({"score": 1}, facts={"x": object()}), r"facts that are no plain data"),
-        (Result({"score": 1}, reasons={"score": 5}), r"it is a sentence"),
+        (None, r"backend 'toy' returned NoneType; expected a Result or a mapping of figures"),
+        (Result({"score": 1}, facts={"x": object()}), r"facts that are not plain data"),
+        (Result({"score": 1}, reasons={"score": 5}), r"as the reason for 'score'; expected text"),
     ],
 )
 def test_a_figure_is_a_number_or_unknown_with_a_reason(flow_of, returned: object, fault: str) -> None:
@@ -213,9 +213,9 @@ def leave(task: Task) -> Result:
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (write_the_record, "this name is kept for pokeflow's own files"),
+        (write_the_record, "this name is reserved for pokeflow's own files"),
         (remove_the_output, "the backend removed its output folder"),
-        (leave, r"backend 'toy' left with sys.exit\('bye'\)"),
+        (leave, r"backend 'toy' called sys.exit\('bye'\)"),
     ],
 )
 def test_a_forced_redo_that_fails_leaves_the_old_result(flow_of, body, fault: str) -> None:
@@ -302,7 +302,7 @@ def test_inputs_that_are_replaced_meanwhile_are_no_inputs(flow_of) -> None:
         return Result({"score": 0.1})
 
     racing = replace(step, backend=replace(step.backend, run=beside_another_run), digest="0" * 16)
-    with pytest.raises(TaskError, match=r"train:teacher is damaged or gone"):
+    with pytest.raises(TaskError, match=r"train:teacher is damaged or missing"):
         run(Flow(flow.project, (flow.step("train:teacher"), racing), flow.parents, flow.root, flow.executors))
     assert store.load(racing) is None
 

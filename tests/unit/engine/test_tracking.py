@@ -207,4 +207,4 @@ def test_a_note_that_is_none_is_told_and_disturbs_nothing(flow, tracker, caplog)
     ran = run(made)
 
     assert tuple(tracker.tasks) == ran
-    assert "is no note of a task to track" in caplog.text
+    assert "is not a note of a task to track" in caplog.text

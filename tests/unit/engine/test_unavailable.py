@@ -43,7 +43,7 @@ def test_a_task_that_lacks_its_compiler_waits_and_the_others_are_made(flow_of, e
         run(flow_of(ABSENT, f"executor={executor}"))
     assert told.value.exit_code == WAITING
     assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(told.value)
-    assert "Not run, for want of it: benchmark:tiny, register:tiny." in str(told.value)
+    assert "Not run, because tasks that they need are missing: benchmark:tiny, register:tiny." in str(told.value)
     assert "failed" not in str(told.value)
     assert set(told.value.records) == {
         *(f"{stage}:{model}" for stage in ("benchmark", "register") for model in ("teacher", "student")),
@@ -56,7 +56,7 @@ def test_what_was_ready_is_kept_where_the_message_says_and_nothing_is_committed(
     flow = flow_of(ABSENT)
     with pytest.raises(TaskError) as told:
         run(flow)
-    ready = next(line for line in str(told.value).splitlines() if "what is ready for it" in line).partition(": ")[2]
+    ready = next(line for line in str(told.value).splitlines() if "files prepared for it" in line).partition(": ")[2]
     assert contents(Path(ready)) == {"calibration.txt": b"ready\n"}
     assert Store(tmp_path / "store").load(flow.step("compile:tiny")) is None
 
@@ -128,7 +128,7 @@ def test_what_is_made_of_a_simulated_result_is_simulated(flow_of) -> None:
 
 def test_a_simulated_model_is_not_registered(flow_of) -> None:
     with pytest.raises(
-        TaskError, match=r"compile:tiny, benchmark:tiny is simulated: a double made it, .*no such model is registered"
+        TaskError, match=r"compile:tiny, benchmark:tiny was produced by a simulator and cannot be registered"
     ):
         run(flow_of(SIMULATED))
 
@@ -146,7 +146,7 @@ def test_nothing_simulated_is_published_and_the_gap_says_why(flow_of) -> None:
     assert not any("tiny" in path for path in there)
     assert "tiny" not in json.loads(there["metadata/project_manifest.json"])["models"]
     assert "tiny" not in json.loads(there["metadata/performance_benchmarks.json"])["models"]
-    assert "compile:tiny is simulated, and nothing of that is published" in {gap.why for gap in done.gaps}
+    assert "compile:tiny is simulated, and simulated results are not published" in {gap.why for gap in done.gaps}
 
 
 def test_no_run_of_a_double_is_in_the_published_history(flow_of) -> None:
@@ -173,7 +173,7 @@ def test_a_note_that_a_job_elsewhere_is_to_be_tracked_is_dropped_where_a_double_
 def test_what_a_double_made_is_made_again_by_the_next_run_where_the_real_one_may_be(flow_of, cli) -> None:
     cli(*TOY_FLOW, SIMULATED, UNREGISTERED)
     lines = cli("plan", *TOY_FLOW, SIMULATED, UNREGISTERED).stdout.splitlines()
-    assert [line.split()[:2] for line in lines if line.endswith("a double made it")] == [["run", "compile:tiny"]]
+    assert [line.split()[:2] for line in lines if line.endswith("the result is simulated")] == [["run", "compile:tiny"]]
     assert set(run(flow_of(SIMULATED, UNREGISTERED)).ran) == {"compile:tiny", "benchmark:tiny"}
 
 

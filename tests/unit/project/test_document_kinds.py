@@ -81,7 +81,7 @@ def test_a_published_document_of_data_is_refused_when_it_would_change(
     publishing.publish(flow, records)
     other = replace(plugins.document_kinds()["metrics"], build=lambda version: {"other": 1}, schema={})
     monkeypatch.setattr(documents, "document_kinds", lambda: {**plugins.document_kinds(), "metrics": other})
-    with pytest.raises(ConfigError, match="What is published stays: raise the version"):
+    with pytest.raises(ConfigError, match="Published files cannot change: raise the version"):
         publishing.publish(flow, records)
 
 
@@ -160,10 +160,10 @@ KIND = DocumentKind("here", "project", lambda project: {})
     ("entries", "fault"),
     [
         ([Entry("here", ImportError("no such module"))], r"'here' \(somebody:KIND\) cannot be loaded: no such module"),
-        ([Entry("here", 3)], "is 3; a DocumentKind named 'here' of scope project or version is expected"),
+        ([Entry("here", 3)], "is 3; expected a DocumentKind named 'here' of scope project or version"),
         ([Entry("there", KIND)], "a DocumentKind named 'there' of scope"),
-        ([Entry("here", replace(KIND, scope="everywhere"))], "of scope project or version is expected"),
-        ([Entry("here", KIND), Entry("here", KIND)], "is brought by two distributions"),
+        ([Entry("here", replace(KIND, scope="everywhere"))], "of scope project or version"),
+        ([Entry("here", KIND), Entry("here", KIND)], "is provided by two distributions"),
     ],
 )
 def test_a_broken_kind_is_told_with_its_entry_point(
@@ -203,7 +203,7 @@ def nested(depth: int) -> dict[str, Any]:
     ("kind", "fault"),
     [
         (DocumentKind("scores", "project", lambda project: 1 / 0), "document kind 'scores' failed: ZeroDivisionError"),
-        (DocumentKind("scores", "project", lambda project: []), "a mapping or bytes are expected"),
+        (DocumentKind("scores", "project", lambda project: []), "expected a mapping or bytes"),
         (DocumentKind("scores", "project", "no_such:build"), "document kind 'scores' failed: ModuleNotFoundError"),
         (
             DocumentKind("scores", "project", lambda project: {}, schema="no_such:FORM"),

@@ -72,19 +72,19 @@ def test_a_model_that_the_layout_does_not_name_has_a_place_all_the_same() -> Non
 REPORT = {"stage": "report", "file": "x"}
 WRONG: Sequence[tuple[dict[str, Any], str]] = (
     ({"project": {"x": {"document": "manifesto"}}}, "no document 'manifesto'. Did you mean 'project_manifest'?"),
-    ({"project": {"../x": REPORT}}, "is no path below a project"),
-    ({"project": {"x": {"file": "a"}}}, "no stage. The project itself is made by none"),
-    ({"project": {"x": {**REPORT, "link": "."}}}, "file and link are given; a path holds one thing"),
-    ({"project": {"x": {}}}, "says nothing of what belongs here"),
-    ({"project": {"x": {"stage": "report", "file": "**"}}}, "'**' means many files: end the path with '/'"),
+    ({"project": {"../x": REPORT}}, "is not a valid key"),
+    ({"project": {"x": {"file": "a"}}}, "no stage. Set the stage"),
+    ({"project": {"x": {**REPORT, "link": "."}}}, "file and link are set; a path holds only one of them"),
+    ({"project": {"x": {}}}, "has no content"),
+    ({"project": {"x": {"stage": "report", "file": "**"}}}, "'**' matches many files: end the path with '/'"),
     ({"project": {"{model}/x": REPORT}}, "only {model} and {version} are replaced"),
     ({"models": {"*": {"{modl}/x": REPORT}}}, "only {model} and {version} are replaced"),
     ({"models": {"*": {"{model.__class__}/x": REPORT}}}, "only {model} and {version} are replaced"),
-    ({"project": {"metadata/receipts/x": REPORT}}, "is kept for receipts"),
-    ({"models": {"*": {"same": {"file": "a"}}}}, "two things belong at same"),
+    ({"project": {"metadata/receipts/x": REPORT}}, "is reserved for receipts"),
+    ({"models": {"*": {"same": {"file": "a"}}}}, "two entries have the path same"),
     ({"models": {"teachr": {"x": REPORT}, "student": {"y": REPORT}}}, "no model 'teachr'. Did you mean 'teacher'?"),
     ({"rot": "x"}, "no key 'rot'. Did you mean 'root'?"),
-    ({"root": "/etc"}, "is no path below a project"),
+    ({"root": "/etc"}, "is not a valid key"),
     ({"root": None}, "layout.root: expected text"),
 )
 

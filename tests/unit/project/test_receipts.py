@@ -106,7 +106,7 @@ def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[s
 )
 def test_a_damaged_or_hostile_receipt_is_told_and_never_followed(tree: Folder, text: bytes) -> None:
     tree.write("metadata/receipts/models/m/v1.json", text, match=None)
-    with pytest.raises(IntegrityError, match=r"metadata/receipts/models/m/v1\.json: no sound receipt"):
+    with pytest.raises(IntegrityError, match=r"metadata/receipts/models/m/v1\.json: not a valid receipt"):
         receipts.read_all(tree)
     with pytest.raises(IntegrityError):
         receipts.put(tree, receipt())

@@ -106,7 +106,7 @@ def test_who_is_always_overtaken_gives_up_with_a_sentence(waits: list[float]) ->
         return rival
 
     objects.meddle = rival
-    with pytest.raises(PokeflowError, match=r"training_history\.json: others kept writing it.*run the command again"):
+    with pytest.raises(PokeflowError, match=r"training_history\.json: other writers kept changing it.*run this again"):
         writing.update(objects, KEY, adding(1), SCHEMA)
     assert len(waits) == writing.TRIES
 
@@ -149,7 +149,7 @@ def test_a_damaged_document_that_follows_from_receipts_is_written_anew_with_a_wa
 def test_a_newer_pokeflow_s_document_is_never_written_over(derived: bool) -> None:
     objects = Memory()
     objects.put(KEY, b'{"schema_version": 2}')
-    with pytest.raises(PokeflowError, match=r"newer pokeflow \(schema_version 2, this one knows 1\). Upgrade pokeflow"):
+    with pytest.raises(PokeflowError, match=r"newer pokeflow \(schema_version 2, this one reads 1\). Upgrade pokeflow"):
         writing.update(objects, KEY, adding(1), SCHEMA, derived=derived)
 
 

@@ -74,11 +74,11 @@ def test_figures_and_switches_are_no_secrets() -> None:
 @pytest.mark.parametrize(
     ("document", "fault"),
     [
-        ({"a": None}, "$.a: null without a reason beside it."),
-        ({"a": None, "reasons": {"a": ""}}, "$.a: null without a reason beside it."),
-        ({"b": {"a": None}, "reasons": {}}, "$.b.a: null without a reason beside it."),
-        ({"a": [1, None], "reasons": {}}, "$.a[1]: null without a reason beside it."),
-        ({"a": 1, "reasons": {"a": "why"}}, "$.reasons.a: a reason for what is no null."),
+        ({"a": None}, "$.a: null without a reason."),
+        ({"a": None, "reasons": {"a": ""}}, "$.a: null without a reason."),
+        ({"b": {"a": None}, "reasons": {}}, "$.b.a: null without a reason."),
+        ({"a": [1, None], "reasons": {}}, "$.a[1]: null without a reason."),
+        ({"a": 1, "reasons": {"a": "why"}}, "$.reasons.a: a reason for a value that is not null."),
     ],
 )
 def test_every_null_has_its_reason_beside_it(document: dict[str, Any], fault: str) -> None:

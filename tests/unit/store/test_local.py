@@ -49,7 +49,7 @@ def test_a_result_holds_no_links(tmp_path: Path, kind: str) -> None:
     target = {"file": output / "a", "folder": output, "outside": Path("/etc/passwd")}[kind]
     (output / "a").write_text("a")
     (output / "link").symlink_to(target)
-    with pytest.raises(PokeflowError, match="plain files only"):
+    with pytest.raises(PokeflowError, match="only regular files"):
         list_files(output)
 
 

@@ -264,7 +264,7 @@ def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: ObjectStore, mon
         while not claim.lost:
             assert time.monotonic() < until
             time.sleep(0.05)
-        with pytest.raises(PokeflowError, match="another one has taken it over"):
+        with pytest.raises(PokeflowError, match="another one took it over"):
             claim.require_held()
     assert place.read("claims/x")[0] == other
 

@@ -100,7 +100,7 @@ def test_facts_are_printed_a_line_each_without_those_that_are_not_known() -> Non
 
 
 def test_a_backend_is_refused_where_a_command_has_none() -> None:
-    with pytest.raises(ConfigError, match=r"cloud\.deploy\.backend: a command has none") as error:
+    with pytest.raises(ConfigError, match=r"cloud\.deploy\.backend: a command takes no backend") as error:
         load("+cloud.deploy.backend=sagemaker", "+cloud.deplyo.params.instances=2")
     assert "cloud.deplyo: no command 'deplyo'. Did you mean 'deploy'?" in str(error.value)
 

@@ -58,5 +58,5 @@ def test_the_profiler_of_before_is_refused_with_the_reason(cloud, tmp_path):
 
 
 def test_jobs_need_a_bucket(cloud, tmp_path):
-    with pytest.raises(ConfigError, match=r"shares only a bucket with this machine\. Choose store=s3"):
+    with pytest.raises(ConfigError, match=r"runs remotely and needs a shared store\. Set store=s3"):
         Launcher(cloud, tmp_path).flow("store.remote=null")

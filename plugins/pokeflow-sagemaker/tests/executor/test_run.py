@@ -31,7 +31,7 @@ def told(machine, *overrides):
         machine.run(*TEACHER, *overrides)
     first, *rest = str(failed.value).splitlines()
     assert first.startswith("train:teacher failed: ")
-    assert all(line.startswith(("  log: ", "What is done is kept.")) for line in rest)
+    assert all(line.startswith(("  log: ", "Finished tasks are kept.")) for line in rest)
     assert len(first) < 900
     return first
 

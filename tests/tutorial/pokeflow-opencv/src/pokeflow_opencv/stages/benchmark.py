@@ -1,4 +1,4 @@
-"""Stage ``benchmark``: what the compiled model answers, and how long that takes here."""
+"""Stage ``benchmark``: accuracy and latency of the compiled model on this machine."""
 
 from pokeflow import Result, Task
 from pokeflow_opencv.network import FILE, FRAMEWORK, open_network
