@@ -1,8 +1,8 @@
-"""Checks public names: ``python -m tests.names`` prints each that is a bare participle, with what to call it instead.
+"""Checks names: ``python -m tests.names`` prints each that says too little, with what to call it instead.
 
-A function is a verb or a standard noun, a class a noun of the field. ``opened(path)`` leaves open whether it opens
-something or tells whether something is open; ``open_network(path)`` and ``is_open`` do not. Properties may be
-adjectives, and names that begin with ``_`` are each module's own.
+A public function is a verb or a standard noun, a public class a noun of the field: ``opened(path)`` leaves open whether
+it opens something or tells whether something is open; ``open_network(path)`` and ``is_open`` do not. Properties may be
+adjectives. Parameters and local variables are named by what they hold: ``files`` or ``matches``, not ``found``.
 """
 
 import ast
@@ -37,6 +37,17 @@ BETTER = {
     "written": "write",
 }
 """Words that were used in many senses, and what says more."""
+VAGUE = {
+    "asked": "request, options, requested",
+    "beside": "the path's role: sidecar, folder",
+    "found": "what it holds: files, matches, errors",
+    "given": "params, arguments, inputs",
+    "lies": "location, path",
+    "made": "record, result, artifact",
+    "place": "uri, path, location",
+    "told": "lines, message, report",
+}
+"""Names of parameters and local variables that fit any value, and what says more."""
 NOUNS = {"embed", "feed", "need", "seed", "reseed", "shed", "speed", "unexpected"}
 REGULAR = re.compile(r"[A-Za-z][a-z]+ed")
 
@@ -55,6 +66,18 @@ def public_names(file: Path) -> Iterator[tuple[str, int]]:
                 bodies.append(node.body)
 
 
+def local_names(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield each parameter and each local variable of a module's functions with its line."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.arg):
+                    yield node.arg, node.lineno
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id, node.lineno
+
+
 def fault_of(name: str) -> str | None:
     """Return what to call a name instead, or None where it is a good one."""
     word = name.lower()
@@ -66,18 +89,22 @@ def fault_of(name: str) -> str | None:
 
 
 def faults(root: Path = ROOT) -> Iterator[str]:
-    """Yield a line for each public name of the sources that is a bare participle."""
+    """Yield a line for each public name of the sources that is a bare participle, and for each vague local name."""
     for file in modules(root).values():
+        where = file.relative_to(root)
         for name, line in public_names(file):
             if better := fault_of(name):
-                yield f"{file.relative_to(root)}:{line}: {name!r} is no public name. Better: {better}."
+                yield f"{where}:{line}: {name!r} is no public name. Better: {better}."
+        for name, line in sorted(set(local_names(file)), key=lambda pair: pair[1]):
+            if better := VAGUE.get(name.strip("_")):
+                yield f"{where}:{line}: {name!r} says nothing of its value. Better: {better}."
 
 
 def main() -> int:
     """Print every fault; 1 where there is one."""
-    told = list(faults())
-    print("\n".join(told) or "names: sound")
-    return bool(told)
+    lines = list(faults())
+    print("\n".join(lines) or "names: sound")
+    return int(bool(lines))
 
 
 if __name__ == "__main__":

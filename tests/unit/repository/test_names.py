@@ -1,4 +1,4 @@
-"""The check of public names: it finds a bad one, says what is better, and passes what is a verb or a noun."""
+"""The check of names: it finds a bad one, says what is better, and passes what is a verb or a noun."""
 
 from pathlib import Path
 
@@ -21,9 +21,13 @@ def tree(tmp_path: Path) -> Path:
         ("class Wanted: ...\nclass Made: ...", "build, make"),
         ("class Card:\n    def opened(self): ...", r"a verb \(open…\)"),
         ("async def connected(): ...", r"a verb \(connect…\)"),
+        ("def find(place): ...", "uri, path"),
+        ("def find(*, given=1): ...", "arguments"),
+        ("def _find(files):\n    for found in files:\n        ...", "matches"),
+        ("def find(files):\n    return lambda told: told", "message"),
     ],
 )
-def test_a_bare_participle_is_found_with_its_line_and_a_better_name(tree: Path, code: str, better: str) -> None:
+def test_a_bad_name_is_reported_with_its_line_and_a_better_one(tree: Path, code: str, better: str) -> None:
     (tree / "plugins/pokeflow-odd/src/pokeflow_odd/odd.py").write_text(code)
     faults = list(names.faults(tree))
     assert faults
