@@ -9,7 +9,9 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench clean
+COVERED := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
+
+.PHONY: demo test test-all lint bench clean dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -31,6 +33,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.structure
 	$(BIN)/python -m tests.names
+	$(BIN)/python .github/scripts/release.py check
+	$(BIN)/zizmor --offline --quiet .github
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
@@ -38,8 +42,31 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
+# Sdist and wheel of every distribution, the wheel built from the sdist as an index's users would.
+dist: $(READY)
+	rm -rf dist
+	for source in . $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$source || exit 1; done
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+# Branch coverage of the core and the plugins without an SDK, by their own tests; pyproject.toml has the floor.
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/coverage run -m pytest -n 2 --dist loadfile \
+		-m "not slow and not long and not aws" tests $(COVERED:%=plugins/%/tests)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# make version V=0.2.0 writes the one version, and every requirement on a sibling.
+version: $(READY)
+	$(BIN)/python .github/scripts/release.py set $(V)
+	$(BIN)/python .github/scripts/release.py check
+
+hooks: $(READY)
+	$(BIN)/pre-commit install
+
 clean:
-	rm -rf $(VENV) store .schema
+	rm -rf $(VENV) store .schema dist
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/testkit/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
