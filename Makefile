@@ -9,9 +9,12 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-COVERED := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
+# Distributions without an SDK, whose tests need neither PyTorch nor a compiler.
+LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
+# Tests of the core itself; those of the test kit and of this repository are left out.
+CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all lint bench clean dist coverage version hooks
+.PHONY: demo test test-all lint bench clean test-core dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -42,6 +45,19 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
+# The core's tests in an environment without SDKs: smaller, and for systems where PyTorch or a compiler is missing.
+# The other plugins are installed without what they require, so that the default configuration names their backends.
+test-core: .venv-core/.ready
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 .venv-core/bin/pytest -n 2 --dist loadfile -m "not slow and not long and not aws" $(CORE)
+
+.venv-core/.ready: constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib]' \
+		$(LIGHT:%=--editable plugins/%) --editable plugins/pokeflow-vision --editable tests/support \
+		editables hatchling hypothesis 'moto[s3,server]' pytest-xdist
+	.venv-core/bin/python -m pip install --quiet --no-deps $(DISTS:%=--editable %)
+	touch $@
+
 # Sdist and wheel of every distribution, the wheel built from the sdist as an index's users would.
 dist: $(READY)
 	rm -rf dist
@@ -53,7 +69,7 @@ dist: $(READY)
 coverage: $(READY)
 	rm -f .coverage .coverage.*
 	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/coverage run -m pytest -n 2 --dist loadfile \
-		-m "not slow and not long and not aws" tests $(COVERED:%=plugins/%/tests)
+		-m "not slow and not long and not aws" $(CORE) $(LIGHT:%=plugins/%/tests)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -66,7 +82,7 @@ hooks: $(READY)
 	$(BIN)/pre-commit install
 
 clean:
-	rm -rf $(VENV) store .schema dist
+	rm -rf $(VENV) .venv-core store .schema dist
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/testkit/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
