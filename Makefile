@@ -9,9 +9,14 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
+# Which share of the slow tests test-share runs.
 SHARE  := 0/5
+# Distributions without an SDK, whose tests need neither PyTorch nor a compiler.
+LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
+# Tests of the core itself; those of the test kit and of this repository are left out.
+CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all test-share lint bench clean
+.PHONY: demo test test-all test-share lint bench clean test-core dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -37,6 +42,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.structure
 	$(BIN)/python -m tests.names
+	$(BIN)/python .github/scripts/release.py check
+	$(BIN)/zizmor --offline --quiet .github
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
@@ -44,8 +51,44 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
+# The core's tests in an environment without SDKs: smaller, and for systems where PyTorch or a compiler is missing.
+# The other plugins are installed without what they require, so that the default configuration names their backends.
+test-core: .venv-core/.ready
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 .venv-core/bin/pytest -n 2 --dist loadfile -m "not slow and not long and not aws" $(CORE)
+
+.venv-core/.ready: constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib]' \
+		$(LIGHT:%=--editable plugins/%) --editable plugins/pokeflow-vision --editable tests/support \
+		editables hatchling hypothesis 'moto[s3,server]' pytest-xdist
+	.venv-core/bin/python -m pip install --quiet --no-deps $(DISTS:%=--editable %)
+	touch $@
+
+# Sdist and wheel of every distribution, the wheel built from the sdist as an index's users would.
+dist: $(READY)
+	rm -rf dist
+	for source in . $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$source || exit 1; done
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+# Branch coverage of the core and the plugins without an SDK, by their own tests; pyproject.toml has the floor.
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/coverage run -m pytest -n 2 --dist loadfile \
+		-m "not slow and not long and not aws" $(CORE) $(LIGHT:%=plugins/%/tests)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# make version V=0.2.0 writes the one version, and every requirement on a sibling.
+version: $(READY)
+	$(BIN)/python .github/scripts/release.py set $(V)
+	$(BIN)/python .github/scripts/release.py check
+
+hooks: $(READY)
+	$(BIN)/pre-commit install
+
 clean:
-	rm -rf $(VENV) store .schema
+	rm -rf $(VENV) .venv-core store .schema dist
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/support/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

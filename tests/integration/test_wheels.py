@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from pokeflow import __version__
 from pokeflow_testkit.support import TOY
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +30,10 @@ pytestmark = [pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel of every distribution."""
+    """A folder with the wheel and the sdist of every distribution."""
     folder = tmp_path_factory.mktemp("wheels")
     for source in (ROOT, *DISTRIBUTIONS.values()):
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(folder)]
         subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
     return folder
 
@@ -77,6 +80,28 @@ def where(python: Path, module: str) -> Path:
     return Path(
         subprocess.run([str(python), "-P", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     )
+
+
+def test_every_archive_carries_its_license_and_the_one_version(wheels: Path) -> None:
+    built = sorted(wheels.iterdir())
+    assert len(built) == 2 * (1 + len(DISTRIBUTIONS))
+    for file in built:
+        if file.suffix == ".whl":
+            names = zipfile.ZipFile(file).namelist()
+            assert any(name.endswith("/py.typed") for name in names), file.name
+        else:
+            with tarfile.open(file) as archive:
+                names = archive.getnames()
+            assert any(name.endswith("/PKG-INFO") for name in names), file.name
+        assert any(name.endswith("/LICENSE") for name in names), file.name
+        assert f"-{__version__}" in file.name
+
+
+def test_the_core_s_sdist_holds_no_plugin(wheels: Path) -> None:
+    with tarfile.open(wheels / f"pokeflow-{__version__}.tar.gz") as archive:
+        folders = {name.split("/")[1] for name in archive.getnames()}
+    assert {"conf", "pokeflow", "LICENSE", "README.md"} <= folders
+    assert not {"plugins", "tests", "docs"} & folders
 
 
 def test_the_core_and_three_plugins_plan_and_run_the_default_lineage(tmp_path: Path, wheels: Path) -> None:

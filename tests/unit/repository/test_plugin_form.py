@@ -1,5 +1,6 @@
 """Every plugin has one form, and each function that it names is there."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,4 +63,41 @@ def test_of_an_unfit_plugin_every_fault_is_told(tmp_path: Path) -> None:
     assert [fault.partition(":")[0] for fault in faults_of_form(tmp_path)] == [
         *("pyproject.toml", "pyproject.toml", "pyproject.toml", "README.md", "tests", "py.typed"),
         *("__init__.py", "__init__.py", "__init__.py", "stages/train.py"),
+    ]
+
+
+DISTRIBUTIONS = [PLUGINS.parent, *sorted(file.parent for file in PLUGINS.glob("*/pyproject.toml"))]
+KEYS = ["description", "readme", "license", "license-files", "authors", "keywords", "classifiers", "requires-python"]
+URLS = {"Documentation", "Source", "Changelog", "Issues"}
+
+
+def faults_of_metadata(folder: Path) -> list[str]:
+    """Return what a published distribution of this repository does not say about itself, one phrase for each fault."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    faults = [f"no {key}" for key in KEYS if not project.get(key)]
+    faults += [f"no address of {name}" for name in sorted(URLS - set(project.get("urls", {})))]
+    packages = [*folder.glob("src/*/py.typed"), *folder.glob("pokeflow/py.typed")]
+    if packages and "Typing :: Typed" not in project.get("classifiers", ()):
+        faults.append("no classifier Typing :: Typed")
+    if not packages:
+        faults.append("no py.typed")
+    if project.get("license") != "Apache-2.0" or "Apache License" not in (folder / "LICENSE").read_text("utf-8")[:200]:
+        faults.append("no Apache-2.0 license with its text")
+    return faults
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
+def test_every_distribution_says_whose_it_is_and_where(folder: Path) -> None:
+    assert faults_of_metadata(folder) == []
+
+
+def test_missing_metadata_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_text("All rights reserved.\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "odd"\nreadme = "README.md"\nurls = {Source = "x"}\n')
+    assert faults_of_metadata(tmp_path) == [
+        *(f"no {key}" for key in ("description", "license", "license-files", "authors", "keywords", "classifiers")),
+        "no requires-python",
+        *(f"no address of {name}" for name in ("Changelog", "Documentation", "Issues")),
+        "no py.typed",
+        "no Apache-2.0 license with its text",
     ]
