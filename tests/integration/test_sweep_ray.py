@@ -1,6 +1,6 @@
 """A sweep on a Ray cluster of two nodes that have nothing in common but a bucket.
 
-Ray is not among what the tests install: docs/sweeps.md says how to install it and run this.
+Ray is not among what the tests install: docs/how-to/sweep-and-promote.md says how to install it and run this.
 """
 
 import subprocess

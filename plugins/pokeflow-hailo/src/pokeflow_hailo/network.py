@@ -27,7 +27,7 @@ STATUSES = {
     73: "another program has the chip. Stop it; a service of the edge bundle may be what holds it.",
     76: "driver and library are of different versions. Upgrade both: sudo apt full-upgrade, then restart.",
     91: "the HEF is damaged. Copy or compile it again.",
-    92: "this HailoRT does not open such a HEF; compiler and HailoRT go together (docs/hailo.md).",
+    92: "this HailoRT does not open such a HEF; compiler and HailoRT go together (docs/how-to/compile-for-hailo.md).",
     93: "the HEF is for another chip. Compile it for this one (hw_arch).",
 }
 UNSUPPORTED = 92

@@ -23,7 +23,7 @@ MOST = 40
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("plan", type=Path, help="the plan, docs/migrate.md says how to write one")
+    parser.add_argument("plan", type=Path, help="the plan, docs/how-to/migrate.md says how to write one")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here (CSV, and JSON beside it)")
 
