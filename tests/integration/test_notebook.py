@@ -9,6 +9,8 @@ import pytest
 
 from pokeflow_testkit.support import environment
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-from-python.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 

@@ -11,58 +11,40 @@ from PIL import Image
 
 from pokeflow_testkit.lines_of_code import lines_of_code
 from pokeflow_testkit.newcomer import Newcomer, newcomer
-from pokeflow_testkit.support import contents
+from pokeflow_testkit.tutorial import blocks, follow, package_files, shows
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "target-in-an-hour.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "tutorials" / "target-in-an-hour.md"
 PACKAGE = ROOT / "tests" / "tutorial" / "pokeflow-opencv"
-BLOCK = re.compile(r"(?:`([\w./-]+)`[^`\n]*:\n\n)?```(\w*)\n(.*?)```", re.DOTALL)
-STEPS = BLOCK.findall(PAGE)
-"""(file, kind, text) of each block of code, in order."""
 PROMISE = 60
-
-
-def files() -> dict[str, bytes]:
-    """The package's files; what an installation leaves beside them is no part of it."""
-    return {path: content for path, content in contents(PACKAGE).items() if "__pycache__" not in path}
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Newcomer, dict[str, subprocess.CompletedProcess[str]]]:
     """Somebody who has done what the page says from top to bottom, and what each piece of shell answered."""
     reader = newcomer(tmp_path_factory.mktemp("reader"))
-    answers = {}
-    for file, kind, text in STEPS:
-        if kind == "sh":
-            answers[text] = done = reader.run(text)
-            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        elif file:
-            place = reader.home / PACKAGE.name / file
-            assert place.parent.is_dir(), f"{place.parent} is not in the skeleton"
-            place.write_text(text, encoding="utf-8")
-    return reader, answers
+    return reader, follow(PAGE, reader, PACKAGE.name)
 
 
 def test_its_blocks_are_the_packages_files() -> None:
-    shown = {file: text for file, _, text in STEPS if file}
+    shown = {block.file: block.text for block in blocks(PAGE) if block.file}
+    kept = package_files(PACKAGE)
     assert shown.keys() >= {"pyproject.toml", "src/pokeflow_opencv/__init__.py", "src/pokeflow_opencv/network.py"}
-    assert {file: text.encode() for file, text in shown.items()} == {file: files()[file] for file in shown}
+    assert {file: text.encode() for file, text in shown.items()} == {file: kept[file] for file in shown}
 
 
 def test_it_says_how_many_lines_of_code_that_is() -> None:
     count = lines_of_code(PACKAGE.rglob("*.py"))
-    assert f"in {count} lines of code" in PAGE
+    assert f"in {count} lines of code" in PAGE.read_text(encoding="utf-8")
     assert count < PROMISE
 
 
 @pytest.mark.slow
 def test_followed_to_the_letter_it_gives_the_package(followed) -> None:
     reader, _ = followed
-    made = contents(reader.home / PACKAGE.name)
-    own = {p: c for p, c in made.items() if not re.search(r"__pycache__|\.egg-info|\.pytest_cache|^build/", p)}
-    assert own == files()
+    assert package_files(reader.home / PACKAGE.name) == package_files(PACKAGE)
 
 
 @pytest.mark.slow
@@ -76,7 +58,7 @@ def test_the_suite_passes_before_and_after(followed) -> None:
 def test_a_line_taken_away_is_answered_as_the_page_says(followed) -> None:
     reader, _ = followed
     file = reader.home / PACKAGE.name / "src" / "pokeflow_opencv" / "stages" / "compile.py"
-    whole, (line,) = file.read_text(), re.findall(r"without `(.*)` it answers", PAGE)
+    whole, (line,) = file.read_text(), re.findall(r"Without `(.*)` it reports", PAGE.read_text(encoding="utf-8"))
     assert f"    {line}\n" in whole
     file.write_text(whole.replace(f"    {line}\n", ""))
     try:
@@ -85,8 +67,8 @@ def test_a_line_taken_away_is_answered_as_the_page_says(followed) -> None:
         ).stdout
     finally:
         file.write_text(whole)
-    (shown,) = [text for _, kind, text in STEPS if not kind and "the contract: " in text]
-    assert re.search(".*".join(map(re.escape, shown.strip().split("…"))), answer), answer
+    (shown,) = [block.text for block in blocks(PAGE) if not block.kind and "the contract: " in block.text]
+    assert shows(shown, answer), answer
 
 
 @pytest.mark.slow
@@ -104,7 +86,7 @@ def test_the_release_carries_the_very_file(followed) -> None:
         carried = [
             packed.extractfile(member) for member in packed if member.name.endswith("pokeflow_opencv/network.py")
         ]
-        assert [file.read() for file in carried if file] == [files()["src/pokeflow_opencv/network.py"]]
+        assert [file.read() for file in carried if file] == [package_files(PACKAGE)["src/pokeflow_opencv/network.py"]]
 
 
 @pytest.mark.slow
