@@ -51,7 +51,8 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
-# The core's tests in an environment without SDKs: smaller, and for systems where PyTorch or a compiler is missing.
+# The core's tests in an environment without PyTorch and SDKs: smaller, and for systems where these are missing.
+# ONNX and ONNX Runtime are there because the skeleton of a target requires them.
 # The other plugins are installed without what they require, so that the default configuration names their backends.
 test-core: .venv-core/.ready
 	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 .venv-core/bin/pytest -n 2 --dist loadfile -m "not slow and not long and not aws" $(CORE)
@@ -59,8 +60,8 @@ test-core: .venv-core/.ready
 .venv-core/.ready: constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv .venv-core
 	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib]' \
-		$(LIGHT:%=--editable plugins/%) --editable plugins/pokeflow-vision --editable tests/support \
-		editables hatchling hypothesis 'moto[s3,server]' pytest-xdist
+		$(LIGHT:%=--editable plugins/%) --editable 'plugins/pokeflow-vision[testing]' --editable tests/support \
+		editables hatchling hypothesis 'moto[s3,server]' onnxruntime pytest-xdist
 	.venv-core/bin/python -m pip install --quiet --no-deps $(DISTS:%=--editable %)
 	touch $@
 
