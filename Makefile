@@ -1,5 +1,6 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
 # make test   sets up, then passes the tests, but those that take minutes each: make test-all
+# make docs   writes the generated reference and builds the documentation into site/, without a warning
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs pictures clean
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -38,13 +39,21 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
 
+docs: $(READY)
+	$(BIN)/python docs/scripts/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pictures of the pages, from a run of their own on drawn cards; needs Chromium and takes minutes.
+pictures: $(READY)
+	$(BIN)/python docs/scripts/pictures.py
+
 clean:
-	rm -rf $(VENV) store .schema
+	rm -rf $(VENV) store .schema site
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/testkit/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]' $(DISTS:%=--editable %) --editable tests/testkit
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,docs]' $(DISTS:%=--editable %) --editable tests/testkit
 	touch $@

@@ -1,0 +1,38 @@
+"""Hooks of MkDocs: links from pages to the repository's sources, and comments that only the tests of pages read."""
+
+import logging
+import os.path
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+log = logging.getLogger("mkdocs.hooks.pokeflow")
+_LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
+_TEST = re.compile(r"^<!-- test: .*? -->\n", re.MULTILINE)
+_FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
+
+
+def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
+    """Point links that leave ``docs/`` at the repository, and remove the comments for tests.
+
+    On GitHub such a relative link opens the file. The site has no copy of it: the link leads to ``repo_url`` if
+    mkdocs.yml has one, and is else shown as text. A file that does not exist is a warning, which ``strict`` refuses.
+    """
+    folder = posixpath.dirname(f"docs/{page.file.src_uri}")
+
+    def outward(found: re.Match[str]) -> str:
+        text, target, anchor = found[1], found[2], found[3] or ""
+        path = os.path.normpath(posixpath.join(folder, target))
+        if path.startswith("docs/") or path == "docs":
+            return found[0]
+        if not (ROOT / path).exists():
+            log.warning("%s: no file %s in the repository", page.file.src_uri, path)
+        if config.repo_url:
+            kind = "tree" if (ROOT / path).is_dir() else "blob"
+            return f"[{text}]({config.repo_url.rstrip('/')}/{kind}/main/{path}{anchor})"
+        return text
+
+    parts = _FENCE.split(_TEST.sub("", markdown))
+    return "".join(part if index % 2 else _LINK.sub(outward, part) for index, part in enumerate(parts))
