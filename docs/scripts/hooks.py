@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 log = logging.getLogger("mkdocs.hooks.pokeflow")
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
-_TEST = re.compile(r"^<!-- test: .*? -->\n", re.MULTILINE)
+_TEST = re.compile(r"^ *<!-- (?:test: .*?|generated: .*?|\/generated) -->\n", re.MULTILINE)
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 
 
