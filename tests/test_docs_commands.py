@@ -113,6 +113,24 @@ def _of_a_plugin_in_the_page(words: list[str]) -> bool:
     return any("acme" in word or "opencv" in word or "binder" in word for word in words)
 
 
+READMES = sorted((ROOT / "plugins").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("file", READMES, ids=name)
+def test_the_commands_of_a_plugins_readme_are_ones_that_pokeflow_takes(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_cards(Sandbox(tmp_path))
+    monkeypatch.setenv("POKEFLOW_REMOTE", "s3://my-bucket")
+    monkeypatch.chdir(ROOT)
+    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```$", file.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if re.match(r"(\$ )?pokeflow ", line):
+                for words in pokeflow_words(line.removeprefix("$ ")):
+                    if not _of_a_plugin_in_the_page(words):
+                        resolved([_expanded(word, tmp_path) for word in words])
+
+
 # Running: the commands of a page one after another in a folder of their own.
 
 

@@ -1,5 +1,6 @@
-"""Hooks of MkDocs: links from pages to the repository's sources, and comments that only the tests of pages read."""
+"""Hooks of MkDocs: links to the repository's sources, drawn diagrams, and comments that only tests read."""
 
+import hashlib
 import logging
 import os.path
 import posixpath
@@ -11,11 +12,12 @@ ROOT = Path(__file__).parents[2]
 log = logging.getLogger("mkdocs.hooks.pokeflow")
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
 _TEST = re.compile(r"^ *<!-- (?:test: .*?|generated: .*?|\/generated) -->\n", re.MULTILINE)
+_MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
-    """Point links that leave ``docs/`` at the repository, and remove the comments for tests.
+    """Point links that leave ``docs/`` at the repository, show drawn diagrams, and remove the comments for tests.
 
     On GitHub such a relative link opens the file. The site has no copy of it: the link leads to ``repo_url`` if
     mkdocs.yml has one, and is else shown as text. A file that does not exist is a warning, which ``strict`` refuses.
@@ -34,5 +36,17 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
             return f"[{text}]({config.repo_url.rstrip('/')}/{kind}/main/{path}{anchor})"
         return text
 
-    parts = _FENCE.split(_TEST.sub("", markdown))
+    depth = "../" * page.file.src_uri.count("/")
+    parts = _FENCE.split(_MERMAID.sub(lambda found: _diagram(found, depth), _TEST.sub("", markdown)))
     return "".join(part if index % 2 else _LINK.sub(outward, part) for index, part in enumerate(parts))
+
+
+def _diagram(found: re.Match[str], depth: str) -> str:
+    """Return the picture of a Mermaid diagram; its source, as GitHub draws it, if ``make pictures`` is still to be run.
+
+    MkDocs's theme would load Mermaid's script from another host.
+    """
+    name = f"diagram-{hashlib.sha256(found[1].encode()).hexdigest()[:12]}.svg"
+    if (ROOT / "docs" / "pictures" / name).exists():
+        return f"![Diagram: the text of the page says the same]({depth}pictures/{name}){{ .diagram }}"
+    return f"```text\n{found[1]}```"

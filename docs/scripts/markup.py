@@ -78,3 +78,8 @@ def _attributes(section: str) -> dict[str, str]:
         elif name:
             found[name].append(line.strip())
     return {name: prose(_begin(" ".join(lines))) for name, lines in found.items()}
+
+
+def mermaid_blocks(text: str) -> list[str]:
+    """Return the Mermaid diagrams of a page, each as the text of its block."""
+    return re.findall(r"^```mermaid\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
