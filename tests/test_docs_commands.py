@@ -99,7 +99,13 @@ def test_its_commands_are_ones_that_pokeflow_takes(file: Path, tmp_path: Path, m
         if block.mode == "skip" or block.exit_code == 2:
             continue
         for command in block.commands:
+            for folder in re.findall(r"(?:^|&& )cd (\S+)", command.text):
+                if (sandbox.folder / folder).is_dir():
+                    sandbox.go(folder)
+                    monkeypatch.chdir(sandbox.folder)
             for words in pokeflow_words(command.text):
+                if words[:1] == ["init"]:
+                    shutil.copytree(ROOT / "conf", sandbox.folder / words[1] / "conf", dirs_exist_ok=True)
                 if not _of_a_plugin_in_the_page(words):
                     resolved([_expanded(word, tmp_path) for word in words])
 

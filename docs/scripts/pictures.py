@@ -176,7 +176,7 @@ def compress(picture: bytes, file: Path) -> None:
 
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     for quality in (88, 80, 70, 60, 45):
-        image.save(file, "WEBP", quality=quality, method=6)
+        image.save(file, "WEBP", quality=quality, method=4)
         if file.stat().st_size <= MOST_BYTES:
             return
 

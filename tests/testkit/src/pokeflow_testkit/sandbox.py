@@ -56,6 +56,10 @@ class Sandbox:
         """The current folder."""
         return Path((self.state / "cwd").read_text(encoding="utf-8").strip())
 
+    def go(self, folder: str) -> None:
+        """Change the current folder, as ``cd`` does."""
+        (self.state / "cwd").write_text(str((self.folder / folder).resolve()), encoding="utf-8")
+
     def run(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """Run a command of bash's; errors and progress are part of what it prints."""
         script = WRAPPER.format(state=self.state, command=command)
