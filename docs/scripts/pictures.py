@@ -113,7 +113,14 @@ def diagrams(work: Path) -> None:
         tab.evaluate("settings => mermaid.initialize(settings)", settings)
         for name, source in wanted.items():
             svg = tab.evaluate("async source => (await mermaid.render('diagram', source)).svg", source)
-            (OUT / name).write_text(svg + "\n", encoding="utf-8")
+            (OUT / name).write_text(_sized(svg) + "\n", encoding="utf-8")
+
+
+def _sized(svg: str) -> str:
+    """Give a diagram the width of its content; Mermaid's own is that of the page."""
+    found = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    assert found is not None
+    return svg.replace('width="100%"', f'width="{float(found[1]):.0f}" height="{float(found[2]):.0f}"', 1)
 
 
 def mermaid_script(work: Path) -> str:
