@@ -13,6 +13,8 @@ log = logging.getLogger("mkdocs.hooks.pokeflow")
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
 _TEST = re.compile(r"^ *<!-- (?:test: .*?|generated: .*?|\/generated) -->\n", re.MULTILINE)
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_KEY = re.compile(r"<td><code>([\w.\[\]&;-]+)</code>")
+_BREAK = re.compile(r"(?<=[._])(?=\w)")
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -39,6 +41,11 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     depth = "../" * page.file.src_uri.count("/")
     parts = _FENCE.split(_MERMAID.sub(lambda found: _diagram(found, depth), _TEST.sub("", markdown)))
     return "".join(part if index % 2 else _LINK.sub(outward, part) for index, part in enumerate(parts))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let keys in the first column of a table break after dots and underscores."""
+    return _KEY.sub(lambda found: f"<td><code>{_BREAK.sub('<wbr>', found[1])}</code>", html)
 
 
 def _diagram(found: re.Match[str], depth: str) -> str:
