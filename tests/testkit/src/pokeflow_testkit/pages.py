@@ -136,6 +136,8 @@ def pokeflow_words(command: str) -> Iterator[list[str]]:
             if word.rpartition("/")[2] == "pokeflow" and (not previous or previous[-1] in "|&;" or "=" in previous):
                 words = []
         elif set(word) <= set("|&;<>"):
+            if word[0] in "<>" and words[-1:] in (["1"], ["2"]):
+                words.pop()  # the number of a stream that is redirected
             yield words
             words = None
         else:
