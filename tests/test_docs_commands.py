@@ -4,10 +4,12 @@
 """
 
 import functools
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,3 +210,50 @@ def _create_buckets(cloud, command: str) -> None:
     there = {bucket["Name"] for bucket in cloud.client().list_buckets()["Buckets"]}
     for bucket in set(re.findall(r"s3://([\w.-]+)", command)) - there:
         cloud.bucket(bucket)
+
+
+# What a run leaves is what the reference says.
+
+
+@pytest.fixture(scope="module")
+def records(make: Make) -> dict[Path, dict[str, Any]]:
+    """The records of a run, by the task's folder."""
+    files = sorted(make(("finished",)).project.glob("store/tasks/*/*/*/record.json"))
+    assert files
+    return {file.parent: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+@pytest.mark.long
+def test_every_figure_of_a_run_is_explained(records: dict[Path, dict[str, Any]]) -> None:
+    text = (ROOT / "docs" / "reference" / "figures-and-facts.md").read_text(encoding="utf-8")
+    figures = {figure for record in records.values() for figure in record["metrics"]}
+    assert len(figures) > 40
+    assert [figure for figure in sorted(figures) if f"`{figure}`" not in text] == []
+
+
+@pytest.mark.long
+def test_a_record_has_the_fields_of_the_reference(records: dict[Path, dict[str, Any]]) -> None:
+    text = (ROOT / "docs" / "reference" / "task-files.md").read_text(encoding="utf-8")
+    fields = set(
+        re.findall(r"^\| `(\w+)` \|", text.partition("## record.json")[2].partition("## Telemetry")[0], re.MULTILINE)
+    )
+    assert all(fields == set(record) for record in records.values())
+
+
+@pytest.mark.long
+def test_a_task_has_the_files_of_the_reference(records: dict[Path, dict[str, Any]]) -> None:
+    text = (ROOT / "docs" / "reference" / "task-files.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.+) \|$", text, re.MULTILINE)
+    named = {
+        stage: [name for name in re.findall(r"`([\w.-]+\.\w+)`", told) if not name.startswith("loop.")]
+        for stages, told in rows
+        for stage in re.findall(r"\w+", stages)
+    }
+    named["distill"] = [*(set(named["train"]) - {"references.npy"}), "distillation_report.json"]
+    checked = 0
+    for folder, record in records.items():
+        if record["stage"] in ("prepare", "train", "distill", "compile", "benchmark", "package", "register"):
+            assert named[record["stage"]], record["stage"]
+            assert [name for name in named[record["stage"]] if not (folder / name).exists()] == [], folder
+            checked += 1
+    assert checked > 10
