@@ -3,6 +3,7 @@
 ``tests/test_docs_commands.py`` has the commands of the pages.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -85,6 +86,30 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_page_of_every_kind_is_linked_from_the_first_one() -> None:
     kinds = {target.partition("/")[0] for target in links(DOCS / "index.md")}
     assert kinds >= {"tutorials", "reference", "explanation"}
+
+
+PICTURES = DOCS / "pictures"
+
+
+def test_every_diagram_is_drawn() -> None:
+    """The site shows the drawings, because Mermaid's script would come from another host."""
+    for page in sorted(DOCS.rglob("*.md")):
+        for source in re.findall(
+            r"^```mermaid\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            drawing = f"diagram-{hashlib.sha256(source.encode()).hexdigest()[:12]}.svg"
+            assert (PICTURES / drawing).exists(), f"{name(page)}: run 'make pictures', and commit {drawing}"
+
+
+def test_pictures_are_compact_and_shown_with_a_description() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    pictures = [file for file in PICTURES.iterdir() if file.suffix in (".svg", ".webp")]
+    assert len(pictures) >= 5
+    for file in pictures:
+        assert file.stat().st_size <= 150_000, file.name
+        assert "http:" not in re.sub(r"http://www\.w3\.org/\S*", "", file.read_text("utf-8", "ignore"))
+        if not file.name.startswith("diagram-"):
+            assert re.search(rf"!\[[^\]]{{20,}}\]\([\w./-]*{re.escape(file.name)}\)", pages), file.name
 
 
 # The reference is what the code says.
