@@ -1,5 +1,6 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
 # make test   sets up, then passes the quick tests: four minutes on two cores; make test-all passes all
+# make docs   writes the generated reference and builds the documentation into site/, without a warning
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -16,7 +17,7 @@ LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
 # Tests of the core itself; those of the test kit and of this repository are left out.
 CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all test-share lint bench clean test-core dist coverage version hooks
+.PHONY: demo test test-all test-share lint bench docs pictures clean test-core dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -50,6 +51,14 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.transfer
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
+
+docs: $(READY)
+	$(BIN)/python docs/scripts/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pictures of the pages, from a run of their own on drawn cards; needs Chromium and takes minutes.
+pictures: $(READY)
+	$(BIN)/python docs/scripts/pictures.py
 
 # The core's tests in an environment without PyTorch and SDKs: smaller, and for systems where these are missing.
 # ONNX and ONNX Runtime are there because the skeleton of a target requires them.
@@ -89,12 +98,12 @@ hooks: $(READY)
 	$(BIN)/pre-commit install
 
 clean:
-	rm -rf $(VENV) .venv-core store .schema dist
+	rm -rf $(VENV) .venv-core store .schema dist site
 
 $(READY): constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) tests/support/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]' $(DISTS:%=--editable %) --editable tests/support
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,docs]' $(DISTS:%=--editable %) --editable tests/support
 	touch $@

@@ -52,7 +52,7 @@ def test_every_hook_is_documented_and_typed(name: str) -> None:
     hook = getattr(hookspecs, name)
     assert hook.__doc__
     assert inspect.signature(hook).return_annotation is not inspect.Signature.empty
-    assert name in (DOCS / "plugins.md").read_text()
+    assert name in (DOCS / "reference" / "plugins.md").read_text()
 
 
 def test_backends_are_found_by_stage_and_name() -> None:

@@ -1,24 +1,60 @@
-"""What the documents say is so: links lead somewhere, commands resolve, files named exist."""
+"""The documents are sound: links lead somewhere, files named exist, the reference is what the code says.
 
+``tests/test_docs_commands.py`` has the commands of the pages.
+"""
+
+import hashlib
+import json
+import os
 import re
-import shlex
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from pokeflow import plugins
 from pokeflow.cli._lookup import known_commands
-from pokeflow.config import composition, omegaconf
-from pokeflow.config.resolver import resolve
+from pokeflow.errors import STOPPED, WAITING, ConfigError, PokeflowError
+from pokeflow.text import COLUMNS
+from pokeflow_metadata.facts import ModelFacts
+from pokeflow_metadata.forms import models as forms
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = [command.name for command in known_commands()]
-PAGE = r"\bdocs/(?:decisions/)?[\w-]+\.md\b"
+DOCS = ROOT / "docs"
+PAGE = r"\bdocs/(?:[a-z-]+/)?[\w-]+\.md\b"
 PAGES = [
     *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
-    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
     *sorted((ROOT / "plugins").glob("*/README.md")),
 ]
+LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$|<img[^>]* src=\"([^\"]+)\"", re.MULTILINE)
+FENCE = re.compile(r"^( *)(`{3,}).*?^ *\2 *$", re.MULTILINE | re.DOTALL)
+GENERATED = re.compile(r"<!-- generated: ([\w-]+) -->")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def text_of(page: Path) -> str:
+    """A page's text without its blocks of code."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def links(page: Path) -> list[str]:
+    prose = re.sub(r"`[^`\n]+`", "", text_of(page))
+    return ["".join(found) for found in LINK.findall(prose)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them, and those that it sets itself."""
+    found = set(re.findall(r"\{ #([\w.-]+) \}", text_of(page)))
+    found |= set(re.findall(r"^::: ([\w.]+)", text_of(page), re.MULTILINE))
+    for heading in re.findall(r"^#+ (.+?)(?: \{.*\})?$", text_of(page), re.MULTILINE):
+        plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        found.add(re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower()))
+    return found
 
 
 def test_pages_that_code_and_configuration_name_are_there() -> None:
@@ -32,56 +68,142 @@ def test_pages_that_code_and_configuration_name_are_there() -> None:
     assert [(file, page) for file, page in named if not (ROOT / page).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} → {target}"
+    for target in links(page):
+        if "://" in target or target.startswith("mailto:"):
+            parts = urlsplit(target)
+            assert parts.scheme in ("https", "http", "mailto"), target
+            assert parts.scheme == "mailto" or (parts.hostname == "localhost" or "." in parts.netloc), target
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), f"{name(page)} → {target}"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{name(page)} → {target}: {sorted(anchors(file))}"
 
 
-def commands() -> list[str]:
-    found = []
-    for page in PAGES:
-        for line in page.read_text().splitlines():
-            match = re.match(r"(?:\$ )?(?:\.venv/bin/)?(pokeflow(?: [^#]*)?)(?:#.*)?$", line.strip())
-            if match and not line.lstrip().startswith(("pokeflow/", "pokeflow makes", "pokeflow:")):
-                found.append(match[1].strip())
-    return sorted(set(found))
+def test_a_page_of_every_kind_is_linked_from_the_first_one() -> None:
+    kinds = {target.partition("/")[0] for target in links(DOCS / "index.md")}
+    assert kinds >= {"tutorials", "reference", "explanation"}
 
 
-def every_command() -> set[str]:
-    return {*COMMANDS, *plugins.registry(plugins.manager()).commands}
+PICTURES = DOCS / "pictures"
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_are_ones_that_pokeflow_takes(command: str, tmp_path: Path) -> None:
-    _, *args = shlex.split(command)
-    if args and args[0] in every_command():
-        if args[0] != "plan":
-            return
-        args = args[1:]
-    args = [a.replace("~/cards", str(tmp_path)) for a in args]
-    if any(word in command for word in ("dinov3-teachr", "acme", "opencv", "--")):
-        return  # shown for their error, or for a plugin that is only written in the page
-    if "tracking=mlflow-sagemaker" in command:
-        pytest.importorskip("sagemaker_mlflow")  # of an extra, which the page names
-    (tmp_path / "images").mkdir()
-    rows = [f"c{i},name,set,{i}" for i in range(25)]
-    (tmp_path / "cards.csv").write_text("\n".join(["card_id,name,set,number", *rows]))
-    for i in range(25):
-        (tmp_path / "images" / f"c{i}.jpg").write_bytes(b"never decoded by a plan")
-    args = [a for a in args if not a.startswith(("-m", "hydra", "sweep"))]
-    args = [
-        f"data.root={tmp_path}" if a.startswith("data.root=") else a.split(",")[0] if ",3e-4" in a else a for a in args
-    ]
-    flow = resolve(omegaconf.to_plain(composition.compose_config(args)), plugins.registry(plugins.manager()))
-    assert flow.steps
+def test_every_diagram_is_drawn() -> None:
+    """The site shows the drawings, because Mermaid's script would come from another host."""
+    for page in sorted(DOCS.rglob("*.md")):
+        for source in re.findall(
+            r"^```mermaid\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            drawing = f"diagram-{hashlib.sha256(source.encode()).hexdigest()[:12]}.svg"
+            assert (PICTURES / drawing).exists(), f"{name(page)}: run 'make pictures', and commit {drawing}"
 
 
-def test_some_commands_were_found() -> None:
-    assert len(commands()) >= 12
+def test_pictures_are_compact_and_shown_with_a_description() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    pictures = [file for file in PICTURES.iterdir() if file.suffix in (".svg", ".webp")]
+    assert len(pictures) >= 5
+    for file in pictures:
+        assert file.stat().st_size <= 150_000, file.name
+        assert "http:" not in re.sub(r"http://www\.w3\.org/\S*", "", file.read_text("utf-8", "ignore"))
+        if not file.name.startswith("diagram-"):
+            assert re.search(rf"!\[[^\]]{{20,}}\]\([\w./-]*{re.escape(file.name)}\)", pages), file.name
 
 
-def test_every_command_of_the_command_line_is_documented() -> None:
-    text = "".join(page.read_text() for page in PAGES)
-    for name in every_command():
-        assert re.search(rf"\b{name}\b", text), name
+# The reference is what the code says.
+
+
+def generator(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run the generator of the reference, without the toy plugin that the tests add."""
+    command = [sys.executable, str(DOCS / "scripts" / "reference.py"), *args]
+    env = {**os.environ, "PYTHONPATH": ""}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow
+def test_the_generated_reference_is_up_to_date() -> None:
+    done = generator("--check")
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}: run 'make docs', and commit what it writes"
+
+
+def test_every_key_of_the_configuration_has_a_meaning() -> None:
+    rows = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    keys = [row for row in rows if row.startswith("| `") and row.count(" | ") >= 3]
+    assert len(keys) > 200
+    assert [row for row in keys if row.endswith("|  |")] == []
+
+
+def test_every_command_is_in_the_reference() -> None:
+    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    for command in known_commands():
+        assert command.run.startswith("pokeflow_toy") or f"### `{command.name}`" in text, command.name
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    for code in (0, PokeflowError.exit_code, ConfigError.exit_code, WAITING, 130, 141, STOPPED):
+        assert f"| `{code}` |" in text
+
+
+def test_every_column_fact_and_published_figure_is_explained() -> None:
+    text = (DOCS / "reference" / "figures-and-facts.md").read_text(encoding="utf-8")
+    published = {
+        field
+        for form in (
+            forms.TeacherMetrics,
+            forms.StudentMetrics,
+            forms.OptimizedMetrics,
+            forms.Performance,
+        )
+        for field in form.__dataclass_fields__
+    } - {"protocol", "reasons"}
+    for figure in {*COLUMNS, *ModelFacts.__dataclass_fields__, *published} - {"reasons"}:
+        assert f"`{figure}`" in text, figure
+
+
+# The site.
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; its warnings are errors."""
+    pytest.importorskip("material", reason="the site is built with the extra 'docs'")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    env = {**os.environ, "PYTHONPATH": "", "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(site: Path) -> None:
+    assert (site / "index.html").exists()
+    assert (site / "reference" / "configuration" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_a_page_loads_nothing_from_other_hosts(site: Path) -> None:
+    loads = re.compile(
+        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(https?:[^\"]*)|<link\b[^>]*\bhref=\"(https?:[^\"]*)"
+    )
+    for page in site.rglob("*.html"):
+        found = ["".join(hit) for hit in loads.findall(page.read_text(encoding="utf-8"))]
+        assert found == [], page.relative_to(site)
+        assert 'class="mermaid"' not in page.read_text(encoding="utf-8"), "Mermaid's script is another host's"
+
+
+@pytest.mark.slow
+def test_its_search_finds_the_reference(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    places = {entry["location"] for entry in index["docs"]}
+    assert "reference/cli/#pokeflow-publish" in places
+    assert any(place.startswith("reference/api/#pokeflow") for place in places)
+
+
+@pytest.mark.slow
+def test_what_is_for_tests_is_not_on_the_site(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        assert not re.search(r"<!-- (?:test|generated):", page.read_text(encoding="utf-8")), page

@@ -14,7 +14,7 @@ Check = Callable[..., None]
 
 
 class TargetSuite:
-    """Tests that ``target=…`` keeps the contract of docs/plugins.md, on a drawn data set and a small network.
+    """Tests that ``target=…`` keeps the contract of docs/reference/plugins.md, on a drawn data set and a small network.
 
     ``overrides`` are the settings that the target needs to run here, such as the path of its compiler or the use of a
     simulator instead; ``simulated`` states that a simulator is used. For an SDK that writes different bytes each time,
