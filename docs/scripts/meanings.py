@@ -14,7 +14,7 @@ MEANING = {
     "store.connections": "Most connections to the bucket at a time.",
     "layout.root": "Folder of the tree below the store.",
     "layout.project": "Paths of the project's own files, and what belongs there.",
-    "Model.version": "Version for publication and registration; in the digest of backends with `identity_in_digest` only.",
+    "Model.version": "Version for publication and registration; in digests only with `identity_in_digest`.",
     "Model.type": "A name of one's own, by which gates, reports and documents know the model's kind.",
     "Model.stage": "Stage that produces the model: `train`, `distill`, `compile`, or another that a plugin brings.",
     "Model.backend": "Backend of that stage.",
