@@ -269,7 +269,8 @@ def test_a_bundle_that_the_bucket_does_not_have_is_refused_and_nothing_is_made(f
     flow.objects.delete(f"tasks/bundle/{TEACHER}/{bundle.digest}/record.json")
     flow.cloud.forget()
     with pytest.raises(
-        PokeflowError, match=r"is not there, and SageMaker reads from there.*bundle:dinov3-teacher is sh"
+        PokeflowError,
+        match=r"does not exist, and SageMaker reads it from the bucket.*upload bundle:dinov3-teacher first",
     ):
         register.run(task)
     assert flow.cloud.mutating() == {}
@@ -279,13 +280,13 @@ def test_a_bundle_that_is_not_what_its_record_says_is_refused(flow):
     task = flow.task(TEACHER)
     bundle = task.inputs[2].record
     flow.objects.write(f"tasks/bundle/{TEACHER}/{bundle.digest}/model.tar.gz", b"other", match=None)
-    with pytest.raises(PokeflowError, match="is not what its record says"):
+    with pytest.raises(PokeflowError, match="differs from its record"):
         register.run(task)
 
 
 def test_without_a_bucket_it_says_so(flow):
     task = dataclasses.replace(flow.task(TEACHER), params=flow.params(remote=None))
-    with pytest.raises(PokeflowError, match="Choose store=s3"):
+    with pytest.raises(PokeflowError, match="Set store=s3"):
         register.run(task)
 
 
