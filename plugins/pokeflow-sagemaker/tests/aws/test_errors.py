@@ -33,7 +33,7 @@ def refused(code, message, operation="CreateTrainingJob"):
         ("ExpiredTokenException", "The security token is expired", aws.RefusedError, "have expired. Renew them"),
         ("UnrecognizedClientException", "invalid", aws.RefusedError, "rejects the access key"),
         ("AccessDeniedException", PASS_ROLE, aws.AccessDeniedError, "Needed: iam:PassRole."),
-        ("AccessDenied", "Access Denied", aws.AccessDeniedError, "Needed: the right to CreateTrainingJob."),
+        ("AccessDenied", "Access Denied", aws.AccessDeniedError, "Needed: CreateTrainingJob."),
         (
             "ResourceLimitExceeded",
             "The limit is 0 Instances",

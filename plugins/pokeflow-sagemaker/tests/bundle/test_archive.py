@@ -71,7 +71,7 @@ def test_a_file_that_shrinks_meanwhile_is_told(tmp_path):
     def shrink(_):
         os.truncate(file, 10)
 
-    with pytest.raises(PokeflowError, match=r"file: could not be packed"):
+    with pytest.raises(PokeflowError, match=r"file: cannot be packed"):
         archive.write(tmp_path / "x.tar.gz", {"a": file}, shrink)
 
 

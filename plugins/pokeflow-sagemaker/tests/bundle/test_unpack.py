@@ -183,4 +183,4 @@ def test_a_disk_that_is_full_is_no_fault_of_the_bundle(tmp_path, monkeypatch):
 @pytest.mark.parametrize("host", ["x" * 300, "no such host", "é" * 80, "256.1.1.1"])
 def test_a_host_that_is_none_is_bad_input(host):
     with pytest.raises(ConfigError, match="cannot listen on"):
-        local._listening(ServeParams(host=host, port=0))
+        local._listen(ServeParams(host=host, port=0))

@@ -40,8 +40,8 @@ def told(machine, *overrides):
     ("trouble", "sentences"),
     [
         ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["AWS throttled CreateTrainingJob", "Run it again"]),
-        ({"denied": ("CreateTrainingJob",)}, ["access denied. Required permission: sagemaker:CreateTrainingJob"]),
-        ({"denied": ("ListTrainingJobs",)}, ["access denied. Required permission: sagemaker:ListTrainingJobs"]),
+        ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
+        ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
     ],
 )  # fmt: skip
@@ -206,7 +206,9 @@ def ended(status, reason, secondary="Failed"):
 def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
     status = "Failed" if secondary == "Failed" else "Stopped"
     with pytest.raises(PokeflowError) as error:
-        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended(status, reason, secondary), JobParams())
+        run._require_completed(
+            Job("training", "pokeflow-x", "us-east-1"), ended(status, reason, secondary), JobParams()
+        )
     assert str(error.value).startswith("training job pokeflow-x ")
     assert sentence in str(error.value)
 
@@ -214,4 +216,4 @@ def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
 def test_a_job_whose_machine_lacks_what_its_task_needs_is_no_failure():
     reason = 'AlgorithmError: {"unavailable": true, "error": "no compiler here."}, exit code: 1'
     with pytest.raises(UnavailableError, match=r"^training job pokeflow-x: no compiler here\. https"):
-        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())
+        run._require_completed(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())

@@ -290,7 +290,7 @@ def test_a_task_file_that_was_damaged_is_sent_anew(run, cloud, damage):
 
 def test_some_models_or_stages_are_no_pipelines(cloud, tmp_path):
     for word in ("stages=[train]", "models=[teacher]"):
-        with pytest.raises(ConfigError, match="of the whole lineage"):
+        with pytest.raises(ConfigError, match="from the whole lineage"):
             call("pipeline", [*TOY, f"store.root={tmp_path}", word])
 
 

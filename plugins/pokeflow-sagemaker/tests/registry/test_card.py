@@ -167,7 +167,7 @@ def test_a_card_tells_what_the_records_say():
         {"name": "power_w", "type": "string", "value": "not known", "notes": "no meter"},
     ]
     assert content["additional_information"]["custom_details"]["pokeflow inputs"] == "train:t=aaaa"
-    assert "not known" in content["additional_information"]["custom_details"]["pokeflow cost of the making"]
+    assert "not known" in content["additional_information"]["custom_details"]["pokeflow cost"]
 
 
 def test_what_nobody_knows_is_left_out():

@@ -88,7 +88,7 @@ def test_the_price_is_told_before_anything_is_made(deployed, caplog):
     deployed.cloud.trouble(becoming=0.1)
     result = deployed.deploy(instance_type="ml.m7i.large")
     assert result["usd_per_hour"] is None
-    assert "no price of ml.m7i.large is known" in result["price"]
+    assert "no price is known for ml.m7i.large" in result["price"]
 
 
 def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):

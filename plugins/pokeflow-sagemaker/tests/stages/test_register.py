@@ -158,7 +158,7 @@ def test_what_a_person_decided_stays_whatever_gates_say_later(flow, gates, decis
         assert (
             result.facts["approval"] == flow.package(result)["ModelApprovalStatus"] == decision["ModelApprovalStatus"]
         )
-    assert "as a person decided" in caplog.text
+    assert "which a person set" in caplog.text
 
 
 def test_what_people_added_stays(flow):
@@ -245,7 +245,7 @@ def test_two_registrations_at_once_make_one_of_everything(flow):
 
 def test_a_package_that_failed_is_told_and_the_next_attempt_makes_another(flow):
     flow.cloud.trouble(fail=(GROUP,), becoming=0.05)
-    with pytest.raises(PokeflowError, match=r"says that it failed .* Run this again"):
+    with pytest.raises(PokeflowError, match=r"check of it failed .* Run this again"):
         flow.register(TEACHER)
     flow.cloud.trouble(becoming=0.05)
     assert flow.register(TEACHER).facts["model_package_version"] == 2
@@ -299,7 +299,7 @@ def test_what_a_pipeline_registered_is_completed_and_not_registered_again(flow):
     address = f"{flow.remote}/tasks/bundle/dinov3-teacher/{bundle.digest}/model.tar.gz"
     made = client.create_model_package(
         ModelPackageGroupName=GROUP,
-        ModelPackageDescription=f"dinov3-teacher v1.0, made by a pipeline of pokeflow. run:{task.digest}",
+        ModelPackageDescription=f"dinov3-teacher v1.0, registered by a pokeflow pipeline. run:{task.digest}",
         ModelApprovalStatus="Approved",
         InferenceSpecification={
             "Containers": [{"Image": image, "ModelDataUrl": address}],

@@ -122,7 +122,7 @@ def _refusal(error: Any, resource: str) -> PokeflowError:  # noqa: PLR0911 - one
         match = _ACTION.search(message)
         permission = match[1] if match else operation
         return AccessDeniedError(
-            f"{resource}: access denied. Required permission: {permission}. AWS says: {_sentence(message)}", code
+            f"{resource}: access denied. Needed: {permission}. AWS says: {_sentence(message)}", code
         )
     if code in _LIMITED:
         quota = "Request an increase under Service Quotas, or use another instance type or region."

@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 def until_settled(
     look: Callable[[], Row | None], key: str, moving: Container[str], resource: str, patience: float = PATIENCE
 ) -> Row | None:
-    """Poll until the status is none of ``moving`` and return the description, or None if the resource is gone.
+    """Poll while the status is one of ``moving``; return the description, or None if the resource is gone.
 
     An interrupted wait loses nothing: the operation continues at AWS, and the same command waits for it again.
 

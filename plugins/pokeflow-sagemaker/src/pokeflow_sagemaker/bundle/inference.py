@@ -65,7 +65,7 @@ def model_fn(model_dir: str) -> Model:
     except MismatchError as error:
         messages = {
             "labels": f"{LABELS} and {INDEX} do not list the same cards.",
-            "preprocessing": f"{INDEX} was built with preprocessing {error.found}, the network expects {error.expected}.",
+            "preprocessing": f"{INDEX} has preprocessing {error.found}, the network expects {error.expected}.",
             "dim": f"the network returns {error.expected} values, {INDEX} has {error.found}.",
         }
         raise ValueError(f"{folder}: {messages[error.part]}") from error

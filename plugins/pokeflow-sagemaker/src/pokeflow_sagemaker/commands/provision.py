@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _confirm() -> bool:
-    """Ask the user whether to apply the plan; raise a ConfigError if stdin is no terminal."""
+    """Ask the user whether to apply the plan; raise a ConfigError if stdin is not a terminal."""
     if not sys.stdin.isatty():
         message = "stdin is not a terminal. Pass --yes to apply the plan, or --dry-run to print it."
         raise ConfigError([Fault(NAME, message)])

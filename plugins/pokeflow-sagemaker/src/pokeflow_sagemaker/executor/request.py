@@ -114,8 +114,8 @@ def tags(project: str, task: TaskId) -> list[dict[str, str]]:
 
 def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
     """Return the request that creates a training or processing job."""
-    make = training if kind == "training" else processing
-    return make(name, task, params, files, runs_as)
+    build = training if kind == "training" else processing
+    return build(name, task, params, files, runs_as)
 
 
 def training(name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class Change:
 class Step:
     """Changes that are applied together by ``do``; ``do`` None: there is nothing to do.
 
-    ``do`` returns False and changes nothing if somebody else has changed the state in the meantime. ``key`` identifies
-    the step if AWS denies it, and ``how`` is the command for a user with the rights. A ``small`` step does not affect
-    the steps after it, so the state need not be read again.
+    ``do`` returns False and changes nothing if another process has changed the state in the meantime. ``key``
+    identifies the step if AWS denies it, and ``how`` is the command for a user with the rights. A ``small`` step does
+    not affect the steps after it, so the state need not be read again.
     """
 
     key: str

@@ -94,7 +94,7 @@ def put(
         description: its description.
         provider: the template's URL, parameters and role.
         project: value of the project's tag.
-        planned: the project that the plan was made for, or None.
+        planned: the project that the plan is based on, or None.
 
     Returns:
         The project; None if it differs from ``planned`` by now, and nothing was done.

@@ -113,7 +113,7 @@ def put(
         text: the template.
         parameters: its parameters.
         tags: tags of the stack.
-        planned: the stack that the plan was made for, or None.
+        planned: the stack that the plan is based on, or None.
 
     Returns:
         The stack; None if it differs from ``planned`` by now, and nothing was done.

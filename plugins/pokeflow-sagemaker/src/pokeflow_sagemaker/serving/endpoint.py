@@ -116,8 +116,8 @@ def update(
         )
     raise PokeflowError(
         f"{resource}: the update from {before.configuration} to {configuration} failed, and so did the rollback: it is "
-        f"{state.status if state else 'gone'}. AWS says: {why} The next deploy deletes it and creates it again; its log "
-        f"is CloudWatch's log group {log}."
+        f"{state.status if state else 'gone'}. AWS says: {why} The next deploy deletes it and creates it again; its "
+        f"log is CloudWatch's log group {log}."
     )
 
 
