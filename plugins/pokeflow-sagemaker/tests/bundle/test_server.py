@@ -271,7 +271,7 @@ def test_asked_to_stop_it_answers_what_is_under_way_and_takes_nothing_new(served
 def test_a_bundle_that_does_not_open_ends_the_container_with_a_sentence(served, tmp_path):
     import shutil
 
-    for name, fault in (("index.npz", "not a readable gallery"), ("model.onnx", "the bundle does not open")):
+    for name, fault in (("index.npz", "not a readable gallery"), ("model.onnx", "the bundle cannot be opened")):
         folder = tmp_path / name
         shutil.copytree(served.folder, folder)
         (folder / name).write_bytes(b"damaged")

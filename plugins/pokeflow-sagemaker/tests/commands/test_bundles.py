@@ -57,7 +57,7 @@ def test_without_a_bundle_what_makes_one_is_told(tmp_path: Path) -> None:
 def test_a_bundle_of_a_double_is_passed_over_and_alone_it_is_refused(tmp_path: Path) -> None:
     made = toy_flow(tmp_path)
     finished(made, "bundle", "student", "1" * 16, finished="2026-01-05", facts={"simulated": True})
-    with pytest.raises(PokeflowError, match="bundle:student is simulated"):
+    with pytest.raises(PokeflowError, match="bundle:student: produced by a simulator"):
         bundles.newest(made, None)
     real = finished(made, "bundle", "student", "2" * 16, finished="2026-01-04")
     assert bundles.newest(made, None) == bundles.newest(made, "student") == real
@@ -78,7 +78,7 @@ def test_a_registration_of_a_double_is_refused(tmp_path: Path) -> None:
     bundle = finished(made, "bundle", "student", "1" * 16, finished="2026-01-01")
     inputs, simulated = {"bundle:student": bundle.content}, {"simulated": True}
     finished(made, "register", "student", "2" * 16, finished="2026-01-02", inputs=inputs, facts=simulated)
-    with pytest.raises(PokeflowError, match=r"register:student is simulated.*cannot be served"):
+    with pytest.raises(PokeflowError, match=r"register:student: produced by a simulator.*cannot be served"):
         bundles.in_bucket(made, "student")
 
 

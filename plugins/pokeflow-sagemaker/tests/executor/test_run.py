@@ -39,7 +39,7 @@ def told(machine, *overrides):
 @pytest.mark.parametrize(
     ("trouble", "sentences"),
     [
-        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["AWS throttled CreateTrainingJob", "Run it again"]),
+        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["AWS throttled CreateTrainingJob", "Run this again"]),
         ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
         ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),

@@ -366,7 +366,7 @@ def test_a_stack_of_the_same_name_that_is_not_ours_is_left_alone(project, cloud)
     body = "Resources: {Mark: {Type: 'AWS::CloudFormation::WaitConditionHandle'}}"
     cloud.aws("cloudformation").create_stack(StackName=STACK, TemplateBody=body)
     cloud.forget()
-    with pytest.raises(PokeflowError, match="is not this project's"):
+    with pytest.raises(PokeflowError, match="does not belong to this project"):
         project.run()
     assert cloud.mutating() == {}
 
@@ -460,8 +460,8 @@ def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cl
     [
         ({"uri": None}, "store.remote: a project needs a bucket"),
         ({"endpoint": "https://s3.example.com"}, "store.endpoint: a project needs S3 of AWS"),
-        ({"uri": f"s3://{BUCKET}/team-*"}, "store.remote: 'team-\\*' holds"),
-        ({"params": {"tree": "project/*"}}, "layout.root: 'project/\\*' holds"),
+        ({"uri": f"s3://{BUCKET}/team-*"}, "store.remote: 'team-\\*' contains"),
+        ({"params": {"tree": "project/*"}}, "layout.root: 'project/\\*' contains"),
         ({"params": {"tree": "project/${aws:username}"}}, "wildcards or variables in policies"),
         (
             {"encryption": "aws:kms", "kms_key": "alias/mine"},

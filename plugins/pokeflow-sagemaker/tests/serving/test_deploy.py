@@ -228,7 +228,7 @@ def test_an_approved_package_is_what_is_deployed(deployed):
 )
 def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(deployed, status, said):
     _, registration = packaged(deployed, status)
-    with pytest.raises(PokeflowError, match=rf"cards/1: it is {status}.*{said}"):
+    with pytest.raises(PokeflowError, match=rf"cards/1: its status is {status}.*{said}"):
         deployed.deploy(registration=registration)
     assert deployed.cloud.mutating() == {}
     deployed.deploy(registration=registration, source="bundle")

@@ -185,12 +185,10 @@ class _Writer:
             return first
         if (package := self._register(model)) is not None and gated:
             gated.append(package)
-        name = step_name("gates", model)
+        name, benchmark = step_name("gates", model), step_name(BENCHMARK, model)
         gate_steps[model] = name  # steps that use this model wait for its gates
-        message = (
-            f"{model} does not pass its gates ({', '.join(gates)}); see gates.json of {step_name(BENCHMARK, model)}."
-        )
-        gate = Gates(name, step_name(BENCHMARK, model), tuple(gates), tuple(gated), message)
+        message = f"{model} does not pass its gates ({', '.join(gates)}); see gates.json of {benchmark}."
+        gate = Gates(name, benchmark, tuple(gates), tuple(gated), message)
         return [*first, gate]
 
     def _run(

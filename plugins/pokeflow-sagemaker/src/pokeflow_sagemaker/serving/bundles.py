@@ -71,6 +71,6 @@ def require_real(records: Iterable[Record]) -> None:
     """Raise a PokeflowError for records from a simulated compiler or device, whose results must not pass as real."""
     if simulated := [record.task for record in records if record.simulated]:
         raise PokeflowError(
-            f"{', '.join(simulated)} was produced by a simulator and cannot be served. Run it again with the real "
+            f"{', '.join(simulated)}: produced by a simulator and cannot be served. Run it again with the real "
             "compiler or device."
         )
