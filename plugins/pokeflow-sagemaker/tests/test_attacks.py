@@ -68,7 +68,7 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(broken=broken))
 
-    with pytest.raises(ConfigError, match=r"^AWS's settings: .*\. Mend it") as told:
+    with pytest.raises(ConfigError, match=r"^AWS's settings: .*\. Correct the AWS_") as told:
         aws.account(None)
     assert says in str(told.value)
     with pytest.raises(PokeflowError) as told:
@@ -80,8 +80,8 @@ def test_settings_of_aws_that_are_none_are_told_as_bad_input(variables, says, tm
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("deploy.name='a b'", "deploy.name: 'a b' names no endpoint"),
-        ("deploy.instance_type=m5", "deploy.instance_type: 'm5' is no instance type"),
+        ("deploy.name='a b'", "deploy.name: 'a b' is not a valid endpoint name"),
+        ("deploy.instance_type=m5", "deploy.instance_type: 'm5' is not a SageMaker instance type"),
         ("transform.at_once=0", "transform.at_once: 0 is not between"),
     ],
 )

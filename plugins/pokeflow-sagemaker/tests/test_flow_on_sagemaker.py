@@ -242,10 +242,10 @@ def test_ctrl_c_asks_whether_the_job_shall_stop(machine, answer):
     job = machine.training(name)
     if answer == b"n\n":
         assert job["TrainingJobStatus"] == "InProgress"
-        assert f"{name} goes on: the same command attaches to it again" in told
+        assert f"{name} continues: run the same command to attach to it again" in told
     else:
         assert until(lambda: machine.training(name)["TrainingJobStatus"] == "Stopped")
-        assert "asked to stop; its last checkpoint is kept" in told
+        assert "stop requested; its last checkpoint is kept" in told
 
 
 @pytest.mark.long

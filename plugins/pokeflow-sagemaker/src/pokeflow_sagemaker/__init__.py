@@ -61,7 +61,7 @@ def pokeflow_commands() -> Iterable[Command]:
     return [
         Command(
             "provision",
-            "what the project needs in the cloud: bucket, roles, registry, project",
+            "create the project's AWS resources: bucket, roles, model registry, SageMaker Project",
             "pokeflow_sagemaker.commands.provision:run",
             "pokeflow_sagemaker.commands.provision:add_arguments",
             params="pokeflow_sagemaker.provision.params:ProvisionParams",
@@ -69,13 +69,13 @@ def pokeflow_commands() -> Iterable[Command]:
         ),
         Command(
             "pipeline",
-            "the lineage as pipelines of the cloud: written, brought there, started",
+            "write the lineage as SageMaker pipelines, upload them and start one",
             "pokeflow_sagemaker.commands.pipeline:run",
             "pokeflow_sagemaker.commands.pipeline:add_arguments",
         ),
         Command(
             "serve",
-            "a finished model over HTTP on this machine, as it is served in the cloud",
+            "serve a finished bundle over HTTP on this machine, as an endpoint would",
             "pokeflow_sagemaker.commands.serve:run",
             "pokeflow_sagemaker.commands.serve:add_arguments",
             params="pokeflow_sagemaker.serving.params:ServeParams",
@@ -83,7 +83,7 @@ def pokeflow_commands() -> Iterable[Command]:
         ),
         Command(
             "deploy",
-            "a finished model as an endpoint in the cloud",
+            "deploy a finished bundle to a SageMaker endpoint",
             "pokeflow_sagemaker.commands.deploy:run",
             "pokeflow_sagemaker.commands.deploy:add_arguments",
             params="pokeflow_sagemaker.serving.params:DeployParams",
@@ -91,7 +91,7 @@ def pokeflow_commands() -> Iterable[Command]:
         ),
         Command(
             "transform",
-            "a finished model on every picture of a bucket's folder, in the cloud",
+            "run a finished bundle on every image below an S3 prefix",
             "pokeflow_sagemaker.commands.transform:run",
             "pokeflow_sagemaker.commands.transform:add_arguments",
             params="pokeflow_sagemaker.serving.params:TransformParams",

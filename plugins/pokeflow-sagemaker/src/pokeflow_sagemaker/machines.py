@@ -45,9 +45,9 @@ def faults(
 ) -> Iterable[tuple[str, str]]:
     """Yield the faults of these parameters, as (parameter name, message) pairs."""
     if not _INSTANCE.fullmatch(instance_type):
-        yield "instance_type", f"{instance_type!r} is no instance type of SageMaker, such as ml.m5.large"
+        yield "instance_type", f"{instance_type!r} is not a SageMaker instance type, such as ml.m5.large"
     if account.role is not None and not is_role(account.role):
-        yield "account.role", f"{account.role!r} is no ARN of a role"
+        yield "account.role", f"{account.role!r} is not the ARN of an IAM role"
     if network and not (network.subnets and network.security_groups):
-        yield "network", "names no subnets, or no security groups. Give both, or leave it out"
+        yield "network", "lacks subnets or security groups. Set both, or leave out network"
     yield from ((f"prices.{kind}", f"{usd} is below 0") for kind, usd in prices.items() if usd < 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 HELPERS = "sagemaker.core.helper.session_helper"
 """Module of SDK 3 with the names that SDK 2 had at the top level."""
-USAGE = "python -m pokeflow_sagemaker.sdk script.py …: runs a script that was written for SageMaker's SDK 2."
+USAGE = "python -m pokeflow_sagemaker.sdk script.py …: run a script that was written for SageMaker's SDK 2."
 
 
 class ModelPackage:
@@ -35,7 +35,7 @@ class ModelPackage:
     ) -> None:
         if algorithm_arn or model_data or not model_package_arn:
             raise ValueError(
-                "on SDK 3 only model_package_arn names a package: arn:aws:sagemaker:…:model-package/group/1"
+                "ModelPackage supports only model_package_arn on SDK 3: arn:aws:sagemaker:…:model-package/group/1"
             )
         self.role, self.name, self.model_package_arn = role, name, model_package_arn
         self.sagemaker_session = sagemaker_session
@@ -45,13 +45,13 @@ class ModelPackage:
     def client(self) -> Any:
         """Client of SageMaker from the session; a default session is created if the caller passed none."""
         if self.sagemaker_session is None:
-            self.sagemaker_session = _named("Session")()
+            self.sagemaker_session = _sdk2_object("Session")()
         return self.sagemaker_session.sagemaker_client
 
     def describe(self) -> dict[str, Any]:
         """Return SageMaker's description of the model package."""
-        found: dict[str, Any] = self.client.describe_model_package(ModelPackageName=self.model_package_arn)
-        return found
+        response: dict[str, Any] = self.client.describe_model_package(ModelPackageName=self.model_package_arn)
+        return response
 
     def update_approval_status(self, approval_status: str, approval_description: str | None = None) -> None:
         """Set the approval status of the model package; pokeflow respects it as a person's decision."""
@@ -69,20 +69,20 @@ class ModelPackage:
     ) -> None:
         """Deploy the model package to a new endpoint; unlike ``pokeflow deploy``, this is not idempotent."""
         group = self.model_package_arn.split(":")[-1].split("/")[1]
-        made = self.name or f"{group[:40]}-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}"
-        tagged = {"Tags": list(tags)} if tags else {}
-        self.endpoint_name = endpoint_name or made
+        name = self.name or f"{group[:40]}-{time.strftime('%Y-%m-%d-%H-%M-%S', time.gmtime())}"
+        tag_args = {"Tags": list(tags)} if tags else {}
+        self.endpoint_name = endpoint_name or name
         container = {"ModelPackageName": self.model_package_arn}
-        self.client.create_model(ModelName=made, ExecutionRoleArn=self.role, Containers=[container], **tagged)
-        variant = {"VariantName": "AllTraffic", "ModelName": made, "InitialVariantWeight": 1.0}
+        self.client.create_model(ModelName=name, ExecutionRoleArn=self.role, Containers=[container], **tag_args)
+        variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialVariantWeight": 1.0}
         variant |= {"InitialInstanceCount": initial_instance_count, "InstanceType": instance_type}
-        self.client.create_endpoint_config(EndpointConfigName=made, ProductionVariants=[variant], **tagged)
-        self.client.create_endpoint(EndpointName=self.endpoint_name, EndpointConfigName=made, **tagged)
+        self.client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], **tag_args)
+        self.client.create_endpoint(EndpointName=self.endpoint_name, EndpointConfigName=name, **tag_args)
         if wait:
             self.client.get_waiter("endpoint_in_service").wait(EndpointName=self.endpoint_name)
 
 
-def _named(name: str) -> Any:
+def _sdk2_object(name: str) -> Any:
     """Return the object that SDK 2 had under this name; raise an AttributeError for any other name."""
     if name == "ModelPackage":
         return ModelPackage
@@ -101,7 +101,7 @@ def install() -> None:
         raise ModuleNotFoundError("SageMaker's SDK is not installed: pip install 'pokeflow-sagemaker[sdk]'") from error
     if not hasattr(sagemaker, "Session"):
         # Module-level __getattr__ (PEP 562): heavy modules are imported only when a name is used.
-        sagemaker.__getattr__ = _named  # type: ignore[method-assign]  # the module's __getattr__ of PEP 562
+        sagemaker.__getattr__ = _sdk2_object  # type: ignore[method-assign]  # the module's __getattr__ of PEP 562
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -29,15 +29,20 @@ def refused(code, message, operation="CreateTrainingJob"):
 @pytest.mark.parametrize(
     ("code", "message", "kind", "sentence"),
     [
-        ("ThrottlingException", "Rate exceeded", aws.ThrottledError, "AWS is too busy for CreateTrainingJob"),
+        ("ThrottlingException", "Rate exceeded", aws.ThrottledError, "AWS throttled CreateTrainingJob"),
         ("ExpiredTokenException", "The security token is expired", aws.RefusedError, "have expired. Renew them"),
-        ("UnrecognizedClientException", "invalid", aws.RefusedError, "does not know the credentials"),
+        ("UnrecognizedClientException", "invalid", aws.RefusedError, "rejects the access key"),
         ("AccessDeniedException", PASS_ROLE, aws.AccessDeniedError, "Needed: iam:PassRole."),
-        ("AccessDenied", "Access Denied", aws.AccessDeniedError, "Needed: the right to CreateTrainingJob."),
-        ("ResourceLimitExceeded", "The limit is 0 Instances", aws.QuotaError, "Ask for more under Service Quotas"),
-        ("ResourceInUse", "names must be unique", aws.AlreadyExistsError, "is there already"),
-        ("ValidationException", "Requested resource not found.", aws.NotFoundError, "is not there"),
-        ("ValidationException", "Could not find requested job with name: x", aws.NotFoundError, "is not there"),
+        ("AccessDenied", "Access Denied", aws.AccessDeniedError, "Needed: CreateTrainingJob."),
+        (
+            "ResourceLimitExceeded",
+            "The limit is 0 Instances",
+            aws.QuotaError,
+            "Request an increase under Service Quotas",
+        ),
+        ("ResourceInUse", "names must be unique", aws.AlreadyExistsError, "exists already"),
+        ("ValidationException", "Requested resource not found.", aws.NotFoundError, "does not exist"),
+        ("ValidationException", "Could not find requested job with name: x", aws.NotFoundError, "does not exist"),
         ("ValidationException", "1 validation error detected", aws.RefusedError, "AWS refused CreateTrainingJob"),
         ("", "", aws.RefusedError, "(no code)"),
     ],
@@ -102,6 +107,6 @@ def test_without_a_region_it_is_told_where_to_set_one(monkeypatch, tmp_path):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match=r"store\.region: no region\. Set it in YAML, with AWS_REGION"):
+    with pytest.raises(ConfigError, match=r"store\.region: no region is configured\. Set it in YAML, in AWS_REGION"):
         aws.region(None)
     assert aws.region("eu-west-1") == "eu-west-1"

@@ -54,4 +54,4 @@ def test_a_replica_proves_itself_and_answers_as_the_server_does(served, tmp_path
     assert good[2]["matches"][0]["card_id"] == "set-9"
     assert garbage[0] == 400
     assert csv[0] == 415
-    assert "is not taken" in csv[2]["error"]
+    assert "is not supported" in csv[2]["error"]

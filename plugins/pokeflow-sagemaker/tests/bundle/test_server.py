@@ -92,13 +92,13 @@ def test_a_batch_transform_job_is_told_what_it_may_ask(port):
     [
         ({"body": b"garbage"}, 400, "no readable JPEG or PNG"),
         ({"body": b""}, 400, "no readable JPEG or PNG"),
-        ({"body": b"{}", "kind": "application/json"}, 400, "no JSON of the form"),
-        ({"body": b"x", "kind": "text/csv"}, 415, "'text/csv' is not taken; send image/jpeg"),
+        ({"body": b"{}", "kind": "application/json"}, 400, "not JSON of the form"),
+        ({"body": b"x", "kind": "text/csv"}, 415, "'text/csv' is not supported; send image/jpeg"),
         ({"body": b"x" * 400_001}, 413, "more than 400,000 bytes"),
         ({"body": png(np.zeros((600, 501, 3), np.uint8))}, 413, "501×600 pixels"),
         ({"body": png(np.zeros((4, 4, 3), np.uint8)), "Accept": "text/html"}, 406, "application/json only"),
-        ({"method": "GET"}, 405, "Method Not Allowed. There is: GET /ping"),
-        ({"path": "/models"}, 404, "Not Found. There is: GET /ping, POST /invocations"),
+        ({"method": "GET"}, 405, "Method Not Allowed. Known: GET /ping"),
+        ({"path": "/models"}, 404, "Not Found. Known: GET /ping, POST /invocations"),
     ],
 )
 def test_what_is_wrong_with_a_request_is_told_in_json_with_its_status(port, asked, status, said):
@@ -207,7 +207,7 @@ def test_more_at_once_than_memory_is_kept_for_are_sent_away_and_a_ping_is_answer
         answer = away.result()
         assert answer[0] == 503
         assert answer[2].headers["Retry-After"] == "1"
-        assert "too many requests" in json.loads(answer[1])["error"]
+        assert "too many concurrent requests" in json.loads(answer[1])["error"]
         assert ask(port, "GET", "/ping")[0] == 200
         gate.open()
         assert [future.result()[0] for future in held if future is not away] == [200] * 3
@@ -219,7 +219,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_model_doubted_until_i
         gate.shut()
         status, body, _ = ask(port, body=PICTURE)
         assert status == 504
-        assert "no answer within 0.3 seconds" in json.loads(body)["error"]
+        assert "no response within 0.3 seconds" in json.loads(body)["error"]
         assert ask(port, "GET", "/ping")[0] == 503
         gate.open()
         until = time.monotonic() + 120
@@ -242,10 +242,10 @@ def test_a_model_that_fails_is_told_as_500_without_its_inner_words(served):
     with started(served.folder, BROKEN) as (_, port):
         status, body, _ = ask(port, body=PICTURE)
         assert status == 500
-        assert json.loads(body)["error"] == "the model could not answer (TypeError)."
+        assert json.loads(body)["error"] == "the model failed (TypeError)."
         status, body, _ = ask(port, "GET", "/ping")
         assert status == 503
-        assert "does not answer a plain picture" in json.loads(body)["error"]
+        assert "fails on a test image" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -271,7 +271,7 @@ def test_asked_to_stop_it_answers_what_is_under_way_and_takes_nothing_new(served
 def test_a_bundle_that_does_not_open_ends_the_container_with_a_sentence(served, tmp_path):
     import shutil
 
-    for name, fault in (("index.npz", "not a readable gallery"), ("model.onnx", "the bundle does not open")):
+    for name, fault in (("index.npz", "not a readable gallery"), ("model.onnx", "the bundle cannot be opened")):
         folder = tmp_path / name
         shutil.copytree(served.folder, folder)
         (folder / name).write_bytes(b"damaged")

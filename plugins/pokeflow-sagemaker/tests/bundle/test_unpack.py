@@ -68,7 +68,7 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path):
     file = packed(tmp_path, [("zeros", b"\0" * 5_000_000)])
     assert file.stat().st_size < 50_000
     with pytest.raises(PokeflowError, match="unfolds to more than 1 MB"):
-        unpack.unpack(file, tmp_path / "out", most=1_000_000)
+        unpack.unpack(file, tmp_path / "out", max_bytes=1_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) <= 1_100_000
 
 
@@ -85,9 +85,9 @@ def test_a_header_without_end_is_not_read_into_memory(tmp_path, type):
 @pytest.mark.parametrize(
     ("about", "said"),
     [
-        ({"files": {}}, "holds other files"),
-        ({"files": {"a": {"sha256": "0"}}}, "a is not what"),
-        ({"files": {"a": {"sha256": "0"}, "b": {"sha256": "0"}}}, "holds other files"),
+        ({"files": {}}, "its files differ"),
+        ({"files": {"a": {"sha256": "0"}}}, "the checksum of a differs"),
+        ({"files": {"a": {"sha256": "0"}, "b": {"sha256": "0"}}}, "its files differ"),
         ({}, "not a readable bundle"),
         ([], "not a readable bundle"),
         ({"files": {"a": 1}}, "not a readable bundle"),
@@ -147,11 +147,11 @@ LIMITS = {"code/limits.json": b"{}"}
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        (told(LIMITS, files=[]), "holds other files"),
+        (told(LIMITS, files=[]), "its files differ"),
         (told(LIMITS, model={"digest": 5}), "none of its form"),
         (told(LIMITS, model=[]), "not a readable bundle"),
         (told(LIMITS, cards="many"), "none of its form"),
-        (told({"model.onnx": b"x"}), "holds no code/limits.json"),
+        (told({"model.onnx": b"x"}), "lacks code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
         ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),
@@ -160,13 +160,13 @@ LIMITS = {"code/limits.json": b"{}"}
 def test_a_bundle_that_tells_nothing_of_itself_is_refused_in_a_sentence(tmp_path, members, says):
     with pytest.raises(PokeflowError, match=says) as caught:
         unpack.unpack(packed(tmp_path, members), tmp_path / "out")
-    assert str(caught.value).endswith("Make it again.")
+    assert str(caught.value).endswith("Run its task again.")
 
 
 @pytest.mark.parametrize("limits", [b"[]", b"{", b"[" * 100_000, b'{"top": "many"}', b'{"top": 0}', b'{"nope": 1}'])
 def test_limits_that_are_none_are_told(tmp_path, limits):
     unpack.unpack(packed(tmp_path, told({"code/limits.json": limits})), tmp_path / "out")
-    with pytest.raises(PokeflowError, match="its limits are no limits"):
+    with pytest.raises(PokeflowError, match="its limits are invalid"):
         local._limits(tmp_path / "out")
 
 
@@ -175,12 +175,12 @@ def test_a_disk_that_is_full_is_no_fault_of_the_bundle(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(unpack.shutil, "copyfileobj", full)
-    with pytest.raises(PokeflowError, match=r"No space left on device.*TMPDIR names another place") as caught:
+    with pytest.raises(PokeflowError, match=r"No space left on device.*TMPDIR to another folder") as caught:
         unpack.unpack(packed(tmp_path, told(LIMITS)), tmp_path / "out")
-    assert "Make it again" not in str(caught.value)
+    assert "Run its task again" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "no such host", "é" * 80, "256.1.1.1"])
 def test_a_host_that_is_none_is_bad_input(host):
     with pytest.raises(ConfigError, match="cannot listen on"):
-        local._listening(ServeParams(host=host, port=0))
+        local._listen(ServeParams(host=host, port=0))

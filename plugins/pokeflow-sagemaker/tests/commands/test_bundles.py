@@ -50,14 +50,14 @@ def test_the_newest_bundle_is_taken_or_a_models(tmp_path: Path) -> None:
 
 
 def test_without_a_bundle_what_makes_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PokeflowError, match="its stage 'bundle' makes one"):
+    with pytest.raises(PokeflowError, match="its stage 'bundle' creates one"):
         bundles.newest(toy_flow(tmp_path), None)
 
 
 def test_a_bundle_of_a_double_is_passed_over_and_alone_it_is_refused(tmp_path: Path) -> None:
     made = toy_flow(tmp_path)
     finished(made, "bundle", "student", "1" * 16, finished="2026-01-05", facts={"simulated": True})
-    with pytest.raises(PokeflowError, match="bundle:student is simulated"):
+    with pytest.raises(PokeflowError, match="bundle:student: produced by a simulator"):
         bundles.newest(made, None)
     real = finished(made, "bundle", "student", "2" * 16, finished="2026-01-04")
     assert bundles.newest(made, None) == bundles.newest(made, "student") == real
@@ -78,12 +78,12 @@ def test_a_registration_of_a_double_is_refused(tmp_path: Path) -> None:
     bundle = finished(made, "bundle", "student", "1" * 16, finished="2026-01-01")
     inputs, simulated = {"bundle:student": bundle.content}, {"simulated": True}
     finished(made, "register", "student", "2" * 16, finished="2026-01-02", inputs=inputs, facts=simulated)
-    with pytest.raises(PokeflowError, match=r"register:student is simulated.*no such model is served"):
+    with pytest.raises(PokeflowError, match=r"register:student: produced by a simulator.*cannot be served"):
         bundles.in_bucket(made, "student")
 
 
 def test_a_command_without_parameters_is_told_with_what_to_choose(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cloud\.deploy: has no parameters\. Choose cloud=sagemaker"):
+    with pytest.raises(ConfigError, match=r"cloud\.deploy: has no parameters\. Set cloud=sagemaker"):
         options.params_of(toy_flow(tmp_path), "deploy")
 
 

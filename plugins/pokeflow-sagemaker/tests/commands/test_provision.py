@@ -42,7 +42,7 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(words: list[str], cloud: C
 
 def test_where_nobody_can_be_asked_nothing_is_done(words: list[str], cloud: Cloud, capsys: Said) -> None:
     assert main.run(words) == 2
-    assert "Give --yes to do it, or --dry-run" in capsys.readouterr().err
+    assert "Pass --yes to apply the plan, or --dry-run" in capsys.readouterr().err
     assert cloud.mutating() == {}
 
 
@@ -66,7 +66,7 @@ def test_it_is_done_once_and_the_manifest_knows_the_projects_id(words: list[str]
     cloud.forget()
     assert main.run(words) == 0
     again = capsys.readouterr().out
-    assert "Nothing is to be done." in again
+    assert "No changes are needed." in again
     assert cloud.mutating() == {}
     flow = pokeflow.load([word for word in words[1:] if not word.startswith("--")])
     found = receipts.read(tree.open_tree(flow).objects, receipts.PROVISION)
@@ -95,19 +95,19 @@ def test_what_is_left_is_told_and_the_exit_says_so(words: list[str], cloud: Clou
     cloud.trouble(denied=["CreateStack"], becoming=0.02)
     assert main.run([*words, "--yes"]) == 1
     said = capsys.readouterr().out
-    assert "left for somebody with the rights:" in said
+    assert "changes that need more permissions:" in said
     assert "aws cloudformation deploy" in said
     assert there(cloud)
 
 
 def test_an_id_in_yaml_that_is_another_ones_is_told(words: list[str], capsys: Said) -> None:
     assert main.run([*words, "--yes", "project.id=p-other"]) == 0
-    assert "project.id: YAML says p-other, but the project is p-" in capsys.readouterr().out
+    assert "project.id: the YAML has p-other, but the project's id is p-" in capsys.readouterr().out
 
 
 def test_without_a_cloud_there_is_nothing_to_provision(words: list[str], capsys: Said) -> None:
     assert main.run([*(word for word in words if not word.startswith("cloud")), "cloud=none"]) == 2
-    assert "cloud.provision: has no parameters. Choose cloud=sagemaker" in capsys.readouterr().err
+    assert "cloud.provision: has no parameters. Set cloud=sagemaker" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def account(monkeypatch):
         def describe(job):
             regions.append(job.region)
             if job.name not in by_name:
-                raise aws.NotFoundError(f"{job.what}: is not there.")
+                raise aws.NotFoundError(f"{job.label}: does not exist.")
             return by_name[job.name]
 
         def attempts(kind, base, region):
@@ -107,13 +107,13 @@ def test_a_job_that_runs_has_no_bill_yet(account):
 @pytest.mark.parametrize(
     ("jobs_", "given", "reason"),
     [
-        ([], record(), "SageMaker does not know the job any more"),
-        ([], record(""), "does not tell which job made it"),
-        ([training(NAME, None, None)], record(), "does not tell how long the job ran"),
+        ([], record(), "the job no longer exists in SageMaker"),
+        ([], record(""), "does not name the job that ran it"),
+        ([training(NAME, None, None)], record(), "does not report how long the job ran"),
         (
             [training(NAME, 1, 1, ResourceConfig={"InstanceType": "ml.x9.large", "InstanceCount": 1})],
             record(),
-            "no price of ml.x9.large is known; set params.prices.ml.x9.large",
+            "no price is known for ml.x9.large; set params.prices.ml.x9.large",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_what_lacked_a_price_alone_is_settled_without_asking(account):
     regions = account()
     about = {"instance_type": "ml.x9.large", "instance_count": 2, "region": "us-east-1", "billable_seconds": 1800}
     assert (
-        bill.bill(record(**about), PARAMS).reason == "no price of ml.x9.large is known; set params.prices.ml.x9.large"
+        bill.bill(record(**about), PARAMS).reason == "no price is known for ml.x9.large; set params.prices.ml.x9.large"
     )
     found = bill.bill(record(**about), replace(PARAMS, prices={"ml.x9.large": 3.0}))
     assert (found.cost_usd, dict(found.environment)) == (3.0, {"price": "the configuration"})

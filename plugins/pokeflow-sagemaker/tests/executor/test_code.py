@@ -82,7 +82,7 @@ def test_requirements_are_the_versions_installed_here_but_those_of_the_image():
 
 
 def test_a_requirement_that_is_not_installed_here_is_told():
-    with pytest.raises(PokeflowError, match="nowhere>=1 is required and not installed here"):
+    with pytest.raises(PokeflowError, match="nowhere>=1 is required but not installed here"):
         code.requirements([SimpleNamespace(name="mine", requires=["nowhere>=1"])])
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_plugin_cannot_be_sent(bucket):
     def run(task):
         raise NotImplementedError
 
-    with pytest.raises(PokeflowError, match="is no installed plugin"):
+    with pytest.raises(PokeflowError, match="is not an installed plugin"):
         code.send(bucket, Backend("mine", "train", run, object))
 
 

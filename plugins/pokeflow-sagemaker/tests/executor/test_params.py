@@ -45,14 +45,16 @@ def test_faults_are_told_all_at_once_with_the_nearest_name(cloud, tmp_path):
         machine.flow("+executor.params.volume_bg=1")
     on = "{name: sagemaker, params: {client: {at_once: 0}}}"
     with pytest.raises(
-        ConfigError, match=r"lineage\.models\.teacher\.executor\.params\.client\.at_once: 0 lets no job start"
+        ConfigError, match=r"lineage\.models\.teacher\.executor\.params\.client\.at_once: 0 would let no job start"
     ):
         machine.flow(f"+lineage.models.teacher.executor={on}")
 
 
 def test_the_profiler_of_before_is_refused_with_the_reason(cloud, tmp_path):
     machine = Launcher(cloud, tmp_path)
-    with pytest.raises(ConfigError, match=r"params\.profiler: SageMaker's Debugger .* ends on 2027-06-30\. Remove it"):
+    with pytest.raises(
+        ConfigError, match=r"params\.profiler: SageMaker's Debugger .* ends on 2027-06-30\. Remove profiler"
+    ):
         machine.flow("+executor.params.profiler={system_ms: 1000, tensors: false}")
     assert machine.flow("+executor.params.profiler=null").steps
 

@@ -39,7 +39,7 @@ def told(machine, *overrides):
 @pytest.mark.parametrize(
     ("trouble", "sentences"),
     [
-        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["too busy for CreateTrainingJob", "Run it again"]),
+        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["AWS throttled CreateTrainingJob", "Run this again"]),
         ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
         ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
@@ -60,7 +60,7 @@ def test_a_role_that_does_not_exist_is_told_with_where_it_is_named(machine):
     assert "Could not assume role" in said
     said = told(machine, "executor.params.account.role=null", "project.name=Cards of mine")
     assert names.role("Cards of mine", "job") in said
-    assert "the one that 'pokeflow provision' makes; executor.params.account.role names another" in said
+    assert "the default, created by 'pokeflow provision'. Set executor.params.account.role to use another" in said
     assert machine.created() == []
 
 
@@ -96,8 +96,8 @@ def test_a_bucket_that_vanishes_while_the_job_waits_is_told(machine):
 def test_machines_that_aws_has_not_are_told(machine):
     machine.cloud.trouble(capacity=(INSTANCE,))
     said = told(machine)
-    assert f"AWS has no {INSTANCE} left there now (CapacityError" in said
-    assert "take another executor.params.instance_type or region" in said
+    assert f"AWS has no capacity for {INSTANCE} (CapacityError" in said
+    assert "use another executor.params.instance_type or region" in said
 
 
 def test_a_response_that_is_lost_and_a_busy_service_make_no_second_job(machine, monkeypatch, caplog):
@@ -117,8 +117,8 @@ def test_a_wait_goes_on_through_throttling_and_cut_connections_and_without_the_l
     )
     assert machine.run(*TEACHER).ran == ("train:teacher",)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert sum("Asking again." in warning for warning in warnings) == 4
-    assert sum("its log is not shown here: " in warning for warning in warnings) == 1
+    assert sum("Retrying." in warning for warning in warnings) == 4
+    assert sum("its log cannot be shown: " in warning for warning in warnings) == 1
     assert any("Needed: logs:DescribeLogStreams" in warning for warning in warnings)
 
 
@@ -131,7 +131,7 @@ def test_credentials_that_expire_while_waiting_leave_the_job_and_the_next_run_ha
     machine.cloud.trouble(expired=True)
     waiting.join(60)
     assert "the credentials have expired. Renew them and run this again." in said[0]
-    assert "The job goes on by itself: the same command attaches to it again. https://us-east-1.console" in said[0]
+    assert "The job continues. Run the same command to attach to it again. https://us-east-1.console" in said[0]
     machine.cloud.trouble()
     until(lambda: machine.training(name)["TrainingJobStatus"] in ("Completed", "Failed"))
     machine.run(*TEACHER, *SPOT)
@@ -139,11 +139,11 @@ def test_credentials_that_expire_while_waiting_leave_the_job_and_the_next_run_ha
 
 
 def test_a_wait_in_vain_is_given_up_and_says_that_the_job_goes_on(machine, monkeypatch):
-    monkeypatch.setattr(watch, "AWAY", 0.0)
+    monkeypatch.setattr(watch, "MAX_OUTAGE", 0.0)
     machine.cloud.trouble(lost=1.0, only=("DescribeTrainingJob",))
     said = told(machine)
     assert "the connection was cut" in said
-    assert "The job goes on by itself: the same command attaches to it again." in said
+    assert "The job continues. Run the same command to attach to it again." in said
 
 
 def test_a_job_whose_machine_lacks_a_compiler_waits_as_a_task_here_does(machine):
@@ -163,13 +163,15 @@ def lacking(monkeypatch):
 def test_what_the_image_lacks_is_named(machine, monkeypatch):
     lacking(monkeypatch)
     said = told(machine)
-    assert "failed: the image lacks nowhere @ file:///nowhere, which the code needs: take one that has it" in said
+    assert (
+        "failed: the image lacks nowhere @ file:///nowhere, which the code requires: use an image that has them" in said
+    )
 
 
 def test_pip_that_fails_is_told(machine, monkeypatch):
     lacking(monkeypatch)
     said = told(machine, "executor.params.container.install=true")
-    assert "failed: pip could not install what the code needs; the log says why." in said
+    assert "failed: pip could not install the requirements of the code; see the log." in said
 
 
 @pytest.mark.slow
@@ -181,7 +183,7 @@ def test_a_job_that_somebody_stops_keeps_its_checkpoint(machine):
         machine.cloud.aws("sagemaker").stop_training_job(TrainingJobName=name)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"training job {name} was stopped. Its checkpoint is kept: run this again to go on." in err
+    assert f"training job {name} was stopped. Its checkpoint is kept. Run this again to resume." in err
     assert any("steps.txt" in entry.key for entry in machine.objects.list("work/"))
 
 
@@ -194,17 +196,19 @@ def ended(status, reason, secondary="Failed"):
     ("secondary", "reason", "sentence"),
     [
         ("MaxRuntimeExceeded", "", "took longer than executor.params.time_limit_seconds (86,400). Its"),
-        ("MaxWaitTimeExceeded", "", "got no spot machines for long enough. Its checkpoint is kept: run this again"),
+        ("MaxWaitTimeExceeded", "", "got no spot instances in time. Its checkpoint is kept. Run this again"),
         ("Failed", "AlgorithmError: a, exit code: 1 or 2, exit code: 1", "failed: a, exit code: 1 or 2 https"),
         ("Failed", "ClientError: Data download failed", "failed: ClientError: Data download failed"),
-        ("Failed", "", "failed: SageMaker gives no reason"),
+        ("Failed", "", "failed: SageMaker reports no reason"),
         ("Failed", 'AlgorithmError: {"unavailable": false, "error": "no"}, exit code: 1', "failed: no https"),
     ],
 )  # fmt: skip
 def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
     status = "Failed" if secondary == "Failed" else "Stopped"
     with pytest.raises(PokeflowError) as error:
-        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended(status, reason, secondary), JobParams())
+        run._require_completed(
+            Job("training", "pokeflow-x", "us-east-1"), ended(status, reason, secondary), JobParams()
+        )
     assert str(error.value).startswith("training job pokeflow-x ")
     assert sentence in str(error.value)
 
@@ -212,4 +216,4 @@ def test_every_end_of_a_job_has_its_sentence(secondary, reason, sentence):
 def test_a_job_whose_machine_lacks_what_its_task_needs_is_no_failure():
     reason = 'AlgorithmError: {"unavailable": true, "error": "no compiler here."}, exit code: 1'
     with pytest.raises(UnavailableError, match=r"^training job pokeflow-x: no compiler here\. https"):
-        run._require_well(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())
+        run._require_completed(Job("training", "pokeflow-x", "us-east-1"), ended("Failed", reason), JobParams())

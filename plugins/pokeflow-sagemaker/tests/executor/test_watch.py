@@ -108,7 +108,7 @@ def test_a_network_that_is_away_is_waited_for(monkeypatch, caplog):
     monkeypatch.setattr(Job, "describe", describe)
     monkeypatch.setattr(watch.Logs, "lines", lambda _: [])
     assert watch.wait(JOB, 5.0) == {"TrainingJobStatus": "Completed"}
-    assert caplog.text.count("Asking again.") == 3
+    assert caplog.text.count("Retrying.") == 3
 
 
 def test_every_status_is_told_once_also_those_between_two_looks(monkeypatch, caplog):

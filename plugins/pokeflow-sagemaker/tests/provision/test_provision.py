@@ -138,7 +138,7 @@ def test_another_template_updates_what_was_made_of_it(made, cloud, monkeypatch):
     with changed_template(monkeypatch, "teacher to edge device", "all of them"):
         facts = made.run()
         assert changed(facts) == [("update", "project", PROJECT)]
-        assert why(facts, "project") == "its template is another one"
+        assert why(facts, "project") == "its template differs"
         assert changed(made.run()) == []
     told = cloud.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=GROUP)
     assert told["ModelPackageGroupDescription"].endswith("all of them")
@@ -204,7 +204,7 @@ def test_what_was_changed_by_hand_is_put_back(made, cloud):
     facts = made.run()
     told = [(c["name"], c["why"].split(" (")[0]) for c in facts["changes"] if c["action"] == "update"]
     assert told == [
-        (BUCKET, "versions are suspended: what is overwritten is lost"),
+        (BUCKET, "versions are suspended: overwritten objects are lost"),
         (BUCKET, "public access is not blocked"),
         (ROLES[0], "its policy was changed by hand"),
     ]
@@ -342,7 +342,7 @@ def test_rights_that_lack_within_the_stack_are_told_and_what_is_left_of_it_goes(
 
 
 def test_a_stack_that_came_to_nothing_says_why_and_is_made_anew(project, cloud, monkeypatch):
-    said = r"stack pokeflow-.* came to nothing and was rolled back\. Bucket \(AWS::S3::Bucket\): InvalidBucketName"
+    said = r"stack pokeflow-.* failed and was rolled back\. Bucket \(AWS::S3::Bucket\): InvalidBucketName"
     with changed_template(monkeypatch, *BROKEN), pytest.raises(PokeflowError, match=said):
         project.run()
     assert "an earlier attempt failed (ROLLBACK_COMPLETE)" in why(project.plan(), "stack")
@@ -356,7 +356,7 @@ def test_a_project_that_came_to_nothing_says_why_and_is_made_anew(project, cloud
         pytest.raises(PokeflowError, match=said),
     ):
         project.run()
-    assert why(project.plan(), "project") == "CreateFailed: once more"
+    assert why(project.plan(), "project") == "CreateFailed: another attempt"
     facts = project.run()
     assert changed(facts)[0] == ("create", "project", PROJECT) or changed(facts)[0] == ("update", "project", PROJECT)
     assert cloud.aws("sagemaker").describe_project(ProjectName=PROJECT)["ProjectStatus"] == "CreateCompleted"
@@ -366,7 +366,7 @@ def test_a_stack_of_the_same_name_that_is_not_ours_is_left_alone(project, cloud)
     body = "Resources: {Mark: {Type: 'AWS::CloudFormation::WaitConditionHandle'}}"
     cloud.aws("cloudformation").create_stack(StackName=STACK, TemplateBody=body)
     cloud.forget()
-    with pytest.raises(PokeflowError, match="is not this project's"):
+    with pytest.raises(PokeflowError, match="does not belong to this project"):
         project.run()
     assert cloud.mutating() == {}
 
@@ -427,8 +427,8 @@ def test_throttling_is_waited_out(project, cloud):
     ("trouble", "sentence"),
     [
         ({"expired": True}, "the credentials have expired"),
-        ({"throttling": 1.0, "only": ["DescribeStacks"]}, "AWS is too busy for DescribeStacks"),
-        ({"throttling": 1.0, "only": ["CreateStack"]}, "AWS is too busy for CreateStack"),
+        ({"throttling": 1.0, "only": ["DescribeStacks"]}, "AWS throttled DescribeStacks"),
+        ({"throttling": 1.0, "only": ["CreateStack"]}, "AWS throttled CreateStack"),
     ],
 )
 def test_what_goes_wrong_is_told_in_a_sentence(project, cloud, monkeypatch, trouble, sentence):
@@ -458,12 +458,15 @@ def test_another_accounts_bucket_is_bad_input_and_nothing_is_changed(project, cl
 @pytest.mark.parametrize(
     ("more", "fault"),
     [
-        ({"uri": None}, "store.remote: no bucket is named"),
-        ({"endpoint": "https://s3.example.com"}, "store.endpoint: another server than AWS's"),
-        ({"uri": f"s3://{BUCKET}/team-*"}, "store.remote: 'team-\\*' holds"),
-        ({"params": {"tree": "project/*"}}, "layout.root: 'project/\\*' holds"),
-        ({"params": {"tree": "project/${aws:username}"}}, "stand for more than themselves"),
-        ({"encryption": "aws:kms", "kms_key": "alias/mine"}, "store.kms_key: 'alias/mine' is no key's ARN or id"),
+        ({"uri": None}, "store.remote: a project needs a bucket"),
+        ({"endpoint": "https://s3.example.com"}, "store.endpoint: a project needs S3 of AWS"),
+        ({"uri": f"s3://{BUCKET}/team-*"}, "store.remote: 'team-\\*' contains"),
+        ({"params": {"tree": "project/*"}}, "layout.root: 'project/\\*' contains"),
+        ({"params": {"tree": "project/${aws:username}"}}, "wildcards or variables in policies"),
+        (
+            {"encryption": "aws:kms", "kms_key": "alias/mine"},
+            "store.kms_key: 'alias/mine' is not the ARN or id of a KMS key",
+        ),
     ],
 )
 def test_what_cannot_be_provisioned_is_bad_input(project, more, fault):

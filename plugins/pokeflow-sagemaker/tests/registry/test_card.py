@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pokeflow import Record
 from pokeflow.gates import Verdict
 from pokeflow_sagemaker.registry import card, packages
-from pokeflow_sagemaker.registry.about import About, encode_json
+from pokeflow_sagemaker.registry.about import Registration, encode_json
 
 from ..registry_flow import EMPTY
 
@@ -119,8 +119,13 @@ def model(made=None, benchmark=None, **about):
         "type": "teacher",
         "record": "tasks/register/m/d/record.json",
     }
-    given |= {"made": made or record(), "benchmark": benchmark, "bundle": record(stage="bundle"), "verdicts": {}}
-    return About(**{**given, "uri": "s3://b/m.tar.gz", "image": "i", **about})
+    given |= {
+        "model_record": made or record(),
+        "benchmark": benchmark,
+        "bundle": record(stage="bundle"),
+        "verdicts": {},
+    }
+    return Registration(**{**given, "uri": "s3://b/m.tar.gz", "image": "i", **about})
 
 
 MADE = record(
@@ -161,8 +166,8 @@ def test_a_card_tells_what_the_records_say():
         {"name": "top1_accuracy", "type": "number", "value": 0.9},
         {"name": "power_w", "type": "string", "value": "not known", "notes": "no meter"},
     ]
-    assert content["additional_information"]["custom_details"]["pokeflow made of"] == "train:t=aaaa"
-    assert "not known" in content["additional_information"]["custom_details"]["pokeflow cost of the making"]
+    assert content["additional_information"]["custom_details"]["pokeflow inputs"] == "train:t=aaaa"
+    assert "not known" in content["additional_information"]["custom_details"]["pokeflow cost"]
 
 
 def test_what_nobody_knows_is_left_out():

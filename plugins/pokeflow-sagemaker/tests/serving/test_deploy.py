@@ -46,7 +46,7 @@ def other(deployed, **about):
 def test_a_bundle_becomes_an_endpoint_that_has_answered(deployed):
     facts = deployed.deploy()
     assert facts["endpoint"] == NAME
-    assert facts["changed"] == "made"
+    assert facts["changed"] == "created"
     assert facts["url"] == f"https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/{NAME}/invocations"
     assert 0 < facts["answer_ms"] < 60_000
     assert facts["usd_per_hour"] == 0.115
@@ -84,11 +84,11 @@ def test_the_price_is_told_before_anything_is_made(deployed, caplog):
     deployed.cloud.trouble(denied=("CreateModel",))
     with pytest.raises(AccessDeniedError, match="sagemaker:CreateModel"):
         deployed.deploy(instances=3)
-    assert "3 × ml.m5.large: about $0.35 an hour" in caplog.text
+    assert "3 × ml.m5.large: about $0.35 per hour" in caplog.text
     deployed.cloud.trouble(becoming=0.1)
     result = deployed.deploy(instance_type="ml.m7i.large")
     assert result["usd_per_hour"] is None
-    assert "no price of ml.m7i.large is known" in result["price"]
+    assert "no price is known for ml.m7i.large" in result["price"]
 
 
 def test_an_update_bakes_under_an_alarm_and_leaves_the_name(deployed):
@@ -122,7 +122,7 @@ def test_where_an_update_fails_the_old_configuration_stands_and_the_reason_is_to
     deployed.cloud.trouble(becoming=0.1, capacity=("ml.m5.xlarge",))
     with pytest.raises(PokeflowError) as error:
         deployed.deploy(instance_type="ml.m5.xlarge")
-    assert f"rolled back: {before} stands and answers as before" in str(error.value)
+    assert f"rolled back: {before} serves as before" in str(error.value)
     assert "Unable to provision requested ML compute capacity for ml.m5.xlarge." in str(error.value)
     assert "\n" not in str(error.value)
     assert deployed.standing()["EndpointStatus"] == "InService"
@@ -139,7 +139,7 @@ def test_an_endpoint_that_could_not_be_made_is_told_and_made_anew_the_next_time(
         deployed.deploy()
     deployed.cloud.trouble(becoming=0.1)
     deployed.cloud.forget()
-    assert deployed.deploy()["changed"] == "made"
+    assert deployed.deploy()["changed"] == "created"
     assert deployed.cloud.mutating() == {"DeleteEndpoint": 1, "CreateEndpoint": 1}
 
 
@@ -153,21 +153,21 @@ def test_a_quota_is_told_with_what_to_do(deployed):
     ("answer", "said"),
     [
         ((500, b"the model could not answer"), "ModelError"),
-        ((200, b"<html>"), "holds no matches: '<html>'"),
-        ((200, b'{"matches": [], "preprocessing": "x"}'), "without a match"),
-        ((200, b'{"matches": [{"score": 0.5}], "preprocessing": "x"}'), "another model answers there"),
+        ((200, b"<html>"), "contains no matches: '<html>'"),
+        ((200, b'{"matches": [], "preprocessing": "x"}'), "has no matches"),
+        ((200, b'{"matches": [{"score": 0.5}], "preprocessing": "x"}'), "the endpoint serves another model"),
     ],
 )
 def test_a_new_endpoint_that_answers_nonsense_is_told(deployed, answer, said):
     deployed.runtime.answers = [answer] * 9  # every attempt of the client
-    with pytest.raises(PokeflowError, match=f"(?s){said}.*It is left as it is"):
+    with pytest.raises(PokeflowError, match=f"(?s){said}.*The endpoint is kept for inspection"):
         deployed.deploy()
 
 
 def test_an_update_that_answers_nonsense_is_undone(deployed):
     before = deployed.deploy()["configuration"]
     deployed.runtime.answers = [(200, b"{}")]
-    with pytest.raises(PokeflowError, match=rf"The update was undone: {before} answers again"):
+    with pytest.raises(PokeflowError, match=rf"The update was rolled back: {before} serves again"):
         deployed.deploy(record=other(deployed))
     assert deployed.standing()["EndpointConfigName"] == before
     assert deployed.cloud.mutating()["UpdateEndpoint"] == 2
@@ -180,7 +180,7 @@ def test_serverless_has_no_machines_and_no_price_an_hour(deployed):
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
     assert "InstanceType" not in variant
     assert result["usd_per_hour"] is None
-    assert "nothing while nobody asks" in result["price"]
+    assert "nothing while idle" in result["price"]
     deployed.deploy(record=other(deployed), serverless=True)
     (update,) = deployed.cloud.calls("UpdateEndpoint")
     assert "DeploymentConfig" not in update["request"]
@@ -224,11 +224,11 @@ def test_an_approved_package_is_what_is_deployed(deployed):
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [("Rejected", "said no"), ("PendingManualApproval", "Nobody has decided on it yet")]
+    ("status", "said"), [("Rejected", "a person rejected it"), ("PendingManualApproval", "It awaits a decision")]
 )
 def test_what_is_not_approved_is_deployed_only_where_the_bundle_is_asked_for(deployed, status, said):
     _, registration = packaged(deployed, status)
-    with pytest.raises(PokeflowError, match=rf"cards/1: it is {status}.*{said}"):
+    with pytest.raises(PokeflowError, match=rf"cards/1: its status is {status}.*{said}"):
         deployed.deploy(registration=registration)
     assert deployed.cloud.mutating() == {}
     deployed.deploy(registration=registration, source="bundle")
@@ -243,11 +243,11 @@ def test_a_package_that_was_deleted_leaves_the_bundle(deployed, caplog):
     with pytest.raises(NotFoundError, match="cards/1"):
         deployed.deploy(registration=registration, source="package")
     deployed.deploy(registration=registration)
-    assert "cards/1 is not there any more: the bundle is taken as it is" in caplog.text
+    assert "cards/1 no longer exists: using the bundle itself" in caplog.text
 
 
 def test_a_package_that_is_asked_for_and_is_not_there_is_told(deployed):
-    with pytest.raises(PokeflowError, match=r"it is not registered with SageMaker\. Choose registry=sagemaker"):
+    with pytest.raises(PokeflowError, match=r"not registered with SageMaker\. Set registry=sagemaker"):
         deployed.deploy(source="package")
 
 
@@ -262,7 +262,7 @@ def test_delete_takes_all_of_it_and_nothing_else(deployed):
     assert [row["EndpointName"] for row in sagemaker.list_endpoints()["Endpoints"]] == [f"{NAME}-2"]
     assert len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == 1
     deployed.cloud.forget()
-    assert deployed.delete()["deleted"] == "nothing: there was none"
+    assert deployed.delete()["deleted"] == "nothing: it does not exist"
     assert deployed.cloud.mutating() == {}
 
 
@@ -275,7 +275,7 @@ def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, t
     sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=configuration, Tags=tags)
     record = other(deployed)
 
-    with pytest.raises(PokeflowError, match=f"has no tag pokeflow:project={PROJECT}. Nothing was changed"):
+    with pytest.raises(PokeflowError, match=f"lacks the tag pokeflow:project={PROJECT}. Nothing was changed"):
         getattr(deployed, what)(record=record)
     assert deployed.cloud.mutating() == {}
 
@@ -283,7 +283,7 @@ def test_an_endpoint_of_the_same_name_that_is_anothers_is_left_alone(deployed, t
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_an_answer_that_is_lost_costs_no_second_thing(deployed, operation):
     deployed.cloud.trouble(becoming=0.1, lost=1.0, only=(operation,), times=1)
-    assert deployed.deploy()["changed"] == "made"
+    assert deployed.deploy()["changed"] == "created"
     assert deployed.cloud.mutating() == {"CreateModel": 1, "CreateEndpointConfig": 1, "CreateEndpoint": 1}
 
 
@@ -329,11 +329,13 @@ def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(d
     done = command(deployed, tmp_path, "deploy")
     assert done.returncode == 0, done.stderr
     price, *progress = done.stderr.splitlines()
-    assert price.startswith(f"endpoint {NAME}: 1 × ml.m5.large: about $0.12 an hour, $84 a month, until it is deleted")
+    assert price.startswith(
+        f"endpoint {NAME}: 1 × ml.m5.large: about $0.12 per hour, $84 per month, until it is deleted"
+    )
     assert re.fullmatch(rf"  endpoint {NAME}: Creating, \d+ s", progress[0])
     facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert facts["endpoint"] == NAME
-    assert facts["changed"] == "made"
+    assert facts["changed"] == "created"
     assert facts["usd_per_hour"] == "0.115"
     again = command(deployed, tmp_path, "deploy", MODEL, "--instances", "1")
     assert "changed        nothing" in again.stdout, again.stderr
@@ -345,7 +347,7 @@ def test_the_command_tells_the_price_and_the_progress_and_in_the_end_the_facts(d
 def test_what_makes_no_sense_on_the_command_line_is_bad_input(deployed, tmp_path):
     for args, said in (
         (("deploy", "--instances", "0"), "cloud.deploy.params.instances: 0 is not between 1 and 100"),
-        (("transform", "here", "there"), "cloud.transform.params.source: 'here' is no place in a bucket"),
+        (("transform", "here", "there"), "cloud.transform.params.source: 'here' is not an S3 prefix"),
         (("deploy", "nobody"), "no bundle of a model named 'nobody'"),
     ):
         done = command(deployed, tmp_path, *args)

@@ -95,7 +95,7 @@ def test_a_model_can_be_named_and_a_wrong_name_has_its_nearest(store, served):
 def test_without_a_bundle_it_says_what_makes_one(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 1
-    assert "there is no bundle yet. Run 'pokeflow' first: its stage 'bundle' makes one" in done.stderr
+    assert "no bundle yet. Run 'pokeflow' first: its stage 'bundle' creates one" in done.stderr
 
 
 def test_it_needs_no_cloud(store):
@@ -110,7 +110,7 @@ def test_a_port_that_is_taken_is_bad_input(store):
         done = run(store, "--port", str(port))
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
-    assert "--port 0 for a free one" in done.stderr
+    assert "--port 0 for any free port" in done.stderr
     assert run(store, "--port", "70000").returncode == 2
 
 

@@ -93,7 +93,7 @@ def jobs(batch):
 def test_every_picture_is_answered_in_an_object_of_its_own(batch):
     facts = batch.run()
     assert facts["pictures"] == 3
-    assert facts["changed"] == "made"
+    assert facts["changed"] == "created"
     assert facts["seconds"] >= 0
     assert facts["cost_usd"] == pytest.approx(0.23 * facts["seconds"] / 3600)
     first = {name: json.loads(found["Body"].read())["matches"][0]["card_id"] for name, found in batch.answers().items()}
@@ -162,13 +162,13 @@ def test_a_failure_is_told_and_the_next_attempt_is_another_job(batch):
     batch.deployed.cloud.trouble(becoming=0.1)
     again = batch.run()
     assert again["job"].endswith("-2")
-    assert again["changed"] == "made"
+    assert again["changed"] == "created"
     assert name not in again["job"]
 
 
 def test_a_job_that_is_complete_without_every_answer_is_no_success(batch):
     batch.silent = True
-    with pytest.raises(PokeflowError, match=r"Completed, but these have no answer: 5\.png, 6\.PNG, 7\.jpg"):
+    with pytest.raises(PokeflowError, match=r"completed, but these images have no response: 5\.png, 6\.PNG, 7\.jpg"):
         batch.run()
 
 
@@ -198,8 +198,8 @@ def test_what_would_fail_the_whole_job_is_told_before_it_costs_anything(batch):
         batch.run()
     told = [str(fault) for fault in error.value.faults]
     assert len(told) == 3
-    assert "'pictures/notes-4.txt' and 2 more: no pictures (.jpg, .jpeg, .png)" in told[0]
-    assert "'pictures/large.jpg': larger than the 400,000 bytes that the bundle takes" in told[1]
+    assert "'pictures/notes-4.txt' and 2 more: not images (.jpg, .jpeg, .png)" in told[0]
+    assert "'pictures/large.jpg': larger than the bundle's limit of 400,000 bytes" in told[1]
     assert "'pictures/none.jpg': empty" in told[2]
     assert batch.deployed.cloud.mutating() == {}
 
@@ -207,10 +207,10 @@ def test_what_would_fail_the_whole_job_is_told_before_it_costs_anything(batch):
 @pytest.mark.parametrize(
     ("places", "said"),
     [
-        ({"source": "s3://{bucket}/nothing"}, "there is nothing below it"),
+        ({"source": "s3://{bucket}/nothing"}, "there are no objects below this prefix"),
         ({"source": ""}, "source: is missing: pokeflow transform s3://"),
         ({"destination": ""}, "destination: is missing"),
-        ({"destination": "s3://{bucket}/pictures/answers"}, "answers would pass for pictures"),
+        ({"destination": "s3://{bucket}/pictures/answers"}, "responses would be read as images"),
     ],
 )
 def test_places_that_make_no_sense_are_told(batch, places, said):
@@ -221,7 +221,7 @@ def test_places_that_make_no_sense_are_told(batch, places, said):
 
 
 def test_a_bucket_that_is_not_there_is_told(batch):
-    with pytest.raises(PokeflowError, match=r"s3://no-such-bucket-here/x/: is not there"):
+    with pytest.raises(PokeflowError, match=r"s3://no-such-bucket-here/x/: does not exist"):
         batch.run(source="s3://no-such-bucket-here/x")
 
 

@@ -12,42 +12,48 @@ ATTEMPTS = 8
 """Maximum attempts per request, unless AWS's settings say otherwise; the waits in between grow to 20 seconds."""
 
 
-def region(given: str | None) -> str:
+def region(explicit: str | None) -> str:
     """Return the explicit region, or else that of AWS's own settings; raise a ConfigError if neither is set."""
-    found = given or os.environ.get("AWS_REGION") or _told(lambda: _session(*_identity()).get_config_variable("region"))
-    if not found:
-        raise ConfigError([Fault("store.region", "no region. Set it in YAML, with AWS_REGION, or in AWS's profile.")])
-    return str(found)
+    region_name = (
+        explicit
+        or os.environ.get("AWS_REGION")
+        or _with_valid_settings(lambda: _session(*_identity()).get_config_variable("region"))
+    )
+    if not region_name:
+        raise ConfigError(
+            [Fault("store.region", "no region is configured. Set it in YAML, in AWS_REGION, or in the AWS profile.")]
+        )
+    return str(region_name)
 
 
 def client(service: str, region_name: str | None) -> Any:
     """Return the client of a service; it is cached for each region and set of AWS environment variables."""
-    return _told(lambda: _client(service, region(region_name), *_identity()))
+    return _with_valid_settings(lambda: _client(service, region(region_name), *_identity()))
 
 
 def account(region_name: str | None) -> str:
     """Return the number of the account that the credentials belong to."""
-    return str(_asked(region_name)["Account"])
+    return str(_caller_identity(region_name)["Account"])
 
 
 def partition(region_name: str | None) -> str:
     """Return the partition in the caller's ARN: ``aws``, or that of China or of GovCloud."""
-    return str(_asked(region_name)["Arn"].split(":")[1])
+    return str(_caller_identity(region_name)["Arn"].split(":")[1])
 
 
-def _asked(region_name: str | None) -> dict[str, str]:
-    found: dict[str, str] = _told(lambda: _caller(region(region_name), *_identity()))
-    return found
+def _caller_identity(region_name: str | None) -> dict[str, str]:
+    identity: dict[str, str] = _with_valid_settings(lambda: _caller(region(region_name), *_identity()))
+    return identity
 
 
-def _told(work: Callable[[], Any]) -> Any:
+def _with_valid_settings(work: Callable[[], Any]) -> Any:
     """Call a function and raise a ConfigError if AWS's settings (profile, file, region, number) are invalid."""
     from botocore.exceptions import BotoCoreError
 
     try:
         return work()
     except (BotoCoreError, ValueError) as error:
-        message = f"{clean(str(error)).rstrip('.')}. Mend it in AWS's variables (AWS_…), its files, or store.region."
+        message = f"{clean(str(error)).rstrip('.')}. Correct the AWS_… variables, AWS's files, or store.region."
         raise ConfigError([Fault("AWS's settings", message)]) from error
 
 
@@ -78,5 +84,5 @@ def _client(service: str, region_name: str, aws: tuple[tuple[str, str], ...], pr
 
 @functools.lru_cache(maxsize=8)
 def _caller(region_name: str, aws: tuple[tuple[str, str], ...], process: int) -> dict[str, str]:
-    found: dict[str, str] = ask(_client("sts", region_name, aws, process).get_caller_identity, "AWS account")
-    return found
+    identity: dict[str, str] = ask(_client("sts", region_name, aws, process).get_caller_identity, "AWS account")
+    return identity

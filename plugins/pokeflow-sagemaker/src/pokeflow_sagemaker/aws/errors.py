@@ -57,18 +57,18 @@ _EXISTS = (
 _MISSING = re.compile(r"ResourceNotFound|NoSuch\w+|\w*NotFound(Exception|Error)|404")
 _INVALID = ("ValidationException", "ValidationError")
 """Generic codes for a refused request; only the message says whether a resource is missing or exists already."""
-_NOT_THERE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
-_THERE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
+_MISSING_MESSAGE = re.compile(r"does not exist|not found|could not find|cannot find|no longer exists", re.IGNORECASE)
+_EXISTS_MESSAGE = re.compile(r"already exist|must be unique|already in use", re.IGNORECASE)
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:[A-Za-z]+)")
 _SECRET = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|://[^@\s]+@|(?<![\w/.:-])[A-Za-z0-9+/=]{40,}(?![\w/-]|\.\w)")
 
 
-def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
+def ask(call: Callable[..., Any], resource: str, **parameters: Any) -> Any:
     """Call a method of a client and translate botocore's errors.
 
     Args:
         call: the client's method.
-        what: the resource, such as ``training job pokeflow-…``; the messages of errors begin with it.
+        resource: the resource, such as ``training job pokeflow-…``; the messages of errors begin with it.
         parameters: the parameters of the request.
 
     Raises:
@@ -81,58 +81,60 @@ def ask(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
     try:
         return call(**parameters)
     except ClientError as error:
-        raise _answered(error, what) from error
+        raise _refusal(error, resource) from error
     except BotoCoreError as error:
-        raise PokeflowError(f"{what}: {_unanswered(error)}") from error
+        raise PokeflowError(f"{resource}: {_connection_message(error)}") from error
 
 
-def find(call: Callable[..., Any], what: str, **parameters: Any) -> Any:
+def find(call: Callable[..., Any], resource: str, **parameters: Any) -> Any:
     """Return the response of a describe call, or None if the resource does not exist."""
     try:
-        return ask(call, what, **parameters)
+        return ask(call, resource, **parameters)
     except NotFoundError:
         return None
 
 
-def pages(client: Any, operation: str, key: str, what: str, **parameters: Any) -> Iterator[Any]:
+def pages(client: Any, operation: str, key: str, resource: str, **parameters: Any) -> Iterator[Any]:
     """Yield every item below ``key`` of a paginated listing."""
     token: dict[str, Any] = {}
     while True:
-        page = ask(getattr(client, operation), what, **parameters, **token)
+        page = ask(getattr(client, operation), resource, **parameters, **token)
         yield from page[key]
         if not page.get("NextToken"):
             return
         token = {"NextToken": page["NextToken"]}
 
 
-def _answered(error: Any, what: str) -> PokeflowError:  # noqa: PLR0911 - one return a kind of answer
-    said = error.response.get("Error", {})
-    code, message = str(said.get("Code", "")), clean(str(said.get("Message") or ""))
+def _refusal(error: Any, resource: str) -> PokeflowError:  # noqa: PLR0911 - one return per kind of error
+    details = error.response.get("Error", {})
+    code, message = str(details.get("Code", "")), clean(str(details.get("Message") or ""))
     operation = error.operation_name
     if code in EXPIRED:
-        return RefusedError(f"{what}: the credentials have expired. Renew them and run this again. {WHERE}", code)
+        return RefusedError(f"{resource}: the credentials have expired. Renew them and run this again. {WHERE}", code)
     if code in UNKNOWN:
-        return RefusedError(f"{what}: AWS does not know the credentials, or not their secret ({code}). {WHERE}", code)
+        return RefusedError(f"{resource}: AWS rejects the access key or its secret ({code}). {WHERE}", code)
     if code in BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         return ThrottledError(
-            f"{what}: AWS is too busy for {operation} ({code}); asked {tries} times. Run it again.", code
+            f"{resource}: AWS throttled {operation} ({code}) after {tries} attempts. Run this again.", code
         )
     if code in _DENIED:
-        found = _ACTION.search(message)
-        needed = found[1] if found else f"the right to {operation}"
-        return AccessDeniedError(f"{what}: access denied. Needed: {needed}. AWS says: {_sentence(message)}", code)
+        match = _ACTION.search(message)
+        permission = match[1] if match else operation
+        return AccessDeniedError(
+            f"{resource}: access denied. Needed: {permission}. AWS says: {_sentence(message)}", code
+        )
     if code in _LIMITED:
-        quota = "Ask for more under Service Quotas, or take another instance type or region."
-        return QuotaError(f"{what}: {_sentence(message or code)} {quota}", code)
-    if _MISSING.fullmatch(code) or (code in _INVALID and _NOT_THERE.search(message)):
-        return NotFoundError(f"{what}: is not there. AWS says: {_sentence(message)}", code)
-    if code in _EXISTS or (code in _INVALID and _THERE.search(message)):
-        return AlreadyExistsError(f"{what}: is there already. AWS says: {_sentence(message)}", code)
-    return RefusedError(f"{what}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
+        quota = "Request an increase under Service Quotas, or use another instance type or region."
+        return QuotaError(f"{resource}: {_sentence(message or code)} {quota}", code)
+    if _MISSING.fullmatch(code) or (code in _INVALID and _MISSING_MESSAGE.search(message)):
+        return NotFoundError(f"{resource}: does not exist. AWS says: {_sentence(message)}", code)
+    if code in _EXISTS or (code in _INVALID and _EXISTS_MESSAGE.search(message)):
+        return AlreadyExistsError(f"{resource}: exists already. AWS says: {_sentence(message)}", code)
+    return RefusedError(f"{resource}: AWS refused {operation} ({code or 'no code'}): {_sentence(message)}", code)
 
 
-def _unanswered(error: Exception) -> str:
+def _connection_message(error: Exception) -> str:
     if type(error).__name__ == "ParamValidationError":
         return f"the request is malformed: {clean(str(error))}"
     return explain(error)

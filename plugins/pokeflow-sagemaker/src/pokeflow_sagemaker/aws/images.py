@@ -34,5 +34,5 @@ def account(region: str) -> str:
 
 def address(image: str, region: str) -> str:
     """Return an image's URI in a region, with AWS's registry account and, in China, the host name used there."""
-    found = image.replace("{account}", account(region)).replace("{region}", region)
-    return found.replace(".amazonaws.com/", ".amazonaws.com.cn/") if region.startswith("cn-") else found
+    uri = image.replace("{account}", account(region)).replace("{region}", region)
+    return uri.replace(".amazonaws.com/", ".amazonaws.com.cn/") if region.startswith("cn-") else uri

@@ -17,9 +17,9 @@ Row = Mapping[str, Any]
 
 
 def until_settled(
-    look: Callable[[], Row | None], key: str, moving: Container[str], what: str, patience: float = PATIENCE
+    look: Callable[[], Row | None], key: str, moving: Container[str], resource: str, patience: float = PATIENCE
 ) -> Row | None:
-    """Poll until the status is none of ``moving`` and return the description, or None if the resource is gone.
+    """Poll while the status is one of ``moving``; return the description, or None if the resource is gone.
 
     An interrupted wait loses nothing: the operation continues at AWS, and the same command waits for it again.
 
@@ -27,25 +27,26 @@ def until_settled(
         look: returns the current description, or None if the resource does not exist.
         key: the description's key of the status.
         moving: the statuses of an operation in progress.
-        what: the resource, for messages.
+        resource: the resource, for messages.
         patience: timeout in seconds.
 
     Raises:
         PokeflowError: on timeout.
 
     """
-    began, pause, said, due = time.monotonic(), FIRST, "", 0.0
+    began, pause, logged, due = time.monotonic(), FIRST, "", 0.0
     while True:
-        found = look()
-        if found is None or found[key] not in moving:
-            return found
-        waited = time.monotonic() - began
-        if found[key] != said or waited >= due:
-            log.info("  %s: %s, %.0f s", what, found[key], waited)
-            said, due = found[key], waited + SAY_EVERY
-        if waited > patience:
+        description = look()
+        if description is None or description[key] not in moving:
+            return description
+        elapsed = time.monotonic() - began
+        if description[key] != logged or elapsed >= due:
+            log.info("  %s: %s, %.0f s", resource, description[key], elapsed)
+            logged, due = description[key], elapsed + SAY_EVERY
+        if elapsed > patience:
             raise PokeflowError(
-                f"{what}: still {found[key]} after {waited:,.0f} s. It goes on; run this again to wait for it."
+                f"{resource}: still {description[key]} after {elapsed:,.0f} s. It continues at AWS; "
+                "run this again to wait."
             )
         time.sleep(pause)
         pause = min(pause * GROWS, LONGEST)

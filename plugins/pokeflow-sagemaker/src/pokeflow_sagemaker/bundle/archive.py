@@ -35,8 +35,8 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
     with (
         target.open("wb") as out,
         # gzip's header would otherwise hold the path of the target, which differs from store to store.
-        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
         for name in sorted(content):
             _add(archive, name, content[name], advance)
@@ -45,7 +45,7 @@ def write(target: Path, content: Mapping[str, Content], advance: Callable[[float
 def require_name(name: str) -> str:
     """Return the name if it is a safe relative path; raise a PokeflowError otherwise."""
     if not is_safe(name):
-        raise PokeflowError(f"bundle: {name!r} leads out of the archive. Make the model again.")
+        raise PokeflowError(f"bundle: {name!r} is not a safe path within the archive. Train the model again.")
     return name
 
 
@@ -61,7 +61,7 @@ def _add(archive: tarfile.TarFile, name: str, content: Content, advance: Callabl
         try:
             archive.addfile(entry, _CountingReader(source, advance))
         except OSError as error:
-            raise PokeflowError(f"{content}: could not be packed ({error}). Run it again.") from error
+            raise PokeflowError(f"{content}: cannot be packed ({error}). Run this again.") from error
 
 
 class _CountingReader(io.RawIOBase):

@@ -57,21 +57,21 @@ def model_fn(model_dir: str) -> Model:
 
     """
     folder = Path(model_dir)
-    about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    metadata = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     try:
-        recognizer = open_recognizer(folder, _opened, gallery=folder, labels=folder / LABELS)
+        recognizer = open_recognizer(folder, _open_onnx, gallery=folder, labels=folder / LABELS)
     except UnreadableIndexError as error:
         raise ValueError(f"{INDEX}: not a readable gallery ({error.why}).") from error
     except MismatchError as error:
-        said = {
+        messages = {
             "labels": f"{LABELS} and {INDEX} do not list the same cards.",
-            "preprocessing": f"{INDEX} is of preprocessing {error.found}, the network of {error.expected}.",
-            "dim": f"the network gives {error.expected} values, {INDEX} has {error.found}.",
+            "preprocessing": f"{INDEX} has preprocessing {error.found}, the network expects {error.expected}.",
+            "dim": f"the network returns {error.expected} values, {INDEX} has {error.found}.",
         }
-        raise ValueError(f"{folder}: {said[error.part]}") from error
+        raise ValueError(f"{folder}: {messages[error.part]}") from error
     except PokeflowError as error:
-        raise ValueError(f"{folder}: the bundle does not open ({error}).") from error
-    return Model(recognizer, about["model"]["digest"])
+        raise ValueError(f"{folder}: the bundle cannot be opened ({error}).") from error
+    return Model(recognizer, metadata["model"]["digest"])
 
 
 def input_fn(request_body: Any, content_type: str) -> np.ndarray:
@@ -86,14 +86,14 @@ def input_fn(request_body: Any, content_type: str) -> np.ndarray:
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in (*IMAGES, JSON):
-        raise RequestError(f"content type {content_type!r} is not taken; send {', '.join(IMAGES)} or {JSON}.", 415)
+        raise RequestError(f"content type {content_type!r} is not supported; send {', '.join(IMAGES)} or {JSON}.", 415)
     if not isinstance(request_body, str | bytes | bytearray):
         raise RequestError(f"the request's body is {type(request_body).__name__}, not bytes.")
-    most = limits()["max_bytes"]
-    if len(request_body) > most:
-        raise RequestError(f"the request has {len(request_body):,} bytes, the limit is {most:,}.", 413)
+    limit = limits()["max_bytes"]
+    if len(request_body) > limit:
+        raise RequestError(f"the request has {len(request_body):,} bytes, the limit is {limit:,}.", 413)
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
-    return _decoded(_from_json(body) if kind == JSON else body)
+    return _decode_bytes(_from_json(body) if kind == JSON else body)
 
 
 def predict_fn(input_data: np.ndarray, model: Model) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
     """Serialise the prediction as JSON; raise a RequestError (406) if the client does not accept JSON."""
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {JSON, "application/*", "*/*"}:
-        raise RequestError(f"accept {accept!r}: answers are {JSON} only.", 406)
+        raise RequestError(f"accept {accept!r}: responses are {JSON} only.", 406)
     return json.dumps(prediction, ensure_ascii=False, allow_nan=False)
 
 
@@ -136,8 +136,8 @@ def respond(body: bytes, content_type: str, accept: str, model: Model) -> tuple[
     except RequestError as error:
         return error.status, refusal(str(error))
     except Exception as error:  # a server has to send a response in any case
-        log.exception("a request could not be answered")
-        return 500, refusal(f"the model could not answer ({type(error).__name__}).")
+        log.exception("request failed")
+        return 500, refusal(f"the model failed ({type(error).__name__}).")
 
 
 def refusal(message: str) -> str:
@@ -149,19 +149,19 @@ def prove(model: Model) -> None:
     """Check that the model answers a test image, as a client would send it; raise a ValueError otherwise."""
     picture, size = io.BytesIO(), model.recognizer.spec.size
     Image.new("RGB", (size, size), (96, 128, 160)).save(picture, "PNG")
-    status, answer = respond(picture.getvalue(), "image/png", JSON, model)
+    status, response = respond(picture.getvalue(), "image/png", JSON, model)
     if status != 200:
-        raise ValueError(f"the model does not answer a plain picture: {json.loads(answer)['error']}")
+        raise ValueError(f"the model fails on a test image: {json.loads(response)['error']}")
 
 
 @cache
 def limits() -> dict[str, int]:
     """Return ``top``, ``max_bytes`` and ``max_pixels`` from ``limits.json`` in the folder of this file."""
-    found: dict[str, int] = json.loads(Path(__file__).with_name("limits.json").read_text(encoding="utf-8"))
-    return found
+    values: dict[str, int] = json.loads(Path(__file__).with_name("limits.json").read_text(encoding="utf-8"))
+    return values
 
 
-def _opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
+def _open_onnx(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
     return open_network(onnxruntime, folder, spec, threads)
 
 
@@ -171,20 +171,20 @@ def _from_json(body: bytes) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise RequestError(
-            f'the request is no JSON of the form {{"image": "<base64>"}} ({type(error).__name__}).'
+            f'the request is not JSON of the form {{"image": "<base64>"}} ({type(error).__name__}).'
         ) from error
 
 
-def _decoded(body: bytes) -> np.ndarray:
-    most = ImageLimits(None, limits()["max_pixels"])  # the size in bytes is checked when a request arrives
+def _decode_bytes(body: bytes) -> np.ndarray:
+    bounds = ImageLimits(None, limits()["max_pixels"])  # the size in bytes is checked when a request arrives
     try:
-        return np.asarray(decode_image(body, most))
+        return np.asarray(decode_image(body, bounds))
     except ImageError as error:
         cause = error.__cause__
         if error.size:
             width, height = error.size
-            said = f"{width}×{height} pixels, the limit is {most.max_pixels:,} in all."
-            raise RequestError(f"the picture has {said}", 413) from error
+            size = f"{width}×{height} pixels, the limit is {bounds.max_pixels:,} in total."
+            raise RequestError(f"the image has {size}", 413) from error
         if error.fault == "damaged":
-            raise RequestError(f"the picture is damaged or cut short ({type(cause).__name__}: {cause}).") from error
-        raise RequestError(f"the request holds no readable JPEG or PNG ({type(cause).__name__}).") from error
+            raise RequestError(f"the image is damaged or truncated ({type(cause).__name__}: {cause}).") from error
+        raise RequestError(f"the request contains no readable JPEG or PNG ({type(cause).__name__}).") from error

@@ -25,9 +25,9 @@ class BundleParams:
 
 def check(params: BundleParams) -> Iterable[tuple[str, str]]:
     """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
-    for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT)):
-        if not 1 <= getattr(params, name) <= most:
-            yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
+    for name, maximum in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT)):
+        if not 1 <= getattr(params, name) <= maximum:
+            yield name, f"{getattr(params, name)} is not between 1 and {maximum:,}"
 
 
 def fingerprint(_: BundleParams) -> str:

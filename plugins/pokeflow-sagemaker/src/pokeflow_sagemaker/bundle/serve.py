@@ -74,9 +74,9 @@ class OpenModel:
         """Return 200 if the model is healthy, else 503; after a failed response the model is tested again."""
         if self.doubted:
             try:
-                await asyncio.wait_for(self._within(self.inference.prove, self.model), 1.5)
+                await asyncio.wait_for(self._submit(self.inference.prove, self.model), 1.5)
             except (ValueError, TimeoutError) as error:
-                return self._no(503, f"the model does not answer: {error}")
+                return self._refuse(503, f"the model is unhealthy: {error}")
             self.doubted = False
         return Response(status_code=200)
 
@@ -94,27 +94,27 @@ class OpenModel:
         """Answer a request for inference; errors get a message and the fitting HTTP status."""
         self.busy = {future for future in self.busy if not future.done()}
         if self.reading + len(self.busy) >= self.threads + WAITING:
-            return self._no(503, "too many requests at once. Try again in a moment.", retry=True)
+            return self._refuse(503, "too many concurrent requests. Try again later.", retry=True)
         self.reading += 1
         try:
             async with asyncio.timeout(self.read_s):
                 body = await self._body(request)
         except TimeoutError:
-            return self._no(408, f"the request did not arrive within {self.read_s:g} seconds.")
+            return self._refuse(408, f"the request did not arrive within {self.read_s:g} seconds.")
         except ClientDisconnect:
-            return self._no(400, "the client left.")  # nobody receives it
+            return self._refuse(400, "the client disconnected.")  # not delivered, but the handler has to return one
         finally:
             self.reading -= 1
         if body is None:
             await self._linger(request)
-            return self._no(413, f"the request has more than {self.inference.limits()['max_bytes']:,} bytes.")
+            return self._refuse(413, f"the request has more than {self.inference.limits()['max_bytes']:,} bytes.")
         kind, accept = (request.headers.get(name, "") for name in ("content-type", "accept"))
         try:
-            answer = self._within(self.inference.respond, body, kind, accept, self.model)
-            status, text = await asyncio.wait_for(answer, self.answer_s)
+            response = self._submit(self.inference.respond, body, kind, accept, self.model)
+            status, text = await asyncio.wait_for(response, self.answer_s)
         except TimeoutError:
             self.doubted = True
-            return self._no(504, f"no answer within {self.answer_s:g} seconds.")
+            return self._refuse(504, f"no response within {self.answer_s:g} seconds.")
         self.doubted = self.doubted or status >= 500
         return Response(text, status, media_type=self.inference.JSON)
 
@@ -123,7 +123,7 @@ class OpenModel:
         assert isinstance(error, HTTPException)
         paths = "GET /ping, POST /invocations, GET /execution-parameters"
         return Response(
-            self.inference.refusal(f"{error.detail}. There is: {paths}."),
+            self.inference.refusal(f"{error.detail}. Known: {paths}."),
             error.status_code,
             error.headers,
             self.inference.JSON,
@@ -131,13 +131,13 @@ class OpenModel:
 
     async def _body(self, request: Request) -> bytes | None:
         """Read a request's body; return None if it is too large, without ever holding more than the limit."""
-        most, parts, size = self.inference.limits()["max_bytes"], list[bytes](), 0
-        said = request.headers.get("content-length", "")
-        if said.isdecimal() and int(said) > most:
+        limit, parts, size = self.inference.limits()["max_bytes"], list[bytes](), 0
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
             return None
         async for part in request.stream():
             size += len(part)
-            if size > most:
+            if size > limit:
                 return None
             parts.append(part)
         return b"".join(parts)
@@ -150,16 +150,16 @@ class OpenModel:
         except (TimeoutError, ClientDisconnect, RuntimeError):
             pass  # the connection is closed either way
 
-    def _within(self, work: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+    def _submit(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Submit a function to the thread pool and return its future; a call that times out keeps its thread busy.
 
         This is not a coroutine, so that the call counts as busy at once and not only when the event loop runs it.
         """
-        future = self.pool.submit(work, *given)
+        future = self.pool.submit(work, *args)
         self.busy.add(future)
         return asyncio.wrap_future(future)
 
-    def _no(self, status: int, message: str, *, retry: bool = False) -> Response:
+    def _refuse(self, status: int, message: str, *, retry: bool = False) -> Response:
         headers = {"Connection": "close"} | ({"Retry-After": "1"} if retry else {})
         return Response(self.inference.refusal(message), status, headers, self.inference.JSON)
 
@@ -181,25 +181,25 @@ def open_model(folder: Path, **seconds: float) -> OpenModel:
     except ValueError:
         raise
     except Exception as error:  # onnxruntime has its own exceptions; a missing file is an OSError
-        raise ValueError(f"{folder}: the bundle does not open ({error}).") from error
+        raise ValueError(f"{folder}: the bundle cannot be opened ({error}).") from error
     inference.prove(model)
     return OpenModel(inference, model, **seconds)  # type: ignore[arg-type]  # only fields that are seconds
 
 
-def app(served: OpenModel) -> Starlette:
+def app(model: OpenModel) -> Starlette:
     """Return the ASGI application."""
     routes = [
-        Route("/ping", served.ping, methods=["GET"]),
-        Route("/invocations", served.invocations, methods=["POST"]),
-        Route("/execution-parameters", served.execution_parameters, methods=["GET"]),
+        Route("/ping", model.ping, methods=["GET"]),
+        Route("/invocations", model.invocations, methods=["POST"]),
+        Route("/execution-parameters", model.execution_parameters, methods=["GET"]),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: served.answer_http_error})
+    return Starlette(routes=routes, exception_handlers={HTTPException: model.answer_http_error})
 
 
-def run(served: OpenModel, listening: socket.socket) -> None:
+def run(model: OpenModel, listener: socket.socket) -> None:
     """Serve on a socket until SIGTERM or SIGINT; requests in progress are answered first."""
     config = uvicorn.Config(
-        app(served), http="h11", ws="none", lifespan="off", access_log=False, server_header=False, proxy_headers=False,
+        app(model), http="h11", ws="none", lifespan="off", access_log=False, server_header=False, proxy_headers=False,
         log_level="warning", timeout_graceful_shutdown=int(STOP_S), limit_concurrency=1024,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -210,21 +210,21 @@ def run(served: OpenModel, listening: socket.socket) -> None:
     # uvicorn forwards a signal to the handler that was set before its own; that one has nothing more to do.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    server.run(sockets=[listening])
+    server.run(sockets=[listener])
 
 
 def main() -> int:
     """Run the container's process; return 0 after SIGTERM, 1 if the bundle or the port cannot be opened."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        served = open_model(Path(__file__).resolve().parents[1])
+        model = open_model(Path(__file__).resolve().parents[1])
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", PORT))
-        listening = socket.create_server(("0.0.0.0", port), backlog=512)  # noqa: S104 - a container's only way in
+        listener = socket.create_server(("0.0.0.0", port), backlog=512)  # noqa: S104 - SageMaker connects from outside the container
     except (ValueError, OSError) as error:
         log.error("%s", error)
         return 1
-    log.info("serving on port %d", listening.getsockname()[1])
-    run(served, listening)
+    log.info("serving on port %d", listener.getsockname()[1])
+    run(model, listener)
     return 0
 
 

@@ -13,10 +13,10 @@ NAME = "deploy"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
+    parser.add_argument("model", nargs="?", help="model whose bundle is deployed (default: the newest bundle)")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--serverless", action="store_true", default=None, help="without machines of its own")
-    how.add_argument("--instances", type=int, metavar="N", help="on so many machines")
+    how.add_argument("--serverless", action="store_true", default=None, help="deploy a serverless endpoint")
+    how.add_argument("--instances", type=int, metavar="N", help="number of instances")
     how.add_argument("--delete", action="store_true", help="delete the model's endpoint")
 
 
@@ -29,12 +29,12 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     flow = pokeflow.load(overrides)
     serverless = False if arguments.instances else arguments.serverless
-    own = {"serverless": serverless, "instances": arguments.instances}
-    params = with_options(NAME, params_of(flow, NAME), check_deploy, **own)
+    options = {"serverless": serverless, "instances": arguments.instances}
+    params = with_options(NAME, params_of(flow, NAME), check_deploy, **options)
     if arguments.delete:
         # An endpoint costs money, so it can be deleted even if its bundle or the whole bucket is gone.
-        known = arguments.model in flow.parents
-        model = arguments.model if known else bundles.in_bucket(flow, arguments.model).record.model
+        in_lineage = arguments.model in flow.parents
+        model = arguments.model if in_lineage else bundles.in_bucket(flow, arguments.model).record.model
         facts = deploy.delete(params, model, flow.shared)
     else:
         facts = deploy.deploy(params, bundles.in_bucket(flow, arguments.model))

@@ -13,7 +13,7 @@ Params = TypeVar("Params")
 def params_of(flow: Flow, command: str) -> Any:
     """Return the parameters of a command; raise a ConfigError if the configuration has none."""
     if command not in flow.cloud:
-        message = f"has no parameters. Choose cloud=sagemaker, or give cloud.{command}.params."
+        message = f"has no parameters. Set cloud=sagemaker or cloud.{command}.params."
         raise ConfigError([Fault(f"cloud.{command}", message)])
     return flow.cloud[command]
 
@@ -27,8 +27,8 @@ def with_options(
         ConfigError: if ``check`` yields faults.
 
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    changed = dataclasses.replace(params, **given)  # type: ignore[type-var]  # Params is always a dataclass
-    if faults := list(check(changed)):
+    values = {name: value for name, value in options.items() if value is not None}
+    updated = dataclasses.replace(params, **values)  # type: ignore[type-var]  # Params is always a dataclass
+    if faults := list(check(updated)):
         raise ConfigError([Fault(f"cloud.{command}.params.{key}", message) for key, message in faults])
-    return changed
+    return updated

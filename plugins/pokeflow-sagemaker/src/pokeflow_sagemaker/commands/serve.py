@@ -12,9 +12,9 @@ NAME = "serve"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
-    parser.add_argument("--port", type=int, help="the port to answer on (default 8080; 0: a free one)")
-    parser.add_argument("--host", help="the address to answer on (default 127.0.0.1: this machine alone)")
+    parser.add_argument("model", nargs="?", help="model whose bundle is served (default: the newest bundle)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0: any free port)")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1: only this machine)")
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:

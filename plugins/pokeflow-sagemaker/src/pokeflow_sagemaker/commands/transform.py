@@ -13,10 +13,10 @@ NAME = "transform"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("source", metavar="SRC", help="where the pictures are: s3://bucket/prefix/")
-    parser.add_argument("destination", metavar="DST", help="where the answers go: s3://bucket/prefix/")
-    parser.add_argument("model", nargs="?", help="whose bundle (default: the one that was finished last)")
-    parser.add_argument("--instances", type=int, metavar="N", help="on so many machines")
+    parser.add_argument("source", metavar="SRC", help="prefix of the images: s3://bucket/prefix/")
+    parser.add_argument("destination", metavar="DST", help="prefix for the responses: s3://bucket/prefix/")
+    parser.add_argument("model", nargs="?", help="model whose bundle is used (default: the newest bundle)")
+    parser.add_argument("--instances", type=int, metavar="N", help="number of instances")
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from pokeflow_sagemaker.serving import transform
 
     flow = pokeflow.load(overrides)
-    own = {name: getattr(arguments, name) for name in ("source", "destination", "instances")}
-    params = with_options(NAME, params_of(flow, NAME), check_transform, **own)
+    options = {name: getattr(arguments, name) for name in ("source", "destination", "instances")}
+    params = with_options(NAME, params_of(flow, NAME), check_transform, **options)
     print(format_facts(transform.transform(params, bundles.in_bucket(flow, arguments.model))))  # noqa: T201
     return 0

@@ -23,28 +23,30 @@ def bill(record: Record, params: JobParams) -> Bill | None:
     """Return the bill of the job that wrote a record, with all its attempts; None until the job has ended."""
     name, arn = record.environment.get("training_job"), str(record.environment.get("training_job_arn") or "")
     if SECONDS in record.environment:
-        return _again(record, params)
+        return _price_recorded_seconds(record, params)
     if not name:
-        return Bill(None, "the record does not tell which job made it")
+        return Bill(None, "the record does not name the job that ran it")
     region = arn.split(":")[3] if arn.count(":") >= 5 else _region(params)
     kind: Kind = "processing" if ":processing-job/" in arn else "training"
     try:
-        mine = Job(kind, name, region).describe()
-        made = [mine, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, mine))]
+        description = Job(kind, name, region).describe()
+        attempts = [description, *_earlier(kind, name, record.digest, region, jobs.making_uri(kind, description))]
     except aws.NotFoundError as error:
-        return Bill(None, f"SageMaker does not know the job any more: {error}")
-    if mine[jobs.NAMES[kind].status] in RUNNING:
+        return Bill(None, f"the job no longer exists in SageMaker: {error}")
+    if description[jobs.NAMES[kind].status] in RUNNING:
         return None
-    return _sum(kind, made, region, params, {"training_job": name, "training_job_arn": mine[jobs.NAMES[kind].arn]})
+    return _sum(
+        kind, attempts, region, params, {"training_job": name, "training_job_arn": description[jobs.NAMES[kind].arn]}
+    )
 
 
-def _again(record: Record, params: JobParams) -> Bill:
+def _price_recorded_seconds(record: Record, params: JobParams) -> Bill:
     """Return the bill of a record that lacks only the price: its billed seconds are known already."""
-    known = record.environment
-    price = prices.hourly(known[INSTANCE], known["region"], params.prices)
+    environment = record.environment
+    price = prices.hourly(environment[INSTANCE], environment["region"], params.prices)
     if price.usd is None:
         return Bill(None, price.source)
-    total = price.usd / 3600 * known[SECONDS] * known["instance_count"]
+    total = price.usd / 3600 * environment[SECONDS] * environment["instance_count"]
     return Bill(round(total, 6), "", {"price": price.source})
 
 
@@ -53,20 +55,20 @@ def _earlier(kind: Kind, name: str, digest: str, region: str, making: str) -> li
     base = f"{name.partition(digest)[0]}{digest}"
     if not making or digest not in name:
         return []
-    others = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
-    told = (job.describe() for job in others)
-    return [described for described in told if jobs.making_uri(kind, described) == making]
+    ended = [job for _, job, status in jobs.attempts(kind, base, region) if job.name != name and status not in RUNNING]
+    descriptions = (job.describe() for job in ended)
+    return [described for described in descriptions if jobs.making_uri(kind, described) == making]
 
 
-def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:
+def _sum(kind: Kind, attempts: list[dict[str, Any]], region: str, params: JobParams, names: dict[str, Any]) -> Bill:
     ran, billed, total = 0.0, 0.0, 0.0
     unknown = ""
-    for described in made:
+    for described in attempts:
         machine = _machine(kind, described)
         took, paid = jobs.seconds_of(kind, described)
         if took is None or paid is None:
-            if described is made[0]:
-                unknown = "SageMaker does not tell how long the job ran"
+            if described is attempts[0]:
+                unknown = "SageMaker does not report how long the job ran"
             continue  # the job never got an instance
         hourly = prices.hourly(machine["InstanceType"], region, params.prices)
         ran, billed = ran + took, billed + paid
@@ -74,14 +76,14 @@ def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams,
             unknown = hourly.source
         else:
             total += hourly.usd / 3600 * paid * machine["InstanceCount"]
-    machine = _machine(kind, made[0])
-    spot = bool(made[0].get("EnableManagedSpotTraining"))
+    machine = _machine(kind, attempts[0])
+    spot = bool(attempts[0].get("EnableManagedSpotTraining"))
     environment = {
         **names,
         INSTANCE: machine["InstanceType"],
         "instance_count": machine["InstanceCount"],
         "region": region,
-        "attempts": len(made),
+        "attempts": len(attempts),
         JOB_SECONDS: ran,
         SECONDS: billed,
         "spot": spot,
@@ -92,9 +94,9 @@ def _sum(kind: Kind, made: list[dict[str, Any]], region: str, params: JobParams,
 
 
 def _machine(kind: Kind, described: dict[str, Any]) -> dict[str, Any]:
-    resources = described["ResourceConfig"] if kind == "training" else described["ProcessingResources"]["ClusterConfig"]
-    found: dict[str, Any] = resources
-    return found
+    if kind == "training":
+        return dict(described["ResourceConfig"])
+    return dict(described["ProcessingResources"]["ClusterConfig"])
 
 
 def _region(params: JobParams) -> str:

@@ -37,9 +37,9 @@ def send_package(objects: ObjectStore, package: str) -> str:
     prefix = f"jobs/code/{total.hexdigest()[:16]}/"
     begin = {name: files.pop(name) for name in ("container.sh", "container.py", "requirements.txt")}
     with tempfile.TemporaryDirectory() as scratch:
-        packed = Path(scratch) / "code.tar.gz"
-        archive.write(packed, files)
-        begin["code.tar.gz"] = packed.read_bytes()
+        archive_file = Path(scratch) / "code.tar.gz"
+        archive.write(archive_file, files)
+        begin["code.tar.gz"] = archive_file.read_bytes()
     present = {entry.key for entry in objects.list(prefix)}
     for name, content in begin.items():
         if f"{prefix}{name}" not in present:
@@ -65,22 +65,22 @@ def distributions_of(package: str) -> list[metadata.Distribution]:
     entries = metadata.entry_points(group=GROUP)
     plugin = next((entry.dist for entry in entries if entry.module.partition(".")[0] == package), None)
     if plugin is None:
-        raise PokeflowError(f"{package} is no installed plugin, and nothing else can be sent to a job.")
-    found, waiting = dict(always), [plugin]
+        raise PokeflowError(f"{package} is not an installed plugin, and only plugins can be sent to a job.")
+    distributions, waiting = dict(always), [plugin]
     while waiting:
         distribution = waiting.pop()
-        found[_canonical(distribution.name)] = distribution
-        for name in _required(distribution) - found.keys():
+        distributions[_canonical(distribution.name)] = distribution
+        for name in _requirement_names(distribution) - distributions.keys():
             with suppress(metadata.PackageNotFoundError):  # requirements() reports it
-                needed = metadata.distribution(name)
-                waiting += [needed] if CORE in _required(needed) else []
-    return list(found.values())
+                candidate = metadata.distribution(name)
+                waiting += [candidate] if CORE in _requirement_names(candidate) else []
+    return list(distributions.values())
 
 
-def _required(distribution: metadata.Distribution) -> set[str]:
+def _requirement_names(distribution: metadata.Distribution) -> set[str]:
     """Return the names of a distribution's requirements on this machine, without its extras."""
-    found = [Requirement(text) for text in distribution.requires or ()]
-    return {_canonical(r.name) for r in found if r.marker is None or r.marker.evaluate({"extra": ""})}
+    parsed = [Requirement(text) for text in distribution.requires or ()]
+    return {_canonical(r.name) for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})}
 
 
 def _files(distributions: list[metadata.Distribution]) -> Iterator[tuple[str, bytes]]:
@@ -109,43 +109,47 @@ def _packages(distribution: metadata.Distribution) -> list[str]:
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise PokeflowError(f"{package} is no package with a folder of its own, and cannot be sent to a job.")
+        raise PokeflowError(f"{package} is not a package with its own folder, so it cannot be sent to a job.")
     return Path(spec.submodule_search_locations[0])
 
 
 def requirements(distributions: list[metadata.Distribution]) -> list[str]:
     """Return the requirements that pip has to install in the container, pinned to the versions installed here."""
-    mine = {_canonical(d.name): d for d in distributions}
-    wanted: dict[str, str] = {}
+    by_name = {_canonical(d.name): d for d in distributions}
+    pins: dict[str, str] = {}
     waiting = [(d, "") for d in distributions]
-    seen: set[tuple[str, str]] = set()
+    visited: set[tuple[str, str]] = set()
     while waiting:
         distribution, extra = waiting.pop()
-        if (distribution.name, extra) in seen:
+        if (distribution.name, extra) in visited:
             continue
-        seen.add((distribution.name, extra))
+        visited.add((distribution.name, extra))
         for text in distribution.requires or ():
-            needed = Requirement(text)
-            name = _canonical(needed.name)
-            if needed.marker and not needed.marker.evaluate({"extra": extra}):
+            requirement = Requirement(text)
+            name = _canonical(requirement.name)
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
                 continue
-            if name in mine:
-                waiting += [(mine[name], more) for more in needed.extras]
+            if name in by_name:
+                waiting += [(by_name[name], more) for more in requirement.extras]
             elif name in OF_THE_IMAGE:
-                wanted[name] = f"{name}{needed.specifier}"
+                pins[name] = f"{name}{requirement.specifier}"
             else:
-                extras = f"[{','.join(sorted(needed.extras))}]" if needed.extras else ""
-                wanted[name] = f"{name}{extras} @ {needed.url}" if needed.url else f"{name}{extras}=={_version(needed)}"
-    return sorted(wanted.values())
+                extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+                pins[name] = (
+                    f"{name}{extras} @ {requirement.url}"
+                    if requirement.url
+                    else f"{name}{extras}=={_version(requirement)}"
+                )
+    return sorted(pins.values())
 
 
-def _version(needed: Requirement) -> str:
+def _version(requirement: Requirement) -> str:
     """Return the version that is installed here, without its local part (``+cpu``)."""
     try:
-        return metadata.version(needed.name).partition("+")[0]
+        return metadata.version(requirement.name).partition("+")[0]
     except metadata.PackageNotFoundError as error:
         raise PokeflowError(
-            f"{needed} is required and not installed here, so a job cannot be told which version to take. Install it."
+            f"{requirement} is required but not installed here, so its version is unknown. Install it."
         ) from error
 
 

@@ -31,8 +31,10 @@ def main(args: list[str]) -> None:
     task, processes, failure, *verdicts = args
     if lacking := missing(Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")):
         Path(failure).parent.mkdir(parents=True, exist_ok=True)
-        what = f"the image lacks {', '.join(lacking)}, which the code needs"
-        Path(failure).write_text(f"{what}: take one that has it, or set container.install to true.", encoding="utf-8")
+        message = f"the image lacks {', '.join(lacking)}, which the code requires"
+        Path(failure).write_text(
+            f"{message}: use an image that has them, or set container.install to true.", encoding="utf-8"
+        )
         sys.exit(1)
     work = ML / "checkpoints"
     job = ["-m", "pokeflow.engine.job", task, "--on", "sagemaker", "--root", tempfile.mkdtemp(prefix="pokeflow-")]
@@ -43,47 +45,47 @@ def main(args: list[str]) -> None:
         job += ["--work", str(work)]
     for key, name in job_environment().items():
         job += ["--told", f"{key}={name}"]
-    hosts, me = _hosts()
-    if me:
-        job += ["--told", f"host={me}"]
+    hosts, host = _hosts()
+    if host:
+        job += ["--told", f"host={host}"]
     each = 1 if processes == "1" else devices() if processes == "auto" else int(processes)
     command = [sys.executable, "-u", *job]
     if each * len(hosts) > 1:
-        spread = [f"--nnodes={len(hosts)}", f"--nproc-per-node={each}", f"--node-rank={hosts.index(me)}"]
+        spread = [f"--nnodes={len(hosts)}", f"--nproc-per-node={each}", f"--node-rank={hosts.index(host)}"]
         meet = [f"--master-addr={hosts[0]}", f"--master-port={PORT}"]
         command = [sys.executable, "-u", "-m", "torch.distributed.run", *spread, *meet, *job]
-    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+    os.execv(command[0], command)  # noqa: S606 - no shell is involved
 
 
 def job_environment() -> dict[str, str]:
     """Return the job's name and ARN, from the environment (training job) or a file (processing job)."""
-    about = _config("processingjobconfig.json")
+    config = _config("processingjobconfig.json")
     names = {
-        "training_job": os.environ.get("TRAINING_JOB_NAME") or about.get("ProcessingJobName"),
-        "training_job_arn": os.environ.get("TRAINING_JOB_ARN") or about.get("ProcessingJobArn"),
+        "training_job": os.environ.get("TRAINING_JOB_NAME") or config.get("ProcessingJobName"),
+        "training_job_arn": os.environ.get("TRAINING_JOB_ARN") or config.get("ProcessingJobArn"),
     }
     return {key: name for key, name in names.items() if name}
 
 
 def missing(requirements: str) -> list[str]:
     """Return the requirements whose distribution is not installed here in any version."""
-    found = []
+    absent = []
     for line in requirements.splitlines():
         name = re.match(r"[A-Za-z0-9._-]+", line)
         try:
             metadata.distribution(name[0] if name else line)
         except metadata.PackageNotFoundError:
-            found.append(line)
-    return found
+            absent.append(line)
+    return absent
 
 
 def devices() -> int:
     """Return the number of GPUs of this instance, at least 1."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+        output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout  # noqa: S607
     except (OSError, subprocess.SubprocessError):
         return 1
-    return max(1, sum(line.startswith("GPU ") for line in listed.splitlines()))
+    return max(1, sum(line.startswith("GPU ") for line in output.splitlines()))
 
 
 def _hosts() -> tuple[list[str], str]:
@@ -101,10 +103,10 @@ def _in_order(host: str) -> tuple[int, str]:
 def _config(name: str) -> dict[str, Any]:
     for folder in CONFIGS:
         try:
-            found: dict[str, Any] = json.loads((folder / name).read_bytes())
+            config: dict[str, Any] = json.loads((folder / name).read_bytes())
         except OSError:
             continue
-        return found
+        return config
     return {}
 
 

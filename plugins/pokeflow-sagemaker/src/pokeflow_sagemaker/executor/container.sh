@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Begins a job in its container: unpacks the program, installs what the image lacks, and runs the task.
+# Entry point of a job's container: unpacks the code, installs missing requirements, and runs the task.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=$(command -v python3 || command -v python)
@@ -8,7 +8,7 @@ tar -xzf "$here/code.tar.gz" -C "$code"
 if [ "$1" = install ] && ! "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"; then
 	for file in failure message; do
 		mkdir -p /opt/ml/output
-		echo "pip could not install what the code needs; the log says why. Use an image that has it (container.image, container.install: false), or give the job a way to the package registry." >"/opt/ml/output/$file"
+		echo "pip could not install the requirements of the code; see the log. Use an image that contains them (container.image, container.install: false), or give the job network access to the package index." >"/opt/ml/output/$file"
 	done
 	exit 1
 fi

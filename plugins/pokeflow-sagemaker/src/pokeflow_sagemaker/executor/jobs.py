@@ -64,7 +64,7 @@ class Job:
     region: str
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         """Kind and name of the job, for messages."""
         return f"{self.kind} job {self.name}"
 
@@ -78,15 +78,15 @@ class Job:
         """Return SageMaker's description of the job; raise a NotFoundError if it does not exist."""
         names = NAMES[self.kind]
         call = getattr(aws.client("sagemaker", self.region), names.describe)
-        answer: dict[str, Any] = aws.ask(call, self.what, **{names.name: self.name})
-        return answer
+        response: dict[str, Any] = aws.ask(call, self.label, **{names.name: self.name})
+        return response
 
     def stop(self) -> None:
         """Request that the job stops; do nothing if it has ended or does not exist."""
         names = NAMES[self.kind]
         try:
             call = getattr(aws.client("sagemaker", self.region), names.stop)
-            aws.ask(call, self.what, **{names.name: self.name})
+            aws.ask(call, self.label, **{names.name: self.name})
         except aws.RefusedError as error:
             if error.code not in ("ValidationException", "ResourceNotFound"):
                 raise
@@ -105,13 +105,13 @@ def attempts(kind: Kind, base: str, region: str) -> list[tuple[int, Job, str]]:
 
     """
     names, client = NAMES[kind], aws.client("sagemaker", region)
-    found = []
+    rows = []
     for item in aws.pages(client, names.list, names.summaries, f"{kind} jobs of {base}", NameContains=base):
         name = item[names.name]
         number = 1 if name == base else _number(name, base)
         if number:
-            found.append((number, Job(kind, name, region), item[names.status]))
-    return sorted(found, key=lambda attempt: attempt[0])
+            rows.append((number, Job(kind, name, region), item[names.status]))
+    return sorted(rows, key=lambda attempt: attempt[0])
 
 
 def attempt_name(base: str, number: int) -> str:
@@ -120,28 +120,30 @@ def attempt_name(base: str, number: int) -> str:
 
 
 def _number(name: str, base: str) -> int:
-    rest = name.removeprefix(f"{base}-")
-    return int(rest) if rest != name and rest.isdecimal() else 0
+    suffix = name.removeprefix(f"{base}-")
+    return int(suffix) if suffix != name and suffix.isdecimal() else 0
 
 
 def running(region: str) -> Iterator[str]:
     """Yield the names of pokeflow's jobs that run in this account and region."""
     for kind, names in NAMES.items():
-        client, what = aws.client("sagemaker", region), f"running {kind} jobs"
+        client, resource = aws.client("sagemaker", region), f"running {kind} jobs"
         for status in RUNNING:
-            asked = {"NameContains": "pokeflow-", "StatusEquals": status}
-            yield from (item[names.name] for item in aws.pages(client, names.list, names.summaries, what, **asked))
+            filters = {"NameContains": "pokeflow-", "StatusEquals": status}
+            yield from (
+                item[names.name] for item in aws.pages(client, names.list, names.summaries, resource, **filters)
+            )
 
 
 def task_uri(kind: Kind, described: Mapping[str, Any]) -> str:
     """Return the URI of a job's task folder; empty if the job is not pokeflow's."""
     if kind == "training":
         channels = described.get("InputDataConfig") or ()
-        found = [c["DataSource"]["S3DataSource"]["S3Uri"] for c in channels if c["ChannelName"] == "task"]
+        uris = [c["DataSource"]["S3DataSource"]["S3Uri"] for c in channels if c["ChannelName"] == "task"]
     else:
         inputs = described.get("ProcessingInputs") or ()
-        found = [i["S3Input"]["S3Uri"] for i in inputs if i["InputName"] == "task"]
-    return str(found[0]) if found else ""
+        uris = [i["S3Input"]["S3Uri"] for i in inputs if i["InputName"] == "task"]
+    return str(uris[0]) if uris else ""
 
 
 def making_uri(kind: Kind, described: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ Kind = Literal["training", "processing"]
 TRAINED = ("train", "distill")
 """Stages that run as training jobs unless the configuration says otherwise; all others run as processing jobs."""
 END_OF_PROFILER = (
-    "SageMaker's Debugger takes no new customers, and its Profiler ends on 2027-06-30. Remove it: stage 'profile' "
-    "measures with torch.profiler"
+    "SageMaker's Debugger takes no new customers, and its Profiler ends on 2027-06-30. Remove profiler: stage "
+    "'profile' measures with torch.profiler"
 )
 _LONGEST = 28 * 86_400
 _TRAINS_ONLY = re.compile(r"ml\.(?:(?:c5n|p3dn|p4d|p4de|p5e|p5en|p6[a-z0-9-]*|trn[a-z0-9]*)\.[a-z0-9]+|p5\.48xlarge)")
@@ -102,7 +102,10 @@ def check(params: JobParams) -> Iterable[tuple[str, str]]:
     """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     yield from machines.faults(params.instance_type, params.account, params.network, params.prices)
     if params.job == "processing" and _TRAINS_ONLY.fullmatch(params.instance_type):
-        yield "instance_type", f"SageMaker has {params.instance_type} for training jobs only. Leave out job: processing"
+        yield (
+            "instance_type",
+            f"SageMaker offers {params.instance_type} for training jobs only. Leave out job: processing",
+        )
     ranges = (
         ("instance_count", params.instance_count, 1, 100),
         ("volume_gb", params.volume_gb, 1, 16_384),
@@ -111,11 +114,11 @@ def check(params: JobParams) -> Iterable[tuple[str, str]]:
         ("container.processes", params.container.processes or 1, 1, 64),
         ("client.at_once", params.client.at_once or 1, 1, 1000),
     )
-    for name, value, least, most in ranges:
-        if not least <= value <= most:
-            yield name, f"{value} is not between {least:,} and {most:,}"
+    for name, value, minimum, maximum in ranges:
+        if not minimum <= value <= maximum:
+            yield name, f"{value} is not between {minimum:,} and {maximum:,}"
     if params.client.at_once == 0:
-        yield "client.at_once", "0 lets no job start. Give a number, or null for no limit"
+        yield "client.at_once", "0 would let no job start. Set a positive number, or null for no limit"
     if not 0.05 <= params.client.poll_seconds <= 60:
         yield "client.poll_seconds", f"{params.client.poll_seconds} is not between 0.05 and 60"
     if params.profiler is not None:

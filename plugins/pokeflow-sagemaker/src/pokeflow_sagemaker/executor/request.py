@@ -112,22 +112,22 @@ def tags(project: str, task: TaskId) -> list[dict[str, str]]:
     return names.tags(project, model=task.model, version=task.version, stage=task.stage, run=task.digest)
 
 
-def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def request(kind: Kind, name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
     """Return the request that creates a training or processing job."""
-    make = training if kind == "training" else processing
-    return make(name, task, params, files, place)
+    build = training if kind == "training" else processing
+    return build(name, task, params, files, runs_as)
 
 
-def training(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def training(name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
     """Return the request of ``CreateTrainingJob``."""
     stop = {"MaxRuntimeInSeconds": params.time_limit_seconds}
     if params.spot_wait_seconds is not None:
         stop["MaxWaitTimeInSeconds"] = params.time_limit_seconds + params.spot_wait_seconds
     body: dict[str, Any] = {
         "TrainingJobName": name,
-        "RoleArn": place.role,
+        "RoleArn": runs_as.role,
         "AlgorithmSpecification": {
-            "TrainingImage": image(params, place.region),
+            "TrainingImage": image(params, runs_as.region),
             "TrainingInputMode": "File",
             "ContainerEntrypoint": ["bash", "/opt/ml/input/data/code/container.sh"],
             "ContainerArguments": arguments(params, task.stage, "/opt/ml/input/data/task", "/opt/ml/output/failure"),
@@ -156,13 +156,13 @@ def training(name: str, task: TaskId, params: JobParams, files: Files, place: Ru
     return body
 
 
-def processing(name: str, task: TaskId, params: JobParams, files: Files, place: RunsAs) -> dict[str, Any]:
+def processing(name: str, task: TaskId, params: JobParams, files: Files, runs_as: RunsAs) -> dict[str, Any]:
     """Return the request of ``CreateProcessingJob``."""
     body: dict[str, Any] = {
         "ProcessingJobName": name,
-        "RoleArn": place.role,
+        "RoleArn": runs_as.role,
         "AppSpecification": {
-            "ImageUri": image(params, place.region),
+            "ImageUri": image(params, runs_as.region),
             "ContainerEntrypoint": ["bash", "/opt/ml/processing/code/container.sh"],
             "ContainerArguments": arguments(params, task.stage, "/opt/ml/processing/task", "/opt/ml/output/message"),
         },
@@ -211,8 +211,8 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
 
 
 def _input(name: str, uri: str) -> dict[str, Any]:
-    place = {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
-    return {"InputName": name, "S3Input": {**place, "S3DataDistributionType": "FullyReplicated"}}
+    source = {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    return {"InputName": name, "S3Input": {**source, "S3DataDistributionType": "FullyReplicated"}}
 
 
 def _key(name: str, params: JobParams) -> Mapping[str, str]:

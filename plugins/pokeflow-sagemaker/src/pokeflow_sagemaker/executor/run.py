@@ -34,25 +34,25 @@ def run(task: Task, backend: Backend, params: JobParams) -> None:
     assert task.shared is not None  # remote executors require a shared store
     bucket = task.shared
     region = aws.region(params.account.region)
-    where = RunsAs(region, params.account.role or default_role(params.account.project, region))
+    runs_as = RunsAs(region, params.account.role or default_role(params.account.project, region))
     objects = open_shared(bucket)
     files = requests.files_of(bucket, task, making_key(task), code.send(objects, backend), send(objects, task))
-    job = _started(task, params, files, where, objects)
+    job = _attach_or_start(task, params, files, runs_as, objects)
     try:
         described = watch.wait(job, params.client.poll_seconds)
     except KeyboardInterrupt:
-        _interrupted(job, params)
+        _handle_interrupt(job, params)
         raise
-    _require_well(job, described, params)
-    _forget(objects, files.checkpoints.removeprefix(f"{bucket.uri}/"))
+    _require_completed(job, described, params)
+    _delete_checkpoints(objects, files.checkpoints.removeprefix(f"{bucket.uri}/"))
 
 
 def send(objects: ObjectStore, task: Task) -> str:
     """Upload ``task.json`` and the task's telemetry files for a job, and return the key of ``task.json``."""
     text = dump_task(task)
     folder = f"jobs/{task.digest}/{making_key(task)}/{hashlib.sha256(text).hexdigest()[:16]}"
-    beside = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
-    for key, content in [*((key, file.read_bytes()) for file, key in beside.items()), (f"{folder}/task.json", text)]:
+    telemetry = {file: f"{folder}/{file.relative_to(task.work).as_posix()}" for file in telemetry_files(task)}
+    for key, content in [*((key, file.read_bytes()) for file, key in telemetry.items()), (f"{folder}/task.json", text)]:
         with suppress(PreconditionError):  # the first launcher's file stays
             objects.write(key, content, match=ABSENT)
     return f"{folder}/task.json"
@@ -73,35 +73,35 @@ def default_role(project: str, region: str) -> str:
     return names.here(region).role(names.role(project, "job"))
 
 
-def _started(task: Task, params: JobParams, files: Files, where: RunsAs, objects: ObjectStore) -> Job:
+def _attach_or_start(task: Task, params: JobParams, files: Files, runs_as: RunsAs, objects: ObjectStore) -> Job:
     """Return the running job of this very task, even if another process started it, or start a new one.
 
     A running job of the same task with other inputs is waited for first.
     """
     kind, base = kind_of(params, task.stage), requests.base_name(task)
     while True:
-        known = jobs.attempts(kind, base, where.region)
-        number = known[-1][0] if known else 0
-        if known and known[-1][2] in RUNNING:
-            job = known[-1][1]
+        earlier = jobs.attempts(kind, base, runs_as.region)
+        number = earlier[-1][0] if earlier else 0
+        if earlier and earlier[-1][2] in RUNNING:
+            job = earlier[-1][1]
             if _is_same(job, files):
-                log.info("%s: attached to %s %s", task.name, job.what, job.console)
+                log.info("%s: attached to %s %s", task.name, job.label, job.console)
                 return job
-            log.info("%s: %s makes it from other inputs, waiting for its end", task.name, job.what)
+            log.info("%s: %s runs the same task on other inputs, waiting for its end", task.name, job.label)
             watch.wait(job, params.client.poll_seconds)
             continue
-        job = Job(kind, jobs.attempt_name(base, number + 1), where.region)
-        body = requests.request(kind, job.name, task, params, files, where)
+        job = Job(kind, jobs.attempt_name(base, number + 1), runs_as.region)
+        body = requests.request(kind, job.name, task, params, files, runs_as)
         try:
-            with _room(params, where.region, objects):
-                aws.ask(getattr(aws.client("sagemaker", where.region), NAMES[kind].create), job.what, **body)
+            with _job_slot(params, runs_as.region, objects):
+                aws.ask(getattr(aws.client("sagemaker", runs_as.region), NAMES[kind].create), job.label, **body)
         except aws.AlreadyExistsError:
             jobs.pause(params.client.poll_seconds)
             continue  # another launcher has created the job: attach to it
         except aws.RefusedError as error:
-            raise _with_role(error, where, params) from error
+            raise _explain_role(error, runs_as, params) from error
         machines = f"{requests.instances(params, task.stage)} × {params.instance_type}"
-        log.info("%s: %s on %s %s", task.name, job.what, machines, job.console)
+        log.info("%s: %s on %s %s", task.name, job.label, machines, job.console)
         return job
 
 
@@ -110,48 +110,48 @@ def _is_same(job: Job, files: Files) -> bool:
 
 
 @contextmanager
-def _room(params: JobParams, region: str, objects: ObjectStore) -> Iterator[None]:
+def _job_slot(params: JobParams, region: str, objects: ObjectStore) -> Iterator[None]:
     """Wait until fewer than ``client.at_once`` jobs run; a lease lets one launcher at a time count and start jobs."""
-    most, told = params.client.at_once, False
-    if most is None:
+    limit, logged = params.client.at_once, False
+    if limit is None:
         yield
         return
-    with lease(objects, f"claims/room-{region}", "room for a job (client.at_once)"):
-        while len(list(jobs.running(region))) >= most:
-            if not told:
-                log.info("  %d jobs run already (client.at_once), waiting for one to end", most)
-                told = True
+    with lease(objects, f"claims/room-{region}", "a job slot (client.at_once)"):
+        while len(list(jobs.running(region))) >= limit:
+            if not logged:
+                log.info("  %d jobs run already (client.at_once), waiting for one to end", limit)
+                logged = True
             jobs.pause(params.client.poll_seconds)
         yield
 
 
-def _with_role(error: aws.RefusedError, where: RunsAs, params: JobParams) -> PokeflowError:
+def _explain_role(error: aws.RefusedError, runs_as: RunsAs, params: JobParams) -> PokeflowError:
     """Return the error, extended by the origin of the default role if it mentions a role."""
     if "role" not in str(error).lower() or params.account.role:
         return error
     return PokeflowError(
-        f"{error} The role {where.role} is the one that 'pokeflow provision' makes; "
-        "executor.params.account.role names another."
+        f"{error} The role {runs_as.role} is the default, created by 'pokeflow provision'. "
+        "Set executor.params.account.role to use another."
     )
 
 
-def _interrupted(job: Job, params: JobParams) -> None:
+def _handle_interrupt(job: Job, params: JobParams) -> None:
     """Handle Ctrl-C: leave the job running or stop it, as ``client.interrupted`` or the user says."""
     choice = params.client.interrupted
     if choice == "ask":
         choice = "leave"
         if sys.stdin.isatty() and sys.stderr.isatty():
-            print(f"\n{job.what} runs on its own. Stop it? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"\n{job.label} continues without this process. Stop it? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
             with suppress(KeyboardInterrupt, EOFError):
                 choice = "stop" if input().strip().lower() in ("y", "yes") else "leave"
     if choice == "stop":
         job.stop()
-        log.warning("%s: asked to stop; its last checkpoint is kept", job.what)
+        log.warning("%s: stop requested; its last checkpoint is kept", job.label)
     else:
-        log.warning("%s goes on: the same command attaches to it again. %s", job.what, job.console)
+        log.warning("%s continues: run the same command to attach to it again. %s", job.label, job.console)
 
 
-def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> None:
+def _require_completed(job: Job, described: Mapping[str, Any], params: JobParams) -> None:
     """Raise a PokeflowError unless the job completed, with its failure reason and a remedy.
 
     Raises:
@@ -166,34 +166,36 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
     secondary = described.get("SecondaryStatus")
     if secondary == "MaxRuntimeExceeded" or "MaxRuntime" in reason:
         limit = f"took longer than executor.params.time_limit_seconds ({params.time_limit_seconds:,})"
-        raise PokeflowError(f"{job.what} {limit}. Its checkpoint is kept: raise the limit and run this again.")
+        raise PokeflowError(f"{job.label} {limit}. Its checkpoint is kept. Raise the limit and run this again.")
     if secondary == "MaxWaitTimeExceeded":
         raise PokeflowError(
-            f"{job.what} got no spot machines for long enough. Its checkpoint is kept: run this again, raise "
-            "executor.params.spot_wait_seconds, or set it to null for machines on demand."
+            f"{job.label} got no spot instances in time. Its checkpoint is kept. Run this again, raise "
+            "executor.params.spot_wait_seconds, or set it to null for on-demand instances."
         )
     if "CapacityError" in reason or "InsufficientCapacity" in reason:
         raise PokeflowError(
-            f"{job.what}: AWS has no {params.instance_type} left there now ({reason}). Run this again later, or take "
+            f"{job.label}: AWS has no capacity for {params.instance_type} ({reason}). Run this again later, or use "
             "another executor.params.instance_type or region."
         )
     if status == "Stopped":
-        raise PokeflowError(f"{job.what} was stopped. Its checkpoint is kept: run this again to go on. {job.console}")
-    failure = Failure.loads(_plain(reason))
-    told = f"{failure.message or 'SageMaker gives no reason'} {job.console}"
-    raise Failure(told, failure.unavailable).error(f"{job.what}: " if failure.unavailable else f"{job.what} failed: ")
+        raise PokeflowError(f"{job.label} was stopped. Its checkpoint is kept. Run this again to resume. {job.console}")
+    failure = Failure.loads(_task_message(reason))
+    message = f"{failure.message or 'SageMaker reports no reason'} {job.console}"
+    raise Failure(message, failure.unavailable).error(
+        f"{job.label}: " if failure.unavailable else f"{job.label} failed: "
+    )
 
 
-def _plain(reason: str) -> str:
+def _task_message(reason: str) -> str:
     """Return the task's own message, without the text that SageMaker adds around it."""
     inner = reason.removeprefix("AlgorithmError: ")
     return inner.rpartition(", exit code:")[0] or inner
 
 
-def _forget(objects: ObjectStore, prefix: str) -> None:
+def _delete_checkpoints(objects: ObjectStore, prefix: str) -> None:
     """Delete the checkpoints of a completed task; if that fails, the bucket's lifecycle rules expire them."""
     try:
         for entry in list(objects.list(prefix)):
             objects.delete(entry.key)
     except PokeflowError as error:
-        log.info("%s stays until it expires: %s", prefix, error)
+        log.info("%s could not be deleted and stays until it expires: %s", prefix, error)

@@ -13,7 +13,7 @@ from pokeflow_sagemaker.executor import jobs
 from pokeflow_sagemaker.executor.jobs import NAMES, Job
 
 log = logging.getLogger(__name__)
-AWAY = 1800.0
+MAX_OUTAGE = 1800.0
 """Seconds that AWS may be unreachable before the wait is given up; the job continues without it."""
 LATE = 2.0
 """Seconds until the last lines of a log can be read."""
@@ -35,37 +35,37 @@ class Logs:
         group, client = NAMES[self._job.kind].logs, aws.client("logs", self._job.region)
         try:
             for stream in self._streams(client, group):
-                yield from self._of(client, group, stream)
+                yield from self._events(client, group, stream)
         except aws.NotFoundError:
             return  # it has not logged anything yet
         except aws.AccessDeniedError as error:
             self._denied = True
-            log.warning("%s: its log is not shown here: %s", self._job.what, error)
+            log.warning("%s: its log cannot be shown: %s", self._job.label, error)
 
     def _streams(self, client: Any, group: str) -> list[str]:
-        what = f"log of {self._job.what}"
-        answer = aws.ask(
-            client.describe_log_streams, what, logGroupName=group, logStreamNamePrefix=f"{self._job.name}/"
+        resource = f"log of {self._job.label}"
+        response = aws.ask(
+            client.describe_log_streams, resource, logGroupName=group, logStreamNamePrefix=f"{self._job.name}/"
         )
-        return sorted(stream["logStreamName"] for stream in answer["logStreams"])
+        return sorted(stream["logStreamName"] for stream in response["logStreams"])
 
-    def _of(self, client: Any, group: str, stream: str) -> Iterator[str]:
+    def _events(self, client: Any, group: str, stream: str) -> Iterator[str]:
         while True:
             more = {"nextToken": self._tokens[stream]} if stream in self._tokens else {}
-            answer = aws.ask(
+            response = aws.ask(
                 client.get_log_events,
-                f"log of {self._job.what}",
+                f"log of {self._job.label}",
                 logGroupName=group,
                 logStreamName=stream,
                 startFromHead=True,
                 **more,
             )
-            yield from (event["message"].rstrip("\n") for event in answer["events"])
+            yield from (event["message"].rstrip("\n") for event in response["events"])
             # At the end of a stream the response has the same token as the request.
-            if answer["nextForwardToken"] == self._tokens.get(stream) or not answer["events"]:
-                self._tokens[stream] = answer["nextForwardToken"]
+            if response["nextForwardToken"] == self._tokens.get(stream) or not response["events"]:
+                self._tokens[stream] = response["nextForwardToken"]
                 return
-            self._tokens[stream] = answer["nextForwardToken"]
+            self._tokens[stream] = response["nextForwardToken"]
 
 
 class _Bar:
@@ -78,16 +78,16 @@ class _Bar:
 
     def follows(self, line: str) -> bool:
         """Return whether a line reports progress, and update the bar with it."""
-        found = _PROGRESS.match(line)
-        if found is None:
+        match = _PROGRESS.match(line)
+        if match is None:
             return False
-        label, done = found["label"], float(found["done"])
+        label, done = match["label"], float(match["done"])
         if label != self._label:
             self._stack.close()
-            self._advance = self._stack.enter_context(progress.bar(label, float(found["total"])))
+            self._advance = self._stack.enter_context(progress.bar(label, float(match["total"])))
             self._label, self._done = label, 0.0
         assert self._advance
-        self._advance(max(0.0, done - self._done), text=found["text"] or "")
+        self._advance(max(0.0, done - self._done), text=match["text"] or "")
         self._done = max(self._done, done)
         return True
 
@@ -103,8 +103,8 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
         PokeflowError: if AWS refuses the requests or is unreachable for too long; the job itself continues.
 
     """
-    logs, away, late = Logs(job), 0.0, False
-    said: list[str] = []
+    logs, unreachable_since, late = Logs(job), 0.0, False
+    logged: list[str] = []
     with ExitStack() as stack:
         bar = _Bar(stack)
         while True:
@@ -116,22 +116,22 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
                 for line in logs.lines():
                     if not bar.follows(line):
                         log.info("  %s", line)
-                away = 0.0
+                unreachable_since = 0.0
             except PokeflowError as error:
-                away = away or time.monotonic()
+                unreachable_since = unreachable_since or time.monotonic()
                 refused = isinstance(error, aws.RefusedError) and not isinstance(error, aws.ThrottledError)
-                if refused or time.monotonic() - away > AWAY:
+                if refused or time.monotonic() - unreachable_since > MAX_OUTAGE:
                     raise PokeflowError(
-                        f"{error} The job goes on by itself: the same command attaches to it again. {job.console}"
+                        f"{error} The job continues. Run the same command to attach to it again. {job.console}"
                     ) from error
-                log.warning("%s: %s Asking again.", job.what, error)
+                log.warning("%s: %s Retrying.", job.label, error)
                 jobs.pause(poll)
                 continue
             now = _statuses(job, described)
             for number, text in enumerate(now):
-                if text not in said[number : number + 1]:
+                if text not in logged[number : number + 1]:
                     log.info("  %s: %s", job.name, text)
-            said = now
+            logged = now
             if ended:
                 return described
             jobs.pause(poll)
@@ -139,6 +139,6 @@ def wait(job: Job, poll: float) -> dict[str, Any]:
 
 def _statuses(job: Job, described: Mapping[str, Any]) -> list[str]:
     """Return all statuses of a job so far with their messages; polling alone could miss short ones."""
-    passed = described.get("SecondaryStatusTransitions") or ()
-    told = [": ".join(filter(None, (step["Status"], step.get("StatusMessage")))) for step in passed]
-    return told or [str(described[NAMES[job.kind].status])]
+    transitions = described.get("SecondaryStatusTransitions") or ()
+    statuses = [": ".join(filter(None, (step["Status"], step.get("StatusMessage")))) for step in transitions]
+    return statuses or [str(described[NAMES[job.kind].status])]

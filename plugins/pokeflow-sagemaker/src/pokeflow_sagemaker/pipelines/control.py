@@ -13,7 +13,7 @@ from pokeflow.types import RECORD
 from pokeflow_sagemaker import aws
 from pokeflow_sagemaker.executor import code
 from pokeflow_sagemaker.executor.request import RunsAs
-from pokeflow_sagemaker.pipelines.steps import Pipeline, Where
+from pokeflow_sagemaker.pipelines.steps import Pipeline, RunSettings
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
@@ -40,21 +40,21 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
     action = words.pop(0) if words and "=" not in words[0] else "print"
     try:
         if action not in ("print", "upsert", "start"):
-            raise ConfigError([Fault("action", f"{action!r} is none of: print, upsert, start.")])
+            raise ConfigError([Fault("action", f"{action!r} is not an action. Known: print, upsert, start.")])
         if bad := [word for word in words if "=" not in word or action != "start"]:
-            raise ConfigError([Fault(action, f"{bad[0]!r} is nothing that it takes. A start takes KEY=VALUE.")])
-        given = dict(word.split("=", 1) for word in words)
+            raise ConfigError([Fault(action, f"unexpected argument {bad[0]!r}. Only start has arguments: KEY=VALUE.")])
+        values = dict(word.split("=", 1) for word in words)
         if action == "start":
-            parameters(pipeline, given)
+            parameters(pipeline, values)
         objects = open_objects(pipeline)
-        found = where(pipeline, objects)
+        settings = prepare(pipeline, objects)
         if action == "print":
-            print(json.dumps(pipeline.definition(found), indent=2))  # noqa: T201
+            print(json.dumps(pipeline.definition(settings), indent=2))  # noqa: T201
             return
-        brought = upsert(pipeline, objects, found)
-        print(f"{brought.arn} {brought.change}")  # noqa: T201
+        result = upsert(pipeline, objects, settings)
+        print(f"{result.arn} {result.change}")  # noqa: T201
         if action == "start":
-            print(start(pipeline, objects, found, given))  # noqa: T201
+            print(start(pipeline, objects, settings, values))  # noqa: T201
     except PokeflowError as error:
         print(f"{pipeline.name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
@@ -63,53 +63,53 @@ def main(pipeline: Pipeline, args: Sequence[str] | None = None) -> None:
 def open_objects(pipeline: Pipeline) -> ObjectStore:
     """Open the store that a pipeline's jobs read and write."""
     if pipeline.store is None:
-        message = f"{pipeline.name} was written without a bucket. Write it anew with store=s3."
+        message = f"{pipeline.name} was generated without a bucket. Generate it again with store=s3."
         raise ConfigError([Fault("store.remote", message)])
     return open_shared(pipeline.store)
 
 
-def where(pipeline: Pipeline, objects: ObjectStore) -> Where:
+def prepare(pipeline: Pipeline, objects: ObjectStore) -> RunSettings:
     """Upload the code of a pipeline's jobs, as it is installed here, and return the settings to run it with."""
     assert pipeline.store is not None
     region = aws.region(pipeline.region)
     role = pipeline.job_role or _role(pipeline, region, "job")
-    sent = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
+    code_prefixes = {plugin: code.send_package(objects, plugin) for plugin in pipeline.plugins()}
     cache = {"CacheConfig": {"Enabled": True, "ExpireAfter": f"P{pipeline.cache_days}D"}}
-    return Where(pipeline.store, RunsAs(region, role), sent, cache)
+    return RunSettings(pipeline.store, RunsAs(region, role), code_prefixes, cache)
 
 
-def upsert(pipeline: Pipeline, objects: ObjectStore, found: Where) -> UpsertResult:
+def upsert(pipeline: Pipeline, objects: ObjectStore, settings: RunSettings) -> UpsertResult:
     """Create a pipeline, or update it if its definition or role differs; an equal one stays unchanged."""
     _require_tasks(pipeline, objects)
-    client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
-    text = json.dumps(pipeline.definition(found), sort_keys=True)
-    role = pipeline.role or _role(pipeline, found.place.region, "pipeline")
+    client, resource = aws.client("sagemaker", settings.runs_as.region), f"pipeline {pipeline.name}"
+    text = json.dumps(pipeline.definition(settings), sort_keys=True)
+    role = pipeline.role or _role(pipeline, settings.runs_as.region, "pipeline")
     request = {"PipelineName": pipeline.name, "PipelineDefinition": text, "RoleArn": role}
-    about = pipeline.about[:3000]
+    description = pipeline.about[:3000]
     try:
-        there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
+        existing = aws.ask(client.describe_pipeline, resource, PipelineName=pipeline.name)
     except aws.NotFoundError:
         token = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         tags = names.tags(pipeline.project)
         try:
-            made = aws.ask(
+            response = aws.ask(
                 client.create_pipeline,
-                what,
+                resource,
                 **request,
-                PipelineDescription=about,
+                PipelineDescription=description,
                 ClientRequestToken=token,
                 Tags=tags,
             )
-            return UpsertResult(str(made["PipelineArn"]), "created")
+            return UpsertResult(str(response["PipelineArn"]), "created")
         except aws.AlreadyExistsError:
-            there = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)
-    if json.loads(there["PipelineDefinition"]) == json.loads(text) and there["RoleArn"] == role:
-        return UpsertResult(str(there["PipelineArn"]), "unchanged")
-    aws.ask(client.update_pipeline, what, **request, PipelineDescription=about)
-    return UpsertResult(str(there["PipelineArn"]), "updated")
+            existing = aws.ask(client.describe_pipeline, resource, PipelineName=pipeline.name)
+    if json.loads(existing["PipelineDefinition"]) == json.loads(text) and existing["RoleArn"] == role:
+        return UpsertResult(str(existing["PipelineArn"]), "unchanged")
+    aws.ask(client.update_pipeline, resource, **request, PipelineDescription=description)
+    return UpsertResult(str(existing["PipelineArn"]), "updated")
 
 
-def start(pipeline: Pipeline, objects: ObjectStore, found: Where, given: Mapping[str, str]) -> str:
+def start(pipeline: Pipeline, objects: ObjectStore, settings: RunSettings, arguments: Mapping[str, str]) -> str:
     """Start a pipeline and return the execution's ARN.
 
     An execution that runs already is returned instead if it has the same parameters and was started after the last
@@ -118,46 +118,46 @@ def start(pipeline: Pipeline, objects: ObjectStore, found: Where, given: Mapping
     Args:
         pipeline: the pipeline.
         objects: the store.
-        found: the result of ``where``.
-        given: parameters of the execution.
+        settings: the result of ``prepare``.
+        arguments: parameters of the execution.
 
     """
-    values = parameters(pipeline, given)
+    values = parameters(pipeline, arguments)
     require_needed(pipeline, objects)
-    client, what = aws.client("sagemaker", found.place.region), f"pipeline {pipeline.name}"
-    changed = aws.ask(client.describe_pipeline, what, PipelineName=pipeline.name)["LastModifiedTime"]
+    client, resource = aws.client("sagemaker", settings.runs_as.region), f"pipeline {pipeline.name}"
+    modified = aws.ask(client.describe_pipeline, resource, PipelineName=pipeline.name)["LastModifiedTime"]
     listing = {"PipelineName": pipeline.name}
-    before = list(aws.pages(client, "list_pipeline_executions", "PipelineExecutionSummaries", what, **listing))
+    before = list(aws.pages(client, "list_pipeline_executions", "PipelineExecutionSummaries", resource, **listing))
     for row in before:
         arn = str(row["PipelineExecutionArn"])
-        if row["PipelineExecutionStatus"] != "Executing" or row["StartTime"] < changed:
+        if row["PipelineExecutionStatus"] != "Executing" or row["StartTime"] < modified:
             continue
         rows = aws.pages(
-            client, "list_pipeline_parameters_for_execution", "PipelineParameters", what, PipelineExecutionArn=arn
+            client, "list_pipeline_parameters_for_execution", "PipelineParameters", resource, PipelineExecutionArn=arn
         )
         if {parameter["Name"]: parameter["Value"] for parameter in rows} == values:
-            log.info("%s runs already: %s", what, arn)
+            log.info("%s runs already: %s", resource, arn)
             return arn
-    told = [{"Name": name, "Value": value} for name, value in values.items()]
+    rows_to_send = [{"Name": name, "Value": value} for name, value in values.items()]
     # Concurrent starts have seen the same executions, so they send the same token and AWS starts only one execution.
-    seen = json.dumps([sorted(row["PipelineExecutionArn"] for row in before), str(changed), told])
-    token = hashlib.sha256(seen.encode()).hexdigest()
-    request = {**listing, "PipelineParameters": told, "ClientRequestToken": token}
-    answer = aws.ask(client.start_pipeline_execution, what, **request)
-    return str(answer["PipelineExecutionArn"])
+    state = json.dumps([sorted(row["PipelineExecutionArn"] for row in before), str(modified), rows_to_send])
+    token = hashlib.sha256(state.encode()).hexdigest()
+    request = {**listing, "PipelineParameters": rows_to_send, "ClientRequestToken": token}
+    response = aws.ask(client.start_pipeline_execution, resource, **request)
+    return str(response["PipelineExecutionArn"])
 
 
-def parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
+def parameters(pipeline: Pipeline, arguments: Mapping[str, str]) -> dict[str, str]:
     """Return an execution's parameters with defaults; raise a ConfigError if a name is unknown or a value missing."""
     from pokeflow.errors import unknown
 
-    known = {parameter.name: parameter.default for parameter in pipeline.parameters}
-    faults = [unknown(pipeline.name, "parameter", name, known) for name in given if name not in known]
-    lacking = [name for name, default in known.items() if default is None and name not in given]
+    defaults = {parameter.name: parameter.default for parameter in pipeline.parameters}
+    faults = [unknown(pipeline.name, "parameter", name, defaults) for name in arguments if name not in defaults]
+    lacking = [name for name, default in defaults.items() if default is None and name not in arguments]
     faults += [Fault(pipeline.name, f"needs {name}: start {name}=s3://bucket/prefix/") for name in lacking]
     if faults:
         raise ConfigError(faults)
-    return {name: given.get(name, default or "") for name, default in known.items()}
+    return {name: arguments.get(name, default or "") for name, default in defaults.items()}
 
 
 def _require_tasks(pipeline: Pipeline, objects: ObjectStore) -> None:
@@ -165,8 +165,8 @@ def _require_tasks(pipeline: Pipeline, objects: ObjectStore) -> None:
     for run in pipeline.runs():
         if objects.stat(run.task) is None:
             raise PokeflowError(
-                f"{objects.uri}/{run.task} is not there, which {run.name} is to run. 'pokeflow pipeline' with this "
-                "store sends it."
+                f"{objects.uri}/{run.task} does not exist, but {run.name} needs it. Run 'pokeflow pipeline' with "
+                "this store to upload it."
             )
 
 
@@ -175,8 +175,8 @@ def require_needed(pipeline: Pipeline, objects: ObjectStore) -> None:
     missing = [task for task, key in pipeline.needed if objects.stat(f"{key}/{RECORD}") is None]
     if missing:
         raise PokeflowError(
-            f"{', '.join(missing)}: not in {objects.uri} yet, and {pipeline.name} begins with it. Make it first: "
-            "'pokeflow' with this store, or another pipeline."
+            f"{', '.join(missing)}: not in {objects.uri} yet, but {pipeline.name} needs it as input. Run "
+            "'pokeflow' with this store, or another pipeline, first."
         )
 
 

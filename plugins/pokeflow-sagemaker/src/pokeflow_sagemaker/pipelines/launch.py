@@ -16,23 +16,23 @@ from pokeflow_sagemaker.pipelines.params import PipelineParams
 from pokeflow_sagemaker.pipelines.steps import Pipeline
 
 
-def choose(written: GeneratedPipelines, name: str) -> Pipeline:
+def choose(generated: GeneratedPipelines, name: str) -> Pipeline:
     """Return the pipeline of this name; raise a ConfigError if the lineage has none."""
-    if (found := written.pipelines.get(name)) is not None:
-        return found
+    if (pipeline := generated.pipelines.get(name)) is not None:
+        return pipeline
     if name in lineage.NAMES:
-        raise ConfigError([Fault(name, "this lineage has no steps for it.")])
-    raise ConfigError([unknown("pipeline", "pipeline", name, written.pipelines)])
+        raise ConfigError([Fault(name, "this lineage has no steps for this pipeline.")])
+    raise ConfigError([unknown("pipeline", "pipeline", name, generated.pipelines)])
 
 
 def bring(
-    params: PipelineParams, written: GeneratedPipelines, pipeline: Pipeline, start: Mapping[str, str] | None = None
+    params: PipelineParams, generated: GeneratedPipelines, pipeline: Pipeline, start: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Create or update a pipeline on SageMaker, and start it if ``start`` is not None.
 
     Args:
         params: parameters of the pipelines; ``budget_usd`` limits the cost of a start.
-        written: all pipelines, with the task files of their jobs.
+        generated: all pipelines, with the task files of their jobs.
         pipeline: the pipeline to create or update.
         start: the parameters of the execution; None starts no execution.
 
@@ -41,45 +41,45 @@ def bring(
 
     """
     objects = control.open_objects(pipeline)
-    most = most_usd(params, pipeline)
+    costs = most_usd(params, pipeline)
     if start is not None:
         control.parameters(pipeline, start)
-        require_budget(Budget.of(params.budget_usd), most, pipeline.name)
+        require_budget(Budget.of(params.budget_usd), costs, pipeline.name)
         control.require_needed(pipeline, objects)
-    send(objects, pipeline, written)
-    found = control.where(pipeline, objects)
-    brought = control.upsert(pipeline, objects, found)
-    facts = {"pipeline": pipeline.name, "arn": brought.arn, "change": brought.change}
+    send(objects, pipeline, generated)
+    settings = control.prepare(pipeline, objects)
+    result = control.upsert(pipeline, objects, settings)
+    facts = {"pipeline": pipeline.name, "arn": result.arn, "change": result.change}
     if start is not None:
-        facts["execution"] = control.start(pipeline, objects, found, start)
-        total = [usd for usd in most.values() if usd is not None]
-        facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(most) else "unknown: a price is not known"
-    region = found.place.region
+        facts["execution"] = control.start(pipeline, objects, settings, start)
+        total = [usd for usd in costs.values() if usd is not None]
+        facts["at_most_usd"] = f"{sum(total):,.2f}" if len(total) == len(costs) else "unknown: a price is not known"
+    region = settings.runs_as.region
     facts["console"] = (
         f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/pipelines/{pipeline.name}"
     )
     return facts
 
 
-def send(objects: ObjectStore, pipeline: Pipeline, written: GeneratedPipelines) -> None:
+def send(objects: ObjectStore, pipeline: Pipeline, generated: GeneratedPipelines) -> None:
     """Upload the task files of a pipeline's jobs; files that are missing or damaged in the store are written."""
-    wanted = {run.task for run in pipeline.runs()}
-    for file in written.files:
-        if file.key not in wanted:
+    task_keys = {run.task for run in pipeline.runs()}
+    for file in generated.files:
+        if file.key not in task_keys:
             continue
-        found = objects.stat(file.key)
+        existing = objects.stat(file.key)
         sound = (len(file.text), hashlib.sha256(file.text).hexdigest())
-        if found is None or (found.size, found.sha256 or sound[1]) != sound:
+        if existing is None or (existing.size, existing.sha256 or sound[1]) != sound:
             objects.write(file.key, file.text, match=None)
 
 
 def most_usd(params: PipelineParams, pipeline: Pipeline) -> dict[str, float | None]:
     """Return the highest cost of each job in US dollars, at its full time limit; None if no price is known."""
     region = aws.region(params.region)
-    found: dict[str, float | None] = {}
+    costs: dict[str, float | None] = {}
     for run in pipeline.runs():
         machine = run.machine
         hourly = prices.hourly(machine.instance_type, region, machine.prices).usd
         hours = machine.time_limit_seconds / 3600 * instances(machine, run.stage)
-        found[run.name] = None if hourly is None else hourly * hours
-    return found
+        costs[run.name] = None if hourly is None else hourly * hours
+    return costs

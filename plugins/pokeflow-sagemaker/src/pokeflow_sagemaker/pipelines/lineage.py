@@ -39,8 +39,7 @@ NAMES = (*list(TRAINING)[:2], BATCH, REALTIME, PACKAGING, list(TRAINING)[2])
 SOURCE, DESTINATION = "Source", "Destination"
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
 """Content types that a bundle's ``inference.py`` accepts; importing that module would load its whole runtime."""
-
-TAKEN = 6_000_000
+DEFAULT_MAX_BYTES = 6_000_000
 """Largest request in bytes if the bundle states no limit: SageMaker's own limit."""
 
 
@@ -64,9 +63,9 @@ def write(params: PipelineParams, shared: RemoteStore | None) -> GeneratedPipeli
     """Build the pipelines that this lineage has steps for, with their task files."""
     writer = _Writer(params, shared)
     writer.require_served()
-    found = {name: writer.made(name, type) for name, type in TRAINING.items()}
-    found |= {PACKAGING: writer.packaging(), BATCH: writer.batch(), REALTIME: writer.realtime()}
-    pipelines = {name: found[name] for name in NAMES if found[name] is not None}
+    by_name = {name: writer.training(name, type) for name, type in TRAINING.items()}
+    by_name |= {PACKAGING: writer.packaging(), BATCH: writer.batch(), REALTIME: writer.realtime()}
+    pipelines = {name: by_name[name] for name in NAMES if by_name[name] is not None}
     return GeneratedPipelines({n: p for n, p in pipelines.items() if p}, tuple(writer.files.values()))
 
 
@@ -79,24 +78,24 @@ class _Writer:
         self.files: dict[str, TaskFile] = {}
         self.plugins = {key: backend.package for key, backend in registry(manager()).backends.items()}
 
-    def made(self, name: str, type: str) -> Pipeline | None:
+    def training(self, name: str, type: str) -> Pipeline | None:
         """Return the pipeline that trains, benchmarks, packs and registers the models of a type."""
         models = [task["model"] for task in self.params.tasks if task["type"] == type]
-        return self._of(name, dict.fromkeys(models), f"makes {_some(models)}, measured and packed")
+        return self._model_pipeline(name, dict.fromkeys(models), f"trains, benchmarks and packs {_join_names(models)}")
 
     def packaging(self) -> Pipeline | None:
         """Return the pipeline that benchmarks, packs and registers models that are trained already."""
         models = dict.fromkeys(task["model"] for task in self.params.tasks if task["stage"] == BUNDLE)
-        about = f"packs {_some(models)} for SageMaker"
-        return self._of(PACKAGING, models, about, (BENCHMARK, BUNDLE))
+        description = f"packs {_join_names(models)} for SageMaker"
+        return self._model_pipeline(PACKAGING, models, description, (BENCHMARK, BUNDLE))
 
     def batch(self) -> Pipeline | None:
         """Return the pipeline that recognises the images below a prefix; None if no model has a bundle."""
-        bundle, params = self._served(), self.params.transform
+        bundle, params = self._bundle_to_serve(), self.params.transform
         if bundle is None:
             return None
         key, model = _folder(bundle), bundle["model"]
-        payload_mb, at_once = payload(int(bundle["params"].get("max_bytes", TAKEN)), params.at_once)
+        payload_mb, at_once = payload(int(bundle["params"].get("max_bytes", DEFAULT_MAX_BYTES)), params.at_once)
         steps: tuple[Step, ...] = (
             CreateModel("model", f"{key}/model.tar.gz", params.image, params.network),
             Transform(
@@ -110,13 +109,13 @@ class _Writer:
                 payload_mb=payload_mb,
             ),
         )
-        about = f"recognises every picture below a prefix with {model}"
+        description = f"recognises every image below a prefix with {model}"
         parameters = (Parameter(SOURCE), Parameter(DESTINATION))
-        return self._pipeline(BATCH, about, steps, parameters, (("bundle:" + model, key),))
+        return self._pipeline(BATCH, description, steps, parameters, (("bundle:" + model, key),))
 
     def realtime(self) -> Pipeline | None:
         """Return the pipeline that deploys a model to an endpoint; None if no model has a bundle."""
-        bundle, params = self._served(), self.params.deploy
+        bundle, params = self._bundle_to_serve(), self.params.deploy
         if bundle is None:
             return None
         key, model = _folder(bundle), bundle["model"]
@@ -133,69 +132,75 @@ class _Writer:
                 serverless=(memory.memory_mb, memory.concurrency) if params.serverless else None,
             ),
         )
-        about = f"puts {model} behind an endpoint"
-        return self._pipeline(REALTIME, about, steps, (), (("bundle:" + model, key),))
+        description = f"deploys {model} to an endpoint"
+        return self._pipeline(REALTIME, description, steps, (), (("bundle:" + model, key),))
 
     def require_served(self) -> None:
         """Raise a ConfigError if ``serve`` names a model without a bundle."""
-        known = {task["model"] for task in self.params.tasks if task["stage"] == BUNDLE}
-        if self.params.serve is not None and self.params.serve not in known:
-            what = "model with a bundle named"
-            raise ConfigError([unknown("cloud.pipeline.params.serve", what, self.params.serve, known)])
+        models = {task["model"] for task in self.params.tasks if task["stage"] == BUNDLE}
+        if self.params.serve is not None and self.params.serve not in models:
+            label = "model with a bundle named"
+            raise ConfigError([unknown("cloud.pipeline.params.serve", label, self.params.serve, models)])
 
-    def _served(self) -> dict[str, Any] | None:
+    def _bundle_to_serve(self) -> dict[str, Any] | None:
         """Return the bundle task of the model that the inference pipelines serve; by default the last bundle task."""
         bundles = [task for task in self.params.tasks if task["stage"] == BUNDLE]
-        wanted = self.params.serve
-        return next((task for task in reversed(bundles) if wanted in (None, task["model"])), None)
+        model = self.params.serve
+        return next((task for task in reversed(bundles) if model in (None, task["model"])), None)
 
-    def _of(self, name: str, models: Iterable[str], about: str, stages: tuple[str, ...] = ()) -> Pipeline | None:
+    def _model_pipeline(
+        self, name: str, models: Iterable[str], description: str, stages: tuple[str, ...] = ()
+    ) -> Pipeline | None:
         steps: list[Step] = []
-        held: dict[str, str] = {}
+        gate_steps: dict[str, str] = {}
         for model in models:
-            mine = [t for t in self.params.tasks if t["model"] == model and t["stage"] not in (PREPARE, REGISTER)]
-            mine = [task for task in mine if not stages or task["stage"] in stages]
-            steps += self._model(model, mine, held, {step.name for step in steps})
+            tasks = [t for t in self.params.tasks if t["model"] == model and t["stage"] not in (PREPARE, REGISTER)]
+            tasks = [task for task in tasks if not stages or task["stage"] in stages]
+            steps += self._model(model, tasks, gate_steps, {step.name for step in steps})
         if not steps:
             return None
-        pipeline = self._pipeline(name, about, tuple(steps), (), ())
+        pipeline = self._pipeline(name, description, tuple(steps), (), ())
         inside = {(run.stage, run.model) for run in pipeline.runs()}
-        wanted = {
+        needed = {
             need: _folder(self.tasks[need])
             for run in pipeline.runs()
             for need in self.tasks[f"{run.stage}:{run.model}"]["needs"]
             if (self.tasks[need]["stage"], self.tasks[need]["model"]) not in inside
         }
-        return self._pipeline(name, about, tuple(steps), (), tuple(wanted.items()))
+        return self._pipeline(name, description, tuple(steps), (), tuple(needed.items()))
 
-    def _model(self, model: str, tasks: list[dict[str, Any]], held: dict[str, str], before: set[str]) -> list[Step]:
+    def _model(
+        self, model: str, tasks: list[dict[str, Any]], gate_steps: dict[str, str], before: set[str]
+    ) -> list[Step]:
         """Return the steps of one model: training and benchmark, and behind its gates bundle and registration."""
         gates = self._gates(model) if any(task["stage"] == BENCHMARK for task in tasks) else {}
         first: list[Step] = []
-        then: list[Step] = []
+        gated: list[Step] = []
         for task in tasks:
             behind = bool(gates) and task["stage"] in (BUNDLE,)
-            known = before | {step.name for step in (*first, *then)}
-            run = self._run(task, known, held, gates if task["stage"] == BENCHMARK else {})
-            (then if behind else first).append(run)
+            step_names = before | {step.name for step in (*first, *gated)}
+            run = self._run(task, step_names, gate_steps, gates if task["stage"] == BENCHMARK else {})
+            (gated if behind else first).append(run)
         if not gates:
             return first
-        if (package := self._register(model)) is not None and then:
-            then.append(package)
-        name = step_name("gates", model)
-        held[model] = name  # steps that use this model wait for its gates
-        missed = f"{model} misses its gates ({', '.join(gates)}): gates.json of {step_name(BENCHMARK, model)} says why."
-        gate = Gates(name, step_name(BENCHMARK, model), tuple(gates), tuple(then), missed)
+        if (package := self._register(model)) is not None and gated:
+            gated.append(package)
+        name, benchmark = step_name("gates", model), step_name(BENCHMARK, model)
+        gate_steps[model] = name  # steps that use this model wait for its gates
+        message = f"{model} does not pass its gates ({', '.join(gates)}); see gates.json of {benchmark}."
+        gate = Gates(name, benchmark, tuple(gates), tuple(gated), message)
         return [*first, gate]
 
-    def _run(self, task: dict[str, Any], known: set[str], held: dict[str, str], gates: Mapping[str, Any]) -> Run:
+    def _run(
+        self, task: dict[str, Any], step_names: set[str], gate_steps: dict[str, str], gates: Mapping[str, Any]
+    ) -> Run:
         needs = []
         for need in task["needs"]:
-            other = self.tasks[need]
-            step = step_name(other["stage"], other["model"])
-            if other["model"] != task["model"] and other["model"] in held:
-                needs.append(held[other["model"]])
-            elif step in known:
+            upstream = self.tasks[need]
+            step = step_name(upstream["stage"], upstream["model"])
+            if upstream["model"] != task["model"] and upstream["model"] in gate_steps:
+                needs.append(gate_steps[upstream["model"]])
+            elif step in step_names:
                 needs.append(step)
         file = self._file(task, gates)
         machine = self.params.machine
@@ -216,9 +221,9 @@ class _Writer:
 
     def _file(self, task: dict[str, Any], gates: Mapping[str, Any]) -> TaskFile:
         """Return the task file of a job and keep it; inputs are referred to by the keys that they will have."""
-        named = ("stage", "backend", "model", "version", "type", "digest", "params", "fingerprint")
+        keys = ("stage", "backend", "model", "version", "type", "digest", "params", "fingerprint")
         content = {
-            **{name: task[name] for name in named},
+            **{name: task[name] for name in keys},
             "inputs": [{"key": _folder(self.tasks[need])} for need in task["needs"]],
             "work": "-",
             "output": "-",
@@ -246,14 +251,14 @@ class _Writer:
         if task is None or bundle is None or task["backend"] != "sagemaker":
             return None
         params = task["params"]
-        about = f"{model} {task['version']}, made by a pipeline of pokeflow. run:{task['digest']}"
+        description = f"{model} {task['version']}, registered by a pokeflow pipeline. run:{task['digest']}"
         properties = {"model": model, "version": task["version"], "pokeflow-run": task["digest"]}
         return Register(
             name=step_name(REGISTER, model),
             group=params["group"] or names.group(params["project"]),
             bundle=f"{_folder(bundle)}/model.tar.gz",
             image=params["image"],
-            about=about,
+            about=description,
             properties=properties,
             content_types=CONTENT_TYPES,
             realtime=tuple(params["realtime"]),
@@ -264,7 +269,7 @@ class _Writer:
     def _pipeline(
         self,
         name: str,
-        about: str,
+        description: str,
         steps: tuple[Step, ...],
         parameters: tuple[Parameter, ...],
         needed: tuple[tuple[str, str], ...],
@@ -272,7 +277,7 @@ class _Writer:
         params = self.params
         return Pipeline(
             name=f"{names.slug(params.project)}-{name.replace('_', '-')}",
-            about=f"{about}.",
+            about=f"{description}.",
             project=params.project,
             store=self.shared,
             region=params.region,
@@ -289,5 +294,5 @@ def _folder(task: Mapping[str, Any]) -> str:
     return task_path(task["stage"], task["model"], task["digest"])
 
 
-def _some(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names)) or "no model"

@@ -54,4 +54,4 @@ def check(params: PipelineParams) -> Iterable[tuple[str, str]]:
     if not 1 <= params.cache_days <= 365:
         yield "cache_days", f"{params.cache_days} is not between 1 and 365"
     if params.role is not None and not is_role(params.role):
-        yield "role", f"{params.role!r} is no ARN of a role"
+        yield "role", f"{params.role!r} is not the ARN of an IAM role"

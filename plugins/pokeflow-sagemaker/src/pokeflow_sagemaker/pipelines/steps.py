@@ -41,11 +41,11 @@ class Run:
     needs: tuple[str, ...] = ()
     gates: bool = False
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
         kind = kind_of(self.machine, self.stage)
-        files = requests.files_of(where.shared, self, requests.making_key(), where.code[self.plugin], self.task)
-        arguments = requests.request(kind, "", self, self.machine, files, where.place)
+        files = requests.files_of(settings.shared, self, requests.making_key(), settings.code[self.plugin], self.task)
+        arguments = requests.request(kind, "", self, self.machine, files, settings.runs_as)
         arguments.pop("TrainingJobName" if kind == "training" else "ProcessingJobName")
         step: dict[str, Any] = {"Name": self.name, "Type": kind.capitalize(), "Arguments": arguments}
         if self.gates:
@@ -54,7 +54,7 @@ class Run:
             arguments["ProcessingOutputConfig"] = {"Outputs": [{"OutputName": GATES, "S3Output": output}]}
             arguments["AppSpecification"]["ContainerArguments"].append(f"{GATES_FOLDER}/{GATES_FILE}")
             step["PropertyFiles"] = [{"PropertyFileName": GATES, "OutputName": GATES, "FilePath": GATES_FILE}]
-        yield _after({**step, **where.cache}, self.needs)
+        yield _after({**step, **settings.cache}, self.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ class Gates:
     then: tuple["Step", ...]
     otherwise: str
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the condition step, which contains the fail step."""
-        found = {"Get": f"Steps.{self.of}.PropertyFiles.{GATES}"}
+        property_file = {"Get": f"Steps.{self.of}.PropertyFiles.{GATES}"}
         conditions = [
             {
                 "Type": "Equals",
-                "LeftValue": {"Std:JsonGet": {"PropertyFile": found, "Path": f"{key(gate)}.passed"}},
+                "LeftValue": {"Std:JsonGet": {"PropertyFile": property_file, "Path": f"{key(gate)}.passed"}},
                 "RightValue": True,
             }
             for gate in self.gates
         ]
         fail = {"Name": f"{self.name}-missed"[:64], "Type": "Fail", "Arguments": {"ErrorMessage": self.otherwise}}
-        inner = [step for then in self.then for step in then.definitions(where)]
+        inner = [step for then in self.then for step in then.definitions(settings)]
         yield {
             "Name": self.name,
             "Type": "Condition",
@@ -106,9 +106,9 @@ class Register:
     transform: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
-        container = _container(self, where)
+        container = _container(self, settings)
         arguments = {
             "ModelPackageGroupName": self.group,
             "ModelPackageDescription": self.about,
@@ -135,10 +135,10 @@ class CreateModel:
     image: str
     network: Any = None
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
-        container = _container(self, where)
-        arguments: dict[str, Any] = {"ExecutionRoleArn": where.place.role, "PrimaryContainer": container}
+        container = _container(self, settings)
+        arguments: dict[str, Any] = {"ExecutionRoleArn": settings.runs_as.role, "PrimaryContainer": container}
         if self.network:
             groups, subnets = list(self.network.security_groups), list(self.network.subnets)
             arguments["VpcConfig"] = {"SecurityGroupIds": groups, "Subnets": subnets}
@@ -158,7 +158,7 @@ class Transform:
     at_once: int
     payload_mb: int
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definition of the step."""
         source = {"S3DataType": "S3Prefix", "S3Uri": {"Get": f"Parameters.{self.source}"}}
         destination = {"Get": f"Parameters.{self.destination}"}
@@ -186,7 +186,7 @@ class Endpoint:
     instances: int
     serverless: tuple[int, int] | None = None
 
-    def definitions(self, where: "Where") -> Iterator[dict[str, Any]]:
+    def definitions(self, settings: "RunSettings") -> Iterator[dict[str, Any]]:
         """Yield the definitions of two steps: the endpoint configuration, and the endpoint."""
         variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": {"Get": f"Steps.{self.model}.ModelName"}}
         if self.serverless:
@@ -196,8 +196,8 @@ class Endpoint:
             variant |= {"InstanceType": self.instance_type, "InitialInstanceCount": self.instances}
         config = f"{self.name}-config"
         yield {"Name": config, "Type": "EndpointConfig", "Arguments": {"ProductionVariants": [variant]}}
-        named = {"Get": f"Steps.{config}.EndpointConfigName"}
-        arguments = {"EndpointName": self.endpoint, "EndpointConfigName": named, "Tags": names.tags(self.project)}
+        config_name = {"Get": f"Steps.{config}.EndpointConfigName"}
+        arguments = {"EndpointName": self.endpoint, "EndpointConfigName": config_name, "Tags": names.tags(self.project)}
         yield {"Name": self.name, "Type": "Endpoint", "Arguments": arguments}
 
 
@@ -247,30 +247,30 @@ class Pipeline:
             elif isinstance(step, Gates):
                 waiting += step.then
 
-    def definition(self, where: "Where") -> dict[str, Any]:
+    def definition(self, settings: "RunSettings") -> dict[str, Any]:
         """Return the pipeline definition; equal pipelines and equal settings give equal definitions."""
         parameters = [
             {"Name": p.name, "Type": "String", **({} if p.default is None else {"DefaultValue": p.default})}
             for p in self.parameters
         ]
-        steps = [definition for step in self.steps for definition in step.definitions(where)]
+        steps = [definition for step in self.steps for definition in step.definitions(settings)]
         return {"Version": VERSION, "Metadata": {}, "Parameters": parameters, "Steps": steps}
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class RunSettings:
     """Settings to run a pipeline with: store, region and role of its jobs, key prefixes of the code by package."""
 
     shared: RemoteStore
-    place: RunsAs
+    runs_as: RunsAs
     code: Mapping[str, str]
     cache: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _container(step: Register | CreateModel, where: Where) -> dict[str, str]:
+def _container(step: Register | CreateModel, settings: RunSettings) -> dict[str, str]:
     return {
-        "Image": images.address(step.image, where.place.region),
-        "ModelDataUrl": f"{where.shared.uri}/{step.bundle}",
+        "Image": images.address(step.image, settings.runs_as.region),
+        "ModelDataUrl": f"{settings.shared.uri}/{step.bundle}",
     }
 
 

@@ -10,11 +10,11 @@ from pokeflow_sagemaker.pipelines.steps import Pipeline
 WIDTH = 110
 HEAD = '''"""{summary}
 
-Written from the lineage of {project}; {command!r} writes it anew and brings it to SageMaker.
+Generated from the lineage of {project}. {command!r} generates it again and uploads it to SageMaker.
 
     python {file}            print the definition
-    python {file} upsert     create the pipeline, or update it
-    python {file} start      the same, and start it
+    python {file} upsert     create or update the pipeline
+    python {file} start      create or update the pipeline, and start it
 """
 
 '''
@@ -23,26 +23,26 @@ Written from the lineage of {project}; {command!r} writes it anew and brings it 
 def file(name: str, pipeline: Pipeline) -> str:
     """Return the text of a pipeline's Python file."""
     body = _text(pipeline, 0, len("PIPELINE = "))
-    own = sorted(name for name in _names(pipeline) if name != "RemoteStore")
+    classes = sorted(name for name in _names(pipeline) if name != "RemoteStore")
     shared = ["from pokeflow import RemoteStore"] if "RemoteStore" in _names(pipeline) else []
-    imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*own, 'main'])}"]
+    imports = [*shared, f"from pokeflow_sagemaker.pipelines.words import {', '.join([*classes, 'main'])}"]
     head = HEAD.format(
-        summary=textwrap.fill(_told(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3, break_long_words=False),
-        project=_told(pipeline.project),
+        summary=textwrap.fill(_escape(f"{pipeline.name}: {pipeline.about}"), WIDTH - 3, break_long_words=False),
+        project=_escape(pipeline.project),
         command=f"pokeflow pipeline {name}",
         file=f"{name}.py",
     )
-    lines = "\n".join(_wrapped(line) for line in imports)
+    lines = "\n".join(_wrap(line) for line in imports)
     return f'{head}{lines}\n\nPIPELINE = {body}\n\nif __name__ == "__main__":\n    main(PIPELINE)\n'
 
 
-def _told(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape text for a docstring, so that text from YAML cannot end it and add code to the file."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _wrapped(line: str) -> str:
+def _wrap(line: str) -> str:
     if len(line) <= WIDTH:
         return line
     start, _, names = line.partition(" import ")
@@ -59,20 +59,20 @@ def _names(value: Any) -> set[str]:
     return set().union(*map(_names, value)) if isinstance(value, tuple | list) else set()
 
 
-def _text(value: Any, indent: int, used: int = 0) -> str:
+def _text(value: Any, indent: int, offset: int = 0) -> str:
     """Format a value as Python: on one line if it fits, else one part per line.
 
     Args:
         value: the value.
         indent: indentation of its line, in columns.
-        used: columns of the line that precede the value.
+        offset: columns of the line that precede the value.
 
     """
     opening, parts, closing = _parts(value)
     if parts is None:
         return opening
     flat = opening + ", ".join(f"{key}{_text(part, 0)}" for key, part in parts) + closing
-    if "\n" not in flat and len(flat) + indent + used <= WIDTH:
+    if "\n" not in flat and len(flat) + indent + offset <= WIDTH:
         return flat if not (isinstance(value, tuple) and len(value) == 1) else f"{flat[:-1]},)"
     pad = " " * (indent + 4)
     rows = [f"{pad}{key}{_text(part, indent + 4, len(key) + 1)},\n" for key, part in parts]
@@ -82,8 +82,8 @@ def _text(value: Any, indent: int, used: int = 0) -> str:
 def _parts(value: Any) -> tuple[str, list[tuple[str, Any]] | None, str]:
     """Split a value into opening text, (text before the part, part) pairs, and closing text; None: it has no parts."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        given = [f for f in dataclasses.fields(value) if not _is_default(value, f)]
-        return f"{type(value).__name__}(", [(f"{f.name}=", getattr(value, f.name)) for f in given], ")"
+        fields = [f for f in dataclasses.fields(value) if not _is_default(value, f)]
+        return f"{type(value).__name__}(", [(f"{f.name}=", getattr(value, f.name)) for f in fields], ")"
     if isinstance(value, Mapping):
         return "{", [(f"{_word(key)}: ", part) for key, part in value.items()], "}"
     if isinstance(value, tuple):
@@ -102,7 +102,7 @@ def _word(value: Any) -> str:
 
 
 def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
-    mine = getattr(value, field.name)
+    actual = getattr(value, field.name)
     if field.default_factory is not dataclasses.MISSING:
-        return bool(mine == field.default_factory())
-    return field.default is not dataclasses.MISSING and bool(mine == field.default)
+        return bool(actual == field.default_factory())
+    return field.default is not dataclasses.MISSING and bool(actual == field.default)

@@ -15,18 +15,18 @@ class Price:
     source: str
 
 
-def hourly(instance_type: str, region: str, own: Mapping[str, float]) -> Price:
-    """Return the price of an instance type in a region: from ``own``, by type, or else from the table."""
-    if instance_type in own:
-        return Price(own[instance_type], "the configuration")
-    found = _table()
-    prices = found["regions"].get(region)
+def hourly(instance_type: str, region: str, overrides: Mapping[str, float]) -> Price:
+    """Return the price of an instance type in a region: from ``overrides``, by type, or else from the table."""
+    if instance_type in overrides:
+        return Price(overrides[instance_type], "the configuration")
+    table = _table()
+    prices = table["regions"].get(region)
     if prices is None:
-        known = ", ".join(sorted(found["regions"]))
-        return Price(None, f"no prices of {region or 'no region'} are known (of {known} they are); set params.prices")
+        regions = ", ".join(sorted(table["regions"]))
+        return Price(None, f"no prices are known for {region or 'no region'} (known: {regions}); set params.prices")
     if instance_type not in prices:
-        return Price(None, f"no price of {instance_type} is known; set params.prices.{instance_type}")
-    return Price(float(prices[instance_type]), f"on-demand prices of {region} as of {found['as_of']}")
+        return Price(None, f"no price is known for {instance_type}; set params.prices.{instance_type}")
+    return Price(float(prices[instance_type]), f"on-demand prices of {region} as of {table['as_of']}")
 
 
 @cache

@@ -22,59 +22,61 @@ class Gap:
     request: Mapping[str, Any]
 
 
-def exists(place: AccountRegion, bucket: str) -> bool:
+def exists(location: AccountRegion, bucket: str) -> bool:
     """Return whether the bucket exists in this account.
 
     Raises:
         ConfigError: if it belongs to another account or is in another region.
 
     """
-    s3 = aws.client("s3", place.region)
+    s3 = aws.client("s3", location.region)
     try:
-        answer = aws.ask(s3.head_bucket, f"bucket {bucket}", Bucket=bucket, ExpectedBucketOwner=place.account)
+        response = aws.ask(s3.head_bucket, f"bucket {bucket}", Bucket=bucket, ExpectedBucketOwner=location.account)
     except aws.NotFoundError:
         return False
     except aws.AccessDeniedError as error:
-        if _listed(place, bucket):
+        if _is_listed(location, bucket):
             raise
         message = (
-            f"the bucket {bucket!r} belongs to another account, or these credentials may not see it. Name another "
-            f"bucket, or ask for the right s3:ListBucket. {error}"
+            f"the bucket {bucket!r} belongs to another account, or these credentials lack s3:ListBucket on it. "
+            f"Choose another bucket, or request that permission. {error}"
         )
         raise ConfigError([Fault("store.remote", message)]) from error
-    region = answer.get("BucketRegion") or place.region
-    if region != place.region:
-        message = f"the bucket {bucket!r} is in {region}, not in {place.region}. Set store.region={region}."
+    region = response.get("BucketRegion") or location.region
+    if region != location.region:
+        message = f"the bucket {bucket!r} is in {region}, not in {location.region}. Set store.region={region}."
         raise ConfigError([Fault("store.region", message)])
     return True
 
 
-def _listed(place: AccountRegion, bucket: str) -> bool:
+def _is_listed(location: AccountRegion, bucket: str) -> bool:
     try:
-        listed = aws.ask(aws.client("s3", place.region).list_buckets, "buckets")
+        response = aws.ask(aws.client("s3", location.region).list_buckets, "buckets")
     except aws.RefusedError:
         return False
-    return any(row["Name"] == bucket for row in listed["Buckets"])
+    return any(row["Name"] == bucket for row in response["Buckets"])
 
 
-def is_ours(place: AccountRegion, bucket: str, project: str) -> bool:
+def is_ours(location: AccountRegion, bucket: str, project: str) -> bool:
     """Return whether the bucket's tag says that it was created for this project alone."""
     try:
-        told = aws.ask(aws.client("s3", place.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
+        response = aws.ask(aws.client("s3", location.region).get_bucket_tagging, f"bucket {bucket}", Bucket=bucket)
     except (aws.NotFoundError, aws.AccessDeniedError):
         return False
-    return {"Key": TAG, "Value": project} in told["TagSet"]
+    return {"Key": TAG, "Value": project} in response["TagSet"]
 
 
-def make(place: AccountRegion, bucket: str, project: str) -> None:
+def create(location: AccountRegion, bucket: str, project: str) -> None:
     """Create a bucket with the project's tag and without ACLs: only policies grant access."""
-    s3 = aws.client("s3", place.region)
-    where = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": place.region}}
+    s3 = aws.client("s3", location.region)
+    configuration = (
+        {} if location.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": location.region}}
+    )
     try:
-        aws.ask(s3.create_bucket, f"bucket {bucket}", Bucket=bucket, **where)
+        aws.ask(s3.create_bucket, f"bucket {bucket}", Bucket=bucket, **configuration)
     except aws.AlreadyExistsError as error:
         if error.code != "BucketAlreadyOwnedByYou":
-            message = f"the bucket {bucket!r} belongs to another account. Name another one."
+            message = f"the bucket {bucket!r} belongs to another account. Choose another bucket."
             raise ConfigError([Fault("store.remote", message)]) from error
     rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     aws.ask(s3.put_bucket_ownership_controls, f"bucket {bucket}", Bucket=bucket, OwnershipControls=rules)
@@ -82,102 +84,105 @@ def make(place: AccountRegion, bucket: str, project: str) -> None:
     aws.ask(s3.put_bucket_tagging, f"bucket {bucket}", Bucket=bucket, Tagging=tags)
 
 
-def gaps(place: AccountRegion, bucket: str, wanted: Tree, whole: bool) -> list[Gap]:
+def gaps(location: AccountRegion, bucket: str, resources: Tree, exclusive: bool) -> list[Gap]:
     """Return the settings of a bucket that differ from the template; additional settings of others are kept.
 
     Args:
-        place: account and region.
+        location: account and region.
         bucket: name of the bucket.
-        wanted: the template's resources.
-        whole: whether the whole bucket is the project's; otherwise no lifecycle rule is set that would affect
+        resources: the template's resources.
+        exclusive: whether the whole bucket is the project's; otherwise no lifecycle rule is set that would affect
             objects of others.
 
     """
-    made = wanted["Bucket"]["Properties"]
-    s3 = aws.client("s3", place.region)
+    properties = resources["Bucket"]["Properties"]
+    s3 = aws.client("s3", location.region)
 
     def read(method: str, key: str) -> Any:
         return (aws.find(getattr(s3, method), f"bucket {bucket}", Bucket=bucket) or {}).get(key)
 
     return [
         *_versioning(read("get_bucket_versioning", "Status")),
-        *_encryption(read("get_bucket_encryption", "ServerSideEncryptionConfiguration"), made["BucketEncryption"]),
+        *_encryption(
+            read("get_bucket_encryption", "ServerSideEncryptionConfiguration"), properties["BucketEncryption"]
+        ),
         *_public_access(
-            read("get_public_access_block", "PublicAccessBlockConfiguration"), made["PublicAccessBlockConfiguration"]
+            read("get_public_access_block", "PublicAccessBlockConfiguration"),
+            properties["PublicAccessBlockConfiguration"],
         ),
         *_lifecycle(
             read("get_bucket_lifecycle_configuration", "Rules"),
-            [rule for rule in made["LifecycleConfiguration"]["Rules"] if whole or rule["Prefix"]],
+            [rule for rule in properties["LifecycleConfiguration"]["Rules"] if exclusive or rule["Prefix"]],
         ),
-        *_policy(read("get_bucket_policy", "Policy"), wanted["BucketPolicy"]["Properties"]["PolicyDocument"]),
+        *_policy(read("get_bucket_policy", "Policy"), resources["BucketPolicy"]["Properties"]["PolicyDocument"]),
     ]
 
 
-def mend(place: AccountRegion, bucket: str, gap: Gap) -> None:
+def fix(location: AccountRegion, bucket: str, gap: Gap) -> None:
     """Correct a setting of the bucket."""
-    call: Callable[..., Any] = getattr(aws.client("s3", place.region), gap.method)
+    call: Callable[..., Any] = getattr(aws.client("s3", location.region), gap.method)
     aws.ask(call, f"bucket {bucket}: {gap.name}", Bucket=bucket, **gap.request)
 
 
-def _versioning(found: str | None) -> list[Gap]:
-    if found == "Enabled":
+def _versioning(status: str | None) -> list[Gap]:
+    if status == "Enabled":
         return []
-    why = f"are {(found or 'off').lower()}: what is overwritten is lost"
+    why = f"are {(status or 'off').lower()}: overwritten objects are lost"
     return [Gap("versions", why, "put_bucket_versioning", {"VersioningConfiguration": {"Status": "Enabled"}})]
 
 
-def _encryption(found: Tree | None, wanted: Tree) -> list[Gap]:
-    rule = wanted["ServerSideEncryptionConfiguration"][0]
+def _encryption(current: Tree | None, desired: Tree) -> list[Gap]:
+    rule = desired["ServerSideEncryptionConfiguration"][0]
     # The project's own key is created by the stack; until then the default is AWS's managed KMS key.
     default = {k: v for k, v in rule["ServerSideEncryptionByDefault"].items() if v != "OwnKey.Arn"}
-    rules = (found or {}).get("Rules") or [{}]
-    there = rules[0].get("ApplyServerSideEncryptionByDefault", {})
+    rules = (current or {}).get("Rules") or [{}]
+    existing = rules[0].get("ApplyServerSideEncryptionByDefault", {})
     # Encryption with a KMS key is not replaced by AES256, which would be weaker.
-    if there and (default["SSEAlgorithm"] == "AES256" or there == default):
+    if existing and (default["SSEAlgorithm"] == "AES256" or existing == default):
         return []
-    asked: Tree = {"ApplyServerSideEncryptionByDefault": default}
-    asked |= {"BucketKeyEnabled": True} if rule.get("BucketKeyEnabled") else {}
-    asked_for = " with ".join(str(value) for value in default.values())
-    why = f"by default is {there.get('SSEAlgorithm', 'none')}, not {asked_for}"
-    request = {"ServerSideEncryptionConfiguration": {"Rules": [asked]}}
+    new_rule: Tree = {"ApplyServerSideEncryptionByDefault": default}
+    new_rule |= {"BucketKeyEnabled": True} if rule.get("BucketKeyEnabled") else {}
+    expected = " with ".join(str(value) for value in default.values())
+    why = f"by default is {existing.get('SSEAlgorithm', 'none')}, not {expected}"
+    request = {"ServerSideEncryptionConfiguration": {"Rules": [new_rule]}}
     return [Gap("encryption", why, "put_bucket_encryption", request)]
 
 
-def _public_access(found: Tree | None, wanted: Tree) -> list[Gap]:
-    open_ = [name for name in wanted if not (found or {}).get(name)]
+def _public_access(current: Tree | None, desired: Tree) -> list[Gap]:
+    open_ = [name for name in desired if not (current or {}).get(name)]
     if not open_:
         return []
-    request = {"PublicAccessBlockConfiguration": wanted}
+    request = {"PublicAccessBlockConfiguration": desired}
     return [Gap("public access", f"is not blocked ({', '.join(open_)})", "put_public_access_block", request)]
 
 
-def _lifecycle(found: list[Tree] | None, wanted: list[Tree]) -> list[Gap]:
-    rules = {rule["Id"]: _rule(rule) for rule in wanted}
-    there = {rule.get("ID", ""): rule for rule in found or ()}
-    other = [name for name, rule in rules.items() if _plain(there.get(name)) != _plain(rule)]
-    if not other:
+def _lifecycle(current: list[Tree] | None, desired: list[Tree]) -> list[Gap]:
+    rules = {rule["Id"]: _rule(rule) for rule in desired}
+    existing = {rule.get("ID", ""): rule for rule in current or ()}
+    differing = [name for name, rule in rules.items() if _normalise_rule(existing.get(name)) != _normalise_rule(rule)]
+    if not differing:
         return []
-    kept = [rule for rule in found or () if rule.get("ID") not in rules]
-    request = {"LifecycleConfiguration": {"Rules": [*kept, *rules.values()]}}
-    why = f"lacks the rules {', '.join(other)}"
+    foreign = [rule for rule in current or () if rule.get("ID") not in rules]
+    request = {"LifecycleConfiguration": {"Rules": [*foreign, *rules.values()]}}
+    why = f"lacks the rules {', '.join(differing)}"
     return [Gap("lifecycle", why, "put_bucket_lifecycle_configuration", request)]
 
 
 def _rule(rule: Tree) -> Tree:
     """Convert a lifecycle rule from the template's form to that of S3's API."""
-    told: Tree = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule["Prefix"]}}
+    converted: Tree = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule["Prefix"]}}
     if "ExpirationInDays" in rule:
-        told["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
+        converted["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
     if "NoncurrentVersionExpiration" in rule:
-        told["NoncurrentVersionExpiration"] = {
+        converted["NoncurrentVersionExpiration"] = {
             "NoncurrentDays": int(rule["NoncurrentVersionExpiration"]["NoncurrentDays"])
         }
     if "AbortIncompleteMultipartUpload" in rule:
-        told["AbortIncompleteMultipartUpload"] = dict(rule["AbortIncompleteMultipartUpload"])
-    return told
+        converted["AbortIncompleteMultipartUpload"] = dict(rule["AbortIncompleteMultipartUpload"])
+    return converted
 
 
-def _plain(rule: Tree | None) -> Tree | None:
+def _normalise_rule(rule: Tree | None) -> Tree | None:
     """Normalise a lifecycle rule for comparison: the older form has its prefix outside the filter."""
     if rule is None:
         return None
@@ -185,32 +190,34 @@ def _plain(rule: Tree | None) -> Tree | None:
     return {**{k: v for k, v in rule.items() if k not in ("Prefix", "Filter")}, "prefix": prefix}
 
 
-def _policy(found: str | None, wanted: Tree) -> list[Gap]:
-    there: Tree = json.loads(found) if found else {"Version": wanted["Version"], "Statement": []}
-    statements = there["Statement"] if isinstance(there["Statement"], list) else [there["Statement"]]
-    lacking = [s for s in wanted["Statement"] if not any(_same(s, other) for other in statements)]
+def _policy(current: str | None, desired: Tree) -> list[Gap]:
+    document: Tree = json.loads(current) if current else {"Version": desired["Version"], "Statement": []}
+    statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+    lacking = [s for s in desired["Statement"] if not any(_same(s, statement) for statement in statements)]
     if not lacking:
         return []
     names = [s["Sid"] for s in lacking]
-    kept = [s for s in statements if s.get("Sid") not in names]
-    request = {"Policy": json.dumps({**there, "Statement": [*kept, *lacking]}, sort_keys=True)}
+    foreign = [s for s in statements if s.get("Sid") not in names]
+    request = {"Policy": json.dumps({**document, "Statement": [*foreign, *lacking]}, sort_keys=True)}
     return [Gap("policy", f"lacks {', '.join(names)}", "put_bucket_policy", request)]
 
 
-def _same(one: Tree, other: Tree) -> bool:
-    return bool(_normal(one) == _normal(other))
+def _same(left: Tree, right: Tree) -> bool:
+    return bool(_normalise(left) == _normalise(right))
 
 
-def _normal(part: Any) -> Any:
+def _normalise(part: Any) -> Any:
     """Normalise a part of a policy for comparison: AWS unwraps lists of one element and reorders lists."""
     if isinstance(part, Mapping):
-        return {key: _normal(value) for key, value in part.items()}
+        return {key: _normalise(value) for key, value in part.items()}
     if isinstance(part, list):
-        items = sorted((_normal(item) for item in part), key=lambda item: json.dumps(item, sort_keys=True, default=str))
+        items = sorted(
+            (_normalise(item) for item in part), key=lambda item: json.dumps(item, sort_keys=True, default=str)
+        )
         return items[0] if len(items) == 1 else items
     return part if isinstance(part, bool) else str(part)
 
 
-def same_policy(one: Any, other: Any) -> bool:
+def same_policy(left: Any, right: Any) -> bool:
     """Return whether two policy documents are equivalent."""
-    return bool(_normal(one) == _normal(other))
+    return bool(_normalise(left) == _normalise(right))

@@ -22,7 +22,7 @@ class DesiredState:
     """Desired account, region, names and settings of a project.
 
     Attributes:
-        place: account and region.
+        location: account and region.
         name: name of the SageMaker Project.
         project: prefix of all other names.
         bucket: name of the bucket.
@@ -32,7 +32,7 @@ class DesiredState:
 
     """
 
-    place: AccountRegion
+    location: AccountRegion
     name: str
     project: str
     bucket: str
@@ -43,7 +43,7 @@ class DesiredState:
     @property
     def region(self) -> str:
         """AWS region of the project."""
-        return self.place.region
+        return self.location.region
 
     @property
     def stack(self) -> str:
@@ -83,8 +83,8 @@ class DesiredState:
 
     def resources(self, roles: Mapping[str, str], key_arn: str = "") -> dict[str, Any]:
         """Return the resources of the foundation's template, always with the bucket, even if it exists already."""
-        known = {"OwnKey.Arn": key_arn} if key_arn else {}
-        return templates.resources_of("foundation", self.foundation(True, roles), self.place, known)
+        attributes = {"OwnKey.Arn": key_arn} if key_arn else {}
+        return templates.resources_of("foundation", self.foundation(True, roles), self.location, attributes)
 
 
 def desired_state(params: ProvisionParams, shared: RemoteStore | None) -> DesiredState:
@@ -95,35 +95,35 @@ def desired_state(params: ProvisionParams, shared: RemoteStore | None) -> Desire
 
     """
     if shared is None:
-        message = "no bucket is named, and a project begins with one: store=s3 store.remote=s3://bucket."
+        message = "a project needs a bucket. Set store=s3 and store.remote=s3://bucket."
         raise ConfigError([Fault("store.remote", message)])
     if shared.endpoint is not None:
-        raise ConfigError([Fault("store.endpoint", "another server than AWS's keeps no project. Leave it out.")])
+        raise ConfigError([Fault("store.endpoint", "a project needs S3 of AWS. Leave out store.endpoint.")])
     bucket, _, prefix = shared.uri.removeprefix("s3://").strip("/").partition("/")
     faults = [
-        Fault(name, f"{text!r} holds '*', '?' or '$': in a policy they stand for more than themselves. Leave them out.")
+        Fault(name, f"{text!r} contains '*', '?' or '$', which are wildcards or variables in policies. Remove them.")
         for name, text in (("store.remote", prefix), ("layout.root", params.tree))
         if set(text) & set("*?$")
     ]
     if faults:
         raise ConfigError(faults)
     region = aws.region(shared.region)
-    place = names.here(region)
-    key = _key(place, shared.encryption, shared.kms_key)
+    location = names.here(region)
+    key = _key(location, shared.encryption, shared.kms_key)
     name = params.project if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", params.project) else None
     project = names.slug(params.project)
-    return DesiredState(place, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
+    return DesiredState(location, name or project, project, bucket, f"{prefix}/" if prefix else "", key, params)
 
 
-def _key(place: AccountRegion, encryption: str | None, key: str | None) -> str:
+def _key(location: AccountRegion, encryption: str | None, key: str | None) -> str:
     """Return an empty string for AES256, the configured key's ARN, or ``own`` for a key that the stack creates."""
     if encryption == "AES256":
         return ""
     if key is None:
         return "own"
     if _KEY_ID.fullmatch(key):
-        return place.arn("kms", f"key/{key}")
+        return location.arn("kms", f"key/{key}")
     if not re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/.+", key):
-        message = f"{key!r} is no key's ARN or id, which policies need (an alias does not do)."
+        message = f"{key!r} is not the ARN or id of a KMS key. Policies do not accept an alias."
         raise ConfigError([Fault("store.kms_key", message)])
     return key

@@ -42,13 +42,16 @@ def check(params: ProvisionParams) -> Iterable[tuple[str, str]]:
     if not params.project.strip():
         yield "project", "is empty"
     if params.group is not None and not GROUP.fullmatch(params.group):
-        yield "group", f"{params.group!r} is no name of a model package group: at most 63 letters, digits and '-'"
+        yield (
+            "group",
+            f"{params.group!r} is not a valid name of a model package group: at most 63 letters, digits and '-'",
+        )
     if params.old_version_days < 1:
         yield "old_version_days", f"{params.old_version_days} is below 1"
     for kind, arn in params.roles.items():
         if kind not in ROLES:
-            yield f"roles.{kind}", f"no such role. Known: {', '.join(ROLES)}"
+            yield f"roles.{kind}", f"unknown role. Known: {', '.join(ROLES)}"
         elif not is_role(arn):
-            yield f"roles.{kind}", f"{arn!r} is no ARN of a role"
+            yield f"roles.{kind}", f"{arn!r} is not the ARN of an IAM role"
     if params.boundary is not None and not _POLICY.fullmatch(params.boundary):
-        yield "boundary", f"{params.boundary!r} is no ARN of a policy"
+        yield "boundary", f"{params.boundary!r} is not the ARN of an IAM policy"

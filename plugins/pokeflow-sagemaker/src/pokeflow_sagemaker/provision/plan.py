@@ -32,9 +32,9 @@ class Change:
 class Step:
     """Changes that are applied together by ``do``; ``do`` None: there is nothing to do.
 
-    ``do`` returns False and changes nothing if somebody else has changed the state in the meantime. ``key`` identifies
-    the step if AWS denies it, and ``how`` is the command for a user with the rights. A ``small`` step does not affect
-    the steps after it, so the state need not be read again.
+    ``do`` returns False and changes nothing if another process has changed the state in the meantime. ``key``
+    identifies the step if AWS denies it, and ``how`` is the command for a user with the rights. A ``small`` step does
+    not affect the steps after it, so the state need not be read again.
     """
 
     key: str
@@ -53,99 +53,108 @@ class Leftover:
     how: str = field(default="")
 
 
-def steps(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+def steps(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     """Return the steps in their order; ``refused`` has the keys of steps that AWS denied, with the reasons."""
-    foundation = [_foundation(desired, found, refused), *_bucket(desired, found, refused)]
-    if found.owns_bucket and not found.bucket:
+    foundation = [_foundation(desired, current, refused), *_bucket(desired, current, refused)]
+    if current.owns_bucket and not current.bucket:
         foundation.reverse()  # the stack cannot update a bucket that was deleted
     return [
         *foundation,
-        *_roles(desired, found, refused),
-        *_project(desired, found, refused),
-        *_group(desired, found, refused),
+        *_roles(desired, current, refused),
+        *_project(desired, current, refused),
+        *_group(desired, current, refused),
     ]
 
 
-def remaining(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Leftover]:
+def remaining(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Leftover]:
     """Return the denied changes with the commands for them in the current state, unreadable parts, deleted roles."""
-    rest = [
+    leftovers = [
         Leftover(", ".join(f"{c.what} {c.name}" for c in step.changes if c.action != KEEP), refused[step.key], step.how)
-        for step in steps(desired, found, {})
+        for step in steps(desired, current, {})
         if step.key in refused and step.do is not None
     ]
-    told = {"bucket": "settings of the bucket", "roles": "policies of the roles"}
-    rest += [
-        Leftover(told[what], f"may not be read, so nobody knows whether they are right. {why}")
-        for what, why in found.unknown.items()
-        if what in told and not (what == "roles" and found.stands is None)
+    labels = {"bucket": "settings of the bucket", "roles": "policies of the roles"}
+    leftovers += [
+        Leftover(labels[part], f"cannot be read, so they are not checked. {why}")
+        for part, why in current.unknown.items()
+        if part in labels and not (part == "roles" and current.usable_stack is None)
     ]
-    return rest + [
-        Leftover(f"role {name}", f"was deleted, and stack {desired.stack} does not know it.", _again(desired, name))
-        for name in found.gone
+    return leftovers + [
+        Leftover(
+            f"role {name}",
+            f"was deleted outside stack {desired.stack}.",
+            _recreate_command(desired, name),
+        )
+        for name in current.deleted_roles
     ]
 
 
-def _again(desired: DesiredState, role: str) -> str:
+def _recreate_command(desired: DesiredState, role: str) -> str:
     kind = role.rpartition("-")[2]
-    arn = desired.place.role(role)
+    arn = desired.location.role(role)
     return (
-        f"pokeflow provision 'cloud.provision.params.roles.{kind}={arn}' (the stack forgets the role), then again "
-        "without it (the stack makes it anew)"
+        f"pokeflow provision 'cloud.provision.params.roles.{kind}={arn}' (removes the role from the stack), then again "
+        "without this setting (the stack creates it again)"
     )
 
 
-def _foundation(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> Step:
-    why = differences(desired, found, found.roles)
-    parameters = desired.foundation(found.owns_bucket or not found.bucket, found.roles)
-    changes = _stack_changes(desired, found, parameters, why)
+def _foundation(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> Step:
+    why = differences(desired, current, current.roles)
+    parameters = desired.foundation(current.owns_bucket or not current.bucket, current.roles)
+    changes = _stack_changes(desired, current, parameters, why)
     if not why or "stack" in refused:
-        kept = tuple(Change(KEEP, c.what, c.name, c.why) for c in changes if c.action == KEEP)
-        return Step("stack", kept)
+        unchanged = tuple(Change(KEEP, c.what, c.name, c.why) for c in changes if c.action == KEEP)
+        return Step("stack", unchanged)
 
     def do() -> bool:
         text = templates.read_template("foundation")
-        return stacks.put(desired.region, desired.stack, text, parameters, desired.tags, found.stack) is not None
+        return stacks.put(desired.region, desired.stack, text, parameters, desired.tags, current.stack) is not None
 
-    return Step("stack", changes, do, _deploy(desired, parameters))
+    return Step("stack", changes, do, _deploy_command(desired, parameters))
 
 
 def _stack_changes(
-    desired: DesiredState, found: CurrentState, parameters: Mapping[str, str], why: list[str]
+    desired: DesiredState, current: CurrentState, parameters: Mapping[str, str], why: list[str]
 ) -> tuple[Change, ...]:
     """Return the changes of the stack and of each of its resources."""
-    stack = found.stands
+    stack = current.usable_stack
     if stack is not None:
         rows = [Change(UPDATE if why else KEEP, "stack", desired.stack, "; ".join(why) or stack.status)]
-        if found.owns_bucket and found.bucket:
-            rows.append(Change(KEEP, "bucket", desired.bucket, "by the stack"))
+        if current.owns_bucket and current.bucket:
+            rows.append(Change(KEEP, "bucket", desired.bucket, "managed by the stack"))
         return (
             *rows,
             *(
-                _adopted(found, kind) or Change(KEEP, "role", names.role(desired.name, kind), "by the stack")
+                _existing_role(current, kind)
+                or Change(KEEP, "role", names.role(desired.name, kind), "managed by the stack")
                 for kind in names.ROLES
             ),
         )
-    again = f" an earlier attempt failed ({found.stack.status})" if found.stack else ""
-    rows = [Change(CREATE, "stack", desired.stack, f"holds what follows;{again}".rstrip(";"))]
-    made = templates.resources_of("foundation", parameters, desired.place)
-    if "OwnKey" in made:
+    again = f" an earlier attempt failed ({current.stack.status})" if current.stack else ""
+    rows = [Change(CREATE, "stack", desired.stack, f"contains the resources below;{again}".rstrip(";"))]
+    created = templates.resources_of("foundation", parameters, desired.location)
+    if "OwnKey" in created:
         rows.append(Change(CREATE, "key", f"alias/{desired.project}", "encrypts the bucket"))
-    if "Bucket" in made:
-        rows.append(Change(CREATE, "bucket", desired.bucket, "versioned, encrypted, closed to the public, TLS only"))
+    if "Bucket" in created:
+        rows.append(Change(CREATE, "bucket", desired.bucket, "versioned, encrypted, no public access, TLS only"))
     for kind in names.ROLES:
-        about = str(made.get(kind.title(), {}).get("Properties", {}).get("Description", "")).removeprefix("pokeflow: ")
-        rows.append(_adopted(found, kind) or Change(CREATE, "role", names.role(desired.name, kind), about))
+        description = str(created.get(kind.title(), {}).get("Properties", {}).get("Description", "")).removeprefix(
+            "pokeflow: "
+        )
+        rows.append(
+            _existing_role(current, kind) or Change(CREATE, "role", names.role(desired.name, kind), description)
+        )
     return tuple(rows)
 
 
-def _adopted(found: CurrentState, kind: str) -> Change | None:
+def _existing_role(current: CurrentState, kind: str) -> Change | None:
     """Return the line of a role that the stack does not create; None if it does."""
-    if kind not in found.roles:
+    if kind not in current.roles:
         return None
-    return Change(KEEP, "role", found.roles[kind].rpartition("/")[2], "is there already; its policies are its own")
+    return Change(KEEP, "role", current.roles[kind].rpartition("/")[2], "exists already; its policies stay unchanged")
 
 
-def _deploy(desired: DesiredState, parameters: Mapping[str, str]) -> str:
+def _deploy_command(desired: DesiredState, parameters: Mapping[str, str]) -> str:
     """Return the command that creates or updates the stack, for a user who may create roles."""
     file = resources.files("pokeflow_sagemaker.provision").joinpath("foundation.yaml")
     words = ["aws", "cloudformation", "deploy", "--region", desired.region, "--stack-name", desired.stack]
@@ -154,32 +163,34 @@ def _deploy(desired: DesiredState, parameters: Mapping[str, str]) -> str:
     return shlex.join([*words, "--tags", *(f"{key}={value}" for key, value in desired.tags.items())])
 
 
-def _bucket(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
-    if not found.bucket:
-        if "bucket" in refused or not ("stack" in refused or found.owns_bucket):
+def _bucket(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+    if not current.bucket:
+        if "bucket" in refused or not ("stack" in refused or current.owns_bucket):
             return []  # the stack creates it
-        why = "was deleted by hand" if found.owns_bucket else "by itself, for the stack may not be made"
+        why = "was deleted by hand" if current.owns_bucket else "outside the stack, which cannot be created"
         change = Change(CREATE, "bucket", desired.bucket, why)
         how = f"aws s3api create-bucket --bucket {desired.bucket} --region {desired.region}"
-        return [Step("bucket", (change,), partial(buckets.make, desired.place, desired.bucket, desired.project), how)]
-    rows = [] if found.owns_bucket else [Change(KEEP, "bucket", desired.bucket, "is there already, and stays")]
-    if found.owns_bucket and differences(desired, found, found.roles):
+        return [
+            Step("bucket", (change,), partial(buckets.create, desired.location, desired.bucket, desired.project), how)
+        ]
+    rows = [] if current.owns_bucket else [Change(KEEP, "bucket", desired.bucket, "exists already, stays unchanged")]
+    if current.owns_bucket and differences(desired, current, current.roles):
         return []  # the stack has to be updated first
     gaps = [
         Step(
             f"bucket {gap.name}",
             (Change(UPDATE, "bucket", desired.bucket, f"{gap.name} {gap.why}"),),
-            partial(buckets.mend, desired.place, desired.bucket, gap),
+            partial(buckets.fix, desired.location, desired.bucket, gap),
             _command("s3api", gap.method, {"Bucket": desired.bucket, **gap.request}),
             small=True,
         )
-        for gap in found.gaps
+        for gap in current.gaps
         if f"bucket {gap.name}" not in refused
     ]
     return [Step("bucket", tuple(rows)), *gaps] if rows else gaps
 
 
-def _roles(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+def _roles(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     def step(name: str, document: Any) -> Step:
         request = {"RoleName": name, "PolicyName": POLICY, "PolicyDocument": json.dumps(document)}
         iam = aws.client("iam", desired.region)
@@ -187,82 +198,84 @@ def _roles(desired: DesiredState, found: CurrentState, refused: Mapping[str, str
         do = partial(aws.ask, iam.put_role_policy, f"role {name}", **request)
         return Step(f"role {name}", (change,), do, _command("iam", "put_role_policy", request), small=True)
 
-    return [step(name, document) for name, document in found.drifted.items() if f"role {name}" not in refused]
+    return [step(name, document) for name, document in current.drifted.items() if f"role {name}" not in refused]
 
 
-def _project(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
-    project = found.project
+def _project(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+    project = current.project
     if project is not None and not project.is_ours:
-        return [Step("project", (Change(KEEP, "project", desired.name, "is there, and made from another template"),))]
+        return [Step("project", (Change(KEEP, "project", desired.name, "exists, created from another template"),))]
     text = templates.read_template("project")
     key = projects.key(desired.prefix, text)
-    parameters = desired.project_parameters(found.owns_group or not found.group)
+    parameters = desired.project_parameters(current.owns_group or not current.group)
     provider: dict[str, Any] = {
         "TemplateName": projects.TEMPLATE,
-        "TemplateURL": projects.url(desired.place, desired.bucket, key),
+        "TemplateURL": projects.url(desired.location, desired.bucket, key),
         "Parameters": [{"Key": k, "Value": v} for k, v in sorted(parameters.items())],
     }
-    if role := _template_role(desired, found):
+    if role := _template_role(desired, current):
         provider["RoleARN"] = role
-    why = _project_why(found, provider["TemplateURL"], parameters)
+    why = _project_why(current, provider["TemplateURL"], parameters)
     if why is None or "project" in refused:
         row = (Change(KEEP, "project", desired.name, f"{project.id}, {project.status}"),) if project else ()
         return [Step("project", row)]
     action: Literal["create", "update"] = UPDATE if project else CREATE
     rows = [Change(action, "project", desired.name, why)]
-    if not found.group:
-        rows.append(Change(CREATE, "model package group", desired.group, "of the project's models, in the registry"))
+    if not current.group:
+        rows.append(Change(CREATE, "model package group", desired.group, "for the project's models in the registry"))
 
     def do() -> bool:
         projects.upload(desired.region, desired.bucket, key, text)
-        about = desired.params.description
-        return projects.put(desired.region, desired.name, about, provider, desired.project, project) is not None
+        description = desired.params.description
+        return projects.put(desired.region, desired.name, description, provider, desired.project, project) is not None
 
     request = {"ProjectName": desired.name, "TemplateProviders": [{"CfnTemplateProvider": provider}]}
     return [Step("project", tuple(rows), do, _command("sagemaker", "create_project", request))]
 
 
-def _template_role(desired: DesiredState, found: CurrentState) -> str:
+def _template_role(desired: DesiredState, current: CurrentState) -> str:
     """Return the ARN of CloudFormation's role for the project; empty: it has the caller's rights."""
-    if found.stands is not None:
-        return found.stands.outputs.get("TemplateRoleArn", "")
-    return found.roles.get("template", "")
+    if current.usable_stack is not None:
+        return current.usable_stack.outputs.get("TemplateRoleArn", "")
+    return current.roles.get("template", "")
 
 
-def _project_why(found: CurrentState, url: str, parameters: Mapping[str, str]) -> str | None:
+def _project_why(current: CurrentState, url: str, parameters: Mapping[str, str]) -> str | None:
     """Return the reason to create or update the project; None if it is up to date."""
-    project = found.project
+    project = current.project
     if project is None:
         return "from the template in the bucket"
     if project.status.endswith("Failed"):
-        return f"{project.status}: once more"
+        return f"{project.status}: another attempt"
     if project.url != url:
-        return "its template is another one"
-    other = [name for name, value in parameters.items() if (project.parameters or {}).get(name) != value]
-    return f"{', '.join(other)} change" if other else None
+        return "its template differs"
+    differing = [name for name, value in parameters.items() if (project.parameters or {}).get(name) != value]
+    return f"changed parameters: {', '.join(differing)}" if differing else None
 
 
-def _group(desired: DesiredState, found: CurrentState, refused: Mapping[str, str]) -> list[Step]:
+def _group(desired: DesiredState, current: CurrentState, refused: Mapping[str, str]) -> list[Step]:
     name = desired.group
-    if found.group:
-        why = "by the project" if found.owns_group else "is there already, and stays"
+    if current.group:
+        why = "managed by the project" if current.owns_group else "exists already, stays unchanged"
         return [Step("group", (Change(KEEP, "model package group", name, why),))]
-    comes = "project" not in refused and not _project_stands(found)
-    if comes or "group" in refused:
+    created_by_project = "project" not in refused and not _project_exists(current)
+    if created_by_project or "group" in refused:
         return []
-    made = templates.resources_of("project", desired.project_parameters(True), desired.place)["Models"]["Properties"]
+    properties = templates.resources_of("project", desired.project_parameters(True), desired.location)["Models"][
+        "Properties"
+    ]
     sagemaker = aws.client("sagemaker", desired.region)
 
     def do() -> None:
-        aws.ask(sagemaker.create_model_package_group, f"model package group {name}", **made)
+        aws.ask(sagemaker.create_model_package_group, f"model package group {name}", **properties)
 
-    change = Change(CREATE, "model package group", name, "by itself: the project does not make it")
-    return [Step("group", (change,), do, _command("sagemaker", "create_model_package_group", made))]
+    change = Change(CREATE, "model package group", name, "outside the project, which does not create it")
+    return [Step("group", (change,), do, _command("sagemaker", "create_model_package_group", properties))]
 
 
-def _project_stands(found: CurrentState) -> bool:
+def _project_exists(current: CurrentState) -> bool:
     """Return whether the project exists, so that its template will not create the group any more."""
-    return found.project is not None and not found.project.status.endswith("Failed")
+    return current.project is not None and not current.project.status.endswith("Failed")
 
 
 def _command(service: str, method: str, request: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ class Project:
     status: str
     url: str = ""
     parameters: Mapping[str, str] | None = None
-    said: str = ""
+    message: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -45,19 +45,19 @@ class Project:
 def find(region: str, name: str) -> Project | None:
     """Return the project of this name, or None if it does not exist."""
     sagemaker = aws.client("sagemaker", region)
-    told = aws.find(sagemaker.describe_project, f"project {name}", ProjectName=name)
-    if told is None or told["ProjectStatus"] == "DeleteCompleted":
+    response = aws.find(sagemaker.describe_project, f"project {name}", ProjectName=name)
+    if response is None or response["ProjectStatus"] == "DeleteCompleted":
         return None
-    providers = [d.get("CfnTemplateProviderDetail", {}) for d in told.get("TemplateProviderDetails", ())]
-    own = next((d for d in providers if d.get("TemplateName") == TEMPLATE), None)
+    providers = [d.get("CfnTemplateProviderDetail", {}) for d in response.get("TemplateProviderDetails", ())]
+    provider = next((d for d in providers if d.get("TemplateName") == TEMPLATE), None)
     return Project(
-        name=told["ProjectName"],
-        id=told["ProjectId"],
-        arn=told["ProjectArn"],
-        status=told["ProjectStatus"],
-        url=own["TemplateURL"] if own else "",
-        parameters={p["Key"]: p.get("Value", "") for p in own.get("Parameters", ())} if own else None,
-        said=str(own.get("StackDetail", {}).get("StatusMessage", "")) if own else "",
+        name=response["ProjectName"],
+        id=response["ProjectId"],
+        arn=response["ProjectArn"],
+        status=response["ProjectStatus"],
+        url=provider["TemplateURL"] if provider else "",
+        parameters={p["Key"]: p.get("Value", "") for p in provider.get("Parameters", ())} if provider else None,
+        message=str(provider.get("StackDetail", {}).get("StatusMessage", "")) if provider else "",
     )
 
 
@@ -66,9 +66,9 @@ def key(prefix: str, text: str) -> str:
     return f"{prefix}provision/project-{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
 
 
-def url(place: AccountRegion, bucket: str, key: str) -> str:
+def url(location: AccountRegion, bucket: str, key: str) -> str:
     """Return the HTTPS URL at which CloudFormation reads an object."""
-    host = f"s3.{place.region}.{place.suffix}"
+    host = f"s3.{location.region}.{location.suffix}"
     # S3's wildcard certificate does not cover bucket names with dots.
     return f"https://{host}/{bucket}/{key}" if "." in bucket else f"https://{bucket}.{host}/{key}"
 
@@ -79,12 +79,12 @@ def upload(region: str, bucket: str, key: str, text: str) -> None:
     try:
         aws.ask(s3.head_object, f"s3://{bucket}/{key}", Bucket=bucket, Key=key)
     except aws.NotFoundError:
-        what = f"s3://{bucket}/{key}"
-        aws.ask(s3.put_object, what, Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/yaml")
+        resource = f"s3://{bucket}/{key}"
+        aws.ask(s3.put_object, resource, Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/yaml")
 
 
 def put(
-    region: str, name: str, description: str, provider: Mapping[str, Any], project: str, seen: Project | None
+    region: str, name: str, description: str, provider: Mapping[str, Any], project: str, planned: Project | None
 ) -> Project | None:
     """Create or update a project from its template, and wait for it.
 
@@ -94,49 +94,49 @@ def put(
         description: its description.
         provider: the template's URL, parameters and role.
         project: value of the project's tag.
-        seen: the project that the plan was made for, or None.
+        planned: the project that the plan is based on, or None.
 
     Returns:
-        The project; None if it differs from ``seen`` by now, and nothing was done.
+        The project; None if it differs from ``planned`` by now, and nothing was done.
 
     Raises:
         PokeflowError: if creation or update failed.
 
     """
     sagemaker = aws.client("sagemaker", region)
-    what, before = f"project {name}", find(region, name)
+    resource, before = f"project {name}", find(region, name)
     if before is not None and before.is_busy:
         before = wait_for_project(region, name)
-    if before is not None and (seen is None or (before.id, before.parameters) != (seen.id, seen.parameters)):
+    if before is not None and (planned is None or (before.id, before.parameters) != (planned.id, planned.parameters)):
         return None
     if before is not None and before.status in ("CreateFailed", "DeleteFailed"):
-        _clear(region, before)
+        _delete_failed(region, before)
         before = None
     if before is None:
         request = {"ProjectName": name, "TemplateProviders": [{"CfnTemplateProvider": dict(provider)}]}
         if description:
             request["ProjectDescription"] = description[:1024]
         with suppress(aws.AlreadyExistsError):  # by another run, or by a retry of this request: wait for it
-            _create(sagemaker, what, {**request, "Tags": [{"Key": TAG, "Value": project}]})
+            _create(sagemaker, resource, {**request, "Tags": [{"Key": TAG, "Value": project}]})
     else:
         change = {k: v for k, v in provider.items() if k != "RoleARN"}
         request = {"ProjectName": name, "TemplateProvidersToUpdate": [{"CfnTemplateProvider": change}]}
-        aws.ask(sagemaker.update_project, what, **request)
+        aws.ask(sagemaker.update_project, resource, **request)
     return wait_for_project(region, name)
 
 
-def _create(sagemaker: Any, what: str, request: Mapping[str, Any]) -> None:
+def _create(sagemaker: Any, resource: str, request: Mapping[str, Any]) -> None:
     """Create the project; retry while a new role is not yet known to SageMaker, which takes some seconds."""
-    told: aws.RefusedError | None = None
+    refusal: aws.RefusedError | None = None
     for _ in stacks.poll(NEW_ROLE):
         try:
-            aws.ask(sagemaker.create_project, what, **request)
+            aws.ask(sagemaker.create_project, resource, **request)
             return
         except aws.RefusedError as error:
             if "assume" not in str(error).lower():
                 raise
-            told = error
-    raise told or stacks.timeout_error(what)
+            refusal = error
+    raise refusal or stacks.timeout_error(resource)
 
 
 def wait_for_project(region: str, name: str) -> Project:
@@ -145,19 +145,19 @@ def wait_for_project(region: str, name: str) -> Project:
         for _ in stacks.poll():
             project = find(region, name)
             if project is None:
-                raise PokeflowError(f"project {name}: vanished while it was waited for. Run this again.")
+                raise PokeflowError(f"project {name}: was deleted during the wait. Run this again.")
             if project.status in ("CreateFailed", "UpdateFailed"):
-                raise PokeflowError(f"project {name}: {project.status}. {aws.clean(project.said)}")
+                raise PokeflowError(f"project {name}: {project.status}. {aws.clean(project.message)}")
             if not project.is_busy:
                 return project
             advance(0, project.status)
     raise stacks.timeout_error(f"project {name}")
 
 
-def _clear(region: str, project: Project) -> None:
+def _delete_failed(region: str, project: Project) -> None:
     """Delete a project of pokeflow whose creation or deletion failed."""
     if not project.is_ours:
-        raise PokeflowError(f"project {project.name}: {project.status}, and not made by pokeflow. Delete it first.")
+        raise PokeflowError(f"project {project.name}: {project.status}, and not created by pokeflow. Delete it first.")
     sagemaker = aws.client("sagemaker", region)
     aws.ask(sagemaker.delete_project, f"project {project.name}", ProjectName=project.name)
     for _ in stacks.poll():
@@ -165,5 +165,5 @@ def _clear(region: str, project: Project) -> None:
         if now is None:
             return
         if now.status == "DeleteFailed":
-            raise PokeflowError(f"project {project.name}: cannot be deleted. {aws.clean(now.said)}")
+            raise PokeflowError(f"project {project.name}: cannot be deleted. {aws.clean(now.message)}")
     raise stacks.timeout_error(f"project {project.name}")

@@ -30,21 +30,21 @@ def run(params: ProvisionParams, shared: RemoteStore | None, *, apply: bool) -> 
         key: current.unknown[key] for key in ("stack", "project", "group") if key in current.unknown
     }
     if apply:
-        done, current, refused = _applied(desired, current, refused)
-        kept = [c for step in steps(desired, current, refused) for c in step.changes if c.action == KEEP]
-        named = {(c.what, c.name) for c in done}
-        changes = done + [c for c in kept if (c.what, c.name) not in named]
+        applied_changes, current, refused = _apply(desired, current, refused)
+        unchanged = [c for step in steps(desired, current, refused) for c in step.changes if c.action == KEEP]
+        applied = {(c.what, c.name) for c in applied_changes}
+        changes = applied_changes + [c for c in unchanged if (c.what, c.name) not in applied]
     else:
         changes = [c for step in steps(desired, current, refused) for c in step.changes]
-    rest = remaining(desired, current, refused)
+    leftovers = remaining(desired, current, refused)
     return {
         "changes": [dataclasses.asdict(change) for change in changes],
-        "left": [dataclasses.asdict(item) for item in rest],
+        "left": [dataclasses.asdict(item) for item in leftovers],
         **_facts(desired, current),
     }
 
 
-def _applied(
+def _apply(
     desired: DesiredState, current: CurrentState, refused: dict[str, str]
 ) -> tuple[list[Change], CurrentState, dict[str, str]]:
     """Apply the steps and read the state again until none is left, without the steps that AWS denies.
@@ -63,8 +63,8 @@ def _applied(
             return [change for changes in done.values() for change in changes], current, refused
         for step in todo:
             if step.key in done:
-                about = ", ".join(f"{c.what} {c.name} ({c.why})" for c in step.changes)
-                raise PokeflowError(f"{about}: was done, and is not so. Is somebody else changing it? Run this again.")
+                description = ", ".join(f"{c.what} {c.name} ({c.why})" for c in step.changes)
+                raise PokeflowError(f"{description}: was applied, but another process changed it. Run this again.")
             try:
                 assert step.do
                 if step.do() is not False:
@@ -82,7 +82,7 @@ def _applied(
 
 def _facts(desired: DesiredState, current: CurrentState) -> dict[str, Any]:
     """Return ids, ARNs and names of the project's current resources."""
-    stack, project = current.stands, current.project
+    stack, project = current.usable_stack, current.project
     outputs = stack.outputs if stack else {}
     roles = {name.removesuffix("RoleArn").lower(): arn for name, arn in outputs.items() if name.endswith("RoleArn")}
     return {

@@ -56,55 +56,54 @@ class StackError(PokeflowError):
 def find(region: str, name: str) -> Stack | None:
     """Return the stack of this name, without its template's text, or None if it does not exist."""
     cloudformation = aws.client("cloudformation", region)
-    found = aws.find(cloudformation.describe_stacks, f"stack {name}", StackName=name)
-    if found is None:
+    response = aws.find(cloudformation.describe_stacks, f"stack {name}", StackName=name)
+    if response is None:
         return None
-    told = found["Stacks"][0]
+    row = response["Stacks"][0]
     return Stack(
-        id=told["StackId"],
-        name=told["StackName"],
-        status=told["StackStatus"],
-        parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in told.get("Parameters", ())},
-        outputs={o["OutputKey"]: o["OutputValue"] for o in told.get("Outputs", ())},
-        tags={t["Key"]: t["Value"] for t in told.get("Tags", ())},
-        changed=str(told.get("LastUpdatedTime") or told.get("CreationTime")),
+        id=row["StackId"],
+        name=row["StackName"],
+        status=row["StackStatus"],
+        parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in row.get("Parameters", ())},
+        outputs={o["OutputKey"]: o["OutputValue"] for o in row.get("Outputs", ())},
+        tags={t["Key"]: t["Value"] for t in row.get("Tags", ())},
+        changed=str(row.get("LastUpdatedTime") or row.get("CreationTime")),
     )
 
 
 def body(region: str, name: str) -> str:
     """Return the text of a stack's template as it was submitted."""
     cloudformation = aws.client("cloudformation", region)
-    answer = aws.ask(cloudformation.get_template, f"stack {name}", StackName=name, TemplateStage="Original")
-    told = answer["TemplateBody"]
-    return told if isinstance(told, str) else json.dumps(told)
+    response = aws.ask(cloudformation.get_template, f"stack {name}", StackName=name, TemplateStage="Original")
+    template = response["TemplateBody"]
+    return template if isinstance(template, str) else json.dumps(template)
 
 
-def same_text(one: str, other: str) -> bool:
+def same_text(left: str, right: str) -> bool:
     """Return whether two templates are equal except for whitespace."""
-    return one.split() == other.split()
+    return left.split() == right.split()
 
 
 def require_ours(stack: Stack, project: str) -> None:
     """Raise a PokeflowError if a stack is not this project's, or is blocked by a change set or a failed rollback."""
     if stack.tags.get(TAG) != project:
         raise PokeflowError(
-            f"stack {stack.name}: is there, and is not this project's: it has no tag {TAG}={project}. "
-            "Delete or tag it, or give the project another name."
+            f"stack {stack.name}: exists but does not belong to this project: it lacks the tag {TAG}={project}. "
+            "Delete or tag it, or rename the project."
         )
     if stack.status == "REVIEW_IN_PROGRESS":
         raise PokeflowError(
-            f"stack {stack.name}: a change set of somebody's waits there. Execute it, or delete the stack, and run "
-            "this again."
+            f"stack {stack.name}: a change set is pending. Execute it or delete the stack, then run this again."
         )
     if stack.status == "UPDATE_ROLLBACK_FAILED":
         raise PokeflowError(
-            f"stack {stack.name}: an earlier change could be neither made nor undone. Run 'aws cloudformation "
+            f"stack {stack.name}: an earlier update failed, and so did its rollback. Run 'aws cloudformation "
             f"continue-update-rollback --stack-name {stack.name}', then this again."
         )
 
 
 def put(
-    region: str, name: str, text: str, parameters: Mapping[str, str], tags: Mapping[str, str], seen: Stack | None
+    region: str, name: str, text: str, parameters: Mapping[str, str], tags: Mapping[str, str], planned: Stack | None
 ) -> Stack | None:
     """Create or update a stack, and wait for it.
 
@@ -114,10 +113,10 @@ def put(
         text: the template.
         parameters: its parameters.
         tags: tags of the stack.
-        seen: the stack that the plan was made for, or None.
+        planned: the stack that the plan is based on, or None.
 
     Returns:
-        The stack; None if it differs from ``seen`` by now, and nothing was done.
+        The stack; None if it differs from ``planned`` by now, and nothing was done.
 
     Raises:
         StackError: if the operation failed and was rolled back.
@@ -127,7 +126,7 @@ def put(
     before = find(region, name)
     if before is not None and before.is_busy:
         before = wait_for_stack(region, name)
-    if before is not None and (seen is None or (before.id, before.changed) != (seen.id, seen.changed)):
+    if before is not None and (planned is None or (before.id, before.changed) != (planned.id, planned.changed)):
         return None
     if before is not None and before.is_void:
         delete(region, before)
@@ -141,12 +140,12 @@ def put(
         "Tags": [{"Key": k, "Value": v} for k, v in sorted(tags.items())],
         "ClientRequestToken": token,
     }
-    what = f"stack {name}"
+    resource = f"stack {name}"
     try:
         if before is None:
-            aws.ask(cloudformation.create_stack, what, OnFailure="ROLLBACK", **request)
+            aws.ask(cloudformation.create_stack, resource, OnFailure="ROLLBACK", **request)
         else:
-            aws.ask(cloudformation.update_stack, what, **request)
+            aws.ask(cloudformation.update_stack, resource, **request)
     except aws.AlreadyExistsError:
         pass  # by another run, or by a retry of this request: wait for it
     except aws.RefusedError as error:
@@ -158,7 +157,7 @@ def put(
 def delete(region: str, stack: Stack) -> None:
     """Delete the remains of a stack whose creation failed."""
     if not stack.is_void:
-        raise ValueError(f"{stack.name} is {stack.status}: pokeflow deletes no stack that holds something")
+        raise ValueError(f"{stack.name} is {stack.status}: pokeflow deletes only stacks whose creation failed")
     cloudformation = aws.client("cloudformation", region)
     aws.ask(cloudformation.delete_stack, f"stack {stack.name}", StackName=stack.id)
     for _ in poll():
@@ -189,10 +188,10 @@ def wait_for_stack(region: str, name: str, resources: int = 1, token: str = "") 
         for _ in poll():
             stack = find(region, name)
             if stack is None:
-                raise PokeflowError(f"stack {name}: vanished while it was waited for. Run this again.")
+                raise PokeflowError(f"stack {name}: was deleted during the wait. Run this again.")
             if not stack.is_busy:
                 if token:
-                    _require_made(region, stack, token)
+                    _require_success(region, stack, token)
                 return stack
             ready = sum(row["ResourceStatus"].endswith("_COMPLETE") for row in _resources(region, stack.id))
             advance(max(0, ready - done), stack.status)
@@ -200,13 +199,13 @@ def wait_for_stack(region: str, name: str, resources: int = 1, token: str = "") 
     raise timeout_error(f"stack {name}")
 
 
-def _require_made(region: str, stack: Stack, token: str) -> None:
+def _require_success(region: str, stack: Stack, token: str) -> None:
     """Raise a StackError with the reasons if the request with this token failed."""
     if not stack.is_void and stack.status != "UPDATE_ROLLBACK_COMPLETE":
         return
     reasons = _reasons(region, stack.id, token)
     if stack.is_void or reasons:
-        message = f"stack {stack.name}: came to nothing and was rolled back. {reasons}"
+        message = f"stack {stack.name}: failed and was rolled back. {reasons}"
         raise StackError(message, any(sign in reasons for sign in _DENIED))
 
 
@@ -219,9 +218,11 @@ def poll(patience: float = PATIENCE) -> Iterator[None]:
         wait = min(SLOWEST, wait * 1.5)
 
 
-def timeout_error(what: str) -> PokeflowError:
+def timeout_error(resource: str) -> PokeflowError:
     """Return the error of a wait that timed out."""
-    return PokeflowError(f"{what}: is still being changed after {PATIENCE / 60:.0f} minutes. Run this again later.")
+    return PokeflowError(
+        f"{resource}: an operation is still in progress after {PATIENCE / 60:.0f} minutes. Run this again later."
+    )
 
 
 def _token(text: str, parameters: Mapping[str, str], before: Stack | None) -> str:
@@ -244,11 +245,11 @@ def _reasons(region: str, name: str, token: str) -> str:
     try:
         events = list(aws.pages(cloudformation, "describe_stack_events", "StackEvents", name, StackName=name))
     except aws.AccessDeniedError as error:
-        return f"Why may not be read. {error}"
-    said = []
+        return f"The reasons cannot be read. {error}"
+    failures = []
     for event in events:
-        mine = not token or event.get("ClientRequestToken", token) == token
+        matches = not token or event.get("ClientRequestToken", token) == token
         why = str(event.get("ResourceStatusReason") or "")
-        if mine and event["ResourceStatus"].endswith("_FAILED") and why and "cancelled" not in why:
-            said.append(f"{event['LogicalResourceId']} ({event['ResourceType']}): {aws.clean(why)}")
-    return " ".join(dict.fromkeys(reversed(said[-3:])))
+        if matches and event["ResourceStatus"].endswith("_FAILED") and why and "cancelled" not in why:
+            failures.append(f"{event['LogicalResourceId']} ({event['ResourceType']}): {aws.clean(why)}")
+    return " ".join(dict.fromkeys(reversed(failures[-3:])))

@@ -13,14 +13,14 @@ from pokeflow_sagemaker.provision.names import AccountRegion
 Tree = dict[str, Any]
 NOTHING = object()
 """Marker for ``AWS::NoValue``; entries with it are removed."""
-_NAMED = re.compile(r"\$\{([^!}]+)\}")
+_PLACEHOLDER = re.compile(r"\$\{([^!}]+)\}")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
     """YAML loader with CloudFormation's short forms: ``!Ref x`` is ``{Ref: x}``."""
 
 
-def _short(loader: yaml.SafeLoader, name: str, node: Any) -> Any:
+def _construct_short_form(loader: yaml.SafeLoader, name: str, node: Any) -> Any:
     if isinstance(node, yaml.ScalarNode):
         value: Any = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
@@ -32,7 +32,7 @@ def _short(loader: yaml.SafeLoader, name: str, node: Any) -> Any:
     return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
 
 
-_Loader.add_multi_constructor("!", _short)
+_Loader.add_multi_constructor("!", _construct_short_form)
 
 
 @functools.cache
@@ -49,30 +49,34 @@ def parse_template(text: str) -> Tree:
 
 
 def resources_of(
-    name: str, given: Mapping[str, str], place: AccountRegion, known: Mapping[str, str] | None = None
+    name: str, parameters: Mapping[str, str], location: AccountRegion, attributes: Mapping[str, str] | None = None
 ) -> Tree:
     """Return the resources that a template creates with these parameters, with references resolved.
 
     Args:
         name: ``foundation`` or ``project``.
-        given: parameters; the template's defaults apply to all others.
-        place: account and region.
-        known: attributes that only AWS knows, such as ``OwnKey.Arn``; an unknown one is kept as its own name.
+        parameters: parameters; the template's defaults apply to all others.
+        location: account and region.
+        attributes: attributes that only AWS knows, such as ``OwnKey.Arn``; an unknown one is kept as its own name.
 
     Raises:
         ValueError: if the template lacks one of the parameters.
 
     """
     template = parse_template(read_template(name))
-    values = {key: str(about.get("Default", "")) for key, about in template["Parameters"].items()}
-    unknown = set(given) - set(values)
+    values = {key: str(definition.get("Default", "")) for key, definition in template["Parameters"].items()}
+    unknown = set(parameters) - set(values)
     if unknown:
         raise ValueError(f"{name}.yaml has no parameters {sorted(unknown)}")
-    reader = _Reader(template, values | dict(given), place, known or {})
-    made = {key: about for key, about in template["Resources"].items() if reader.holds(about.get("Condition"))}
+    reader = _Reader(template, values | dict(parameters), location, attributes or {})
+    active = {
+        key: definition
+        for key, definition in template["Resources"].items()
+        if reader.holds(definition.get("Condition"))
+    }
     return {
-        key: {"Type": about["Type"], "Properties": reader.read(about.get("Properties", {}))}
-        for key, about in made.items()
+        key: {"Type": definition["Type"], "Properties": reader.read(definition.get("Properties", {}))}
+        for key, definition in active.items()
     }
 
 
@@ -80,15 +84,15 @@ class _Reader:
     """Evaluator of a template's conditions and intrinsic functions for actual parameters."""
 
     def __init__(
-        self, template: Tree, values: Mapping[str, str], place: AccountRegion, known: Mapping[str, str]
+        self, template: Tree, values: Mapping[str, str], location: AccountRegion, attributes: Mapping[str, str]
     ) -> None:
-        self.template, self.known, self.place = template, known, place
+        self.template, self.attributes, self.location = template, attributes, location
         self.values = {
             **values,
-            "AWS::AccountId": place.account,
-            "AWS::Region": place.region,
-            "AWS::Partition": place.partition,
-            "AWS::URLSuffix": place.suffix,
+            "AWS::AccountId": location.account,
+            "AWS::Region": location.region,
+            "AWS::Partition": location.partition,
+            "AWS::URLSuffix": location.suffix,
         }
 
     def holds(self, condition: str | None) -> bool:
@@ -104,15 +108,15 @@ class _Reader:
         if len(part) == 1:
             name, argument = next(iter(part.items()))
             if name == "Ref" or name.startswith("Fn::"):
-                return self._called(name, argument)
-        found = {key: self.read(value) for key, value in part.items()}
-        return {key: value for key, value in found.items() if value is not NOTHING}
+                return self._evaluate(name, argument)
+        values = {key: self.read(value) for key, value in part.items()}
+        return {key: value for key, value in values.items() if value is not NOTHING}
 
-    def _called(self, name: str, argument: Any) -> Any:
+    def _evaluate(self, name: str, argument: Any) -> Any:
         if name == "Ref":
-            return self._named(argument)
+            return self._resolve(argument)
         if name == "Fn::Sub":
-            return _NAMED.sub(lambda found: str(self._named(found[1])), argument)
+            return _PLACEHOLDER.sub(lambda match: str(self._resolve(match[1])), argument)
         if name == "Fn::GetAtt":
             return self._attribute(*argument)
         if name == "Fn::If":
@@ -121,9 +125,9 @@ class _Reader:
             return self.read(argument[0]) == self.read(argument[1])
         if name == "Fn::Not":
             return not self.read(argument[0])
-        raise ValueError(f"{name} is not among the functions that these templates use")
+        raise ValueError(f"{name} is not a supported intrinsic function")
 
-    def _named(self, name: str) -> Any:
+    def _resolve(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return NOTHING
         if name in self.values:
@@ -132,7 +136,7 @@ class _Reader:
 
     def _attribute(self, resource: str, attribute: str) -> str:
         key = f"{resource}.{attribute}"
-        about = self.template["Resources"][resource]
-        if key not in self.known and about["Type"] == "AWS::IAM::Role" and attribute == "Arn":
-            return self.place.role(self.read(about["Properties"]["RoleName"]))
-        return self.known.get(key, key)
+        definition = self.template["Resources"][resource]
+        if key not in self.attributes and definition["Type"] == "AWS::IAM::Role" and attribute == "Arn":
+            return self.location.role(self.read(definition["Properties"]["RoleName"]))
+        return self.attributes.get(key, key)

@@ -3,11 +3,14 @@
 from typing import Final
 
 WILDCARDS: Final[dict[tuple[str, str], str]] = {
-    ("OwnKey", "Account"): "in a key's policy, '*' is the key that it lies on",
-    ("BucketPolicy", "PokeflowTlsOnly"): "a refusal: of everybody, of every action, where TLS is missing",
-    ("Job", "Metrics"): "PutMetricData knows no resources; the namespaces are named by the condition",
-    ("Job", "RegistryDoor"): "GetAuthorizationToken knows no resources: it opens the registry, not a repository",
-    ("Job", "NetworkListings"): "EC2's listings know no resources; only where jobs run in a network of the account's",
-    ("Launcher", "Listings"): "listings and QueryLineage know no resources: they tell names, and change nothing",
+    ("OwnKey", "Account"): "in a key policy, '*' is the key itself",
+    ("BucketPolicy", "PokeflowTlsOnly"): "a deny statement: all principals and actions without TLS",
+    ("Job", "Metrics"): "PutMetricData has no resource-level permissions; the condition limits the namespaces",
+    (
+        "Job",
+        "RegistryDoor",
+    ): "GetAuthorizationToken has no resource-level permissions; it gives access to no repository",
+    ("Job", "NetworkListings"): "EC2's Describe actions have no resource-level permissions; only for jobs in a VPC",
+    ("Launcher", "Listings"): "List actions and QueryLineage have no resource-level permissions; they are read-only",
 }
 """Reasons by the template's resource and the statement's Sid; a test fails for any other bare ``*``."""

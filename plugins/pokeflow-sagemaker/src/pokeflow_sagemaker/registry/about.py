@@ -26,7 +26,7 @@ _USERINFO = re.compile(r"://[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class Registration:
     """Input for the registration of a finished model: records, URIs, and the verdicts of its gates.
 
     Attributes:
@@ -35,10 +35,10 @@ class About:
         version: version label.
         type: type of the model, such as teacher.
         record: key of the record of the registration itself.
-        made: record of the model.
+        model_record: record of the model.
         benchmark: record of its benchmark, if there is one.
         bundle: record of its bundle, if there is one.
-        uri: URI of the bundle's archive; without a bundle, of the folder of ``made``.
+        uri: URI of the bundle's archive; without a bundle, of the folder of ``model_record``.
         image: URI of the image that serves the bundle; None without a bundle.
         verdicts: results of the gates, by name.
         description: purpose of the model, for the model card.
@@ -51,7 +51,7 @@ class About:
     version: str
     type: str
     record: str
-    made: Record
+    model_record: Record
     benchmark: Record | None
     bundle: Record | None
     uri: str
@@ -63,7 +63,7 @@ class About:
     @property
     def key(self) -> str:
         """Key to find the model package by: a hash of group, model, version label, content, bundle and image."""
-        parts = [self.group, self.model, self.version, self.made.content]
+        parts = [self.group, self.model, self.version, self.model_record.content]
         parts += [self.bundle.content, self.image or ""] if self.bundle else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
@@ -79,20 +79,20 @@ class About:
         return None if passed is None else APPROVED if passed else REJECTED
 
 
-def sentence(about: About) -> str:
+def sentence(registration: Registration) -> str:
     """Return the description, with the key at its end; it cannot be changed, so it contains no changeable figures."""
-    facts = about.made.facts
+    facts = registration.model_record.facts
     count = facts.get("parameters")
     parts = [
-        f"{about.model} {about.version}".strip(),
-        about.type,
+        f"{registration.model} {registration.version}".strip(),
+        registration.type,
         str(facts.get("architecture", "")),
         f"{count:,} parameters" if isinstance(count, int) else "",
         f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
-        f"made by {about.made.stage} with {about.made.backend}",
+        f"made by {registration.model_record.stage} with {registration.model_record.backend}",
     ]
     text = printable(", ".join(filter(None, parts)))
-    return f"{text[: 1024 - len(marker(about.key)) - 2]}. {marker(about.key)}"
+    return f"{text[: 1024 - len(marker(registration.key)) - 2]}. {marker(registration.key)}"
 
 
 def marker(key: str) -> str:
@@ -100,50 +100,50 @@ def marker(key: str) -> str:
     return f"[{key}]"
 
 
-def properties(about: About, artifact: str, approval: str) -> dict[str, str]:
+def properties(registration: Registration, artifact: str, approval: str) -> dict[str, str]:
     """Return the properties to find and judge a model package by, within SageMaker's limits.
 
     Args:
-        about: the model; its figures are those of the benchmark.
+        registration: the model; its figures are those of the benchmark.
         artifact: ARN of its lineage artifact.
         approval: approval status that pokeflow sets.
 
     """
-    made, measured = about.made, about.benchmark
-    parents = made.parents
-    git = made.environment.get("project_git")
-    found: dict[str, Any] = {
-        "pokeflow-key": about.key,
-        "pokeflow-model": about.model,
-        "pokeflow-version": about.version,
-        "pokeflow-type": about.type,
-        "pokeflow-digest": made.digest,
-        "pokeflow-content": made.content,
-        "pokeflow-task": made.task,
-        "pokeflow-bundle": about.bundle.content if about.bundle else None,
-        "pokeflow-source": about.uri,
+    record, benchmark = registration.model_record, registration.benchmark
+    parents = record.parents
+    git = record.environment.get("project_git")
+    values: dict[str, Any] = {
+        "pokeflow-key": registration.key,
+        "pokeflow-model": registration.model,
+        "pokeflow-version": registration.version,
+        "pokeflow-type": registration.type,
+        "pokeflow-digest": record.digest,
+        "pokeflow-content": record.content,
+        "pokeflow-task": record.task,
+        "pokeflow-bundle": registration.bundle.content if registration.bundle else None,
+        "pokeflow-source": registration.uri,
         "pokeflow-artifact": artifact,
-        "pokeflow-record": about.record,
-        "pokeflow-made": f"{made.path}/{RECORD}",
+        "pokeflow-record": registration.record,
+        "pokeflow-made": f"{record.path}/{RECORD}",
         "pokeflow-parent": parents[0].partition(":")[2] if parents else None,
-        **{f"pokeflow-parent-{i}": f"{name}={made.inputs[name]}" for i, name in enumerate(parents, 1)},
-        "pokeflow-git": f"{git}{' dirty' if made.environment.get('project_git_dirty') else ''}" if git else None,
+        **{f"pokeflow-parent-{i}": f"{name}={record.inputs[name]}" for i, name in enumerate(parents, 1)},
+        "pokeflow-git": f"{git}{' dirty' if record.environment.get('project_git_dirty') else ''}" if git else None,
         "pokeflow-approval": approval,
-        "pokeflow-gates": {True: PASSED, False: FAILED, None: None}[all_passed(about.verdicts)],
-        **{f"gate-{name}": verdict for name, verdict in about.verdicts.items()},
+        "pokeflow-gates": {True: PASSED, False: FAILED, None: None}[all_passed(registration.verdicts)],
+        **{f"gate-{name}": verdict for name, verdict in registration.verdicts.items()},
     }
-    if measured:
-        found |= {f"metric-{name}": value for name, value in measured.metrics.items()}
-        found |= {f"reason-{name}": reason for name, reason in measured.reasons.items()}
-    kept = {plain(name, 128): plain(str(value)) for name, value in found.items() if value not in (None, "")}
-    return dict([(name, value) for name, value in kept.items() if value][:PROPERTIES])
+    if benchmark:
+        values |= {f"metric-{name}": value for name, value in benchmark.metrics.items()}
+        values |= {f"reason-{name}": reason for name, reason in benchmark.reasons.items()}
+    cleaned = {plain(name, 128): plain(str(value)) for name, value in values.items() if value not in (None, "")}
+    return dict([(name, value) for name, value in cleaned.items() if value][:PROPERTIES])
 
 
 def quality(benchmark: Record) -> dict[str, Any]:
     """Convert a benchmark's figures to SageMaker's model quality statistics; unknown figures are left out."""
-    known = {name: value for name, value in benchmark.metrics.items() if value is not None and math.isfinite(value)}
-    named = {"accuracy" if name == ACCURACY else name: value for name, value in known.items()}
-    figures = {name: {"value": value, "standard_deviation": UNKNOWN} for name, value in named.items()}
+    measured = {name: value for name, value in benchmark.metrics.items() if value is not None and math.isfinite(value)}
+    metrics = {"accuracy" if name == ACCURACY else name: value for name, value in measured.items()}
+    figures = {name: {"value": value, "standard_deviation": UNKNOWN} for name, value in metrics.items()}
     return {
         "version": 0.0,
         "dataset": {"evaluation_time": benchmark.finished},
@@ -151,17 +151,17 @@ def quality(benchmark: Record) -> dict[str, Any]:
     }
 
 
-def metadata(about: About, project_id: str | None) -> dict[str, str]:
+def metadata(registration: Registration, project_id: str | None) -> dict[str, str]:
     """Return SageMaker's ``MetadataProperties``: commit, generating program, project id."""
-    commit = about.made.environment.get("project_git")
-    found = {"CommitId": commit, "GeneratedBy": f"pokeflow {pokeflow.__version__}", "ProjectId": project_id}
-    return {name: str(value) for name, value in found.items() if value}
+    commit = registration.model_record.environment.get("project_git")
+    values = {"CommitId": commit, "GeneratedBy": f"pokeflow {pokeflow.__version__}", "ProjectId": project_id}
+    return {name: str(value) for name, value in values.items() if value}
 
 
 def plain(text: str, longest: int = VALUE) -> str:
     """Reduce text to letters, digits, spaces and ``_.:/=+-@``, the characters that SageMaker allows in a property."""
-    kept = (c if unicodedata.category(c)[0] in "LZN" or c in "_.:/=+-@" else " " for c in without_userinfo(text))
-    return " ".join("".join(kept).split())[:longest].strip()
+    characters = (c if unicodedata.category(c)[0] in "LZN" or c in "_.:/=+-@" else " " for c in without_userinfo(text))
+    return " ".join("".join(characters).split())[:longest].strip()
 
 
 def printable(text: str, longest: int = 1024) -> str:

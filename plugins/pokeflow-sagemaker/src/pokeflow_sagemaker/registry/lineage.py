@@ -38,7 +38,7 @@ class Walk:
         client: client of SageMaker.
         objects: the bucket.
         project: name of the project, for tags.
-        known: records that need not be read from the bucket.
+        records: records that need not be read from the bucket.
         arns: ARNs of the artifacts so far, by URI.
         gaps: names of the ancestors whose records are not in the bucket.
 
@@ -47,7 +47,7 @@ class Walk:
     client: Any
     objects: ObjectStore
     project: str
-    known: Iterable[Record] = ()
+    records: Iterable[Record] = ()
     arns: dict[str, str] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
 
@@ -62,70 +62,76 @@ class Walk:
         arn = self.arns[uri] = self._artifact(record, uri)
         if not record.inputs:
             return arn
-        what = f"lineage of {record.task}"
-        rows = pages(self.client, "list_associations", "AssociationSummaries", what, DestinationArn=arn, MaxResults=100)
-        there = {row["SourceArn"] for row in rows}
+        resource = f"lineage of {record.task}"
+        rows = pages(
+            self.client, "list_associations", "AssociationSummaries", resource, DestinationArn=arn, MaxResults=100
+        )
+        origins = {row["SourceArn"] for row in rows}
         for name, content in record.inputs.items():
             parent = self._record(name, content)
             if parent is None:
                 self.gaps.append(name)
                 log.warning(
-                    "%s: %s of content %s is not in %s: no edge leads there", what, name, content, self.objects.uri
+                    "%s: %s with content %s is not in %s, so its association is missing",
+                    resource,
+                    name,
+                    content,
+                    self.objects.uri,
                 )
-            elif (origin := self.up(parent)) not in there:
-                self._edge(
+            elif (origin := self.up(parent)) not in origins:
+                self._associate(
                     origin,
                     arn,
                     DERIVED if record.stage == "compile" and parent.stage != PREPARE else CONTRIBUTED,
-                    what,
+                    resource,
                 )
         return arn
 
     def _record(self, task: str, content: str) -> Record | None:
         """Return the record of an input by task and content, since a record does not have its inputs' digests."""
         stage, _, model = task.partition(":")
-        for record in self.known:
+        for record in self.records:
             if (record.task, record.content) == (task, content):
                 return record
         for entry in self.objects.list(task_prefix(stage, model)):
             path, name = split_task_path(entry.key) or ("", "")
             if name == RECORD:
-                found = load_record(self.objects, path)
-                if found is not None and found.content == content:
-                    return found
+                candidate = load_record(self.objects, path)
+                if candidate is not None and candidate.content == content:
+                    return candidate
         return None
 
     def _artifact(self, record: Record, uri: str) -> str:
-        what = f"lineage artifact of {record.task}"
-        if arn := self._there(uri, what):
+        resource = f"lineage artifact of {record.task}"
+        if arn := self._find_artifact(uri, resource):
             return arn
-        about = {"model": record.model, "version": record.version, "type": record.type, "task": record.task}
-        about |= {"digest": record.digest, "content": record.content, "finished": record.finished}
+        properties = {"model": record.model, "version": record.version, "type": record.type, "task": record.task}
+        properties |= {"digest": record.digest, "content": record.content, "finished": record.finished}
         try:
-            made = ask(
+            response = ask(
                 self.client.create_artifact,
-                what,
+                resource,
                 ArtifactName=_name(record, uri),
                 Source={"SourceUri": uri, "SourceTypes": [{"SourceIdType": "Custom", "Value": record.content}]},
                 ArtifactType=DATA if record.stage == PREPARE else MODEL,
-                Properties={name: value for name, value in about.items() if value},
+                Properties={name: value for name, value in properties.items() if value},
                 Tags=names.tags(self.project, model=record.model, version=record.version, run=record.digest),
             )
         except AlreadyExistsError:
-            if arn := self._there(uri, what):
+            if arn := self._find_artifact(uri, resource):
                 return arn  # another registration created it at the same time
             raise
-        return str(made["ArtifactArn"])
+        return str(response["ArtifactArn"])
 
-    def _there(self, uri: str, what: str) -> str | None:
-        rows = pages(self.client, "list_artifacts", "ArtifactSummaries", what, SourceUri=uri)
+    def _find_artifact(self, uri: str, resource: str) -> str | None:
+        rows = pages(self.client, "list_artifacts", "ArtifactSummaries", resource, SourceUri=uri)
         return next((str(row["ArtifactArn"]) for row in rows), None)
 
-    def _edge(self, origin: str, arn: str, kind: str, what: str) -> None:
+    def _associate(self, origin: str, arn: str, kind: str, resource: str) -> None:
         try:
-            ask(self.client.add_association, what, SourceArn=origin, DestinationArn=arn, AssociationType=kind)
+            ask(self.client.add_association, resource, SourceArn=origin, DestinationArn=arn, AssociationType=kind)
         except AlreadyExistsError:
-            log.debug("%s: another registration drew the edge at this moment", what)
+            log.debug("%s: another registration created the association at the same time", resource)
 
 
 def _name(record: Record, uri: str) -> str:
@@ -136,7 +142,7 @@ def _name(record: Record, uri: str) -> str:
 
 def point_to(client: Any, artifact: str, version: str, package: str) -> None:
     """Add the ARN of a version label's model package to the properties of an artifact."""
-    what, name = f"lineage artifact {artifact}", f"package {version}".strip()
-    there: Mapping[str, str] = ask(client.describe_artifact, what, ArtifactArn=artifact).get("Properties", {})
-    if there.get(name) != package:
-        ask(client.update_artifact, what, ArtifactArn=artifact, Properties={**there, name: package})
+    resource, name = f"lineage artifact {artifact}", f"package {version}".strip()
+    existing: Mapping[str, str] = ask(client.describe_artifact, resource, ArtifactArn=artifact).get("Properties", {})
+    if existing.get(name) != package:
+        ask(client.update_artifact, resource, ArtifactArn=artifact, Properties={**existing, name: package})

@@ -15,7 +15,7 @@ from pokeflow_sagemaker.registry.about import (
     JUDGED,
     PENDING,
     PROPERTIES,
-    About,
+    Registration,
     encode_json,
     marker,
     printable,
@@ -44,28 +44,28 @@ class Package:
 
 def ensure_group(client: Any, name: str, project: str) -> None:
     """Create the model package group unless it exists; an existing group is used unchanged."""
-    what = f"model package group {name}"
+    resource = f"model package group {name}"
     try:
-        ask(client.describe_model_package_group, what, ModelPackageGroupName=name)
+        ask(client.describe_model_package_group, resource, ModelPackageGroupName=name)
     except NotFoundError:
         try:
             ask(
                 client.create_model_package_group,
-                what,
+                resource,
                 ModelPackageGroupName=name,
                 ModelPackageGroupDescription=f"The models of {printable(project, 200)}, registered by pokeflow.",
                 Tags=names.tags(project),
             )
         except AlreadyExistsError:
-            log.debug("%s was made by another at this moment", what)
+            log.debug("%s was created by another process at the same time", resource)
 
 
-def settle(client: Any, about: About, artifact: str, extra: Mapping[str, Any]) -> Package:
+def settle(client: Any, registration: Registration, artifact: str, extra: Mapping[str, Any]) -> Package:
     """Create or update the single model package of this model, version label and content.
 
     Args:
         client: client of SageMaker.
-        about: the model.
+        registration: the model.
         artifact: ARN of its lineage artifact.
         extra: parts of the request that can be set at creation only.
 
@@ -73,18 +73,18 @@ def settle(client: Any, about: About, artifact: str, extra: Mapping[str, Any]) -
         PokeflowError: if SageMaker's check of the package fails.
 
     """
-    found, failed = _find(client, about)
-    if found is None:
-        found = _checked(client, about, _create(client, about, artifact, extra, failed))
-    approval = _bring_up_to_date(client, found, about, artifact)
-    return Package(str(found["ModelPackageArn"]), int(found["ModelPackageVersion"]), approval)
+    package, failed = _find(client, registration)
+    if package is None:
+        package = _wait_until_checked(client, registration, _create(client, registration, artifact, extra, failed))
+    approval = _bring_up_to_date(client, package, registration, artifact)
+    return Package(str(package["ModelPackageArn"]), int(package["ModelPackageVersion"]), approval)
 
 
-def _what(about: About) -> str:
-    return f"model package of {about.model} {about.version} in {about.group}"
+def _label(registration: Registration) -> str:
+    return f"model package of {registration.model} {registration.version} in {registration.group}"
 
 
-def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
+def _find(client: Any, registration: Registration) -> tuple[dict[str, Any] | None, int]:
     """Return the model package with this key, or None, and the number of failed packages with it.
 
     A listing contains no properties. The key is therefore also in the description, which cannot be changed, so that
@@ -93,60 +93,60 @@ def _find(client: Any, about: About) -> tuple[dict[str, Any] | None, int]:
     """
     failed = 0
     listing = {
-        "ModelPackageGroupName": about.group,
+        "ModelPackageGroupName": registration.group,
         "SortBy": "CreationTime",
         "SortOrder": "Ascending",
         "MaxResults": 100,
     }
-    for row in pages(client, "list_model_packages", "ModelPackageSummaryList", _what(about), **listing):
-        said = row.get("ModelPackageDescription", "")
-        by_pipeline = f"run:{about.run}" in said
-        if marker(about.key) not in said and not by_pipeline:
+    for row in pages(client, "list_model_packages", "ModelPackageSummaryList", _label(registration), **listing):
+        description = row.get("ModelPackageDescription", "")
+        by_pipeline = f"run:{registration.run}" in description
+        if marker(registration.key) not in description and not by_pipeline:
             continue
         if row["ModelPackageStatus"] == "Failed":
             failed += 1
             continue
-        found = _checked(client, about, row["ModelPackageArn"])
-        known = found.get("CustomerMetadataProperties", {})
-        if known.get("pokeflow-key") == about.key:
-            return found, failed
-        if by_pipeline and "pokeflow-key" not in known and _serves(found) == about.uri:
-            return found, failed
+        package = _wait_until_checked(client, registration, row["ModelPackageArn"])
+        metadata = package.get("CustomerMetadataProperties", {})
+        if metadata.get("pokeflow-key") == registration.key:
+            return package, failed
+        if by_pipeline and "pokeflow-key" not in metadata and _bundle_uri(package) == registration.uri:
+            return package, failed
     return None, failed
 
 
-def _serves(found: Mapping[str, Any]) -> str:
+def _bundle_uri(package: Mapping[str, Any]) -> str:
     """Return the URI of the bundle that a model package serves."""
-    containers = found.get("InferenceSpecification", {}).get("Containers") or [{}]
+    containers = package.get("InferenceSpecification", {}).get("Containers") or [{}]
     return str(containers[0].get("ModelDataUrl", ""))
 
 
-def _create(client: Any, about: About, artifact: str, extra: Mapping[str, Any], failed: int) -> str:
-    approval = about.approval or PENDING
+def _create(client: Any, registration: Registration, artifact: str, extra: Mapping[str, Any], failed: int) -> str:
+    approval = registration.approval or PENDING
     # Reusing the token of a failed package would return that package again.
-    token = hashlib.sha256(f"{about.key} {failed}".encode()).hexdigest()[:32] if failed else about.key
+    token = hashlib.sha256(f"{registration.key} {failed}".encode()).hexdigest()[:32] if failed else registration.key
     request = {
-        "ModelPackageGroupName": about.group,
-        "ModelPackageDescription": sentence(about),
+        "ModelPackageGroupName": registration.group,
+        "ModelPackageDescription": sentence(registration),
         "ModelApprovalStatus": approval,
-        "ModelCard": {"ModelCardContent": encode_json(card.build(about)), "ModelCardStatus": "Draft"},
-        "CustomerMetadataProperties": properties(about, artifact, approval),
+        "ModelCard": {"ModelCardContent": encode_json(card.build(registration)), "ModelCardStatus": "Draft"},
+        "CustomerMetadataProperties": properties(registration, artifact, approval),
         "ClientToken": token,
         **extra,
     }
     try:
-        return str(ask(client.create_model_package, _what(about), **request)["ModelPackageArn"])
+        return str(ask(client.create_model_package, _label(registration), **request)["ModelPackageArn"])
     except RefusedError as error:
         if not isinstance(error, AlreadyExistsError) and error.code != "ValidationException":
             raise
         # Another machine may have used the token at the same time, with figures of a later benchmark.
-        found, _ = _find(client, about)
-        if found is None:
+        existing, _ = _find(client, registration)
+        if existing is None:
             raise
-        return str(found["ModelPackageArn"])
+        return str(existing["ModelPackageArn"])
 
 
-def _checked(client: Any, about: About, arn: str) -> dict[str, Any]:
+def _wait_until_checked(client: Any, registration: Registration, arn: str) -> dict[str, Any]:
     """Wait for SageMaker's check of a model package and return its description.
 
     Raises:
@@ -155,90 +155,95 @@ def _checked(client: Any, about: About, arn: str) -> dict[str, Any]:
     """
 
     def look() -> dict[str, Any]:
-        found: dict[str, Any] = ask(client.describe_model_package, _what(about), ModelPackageName=arn)
-        return found
+        response: dict[str, Any] = ask(client.describe_model_package, _label(registration), ModelPackageName=arn)
+        return response
 
-    found = waiting.until_settled(look, "ModelPackageStatus", ("Pending", "InProgress"), _what(about), PATIENCE)
-    assert found
-    if found["ModelPackageStatus"] == "Failed":
-        details = found.get("ModelPackageStatusDetails", {})
+    package = waiting.until_settled(
+        look, "ModelPackageStatus", ("Pending", "InProgress"), _label(registration), PATIENCE
+    )
+    assert package
+    if package["ModelPackageStatus"] == "Failed":
+        details = package.get("ModelPackageStatusDetails", {})
         rows = [*details.get("ValidationStatuses", ()), *details.get("ImageScanStatuses", ())]
         reasons = "; ".join(str(row["FailureReason"]) for row in rows if row.get("FailureReason"))
         raise PokeflowError(
-            f"{_what(about)}: SageMaker made it and says that it failed ({reasons or 'it gives no reason'}). "
-            "Run this again: the next number is given."
+            f"{_label(registration)}: SageMaker's check of it failed ({reasons or 'no reason reported'}). "
+            "Run this again to register a new version."
         )
-    return dict(found)
+    return dict(package)
 
 
-def _bring_up_to_date(client: Any, found: Mapping[str, Any], about: About, artifact: str) -> str:
+def _bring_up_to_date(client: Any, package: Mapping[str, Any], registration: Registration, artifact: str) -> str:
     """Update what differs, in at most one request, and return the resulting approval status."""
-    there: dict[str, str] = found.get("CustomerMetadataProperties", {})
-    approval, given = str(found["ModelApprovalStatus"]), there.get("pokeflow-approval", "")
-    wanted = _approval(found, about, given)
-    mine = properties(about, artifact, given if wanted == approval else wanted)
-    gone = [name for name in there if name.startswith(JUDGED) and name not in mine]
-    kept = {name: value for name, value in there.items() if name not in gone}
+    existing: dict[str, str] = package.get("CustomerMetadataProperties", {})
+    approval, last_approval = str(package["ModelApprovalStatus"]), existing.get("pokeflow-approval", "")
+    new_approval = _approval(package, registration, last_approval)
+    generated = properties(registration, artifact, last_approval if new_approval == approval else new_approval)
+    obsolete = [name for name in existing if name.startswith(JUDGED) and name not in generated]
+    remaining = {name: value for name, value in existing.items() if name not in obsolete}
     # The request contains all properties, so it is right whether AWS merges or replaces; people's own take precedence.
-    together = {**kept, **dict([(n, v) for n, v in mine.items() if n in kept or len(kept) < PROPERTIES][:PROPERTIES])}
+    merged = {
+        **remaining,
+        **dict([(n, v) for n, v in generated.items() if n in remaining or len(remaining) < PROPERTIES][:PROPERTIES]),
+    }
     changes: dict[str, Any] = {}
-    if together != there:
-        changes["CustomerMetadataProperties"] = together
-    if gone:
-        changes["CustomerMetadataPropertiesToRemove"] = gone
-    if text := _card(found, about):
+    if merged != existing:
+        changes["CustomerMetadataProperties"] = merged
+    if obsolete:
+        changes["CustomerMetadataPropertiesToRemove"] = obsolete
+    if text := _card(package, registration):
         changes["ModelCard"] = {"ModelCardContent": text}
-    if wanted != approval:
-        verdicts = "; ".join(f"{name} {verdict}" for name, verdict in about.verdicts.items())
-        changes |= {"ModelApprovalStatus": wanted, "ApprovalDescription": f"{GATES}{printable(verdicts, 900)}"}
+    if new_approval != approval:
+        verdicts = "; ".join(f"{name} {verdict}" for name, verdict in registration.verdicts.items())
+        changes |= {"ModelApprovalStatus": new_approval, "ApprovalDescription": f"{GATES}{printable(verdicts, 900)}"}
     if changes:
-        ask(client.update_model_package, _what(about), ModelPackageArn=found["ModelPackageArn"], **changes)
-    return wanted
+        ask(client.update_model_package, _label(registration), ModelPackageArn=package["ModelPackageArn"], **changes)
+    return new_approval
 
 
-def _approval(found: Mapping[str, Any], about: About, given: str) -> str:
+def _approval(package: Mapping[str, Any], registration: Registration, last_approval: str) -> str:
     """Return the approval status to set: that of the gates, or the current one if a person decided or without gates.
 
     Args:
-        found: description of the model package.
-        about: the model.
-        given: status that pokeflow set last. A person has decided if the current status differs from it, or if its
-            description does not begin with ``GATES``.
+        package: description of the model package.
+        registration: the model.
+        last_approval: status that pokeflow set last. A person has decided if the current status differs from it, or if
+            its description does not begin with ``GATES``.
 
     """
-    standing, reason = str(found["ModelApprovalStatus"]), str(found.get("ApprovalDescription") or "")
-    if about.approval is None or about.approval == standing:
-        return standing
-    if standing != given or (reason and not reason.startswith(GATES)):
+    current, reason = str(package["ModelApprovalStatus"]), str(package.get("ApprovalDescription") or "")
+    if registration.approval is None or registration.approval == current:
+        return current
+    if current != last_approval or (reason and not reason.startswith(GATES)):
         log.warning(
-            "%s: the gates say %s; it stays %s, as a person decided (%s)",
-            _what(about),
-            about.approval,
-            standing,
-            reason or "no reason was given",
+            "%s: the gates give %s; it stays %s, which a person set (%s)",
+            _label(registration),
+            registration.approval,
+            current,
+            reason or "no reason given",
         )
-        return standing
-    return about.approval
+        return current
+    return registration.approval
 
 
-def _card(found: Mapping[str, Any], about: About) -> str | None:
+def _card(package: Mapping[str, Any], registration: Registration) -> str | None:
     """Return the card's new text; None if it is unchanged, too long, or reviewed and therefore not to be changed."""
-    there = found.get("ModelCard") or {}
-    if there.get("ModelCardStatus", "Draft") not in card.OPEN:
+    existing = package.get("ModelCard") or {}
+    if existing.get("ModelCardStatus", "Draft") not in card.OPEN:
         return None
     try:
-        before = json.loads(there.get("ModelCardContent") or "{}")
+        before = json.loads(existing.get("ModelCardContent") or "{}")
     except (ValueError, RecursionError):
         before = {}
     before = before if isinstance(before, dict) else {}
-    after = card.merge(before, card.build(about))
+    after = card.merge(before, card.build(registration))
     text = encode_json(after)
     if after == before:
         return None
     if len(text) > CARD:
         log.warning(
-            "%s: with what people wrote its card has %d characters, %d too many",
-            _what(about),
+            "%s: the model card with people's edits has %d characters, %d above the limit; it is not updated",
+            _label(registration),
             len(text),
             len(text) - CARD,
         )

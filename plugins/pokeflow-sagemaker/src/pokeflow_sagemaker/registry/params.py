@@ -45,17 +45,24 @@ class RegisterParams:
 def check(params: RegisterParams) -> Iterable[tuple[str, str]]:
     """Yield the faults that type checks cannot find, as (parameter name, message) pairs."""
     if not params.remote:
-        yield "remote", "SageMaker takes models from a bucket, and this store has none. Choose store=s3."
+        yield "remote", "SageMaker reads models from a bucket, and this store has none. Set store=s3."
     elif not params.remote.startswith("s3://"):
-        yield "remote", f"{params.remote!r} is no bucket: s3://bucket or s3://bucket/prefix"
+        yield "remote", f"{params.remote!r} is not an S3 URI: s3://bucket or s3://bucket/prefix"
     if params.group is not None and not _GROUP.fullmatch(params.group):
-        yield "group", f"{params.group!r} names no group: at most 63 letters, digits and '-', none of these at an end"
+        yield "group", f"{params.group!r} is not a valid group name: at most 63 letters, digits and inner '-'"
     if not params.project:
         yield "project", "is empty"
     if not _IMAGE.fullmatch(params.image):
-        yield "image", f"{params.image!r} is no image: {{account}}.dkr.ecr.{{region}}.amazonaws.com/<name>:<tag>"
+        yield (
+            "image",
+            f"{params.image!r} is not an image URI: {{account}}.dkr.ecr.{{region}}.amazonaws.com/<name>:<tag>",
+        )
     for name in ("realtime", "transform"):
-        yield from ((name, f"{i!r} is no instance type: ml.m5.large") for i in getattr(params, name) if i[:3] != "ml.")
+        yield from (
+            (name, f"{i!r} is not an instance type, such as ml.m5.large")
+            for i in getattr(params, name)
+            if i[:3] != "ml."
+        )
     if not params.transform:
-        yield "transform", "is empty. Name an instance type: ml.m5.large"
+        yield "transform", "is empty. Set an instance type, such as ml.m5.large"
     yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))

@@ -14,14 +14,14 @@ def name_of(endpoint: str) -> str:
 def ensure(region: str, endpoint: str, variant: str) -> str:
     """Create the alarm unless it exists, and return its name; an existing alarm keeps people's changes."""
     cloudwatch, name = aws.client("cloudwatch", region), name_of(endpoint)
-    what = f"alarm {name}"
-    if aws.ask(cloudwatch.describe_alarms, what, AlarmNames=[name]).get("MetricAlarms"):
+    resource = f"alarm {name}"
+    if aws.ask(cloudwatch.describe_alarms, resource, AlarmNames=[name]).get("MetricAlarms"):
         return name
     aws.ask(
         cloudwatch.put_metric_alarm,
-        what,
+        resource,
         AlarmName=name,
-        AlarmDescription=f"pokeflow: errors of endpoint {endpoint}; an update during which it goes off is undone",
+        AlarmDescription=f"pokeflow: server errors of endpoint {endpoint}; rolls back an update if it goes off",
         Namespace="AWS/SageMaker",
         MetricName="Invocation5XXErrors",
         Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
@@ -38,8 +38,8 @@ def ensure(region: str, endpoint: str, variant: str) -> str:
 def remove(region: str, endpoint: str) -> bool:
     """Delete the alarm and return whether it existed."""
     cloudwatch, name = aws.client("cloudwatch", region), name_of(endpoint)
-    what = f"alarm {name}"
-    if not aws.ask(cloudwatch.describe_alarms, what, AlarmNames=[name]).get("MetricAlarms"):
+    resource = f"alarm {name}"
+    if not aws.ask(cloudwatch.describe_alarms, resource, AlarmNames=[name]).get("MetricAlarms"):
         return False
-    aws.ask(cloudwatch.delete_alarms, what, AlarmNames=[name])
+    aws.ask(cloudwatch.delete_alarms, resource, AlarmNames=[name])
     return True

@@ -35,18 +35,18 @@ def newest(flow: Flow, model: str | None) -> Record:
         PokeflowError: if there is no bundle, or only simulated ones.
 
     """
-    found = sorted(pokeflow.open_store(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
-    known = {record.model for record in found}
-    if model is not None and known and model not in known:
-        raise ConfigError([unknown("model", "bundle of a model named", model, known)])
-    mine = [record for record in found if model in (None, record.model)]
-    real = [record for record in mine if not record.simulated]
-    if mine and not real:
-        require_real(mine[:1])
+    records = sorted(pokeflow.open_store(flow).shared_records(BUNDLE), key=lambda record: record.finished, reverse=True)
+    models = {record.model for record in records}
+    if model is not None and models and model not in models:
+        raise ConfigError([unknown("model", "bundle of a model named", model, models)])
+    candidates = [record for record in records if model in (None, record.model)]
+    real = [record for record in candidates if not record.simulated]
+    if candidates and not real:
+        require_real(candidates[:1])
     if not real:
         raise PokeflowError(
-            f"{flow.shared.uri if flow.shared else flow.root}: there is no bundle yet. Run 'pokeflow' first: its stage "
-            "'bundle' makes one for each model. Or name another store."
+            f"{flow.shared.uri if flow.shared else flow.root}: no bundle yet. Run 'pokeflow' first: its stage "
+            "'bundle' creates one for each model. Or set another store."
         )
     return real[0]
 
@@ -61,16 +61,16 @@ def in_bucket(flow: Flow, model: str | None) -> Bundle:
     record, store = newest(flow, model), pokeflow.open_store(flow)
     if flow.shared:
         store.require_shared(record)
-    mine = [r for r in store.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
-    registration = max(mine, key=lambda r: r.finished, default=None)
+    registrations = [r for r in store.shared_records(REGISTER) if r.inputs.get(record.task) == record.content]
+    registration = max(registrations, key=lambda r: r.finished, default=None)
     require_real(r for r in (record, registration) if r)
     return Bundle(record, flow.shared, registration)
 
 
 def require_real(records: Iterable[Record]) -> None:
     """Raise a PokeflowError for records from a simulated compiler or device, whose results must not pass as real."""
-    if doubles := [record.task for record in records if record.simulated]:
+    if simulated := [record.task for record in records if record.simulated]:
         raise PokeflowError(
-            f"{', '.join(doubles)} is simulated: a double made it, and no such model is served. Make it again where "
-            "the real one is."
+            f"{', '.join(simulated)}: produced by a simulator and cannot be served. Run it again with the real "
+            "compiler or device."
         )

@@ -19,120 +19,120 @@ def deploy(params: DeployParams, bundle: Bundle) -> dict[str, Any]:
     """Create or update an endpoint as the parameters say, and test it; an endpoint that is up to date stays unchanged.
 
     Returns:
-        ``endpoint``, ``url``, ``arn``, ``configuration``, ``changed``, ``usd_per_hour`` (None if it is not known),
+        ``endpoint``, ``url``, ``arn``, ``configuration``, ``change``, ``usd_per_hour`` (None if it is not known),
         ``price`` (a sentence about it), ``answer_ms`` and ``best_score``.
 
     Raises:
         PokeflowError: if the endpoint does not respond correctly; an update is then rolled back.
 
     """
-    at = model.where(bundle.shared, params.account)
+    at = model.account_region(bundle.shared, params.account)
     name, arn, before = _find(params, bundle.record.model, at)
-    usd, said = _price(params, at.region)
-    log.info("endpoint %s: %s", name, said)
-    wanted = _configured(params, bundle, at, name)
-    changed = _ensure(params, bundle, at, name, wanted, before)
+    usd, price = _price(params, at.region)
+    log.info("endpoint %s: %s", name, price)
+    configuration = _ensure_configuration(params, bundle, at, name)
+    change = _ensure_endpoint(params, bundle, at, name, configuration, before)
     try:
-        answer = health.measure_answer(name, at.region, bundle.record)
+        measurement = health.measure_answer(name, at.region, bundle.record)
     except PokeflowError as error:
-        raise _undo(at.region, name, before, wanted, error) from error
+        raise _roll_back(at.region, name, before, configuration, error) from error
     return {
         "endpoint": name,
         "url": f"https://runtime.sagemaker.{at.region}.{at.suffix}/endpoints/{name}/invocations",
         "arn": arn,
-        "configuration": wanted,
-        "changed": changed,
+        "configuration": configuration,
+        "changed": change,
         "usd_per_hour": usd,
-        "price": said,
-        **answer,
+        "price": price,
+        **measurement,
     }
 
 
 def delete(params: DeployParams, name: str, shared: RemoteStore | None) -> dict[str, Any]:
     """Delete the endpoint of a model and the resources that only it uses; its bundle need not exist any more."""
-    at = model.where(shared, params.account)
+    at = model.account_region(shared, params.account)
     endpoint_name, _, _ = _find(params, name, at)
     return removal.remove(at.region, endpoint_name)
 
 
 def _find(params: DeployParams, name: str, at: AccountRegion) -> tuple[str, str, endpoint.EndpointState | None]:
     """Return name, ARN and state of a model's endpoint; raise a PokeflowError if it is not this project's."""
-    found = params.name or model.base(params.account.project, name)
-    arn = at.arn("sagemaker", f"endpoint/{found.lower()}")
-    before = endpoint.wait_until_settled(at.region, found)
+    endpoint_name = params.name or model.base(params.account.project, name)
+    arn = at.arn("sagemaker", f"endpoint/{endpoint_name.lower()}")
+    before = endpoint.wait_until_settled(at.region, endpoint_name)
     if before:
-        endpoint.require_ours(at.region, found, arn, params.account.project)
-    return found, arn, before
+        endpoint.require_ours(at.region, endpoint_name, arn, params.account.project)
+    return endpoint_name, arn, before
 
 
 def _price(params: DeployParams, region: str) -> tuple[float | None, str]:
     """Return US dollars per hour and a sentence about it; None if the price is unknown or depends on the requests."""
     if params.serverless:
         memory = params.serverless_config.memory_mb
-        return None, f"serverless with {memory:,} MB: billed by the millisecond of answers, nothing while nobody asks"
+        return None, f"serverless with {memory:,} MB: billed by the millisecond of compute, nothing while idle"
     price = prices.hourly(params.instance_type, region, params.prices)
     machines = f"{params.instances} × {params.instance_type}"
     if price.usd is None:
-        return None, f"{machines}: what an hour costs is not known: {price.source}"
+        return None, f"{machines}: the price is not known: {price.source}"
     usd = price.usd * params.instances
     return (
         usd,
-        f"{machines}: about ${usd:,.2f} an hour, ${usd * 730:,.0f} a month, until it is deleted ({price.source})",
+        f"{machines}: about ${usd:,.2f} per hour, ${usd * 730:,.0f} per month, until it is deleted ({price.source})",
     )
 
 
-def _configured(params: DeployParams, bundle: Bundle, at: AccountRegion, name: str) -> str:
+def _ensure_configuration(params: DeployParams, bundle: Bundle, at: AccountRegion, name: str) -> str:
     """Create the endpoint configuration unless it exists, and return its name, which contains a hash of its content."""
     account = params.account
     runs = model.ensure(bundle, at, account, params.network, params.image, params.source)
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": runs}
     request: dict[str, Any] = {"ProductionVariants": [variant]}
     if params.serverless:
-        one = params.serverless_config
-        variant["ServerlessConfig"] = {"MemorySizeInMB": one.memory_mb, "MaxConcurrency": one.concurrency}
+        config = params.serverless_config
+        variant["ServerlessConfig"] = {"MemorySizeInMB": config.memory_mb, "MaxConcurrency": config.concurrency}
     else:
         variant |= {"InitialInstanceCount": params.instances, "InstanceType": params.instance_type}
         variant |= {"InitialVariantWeight": 1.0, "ModelDataDownloadTimeoutInSeconds": PULL_S}
         variant |= {"ContainerStartupHealthCheckTimeoutInSeconds": PULL_S}
         request |= {"KmsKeyId": account.kms_key} if account.kms_key else {}
-    wanted = model.name_by_content(name[: model.LONGEST - model.HASH - 1], request)
-    sagemaker, what = aws.client("sagemaker", at.region), f"endpoint configuration {wanted}"
+    configuration = model.name_by_content(name[: model.LONGEST - model.HASH - 1], request)
+    sagemaker, resource = aws.client("sagemaker", at.region), f"endpoint configuration {configuration}"
     try:
-        aws.ask(sagemaker.describe_endpoint_config, what, EndpointConfigName=wanted)
+        aws.ask(sagemaker.describe_endpoint_config, resource, EndpointConfigName=configuration)
     except aws.NotFoundError:
-        given = {"EndpointConfigName": wanted, **request, "Tags": model.tags(bundle, account)}
+        full_request = {"EndpointConfigName": configuration, **request, "Tags": model.tags(bundle, account)}
         try:
-            aws.ask(sagemaker.create_endpoint_config, what, **given)
+            aws.ask(sagemaker.create_endpoint_config, resource, **full_request)
         except aws.AlreadyExistsError:
-            log.debug("%s was made by another at this moment", what)
-    return wanted
+            log.debug("%s was created by another process at the same time", resource)
+    return configuration
 
 
-def _ensure(
+def _ensure_endpoint(
     params: DeployParams,
     bundle: Bundle,
     at: AccountRegion,
     name: str,
-    wanted: str,
+    configuration: str,
     before: endpoint.EndpointState | None,
 ) -> str:
-    """Create or update the endpoint if necessary, and return "made", "updated" or "nothing"."""
+    """Create or update the endpoint if necessary, and return "created", "updated" or "nothing"."""
     if before and before.has_failed:
-        log.warning("endpoint %s: it failed before (%s) and serves nothing: it is made anew", name, before.reason)
+        log.warning("endpoint %s: failed earlier (%s); it is deleted and created again", name, before.reason)
         endpoint.delete(at.region, name)
         before = None
     if before is None:
-        endpoint.create(at.region, name, wanted, model.tags(bundle, params.account))
-        return "made"
-    if before.configuration == wanted:
+        endpoint.create(at.region, name, configuration, model.tags(bundle, params.account))
+        return "created"
+    if before.configuration == configuration:
         return "nothing"
     if params.serverless and not before.serverless:
         message = (
-            f"endpoint {name} has machines, and AWS turns none of these into a serverless one. Delete it first, "
-            f"'pokeflow deploy {bundle.record.model} --delete', or give the new one another name."
+            f"endpoint {name} has instances, and AWS cannot convert it to a serverless one. Delete it first with "
+            f"'pokeflow deploy {bundle.record.model} --delete', or set another name."
         )
         raise ConfigError([Fault("cloud.deploy.params.serverless", message)])
-    endpoint.update(at.region, name, wanted, before, _rollback_policy(params, at.region, name, before))
+    endpoint.update(at.region, name, configuration, before, _rollback_policy(params, at.region, name, before))
     return "updated"
 
 
@@ -152,21 +152,21 @@ def _rollback_policy(
         routing |= {"Type": "CANARY", "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
     policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 0}
     policy["MaximumExecutionTimeoutInSeconds"] = 3600 + 2 * bake
-    guarded: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
+    deployment: dict[str, Any] = {"BlueGreenUpdatePolicy": policy}
     if alarms:
-        guarded["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": alarm} for alarm in alarms]}
-    return guarded
+        deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": alarm} for alarm in alarms]}
+    return deployment
 
 
-def _undo(
-    region: str, name: str, before: endpoint.EndpointState | None, wanted: str, error: PokeflowError
+def _roll_back(
+    region: str, name: str, before: endpoint.EndpointState | None, configuration: str, error: PokeflowError
 ) -> PokeflowError:
     """Roll back an update whose endpoint does not respond correctly, and return the error to raise."""
     if before is None or before.has_failed:
         logs = f"/aws/sagemaker/Endpoints/{name}"
-        return PokeflowError(f"{error} It is left as it is, for you to look at: CloudWatch's log group {logs}.")
-    if before.configuration == wanted:
+        return PokeflowError(f"{error} The endpoint is kept for inspection; its log is CloudWatch's log group {logs}.")
+    if before.configuration == configuration:
         return PokeflowError(f"{error} Nothing was changed.")
-    log.warning("%s Going back to %s", error, before.configuration)
+    log.warning("%s Rolling back to %s", error, before.configuration)
     endpoint.update(region, name, before.configuration, before, None)
-    return PokeflowError(f"{error} The update was undone: {before.configuration} answers again.")
+    return PokeflowError(f"{error} The update was rolled back: {before.configuration} serves again.")

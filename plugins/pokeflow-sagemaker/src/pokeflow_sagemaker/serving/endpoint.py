@@ -32,17 +32,17 @@ class EndpointState:
 
 def wait_until_settled(region: str, name: str) -> EndpointState | None:
     """Wait until no operation is in progress and return the endpoint's state, or None if it does not exist."""
-    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
-    look = partial(aws.find, sagemaker.describe_endpoint, what, EndpointName=name)
-    found = waiting.until_settled(look, "EndpointStatus", MOVING, what)
-    if found is None:
+    sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
+    look = partial(aws.find, sagemaker.describe_endpoint, resource, EndpointName=name)
+    description = waiting.until_settled(look, "EndpointStatus", MOVING, resource)
+    if description is None:
         return None
-    variants = found.get("ProductionVariants") or [{}]
+    variants = description.get("ProductionVariants") or [{}]
     return EndpointState(
-        status=str(found["EndpointStatus"]),
+        status=str(description["EndpointStatus"]),
         # The description of a failed endpoint may lack its configuration.
-        configuration=str(found.get("EndpointConfigName") or ""),
-        reason=aws.clean(str(found.get("FailureReason") or "")),
+        configuration=str(description.get("EndpointConfigName") or ""),
+        reason=aws.clean(str(description.get("FailureReason") or "")),
         serverless=any(variant.get("CurrentServerlessConfig") for variant in variants),
         instances=max(int(variant.get("CurrentInstanceCount") or 0) for variant in variants),
     )
@@ -50,34 +50,38 @@ def wait_until_settled(region: str, name: str) -> EndpointState | None:
 
 def require_ours(region: str, name: str, arn: str, project: str) -> None:
     """Raise a PokeflowError if an endpoint lacks this project's tag, so that it is neither changed nor deleted."""
-    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
-    (mine,) = names.tags(project)
-    if mine not in aws.pages(sagemaker, "list_tags", "Tags", what, ResourceArn=arn):
+    sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
+    (tag,) = names.tags(project)
+    if tag not in aws.pages(sagemaker, "list_tags", "Tags", resource, ResourceArn=arn):
         raise PokeflowError(
-            f"{what}: is there, and is not this project's: it has no tag {mine['Key']}={mine['Value']}. Nothing was "
-            "changed. Give yours another name, cloud.deploy.params.name=…, or tag it if it is."
+            f"{resource}: exists but does not belong to this project: it lacks the tag {tag['Key']}={tag['Value']}. "
+            "Nothing was changed. Set another cloud.deploy.params.name, or tag the endpoint if it is yours."
         )
 
 
 def create(region: str, name: str, configuration: str, tags: list[dict[str, str]]) -> None:
     """Create an endpoint and wait until it is in service; raise a PokeflowError with AWS's reason if it fails."""
-    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
+    sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
     try:
-        aws.ask(sagemaker.create_endpoint, what, EndpointName=name, EndpointConfigName=configuration, Tags=tags)
+        aws.ask(sagemaker.create_endpoint, resource, EndpointName=name, EndpointConfigName=configuration, Tags=tags)
     except aws.AlreadyExistsError as error:
-        found = wait_until_settled(region, name)
-        if found is None or found.configuration != configuration:
-            raise PokeflowError(f"{what}: another has made it this moment, otherwise. Run this again.") from error
-    found = wait_until_settled(region, name)
-    if found is None or found.status != "InService":
-        why = found.reason if found and found.reason else "AWS gives no reason"
+        state = wait_until_settled(region, name)
+        if state is None or state.configuration != configuration:
+            raise PokeflowError(
+                f"{resource}: another process just created it with another configuration. Run this again."
+            ) from error
+    state = wait_until_settled(region, name)
+    if state is None or state.status != "InService":
+        why = state.reason if state and state.reason else "AWS reports no reason"
         raise PokeflowError(
-            f"{what}: could not be made. AWS says: {_sentence(why)} Its log is CloudWatch's log group "
-            f"/aws/sagemaker/Endpoints/{name}. It serves nothing; the next deploy begins anew."
+            f"{resource}: could not be created. AWS says: {_sentence(why)} Its log is CloudWatch's log group "
+            f"/aws/sagemaker/Endpoints/{name}. The next deploy deletes it and creates it again."
         )
 
 
-def update(region: str, name: str, configuration: str, before: EndpointState, guarded: dict[str, Any] | None) -> None:
+def update(
+    region: str, name: str, configuration: str, before: EndpointState, deployment: dict[str, Any] | None
+) -> None:
     """Update an endpoint to another configuration and wait until it is in service.
 
     Args:
@@ -85,61 +89,63 @@ def update(region: str, name: str, configuration: str, before: EndpointState, gu
         name: the endpoint.
         configuration: name of the new endpoint configuration.
         before: state before the update.
-        guarded: deployment configuration with the rollback alarms; None: none.
+        deployment: deployment configuration with the rollback alarms; None: none.
 
     Raises:
         PokeflowError: if the update failed, with AWS's reason and whether the old configuration serves again.
 
     """
-    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
-    more = {"DeploymentConfig": guarded} if guarded else {}
+    sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
+    more = {"DeploymentConfig": deployment} if deployment else {}
     try:
-        aws.ask(sagemaker.update_endpoint, what, EndpointName=name, EndpointConfigName=configuration, **more)
+        aws.ask(sagemaker.update_endpoint, resource, EndpointName=name, EndpointConfigName=configuration, **more)
     except aws.RefusedError:
         # The response may have been lost and the client's retry refused; then the update is in progress already.
-        if configuration not in _named(sagemaker, name):
+        if configuration not in _configurations(sagemaker, name):
             raise
-    found = wait_until_settled(region, name)
-    if found and found.status == "InService" and found.configuration == configuration:
+    state = wait_until_settled(region, name)
+    if state and state.status == "InService" and state.configuration == configuration:
         return
-    why = _sentence(found.reason if found and found.reason else "AWS gives no reason")
+    why = _sentence(state.reason if state and state.reason else "AWS reports no reason")
     log = f"/aws/sagemaker/Endpoints/{name}"
-    if found and found.status == "InService":
+    if state and state.status == "InService":
         raise PokeflowError(
-            f"{what}: the update to {configuration} failed and was rolled back: {found.configuration} stands and "
-            f"answers as before. AWS says: {why} The log of the machines that failed is CloudWatch's log group {log}. "
-            "Mend what it tells and run this again."
+            f"{resource}: the update to {configuration} failed and was rolled back: {state.configuration} "
+            f"serves as before. AWS says: {why} The log of the failed instances is CloudWatch's log group {log}. "
+            "Correct the cause and run this again."
         )
     raise PokeflowError(
-        f"{what}: the update from {before.configuration} to {configuration} failed, and so did going back: it is "
-        f"{found.status if found else 'gone'}. AWS says: {why} The next deploy deletes it and makes it anew; its log "
-        f"is CloudWatch's log group {log}."
+        f"{resource}: the update from {before.configuration} to {configuration} failed, and so did the rollback: it is "
+        f"{state.status if state else 'gone'}. AWS says: {why} The next deploy deletes it and creates it again; its "
+        f"log is CloudWatch's log group {log}."
     )
 
 
 def delete(region: str, name: str) -> bool:
     """Delete an endpoint, wait until it is gone, and return whether it existed."""
-    sagemaker, what = aws.client("sagemaker", region), f"endpoint {name}"
+    sagemaker, resource = aws.client("sagemaker", region), f"endpoint {name}"
     if wait_until_settled(region, name) is None:
         return False
     refusal: aws.RefusedError | None = None
     try:
-        aws.ask(sagemaker.delete_endpoint, what, EndpointName=name)
+        aws.ask(sagemaker.delete_endpoint, resource, EndpointName=name)
     except aws.RefusedError as error:
         refusal = error  # possibly of a retry whose first response was lost, so the endpoint's state decides
-    left = wait_until_settled(region, name)
-    if left is not None:
+    remaining = wait_until_settled(region, name)
+    if remaining is not None:
         if refusal:
             raise refusal
-        raise PokeflowError(f"{what}: could not be deleted, it is {left.status}. AWS says: {_sentence(left.reason)}")
+        raise PokeflowError(
+            f"{resource}: could not be deleted, it is {remaining.status}. AWS says: {_sentence(remaining.reason)}"
+        )
     return True
 
 
-def _named(sagemaker: Any, name: str) -> tuple[str, ...]:
+def _configurations(sagemaker: Any, name: str) -> tuple[str, ...]:
     """Return the names of an endpoint's current configuration and of the one that it is being updated to."""
-    found = aws.ask(sagemaker.describe_endpoint, f"endpoint {name}", EndpointName=name)
-    summary = found.get("PendingDeploymentSummary") or {}
-    return str(found.get("EndpointConfigName")), str(summary.get("EndpointConfigName"))
+    description = aws.ask(sagemaker.describe_endpoint, f"endpoint {name}", EndpointName=name)
+    summary = description.get("PendingDeploymentSummary") or {}
+    return str(description.get("EndpointConfigName")), str(summary.get("EndpointConfigName"))
 
 
 def _sentence(text: str) -> str:

@@ -34,26 +34,31 @@ def measure_answer(name: str, region: str, bundle: Record) -> dict[str, float]:
         PokeflowError: if the response contains no valid matches, or is that of another bundle.
 
     """
-    what, body = f"endpoint {name}", picture()
+    resource, body = f"endpoint {name}", picture()
     runtime = aws.client("sagemaker-runtime", region)
     began = time.monotonic()
-    answer = aws.ask(
-        runtime.invoke_endpoint, what, EndpointName=name, Body=body, ContentType="image/png", Accept="application/json"
+    response = aws.ask(
+        runtime.invoke_endpoint,
+        resource,
+        EndpointName=name,
+        Body=body,
+        ContentType="image/png",
+        Accept="application/json",
     )
-    text = answer["Body"].read()
+    text = response["Body"].read()
     seconds = time.monotonic() - began
     try:
-        found: Any = json.loads(text)
-        scores = [float(match["score"]) for match in found["matches"]]
-        preprocessing = found["preprocessing"]
+        document: Any = json.loads(text)
+        scores = [float(match["score"]) for match in document["matches"]]
+        preprocessing = document["preprocessing"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        shown = aws.clean(text[:200].decode(errors="replace"))
-        raise PokeflowError(f"{what}: answers a picture with what holds no matches: {shown!r}.") from error
+        excerpt = aws.clean(text[:200].decode(errors="replace"))
+        raise PokeflowError(f"{resource}: its response to a test image contains no matches: {excerpt!r}.") from error
     if not scores or not all(math.isfinite(score) for score in scores):
-        raise PokeflowError(f"{what}: answers a picture without a match, or with scores that are no numbers.")
+        raise PokeflowError(f"{resource}: its response to a test image has no matches, or scores that are not finite.")
     if preprocessing != bundle.facts.get("preprocessing"):
         raise PokeflowError(
-            f"{what}: answers with preprocessing {preprocessing}, the bundle has {bundle.facts.get('preprocessing')}: "
-            "another model answers there."
+            f"{resource}: its response has preprocessing {preprocessing}, but the bundle has "
+            f"{bundle.facts.get('preprocessing')}: the endpoint serves another model."
         )
     return {"answer_ms": round(seconds * 1000, 1), "best_score": max(scores)}

@@ -35,44 +35,44 @@ def serve(params: ServeParams, record: Record, files: Path) -> None:
 
 
 def _serve(params: ServeParams, record: Record, archive: Path, folder: Path) -> None:
-    about = unpack.unpack(archive, folder)
+    metadata = unpack.unpack(archive, folder)
     unpack.with_own_code(folder, _limits(folder))
-    listening = _listening(params)
-    with listening:
+    listener = _listen(params)
+    with listener:
         server = _server(folder / "code")
         try:
-            served = server.open_model(folder)
+            model = server.open_model(folder)
         except ValueError as error:
-            raise PokeflowError(f"{record.task}: {error} Make the bundle again.") from error
-        host, port = listening.getsockname()[:2]
+            raise PokeflowError(f"{record.task}: {error} Run the stage 'bundle' again.") from error
+        host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not host.startswith(LOOPBACK):
-            log.warning("%s: whoever reaches this machine can ask; nothing is encrypted.", url)
-        print(_told(record, url, about), flush=True)  # noqa: T201
-        server.run(served, listening)
+            log.warning("%s: reachable from other machines, without authentication or encryption.", url)
+        print(_startup_message(record, url, metadata), flush=True)  # noqa: T201
+        server.run(model, listener)
 
 
 def _limits(folder: Path) -> dict[str, int]:
     """Return the bundle's limits for requests; raise a PokeflowError if they are outside the allowed ranges."""
     try:
-        found = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
-        params = BundleParams(**{name: int(value) for name, value in found.items()})
+        values = json.loads((folder / unpack.LIMITS).read_text(encoding="utf-8"))
+        params = BundleParams(**{name: int(value) for name, value in values.items()})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{ARCHIVE}: its limits are no limits ({error}). Make the bundle again.") from error
+        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({error}). Run the stage 'bundle' again.") from error
     if faults := [f"{name}: {message}" for name, message in check(params)]:
-        raise PokeflowError(f"{ARCHIVE}: its limits are no limits ({'; '.join(faults)}). Make the bundle again.")
+        raise PokeflowError(f"{ARCHIVE}: its limits are invalid ({'; '.join(faults)}). Run the stage 'bundle' again.")
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 
-def _listening(params: ServeParams) -> socket.socket:
+def _listen(params: ServeParams) -> socket.socket:
     try:
         params.host.encode("idna")  # raises UnicodeError for text that cannot be a host name
         family = socket.AF_INET6 if ":" in params.host else socket.AF_INET
         return socket.create_server((params.host, params.port), family=family, backlog=128)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
-        where = f"{params.host[:80]}:{params.port}"
-        message = f"cannot listen on {where} ({why}). Give another --port, or --port 0 for a free one."
+        address = f"{params.host[:80]}:{params.port}"
+        message = f"cannot listen on {address} ({why}). Set another --port, or --port 0 for any free port."
         raise ConfigError([Fault("cloud.serve.params.port", message)]) from error
 
 
@@ -82,7 +82,7 @@ def _server(code: Path) -> Any:
     return importlib.import_module("serve")
 
 
-def _told(record: Record, url: str, about: dict[str, Any]) -> str:
-    named = f"{record.model} {record.version} ({about['model']['digest']}), {about['cards']:,} cards"
+def _startup_message(record: Record, url: str, metadata: dict[str, Any]) -> str:
+    model = f"{record.model} {record.version} ({metadata['model']['digest']}), {metadata['cards']:,} cards"
     curl = f"curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg {url}/invocations"
-    return f"{named}, of {record.task} {record.digest}\nserving at {url}\n\n  {curl}\n"
+    return f"{model}, of {record.task} {record.digest}\nserving at {url}\n\n  {curl}\n"

@@ -17,17 +17,17 @@ from pokeflow_sagemaker.serving.bundles import Bundle
 log = logging.getLogger("pokeflow")
 LONGEST, HASH = 63, 16
 _SENTENCES = {
-    "Rejected": "Its gates, or a person, said no.",
-    "PendingManualApproval": "Nobody has decided on it yet.",
+    "Rejected": "Its gates failed, or a person rejected it.",
+    "PendingManualApproval": "It awaits a decision.",
 }
 
 Source = Literal["auto", "package", "bundle"]
 
 
-def where(shared: RemoteStore | None, account: Account) -> AccountRegion:
+def account_region(shared: RemoteStore | None, account: Account) -> AccountRegion:
     """Return the account and region to run a model of the store in; raise a ConfigError if the store has no bucket."""
     if shared is None:
-        message = "what AWS runs it reads from a bucket, and this store has none. Choose store=s3."
+        message = "AWS reads bundles from a bucket, and this store has none. Set store=s3."
         raise ConfigError([Fault("store.remote", message)])
     return names.here(aws.region(account.region or shared.region))
 
@@ -37,15 +37,15 @@ def base(project: str, name: str) -> str:
     return fit_name(f"{names.slug(project)}-{name}", LONGEST - HASH - 1)
 
 
-def fit_name(text: str, most: int) -> str:
-    """Convert text to a valid AWS name of at most ``most`` letters, digits and single ``-``.
+def fit_name(text: str, max_length: int) -> str:
+    """Convert text to a valid AWS name of at most ``max_length`` letters, digits and single ``-``.
 
     A name that had to be changed or cut ends in a hash of the text, so that different texts keep different names.
     """
     name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
-    if name == text and len(name) <= most:
+    if name == text and len(name) <= max_length:
         return name
-    return f"{name[: most - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{name[: max_length - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def name_by_content(base: str, content: Any) -> str:
@@ -76,11 +76,11 @@ def ensure(
     try:
         aws.ask(sagemaker.describe_model, f"model {name}", ModelName=name)
     except aws.NotFoundError:
-        given = {"ModelName": name, **request, "Tags": tags(bundle, account)}
+        full_request = {"ModelName": name, **request, "Tags": tags(bundle, account)}
         try:
-            aws.ask(sagemaker.create_model, f"model {name}", **given)
+            aws.ask(sagemaker.create_model, f"model {name}", **full_request)
         except aws.AlreadyExistsError:
-            log.debug("model %s was made by another at this moment", name)
+            log.debug("model %s was created by another process at the same time", name)
     return name
 
 
@@ -90,8 +90,8 @@ def _container(bundle: Bundle, at: AccountRegion, image: str, source: Source) ->
         return {"ModelPackageName": str(arn)}
     if source == "package":
         raise PokeflowError(
-            f"{bundle.record.task}: it is not registered with SageMaker. Choose registry=sagemaker and run "
-            "'pokeflow' first, or deploy the bundle as it is: cloud.deploy.params.source=bundle."
+            f"{bundle.record.task}: not registered with SageMaker. Set registry=sagemaker and run "
+            "'pokeflow' first, or deploy the bundle itself: cloud.deploy.params.source=bundle."
         )
     return {"Image": images.address(image, at.region), "ModelDataUrl": bundle.uri}
 
@@ -103,31 +103,31 @@ def _deployable(arn: str, at: AccountRegion, source: Source) -> bool:
         PokeflowError: if the package exists and is not approved.
 
     """
-    what = f"model package {arn.rpartition('model-package/')[2]}"
+    resource = f"model package {arn.rpartition('model-package/')[2]}"
     if f":{at.region}:{at.account}:" not in arn:
-        log.warning("%s is in another region or account: the bundle is taken as it is", what)
+        log.warning("%s is in another region or account: using the bundle itself", resource)
         return False
     sagemaker = aws.client("sagemaker", at.region)
 
     def look() -> dict[str, Any] | None:
         try:
-            row: dict[str, Any] = aws.ask(sagemaker.describe_model_package, what, ModelPackageName=arn)
+            row: dict[str, Any] = aws.ask(sagemaker.describe_model_package, resource, ModelPackageName=arn)
         except aws.NotFoundError:
             if source == "package":
                 raise
             return None
         return row
 
-    found = waiting.until_settled(look, "ModelPackageStatus", ("Pending", "InProgress"), what)
-    if found is None:
-        log.warning("%s is not there any more: the bundle is taken as it is", what)
+    description = waiting.until_settled(look, "ModelPackageStatus", ("Pending", "InProgress"), resource)
+    if description is None:
+        log.warning("%s no longer exists: using the bundle itself", resource)
         return False
-    approval = str(found.get("ModelApprovalStatus", "Approved"))
+    approval = str(description.get("ModelApprovalStatus", "Approved"))
     if approval == "Approved":
         return True
-    said = str(found.get("ApprovalDescription") or "")
-    why = " ".join(filter(None, (_SENTENCES.get(approval, ""), said)))
+    reason = str(description.get("ApprovalDescription") or "")
+    why = " ".join(filter(None, (_SENTENCES.get(approval, ""), reason)))
     raise PokeflowError(
-        f"{what}: it is {approval}, and only what is approved is deployed. {why} Approve it in the registry, or "
-        "deploy the bundle as it is: cloud.deploy.params.source=bundle."
+        f"{resource}: its status is {approval}, and only approved packages are deployed. {why} Approve it in the "
+        "registry, or deploy the bundle itself: cloud.deploy.params.source=bundle."
     )

@@ -12,7 +12,7 @@ from pokeflow_sagemaker.machines import Account, Network
 
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)
 """Memory sizes of a serverless endpoint in MB."""
-MOST_MB = 100
+MAX_MB = 100
 """SageMaker's limit in MB for the concurrent requests of a batch transform job together, and so for one request."""
 VARIANT = "main"
 """Variant name of every endpoint: AWS rolls back an update only if the old and the new variant have the same name."""
@@ -114,10 +114,10 @@ class TransformParams:
 def payload(max_bytes: int, at_once: int) -> tuple[int, int]:
     """Return the largest request of a batch transform in MB, and the concurrent requests to each instance.
 
-    Both are bounded so that their product stays within ``MOST_MB``.
+    Both are bounded so that their product stays within ``MAX_MB``.
     """
-    megabytes = min(MOST_MB, max(1, math.ceil(max_bytes / 1e6)))
-    return megabytes, max(1, min(at_once, MOST_MB // megabytes))
+    megabytes = min(MAX_MB, max(1, math.ceil(max_bytes / 1e6)))
+    return megabytes, max(1, min(at_once, MAX_MB // megabytes))
 
 
 def check_serve(params: ServeParams) -> Iterable[tuple[str, str]]:
@@ -130,27 +130,27 @@ def check_deploy(params: DeployParams) -> Iterable[tuple[str, str]]:
     """Yield the faults of an endpoint's parameters, as (parameter name, message) pairs."""
     yield from _machines(params)
     if params.name is not None and not _NAME.fullmatch(params.name):
-        yield "name", f"{params.name!r} names no endpoint: at most 63 letters, digits and '-', none of these at an end"
+        yield "name", f"{params.name!r} is not a valid endpoint name: at most 63 letters, digits and inner '-'"
     if params.serverless_config.memory_mb not in MEMORIES:
-        known = ", ".join(map(str, MEMORIES))
-        yield "serverless_config.memory_mb", f"{params.serverless_config.memory_mb} is none of {known}"
+        choices = ", ".join(map(str, MEMORIES))
+        yield "serverless_config.memory_mb", f"{params.serverless_config.memory_mb} is not one of {choices}"
     if not 1 <= params.serverless_config.concurrency <= 200:
         yield "serverless_config.concurrency", f"{params.serverless_config.concurrency} is not between 1 and 200"
     if not 0 <= params.rollback.bake_seconds <= 3600:
         yield "rollback.bake_seconds", f"{params.rollback.bake_seconds} is not between 0 and 3,600"
     if len(params.rollback.alarms or ()) > 10:
-        yield "rollback.alarms", "are more than 10, which is what SageMaker watches"
+        yield "rollback.alarms", "are more than 10, SageMaker's limit"
     if params.serverless and params.network:
-        yield "network", "a serverless endpoint has none. Leave it out, or give the endpoint instances"
+        yield "network", "a serverless endpoint has no VPC. Leave out network, or set serverless to false"
 
 
 def check_transform(params: TransformParams) -> Iterable[tuple[str, str]]:
     """Yield the faults of a transform job's parameters; prefixes may be empty, since the command line sets them."""
     yield from _machines(params)
     for name in ("source", "destination"):
-        place = getattr(params, name)
-        if place and not _PREFIX.fullmatch(place):
-            yield name, f"{place!r} is no place in a bucket: s3://bucket/prefix/"
+        uri = getattr(params, name)
+        if uri and not _PREFIX.fullmatch(uri):
+            yield name, f"{uri!r} is not an S3 prefix: s3://bucket/prefix/"
     if not 1 <= params.at_once <= 100:
         yield "at_once", f"{params.at_once} is not between 1 and 100"
 
@@ -160,4 +160,4 @@ def _machines(params: DeployParams | TransformParams) -> Iterable[tuple[str, str
     if not 1 <= params.instances <= 100:
         yield "instances", f"{params.instances} is not between 1 and 100"
     if not re.fullmatch(r"\S{1,255}", params.image):
-        yield "image", f"{params.image!r} is no address of a container"
+        yield "image", f"{params.image!r} is not the URI of a container image"

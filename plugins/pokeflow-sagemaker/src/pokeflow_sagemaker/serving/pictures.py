@@ -34,35 +34,37 @@ def list_objects(region: str, uri: str) -> Iterator[S3Object]:
         token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def list_pictures(region: str, uri: str, most: int) -> list[S3Object]:
+def list_pictures(region: str, uri: str, max_bytes: int) -> list[S3Object]:
     """List the images below a prefix.
 
     Args:
         region: AWS region.
         uri: ``s3://bucket/prefix``.
-        most: largest image in bytes.
+        max_bytes: largest image in bytes.
 
     Raises:
         ConfigError: if there are none, or one of the objects would make the whole job fail.
 
     """
-    found = list(list_objects(region, uri))
+    objects = list(list_objects(region, uri))
     faults: list[tuple[Callable[[S3Object], bool], str]] = [
-        (lambda f: not f.key.lower().endswith(SUFFIXES), f"no pictures ({', '.join(SUFFIXES)})"),
-        (lambda f: f.size > most, f"larger than the {most:,} bytes that the bundle takes"),
+        (lambda f: not f.key.lower().endswith(SUFFIXES), f"not images ({', '.join(SUFFIXES)})"),
+        (lambda f: f.size > max_bytes, f"larger than the bundle's limit of {max_bytes:,} bytes"),
         (lambda f: not f.size, "empty"),
     ]
-    told = [_told(uri, [f.key for f in found if wrong(f)], why) for wrong, why in faults]
-    if not found:
-        told = [Fault("source", f"{uri}: there is nothing below it.")]
-    if wrong := [fault for fault in told if fault]:
+    results = [_fault(uri, [f.key for f in objects if wrong(f)], why) for wrong, why in faults]
+    if not objects:
+        results = [Fault("source", f"{uri}: there are no objects below this prefix.")]
+    if wrong := [fault for fault in results if fault]:
         raise ConfigError(wrong)
-    return found
+    return objects
 
 
-def _told(uri: str, keys: list[str], why: str) -> Fault | None:
+def _fault(uri: str, keys: list[str], why: str) -> Fault | None:
     if not keys:
         return None
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     names = ", ".join(repr(key) for key in keys[:SHOWN])
-    return Fault("source", f"{uri}: {names}{more}: {why}. One of these fails the whole job: move them elsewhere.")
+    return Fault(
+        "source", f"{uri}: {names}{more}: {why}. Each of them would fail the whole job. Move them out of this prefix."
+    )

@@ -13,31 +13,31 @@ def remove(region: str, name: str) -> dict[str, Any]:
     sagemaker = aws.client("sagemaker", region)
     deleted = [f"endpoint {name}"] if endpoint.delete(region, name) else []
     base = name[: model.LONGEST - model.HASH - 1]
-    listed = aws.pages(
+    rows = aws.pages(
         sagemaker, "list_endpoint_configs", "EndpointConfigs", f"configurations of {name}", NameContains=base
     )
-    configurations = [row["EndpointConfigName"] for row in listed if _mine(row["EndpointConfigName"], base)]
+    configurations = [row["EndpointConfigName"] for row in rows if _is_ours(row["EndpointConfigName"], base)]
     models: set[str] = set()
     for configuration in configurations:
-        what = f"endpoint configuration {configuration}"
-        found = aws.ask(sagemaker.describe_endpoint_config, what, EndpointConfigName=configuration)
-        models |= {variant["ModelName"] for variant in found["ProductionVariants"]}
-        deleted += _gone(what, sagemaker.delete_endpoint_config, EndpointConfigName=configuration)
+        resource = f"endpoint configuration {configuration}"
+        response = aws.ask(sagemaker.describe_endpoint_config, resource, EndpointConfigName=configuration)
+        models |= {variant["ModelName"] for variant in response["ProductionVariants"]}
+        deleted += _delete(resource, sagemaker.delete_endpoint_config, EndpointConfigName=configuration)
     for runs in sorted(models):
-        deleted += _gone(f"model {runs}", sagemaker.delete_model, ModelName=runs)
+        deleted += _delete(f"model {runs}", sagemaker.delete_model, ModelName=runs)
     if alarm.remove(region, name):
         deleted.append(f"alarm {alarm.name_of(name)}")
-    return {"endpoint": name, "deleted": ", ".join(deleted) or "nothing: there was none"}
+    return {"endpoint": name, "deleted": ", ".join(deleted) or "nothing: it does not exist"}
 
 
-def _mine(found: str, base: str) -> bool:
+def _is_ours(name: str, base: str) -> bool:
     """Return whether ``model.name_by_content`` built a name from ``base``."""
-    return re.fullmatch(rf"{re.escape(base)}-[0-9a-f]{{{model.HASH}}}", found) is not None
+    return re.fullmatch(rf"{re.escape(base)}-[0-9a-f]{{{model.HASH}}}", name) is not None
 
 
-def _gone(what: str, call: Callable[..., Any], **named: str) -> list[str]:
+def _delete(resource: str, call: Callable[..., Any], **parameters: str) -> list[str]:
     try:
-        aws.ask(call, what, **named)
+        aws.ask(call, resource, **parameters)
     except aws.NotFoundError:
         return []
-    return [what]
+    return [resource]

@@ -13,7 +13,7 @@ from pokeflow_sagemaker.aws import waiting
 from pokeflow_sagemaker.provision.names import AccountRegion
 from pokeflow_sagemaker.serving import model, pictures
 from pokeflow_sagemaker.serving.bundles import Bundle
-from pokeflow_sagemaker.serving.params import MOST_MB, TransformParams, payload
+from pokeflow_sagemaker.serving.params import MAX_MB, TransformParams, payload
 from pokeflow_sagemaker.serving.pictures import S3Object
 
 log = logging.getLogger("pokeflow")
@@ -27,7 +27,7 @@ class TransformRequest:
 
     name: str
     request: dict[str, Any]
-    found: list[S3Object]
+    objects: list[S3Object]
     destination: str
 
 
@@ -37,38 +37,38 @@ def transform(params: TransformParams, bundle: Bundle) -> dict[str, Any]:
     The same images, model and instances lead to the same job: if it exists it is waited for or reused.
 
     Returns:
-        ``job``, ``changed``, ``pictures`` (their number), ``answers`` (URI), ``seconds`` and ``cost_usd``; the last two
+        ``job``, ``change``, ``pictures`` (their number), ``answers`` (URI), ``seconds`` and ``cost_usd``; the last two
         are None if they are not known.
 
     """
-    at = model.where(bundle.shared, params.account)
-    asked = _request(params, bundle, at)
-    job, row, changed = _complete(params, bundle, at, asked)
+    at = model.account_region(bundle.shared, params.account)
+    job_request = _request(params, bundle, at)
+    job, row, change = _complete(params, bundle, at, job_request)
     began, ended = row.get("TransformStartTime"), row.get("TransformEndTime")
     seconds = (ended - began).total_seconds() if began and ended else None
     price = prices.hourly(params.instance_type, at.region, params.prices)
     return {
         "job": job,
-        "changed": changed,
-        "pictures": len(asked.found),
-        "answers": asked.destination,
+        "changed": change,
+        "pictures": len(job_request.objects),
+        "answers": job_request.destination,
         "seconds": seconds,
         "cost_usd": None if seconds is None or price.usd is None else price.usd * params.instances * seconds / 3600,
     }
 
 
 def _request(params: TransformParams, bundle: Bundle, at: AccountRegion) -> TransformRequest:
-    source, destination = (f"{place.rstrip('/')}/" if place else "" for place in (params.source, params.destination))
+    source, destination = (f"{uri.rstrip('/')}/" if uri else "" for uri in (params.source, params.destination))
     if not source or not destination:
         missing = "source" if not source else "destination"
-        raise ConfigError([Fault(missing, "is missing: pokeflow transform s3://bucket/pictures/ s3://bucket/answers/")])
+        raise ConfigError([Fault(missing, "is missing: pokeflow transform s3://bucket/images/ s3://bucket/responses/")])
     if destination.startswith(source):
         raise ConfigError(
-            [Fault("destination", f"{destination} lies below {source}: answers would pass for pictures.")]
+            [Fault("destination", f"{destination} is below {source}, so responses would be read as images.")]
         )
-    most = int(bundle.record.params["max_bytes"])
-    found = pictures.list_pictures(at.region, source, min(most, MOST_MB * 1_000_000))
-    payload_mb, at_once = payload(most, params.at_once)
+    max_bytes = int(bundle.record.params["max_bytes"])
+    objects = pictures.list_pictures(at.region, source, min(max_bytes, MAX_MB * 1_000_000))
+    payload_mb, at_once = payload(max_bytes, params.at_once)
     runs = model.ensure(bundle, at, params.account, params.network, params.image, "auto")
     key = {"KmsKeyId": params.account.kms_key} if params.account.kms_key else {}
     machines: dict[str, Any] = {"InstanceType": params.instance_type, "InstanceCount": params.instances}
@@ -88,75 +88,81 @@ def _request(params: TransformParams, bundle: Bundle, at: AccountRegion) -> Tran
         "TransformOutput": {"S3OutputPath": destination, "Accept": "application/json", "AssembleWith": "None", **key},
         "TransformResources": machines | ({"VolumeKmsKeyId": params.account.kms_key} if key else {}),
     }
-    content = [request, sorted((f.key, f.etag) for f in found)]
+    content = [request, sorted((f.key, f.etag) for f in objects)]
     name = model.name_by_content(model.base(params.account.project, bundle.record.model)[:42].rstrip("-"), content)
-    return TransformRequest(name, request, found, destination)
+    return TransformRequest(name, request, objects, destination)
 
 
 def _complete(
-    params: TransformParams, bundle: Bundle, at: AccountRegion, asked: TransformRequest
+    params: TransformParams, bundle: Bundle, at: AccountRegion, job_request: TransformRequest
 ) -> tuple[str, dict[str, Any], str]:
     """Return a completed job with responses to all images; start one if none exists.
 
     Returns:
-        The job's name, AWS's description of it, and "made" or "nothing" for the change.
+        The job's name, AWS's description of it, and "created" or "nothing" for the change.
 
     Raises:
         PokeflowError: if the job fails, or leaves images without a response.
 
     """
     for number in itertools.count(1):
-        name = asked.name if number == 1 else f"{asked.name}-{number}"
-        found, changed = _settled(at.region, name), "nothing"
-        if found is None:
-            _start(params, bundle, at, asked, name)
-            found, changed = _settled(at.region, name), "made"
-        if found is None:
-            raise PokeflowError(f"transform job {name}: it is gone. Run this again.")
-        if found["TransformJobStatus"] == "Completed":
-            if not (missing := _without_answer(at.region, asked)):
-                return name, found, changed
-            if changed == "made":
-                shown = ", ".join(missing[: pictures.SHOWN])
-                raise PokeflowError(f"transform job {name}: it is Completed, but these have no answer: {shown}.")
-            log.info("transform job %s: its answers are not there any more", name)
-        elif changed == "made":
+        name = job_request.name if number == 1 else f"{job_request.name}-{number}"
+        description, change = _wait_until_settled(at.region, name), "nothing"
+        if description is None:
+            _start(params, bundle, at, job_request, name)
+            description, change = _wait_until_settled(at.region, name), "created"
+        if description is None:
+            raise PokeflowError(f"transform job {name}: was deleted during the wait. Run this again.")
+        if description["TransformJobStatus"] == "Completed":
+            if not (missing := _unanswered_pictures(at.region, job_request)):
+                return name, description, change
+            if change == "created":
+                examples = ", ".join(missing[: pictures.SHOWN])
+                raise PokeflowError(
+                    f"transform job {name}: it completed, but these images have no response: {examples}."
+                )
+            log.info("transform job %s: its responses were deleted; running it again", name)
+        elif change == "created":
             raise PokeflowError(
-                f"transform job {name}: {found['TransformJobStatus']}. AWS says: "
-                f"{aws.clean(str(found.get('FailureReason') or 'nothing about why'))} Its log is CloudWatch's log "
-                f"group /aws/sagemaker/TransformJobs, streams {name}/…: what the container says of each picture. "
-                "Mend that and run this again: another job begins."
+                f"transform job {name}: {description['TransformJobStatus']}. AWS says: "
+                f"{aws.clean(str(description.get('FailureReason') or 'no reason'))} Its log is CloudWatch's "
+                f"log group /aws/sagemaker/TransformJobs, streams {name}/…. "
+                "Correct the cause and run this again to start another job."
             )
         if number == ATTEMPTS:
-            raise PokeflowError(f"transform job {asked.name}: {ATTEMPTS} attempts came to nothing. Look into the last.")
+            raise PokeflowError(
+                f"transform job {job_request.name}: {ATTEMPTS} attempts failed. Check the last one's log."
+            )
     raise AssertionError
 
 
-def _start(params: TransformParams, bundle: Bundle, at: AccountRegion, asked: TransformRequest, name: str) -> None:
+def _start(
+    params: TransformParams, bundle: Bundle, at: AccountRegion, job_request: TransformRequest, name: str
+) -> None:
     price = prices.hourly(params.instance_type, at.region, params.prices)
-    costs = f"about ${price.usd * params.instances:,.2f} an hour" if price.usd is not None else price.source
+    costs = f"about ${price.usd * params.instances:,.2f} per hour" if price.usd is not None else price.source
     machines = f"{params.instances} × {params.instance_type}"
-    log.info("transform job %s: %d pictures on %s, %s", name, len(asked.found), machines, costs)
+    log.info("transform job %s: %d images on %s, %s", name, len(job_request.objects), machines, costs)
     sagemaker = aws.client("sagemaker", at.region)
-    request = {"TransformJobName": name, **asked.request, "Tags": model.tags(bundle, params.account)}
+    request = {"TransformJobName": name, **job_request.request, "Tags": model.tags(bundle, params.account)}
     try:
         aws.ask(sagemaker.create_transform_job, f"transform job {name}", **request)
     except aws.AlreadyExistsError:
-        log.info("transform job %s: another has started it this moment", name)
+        log.info("transform job %s: another process started it at the same time", name)
 
 
-def _settled(region: str, name: str) -> dict[str, Any] | None:
-    sagemaker, what = aws.client("sagemaker", region), f"transform job {name}"
-    look = partial(aws.find, sagemaker.describe_transform_job, what, TransformJobName=name)
-    found = waiting.until_settled(look, "TransformJobStatus", MOVING, what, patience=86_400)
-    return None if found is None else dict(found)
+def _wait_until_settled(region: str, name: str) -> dict[str, Any] | None:
+    sagemaker, resource = aws.client("sagemaker", region), f"transform job {name}"
+    look = partial(aws.find, sagemaker.describe_transform_job, resource, TransformJobName=name)
+    description = waiting.until_settled(look, "TransformJobStatus", MOVING, resource, patience=86_400)
+    return None if description is None else dict(description)
 
 
-def _without_answer(region: str, asked: TransformRequest) -> list[str]:
+def _unanswered_pictures(region: str, job_request: TransformRequest) -> list[str]:
     """Return the names of images without a response.
 
     Responses are matched by file name alone, since SageMaker's folder for them below the destination varies.
     """
-    there = Counter(found.key.rpartition("/")[2] for found in pictures.list_objects(region, asked.destination))
-    wanted = Counter(f"{found.key.rpartition('/')[2]}.out" for found in asked.found)
-    return sorted(name.removesuffix(".out") for name in (wanted - there).elements())
+    responses = Counter(item.key.rpartition("/")[2] for item in pictures.list_objects(region, job_request.destination))
+    expected = Counter(f"{item.key.rpartition('/')[2]}.out" for item in job_request.objects)
+    return sorted(name.removesuffix(".out") for name in (expected - responses).elements())

@@ -17,7 +17,7 @@ from pokeflow_vision.dataset import Card
 
 FILE = "model.tar.gz"
 NETWORK, INDEX, LABELS, ABOUT = "model.onnx", index.FILE, inference.LABELS, "bundle.json"
-WHERE_THERE_ARE = ("weights.pt", "network.json")
+OPTIONAL_FILES = ("weights.pt", "network.json")
 FACTS = ("architecture", "parameters", "embedding_dim", "input_size", "quantization", "framework")
 ACCURACIES = ("top1_accuracy", "top5_accuracy", "artwork_top1_accuracy")
 
@@ -30,12 +30,12 @@ def run(task: Task) -> Result:
         ``packed`` (names of the files), ``content_types`` and ``preprocessing`` (hash).
 
     """
-    made, benchmark = task.inputs[0], _benchmark(task)
-    files = network_files(made)
-    files |= {name: _own(made, name) for name in WHERE_THERE_ARE if (made.folder / name).exists()}
-    files[preprocessing.FILE] = _own(made, preprocessing.FILE)
-    files[INDEX] = _own(benchmark, INDEX)
-    cards = _gallery(task, made, benchmark)
+    model_input, benchmark = task.inputs[0], _benchmark(task)
+    files = network_files(model_input)
+    files |= {name: _input_file(model_input, name) for name in OPTIONAL_FILES if (model_input.folder / name).exists()}
+    files[preprocessing.FILE] = _input_file(model_input, preprocessing.FILE)
+    files[INDEX] = _input_file(benchmark, INDEX)
+    cards = _gallery(task, model_input, benchmark)
 
     content: dict[str, Content] = {
         **files,
@@ -45,9 +45,9 @@ def run(task: Task) -> Result:
     }
     with progress.bar(f"{task.name}: checksums", _size(content)) as advance:
         sums = {name: _sum(value, advance) for name, value in sorted(content.items())}
-    for origin in (made, benchmark):
+    for origin in (model_input, benchmark):
         _require_unchanged(origin, files, sums)
-    content[ABOUT] = _json(about(task, made, benchmark, len(cards), sums))
+    content[ABOUT] = _json(metadata(task, model_input, benchmark, len(cards), sums))
     unpacked = _size(content)
     with progress.bar(f"{task.name}: packing", unpacked) as advance:
         archive.write(task.output / FILE, content, advance)
@@ -56,7 +56,7 @@ def run(task: Task) -> Result:
         "format": "SageMaker model.tar.gz",
         "packed": sorted(content),
         "content_types": [*inference.IMAGES, inference.JSON],
-        "preprocessing": preprocessing.read(made.folder).hash,
+        "preprocessing": preprocessing.read(model_input.folder).hash,
     }
     return Result({"size_mb": (task.output / FILE).stat().st_size / 1e6, "unpacked_mb": unpacked / 1e6}, facts)
 
@@ -66,20 +66,22 @@ def limits(params: BundleParams) -> dict[str, int]:
     return {"top": params.top, "max_bytes": params.max_bytes, "max_pixels": params.max_pixels}
 
 
-def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+def metadata(
+    task: Task, model_input: Input, benchmark: Input, cards: int, sums: Mapping[str, tuple[int, str]]
+) -> dict[str, Any]:
     """Build ``bundle.json`` without model name and version label, so that renaming changes no byte.
 
     Args:
         task: the task of this stage.
-        made: the model.
+        model_input: the model.
         benchmark: its benchmark.
         cards: number of cards in the gallery.
         sums: size in bytes and sha256 of every other file, by its name in the archive.
 
     """
-    record, measured = made.record, benchmark.record
-    figures = {name: measured.metrics.get(name) for name in ACCURACIES}
-    missing = {name: measured.reasons.get(name, "the benchmark does not tell it") for name in ACCURACIES}
+    record, benchmark_record = model_input.record, benchmark.record
+    figures = {name: benchmark_record.metrics.get(name) for name in ACCURACIES}
+    missing = {name: benchmark_record.reasons.get(name, "not reported by the benchmark") for name in ACCURACIES}
     return {
         "model": {
             "type": task.type,
@@ -91,16 +93,16 @@ def about(task: Task, made: Input, benchmark: Input, cards: int, sums: Mapping[s
         },
         "accuracy": {
             **figures,
-            "protocol": measured.facts.get("protocol"),
+            "protocol": benchmark_record.facts.get("protocol"),
             "reasons": {name: missing[name] for name, value in figures.items() if value is None},
         },
         "cards": cards,
-        "preprocessing": preprocessing.read(made.folder).hash,
+        "preprocessing": preprocessing.read(model_input.folder).hash,
         "files": {name: {"size": size, "sha256": sha256} for name, (size, sha256) in sums.items()},
     }
 
 
-def network_files(made: Input) -> dict[str, Path]:
+def network_files(model_input: Input) -> dict[str, Path]:
     """Return the network and its external data files, by their names in the archive.
 
     Raises:
@@ -110,18 +112,18 @@ def network_files(made: Input) -> dict[str, Path]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
-    if not (made.folder / NETWORK).is_file():
+    if not (model_input.folder / NETWORK).is_file():
         raise PokeflowError(
-            f"bundle: {made.record.task} left no {NETWORK}, which is what SageMaker is to run. Leave the stage out "
-            "for this model: post_stages: {bundle: null}."
+            f"bundle: {model_input.record.task} has no {NETWORK}, which SageMaker needs. Leave out the "
+            "stage for this model: post_stages: {bundle: null}."
         )
-    files = {NETWORK: _own(made, NETWORK)}
+    files = {NETWORK: _input_file(model_input, NETWORK)}
     try:
         model = onnx.load(files[NETWORK], load_external_data=False)
-        places = {_place(tensor) for tensor in _tensors(model.graph)} - {""}
+        data_files = {_data_file(tensor) for tensor in _tensors(model.graph)} - {""}
     except (DecodeError, ValueError, OSError) as error:
-        raise PokeflowError(f"{files[NETWORK]}: not a readable network ({error}). Make the model again.") from error
-    return files | {place: _own(made, place) for place in sorted(places)}
+        raise PokeflowError(f"{files[NETWORK]}: not a readable network ({error}). Train the model again.") from error
+    return files | {name: _input_file(model_input, name) for name in sorted(data_files)}
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -134,7 +136,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from _tensors(inner)
 
 
-def _place(tensor: Any) -> str:
+def _data_file(tensor: Any) -> str:
     """Return the external data file of a tensor, relative to the network's folder; empty if it has none."""
     return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
 
@@ -144,22 +146,22 @@ def _benchmark(task: Task) -> Input:
         if item.record.stage == BENCHMARK:
             return item
     raise PokeflowError(
-        f"{task.name}: needs the model's benchmark, whose gallery a deployed model answers from. "
+        f"{task.name}: needs the model's benchmark, whose gallery a deployed model uses. "
         "Put benchmark before bundle in lineage.post_stages."
     )
 
 
-def _own(item: Input, name: str) -> Path:
+def _input_file(item: Input, name: str) -> Path:
     """Return a file of an input; raise a PokeflowError if it is missing, a link, or outside the input's folder."""
     file = item.folder / archive.require_name(name)
     if not file.resolve().is_relative_to(item.folder.resolve()) or file.is_symlink():
-        raise PokeflowError(f"{file}: is a link, and none is packed. Make {item.record.task} again.")
+        raise PokeflowError(f"{file}: is a link, and links are not packed. Run {item.record.task} again.")
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such file, and a bundle needs it. Make {item.record.task} again.")
+        raise PokeflowError(f"{file}: does not exist, but a bundle needs it. Run {item.record.task} again.")
     return file
 
 
-def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
+def _gallery(task: Task, model_input: Input, benchmark: Input) -> tuple[Card, ...]:
     """Return the gallery's cards.
 
     Raises:
@@ -167,27 +169,27 @@ def _gallery(task: Task, made: Input, benchmark: Input) -> tuple[Card, ...]:
 
     """
     data = dataset.read(task.input(stage=PREPARE).folder)
-    preprocessing.require_same(data.preprocessing, preprocessing.read(made.folder), made.record.task)
+    preprocessing.require_same(data.preprocessing, preprocessing.read(model_input.folder), model_input.record.task)
     try:
         gallery = index.read(benchmark.folder)
     except index.UnreadableIndexError as error:
-        said = f"{INDEX}: not a readable gallery ({error.why})."
-        raise PokeflowError(f"{benchmark.folder}: {said} Run the benchmark again.") from error
+        message = f"{INDEX}: not a readable gallery ({error.why})."
+        raise PokeflowError(f"{benchmark.folder}: {message} Run the benchmark again.") from error
     if gallery.preprocessing != data.preprocessing.hash:
         raise PokeflowError(
-            f"{benchmark.record.task}: its index was made with preprocessing {gallery.preprocessing}, the data set's "
+            f"{benchmark.record.task}: its index was built with preprocessing {gallery.preprocessing}, the data set's "
             f"is {data.preprocessing.hash}. Run the benchmark again."
         )
     if gallery.card_ids.tolist() != [card.card_id for card in data.cards]:
-        raise PokeflowError(f"{benchmark.record.task}: its index holds other cards than the data set. Run it again.")
+        raise PokeflowError(f"{benchmark.record.task}: its index has other cards than the data set. Run it again.")
     return data.cards
 
 
 def _require_unchanged(item: Input, files: Mapping[str, Path], sums: Mapping[str, tuple[int, str]]) -> None:
     for file in item.record.files:
-        packed = files.get(file.path)
-        if packed == item.folder / file.path and sums[file.path] != (file.size, file.sha256):
-            raise PokeflowError(f"{packed}: is not what its record says. Make {item.record.task} again.")
+        source = files.get(file.path)
+        if source == item.folder / file.path and sums[file.path] != (file.size, file.sha256):
+            raise PokeflowError(f"{source}: differs from its record. Run {item.record.task} again.")
 
 
 def _sum(content: Content, advance: Any) -> tuple[int, str]:

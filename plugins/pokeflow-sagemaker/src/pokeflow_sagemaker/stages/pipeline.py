@@ -6,7 +6,7 @@ from pokeflow_sagemaker.pipelines import lineage, text
 
 def run(task: Task) -> Result:
     """Write ``<name>.py`` for each pipeline that has steps; the fact ``pipelines`` describes each in a sentence."""
-    written = lineage.write(task.params, task.shared)
-    for name, pipeline in written.pipelines.items():
+    generated = lineage.write(task.params, task.shared)
+    for name, pipeline in generated.pipelines.items():
         (task.output / f"{name}.py").write_text(text.file(name, pipeline), encoding="utf-8")
-    return Result(facts={"pipelines": {name: pipeline.about for name, pipeline in written.pipelines.items()}})
+    return Result(facts={"pipelines": {name: pipeline.about for name, pipeline in generated.pipelines.items()}})
