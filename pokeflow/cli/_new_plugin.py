@@ -41,7 +41,7 @@ def write(kind: str, name: str, to: Path) -> Path:
         raise ConfigError([Fault("name", message)])
     folder = to / f"pokeflow-{name.replace('_', '-')}"
     if _is_taken(kind, name):
-        raise ConfigError([Fault("name", f"{name!r} is used by an installed plugin. Choose another name.")])
+        raise ConfigError([Fault("name", f"{name!r} is taken by an installed plugin. Choose another name.")])
     if not to.is_dir():
         raise ConfigError([Fault("--to", f"folder {to} does not exist. Create it, or choose another.")])
     if folder.exists() or folder.is_symlink():

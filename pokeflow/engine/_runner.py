@@ -66,7 +66,7 @@ def run(
             failures.append(_failure(runner.store, step, error))
     outbox.finish()
     if failures or absent:
-        waiting = [f"Not run, because tasks that they need are missing: {', '.join(blocked)}."] if blocked else []
+        waiting = [f"Not run: {', '.join(blocked)} (a task that they need did not finish)."] if blocked else []
         hint = f"Finished tasks are kept. Resume with: {flow.command}"
         text = "\n".join([*failures, *absent, *waiting, hint])
         raise TaskError(text, runner.ran, failed=bool(failures), records=runner.done)

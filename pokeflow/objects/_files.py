@@ -61,4 +61,4 @@ def copy_and_hash(source: BinaryIO, target: BinaryIO | None, advance: Advance | 
 
 def integrity_error(location: str, sha256: str, actual: str) -> IntegrityError:
     """Return the error for a checksum that differs from the expected one."""
-    return IntegrityError(f"{location}: the checksum is {actual[:12]}…, not {sha256[:12]}…: it was changed.")
+    return IntegrityError(f"{location}: the checksum is {actual[:12]}…, not {sha256[:12]}…: the content changed.")

@@ -121,7 +121,7 @@ class Folder:
             with name_file_in_errors(target), draft.open("wb") as out:
                 checksum = copy_and_hash(file, out, advance)
             if sha256 not in (None, checksum):
-                raise integrity_error(self._file_name(key), str(sha256), checksum)
+                raise integrity_error(self._display_path(key), str(sha256), checksum)
         return checksum
 
     def copy(
@@ -152,7 +152,7 @@ class Folder:
             raise PokeflowError(f"{key!r}: the name {OWN} is reserved for drafts and locks. Choose another.")
         return key
 
-    def _file_name(self, key: str) -> str:
+    def _display_path(self, key: str) -> str:
         return str(self.root / self.inside / key)
 
     @contextmanager
@@ -218,7 +218,7 @@ class Folder:
             if existing is not None and not stat.S_ISREG(existing.st_mode):
                 raise _not_a_file(path)
             if match is not None and (existing is None or _etag(existing) != match):
-                return self._etag_if_same(path, sha256, "was written by another" if existing else "does not exist")
+                return self._etag_if_same(path, sha256, "has changed" if existing else "does not exist")
             draft.replace(path)
         return _etag(status)
 

@@ -80,7 +80,7 @@ def _file(uri: str) -> Path:
     parts = urlsplit(uri)
     path = unquote(parts.path, errors="surrogateescape")
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not os.path.isabs(path):  # noqa: PTH117
-        raise uri_error(uri, "not a folder of this machine, as file:///folder")
+        raise uri_error(uri, "is not a folder of this machine, such as file:///folder")
     return Path(path)
 
 

@@ -78,9 +78,9 @@ def _without_reworded(publication: Publication, old: Receipt) -> Publication:
     fixed_files = {file.path: file for file in old.files if file.fixed}
 
     def is_reworded(published: PublishedFile) -> bool:
-        old, name = fixed_files.get(published.path), published.source.removeprefix("document:")
+        prior, name = fixed_files.get(published.path), published.source.removeprefix("document:")
         is_text = name != published.source and not documents.has_schema(name)
-        return is_text and old is not None and old.source == published.source and old.sha256 != published.sha256
+        return is_text and prior is not None and prior.source == published.source and prior.sha256 != published.sha256
 
     items = tuple(item for item in publication.items if not is_reworded(item.placed))
     return Publication(replace(publication.receipt, files=tuple(item.placed for item in items)), items)

@@ -21,8 +21,7 @@ def check(flow: Flow) -> None:
     for receipt in published_receipts(open_tree(flow).objects, versions.items()):
         digest, label = flow.producer(receipt.model).digest, f"{receipt.model} {receipt.version}"
         if receipt.model in flow.force:
-            message = f"{label} is published and cannot change. Raise its version."
-            faults.append(Fault("force", message))
+            faults.append(Fault("force", f"{label} is published and cannot change. Raise its version."))
         elif receipt.digest != digest:
             message = (
                 f"{receipt.version} is published with digest {receipt.digest or 'unknown (it was migrated)'}, and this "

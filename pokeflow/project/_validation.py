@@ -18,7 +18,7 @@ def faults_of(document: Any, schema: Schema | None) -> list[str]:
 
 
 def require(document: Any, schema: Schema | None, location: str, old: Any = None) -> None:
-    """Raise a PokeflowError with each fault of an invalid document, its path, and ``location`` it is stored.
+    """Raise a PokeflowError with each fault of an invalid document, its path, and its ``location``.
 
     Items taken over from ``old``, a valid document, are not validated again: a history is long, its new part short.
     """

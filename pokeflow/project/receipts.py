@@ -126,7 +126,7 @@ def decode(data: bytes, location: str) -> Receipt:
 def read_all(objects: ObjectStore, cache: dict[str, Receipt] | None = None) -> tuple[Receipt, ...]:
     """Return every receipt of the tree, sorted by unit; raise IntegrityError if one is damaged.
 
-    ``cache`` is a cache of receipts by ETag, for repeated calls.
+    ``cache`` holds receipts by ETag, for repeated calls.
     """
     results = dict(read_each(objects, cache))
     for result in results.values():

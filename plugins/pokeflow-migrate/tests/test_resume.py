@@ -99,7 +99,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("moment", "after"), [("copy", 0), ("copy", 120), ("_place", 60)])
+@pytest.mark.parametrize(("moment", "after"), [("copy", 0), ("copy", 120), ("_replace", 60)])
 def test_a_kill_costs_no_file_that_had_come_already(root: Path, copies: list[str], moment: str, after: int) -> None:
     tree = empty(root)
     old = state(root / "old")

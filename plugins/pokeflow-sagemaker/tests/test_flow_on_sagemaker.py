@@ -88,7 +88,7 @@ def test_a_failed_job_is_told_in_its_own_words_and_the_others_go_on(machine):
     assert told[0].startswith(f"train:teacher failed: training job {name} failed: FileNotFoundError: [Errno 2]")
     assert "exit code" not in told[0]
     assert told[0].endswith(f"#/jobs/{name}")
-    assert told[2] == "Not run, because tasks that they need are missing: distill:student."
+    assert told[2] == "Not run: distill:student (a task that they need did not finish)."
     assert failed.value.ran == ("train:lonely",)
     gone.mkdir()
     assert machine.run(*run).ran == ("train:teacher", "distill:student")

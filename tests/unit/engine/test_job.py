@@ -148,7 +148,7 @@ def test_the_file_of_a_task_tells_nothing_of_the_machine_that_wrote_it(shared, t
     ("text", "reason"),
     [
         ("{", "Expecting property name"),
-        ('{"stage": "train", "backend": "nobody", "inputs": []}', "no backend 'nobody' for stage 'train' here"),
+        ('{"stage": "train", "backend": "nobody", "inputs": []}', "no backend 'nobody' for stage 'train'"),
     ],
 )
 def test_a_failure_is_left_for_whoever_waits(tmp_path, text, reason):

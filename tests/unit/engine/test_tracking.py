@@ -79,7 +79,7 @@ def test_a_tracker_that_is_away_is_waited_for_once_a_run_and_told_all_by_the_nex
     assert len(ran) >= 4
     assert len(tracker.asked) == 1
     assert len(notes(flow())) == len(ran)
-    assert caplog.text.count(f"tracking: {len(ran)} kept in") == 1
+    assert caplog.text.count(f"tracking: {len(ran)} unsent in") == 1
 
     tracker.away = lambda task: False
     assert run(flow()) == ()

@@ -43,7 +43,7 @@ def test_a_task_that_lacks_its_compiler_waits_and_the_others_are_made(flow_of, e
         run(flow_of(ABSENT, f"executor={executor}"))
     assert told.value.exit_code == WAITING
     assert "compile:tiny unavailable: no compiler here. Install the toy compiler 2.0." in str(told.value)
-    assert "Not run, because tasks that they need are missing: benchmark:tiny, register:tiny." in str(told.value)
+    assert "Not run: benchmark:tiny, register:tiny (a task that they need did not finish)." in str(told.value)
     assert "failed" not in str(told.value)
     assert set(told.value.records) == {
         *(f"{stage}:{model}" for stage in ("benchmark", "register") for model in ("teacher", "student")),

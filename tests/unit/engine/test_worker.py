@@ -74,5 +74,5 @@ def test_a_mapping_of_figures_is_a_result(tmp_path: Path) -> None:
     task = Task("train", "x", "m", "v1", "teacher", "d", None, (), tmp_path, tmp_path)
     plain = Backend("x", "train", lambda task: {"score": 1}, Toy)
     assert worker.run(task, plain) == Result({"score": 1})
-    with pytest.raises(PokeflowError, match="returns score = nan"):
+    with pytest.raises(PokeflowError, match="returned score = nan"):
         worker.run(task, replace(plain, run=lambda task: {"score": float("nan")}))

@@ -142,7 +142,7 @@ def test_a_damaged_document_that_follows_from_receipts_is_written_anew_with_a_wa
     with caplog.at_level(logging.WARNING):
         assert writing.update(objects, key, lambda old: new, LINEAGE, derived=True) is True
     assert json.loads(objects.held[key][0]) == new
-    assert "written anew" in caplog.text
+    assert "rebuilt from the receipts" in caplog.text
 
 
 @pytest.mark.parametrize("derived", [False, True])
