@@ -114,9 +114,7 @@ def validate_remote(store: Store) -> Iterator[Fault]:
     except PokeflowError as error:
         yield Fault("store.remote", str(error))
     if store.endpoint is not None and not _ENDPOINT.fullmatch(store.endpoint):
-        yield Fault(
-            "store.endpoint", "is not a server address. Set http://host:port or https://host, without credentials."
-        )
+        yield Fault("store.endpoint", "not a server address. Set http://host:port or https://host without credentials.")
     if store.connections is not None and store.connections < 1:
         yield Fault("store.connections", f"{store.connections} is below 1. Set at least one connection.")
 

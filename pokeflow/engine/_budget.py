@@ -63,9 +63,7 @@ def require(budget: Budget, costs: Mapping[str, Estimate], label: str) -> None:
     amounts: dict[str, float] = {}
     for name, cost in costs.items():
         if (usd := cost.budgeted_usd) is None:
-            faults.append(
-                Fault(name, "its cost on this type of machine is unknown, but project.budget_usd sets a limit.")
-            )
+            faults.append(Fault(name, "its cost on this type of machine is unknown, and project.budget_usd limits it."))
             continue
         amounts[name] = usd
         if budget.task is not None and usd > budget.task:
