@@ -163,8 +163,8 @@ class Runner:
             if record is None:
                 uri = self.flow.shared and self.flow.shared.uri
                 raise PokeflowError(f"the job ended well and left no record in {uri}.")
-            if changed := changed_inputs(step, record, self.done):
-                raise PokeflowError(f"another run made it of another {changed[0]} meanwhile. Run this again.")
+        if changed := changed_inputs(step, record, self.done):
+            raise PokeflowError(f"another run made it of another {changed[0]} meanwhile. Run this again.")
         log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
         return record
 

@@ -159,8 +159,8 @@ class Mutant:
 def _is_left_out(node: Any, operator: str) -> bool:
     """Return whether a mutant tells nothing.
 
-    It is in an annotation or a signature's punctuation, is a number in a text for people, or negates a condition that
-    another operator inverts.
+    It is in an annotation or a signature's punctuation, is a number in a text for people, negates a condition that
+    another operator inverts, or lets a dataclass be written to, which is no behaviour of its own.
     """
     if operator == "AddNot" and _condition(node).type in ("comparison", "not_test"):
         return True
@@ -170,8 +170,9 @@ def _is_left_out(node: Any, operator: str) -> bool:
             or (parent.type == "tfpdef" and parent.children[2] is node)
             or (parent.type == "funcdef" and parent.annotation is node)
         )
+        is_option = parent.type == "decorator"
         is_punctuation = parent.type in ("param", "parameters") and node.type == "operator"
-        if is_annotation or is_punctuation or (parent.type == "fstring" and operator == "NumberReplacer"):
+        if is_annotation or is_option or is_punctuation or (parent.type == "fstring" and operator == "NumberReplacer"):
             return True
         node = parent
     return False
