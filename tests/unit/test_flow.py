@@ -185,10 +185,15 @@ def test_a_flow_has_defaults_that_publish_force_and_limit_nothing(tmp_path: Path
 def test_two_flows_of_the_same_steps_are_equal_and_cannot_be_changed(tmp_path: Path) -> None:
     flow = Flow("toy", ALL, {}, tmp_path)
     assert flow == Flow("toy", ALL, {}, tmp_path) != replace(flow, steps=ALL[:1])
-    assert "_makers" not in repr(flow)
     for frozen, name in ((flow, "project"), (ALL[0], "model")):
         with pytest.raises(AttributeError):
             setattr(frozen, name, "other")
+
+
+def test_the_text_of_a_flow_has_no_configuration_which_may_hold_secrets(tmp_path: Path) -> None:
+    text = repr(Flow("toy", ALL, {}, tmp_path, config={"token": "hunter2"}))
+    assert "hunter2" not in text
+    assert text.count("prepare:data") == repr(ALL).count("prepare:data"), "each step is shown once"
 
 
 def test_a_step_becomes_a_task_with_all_that_the_backend_reads(tmp_path: Path) -> None:
