@@ -1,6 +1,7 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
 # make test   sets up, then passes the quick tests: four minutes on two cores; make test-all passes all
 # make docs   writes the generated reference and builds the documentation into site/, without a warning
+# make mutate MODULE=pokeflow/gates.py   prints which changes of that module no test notices; without MODULE, of all
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -17,7 +18,7 @@ LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
 # Tests of the core itself; those of the test kit and of this repository are left out.
 CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all test-share lint bench docs pictures clean test-core dist coverage version hooks
+.PHONY: demo test test-all test-share lint bench mutate docs pictures clean test-core dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -96,6 +97,9 @@ version: $(READY)
 
 hooks: $(READY)
 	$(BIN)/pre-commit install
+
+mutate: $(READY)
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.mutation $(MODULE)
 
 clean:
 	rm -rf $(VENV) .venv-core store .schema dist site

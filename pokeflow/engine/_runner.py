@@ -163,8 +163,8 @@ class Runner:
             if record is None:
                 uri = self.flow.shared and self.flow.shared.uri
                 raise PokeflowError(f"the job succeeded but wrote no record to {uri}.")
-            if changed := changed_inputs(step, record, self.done):
-                raise PokeflowError(f"another run produced it from a different {changed[0]}. Run this again.")
+        if changed := changed_inputs(step, record, self.done):
+            raise PokeflowError(f"another run produced it from a different {changed[0]}. Run this again.")
         log.info("%s: done in %.1f s %s", step.name, record.seconds, _brief(record))
         return record
 

@@ -89,11 +89,11 @@ class Store:
 
     def shared_records(self, stage: str, model: str | None = None) -> Iterator[Record]:
         """Yield every finished task of a stage and optionally a model, local or in the bucket, in no order."""
-        here = {record.digest: record for record, _ in self.records(stage, model or "*")}
+        here = {record.path: record for record, _ in self.records(stage, model or "*")}
         yield from here.values()
         for entry in self.remote.list(task_prefix(stage, model)) if self.remote else ():
             path, _, name = entry.key.rpartition("/")
-            if name == RECORD and path.rpartition("/")[2] not in here:
+            if name == RECORD and path not in here:
                 record = shared.load(self.remote, path) if self.remote else None
                 if record is not None:
                     yield record

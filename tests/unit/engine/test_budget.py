@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import pokeflow
 from pokeflow import ConfigError, Executor, engine, plugins
 from pokeflow.cli import _tables as tables
 from pokeflow.engine import _budget as budget
@@ -19,7 +18,8 @@ from pokeflow.objects._folder import Folder
 from pokeflow.plugins import Registry
 from pokeflow.store._local import Store, open_for_flow
 from pokeflow.types import Budget, RemoteStore
-from pokeflow_testkit.support import TOY_MODELS, build_flow
+from pokeflow_testkit.records import build_record
+from pokeflow_testkit.support import TOY_MODELS, build_flow, run_flow
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ def price(params: Machine, seconds: float) -> float | None:
     return seconds if params.priced else None
 
 
+def free(params: Machine, seconds: float) -> float:
+    return 0.0
+
+
 def limit(params: Machine) -> float:
     return 60.0
 
@@ -43,8 +47,13 @@ def limit(params: Machine) -> float:
 def registry() -> Registry:
     found = plugins.registry(plugins.manager())
     paid = Executor("paid", run_here, Machine, price=price, limit=limit)
-    endless = replace(paid, name="endless", limit=None)
-    return replace(found, executors={**found.executors, "paid": paid, "endless": endless})
+    more = (
+        paid,
+        replace(paid, name="endless", limit=None),
+        replace(paid, name="free", price=free),
+        replace(paid, name="other"),
+    )
+    return replace(found, executors={**found.executors, **{executor.name: executor for executor in more}})
 
 
 @pytest.fixture
@@ -69,9 +78,108 @@ def run(flow: Flow, registry: Registry) -> None:
 def ran_before(flow: Flow, seconds: float, **environment: Any) -> None:
     """A record of the teacher, made with other parameters on a paid machine."""
     local = replace(flow, steps=tuple(replace(step, executor="local", executor_params=None) for step in flow.steps[:1]))
-    (record,) = pokeflow.run(local).records.values()
+    (record,) = run_flow(local).values()
     told = {**record.environment, **environment}
     open_for_flow(flow).amend(replace(record, executor=flow.steps[0].executor, seconds=seconds, environment=told))
+
+
+def keep_record(flow: Flow, **changes: Any) -> None:
+    """Commit a record of another result of the teacher, on a large paid machine."""
+    record = build_record("train:teacher", executor="paid", environment={"instance_type": "large"}, **changes)
+    store = open_for_flow(flow)
+    _, output = store.begin(replace(flow.steps[0], digest=record.digest))
+    store.commit(output, record)
+
+
+def seconds_of(flow: Flow, registry: Registry) -> float | None:
+    return budget.estimate(flow.steps[0], registry, open_for_flow(flow)).seconds
+
+
+def test_the_latest_of_several_runs_counts(flow_of, registry):
+    flow = flow_of()
+    keep_record(flow, digest="a" * 16, finished="2026-01-02", seconds=2.0)
+    keep_record(flow, digest="b" * 16, finished="2026-01-03", seconds=3.0)
+    keep_record(flow, digest="c" * 16, finished="2026-01-01", seconds=9.0)
+    assert seconds_of(flow, registry) == 3.0
+
+
+def test_only_runs_on_the_same_executor_and_machine_count(flow_of, registry):
+    keep_record(flow_of(), seconds=2.0)
+    assert seconds_of(flow_of(), registry) == 2.0
+    assert seconds_of(flow_of(on="other"), registry) is None
+    assert seconds_of(flow_of(Machine("small")), registry) is None
+
+
+def test_only_runs_of_the_same_model_and_stage_count(flow_of, registry):
+    flow = flow_of()
+    keep_record(flow, seconds=2.0)
+    assert [step.name for step in flow.steps] == ["train:teacher", "distill:student"]
+    assert budget.estimate(flow.steps[1], registry, open_for_flow(flow)).seconds is None
+
+
+@pytest.mark.parametrize(
+    ("occupied", "seconds"),
+    [(200, 200.0), (0.5, 0.5), (0, 5.0), (-1, 5.0), (float("inf"), 5.0), (None, 5.0), ("200", 5.0)],
+)
+def test_the_seconds_of_a_job_count_where_they_are_a_duration(occupied, seconds):
+    environment = {} if occupied is None else {"job_seconds": occupied}
+    assert budget._seconds_of(build_record(seconds=5.0, environment=environment)) == seconds
+
+
+def test_an_executor_without_a_price_is_not_billed(flow_of, registry):
+    flow = flow_of(on="local")
+    assert budget.estimate(flow.steps[0], registry, open_for_flow(flow)) == Estimate(None, None, None, billed=False)
+
+
+def test_a_cost_that_is_known_counts_before_the_limit():
+    assert (
+        Estimate(1.0, 0.0, 60.0, billed=True).budgeted_usd,
+        Estimate(1.0, None, 60.0, billed=True).budgeted_usd,
+    ) == (
+        0.0,
+        60.0,
+    )
+    assert Estimate(1.0, 0.0, 60.0, billed=True).basis == "as the last time"
+    assert Estimate(1.0, None, 60.0, billed=True).basis == "if it takes all of its time limit"
+
+
+def test_each_fault_names_the_amounts_their_basis_and_what_to_do():
+    costs = {"train:a": Estimate(5.0, 1500.0, None, billed=True), "train:b": Estimate(None, None, 60.0, billed=True)}
+    with pytest.raises(ConfigError) as error:
+        budget.require(Budget(task=100, run=1000), costs, "this run")
+    mend = "Raise the budget, shorten the executor's time limit, or take a cheaper machine; nothing was started."
+    assert [(fault.path, fault.message) for fault in error.value.faults] == [
+        (
+            "project.budget_usd.task",
+            f"train:a may cost $1,500.00 (as the last time), above the budget of $100.00. {mend}",
+        ),
+        (
+            "project.budget_usd.run",
+            "this run may cost $1,560.00, above the budget of $1,000.00: train:a $1,500.00 (as the last time), "
+            f"train:b $60.00 (if it takes all of its time limit). {mend}",
+        ),
+    ]
+
+
+def test_an_unknown_cost_is_a_fault_of_its_own_beside_those_that_are_known():
+    costs = {"train:a": Estimate(None, None, None, billed=True), "train:b": Estimate(None, 2.0, None, billed=True)}
+    with pytest.raises(ConfigError) as error:
+        budget.require(Budget(task=1), costs, "this run")
+    assert [fault.path for fault in error.value.faults] == ["train:a", "project.budget_usd.task"]
+
+
+def test_the_most_that_other_work_may_cost_is_held_against_the_budget_too():
+    budget.require_at_most(Budget(), {"job": None}, "this sweep")
+    budget.require_at_most(Budget(run=60, task=60), {"job": 60.0}, "this sweep")
+    with pytest.raises(ConfigError, match=r"this sweep may cost \$61\.00, above .*if it takes all of its time limit"):
+        budget.require_at_most(Budget(run=60), {"job": 61.0}, "this sweep")
+    with pytest.raises(ConfigError, match="job: nobody knows what it costs"):
+        budget.require_at_most(Budget(run=60), {"job": None}, "this sweep")
+
+
+def test_without_a_budget_no_record_is_read(flow_of, registry, monkeypatch):
+    monkeypatch.setattr(budget, "estimate", lambda *_: pytest.fail("nothing is to be held against a budget"))
+    checked(flow_of(), registry)
 
 
 def test_without_a_record_it_is_the_limit(flow_of, registry):
@@ -136,7 +244,17 @@ def test_what_nobody_knows_the_cost_of_is_refused_where_there_is_a_budget(flow_o
         with pytest.raises(ConfigError, match="its cost on this type of machine is unknown"):
             checked(flow, registry)
     checked(flow_of(Machine(priced=False)), registry)
-    checked(flow_of(on="local", budget=Budget(run=0)), registry)  # nobody sends a bill for it
+
+
+@pytest.mark.parametrize("allowed", [Budget(task=0), Budget(run=0)])
+def test_a_budget_of_zero_stops_every_paid_task(flow_of, registry, allowed):
+    with pytest.raises(ConfigError, match=r"above the budget of \$0\.00"):
+        checked(flow_of(budget=allowed), registry)
+
+
+def test_a_budget_of_zero_stops_no_task_that_is_free_or_not_billed(flow_of, registry):
+    checked(flow_of(on="local", budget=Budget(task=0, run=0)), registry)
+    checked(flow_of(on="free", budget=Budget(task=0, run=0)), registry)
 
 
 def test_a_run_above_its_budget_starts_nothing(flow_of, registry, tmp_path):
@@ -149,6 +267,8 @@ def test_what_is_made_already_costs_nothing(flow_of, registry):
     flow = flow_of(on="paid")
     run(flow, registry)
     run(replace(flow, budget=Budget(run=0)), registry)
+    with pytest.raises(ConfigError, match="above the budget"):
+        run(replace(flow, budget=Budget(run=0), force=frozenset({"teacher"})), registry)
 
 
 def test_the_plan_shows_it(flow_of, registry):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pokeflow import Input, PokeflowError, Result
+from pokeflow import Input, PokeflowError, Record, Result, Task
+from pokeflow.digest import content
 from pokeflow.engine import _records as making
 from pokeflow.store._local import Store
+from pokeflow_testkit.records import build_record
 from pokeflow_testkit.support import TOY_MODELS, build_flow, run_flow
 
 
@@ -60,3 +62,52 @@ def test_a_result_whose_inputs_were_replaced_or_lost_is_refused(tmp_path: Path):
     (needed.folder / "model.txt").unlink()
     with pytest.raises(PokeflowError, match="is damaged or missing"):
         making.require_unchanged(store, task, step.backend)
+
+
+def test_a_record_names_the_step_its_backend_and_its_machine(tmp_path: Path):
+    flow = build_flow(tmp_path / "store", TOY_MODELS)
+    step, result = flow.step("train:teacher"), Result({"score": 1, "speed": None}, {"kind": "x"}, {"speed": "no clock"})
+    inputs = (Input(build_record("prepare:data", content="c1"), tmp_path),)
+    task, started = step.task(inputs, tmp_path, tmp_path), making.now()
+    record = making.build_record(
+        task, step.backend, result, on="there", started=started, seconds=2.0, price=0.0, why="unused"
+    )
+    assert (record.task, record.stage, record.model, record.version) == ("train:teacher", "train", "teacher", "v1.0")
+    assert (record.type, record.digest, record.backend, record.revision) == ("teacher", step.digest, "toy", "1")
+    assert (record.metrics, record.facts) == ({"score": 1.0, "speed": None}, {"kind": "x"})
+    assert (record.reasons, record.cost_usd) == ({"speed": "no clock"}, 0.0)
+    assert (record.inputs, record.executor, record.seconds) == ({"prepare:data": "c1"}, "there", 2.0)
+    assert (record.started, record.params["lr"]) == (started, 0.1)
+    assert "note" not in record.params
+    assert started <= record.finished <= making.now()
+    assert record.environment["python"]
+    assert record.content == content(record.files)
+
+
+@pytest.mark.parametrize(("simulated", "fact"), [([], None), ([False], None), ([True], True), ([False, True], True)])
+def test_a_result_of_a_simulated_input_is_simulated(tmp_path: Path, simulated: list[bool], fact: bool | None):
+    step = build_flow(tmp_path / "store", TOY_MODELS).step("train:teacher")
+    records = [build_record(f"train:m{i}", facts={"simulated": True} if it else {}) for i, it in enumerate(simulated)]
+    task = step.task(tuple(Input(record, tmp_path) for record in records), tmp_path, tmp_path)
+    told = {"on": "there", "started": "2026", "seconds": 2.0, "price": None, "why": "nobody knows"}
+    assert making.build_record(task, step.backend, Result(), **told).facts.get("simulated") is fact
+
+
+def test_only_real_results_are_registered(tmp_path: Path):
+    flow = build_flow(tmp_path / "store", TOY_MODELS)
+    real, double = build_record("train:a"), build_record("train:b", facts={"simulated": True})
+
+    def task(name: str, *records: Record) -> Task:
+        return flow.step(name).task(tuple(Input(record, tmp_path) for record in records), tmp_path, tmp_path)
+
+    making.require_real(task("register:teacher", real))
+    making.require_real(task("benchmark:teacher", double))
+    with pytest.raises(PokeflowError, match=r"^train:b is simulated: .*no such model is registered"):
+        making.require_real(task("register:teacher", real, double, double))
+
+
+def test_each_simulated_record_is_named_once():
+    double = build_record("train:b", facts={"simulated": True})
+    making.refuse_simulated([build_record()], "published")
+    with pytest.raises(PokeflowError, match=r"^train:b, train:c is simulated: .*no such model is published"):
+        making.refuse_simulated([double, build_record("train:c", facts={"simulated": True}), double], "published")

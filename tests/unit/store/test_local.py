@@ -1,22 +1,23 @@
-"""The store: atomic, claimed by one at a time, and its versions fixed by whoever is first."""
+"""The store on this machine: what counts as finished, what a rerun keeps, and one process at a time."""
 
+import json
 import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pokeflow import Backend, File, NoParams, PokeflowError
-from pokeflow.digest import content, digest
+from pokeflow import Backend, File, NoParams, PokeflowError, Record
+from pokeflow.digest import content
 from pokeflow.flow import Step
-from pokeflow.store._atomic import write_atomically
-from pokeflow.store._local import Store, list_files, read_record
+from pokeflow.store import _local as local
+from pokeflow.store._local import Store, list_files, read_record, tracking_answers
+from pokeflow_testkit.records import build_record
 
 BACKEND = Backend("toy", "train", lambda task: {}, NoParams)
-STEP = Step("train", BACKEND, "teacher", "v1.0", "teacher", NoParams(), (), "local", "0123456789abcdef")
+STEP = Step("train", BACKEND, "teacher", "v1.0", "teacher", NoParams(), (), "local", digest="0123456789abcdef")
 
 
 def test_begin_keeps_what_an_attempt_left_and_empties_the_output(tmp_path: Path) -> None:
@@ -82,29 +83,233 @@ def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert list((tmp_path / "locks").iterdir()) == []
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    file = tmp_path / "x.json"
-    write_atomically(file, b"old")
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+RECORD = build_record("train:teacher", digest=STEP.digest, seconds=5.0)
 
 
-files = st.lists(st.builds(File, st.text(min_size=1), st.integers(0), st.text("0123456789abcdef", min_size=64)))
+def leave_output(store: Store, text: str = "weights", **changes: Any) -> tuple[Path, Record]:
+    """Write a result to the output folder of a running task; return the folder and the record to commit."""
+    work, output = store.begin(STEP)
+    (output / "model.txt").write_text(text)
+    (work / "log.txt").write_text(f"log of {text}")
+    (work / "telemetry").mkdir(exist_ok=True)
+    (work / "telemetry" / "run.yaml").write_text(text)
+    found = list_files(output)
+    return output, replace(RECORD, files=found, content=content(found), **changes)
 
 
-@given(files, st.randoms())
-def test_content_is_named_by_what_is_there_not_by_the_order_it_was_found(found: list[File], random) -> None:
-    unique = list({f.path: f for f in found}.values())
-    shuffled = list(unique)
-    random.shuffle(shuffled)
-    assert content(unique) == content(shuffled)
-    if unique:
-        changed = [replace(unique[0], sha256="0" * 63 + "g"), *unique[1:]]
-        assert content(changed) != content(unique)
+def commit(store: Store, text: str = "weights", **changes: Any) -> Record:
+    output, record = leave_output(store, text, **changes)
+    store.commit(output, record)
+    return record
 
 
-@given(st.dictionaries(st.text(), st.integers() | st.text() | st.floats(allow_nan=False), min_size=1))
-def test_a_digest_does_not_depend_on_the_order_of_keys(values: dict[str, object]) -> None:
-    assert digest([values]) == digest([dict(reversed(values.items()))])
-    assert digest([values]) != digest([{**values, "one more": 1}])
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_committed_result_is_a_folder_with_files_record_log_and_telemetry(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = commit(store)
+    assert names(tmp_path) == [
+        f"{record.path}/{name}" for name in ("log.txt", "model.txt", "record.json", "telemetry/run.yaml")
+    ]
+    assert store.load(STEP) == record
+    assert store.fetch(record) == store.folder(STEP)
+    assert json.loads((store.folder(STEP) / "record.json").read_text())["digest"] == STEP.digest
+    assert not store.work(STEP).exists()
+
+
+def test_a_second_result_of_the_same_model_lies_beside_the_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = commit(store)
+    other = replace(first, digest="f" * 16)
+    output = tmp_path / "work" / "other"
+    output.mkdir(parents=True)
+    (output / "model.txt").write_text("weights")
+    store.commit(output, other)
+    assert {record.digest for record, _ in store.records("train", "teacher")} == {STEP.digest, "f" * 16}
+
+
+def test_a_kill_before_the_record_is_written_leaves_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    output, record = leave_output(store)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as kill:
+        kill.setattr(local, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.commit(output, record)
+    assert store.load(STEP) is None
+    work, _ = store.begin(STEP)
+    assert (work / "log.txt").read_text() == "log of weights", "the next attempt goes on with the log of this one"
+    assert (work / "telemetry" / "run.yaml").is_file()
+    record = commit(store, "again")
+    assert store.load(STEP) == record
+    assert (store.folder(STEP) / "model.txt").read_text() == "again"
+
+
+def test_a_result_that_is_finished_keeps_its_log_while_it_is_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store)
+    work, _ = store.begin(STEP)
+    assert not (work / "log.txt").exists()
+    assert (store.folder(STEP) / "log.txt").is_file()
+
+
+def test_a_replaced_result_leaves_its_record_and_the_answers_of_tracking(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = commit(store, started="2026-01-01T00:00:00")
+    (store.folder(STEP) / "tracked.json").write_text('{"2026-01-01T00:00:00": {"run_id": "1"}}')
+    second = commit(store, "better", started="2026-01-02T00:00:00")
+    third = commit(store, "best", started="2026-01-03T00:00:00")
+    assert names(store.folder(STEP)) == [
+        "log.txt",
+        "model.txt",
+        "record-20260101T000000.json",
+        "record-20260102T000000.json",
+        "record.json",
+        "telemetry/run.yaml",
+        "tracked.json",
+    ]
+    assert (store.folder(STEP) / "log.txt").read_text() == "log of best"
+    assert {record.started for record, _ in store.all_records()} == {r.started for r in (first, second, third)}
+    assert [record for record, _ in store.records()] == [third]
+    assert tracking_answers(store.folder(STEP)) == {"2026-01-01T00:00:00": {"run_id": "1"}}
+
+
+@pytest.mark.parametrize(("seconds", "flushes"), [(0.0, False), (1.0, False), (1.001, True), (3600.0, True)])
+def test_a_record_that_took_longer_than_a_second_is_flushed_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, flushes: bool
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    commit(Store(tmp_path), seconds=seconds)
+    assert len(synced) == flushes
+    assert all("record.json" in path for path in synced)
+
+
+def test_a_bill_is_added_to_a_record_that_is_here(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.amend(replace(RECORD, cost_usd=1.0))
+    assert store.load(STEP) is None
+    record = commit(store)
+    store.amend(replace(record, cost_usd=1.0))
+    assert store.load(STEP) == replace(record, cost_usd=1.0)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc/hostname", "a/../../x", "..", "x\x00", "a" * 300, "missing", "model.txt/x"]
+)
+def test_a_record_whose_files_are_elsewhere_or_missing_is_not_believed(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "root" / "task"
+    folder.mkdir(parents=True)
+    (folder / "model.txt").write_text("four")
+    (tmp_path / "root" / "x").write_text("four")
+    outside = Path("/etc/hostname")
+    size = outside.stat().st_size if path == str(outside) else 4
+    files = (File("model.txt", 4, "a"), File(path, size, "b"))
+    record = build_record("train:m", files=files)
+    (folder / "record.json").write_bytes(local.shared.encode_record(record))
+    assert read_record(folder) is None
+    assert "is missing or cut short: the task counts as not done" in caplog.text
+    (folder / "record.json").write_bytes(local.shared.encode_record(replace(record, files=files[:1])))
+    assert read_record(folder) == replace(record, files=files[:1])
+
+
+@pytest.mark.parametrize("text", ["four!", "fou", ""])
+def test_a_file_of_another_size_is_not_the_recorded_one(tmp_path: Path, text: str) -> None:
+    files = (File("a", 4, "a"), File("b", 4, "b"))
+    (tmp_path / "record.json").write_bytes(local.shared.encode_record(build_record(files=files)))
+    (tmp_path / "a").write_text("four")
+    (tmp_path / "b").write_text(text)
+    assert read_record(tmp_path) is None
+    (tmp_path / "b").write_text("four")
+    assert read_record(tmp_path) is not None
+
+
+def test_a_name_that_begins_with_dots_is_inside(tmp_path: Path) -> None:
+    (tmp_path / "..a").write_text("four")
+    (tmp_path / "record.json").write_bytes(local.shared.encode_record(build_record(files=(File("..a", 4, "a"),))))
+    assert read_record(tmp_path) is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+def test_a_record_that_is_not_readable_is_told(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "record.json").write_text(text)
+    assert read_record(tmp_path) is None
+    assert "is not readable" in caplog.text
+    assert "the task counts as not done" in caplog.text
+
+
+def test_a_record_that_is_no_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "record.json").mkdir()
+    assert read_record(tmp_path) is None
+    assert "Is a directory" in caplog.text
+
+
+def test_no_record_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_record(tmp_path) is None
+    assert caplog.messages == []
+
+
+def test_records_are_found_by_stage_and_model_and_the_unreadable_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    record = commit(store)
+    for text in ("{", "[" * 100_000):
+        folder = tmp_path / "tasks" / "train" / "teacher" / f"broken{len(text)}"
+        folder.mkdir()
+        (folder / "record.json").write_text(text)
+    (tmp_path / "tasks" / "train" / "teacher" / "odd" / "record.json").mkdir(parents=True)
+    assert list(store.records()) == list(store.records("train")) == [(record, store.folder(STEP))]
+    assert list(store.records("train", "other")) == list(store.records("distill")) == []
+    caplog.clear()
+    assert list(store.all_records()) == [(record, store.folder(STEP))]
+    assert caplog.text.count("and is left out") == 3
+
+
+def test_a_claim_without_a_bucket_is_the_lock_of_this_machine(tmp_path: Path) -> None:
+    with Store(tmp_path).claim(STEP) as claim:
+        assert [path.name for path in (tmp_path / "locks").iterdir()] == [f"{STEP.digest}.lock"]
+        claim.require_held()
+
+
+def test_a_result_whose_folder_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PokeflowError, match="the backend removed its output folder"):
+        list_files(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["record.json", "log.txt", "tracked.json", "shared.json", "record-1.json"])
+def test_the_store_s_own_names_are_refused_at_the_top_and_free_below(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / name).write_text("")
+    assert [file.path for file in list_files(tmp_path)] == [f"sub/{name}"]
+    (tmp_path / name).write_text("")
+    with pytest.raises(PokeflowError, match="this name is kept for pokeflow's own files"):
+        list_files(tmp_path)
+
+
+def test_a_folder_of_telemetry_is_refused_in_a_result(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+    with pytest.raises(PokeflowError, match="this name is kept"):
+        list_files(tmp_path)
+
+
+def test_a_result_holds_no_devices(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PokeflowError, match="plain files only"):
+        list_files(tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"a": 1}'])
+def test_answers_of_tracking_that_cannot_be_read_are_none(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "tracked.json").write_text(text)
+    assert tracking_answers(tmp_path) == {}

@@ -1,277 +1,263 @@
-"""A store with a bucket behind it: results are shared, fetched, and made once among machines."""
+"""A finished task in a bucket: the order in which it is sent, what is believed of it, and how it is fetched."""
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import pokeflow
-from pokeflow import plugins
-from pokeflow.config import composition, omegaconf
-from pokeflow.config.resolver import resolve
-from pokeflow.engine import RunResult
+from pokeflow.digest import sha256
 from pokeflow.errors import PokeflowError
-from pokeflow.flow import Flow
-from pokeflow.objects import NotFoundError, ObjectStore, open_uri
+from pokeflow.objects._base import IntegrityError
 from pokeflow.objects._folder import Folder
-from pokeflow.store import _lease as leases
-from pokeflow.store import _local as local
 from pokeflow.store import _remote as remote
-from pokeflow.store._local import open_for_flow
-from pokeflow.types import File, RemoteStore
-from pokeflow_testkit.support import TOY_FLOW
+from pokeflow.types import File, Record
+from pokeflow_testkit.records import build_record
 
-Machine = Callable[[str], Flow]
+
+class Bucket(Folder):
+    """A folder of objects that keeps which keys were written, read and deleted, in order."""
+
+    calls: list[str]
+
+    def note(self, call: str) -> None:
+        self.calls.append(call)
+
+    def write(self, key: str, data: bytes, *, match: str | None) -> str:
+        self.note(f"write {key}")
+        return super().write(key, data, match=match)
+
+    def upload(self, source: Path, key: str, **options: Any) -> None:
+        self.note(f"upload {key}")
+        super().upload(source, key, **options)
+
+    def delete(self, key: str) -> None:
+        self.note(f"delete {key}")
+        super().delete(key)
+
+    def download(self, key: str, target: Path, **options: Any) -> str:
+        self.note(f"download {key}")
+        return super().download(key, target, **options)
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> ObjectStore:
-    (tmp_path / "bucket").mkdir()
-    return Folder(tmp_path / "bucket")
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    monkeypatch.setattr(Bucket, "calls", [], raising=False)
+    return Bucket(tmp_path / "bucket")
 
 
 @pytest.fixture
-def machine(tmp_path: Path, bucket: ObjectStore) -> Machine:
-    """The toy flow on a machine of this name; all of them share the bucket."""
-
-    def on(name: str, *overrides: str) -> Flow:
-        cfg = composition.compose_config([*TOY_FLOW, f"store.root={tmp_path / name}", *overrides])
-        return replace(
-            resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager())), shared=RemoteStore(bucket.uri)
-        )
-
-    return on
+def folder(tmp_path: Path) -> Path:
+    """A task's folder with two files, a log and telemetry."""
+    texts = {"model.txt": "weights", "deep/er/b.txt": "b", "log.txt": "log", "telemetry/sub/run.yaml": "run"}
+    for name, text in texts.items():
+        file = tmp_path / "task" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path / "task"
 
 
-def run(flow: Flow) -> RunResult:
-    return pokeflow.run(flow)
+@pytest.fixture
+def record(folder: Path) -> Record:
+    names = ("deep/er/b.txt", "model.txt")
+    files = tuple(File(name, (folder / name).stat().st_size, sha256(folder / name)) for name in names)
+    return build_record("train:m", files=files)
 
 
-class ReadOnly(Folder):
-    """A bucket that loses its network whenever something is sent to it."""
-
-    def upload(self, *args: object, **kwargs: object) -> None:
-        raise PokeflowError("the network is away")
-
-
-def test_what_one_machine_made_the_other_reuses(machine: Machine) -> None:
-    first, second = run(machine("a")), run(machine("b"))
-    assert len(first.ran) == 9
-    assert second.ran == ()
-    assert second.records == first.records
+def send(bucket: Bucket, folder: Path, record: Record) -> list[str]:
+    """Send a task; return the calls with the keys below the task's path."""
+    bucket.calls.clear()
+    remote.send(bucket, record.path, folder, record)
+    return [call.replace(f"{record.path}/", "") for call in bucket.calls]
 
 
-def test_inputs_that_another_machine_made_are_fetched_when_they_are_needed(machine: Machine) -> None:
-    run(machine("a"))
-    other = machine("b", "lineage.models.student.params.lr=0.7")
-    done = run(other)
-    assert "train:teacher" not in done.ran
-    assert "distill:student" in done.ran
-    teacher = open_for_flow(other).folder(other.step("train:teacher"))
-    assert (teacher / "model.txt").is_file()
-    assert not (open_for_flow(other).folder(other.step("register:teacher"))).exists()
+def texts(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, bucket: ObjectStore) -> None:
-    flow = machine("a")
-    record = run(flow).records["train:teacher"]
-    path = open_for_flow(flow).key(flow.step("train:teacher"))
-    keys = {entry.key.removeprefix(f"{path}/"): entry for entry in bucket.list(f"{path}/")}
-    assert set(keys) == {"log.txt", "model.txt", "record.json", "telemetry/run.yaml"}
-    assert keys["record.json"].modified >= keys["model.txt"].modified
-    assert remote.load(bucket, path) == record
+def test_the_record_is_sent_last(bucket: Bucket, folder: Path, record: Record) -> None:
+    calls = send(bucket, folder, record)
+    assert sorted(calls[:2]) == ["upload deep/er/b.txt", "upload model.txt"]
+    assert calls[2:] == ["write log.txt", "upload telemetry/sub/run.yaml", "write record.json"]
+    assert remote.load(bucket, record.path) == record
 
 
-def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucket: ObjectStore) -> None:
-    flow = machine("a")
-    run(flow)
-    path = open_for_flow(flow).key(flow.step("train:teacher"))
-    bucket.write(f"{path}/model.txt", b"not what was made", match=None)
-    with pytest.raises(PokeflowError, match="distill:student failed"):
-        run(machine("b", "lineage.models.student.params.lr=0.7"))
-
-
-def test_a_lost_network_loses_nothing(
-    machine: Machine, bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_older_record_is_removed_before_any_of_its_files_is_replaced(
+    bucket: Bucket, folder: Path, record: Record
 ) -> None:
-    flow = machine("a")
-    with monkeypatch.context() as network:
-        network.setattr(local, "open_shared", lambda *_, **__: ReadOnly(tmp_path / "bucket"))
-        away = run(flow)
-    assert len(away.ran) == 9
-    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) is None
-    assert run(flow).ran == ()
-    assert run(machine("b")).records == away.records
+    send(bucket, folder, record)
+    newer = replace(record, finished="2026-01-03T00:00:00")
+    calls = send(bucket, folder, newer)
+    assert calls[0] == "delete record.json"
+    assert calls[-1] == "write record.json"
+    assert remote.load(bucket, record.path) == newer
 
 
-def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
-    alone = run(replace(machine("a"), shared=None))
-    assert run(machine("a")).ran == ()
-    assert run(machine("b")).records == alone.records
+@pytest.mark.parametrize("finished", ["2026-01-01T00:00:00", "2026-01-02T00:00:00"])
+def test_a_result_that_finished_at_the_same_time_or_later_is_kept(
+    bucket: Bucket, folder: Path, record: Record, finished: str
+) -> None:
+    send(bucket, folder, record)
+    assert send(bucket, folder, replace(record, finished=finished, seconds=9.0)) == []
+    assert remote.load(bucket, record.path) == record
 
 
-def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: ObjectStore) -> None:
-    flow = machine("a")
-    run(replace(flow, shared=None))
-    newer = run(machine("b"))
-    run(flow)
-    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
+def test_a_file_that_is_not_as_recorded_is_not_sent(bucket: Bucket, folder: Path, record: Record) -> None:
+    (folder / "model.txt").write_text("altered")
+    with pytest.raises(IntegrityError, match=r"model\.txt"):
+        send(bucket, folder, record)
+    assert remote.load(bucket, record.path) is None
 
 
-def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket: ObjectStore) -> None:
-    flow = machine("a")
-    old = run(flow).records["train:teacher"]
-    other = open_for_flow(machine("b"))
-    draft = other.work(old) / f"fetched-{old.content}"
-    draft.mkdir(parents=True)
-    size = old.files[0].size
-    (draft / "model.txt").write_bytes(b"x" * size)  # of another attempt, for another content
-    newer = replace(old, content="another", finished="9999")
-    bucket.write(f"{other.key(old)}/record.json", remote.encode_record(newer), match=None)
-    assert (other.fetch(newer) / "model.txt").read_bytes() != b"x" * size
+def test_a_task_without_a_log_and_telemetry_is_sent_too(bucket: Bucket, folder: Path, record: Record) -> None:
+    (folder / "log.txt").unlink()
+    (folder / "telemetry" / "sub" / "run.yaml").unlink()
+    assert len(send(bucket, folder, record)) == 3
+
+
+def test_telemetry_of_an_earlier_run_goes_and_links_are_not_followed(
+    bucket: Bucket, folder: Path, record: Record
+) -> None:
+    send(bucket, folder, record)
+    (folder / "telemetry" / "sub" / "run.yaml").rename(folder / "telemetry" / "new.yaml")
+    (folder / "telemetry" / "link").symlink_to(folder / "model.txt")
+    send(bucket, folder, replace(record, finished="2026-01-03"))
+    keys = [entry.key.removeprefix(f"{record.path}/telemetry/") for entry in bucket.list(f"{record.path}/telemetry/")]
+    assert keys == ["new.yaml"]
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"digest": "../../victim"}, {"stage": ".."}, {"model": "other"}, {"files": (File("../x", 1, "a"),)}],
+    ("change", "reason"),
+    [
+        ({"digest": "0" * 16}, "it is of another task, 'train:m' '0000000000000000'"),
+        ({"task": "train:other"}, "it is of another task"),
+        ({"model": "other", "task": "train:other"}, "it is of another task"),
+        ({"files": (File("../x", 1, "a"),)}, "no path below a project"),
+        ({"files": (File("a", 1, "a"), File("/x", 1, "a"))}, "no path below a project"),
+    ],
 )
-def test_a_record_that_belongs_elsewhere_is_never_followed(
-    machine: Machine, bucket: ObjectStore, change: dict[str, object]
+def test_a_record_of_another_task_or_folder_is_not_believed(
+    bucket: Bucket, change: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    flow = machine("a")
-    record = run(flow).records["compile:tiny"]
-    path = open_for_flow(flow).key(record)
-    bucket.write(f"{path}/record.json", remote.encode_record(replace(record, **change)), match=None)  # type: ignore[arg-type]
-    assert remote.load(bucket, path) is None
-    assert list(open_for_flow(machine("b")).shared_records("compile")) == []
+    record = build_record("train:m")
+    bucket.write(f"{record.path}/record.json", remote.encode_record(replace(record, **change)), match=None)
+    assert remote.load(bucket, record.path) is None
+    assert reason in caplog.text
+    assert "is no sound record" in caplog.text
 
 
-def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: ObjectStore) -> None:
-    run(machine("a"))
-    flow = machine("a", "force=[teacher]")
-    again = run(flow)
-    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b"[" * 100_000])
+def test_a_damaged_record_counts_as_none(bucket: Bucket, data: bytes) -> None:
+    bucket.write("tasks/train/m/x/record.json", data, match=None)
+    assert remote.load(bucket, "tasks/train/m/x") is None
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, bucket: ObjectStore) -> ObjectStore:
-    """A folder, and a bucket whose etags are of the bytes alone, as S3's are."""
-    if request.param == "folder":
-        return bucket
-    server = request.getfixturevalue("s3")
-    return open_uri(server.uri, endpoint=server.endpoint)
+def test_a_record_that_is_missing_is_none_and_no_warning(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    assert remote.load(bucket, "tasks/train/m/x") is None
+    assert caplog.messages == []
 
 
-def test_a_claim_is_held_by_one_at_a_time(place: ObjectStore) -> None:
-    held, order = threading.Event(), []
+def test_a_bucket_that_cannot_be_read_is_an_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Bucket, key: str) -> None:
+        raise PokeflowError("no network")
 
-    def second() -> None:
-        held.wait()
-        with leases.lease(place, "claims/x", "x"):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    with leases.lease(place, "claims/x", "x"):
-        held.set()
-        time.sleep(0.3)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-    with pytest.raises(NotFoundError):
-        place.read("claims/x")
+    monkeypatch.setattr(Bucket, "read", fail)
+    with pytest.raises(PokeflowError, match="no network"):
+        remote.load(bucket, "tasks/train/m/x")
 
 
-class Clock:
-    """A watcher's clock, which moves on while it waits; ``post_stages`` is called after each wait."""
-
-    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
-        self.now, self.then = 0.0, then
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        assert self.now < 10 * leases.LEASE, "nothing ends the wait"
-        self.then()
+def test_a_record_is_a_text_for_people_too() -> None:
+    lines = remote.encode_record(build_record("train:m")).decode().splitlines(keepends=True)
+    assert lines[:2] == ["{\n", '  "task": "train:m",\n']
+    assert lines[-1] == "}\n"
 
 
-def elsewhere() -> bytes:
-    """A claim of another machine, renewed."""
-    return leases.claim_of("x", "a", host="elsewhere")
+def test_a_bill_is_added_to_the_record_of_the_same_run(bucket: Bucket, folder: Path, record: Record) -> None:
+    send(bucket, folder, record)
+    billed = replace(record, cost_usd=1.5)
+    remote.amend(bucket, record.path, billed)
+    assert remote.load(bucket, record.path) == billed
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over_at_once(
-    place: ObjectStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", [{"started": "2026-02-02"}, {"content": "another"}])
+def test_a_bill_is_not_added_to_the_record_of_another_run(
+    bucket: Bucket, folder: Path, record: Record, change: dict[str, str]
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(leases, "time", clock)
-    gone = leases.claim_of("x", "a", pid=2**22 + 1)
-    place.write("claims/x", gone, match=None)
-    with leases.lease(place, "claims/x", "x"):
-        assert clock.now == 0
+    send(bucket, folder, replace(record, **change))
+    remote.amend(bucket, record.path, replace(record, cost_usd=1.5))
+    assert remote.load(bucket, record.path) == replace(record, **change)
 
 
-def test_a_claim_that_another_machine_no_longer_renews_is_taken_over(
-    place: ObjectStore, monkeypatch: pytest.MonkeyPatch
+def test_a_record_that_is_replaced_while_a_bill_is_added_is_kept(
+    bucket: Bucket, folder: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(leases, "time", clock)
-    place.write("claims/x", elsewhere(), match=None)
-    with leases.lease(place, "claims/x", "x"):
-        assert leases.LEASE < clock.now <= leases.LEASE + 1
+    send(bucket, folder, record)
+    newer = replace(record, started="2026-02-02", finished="2026-02-03")
+    read = Folder.read
+
+    def replace_after_reading(self: Bucket, key: str) -> tuple[bytes, str]:
+        found = read(self, key)
+        Folder.write(self, key, remote.encode_record(newer), match=None)
+        return found
+
+    with monkeypatch.context() as another:
+        another.setattr(Bucket, "read", replace_after_reading)
+        remote.amend(bucket, record.path, replace(record, cost_usd=1.5))
+    assert remote.load(bucket, record.path) == newer
 
 
-def test_a_claim_that_is_renewed_is_not_taken_over(place: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Renewed every half lease, three times: a lease later it is free."""
-    renewals = [leases.LEASE / 2, leases.LEASE, leases.LEASE * 3 / 2]
-    last = renewals[-1]
-
-    def renew() -> None:
-        if renewals and clock.now >= renewals[0]:
-            renewals.pop(0)
-            place.write("claims/x", elsewhere(), match=None)
-
-    clock = Clock(renew)
-    monkeypatch.setattr(leases, "time", clock)
-    place.write("claims/x", elsewhere(), match=None)
-    with leases.lease(place, "claims/x", "x"):
-        assert last + leases.LEASE < clock.now <= last + leases.LEASE + 2
+def test_no_bill_is_added_where_no_record_is(bucket: Bucket) -> None:
+    remote.amend(bucket, "tasks/train/m/x", build_record())
+    assert list(bucket.list()) == []
 
 
-def test_who_holds_a_claim_renews_it(place: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.4)
-    with leases.lease(place, "claims/x", "x") as claim:
-        seen = {place.read("claims/x")[1]}
-        until = time.monotonic() + 120
-        while len(seen) < 3:
-            assert time.monotonic() < until
-            time.sleep(0.02)
-            seen.add(place.read("claims/x")[1])
-        assert not claim.lost
+def test_what_is_fetched_is_what_was_sent(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
+    send(bucket, folder, record)
+    remote.fetch(bucket, record.path, record, tmp_path / "new" / "draft")
+    fetched = texts(tmp_path / "new" / "draft")
+    assert fetched.pop("record.json").encode() == remote.encode_record(record)
+    assert fetched == texts(folder)
 
 
-def test_who_lost_a_claim_is_told_and_leaves_the_other_s(place: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 0.4)
-    other = leases.claim_of("x", "other", host="elsewhere")
-    with leases.lease(place, "claims/x", "x") as claim:
-        place.write("claims/x", other, match=None)
-        until = time.monotonic() + 120
-        while not claim.lost:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        with pytest.raises(PokeflowError, match="another one took it over"):
-            claim.require_held()
-    assert place.read("claims/x")[0] == other
+def test_files_of_an_attempt_that_was_cut_off_are_not_fetched_again(
+    bucket: Bucket, folder: Path, record: Record, tmp_path: Path
+) -> None:
+    send(bucket, folder, record)
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    (draft / "model.txt").write_text("weights")
+    (draft / "telemetry").mkdir()
+    (draft / "telemetry" / "of-another-run").write_text("")
+    bucket.calls.clear()
+    remote.fetch(bucket, record.path, record, draft)
+    assert f"download {record.path}/model.txt" not in bucket.calls
+    assert f"download {record.path}/deep/er/b.txt" in bucket.calls
+    assert sorted(texts(draft)) == ["deep/er/b.txt", "log.txt", "model.txt", "record.json", "telemetry/sub/run.yaml"]
 
 
-def test_what_only_other_machines_have_is_found_too(machine: Machine) -> None:
-    run(machine("a"))
-    other = open_for_flow(machine("b"))
-    assert [record.model for record in other.shared_records("compile")] == ["tiny"]
-    (record,) = other.shared_records("compile")
-    assert (other.fetch(record) / "model.txt").is_file()
+def test_a_file_of_another_size_is_fetched_again(bucket: Bucket, folder: Path, record: Record, tmp_path: Path) -> None:
+    send(bucket, folder, record)
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    (draft / "model.txt").write_text("half")
+    remote.fetch(bucket, record.path, record, draft)
+    assert (draft / "model.txt").read_text() == "weights"
+
+
+def test_a_file_that_is_damaged_in_the_bucket_is_not_used(
+    bucket: Bucket, folder: Path, record: Record, tmp_path: Path
+) -> None:
+    send(bucket, folder, record)
+    bucket.write(f"{record.path}/model.txt", b"WEIGHTS", match=None)
+    with pytest.raises(IntegrityError, match=r"model\.txt"):
+        remote.fetch(bucket, record.path, record, tmp_path / "draft")
+    assert not (tmp_path / "draft" / "record.json").exists()
+
+
+def test_a_task_without_a_log_is_fetched_without_one(
+    bucket: Bucket, folder: Path, record: Record, tmp_path: Path
+) -> None:
+    send(bucket, folder, record)
+    bucket.delete(f"{record.path}/log.txt")
+    remote.fetch(bucket, record.path, record, tmp_path / "draft")
+    assert "log.txt" not in texts(tmp_path / "draft")

@@ -23,7 +23,8 @@ class UnsupportedError(PokeflowError):
 
 
 _NEEDS = {
-    "HeadObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied",
+    "HeadObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied. This answer has no "
+    "text: a wrong secret key, expired credentials or a wrong clock look the same",
     "GetObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied",
     "ListObjectsV2": "s3:ListBucket",
     "DeleteObject": "s3:DeleteObject",

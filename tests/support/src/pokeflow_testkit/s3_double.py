@@ -23,6 +23,7 @@ from pokeflow_testkit.s3_rules import (
     check_part,
     request,
 )
+from pokeflow_testkit.s3_signature import check_signature
 
 CONTROL = "/_control"
 
@@ -31,15 +32,21 @@ CONTROL = "/_control"
 class Faults:
     """What goes wrong, how often (shares between 0 and 1 of the requests) and where.
 
-    ``slowdown``: 503 SlowDown before anything is applied; ``conflict``: 409 ConditionalRequestConflict of a
-    conditional write, likewise; ``cut``: the connection is closed before anything is applied, in the middle of the
-    answer where it is a download; ``lost``: it is closed after the request was applied. ``only``: operations that
-    may fail (none: all); ``times``: faults in all (None: without end); ``latency``: seconds before every answer.
+    ``slowdown``: 503 SlowDown before anything is applied; ``internal``: 500 InternalError, likewise; ``hidden``: that
+    error under status 200, as S3 answers a copy or a completion that fails after its headers are sent; ``conflict``:
+    409 ConditionalRequestConflict of a conditional write, likewise; ``cut``: the connection is closed before anything
+    is applied, in the middle of the answer where it is a download; ``lost``: it is closed after the request was
+    applied. ``only``: operations that may fail (none: all); ``times``: faults in all (None: without end); ``latency``:
+    seconds before every answer.
     ``page``: keys in a listing's page; ``encryption`` and ``kms_key``: insisted upon; ``copy_limit``: bytes that
-    one CopyObject may move; ``forget``: whether a completed upload is forgotten at once, as S3 may do.
+    one CopyObject may move; ``forget``: whether a completed upload is forgotten at once, as S3 may do. ``secret``: the
+    only one whose signatures count; ``clock``: seconds by which the server's is ahead; ``region``: the only one that
+    serves the buckets; ``lists``: whether the caller may list, without which what is missing is denied.
     """
 
     slowdown: float = 0.0
+    internal: float = 0.0
+    hidden: float = 0.0
     conflict: float = 0.0
     cut: float = 0.0
     lost: float = 0.0
@@ -51,6 +58,10 @@ class Faults:
     kms_key: str | None = None
     copy_limit: int = 5 * 2**30
     forget: bool = True
+    secret: str | None = None
+    clock: float = 0.0
+    region: str | None = None
+    lists: bool = True
     seed: int = 0
 
 
@@ -82,7 +93,14 @@ class Answer:
 
 
 def _xml(refused: S3Error) -> Answer:
-    return Answer(refused.status, [("Content-Type", "application/xml")], refused.body)
+    return Answer(refused.status, [("Content-Type", "application/xml"), *refused.headers], refused.body)
+
+
+def _may_strike(fault: str, asked: Request) -> bool:
+    """Whether S3 answers such a request with this fault."""
+    if fault == "conflict":
+        return asked.conditional
+    return fault != "hidden" or asked.operation in ("CopyObject", "UploadPartCopy", "CompleteMultipartUpload")
 
 
 class Double:
@@ -173,8 +191,8 @@ class Double:
             drawn = self.dice.random()  # always, so that a seed means the same draws
             if self.left == 0 or (faults.only and asked.operation not in faults.only):
                 return None
-            for name in ("slowdown", "cut", "lost", "conflict"):
-                share = getattr(faults, name) if name != "conflict" or asked.conditional else 0.0
+            for name in ("slowdown", "internal", "hidden", "cut", "lost", "conflict"):
+                share = getattr(faults, name) if _may_strike(name, asked) else 0.0
                 if drawn < share:
                     self.left = None if self.left is None else self.left - 1
                     self.counts.faults[name] += 1
@@ -186,6 +204,9 @@ class Double:
         fault = self._fault(asked)
         if fault == "slowdown":
             return _xml(S3Error(503, "SlowDown", "Please reduce your request rate."))
+        if fault in ("internal", "hidden"):
+            broken = S3Error(500, "InternalError", "We encountered an internal error. Please try again.")
+            return replace(_xml(broken), status=200 if fault == "hidden" else 500)
         if fault == "conflict":
             clash = "The conditional request cannot succeed due to a conflicting operation against this resource."
             return _xml(S3Error(409, "ConditionalRequestConflict", clash))
@@ -204,6 +225,7 @@ class Double:
         if "HTTP_X_AMZ_TARGET" in asked.environ:
             with self.moto:
                 return self._moto(asked)
+        check_signature(asked, self.faults.secret, self.faults.clock, self.faults.region)
         check_access(asked, self.faults.encryption, self.faults.kms_key)
         check_bytes(asked)
         upload = asked.query.get("uploadId", "")
@@ -213,11 +235,19 @@ class Double:
             if asked.operation == "CompleteMultipartUpload" and (self.faults.forget or upload in self.uploads):
                 check_completion(asked, self)
             check_condition(asked, self)
+            if not self.faults.lists:
+                self._check_listing(asked)
             if asked.operation in ("CopyObject", "UploadPartCopy"):
                 self._check_copy(asked)
             answer = self._moto(asked)
             self._note(asked, answer, upload)
         return answer
+
+    def _check_listing(self, asked: Request) -> None:
+        """Deny to list, and to tell what is missing."""
+        missing = asked.operation in ("GetObject", "HeadObject") and self._lies(asked.bucket, asked.key) is None
+        if missing or asked.operation.startswith("ListObjects"):
+            raise S3Error(403, "AccessDenied", "Access Denied")
 
     def _check_copy(self, asked: Request) -> None:
         bucket, _, key = unquote(asked.header("x-amz-copy-source")).partition("?")[0].lstrip("/").partition("/")

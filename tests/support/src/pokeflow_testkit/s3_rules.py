@@ -26,11 +26,12 @@ EVERYONE = re.compile(rb"groups/(global/AllUsers|global/AuthenticatedUsers)")
 
 
 class S3Error(Exception):
-    """An answer of S3 that says no: an HTTP status, S3's word for it, a sentence."""
+    """An answer of S3 that says no: an HTTP status, S3's word for it, a sentence, and headers."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
+        self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
 
     @property
     def body(self) -> bytes:

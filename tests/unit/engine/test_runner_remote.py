@@ -1,0 +1,233 @@
+"""A flow on a remote executor, whose jobs share only the bucket with this machine and commit their records there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import Backend, Executor, NoParams, Task, engine, plugins
+from pokeflow.engine import job
+from pokeflow.errors import TaskError
+from pokeflow.flow import Flow, Service
+from pokeflow.objects._folder import Folder
+from pokeflow.store import _lease as leases
+from pokeflow.store import _remote as remote
+from pokeflow.store._local import Store, open_for_flow
+from pokeflow.types import Record, RemoteStore
+from pokeflow_testkit.support import TOY_MODELS, build_flow
+
+
+class Cluster:
+    """A remote executor: runs each task as a job in a folder of its own, with ``instead`` or ``afterwards``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.tasks = root, list[Task]()
+        self.instead: Callable[[Task], object] | None = None
+        self.afterwards: Callable[[Task], object] = lambda task: None
+
+    def run(self, task: Task, backend: Backend, params: Any) -> None:
+        self.tasks.append(task)
+        if self.instead is not None:
+            self.instead(task)
+            return
+        job.make(task, backend, on="cluster", root=self.root / f"job{len(self.tasks)}")
+        self.afterwards(task)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Folder:
+    (tmp_path / "bucket").mkdir()
+    return Folder(tmp_path / "bucket")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path / "jobs")
+
+
+@pytest.fixture
+def flow_of(tmp_path: Path, bucket: Folder) -> Callable[..., Flow]:
+    """The teacher's training and the student's distillation; those of ``remote`` run on the cluster."""
+
+    def make(remote: tuple[str, ...] = ("train:teacher", "distill:student"), **changes: Any) -> Flow:
+        flow = build_flow(
+            tmp_path / "store",
+            TOY_MODELS,
+            only=["student"],
+            stages=["distill"],
+            shared=RemoteStore(bucket.uri),
+            **changes,
+        )
+        steps = (replace(s, executor="cluster") if s.name in remote else s for s in flow.steps)
+        return replace(flow, steps=tuple(steps))
+
+    return make
+
+
+@pytest.fixture
+def run(cluster: Cluster) -> Callable[[Flow], engine.RunResult]:
+    pm = plugins.manager()
+    found = plugins.registry(pm)
+    executor = Executor("cluster", cluster.run, NoParams, remote=True)
+    registry = replace(found, executors={**found.executors, "cluster": executor})
+
+    def start(flow: Flow) -> engine.RunResult:
+        since = engine.now()
+        return engine.run(flow, registry, pm.hook, since, engine.plan(flow, since))
+
+    return start
+
+
+def replace_shared(bucket: Folder, record: Record, **changes: Any) -> None:
+    bucket.write(f"{record.path}/record.json", remote.encode_record(replace(record, **changes)), match=None)
+
+
+def test_a_job_s_record_comes_from_the_bucket_and_its_files_stay_there(flow_of, run, cluster, bucket, tmp_path) -> None:
+    result = run(flow_of())
+    assert result.ran == ("train:teacher", "distill:student")
+    record = result.records["distill:student"]
+    assert (record.executor, record.inputs) == ("cluster", {"train:teacher": result.records["train:teacher"].content})
+    assert remote.load(bucket, record.path) == record
+    assert not (tmp_path / "store" / record.path).exists()
+    assert not list((tmp_path / "store" / "work").iterdir())
+    assert run(flow_of()).ran == ()
+    assert len(cluster.tasks) == 2
+
+
+def test_a_job_is_told_the_bucket_its_inputs_and_what_it_replaces(flow_of, run, cluster) -> None:
+    first = run(flow_of()).records["train:teacher"]
+    run(flow_of(force=["teacher"]))
+    task, again = cluster.tasks[0], cluster.tasks[2]
+    assert task.shared == flow_of().shared
+    assert (task.replaces, again.replaces) == (None, first.started)
+    assert [item.record.task for item in cluster.tasks[1].inputs] == ["train:teacher"]
+    assert (task.work / "output", task.work.parent.name) == (task.output, "work")
+
+
+def test_an_input_made_here_is_in_the_bucket_before_a_job_starts(flow_of, run, cluster, bucket, tmp_path) -> None:
+    alone = replace(flow_of(remote=()), shared=None, steps=flow_of(remote=()).steps[:1])
+    made = run(alone).records["train:teacher"]
+    assert list(bucket.list()) == []
+    seen: list[Record | None] = []
+    cluster.instead = lambda task: seen.append(remote.load(bucket, task.inputs[0].record.path))
+    with pytest.raises(TaskError):
+        run(flow_of(remote=("distill:student",)))
+    assert seen == [made]
+
+
+def test_an_input_that_the_bucket_has_in_another_version_is_refused_before_a_job_starts(
+    flow_of, run, cluster, bucket
+) -> None:
+    made = run(flow_of(remote=())).records["train:teacher"]
+    Store(flow_of().root).folder(flow_of().step("distill:student")).joinpath("record.json").unlink()
+    bucket.delete(f"{flow_of().step('distill:student').path}/record.json")
+    replace_shared(bucket, made, content="another", finished="9999")
+    with pytest.raises(TaskError, match=r"train:teacher is not in file://.*, where a job would read it"):
+        run(flow_of(remote=("distill:student",)))
+    assert cluster.tasks == []
+
+
+def test_a_job_that_leaves_no_record_has_failed(flow_of, run, cluster, bucket) -> None:
+    cluster.instead = lambda task: None
+    with pytest.raises(TaskError, match=f"the job ended well and left no record in {bucket.uri}") as told:
+        run(flow_of())
+    assert "Not run, for want of it: distill:student." in str(told.value)
+    assert told.value.records == {}
+
+
+def test_a_job_s_record_made_of_other_inputs_is_not_taken(flow_of, run, cluster, bucket) -> None:
+    def replace_inputs(task: Task) -> None:
+        record = remote.load(bucket, task.path)
+        assert record is not None
+        if task.inputs:
+            replace_shared(bucket, record, inputs={"train:teacher": "another"})
+
+    cluster.afterwards = replace_inputs
+    with pytest.raises(TaskError, match="another run made it of another train:teacher meanwhile") as told:
+        run(flow_of())
+    assert list(told.value.records) == ["train:teacher"]
+
+
+def test_a_simulated_model_is_not_sent_to_be_registered(flow_of, run, cluster, tmp_path, bucket) -> None:
+    models = {"teacher": TOY_MODELS["teacher"].changed(simulated=True)}
+    flow = build_flow(tmp_path / "store", models, shared=RemoteStore(bucket.uri))
+    flow = replace(flow, steps=tuple(replace(s, executor="cluster") for s in flow.steps))
+    with pytest.raises(TaskError, match="no such model is registered"):
+        run(flow)
+    assert [task.name for task in cluster.tasks] == ["train:teacher", "benchmark:teacher"]
+
+
+def test_tracking_is_to_hear_of_a_job_even_if_this_process_is_gone_when_it_ends(flow_of, run, cluster) -> None:
+    told: list[str] = []
+
+    def track(task: Task) -> dict[str, float]:
+        told.append(task.inputs[0].record.task)
+        return {}
+
+    flow = flow_of(tracking=Service(Backend("spy", "track", track, NoParams), NoParams()))
+
+    def lose_this_process(task: Task) -> None:
+        if task.name == "train:teacher":
+            raise KeyboardInterrupt
+
+    cluster.afterwards = lose_this_process
+    with pytest.raises(KeyboardInterrupt):
+        run(flow)
+    assert told == []
+    run(flow)
+    assert sorted(told) == ["distill:student", "train:teacher"]
+
+
+def test_what_another_machine_finished_while_this_one_waited_is_reused(flow_of, run, cluster, monkeypatch) -> None:
+    flow = flow_of()
+    planned = tuple(engine.plan(flow, engine.now()))
+    made = run(flow).records
+    pm = plugins.manager()
+    found = plugins.registry(pm)
+    executor = Executor("cluster", cluster.run, NoParams, remote=True)
+    registry = replace(found, executors={**found.executors, "cluster": executor})
+    again = engine.run(flow, registry, pm.hook, engine.now(), planned)
+    assert (again.ran, again.records, len(cluster.tasks)) == ((), made, 2)
+
+
+def test_a_job_s_messages_are_in_the_log_of_a_failure(flow_of, run, cluster) -> None:
+    def fail(task: Task) -> None:
+        raise ValueError("no such queue")
+
+    cluster.instead = fail
+    with pytest.raises(TaskError, match=r"train:teacher failed: ValueError: no such queue") as told:
+        run(flow_of())
+    log = Path(str(told.value).partition("log: ")[2].splitlines()[0])
+    assert "ValueError: no such queue" in log.read_text()
+
+
+def test_the_record_is_not_committed_without_the_claim(flow_of, run, monkeypatch, bucket, tmp_path) -> None:
+    held = leases.Lease.require_held
+
+    def lose(claim: leases.Lease) -> None:
+        claim.lost = True
+        held(claim)
+
+    monkeypatch.setattr(leases.Lease, "require_held", lose)
+    with pytest.raises(TaskError, match="another one has taken it over"):
+        run(flow_of(remote=()))
+    flow = flow_of(remote=())
+    assert open_for_flow(flow).load(flow.step("train:teacher")) is None
+    assert not [entry for entry in bucket.list("tasks/") if entry.key.endswith("record.json")]
+
+
+def test_a_result_that_is_reused_is_shared_if_the_bucket_lacks_it(flow_of, run, bucket) -> None:
+    alone = replace(flow_of(remote=()), shared=None)
+    records = run(alone).records
+    assert run(flow_of(remote=())).ran == ()
+    assert remote.load(bucket, records["distill:student"].path) == records["distill:student"]
+
+
+def test_the_run_note_of_a_job_says_who_started_it(flow_of, run, cluster) -> None:
+    seen: list[bool] = []
+    cluster.instead = lambda task: seen.append((task.work / "telemetry" / "run.yaml").is_file())
+    with pytest.raises(TaskError):
+        run(flow_of())
+    assert seen == [True]

@@ -1,0 +1,426 @@
+"""A lease: held by one process at a time, renewed while it is held, and taken over from whoever is gone."""
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow.objects import ObjectStore, open_uri
+from pokeflow.objects._base import NotFoundError, PreconditionError
+from pokeflow.objects._folder import Folder
+from pokeflow.store import _lease as leases
+
+KEY = "claims/x"
+LEASE = leases.LEASE
+GONE = 2**22 + 1
+"""A process id that no process has: Linux gives none above 2**22."""
+
+
+class Bucket(Folder):
+    """A folder of objects; ``before`` is called with the method's name before each read, write and deletion."""
+
+    before: Callable[[str], object] = staticmethod(lambda name: None)
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        Bucket.before("read")
+        return super().read(key)
+
+    def write(self, key: str, data: bytes, *, match: str | None) -> str:
+        Bucket.before("write")
+        return super().write(key, data, match=match)
+
+    def delete(self, key: str) -> None:
+        Bucket.before("delete")
+        super().delete(key)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    monkeypatch.setattr(Bucket, "before", staticmethod(lambda name: None))
+    return Bucket(tmp_path / "bucket")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """A folder, and a bucket whose etags are of the bytes alone, as S3's are."""
+    if request.param == "folder":
+        return Folder(tmp_path / "bucket")
+    server = request.getfixturevalue("s3")
+    return open_uri(server.uri, endpoint=server.endpoint)
+
+
+class Clock:
+    """A waiting process's clock, which moves on while it waits; ``then`` is called after each wait."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.began = self.now = 1000.0
+        self.then, self.waits = then, list[float]()
+
+    @property
+    def passed(self) -> float:
+        return self.now - self.began
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+        assert seconds > 0
+        assert self.passed < 10 * LEASE, "nothing ends the wait"
+        self.then()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    return clock
+
+
+class Ticks:
+    """An event whose waits end only when the test lets time pass, or sets it."""
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+        self._waiting, self._due = queue.SimpleQueue[None](), queue.SimpleQueue[bool]()
+
+    def wait(self, timeout: float) -> bool:
+        self.timeouts.append(timeout)
+        self._waiting.put(None)
+        return self._due.get(timeout=60)
+
+    def set(self) -> None:
+        self._due.put(True)
+
+    def let_pass(self) -> None:
+        """End one wait, and return once the holder waits again or has stopped waiting."""
+        self._waiting.get(timeout=60)
+        self._due.put(False)
+
+
+class Thread(threading.Thread):
+    """A thread that keeps how long it was waited for."""
+
+    joined: float | None = None
+
+    def join(self, timeout: float | None = None) -> None:
+        self.joined = timeout
+        super().join(timeout)
+
+
+class Renewals:
+    """The renewals of a lease, one at a time."""
+
+    def __init__(self) -> None:
+        self.ticks, self.threads = Ticks(), list[Thread]()
+
+    def make_thread(self, **options: Any) -> Thread:
+        self.threads.append(Thread(**options))
+        return self.threads[-1]
+
+    def renew(self, times: int = 1) -> None:
+        """Let a quarter of a lease pass, so many times; return once the last renewal is done."""
+        for _ in range(times):
+            self.ticks.let_pass()
+        (thread,) = self.threads
+        while thread.is_alive() and self.ticks._waiting.empty():
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def renewals(monkeypatch: pytest.MonkeyPatch) -> Renewals:
+    renewals = Renewals()
+    double = SimpleNamespace(Event=lambda: renewals.ticks, Thread=renewals.make_thread)
+    monkeypatch.setattr(leases, "threading", double)
+    return renewals
+
+
+def elsewhere(**changes: Any) -> bytes:
+    """A claim of another machine; each has other bytes, as a renewal has."""
+    return leases.claim_of("x", "other", host="elsewhere", **changes)
+
+
+def fail_once(name: str, error: Exception) -> Callable[[str], None]:
+    """Return a hook that raises the error before the first call of this name."""
+    left = [error]
+
+    def before(called: str) -> None:
+        if called == name and left:
+            raise left.pop()
+
+    return before
+
+
+def test_a_lease_is_an_object_that_is_gone_afterwards(bucket: Bucket) -> None:
+    with leases.lease(bucket, KEY, "train:m") as claim:
+        text, etag = bucket.read(KEY)
+        found = leases._read_claim(text)
+        assert (found["what"], found["by"], found["pid"]) == ("train:m", claim.by, os.getpid())
+        assert (claim.etag, claim.lost) == (etag, False)
+        claim.require_held()
+    assert bucket.stat(KEY) is None
+
+
+def test_a_lease_is_given_back_after_an_error(bucket: Bucket) -> None:
+    with pytest.raises(ZeroDivisionError), leases.lease(bucket, KEY, "x"):
+        raise ZeroDivisionError
+    assert bucket.stat(KEY) is None
+
+
+def test_a_lease_is_held_by_one_at_a_time(place: ObjectStore, clock: Clock) -> None:
+    order: list[str] = []
+    first = leases.lease(place, KEY, "x")
+    first.__enter__()
+
+    def release() -> None:
+        if len(clock.waits) == 3:
+            order.append("first")
+            first.__exit__(None, None, None)
+
+    clock.then = release
+    with leases.lease(place, KEY, "x"):
+        order.append("second")
+    assert order == ["first", "second"]
+    with pytest.raises(NotFoundError):
+        place.read(KEY)
+
+
+def test_whoever_waits_says_so_once_and_looks_every_second(
+    bucket: Bucket, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bucket.write(KEY, elsewhere(), match=None)
+    with leases.lease(bucket, KEY, "train:m"):
+        assert set(clock.waits) == {1.0}
+    assert caplog.messages == ["train:m: another machine is making it, waiting"]
+
+
+def test_a_short_lease_is_looked_at_four_times(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE", 2.0)
+    bucket.write(KEY, elsewhere(), match=None)
+    with leases.lease(bucket, KEY, "x"):
+        assert clock.waits == [0.5] * 5
+
+
+def test_a_lease_lasts_a_minute_without_renewal(place: ObjectStore, clock: Clock) -> None:
+    place.write(KEY, elsewhere(), match=None)
+    with leases.lease(place, KEY, "x"):
+        assert clock.passed == LEASE + 1 == 61
+
+
+def test_a_lease_that_is_renewed_is_not_taken_over(place: ObjectStore, clock: Clock) -> None:
+    renewals = [30, 60, 90]
+
+    def renew() -> None:
+        if renewals and clock.passed == renewals[0]:
+            renewals.pop(0)
+            place.write(KEY, elsewhere(), match=None)
+
+    clock.then = renew
+    place.write(KEY, elsewhere(), match=None)
+    with leases.lease(place, KEY, "x"):
+        assert clock.passed == 90 + LEASE + 1
+
+
+def test_a_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over_at_once(bucket: Bucket, clock: Clock) -> None:
+    bucket.write(KEY, leases.claim_of("x", "a", pid=GONE), match=None)
+    with leases.lease(bucket, KEY, "x"):
+        assert clock.waits == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"garbage",
+        b"[]",
+        b"{}",
+        leases.claim_of("x", "a"),
+        leases.claim_of("x", "a", host="elsewhere", pid=GONE),
+        leases.claim_of("x", "a", pid=GONE).replace(leases._boot().encode(), b"another boot"),
+        leases.claim_of("x", "a").replace(b'"pid"', b'"dip"'),
+        leases.claim_of("x", "a").replace(b'"pid":', b'"pid":"x","dip":'),
+    ],
+    ids=["empty", "garbage", "list", "mapping", "alive", "elsewhere", "another boot", "no pid", "wrong pid"],
+)
+def test_a_claim_whose_holder_may_be_alive_is_waited_for(bucket: Bucket, clock: Clock, text: bytes) -> None:
+    bucket.write(KEY, text, match=None)
+    with leases.lease(bucket, KEY, "x"):
+        assert clock.passed == LEASE + 1
+
+
+def test_a_process_of_another_user_is_not_gone(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(pid: int, signal: int) -> None:
+        assert signal == 0, "the process is looked at, not ended"
+        raise PermissionError
+
+    monkeypatch.setattr(leases.os, "kill", kill)
+    bucket.write(KEY, leases.claim_of("x", "a", pid=GONE), match=None)
+    with leases.lease(bucket, KEY, "x"):
+        assert clock.passed == LEASE + 1
+
+
+def test_of_two_that_take_over_one_lease_the_second_waits(bucket: Bucket, clock: Clock) -> None:
+    """Another machine takes it over after this one has read the old claim, and before it writes its own."""
+    bucket.write(KEY, elsewhere(), match=None)
+    theirs = elsewhere()
+    held: list[bytes] = []
+
+    def interfere(name: str) -> None:
+        if name == "write" and clock.passed == LEASE + 1 and not held:
+            held.append(theirs)
+            Folder.write(bucket, KEY, theirs, match=None)
+
+    def look() -> None:
+        if clock.passed == 2 * LEASE:
+            assert Folder.read(bucket, KEY)[0] == theirs
+
+    # The write that takes over is the second of this moment: the first one finds that the key is not free.
+    calls: list[str] = []
+
+    def before(name: str) -> None:
+        if clock.passed == LEASE + 1:
+            calls.append(name)
+            if calls == ["write", "read", "write"]:
+                interfere(name)
+
+    Bucket.before = staticmethod(before)  # type: ignore[method-assign]
+    clock.then = look
+    with leases.lease(bucket, KEY, "x"):
+        assert held == [theirs]
+        assert clock.passed > 2 * LEASE
+
+
+def test_a_claim_that_vanishes_while_it_is_read_is_tried_again(bucket: Bucket, clock: Clock) -> None:
+    bucket.write(KEY, elsewhere(), match=None)
+    Bucket.before = staticmethod(  # type: ignore[method-assign]
+        lambda name: Folder.delete(bucket, KEY) if name == "read" and bucket.stat(KEY) else None
+    )
+    with leases.lease(bucket, KEY, "x"):
+        assert clock.waits == [1.0]
+
+
+def test_a_network_that_is_away_is_no_free_claim(bucket: Bucket) -> None:
+    Bucket.before = staticmethod(fail_once("write", PokeflowError("no network")))  # type: ignore[method-assign]
+    with pytest.raises(PokeflowError, match="no network"), leases.lease(bucket, KEY, "x"):
+        pytest.fail("it was held")
+
+
+def test_a_lease_is_renewed_four_times_before_it_ends(bucket: Bucket, renewals: Renewals) -> None:
+    with leases.lease(bucket, KEY, "x") as claim:
+        seen = [bucket.read(KEY)]
+        for _ in range(3):
+            renewals.renew()
+            seen.append(bucket.read(KEY))
+        assert len({text for text, _ in seen}) == len({etag for _, etag in seen}) == 4
+        assert claim.etag == seen[-1][1]
+        assert not claim.lost
+        assert set(renewals.ticks.timeouts) == {LEASE / 4}
+        assert renewals.threads[0].daemon, "a thread that renews must not keep a program alive"
+    assert not renewals.threads[0].is_alive()
+    assert renewals.threads[0].joined == LEASE / 4
+    assert bucket.stat(KEY) is None
+
+
+def test_who_lost_a_lease_is_told_and_leaves_the_other_s(
+    bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = elsewhere()
+    with leases.lease(bucket, KEY, "train:m") as claim:
+        bucket.write(KEY, theirs, match=None)
+        renewals.renew()
+        assert claim.lost
+        renewals.renew()
+        assert not renewals.threads[0].is_alive(), "there is nothing left to renew"
+        with pytest.raises(PokeflowError, match=r"train:m: this machine was away for longer than 60 s, and another"):
+            claim.require_held()
+    assert bucket.read(KEY)[0] == theirs
+    assert caplog.messages == ["train:m: its claim was taken over: this machine was away for too long"]
+
+
+def test_a_lease_that_was_removed_is_lost(bucket: Bucket, renewals: Renewals) -> None:
+    with leases.lease(bucket, KEY, "x") as claim:
+        bucket.delete(KEY)
+        renewals.renew()
+        assert claim.lost
+
+
+def test_a_lost_lease_is_not_given_back_even_if_it_is_there_again(bucket: Bucket, renewals: Renewals) -> None:
+    with leases.lease(bucket, KEY, "x") as claim:
+        mine = bucket.read(KEY)[0]
+        bucket.delete(KEY)
+        renewals.renew()
+        bucket.write(KEY, mine, match=None)
+    assert claim.lost
+    assert bucket.stat(KEY) is not None
+
+
+def test_a_lease_that_another_took_between_two_renewals_is_left_alone(bucket: Bucket) -> None:
+    theirs = elsewhere()
+    with leases.lease(bucket, KEY, "x"):
+        bucket.write(KEY, theirs, match=None)
+    assert bucket.read(KEY)[0] == theirs
+
+
+def test_a_renewal_whose_answer_was_lost_is_no_loss_of_the_lease(bucket: Bucket, renewals: Renewals) -> None:
+    """The write arrived, so the object has another etag than this process knows."""
+    with leases.lease(bucket, KEY, "x") as claim:
+        bucket.write(KEY, leases.claim_of("x", claim.by), match=None)
+        renewals.renew()
+        assert not claim.lost
+        assert claim.etag == bucket.read(KEY)[1]
+        before = bucket.read(KEY)
+        renewals.renew()
+        assert bucket.read(KEY) != before
+
+
+def test_a_network_that_is_away_for_a_renewal_is_told_and_tried_again(
+    bucket: Bucket, renewals: Renewals, caplog: pytest.LogCaptureFixture
+) -> None:
+    with leases.lease(bucket, KEY, "train:m") as claim:
+        before = bucket.read(KEY)
+        Bucket.before = staticmethod(fail_once("write", PokeflowError("no network")))  # type: ignore[method-assign]
+        renewals.renew()
+        assert bucket.read(KEY) == before
+        renewals.renew()
+        assert bucket.read(KEY) != before
+        assert not claim.lost
+    assert caplog.messages == ["train:m: its claim could not be renewed, trying again: no network"]
+
+
+def test_who_cannot_see_whether_a_lease_is_lost_keeps_it(bucket: Bucket, renewals: Renewals) -> None:
+    def refuse(name: str) -> None:
+        if name == "write":
+            raise PreconditionError("another one")
+        raise PokeflowError("no network")
+
+    with leases.lease(bucket, KEY, "x") as claim:
+        Bucket.before = staticmethod(refuse)  # type: ignore[method-assign]
+        renewals.renew()
+        assert not claim.lost
+        Bucket.before = staticmethod(lambda name: None)  # type: ignore[method-assign]
+
+
+def test_a_claim_that_cannot_be_removed_is_told(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    with leases.lease(bucket, KEY, "train:m"):
+        Bucket.before = staticmethod(fail_once("delete", PokeflowError("no network")))  # type: ignore[method-assign]
+    assert caplog.messages == ["train:m: its claim stays for 60 s: no network"]
+
+
+def test_a_machine_without_these_files_has_no_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(leases._boot()) > 36
+
+    def readlink(path: Path) -> Path:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "readlink", readlink)
+    assert leases._boot() == ""

@@ -1,0 +1,420 @@
+"""A store with a bucket behind it: results are shared, fetched, and made once among machines."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pokeflow
+from pokeflow.digest import content
+from pokeflow.engine import RunResult
+from pokeflow.errors import PokeflowError
+from pokeflow.flow import Flow
+from pokeflow.objects import ObjectStore
+from pokeflow.objects._folder import Folder
+from pokeflow.store import _local as local
+from pokeflow.store import _remote as remote
+from pokeflow.store._local import Store, list_files, open_for_flow
+from pokeflow.types import File, Record, RemoteStore
+from pokeflow_testkit.records import build_record
+from pokeflow_testkit.support import TOY_MODELS, build_flow
+
+Machine = Callable[..., Flow]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> ObjectStore:
+    (tmp_path / "bucket").mkdir()
+    return Folder(tmp_path / "bucket")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, bucket: ObjectStore) -> Machine:
+    """Build the toy flow on a machine of this name; all of them share the bucket. ``lr`` is that of the student."""
+
+    def on(name: str, lr: float = 0.1, **changes: Any) -> Flow:
+        models = {**TOY_MODELS, "student": TOY_MODELS["student"].changed(lr=lr)}
+        return build_flow(tmp_path / name, models, shared=RemoteStore(bucket.uri), **changes)
+
+    return on
+
+
+def run(flow: Flow) -> RunResult:
+    return pokeflow.run(flow)
+
+
+class ReadOnly(Folder):
+    """A bucket that loses its network whenever something is sent to it."""
+
+    def upload(self, *args: object, **kwargs: object) -> None:
+        raise PokeflowError("the network is away")
+
+
+def test_what_one_machine_made_the_other_reuses(machine: Machine) -> None:
+    first, second = run(machine("a")), run(machine("b"))
+    assert len(first.ran) == 9
+    assert second.ran == ()
+    assert second.records == first.records
+
+
+def test_inputs_that_another_machine_made_are_fetched_when_they_are_needed(machine: Machine) -> None:
+    run(machine("a"))
+    other = machine("b", lr=0.7)
+    done = run(other)
+    assert "train:teacher" not in done.ran
+    assert "distill:student" in done.ran
+    teacher = open_for_flow(other).folder(other.step("train:teacher"))
+    assert (teacher / "model.txt").is_file()
+    assert not (open_for_flow(other).folder(other.step("register:teacher"))).exists()
+
+
+def test_the_record_is_shared_last_and_names_what_is_there(machine: Machine, bucket: ObjectStore) -> None:
+    flow = machine("a")
+    record = run(flow).records["train:teacher"]
+    path = open_for_flow(flow).key(flow.step("train:teacher"))
+    keys = {entry.key.removeprefix(f"{path}/"): entry for entry in bucket.list(f"{path}/")}
+    assert set(keys) == {"log.txt", "model.txt", "record.json", "telemetry/run.yaml"}
+    assert keys["record.json"].modified >= keys["model.txt"].modified
+    assert remote.load(bucket, path) == record
+
+
+def test_a_result_that_is_damaged_on_its_way_is_not_used(machine: Machine, bucket: ObjectStore) -> None:
+    flow = machine("a")
+    run(flow)
+    path = open_for_flow(flow).key(flow.step("train:teacher"))
+    bucket.write(f"{path}/model.txt", b"not what was made", match=None)
+    with pytest.raises(PokeflowError, match="distill:student failed"):
+        run(machine("b", lr=0.7))
+
+
+def test_a_lost_network_loses_nothing(
+    machine: Machine, bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = machine("a")
+    with monkeypatch.context() as network:
+        network.setattr(local, "open_shared", lambda *_, **__: ReadOnly(tmp_path / "bucket"))
+        away = run(flow)
+    assert len(away.ran) == 9
+    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) is None
+    assert run(flow).ran == ()
+    assert run(machine("b")).records == away.records
+
+
+def test_what_was_made_without_a_bucket_is_shared_once_one_is_named(machine: Machine) -> None:
+    alone = run(replace(machine("a"), shared=None))
+    assert run(machine("a")).ran == ()
+    assert run(machine("b")).records == alone.records
+
+
+def test_an_older_result_does_not_replace_a_newer_one(machine: Machine, bucket: ObjectStore) -> None:
+    flow = machine("a")
+    run(replace(flow, shared=None))
+    newer = run(machine("b"))
+    run(flow)
+    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == newer.records["train:teacher"]
+
+
+def test_a_fetch_that_was_cut_off_mixes_no_two_results(machine: Machine, bucket: ObjectStore) -> None:
+    flow = machine("a")
+    old = run(flow).records["train:teacher"]
+    other = open_for_flow(machine("b"))
+    draft = other.work(old) / f"fetched-{old.content}"
+    draft.mkdir(parents=True)
+    size = old.files[0].size
+    (draft / "model.txt").write_bytes(b"x" * size)  # of another attempt, for another content
+    newer = replace(old, content="another", finished="9999")
+    bucket.write(f"{other.key(old)}/record.json", remote.encode_record(newer), match=None)
+    assert (other.fetch(newer) / "model.txt").read_bytes() != b"x" * size
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"digest": "../../victim"}, {"stage": ".."}, {"model": "other"}, {"files": (File("../x", 1, "a"),)}],
+)
+def test_a_record_that_belongs_elsewhere_is_never_followed(
+    machine: Machine, bucket: ObjectStore, change: dict[str, object]
+) -> None:
+    flow = machine("a")
+    record = run(flow).records["compile:tiny"]
+    path = open_for_flow(flow).key(record)
+    bucket.write(f"{path}/record.json", remote.encode_record(replace(record, **change)), match=None)  # type: ignore[arg-type]
+    assert remote.load(bucket, path) is None
+    assert list(open_for_flow(machine("b")).shared_records("compile")) == []
+
+
+def test_a_forced_redo_replaces_what_is_shared(machine: Machine, bucket: ObjectStore) -> None:
+    run(machine("a"))
+    flow = machine("a", force=["teacher"])
+    again = run(flow)
+    assert remote.load(bucket, open_for_flow(flow).key(flow.step("train:teacher"))) == again.records["train:teacher"]
+
+
+def test_what_only_other_machines_have_is_found_too(machine: Machine) -> None:
+    run(machine("a"))
+    other = open_for_flow(machine("b"))
+    assert [record.model for record in other.shared_records("compile")] == ["tiny"]
+    (record,) = other.shared_records("compile")
+    assert (other.fetch(record) / "model.txt").is_file()
+
+
+STEP_RECORD = build_record("train:m", seconds=0.0)
+
+
+@pytest.fixture
+def store_of(tmp_path: Path) -> Callable[..., Store]:
+    """Open a store on a machine of this name; ``bucket`` names its bucket."""
+
+    def open_store(name: str, bucket: str = "bucket") -> Store:
+        return Store(tmp_path / name, Folder(tmp_path / bucket))
+
+    return open_store
+
+
+def commit(store: Store, text: str = "weights", **changes: Any) -> Record:
+    record = replace(STEP_RECORD, **changes)
+    output = store.work(record) / "output"
+    output.mkdir(parents=True)
+    (output / "model.txt").write_text(text)
+    files = list_files(output)
+    record = replace(record, files=files, content=content(files))
+    store.commit(output, record)
+    return record
+
+
+def test_a_result_that_is_here_needs_no_bucket(store_of, monkeypatch) -> None:
+    store = store_of("a")
+    record = commit(store)
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("the bucket was read"))
+    assert store.load(record) == record
+    assert store.fetch(record) == store.folder(record)
+
+
+def test_a_result_is_marked_as_shared_with_its_bucket_and_its_run(store_of, tmp_path) -> None:
+    store = store_of("a")
+    record = commit(store)
+    mark = json.loads((store.folder(record) / "shared.json").read_text())
+    assert mark == {"where": (tmp_path / "bucket").as_uri(), "started": record.started}
+
+
+@pytest.mark.parametrize("mark", [None, b"{", b"{}", b'{"where": "file:///other", "started": "2026-01-01T00:00:00"}'])
+def test_a_result_without_a_mark_of_this_bucket_and_run_is_sent(store_of, mark) -> None:
+    store = store_of("a")
+    record = commit(store)
+    file = store.folder(record) / "shared.json"
+    file.unlink()
+    if mark is not None:
+        file.write_bytes(mark)
+    store.remote.delete(f"{record.path}/record.json")
+    store.share(record)
+    assert remote.load(store.remote, record.path) == record
+    assert json.loads(file.read_text())["started"] == record.started
+
+
+def test_a_result_with_its_mark_is_not_sent_again(store_of, monkeypatch) -> None:
+    store = store_of("a")
+    record = commit(store)
+    for name in ("read", "write", "upload"):
+        monkeypatch.setattr(Folder, name, lambda *_, **__: pytest.fail("the bucket was asked"))
+    store.share(record)
+
+
+def test_a_mark_of_an_earlier_run_is_no_mark_of_this_one(store_of) -> None:
+    store = store_of("a")
+    record = commit(store)
+    assert store._is_shared(record)
+    assert not store._is_shared(replace(record, started="2026-02-02"))
+
+
+def test_a_result_that_is_shared_in_another_bucket_is_sent_to_this_one(store_of) -> None:
+    record = commit(store_of("a"))
+    other = store_of("a", "other")
+    other.share(record)
+    assert remote.load(other.remote, record.path) == record
+
+
+def test_what_is_not_here_is_not_sent(store_of) -> None:
+    store = store_of("a")
+    store.share(STEP_RECORD)
+    assert list(store.remote.list()) == []
+
+
+def test_without_a_bucket_nothing_is_sent_or_looked_for(tmp_path) -> None:
+    store = Store(tmp_path)
+    record = commit(store)
+    store.share(record)
+    assert not (store.folder(record) / "shared.json").exists()
+    assert store.load(replace(record, digest="f" * 16)) is None
+    assert list(store.shared_records("train")) == [record]
+    assert store.fetch(record) == store.folder(record)
+
+
+def test_a_network_that_is_away_is_told_and_no_failure(store_of, caplog, monkeypatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise PokeflowError("no network")
+
+    store = store_of("a")
+    with monkeypatch.context() as network:
+        network.setattr(Folder, "upload", fail)
+        record = commit(store)
+        assert caplog.messages == ["train:m is kept here and shared by a later run: no network"]
+        caplog.clear()
+        network.setattr(Folder, "write", fail)
+        store.share(record)
+    assert caplog.messages == ["train:m is kept here and shared by a later run: no network"]
+    assert not (store.folder(record) / "shared.json").exists()
+    store.share(record)
+    assert remote.load(store.remote, record.path) == record
+
+
+def test_a_shared_result_is_claimed_while_it_is_sent_and_free_afterwards(store_of, monkeypatch) -> None:
+    store, claims = store_of("a"), []
+    record = commit(replace(store, remote=None))
+    upload = Folder.upload
+
+    def look(self: Folder, *args: Any, **options: Any) -> None:
+        claims.extend(entry.key for entry in self.list("claims/"))
+        upload(self, *args, **options)
+
+    monkeypatch.setattr(Folder, "upload", look)
+    store.share(record)
+    assert claims == [f"claims/{record.digest}"]
+    assert list(store.remote.list("claims/")) == []
+
+
+def test_a_task_is_claimed_in_the_bucket_and_on_this_machine(store_of, tmp_path) -> None:
+    store = store_of("a")
+    flow = build_flow(tmp_path / "a", TOY_MODELS, only=["teacher"], stages=["train"])
+    with store.claim(flow.steps[0]) as claim:
+        assert [entry.key for entry in store.remote.list("claims/")] == [f"claims/{flow.steps[0].digest}"]
+        assert (tmp_path / "a" / "locks" / f"{flow.steps[0].digest}.lock").exists()
+        assert claim.what == "train:teacher"
+
+
+def test_a_fetched_result_replaces_a_damaged_one_and_keeps_its_earlier_records(store_of) -> None:
+    record = commit(store_of("a"))
+    other = store_of("b")
+    folder = other.folder(record)
+    folder.mkdir(parents=True)
+    (folder / "left-over").write_text("")
+    (folder / "tracked.json").write_text("{}")
+    (folder / "record-20250101.json").write_bytes(remote.encode_record(record))
+    assert other.fetch(record) == folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model.txt",
+        "record-20250101.json",
+        "record.json",
+        "tracked.json",
+    ]
+    assert other.load(record) == record
+
+
+def test_a_result_that_another_process_fetched_meanwhile_is_not_fetched_again(store_of, monkeypatch) -> None:
+    record = commit(store_of("a"))
+    other = store_of("b")
+    lock = local.file_lock
+
+    @contextmanager
+    def after_another_process(*args: Any) -> Iterator[None]:
+        with monkeypatch.context() as alone:
+            alone.setattr(local, "file_lock", lock)
+            other.fetch(record)
+        monkeypatch.setattr(remote, "fetch", lambda *_: pytest.fail("it was fetched again"))
+        with lock(*args):
+            yield
+
+    monkeypatch.setattr(local, "file_lock", after_another_process)
+    assert (other.fetch(record) / "model.txt").read_text() == "weights"
+
+
+def test_records_of_the_bucket_are_found_by_stage_and_model_and_each_once(store_of) -> None:
+    first = commit(store_of("a"))
+    second = commit(store_of("b"), digest="b" * 16)
+    third = commit(store_of("b"), task="train:other", model="other")
+    fourth = commit(store_of("a"), task="train:twin", model="twin")
+    assert first.digest == third.digest == fourth.digest, "models that are made alike have one digest"
+    store = store_of("a")
+    assert list(store.shared_records("train", "m")) == [first, second]
+    assert sorted(record.path for record in store.shared_records("train")) == sorted(
+        record.path for record in (first, second, third, fourth)
+    )
+    assert list(store.shared_records("distill")) == []
+
+
+def test_a_damaged_record_of_the_bucket_is_left_out(store_of) -> None:
+    store = store_of("a")
+    store.remote.write("tasks/train/m/x/record.json", b"{", match=None)
+    store.remote.write("tasks/train/m/y/model.txt", b"", match=None)
+    assert list(store.shared_records("train", "m")) == []
+
+
+def test_a_remote_job_s_record_replaces_an_older_result_and_keeps_its_records(store_of) -> None:
+    here, there = store_of("a"), store_of("b")
+    old = commit(replace(here, remote=None))
+    (here.folder(old) / "deep").mkdir()
+    (here.folder(old) / "tracked.json").write_text("{}")
+    here.work(old).mkdir(parents=True)
+    new = commit(there, "better", started="2026-02-02", finished="2026-02-03")
+    assert here.adopt_remote(old) == new
+    assert sorted(path.name for path in here.folder(old).iterdir()) == ["record-20260101T000000.json", "tracked.json"]
+    assert not here.work(old).exists()
+
+
+@pytest.mark.parametrize("change", [{"started": "2026-02-02"}, {"content": "another"}])
+def test_a_remote_job_s_record_of_another_run_or_content_replaces_the_local_one(store_of, change) -> None:
+    here = store_of("a")
+    record = commit(here)
+    data = remote.encode_record(replace(record, **change))
+    here.remote.write(f"{record.path}/record.json", data, match=None)
+    assert here.adopt_remote(record) == replace(record, **change)
+    assert not (here.folder(record) / "model.txt").exists()
+
+
+def test_a_remote_job_s_record_that_is_here_already_leaves_the_files(store_of) -> None:
+    store = store_of("a")
+    record = commit(store)
+    assert store.adopt_remote(record) == record
+    assert (store.folder(record) / "model.txt").is_file()
+    assert store.load(record) == record
+
+
+def test_a_job_that_left_no_record_keeps_the_work_and_the_older_result(store_of) -> None:
+    store = store_of("a")
+    record = commit(replace(store, remote=None))
+    store.work(record).mkdir(parents=True)
+    assert store.adopt_remote(record) is None
+    assert store.work(record).is_dir()
+    assert store.load(record) == record
+
+
+def test_an_input_of_a_job_must_be_in_the_bucket_with_the_same_content(store_of) -> None:
+    store = store_of("a")
+    record = commit(replace(store, remote=None))
+    store.require_shared(record)
+    assert remote.load(store.remote, record.path) == record
+    with pytest.raises(PokeflowError, match=r"train:m is not in file://.*, where a job would read it"):
+        store.require_shared(replace(record, content="another"))
+    with pytest.raises(PokeflowError, match="where a job would read it"):
+        store.require_shared(replace(record, digest="f" * 16))
+
+
+def test_a_bill_is_added_here_and_in_the_bucket(store_of) -> None:
+    store = store_of("a")
+    record = commit(store)
+    billed = replace(record, cost_usd=1.0)
+    store.amend(billed)
+    assert store.load(record) == remote.load(store.remote, record.path) == billed
+
+
+def test_a_store_is_opened_with_the_flow_s_bucket_and_connections(tmp_path, monkeypatch) -> None:
+    opened: list[tuple[Any, int]] = []
+    monkeypatch.setattr(local, "open_shared", lambda shared, connections: opened.append((shared, connections)))
+    shared = RemoteStore("s3://bucket")
+    flow = build_flow(tmp_path, {}, shared=shared, connections=3)
+    open_for_flow(flow)
+    local.open_at(tmp_path, shared)
+    assert local.open_at(tmp_path, None) == Store(tmp_path)
+    assert opened == [(shared, 3), (shared, 16)]
