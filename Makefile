@@ -1,5 +1,6 @@
 # make demo   sets up, then runs the whole lineage on the embedded default and publishes it to a tree of its own
 # make test   sets up, then passes the tests, but those that take minutes each: make test-all
+# make mutate MODULE=pokeflow/gates.py   prints which changes of that module no test notices; without MODULE, of all
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench mutate clean
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -37,6 +38,9 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.transfer
 	$(BIN)/python -m tests.benchmarks.tracking
 	$(BIN)/python -m tests.benchmarks.edge
+
+mutate: $(READY)
+	LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.mutation $(MODULE)
 
 clean:
 	rm -rf $(VENV) store .schema
