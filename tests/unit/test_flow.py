@@ -59,7 +59,7 @@ def test_parents_in_a_cycle_are_one_fault_that_names_them() -> None:
         with_backend(TRAIN, revision="2"),
         replace(TRAIN, params=Params(lr=0.2)),
         with_backend(TRAIN, fingerprint=lambda params: "files"),
-        with_backend(TRAIN, named=True),
+        with_backend(TRAIN, identity_in_digest=True),
     ],
 )
 def test_what_decides_a_result_changes_its_digest(other: Step) -> None:
@@ -81,7 +81,7 @@ def test_what_decides_nothing_does_not(other: Step) -> None:
 
 @pytest.mark.parametrize("change", [{"model": "z"}, {"version": "v2"}])
 def test_a_backend_that_writes_names_into_its_result_has_them_in_its_digest(change: dict[str, str]) -> None:
-    named = with_backend(TRAIN, named=True)
+    named = with_backend(TRAIN, identity_in_digest=True)
     assert with_digest(replace(named, **change), {}).digest != with_digest(named, {}).digest
 
 

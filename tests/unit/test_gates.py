@@ -39,14 +39,14 @@ def test_a_value_on_its_bound_passes(gate: Gate, value: float, passed: bool, mes
 
 def test_an_unknown_figure_fails_with_its_reason() -> None:
     assert verdict(Gate(min=0), None, reasons={"accuracy": "no labels"}) == Verdict(
-        False, "benchmark does not know it: no labels"
+        False, "unknown in benchmark: no labels"
     )
-    assert verdict(Gate(min=0), None) == Verdict(False, "benchmark does not know it: no reason is given")
+    assert verdict(Gate(min=0), None) == Verdict(False, "unknown in benchmark: no reason is given")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_not_finite_fails(value: float) -> None:
-    assert verdict(Gate(min=-1, max=1), value) == Verdict(False, f"benchmark does not know it: it is {value}")
+    assert verdict(Gate(min=-1, max=1), value) == Verdict(False, f"unknown in benchmark: it is {value}")
 
 
 def test_a_figure_that_nobody_measured_fails_and_names_the_nearest() -> None:
@@ -74,7 +74,10 @@ def test_the_benchmark_s_figure_decides_before_that_of_the_producing_task() -> N
     ],
 )
 def test_a_gate_applies_to_the_models_and_types_that_it_names(of: tuple[str, ...], applies: bool) -> None:
-    assert list(gates.evaluate({"accuracy": Gate(min=0, of=of)}, made(accuracy=1.0), None)) == ["accuracy"] * applies
+    assert (
+        list(gates.evaluate({"accuracy": Gate(min=0, applies_to=of)}, made(accuracy=1.0), None))
+        == ["accuracy"] * applies
+    )
 
 
 def test_all_gates_must_pass_and_none_is_no_approval() -> None:
@@ -99,14 +102,14 @@ def test_a_gate_s_name_is_a_json_key_of_letters_digits_and_underscores() -> None
         ("accuracy", Gate(min=0, max=0), []),
         ("accuracy", Gate(min=0), []),
         ("a" * 200, Gate(max=0), []),
-        ("a" * 201, Gate(max=0), ["names no figure"]),
-        ("", Gate(max=0), ["names no figure"]),
-        ("a b", Gate(max=0), ["names no figure"]),
-        ("accuracy", Gate(), ["asks for nothing"]),
+        ("a" * 201, Gate(max=0), ["is not a figure"]),
+        ("", Gate(max=0), ["is not a figure"]),
+        ("a b", Gate(max=0), ["is not a figure"]),
+        ("accuracy", Gate(), ["has no bound"]),
         ("accuracy", Gate(min=math.nan), ["a bound must be a finite number"]),
         ("accuracy", Gate(min=0, max=math.inf), ["a bound must be a finite number"]),
-        ("accuracy", Gate(min=1, max=0), ["min 1 is above max 0: nothing can pass"]),
-        ("a b", Gate(), ["names no figure", "asks for nothing"]),
+        ("accuracy", Gate(min=1, max=0), ["min 1 is above max 0: no value can pass"]),
+        ("a b", Gate(), ["is not a figure", "has no bound"]),
     ],
 )
 def test_a_gate_that_nothing_can_pass_or_fail_is_a_fault(name: str, gate: Gate, messages: list[str]) -> None:

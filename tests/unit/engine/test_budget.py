@@ -139,8 +139,8 @@ def test_a_cost_that_is_known_counts_before_the_limit():
         0.0,
         60.0,
     )
-    assert Estimate(1.0, 0.0, 60.0, billed=True).basis == "as the last time"
-    assert Estimate(1.0, None, 60.0, billed=True).basis == "if it takes all of its time limit"
+    assert Estimate(1.0, 0.0, 60.0, billed=True).basis == "as in the last run"
+    assert Estimate(1.0, None, 60.0, billed=True).basis == "if it uses its whole time limit"
 
 
 def test_each_fault_names_the_amounts_their_basis_and_what_to_do():
@@ -151,12 +151,12 @@ def test_each_fault_names_the_amounts_their_basis_and_what_to_do():
     assert [(fault.path, fault.message) for fault in error.value.faults] == [
         (
             "project.budget_usd.task",
-            f"train:a may cost $1,500.00 (as the last time), above the budget of $100.00. {mend}",
+            f"train:a may cost $1,500.00 (as in the last run), above the budget of $100.00. {mend}",
         ),
         (
             "project.budget_usd.run",
-            "this run may cost $1,560.00, above the budget of $1,000.00: train:a $1,500.00 (as the last time), "
-            f"train:b $60.00 (if it takes all of its time limit). {mend}",
+            "this run may cost $1,560.00, above the budget of $1,000.00: train:a $1,500.00 (as in the last run), "
+            f"train:b $60.00 (if it uses its whole time limit). {mend}",
         ),
     ]
 
@@ -171,7 +171,7 @@ def test_an_unknown_cost_is_a_fault_of_its_own_beside_those_that_are_known():
 def test_the_most_that_other_work_may_cost_is_held_against_the_budget_too():
     budget.require_at_most(Budget(), {"job": None}, "this sweep")
     budget.require_at_most(Budget(run=60, task=60), {"job": 60.0}, "this sweep")
-    with pytest.raises(ConfigError, match=r"this sweep may cost \$61\.00, above .*if it takes all of its time limit"):
+    with pytest.raises(ConfigError, match=r"this sweep may cost \$61\.00, above .*if it uses its whole time limit"):
         budget.require_at_most(Budget(run=60), {"job": 61.0}, "this sweep")
     with pytest.raises(ConfigError, match="job: nobody knows what it costs"):
         budget.require_at_most(Budget(run=60), {"job": None}, "this sweep")

@@ -102,12 +102,12 @@ def test_only_real_results_are_registered(tmp_path: Path):
 
     making.require_real(task("register:teacher", real))
     making.require_real(task("benchmark:teacher", double))
-    with pytest.raises(PokeflowError, match=r"^train:b is simulated: .*no such model is registered"):
+    with pytest.raises(PokeflowError, match=r"^train:b was produced by a simulator and cannot be registered"):
         making.require_real(task("register:teacher", real, double, double))
 
 
 def test_each_simulated_record_is_named_once():
     double = build_record("train:b", facts={"simulated": True})
     making.refuse_simulated([build_record()], "published")
-    with pytest.raises(PokeflowError, match=r"^train:b, train:c is simulated: .*no such model is published"):
+    with pytest.raises(PokeflowError, match=r"^train:b, train:c was produced by a simulator and cannot be published"):
         making.refuse_simulated([double, build_record("train:c", facts={"simulated": True}), double], "published")

@@ -77,7 +77,7 @@ def test_an_executor_s_price_is_recorded_at_once(record_of) -> None:
 
 def test_a_price_that_is_unknown_has_a_reason(record_of) -> None:
     record = record_of("unpriced")
-    assert (record.cost_usd, record.reasons["cost_usd"]) == (None, "executor 'unpriced' knows no price")
+    assert (record.cost_usd, record.reasons["cost_usd"]) == (None, "executor 'unpriced' has no price")
 
 
 def test_an_executor_without_a_price_says_so(record_of) -> None:
@@ -111,7 +111,7 @@ def test_a_late_bill_is_asked_for_by_the_next_run(record_of, biller) -> None:
 def test_a_bill_that_cannot_be_had_is_no_failure(record_of, biller, caplog) -> None:
     biller.answer = PokeflowError("no connection")
     assert record_of("billed").cost_usd is None
-    assert "train:teacher: what it cost is not known yet: no connection" in caplog.text
+    assert "train:teacher: its cost is not known yet: no connection" in caplog.text
 
 
 def test_the_reason_why_a_bill_is_unknown_is_recorded_once(record_of, biller, tmp_path) -> None:

@@ -142,7 +142,7 @@ def test_what_a_template_says_is_made(cloud: Cloud) -> None:
         ({"Capabilities": []}, r"Requires capabilities : \[CAPABILITY_IAM\]"),
         ({"Parameters": []}, "BucketName"),
         ({"Parameters": [*parameters("made"), {"ParameterKey": "X", "ParameterValue": ""}]}, "do not exist in the"),
-        ({"TemplateBody": TEMPLATE.replace("AWS::KMS::Key", "AWS::KMS::Kei")}, "type AWS::KMS::Kei: add it to tests"),
+        ({"TemplateBody": TEMPLATE.replace("AWS::KMS::Key", "AWS::KMS::Kei")}, "type AWS::KMS::Kei: add it to cloud"),
         ({"TemplateBody": TEMPLATE.replace("BucketName: !Ref", "Bucketname: !Ref")}, "property Bucketname of Bucket"),
         ({"TemplateBody": TEMPLATE + "# " + "x" * 60_000}, "length less than or equal to 51200"),
         ({"RoleARN": "arn:aws:iam::123456789012:role/nobody"}, "is invalid or cannot be assumed"),
