@@ -41,7 +41,7 @@ def test_an_unknown_figure_fails_with_its_reason() -> None:
     assert verdict(Gate(min=0), None, reasons={"accuracy": "no labels"}) == Verdict(
         False, "unknown in benchmark: no labels"
     )
-    assert verdict(Gate(min=0), None) == Verdict(False, "unknown in benchmark: no reason is given")
+    assert verdict(Gate(min=0), None) == Verdict(False, "unknown in benchmark: no reason recorded")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -63,7 +63,7 @@ def test_the_benchmark_s_figure_decides_before_that_of_the_producing_task() -> N
 
 
 @pytest.mark.parametrize(
-    ("of", "applies"),
+    ("names", "applies"),
     [
         ((), True),
         (("small",), True),
@@ -73,9 +73,9 @@ def test_the_benchmark_s_figure_decides_before_that_of_the_producing_task() -> N
         (("teacher", "large"), False),
     ],
 )
-def test_a_gate_applies_to_the_models_and_types_that_it_names(of: tuple[str, ...], applies: bool) -> None:
+def test_a_gate_applies_to_the_models_and_types_that_it_names(names: tuple[str, ...], applies: bool) -> None:
     assert (
-        list(gates.evaluate({"accuracy": Gate(min=0, applies_to=of)}, made(accuracy=1.0), None))
+        list(gates.evaluate({"accuracy": Gate(min=0, applies_to=names)}, made(accuracy=1.0), None))
         == ["accuracy"] * applies
     )
 

@@ -147,7 +147,7 @@ def test_each_fault_names_the_amounts_their_basis_and_what_to_do():
     costs = {"train:a": Estimate(5.0, 1500.0, None, billed=True), "train:b": Estimate(None, None, 60.0, billed=True)}
     with pytest.raises(ConfigError) as error:
         budget.require(Budget(task=100, run=1000), costs, "this run")
-    mend = "Raise the budget, shorten the executor's time limit, or take a cheaper machine; nothing was started."
+    mend = "Raise the budget, shorten the executor's time limit, or use a cheaper machine; nothing was started."
     assert [(fault.path, fault.message) for fault in error.value.faults] == [
         (
             "project.budget_usd.task",
@@ -173,7 +173,7 @@ def test_the_most_that_other_work_may_cost_is_held_against_the_budget_too():
     budget.require_at_most(Budget(run=60, task=60), {"job": 60.0}, "this sweep")
     with pytest.raises(ConfigError, match=r"this sweep may cost \$61\.00, above .*if it uses its whole time limit"):
         budget.require_at_most(Budget(run=60), {"job": 61.0}, "this sweep")
-    with pytest.raises(ConfigError, match="job: nobody knows what it costs"):
+    with pytest.raises(ConfigError, match="job: its cost on this type of machine is unknown"):
         budget.require_at_most(Budget(run=60), {"job": None}, "this sweep")
 
 

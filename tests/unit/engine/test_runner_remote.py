@@ -133,7 +133,7 @@ def test_a_job_that_leaves_no_record_has_failed(flow_of, run, cluster, bucket) -
     cluster.instead = lambda task: None
     with pytest.raises(TaskError, match=f"the job succeeded but wrote no record to {bucket.uri}") as told:
         run(flow_of())
-    assert "Not run, for want of it: distill:student." in str(told.value)
+    assert "Not run: distill:student (a task that they need did not finish)." in str(told.value)
     assert told.value.records == {}
 
 
