@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[4]
 CARDS = 25
 SMALL = {
     "data/synthetic.yaml": [(r"cards: \d+", "cards: 60"), (r"calibration: \d+", "calibration: 40")],
-    "data/folder.yaml": [(r"calibration: \d+", "calibration: 20")],
+    "data/folder.yaml": [(r"calibration: \d+", "calibration: 40")],
     "model/embedded.yaml": [(r"depth: \d+", "depth: 2")],
     "experiment/cpu.yaml": [(r"epochs: \d+", "epochs: 1")],
     "lineage/pokemon.yaml": [
