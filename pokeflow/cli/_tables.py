@@ -13,7 +13,7 @@ from pokeflow.plugins import Registry
 from pokeflow.project import tree as trees
 from pokeflow.stages import BENCHMARK, DATA, PREPARE, PROJECT
 from pokeflow.store import Store
-from pokeflow.text import COLUMNS, strip_control_characters, table
+from pokeflow.text import COLUMNS, format_count, strip_control_characters, table
 from pokeflow.types import RECORD, Record
 
 if TYPE_CHECKING:  # not needed by a run that publishes nothing
@@ -102,11 +102,13 @@ def plan(flow: Flow, planned: Iterable[PlannedStep], registry: Registry) -> str:
         unpriced += forecast.billed and forecast.budgeted_usd is None
         time = f"about {forecast.seconds:.0f} s" if forecast.seconds is not None else "unknown"
         rows.append(("run", *cells, time, _price(forecast), item.why))
-    time = f"about {seconds:.0f} s" + (f" and {unknown} of unknown duration (never run here)" if unknown else "")
+    some = f"{unknown} of unknown duration: never run here" if unknown < ran else "duration unknown: never run here"
+    time = ", ".join([f"about {seconds:.0f} s"] * (unknown < ran) + [some] * (unknown > 0))
     bill = f"{'at most' if open_end > unpriced else 'estimated cost'} ${cost:,.2f}"
     bill = f"{bill} and {unpriced} of unknown cost" if unpriced else bill
     bill = bill if any(registry.executors[s.executor].price for s in flow.steps) else "not billed"
-    summary = f"{ran} to run ({time}, {bill}), {len(rows) - ran} reused." if ran else "Nothing to run: all finished."
+    summary = f"{format_count(ran, 'task')} to run ({time}; {bill}), {len(rows) - ran} reused."
+    summary = summary if ran else "Nothing to run: every task is finished."
     return table(("", "task", "backend", "executor", "digest", "time", "cost", "why"), rows) + f"\n\n{summary}"
 
 

@@ -302,7 +302,7 @@ def test_a_sweep_has_no_more_jobs_at_once_than_it_may(machine):
 def test_the_plan_tells_what_it_costs_and_the_budget_is_kept(machine):
     plan = machine.cli("plan", *TEACHER)
     assert "up to $5.52" in plan.stdout
-    assert "1 to run (about 0 s and 1 of unknown duration (never run here), at most $5.52), 0 reused." in plan.stdout
+    assert "1 task to run (duration unknown: never run here; at most $5.52), 0 reused." in plan.stdout
     refused = machine.cli(*TEACHER, "project.budget_usd=5")
     assert refused.returncode == 2
     assert "this run may cost $5.52, above the budget of $5.00: train:teacher $5.52" in refused.stderr
