@@ -41,9 +41,9 @@ def run(args: Sequence[str]) -> int:
     if shell not in SHELLS:
         raise ConfigError([unknown(f"--shell-completion {action}", "shell", shell, SHELLS)])
     if action == "query":
-        print("\n".join(query(os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", ""))))  # noqa: T201
+        print("\n".join(query(os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", ""))))
     elif shell == "bash":
-        print(BASH.strip() if action == "install" else BASH_UNINSTALL)  # noqa: T201
+        print(BASH.strip() if action == "install" else BASH_UNINSTALL)
     else:
         _hydra(args)
     return 0

@@ -55,5 +55,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the help of a command, or the overview."""
-    print(parser_of(find(args.name)).format_help().rstrip() if args.name else overview())  # noqa: T201
+    print(parser_of(find(args.name)).format_help().rstrip() if args.name else overview())
     return 0

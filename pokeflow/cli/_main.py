@@ -87,12 +87,12 @@ def dispatch(args: Sequence[str]) -> int:
     if "--version" in words:
         from pokeflow.cli import _help as help_
 
-        print(help_.versions())  # noqa: T201
+        print(help_.versions())
         return 0
     if "-h" in words or "--help" in words:
         from pokeflow.cli import _help as help_
 
-        print(help_.overview())  # noqa: T201
+        print(help_.overview())
         return 0
     return _run_flow(args)
 
@@ -132,4 +132,4 @@ def _run_command(name: str, args: Sequence[str]) -> int:
 
 def _print_error(message: str) -> None:
     message = message.removeprefix("pokeflow: ")
-    print(f"pokeflow: {message}" if "\n" not in message else f"pokeflow:\n{message}", file=sys.stderr)  # noqa: T201
+    print(f"pokeflow: {message}" if "\n" not in message else f"pokeflow:\n{message}", file=sys.stderr)

@@ -49,8 +49,8 @@ def _run(composed: composition.Composition, command: str, since: str) -> int:
     planned = pokeflow.plan(flow, since=since)
     if all(item.record for item in planned):
         result = pokeflow.run(flow, since=since, planned=planned, publish=False)
-        print(tables.models(flow, result.records))  # noqa: T201
-        print(tables.count(result), file=sys.stderr)  # noqa: T201
+        print(tables.models(flow, result.records))
+        print(tables.count(result), file=sys.stderr)
         _publish(flow, result)
     else:
         hydra_job.run(composed.config, composed.loader, lambda: _job(flow, since, planned))
@@ -66,7 +66,7 @@ def _job(flow: Flow, since: str, planned: Sequence[PlannedStep] | None = None) -
         if error.exit_code != WAITING:
             raise
         result, waiting = RunResult(flow, error.records, error.ran), error
-    print(tables.models(flow, result.records))  # noqa: T201
+    print(tables.models(flow, result.records))
     if waiting is None:
         log.info("%s", tables.count(result))
     _publish(flow, result)
@@ -80,7 +80,7 @@ def _publish(flow: Flow, result: RunResult) -> None:
     if flow.publish:
         from pokeflow.project import publish
 
-        print("\n" + tables.publication(flow, publish(flow, result.records)))  # noqa: T201
+        print("\n" + tables.publication(flow, publish(flow, result.records)))
 
 
 def _delegate_to_hydra(args: Sequence[str], since: str) -> int:

@@ -175,7 +175,7 @@ def _print(trials: list[Trial]) -> None:
         )
         for trial in trials
     ]
-    print(table(("trial", "overrides", "objective", "tasks"), rows))  # noqa: T201
+    print(table(("trial", "overrides", "objective", "tasks"), rows))
     for trial in trials:
         if trial.error:
             log.error("trial %d: %s", trial.number, trial.error)

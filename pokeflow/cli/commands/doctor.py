@@ -32,7 +32,7 @@ Row = tuple[str, str, str]
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print a row for each requirement of a run; return 1 if something that the configuration needs is missing."""
     rows = [*_machine(), *_packages(), *_plugin_checks(), *_plugins(), *_configuration(overrides)]
-    print(table(("", "requirement", "status"), rows))  # noqa: T201
+    print(table(("", "requirement", "status"), rows))
     return int(any(status == "missing" for status, _, _ in rows))
 
 

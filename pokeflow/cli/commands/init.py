@@ -42,5 +42,5 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     main_file.write_text(re.sub(r"(?m)^(\s*- project:) .*$", rf"\1 '{name}'", text), encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     (folder / ".gitignore").write_text("/store/\n/.schema/\n", encoding="utf-8")
-    print(f"Created {folder}. Next: cd {folder} && pokeflow plan")  # noqa: T201
+    print(f"Created {folder}. Next: cd {folder} && pokeflow plan")
     return 0

@@ -10,5 +10,5 @@ from pokeflow.cli import _tables as tables
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the plan of a configuration without writing anything."""
     flow = pokeflow.load(overrides)
-    print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))  # noqa: T201
+    print(tables.plan(flow, pokeflow.plan(flow), plugins.registry(plugins.manager())))
     return 0

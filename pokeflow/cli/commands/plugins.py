@@ -23,9 +23,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.command == "new":
         folder = write(args.kind, args.name, args.to)
         path = folder if folder.is_absolute() else f"./{folder}"  # pip would look up a bare name in its index
-        print(f"Created {folder}. Next: pip install -e '{path}[test]' && pytest {folder}/tests")  # noqa: T201
+        print(f"Created {folder}. Next: pip install -e '{path}[test]' && pytest {folder}/tests")
     else:
-        print(listing())  # noqa: T201
+        print(listing())
     return 0
 
 

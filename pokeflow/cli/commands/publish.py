@@ -17,7 +17,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     flow = pokeflow.load(overrides)
     records = {item.step.name: item.record for item in pokeflow.plan(flow) if item.record}
     if args.dry_run:
-        print(tables.publication(flow, difference(flow, records), dry_run=True))  # noqa: T201
+        print(tables.publication(flow, difference(flow, records), dry_run=True))
         return 0
-    print(tables.publication(flow, publish(flow, records)))  # noqa: T201
+    print(tables.publication(flow, publish(flow, records)))
     return 0

@@ -26,8 +26,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     for group, schema in schemas.items():
         (folder / f"{group}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
     patterns = {f"{folder}/{group}.json": f"conf/{group}/*.yaml" for group in schemas}
-    print(f"{folder}: {len(schemas)} schemas written. For an editor with the YAML language server:")  # noqa: T201
-    print(json.dumps({"yaml.schemas": patterns}, indent=2))  # noqa: T201
+    print(f"{folder}: {len(schemas)} schemas written. For an editor with the YAML language server:")
+    print(json.dumps({"yaml.schemas": patterns}, indent=2))
     return 0
 
 

@@ -17,8 +17,8 @@ def address_errors(uri: str) -> Iterator[str]:
     elif shown == uri and not _BUCKET.fullmatch(bucket):
         yield f"{bucket!r} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
     if "?" in prefix or "#" in prefix:
-        place = re.split("[?#]", shown)[0]
-        yield f"{place!r} has a query. Give s3://bucket/prefix alone; endpoint and region are settings of their own"
+        address = re.split("[?#]", shown)[0]
+        yield f"{address!r} has a query. Give s3://bucket/prefix alone; endpoint and region are settings of their own"
     elif prefix and ("" in prefix.rstrip("/").split("/") or {".", ".."} & set(prefix.split("/"))):
         yield f"{shown!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
 

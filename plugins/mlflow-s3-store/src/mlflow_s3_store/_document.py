@@ -107,8 +107,8 @@ def _read_rows(document: Document, text: dict[str, Any], schema: Schema) -> None
         rows = (own | shared for own in _decode_rows(table, text.pop(table.name)))
         document.rows[table.name] = {tuple(r[c] for c in table.key): r for r in rows}
     document.rest = text
-    for name, told in document.rows.items():
-        for each in told.values():
+    for name, encoded in document.rows.items():
+        for each in encoded.values():
             if (column := schema.tables[name].misfit(each)) is not None:
                 raise ValueError(f"{name}.{column} cannot be {str(each[column])[:40]!r}")
 
@@ -117,22 +117,22 @@ def _encode_rows(table: Table, rows: Mapping[Key, Row]) -> Any:
     """Return rows without the columns of their unit: by name if one text column identifies them, else as a list."""
     names = [column for column in table.key if column not in table.link]
     if len(names) == 1 and all(isinstance(row[names[0]], str) for row in rows.values()):
-        told = {}
+        encoded = {}
         for row in rows.values():
             own = {c: _to_json(v) for c, v in row.items() if c not in table.link and c != names[0]}
-            told[row[names[0]]] = next(iter(own.values())) if len(own) == 1 else own
-        return dict(sorted(told.items()))
+            encoded[row[names[0]]] = next(iter(own.values())) if len(own) == 1 else own
+        return dict(sorted(encoded.items()))
     return [{c: _to_json(v) for c, v in rows[key].items() if c not in table.link} for key in sorted(rows, key=repr)]
 
 
-def _decode_rows(table: Table, told: Any) -> Iterable[Row]:
+def _decode_rows(table: Table, encoded: Any) -> Iterable[Row]:
     names = [column for column in table.key if column not in table.link]
-    if isinstance(told, list):
-        for row in told:
+    if isinstance(encoded, list):
+        for row in encoded:
             yield {column: _from_json(value) for column, value in row.items()}
         return
     others = [c for c in table.columns if c not in table.link and c != names[0]]
-    for name, own in told.items():
+    for name, own in encoded.items():
         if isinstance(own, dict) and "$" not in own:
             yield {names[0]: name} | {column: _from_json(value) for column, value in own.items()}
         else:

@@ -88,11 +88,11 @@ class _Work:
     def indexes(self) -> None:
         """Write the indexes of all changed units, then remove the marks: after an earlier kill these still exist."""
         copy = self.replica.copy
-        told = self.each(lambda one: (one[0], _index(self.replica, one[1]) if one[1] else None), self.changed)
-        units = {unit for unit, _ in told}
+        by_unit = self.each(lambda one: (one[0], _index(self.replica, one[1]) if one[1] else None), self.changed)
+        units = {unit for unit, _ in by_unit}
         done = [m for m in self.marks if (m.kind, m.id) in units and (not m.part or m in self.done)]
         with copy.importing() as database:
-            copy.remember_indexes(database, dict(seen for _, seen in told if seen))
+            copy.remember_indexes(database, dict(seen for _, seen in by_unit if seen))
             copy.unmark(database, done)
 
 
@@ -194,10 +194,10 @@ def _params(replica: Replica, run: str, where: UnitPath) -> None:
     """Write the parameters that have no file in the bucket; an existing file keeps its value, also locally."""
     copy = replica.copy
     known = copy.last_seen(RUNS, run)
-    told = decode(known.body, copy.schema, where.document).rows.get("params", {}) if known else {}
+    published = decode(known.body, copy.schema, where.document).rows.get("params", {}) if known else {}
     rows = copy.document(RUNS, run).rows.get("params", {})
     for key, row in rows.items():
-        if key in told:
+        if key in published:
             continue
         file = where.part("params", row["key"])
         try:

@@ -38,8 +38,8 @@ def _refresh(replica: Replica, prefix: str) -> int:
     for start in range(0, len(changed), AT_ONCE):
         keys = changed[start : start + AT_ONCE]
         began = replica.copy.etags([locate_index(key) for key in keys])
-        found = replica.map(lambda key: _read(replica, locate_index(key)), keys)
-        _absorb(replica, [one for one in found if one], {key: listed[key] for key in keys}, began)
+        indexes = replica.map(lambda key: _read(replica, locate_index(key)), keys)
+        _absorb(replica, [one for one in indexes if one], {key: listed[key] for key in keys}, began)
     return len(changed)
 
 
@@ -75,8 +75,8 @@ def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
     entry = replica.objects.stat(known.place.document)
     if entry is None or entry.etag == known.etag:
         return False
-    found = _read(replica, known.place)
-    _absorb(replica, [found] if found else [], {}, {known.place: known.etag})
+    snapshot = _read(replica, known.place)
+    _absorb(replica, [snapshot] if snapshot else [], {}, {known.place: known.etag})
     return True
 
 
@@ -95,11 +95,11 @@ def histories(replica: Replica, run: str, metrics: Sequence[str] | None = None) 
     known = replica.copy.last_seen(RUNS, run)
     if known is None:
         return
-    told = decode(known.body, replica.copy.schema, known.place.document).histories
+    published = decode(known.body, replica.copy.schema, known.place.document).histories
     have = replica.copy.histories(run)
     behind = [
         metric
-        for metric, points in told.items()
+        for metric, points in published.items()
         if (metrics is None or metric in metrics) and have.get(metric, ("", 0))[1] < points
     ]
     replica.map(lambda metric: pull_history(replica, run, metric, known.place), behind)
@@ -131,18 +131,18 @@ def _experiment_at(where: UnitPath) -> str:
 
 def _absorb(
     replica: Replica,
-    found: Sequence[tuple[Document, RemoteSnapshot]],
+    documents: Sequence[tuple[Document, RemoteSnapshot]],
     indexes: Mapping[str, str],
     began: Mapping[UnitPath, str],
 ) -> None:
     """Import documents, except of units published here since ``began``, which has the ETags from before the read."""
     copy, refused, read = replica.copy, [], dict(indexes)
     with copy.importing() as database:
-        now = copy.etags([known.place for _, known in found])
-        newer = {known.place for _, known in found if now.get(known.place) != began.get(known.place)}
+        now = copy.etags([known.place for _, known in documents])
+        newer = {known.place for _, known in documents if now.get(known.place) != began.get(known.place)}
         for where in newer:
             read.pop(where.index, None)
-        taken = [(document, known) for document, known in found if known.place not in newer]
+        taken = [(document, known) for document, known in documents if known.place not in newer]
         marked = {(d.kind, d.id) for d, _ in taken if copy.is_marked(database, d.kind, d.id)}
         release_names(database, [d for d, _ in taken if (d.kind, d.id) not in marked])
         for document, known in taken:

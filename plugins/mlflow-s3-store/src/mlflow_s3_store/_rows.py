@@ -35,10 +35,10 @@ def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Ro
 
 def _by_columns(table: Table, rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
     """Group rows by the columns that they have: rows of another version of MLflow may lack some, or have more."""
-    found: dict[tuple[str, ...], list[Row]] = {}
+    by_columns: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
-    return found
+        by_columns.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
+    return by_columns
 
 
 _MARK = """

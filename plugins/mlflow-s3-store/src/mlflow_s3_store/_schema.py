@@ -94,15 +94,17 @@ class Schema:
 def read(database: sqlite3.Connection) -> Schema:
     """Read the schema of an MLflow database."""
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-    found = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
-    order = {name: {ref.to for ref in raw.references if ref.to in found} - {name} for name, raw in found.items()}
+    reflected = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
+    order = {
+        name: {ref.to for ref in raw.references if ref.to in reflected} - {name} for name, raw in reflected.items()
+    }
     # A run's rows refer to data sets, although no foreign key declares it.
     order.get(RUNS, set()).add(DATASETS)
-    sorted_names = [name for name in TopologicalSorter(order).static_order() if name in found]
+    sorted_names = [name for name in TopologicalSorter(order).static_order() if name in reflected]
     tables: dict[str, Table] = {}
     for name in sorted_names:
-        if found[name].key:
-            tables[name] = _table(found[name], tables)
+        if reflected[name].key:
+            tables[name] = _table(reflected[name], tables)
     return Schema(tables)
 
 

@@ -165,17 +165,17 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         }
         replica = self.synchronizer.replica
         try:
-            made = None
+            experiment_id = None
             if not replica.copy.has_experiment(name):
                 labels = {tag.key: tag.value for tag in tags or ()}
-                made = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
-            if made is None:
+                experiment_id = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
+            if experiment_id is None:
                 refresh.refresh(replica, EXPERIMENTS)
         except PokeflowError as error:
             raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
-        if made is None:
+        if experiment_id is None:
             raise MlflowException(f"Experiment(name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
-        return made.id
+        return experiment_id.id
 
     def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
         """Create a run; its artifacts are stored in its folder, unless the experiment has its own artifact location."""
@@ -219,14 +219,14 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
             MlflowException: the bucket is unreachable.
 
         """
-        made = super().create_model_version(name, source, *args, **kwargs)
+        version = super().create_model_version(name, source, *args, **kwargs)
         published = self._publish(name)
         # The machine that published the number first keeps it; this version then has the next free one.
-        found = self.synchronizer.replica.copy.version_of(name, made.creation_timestamp, source, made.run_id)
+        number = self.synchronizer.replica.copy.version_of(name, version.creation_timestamp, source, version.run_id)
         if not published:
-            self.delete_model_version(name, str(found or made.version))
+            self.delete_model_version(name, str(number or version.version))
             raise self._unavailable(f"no version of {name!r} is made")
-        return self.get_model_version(name, str(found)) if found and found != int(made.version) else made
+        return self.get_model_version(name, str(number)) if number and number != int(version.version) else version
 
     def _publish(self, name: str) -> bool:
         return self.synchronizer.flusher.publish_now(REGISTERED, SEPARATOR.join((self._get_active_workspace(), name)))

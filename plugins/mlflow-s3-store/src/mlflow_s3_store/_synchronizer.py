@@ -111,33 +111,33 @@ Given = Mapping[str, Any]
 Look = Callable[[Synchronizer, Given], None]
 
 
-def _nothing(sync: Synchronizer, given: Given) -> None:
+def _nothing(sync: Synchronizer, arguments: Given) -> None:
     """Refresh no data: a write needs none, and if the store misses its subject, everything is refreshed."""
 
 
-def _list(sync: Synchronizer, given: Given) -> None:
+def _list(sync: Synchronizer, arguments: Given) -> None:
     sync.refresh_experiments()
 
 
-def _rest(sync: Synchronizer, given: Given) -> None:
+def _rest(sync: Synchronizer, arguments: Given) -> None:
     sync.refresh_rest()
 
 
-def _registry(sync: Synchronizer, given: Given) -> None:
+def _registry(sync: Synchronizer, arguments: Given) -> None:
     sync.ensure_fresh(REGISTERED, lambda: refresh.refresh(sync.replica, REGISTERED))
 
 
-def _run(sync: Synchronizer, given: Given) -> None:
-    run = str(given["run_id"])
+def _run(sync: Synchronizer, arguments: Given) -> None:
+    run = str(arguments["run_id"])
     sync.refresh_unit(RUNS, run)
     experiment = sync.replica.copy.experiment_of(RUNS, run)
     if experiment:
         sync.refresh_units(DATASETS, [experiment])
 
 
-def _history(sync: Synchronizer, given: Given) -> None:
-    metric = given.get("metric_key")
-    for run in (*(given.get("run_ids") or ()), *filter(None, [given.get("run_id")])):
+def _history(sync: Synchronizer, arguments: Given) -> None:
+    metric = arguments.get("metric_key")
+    for run in (*(arguments.get("run_ids") or ()), *filter(None, [arguments.get("run_id")])):
         sync.refresh_unit(RUNS, run)
         sync.ensure_fresh((RUNS, run, metric), _histories(sync, run, [metric] if metric else None))
 
@@ -145,9 +145,9 @@ def _history(sync: Synchronizer, given: Given) -> None:
 def _in_experiments(*kinds: str) -> Look:
     """Return a function that refreshes units of some kinds in the experiments of a call, by default in all."""
 
-    def look(sync: Synchronizer, given: Given) -> None:
-        one = given.get("experiment_id")
-        named = given.get("experiment_ids") or given.get("locations") or ([one] if one is not None else None)
+    def look(sync: Synchronizer, arguments: Given) -> None:
+        one = arguments.get("experiment_id")
+        named = arguments.get("experiment_ids") or arguments.get("locations") or ([one] if one is not None else None)
         sync.refresh_experiments()
         for kind in kinds:
             sync.refresh_units(kind, named or sync.replica.copy.experiments())
@@ -156,8 +156,8 @@ def _in_experiments(*kinds: str) -> Look:
 
 
 def _by_id(kind: str, name: str) -> Look:
-    def look(sync: Synchronizer, given: Given) -> None:
-        sync.refresh_unit(kind, str(given[name]))
+    def look(sync: Synchronizer, arguments: Given) -> None:
+        sync.refresh_unit(kind, str(arguments[name]))
 
     return look
 

@@ -185,7 +185,7 @@ class WorkingCopy:
         sql = "SELECT etag FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
         with self._connected() as database:
             rows = ((p, database.execute(sql, (p.kind, p.folder, p.name)).fetchone()) for p in places)
-            return {place: row[0] for place, row in rows if row}
+            return {key: row[0] for key, row in rows if row}
 
     def id_at(self, where: UnitPath) -> str | None:
         """Return the id of the unit that was last known at a location, or None."""
@@ -207,10 +207,10 @@ class WorkingCopy:
         for table in self.schema.unit(kind):
             if table.name != METRICS:
                 rows[table.name] = read_rows(database, table, identity)
-        found = Document(kind, identity, rows)
-        if not found.alive:
-            found.rows = {}
-        return found
+        built = Document(kind, identity, rows)
+        if not built.alive:
+            built.rows = {}
+        return built
 
     def points(self, run: str, key: str) -> list[Point]:
         """Return the local history of a metric, in the order of step, time and value."""

@@ -69,12 +69,12 @@ def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
     if kind is None:
         brings = WELL_KNOWN["project"][DOCUMENT]
         raise PokeflowError(f"lineage: it is drawn from the document {DOCUMENT!r}. Install {brings}, which brings it.")
-    told, versions = documents.build(kind, Project(about, tuple(known))), versions_of(known)
-    models = {node["id"]: node for node in told["nodes"] if node["kind"] == "model"}
+    document, versions = documents.build(kind, Project(about, tuple(known))), versions_of(known)
+    models = {node["id"]: node for node in document["nodes"] if node["kind"] == "model"}
     nodes = {name: _node(node, versions.get(name), columns) for name, node in models.items()}
     edges = [
         Edge(edge["parent"], edge["child"], _relation(edge, models[edge["child"]]), edge["primary"])
-        for edge in told["edges"]
+        for edge in document["edges"]
         if edge["parent"] in models
     ]
     return _ordered(nodes, edges)
@@ -124,13 +124,13 @@ def neighbourhood(whole: Graph, name: str) -> Graph:
 
 
 def _reached(start: Iterable[str], ways: Mapping[str, list[str]]) -> set[str]:
-    found, waiting = set(start), list(start)
+    visited, waiting = set(start), list(start)
     while waiting:
         for key in ways.get(waiting.pop(), ()):
-            if key not in found:
-                found.add(key)
+            if key not in visited:
+                visited.add(key)
                 waiting.append(key)
-    return found
+    return visited
 
 
 def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
@@ -149,7 +149,8 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
     from graphlib import CycleError, TopologicalSorter
 
     rank = {
-        name: place for place, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, version_sort_key(n))))
+        name: position
+        for position, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, version_sort_key(n))))
     }
     kept, faults = {(edge.child, edge.parent): edge for edge in edges}, []
     while True:

@@ -12,9 +12,9 @@ _MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", 
 def lines(node: Node) -> tuple[str, ...]:
     """Return the text lines that describe a version: name and type, digest, figures."""
     title = f"{node.model} {node.version}".rstrip() + (f" · {node.type}" if node.type else "")
-    told = [title, node.digest or ("no digest recorded" if node.published else "not published")]
-    told += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
-    return tuple(strip_control_characters(line) for line in told)
+    labels = [title, node.digest or ("no digest recorded" if node.published else "not published")]
+    labels += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
+    return tuple(strip_control_characters(line) for line in labels)
 
 
 def draw(graph: Graph) -> str:
@@ -49,10 +49,10 @@ def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: di
             continue
         key, indent = job
         below = children.get(key, [])
-        told = [*lines(graph.nodes[key]), *(f"also {_with(graph, edge)}" for edge in others.get(key, ()))]
-        yield from (indent + line for line in _box(told, open_below=bool(below)))
-        for place, edge in reversed(list(enumerate(below))):
-            alone, last = len(below) == 1, place == len(below) - 1
+        box = [*lines(graph.nodes[key]), *(f"also {_with(graph, edge)}" for edge in others.get(key, ()))]
+        yield from (indent + line for line in _box(box, open_below=bool(below)))
+        for position, edge in reversed(list(enumerate(below))):
+            alone, last = len(below) == 1, position == len(below) - 1
             inner = indent if alone else indent + ("     " if last else "  │  ")
             waiting.append((edge.child, inner))
             waiting.append(f"{inner}  ▼" if alone else f"{inner}▼")
@@ -68,25 +68,25 @@ def _with(graph: Graph, edge: Edge) -> str:
     )
 
 
-def _box(told: list[str], *, open_below: bool) -> Iterator[str]:
+def _box(labels: list[str], *, open_below: bool) -> Iterator[str]:
     from rich.cells import cell_len
 
-    width = max(map(cell_len, told)) + 2
+    width = max(map(cell_len, labels)) + 2
     yield f"╭{'─' * width}╮"
-    for line in told:
+    for line in labels:
         yield f"│ {line}{' ' * (width - 2 - cell_len(line))} │"
     yield f"╰─┬{'─' * (width - 2)}╯" if open_below else f"╰{'─' * width}╯"
 
 
 def mermaid(graph: Graph) -> str:
     """Draw a top-down Mermaid flowchart, with solid lines for lineage parents and dotted ones for other parents."""
-    ids = {key: f"n{place}" for place, key in enumerate(graph.nodes)}
-    told = ["flowchart TD"]
+    ids = {key: f"n{number}" for number, key in enumerate(graph.nodes)}
+    rows = ["flowchart TD"]
     for key, node in graph.nodes.items():
         label = "<br/>".join(line.translate(_MERMAID) for line in lines(node))
-        told.append(f'    {ids[key]}["{label}"]')
+        rows.append(f'    {ids[key]}["{label}"]')
     for edge in graph.edges:
         arrow = "-->" if edge.first else "-.->"
         label = f'|"{strip_control_characters(edge.relation).translate(_MERMAID)}"|' if edge.relation else ""
-        told.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
-    return "\n".join(told)
+        rows.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
+    return "\n".join(rows)

@@ -54,15 +54,15 @@ class Node:
         return "gap" if not self.files and not self.children else "folder"
 
 
-def build_tree(found: Inventory) -> Node:
+def build_tree(scanned: Inventory) -> Node:
     """Build the tree of nodes for an inventory; link files are read to show their targets."""
-    root = Node(found.tree.about.name)
-    for state in found.states:
+    root = Node(scanned.tree.about.name)
+    for state in scanned.states:
         if state.leaf.path.endswith("/") or not state.present:
             node = _descend(root, state.leaf.path.removesuffix("/"))
             node.leaf, node.missing, node.folded = state.leaf, not state.present, writes_itself(state.leaf)
     folders = {"": root}
-    for item in found.items:
+    for item in scanned.items:
         folder, _, name = item.path.rpartition("/")
         if folder not in folders:
             folders[folder] = _descend(root, folder)
@@ -70,7 +70,7 @@ def build_tree(found: Inventory) -> Node:
         node = folders[folder].children.setdefault(name, Node(name, item.path))
         node.item, node.leaf = item, item.leaf
         if item.kind == "link":
-            node.link = _link(found, item.path)
+            node.link = _link(scanned, item.path)
     _sum(root)
     return root
 
@@ -105,9 +105,9 @@ def _sum(root: Node) -> None:
                 node.newest = max(node.newest or 0.0, child.newest)
 
 
-def _link(found: Inventory, path: str) -> Link | str:
+def _link(scanned: Inventory, path: str) -> Link | str:
     try:
-        return links.read(found.tree.objects, path)
+        return links.read(scanned.tree.objects, path)
     except PokeflowError as error:
         return str(error)
 
@@ -145,8 +145,8 @@ def _below(node: Node, indent: str, depth: int) -> Iterator[Row]:
     if depth < 1:
         return
     shown, rest = _crowd(node)
-    for place, first in enumerate(shown):
-        last = place == len(shown) - 1 and not rest
+    for position, first in enumerate(shown):
+        last = position == len(shown) - 1 and not rest
         name, child = _joined(first)
         inside = bool(child.children) and depth > 1 and not child.folded
         yield _row(f"{indent}{'└── ' if last else '├── '}{name}", child, shut=bool(child.children) and not inside)
@@ -178,8 +178,8 @@ def _crowd(node: Node) -> tuple[list[Node], list[Node]]:
     children = [node.children[name] for name in sorted(node.children)]
     if len(children) <= CROWD:
         return children, []
-    told = sorted(children, key=lambda child: not (child.gaps or child.orphans))[: CROWD - 1]
-    names = {child.name for child in told}
+    listed = sorted(children, key=lambda child: not (child.gaps or child.orphans))[: CROWD - 1]
+    names = {child.name for child in listed}
     return [c for c in children if c.name in names], [c for c in children if c.name not in names]
 
 
@@ -234,15 +234,15 @@ def plain(top: Node, depth: int = DEPTH) -> Iterator[dict[str, Any]]:
 
 
 def _plain(node: Node) -> dict[str, Any]:
-    told: dict[str, Any] = {"path": node.path, "kind": node.kind}
+    row: dict[str, Any] = {"path": node.path, "kind": node.kind}
     if node.kind == "gap":
-        return told | {"maker": node.leaf.maker if node.leaf else None}
-    told |= {"size": node.size, "written": text.iso_timestamp(node.newest)}
+        return row | {"maker": node.leaf.maker if node.leaf else None}
+    row |= {"size": node.size, "written": text.iso_timestamp(node.newest)}
     if node.item is None:
-        told["maker"] = node.leaf.maker if node.missing and node.leaf else None
-        return told | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
+        row["maker"] = node.leaf.maker if node.missing and node.leaf else None
+        return row | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
     placed, receipt = node.item.placed, node.item.receipt
-    told |= {
+    row |= {
         "origin": node.item.origin,
         "orphan": node.item.kind == "orphan",
         "model": receipt.model if receipt else None,
@@ -250,5 +250,5 @@ def _plain(node: Node) -> dict[str, Any]:
         "sha256": placed.sha256 if placed else None,
     }
     if isinstance(node.link, Link):
-        return told | {"link": links.to_dict(node.link)}
-    return told | ({"fault": node.link} if node.link else {})
+        return row | {"link": links.to_dict(node.link)}
+    return row | ({"fault": node.link} if node.link else {})

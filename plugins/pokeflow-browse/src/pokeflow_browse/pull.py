@@ -56,13 +56,13 @@ def plan(tree: Tree, name: str, patterns: Sequence[str] = ()) -> Plan:
         PokeflowError: The link is not published yet, or its target has changed.
 
     """
-    found = _data(tree, name) if "/" in name else _version(tree, name)
+    files = _data(tree, name) if "/" in name else _version(tree, name)
     if not patterns:
-        return found
-    chosen = tuple(file for file in found.files if any(_matches(file.path, pattern) for pattern in patterns))
+        return files
+    chosen = tuple(file for file in files.files if any(_matches(file.path, pattern) for pattern in patterns))
     if not chosen:
-        raise ConfigError([unknown("--file", f"file of {found.what} like", patterns[0], (f.path for f in found.files))])
-    return Plan(found.what, chosen, found.notes)
+        raise ConfigError([unknown("--file", f"file of {files.what} like", patterns[0], (f.path for f in files.files))])
+    return Plan(files.what, chosen, files.notes)
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -152,13 +152,13 @@ def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
     fetched, kept = [], []
 
     def one(item: tuple[FileToFetch, Path], advance: Advance) -> None:
-        file, place = item
-        if file.sha256 and place.is_file() and place.stat().st_size == file.size and sha256(place) == file.sha256:
+        file, target = item
+        if file.sha256 and target.is_file() and target.stat().st_size == file.size and sha256(target) == file.sha256:
             kept.append(file.path)
             advance(file.size)
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.objects.download(file.key, place, sha256=file.sha256 or None, advance=advance)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.objects.download(file.key, target, sha256=file.sha256 or None, advance=advance)
         fetched.append(file)
 
     each(one, places, label=f"fetching {label}", total=sum(file.size for file in wanted))
@@ -171,9 +171,9 @@ def _target_paths(wanted: Sequence[FileToFetch], folder: Path) -> list[tuple[Fil
     root = folder.resolve()
     places = []
     for file in wanted:
-        place = root / require_key(file.path)
+        target = root / require_key(file.path)
         # A symbolic link in the folder may point outside of it; a download must not follow it.
-        if not place.resolve().is_relative_to(root):
+        if not target.resolve().is_relative_to(root):
             raise ConfigError([Fault("--to", f"{folder / file.path} leads out of {folder}. Choose another folder.")])
-        places.append((file, place))
+        places.append((file, target))
     return places

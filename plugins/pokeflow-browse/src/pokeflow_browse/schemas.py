@@ -14,7 +14,7 @@ _KNOWN_OR_NOT = "; empty where unknown."
 
 
 def _said(**fields: str | dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: {"description": told} if isinstance(told, str) else told for name, told in fields.items()}
+    return {name: {"description": text} if isinstance(text, str) else text for name, text in fields.items()}
 
 
 FIELDS: Mapping[str, Mapping[str, dict[str, Any]]] = {
@@ -99,8 +99,8 @@ def _with_fields(schema: dict[str, Any]) -> dict[str, Any]:
     definitions = {schema["title"]: schema, **schema.get("$defs", {})}
     completed = {}
     for name, one in definitions.items():
-        told = FIELDS.get(name, {})
-        properties = {field: {**kind, **told.get(field, {})} for field, kind in one["properties"].items()}
+        descriptions = FIELDS.get(name, {})
+        properties = {field: {**kind, **descriptions.get(field, {})} for field, kind in one["properties"].items()}
         completed[name] = {**one, "properties": properties}
     root = completed.pop(schema["title"])
     return {**root, "$defs": completed} if completed else root

@@ -39,20 +39,20 @@ class Hits:
         return bool(self.models or self.figures or self.files)
 
 
-def find(found: Inventory, text: str) -> Hits:
+def find(scanned: Inventory, text: str) -> Hits:
     """Find everything whose name contains a text or matches it as a pattern, or whose digest begins with it.
 
     Args:
-        found: Inventory of the tree.
+        scanned: Inventory of the tree.
         text: Part of a name, a pattern such as ``*.onnx``, or the beginning of a digest; case is ignored.
 
     """
     matches = _matcher(text)
-    versions = versions_of(found.receipts)
+    versions = versions_of(scanned.receipts)
     return Hits(
         tuple(r for name, r in versions.items() if matches(name) or _is_digest(text, (r.digest, r.content))),
         tuple(figure for receipt in versions.values() for figure in _figures(receipt) if matches(figure.name)),
-        tuple(item for item in found.items if _is_file(item, text, matches)),
+        tuple(item for item in scanned.items if _is_file(item, text, matches)),
     )
 
 
@@ -79,14 +79,14 @@ def _is_digest(text: str, digests: Iterable[str]) -> bool:
     return len(text) >= DIGITS and any(digest.startswith(text.lower()) for digest in digests)
 
 
-def nothing(found: Inventory, text: str) -> PokeflowError:
+def nothing(scanned: Inventory, text: str) -> PokeflowError:
     """Return the error for a search without results, with the most similar names and the known models and figures."""
     import difflib  # slow to import, and most runs do not need it
 
-    versions = versions_of(found.receipts)
+    versions = versions_of(scanned.receipts)
     figures = {figure.name for receipt in versions.values() for figure in _figures(receipt)}
     models = {receipt.model for receipt in versions.values()}
-    files = {item.path.rpartition("/")[2] for item in found.items}
+    files = {item.path.rpartition("/")[2] for item in scanned.items}
     near = difflib.get_close_matches(text, sorted({*models, *versions, *figures, *files}), n=3)
     nearest = (
         f" Did you mean {' or '.join(repr(words.strip_control_characters(name)) for name in near)}?" if near else ""

@@ -81,34 +81,34 @@ class Verdict:
 
 def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     """Verify a whole tree, without writing; ``quick`` compares listed sizes instead of reading published files."""
-    found = inventory.scan(tree)
-    documents_there = [item for item in found.items if item.kind == "document"]
-    linked = [item for item in found.items if item.kind == "link"]
-    counted = inventory.current(found.receipts)
+    scanned = inventory.scan(tree)
+    documents_there = [item for item in scanned.items if item.kind == "document"]
+    linked = [item for item in scanned.items if item.kind == "link"]
+    counted = inventory.current(scanned.receipts)
     checked = [item for item in documents_there if _is_checked(item) and not (quick and item.placed)]
     problems = [
-        *_nothing(found),
-        *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in found.damaged.items()),
-        *_receipts(found.receipts),
-        *_rivals(found.receipts),
-        *_files(found, counted, quick=quick),
-        *_orphans(found),
+        *_nothing(scanned),
+        *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in scanned.damaged.items()),
+        *_receipts(scanned.receipts),
+        *_rivals(scanned.receipts),
+        *_files(scanned, counted, quick=quick),
+        *_orphans(scanned),
         *(_unheard_of(item) for item in documents_there if _name(item) not in _names()),
         *_documents(tree, checked),
-        *_stale(found),
+        *_stale(scanned),
         *(problem for item in linked for problem in _link(tree, item)),
     ]
-    order = {kind: place for place, kind in enumerate(KINDS)}
+    order = {kind: position for position, kind in enumerate(KINDS)}
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
     size = sum(placed.size for _, placed in counted.values())
     read = sum(1 for item in documents_there if not (quick and item.placed))
-    return Verdict(tuple(problems), len(counted), size, len(found.receipts), read, len(linked), quick)
+    return Verdict(tuple(problems), len(counted), size, len(scanned.receipts), read, len(linked), quick)
 
 
-def _nothing(found: Inventory) -> Iterator[Problem]:
-    if not found.items:
+def _nothing(scanned: Inventory) -> Iterator[Problem]:
+    if not scanned.items:
         # Most likely the URI is wrong, and a tree that does not exist must not pass as valid.
-        yield Problem("missing", found.tree.objects.uri, "nothing is published here")
+        yield Problem("missing", scanned.tree.objects.uri, "nothing is published here")
 
 
 def _by(receipt: Receipt) -> str:
@@ -137,8 +137,8 @@ def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
                 yield Problem("invalid", placed.path, message, same.sha256, placed.sha256)
 
 
-def _files(found: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], *, quick: bool) -> list[Problem]:
-    there = {item.path: item.entry for item in found.items}
+def _files(scanned: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], *, quick: bool) -> list[Problem]:
+    there = {item.path: item.entry for item in scanned.items}
     problems, unreadable, to_read = [], [], []
     for path, (receipt, placed) in counted.items():
         entry = there.get(path)
@@ -154,7 +154,7 @@ def _files(found: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], 
     def one(item: tuple[Receipt, PublishedFile], advance: Advance) -> None:
         receipt, placed = item
         try:
-            actual = found.tree.objects.sha256(placed.path, advance=advance)
+            actual = scanned.tree.objects.sha256(placed.path, advance=advance)
         except NotFoundError:
             problems.append(Problem("missing", placed.path, f"{_by(receipt)} has it; it went while it was looked for"))
         except PokeflowError as error:
@@ -171,8 +171,8 @@ def _files(found: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], 
     return [*problems, *unreadable]
 
 
-def _orphans(found: Inventory) -> Iterator[Problem]:
-    for item in found.orphans:
+def _orphans(scanned: Inventory) -> Iterator[Problem]:
+    for item in scanned.orphans:
         yield Problem("orphaned", item.path, f"{words.format_size(item.entry.size)}, no receipt names it", None, None)
 
 
@@ -217,13 +217,13 @@ def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
     return problems
 
 
-def _stale(found: Inventory) -> Iterator[Problem]:
+def _stale(scanned: Inventory) -> Iterator[Problem]:
     """Compare each document of the project with the one that is built from the current receipts."""
-    places = {leaf.document: leaf.path for leaf in found.tree.leaves if leaf.document and not leaf.model}
-    if not found.receipts or found.damaged:
+    places = {leaf.document: leaf.path for leaf in scanned.tree.leaves if leaf.document and not leaf.model}
+    if not scanned.receipts or scanned.damaged:
         return  # there are no receipts to compare with, or not all of them can be read
     kinds = {name: kind for name, kind in kinds_of("project").items() if name in places}
-    there = {name: _loaded(found.tree, kind, places[name]) for name, kind in kinds.items()}
+    there = {name: _loaded(scanned.tree, kind, places[name]) for name, kind in kinds.items()}
     for name, kind in kinds.items():
         if there[name] is _UNREADABLE:
             continue
@@ -235,15 +235,17 @@ def _stale(found: Inventory) -> Iterator[Problem]:
         read = {one: there[one] for one in kind.reads if there.get(one) is not None}
         if _UNREADABLE in read.values():
             continue
-        project = Project(found.tree.about, found.receipts, old=None if kind.derived else there[name], documents=read)
+        project = Project(
+            scanned.tree.about, scanned.receipts, old=None if kind.derived else there[name], documents=read
+        )
         try:
-            made = json.loads(encode_document(documents.build(kind, project), places[name]))
+            rebuilt = json.loads(encode_document(documents.build(kind, project), places[name]))
         except _UNMADE as error:
             fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
             message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
             yield Problem("invalid", places[name], message)
             continue
-        if differs := _first_difference(there[name], made):
+        if differs := _first_difference(there[name], rebuilt):
             message = f"{differs}; 'pokeflow publish' writes it anew from receipts and this configuration"
             yield Problem("stale", places[name], message)
 
@@ -264,8 +266,8 @@ def _first_difference(have: Any, want: Any, path: str = "$") -> str | None:
         for key in [*want, *(key for key in have if key not in want)]:
             if key not in have or key not in want:
                 return f"{path}.{key} is {'missing' if key in want else 'too much'}"
-            if found := _first_difference(have[key], want[key], f"{path}.{key}"):
-                return found
+            if difference := _first_difference(have[key], want[key], f"{path}.{key}"):
+                return difference
         return None
     if isinstance(have, list) and isinstance(want, list) and len(have) == len(want):
         pairs = enumerate(zip(have, want, strict=True))

@@ -84,5 +84,5 @@ def accuracy(
         rows: The M rows of ``data.queries``.
 
     """
-    found, _ = retrieval.nearest(queries, gallery, k=5)
-    return retrieval.accuracy(found, data, rows)
+    nearest, _ = retrieval.nearest(queries, gallery, k=5)
+    return retrieval.accuracy(nearest, data, rows)

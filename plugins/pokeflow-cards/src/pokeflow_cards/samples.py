@@ -29,9 +29,9 @@ def write(folder: Path, data: Dataset) -> None:
     shown = 1 + min(VIEWS, max(map(len, views.values()), default=0))
     lines = -(-len(cards) // ACROSS)
     sheet = Image.new("RGB", (ACROSS * (shown * TILE[0] + 4 * GAP), lines * (TILE[1] + GAP) + GAP), (40, 40, 44))
-    for place, row in enumerate(cards):
-        left = place % ACROSS * (shown * TILE[0] + 4 * GAP) + GAP
-        top = place // ACROSS * (TILE[1] + GAP) + GAP
+    for position, row in enumerate(cards):
+        left = position % ACROSS * (shown * TILE[0] + 4 * GAP) + GAP
+        top = position // ACROSS * (TILE[1] + GAP) + GAP
         sheet.paste(_tile(data.references[row]), (left, top))
         for i, query in enumerate(views[data.cards[row].card_id][:VIEWS], 1):
             sheet.paste(_tile(data.query_images[query]), (left + GAP + i * TILE[0], top))

@@ -93,12 +93,12 @@ def _exact(scans: Scans, ids: list[str]) -> tuple[tuple[str, ...], ...]:
 
 def _near(nearest: "np.ndarray", ids: list[str]) -> tuple[tuple[str, str, int], ...]:
     """Return each card with its nearest neighbour and the distance in bits, closest first; mutual pairs occur once."""
-    found = set()
+    pairs = set()
     for row, code in enumerate(nearest.tolist()):
         bits, other = divmod(code, len(ids))
         if bits <= phash.BITS:
-            found.add((bits, min(row, other), max(row, other)))
-    return tuple((ids[a], ids[b], bits) for bits, a, b in sorted(found))
+            pairs.add((bits, min(row, other), max(row, other)))
+    return tuple((ids[a], ids[b], bits) for bits, a, b in sorted(pairs))
 
 
 def _clashes(scans: Scans, exact: tuple[tuple[str, ...], ...]) -> tuple[dict[str, Any], ...]:
@@ -121,34 +121,34 @@ def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
     return tuple(name_of[group] for group in groups.tolist())
 
 
-def report(scans: Scans, found: Validation, within: int) -> dict[str, Any]:
+def report(scans: Scans, result: Validation, within: int) -> dict[str, Any]:
     """Return the content of validation.json: counts first, then every finding."""
     name_of = {card.card_id: card.name for card in scans.cards}
     return {
-        "counts": counts(scans, found),
+        "counts": counts(scans, result),
         "near_duplicates_within_bits": within,
         "unreadable": [asdict(item) for item in scans.left_out],
-        "exact_duplicates": [list(group) for group in found.exact],
+        "exact_duplicates": [list(group) for group in result.exact],
         "near_duplicates": [
-            {"cards": [a, b], "names": [name_of[a], name_of[b]], "bits": bits} for a, b, bits in found.near
+            {"cards": [a, b], "names": [name_of[a], name_of[b]], "bits": bits} for a, b, bits in result.near
         ],
-        "label_clashes": list(found.clashes),
+        "label_clashes": list(result.clashes),
     }
 
 
-def counts(scans: Scans, found: Validation) -> dict[str, int]:
+def counts(scans: Scans, result: Validation) -> dict[str, int]:
     """Return the number of findings of each kind: omitted cards, surplus exact duplicates, near pairs, clashes."""
     return {
         "unreadable": len(scans.left_out),
-        "exact_duplicates": found.exact_duplicates,
-        "near_duplicates": len(found.near),
-        "label_clashes": len(found.clashes),
+        "exact_duplicates": result.exact_duplicates,
+        "near_duplicates": len(result.near),
+        "label_clashes": len(result.clashes),
     }
 
 
-def summary(scans: Scans, found: Validation) -> str:
+def summary(scans: Scans, result: Validation) -> str:
     """Return the findings in one sentence."""
-    figures = counts(scans, found)
+    figures = counts(scans, result)
     return (
         f"{figures['unreadable']} cards left out, {figures['exact_duplicates']} exact duplicates, "
         f"{figures['near_duplicates']} pairs of near duplicates, {figures['label_clashes']} label clashes"

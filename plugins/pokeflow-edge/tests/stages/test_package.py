@@ -144,7 +144,7 @@ def test_a_model_that_cannot_run_here_is_tested_by_what_the_emulator_gave(flow, 
 
 def test_a_gallery_of_another_model_is_refused(flow):
     compiled = flow.compiled(gallery_of=WEIGHTS[::-1].copy())
-    with pytest.raises(PokeflowError, match=r"its index is not what the model gives on this machine \(cosine"):
+    with pytest.raises(PokeflowError, match=r"its index differs from what the model computes on this machine \(cosine"):
         flow.package(compiled, flow.prepared())
 
 
@@ -184,7 +184,7 @@ def test_a_link_is_refused(flow, name):
 def test_a_making_without_a_gallery_is_told_with_what_to_do(flow):
     inputs = flow.compiled(), flow.prepared()
     (flow.root / "compile" / "index.npz").unlink()
-    with pytest.raises(PokeflowError, match=r"left no index\.npz.*package: null"):
+    with pytest.raises(PokeflowError, match=r"has no index\.npz.*package: null"):
         flow.package(*inputs)
 
 

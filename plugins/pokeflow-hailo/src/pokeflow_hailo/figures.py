@@ -20,14 +20,14 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figure as a mapping for a report."""
-        told: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
+        document: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
         if self.how:
-            told["how"] = self.how
+            document["how"] = self.how
         if self.value is None:
-            told["reason"] = self.reason
+            document["reason"] = self.reason
         if self.simulated:
-            told["simulated"] = True
-        return told
+            document["simulated"] = True
+        return document
 
 
 def no_constant(name: str) -> NoReturn:

@@ -87,9 +87,9 @@ def find_hef(model: Input) -> Path:
     files = sorted(model.folder.glob("*.hef"))
     if len(files) != 1:
         raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
-    asked = model.record.params.get("hw_arch")
-    if asked:
-        require_architecture(read(files[0]), str(asked), files[0].name)
+    hw_arch = model.record.params.get("hw_arch")
+    if hw_arch:
+        require_architecture(read(files[0]), str(hw_arch), files[0].name)
     return files[0]
 
 

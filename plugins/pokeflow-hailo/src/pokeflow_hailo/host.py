@@ -90,7 +90,7 @@ class Host:
         """
         script = _RUN.format(folder=shlex.quote(self.folder), command=shlex.join(argv))
         late = threading.Event()
-        with self._started(script) as (process, told):
+        with self._started(script) as (process, errors):
 
             def stop() -> None:
                 late.set()
@@ -112,7 +112,7 @@ class Host:
             if late.is_set():
                 raise PokeflowError(f"{self.name}: {argv[0]} took longer than {seconds:g} s and was ended.")
             if code == 255 and not self.local:
-                _fail(self.name, told(), f"the connection broke while {argv[0]} ran")
+                _fail(self.name, errors(), f"the connection broke while {argv[0]} ran")
             return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
@@ -131,20 +131,20 @@ class Host:
         size = file.stat().st_size
         if size > limit:
             raise PokeflowError(f"{file}: {size:,} bytes, and {limit:,} are the most that is sent to {self.name}.")
-        with file.open("rb") as source, self._started(f"cat > {target} && wc -c < {target}", source) as (sent, told):
+        with file.open("rb") as source, self._started(f"cat > {target} && wc -c < {target}", source) as (sent, errors):
             assert sent.stdout is not None
             arrived = sent.stdout.read(MAX_LINE).strip()
             if sent.wait() != 0 or arrived != str(size).encode():
-                _fail(self.name, told(), f"{file.name} did not arrive whole ({size:,} bytes)")
+                _fail(self.name, errors(), f"{file.name} did not arrive whole ({size:,} bytes)")
 
     def get(self, name: str, file: Path, limit: int = MAX_FILE) -> None:
         """Download a file; raise a PokeflowError if it is missing, exceeds ``limit`` or does not arrive complete."""
         path = shlex.quote(self._path(name))
-        with self._started(f"test -f {path} && wc -c < {path} && cat {path}") as (sent, told):
+        with self._started(f"test -f {path} && wc -c < {path} && cat {path}") as (sent, errors):
             assert sent.stdout is not None
             said = sent.stdout.readline(64).strip()
             if not re.fullmatch(rb"\d{1,18}", said):
-                _fail(self.name, told(), f"{name} is not there")
+                _fail(self.name, errors(), f"{name} is not there")
             size = int(said)
             if size > limit:
                 sent.kill()  # the rest is not read, so closing its input would not end it
@@ -157,7 +157,7 @@ class Host:
                     out.write(part[: size - arrived])
                     arrived += len(part)
             if arrived != size or sent.wait() != 0:
-                _fail(self.name, told(), f"{name} did not arrive whole ({arrived:,} of {size:,} bytes)")
+                _fail(self.name, errors(), f"{name} did not arrive whole ({arrived:,} of {size:,} bytes)")
 
     def _path(self, name: str) -> str:
         if not re.fullmatch(r"(?!\.)[\w.-]{1,200}", name, re.ASCII):
@@ -194,13 +194,13 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
         shell: tuple[str, ...] = ("sh", "-c")
         first = shell
         if name is not None:
-            given = config or os.environ.get(CONFIG)
-            options = ["-T", "-x", "-a", *(("-F", str(given)) if given else ())]
+            config_file = config or os.environ.get(CONFIG)
+            options = ["-T", "-x", "-a", *(("-F", str(config_file)) if config_file else ())]
             for key, value in {**_OPTIONS, "ControlPath": f"{sockets}/ssh", "ControlPersist": "no"}.items():
                 options += ["-o", f"{key}={value}"]
             shell = ("ssh", *options, "-o", "ControlMaster=no", "--", name)
             first = ("ssh", *options, "-o", "ControlMaster=yes", "--", name)
-        with _process((*first, _word(_KEEP, name is None))) as (process, told):
+        with _process((*first, _word(_KEEP, name is None))) as (process, errors):
             timer = threading.Timer(6 * CONNECT_SECONDS, process.kill)
             timer.start()
             try:
@@ -209,7 +209,7 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
                 timer.cancel()
             if not folder:
                 _end(process)
-                _fail(shown, told(), "no folder could be made there")
+                _fail(shown, errors(), "no folder could be made there")
             yield Host(shown, folder, shell, name is None)
 
 

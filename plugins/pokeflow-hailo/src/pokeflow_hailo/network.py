@@ -37,8 +37,8 @@ _MESSAGES = {"Invalid HEF": 26, "a timeout": 4, "device not found": 74}
 def status(error: object) -> int | None:
     """Return the HailoRT status code in an error, or None if it has none."""
     text = str(error)
-    if found := re.search(r"error: (\d{1,4})\b", text):
-        return int(found[1])
+    if match := re.search(r"error: (\d{1,4})\b", text):
+        return int(match[1])
     return next((code for part, code in _MESSAGES.items() if part in text), None)
 
 
@@ -92,7 +92,7 @@ class HailoNetwork:
         """Return the embeddings of prepared pictures; a lock serialises calls from several threads."""
         import numpy as np
 
-        found = np.empty((len(prepared), self.dim), np.float32)
+        embeddings = np.empty((len(prepared), self.dim), np.float32)
         with self._lock:
             if self._device is None:
                 raise PokeflowError(f"{self._where}: is closed. Open it again.")
@@ -104,10 +104,10 @@ class HailoNetwork:
                         frame.input().set_buffer(picture)
                     self._configured.run(frames, PATIENCE)
                     for at, frame in enumerate(frames, start):
-                        found[at] = frame.output().get_buffer().reshape(self.dim)
+                        embeddings[at] = frame.output().get_buffer().reshape(self.dim)
             except self._error as error:
                 raise explain_error(self._where, error) from error
-        return found
+        return embeddings
 
     def close(self) -> None:
         """Release the chip; repeated calls have no effect."""

@@ -49,20 +49,20 @@ def document(about: About, receipts: Iterable[Receipt]) -> Object:
 
 def benchmark_of(receipt: Receipt) -> Record | Unknown:
     """Return the benchmark record of a version, or Unknown with the reason."""
-    found = records_of(receipt).get(BENCHMARK)
-    if found is not None:
-        return found
+    record = records_of(receipt).get(BENCHMARK)
+    if record is not None:
+        return record
     return Unknown(published.untold(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked")
 
 
 def _version(receipt: Receipt, known: Versions) -> form.VersionBenchmark:
-    made = producing_record(receipt)
+    producer = producing_record(receipt)
     relatives = {"parent": published.parent(receipt, known), "teacher": published.teacher(receipt, known)}
     return fill(
         form.VersionBenchmark,
         {
             "type": receipt.type or Unknown(published.untold(receipt)),
-            "digest": made.digest if made else receipt.digest or Unknown(published.untold(receipt)),
+            "digest": producer.digest if producer else receipt.digest or Unknown(published.untold(receipt)),
             "benchmarks": [_benchmark(record) for record in receipt.records if record.stage == BENCHMARK],
             "comparisons": form.Comparisons(**{name: _compared(receipt, one) for name, one in relatives.items()}),
         },

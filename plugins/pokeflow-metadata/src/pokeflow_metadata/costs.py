@@ -45,12 +45,12 @@ def _order(part: tuple[str, Any]) -> tuple[int, list[tuple[int, int, str]]]:
 
 
 def _role(receipt: Receipt, known: Versions) -> str | None:
-    made = producing_record(receipt)
+    producer = producing_record(receipt)
     if receipt.type == "teacher":
         return TEACHER
     if receipt.type == "student":
         return f"student_stage{published.generation(receipt, known)}_cost"
-    return COMPILATION if receipt.type == "optimized" or (made and made.stage == "compile") else None
+    return COMPILATION if receipt.type == "optimized" or (producer and producer.stage == "compile") else None
 
 
 def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
@@ -58,13 +58,13 @@ def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
         return Unknown(f"no {what} is published")
     billed: dict[tuple[str, str], float] = {}
     for receipt in receipts:
-        made = producing_record(receipt)
-        if made is None:
+        producer = producing_record(receipt)
+        if producer is None:
             return Unknown(f"{version_name(receipt)}: {published.untold(receipt)}")
-        amount = cost(made)
+        amount = cost(producer)
         if isinstance(amount, Unknown):
             return Unknown(f"{version_name(receipt)}: {amount.reason}")
-        billed[made.digest, made.started] = amount
+        billed[producer.digest, producer.started] = amount
     return round(sum(billed.values()), CENT)
 
 
@@ -84,20 +84,24 @@ def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructur
 
 def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, ...], done: str) -> str | Unknown:
     """Return the distinct instance types in the order of the models; Unknown if any of them is not recorded."""
-    makings = [made for receipt in newest.values() if (made := producing_record(receipt)) and made.stage in stages]
+    makings = [
+        producer for receipt in newest.values() if (producer := producing_record(receipt)) and producer.stage in stages
+    ]
     if not makings:
         return Unknown(f"no published model was {done} here")
-    found: list[str] = []
-    for made in makings:
-        instance = _instance(about, made)
+    names: list[str] = []
+    for producer in makings:
+        instance = _instance(about, producer)
         if isinstance(instance, Unknown):
             return instance
-        found.append(instance)
-    return ", ".join(dict.fromkeys(found))
+        names.append(instance)
+    return ", ".join(dict.fromkeys(names))
 
 
-def _instance(about: About, made: Record) -> Any:
-    instance = first(fact(made, "instance_type"), first_stated(about.executors.get(made.executor, {}), "instance_type"))
+def _instance(about: About, producer: Record) -> Any:
+    instance = first(
+        fact(producer, "instance_type"), first_stated(about.executors.get(producer.executor, {}), "instance_type")
+    )
     if isinstance(instance, Unknown):
-        return Unknown(f"{made.task} was made by executor {made.executor!r}, which records no instance type")
+        return Unknown(f"{producer.task} was made by executor {producer.executor!r}, which records no instance type")
     return instance

@@ -95,8 +95,8 @@ def facts_of(record: Record) -> ModelFacts:
             try:
                 known.setdefault(name, msgspec.convert(value, kind))
             except msgspec.ValidationError:
-                told = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which this cannot be"
-                reasons.setdefault(name, told)
+                message = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which this cannot be"
+                reasons.setdefault(name, message)
     return ModelFacts(**known, reasons={name: why for name, why in reasons.items() if name not in known})
 
 

@@ -16,12 +16,12 @@ NOTHING = Unknown("")
 """Unknown value without a reason."""
 
 
-def first(*found: Any, absent: str = UNTOLD) -> Any:
+def first(*candidate: Any, absent: str = UNTOLD) -> Any:
     """Return the first known value; else Unknown with the first reason that is not empty, or with ``absent``."""
-    for value in found:
+    for value in candidate:
         if not isinstance(value, Unknown):
             return value
-    return Unknown(next((value.reason for value in found if value.reason), absent))
+    return Unknown(next((value.reason for value in candidate if value.reason), absent))
 
 
 def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = None) -> Any:
@@ -58,7 +58,7 @@ def _measured(record: Record, name: str, least: float, most: float) -> Any:
 
 
 def first_stated(
-    given: Mapping[str, Any],
+    facts: Mapping[str, Any],
     *names: str,
     kind: type | tuple[type, ...] = str,
     form: Callable[[Any], Any] | None = None,
@@ -68,7 +68,7 @@ def first_stated(
     """Return the first known value of these names that was stated without a record, or Unknown with the reason.
 
     Args:
-        given: The stated values.
+        facts: The stated values.
         *names: Names of values.
         kind: Valid types; bool is never valid.
         form: Formats the value; a ValueError makes it unknown.
@@ -76,17 +76,17 @@ def first_stated(
         most: Highest valid number.
 
     """
-    return first(*(_stated(given, name, kind, form, (least, most)) for name in names), absent="")
+    return first(*(_stated(facts, name, kind, form, (least, most)) for name in names), absent="")
 
 
 def _stated(
-    given: Mapping[str, Any],
+    facts: Mapping[str, Any],
     name: str,
     kind: type | tuple[type, ...],
     form: Callable[[Any], Any] | None,
     bounds: tuple[float, float],
 ) -> Any:
-    value = given.get(name)
+    value = facts.get(name)
     if value is None:
         return NOTHING
     where = f"{name}, as it was told when it was migrated,"

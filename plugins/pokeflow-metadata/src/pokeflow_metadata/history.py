@@ -26,8 +26,8 @@ def build(project: Project) -> dict[str, Any]:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """Return the history entries of the runs that produced a model, without simulated runs."""
-    made = (run for run in runs if run.record.makes_model and not run.record.simulated)
-    return [_entry(run.record, run.tracked or {}) for run in made]
+    producing = (run for run in runs if run.record.makes_model and not run.record.simulated)
+    return [_entry(run.record, run.tracked or {}) for run in producing]
 
 
 def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
@@ -60,8 +60,8 @@ def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
 
 
 def _answer(tracking: Mapping[str, Any], key: str) -> str | Unknown:
-    told = str(tracking.get(key) or "")
-    return Unknown(OF_ONE_MACHINE) if told.startswith(MACHINES) else told or Unknown(UNTRACKED)
+    text = str(tracking.get(key) or "")
+    return Unknown(OF_ONE_MACHINE) if text.startswith(MACHINES) else text or Unknown(UNTRACKED)
 
 
 def merge(old: Mapping[str, Any] | None, new: Iterable[Entry], project: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ POWER = ("power_w", "power_consumption_w")
 
 def describe_limitations(version: Version) -> Iterator[str]:
     """Yield a Markdown list item for each limitation that the records show."""
-    found = [*_queries(version), *_chance(version), *_loss(version.making), *_machine(version)]
-    for sentence in found or ["The records show none; that is no proof that there are none."]:
+    sentences = [*_queries(version), *_chance(version), *_loss(version.making), *_machine(version)]
+    for sentence in sentences or ["The records show none; that is no proof that there are none."]:
         yield f"- {sentence}"
 
 
@@ -38,9 +38,9 @@ def _queries(version: Version) -> Iterator[str]:
         yield "Whether the data are photos or drawn by a program is not recorded."
 
 
-def _shared(*told: int | None) -> Iterator[str]:
+def _shared(*shared_count: int | None) -> Iterator[str]:
     """Yield a sentence on measured cards that share their art with a training card; the first known count is used."""
-    known = next((count for count in told if count is not None), None)
+    known = next((count for count in shared_count if count is not None), None)
     if known is None:
         yield "How many of the measured cards share their art with one that the model was trained on is not recorded."
     elif known:
@@ -57,8 +57,8 @@ def _chance(version: Version) -> Iterator[str]:
         yield f"The figures are of one run with seed {seed}; how much they vary with the seed was not measured."
 
 
-def _loss(made: Record) -> Iterator[str]:
-    drop, least = made.metrics.get("accuracy_drop"), made.metrics.get("cosine_to_parent_min")
+def _loss(producer: Record) -> Iterator[str]:
+    drop, least = producer.metrics.get("accuracy_drop"), producer.metrics.get("cosine_to_parent_min")
     if drop is not None:
         yield f"Of the queries that compilation was judged by, {_changed(drop)} answered right after it."
     if least is not None:

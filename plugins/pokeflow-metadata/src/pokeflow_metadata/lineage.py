@@ -72,13 +72,13 @@ def _is_version(receipt: Receipt) -> bool:
 def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.Node:
     """Create a node; fields that are not in ``known`` are unknown with this reason."""
     fields = ("model", "version", "type", "stage", "backend", "revision", "digest", "content", "path")
-    made = ("approach", "generation", "params", "started", "finished", "origin")
-    unknown = {field: Unknown(reason) for field in (*fields, *made)}
+    production_fields = ("approach", "generation", "params", "started", "finished", "origin")
+    unknown = {field: Unknown(reason) for field in (*fields, *production_fields)}
     return fill(form.Node, {"id": name, "kind": kind, "published": False, **unknown, **known})
 
 
 def _published(receipt: Receipt, known: Versions) -> form.Node:
-    made = producing_record(receipt)
+    producer = producing_record(receipt)
     reason = published.untold(receipt)
     texts = {field: getattr(receipt, field) or Unknown(reason) for field in ("type", "digest", "content")}
     is_student = receipt.type == "student"
@@ -92,8 +92,8 @@ def _published(receipt: Receipt, known: Versions) -> form.Node:
             "version": receipt.version,
             **texts,
             "path": published.folder(receipt),
-            **(_made(made) if made else {}),
-            "approach": _approach(receipt, made),
+            **(_made(producer) if producer else {}),
+            "approach": _approach(receipt, producer),
             "generation": published.generation(receipt, known) if is_student else Unknown("students alone have one"),
             "origin": receipt.origin or Unknown("it was published, not migrated"),
         },
@@ -105,8 +105,8 @@ def _made(record: Record) -> Object:
     return {name: getattr(record, name) for name in names}
 
 
-def _approach(receipt: Receipt, made: Record | None) -> str | Unknown:
-    return made.stage if made and made.stage != "distill" else published.approach(receipt)
+def _approach(receipt: Receipt, producer: Record | None) -> str | Unknown:
+    return producer.stage if producer and producer.stage != "distill" else published.approach(receipt)
 
 
 def _unpublished(edge: form.Edge) -> form.Node:
@@ -163,19 +163,19 @@ def _data_inputs(record: Record) -> list[tuple[str, str]]:
 
 def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
     """Yield the edges from the models that a version was produced from."""
-    made = producing_record(receipt)
+    producer = producing_record(receipt)
     reason = published.untold(receipt)
-    for place, parent in enumerate(receipt.parents):
+    for position, parent in enumerate(receipt.parents):
         model = parent.rpartition(":")[0]
-        task = next((task for task in made.inputs if task.partition(":")[2] == model), None) if made else None
-        content = made.inputs[task] if made and task else Unknown(reason)
+        task = next((task for task in producer.inputs if task.partition(":")[2] == model), None) if producer else None
+        content = producer.inputs[task] if producer and task else Unknown(reason)
         yield fill(
             form.Edge,
             {
                 "parent": parent,
                 "child": version_name(receipt),
-                "relation": relation(made, task) if made and task else _by_types(receipt, known.get(parent)),
-                "primary": place == 0,
+                "relation": relation(producer, task) if producer and task else _by_types(receipt, known.get(parent)),
+                "primary": position == 0,
                 "task": task or Unknown(reason),
                 "content": content,
                 "content_is_published": _same(content, known.get(parent), parent),
@@ -185,14 +185,14 @@ def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
 
 def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
     """Yield the edge from each data set that a version was produced from."""
-    made = producing_record(receipt)
-    for task, content in _data_inputs(made) if made else ():
+    producer = producing_record(receipt)
+    for task, content in _data_inputs(producer) if producer else ():
         yield fill(
             form.Edge,
             {
                 "parent": _data(content),
                 "child": version_name(receipt),
-                "relation": relation(made, task) if made else OTHER,
+                "relation": relation(producer, task) if producer else OTHER,
                 "primary": False,
                 "task": task,
                 "content": content,
@@ -201,15 +201,15 @@ def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
         )
 
 
-def relation(made: Record, task: str) -> str:
-    """Return the relation of the input ``task`` to the model that ``made`` produced from it."""
-    found = RELATIONS.get((made.stage, task.partition(":")[0]), OTHER)
-    return QUANTIZED if found == "compilation" and made.facts.get("quantization") else found
+def relation(producer: Record, task: str) -> str:
+    """Return the relation of the input ``task`` to the model that ``producer`` produced from it."""
+    name = RELATIONS.get((producer.stage, task.partition(":")[0]), OTHER)
+    return QUANTIZED if name == "compilation" and producer.facts.get("quantization") else name
 
 
 def _by_types(receipt: Receipt, parent: Receipt | None) -> str | Unknown:
-    found = OF_TYPES.get((receipt.type, parent.type if parent else ""))
-    return found or Unknown(published.untold(receipt))
+    name = OF_TYPES.get((receipt.type, parent.type if parent else ""))
+    return name or Unknown(published.untold(receipt))
 
 
 def _same(content: str | Unknown, parent: Receipt | None, name: str) -> bool | Unknown:

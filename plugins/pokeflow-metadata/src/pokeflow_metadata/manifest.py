@@ -76,9 +76,9 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     return plain(manifest)
 
 
-def _moments(told: Iterable[str]) -> list[str]:
+def _moments(times: Iterable[str]) -> list[str]:
     try:
-        return [units.instant(moment) for moment in told]
+        return [units.instant(moment) for moment in times]
     except ValueError as error:
         raise PokeflowError(f"a record tells a time that is none ({error}). Run 'pokeflow verify'.") from error
 
@@ -121,8 +121,8 @@ def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData
 
 
 def _data(receipts: tuple[Receipt, ...]) -> Record | None:
-    found = published.data(receipts)
-    return found[1] if found else None
+    data = published.data(receipts)
+    return data[1] if data else None
 
 
 def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
@@ -133,10 +133,10 @@ def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
 
 def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
     """Return the data set's size in 10^9 bytes: from its receipt, else the sum of its record's files, or Unknown."""
-    found = published.data(receipts)
-    if found is None:
+    data = published.data(receipts)
+    if data is None:
         return Unknown(NO_DATA)
-    receipt, record = found
+    receipt, record = data
     size = receipt.facts.get(BYTES)
     if not isinstance(size, int) or size < 0:
         size = sum(file.size for file in record.files)
@@ -146,20 +146,20 @@ def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
 def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unknown:
     """Return the S3 folder of the data link of this kind, from whichever receipt contains it, or Unknown."""
     places = [PurePosixPath(file.path) for receipt in receipts for file in receipt.files]
-    place = next((path.parent for path in places if path.name == LINK and path.parent.name == kind), None)
-    return models.s3_path(about, f"{place}/" if place else Unknown(f"no link to {kind} data is placed"))
+    folder = next((path.parent for path in places if path.name == LINK and path.parent.name == kind), None)
+    return models.s3_path(about, f"{folder}/" if folder else Unknown(f"no link to {kind} data is placed"))
 
 
 def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
     compiled = next((one for one in newest.values() if one.type == "optimized"), None)
-    made, data = producing_record(compiled) if compiled else None, _data(receipts)
-    given = compiled.facts if compiled else {}
+    producer, data = producing_record(compiled) if compiled else None, _data(receipts)
+    facts = compiled.facts if compiled else {}
     samples = first(
-        fact(made, "calibration_images"),
+        fact(producer, "calibration_images"),
         fact(data, "calibration_samples"),
-        first_stated(given, "num_samples", "calibration_images", "samples", kind=int),
+        first_stated(facts, "num_samples", "calibration_images", "samples", kind=int),
     )
-    size = first(fact(data, "calibration_bytes"), first_stated(given, "size_mb", "size_bytes", kind=int))
+    size = first(fact(data, "calibration_bytes"), first_stated(facts, "size_mb", "size_bytes", kind=int))
     megabytes = size if isinstance(size, Unknown) else round(size / 1e6, 6)
     fields = _because({"num_samples": samples, "size_mb": megabytes}, receipts)
     # The file that the compiler used, if it was kept, is more accurate than the data set's reserved pictures.

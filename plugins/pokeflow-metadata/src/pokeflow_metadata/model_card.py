@@ -47,9 +47,9 @@ def model_card(version: Version) -> bytes:
 
 
 def _opening(version: Version) -> Lines:
-    made = version.making
-    how = MADE.get(made.stage, f"Made by stage {made.stage}")
-    on = day_of(made, units.day)
+    producer = version.making
+    how = MADE.get(producer.stage, f"Made by stage {producer.stage}")
+    on = day_of(producer, units.day)
     day = "" if isinstance(on, Unknown) else f" on {on}"
     of = f" from `{version.parents[0]}`" if version.parents else ""
     yield f"A {version.type} of the project {_cell(version.about.name)}. {how}{of}{day}."
@@ -58,28 +58,28 @@ def _opening(version: Version) -> Lines:
 
 
 def _details(version: Version) -> Lines:
-    made = version.making
+    producer = version.making
     bench = version.records.get("benchmark")
     rows = {
-        "Architecture": fact(made, "architecture"),
-        "Parameters": fact(made, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
-        "Parameters counted": fact(made, "parameters_counted"),
-        "Input": first(fact(made, "input_size", units.square), fact(bench, "input_size", units.square)),
-        "Output": fact(made, "embedding_dim", "an embedding of {:,} numbers".format),
-        "Framework": fact(made, "framework"),
-        "Format": fact(made, "format"),
-        "Quantization": fact(made, "quantization"),
-        "Calibration": fact(made, "calibration"),
-        "Size": _number(first(first_metric(bench, "size_mb"), first_metric(made, "size_mb")), "{:.2f} MB"),
-        "Preprocessing": fact(made, "preprocessing"),
+        "Architecture": fact(producer, "architecture"),
+        "Parameters": fact(producer, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
+        "Parameters counted": fact(producer, "parameters_counted"),
+        "Input": first(fact(producer, "input_size", units.square), fact(bench, "input_size", units.square)),
+        "Output": fact(producer, "embedding_dim", "an embedding of {:,} numbers".format),
+        "Framework": fact(producer, "framework"),
+        "Format": fact(producer, "format"),
+        "Quantization": fact(producer, "quantization"),
+        "Calibration": fact(producer, "calibration"),
+        "Size": _number(first(first_metric(bench, "size_mb"), first_metric(producer, "size_mb")), "{:.2f} MB"),
+        "Preprocessing": fact(producer, "preprocessing"),
     }
     yield from _table(
         ("", ""),
         [
             *_known(rows),
-            ("Made by", f"{made.stage} with {made.backend}, revision {made.revision}"),
-            ("Digest of all that decided it", f"`{made.digest}`"),
-            ("Content of its files", f"`{made.content}`"),
+            ("Made by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
+            ("Digest of all that decided it", f"`{producer.digest}`"),
+            ("Content of its files", f"`{producer.content}`"),
         ],
     )
 
@@ -139,18 +139,18 @@ def _data(version: Version) -> Lines:
 
 
 def _making(version: Version) -> Lines:
-    made = version.making
-    how = taught(made)
-    if made.stage == "distill" and not isinstance(how, Unknown):
+    producer = version.making
+    how = taught(producer)
+    if producer.stage == "distill" and not isinstance(how, Unknown):
         yield f"Approach: {how.replace('_', ' ')}."
         yield ""
-    yield f"`{made.task}` with the backend `{made.backend}` and these parameters:"
-    yield from _code("json", _json(made.params))
-    packages = made.environment.get("packages")
+    yield f"`{producer.task}` with the backend `{producer.backend}` and these parameters:"
+    yield from _code("json", _json(producer.params))
+    packages = producer.environment.get("packages")
     if isinstance(packages, Mapping) and packages:
         yield ""
         versions = ", ".join(f"{name} {number}" for name, number in packages.items())
-        yield f"Python {made.environment.get('python', 'unknown')}; {versions}."
+        yield f"Python {producer.environment.get('python', 'unknown')}; {versions}."
 
 
 def _evaluation(version: Version) -> Lines:

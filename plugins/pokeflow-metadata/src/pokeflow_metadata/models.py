@@ -33,34 +33,36 @@ def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
         known: All published versions; their names are listed in the entry.
 
     """
-    records, given, made = records_of(receipt), receipt.facts, producing_record(receipt)
+    records, facts, producer = records_of(receipt), receipt.facts, producing_record(receipt)
     lost = Unknown(published.untold(receipt))
-    alone = Unknown(published.NO_PARENT) if made else lost
+    alone = Unknown(published.NO_PARENT) if producer else lost
     fields: Object = {
         "version": receipt.version,
         "type": receipt.type or lost,
         "parent_model": receipt.parents[0] if receipt.parents else alone,
-        **_network(records, given),
-        **_of_type(receipt.type, records, given),
+        **_network(records, facts),
+        **_of_type(receipt.type, records, facts),
         "size_mb": first(
             first_metric(records.get("benchmark"), "size_mb"),
-            first_metric(made, "size_mb"),
-            first_stated(given, "size_mb", kind=NUMBER),
+            first_metric(producer, "size_mb"),
+            first_stated(facts, "size_mb", kind=NUMBER),
         ),
         "model_registry_arn": first(
             fact(records.get("register"), "model_package_arn"),
             fact(records.get("register"), "model_registry_arn"),
-            first_stated(given, "model_registry_arn", "model_package_arn"),
+            first_stated(facts, "model_registry_arn", "model_package_arn"),
             absent="no registration with SageMaker is recorded",
         ),
         "s3_path": s3_path(about, published.folder(receipt)),
         "digest": receipt.digest or lost,
         "content": receipt.content or lost,
-        "cost_usd": cost(made) if made else lost,
+        "cost_usd": cost(producer) if producer else lost,
         "versions": [one.version for one in known.values() if one.model == receipt.model],
     }
-    if made and isinstance(fields.get("training_job"), Unknown):
-        fields["training_job"] = Unknown(f"trained by executor {made.executor!r}; its record names no SageMaker job")
+    if producer and isinstance(fields.get("training_job"), Unknown):
+        fields["training_job"] = Unknown(
+            f"trained by executor {producer.executor!r}; its record names no SageMaker job"
+        )
     if receipt.type == "student":
         fields["compression_ratio"] = _compression(receipt, known, fields["compression_ratio"])
         fields["training_approach"] = published.approach(receipt)
@@ -69,66 +71,67 @@ def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
     return fill(form, {name: lost if _is_untold(value) else value for name, value in fields.items()})
 
 
-def _network(records: Mapping[str, Record], given: Mapping[str, Any]) -> Object:
+def _network(records: Mapping[str, Record], facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields of a network that every model type has."""
-    made, bench = records.get("making"), records.get("benchmark")
+    producer, bench = records.get("making"), records.get("benchmark")
     return {
-        "architecture": first(fact(made, "architecture"), first_stated(given, "architecture")),
+        "architecture": first(fact(producer, "architecture"), first_stated(facts, "architecture")),
         "parameters": first(
-            fact(made, "parameters", units.count), first_stated(given, "parameters", kind=(int, str), form=units.count)
+            fact(producer, "parameters", units.count),
+            first_stated(facts, "parameters", kind=(int, str), form=units.count),
         ),
-        "parameters_count": _parameters(records, given),
+        "parameters_count": _parameters(records, facts),
         "embedding_dim": first(
-            fact(made, "embedding_dim"),
+            fact(producer, "embedding_dim"),
             fact(bench, "embedding_dim"),
-            first_stated(given, "embedding_dim", kind=int, least=1),
+            first_stated(facts, "embedding_dim", kind=int, least=1),
         ),
         "input_size": first(
-            fact(made, "input_size", units.square),
+            fact(producer, "input_size", units.square),
             fact(bench, "input_size", units.square),
-            first_stated(given, "input_size", kind=(int, str), form=units.square),
+            first_stated(facts, "input_size", kind=(int, str), form=units.square),
         ),
-        "framework": first(fact(made, "framework"), first_stated(given, "framework")),
+        "framework": first(fact(producer, "framework"), first_stated(facts, "framework")),
     }
 
 
-def _parameters(records: Mapping[str, Record], given: Mapping[str, Any]) -> int | Unknown:
+def _parameters(records: Mapping[str, Record], facts: Mapping[str, Any]) -> int | Unknown:
     known: int | Unknown = first(
-        fact(records.get("making"), "parameters"), first_stated(given, "parameters_count", "parameters", kind=int)
+        fact(records.get("making"), "parameters"), first_stated(facts, "parameters_count", "parameters", kind=int)
     )
     return known
 
 
-def _of_type(type_: str, records: Mapping[str, Record], given: Mapping[str, Any]) -> Object:
+def _of_type(type_: str, records: Mapping[str, Record], facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields that only this type of model has."""
-    made, bench = records.get("making"), records.get("benchmark")
+    producer, bench = records.get("making"), records.get("benchmark")
     trained = {
-        "training_job": first(fact(made, "training_job"), first_stated(given, "training_job")),
+        "training_job": first(fact(producer, "training_job"), first_stated(facts, "training_job")),
         "training_date": first(
-            day_of(made, units.day), first_stated(given, "training_date", "finished", form=units.day)
+            day_of(producer, units.day), first_stated(facts, "training_date", "finished", form=units.day)
         ),
     }
     if type_ == "teacher":
         return trained
     if type_ == "student":
         kinds = (int, float, str)
-        ratio = first_stated(given, "compression_ratio", kind=kinds, form=units.ratio)
-        return {**trained, "compression_ratio": first(fact(made, "compression_ratio", units.ratio), ratio)}
+        ratio = first_stated(facts, "compression_ratio", kind=kinds, form=units.ratio)
+        return {**trained, "compression_ratio": first(fact(producer, "compression_ratio", units.ratio), ratio)}
     if type_ != "optimized":
         return {}
-    size = first(first_metric(made, "size_mb"), first_metric(bench, "size_mb"), absent="")
+    size = first(first_metric(producer, "size_mb"), first_metric(bench, "size_mb"), absent="")
     return {
-        "format": first(fact(made, "format"), first_stated(given, "format")),
-        "quantization": first(fact(made, "quantization"), first_stated(given, "quantization")),
+        "format": first(fact(producer, "format"), first_stated(facts, "format")),
+        "quantization": first(fact(producer, "quantization"), first_stated(facts, "quantization")),
         "size": first(
             size if isinstance(size, Unknown) else units.megabytes(size),
-            first_stated(given, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
+            first_stated(facts, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
         ),
         "target_hardware": first(
-            fact(made, "target_hardware"), fact(bench, "device"), first_stated(given, "target_hardware", "device")
+            fact(producer, "target_hardware"), fact(bench, "device"), first_stated(facts, "target_hardware", "device")
         ),
         "compilation_date": first(
-            day_of(made, units.day), first_stated(given, "compilation_date", "finished", form=units.day)
+            day_of(producer, units.day), first_stated(facts, "compilation_date", "finished", form=units.day)
         ),
     }
 
@@ -155,29 +158,29 @@ def _compression(receipt: Receipt, known: Versions, recorded: str | Unknown) -> 
         return recorded if isinstance(recorded, str) else teacher
     counts = []
     for version in (teacher, receipt):
-        found = _parameters(records_of(version), version.facts)
-        if isinstance(found, Unknown) or not found:
-            reason = found.reason if isinstance(found, Unknown) else "it has no parameters"
+        parameters = _parameters(records_of(version), version.facts)
+        if isinstance(parameters, Unknown) or not parameters:
+            reason = parameters.reason if isinstance(parameters, Unknown) else "it has no parameters"
             return recorded if isinstance(recorded, str) else Unknown(f"{version_name(version)}: {reason}")
-        counts.append(found)
+        counts.append(parameters)
     return units.ratio(counts[0] / counts[1])
 
 
 def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
     """Return the metrics of a version, and the protocol of each known one."""
-    records, given = records_of(receipt), receipt.facts
-    judged, made = accuracy_record(records), records.get("making")
+    records, facts = records_of(receipt), receipt.facts
+    judged, producer = accuracy_record(records), records.get("making")
     fields: Object = {
-        "top1_accuracy": _share(judged, given, *TOP1),
-        "top5_accuracy": _share(judged, given, "top5_accuracy"),
+        "top1_accuracy": _share(judged, facts, *TOP1),
+        "top5_accuracy": _share(judged, facts, "top5_accuracy"),
     }
     protocol = dict.fromkeys(fields, _protocol(receipt, judged))
     if receipt.type == "teacher":
         fields["embedding_quality"] = EMBEDDING_QUALITY
     if receipt.type == "student":
         fields["accuracy_gap"], protocol["accuracy_gap"] = _gap(receipt, published.teacher(receipt, known))
-    for name, value in _of_making(receipt.type, made, given).items():
-        fields[name], protocol[name] = value, _protocol(receipt, made)
+    for name, value in _of_making(receipt.type, producer, facts).items():
+        fields[name], protocol[name] = value, _protocol(receipt, producer)
     if not records:
         # Without any record, all metrics are unknown for the same reason.
         lost = Unknown(published.untold(receipt))
@@ -186,14 +189,14 @@ def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
     return fill(METRICS.get(receipt.type, forms.OtherMetrics), {**fields, "protocol": said})
 
 
-def _share(record: Record | None, given: Mapping[str, Any], *names: str) -> float | Unknown:
+def _share(record: Record | None, facts: Mapping[str, Any], *names: str) -> float | Unknown:
     share: float | Unknown = first(
-        first_metric(record, *names, most=1), first_stated(given, *names, kind=NUMBER, most=1), absent=NOT_MEASURED
+        first_metric(record, *names, most=1), first_stated(facts, *names, kind=NUMBER, most=1), absent=NOT_MEASURED
     )
     return share
 
 
-def _of_making(type_: str, made: Record | None, given: Mapping[str, Any]) -> Object:
+def _of_making(type_: str, producer: Record | None, facts: Mapping[str, Any]) -> Object:
     """Return the metrics that training or compilation measures for this type of model only."""
     figures = {
         "student": {"cosine_similarity_to_teacher": ("cosine_similarity", 1.001)},
@@ -204,8 +207,8 @@ def _of_making(type_: str, made: Record | None, given: Mapping[str, Any]) -> Obj
     }
     return {
         name: first(
-            first_metric(made, figure, least=-most, most=most),
-            first_stated(given, name, figure, kind=NUMBER, least=-most, most=most),
+            first_metric(producer, figure, least=-most, most=most),
+            first_stated(facts, name, figure, kind=NUMBER, least=-most, most=most),
             absent=NOT_MEASURED,
         )
         for name, (figure, most) in figures.get(type_, {}).items()
@@ -244,8 +247,8 @@ def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown,
 
 
 def _performance(receipt: Receipt) -> forms.Performance:
-    records, given = records_of(receipt), receipt.facts
-    bench, made = records.get(benchmarks.BENCHMARK), records.get("making")
+    records, facts = records_of(receipt), receipt.facts
+    bench, producer = records.get(benchmarks.BENCHMARK), records.get("making")
     latency, frames, power = (
         "latency_p50_ms",
         ("throughput_fps", "throughput_fps_batch1"),
@@ -254,14 +257,14 @@ def _performance(receipt: Receipt) -> forms.Performance:
     fields: Object = {
         "inference_latency_ms": first(
             first_metric(bench, latency),
-            first_metric(made, latency),
-            first_stated(given, "inference_latency_ms", latency, kind=NUMBER),
+            first_metric(producer, latency),
+            first_stated(facts, "inference_latency_ms", latency, kind=NUMBER),
         ),
-        "throughput_fps": first(first_metric(bench, *frames), first_stated(given, *frames, kind=NUMBER)),
+        "throughput_fps": first(first_metric(bench, *frames), first_stated(facts, *frames, kind=NUMBER)),
         "power_consumption_w": first(
-            first_metric(bench, *power), first_stated(given, *reversed(power), kind=NUMBER), absent="not measured"
+            first_metric(bench, *power), first_stated(facts, *reversed(power), kind=NUMBER), absent="not measured"
         ),
-        "device": first(fact(bench, "device"), first_stated(given, "device")),
+        "device": first(fact(bench, "device"), first_stated(facts, "device")),
     }
     benchmark = benchmarks.benchmark_of(receipt)
     if isinstance(benchmark, Unknown):

@@ -15,16 +15,16 @@ APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
 
 def project_id(receipts: Iterable[Receipt]) -> str | None:
     """Return the id that the cloud assigned to the project, or None if it is not provisioned."""
-    told = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
-    return told if isinstance(told, str) and told else None
+    recorded = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
+    return recorded if isinstance(recorded, str) and recorded else None
 
 
 def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
     """Return the receipt of the links to the data set and the record that produced it, or None."""
     for receipt in receipts:
         if receipt.unit == DATA:
-            made = next((record for record in receipt.records if record.stage == PREPARE), None)
-            return (receipt, made) if made else None
+            preparation = next((record for record in receipt.records if record.stage == PREPARE), None)
+            return (receipt, preparation) if preparation else None
     return None
 
 
@@ -47,8 +47,8 @@ def relative(receipt: Receipt, of: str, known: Versions) -> Receipt | Unknown:
     """
     if of not in known:
         return Unknown(f"{of} is not published")
-    made, parent = producing_record(receipt), known[of]
-    used = read(made, parent.model) if made else None
+    producer, parent = producing_record(receipt), known[of]
+    used = read(producer, parent.model) if producer else None
     if used and parent.content and used != parent.content:
         return Unknown(f"{version_name(receipt)} was made from {parent.model} {used}, and {of} is published as another")
     return parent
@@ -68,14 +68,14 @@ def teacher(receipt: Receipt, known: Versions) -> Receipt | Unknown:
     while waiting:
         child = waiting.pop(0)
         for of in child.parents:
-            found = relative(child, of, known)
-            if isinstance(found, Unknown):
-                missed = missed or found
-            elif found.type == "teacher":
-                return found
-            elif version_name(found) not in seen:
-                seen.add(version_name(found))
-                waiting.append(found)
+            parent = relative(child, of, known)
+            if isinstance(parent, Unknown):
+                missed = missed or parent
+            elif parent.type == "teacher":
+                return parent
+            elif version_name(parent) not in seen:
+                seen.add(version_name(parent))
+                waiting.append(parent)
     return missed or Unknown("it descends from no teacher")
 
 
@@ -95,15 +95,17 @@ def approach(receipt: Receipt) -> str | Unknown:
 
     For a migrated version it is the approach that was stated at the migration; Unknown if neither is available.
     """
-    made = producing_record(receipt)
-    return taught(made) if made else first(first_stated(receipt.facts, "training_approach", form=_known_approach))
+    producer = producing_record(receipt)
+    return (
+        taught(producer) if producer else first(first_stated(receipt.facts, "training_approach", form=_known_approach))
+    )
 
 
-def taught(made: Record) -> str | Unknown:
+def taught(producer: Record) -> str | Unknown:
     """Return the training approach of a distillation, from the weights of its losses."""
-    losses: Any = made.params.get("losses")
+    losses: Any = producer.params.get("losses")
     if not isinstance(losses, Mapping) or not losses:
-        return Unknown(f"the parameters of {made.task} name no losses")
+        return Unknown(f"the parameters of {producer.task} name no losses")
     weighed = [loss for loss, weight in losses.items() if weight]
     return next((APPROACHES[loss] for loss in weighed if loss in APPROACHES), APPROACHES[""])
 

@@ -53,9 +53,9 @@ def instant(moment: str) -> str:
 
 
 def _utc(moment: str) -> datetime:
-    told = datetime.fromisoformat(moment)
+    parsed = datetime.fromisoformat(moment)
     # Python would interpret a time without zone in the zone of this machine.
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _like(pattern: str, text: str) -> str:

@@ -35,20 +35,20 @@ def metrics(version: Version) -> Object:
 
 def training_config(version: Version) -> Object:
     """Build ``training_config.json``: backend, parameters, inputs and software that determined the version."""
-    made = version.making
+    producer = version.making
     form = fill(
         forms.TrainingConfig,
         {
             **_about(version),
-            "task": made.task,
-            "stage": made.stage,
-            "backend": made.backend,
-            "revision": made.revision,
+            "task": producer.task,
+            "stage": producer.stage,
+            "backend": producer.backend,
+            "revision": producer.revision,
             "parents": list(version.parents),
-            "inputs": made.inputs,
-            "params": made.params,
-            "preprocessing": first(fact(made, "preprocessing"), absent=UNSAID),
-            "environment": made.environment,
+            "inputs": producer.inputs,
+            "params": producer.params,
+            "preprocessing": first(fact(producer, "preprocessing"), absent=UNSAID),
+            "environment": producer.environment,
         },
     )
     return plain(form)

@@ -157,10 +157,10 @@ def entries(
     for i, runs in enumerate(plan.mlflow):
         where = f"{NAME}[{i}]"
         migration = _open(open_migration, runs, base, tracking)
-        found = _check(migration, where)
+        migrations = _check(migration, where)
         names = {"source": f"{where}.from", "destination": f"tracking.{URI}"}
-        faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in found]
-        if not found:
+        faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in migrations]
+        if not migrations:
             yield Entry(migration, dry_run)
 
 
@@ -171,10 +171,10 @@ def _find(faults: list[Fault]) -> OpenMigration | None:
         faults.append(unknown(NAME, "plugin that brings experiments of", NAME, installed, "Install pokeflow-mlflow."))
         return None
     try:
-        found: OpenMigration = entry.load()
+        open_migration: OpenMigration = entry.load()
     except (ImportError, AttributeError) as error:
         raise PokeflowError(f"{entry.value}, which brings experiments, cannot be loaded: {error}.") from error
-    return found
+    return open_migration
 
 
 def _open(open_migration: OpenMigration, runs: Runs, base: Path, tracking: Mapping[str, Any]) -> Migration:

@@ -67,25 +67,25 @@ def moves(
         faults: List to which faults are added.
 
     """
-    found = Moves()
+    planned = Moves()
     for name, objects in opened.items():
         rules = [(i, rule) for i, rule in enumerate(plan.copy) if rule.source == name]
-        _copies(name, objects, rules, sources.inside(objects, tree), found, references, faults)
+        _copies(name, objects, rules, sources.inside(objects, tree), planned, references, faults)
     for folder, link in plan.links.items():
         if link.source in opened:
-            found.links += _link(folder, link, opened[link.source], faults)
+            planned.links += _link(folder, link, opened[link.source], faults)
             references.stays(link.source, f"{link.prefix.rstrip('/')}/" if link.prefix else "")
     for old, new in plan.rewrite.also.items():
         references.also(old, new)
-    _choose_rewritten(plan, found)
-    found.items.sort(key=lambda item: (item.target, item.source, item.key))
-    found.figures = {name: dict(model.metrics) for name, model in plan.models.items()}
+    _choose_rewritten(plan, planned)
+    planned.items.sort(key=lambda item: (item.target, item.source, item.key))
+    planned.figures = {name: dict(model.metrics) for name, model in plan.models.items()}
     for name, model in plan.models.items():
         if model.metrics_from and model.metrics_from.source in opened:
             where = f"models.{name}.metrics_from"
-            found.figures[name] = _figures(where, model.metrics_from, opened, faults) | found.figures[name]
-    faults += _collisions(found)
-    return found
+            planned.figures[name] = _figures(where, model.metrics_from, opened, faults) | planned.figures[name]
+    faults += _collisions(planned)
+    return planned
 
 
 def _copies(
@@ -93,7 +93,7 @@ def _copies(
     objects: ObjectStore,
     rules: list[tuple[int, Copy]],
     own: str | None,
-    found: Moves,
+    planned: Moves,
     references: References,
     faults: list[Fault],
 ) -> None:
@@ -111,7 +111,7 @@ def _copies(
                         target = (
                             rule.to if not rule.to.endswith("/") else rule.to + patterns.below(rule.match, entry.key)
                         )
-                        found.items.append(Item(name, entry.key, target, entry.size, entry.etag))
+                        planned.items.append(Item(name, entry.key, target, entry.size, entry.etag))
                         seen = patterns.literal_prefix(rule.match) if patterns.is_wild(rule.match) else None
                         references.file(name, entry.key, target, seen)
             if not is_taken:
@@ -126,7 +126,7 @@ def _copies(
                 )
             )
         elif not taken[i]:
-            found.left.append((f"{objects.uri}/{rule.match}", "nothing lies there, and it is optional"))
+            planned.left.append((f"{objects.uri}/{rule.match}", "nothing lies there, and it is optional"))
         if taken[i] > 1 and not rule.to.endswith("/"):
             faults.append(
                 Fault(
@@ -134,7 +134,7 @@ def _copies(
                 )
             )
     wild = _apart(patterns.literal_prefix(rule.match) for _, rule in rules if patterns.is_wild(rule.match))
-    found.left += sources.hidden(objects, wild)
+    planned.left += sources.hidden(objects, wild)
 
 
 def _excluded(rule: Copy, key: str) -> bool:
@@ -184,25 +184,25 @@ def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]
         yield LinkFile(f"{folder.rstrip('/')}/link.json", to, data, files, size)
 
 
-def _choose_rewritten(plan: Plan, found: Moves) -> None:
+def _choose_rewritten(plan: Plan, planned: Moves) -> None:
     limit = plan.rewrite.limit_mb * 1_000_000
-    for i, item in enumerate(found.items):
+    for i, item in enumerate(planned.items):
         wanted = any(patterns.matches(pattern, item.target) for pattern in plan.rewrite.match)
         if wanted and item.size > limit:
-            found.left.append(
+            planned.left.append(
                 (item.target, f"larger than {plan.rewrite.limit_mb} MB: copied, paths in it not rewritten")
             )
             wanted = False
         if wanted != item.rewrite:
-            found.items[i] = Item(item.source, item.key, item.target, item.size, item.etag, wanted)
+            planned.items[i] = Item(item.source, item.key, item.target, item.size, item.etag, wanted)
 
 
-def _collisions(found: Moves) -> Iterator[Fault]:
+def _collisions(planned: Moves) -> Iterator[Fault]:
     """Yield faults for impossible targets: two files for one path, a file in place of a folder, invalid keys."""
     by_target: defaultdict[str, list[str]] = defaultdict(list)
-    for item in found.items:
+    for item in planned.items:
         by_target[item.target].append(f"{item.source}:{item.key}")
-    for link in found.links:
+    for link in planned.links:
         by_target[link.target].append(f"the link to {link.to}")
     yield from few(
         (Fault(target, f"two things belong here: {' and '.join(map(repr, origins[:3]))}. Give one another place."))
@@ -247,16 +247,16 @@ def _figures(where: str, at: Figures, opened: Mapping[str, ObjectStore], faults:
         if entry is None or entry.size > 1 << 20:
             what = "there is no such file" if entry is None else f"{entry.size:,} bytes are no list of figures"
             raise NotFoundError(f"{what}.{_nearest(objects, at.file) if entry is None else ''}")
-        found = dict(_numbers(json.loads(objects.read(at.file)[0]), ""))
+        numbers = dict(_numbers(json.loads(objects.read(at.file)[0]), ""))
     except (PokeflowError, ValueError, RecursionError) as error:
         faults.append(Fault(where, f"{objects.uri}/{at.file}: {error}"))
         return {}
-    if not found or len(found) > FIGURES:
+    if not numbers or len(numbers) > FIGURES:
         faults.append(
-            Fault(where, f"{objects.uri}/{at.file} holds {len(found):,} figures; 1 to {FIGURES} are expected.")
+            Fault(where, f"{objects.uri}/{at.file} holds {len(numbers):,} figures; 1 to {FIGURES} are expected.")
         )
         return {}
-    return found
+    return numbers
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:

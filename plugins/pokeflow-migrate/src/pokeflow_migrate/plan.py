@@ -147,8 +147,8 @@ def load(file: Path) -> Plan:
     faults: list[Fault] = []
     data = _read(file)
     if isinstance(data, dict) and isinstance(data.get("sources"), dict):
-        given = data["sources"].items()
-        data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in given}
+        items = data["sources"].items()
+        data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in items}
     if isinstance(data, dict) and isinstance(data.get("mlflow"), list):
         data["mlflow"] = [_with_at(runs) for runs in data["mlflow"]]
     plan = schema.parse(Plan, data, "", faults)

@@ -52,10 +52,10 @@ class References:
             old = f"{key}/" if key else ""
             if name != new or not target or not old.startswith(seen):
                 return
-            place = (source, old)
+            location = (source, old)
             # A folder whose files move to two different folders has no new path.
-            if self._folders.setdefault(place, f"{target}/") != f"{target}/":
-                self._folders[place] = None
+            if self._folders.setdefault(location, f"{target}/") != f"{target}/":
+                self._folders[location] = None
             if not old:
                 return
 
@@ -65,10 +65,10 @@ class References:
         folder = key.rstrip("/")
         while folder:
             folder = folder.rpartition("/")[0]
-            place = (source, f"{folder}/" if folder else "")
-            if place in self._left:
+            location = (source, f"{folder}/" if folder else "")
+            if location in self._left:
                 return
-            self._left.add(place)
+            self._left.add(location)
 
     def also(self, old: str, new: str) -> None:
         """Add another old prefix, and the location in a source, or any other prefix, that replaces it."""
@@ -99,16 +99,16 @@ class References:
 
         def one(match: re.Match[str]) -> str:
             nonlocal done, left
-            found, is_known = match[0], False
+            text, is_known = match[0], False
             # A path may be followed directly by punctuation.
-            for path in dict.fromkeys((found, found.rstrip(".:!?`*"))):
+            for path in dict.fromkeys((text, text.rstrip(".:!?`*"))):
                 new = self._new(path)
                 if new is not None and not any(sign in new for sign in refuse):
                     done += 1
-                    return new + found[len(path) :]
+                    return new + text[len(path) :]
                 is_known = is_known or self._root(path) is not None
             left += is_known
-            return found
+            return text
 
         return self._finder().sub(one, text), done, left
 
@@ -128,10 +128,10 @@ class References:
         return None
 
     def _place(self, text: str, depth: int = 0) -> Place | None:
-        found = self._root(text)
-        if found is None or depth > 1:
+        known_root = self._root(text)
+        if known_root is None or depth > 1:
             return None
-        root, rest = found
+        root, rest = known_root
         to = self._roots[root]
         if isinstance(to, str):
             return self._place(_joined(to, rest), depth + 1)
@@ -140,20 +140,20 @@ class References:
 
     def _new(self, text: str, *, exactly: bool = False) -> str | None:
         """Return the replacement of a whole path, or None; ``exactly``: ignore folders above that are known."""
-        found = self._root(text)
-        if found is None:
+        root = self._root(text)
+        if root is None:
             return None
-        place = self._place(text)
-        if place is None:
-            to = self._roots[found[0]]
-            return _joined(to, found[1]) if isinstance(to, str) and not exactly else None
-        target = self._target(place, exactly=exactly)
-        return None if target is None else self._written(target, found[0])
+        location = self._place(text)
+        if location is None:
+            to = self._roots[root[0]]
+            return _joined(to, root[1]) if isinstance(to, str) and not exactly else None
+        target = self._target(location, exactly=exactly)
+        return None if target is None else self._written(target, root[0])
 
-    def _target(self, place: Place, *, exactly: bool) -> str | None:
-        source, key = place
-        if place in self._files or (place in self._left and not _is_folder(key)):
-            return self._files.get(place)
+    def _target(self, location: Place, *, exactly: bool) -> str | None:
+        source, key = location
+        if location in self._files or (location in self._left and not _is_folder(key)):
+            return self._files.get(location)
         for folder, rest in _upwards(key):
             known = (source, folder)
             if exactly and rest not in ("", "."):

@@ -82,18 +82,18 @@ def _migrate(
     entries = list(experiments.entries(plan, base, tracking, faults, dry_run=dry_run))
     _raise(faults)
     journal = journals.read(folder)
-    found = survey(around, moves, journal, faults)
+    surveyed = survey(around, moves, journal, faults)
     _raise(faults)
     outcome = Outcome(plan, tree, {name: objects.uri for name, objects in opened.items()}, dry_run=dry_run)
     outcome.left = moves.left
-    outcome.rows += [_superseded(around, item, by) for item, by in found.superseded]
-    outcome.rows += [_row(done, "there already") for done in found.there]
-    outcome.rows += [_link_row(link, "there already") for link in found.links_there]
+    outcome.rows += [_superseded(around, item, by) for item, by in surveyed.superseded]
+    outcome.rows += [_row(done, "there already") for done in surveyed.there]
+    outcome.rows += [_link_row(link, "there already") for link in surveyed.links_there]
     if dry_run:
-        outcome.rows += _would(around, found)
+        outcome.rows += _would(around, surveyed)
         _bring_experiments(entries, None, outcome)
     else:
-        _do(plan, around, moves, found, journal, entries, outcome)
+        _do(plan, around, moves, surveyed, journal, entries, outcome)
     outcome.rows.sort(key=lambda row: row.target)
     return outcome
 
@@ -116,29 +116,29 @@ def _do(
     plan: Plan,
     around: Around,
     moves: Moves,
-    found: Survey,
+    surveyed: Survey,
     journal: Journal,
     entries: list[Entry],
     outcome: Outcome,
 ) -> None:
     try:
-        for done in found.there:
+        for done in surveyed.there:
             if journal.known.get(done.target) != done:
                 journal.add(done)
-        brought = _copy(around, found.todo, journal, outcome.problems)
+        brought = _copy(around, surveyed.todo, journal, outcome.problems)
     finally:
         journal.close()
     outcome.rows += [_row(done, "rewritten" if done.replacements else "copied") for done in brought]
-    outcome.changed = bool(brought or found.links)
+    outcome.changed = bool(brought or surveyed.links)
     failed = {fault.path for fault in outcome.problems}
-    outcome.rows += [_planned(around, item, "failed") for item in found.todo if item.target in failed]
+    outcome.rows += [_planned(around, item, "failed") for item in surveyed.todo if item.target in failed]
     _bring_experiments(entries, journal.file.with_name(experiments.NAME), outcome)
     if outcome.problems:
         return
-    for link, etag in found.links:
+    for link, etag in surveyed.links:
         around.tree.objects.write(link.target, link.data, match=etag or ABSENT)
         outcome.rows.append(_link_row(link, "linked"))
-    for receipt in versions.build_receipts(plan, around, moves, [*found.there, *brought], outcome.experiments):
+    for receipt in versions.build_receipts(plan, around, moves, [*surveyed.there, *brought], outcome.experiments):
         receipts.put(around.tree.objects, receipt)
         outcome.receipts.append(receipts.key(receipt.unit))
     outcome.documents = write_documents(around.tree)
@@ -165,52 +165,52 @@ def _copy(around: Around, todo: list[Item], journal: Journal, problems: list[Fau
 
 def _bring(around: Around, item: Item, advance: Advance) -> JournalEntry:
     objects, source = around.tree.objects, around.sources[item.source]
-    made = content(around, item, advance)
-    if made.data is None:
+    new = content(around, item, advance)
+    if new.data is None:
         arrived = objects.copy(source, item.key, item.target, match=ABSENT, advance=advance)
         entry = objects.stat(item.target)
         how = "copied by the server" if objects.copies_on_server(source) else "copied"
-        verified = f"{made.how} = what arrived"
+        verified = f"{new.how} = what arrived"
     else:
-        objects.write(item.target, made.data, match=ABSENT)
+        objects.write(item.target, new.data, match=ABSENT)
         advance(item.size)
         entry = objects.stat(item.target)
         arrived = (entry and entry.sha256) or objects.sha256(item.target)
-        how = "rewritten" if made.replacements else "copied"
+        how = "rewritten" if new.replacements else "copied"
         verified = "the tree's own sha256" if entry and entry.sha256 else "read back"
-    if entry is None or arrived != made.sha256 or entry.size != made.size:
+    if entry is None or arrived != new.sha256 or entry.size != new.size:
         # This call wrote the file itself, as the write required that the path did not exist.
         objects.delete(item.target)
-        raise IntegrityError(_damage(around, item, made, arrived))
-    return journal_line(around, item, made, entry, how, verified)
+        raise IntegrityError(_damage(around, item, new, arrived))
+    return journal_line(around, item, new, entry, how, verified)
 
 
-def _damage(around: Around, item: Item, made: Content, arrived: str) -> str:
+def _damage(around: Around, item: Item, new: Content, arrived: str) -> str:
     return (
-        f"{around.origin(item)} is sha256 {made.sha256[:12]}… and what arrived is {arrived[:12]}…: it changed while it "
+        f"{around.origin(item)} is sha256 {new.sha256[:12]}… and what arrived is {arrived[:12]}…: it changed while it "
         "was copied, or the copy was damaged. What arrived was removed; run it again."
     )
 
 
-def _would(around: Around, found: Survey) -> Iterator[Row]:
+def _would(around: Around, surveyed: Survey) -> Iterator[Row]:
     """Yield the rows of a dry run; files to rewrite are read to count the paths in them."""
-    made: dict[str, Content] = {}
+    contents: dict[str, Content] = {}
 
     def one(item: Item, advance: Advance) -> None:
-        made[item.target] = content(around, item, advance)
+        contents[item.target] = content(around, item, advance)
         advance(item.size)
 
-    to_read = [item for item in found.todo if item.rewrite]
+    to_read = [item for item in surveyed.todo if item.rewrite]
     each(one, to_read, label="reading", total=sum(item.size for item in to_read))
-    for item in found.todo:
-        if (new := made.get(item.target)) is None:
+    for item in surveyed.todo:
+        if (new := contents.get(item.target)) is None:
             yield _planned(around, item, "to copy")
         else:
             done = "to rewrite" if new.replacements else "to copy"
             origin = around.origin(item)
             before, after = new.source_sha256, new.sha256
             yield Row(origin, item.target, new.size, after, before, done, new.replacements, new.left, "", new.note)
-    for link, _ in found.links:
+    for link, _ in surveyed.links:
         yield _link_row(link, "to link")
 
 

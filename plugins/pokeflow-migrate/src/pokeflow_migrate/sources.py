@@ -13,7 +13,7 @@ from pokeflow_migrate.plan import Plan, Source
 
 def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> dict[str, ObjectStore]:
     """Open each source of a plan in ``folder`` and return them by name; invalid ones are added to ``faults``."""
-    found: dict[str, ObjectStore] = {}
+    stores: dict[str, ObjectStore] = {}
     for name, source in plan.sources.items():
         where = f"sources.{name}"
         try:
@@ -29,8 +29,8 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
         elif f"{objects.uri}/".startswith(f"{tree.objects.uri}/"):
             faults.append(Fault(where, f"{objects.uri} lies in the project's own tree."))
         else:
-            found[name] = objects
-    return found
+            stores[name] = objects
+    return stores
 
 
 def _open_source(source: Source, folder: Path, tree: Tree) -> ObjectStore:

@@ -88,7 +88,7 @@ def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) 
         faults: List to which conflicts are added.
 
     """
-    found = Survey()
+    surveyed = Survey()
     known = receipts.read_all(around.tree.objects)
     looked = _Looked(around, journal, inventory.current(known), known)
     targets = {item.target for item in moves.items} | {link.target for link in moves.links}
@@ -97,25 +97,25 @@ def survey(around: Around, moves: Moves, journal: Journal, faults: list[Fault]) 
     for item in moves.items:
         entry = there.get(item.target)
         if (done := looked.done(item, entry)) is not None:
-            found.there.append(done)
+            surveyed.there.append(done)
         elif entry is None and item.target not in looked.counting:
-            found.todo.append(item)
+            surveyed.todo.append(item)
         else:
             unsure.append((item, entry))
-    told: list[Fault] = []
+    reported: list[Fault] = []
 
     def one(pair: tuple[Item, ObjectInfo | None], advance: Advance) -> None:
         item, entry = pair
-        looked.compare(item, entry, found, told, advance)
+        looked.compare(item, entry, surveyed, reported, advance)
         advance(item.size)
 
     each(one, unsure, label="comparing", total=sum(item.size for item, _ in unsure))
     for link in moves.links:
-        looked.link(link, there.get(link.target), found, told)
-    found.there.sort(key=lambda done: done.target)
-    found.todo.sort(key=lambda item: item.target)
-    faults += few(sorted(told, key=lambda fault: fault.path))
-    return found
+        looked.link(link, there.get(link.target), surveyed, reported)
+    surveyed.there.sort(key=lambda done: done.target)
+    surveyed.todo.sort(key=lambda item: item.target)
+    faults += few(sorted(reported, key=lambda fault: fault.path))
+    return surveyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,29 +137,31 @@ class _Looked:
         now = (self.around.origin(item), item.etag, entry.etag)
         return done if now == (done.origin, done.source_etag, done.target_etag) else None
 
-    def compare(self, item: Item, entry: ObjectInfo | None, found: Survey, told: list[Fault], advance: Advance) -> None:
+    def compare(
+        self, item: Item, entry: ObjectInfo | None, surveyed: Survey, reported: list[Fault], advance: Advance
+    ) -> None:
         held = self.counting.get(item.target)
         if held is None and entry is not None and not item.rewrite and entry.size != item.size:
-            told.append(_in_the_way(item, entry, f"the source has {text.format_size(item.size)} ({item.size:,} B)"))
+            reported.append(_in_the_way(item, entry, f"the source has {text.format_size(item.size)} ({item.size:,} B)"))
             return
         wanted = content(self.around, item, advance)
         if held is not None and held[1].sha256 != wanted.sha256:
             by = f"{held[0].model} {held[0].version}" if held[0].version else held[0].unit
             if held[0].unit != self.around.unit and not held[1].fixed and self._was_ours(item.target, wanted.sha256):
-                found.superseded.append((item, by))
+                surveyed.superseded.append((item, by))
                 return
             message = (
                 f"{by} is published with other bytes here ({held[1].sha256[:12]}…; {self.around.origin(item)} would be "
                 f"{wanted.sha256[:12]}…). What is published stays: choose another place or version."
             )
-            told.append(Fault(item.target, message))
+            reported.append(Fault(item.target, message))
         elif entry is None:
-            found.todo.append(item)
+            surveyed.todo.append(item)
         elif entry.size != wanted.size or (actual := self._actual(item.target, entry, advance)) != wanted.sha256:
             what = f"sha256 {actual[:12]}…" if entry.size == wanted.size else text.format_size(entry.size)
-            told.append(_in_the_way(item, entry, f"it would be sha256 {wanted.sha256[:12]}… here, and is {what}"))
+            reported.append(_in_the_way(item, entry, f"it would be sha256 {wanted.sha256[:12]}… here, and is {what}"))
         else:
-            found.there.append(self._line(item, entry, wanted))
+            surveyed.there.append(self._line(item, entry, wanted))
 
     def _line(self, item: Item, entry: ObjectInfo, wanted: Content) -> JournalEntry:
         before = self.journal.known.get(item.target)
@@ -180,41 +182,41 @@ class _Looked:
         there = objects.stat(path)
         return (there and there.sha256) or objects.sha256(path, advance=lambda _: advance(0))
 
-    def link(self, link: LinkFile, entry: ObjectInfo | None, found: Survey, told: list[Fault]) -> None:
+    def link(self, link: LinkFile, entry: ObjectInfo | None, surveyed: Survey, reported: list[Fault]) -> None:
         """Classify a link: replace that of an earlier run of this migration, and report any other one as a fault."""
         sha256 = hashlib.sha256(link.data).hexdigest()
         held = self.counting.get(link.target)
         if entry is None:
             if held is None or held[1].sha256 == sha256 or held[0].unit == self.around.unit:
-                found.links.append((link, ""))
+                surveyed.links.append((link, ""))
                 return
         else:
             there = self.around.tree.objects.sha256(link.target)
             if there == sha256:
-                found.links_there.append(link)
+                surveyed.links_there.append(link)
                 return
             if self._was_ours(link.target, there):
-                found.links.append((link, entry.etag))
+                surveyed.links.append((link, entry.etag))
                 return
         by = f"of {held[0].unit}" if held else "that no receipt names"
-        told.append(Fault(link.target, f"there is another link, {by}. Remove this one from the plan."))
+        reported.append(Fault(link.target, f"there is another link, {by}. Remove this one from the plan."))
 
 
-def journal_line(around: Around, item: Item, made: Content, entry: ObjectInfo, how: str, verified: str) -> JournalEntry:
+def journal_line(around: Around, item: Item, new: Content, entry: ObjectInfo, how: str, verified: str) -> JournalEntry:
     """Return the journal's line for a file in the tree."""
     return JournalEntry(
         target=item.target,
         origin=around.origin(item),
-        source_etag=made.etag,
-        source_sha256=made.source_sha256,
+        source_etag=new.etag,
+        source_sha256=new.source_sha256,
         target_etag=entry.etag,
-        size=made.size,
-        sha256=made.sha256,
-        replacements=made.replacements,
-        left=made.left,
+        size=new.size,
+        sha256=new.sha256,
+        replacements=new.replacements,
+        left=new.left,
         how=how,
         verified=verified,
-        note=made.note,
+        note=new.note,
     )
 
 

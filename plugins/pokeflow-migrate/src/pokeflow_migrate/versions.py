@@ -27,12 +27,12 @@ def folders(name: str, model: Model, tree: Tree) -> tuple[str, ...]:
     """Return the folders of a version: from the plan, else the layout, else ``models/<model>/<version>/``."""
     if model.at is not None:
         return (f"{model.at.rstrip('/')}/",)
-    found = []
+    result = []
     for leaf in tree.leaves:
         parts = leaf.path.split("/")
         if leaf.model == name and leaf.fixed and leaf.version in parts:
-            found.append("/".join([*parts[: parts.index(leaf.version)], model.version, ""]))
-    return tuple(dict.fromkeys(found)) or (f"models/{name}/{model.version}/",)
+            result.append("/".join([*parts[: parts.index(leaf.version)], model.version, ""]))
+    return tuple(dict.fromkeys(result)) or (f"models/{name}/{model.version}/",)
 
 
 def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Iterator[Fault]:
@@ -106,10 +106,10 @@ def _link(link: LinkFile) -> PublishedFile:
 
 def _facts(plan: Plan, model: Model, figures: Mapping[str, float], around: Around) -> dict[str, object]:
     """Return the declared facts and figures, with a ``migrated`` entry that marks them as not from a record."""
-    told = "the plan"
+    source = "the plan"
     if model.metrics_from:
-        told = f"{around.sources[model.metrics_from.source].uri}/{model.metrics_from.file}"
-    marked = {"by": unit(plan), "metrics": dict(figures), "metrics_from": told, "facts": sorted(model.facts)}
+        source = f"{around.sources[model.metrics_from.source].uri}/{model.metrics_from.file}"
+    marked = {"by": unit(plan), "metrics": dict(figures), "metrics_from": source, "facts": sorted(model.facts)}
     return {**figures, **model.facts, "migrated": marked}
 
 

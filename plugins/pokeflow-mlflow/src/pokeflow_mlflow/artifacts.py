@@ -93,8 +93,8 @@ def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload
     linked: list[Link] = []
     largest = params.file_mb * 1e6
     for file in record.files:
-        place = folder / file.path
-        if not place.is_file():
+        source = folder / file.path
+        if not source.is_file():
             continue  # it exists only in a bucket, or was deleted; the record lists it
         name = None
         if record.makes_model and file.path.endswith(".npy") and file.path != calibration.FILE:
@@ -104,7 +104,7 @@ def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload
             # Under files/, so that no file of a backend can replace record.json.
             name = f"files/{file.path}"
         if name:
-            sent.append(Upload(place, name, file.size))
+            sent.append(Upload(source, name, file.size))
         else:
             linked.append(Link(file.path, file.size, file.sha256))
     if (folder / LOG).is_file():
@@ -128,16 +128,16 @@ def _put(client: "MlflowClient", run_id: str, each: Upload) -> None:
         client.log_artifact(run_id, str(each.file), inside)
         return
     text = each.file.read_text(encoding="utf-8", errors="surrogateescape")
-    told = without_secrets(each.file.suffix, text)
-    if each.name == LOG and len(told) > TEXT_BYTES:
-        cut = f"… the last {TEXT_BYTES:,} of {len(told):,} characters; the whole lies in {each.file}\n"
-        told = cut + told[-TEXT_BYTES:]
-    if told == text:
+    redacted = without_secrets(each.file.suffix, text)
+    if each.name == LOG and len(redacted) > TEXT_BYTES:
+        cut = f"… the last {TEXT_BYTES:,} of {len(redacted):,} characters; the whole lies in {each.file}\n"
+        redacted = cut + redacted[-TEXT_BYTES:]
+    if redacted == text:
         client.log_artifact(run_id, str(each.file), inside)
         return
     with tempfile.TemporaryDirectory() as draft:
         file = Path(draft) / each.file.name
-        file.write_text(told, encoding="utf-8", errors="surrogateescape")
+        file.write_text(redacted, encoding="utf-8", errors="surrogateescape")
         client.log_artifact(run_id, str(file), inside)
 
 
@@ -163,11 +163,11 @@ def _without(text: str) -> str:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return str(clean(text))
-    found = clean(data)
+    cleaned = clean(data)
     # NaN is not equal to itself, so the data are compared as text.
-    if _dumped(found) == _dumped(data):
+    if _dumped(cleaned) == _dumped(data):
         return text
-    return _dumped(found) + ("\n" if text.endswith("\n") else "")
+    return _dumped(cleaned) + ("\n" if text.endswith("\n") else "")
 
 
 def _dumped(data: Any) -> str:

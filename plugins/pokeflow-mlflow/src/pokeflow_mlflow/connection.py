@@ -55,18 +55,18 @@ class Connection:
         """
         from mlflow.exceptions import MlflowException
 
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        existing = self.client.get_experiment_by_name(name)
+        if existing is None:
             try:
                 return str(self.client.create_experiment(name, self._artifacts(name)))
             except MlflowException as error:
                 # Another client of the same server may have created it in the meantime.
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                existing = self.client.get_experiment_by_name(name)
+                if existing is None:
                     raise error from None
-        if found.lifecycle_stage != "active":
+        if existing.lifecycle_stage != "active":
             raise PokeflowError(f"MLflow: experiment {name!r} was deleted. Restore it there, or name another one.")
-        return str(found.experiment_id)
+        return str(existing.experiment_id)
 
     def _artifacts(self, name: str) -> str | None:
         if self.folder is None:

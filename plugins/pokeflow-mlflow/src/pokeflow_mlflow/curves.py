@@ -91,19 +91,19 @@ class Curves:
         known = sorted(self.steps)
         for i, row in enumerate(self.history, start=1):
             at = int(row.get("step", row.get("epoch", i)))
-            place = bisect_left(known, at)
-            if place < len(known):
-                yield at, row, int(self.steps[known[place]]["time"])
+            index = bisect_left(known, at)
+            if index < len(known):
+                yield at, row, int(self.steps[known[index]]["time"])
             else:
                 yield at, row, begin + (end - begin) * i // (len(self.history) + 1)
 
     def _final(self) -> Iterator[Point]:
         record, end = self.record, milliseconds(self.record.finished)
         rows = list(self._dated())
-        last, told = (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
+        last, last_figures = (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
         for name, figure in {"seconds": record.seconds, "cost_usd": record.cost_usd, **record.metrics}.items():
             # A figure that the last epoch has with the same value is the same measurement.
-            if figure is not None and told.get(name) != float(figure):
+            if figure is not None and last_figures.get(name) != float(figure):
                 yield Point(key(name), float(figure), end, last)
 
 

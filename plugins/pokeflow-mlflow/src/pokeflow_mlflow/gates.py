@@ -73,4 +73,4 @@ def _give(client: "MlflowClient", name: str, alias: str, version: int) -> None:
 
 def _newest(client: "MlflowClient", name: str) -> int:
     passed: list[Any] = client.search_model_versions(f"name = '{name}' and tags.`{TAG}` = '{PASSED}'")
-    return max((int(found.version) for found in passed), default=NONE)
+    return max((int(version.version) for version in passed), default=NONE)

@@ -17,7 +17,7 @@ NEEDS = ("numpy", "onnxruntime", "pandas", "pillow", "pokeflow", "pokeflow-mlflo
 """Packages that loading the model requires in addition to MLflow."""
 
 
-def files(model_id: str, location: str, run_id: str | None, made: Record, *, answers: str) -> dict[str, str]:
+def files(model_id: str, location: str, run_id: str | None, producer: Record, *, answers: str) -> dict[str, str]:
     """Return the files that MLflow needs in addition to the network, by name; ``MLmodel``, which declares it, is last.
 
     They are written without MLflow's own code, which needs pandas. YAML is written as its subset JSON.
@@ -26,7 +26,7 @@ def files(model_id: str, location: str, run_id: str | None, made: Record, *, ans
         model_id: the id of the logged model.
         location: the artifact URI of the logged model.
         run_id: the run that produced the model, or None.
-        made: the record of the task that produced the model.
+        producer: the record of the task that produced the model.
         answers: the default output of ``predict``: ``matches`` or ``embedding``.
 
     """
@@ -39,11 +39,11 @@ def files(model_id: str, location: str, run_id: str | None, made: Record, *, ans
         "requirements.txt": "".join(f"{line}\n" for line in needs),
         "conda.yaml": _json({"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": conda}),
         "python_env.yaml": _json({"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}),
-        "MLmodel": _json(_about(model_id, location, run_id, made, answers=answers)),
+        "MLmodel": _json(_about(model_id, location, run_id, producer, answers=answers)),
     }
 
 
-def _about(model_id: str, location: str, run_id: str | None, made: Record, *, answers: str) -> dict[str, Any]:
+def _about(model_id: str, location: str, run_id: str | None, producer: Record, *, answers: str) -> dict[str, Any]:
     import mlflow
 
     flavor = {
@@ -57,7 +57,7 @@ def _about(model_id: str, location: str, run_id: str | None, made: Record, *, an
         "mlflow_version": mlflow.__version__,
         "model_id": model_id,
         "run_id": run_id,
-        "utc_time_created": made.finished,
+        "utc_time_created": producer.finished,
         "signature": signature(answers),
         # The model validates pictures itself: MLflow's schema has no type that covers both arrays and files.
         "is_signature_from_type_hint": True,
@@ -66,7 +66,11 @@ def _about(model_id: str, location: str, run_id: str | None, made: Record, *, an
             "artifact_path": "input_example.json",
             "serving_input_path": "serving_input_example.json",
         },
-        "metadata": {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.model": made.model},
+        "metadata": {
+            "pokeflow.digest": producer.digest,
+            "pokeflow.content": producer.content,
+            "pokeflow.model": producer.model,
+        },
     }
     return {key: value for key, value in about.items() if value is not None}
 
@@ -92,8 +96,8 @@ def signature(answers: str) -> dict[str, str]:
 def requirements() -> list[str]:
     """Return the packages that loading the model requires, each pinned to the version installed here, if any."""
     mlflow = "mlflow" if _installed("mlflow") else "mlflow-skinny"
-    found = {name: _installed(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
-    return [f"{name}=={number}" if number else name for name, number in found.items()]
+    versions = {name: _installed(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
+    return [f"{name}=={number}" if number else name for name, number in versions.items()]
 
 
 def _installed(name: str) -> str | None:

@@ -23,47 +23,47 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 
 
-def pictures(given: Any) -> Iterator["np.ndarray"]:
+def pictures(model_input: Any) -> Iterator["np.ndarray"]:
     """Yield every picture as uint8 RGB, H×W×3; each is decoded only when it is requested.
 
     Raises:
         PokeflowError: an item is no valid picture; the message names the item and the reason.
 
     """
-    for number, item in enumerate(_items(given), start=1):
+    for number, item in enumerate(_items(model_input), start=1):
         yield _picture(item, f"picture {number}")
 
 
-def _items(given: Any) -> list[Any]:
+def _items(model_input: Any) -> list[Any]:
     import numpy as np
 
-    if isinstance(given, Mapping):
-        return _items(_only(given, list(given)))
-    if hasattr(given, "columns"):  # a data frame
-        return _items(_only(given, list(given.columns)))
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "OSU":
-        return _of_array(given)
-    if hasattr(given, "tolist"):  # an array of encoded files or of arrays, or a column of a data frame
-        given = given.tolist()
-    if isinstance(given, str | bytes | bytearray) or _depth(given) == 3:
-        return [given]
-    if not isinstance(given, list | tuple):
-        what = type(given).__name__
+    if isinstance(model_input, Mapping):
+        return _items(_only(model_input, list(model_input)))
+    if hasattr(model_input, "columns"):  # a data frame
+        return _items(_only(model_input, list(model_input.columns)))
+    if isinstance(model_input, np.ndarray) and model_input.dtype.kind not in "OSU":
+        return _of_array(model_input)
+    if hasattr(model_input, "tolist"):  # an array of encoded files or of arrays, or a column of a data frame
+        model_input = model_input.tolist()
+    if isinstance(model_input, str | bytes | bytearray) or _depth(model_input) == 3:
+        return [model_input]
+    if not isinstance(model_input, list | tuple):
+        what = type(model_input).__name__
         raise PokeflowError(f"a {what} holds no pictures. Give an array, bytes, base64, or a list of such.")
-    return [_only(item, list(item)) if isinstance(item, Mapping) else item for item in given]
+    return [_only(item, list(item)) if isinstance(item, Mapping) else item for item in model_input]
 
 
-def _of_array(given: "np.ndarray") -> list["np.ndarray"]:
-    if given.ndim not in (3, 4):
-        raise PokeflowError(f"pictures are of shape {given.shape}. Give H×W×3, or N×H×W×3.")
-    return [given] if given.ndim == 3 else list(given)
+def _of_array(array: "np.ndarray") -> list["np.ndarray"]:
+    if array.ndim not in (3, 4):
+        raise PokeflowError(f"pictures are of shape {array.shape}. Give H×W×3, or N×H×W×3.")
+    return [array] if array.ndim == 3 else list(array)
 
 
-def _only(given: Any, names: list[Any]) -> Any:
+def _only(frame: Any, names: list[Any]) -> Any:
     """Return the entry with the name of the signature, or the only entry; raise a PokeflowError for anything else."""
     if NAME not in names and len(names) != 1:
         raise PokeflowError(f"no {NAME!r} among {', '.join(map(repr, names[:12])) or 'nothing'}. Name it so.")
-    return given[NAME if NAME in names else names[0]]
+    return frame[NAME if NAME in names else names[0]]
 
 
 def _depth(nested: Any) -> int:

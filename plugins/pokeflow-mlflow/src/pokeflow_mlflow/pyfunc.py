@@ -62,8 +62,8 @@ class PythonModel:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         if output == EMBEDDING:
             return embeddings
-        found = (self._recognizer.search(embedding, top) for embedding in embeddings)
-        return [{MATCHES: [asdict(match) for match in matches]} for matches in found]
+        results = (self._recognizer.search(embedding, top) for embedding in embeddings)
+        return [{MATCHES: [asdict(match) for match in matches]} for matches in results]
 
     def _asked(self, params: Mapping[str, Any]) -> tuple[int, str]:
         top, output = params.get("top", TOP), params.get("output", MATCHES if self._recognizer.gallery else EMBEDDING)

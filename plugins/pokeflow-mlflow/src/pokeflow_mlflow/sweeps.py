@@ -24,13 +24,13 @@ SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
 def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
     """Return the id of the parent run of a trial's sweep in an experiment; create the run if it does not exist."""
-    found = _parents(client, experiment, trial.sweep)
-    if not found:
+    parents = _parents(client, experiment, trial.sweep)
+    if not parents:
         tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
         name = f"sweep {trial.sweep}"
         client.create_run(experiment, milliseconds(record.started), as_tags(tags), run_name=name)
-        found = _parents(client, experiment, trial.sweep)
-    return str(found[0].info.run_id)
+        parents = _parents(client, experiment, trial.sweep)
+    return str(parents[0].info.run_id)
 
 
 def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
@@ -80,8 +80,8 @@ def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> boo
 
 def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
     """Return the sweep's parent runs, first the one that is kept: the oldest."""
-    found = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
-    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+    runs = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _all(client: "MlflowClient", experiment: str, where: str) -> list[Any]:

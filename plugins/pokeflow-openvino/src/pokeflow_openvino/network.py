@@ -98,8 +98,8 @@ def read(file: Path) -> "Model":
 def _first(error: RuntimeError) -> str:
     """Return the cause from OpenVINO's message, without the locations in its source code that precede it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return told[0] if told else str(error).strip()
+    messages = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return messages[0] if messages else str(error).strip()
 
 
 def _require_signature(model: "Model", spec: Preprocessing, file: Path) -> None:

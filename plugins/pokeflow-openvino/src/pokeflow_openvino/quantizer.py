@@ -39,7 +39,7 @@ class Request:
 
 def main(request: Request) -> None:
     """Quantise and save a network; the output that NNCF prints goes to stderr."""
-    told = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.modules["torch"] = None  # type: ignore[assignment]  # None is how an import is barred
     import nncf
@@ -52,7 +52,7 @@ def main(request: Request) -> None:
 
     def shown(row: int) -> dict[str, "np.ndarray"]:
         if next(waiting, None) is not None:  # only the first pass over the pictures is reported
-            told.write(f"{row}\n")
+            output.write(f"{row}\n")
         return {INPUT: preprocessing.normalize(pictures[[row]], spec)}
 
     model = nncf.quantize(
@@ -74,9 +74,9 @@ def _name_by_place(model: "Model") -> None:
 
     OpenVINO's default names count all operators that it ever created, and it creates more on some processors.
     """
-    for place, op in enumerate(model.get_ordered_ops()):
+    for position, op in enumerate(model.get_ordered_ops()):
         if re.fullmatch(r"[A-Z][A-Za-z]*_\d+", op.get_friendly_name()):
-            op.set_friendly_name(f"{op.get_type_name()}@{place}")
+            op.set_friendly_name(f"{op.get_type_name()}@{position}")
 
 
 if __name__ == "__main__":

@@ -64,24 +64,24 @@ class Bucket(Location):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
         with translate_errors(self.uri_of(prefix)):
             for page in pages:
-                for found in page.get("Contents", ()):
-                    key = found["Key"][len(self.prefix) :]
+                for item in page.get("Contents", ()):
+                    key = item["Key"][len(self.prefix) :]
                     # Skip the folder markers of other tools: empty objects whose key ends in a slash.
-                    marker = found["Size"] == 0 and (key.endswith("/") or not key)
+                    marker = item["Size"] == 0 and (key.endswith("/") or not key)
                     if not marker and addressable(key, self.uri):
-                        yield ObjectInfo(key, found["Size"], etag_of(found), found["LastModified"].timestamp())
+                        yield ObjectInfo(key, item["Size"], etag_of(item), item["LastModified"].timestamp())
 
     def read(self, key: str) -> tuple[bytes, str]:
         """Return the bytes and the ETag of a small object; raise NotFoundError if it does not exist."""
         for last in (False,) * download.RESUMES + (True,):
             chunks: list[bytes] = []
             try:
-                found = download.stream(self, key, chunks.append)
+                response = download.stream(self, key, chunks.append)
                 break
             except download.ObjectReplacedError:
                 if last:
                     raise
-        return b"".join(chunks), etag_of(found)
+        return b"".join(chunks), etag_of(response)
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
         """Write bytes under a key and return the new ETag."""
@@ -102,7 +102,7 @@ class Bucket(Location):
             PreconditionError: The key holds another object than ``match`` requires.
 
         """
-        place = self.request_args(key)
+        request = self.request_args(key)
         with open_for_upload(source) as file:
             size = os.fstat(file.fileno()).st_size
             if size > upload.WHOLE:
@@ -110,7 +110,7 @@ class Bucket(Location):
 
                 def send() -> str:
                     file.seek(0)
-                    upload.upload(self, file, size, place, sha256, condition(match), next(told_once, None))
+                    upload.upload(self, file, size, request, sha256, condition(match), next(told_once, None))
                     return ""
 
                 self._insist(send, key, size, sha256)
@@ -149,10 +149,10 @@ class Bucket(Location):
         server nor the source object states the checksum, the copy is read once to compute it.
         """
         if isinstance(source, Bucket) and self.copies_on_server(source):
-            asked = condition(match)
+            condition_args = condition(match)
             with suppress(UnsupportedError):
                 return self._insist(
-                    lambda: upload.copy(self, source, source_key, key, match, asked, advance), key, None, None
+                    lambda: upload.copy(self, source, source_key, key, match, condition_args, advance), key, None, None
                 )
         if isinstance(source, Folder):
             checksum = source.sha256(source_key)

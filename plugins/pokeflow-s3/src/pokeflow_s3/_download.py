@@ -37,18 +37,18 @@ def stream(bucket: Location, key: str, take: Callable[[bytes], None]) -> dict[st
         NotFoundError: The object does not exist.
 
     """
-    place, name = bucket.request_args(key), bucket.uri_of(key)
-    found: dict[str, Any] = ask(bucket.client.get_object, name, **place)
-    _pour(bucket, place, name, found, 0, found["ContentLength"], found["ETag"], take)
-    return found
+    request, name = bucket.request_args(key), bucket.uri_of(key)
+    response: dict[str, Any] = ask(bucket.client.get_object, name, **request)
+    _pour(bucket, request, name, response, 0, response["ContentLength"], response["ETag"], take)
+    return response
 
 
 def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -> tuple[str, str | None]:
     """Download an object to a file; return the checksum of the file and the one stored with the object, if any."""
-    place, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
-    found = _first(client, place, name)
-    first = found["ContentLength"]
-    size = int(found["ContentRange"].rpartition("/")[2]) if "ContentRange" in found else first
+    request, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
+    response = _first(client, request, name)
+    first = response["ContentLength"]
+    size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else first
     digest = hashlib.sha256()
     with name_file_in_errors(draft.parent), draft.open("wb") as out:
 
@@ -58,28 +58,28 @@ def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -
             if advance is not None:
                 advance(len(chunk))
 
-        _pour(bucket, place, name, found, 0, first, found["ETag"], take)
+        _pour(bucket, request, name, response, 0, first, response["ETag"], take)
     if first < size:
-        _rest(bucket, place, name, draft, digest, first, size, found["ETag"], advance)
-    return digest.hexdigest(), recorded_checksum(found)
+        _rest(bucket, request, name, draft, digest, first, size, response["ETag"], advance)
+    return digest.hexdigest(), recorded_checksum(response)
 
 
-def _first(client: Any, place: dict[str, str], name: str) -> dict[str, Any]:
+def _first(client: Any, request: dict[str, str], name: str) -> dict[str, Any]:
     """Return the response with the first part of an object, which also states the size of the whole."""
     from botocore.exceptions import ClientError
 
     with translate_errors(name):
         try:
-            return dict(client.get_object(**place, Range=f"bytes=0-{PART - 1}"))
+            return dict(client.get_object(**request, Range=f"bytes=0-{PART - 1}"))
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") != 416:
                 raise
-        return dict(client.get_object(**place))  # an empty object has no byte range
+        return dict(client.get_object(**request))  # an empty object has no byte range
 
 
 def _rest(
     bucket: Location,
-    place: dict[str, str],
+    request: dict[str, str],
     name: str,
     draft: Path,
     digest: Any,
@@ -92,7 +92,7 @@ def _rest(
         # Each thread opens the file itself, so that a cancelled download need not wait for the threads.
         with name_file_in_errors(draft.parent), draft.open("r+b") as out:
             out.seek(start)
-            _pour(bucket, place, name, None, start, stop, etag, out.write)
+            _pour(bucket, request, name, None, start, stop, etag, out.write)
 
     ranges = [(start, min(start + PART, size)) for start in range(first, size, PART)]
     futures = [bucket.connection.crew.submit(fetch, *one) for one in ranges]
@@ -112,7 +112,7 @@ def _rest(
 
 def _pour(
     bucket: Location,
-    place: dict[str, str],
+    request: dict[str, str],
     name: str,
     answer: dict[str, Any] | None,
     start: int,
@@ -124,7 +124,7 @@ def _pour(
 
     Args:
         bucket: Location of the object.
-        place: Bucket and key, as request arguments.
+        request: Bucket and key, as request arguments.
         name: URI of the object, for messages.
         answer: Response whose body begins at ``start``, or None to request one.
         start: First byte.
@@ -143,8 +143,8 @@ def _pour(
     while True:
         try:
             if answer is None:
-                asked = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
-                answer = ask(bucket.client.get_object, name, **place, **asked)
+                range_args = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
+                answer = ask(bucket.client.get_object, name, **request, **range_args)
             body = answer["Body"]
             try:
                 while start < stop and (chunk := body.read(CHUNK)):
@@ -182,7 +182,7 @@ def sha256(bucket: Location, key: str, advance: Advance | None = None) -> str:
 
 def etag_if_same(bucket: Location, key: str, size: int, checksum: str) -> str | None:
     """Return the ETag of an object if it has this size and checksum, else None."""
-    found = bucket.stat(key)
-    if found is None or found.size != size:
+    info = bucket.stat(key)
+    if info is None or info.size != size:
         return None
-    return found.etag if (found.sha256 or sha256(bucket, key)) == checksum else None
+    return info.etag if (info.sha256 or sha256(bucket, key)) == checksum else None

@@ -42,7 +42,7 @@ def upload(
     bucket: Location,
     file: BinaryIO,
     size: int,
-    place: dict[str, str],
+    request: dict[str, str],
     sha256: str,
     condition: dict[str, str],
     advance: Advance | None,
@@ -53,7 +53,7 @@ def upload(
         bucket: Location of the object.
         file: Open file, positioned at its beginning.
         size: Size of the file in bytes.
-        place: Bucket and key, as request arguments.
+        request: Bucket and key, as request arguments.
         sha256: Expected checksum of the file, hex.
         condition: Request arguments for the condition of the write.
         advance: Called with the size of each finished part.
@@ -63,9 +63,9 @@ def upload(
         PreconditionError: The condition of the write is not met.
 
     """
-    name, client = f"s3://{place['Bucket']}/{place['Key']}", bucket.client
+    name, client = f"s3://{request['Bucket']}/{request['Key']}", bucket.client
     more = {**bucket.encryption_args, "Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "CRC32"}
-    with _upload(bucket, place, more) as (begun, futures):
+    with _upload(bucket, request, more) as (begun, futures):
 
         def send(number: int, data: bytes) -> dict[str, Any]:
             # CRC32 protects the transfer and takes a third of the time; the SHA-256 of the whole is compared below.
@@ -147,25 +147,23 @@ def copy(
 
     """
     client, name = bucket.client, bucket.uri_of(key)
-    found = ask(
-        client.head_object, source.uri_of(source_key), **source.request_args(source_key), ChecksumMode="ENABLED"
-    )
-    size, etag, noted = found["ContentLength"], found["ETag"], recorded_checksum(found)
+    head = ask(client.head_object, source.uri_of(source_key), **source.request_args(source_key), ChecksumMode="ENABLED")
+    size, etag, noted = head["ContentLength"], head["ETag"], recorded_checksum(head)
     origin = {"CopySource": source.request_args(source_key), "CopySourceIfMatch": etag}
     arrived: str | None = None
     try:
         _require(bucket, key, match)
         if size <= COPY_WHOLE:
-            asked = {
+            arguments = {
                 **bucket.request_args(key),
                 **bucket.encryption_args,
                 **origin,
                 **condition,
                 "ChecksumAlgorithm": "SHA256",
             }
-            arrived = recorded_checksum(ask(client.copy_object, name, **asked).get("CopyObjectResult", {}))
+            arrived = recorded_checksum(ask(client.copy_object, name, **arguments).get("CopyObjectResult", {}))
         else:
-            _copy_parts(bucket, bucket.request_args(key), found, origin, condition)
+            _copy_parts(bucket, bucket.request_args(key), head, origin, condition)
     except PreconditionError:
         now = source.stat(source_key)
         if now is None or now.etag != etag.strip('"'):
@@ -201,15 +199,15 @@ _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLangua
 
 
 def _copy_parts(
-    bucket: Location, place: dict[str, str], found: dict[str, Any], origin: dict[str, Any], condition: dict[str, str]
+    bucket: Location, request: dict[str, str], head: dict[str, Any], origin: dict[str, Any], condition: dict[str, str]
 ) -> None:
-    size, name, client = found["ContentLength"], f"s3://{place['Bucket']}/{place['Key']}", bucket.client
-    more = {**bucket.encryption_args, **{kept: found[kept] for kept in _KEPT if kept in found}}
-    with _upload(bucket, place, more) as (begun, futures):
+    size, name, client = head["ContentLength"], f"s3://{request['Bucket']}/{request['Key']}", bucket.client
+    more = {**bucket.encryption_args, **{kept: head[kept] for kept in _KEPT if kept in head}}
+    with _upload(bucket, request, more) as (begun, futures):
 
         def send(number: int, start: int, stop: int) -> dict[str, Any]:
-            asked = {**begun, **origin, "PartNumber": number, "CopySourceRange": f"bytes={start}-{stop - 1}"}
-            answer = ask(client.upload_part_copy, name, **asked).get("CopyPartResult", {})
+            arguments = {**begun, **origin, "PartNumber": number, "CopySourceRange": f"bytes={start}-{stop - 1}"}
+            answer = ask(client.upload_part_copy, name, **arguments).get("CopyPartResult", {})
             if "ETag" not in answer:
                 raise UnsupportedError(f"{name}: the server does not copy parts.")
             return {"PartNumber": number, "ETag": answer["ETag"]}
@@ -222,7 +220,7 @@ def _copy_parts(
 
 @contextmanager
 def _upload(
-    bucket: Location, place: dict[str, str], more: dict[str, Any]
+    bucket: Location, request: dict[str, str], more: dict[str, Any]
 ) -> Iterator[tuple[dict[str, str], list[Future[Any]]]]:
     """Begin a multipart upload, and abort it if anything fails, because abandoned parts cost money.
 
@@ -230,9 +228,9 @@ def _upload(
         The request arguments that identify the upload, and the list to which the caller adds the futures of its parts.
 
     """
-    name, client = f"s3://{place['Bucket']}/{place['Key']}", bucket.client
-    created = ask(client.create_multipart_upload, name, **place, **more)
-    begun, futures = {**place, "UploadId": created["UploadId"]}, list[Future[Any]]()
+    name, client = f"s3://{request['Bucket']}/{request['Key']}", bucket.client
+    created = ask(client.create_multipart_upload, name, **request, **more)
+    begun, futures = {**request, "UploadId": created["UploadId"]}, list[Future[Any]]()
     try:
         yield begun, futures
     except BaseException:

@@ -46,5 +46,5 @@ def explain(error: Exception) -> str:
 
 def _host(error: Exception) -> str:
     url = str(getattr(error, "kwargs", {}).get("endpoint_url") or "")
-    found = re.match(r"(https?://)(?:[^/@]*@)?([^/?]+)", url)
-    return f"{found[1]}{found[2]}" if found else "the endpoint"
+    match = re.match(r"(https?://)(?:[^/@]*@)?([^/?]+)", url)
+    return f"{match[1]}{match[2]}" if match else "the endpoint"

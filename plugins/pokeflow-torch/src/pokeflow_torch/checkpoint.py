@@ -38,13 +38,13 @@ def write(folder: Path, digest: str, step: int, state: Mapping[str, Any]) -> Pat
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / "checkpoint.partial"
-    with beside.open("wb") as file:
+    partial = folder / "checkpoint.partial"
+    with partial.open("wb") as file:
         torch.save({"digest": digest, **state}, file)
         file.flush()
         os.fsync(file.fileno())
-    target = folder / f"checkpoint-{step:09d}-{_checksum(beside)}.pt"
-    beside.replace(target)
+    target = folder / f"checkpoint-{step:09d}-{_checksum(partial)}.pt"
+    partial.replace(target)
     for old in _newest_first(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return target

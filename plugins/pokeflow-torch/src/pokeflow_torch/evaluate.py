@@ -41,13 +41,13 @@ def embed(network: Embedder, images: np.ndarray, rows: Sequence[int], spec: Prep
     device = next(network.parameters()).device
     was = network.training
     network.eval()
-    found = []
+    embeddings = []
     with progress.bar(label, len(rows)) as advance:
         for inputs in batches(images, rows, spec, device):
-            found.append(network(inputs)[0].float().cpu().numpy())
+            embeddings.append(network(inputs)[0].float().cpu().numpy())
             advance(len(inputs))
     network.train(was)
-    return np.concatenate(found)
+    return np.concatenate(embeddings)
 
 
 def validation(data: Dataset) -> list[int]:
@@ -84,8 +84,8 @@ def accuracy(
         Shares between 0 and 1 by metric name; None if the data set does not allow the metric.
 
     """
-    found, _ = retrieval.nearest(queries, references, 5)
-    return retrieval.accuracy(found, data, rows)
+    nearest, _ = retrieval.nearest(queries, references, 5)
+    return retrieval.accuracy(nearest, data, rows)
 
 
 def mean_over(batch_values: Callable[[], Iterator[tuple[int, dict[str, Tensor]]]]) -> dict[str, float]:

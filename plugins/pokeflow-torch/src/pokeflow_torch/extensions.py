@@ -20,13 +20,13 @@ def entries(group: str) -> Mapping[str, EntryPoint]:
         PokeflowError: If two distributions register the same name.
 
     """
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        if entry.name in found:
-            both = " and ".join(sorted(map(_distribution, (entry, found[entry.name]))))
+        if entry.name in by_name:
+            both = " and ".join(sorted(map(_distribution, (entry, by_name[entry.name]))))
             raise PokeflowError(f"{group}: {both} both bring {entry.name!r}. Uninstall one of them.")
-        found[entry.name] = entry
-    return found
+        by_name[entry.name] = entry
+    return by_name
 
 
 def load(group: str, name: str) -> Callable[..., Any]:

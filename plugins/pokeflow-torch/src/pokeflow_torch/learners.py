@@ -98,7 +98,7 @@ class DistillLearner(Learner):
             target, target_tokens = (value.float() for value in teacher(images))
             target_tokens = (target_tokens - self.mean) / self.deviation
         tokens, target_tokens = _on_one_grid(tokens, target_tokens)
-        given = {
+        inputs = {
             "student": embedding,
             "teacher": target,
             "student_tokens": tokens,
@@ -109,15 +109,15 @@ class DistillLearner(Learner):
             "scale": self.margin.scale,
             losses.MARGIN: criterion,
         }
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         for name, loss in self._losses.items():
             # One projection per term: gradients through a shared projection would be rounded differently.
             projected = {losses.PROJECTED: self.projector(tokens)} if loss.needs_projector else {}
-            value = loss.function(**{key: (given | projected)[key] for key in loss.inputs})
+            value = loss.function(**{key: (inputs | projected)[key] for key in loss.inputs})
             if value.ndim:
                 raise PokeflowError(f"losses.{name}: gives {list(value.shape)} values; a term is one, a mean over B.")
-            found[f"{name}_loss"] = value
-        return found
+            values[f"{name}_loss"] = value
+        return values
 
     @torch.no_grad()
     def standardize(self, inputs: Iterator[Tensor]) -> None:

@@ -79,8 +79,8 @@ def fit(
     saved = checkpoint.latest(task.work, task.digest) if first else None
     stepper.begin(saved)
     fresh: dict[str, Any] = {"step": 0, "sums": {}, "history": []}
-    place = together.same(machine, lambda: {name: (saved or fresh)[name] for name in fresh})
-    step, sums, history = place["step"], place["sums"], place["history"]
+    restored = together.same(machine, lambda: {name: (saved or fresh)[name] for name in fresh})
+    step, sums, history = restored["step"], restored["sums"], restored["history"]
     if step and first:
         log.info("%s: resumed at step %d of %d", task.name, step, total)
 
@@ -99,11 +99,11 @@ def fit(
             epoch, at = divmod(step, per_epoch)
             if at == 0:
                 order, sums = epoch_order(loop, len(cards.images), epoch), {}
-            made = stepper.make(step, order[at * batch : (at + 1) * batch], lambda: stopped.signal)
+            result = stepper.make(step, order[at * batch : (at + 1) * batch], lambda: stopped.signal)
             step += 1
-            for name, value in made.values.items():
+            for name, value in result.values.items():
                 sums[name] = sums.get(name, 0.0) + value
-            tell.step(step, epoch + 1, {"lr": made.lr, **made.values})
+            tell.step(step, epoch + 1, {"lr": result.lr, **result.values})
             advance(1, text=f"loss {sums['loss'] / (at + 1):.3f}")
             if at + 1 == per_epoch:
                 row = {"epoch": epoch + 1, "step": step, **{f"train_{n}": v / per_epoch for n, v in sums.items()}}
@@ -112,7 +112,7 @@ def fit(
                 history.append(row)
                 tell.epoch(row)
             # A single process also stops for a signal after the loss; several can agree on it only in the next step.
-            if (number := made.signal if machine.num_processes > 1 else stopped.signal) is not None:
+            if (number := result.signal if machine.num_processes > 1 else stopped.signal) is not None:
                 if first:
                     checkpoint.write(task.work, task.digest, step, state())
                     log.info("%s: stopped; a checkpoint of step %d is kept", task.name, step)

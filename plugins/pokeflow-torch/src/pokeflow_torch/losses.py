@@ -65,7 +65,7 @@ def load(names: Iterable[str]) -> dict[str, Loss]:
 
     """
     known = extensions.entries(extensions.LOSSES)
-    found: dict[str, Loss] = {}
+    losses: dict[str, Loss] = {}
     for name in names:
         if name not in known:
             raise PokeflowError(str(unknown(f"losses.{name}", "loss term", name, known)))
@@ -75,10 +75,10 @@ def load(names: Iterable[str]) -> dict[str, Loss]:
             for parameter in inspect.signature(function).parameters.values()
             if parameter.name in INPUTS or parameter.default is parameter.empty
         )
-        if strange := [asked for asked in inputs if asked not in INPUTS]:
+        if strange := [input_name for input_name in inputs if input_name not in INPUTS]:
             raise PokeflowError(str(unknown(f"losses.{name}: {known[name].value}", "input", strange[0], INPUTS)))
-        found[name] = Loss(name, function, inputs)
-    return found
+        losses[name] = Loss(name, function, inputs)
+    return losses
 
 
 def feature(student: Tensor, teacher: Tensor, projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
@@ -131,9 +131,9 @@ def kl(student: Tensor, teacher: Tensor, bank: Tensor, temperature: float, scale
         raise PokeflowError("losses.kl: the teacher's bank has fewer than two references; nothing to rank.")
     references = F.normalize(bank, dim=1)
     sharpness = scale / temperature
-    told = F.log_softmax(F.normalize(student, dim=1) @ references.T * sharpness, dim=1)
+    log_probabilities = F.log_softmax(F.normalize(student, dim=1) @ references.T * sharpness, dim=1)
     wanted = F.log_softmax(F.normalize(teacher, dim=1) @ references.T * sharpness, dim=1)
-    return F.kl_div(told, wanted, reduction="batchmean", log_target=True) * temperature**2
+    return F.kl_div(log_probabilities, wanted, reduction="batchmean", log_target=True) * temperature**2
 
 
 def attention(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:

@@ -115,13 +115,13 @@ class Stepper:
             "scaler": self.machine.scaler.state_dict() if self.machine.scaler is not None else {},
         }
 
-    def make(self, step: int, batch: np.ndarray, asked: Callable[[], int | None] = lambda: None) -> StepResult:
+    def make(self, step: int, batch: np.ndarray, stop_signal: Callable[[], int | None] = lambda: None) -> StepResult:
         """Run one training step on the cards of ``batch``, which the processes share out.
 
         Args:
             step: Number of the step, from 0.
             batch: Labels [B] of the whole batch.
-            asked: Returns the signal that this process has received, or None.
+            stop_signal: Returns the signal that this process has received, or None.
 
         Returns:
             Learning rate, terms and gradient norm of the step, and a signal that any process has received.
@@ -143,7 +143,7 @@ class Stepper:
             images = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
         with self.phase("forward"), machine.autocast():
             terms: dict[str, Tensor] = self.model(images, torch.from_numpy(labels).to(device))
-        agreed = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, asked())
+        agreed = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, stop_signal())
         if not math.isfinite(agreed.values["loss"]):
             raise PokeflowError(
                 f"{self.task}: the loss is {agreed.values['loss']} at step {step} of {plan.total}. Lower optim.lr "

@@ -99,9 +99,9 @@ def tell_end(work: Path, row: Mapping[str, float]) -> None:
 
 
 def _tell_validation(events: "_Appended", row: Mapping[str, float]) -> None:
-    found = {name: value for name, value in row.items() if name not in ("step", "epoch") and name[:6] != "train_"}
-    if found:
-        events.write(_event(int(row["step"]), {f"validation/{name}": value for name, value in found.items()}))
+    metrics = {name: value for name, value in row.items() if name not in ("step", "epoch") and name[:6] != "train_"}
+    if metrics:
+        events.write(_event(int(row["step"]), {f"validation/{name}": value for name, value in metrics.items()}))
 
 
 class _Appended:
@@ -226,24 +226,24 @@ def machine(folder: Path, seconds: float | None) -> dict[str, float]:
     import psutil
 
     memory, disk = _known(psutil.virtual_memory), _known(psutil.disk_usage, str(folder))
-    found = {
+    sample = {
         "cpu_utilization_percentage": _known(psutil.cpu_percent, seconds),
         "system_memory_usage_megabytes": memory and memory.used / 1e6,
         "system_memory_usage_percentage": memory and memory.used / memory.total * 100,
         "disk_usage_percentage": disk and disk.percent,
     }
-    return {f"system/{name}": float(value) for name, value in found.items() if value is not None}
+    return {f"system/{name}": float(value) for name, value in sample.items() if value is not None}
 
 
 def _network() -> dict[str, float]:
     """Return the megabytes that were received and transmitted since the machine started."""
     import psutil
 
-    found = _known(psutil.net_io_counters)
-    if found is None:
+    counters = _known(psutil.net_io_counters)
+    if counters is None:
         return {}
     way = "system/network_{}_megabytes".format
-    return {way("receive"): found.bytes_recv / 1e6, way("transmit"): found.bytes_sent / 1e6}
+    return {way("receive"): counters.bytes_recv / 1e6, way("transmit"): counters.bytes_sent / 1e6}
 
 
 def gpus(device: torch.device) -> dict[str, float]:
@@ -253,7 +253,7 @@ def gpus(device: torch.device) -> dict[str, float]:
     """
     if not torch.cuda.is_available():
         return {}
-    found: dict[str, float | None] = {}
+    sample: dict[str, float | None] = {}
     for i in range(torch.cuda.device_count()):
         used = _known(torch.cuda.device_memory_used, i)
         about = _known(torch.cuda.get_device_properties, i)
@@ -263,13 +263,13 @@ def gpus(device: torch.device) -> dict[str, float]:
             free, total = _known(torch.cuda.mem_get_info, i) or (None, total)
             used = None if free is None else total - free
         power = _known(torch.cuda.power_draw, i)
-        found |= {
+        sample |= {
             f"system/gpu_{i}_memory_usage_megabytes": None if used is None else used / 1e6,
             f"system/gpu_{i}_memory_usage_percentage": None if used is None or not total else used / total * 100,
             f"system/gpu_{i}_utilization_percentage": _known(torch.cuda.utilization, i),
             f"system/gpu_{i}_power_usage_watts": None if power is None else power / 1000,
         }
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return {name: float(value) for name, value in sample.items() if value is not None}
 
 
 def _known(ask: Callable[..., Any], *of: Any) -> Any:

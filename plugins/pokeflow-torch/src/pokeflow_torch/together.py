@@ -72,13 +72,13 @@ def same(machine: Accelerator, make: Callable[[], Any]) -> Any:
             raise PokeflowError(f"the first process failed: {answer['failed']}")
         return answer["made"]
     try:
-        made = make()
-        data = json.dumps({"made": made}).encode()
+        value = make()
+        data = json.dumps({"made": value}).encode()
     except BaseException as error:
         _spread(machine, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     _spread(machine, data)
-    return made
+    return value
 
 
 def _spread(machine: Accelerator, data: bytes) -> bytes:
@@ -101,8 +101,8 @@ def share_moments(machine: Accelerator, optimizer: torch.optim.Optimizer) -> Non
         return
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state = optimizer.state
-    for place in same(machine, lambda: [i for i, weight in enumerate(weights) if weight in state]):
-        weight = weights[place]
+    for position in same(machine, lambda: [i for i, weight in enumerate(weights) if weight in state]):
+        weight = weights[position]
         if not machine.is_main_process:
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
             state[weight] = {"step": torch.zeros(()), **moments}
@@ -137,7 +137,7 @@ class StepSummary:
     signal: int | None
 
 
-def agree(machine: Accelerator, values: Mapping[str, float], share: float, asked: int | None) -> StepSummary:
+def agree(machine: Accelerator, values: Mapping[str, float], share: float, stop_signal: int | None) -> StepSummary:
     """Average values over all processes, weighted by their shares, and exchange signals to stop.
 
     A value that is not finite in one process is not finite in the result of all.
@@ -146,12 +146,12 @@ def agree(machine: Accelerator, values: Mapping[str, float], share: float, asked
         machine: The processes.
         values: Means over this process's part of the batch; the same names in every process.
         share: This process's share of the batch.
-        asked: Signal that this process has received, or None.
+        stop_signal: Signal that this process has received, or None.
 
     """
     if machine.num_processes == 1:
-        return StepSummary(dict(values), asked)
-    flags = [float(asked == number) for number in SIGNALS]
+        return StepSummary(dict(values), stop_signal)
+    flags = [float(stop_signal == number) for number in SIGNALS]
     sums = torch.tensor([*(value * share for value in values.values()), *flags], dtype=torch.float64)
     sums = sums.to(machine.device)
     torch.distributed.all_reduce(sums)

@@ -47,17 +47,17 @@ def extract(file: Path, folder: Path, most: int, *, executable: bool = False) ->
         ValueError: The archive is invalid; the other exceptions of ``UNSOUND`` mean the same.
 
     """
-    found: set[str] = set()
+    names: set[str] = set()
     with (
         file.open("rb") as packed,
         gzip.GzipFile(fileobj=packed) as plain,
         tarfile.open(fileobj=_Bounded(plain, most), mode="r:") as tar,  # type: ignore[call-overload]  # it is only read
     ):
         for member in tar:
-            _require_taken(member, found)
+            _require_taken(member, names)
             _write(tar, member, folder / member.name, executable=executable)
-            found.add(member.name)
-    return found
+            names.add(member.name)
+    return names
 
 
 def require_kinds(about: str, *kinds: tuple[type, Any]) -> None:
@@ -72,10 +72,10 @@ def require_kinds(about: str, *kinds: tuple[type, Any]) -> None:
         raise ValueError(f"its {about} holds what is none of its form: {', '.join(other)}")
 
 
-def _require_taken(member: tarfile.TarInfo, found: set[str]) -> None:
+def _require_taken(member: tarfile.TarInfo, names: set[str]) -> None:
     if not member.isreg() or member.issparse():
         raise ValueError(f"{member.name!r} is no plain file")
-    if member.name in found or len(found) >= MOST_FILES:
+    if member.name in names or len(names) >= MOST_FILES:
         raise ValueError(f"{member.name!r} is there twice, or there are more than {MOST_FILES:,} files")
     if member.name.endswith(".json") and member.size > MOST_JSON:
         raise ValueError(f"{member.name!r} has {member.size:,} bytes, the limit is {MOST_JSON:,}")
@@ -109,8 +109,8 @@ class _Bounded:
         self._count()
         return data
 
-    def seek(self, place: int) -> int:
-        at = self._source.seek(place)
+    def seek(self, offset: int) -> int:
+        at = self._source.seek(offset)
         self._count()
         return at
 

@@ -82,8 +82,8 @@ def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[
 
     network = open_network(model.folder, spec, params.embed_threads)
     cards = gallery(network, data)
-    asked = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
-    metrics, reasons = measure_accuracies(asked, cards.embeddings, data, queries)
+    query_embeddings = embed(network, data.query_images, queries, spec, f"{SPLIT} queries")
+    metrics, reasons = measure_accuracies(query_embeddings, cards.embeddings, data, queries)
 
     timings = measure(open_network(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
     figures, too_few = summary(timings)
@@ -106,25 +106,25 @@ def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[
     spec.write(task.output)
     index.write(task.output, cards)
     write_latencies(task.output / "latencies.csv", timings)
-    told = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
-    jsonfile.write(task.output / FILE, told)
+    report = {**facts, "metrics": metrics, "reasons": reasons, "sources": sources(metrics, params.threads)}
+    jsonfile.write(task.output / FILE, report)
     return Result(metrics, facts, reasons)
 
 
 def measure_accuracies(
-    asked: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
+    embeddings: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return the accuracy metrics, and a reason for each one that is unknown.
 
     Args:
-        asked: Embeddings of the queries, float32 M×D.
+        embeddings: Embeddings of the queries, float32 M×D.
         known: Embeddings of the gallery, float32 N×D.
         data: The data set.
-        queries: Rows of ``data.queries``, in the order of ``asked``.
+        queries: Rows of ``data.queries``, in the order of ``embeddings``.
 
     """
-    found, _ = retrieval.nearest(asked, known, 5)
-    metrics = dict(retrieval.accuracy(found, data, queries))
+    nearest, _ = retrieval.nearest(embeddings, known, 5)
+    metrics = dict(retrieval.accuracy(nearest, data, queries))
     why = "the data set does not say which cards share an artwork"
     return metrics, {name: why for name, value in metrics.items() if value is None}
 
@@ -230,8 +230,8 @@ def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]
     )
     answered = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {where}"
     kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the model's files"}
-    found = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
-    return {name: source for name, source in found.items() if metrics[name] is not None}
+    by_name = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
+    return {name: source for name, source in by_name.items() if metrics[name] is not None}
 
 
 def write_latencies(file: Path, timings: Sequence[Timing]) -> None:

@@ -60,25 +60,25 @@ def fingerprint(params: Params) -> str:
         raise PokeflowError(f"{params.calibration_file}: cannot be read ({error}).") from error
 
 
-def rows(data: Dataset, asked: int | None) -> list[int]:
+def rows(data: Dataset, limit: int | None) -> list[int]:
     """Return query rows spread evenly over the calibration split, in order.
 
     Args:
         data: The data set.
-        asked: Number of rows; None returns all.
+        limit: Number of rows; None returns all.
 
     Raises:
-        PokeflowError: The split has fewer than ``asked`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
+        PokeflowError: The split has fewer than ``limit`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
 
     """
-    found = data.queries_of(CALIBRATION)
-    count = max(len(found), LEAST_CAPTURES) if asked is None else asked
-    if len(found) < count:
+    queries = data.queries_of(CALIBRATION)
+    count = max(len(queries), LEAST_CAPTURES) if limit is None else limit
+    if len(queries) < count:
         raise PokeflowError(
-            f"target.compile.params.calibration_images: {count} are needed, the data set has {len(found)} calibration "
-            f"captures. Raise data.queries.calibration, or lower this."
+            f"target.compile.params.calibration_images: {count} are needed, and the data set has {len(queries)} "
+            f"calibration captures. Raise data.queries.calibration, or lower this."
         )
-    return [found[i * len(found) // count] for i in range(count)]
+    return [queries[i * len(queries) // count] for i in range(count)]
 
 
 def write(folder: Path, data: Dataset, images: int | None, file: str | None = None) -> "np.ndarray":
@@ -130,19 +130,19 @@ def _own(file: str, images: int | None, spec: preprocessing.Preprocessing) -> tu
     import numpy as np
 
     try:
-        found = npyfile.read(Path(file), mapped=True)
+        array = npyfile.read(Path(file), mapped=True)
     except (OSError, ValueError) as error:
         raise PokeflowError(f"{file}: not a readable .npy of numbers ({error}).") from error
-    if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1:] != (spec.size, spec.size, 3):
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (spec.size, spec.size, 3):
         raise PokeflowError(
-            f"{file}: holds {found.dtype}{list(found.shape)}; a calibration set is uint8 [N, {spec.size}, {spec.size}, "
+            f"{file}: holds {array.dtype}{list(array.shape)}; a calibration set is uint8 [N, {spec.size}, {spec.size}, "
             "3], RGB, 0 to 255, not normalised."
         )
     least = images or LEAST_CAPTURES
-    if len(found) < least:
-        raise PokeflowError(f"{file}: holds {len(found)} pictures, {least} are needed. Take more.")
-    count = images or len(found)
-    return found, [i * len(found) // count for i in range(count)]
+    if len(array) < least:
+        raise PokeflowError(f"{file}: holds {len(array)} pictures, {least} are needed. Take more.")
+    count = images or len(array)
+    return array, [i * len(array) // count for i in range(count)]
 
 
 def require_in_domain(
@@ -174,20 +174,20 @@ def require_in_domain(
         for images, of in ((shown, range(len(shown))), (data.query_images, captures))
     ]
     names = [f"{channel}_{what}" for what in ("mean", "spread") for channel in ("red", "green", "blue")]
-    found = dict(zip(names, _apart(*sides), strict=True))
+    distances = dict(zip(names, _apart(*sides), strict=True))
     if network is not None and known is not None:
-        asked = embed(network, shown, _spread(range(len(shown))), spec, "calibration set")
-        nearest = [retrieval.nearest(queries, known[0], 1)[1] for queries in (asked, known[1])]
-        found["nearest_cosine"] = min(0.0, *_apart(*nearest))  # being nearer than the captures is not a fault
-    far = {name: value for name, value in found.items() if not abs(value) <= FURTHEST}
+        embeddings = embed(network, shown, _spread(range(len(shown))), spec, "calibration set")
+        nearest = [retrieval.nearest(queries, known[0], 1)[1] for queries in (embeddings, known[1])]
+        distances["nearest_cosine"] = min(0.0, *_apart(*nearest))  # being nearer than the captures is not a fault
+    far = {name: value for name, value in distances.items() if not abs(value) <= FURTHEST}
     if far:
-        told = ", ".join(f"{name} {value:+.1f}" for name, value in far.items())
+        message = ", ".join(f"{name} {value:+.1f}" for name, value in far.items())
         raise PokeflowError(
-            f"calibration: these {len(shown)} pictures are not like the val captures: {told} standard deviations "
+            f"calibration: these {len(shown)} pictures are not like the val captures: {message} standard deviations "
             f"apart, {FURTHEST:g} are allowed. Ranges of them would not fit what the camera sees: calibrate on "
             "captures of cards, RGB, not normalised."
         )
-    return {name: round(value, 4) for name, value in found.items()}
+    return {name: round(value, 4) for name, value in distances.items()}
 
 
 def _spread(of: Sequence[int]) -> list[int]:

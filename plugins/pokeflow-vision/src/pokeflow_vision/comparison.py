@@ -47,8 +47,8 @@ def compare(before: Embeddings, after: Embeddings, data: Dataset, queries: Seque
     import numpy as np
 
     cosine = np.sum(retrieval.normalize_rows(before[1]) * retrieval.normalize_rows(after[1]), axis=1)
-    answers = [retrieval.nearest(asked, gallery, 1)[0] for gallery, asked in (before, after)]
-    right = [retrieval.top1_accuracy(found, data, queries) for found in answers]
+    answers = [retrieval.nearest(embeddings, gallery, 1)[0] for gallery, embeddings in (before, after)]
+    right = [retrieval.top1_accuracy(nearest, data, queries) for nearest in answers]
     return {
         "cosine_to_parent": float(cosine.mean()),
         "cosine_to_parent_min": float(cosine.min()),

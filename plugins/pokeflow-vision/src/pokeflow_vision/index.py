@@ -117,14 +117,14 @@ def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as parts:
-            found = {name: parts[name] for name in names}
+            by_name = {name: parts[name] for name in names}
     except KeyError as error:
         raise ValueError(f"it has no array {error}") from error
     except _DAMAGED as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
-    if other := [name for name, part in found.items() if not isinstance(part, np.ndarray)]:
+    if other := [name for name, part in by_name.items() if not isinstance(part, np.ndarray)]:
         raise ValueError(f"{other[0]} is no array")
-    return found
+    return by_name
 
 
 def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **columns: "np.ndarray") -> None:

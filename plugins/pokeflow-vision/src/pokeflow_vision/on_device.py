@@ -38,8 +38,8 @@ def source_of(module: str) -> Path:
         spec = find_spec(module.partition(".")[0])
     except (ImportError, ValueError):
         spec = None
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(place) / f"{module.partition('.')[2].replace('.', '/')}.py").is_file():
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(folder) / f"{module.partition('.')[2].replace('.', '/')}.py").is_file():
             return file
     raise PokeflowError(f"{module}: no such module here. Install the plugin that brings it.")
 

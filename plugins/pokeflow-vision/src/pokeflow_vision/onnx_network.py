@@ -112,7 +112,7 @@ def embedding_dim(run: Callable[["np.ndarray"], Any], spec: Preprocessing, file:
 
 def _require_signature(session: Any, spec: Preprocessing, file: Path) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    found = [f"{i.name}: {i.type}{i.shape}" for i in inputs], [o.name for o in outputs]
+    actual = [f"{i.name}: {i.type}{i.shape}" for i in inputs], [o.name for o in outputs]
     expected = f"one input {INPUT!r}: float32 [batch, 3, {spec.size}, {spec.size}] and one output {OUTPUT!r}"
     right = (
         [i.name for i in inputs] == [INPUT]
@@ -123,6 +123,6 @@ def _require_signature(session: Any, spec: Preprocessing, file: Path) -> None:
     )
     if not right:
         raise PokeflowError(
-            f"{file}: has inputs {', '.join(found[0])} and outputs {', '.join(found[1])}; "
+            f"{file}: has inputs {', '.join(actual[0])} and outputs {', '.join(actual[1])}; "
             f"must have {expected}, with a dynamic batch. Export it again."
         )

@@ -88,12 +88,12 @@ def _triple(values: Iterable[float]) -> tuple[float, float, float]:
     return r, g, b
 
 
-def require_same(expected: Preprocessing, found: Preprocessing, where: str) -> None:
+def require_same(expected: Preprocessing, actual: Preprocessing, where: str) -> None:
     """Raise a PokeflowError if two sides would prepare pictures differently."""
-    if expected.hash != found.hash:
+    if expected.hash != actual.hash:
         raise PokeflowError(
-            f"{where}: preprocessing {found.hash} differs from the data set's {expected.hash} "
-            f"({found} against {expected}). Figures would mean nothing; make the model again on this data."
+            f"{where}: preprocessing {actual.hash} differs from the data set's {expected.hash} "
+            f"({actual} against {expected}). Figures would mean nothing; make the model again on this data."
         )
 
 

@@ -73,13 +73,13 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
                 yield preprocessing.to_square(data.query_images[[rows[i % len(rows)]]], spec)
                 advance()
 
-        found = watch(model.folder, spec, params, pictures(), task.work)
-    if not found:
+        measurement = watch(model.folder, spec, params, pictures(), task.work)
+    if not measurement:
         raise PokeflowError(f"profile: {framework} told of no operator. Run it again with more runs.")
 
     figures = {
-        "operators_ms": (sum(operator.milliseconds for operator in found), "ms"),
-        "operators": (float(len(found)), "operators"),
+        "operators_ms": (sum(operator.milliseconds for operator in measurement), "ms"),
+        "operators": (float(len(measurement)), "operators"),
     }
     where = f"{source}, on this machine's CPU, {device()}, {params.threads} thread{'s' * (params.threads > 1)}"
     facts: dict[str, Any] = {
@@ -89,20 +89,20 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
         "threads": params.threads,
         "preprocessing": spec.hash,
     }
-    told = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
-    jsonfile.write(task.output / FILE, {**facts, "figures": told, **_shares(found)})
+    report = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
+    jsonfile.write(task.output / FILE, {**facts, "figures": report, **_shares(measurement)})
     return Result({name: value for name, (value, _) in figures.items()}, facts)
 
 
-def _shares(found: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
+def _shares(timed: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
     """Return ms per run and share of the total: of each operator in execution order, of each type longest first."""
-    whole = sum(operator.milliseconds for operator in found) or 1.0
+    whole = sum(operator.milliseconds for operator in timed) or 1.0
     operators: list[dict[str, Any]] = [
         {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / whole}
-        for o in found
+        for o in timed
     ]
     types: list[dict[str, Any]] = []
-    for kind in {o.type: None for o in found}:
-        ms = [o.milliseconds for o in found if o.type == kind]
+    for kind in {o.type: None for o in timed}:
+        ms = [o.milliseconds for o in timed if o.type == kind]
         types.append({"type": kind, "operators": len(ms), "ms": sum(ms), "share": sum(ms) / whole})
     return {"operators": operators, "types": sorted(types, key=lambda entry: (-entry["ms"], entry["type"]))}

@@ -58,8 +58,8 @@ def run(task: Task, open_network: Opener) -> Result:
     matches = recognizer.recognize(_file(params.image), params.top)
     seconds = time.perf_counter() - began
 
-    told = [asdict(match) for match in matches]
-    answer = {"image": params.image, "matches": told, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
+    rows = [asdict(match) for match in matches]
+    answer = {"image": params.image, "matches": rows, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
     jsonfile.write(task.output / "matches.json", answer)
     return Result({"score": matches[0].score, "seconds": seconds}, {"preprocessing": spec.hash})
 

@@ -47,10 +47,10 @@ class MismatchError(PokeflowError):
     """
 
     def __init__(
-        self, message: str, part: Literal["preprocessing", "dim", "labels"], found: object = "", expected: object = ""
+        self, message: str, part: Literal["preprocessing", "dim", "labels"], actual: object = "", expected: object = ""
     ) -> None:
         super().__init__(message)
-        self.part, self.found, self.expected = part, found, expected
+        self.part, self.found, self.expected = part, actual, expected
 
 
 @dataclass(frozen=True, slots=True)

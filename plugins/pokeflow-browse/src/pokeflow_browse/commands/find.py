@@ -22,16 +22,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Print all matches by kind; exit with 1 and the most similar names if there are none."""
-    found = inventory.scan(configured.tree(overrides))
-    hits = search.find(found, given.text)
-    if given.json:
-        print(json.dumps(_plain(hits), indent=2, ensure_ascii=False))  # noqa: T201
+    scanned = inventory.scan(configured.tree(overrides))
+    hits = search.find(scanned, arguments.text)
+    if arguments.json:
+        print(json.dumps(_plain(hits), indent=2, ensure_ascii=False))
         return 0 if hits else 1
     if not hits:
-        raise search.nothing(found, given.text)
-    print("\n\n".join(filter(None, _tables(hits))))  # noqa: T201
+        raise search.nothing(scanned, arguments.text)
+    print("\n\n".join(filter(None, _tables(hits))))
     return 0
 
 
@@ -78,9 +78,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _file(item: Item) -> dict[str, Any]:
-    told = {"kind": item.kind, "path": item.path, "size": item.entry.size, "origin": item.origin}
+    row = {"kind": item.kind, "path": item.path, "size": item.entry.size, "origin": item.origin}
     receipt, placed = item.receipt, item.placed
-    return told | {
+    return row | {
         "model": receipt.model or None if receipt else None,
         "version": receipt.version or None if receipt else None,
         "sha256": placed.sha256 if placed else None,

@@ -22,28 +22,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file instead of printing it")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Print the lineage of all published versions, or of one model with its ancestors and descendants."""
-    if given.out is not None and given.out.suffix in PICTURES:
-        message = f"{given.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
+    if arguments.out is not None and arguments.out.suffix in PICTURES:
+        message = f"{arguments.out.suffix} is no form of it. Write .mmd (Mermaid), which GitHub, MkDocs and mmdc draw."
         raise ConfigError([Fault("lineage.--out", message)])
     tree = configured.tree(overrides)
     known, damaged = inventory.read(tree)
     graph = lineage.graph(tree.about, known, COLUMNS)
     for fault in (*damaged.values(), *graph.faults):
-        print(f"pokeflow: {text.strip_control_characters(fault)}", file=sys.stderr)  # noqa: T201
+        print(f"pokeflow: {text.strip_control_characters(fault)}", file=sys.stderr)
     if not graph.nodes:
         raise PokeflowError(f"{tree.objects.uri}: no model is published yet. 'pokeflow publish' does it.")
-    if given.model:
-        graph = lineage.neighbourhood(graph, given.model)
-    suffix = given.out.suffix if given.out else ""
-    drawn = _drawn(graph, given.format or SUFFIXES.get(suffix, "text"))
-    if given.out is None:
-        print(drawn, end="")  # noqa: T201
+    if arguments.model:
+        graph = lineage.neighbourhood(graph, arguments.model)
+    suffix = arguments.out.suffix if arguments.out else ""
+    drawn = _drawn(graph, arguments.format or SUFFIXES.get(suffix, "text"))
+    if arguments.out is None:
+        print(drawn, end="")
     else:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(drawn, encoding="utf-8")
-        print(f"{given.out}: {text.format_count(len(graph.nodes), 'version')}, {text.format_size(len(drawn.encode()))}")  # noqa: T201
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(drawn, encoding="utf-8")
+        size = text.format_size(len(drawn.encode()))
+        print(f"{arguments.out}: {text.format_count(len(graph.nodes), 'version')}, {size}")
     return int(bool(damaged))
 
 

@@ -19,37 +19,46 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a drawing")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Print the tree, or a part of it, from a single listing, whatever the number of files."""
-    found = inventory.scan(configured.tree(overrides))
-    top = listing.at(listing.build_tree(found), given.path)
-    gaps = [state.leaf for state in found.gaps if f"{state.leaf.path}/".startswith(f"{top.path}/" if top.path else "")]
-    if given.json:
-        entries = [] if given.gaps else list(listing.plain(top, listing.DEPTH if given.depth is None else given.depth))
-        told = {
-            "project": found.tree.about.name,
-            "uri": found.tree.objects.uri,
+    scanned = inventory.scan(configured.tree(overrides))
+    top = listing.at(listing.build_tree(scanned), arguments.path)
+    gaps = [
+        state.leaf for state in scanned.gaps if f"{state.leaf.path}/".startswith(f"{top.path}/" if top.path else "")
+    ]
+    if arguments.json:
+        entries = (
+            []
+            if arguments.gaps
+            else list(listing.plain(top, listing.DEPTH if arguments.depth is None else arguments.depth))
+        )
+        document = {
+            "project": scanned.tree.about.name,
+            "uri": scanned.tree.objects.uri,
             "entries": entries,
             "gaps": [{"path": leaf.path, "maker": leaf.maker} for leaf in gaps],
-            "orphans": [item.path for item in found.orphans],
-            "damaged": dict(found.damaged),
+            "orphans": [item.path for item in scanned.orphans],
+            "damaged": dict(scanned.damaged),
         }
-        print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201
-    elif given.gaps:
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    elif arguments.gaps:
         rows = [(leaf.path, leaf.maker) for leaf in gaps]
-        print(table(("gap", "would come from"), rows) if rows else "No gaps: all that belongs here is here.")  # noqa: T201
+        print(table(("gap", "would come from"), rows) if rows else "No gaps: all that belongs here is here.")
     else:
-        print(table(listing.HEAD, listing.rows(top, listing.fitting(top) if given.depth is None else given.depth)))  # noqa: T201
-        print("\n" + "\n".join(_summary(found)))  # noqa: T201
+        print(
+            table(listing.HEAD, listing.rows(top, listing.fitting(top) if arguments.depth is None else arguments.depth))
+        )
+        print("\n" + "\n".join(_summary(scanned)))
     return 0
 
 
-def _summary(found: Inventory) -> Iterator[str]:
-    size = text.format_size(sum(item.entry.size for item in found.items))
-    told = f"{found.tree.objects.uri}: {text.format_count(len(found.items), 'file')}, {size}"
-    if found.gaps:
-        told += f"; {text.format_count(len(found.gaps), 'gap')}: pokeflow ls --gaps"
-    yield f"{told}."
-    if found.orphans:
-        yield f"Named by no receipt: {text.shorten(item.path for item in found.orphans)}. 'pokeflow verify' tells more."
-    yield from map(text.strip_control_characters, found.damaged.values())
+def _summary(scanned: Inventory) -> Iterator[str]:
+    size = text.format_size(sum(item.entry.size for item in scanned.items))
+    summary = f"{scanned.tree.objects.uri}: {text.format_count(len(scanned.items), 'file')}, {size}"
+    if scanned.gaps:
+        summary += f"; {text.format_count(len(scanned.gaps), 'gap')}: pokeflow ls --gaps"
+    yield f"{summary}."
+    if scanned.orphans:
+        paths = text.shorten(item.path for item in scanned.orphans)
+        yield f"Not in any receipt: {paths}. For details run: pokeflow verify"
+    yield from map(text.strip_control_characters, scanned.damaged.values())

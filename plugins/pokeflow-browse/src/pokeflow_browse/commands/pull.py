@@ -14,17 +14,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", action="append", default=[], metavar="PATTERN", help="only these, such as '*.onnx'")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Download files and print their paths; existing files with the right checksum are kept."""
     tree = configured.tree(overrides)
-    plan = pull.plan(tree, given.what, given.file)
+    plan = pull.plan(tree, arguments.what, arguments.file)
     for note in plan.notes:
-        print(text.strip_control_characters(note))  # noqa: T201
-    folder = given.to or Path(tree.about.name)
+        print(text.strip_control_characters(note))
+    folder = arguments.to or Path(tree.about.name)
     done = pull.pull(plan.files, folder, plan.what)
     for path in done.fetched:
-        print(folder / text.strip_control_characters(path))  # noqa: T201
+        print(folder / text.strip_control_characters(path))
     kept = f", {len(done.kept):,} were there already" if done.kept else ""
     fetched = text.format_count(len(done.fetched), "file")
-    print(f"{text.strip_control_characters(plan.what)}: {fetched} fetched ({text.format_size(done.size)}){kept}.")  # noqa: T201
+    print(f"{text.strip_control_characters(plan.what)}: {fetched} fetched ({text.format_size(done.size)}){kept}.")
     return 0

@@ -20,14 +20,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Print all problems, worst first; exit with 1 if there are any, else 0."""
-    verdict = verify(configured.tree(overrides), quick=given.quick)
-    if given.json:
-        told = {"ok": not verdict.problems, **dataclasses.asdict(verdict)}
-        print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201
+    verdict = verify(configured.tree(overrides), quick=arguments.quick)
+    if arguments.json:
+        document = {"ok": not verdict.problems, **dataclasses.asdict(verdict)}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        print(_told(verdict))  # noqa: T201
+        print(_told(verdict))
     return int(bool(verdict.problems))
 
 

@@ -31,11 +31,11 @@ def run_synthetic(task: Task) -> Result:
 
 def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, within: int) -> Result:
     codes = phash.codes(scans.references)
-    found = validation.examine(scans, codes, within)
+    validated = validation.examine(scans, codes, within)
     split_of = splits.assign(params.seed, [card.card_id for card in scans.cards])
     cards = tuple(
         replace(card, split=split_of[card.card_id], artwork=artwork)
-        for card, artwork in zip(scans.cards, found.artwork, strict=True)
+        for card, artwork in zip(scans.cards, validated.artwork, strict=True)
     )
     taken = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
     photos = queries.render_queries(
@@ -43,9 +43,9 @@ def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, w
     )
     about = _about(scans, cards, taken, params)
     data = Dataset(about, params.preprocessing, cards, scans.references, taken, photos)
-    dataset.write(task.output, data, validation.report(scans, found, within))
+    dataset.write(task.output, data, validation.report(scans, validated, within))
     samples.write(task.output, data)
-    result = _result(data, scans, found, codes, params.queries.strength)
+    result = _result(data, scans, validated, codes, params.queries.strength)
     for file in ("references.npy", "queries.npy"):
         (task.work / file).unlink()
     return result
@@ -65,7 +65,7 @@ def _about(
     }
 
 
-def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray", strength: float) -> Result:
+def _result(data: Dataset, scans: Scans, validated: Validation, codes: "np.ndarray", strength: float) -> Result:
     rows = data.queries_of("test")
     first, last = rows[0], rows[-1] + 1
     baseline = phash.accuracy(codes, phash.codes(data.query_images[first:last], "hashes of test views"), data, rows)
@@ -73,7 +73,7 @@ def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray",
     metrics = {
         "cards": len(data.cards),
         **{f"{split}_cards": of_split[split] for split in dataset.SPLITS},
-        **validation.counts(scans, found),
+        **validation.counts(scans, validated),
         **{f"phash256_{name}": value for name, value in baseline.items()},
     }
     views = len(data.queries_of(dataset.CALIBRATION))
@@ -87,7 +87,7 @@ def _result(data: Dataset, scans: Scans, found: Validation, codes: "np.ndarray",
         "query_kind": "simulated" if strength else "references",
         "baseline": "pHash, 256 bits, on the same queries and references; nearest by Hamming distance",
         "preprocessing": data.preprocessing.hash,
-        "validation": validation.summary(scans, found),
+        "validation": validation.summary(scans, validated),
         "source": dict(data.about["source"]),
         "counts": dict(data.about["counts"]),
         "calibration": {"samples": views, "size_bytes": views * data.query_images[0].nbytes},

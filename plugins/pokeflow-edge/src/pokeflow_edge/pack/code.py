@@ -47,12 +47,12 @@ def faults(params: PackageParams) -> Iterator[str]:
     """Yield the faults of an adapter: imports that the device does not have, a missing function ``open_network``."""
     try:
         source = source_of(params.adapter).read_text(encoding="utf-8")
-        tree, asked = ast.parse(source), list(list_imports(source, params.adapter.partition(".")[0]))
+        tree, imported = ast.parse(source), list(list_imports(source, params.adapter.partition(".")[0]))
     except (OSError, PokeflowError, SyntaxError, ValueError) as error:
         yield f"{params.adapter!r} cannot be read ({error})"
         return
     brought = FREE | {_import_name(word) for word in params.requires} | set(params.runtime_modules)
-    for name in dict.fromkeys(asked):
+    for name in dict.fromkeys(imported):
         top = name.partition(".")[0]
         if name not in ON_DEVICE and top not in brought | sys.stdlib_module_names:
             yield (
@@ -64,8 +64,8 @@ def faults(params: PackageParams) -> Iterator[str]:
 
 
 def _import_name(requirement: str) -> str:
-    found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    return re.sub(r"[-.]+", "_", found[0]).lower() if found else ""
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-.]+", "_", match[0]).lower() if match else ""
 
 
 def _runtime() -> dict[str, Path]:

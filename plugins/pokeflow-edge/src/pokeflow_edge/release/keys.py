@@ -14,17 +14,17 @@ VARIABLE = "POKEFLOW_SIGNING_KEY"
 DEFAULT = Path("~/.config/pokeflow/signing.pem")
 
 
-def key_file(given: str | None) -> Path:
+def key_file(file: str | None) -> Path:
     """Return the key's path: the argument, else $POKEFLOW_SIGNING_KEY, else ``DEFAULT`` in the user's home."""
-    return Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+    return Path(file or os.environ.get(VARIABLE) or DEFAULT).expanduser()
 
 
-def load_key(given: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
+def load_key(name: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
     """Return the key, its file, and whether it was just created, as only the default key is at its first use."""
-    file = key_file(given)
+    file = key_file(name)
     if file.exists():
         return _read(file), file, False
-    if given or os.environ.get(VARIABLE):
+    if name or os.environ.get(VARIABLE):
         raise PokeflowError(f"{file}: no such key. Make one: openssl genpkey -algorithm ed25519 -out {file}")
     return _made(file), file, True
 

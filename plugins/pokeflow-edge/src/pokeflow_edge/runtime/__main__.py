@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _watch(opened, args)
         return _answer(opened, args)
     except PokeflowError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
@@ -49,7 +49,7 @@ def _answer(opened: BundleRecognizer, args: argparse.Namespace) -> int:
         except PokeflowError as error:
             failed = True
             if args.table:
-                print(error, file=sys.stderr)  # noqa: T201
+                print(error, file=sys.stderr)
             else:
                 _say({"image": str(file), "error": str(error)})
     return 1 if failed else 0
@@ -65,13 +65,13 @@ def _watch(opened: BundleRecognizer, args: argparse.Namespace) -> int:
 
 def _print(image: str, answer: Answer, opened: BundleRecognizer, table: bool) -> None:
     if table:
-        print(*_lines(image, answer), sep="\n", flush=True)  # noqa: T201
+        print(*_lines(image, answer), sep="\n", flush=True)
     else:
         _say({"image": image, **answer.as_dict(), **opened.bundle.describe})
 
 
-def _say(told: Mapping[str, Any]) -> None:
-    print(json.dumps(told, ensure_ascii=False), flush=True)  # noqa: T201
+def _say(event: Mapping[str, Any]) -> None:
+    print(json.dumps(event, ensure_ascii=False), flush=True)
 
 
 def _lines(image: str, answer: Answer) -> Iterator[str]:

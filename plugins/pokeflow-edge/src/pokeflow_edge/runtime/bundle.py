@@ -91,19 +91,19 @@ def read(folder: Path) -> dict[str, Any]:
     return about
 
 
-def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], found: Iterable[str]) -> tuple[str, str] | None:
+def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], faults: Iterable[str]) -> tuple[str, str] | None:
     """Return the first file that differs from its entry in ``files`` and the reason, or None if all match.
 
     Args:
         folder: The unpacked bundle.
         files: The entries of ``bundle.json``, by name with ``size`` and ``sha256``.
-        found: Names of the existing files without ``bundle.json``, as ``list_files`` yields them.
+        faults: Names of the existing files without ``bundle.json``, as ``list_files`` yields them.
 
     Raises:
         OSError: If a file is unreadable; the exception has its name.
 
     """
-    there = set(found)
+    there = set(faults)
     for name in sorted(there | files.keys()):
         if name not in files:
             return name, f"its {ABOUT} does not know this file"
@@ -122,9 +122,9 @@ def list_files(folder: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if name != _COMPILED]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         for name in (*files, *links):
-            place = (Path(root) / name).relative_to(folder).as_posix()
-            if place != ABOUT:
-                yield place
+            path = (Path(root) / name).relative_to(folder).as_posix()
+            if path != ABOUT:
+                yield path
 
 
 def module_file(module: str) -> str:

@@ -90,15 +90,15 @@ def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Ans
     was, or after ``frames`` consecutive frames without one.
     """
     seen: str | None = None
-    told: str | None = None
+    reported: str | None = None
     count = 0
     for answer in answers:
         best = answer.matches[0]
         card = best.card_id if best.score >= least else None
         count = count + 1 if card == seen else 1
         seen = card
-        if count == frames and card != told:
-            told = card
+        if count == frames and card != reported:
+            reported = card
             if card is not None:
                 yield answer
 

@@ -63,8 +63,8 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
 def _memory(name: str) -> int | None:
     try:
         lines = MEMORY.read_text(encoding="ascii", errors="replace").splitlines()
-        (found,) = (line for line in lines if line.startswith(f"{name}:"))
-        return int(found.split()[1]) * 1024
+        (row,) = (line for line in lines if line.startswith(f"{name}:"))
+        return int(row.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         return None
 

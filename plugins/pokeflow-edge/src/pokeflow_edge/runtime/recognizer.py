@@ -110,8 +110,8 @@ def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleR
         limits=ImageLimits(own.max_bytes, own.max_pixels),
         remedy=MEND,
     )
-    if (said := bundle.about["preprocessing"]) != (found := recognizer.spec.hash):
-        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {found}. {MEND}")
+    if (said := bundle.about["preprocessing"]) != (actual := recognizer.spec.hash):
+        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {actual}. {MEND}")
     one = BundleRecognizer(bundle, recognizer, own)
     one.prove()
     return one

@@ -146,8 +146,8 @@ class Server:
         self, head: Head, reader: StreamReader, writer: StreamWriter
     ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         if head.path not in PATHS:
-            told = ", ".join(f"{method} {path}" for path, method in PATHS.items())
-            raise RequestError(404, f"there is no {head.path[:80]}. There is: {told}.")
+            known_paths = ", ".join(f"{method} {path}" for path, method in PATHS.items())
+            raise RequestError(404, f"there is no {head.path[:80]}. There is: {known_paths}.")
         if head.method != PATHS[head.path]:
             method = PATHS[head.path]
             raise RequestError(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
@@ -191,8 +191,8 @@ class Server:
     async def _recognized(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         many = self.under_way > self.patience.waiting
         if many or self.stuck:
-            told = "too many pictures at once. Try again in a moment." if many else "the model does not answer."
-            return 503, {"error": told}, RETRY
+            message = "too many pictures at once. Try again in a moment." if many else "the model does not answer."
+            return 503, {"error": message}, RETRY
         work = self.pool.submit(self._work, body)
         self.busy.add(work)
         try:

@@ -70,8 +70,8 @@ def parse_head(raw: bytes) -> Head:
     if len(raw) > MOST_HEAD:
         raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
     line, *fields = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    found = _LINE.fullmatch(line)
-    if not found:
+    match = _LINE.fullmatch(line)
+    if not match:
         raise RequestError(400, f"{line[:80]!r} is no request line of HTTP/1.0 or 1.1.")
     headers: dict[str, str] = {}
     for one in fields:
@@ -84,12 +84,12 @@ def parse_head(raw: bytes) -> Head:
         headers[name] = f"{headers[name]}, {parts[2]}" if name in headers else parts[2]
     if "transfer-encoding" in headers and "content-length" in headers:
         raise RequestError(400, "a request has a Content-Length or a Transfer-Encoding, not both.")
-    newer = found[3] == "1"
+    newer = match[3] == "1"
     if newer and "host" not in headers:
         raise RequestError(400, "the request has no Host.")
     wishes = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
     keep = "close" not in wishes if newer else "keep-alive" in wishes
-    return Head(found[1], found[2].partition("?")[0], headers, keep)
+    return Head(match[1], match[2].partition("?")[0], headers, keep)
 
 
 async def answer(

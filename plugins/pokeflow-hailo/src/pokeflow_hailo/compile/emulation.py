@@ -47,16 +47,16 @@ def read(folder: Path, work: Work) -> Mapping[str, "Embeddings"]:
 
 def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
     try:
-        found = npyfile.read(file)
+        array = npyfile.read(file)
     except (OSError, ValueError) as error:
         raise PokeflowError(f"{file.name}: not what the emulator was to give ({error}). Run it again.") from error
-    if found.dtype != np.float32 or found.shape != (rows, dim):
+    if array.dtype != np.float32 or array.shape != (rows, dim):
         raise PokeflowError(
-            f"{file.name}: the emulator gives {found.dtype}{list(found.shape)}, not float32 [{rows}, {dim}]."
+            f"{file.name}: the emulator gives {array.dtype}{list(array.shape)}, not float32 [{rows}, {dim}]."
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(array).all():
         raise PokeflowError(
             f"{file.name}: the emulator gives NaN or infinity at the stage {file.stem}. See its warnings in "
             "telemetry/compiler.log."
         )
-    return found
+    return array

@@ -70,8 +70,8 @@ def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Co
         faults += _of_shapes(model)
     if faults:
         more = f"\n  … and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        told = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
-        raise PokeflowError(f"{source}: the Dataflow Compiler cannot take this network:{told}{more}")
+        message = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
+        raise PokeflowError(f"{source}: the Dataflow Compiler cannot take this network:{message}{more}")
     onnx.save(model, target)
     return Graph(
         dim=_shape(model.graph.output[0])[-1] or 0,
@@ -137,12 +137,12 @@ def _of_operators(model: onnx.ModelProto, known: Collection[str]) -> Iterator[st
 
 def _of_signature(model: onnx.ModelProto, spec: Preprocessing) -> Iterator[str]:
     graph, weights = model.graph, {tensor.name for tensor in model.graph.initializer}
-    given = [value for value in graph.input if value.name not in weights]
+    inputs = [value for value in graph.input if value.name not in weights]
     expected = [None, 3, spec.size, spec.size]
-    if [value.name for value in given] != [INPUT] or given[0] is not graph.input[0]:
-        yield f"its inputs are {', '.join(v.name for v in given) or 'none'}; must be one, {INPUT!r}. Export it again."
-    elif _shape(given[0])[1:] != expected[1:] or given[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        yield f"input {INPUT!r} is {_shape(given[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]."
+    if [value.name for value in inputs] != [INPUT] or inputs[0] is not graph.input[0]:
+        yield f"its inputs are {', '.join(v.name for v in inputs) or 'none'}; must be one, {INPUT!r}. Export it again."
+    elif _shape(inputs[0])[1:] != expected[1:] or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        yield f"input {INPUT!r} is {_shape(inputs[0])}; must be float32 [batch, 3, {spec.size}, {spec.size}]."
     if [value.name for value in graph.output] != [OUTPUT]:
         yield f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}."
     if _opset(model) < OPSETS[0]:

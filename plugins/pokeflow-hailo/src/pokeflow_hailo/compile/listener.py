@@ -41,9 +41,9 @@ class Listener(contextlib.ExitStack):
 
     def __call__(self, raw: str) -> None:
         """Process a line; raise a PokeflowError if the log has implausibly many relevant lines."""
-        told = parse_line(raw)
-        if told is not None:
-            self._show(told)
+        event = parse_line(raw)
+        if event is not None:
+            self._show(event)
             return
         line = printable(raw)
         if not line:
@@ -67,9 +67,9 @@ class Listener(contextlib.ExitStack):
         if len(self.telling) > reading.MOST_TELLING:
             raise PokeflowError("the log tells levels and steps thousands of times: it is not the Dataflow Compiler's.")
 
-    def _show(self, told: Mapping[str, Any]) -> None:
+    def _show(self, event: Mapping[str, Any]) -> None:
         """Log each step, or show a progress bar for a step that counts pictures."""
-        step, done, total = told.get("step"), told.get("done"), told.get("total")
+        step, done, total = event.get("step"), event.get("done"), event.get("total")
         if not isinstance(step, str) or not re.fullmatch(r"[a-z_ ]{1,40}", step):
             return
         if not isinstance(done, int) or not isinstance(total, int):
@@ -88,7 +88,7 @@ def parse_line(line: str) -> dict[str, Any] | None:
     if not line.startswith(MARK):
         return None
     try:
-        told = json.loads(line[len(MARK) :])
+        event = json.loads(line[len(MARK) :])
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return event if isinstance(event, dict) else None

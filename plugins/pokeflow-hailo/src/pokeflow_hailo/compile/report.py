@@ -28,13 +28,13 @@ CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_p
 COMPILER = "Hailo Dataflow Compiler"
 
 
-def write_config(work: Work, found: "Toolchain | None", reason: str) -> None:
+def write_config(work: Work, toolchain: "Toolchain | None", reason: str) -> None:
     """Write ``hailo_config.yaml``, all inputs of the HEF; an unknown compiler version is null with a ``reason``."""
     spec, params = work.data.preprocessing, work.params
     levels = params.script.levels
     mean, std = script.normalization(spec)
-    version = found.version if found else None
-    told: dict[str, Any] = {
+    version = toolchain.version if toolchain else None
+    config: dict[str, Any] = {
         "hw_arch": params.hw_arch,
         "compiler": {"name": COMPILER, "version": version}
         | ({} if version else {"reason": reason or "the compiler does not say its version"}),
@@ -68,9 +68,9 @@ def write_config(work: Work, found: "Toolchain | None", reason: str) -> None:
             "scaled_to_length_1_by": "the host",
         },
         "preprocessing": spec.hash,
-        "simulated": bool(found and found.simulated),
+        "simulated": bool(toolchain and toolchain.simulated),
     }
-    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
     (work.task.output / CONFIG).write_text(text, encoding="utf-8")
 
 
@@ -81,13 +81,13 @@ def _input(work: Work) -> list[int]:
 
 def write_report(
     work: Work,
-    found: "Toolchain",
+    toolchain: "Toolchain",
     header: Header,
     runs: "tuple[Answer, Answer]",
-    made: "Mapping[str, Embeddings]",
+    emulated: "Mapping[str, Embeddings]",
 ) -> Result:
     """Write ``compilation_report.json`` and return the task's result."""
-    metrics = figures(work, made)
+    metrics = figures(work, emulated)
     heard = runs[0].heard
     effective = {
         "optimization_level": work.asked.optimization_level
@@ -103,7 +103,7 @@ def write_report(
         "calibration": f"{work.asked.calibration_images} pictures, normalised on the chip",
         "calibration_images": work.asked.calibration_images,
         "format": "HEF",
-        "framework": f"{COMPILER} {found.version}" if found.version else COMPILER,
+        "framework": f"{COMPILER} {toolchain.version}" if toolchain.version else COMPILER,
         "target_hardware": hef.NAMES[work.params.hw_arch],
         "hw_arch": header.architecture,
         "embedding_dim": work.graph.dim,
@@ -112,7 +112,7 @@ def write_report(
         "protocol": retrieval.protocol(work.data, comparison.SPLIT),
         **inherited_facts(work.parent),
     }
-    if found.simulated:
+    if toolchain.simulated:
         facts["simulated"] = True
     report = {
         **facts,
@@ -129,11 +129,11 @@ def write_report(
         "lowered_because": heard.because,
         "allow_downgrade": work.params.allow_downgrade,
         "algorithms": dict(heard.algorithms),
-        "compiler": {**found.about, "log_version": heard.version},
+        "compiler": {**toolchain.about, "log_version": heard.version},
         "hef": {
             "architecture": header.architecture,
             "compiler_version": header.compiler_version,
-            "compiler_version_as_asked": same_version(header.compiler_version, found.version),
+            "compiler_version_as_asked": same_version(header.compiler_version, toolchain.version),
             "container": header.version,
             "timestamp": header.timestamp,
             "sha256": digest.sha256(work.file(".hef")),
@@ -142,35 +142,35 @@ def write_report(
         "warnings": [line for run in runs for line in run.heard.warnings],
         "operators": work.graph.operators,
         "opset": work.graph.opset,
-        "simulated": found.simulated,
+        "simulated": toolchain.simulated,
     }
     if report["hef"]["compiler_version_as_asked"] is False:
-        log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, found.version)
+        log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, toolchain.version)
     jsonfile.write(work.task.output / REPORT, report)
     return Result(metrics, facts)
 
 
-def write_profile(work: Work, found: "Toolchain", file: Path) -> None:
+def write_profile(work: Work, toolchain: "Toolchain", file: Path) -> None:
     """Write ``dfc_profile.json``: the compiler's estimate with its source, or null with a reason if it failed."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
-        kept = {"profile": told["profile"], "reason": told["reason"]}
+        profile = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
+        kept = {"profile": profile["profile"], "reason": profile["reason"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(f"{file.name}: not what the profiler was to give ({error!r}). Run it again.") from error
-    about = {"source": "dfc_estimate", "compiler": found.version, "simulated": found.simulated}
+    about = {"source": "dfc_estimate", "compiler": toolchain.version, "simulated": toolchain.simulated}
     jsonfile.write(work.task.output / PROFILE, {**kept, **about})
 
 
-def figures(work: Work, made: "Mapping[str, Embeddings]") -> dict[str, float]:
+def figures(work: Work, emulated: "Mapping[str, Embeddings]") -> dict[str, float]:
     """Return the quantised network's figures, and those of the stages before it prefixed with the stage's name."""
     metrics: dict[str, float] = {}
     for stage in reversed(emulation.STAGES):  # the quantised network, which runs on the chip, comes first
-        found = comparison.compare(work.before, made[stage], work.data, work.queries)
+        compared = comparison.compare(work.before, emulated[stage], work.data, work.queries)
         if stage == "quantized":
-            metrics |= found
+            metrics |= compared
         else:
             kept = ("cosine_to_parent", "cosine_to_parent_min", "top1_accuracy")
-            metrics |= {f"{stage}_{name}": found[name] for name in kept}
+            metrics |= {f"{stage}_{name}": compared[name] for name in kept}
     size, before = (work.file(end).stat().st_size / 1e6 for end in (".hef", ".onnx"))
     metrics |= {"size_mb": size, "fp32_size_mb": before, "size_ratio": before / size}
     return metrics
@@ -183,17 +183,17 @@ def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
         "native": "SDK_NATIVE, the parsed network; gallery: the float32 network's",
         "fp_optimized": "SDK_FP_OPTIMIZED, rewritten in floats; gallery: the float32 network's",
     }
-    told = {}
+    by_name = {}
     for name in metrics:
         stage = next((stage for stage in stages if name.startswith(f"{stage}_")), "")
         if "size" in name:
-            told[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
+            by_name[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
         elif name == "top1_accuracy_fp32":
-            told[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
+            by_name[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
         else:
             emulated = stages.get(stage, "SDK_QUANTIZED, the chip's integers; gallery: its own")
-            told[name] = f"dfc_emulator: {emulated}; {pictures}"
-    return told
+            by_name[name] = f"dfc_emulator: {emulated}; {pictures}"
+    return by_name
 
 
 def same_version(one: str | None, other: str | None) -> bool | None:

@@ -72,8 +72,8 @@ def find_toolchain(host: Host, python: str | None) -> Toolchain:
 
 def _about(said: str) -> dict[str, Any] | None:
     for line in said.splitlines():
-        told = parse_line(line)
-        about = told.get("about") if told else None
+        event = parse_line(line)
+        about = event.get("about") if event else None
         if isinstance(about, dict):
             version = about.get("compiler")
             sound = version is None or (isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version))
@@ -132,9 +132,9 @@ def run(
 
     """
     host = toolchain.host
-    asked = into / "request.json"
-    asked.write_text(json.dumps({**request, "makes": list(makes)}, sort_keys=True), encoding="utf-8")
-    for name, file in {"request.json": asked, SCRIPT.name: SCRIPT}.items():
+    request_file = into / "request.json"
+    request_file.write_text(json.dumps({**request, "makes": list(makes)}, sort_keys=True), encoding="utf-8")
+    for name, file in {"request.json": request_file, SCRIPT.name: SCRIPT}.items():
         host.put(file, name)
     for name, file in files.items():
         _give(host, name, file)
@@ -172,8 +172,8 @@ def _answer(host: Host, into: Path) -> dict[str, Any]:
     try:
         answer = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
         if "error" in answer:
-            told = {name: " ".join(str(answer["error"][name]).split()) for name in ("type", "message", "step")}
-            return {"error": {name: printable(text, 500) for name, text in told.items()}}
+            problem = {name: " ".join(str(answer["error"][name]).split()) for name in ("type", "message", "step")}
+            return {"error": {name: printable(text, 500) for name, text in problem.items()}}
         seconds = {str(name): float(value) for name, value in answer["seconds"].items()}
         return {"seconds": seconds, "files": dict(answer["files"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

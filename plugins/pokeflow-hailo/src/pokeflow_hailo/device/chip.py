@@ -199,14 +199,14 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
             answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
             problem = answer.get("problem")
-            told = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
+            problem_text = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
             if not problem and (
                 code != 0 or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
             ):
                 raise ValueError("it has not what was asked for")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PokeflowError(f"{where}: its answer makes no sense ({error!r}). Run it again.") from error
-        _require_answered(machine, where, needs, *told)
+        _require_answered(machine, where, needs, *problem_text)
         return dict(answer)
 
 
@@ -236,12 +236,12 @@ def _rows(file: Path, count: int, where: str) -> "np.ndarray":
 
 
 def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurement:
-    told, power, heat = answer["time"], answer["time"]["power"], answer["time"]["temperature"]
-    passes = tuple(Pass(int(one["batch"]), _times(one["done_ms"])) for one in told["throughput"])
+    timing, power, heat = answer["time"], answer["time"]["power"], answer["time"]["temperature"]
+    passes = tuple(Pass(int(one["batch"]), _times(one["done_ms"])) for one in timing["throughput"])
     if [one.batch for one in passes] != list(batch_sizes):
         raise ValueError("other batch sizes than asked for")
     return Measurement(
-        _times(told["latency_ms"]),
+        _times(timing["latency_ms"]),
         passes,
         tuple(_figure(value) for value in heat["celsius"]),
         printable(str(heat["reason"] or ""), 500),
@@ -251,16 +251,16 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurem
     )
 
 
-def _about(told: Mapping[str, Any]) -> dict[str, str | None]:
+def _about(document: Mapping[str, Any]) -> dict[str, str | None]:
     """Return a chip's description, limited in number and length of entries for a record."""
-    kept = list(told.items())[:MOST_SAID]
+    kept = list(document.items())[:MOST_SAID]
     return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in kept}
 
 
-def _said(told: Mapping[str, Any]) -> dict[str, Any]:
+def _said(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the output of ``hailortcli`` by measurement, or the reason for its absence; drop unknown entries."""
     kept: dict[str, Any] = {}
-    for name, value in told.items():
+    for name, value in document.items():
         if name == "reason":
             kept[name] = printable(str(value), 500)
         if name in ("latency", "power", "idle"):

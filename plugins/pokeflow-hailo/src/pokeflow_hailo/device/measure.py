@@ -57,13 +57,13 @@ def answer_request(request: dict[str, Any]) -> dict[str, Any]:
         import hailo_platform as hailo
     except ImportError as error:
         raise DeviceError("no_runtime", str(error)) from error
-    found = hailo.Device.scan()
-    if not found:
+    devices = hailo.Device.scan()
+    if not devices:
         raise DeviceError("no_device", "Device.scan() finds none")
     answer: dict[str, Any] = {"simulated": bool(getattr(hailo, "SIMULATED", False))}
-    device = hailo.Device(found[0])
+    device = hailo.Device(devices[0])
     try:
-        answer["device"] = identify(hailo, device.control, found[0])
+        answer["device"] = identify(hailo, device.control, devices[0])
         if request["do"] == "embed":
             answer["embed"] = embed(hailo, request)
         if request["do"] == "time":
@@ -99,10 +99,10 @@ def text(value: object) -> str:
 def driver() -> dict[str, str | None]:
     """Return the version of the loaded kernel module, or the reason why it is unknown."""
     try:
-        found = Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace")
+        version = Path("/sys/module/hailo_pci/version").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return {"driver": None, "driver_reason": text(error)}
-    return {"driver": text(found)}
+    return {"driver": text(version)}
 
 
 class OpenNetwork:
@@ -137,14 +137,14 @@ class OpenNetwork:
             raise DeviceError(
                 "failed", f"the HEF takes uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}"
             )
-        made = self.configured.create_bindings()
-        made.input().set_buffer(np.ascontiguousarray(picture))
-        made.output().set_buffer(np.empty(self.model.output().shape, np.float32))
-        return made
+        created = self.configured.create_bindings()
+        created.input().set_buffer(np.ascontiguousarray(picture))
+        created.output().set_buffer(np.empty(self.model.output().shape, np.float32))
+        return created
 
-    def row(self, made: Any) -> np.ndarray:
+    def row(self, bindings: Any) -> np.ndarray:
         """Return the embedding of a finished frame."""
-        return np.asarray(made.output().get_buffer(), np.float32).reshape(self.dim)
+        return np.asarray(bindings.output().get_buffer(), np.float32).reshape(self.dim)
 
 
 def embed(hailo: Any, request: dict[str, Any]) -> dict[str, int]:
@@ -254,8 +254,8 @@ class Temperatures:
             return
         self.last = now
         try:
-            found = self.control.get_chip_temperature()
-            self.values.append(max(float(found.ts0_temperature), float(found.ts1_temperature)))
+            reading = self.control.get_chip_temperature()
+            self.values.append(max(float(reading.ts0_temperature), float(reading.ts1_temperature)))
         except Exception as error:  # noqa: BLE001 - a sensor that fails costs its figure, not the measurement
             self.reason = f"{type(error).__name__}: {error}"
 
@@ -297,10 +297,10 @@ class Meter:
 
     def stop(self) -> dict[str, Any]:
         """Stop averaging, and return average and maximum power in watts since the start."""
-        found = self._try(self.control.get_power_measurement) if self.sensor else None
+        reading = self._try(self.control.get_power_measurement) if self.sensor else None
         if self.sensor:
             self._try(self.control.stop_power_measurement)
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "sensor": self.sensor,
             "reason": self.reason,
             "average_w": None,
@@ -309,13 +309,13 @@ class Meter:
             "idle_w": self.idle,
             "idle_reason": self.idle_reason,
         }
-        if found is not None and self.reason is None:
-            told["samples"] = int(found.total_number_of_samples)
-            if told["samples"]:
-                told["average_w"], told["max_w"] = float(found.average_value), float(found.max_value)
+        if reading is not None and self.reason is None:
+            report["samples"] = int(reading.total_number_of_samples)
+            if report["samples"]:
+                report["average_w"], report["max_w"] = float(reading.average_value), float(reading.max_value)
             else:
-                told["reason"] = "the sensor gave no sample in that time"
-        return told
+                report["reason"] = "the sensor gave no sample in that time"
+        return report
 
     def _try(self, call: Callable[[], Any]) -> Any:
         if self.reason is None:
@@ -336,22 +336,22 @@ def command_line(request: dict[str, Any], power: dict[str, Any]) -> dict[str, An
         return {"reason": "hailortcli is not installed there"}
     seconds = max(1, min(15, int(request["max_seconds"])))
     run = ["run", request["hef"], "-t", str(seconds)]
-    asked = {"latency": [*run, "--measure-latency", "--csv", "hailortcli-latency.csv"]}
+    commands = {"latency": [*run, "--measure-latency", "--csv", "hailortcli-latency.csv"]}
     if power["sensor"] is not False and power["average_w"] is None:
-        asked["power"] = [*run, "--measure-power", "--csv", "hailortcli-power.csv"]
+        commands["power"] = [*run, "--measure-power", "--csv", "hailortcli-power.csv"]
     if power["sensor"] is not False and power["idle_w"] is None:
-        asked["idle"] = ["measure-power", "--duration", "2"]
-    told: dict[str, Any] = {}
-    for name, options in asked.items():
+        commands["idle"] = ["measure-power", "--duration", "2"]
+    outputs: dict[str, Any] = {}
+    for name, options in commands.items():
         csv = Path(f"hailortcli-{name}.csv")
         try:
             ran = subprocess.run([program, *options], capture_output=True, timeout=seconds * 4 + 60, check=False)
             said = (ran.stdout + ran.stderr).decode("utf-8", "replace")[-4000:]
             rows = csv.read_bytes()[:8000].decode("utf-8", "replace") if csv.exists() else ""
-            told[name] = {"exit": ran.returncode, "said": said, "csv": rows}
+            outputs[name] = {"exit": ran.returncode, "said": said, "csv": rows}
         except (OSError, subprocess.TimeoutExpired) as error:
-            told[name] = {"exit": None, "said": str(error)[:4000], "csv": ""}
-    return told
+            outputs[name] = {"exit": None, "said": str(error)[:4000], "csv": ""}
+    return outputs
 
 
 if __name__ == "__main__":

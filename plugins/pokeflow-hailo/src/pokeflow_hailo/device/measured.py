@@ -21,10 +21,10 @@ BY_CLI = {
 
 def figures(measured: Measurement, *, simulated: bool) -> dict[str, Figure]:
     """Return latency percentiles, hardware latency, throughput per batch size, temperature and power as figures."""
-    told: dict[str, Figure] = {}
+    by_name: dict[str, Figure] = {}
 
     def add(name: str, value: float | None, unit: str, how: str, reason: str = "") -> None:
-        told[name] = Figure(value, unit, "device", how, reason, simulated)
+        by_name[name] = Figure(value, unit, "device", how, reason, simulated)
 
     runs = len(measured.latencies)
     for percent, least in PERCENTILES.items():
@@ -38,32 +38,32 @@ def figures(measured: Measurement, *, simulated: bool) -> dict[str, Figure]:
         add(f"throughput_fps_batch{one.batch}", one.throughput, "1/s", how)
     hottest = max(measured.temperatures, default=None)
     add("temperature_c_max", hottest, "°C", "the chip's hotter sensor", measured.temperature_reason or "it gave none")
-    for name, own, when, asked, read in (
+    for name, own, when, command, read in (
         ("power_w", measured.power, "averaged while throughput was measured", "power", _column("average_power")),
         ("power_idle_w", measured.idle, "once, before anything ran", "idle", _idle),
     ):
         value, how, reason = own.value, f"the board's sensor, {when}", own.reason
-        if value is None and asked in measured.said:
-            value, why = read_hailortcli(measured, asked, read)
-            how, reason = BY_CLI[asked], f"{reason}; {why}"
+        if value is None and command in measured.said:
+            value, why = read_hailortcli(measured, command, read)
+            how, reason = BY_CLI[command], f"{reason}; {why}"
         add(name, value, "W", how, reason)
-    return told
+    return by_name
 
 
-def read_hailortcli(measured: Measurement, asked: str, read: Read) -> tuple[float | None, str]:
+def read_hailortcli(measured: Measurement, command: str, read: Read) -> tuple[float | None, str]:
     """Return the figure of one ``hailortcli`` measurement, or None and the reason."""
-    told = measured.said.get(asked)
-    if told is None:
+    output = measured.said.get(command)
+    if output is None:
         return None, str(measured.said.get("reason", "hailortcli was not asked"))
     try:
-        return read(told), ""
+        return read(output), ""
     except ValueError as error:
-        return None, f"{error} (exit {told['exit']!r}: {told['said'][-200:].strip()})"[:500]
+        return None, f"{error} (exit {output['exit']!r}: {output['said'][-200:].strip()})"[:500]
 
 
 def _column(name: str) -> Read:
-    def read(told: Mapping[str, Any]) -> float:
-        value = readings.run_csv(told["csv"])[name]
+    def read(output: Mapping[str, Any]) -> float:
+        value = readings.run_csv(output["csv"])[name]
         if value is None:
             raise ValueError(f"hailortcli left {name} empty")
         return float(value)
@@ -71,5 +71,5 @@ def _column(name: str) -> Read:
     return read
 
 
-def _idle(told: Mapping[str, Any]) -> float:
-    return readings.measure_power(told["said"])
+def _idle(output: Mapping[str, Any]) -> float:
+    return readings.measure_power(output["said"])

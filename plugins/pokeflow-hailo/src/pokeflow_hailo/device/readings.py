@@ -43,41 +43,41 @@ class Identity:
 
 def scan(text: str) -> list[str]:
     """Return the ids of the devices in the output of ``scan``, at least one."""
-    found = re.findall(r"^\[-\] Device: (\S+)\s*$", _sound(text), re.MULTILINE)
-    if not found:
+    devices = re.findall(r"^\[-\] Device: (\S+)\s*$", _sound(text), re.MULTILINE)
+    if not devices:
         raise ValueError("hailortcli scan shows no device")
-    return list(found)
+    return list(devices)
 
 
 def identify(text: str) -> dict[str, Identity]:
     """Return the devices in the output of ``fw-control identify`` by id, at least one."""
-    found = {}
+    devices = {}
     for part in re.split(r"^Executing on device: ", _sound(text), flags=re.MULTILINE)[1:]:
         named, _, said = part.partition("\n")
         lines = {name: value.strip() for name, value in re.findall(r"^([\w ]{3,40}): (.*)$", said, re.MULTILINE)}
         chip = re.fullmatch(r"HAILO\w{1,10}", lines.get("Device Architecture", ""))
         if chip and lines.get("Firmware Version"):
-            found[named.strip()] = Identity(
+            devices[named.strip()] = Identity(
                 chip[0].lower(),
                 lines["Firmware Version"],
                 lines.get("Neural Network Core Clock Rate"),
                 lines.get("Device supported features"),
             )
-    if not found:
+    if not devices:
         raise ValueError("hailortcli identify shows no device")
-    return found
+    return devices
 
 
 def measure_power(text: str) -> float:
     """Return the average power in watts from the output of ``measure-power --duration``, of at least one sample."""
-    found = {}
+    readings = {}
     for name, pattern in {"average": r"^Average value \(W\): (\S+)", "samples": r"^Total samples: (\S+)"}.items():
         if not (match := re.search(pattern, _sound(text), re.MULTILINE)):
             raise ValueError("hailortcli measure-power shows no power")
-        found[name] = _number(match[1], name)
-    if not found["samples"]:
+        readings[name] = _number(match[1], name)
+    if not readings["samples"]:
         raise ValueError("hailortcli measure-power took no sample")
-    return found["average"]
+    return readings["average"]
 
 
 def run_csv(text: str) -> dict[str, Any]:

@@ -55,11 +55,11 @@ def run(task: Task) -> Result:
         # The content of the pictures does not influence the timing.
         squares = np.random.default_rng(0).integers(0, 256, (1, spec.size, spec.size, 3), np.uint8)
         with chip.open_chip(params.device, params.python, file) as device:
-            found = device.time(
+            measurement = device.time(
                 squares, runs=params.runs, warmup=10, batch_sizes=(1, 8), max_seconds=params.max_seconds
             )
-        on_chip, about = measured.figures(found, simulated=device.simulated), dict(device.about)
-        facts |= {"device": device.device, "framework": device.framework, "runs": len(found.latencies)}
+        on_chip, about = measured.figures(measurement, simulated=device.simulated), dict(device.about)
+        facts |= {"device": device.device, "framework": device.framework, "runs": len(measurement.latencies)}
         simulated = simulated or device.simulated
     jsonfile.write(task.output / FILE, {**report, "device": figures.to_dicts(on_chip), "about_device": about})
     values, reasons = figures.metrics({"size_mb": shown["size_mb"], **on_chip})
@@ -69,17 +69,17 @@ def run(task: Task) -> Result:
 
 def header(file: Path) -> dict[str, Figure]:
     """Return the figures in the header of a HEF; contexts and streams need ``hailortcli`` on this machine."""
-    found = hef.read(file)
+    fields = hef.read(file)
     known = {
-        "architecture": Figure(found.architecture, "", "hef_metadata", "its header"),
-        "compiler_version": Figure(found.compiler_version, "", "hef_metadata", "its header", "it wrote none"),
-        "container_version": Figure(found.version, "", "hef_metadata", "its header"),
-        "timestamp": Figure(found.timestamp, "", "hef_metadata", "its header", "it wrote none"),
-        "size_mb": Figure(found.size / 1e6, "MB", "file", "bytes of the HEF"),
+        "architecture": Figure(fields.architecture, "", "hef_metadata", "its header"),
+        "compiler_version": Figure(fields.compiler_version, "", "hef_metadata", "its header", "it wrote none"),
+        "container_version": Figure(fields.version, "", "hef_metadata", "its header"),
+        "timestamp": Figure(fields.timestamp, "", "hef_metadata", "its header", "it wrote none"),
+        "size_mb": Figure(fields.size / 1e6, "MB", "file", "bytes of the HEF"),
     }
-    told, reason = _parsed(file)
+    parsed, reason = _parsed(file)
     for name in ("network", "contexts", "inputs", "outputs"):
-        known[name] = Figure(told.get(name), "", "hef_metadata", "hailortcli parse-hef", reason)
+        known[name] = Figure(parsed.get(name), "", "hef_metadata", "hailortcli parse-hef", reason)
     return known
 
 
@@ -104,23 +104,23 @@ def estimate(model: Input) -> tuple[dict[str, Figure], bool]:
     try:
         if file.stat().st_size > MAX_PROFILE:
             raise ValueError(f"{file.stat().st_size:,} bytes are more than a profile has")
-        told = json.loads(file.read_text(encoding="utf-8"))
-        simulated = bool(told["simulated"])
-        profile, reason = told["profile"], str(told.get("reason") or "the compiler's profiler gave nothing")
+        document = json.loads(file.read_text(encoding="utf-8"))
+        simulated = bool(document["simulated"])
+        profile, reason = document["profile"], str(document.get("reason") or "the compiler's profiler gave nothing")
         if profile is not None and not isinstance(profile, dict):
             raise TypeError("its profile is no mapping")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(f"{file}: not a compiler's profile ({error!r}). Compile the model again.") from error
     if profile is None:
         return {"profile": Figure(None, "", "dfc_estimate", reason=reason, simulated=simulated)}, simulated
-    how = f"the profiler of compiler {told.get('compiler')}, which names no units"
+    how = f"the profiler of compiler {document.get('compiler')}, which names no units"
     flat = {name: profile[name] for name in ("stats", "latency_data") if name in profile}
-    found = {
+    values = {
         name: Figure(value, "", "dfc_estimate", how, simulated=simulated)
         for name, value in list(_numbers(flat))[:MAX_FIGURES]
     }
     why = "the profiler's result has no figures under stats and latency_data"
-    return found or {"profile": Figure(None, "", "dfc_estimate", how, why, simulated)}, simulated
+    return values or {"profile": Figure(None, "", "dfc_estimate", how, why, simulated)}, simulated
 
 
 def _numbers(value: Any, path: str = "") -> Any:

@@ -28,26 +28,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here (CSV, and JSON beside it)")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Migrate everything that is still missing and print a summary; exit with 1 if anything could not be migrated."""
-    plan = load(given.plan)
+    plan = load(arguments.plan)
     flow = pokeflow.load(overrides)
     tree_folder = (flow.root / flow.tree).resolve()
-    if given.report and given.report.resolve().is_relative_to(tree_folder):
-        raise ConfigError([Fault("--report", f"{given.report} lies in the project's tree. Write it elsewhere.")])
+    if arguments.report and arguments.report.resolve().is_relative_to(tree_folder):
+        raise ConfigError([Fault("--report", f"{arguments.report} lies in the project's tree. Write it elsewhere.")])
     tracking = dataclasses.asdict(flow.tracking.params) if flow.tracking else {}
     outcome = migrations.migrate(
-        plan, given.plan.parent, trees.open_tree(flow), flow.root, tracking, dry_run=given.dry_run
+        plan, arguments.plan.parent, trees.open_tree(flow), flow.root, tracking, dry_run=arguments.dry_run
     )
     default = flow.root / migrations.FOLDER / plan.name / report.FILE
-    written = given.report or default
+    written = arguments.report or default
     # A run that changed nothing must not replace the report of the run that did the work.
-    if given.report or (not given.dry_run and (outcome.changed or outcome.problems or not default.exists())):
+    if arguments.report or (not arguments.dry_run and (outcome.changed or outcome.problems or not default.exists())):
         rows = [*outcome.rows, *(row for brought in outcome.experiments for row in brought.rows)]
         report.write(written, rows, _summary(outcome))
-    print(_told(outcome))  # noqa: T201
-    if given.report or not given.dry_run:
-        print(f"report: {written}")  # noqa: T201
+    print(_told(outcome))
+    if arguments.report or not arguments.dry_run:
+        print(f"report: {written}")
     return int(bool(outcome.problems))
 
 

@@ -61,48 +61,48 @@ def runs(
     wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
 ) -> Differences:
     """Compare a run as it should be with the run as it is."""
-    found = Differences()
-    found.free("name", wanted.name, there.name, half=half)
-    found.free("status", wanted.status, there.status, half=half)
-    found.compare_value("start", wanted.start, there.start)
-    found.free("end", wanted.end, there.end, half=half)
-    found.compare_value("user", wanted.user, there.user)
-    found.pairs("param", wanted.params, there.params)
-    found.pairs("tag", wanted.tags, there.tags, half=half)
+    differences = Differences()
+    differences.free("name", wanted.name, there.name, half=half)
+    differences.free("status", wanted.status, there.status, half=half)
+    differences.compare_value("start", wanted.start, there.start)
+    differences.free("end", wanted.end, there.end, half=half)
+    differences.compare_value("user", wanted.user, there.user)
+    differences.pairs("param", wanted.params, there.params)
+    differences.pairs("tag", wanted.tags, there.tags, half=half)
     for key, points in wanted.points.items():
-        found.members(f"points of metric {key!r}", points, there.points.get(key, frozenset()))
-    found.members("data sets", wanted.datasets, there.datasets)
-    found.members("models read", wanted.inputs, there.inputs)
-    found.members("models made", wanted.outputs, there.outputs)
-    found.pairs("size of artifact", files, files_there)
-    return found
+        differences.members(f"points of metric {key!r}", points, there.points.get(key, frozenset()))
+    differences.members("data sets", wanted.datasets, there.datasets)
+    differences.members("models read", wanted.inputs, there.inputs)
+    differences.members("models made", wanted.outputs, there.outputs)
+    differences.pairs("size of artifact", files, files_there)
+    return differences
 
 
 def models(
     wanted: Model, there: Model, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
 ) -> Differences:
     """Compare a logged model as it should be with the model as it is."""
-    found = Differences()
-    found.compare_value("name", wanted.name, there.name)
-    found.compare_value("run", wanted.run, there.run)
-    found.compare_value("type", wanted.type, there.type)
-    found.free("status", wanted.status, there.status, half=half)
-    found.pairs("param", wanted.params, there.params)
-    found.pairs("tag", wanted.tags, there.tags, half=half)
-    found.members("figures", wanted.scores, there.scores)
-    found.pairs("size of artifact", files, files_there)
-    return found
+    differences = Differences()
+    differences.compare_value("name", wanted.name, there.name)
+    differences.compare_value("run", wanted.run, there.run)
+    differences.compare_value("type", wanted.type, there.type)
+    differences.free("status", wanted.status, there.status, half=half)
+    differences.pairs("param", wanted.params, there.params)
+    differences.pairs("tag", wanted.tags, there.tags, half=half)
+    differences.members("figures", wanted.scores, there.scores)
+    differences.pairs("size of artifact", files, files_there)
+    return differences
 
 
 def versions(wanted: Version, there: Version) -> Differences:
     """Compare a version as it should be with the version as it is."""
-    found = Differences()
-    found.compare_value("source", wanted.source, there.source)
-    found.compare_value("run", wanted.run, there.run)
-    found.free("description", wanted.description, there.description, half=False)
-    found.free("stage", wanted.stage, there.stage, half=False)
-    found.pairs("tag", wanted.tags, there.tags, half=False)
-    return found
+    differences = Differences()
+    differences.compare_value("source", wanted.source, there.source)
+    differences.compare_value("run", wanted.run, there.run)
+    differences.free("description", wanted.description, there.description, half=False)
+    differences.free("stage", wanted.stage, there.stage, half=False)
+    differences.pairs("tag", wanted.tags, there.tags, half=False)
+    return differences
 
 
 def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:

@@ -42,8 +42,8 @@ class Relocation:
         if own and f"{uri}/".startswith(f"{own}/"):
             return f"{self.new.rstrip('/')}{uri[len(own) :]}"
         # The same folder may be written as a path or as a URI, and a store may have been moved since.
-        _, found, rest = uri.partition(f"/{self.old_id}/artifacts")
-        return f"{self.new.rstrip('/')}{rest}" if found and rest[:1] in ("", "/") else None
+        _, separator, rest = uri.partition(f"/{self.old_id}/artifacts")
+        return f"{self.new.rstrip('/')}{rest}" if separator and rest[:1] in ("", "/") else None
 
     def is_surely(self, uri: str) -> bool:
         """Return whether a URI is among these artifacts, not those of the same id in another experiment."""
@@ -92,24 +92,24 @@ class Copier:
                     (f"tag {key!r} of experiment {name}", "it has another value there, which stays")
                 )
         ids = self.source.runs(experiment)
-        found = self._known_runs(experiment, there)
+        run_ids = self._known_runs(experiment, there)
         for old in ids:
-            if old not in found:
+            if old not in run_ids:
                 with self.reporting(f"{self.name}: run {old}"):
-                    found[old] = self._create(experiment, old, there)
-        self.runs |= {(experiment.id, old): new for old, new in found.items()}
+                    run_ids[old] = self._create(experiment, old, there)
+        self.runs |= {(experiment.id, old): new for old, new in run_ids.items()}
         return ids
 
     def _known_runs(self, experiment: Experiment, there: str) -> dict[str, str]:
-        found: dict[str, str] = {}
+        run_ids: dict[str, str] = {}
         for run in self.target.runs_with_tag(there, FROM, self.name):
             if run.data.tags.get(EXPERIMENT) == experiment.id and (old := run.data.tags.get(ID)):
-                if old in found:
+                if old in run_ids:
                     self.report.problem(
-                        f"{self.name}: run {old}", f"is there twice: {found[old]} and {run.info.run_id}."
+                        f"{self.name}: run {old}", f"is there twice: {run_ids[old]} and {run.info.run_id}."
                     )
-                found.setdefault(old, run.info.run_id)
-        return found
+                run_ids.setdefault(old, run.info.run_id)
+        return run_ids
 
     def _create(self, experiment: Experiment, old: str, there: str) -> str:
         run = self.source.run(experiment, old)
@@ -148,8 +148,8 @@ class Copier:
 
     def locate(self, old: str, uri: str) -> Relocation | None:
         """Return the location of the run or model with this id; of several, the one that contains ``uri``."""
-        found = [place for (_, known), place in self.places.items() if known == old]
-        return next((place for place in found if place.is_surely(uri)), found[0] if found else None)
+        uris = [location for (_, known), location in self.places.items() if known == old]
+        return next((location for location in uris if location.is_surely(uri)), uris[0] if uris else None)
 
     def expected_run(self, run: Run) -> Run:
         """Return a run as it should be in the target: references to other runs and to models have the ids there."""
@@ -185,19 +185,19 @@ class Copier:
             there = self.target.run(experiment, new)
             self.places[experiment.id, old] = Relocation(experiment.id, old, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
-            found = compare.runs(wanted, there, files, files_there, half=half)
-            if half or found.lost:
+            differences = compare.runs(wanted, there, files, files_there, half=half)
+            if half or differences.lost:
                 writing.write_run(client, wanted, there, half=half)
                 sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
                 writing.send(*sides, partial(client.log_artifact, new), self.work, half=half)
                 writing.end(client, wanted, there)
                 there = self.target.run(experiment, new)
                 files_there = there.files.sizes()
-                found = compare.runs(wanted, there, files, files_there, half=half)
-                if half and not found.lost:
+                differences = compare.runs(wanted, there, files, files_there, half=half)
+                if half and not differences.lost:
                     client.set_tag(new, STATE, COMPLETE)
             counts = compare.count_run(source, files, source), compare.count_run(there, files_there, source)
-            self._done(where, f"{experiment.name}/{new}", "run", found, counts, half=half)
+            self._done(where, f"{experiment.name}/{new}", "run", differences, counts, half=half)
 
     def fill_model(self, experiment: Experiment, source: Model) -> None:
         """Copy everything that a logged model lacks, read it back and compare."""
@@ -211,8 +211,8 @@ class Copier:
             there = self.target.model(client.get_logged_model(new))
             self.places[experiment.id, source.id] = Relocation(experiment.id, source.id, source.place, new, there.place)
             half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
-            found = compare.models(wanted, there, files, files_there, half=half)
-            if half or found.lost:
+            differences = compare.models(wanted, there, files, files_there, half=half)
+            if half or differences.lost:
                 writing.write_model(client, wanted, there)
                 sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
                 writing.send(*sides, partial(client.log_model_artifact, new), self.work, half=half)
@@ -220,11 +220,11 @@ class Copier:
                     client.finalize_logged_model(new, "READY" if end == "READY" else "FAILED")
                 there = self.target.model(client.get_logged_model(new))
                 files_there = there.files.sizes()
-                found = compare.models(wanted, there, files, files_there, half=half)
-                if half and not found.lost:
+                differences = compare.models(wanted, there, files, files_there, half=half)
+                if half and not differences.lost:
                     client.set_logged_model_tags(new, {STATE: COMPLETE})
             counts = compare.count_model(source, files), compare.count_model(there, files_there)
-            self._done(where, f"{experiment.name}/{new}", "model", found, counts, half=half)
+            self._done(where, f"{experiment.name}/{new}", "model", differences, counts, half=half)
 
     def _report_links(self, where: str, run: Run) -> None:
         parent = run.tags.get(PARENT)
@@ -234,12 +234,19 @@ class Copier:
             self.report.left.append((f"{where}: its logged model {old}", "it was not brought"))
 
     def _done(
-        self, where: str, target: str, kind: str, found: Differences, counts: Sequence[Counter[str]], *, half: bool
+        self,
+        where: str,
+        target: str,
+        kind: str,
+        differences: Differences,
+        counts: Sequence[Counter[str]],
+        *,
+        half: bool,
     ) -> None:
         self.report.count(*counts)
-        self.report.problems += [(f"{self.name}: {where}", text) for text in found.lost]
-        done = "failed" if found.lost else "copied" if half else "there already"
-        note = "; ".join([*found.lost, *found.since, *compare.extras(*counts)])
+        self.report.problems += [(f"{self.name}: {where}", text) for text in differences.lost]
+        done = "failed" if differences.lost else "copied" if half else "there already"
+        note = "; ".join([*differences.lost, *differences.since, *compare.extras(*counts)])
         sized = counts[0]["artifact bytes"]
         verified = ", ".join(
             f"{n:,} {what}" for what, n in counts[1].items() if n and not what.endswith(("runs", "models"))

@@ -76,7 +76,7 @@ class Mlruns:
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments that are not deleted."""
-        found = []
+        result = []
         for name in self._folders(""):
             if name == TRASH:
                 self.left += [(f"experiment {number}", DELETED) for number in self._folders(f"{TRASH}/")]
@@ -85,12 +85,12 @@ class Mlruns:
                     self.left.append((f"experiment {meta.get('name', name)}", DELETED))
                 else:
                     tags = self._values(f"{name}/tags/")
-                    found.append(Experiment(name, _text(meta, "name") or f"experiment-{name}", tags))
-        return found
+                    result.append(Experiment(name, _text(meta, "name") or f"experiment-{name}", tags))
+        return result
 
     def runs(self, experiment: Experiment) -> list[str]:
         """Return the ids of the runs that are not deleted, which are the names of their folders."""
-        found = []
+        result = []
         for name in self._folders(f"{experiment.id}/"):
             if name in ("tags", "datasets", TRACES, MODELS):
                 continue
@@ -98,8 +98,8 @@ class Mlruns:
             if meta is not None and meta.get("lifecycle_stage", "active") != "active":
                 self.left.append((f"run {name} of {experiment.name}", DELETED))
             elif meta is not None:
-                found.append(name)
-        return found
+                result.append(name)
+        return result
 
     def run(self, experiment: Experiment, name: str) -> Run:
         """Return a run with all of its metric histories."""
@@ -129,7 +129,7 @@ class Mlruns:
     def models(self, experiment: Experiment) -> list[Model]:
         """Return the logged models that are not deleted."""
         base = f"{experiment.id}/{MODELS}/"
-        found = []
+        result = []
         for name in self._folders(base):
             meta = self._meta_or_none(f"{base}{name}/")
             if meta is None or meta.get("lifecycle_stage", "active") != "active":
@@ -148,8 +148,8 @@ class Mlruns:
                 place=_text(meta, "artifact_location"),
                 files=self._files(f"{base}{name}/artifacts/", _text(meta, "artifact_location")),
             )
-            found.append(model)
-        return found
+            result.append(model)
+        return result
 
     def registered_models(self) -> Iterator[RegisteredModel]:
         """Yield the registered models, without the prompts that MLflow keeps among them."""
@@ -189,12 +189,12 @@ class Mlruns:
         return StoredFiles(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
 
     def _datasets(self, experiment: Experiment, inputs: list[dict[str, Any]]) -> Iterator[Dataset]:
-        for given in inputs:
-            if given.get("source_type") != "DATASET":
+        for item in inputs:
+            if item.get("source_type") != "DATASET":
                 continue
-            meta = self._meta(f"{experiment.id}/datasets/{_part(_text(given, 'source_id'))}/{META}")
+            meta = self._meta(f"{experiment.id}/datasets/{_part(_text(item, 'source_id'))}/{META}")
             name, digest, kind, source = (_text(meta, key) for key in ("name", "digest", "source_type", "source"))
-            tags = given.get("tags")
+            tags = item.get("tags")
             marks = sorted((str(k), str(v)) for k, v in tags.items()) if isinstance(tags, dict) else ()
             about = (_text(meta, "schema"), _text(meta, "profile"))
             yield Dataset(name, digest, kind, source, *about, tuple(marks))
@@ -281,13 +281,13 @@ class Mlruns:
 
     def _folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly below a prefix."""
-        found, at, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
+        folders, at, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
         while at < end and self._keys[at].startswith(prefix):
             name, slash, _ = self._keys[at][len(prefix) :].partition("/")
             if slash:
-                found.append(name)
+                folders.append(name)
             at = bisect.bisect_left(self._keys, f"{prefix}{name}0", at) if slash else at + 1
-        return found
+        return folders
 
 
 def _text(meta: Mapping[str, Any], key: str) -> str:

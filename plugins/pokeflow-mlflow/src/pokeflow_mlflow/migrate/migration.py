@@ -156,8 +156,8 @@ def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, 
             target = Store(to, connection.client, Places(migration.destination, Path.cwd(), {}))
             for experiment, name in chosen:
                 if there := connection.client.get_experiment_by_name(name):
-                    found = target.runs_with_tag(there.experiment_id, FROM, own)
-                    known |= {(experiment.id, run.data.tags.get(ID, "")) for run in found}
+                    existing = target.runs_with_tag(there.experiment_id, FROM, own)
+                    known |= {(experiment.id, run.data.tags.get(ID, "")) for run in existing}
     for experiment, name in chosen:
         report.in_source["experiments"] += 1
         _report_traces(experiment, reading, report)

@@ -27,11 +27,11 @@ def bring(copier: Copier, registered: RegisteredModel) -> None:
     with copier.reporting(f"{copier.name}: {where}"):
         wanted: dict[int, Version] = {}
         for version in registered.versions:
-            made, why = _wanted(copier, version)
-            if made is None:
+            model, why = _wanted(copier, version)
+            if model is None:
                 copier.report.left.append((f"{where}, version {version.number}", why))
             else:
-                wanted[version.number] = made
+                wanted[version.number] = model
         if wanted or not registered.versions:
             before = copier.target.registered_model(registered.name)
             _model(copier, registered, before, where)
@@ -71,19 +71,21 @@ def _create(copier: Copier, name: str, version: Version) -> None:
     client.create_model_version(name, version.source, *about, model_id=version.model or None)
 
 
-def _finish(copier: Copier, name: str, wanted: Version, made: Version) -> None:
+def _finish(copier: Copier, name: str, wanted: Version, version_there: Version) -> None:
     """Set the data that MLflow does not accept when a version is created, so that a kill may have left them out."""
     client = copier.connection.client
-    if made.stage == "None" != wanted.stage:
+    if version_there.stage == "None" != wanted.stage:
         with warnings.catch_warnings():
             # MLflow has deprecated stages, but old versions have them.
             warnings.simplefilter("ignore", FutureWarning)
-            client.transition_model_version_stage(name, str(made.number), wanted.stage)
+            client.transition_model_version_stage(name, str(version_there.number), wanted.stage)
     if wanted.model:
         # MLflow's server adds this tag to the logged model; without a server only MLflow's fluent API does.
         noted = json.loads(client.get_logged_model(wanted.model).tags.get(VERSIONS, "[]"))
-        own = {"name": name, "version": made.number}
-        if not any(entry.get("name") == name and str(entry.get("version")) == str(made.number) for entry in noted):
+        own = {"name": name, "version": version_there.number}
+        if not any(
+            entry.get("name") == name and str(entry.get("version")) == str(version_there.number) for entry in noted
+        ):
             client.set_logged_model_tags(wanted.model, {VERSIONS: json.dumps([*noted, own])})
 
 
@@ -117,14 +119,16 @@ def _compare(
     own = {alias for alias, number in registered.aliases.items() if number in wanted}
     lost = [f"alias {alias!r} is missing" for alias in sorted(own - aliases.keys())]
     for number, version in wanted.items():
-        made = brought.get(number)
-        found = compare.versions(version, made) if made else compare.Differences(["it is missing"])
-        lost += [f"version {number}: {text}" for text in found.lost]
-        notes = [*found.lost, *found.since]
-        if made and made.number != number:
-            notes.append(f"it is version {made.number} there")
-        done = "failed" if found.lost else "there already" if number in before else "copied"
-        target = f"{copier.target.uri}#models:/{registered.name}/{made.number if made else '?'}"
+        version_there = brought.get(number)
+        differences = (
+            compare.versions(version, version_there) if version_there else compare.Differences(["it is missing"])
+        )
+        lost += [f"version {number}: {text}" for text in differences.lost]
+        notes = [*differences.lost, *differences.since]
+        if version_there and version_there.number != number:
+            notes.append(f"it is version {version_there.number} there")
+        done = "failed" if differences.lost else "there already" if number in before else "copied"
+        target = f"{copier.target.uri}#models:/{registered.name}/{version_there.number if version_there else '?'}"
         source = f"{copier.name}#models:/{registered.name}/{number}"
         copier.report.rows.append(Row(source, target, 0, f"version {done}", "read back", "; ".join(notes)))
     copier.report.problems += [(f"{copier.name}: {where}", text) for text in lost]
@@ -148,12 +152,12 @@ def _wanted(copier: Copier, version: Version) -> tuple[Version | None, str]:
         source = model.new
     elif source.startswith("runs:/"):
         old, _, path = source.removeprefix("runs:/").partition("/")
-        if (place := copier.locate(old, "")) is None:
+        if (uri := copier.locate(old, "")) is None:
             return None, f"the run {old} that its files lie in was not brought"
-        source = f"{place.new.rstrip('/')}/{path}"
+        source = f"{uri.new.rstrip('/')}/{path}"
     else:
-        places = (place for place in (model, run, *copier.places.values()) if place)
-        if (holder := next((place for place in places if place.relocate(source)), None)) is not None:
+        places = (uri for uri in (model, run, *copier.places.values()) if uri)
+        if (holder := next((uri for uri in places if uri.relocate(source)), None)) is not None:
             source = holder.relocate(source) or source
             # A database does not record the logged model of a version; the URI of the files shows it.
             model = holder if holder.old_id in copier.models else model

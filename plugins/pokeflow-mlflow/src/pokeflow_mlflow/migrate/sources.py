@@ -96,8 +96,8 @@ class Source:
         if self.at.startswith("sqlite:"):
             with self._client(self._copied(work), (self._file().parent,)) as store:
                 yield store
-        elif self.at.startswith("s3:") and (found := self._bucket()) is not None:
-            yield found
+        elif self.at.startswith("s3:") and (bucket := self._bucket()) is not None:
+            yield bucket
         elif self.at.startswith(("http:", "https:", "s3:")):
             with self._client(self.at, ()) as store:
                 yield store
@@ -145,10 +145,10 @@ class Source:
         return _sound(Mlruns(objects, Places("", Path("/"), self.moved, ())))
 
 
-def _sound(found: Mlruns) -> Mlruns:
-    if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in found.keys):
-        raise PokeflowError(f"{found.uri}: no MLflow file store: no */{META} tells of an experiment.")
-    return found
+def _sound(mlruns: Mlruns) -> Mlruns:
+    if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in mlruns.keys):
+        raise PokeflowError(f"{mlruns.uri}: no MLflow file store: no */{META} tells of an experiment.")
+    return mlruns
 
 
 def _has_none(folder: Path) -> bool:

@@ -38,17 +38,17 @@ class Store:
         """Return the experiments that are not deleted."""
         from mlflow.entities import ViewType
 
-        found = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
-        self.left += [(f"experiment {e.name}", DELETED) for e in found if e.lifecycle_stage != "active"]
-        active = [e for e in found if e.lifecycle_stage == "active"]
+        result = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
+        self.left += [(f"experiment {e.name}", DELETED) for e in result if e.lifecycle_stage != "active"]
+        active = [e for e in result if e.lifecycle_stage == "active"]
         return [Experiment(str(e.experiment_id), e.name, dict(e.tags)) for e in active]
 
     def runs(self, experiment: Experiment) -> list[str]:
         """Return the ids of the runs that are not deleted, the oldest first."""
-        found = list(self._search(experiment.id, "", deleted=True))
-        gone = [r for r in found if r.info.lifecycle_stage != "active"]
+        deleted = list(self._search(experiment.id, "", deleted=True))
+        gone = [r for r in deleted if r.info.lifecycle_stage != "active"]
         self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in gone]
-        return [r.info.run_id for r in found if r.info.lifecycle_stage == "active"]
+        return [r.info.run_id for r in deleted if r.info.lifecycle_stage == "active"]
 
     def runs_with_tag(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
         """Yield MLflow's runs of an experiment that have a tag with this value and are not deleted."""
@@ -64,8 +64,8 @@ class Store:
 
     def run(self, experiment: Experiment, run_id: str) -> Run:
         """Return a run with all of its metric histories."""
-        found = self.client.get_run(run_id)
-        info, data, inputs, outputs = found.info, found.data, found.inputs, found.outputs
+        entity = self.client.get_run(run_id)
+        info, data, inputs, outputs = entity.info, entity.data, entity.inputs, entity.outputs
         histories = {key: self.client.get_metric_history(run_id, key) for key in data.metrics}
         return Run(
             id=run_id,
@@ -90,26 +90,26 @@ class Store:
         search = self.client.search_logged_models
         return [self.model(m) for m in pages(lambda token: search([experiment.id], page_token=token))]
 
-    def model(self, found: Any) -> Model:
+    def model(self, logged_model: Any) -> Model:
         """Convert MLflow's logged model to a Model."""
         return Model(
-            id=found.model_id,
-            experiment=str(found.experiment_id),
-            name=found.name or "",
-            run=found.source_run_id or "",
-            type=found.model_type or "",
-            status=str(found.status),
-            params=dict(found.params or {}),
-            tags=dict(found.tags or {}),
+            id=logged_model.model_id,
+            experiment=str(logged_model.experiment_id),
+            name=logged_model.name or "",
+            run=logged_model.source_run_id or "",
+            type=logged_model.model_type or "",
+            status=str(logged_model.status),
+            params=dict(logged_model.params or {}),
+            tags=dict(logged_model.tags or {}),
             scores=frozenset(
                 Score(
                     m.run_id or "", m.key, point(m.timestamp, m.step, m.value),
                     m.dataset_name or "", m.dataset_digest or "",
                 )
-                for m in found.metrics or ()
+                for m in logged_model.metrics or ()
             ),
-            place=found.artifact_location or "",
-            files=self._files(found.artifact_location or ""),
+            place=logged_model.artifact_location or "",
+            files=self._files(logged_model.artifact_location or ""),
         )  # fmt: skip
 
     def _files(self, uri: str) -> Files:
@@ -122,9 +122,9 @@ class Store:
         """Yield the registered models, without the prompts that MLflow keeps among them."""
         search = self.client.search_registered_models
         prompts = list(pages(lambda token: search("tags.`mlflow.prompt.is_prompt` = 'true'", page_token=token)))
-        self.left += [(f"prompt {found.name}", "prompts are not migrated") for found in prompts]
-        for found in pages(lambda token: search(page_token=token)):
-            yield self._registered(found.name)
+        self.left += [(f"prompt {prompt.name}", "prompts are not migrated") for prompt in prompts]
+        for prompt in pages(lambda token: search(page_token=token)):
+            yield self._registered(prompt.name)
 
     def registered_model(self, name: str) -> RegisteredModel | None:
         """Return the registered model of a name, or None if it does not exist."""
@@ -138,27 +138,27 @@ class Store:
             raise
 
     def _registered(self, name: str) -> RegisteredModel:
-        found = self.client.get_registered_model(name)
+        registered = self.client.get_registered_model(name)
         return RegisteredModel(
-            name=found.name,
-            description=found.description or "",
-            tags=dict(found.tags),
-            aliases={alias: int(version) for alias, version in dict(found.aliases).items()},
+            name=registered.name,
+            description=registered.description or "",
+            tags=dict(registered.tags),
+            aliases={alias: int(version) for alias, version in dict(registered.aliases).items()},
             versions=tuple(sorted(self._versions(name), key=lambda version: version.number)),
         )
 
     def _versions(self, name: str) -> Iterator[Version]:
         quoted = name.replace("'", "''")
         search = self.client.search_model_versions
-        for found in pages(lambda token: search(f"name = '{quoted}'", page_token=token)):
+        for version in pages(lambda token: search(f"name = '{quoted}'", page_token=token)):
             yield Version(
-                number=int(found.version),
-                source=found.source or "",
-                run=found.run_id or "",
-                model=found.model_id or "",
-                description=found.description or "",
-                stage=found.current_stage or "None",
-                tags=dict(found.tags),
+                number=int(version.version),
+                source=version.source or "",
+                run=version.run_id or "",
+                model=version.model_id or "",
+                description=version.description or "",
+                stage=version.current_stage or "None",
+                tags=dict(version.tags),
             )
 
     def traces(self, experiment: Experiment) -> int:
@@ -178,9 +178,9 @@ def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def _dataset(found: Any) -> Dataset:
-    of = found.dataset
-    tags: Iterable[Any] = found.tags or ()
+def _dataset(dataset_input: Any) -> Dataset:
+    of = dataset_input.dataset
+    tags: Iterable[Any] = dataset_input.tags or ()
     return Dataset(
         of.name, of.digest, of.source_type, of.source, of.schema or "", of.profile or "",
         tuple(sorted((tag.key, tag.value) for tag in tags)),

@@ -42,11 +42,11 @@ def run(task: Task) -> Result:
 
     """
     params: RegisterParams = task.params
-    made, benchmark = task.inputs[0], _benchmark(task)
+    model_input, benchmark = task.inputs[0], _benchmark(task)
     measured = benchmark.record if benchmark else None
-    verdicts = evaluate(params.gates, made.record, measured)
-    tags = {**tags_of(task, made.record, measured), **gates.tags_of(verdicts)}
-    description = describe(params, task, made.record, measured)
+    verdicts = evaluate(params.gates, model_input.record, measured)
+    tags = {**tags_of(task, model_input.record, measured), **gates.tags_of(verdicts)}
+    description = describe(params, task, model_input.record, measured)
     with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
         client = connection.client
         version = _find(client, task.model, tags) or _create(connection, task, tags, description)
@@ -71,23 +71,23 @@ def _benchmark(task: Task) -> Input | None:
     return next((item for item in task.inputs if item.record.stage == BENCHMARK), None)
 
 
-def tags_of(task: Task, made: Record, benchmark: Record | None) -> dict[str, str]:
+def tags_of(task: Task, producer: Record, benchmark: Record | None) -> dict[str, str]:
     """Return the tags that identify a version, and the figures of its benchmark.
 
     ``pokeflow.record`` and ``pokeflow.made`` are paths of records below any store's root: the record of this
     registration, which names the version, and the record of the task that produced the model.
     """
-    parents = [name.partition(":")[2] for name in made.parents]
+    parents = [name.partition(":")[2] for name in producer.parents]
     tags: dict[str, Any] = {
-        "pokeflow.digest": made.digest,
+        "pokeflow.digest": producer.digest,
         "version": task.version,
         "type": task.type,
         "pokeflow.parent": parents[0] if parents else None,
-        "pokeflow.parents": json.dumps(dict(made.inputs)),
-        "pokeflow.content": made.content,
-        "pokeflow.task": made.task,
+        "pokeflow.parents": json.dumps(dict(producer.inputs)),
+        "pokeflow.content": producer.content,
+        "pokeflow.task": producer.task,
         "pokeflow.record": f"{task.path}/{RECORD}",
-        "pokeflow.made": f"{made.path}/{RECORD}",
+        "pokeflow.made": f"{producer.path}/{RECORD}",
         "pokeflow.answers": answers(task),
     }
     if benchmark:
@@ -107,23 +107,25 @@ def answers(task: Task) -> str | None:
 
 def _files(task: Task) -> list[tuple[Path, File]]:
     """Return the files to upload, each with its folder: the model, and the gallery that its benchmark wrote."""
-    made, benchmark = task.inputs[0], _benchmark(task)
+    model_input, benchmark = task.inputs[0], _benchmark(task)
     measured = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
     gallery = [(folder, file) for folder, file in measured if file.path == index.FILE]
     # A compiled model has a gallery of its own; the benchmark's gallery replaces it, because that one was measured.
-    found = [(made.folder, file) for file in made.record.files if not (gallery and file.path == index.FILE)] + gallery
-    return [(folder, f) for folder, f in found if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
+    pairs = [
+        (model_input.folder, file) for file in model_input.record.files if not (gallery and file.path == index.FILE)
+    ] + gallery
+    return [(folder, f) for folder, f in pairs if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
 
 
-def describe(params: RegisterParams, task: Task, made: Record, benchmark: Record | None) -> str:
+def describe(params: RegisterParams, task: Task, producer: Record, benchmark: Record | None) -> str:
     """Return the description for people: ``params.description``, and a sentence built only from the records."""
-    facts = made.facts
+    facts = producer.facts
     parts = [
         f"{task.type} {task.version or ''}".strip(),
         str(facts.get("architecture", "")),
         f"{facts['parameters']:,} parameters" if isinstance(facts.get("parameters"), int) else "",
         f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
-        f"made by {made.stage} with {made.backend}",
+        f"made by {producer.stage} with {producer.backend}",
         *(
             f"{name} {value:.4g}"
             for name, value in (benchmark.metrics if benchmark else {}).items()
@@ -193,17 +195,17 @@ def _logged_model(connection: Connection, task: Task) -> Any:
     """
     from mlflow.entities import LoggedModelStatus
 
-    client, params, made = connection.client, task.params, task.inputs[0].record
+    client, params, producer = connection.client, task.params, task.inputs[0].record
     # Another execution of the same task may produce other bytes: these are another model.
-    kept = {"pokeflow.digest": made.digest, "pokeflow.content": made.content, "pokeflow.answers": answers(task)}
+    kept = {"pokeflow.digest": producer.digest, "pokeflow.content": producer.content, "pokeflow.answers": answers(task)}
     tags = {key: value for key, value in kept.items() if value}
     home = connection.experiment(params.experiment)
     experiments = [str(e.experiment_id) for e in _experiments(client)]
     where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    found = client.search_logged_models(experiments, where)
-    model = next((m for m in found if m.tags.get("pokeflow.answers") == kept["pokeflow.answers"]), None)
+    logged_models = client.search_logged_models(experiments, where)
+    model = next((m for m in logged_models if m.tags.get("pokeflow.answers") == kept["pokeflow.answers"]), None)
     if model is None:
-        by_making = f"tags.`pokeflow.digest` = '{made.digest}' and attributes.status = 'FINISHED'"
+        by_making = f"tags.`pokeflow.digest` = '{producer.digest}' and attributes.status = 'FINISHED'"
         run = next(iter(client.search_runs(experiments, by_making, max_results=1)), None)
         model = client.create_logged_model(
             run.info.experiment_id if run else home,
@@ -247,9 +249,9 @@ def _send(client: "MlflowClient", model: Any, task: Task) -> None:
     for folder in dict.fromkeys(folder for folder, _ in sent):
         upload(label, folder, [file for where, file in sent if where == folder], put)
     if gives := answers(task):
-        made = task.inputs[0].record
+        producer = task.inputs[0].record
         with tempfile.TemporaryDirectory() as scratch:
-            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, made, answers=gives)
+            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, producer, answers=gives)
             for name, text in texts.items():
                 (Path(scratch) / name).write_text(text, encoding="utf-8")
                 put(str(Path(scratch) / name), "")

@@ -40,12 +40,12 @@ def run(task: Task) -> Result:
     note = provenance.read_note(folder)
     with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
         client, experiment = connection.client, connection.experiment(name)
-        found = _find(client, experiment, record)
-        if found is None:
-            found = _create(client, experiment, record, note)
-        run_id = str(found.info.run_id)
-        if found.info.status != "FINISHED":
-            _fill(client, found, record, folder, note, params)
+        existing = _find(client, experiment, record)
+        if existing is None:
+            existing = _create(client, experiment, record, note)
+        run_id = str(existing.info.run_id)
+        if existing.info.status != "FINISHED":
+            _fill(client, existing, record, folder, note, params)
             client.set_terminated(run_id, "FINISHED", milliseconds(record.finished))
         if note.trial:
             sweeps.reconcile(client, experiment, note.trial, note, record)
@@ -73,18 +73,18 @@ def _create(client: "MlflowClient", experiment: str, record: Record, note: prove
 
 
 def _fill(
-    client: "MlflowClient", found: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
+    client: "MlflowClient", existing: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    run_id, uri = found.info.run_id, provenance.bucket_uri(record, folder)
+    run_id, uri = existing.info.run_id, provenance.bucket_uri(record, folder)
     drawn = curves.read(record, folder, params.rows)
     tags = tags_of(record, folder, uri, note) | {f"pokeflow.thinned.{file}": of for file, of in drawn.thinned.items()}
     for some in _chunks(flatten(record.params).items(), PAIRS):
         client.log_batch(run_id, params=[Param(*pair) for pair in some])
     for some in _chunks(tags.items(), PAIRS):
         client.log_batch(run_id, tags=[RunTag(*pair) for pair in some])
-    sent = int(found.data.tags.get(SENT, 0))
+    sent = int(existing.data.tags.get(SENT, 0))
     for points in _chunks(islice(drawn.points(), sent, None), METRICS):
         sent += len(points)
         client.log_batch(run_id, metrics=[Metric(*point) for point in points], tags=[RunTag(SENT, str(sent))])

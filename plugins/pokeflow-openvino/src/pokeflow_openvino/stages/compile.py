@@ -79,13 +79,13 @@ def run(task: Task) -> Result:
 
 def require_quantizable(file: Path) -> None:
     """Raise a PokeflowError for a network that is quantised, cannot be quantised or has weights that are not finite."""
-    found = read(file).get_ops()
-    kinds = {op.get_type_name() for op in found}
+    operators = read(file).get_ops()
+    kinds = {op.get_type_name() for op in operators}
     if QUANTIZED in kinds:
         raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
     if not kinds & WEIGHTED:
         raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
-    for op in found:
+    for op in operators:
         if op.get_type_name() == "Constant" and op.get_element_type().is_real() and not np.isfinite(op.data).all():
             raise PokeflowError(f"{file}: weight {op.get_friendly_name()!r} holds NaN or infinity. Train it again.")
 

@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         facts = deploy.delete(params, model, flow.shared)
     else:
         facts = deploy.deploy(params, bundles.in_bucket(flow, arguments.model))
-    print(format_facts(facts))  # noqa: T201
+    print(format_facts(facts))
     return 0

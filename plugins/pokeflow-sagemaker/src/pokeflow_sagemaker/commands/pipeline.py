@@ -53,14 +53,14 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     record = _write(flow)
     published = pokeflow.publish(flow, {TASK: record})
     if pipeline is None:
-        print(table(("pipeline", "does"), record.facts["pipelines"].items()))  # noqa: T201
+        print(table(("pipeline", "does"), record.facts["pipelines"].items()))
         upload_count = text.format_count(sum(len(comparison.to_send) for comparison in published.comparisons), "file")
         documents = ", ".join(published.documents)
         metadata = f"metadata written: {documents}" if documents else "metadata is up to date"
-        print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {upload_count} sent; {metadata}.")  # noqa: T201
+        print(f"\n{flow.shared.uri if flow.shared else flow.root}/{flow.tree}: {upload_count} sent; {metadata}.")
         return 0
     start = dict(pair.split("=", 1) for pair in pairs) if arguments.action == "start" else None
-    print(format_facts(launch.bring(params, generated, pipeline, start)))  # noqa: T201
+    print(format_facts(launch.bring(params, generated, pipeline, start)))
     return 0
 
 

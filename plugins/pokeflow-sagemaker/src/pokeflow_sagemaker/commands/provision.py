@@ -35,19 +35,19 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     params = params_of(flow, NAME)
     facts = provision.run(params, flow.shared, apply=False)
     if not arguments.json:
-        print(_format_plan(facts))  # noqa: T201
+        print(_format_plan(facts))
     todo = any(change["action"] != KEEP for change in facts["changes"])
     if todo and not arguments.dry_run and (arguments.yes or (not arguments.json and _confirm())):
         facts = provision.run(params, flow.shared, apply=True)
         todo = False
         if not arguments.json:
-            print(_format_result(facts))  # noqa: T201
+            print(_format_result(facts))
     if not todo and not arguments.dry_run:
         _publish_identity(flow, facts)
     if arguments.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))  # noqa: T201
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
     elif not todo:
-        print(_summary(flow, facts))  # noqa: T201
+        print(_summary(flow, facts))
     return int(bool(facts["left"]) and not arguments.dry_run)
 
 

@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     flow = pokeflow.load(overrides)
     options = {name: getattr(arguments, name) for name in ("source", "destination", "instances")}
     params = with_options(NAME, params_of(flow, NAME), check_transform, **options)
-    print(format_facts(transform.transform(params, bundles.in_bucket(flow, arguments.model))))  # noqa: T201
+    print(format_facts(transform.transform(params, bundles.in_bucket(flow, arguments.model))))
     return 0

@@ -39,12 +39,12 @@ class Clock:
             and of the whole step as ``step_ms``.
 
         """
-        self._parts, found, began = {}, dict[str, float](), self.now()
-        yield found
+        self._parts, row, began = {}, dict[str, float](), self.now()
+        yield row
         whole = self.now() - began
         parts = {name: self._parts.get(name, 0.0) for name in PHASES}
         parts[OTHER] = max(0.0, whole - sum(parts.values()))
-        found.update({f"{name}_ms": seconds * 1000 for name, seconds in parts.items()}, step_ms=whole * 1000)
+        row.update({f"{name}_ms": seconds * 1000 for name, seconds in parts.items()}, step_ms=whole * 1000)
 
     def now(self) -> float:
         """Return the time in seconds, after the device has finished its queued work."""

@@ -57,31 +57,31 @@ class PageContext:
     findings: Sequence[Finding]
 
 
-def page(told: PageContext) -> str:
+def page(context: PageContext) -> str:
     """Render the page as HTML text."""
     sections = (
-        ("Findings", _findings(told.findings)),
-        ("Where a step's time goes", charts.parts(told.shares) + _steps(told)),
-        ("Operators", _operators(told.operators)),
-        ("Memory", _memory(told)),
-        ("The machine while these steps were made", _machine(told.samples)),
-        ("The machine during the training", _training(told.training)),
-        ("Gradients", _gradients(told.seen)),
-        ("Activations", _activations(told.seen)),
+        ("Findings", _findings(context.findings)),
+        ("Where a step's time goes", charts.parts(context.shares) + _steps(context)),
+        ("Operators", _operators(context.operators)),
+        ("Memory", _memory(context)),
+        ("The machine while these steps were made", _machine(context.samples)),
+        ("The machine during the training", _training(context.training)),
+        ("Gradients", _gradients(context.seen)),
+        ("Activations", _activations(context.seen)),
     )
     body = "".join(f"<section><h2>{escape(title)}</h2>{text}</section>" for title, text in sections)
-    note = f'<p class="note">Left out: {escape(told.left_out)}.</p>' if told.left_out else ""
+    note = f'<p class="note">Left out: {escape(context.left_out)}.</p>' if context.left_out else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(told.title)} – profile</title><style>{STYLE}</style></head><body><main>"
-        f'<h1>{escape(told.title)}</h1><p class="soft">{escape(told.about)}</p>{note}{_figures(told)}{body}'
+        f"<title>{escape(context.title)} – profile</title><style>{STYLE}</style></head><body><main>"
+        f'<h1>{escape(context.title)}</h1><p class="soft">{escape(context.about)}</p>{note}{_figures(context)}{body}'
         "</main></body></html>\n"
     )
 
 
-def _figures(told: PageContext) -> str:
+def _figures(context: PageContext) -> str:
     shown = {
         "step_ms_p50": ("Step, median", "ms"),
         "samples_per_second": ("Samples a second", ""),
@@ -92,24 +92,24 @@ def _figures(told: PageContext) -> str:
     }
     boxes = []
     for name, (label, unit) in shown.items():
-        value = told.metrics[name]
+        value = context.metrics[name]
         text = f"{value:,.4g} {unit}" if value is not None else "unknown"
-        boxes.append(f'<div title="{escape(told.reasons.get(name, ""))}"><dt>{label}</dt><dd>{text}</dd></div>')
+        boxes.append(f'<div title="{escape(context.reasons.get(name, ""))}"><dt>{label}</dt><dd>{text}</dd></div>')
     return f"<dl>{''.join(boxes)}</dl>"
 
 
 def _findings(findings: Sequence[Finding]) -> str:
     order = {"found": 0, "unknown": 1, "ok": 2, "not_applicable": 3}
     rows = []
-    for found in sorted(findings, key=lambda f: order[f.status]):
-        advice = f'<br><span class="soft">{escape(found.advice)}</span>' if found.advice else ""
-        mark = f'<b class="{found.status}">{MARKS[found.status]}</b>'
-        rows.append(f"<tr><td>{mark}</td><td>{escape(found.rule)}</td><td>{escape(found.says)}{advice}</td></tr>")
+    for finding in sorted(findings, key=lambda f: order[f.status]):
+        advice = f'<br><span class="soft">{escape(finding.advice)}</span>' if finding.advice else ""
+        mark = f'<b class="{finding.status}">{MARKS[finding.status]}</b>'
+        rows.append(f"<tr><td>{mark}</td><td>{escape(finding.rule)}</td><td>{escape(finding.says)}{advice}</td></tr>")
     return f"<table><tr><th></th><th>Rule</th><th>What was found</th></tr>{''.join(rows)}</table>"
 
 
-def _steps(told: PageContext) -> str:
-    points = {"step": [(row["step"], row["step_ms"]) for row in told.steps]}
+def _steps(context: PageContext) -> str:
+    points = {"step": [(row["step"], row["step_ms"]) for row in context.steps]}
     return charts.lines(points, "step", "milliseconds")
 
 
@@ -127,13 +127,13 @@ def _operators(operators: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _memory(told: PageContext) -> str:
-    places = sorted({row["device"] for row in told.memory})
+def _memory(context: PageContext) -> str:
+    places = sorted({row["device"] for row in context.memory})
     series = {
-        "processor" if place < 0 else f"device {place:.0f}": [
-            (row["time"], row["allocated_mb"]) for row in told.memory if row["device"] == place
+        "processor" if site < 0 else f"device {site:.0f}": [
+            (row["time"], row["allocated_mb"]) for row in context.memory if row["device"] == site
         ]
-        for place in places
+        for site in places
     }
     return '<p class="soft">What tensors hold in the traced steps.</p>' + charts.lines(series, "s", "MB")
 

@@ -124,11 +124,11 @@ def _exploding(of: Evidence) -> Finding:
     norms = [row["gradient_norm"] for row in of.steps]
     largest, limit = max((n for n in norms if math.isfinite(n)), default=None), 100 * of.clip
     wild = any(not math.isfinite(norm) for norm in norms)
-    told = "is not finite" if wild else f"is {largest:.3g} at most"
+    message = "is not finite" if wild else f"is {largest:.3g} at most"
     return _verdict(
         "exploding-gradients",
         wild or (largest is not None and largest > limit),
-        f"The gradient's norm before clipping {told}; {limit:.3g} is the limit, 100 × optim.clip.",
+        f"The gradient's norm before clipping {message}; {limit:.3g} is the limit, 100 × optim.clip.",
         {"largest": largest, "not_finite": wild, "limit": limit, "clip": of.clip},
         "Lower optim.lr, lengthen optim.warmup, or lower optim.clip.",
     )
@@ -199,8 +199,8 @@ def _loss(of: Evidence) -> Finding:
     )
 
 
-def _verdict(rule: str, found: bool, says: str, evidence: dict[str, Any], advice: str) -> Finding:
-    return Finding(rule, "found" if found else "ok", says, evidence, advice if found else None)
+def _verdict(rule: str, failed: bool, says: str, evidence: dict[str, Any], advice: str) -> Finding:
+    return Finding(rule, "found" if failed else "ok", says, evidence, advice if failed else None)
 
 
 def _name(row: Row) -> str:

@@ -66,18 +66,19 @@ def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
         ConfigError: If its recorded parameters are not valid.
 
     """
-    made = task.inputs[0]
-    kind = MADE_BY.get(made.record.stage)
-    if kind is None or made.record.backend != "torch":
+    model_input = task.inputs[0]
+    kind = MADE_BY.get(model_input.record.stage)
+    if kind is None or model_input.record.backend != "torch":
         raise PokeflowError(
-            f"{task.name}: {made.record.task} was made by backend {made.record.backend!r}, whose steps torch does not "
-            f"know. Leave it out with lineage.models.{task.model}.post_stages.profile: null."
+            f"{task.name}: {model_input.record.task} was trained by backend "
+            f"{model_input.record.backend!r}, whose steps torch cannot profile. Leave it out with "
+            f"lineage.models.{task.model}.post_stages.profile: null."
         )
     faults: list[Fault] = []
-    params = parse(kind, made.record.params, made.record.task, faults)
+    params = parse(kind, model_input.record.params, model_input.record.task, faults)
     if params is None or faults:
         raise ConfigError(faults)
-    return made, params
+    return model_input, params
 
 
 def build(task: Task, machine: Accelerator, steps: int) -> Subject:
@@ -85,11 +86,11 @@ def build(task: Task, machine: Accelerator, steps: int) -> Subject:
 
     Without its teacher among the inputs, a student is profiled under its margin loss alone.
     """
-    made, params = making(task)
+    model_input, params = making(task)
     data = dataset.read(task.input(stage=PREPARE).folder)
     cards = training_cards(data)
     torch.manual_seed(params.loop.seed)
-    network, _ = networks.load(made.folder)
+    network, _ = networks.load(model_input.folder)
     network.to(machine.device)
     teacher = next((item for item in task.inputs[1:] if _is_teacher(item)), None)
     learner: Learner
@@ -104,7 +105,7 @@ def build(task: Task, machine: Accelerator, steps: int) -> Subject:
                 f"the teacher's forward pass and the terms {', '.join(others)}: the teacher is not among the inputs. "
                 "The student's own step is profiled under its margin loss"
             )
-    saved, began_at = _last_state(made, learner, complete=left_out is None)
+    saved, began_at = _last_state(model_input, learner, complete=left_out is None)
     _, per_epoch = batches(params.loop, len(cards.images))
     total = per_epoch * params.loop.epochs
     first = max(0, total - steps)
@@ -128,11 +129,11 @@ def _student(
     return learner
 
 
-def _last_state(made: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
+def _last_state(model_input: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
     """Read the last training state, and return it with its description in words.
 
     Args:
-        made: The finished training.
+        model_input: The finished training.
         learner: The learner to profile.
         complete: True if the learner has all parts of the training's learner.
 
@@ -141,7 +142,7 @@ def _last_state(made: Input, learner: Learner, *, complete: bool) -> tuple[dict[
         already loaded into ``learner``.
 
     """
-    file = made.folder / checkpoint.FILE
+    file = model_input.folder / checkpoint.FILE
     if not file.is_file():
         return None, "the shipped weights, the optimiser afresh: the training's last state was not kept"
     # weights_only: loading a file must never run code.

@@ -28,13 +28,13 @@ class TensorStatistics:
 @contextmanager
 def activations(network: nn.Module, seen: TensorStatistics) -> Iterator[None]:
     """Record the first output of each leaf layer in ``seen.activations`` within the context."""
-    told: set[str] = set()
+    reported: set[str] = set()
     hooks = []
 
     def hook(name: str, layer: nn.Module) -> Any:
-        def look(_layer: nn.Module, _given: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.is_floating_point() and name not in told:
-                told.add(name)
+        def look(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.is_floating_point() and name not in reported:
+                reported.add(name)
                 seen.activations.append({"layer": name, "kind": type(layer).__name__, **_activation(layer, output)})
 
         return look
@@ -68,10 +68,10 @@ def weights_and_gradients(learner: nn.Module, scale: float, seen: TensorStatisti
         if weight.grad is None:
             seen.gradients.append({**about, **dict.fromkeys(held), "to_weight": None})
             continue
-        found = _spread(weight.grad / scale)
-        norm, of = found["norm"], held["norm"]
+        spread = _spread(weight.grad / scale)
+        norm, of = spread["norm"], held["norm"]
         ratio = norm / of if isinstance(norm, float) and isinstance(of, float) and of > 0 else None
-        seen.gradients.append({**about, **found, "to_weight": ratio})
+        seen.gradients.append({**about, **spread, "to_weight": ratio})
 
 
 @torch.no_grad()

@@ -22,20 +22,20 @@ def profiler(device: torch.device) -> profile:
     return profile(activities=activities, record_shapes=True, profile_memory=True)
 
 
-def write(found: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
+def write(profiler: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
     """Write the trace (for chrome://tracing or Perfetto) to ``folder``; return rows of operators and of memory."""
-    found.export_chrome_trace(str(folder / TRACE))
-    return operators(found), memory(folder / TRACE)
+    profiler.export_chrome_trace(str(folder / TRACE))
+    return operators(profiler), memory(folder / TRACE)
 
 
-def operators(found: profile) -> list[dict[str, Any]]:
+def operators(profiler: profile) -> list[dict[str, Any]]:
     """Return one row per operator, sorted by descending self time.
 
     The self time is that on the device, or on the processor if the device was not used; ``share`` is its share in
     the self time of all operators. Times are in milliseconds, memory in megabytes.
     """
     rows = []
-    for event in found.key_averages():
+    for event in profiler.key_averages():
         if event.key.startswith(("step/", "ProfilerStep", "[memory]")):
             continue
         rows.append(

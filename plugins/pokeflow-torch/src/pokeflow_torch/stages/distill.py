@@ -53,15 +53,15 @@ def run(task: Task) -> Result:
     learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, machine.device))
 
     def validate(network: Embedder) -> dict[str, float]:
-        found = figures(learner, network, data, bank, taught)
-        return {name: value for name, value in found.items() if value is not None}
+        metrics = figures(learner, network, data, bank, taught)
+        return {name: value for name, value in metrics.items() if value is not None}
 
     fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
-        found = figures(learner, fitted.network, data, bank, taught)
-        write_model(task, fitted, data, params.network, found)
-        return found
+        metrics = figures(learner, fitted.network, data, bank, taught)
+        write_model(task, fitted, data, params.network, metrics)
+        return metrics
 
     metrics = together.same(machine, end)
     about = facts(fitted.network, data, params.network.name)
@@ -97,7 +97,7 @@ def figures(
     truth = evaluate.truth(data, queries)
     references = evaluate.embed(student, data.references, range(len(data.cards)), spec, "references")
     embedded = evaluate.embed(student, data.query_images, queries, spec, "val queries")
-    found = evaluate.accuracy(references, embedded, data, queries)
+    accuracies = evaluate.accuracy(references, embedded, data, queries)
     best = evaluate.accuracy(bank, taught, data, queries)["top1_accuracy"]
     device = next(student.parameters()).device
     margin = learner.margin
@@ -111,12 +111,12 @@ def figures(
             start += len(images)
 
     lengths = np.linalg.norm(embedded, axis=1) * np.linalg.norm(taught, axis=1)
-    top1 = found["top1_accuracy"]
+    top1 = accuracies["top1_accuracy"]
     return {
         **evaluate.mean_over(batches),
         "task_accuracy": top1,
-        "top5_accuracy": found["top5_accuracy"],
-        "artwork_top1_accuracy": found["artwork_top1_accuracy"],
+        "top5_accuracy": accuracies["top5_accuracy"],
+        "artwork_top1_accuracy": accuracies["artwork_top1_accuracy"],
         "distillation_gap": None if best is None or top1 is None else best - top1,
         "cosine_similarity": float(((embedded * taught).sum(1) / lengths).mean()),
     }

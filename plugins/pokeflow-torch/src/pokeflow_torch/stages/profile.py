@@ -62,12 +62,12 @@ def run(task: Task) -> Result:
             timed = _made(stepper, watch, steps, params.steps, params.max_seconds)
         advance(params.steps)
         peak, limit = _memory(devices.device, samples)
-        with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as found:
+        with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as profiler:
             traced = _made(stepper, watch, steps, params.traced)
         advance(params.traced)
 
     def end() -> dict[str, Any]:
-        result = _write(task, chosen, devices, seen, timed, traced, samples, found, (peak, limit))
+        result = _write(task, chosen, devices, seen, timed, traced, samples, profiler, (peak, limit))
         return {"metrics": result.metrics, "facts": result.facts, "reasons": result.reasons}
 
     return Result(**together.same(devices, end))
@@ -115,8 +115,8 @@ def _made(
         if math.isfinite(max_seconds) and together.same(stepper.machine, over):
             break
         with watch.step() as row:
-            made = stepper.make(step, labels)
-        rows.append({"step": step + 1, **row, "gradient_norm": float(made.norm), "lr": made.lr, **made.values})
+            result = stepper.make(step, labels)
+        rows.append({"step": step + 1, **row, "gradient_norm": float(result.norm), "lr": result.lr, **result.values})
     return rows
 
 
@@ -141,15 +141,15 @@ def _write(
     timed: Rows,
     traced: Rows,
     samples: Rows,
-    found: Any,
+    profiler: Any,
     memory: tuple[float | None, float | None],
 ) -> Result:
     """Judge the rules, write all files and the report to ``task.output``, and return the metrics and facts."""
-    made, device = task.inputs[0], devices.device
+    model_input, device = task.inputs[0], devices.device
     for name in ("system", "framework", "tensors", "rules"):
         (task.output / name).mkdir()
-    operators, held = trace.write(found, task.output / "framework")
-    training, history = machine.of_training(made.folder), machine.history(made.folder)
+    operators, held = trace.write(profiler, task.output / "framework")
+    training, history = machine.of_training(model_input.folder), machine.history(model_input.folder)
     busy = machine.utilization(samples, device)
     findings = rules.judge(
         rules.Evidence(
@@ -163,7 +163,7 @@ def _write(
         **{f"{name}_share": share for name, share in shares.items()},
         "peak_memory_mb": memory[0],
         "utilization_percentage": busy,
-        "training_step_ms_p50": machine.step_ms_of_training(made.folder),
+        "training_step_ms_p50": machine.step_ms_of_training(model_input.folder),
         "findings": sum(finding.status == "found" for finding in findings),
     }
     reasons = {name: _why(name) for name, value in metrics.items() if value is None}
@@ -196,7 +196,7 @@ def _write(
         f"{f' in {devices.num_processes} processes' if devices.num_processes > 1 else ''}; {networks.framework()}. "
         f"They begin at {chosen.began_at}."
     )
-    told = page.PageContext(
+    context = page.PageContext(
         title,
         about,
         chosen.left_out,
@@ -211,7 +211,7 @@ def _write(
         seen,
         findings,
     )
-    (task.output / page.FILE).write_text(page.page(told), encoding="utf-8")
+    (task.output / page.FILE).write_text(page.page(context), encoding="utf-8")
     return Result(metrics, facts, reasons)
 
 

@@ -31,10 +31,10 @@ def run(task: Task) -> Result:
     fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
-        found, references = figures(fitted.network, data, params.margin)
-        write_model(task, fitted, data, params.network, found)
+        metrics, references = figures(fitted.network, data, params.margin)
+        write_model(task, fitted, data, params.network, metrics)
         np.save(task.output / "references.npy", references.astype(np.float16))
-        return found
+        return metrics
 
     metrics = together.same(machine, end)
     return Result(metrics, facts(fitted.network, data, params.network.name), reasons(metrics))

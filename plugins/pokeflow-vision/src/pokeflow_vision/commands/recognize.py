@@ -24,16 +24,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def run(given: argparse.Namespace, overrides: list[str]) -> int:
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Print the best matches of a picture with their scores (cosine, at most 1)."""
     model, bench = newest(pokeflow.open_store(overrides))
-    matches = recognize(model, bench, given.image, given.top)
-    if given.json:
-        print(json.dumps(matches, indent=2, ensure_ascii=False))  # noqa: T201
+    matches = recognize(model, bench, arguments.image, arguments.top)
+    if arguments.json:
+        print(json.dumps(matches, indent=2, ensure_ascii=False))
         return 0
     rows = [(f"{m['score']:.3f}", *(str(m[key]) for key in ("card_id", "name", "set", "number"))) for m in matches]
-    print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")  # noqa: T201
-    print(table(("score", "card", "name", "set", "number"), rows))  # noqa: T201
+    print(f"{model.record.model} {model.record.version} ({model.record.digest}, {model.record.backend})")
+    print(table(("score", "card", "name", "set", "number"), rows))
     return 0
 
 
@@ -68,8 +68,8 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
         known = registry.backends_of(STAGE)
         raise ConfigError([unknown(STAGE, f"backend for stage {STAGE!r} named", model.record.backend, known)])
     params = dataclasses.replace(load_params(backend)(image=image), top=top)
-    if found := backend.faults(params):
-        raise ConfigError([Fault(key, message) for key, message in found])
+    if faults := backend.faults(params):
+        raise ConfigError([Fault(key, message) for key, message in faults])
     record = model.record
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as temporary:
         work, output = Path(temporary), Path(temporary) / "output"

@@ -29,8 +29,8 @@ def imports_little(bench: Bench) -> None:
             rule, f"there is no module {name}", "correct package.params.adapter in the target's YAML."
         )
     own = name.partition(".")[0]
-    asked = set(list_imports(Path(spec.origin).read_text(encoding="utf-8"), name.rpartition(".")[0]))
-    if beyond := sorted(m for m in asked - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", own)):
+    imported = set(list_imports(Path(spec.origin).read_text(encoding="utf-8"), name.rpartition(".")[0]))
+    if beyond := sorted(m for m in imported - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", own)):
         mend = "move what needs them to another module: the bundle ships this one file."
         raise ContractViolationError(rule, f"it imports {', '.join(beyond)}", mend)
 
@@ -39,23 +39,25 @@ def gives_the_index(bench: Bench) -> None:
     """Check that the adapter opens the compiled folder, and computes the embeddings that the index holds."""
     import numpy as np
 
-    name, made, data = _adapter(bench), bench.compiled_model, bench.data
+    name, outcome, data = _adapter(bench), bench.compiled_model, bench.data
     rule = "the adapter's open_network(folder, preprocessing, threads) gives the embeddings that index.npz holds"
     mend = "let compile and benchmark open the model by this same function."
     try:
-        network = importlib.import_module(name).open_network(made.folder, data.preprocessing, 1)
-        found = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
+        network = importlib.import_module(name).open_network(outcome.folder, data.preprocessing, 1)
+        embeddings = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
     except UnavailableError as absent:
         raise NotApplicableError(f"the adapter's runtime or device is not here: {absent}") from absent
     except Exception as error:
         raise ContractViolationError(rule, error_message(error), mend) from error
     try:
-        known = index.read(made.folder).embeddings
+        known = index.read(outcome.folder).embeddings
     except PokeflowError as error:
         raise NotApplicableError(f"there is no index to compare with: {error}") from error
-    if found.shape != known.shape:
-        raise ContractViolationError(rule, f"it gives {list(found.shape)}, the index holds {list(known.shape)}", mend)
-    worst = float(np.sum(retrieval.normalize_rows(found) * known, axis=1).min())
+    if embeddings.shape != known.shape:
+        raise ContractViolationError(
+            rule, f"it gives {list(embeddings.shape)}, the index holds {list(known.shape)}", mend
+        )
+    worst = float(np.sum(retrieval.normalize_rows(embeddings) * known, axis=1).min())
     if worst < CLOSE:
         raise ContractViolationError(rule, f"the least cosine is {worst:.3f}, {CLOSE} are needed", mend)
 

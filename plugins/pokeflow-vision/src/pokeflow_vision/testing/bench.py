@@ -63,9 +63,9 @@ class Bench:
 
     def resolve_flow(self, data: Mapping[str, Any]) -> Flow:
         """Return the flow of a configuration; raise a ConfigError if it has a fault."""
-        found = plugins.registry(plugins.manager())
-        backends = {**found.backends, (DRAWN.stage, DRAWN.name): DRAWN}
-        return resolve(data, plugins.Registry(backends, found.executors))
+        registry = plugins.registry(plugins.manager())
+        backends = {**registry.backends, (DRAWN.stage, DRAWN.name): DRAWN}
+        return resolve(data, plugins.Registry(backends, registry.executors))
 
     @cached_property
     def flow_or_error(self) -> Flow | PokeflowError:
@@ -138,11 +138,11 @@ class Bench:
     def task(self, name: str, inputs: Sequence[Input], work: Path | None = None) -> Task:
         """Create a task of the target with an empty output folder, and a new work folder if ``work`` is None."""
         step = self.step(name)
-        place = self.folder(step.stage)
+        folder = self.folder(step.stage)
         if work is None:
-            work = place / "work"
+            work = folder / "work"
             work.mkdir()
-        output = place / "output"
+        output = folder / "output"
         output.mkdir()
         return step.task(tuple(inputs), work, output)
 
@@ -200,9 +200,9 @@ class Bench:
             raise NotApplicableError(f"the target's YAML names no {name}")
         return self.run(self.task(task, (self.as_input(self.compiled_model), self.data_input, self.student)))
 
-    def as_input(self, made: TaskOutcome) -> Input:
+    def as_input(self, outcome: TaskOutcome) -> Input:
         """Return an outcome as an input of a following task."""
-        return Input(_record(made), made.folder)
+        return Input(_record(outcome), outcome.folder)
 
 
 def _train(task: Task) -> Result:
@@ -213,20 +213,24 @@ def _train(task: Task) -> Result:
 DRAWN = Backend("drawn", "train", _train, NoParams)
 
 
-def _done(made: TaskOutcome, what: str) -> TaskOutcome:
-    if made.error is not None:
-        raise NotApplicableError(f"{what}: {error_message(made.error)}")
-    return made
+def _done(outcome: TaskOutcome, what: str) -> TaskOutcome:
+    if outcome.error is not None:
+        raise NotApplicableError(f"{what}: {error_message(outcome.error)}")
+    return outcome
 
 
-def _record(made: TaskOutcome) -> Record:
-    task, result, files = made.task, made.result or Result(), list_files(made.folder)
+def _record(outcome: TaskOutcome) -> Record:
+    task, result, files = outcome.task, outcome.result or Result(), list_files(outcome.folder)
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
     named = {name: getattr(task, name) for name in ("stage", "backend", "model", "version", "type", "digest")}
-    found = {name: getattr(result, name) for name in ("metrics", "facts", "reasons")}
-    lies = {"files": files, "content": content(files), "inputs": {i.record.task: i.record.content for i in task.inputs}}
+    reported = {name: getattr(result, name) for name in ("metrics", "facts", "reasons")}
+    stored = {
+        "files": files,
+        "content": content(files),
+        "inputs": {i.record.task: i.record.content for i in task.inputs},
+    }
     plain = {"task": task.name, "params": decisive(task.params), "environment": {}, "seconds": 0.0, "cost_usd": None}
-    return Record(**{**values, **named, **found, **lies, **plain})
+    return Record(**{**values, **named, **reported, **stored, **plain})
 
 
 def sums(*folders: Path) -> dict[Path, str]:

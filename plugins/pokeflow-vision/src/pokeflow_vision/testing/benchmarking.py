@@ -59,11 +59,11 @@ def figures_are_there(bench: Bench) -> None:
 
 def figures_have_sources(bench: Bench) -> None:
     """Check that ``performance.json`` states the source of each known metric, and a reason for each unknown one."""
-    made, metrics = bench.benchmark_result, _metrics(bench)
+    outcome, metrics = bench.benchmark_result, _metrics(bench)
     rule = f"{benchmark.FILE} gives every figure that is known a source, and every other a reason"
     try:
-        told = json.loads((made.folder / benchmark.FILE).read_text(encoding="utf-8"))
-        sources, reasons = set(told["sources"]), set(told["reasons"])
+        report = json.loads((outcome.folder / benchmark.FILE).read_text(encoding="utf-8"))
+        sources, reasons = set(report["sources"]), set(report["reasons"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractViolationError(rule, f"{benchmark.FILE} cannot be read ({error!r})", RUN) from error
     known = {name for name, value in metrics.items() if value is not None}
@@ -75,10 +75,10 @@ def every_run_is_kept(bench: Bench) -> None:
     """Check that ``latencies.csv`` has a row for every run, and that latency_p50_ms is their median."""
     import numpy as np
 
-    made = bench.benchmark_result
+    outcome = bench.benchmark_result
     rule = "latencies.csv has a row a run (what, batch, run, milliseconds), and latency_p50_ms is their median"
     try:
-        with (made.folder / "latencies.csv").open(newline="", encoding="utf-8") as source:
+        with (outcome.folder / "latencies.csv").open(newline="", encoding="utf-8") as source:
             rows = [(row["what"], int(row["batch"]), float(row["milliseconds"])) for row in csv.DictReader(source)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractViolationError(rule, f"it cannot be read ({error!r})", RUN) from error
@@ -89,7 +89,7 @@ def every_run_is_kept(bench: Bench) -> None:
         raise ContractViolationError(
             rule, f"{len(single)} runs of the network at batch 1 are there; latency_p50_ms is {p50}", RUN
         )
-    runs = (made.result.facts if made.result else {}).get("runs")
+    runs = (outcome.result.facts if outcome.result else {}).get("runs")
     counts = Counter(f"batch{batch}" if what == "network" else what for what, batch, _ in rows)
     if isinstance(runs, Mapping) and dict(runs) != dict(counts):
         raise ContractViolationError(
@@ -101,16 +101,19 @@ def accuracy_is_kept(bench: Bench) -> None:
     """Check that the compiled model answers about as many queries correctly as the float32 network does."""
     if is_simulated(bench.compiled_model) or is_simulated(bench.benchmark_result):
         raise NotApplicableError("the figures come from a double")
-    data, found = bench.data, _metrics(bench).get("top1_accuracy")
-    if found is None:
+    data, accuracy = bench.data, _metrics(bench).get("top1_accuracy")
+    if accuracy is None:
         raise NotApplicableError("top1_accuracy is unknown")
     rows = data.queries_of(benchmark.SPLIT)
-    before, asked = network.reference_embeddings(data.references), network.reference_embeddings(data.query_images[rows])
-    right = retrieval.top1_accuracy(retrieval.nearest(asked, before, 1)[0], data, rows)
-    if found < right - DROP:
+    before, queries = (
+        network.reference_embeddings(data.references),
+        network.reference_embeddings(data.query_images[rows]),
+    )
+    right = retrieval.top1_accuracy(retrieval.nearest(queries, before, 1)[0], data, rows)
+    if accuracy < right - DROP:
         raise ContractViolationError(
             f"a compiled model answers as the float32 network does, {DROP:.0%} fewer at most",
-            f"{found:.1%} of the test queries are right, {right:.1%} were before",
+            f"{accuracy:.1%} of the test queries are right, {right:.1%} were before",
             "compare embeddings layer by layer, beginning with prepare; calibrate on more pictures.",
         )
 
@@ -119,12 +122,12 @@ def gallery_is_left(bench: Bench) -> None:
     """Check that the benchmark writes the gallery in which recognition looks cards up."""
     rule = f"a benchmark leaves {index.FILE}: recognition and serving look cards up in it"
     try:
-        found = index.read(bench.benchmark_result.folder)
+        gallery = index.read(bench.benchmark_result.folder)
     except PokeflowError as error:
         raise ContractViolationError(rule, str(error), RUN) from error
-    if found.preprocessing != bench.data.preprocessing.hash or len(found.card_ids) != len(bench.data.cards):
+    if gallery.preprocessing != bench.data.preprocessing.hash or len(gallery.card_ids) != len(bench.data.cards):
         raise ContractViolationError(
-            rule, f"it has {len(found.card_ids)} rows of preprocessing {found.preprocessing}", RUN
+            rule, f"it has {len(gallery.card_ids)} rows of preprocessing {gallery.preprocessing}", RUN
         )
 
 
@@ -139,13 +142,13 @@ def other_preprocessing_is_refused(bench: Bench) -> None:
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
         spec.write(folder)
 
-    made = bench.run(bench.task(BENCHMARK, (bench.input("compile", "optimized", fill), bench.data_input)))
+    outcome = bench.run(bench.task(BENCHMARK, (bench.input("compile", "optimized", fill), bench.data_input)))
     rule = "benchmark refuses a model whose preprocessing is not the data set's"
     mend = "preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), …); " + RUN
-    if isinstance(made.error, UnavailableError):
-        raise NotApplicableError(str(made.error))
-    if not isinstance(made.error, PokeflowError):
-        raise ContractViolationError(rule, error_message(made.error) if made.error else "it was measured", mend)
+    if isinstance(outcome.error, UnavailableError):
+        raise NotApplicableError(str(outcome.error))
+    if not isinstance(outcome.error, PokeflowError):
+        raise ContractViolationError(rule, error_message(outcome.error) if outcome.error else "it was measured", mend)
 
 
 def _metrics(bench: Bench) -> Mapping[str, float | None]:

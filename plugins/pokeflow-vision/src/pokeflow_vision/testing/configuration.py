@@ -111,8 +111,8 @@ def yaml_names_every_parameter(bench: Bench) -> None:
     steps = {work: bench.step(task) for work, task in WORKS.items()}
     shipped = composition.compose_config([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composition
     for work, step in steps.items():
-        given = shipped["target"][work].get("params") or {}
-        missing = [name for name in hints(load_params(step.backend)) if name not in given]
+        params = shipped["target"][work].get("params") or {}
+        missing = [name for name in hints(load_params(step.backend)) if name not in params]
         if missing:
             raise ContractViolationError(
                 f"the YAML of target={bench.target} names every parameter: it is the place where people look",

@@ -40,9 +40,9 @@ def same_elsewhere(bench: Bench, unsteady: str | None) -> None:
 
 def own_folders_only(bench: Bench) -> None:
     """Check that a backend writes only below ``task.output`` and ``task.work``, and leaves its inputs unchanged."""
-    made, strays = _apart(bench)
-    if made.error is not None:
-        raise NotApplicableError(f"it ends in an error in a process of its own: {error_message(made.error)}")
+    outcome, strays = _apart(bench)
+    if outcome.error is not None:
+        raise NotApplicableError(f"it ends in an error in a process of its own: {error_message(outcome.error)}")
     rule = "a backend writes below task.output and task.work only; it leaves its inputs as they are"
     if strays:
         mend = "give the SDK a folder in task.work, and tempfile a dir= there."
@@ -80,12 +80,12 @@ def _apart(bench: Bench) -> tuple[TaskOutcome, list[str]]:
     assert bench.compiled_model
     if bench.apart is None:
         here, temporary = bench.folder("here"), bench.folder("temporary")
-        made = bench.run_apart(bench.compiling(), here, temporary)
+        outcome = bench.run_apart(bench.compiling(), here, temporary)
         strays = [f"{name} in the current folder" for name in _names(here)]
         # A runtime may mark its session there, as ONNX Runtime does with .ses: the backend does not write that.
         left = [name for name in _names(temporary) if not name.startswith(".")]
         strays += [f"{name} in the folder for temporary files" for name in left]
-        bench.apart = made, strays
+        bench.apart = outcome, strays
     return bench.apart
 
 
@@ -107,7 +107,7 @@ def _differences(first: TaskOutcome, again: TaskOutcome, unsteady: str | None) -
         raise NotApplicableError(str(again.error))
     if again.error is not None:
         return f"it ends in an error: {error_message(again.error)}"
-    before, now = ({f.path: f.sha256 for f in list_files(made.folder)} for made in (first, again))
+    before, now = ({f.path: f.sha256 for f in list_files(outcome.folder)} for outcome in (first, again))
     if before.keys() != now.keys():
         return f"only one of them leaves {', '.join(sorted(before.keys() ^ now.keys()))}"
     changed = sorted(path for path in now if now[path] != before[path])

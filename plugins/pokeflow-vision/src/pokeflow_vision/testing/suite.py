@@ -147,14 +147,14 @@ class TargetSuite:
         return self.because
 
 
-def _hold(check: Check, *given: Any) -> None:
+def _hold(check: Check, *argument: Any) -> None:
     """Run a check; fail the test without a traceback if it finds a violation, skip it if it does not apply."""
     try:
-        check(*given)
+        check(*argument)
     except ContractViolationError as breach:
-        found = str(breach)
+        message = str(breach)
     except NotApplicableError as reason:
         pytest.skip(str(reason))
     else:
         return
-    pytest.fail(found, pytrace=False)
+    pytest.fail(message, pytrace=False)

@@ -28,18 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     service = Service(args.restart, args.stop, args.health, args.health_seconds)
     try:
         if args.what == "status":
-            print(json.dumps({"current": root.current, **asdict(root.state())}))  # noqa: T201
+            print(json.dumps({"current": root.current, **asdict(root.state())}))
         elif args.what == "rollback":
-            print(run.rollback(root, service))  # noqa: T201
+            print(run.rollback(root, service))
         else:
             keys = args.key or root.folder / releases.KEYS
-            print(run.update(root, source(args.source), keys, service, older=args.allow_older))  # noqa: T201
+            print(run.update(root, source(args.source), keys, service, older=args.allow_older))
     except PokeflowError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return 1
     except OSError as error:
         where = error.filename or root.folder
-        print(f"{where}: {error.strerror or error}. Mend that, and run this again.", file=sys.stderr)  # noqa: T201
+        print(f"{where}: {error.strerror or error}. Mend that, and run this again.", file=sys.stderr)
         return 1
     return 0
 

@@ -55,12 +55,12 @@ def read_public_keys(file: Path) -> tuple[bytes, ...]:
     """Return the PEM blocks of a file of public keys; raise a PokeflowError if it has none."""
     try:
         with file.open("rb") as source:
-            found = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
+            blocks = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
     except OSError as error:
         raise PokeflowError(f"{file}: no readable public key ({error.strerror}). Install the bundle again.") from error
-    if not found:
+    if not blocks:
         raise PokeflowError(f"{file}: holds no public key in PEM form. Put release.pub there.")
-    return found
+    return blocks
 
 
 def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) -> None:

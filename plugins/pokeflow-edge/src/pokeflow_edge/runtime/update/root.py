@@ -70,14 +70,14 @@ class Root:
         """Return the ``bundle.json`` of an installed release; raise a PokeflowError if it is damaged."""
         folder = self.release(sequence)
         try:
-            told = bundle.read(folder)
-            _ = told["target"], told["model"]["name"]
+            document = bundle.read(folder)
+            _ = document["target"], document["model"]["name"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise PokeflowError(
                 f"{folder / bundle.ABOUT}: is damaged ({error}). Install the same release again, or go back with "
                 "'rollback'."
             ) from error
-        return told
+        return document
 
     def state(self) -> State:
         """Return the saved state; if it is lost or damaged, return one from the link ``current``."""
@@ -103,13 +103,13 @@ class Root:
 
     def keep(self, staged: Path, sequence: int) -> None:
         """Move a tested folder to the releases, after all of it is synced to disk."""
-        place = self.release(sequence)
-        place.parent.mkdir(exist_ok=True)
-        if place.exists():
-            shutil.rmtree(place)
+        target = self.release(sequence)
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
         os.sync()
-        staged.rename(place)
-        _settle(place.parent)
+        staged.rename(target)
+        _settle(target.parent)
 
     def switch(self, sequence: int) -> None:
         """Point ``current`` to a release atomically: it always names a complete release, the old or the new one."""

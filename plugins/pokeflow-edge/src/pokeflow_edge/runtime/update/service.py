@@ -74,8 +74,8 @@ def unhealthy(url: str, about: Mapping[str, Any]) -> str:
     """Return '' if the service at a URL is healthy and serves this bundle, else the reason."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - whoever runs this names it
-            told = json.loads(answer.read(65_536))
-            other = [name for name in NAMES if told[name] != about[name]]
+            health = json.loads(answer.read(65_536))
+            other = [name for name in NAMES if health[name] != about[name]]
     except urllib.error.HTTPError as error:
         error.close()
         return f"it answers {error.code}"

@@ -60,8 +60,8 @@ class BaseSource:
 class Folder(BaseSource):
     """A folder of this machine."""
 
-    def __init__(self, place: str) -> None:
-        self.told = place.rstrip("/") or "/"
+    def __init__(self, uri: str) -> None:
+        self.told = uri.rstrip("/") or "/"
 
     def _open(self, name: str, start: int) -> BinaryIO:
         file = Path(self.told) / name
@@ -79,13 +79,13 @@ class Folder(BaseSource):
 class Web(BaseSource):
     """A folder of a web server, which is not trusted: only signatures prove what it sends."""
 
-    def __init__(self, place: str) -> None:
-        parts = urllib.parse.urlsplit(place)
+    def __init__(self, uri: str) -> None:
+        parts = urllib.parse.urlsplit(uri)
         if parts.username or parts.password:
             raise PokeflowError(
                 "--from: holds a password, which logs would show. Put it into ~/.netrc or leave it out."
             )
-        self._url = place.partition("?")[0].rstrip("/")
+        self._url = uri.partition("?")[0].rstrip("/")
         self.told = self._url
 
     def _open(self, name: str, start: int) -> BinaryIO:
@@ -113,8 +113,8 @@ class Bucket(BaseSource):
     "Resource": "arn:aws:s3:::BUCKET/PREFIX/*"}]}
     """
 
-    def __init__(self, place: str) -> None:
-        self.told = place.rstrip("/")
+    def __init__(self, uri: str) -> None:
+        self.told = uri.rstrip("/")
         self._bucket, _, self._prefix = self.told.removeprefix("s3://").partition("/")
         try:
             import boto3
@@ -137,15 +137,15 @@ class Bucket(BaseSource):
             raise PokeflowError(f"{self.told}/{name}: cannot be read ({error}).") from error
 
 
-def source(place: str) -> Source:
+def source(uri: str) -> Source:
     """Return the source for a folder, a http(s) or an s3 URL; raise a PokeflowError for any other scheme."""
-    if re.match(r"https?://", place):
-        return Web(place)
-    if place.startswith("s3://"):
-        return Bucket(place)
-    if re.match(r"[a-z][a-z0-9+.-]*://", place):
-        raise PokeflowError(f"--from: {place.partition('://')[0]}:// is no source. Give a folder, http(s):// or s3://.")
-    return Folder(place)
+    if re.match(r"https?://", uri):
+        return Web(uri)
+    if uri.startswith("s3://"):
+        return Bucket(uri)
+    if re.match(r"[a-z][a-z0-9+.-]*://", uri):
+        raise PokeflowError(f"--from: {uri.partition('://')[0]}:// is no source. Give a folder, http(s):// or s3://.")
+    return Folder(uri)
 
 
 class _Told:

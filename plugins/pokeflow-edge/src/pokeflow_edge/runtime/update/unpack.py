@@ -39,8 +39,8 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def about(folder: Path, found: Iterable[str]) -> dict[str, Any]:
-    """Return the ``bundle.json`` of a folder after checking ``found``, all other files in it, against it.
+def about(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the ``bundle.json`` of a folder after checking ``names``, all other files in it, against it.
 
     Only the fields that an update uses are validated, not the format: the runtime in the bundle validates a newer
     format in its self-test, by ``bundle.load_bundle``.
@@ -52,12 +52,12 @@ def about(folder: Path, found: Iterable[str]) -> dict[str, Any]:
     """
     if not (folder / ABOUT).is_file():
         raise ValueError(f"it holds no {ABOUT}")
-    told = bundle.read(folder)
-    if not isinstance(told["files"], dict):
+    document = bundle.read(folder)
+    if not isinstance(document["files"], dict):
         raise TypeError(f"its {ABOUT} names no files")
-    if fault := bundle.faulty(folder, told["files"], found):
+    if fault := bundle.faulty(folder, document["files"], names):
         raise ValueError(": ".join(fault))
-    model = told["model"]
-    kinds = (dict, model), (str, model["name"]), (str, told["version"]), (str, told["target"])
+    model = document["model"]
+    kinds = (dict, model), (str, model["name"]), (str, document["version"]), (str, document["target"])
     archive.require_kinds(ABOUT, *kinds)
-    return told
+    return document
