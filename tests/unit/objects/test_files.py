@@ -38,9 +38,14 @@ def test_a_file_appears_with_its_folders_once_it_is_whole(tmp_path: Path) -> Non
 def test_a_file_that_fails_leaves_the_old_one_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"old")
-    with pytest.raises(error), files.atomic_target(target) as draft:
-        draft.write_bytes(b"half")
-        raise error
+
+    def fail_half_way() -> None:
+        with files.atomic_target(target) as draft:
+            draft.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail_half_way()
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
@@ -86,10 +91,17 @@ def test_an_error_of_the_system_names_the_file(error: OSError, message: str) -> 
 
 def test_an_error_while_a_file_is_used_is_not_taken_for_one_of_opening_it(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"x")
-    with pytest.raises(OSError, match="of the target"), files.open_for_upload(tmp_path / "source") as file:
-        assert file.read() == b"x"
-        raise OSError("of the target")
-    assert file.closed
+    opened = []
+
+    def fail_elsewhere() -> None:
+        with files.open_for_upload(tmp_path / "source") as file:
+            opened.append(file)
+            assert file.read() == b"x"
+            raise OSError("of the target")
+
+    with pytest.raises(OSError, match="of the target"):
+        fail_elsewhere()
+    assert opened[0].closed
     with pytest.raises(PokeflowError, match="nothing: No such file"), files.open_for_upload(tmp_path / "nothing"):
         pytest.fail("there is nothing to open")
 
