@@ -150,6 +150,20 @@ def test_a_kill_before_the_record_is_written_leaves_no_result(tmp_path: Path, mo
     assert (store.folder(STEP) / "model.txt").read_text() == "again"
 
 
+def test_a_kill_while_a_result_is_replaced_is_mended_by_the_next_commit(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store)
+    left_over = store.work(STEP) / "replaced"
+    left_over.mkdir(parents=True)
+    (left_over / "model.txt").write_text("of an earlier attempt")
+    record = commit(store, "better")
+    assert store.load(STEP) == record
+
+
+def test_without_a_bucket_the_folder_is_named_even_if_nothing_is_there(tmp_path: Path) -> None:
+    assert Store(tmp_path).fetch(RECORD) == Store(tmp_path).folder(RECORD)
+
+
 def test_a_result_that_is_finished_keeps_its_log_while_it_is_made_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     commit(store)
