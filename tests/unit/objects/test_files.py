@@ -110,3 +110,13 @@ def test_a_wrong_checksum_is_told_with_both() -> None:
     error = files.integrity_error("s3://b/a", "a" * 64, "b" * 64)
     assert isinstance(error, IntegrityError)
     assert str(error) == f"s3://b/a: its checksum is {'b' * 12}…, not {'a' * 12}…, so something has changed it."
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, is_dir = [False], Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: looks.pop() if looks else is_dir(path))
+    with files.atomic_target(tmp_path / "target") as draft:
+        draft.write_bytes(b"x")
+    assert (tmp_path / "target").read_bytes() == b"x"
