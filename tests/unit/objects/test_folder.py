@@ -428,3 +428,9 @@ def test_a_copy_counts_its_bytes(folder: Folder) -> None:
     passed: list[float] = []
     folder.copy(folder, "a", "b", match=None, advance=passed.append)
     assert sum(passed) == 5
+
+
+def test_a_listing_begins_with_part_of_a_name_at_any_depth(folder: Folder) -> None:
+    for key in ("a/b/cd", "a/b/ce/f", "a/b/x", "a/bc"):
+        folder.write(key, b"", match=None)
+    assert [entry.key for entry in folder.list("a/b/c")] == ["a/b/cd", "a/b/ce/f"]
