@@ -28,8 +28,7 @@ def try_file_lock(file: Path, label: str = "", *, wait: bool = True) -> Iterator
     """
     from filelock import FileLock, Timeout
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
+    lock = FileLock(file)  # makes the folder as well
     try:
         lock.acquire(timeout=0)
     except Timeout:

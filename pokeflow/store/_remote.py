@@ -97,7 +97,6 @@ def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
         target = draft / file.path
         if target.is_file() and target.stat().st_size == file.size:
             return  # downloads are atomic, and the draft folder belongs to this content alone
-        target.parent.mkdir(parents=True, exist_ok=True)
         objects.download(f"{path}/{file.path}", target, sha256=file.sha256, advance=advance)
 
     draft.mkdir(parents=True, exist_ok=True)
@@ -107,7 +106,6 @@ def fetch(objects: ObjectStore, path: str, record: Record, draft: Path) -> None:
     shutil.rmtree(draft / TELEMETRY, ignore_errors=True)  # the content does not identify the run that wrote it
     for entry in objects.list(f"{path}/{TELEMETRY}/"):
         target = draft / require_key(entry.key).removeprefix(f"{path}/")
-        target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(NotFoundError):
             objects.download(entry.key, target)
     (draft / RECORD).write_bytes(encode_record(record))

@@ -51,11 +51,15 @@ def copy_tree(target: Path) -> Path:
     return environment / "bin" / "python"
 
 
-def test_mutants(module: str, tests: Sequence[str], jobs: int) -> list[Row]:
-    """Run all mutants of a module in so many processes, each in a copy of its own; return one row for each mutant."""
+def run_mutants(module: str, tests: Sequence[str], jobs: int, *, again: bool = False) -> list[Row]:
+    """Run the mutants of a module in so many processes, each in a copy of its own; return one row for each mutant.
+
+    ``again`` runs those alone that survived the last time, for tests that were only added since.
+    """
     results = WORK / f"{module.replace('/', '.')}.jsonl"
     results.parent.mkdir(parents=True, exist_ok=True)
-    results.unlink(missing_ok=True)
+    killed = [row for row in _read(results) if row["killed"]] if again else []
+    results.write_text("".join(json.dumps(row) + "\n" for row in killed))
     variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     running = []
     for part in range(jobs):
@@ -69,7 +73,12 @@ def test_mutants(module: str, tests: Sequence[str], jobs: int) -> list[Row]:
         shutil.rmtree(tree, ignore_errors=True)
     if failed:
         raise SystemExit(1)
-    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    return _read(results)
+
+
+def _read(results: Path) -> list[Row]:
+    """Return the rows of a file of results, by line; none without the file."""
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     return sorted(rows, key=lambda row: (row["line"], row["operator"], row["after"]))
 
 
@@ -100,12 +109,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"one of {', '.join(modules)}")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with a copy of the tree")
+    parser.add_argument("--again", action="store_true", help="only what survived the last time")
     chosen = parser.parse_args()
     if strange := set(chosen.modules) - set(modules):
         parser.error(f"modules/*.toml name no tests of {', '.join(sorted(strange))}")
     left = 0
     for module in chosen.modules or modules:
-        rows = test_mutants(module, modules[module]["tests"], chosen.jobs)
+        rows = run_mutants(module, modules[module]["tests"], chosen.jobs, again=chosen.again)
         left += report(module, rows, modules[module].get("accepted", []))
     return int(left > 0)
 

@@ -82,6 +82,8 @@ def preload() -> None:
 def run(module: str, tests: Sequence[str], part: int, parts: int, results: Path) -> None:
     """Test every ``parts``-th mutant of a module from ``part`` on; append one JSON line for each to ``results``.
 
+    Mutants that ``results`` has already are left out.
+
     Raises:
         SystemExit: the tests fail without any mutation.
 
@@ -92,20 +94,24 @@ def run(module: str, tests: Sequence[str], part: int, parts: int, results: Path)
         raise SystemExit(f"{module}: its tests fail without a mutation:\n{output[-4000:]}")
     preload()
     limit = 20 + 4 * (time.monotonic() - began)
-    file = Path(module)
+    file, known = Path(module), {_key(json.loads(line)) for line in results.read_text().splitlines()}
     source = file.read_text(encoding="utf-8")
     try:
         for number, mutant in enumerate(mutants_of(source)):
-            if number % parts == part:
+            if number % parts == part and _key(_row(mutant, passed=False, output="")) not in known:
                 file.write_text(mutant.code, encoding="utf-8")
                 passed, output = run_tests(tests, limit)
                 with results.open("a") as out:
-                    out.write(json.dumps(_row(mutant, passed, output)) + "\n")
+                    out.write(json.dumps(_row(mutant, passed=passed, output=output)) + "\n")
     finally:
         file.write_text(source, encoding="utf-8")
 
 
-def _row(mutant: Mutant, passed: bool, output: str) -> dict[str, Any]:
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["operator"], row["line"], row["before"], row["after"]
+
+
+def _row(mutant: Mutant, *, passed: bool, output: str) -> dict[str, Any]:
     by = next((line for line in output.splitlines() if line.startswith(("FAILED", "ERROR", "not done"))), "")
     return {
         "operator": mutant.operator,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pokeflow import Backend, Input, NoParams, PokeflowError
-from pokeflow.flow import Flow, Step, order, select, step_to_dict, with_digest
+from pokeflow.flow import Flow, Step, Sweep, order, select, step_to_dict, with_digest
 from pokeflow.types import RemoteStore
 from pokeflow_testkit.records import build_record
 
@@ -188,6 +188,10 @@ def test_two_flows_of_the_same_steps_are_equal_and_cannot_be_changed(tmp_path: P
     for frozen, name in ((flow, "project"), (ALL[0], "model")):
         with pytest.raises(AttributeError):
             setattr(frozen, name, "other")
+
+
+def test_trials_of_the_same_sweep_and_overrides_are_equal() -> None:
+    assert Sweep("s", 1, ("lr=1",)) == Sweep("s", 1, ("lr=1",)) != Sweep("s", 2, ("lr=1",))
 
 
 def test_the_text_of_a_flow_has_no_configuration_which_may_hold_secrets(tmp_path: Path) -> None:

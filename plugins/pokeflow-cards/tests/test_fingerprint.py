@@ -82,13 +82,26 @@ def test_a_changed_image_is_read_again_and_only_that(settled, hashed) -> None:
     assert [file.name for file in hashed] == ["s-5.jpg"]
 
 
-def test_an_image_that_was_just_written_is_not_remembered(settled, hashed) -> None:
+def test_an_image_that_was_just_written_is_not_remembered(settled, hashed, monkeypatch) -> None:
     young = settled.root / "images" / "s-7.jpg"
-    os.utime(young)
+    moment = young.stat().st_mtime_ns + 10 * module.RACY_NS
+    os.utime(young, ns=(moment, moment))
+    monkeypatch.setattr(module.time, "time_ns", lambda: moment + module.RACY_NS)
     module.hash_folder(settled.params())
     hashed.clear()
     module.hash_folder(settled.params())
     assert [file.name for file in hashed] == ["s-7.jpg"]
+
+
+def test_an_image_that_was_written_a_moment_earlier_is_remembered(settled, hashed, monkeypatch) -> None:
+    image = settled.root / "images" / "s-7.jpg"
+    written = max(file.stat().st_mtime_ns for file in settled.root.rglob("*"))
+    os.utime(image, ns=(written, written))
+    monkeypatch.setattr(module.time, "time_ns", lambda: written + module.RACY_NS + 1)
+    module.hash_folder(settled.params())
+    hashed.clear()
+    module.hash_folder(settled.params())
+    assert hashed == []
 
 
 def test_an_image_from_the_future_is_not_remembered(settled, hashed) -> None:

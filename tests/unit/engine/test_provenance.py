@@ -4,9 +4,10 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,9 +24,9 @@ from pokeflow.objects._folder import Folder
 from pokeflow.store import _local as local
 from pokeflow.store._local import Store
 from pokeflow_s3 import Bucket
-from pokeflow_testkit.support import TOY_FLOW, Cli, contents, run_flow, toy_flow
+from pokeflow_testkit.support import TOY_FLOW, TOY_MODELS, Cli, build_flow, contents, run_flow
 
-TEACHER = ("models=[teacher]", "stages=[train]")
+TEACHER: dict[str, Any] = {"only": ["teacher"], "stages": ["train"]}
 
 
 def telling(task: Task, rows: int = 3) -> Result:
@@ -39,9 +40,15 @@ def telling(task: Task, rows: int = 3) -> Result:
     return Result({"score": 0.5})
 
 
-def flow_with(root: Path, run: Callable[[Task], Result], *overrides: str) -> Flow:
+def toy_flow(root: Path, *, student: Mapping[str, Any] = {}, tiny: Mapping[str, Any] = {}, **changes: Any) -> Flow:
+    """The toy flow, with other parameters of two of its models."""
+    changed = {name: TOY_MODELS[name].changed(**values) for name, values in (("student", student), ("tiny", tiny))}
+    return build_flow(root, {**TOY_MODELS, **changed}, config={"toy": [dict(student), dict(tiny)]}, **changes)
+
+
+def flow_with(root: Path, run: Callable[[Task], Result], **changes: Any) -> Flow:
     """The toy's teacher, trained by ``run``."""
-    flow = toy_flow(root, *TEACHER, *overrides)
+    flow = toy_flow(root, **TEACHER, **changes)
     (step,) = flow.steps
     return replace(flow, steps=(replace(step, backend=replace(step.backend, run=run)),))
 
@@ -79,7 +86,8 @@ def test_telemetry_lies_beside_the_result_and_is_no_part_of_it(tmp_path: Path) -
 
 def test_the_same_result_has_the_same_name_whatever_was_told(tmp_path: Path) -> None:
     silent = flow_with(tmp_path / "a", lambda task: telling(task, rows=0))
-    eloquent = flow_with(tmp_path / "b", lambda task: telling(task, rows=50), "project.name=other")
+    eloquent = flow_with(tmp_path / "b", lambda task: telling(task, rows=50))
+    eloquent = replace(eloquent, project="other")
     one, other = run_flow(silent)["train:teacher"], run_flow(eloquent)["train:teacher"]
     assert (one.digest, one.content) == (other.digest, other.content)
     assert len(rows(beside(silent))) < len(rows(beside(eloquent)))
@@ -87,7 +95,7 @@ def test_the_same_result_has_the_same_name_whatever_was_told(tmp_path: Path) -> 
 
 def test_a_redo_has_its_own_telemetry_alone(tmp_path: Path) -> None:
     run_flow(flow_with(tmp_path, telling))
-    again = flow_with(tmp_path, lambda task: telling(task, rows=1), "force=[teacher]")
+    again = flow_with(tmp_path, lambda task: telling(task, rows=1), force=["teacher"])
     run_flow(again)
     assert [row["step"] for row in rows(beside(again))] == [1]
 
@@ -191,13 +199,13 @@ def test_a_sweep_that_lies_elsewhere_is_named_by_its_whole_path(cli: Cli, tmp_pa
 
 
 def test_one_text_serves_all_and_a_later_run_changes_none_of_it(tmp_path: Path) -> None:
-    run_flow(toy_flow(tmp_path, "lineage.models.student.params.lr=0.3"))
+    run_flow(toy_flow(tmp_path, student={"lr": 0.3}))
     files = sorted((tmp_path / "tasks").rglob("run.yaml"))
     assert len({file.stat().st_ino for file in files}) == 1
     before = files[0].read_bytes()
-    other = toy_flow(tmp_path, "lineage.models.tiny.params.lr=0.9")
+    other = toy_flow(tmp_path, tiny={"lr": 0.9})
     with pytest.raises(TaskError):  # the student's attempt leaves a note in its work folder …
-        run_flow(toy_flow(tmp_path, "lineage.models.student.params.fail=true"))
+        run_flow(toy_flow(tmp_path, student={"fail": True}))
     run_flow(other)  # … and others are made of another configuration
     assert all(file.read_bytes() == before for file in files)
 
@@ -226,7 +234,7 @@ def test_nothing_is_put_into_words_where_nothing_is_made(tmp_path: Path, monkeyp
 
 
 def test_a_note_that_cannot_be_written_fails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    flow = toy_flow(tmp_path, *TEACHER)
+    flow = toy_flow(tmp_path, **TEACHER)
     work = Store(flow.root).work(flow.steps[0])
     work.mkdir(parents=True)
     (work / "telemetry").write_text("a file where the folder should be")
@@ -258,7 +266,7 @@ def test_an_override_keeps_its_secrets_to_itself(word: str, shown: str) -> None:
 def test_a_note_holds_no_secret_of_any_part(tmp_path: Path) -> None:
     secret = "tracking.password=hunter2"
     flow = replace(
-        toy_flow(tmp_path, *TEACHER),
+        toy_flow(tmp_path, **TEACHER),
         command=f"pokeflow {secret} 'executor.params={{db_password: hunter2}}'",
         sweep=Sweep("2026-01-01/00-00-00-0", 3, (secret,)),
         config={"tracking": {"password": "hunter2", "uri": "s3://bucket"}, "list": [{"apiKey": "hunter2"}]},
@@ -309,7 +317,7 @@ def test_a_redo_leaves_nothing_old_in_the_bucket(tmp_path: Path, bucket: ObjectS
         (task.output / "model.txt").write_text("weights")
         return Result({"score": 0.5})
 
-    again = replace(flow_with(tmp_path / "a", otherwise, "force=[teacher]"), shared=shared(bucket))
+    again = replace(flow_with(tmp_path / "a", otherwise, force=["teacher"]), shared=shared(bucket))
     record = run_flow(again)["train:teacher"]
     assert record.content == old.content
     assert set(contents(Store(tmp_path / "b", bucket).fetch(record) / "telemetry")) == {"run.yaml", "other"}

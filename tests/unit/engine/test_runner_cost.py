@@ -127,6 +127,13 @@ def test_the_reason_why_a_bill_is_unknown_is_recorded_once(record_of, biller, tm
     assert record_of("billed").reasons["cost_usd"] == "another reason"
 
 
+def test_a_bill_with_a_cost_counts_whatever_reason_it_repeats(record_of, biller) -> None:
+    biller.answer = Bill(None, "an estimate")
+    record_of("billed")
+    biller.answer = Bill(1.0, "an estimate")
+    assert record_of("billed").cost_usd == 1.0
+
+
 def test_a_bill_keeps_the_reasons_of_other_figures(record_of, biller, tmp_path) -> None:
     record = record_of("billed")
     Store(tmp_path / "store").amend(replace(record, reasons={**record.reasons, "score": "no labels"}))

@@ -231,3 +231,11 @@ def test_the_run_note_of_a_job_says_who_started_it(flow_of, run, cluster) -> Non
     with pytest.raises(TaskError):
         run(flow_of())
     assert seen == [True]
+
+
+def test_a_job_that_failed_is_started_again_in_the_same_work_folder(flow_of, run, cluster) -> None:
+    cluster.instead = lambda task: (task.work / "checkpoint").write_text("kept")
+    with pytest.raises(TaskError, match="left no record"):
+        run(flow_of())
+    cluster.instead = None
+    assert run(flow_of()).ran == ("train:teacher", "distill:student")

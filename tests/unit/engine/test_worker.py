@@ -2,19 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pokeflow
 from pokeflow import Backend, PokeflowError, Result, Task, plugins
-from pokeflow.config import composition, omegaconf
-from pokeflow.config.resolver import resolve
 from pokeflow.engine import RunResult, worker
 from pokeflow.engine.executors import run_in_process
 from pokeflow.errors import TaskError
 from pokeflow.flow import Flow
 from pokeflow_testkit import TOY
-from pokeflow_testkit.support import TOY_FLOW
+from pokeflow_testkit.support import TOY_MODELS, build_flow
 from pokeflow_toy import Toy
 
 
@@ -23,9 +22,8 @@ def toy_in_sight(monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TOY))
 
 
-def flow_of(root: Path, *overrides: str) -> Flow:
-    cfg = composition.compose_config([*TOY_FLOW, f"store.root={root}", *overrides])
-    return resolve(omegaconf.to_plain(cfg), plugins.registry(plugins.manager()))
+def flow_of(root: Path, *, fail: bool = False, **changes: Any) -> Flow:
+    return build_flow(root, {**TOY_MODELS, "student": TOY_MODELS["student"].changed(fail=fail)}, **changes)
 
 
 def run(flow: Flow) -> RunResult:
@@ -33,7 +31,7 @@ def run(flow: Flow) -> RunResult:
 
 
 def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
-    report = run(flow_of(tmp_path, "models=[teacher]", "stages=[train]"))
+    report = run(flow_of(tmp_path, only=["teacher"], stages=["train"]))
     from pokeflow import Input
 
     parent = Input(report.records["train:teacher"], tmp_path / "folder")
@@ -46,7 +44,7 @@ def test_a_task_survives_the_way_through_json(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
     here = run(flow_of(tmp_path / "a"))
-    there = run(flow_of(tmp_path / "b", "executor=process"))
+    there = run(flow_of(tmp_path / "b", on="process"))
     assert {n: (r.digest, r.content, r.metrics) for n, r in here.records.items()} == {
         n: (r.digest, r.content, r.metrics) for n, r in there.records.items()
     }
@@ -54,11 +52,11 @@ def test_a_process_of_its_own_gives_the_same_result(tmp_path: Path) -> None:
 
 def test_what_went_wrong_there_is_said_here(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="distill:student failed: it was told to fail"):
-        run(flow_of(tmp_path, "executor=process", "lineage.models.student.params.fail=true"))
+        run(flow_of(tmp_path, on="process", fail=True))
 
 
 def test_a_worker_that_is_killed_fails_its_task_only(tmp_path: Path, monkeypatch) -> None:
-    flow = flow_of(tmp_path, "executor=process", "models=[teacher]", "stages=[train]")
+    flow = flow_of(tmp_path, on="process", only=["teacher"], stages=["train"])
     step = flow.steps[0]
     work, output = tmp_path / "w", tmp_path / "w" / "output"
     output.mkdir(parents=True)

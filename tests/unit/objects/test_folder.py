@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from pokeflow.errors import PokeflowError
 from pokeflow.objects import _folder as module
@@ -277,3 +278,159 @@ def test_of_many_processes_one_creates_and_none_is_overwritten(folder: Folder) -
     assert sorted(entries) == sorted(b"%d-%d" % (n, me) for n in range(50) for me in range(4))
     assert len(keys(folder)) == 51
     assert drafts(folder) == []
+
+
+def test_the_age_of_a_draft_counts_by_its_last_write_and_a_link_by_its_own(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("a", b"", match=None)
+    there = folder.root / ".pokeflow" / "drafts"
+    now = 2_000_000_000.0
+    monkeypatch.setattr(module.time, "time", lambda: now)
+    for name, age in (("an-hour", 3600), ("older", 3601)):
+        (there / name).write_bytes(b"")
+        os.utime(there / name, (now - age,) * 2)
+    (tmp_path / "old").write_bytes(b"")
+    os.utime(tmp_path / "old", (0, 0))
+    (there / "link").symlink_to(tmp_path / "old")
+    os.utime(there / "link", (now, now), follow_symlinks=False)
+    module._swept.clear()
+    folder.write("b", b"", match=None)
+    assert sorted(drafts(folder)) == ["an-hour", "link"]
+
+
+def test_drafts_are_looked_through_every_ten_minutes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [1000.0]
+    looked: list[float] = []
+    scandir = os.scandir
+
+    def look(path: Any) -> Any:
+        looked.append(moments[0])
+        return scandir(path)
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: moments[0])
+    monkeypatch.setattr(module.os, "scandir", look)
+    for moment in (1000.0, 1001.0, 1599.0, 1600.0, 2199.0, 2200.0):
+        moments[0] = moment
+        folder.write("a", b"", match=None)
+    assert looked == [1000.0, 1600.0, 2200.0]
+
+
+def test_a_folder_is_named_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Folder(Path("x/../root")).root == tmp_path / "root"
+    assert Folder(tmp_path / "root").uri == f"file://{tmp_path}/root"
+    assert not Folder(tmp_path).copies_on_server(Folder(tmp_path))
+    assert Folder(tmp_path).connection_options() == {}
+
+
+def test_a_lock_that_is_held_too_long_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    import filelock
+
+    waited: list[float] = []
+
+    class Held:
+        def __init__(self, file: Path, *, timeout: float, poll_interval: float) -> None:
+            self.lock_file = str(file)
+            waited.append(timeout)
+            assert 0 < poll_interval < 0.1, "the lock is looked at many times a second"
+
+        def acquire(self) -> None:
+            raise filelock.Timeout(self.lock_file)
+
+    monkeypatch.setattr(filelock, "FileLock", Held)
+    with pytest.raises(PokeflowError, match=r"root/a: another process has held .*/locks/\w\w for a minute\. End it"):
+        folder.write("a", b"", match=None)
+    assert waited == [60]
+    assert drafts(folder) == []
+
+
+def test_a_lock_is_free_after_every_write(folder: Folder) -> None:
+    for data in (b"1", b"2"):
+        folder.write("a", data, match=None)
+        for file in (folder.root / ".pokeflow" / "locks").iterdir():
+            with FileLock(file, timeout=0):
+                pass
+
+
+def test_a_replaced_file_is_locked_while_it_is_replaced(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    etag = folder.write("a", b"1", match=None)
+    held: list[bool] = []
+    replace = Path.replace
+
+    def look(draft: Path, target: Path) -> Path:
+        for file in (folder.root / ".pokeflow" / "locks").iterdir():
+            try:
+                FileLock(file, timeout=0).acquire()
+            except Timeout:
+                held.append(True)
+        return replace(draft, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    folder.write("a", b"2", match=etag)
+    assert held == [True]
+
+
+def test_a_write_says_whether_another_was_first_or_the_object_is_gone(folder: Folder) -> None:
+    etag = folder.write("a", b"1", match=None)
+    folder.write("a", b"2", match=None)
+    with pytest.raises(PreconditionError, match="root/a: has been written by another"):
+        folder.write("a", b"3", match=etag)
+    with pytest.raises(PreconditionError, match="root/a: lies there already"):
+        folder.write("a", b"3", match=ABSENT)
+    folder.delete("a")
+    with pytest.raises(PreconditionError, match="root/a: is gone"):
+        folder.write("a", b"3", match=etag)
+
+
+def test_an_object_below_a_file_is_missing(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a", b"", match=None)
+    folder.delete("a/b")
+    assert folder.stat("a/b") is None
+    assert list(folder.list("a/b/")) == []
+    for ask in (folder.read, folder.sha256, lambda key: folder.download(key, tmp_path / "x")):
+        with pytest.raises(NotFoundError, match="a/b: there is no such file"):
+            ask("a/b")
+
+
+def test_a_file_that_cannot_be_opened_is_no_missing_one(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write("a", b"", match=None)
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(module.os, "open", refuse)
+    with pytest.raises(PokeflowError, match="root/a: Permission denied") as told:
+        folder.read("a")
+    assert not isinstance(told.value, NotFoundError)
+
+
+def test_reading_a_pipe_leaves_no_open_file(folder: Folder) -> None:
+    folder.write("a", b"", match=None)
+    os.mkfifo(folder.root / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(NotFoundError):
+        folder.read("pipe")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_that_vanishes_while_it_is_listed_is_left_out(folder: Folder) -> None:
+    for key in ("a", "b", "c"):
+        folder.write(key, b"", match=None)
+    listing = folder.list()
+    assert next(listing).key == "a"
+    (folder.root / "b").unlink()
+    assert [entry.key for entry in listing] == ["c"]
+
+
+def test_a_copy_counts_its_bytes(folder: Folder) -> None:
+    folder.write("a", b"12345", match=None)
+    passed: list[float] = []
+    folder.copy(folder, "a", "b", match=None, advance=passed.append)
+    assert sum(passed) == 5
+
+
+def test_a_listing_begins_with_part_of_a_name_at_any_depth(folder: Folder) -> None:
+    for key in ("a/b/cd", "a/b/ce/f", "a/b/x", "a/bc"):
+        folder.write(key, b"", match=None)
+    assert [entry.key for entry in folder.list("a/b/c")] == ["a/b/cd", "a/b/ce/f"]

@@ -101,8 +101,13 @@ def test_the_order_in_which_writers_come_makes_no_difference(order: list[tuple[s
         b'{"unit": "models/other/v1", "files": []}',
         b'{"unit": "models/m/v1", "files": [{"path": "../../etc/passwd", "size": 1, "sha256": "", "source": "", '
         b'"fixed": true}]}',
-        b"[" * 100_000,
+        b'{"unit": "models/m/v1", "files": [], "model": "other", "version": "v1"}',
+        b'{"unit": "models/m/v1", "files": [], "model": "m", "version": "v2"}',
+        b'{"unit": "models/m/v1", "files": [{"path": "a", "size": -1, "sha256": "", "source": "", "fixed": true}]}',
+        b'{"unit": "../../x", "files": []}',
+        b'{"unit": "models/m/v1", "files": [], "facts": {"a": ' + b"[" * 100_000,
     ],
+    ids=["empty", "cut", "list", "unit", "outside", "model", "version", "size", "unit outside", "deep"],
 )
 def test_a_damaged_or_hostile_receipt_is_told_and_never_followed(tree: Folder, text: bytes) -> None:
     tree.write("metadata/receipts/models/m/v1.json", text, match=None)
@@ -156,3 +161,173 @@ def test_receipts_that_did_not_change_are_read_once(tree: Folder, monkeypatch: p
 def test_a_version_that_was_migrated_is_told_apart() -> None:
     old = replace(receipt(), digest="", content="", records=(), origin="s3://old")
     assert "published with digest unknown" in receipts.differences(old, receipt())[0]
+
+
+def test_a_unit_that_is_no_version_needs_no_model_and_empty_files_are_files(tree: Folder) -> None:
+    facts = Receipt("provision", (replace(placed("empty"), size=0),), facts={"id": 1})
+    receipts.put(tree, facts)
+    assert receipts.read(tree, "provision")[0] == facts
+
+
+def test_a_receipt_is_a_text_for_people_too(tree: Folder) -> None:
+    receipts.put(tree, receipt())
+    lines = tree.read("metadata/receipts/models/m/v1.json")[0].decode().splitlines(keepends=True)
+    assert lines[:2] == ["{\n", ' "unit": "models/m/v1",\n']
+    assert lines[-1] == "}\n"
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [("v2.0", "v10.0"), ("v1.9", "v1.10"), ("v1", "v1.0"), ("v1.2", "v1.x"), ("1.0", "v1.0"), ("v1.0-a", "v1.0-b")],
+)
+def test_versions_are_ordered_by_their_numbers(lower: str, higher: str) -> None:
+    assert receipts.version_sort_key(lower) < receipts.version_sort_key(higher)
+    assert receipts.version_sort_key("v01") == receipts.version_sort_key("v1")
+
+
+def test_receipts_of_a_model_are_ordered_by_production_then_by_version() -> None:
+    early = replace(receipt(records=(record(finished="2026-01-01"),)), version="v10")
+    late = replace(receipt(records=(record(finished="2026-01-02"),)), version="v2")
+    twin = replace(late, version="v10", unit="models/m/v10")
+    assert sorted([twin, late, early], key=receipts.order) == [early, late, twin]
+
+
+def test_the_producing_task_s_record_says_when_a_version_was_finished() -> None:
+    two = receipt(records=(record(finished="2026-01-01"), record("benchmark:m", "2026-01-03")))
+    assert two.finished == "2026-01-01"
+    assert receipt(records=()).finished == ""
+
+
+def test_of_two_records_of_a_task_the_later_stays(tree: Folder) -> None:
+    early, late = record("benchmark:m", "2026-01-03"), record("benchmark:m", "2026-01-04")
+    for first, second in ((early, late), (late, early)):
+        joined = receipts.merge(receipt(records=(record(), first)), receipt(records=(record(), second)))
+        assert joined.records == (record(), late)
+    again = replace(late, seconds=9.0)
+    joined = receipts.merge(receipt(records=(record(), late)), receipt(records=(record(), again)))
+    assert joined.records == (record(), again), "of the same moment the one that is written stays"
+
+
+@pytest.mark.parametrize("finished", ["2026-01-02", "2026-02-02"])
+def test_the_files_of_a_making_that_is_not_older_replace_the_old_ones(finished: str) -> None:
+    old = receipt(placed("config", "aa", fixed=False), placed("old", fixed=False))
+    new = receipt(
+        placed("config", "bb", fixed=False),
+        placed("new", fixed=False),
+        records=(record(finished=finished),),
+        facts={"a": 1},
+    )
+    joined = receipts.merge(old, new)
+    assert {file.path: file.sha256 for file in joined.files} == {"config": "bb", "old": "aa", "new": "aa"}
+    assert [file.path for file in joined.files] == ["config", "new", "old"]
+    assert (joined.finished, joined.facts) == (finished, {"a": 1})
+
+
+def test_an_older_making_adds_only_what_is_missing_and_changes_no_facts() -> None:
+    old = receipt(placed("config", "bb", fixed=False), records=(record(finished="2026-02-02"),), facts={"a": 1})
+    new = receipt(placed("config", "aa", fixed=False), placed("more", fixed=False), facts={"a": 2})
+    joined = receipts.merge(old, new)
+    assert {file.path: file.sha256 for file in joined.files} == {"config": "bb", "more": "aa"}
+    assert (joined.finished, joined.facts) == ("2026-02-02", {"a": 1})
+
+
+def test_a_unit_without_records_is_replaced_by_what_is_written_last() -> None:
+    old = Receipt("data", (placed("link", "aa", fixed=False),), records=(record("prepare:data"),))
+    new = Receipt("data", (placed("link", "bb", fixed=False),))
+    assert receipts.merge(old, new).files[0].sha256 == "bb"
+
+
+def test_the_type_and_the_parents_of_a_published_version_stay() -> None:
+    known = receipt(type="teacher", parents=("a:v1",))
+    other = receipt(type="student", parents=("b:v1",))
+    bare = receipt(type="", parents=())
+    assert [(r.type, r.parents) for r in (receipts.merge(known, other), receipts.merge(known, bare))] == [
+        ("teacher", ("a:v1",))
+    ] * 2
+    assert (receipts.merge(bare, other).type, receipts.merge(bare, other).parents) == ("student", ("b:v1",))
+
+
+def test_the_producing_task_s_record_comes_first_and_the_others_by_their_start() -> None:
+    producer = record("train:m", "2026-01-05")
+    first, second = record("benchmark:m", "2026-01-01"), record("register:m", "2026-01-02")
+    joined = receipts.merge(receipt(records=(producer, second)), receipt(records=(producer, first)))
+    assert joined.records == (producer, first, second)
+    assert receipts.merge(receipt(records=()), receipt(records=())).records == ()
+
+
+def test_a_file_that_is_fixed_in_one_receipt_only_may_differ() -> None:
+    fixed, loose = placed("a", "aa"), placed("a", "bb", fixed=False)
+    assert receipts.differences(receipt(fixed), receipt(loose)) == []
+    assert receipts.differences(receipt(loose), receipt(placed("a", "cc"))) == []
+    assert (
+        len(receipts.differences(receipt(fixed, placed("b", "aa")), receipt(placed("a", "x"), placed("b", "y")))) == 2
+    )
+    assert receipts.differences(receipt(fixed), receipt(fixed, placed("new", "zz"))) == []
+
+
+def test_what_is_no_version_may_change_its_content() -> None:
+    old = Receipt("data", (placed("a", "aa"),), digest="d")
+    assert receipts.differences(old, replace(old, digest="e", files=(placed("a", "bb"),))) == []
+
+
+def test_an_unknown_digest_and_content_are_said_to_be_unknown() -> None:
+    (text,) = receipts.differences(receipt(digest="", content=""), receipt())
+    assert text == "m v1 is published with digest unknown (content unknown), not d (c). Raise its version."
+
+
+def test_all_receipts_are_read_sorted_and_other_files_are_left_out(tree: Folder) -> None:
+    assert receipts.read_all(tree) == ()
+    units = [receipts.unit("m", f"v{n}") for n in range(20)]
+    for unit in reversed(units):
+        receipts.put(tree, Receipt(unit, ()))
+    tree.write("metadata/receipts/models/m/notes.txt", b"", match=None)
+    assert [found.unit for found in receipts.read_all(tree)] == sorted(units)
+
+
+def test_each_receipt_is_read_by_itself_so_that_a_damaged_one_hides_no_other(tree: Folder) -> None:
+    receipts.put(tree, receipt())
+    tree.write("metadata/receipts/data.json", b"{", match=None)
+    found = dict(receipts.read_each(tree))
+    assert found["metadata/receipts/models/m/v1.json"] == receipt()
+    assert isinstance(found["metadata/receipts/data.json"], IntegrityError)
+
+
+def test_a_receipt_that_is_removed_while_all_are_read_is_left_out(tree: Folder, monkeypatch) -> None:
+    receipts.put(tree, receipt())
+    receipts.put(tree, Receipt("data", ()))
+    read = Folder.read
+
+    def remove(self: Folder, key: str) -> tuple[bytes, str]:
+        if key.endswith("data.json"):
+            self.delete(key)
+        return read(self, key)
+
+    monkeypatch.setattr(Folder, "read", remove)
+    assert receipts.read_all(tree) == (receipt(),)
+
+
+def test_a_cached_receipt_is_not_taken_for_one_of_another_key(tree: Folder, monkeypatch) -> None:
+    """Where etags are of the bytes alone, the same bytes under another key have the same one."""
+    receipts.put(tree, receipt())
+    (entry,) = tree.list()
+    known = {entry.etag: replace(receipt(), unit="models/m/v2")}
+    assert receipts.read_all(tree, known) == (receipt(),)
+    assert known[entry.etag] == receipt()
+
+
+def test_of_two_that_add_to_one_receipt_at_once_none_is_lost(tree: Folder, monkeypatch) -> None:
+    """Another publisher writes after this one has read, both for a first receipt and for a later one."""
+    write, others = Folder.write, ["theirs", "theirs-too"]
+
+    def interfere(self: Folder, key: str, data: bytes, *, match: str | None) -> str:
+        if others:
+            with monkeypatch.context() as alone:
+                alone.setattr(Folder, "write", write)
+                receipts.put(self, receipt(placed(f"models/m/v1/{others.pop()}")))
+        return write(self, key, data, match=match)
+
+    monkeypatch.setattr(Folder, "write", interfere)
+    receipts.put(tree, receipt(placed("models/m/v1/mine")))
+    receipts.put(tree, receipt(placed("models/m/v1/mine-too")))
+    names = [file.path.rpartition("/")[2] for file in receipts.read_all(tree)[0].files]
+    assert names == ["mine", "mine-too", "theirs", "theirs-too"]

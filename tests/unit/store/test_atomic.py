@@ -133,7 +133,7 @@ def test_who_waits_says_so_and_is_next(
     waiting.start()
     try:
         assert told.wait(60)
-        assert not entered.is_set()
+        assert not entered.wait(0.2), "the lock is held by the other process"
         holder.communicate("go\n", timeout=60)
         assert entered.wait(60)
     finally:

@@ -150,6 +150,20 @@ def test_a_kill_before_the_record_is_written_leaves_no_result(tmp_path: Path, mo
     assert (store.folder(STEP) / "model.txt").read_text() == "again"
 
 
+def test_a_kill_while_a_result_is_replaced_is_mended_by_the_next_commit(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store)
+    left_over = store.work(STEP) / "replaced"
+    left_over.mkdir(parents=True)
+    (left_over / "model.txt").write_text("of an earlier attempt")
+    record = commit(store, "better")
+    assert store.load(STEP) == record
+
+
+def test_without_a_bucket_the_folder_is_named_even_if_nothing_is_there(tmp_path: Path) -> None:
+    assert Store(tmp_path).fetch(RECORD) == Store(tmp_path).folder(RECORD)
+
+
 def test_a_result_that_is_finished_keeps_its_log_while_it_is_made_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     commit(store)
@@ -239,7 +253,7 @@ def test_a_name_that_begins_with_dots_is_inside(tmp_path: Path) -> None:
     assert read_record(tmp_path) is not None
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+@pytest.mark.parametrize("text", ["{", '{"facts": {"a": ' + "[" * 100_000], ids=["cut", "deep"])
 def test_a_record_that_is_not_readable_is_told(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "record.json").write_text(text)
     assert read_record(tmp_path) is None
@@ -263,7 +277,7 @@ def test_records_are_found_by_stage_and_model_and_the_unreadable_are_told(
 ) -> None:
     store = Store(tmp_path)
     record = commit(store)
-    for text in ("{", "[" * 100_000):
+    for text in ("{", '{"facts": {"a": ' + "[" * 100_000):
         folder = tmp_path / "tasks" / "train" / "teacher" / f"broken{len(text)}"
         folder.mkdir()
         (folder / "record.json").write_text(text)

@@ -146,7 +146,7 @@ def test_a_record_of_another_task_or_folder_is_not_believed(
     assert "is no sound record" in caplog.text
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"null", b"[" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"facts": {"a": ' + b"[" * 100_000])
 def test_a_damaged_record_counts_as_none(bucket: Bucket, data: bytes) -> None:
     bucket.write("tasks/train/m/x/record.json", data, match=None)
     assert remote.load(bucket, "tasks/train/m/x") is None
@@ -261,3 +261,29 @@ def test_a_task_without_a_log_is_fetched_without_one(
     bucket.delete(f"{record.path}/log.txt")
     remote.fetch(bucket, record.path, record, tmp_path / "draft")
     assert "log.txt" not in texts(tmp_path / "draft")
+
+
+def test_a_task_without_files_is_fetched_too(bucket: Bucket, tmp_path: Path) -> None:
+    record = build_record("train:m")
+    remote.send(bucket, record.path, tmp_path / "nothing", record)
+    remote.fetch(bucket, record.path, record, tmp_path / "new" / "draft")
+    assert list(texts(tmp_path / "new" / "draft")) == ["record.json"]
+
+
+def test_the_progress_of_a_transfer_is_its_bytes(
+    bucket: Bucket, folder: Path, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[tuple[str, float]] = []
+    passed: list[float] = []
+
+    def each(work: Any, items: Any, *, label: str, total: float) -> None:
+        bars.append((label, total))
+        for item in items:
+            work(item, passed.append)
+
+    monkeypatch.setattr(remote, "each", each)
+    send(bucket, folder, record)
+    remote.fetch(bucket, record.path, record, tmp_path / "draft")
+    size = sum(file.size for file in record.files)
+    assert bars == [("sending train:m", size), ("fetching train:m", size)]
+    assert sum(passed) == 2 * size

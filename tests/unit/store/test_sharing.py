@@ -189,6 +189,7 @@ def test_a_result_that_is_here_needs_no_bucket(store_of, monkeypatch) -> None:
     store = store_of("a")
     record = commit(store)
     monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("the bucket was read"))
+    monkeypatch.setattr(local, "file_lock", lambda *_: pytest.fail("nobody is waited for"))
     assert store.load(record) == record
     assert store.fetch(record) == store.folder(record)
 
@@ -379,6 +380,13 @@ def test_a_remote_job_s_record_that_is_here_already_leaves_the_files(store_of) -
     assert store.adopt_remote(record) == record
     assert (store.folder(record) / "model.txt").is_file()
     assert store.load(record) == record
+
+
+def test_a_remote_job_s_record_is_adopted_where_nothing_is_here(store_of) -> None:
+    record = commit(store_of("b"))
+    here = store_of("a")
+    assert here.adopt_remote(record) == record
+    assert not here.folder(record).exists()
 
 
 def test_a_job_that_left_no_record_keeps_the_work_and_the_older_result(store_of) -> None:

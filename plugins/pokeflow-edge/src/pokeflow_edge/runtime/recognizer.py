@@ -103,7 +103,7 @@ def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleR
     own = replace(bundle.limits, **{name: value for name, value in limits.items() if value is not None})
     recognizer = open_recognizer(
         folder / bundles.MODEL,
-        lambda *given: _adapter(bundle).open_network(*given),
+        lambda *arguments: _adapter(bundle).open_network(*arguments),
         gallery=folder,
         labels=folder / bundles.LABELS,
         threads=threads,

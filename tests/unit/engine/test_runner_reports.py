@@ -1,0 +1,227 @@
+"""What a run says of its tasks: which failed, which wait for something, which finished, and who else hears of it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pokeflow import Executor, NoParams, Result, Task, UnavailableError, engine, hookimpl, plugins
+from pokeflow.engine import _runner as runner
+from pokeflow.errors import WAITING, TaskError
+from pokeflow.flow import Flow, Service
+from pokeflow.store._local import Store
+from pokeflow.types import Backend, Record, RemoteStore
+from pokeflow_testkit.records import build_record
+from pokeflow_testkit.support import TOY_MODELS, ToyModel, build_flow
+
+TWO = {
+    "a": ToyModel("teacher", "train"),
+    "b": ToyModel("student", "distill", ("a",)),
+    "c": ToyModel("teacher", "train"),
+}
+"""``b`` needs ``a``; ``c`` needs neither, and its benchmark comes after ``b`` in the order of steps."""
+
+
+def run(flow: Flow, *observers: object, **executors: Executor) -> engine.RunResult:
+    pm = plugins.manager()
+    for observer in observers:
+        pm.register(observer)
+    found, since = plugins.registry(pm), engine.now()
+    registry = replace(found, executors={**found.executors, **executors})
+    try:
+        return engine.run(flow, registry, pm.hook, since, engine.plan(flow, since))
+    finally:
+        for observer in observers:
+            pm.unregister(observer)
+
+
+@pytest.fixture
+def flow_of(tmp_path: Path) -> Callable[..., Flow]:
+    def make(models: dict[str, ToyModel] = TOY_MODELS, **changes: Any) -> Flow:
+        return build_flow(tmp_path / "store", models, **changes)
+
+    return make
+
+
+def replaced(flow: Flow, name: str, body: Callable[[Task], Any]) -> Flow:
+    """The flow with another function as the backend of one step."""
+    steps = (replace(s, backend=replace(s.backend, run=body)) if s.name == name else s for s in flow.steps)
+    return replace(flow, steps=tuple(steps))
+
+
+def test_what_needs_a_failed_task_is_named_and_all_else_runs(flow_of, caplog) -> None:
+    flow = flow_of({**TWO, "a": TWO["a"].changed(fail=True)})
+    with pytest.raises(TaskError) as told:
+        run(flow)
+    assert told.value.exit_code == 1
+    assert set(told.value.ran) == {"train:c", "benchmark:c", "register:c"}
+    waiting = {"benchmark:a", "register:a", "distill:b", "benchmark:b", "register:b"}
+    line = next(line for line in str(told.value).splitlines() if line.startswith("Not run, for want of it: "))
+    assert set(line.removeprefix("Not run, for want of it: ").rstrip(".").split(", ")) == waiting
+    assert "train:a: failed" in caplog.messages
+
+
+def test_a_last_task_that_fails_holds_up_nothing(flow_of) -> None:
+    flow = flow_of(TOY_MODELS, only=["teacher"], stages=["train"])
+    with pytest.raises(TaskError) as told:
+        run(replaced(flow, "train:teacher", lambda task: None))
+    assert "Not run" not in str(told.value)
+
+
+def test_what_is_unavailable_is_no_failure_and_says_what_is_ready(flow_of, tmp_path, caplog) -> None:
+    flow = flow_of({**TWO, "a": TWO["a"].changed(absent=True)})
+    with pytest.raises(TaskError) as told:
+        run(flow)
+    assert told.value.exit_code == WAITING
+    output = Store(flow.root).work(flow.step("train:a")) / "output"
+    assert str(told.value).startswith(
+        f"train:a unavailable: no compiler here. Install the toy compiler 2.0.\n  what is ready for it: {output}\n"
+    )
+    assert "train:a: unavailable" in caplog.messages
+
+
+def test_where_nothing_is_ready_nothing_is_said_of_it(flow_of) -> None:
+    def lack(task: Task) -> Result:
+        raise UnavailableError("no compiler here.")
+
+    def lack_and_tidy(task: Task) -> Result:
+        task.output.rmdir()
+        raise UnavailableError("no compiler here.")
+
+    for body in (lack, lack_and_tidy):
+        with pytest.raises(TaskError) as told:
+            run(replaced(flow_of(only=["teacher"], stages=["train"]), "train:teacher", body))
+        assert "no compiler here." in str(told.value)
+        assert "ready" not in str(told.value)
+
+
+def test_a_failure_counts_more_than_what_is_unavailable(flow_of) -> None:
+    flow = flow_of({**TWO, "a": TWO["a"].changed(absent=True), "c": TWO["c"].changed(fail=True)})
+    with pytest.raises(TaskError) as told:
+        run(flow)
+    assert told.value.exit_code == 1
+    assert "train:a unavailable" in str(told.value)
+
+
+def test_a_failure_names_a_log_only_where_there_is_one(tmp_path) -> None:
+    store, step = Store(tmp_path), build_flow(tmp_path, TOY_MODELS).step("train:teacher")
+    assert runner._failure(store, step, ValueError("x")) == "train:teacher failed: ValueError: x"
+    for folder in (store.folder(step), store.work(step)):
+        folder.mkdir(parents=True)
+        (folder / "log.txt").write_text("")
+        expected = f"train:teacher failed: ValueError: x\n  log: {folder / 'log.txt'}"
+        assert runner._failure(store, step, ValueError("x")) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (
+            build_record(metrics={"a": 1.23456, "b": None, "c": 2.0, "d": 3.0, "e": 4.0, "f": 5.0}),
+            "(a 1.235, c 2, d 3, e 4)",
+        ),
+        (build_record(metrics={"a": None}), ""),
+        (build_record("prepare:data", metrics={"cards": 9.0}), ""),
+        (build_record(metrics={"a": 1.0}, facts={"simulated": True}), "(simulated)"),
+    ],
+)
+def test_a_finished_task_is_told_with_its_first_four_figures(record: Record, text: str) -> None:
+    assert runner._brief(record) == text
+
+
+def test_the_log_says_what_begins_why_and_how_it_ended(flow_of, caplog) -> None:
+    caplog.set_level(logging.INFO, "pokeflow")
+    run(flow_of(only=["teacher"], stages=["train"]))
+    lines = [message for message in caplog.messages if message.startswith("train:teacher")]
+    assert lines[0] == "train:teacher: toy on local (not made yet)"
+    assert lines[-1].endswith(" s (score 0.1)")
+
+
+class Observer:
+    """A plugin that keeps which tasks it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @hookimpl
+    def pokeflow_task_finished(self, record: Record) -> None:
+        self.told.append(record.task)
+
+
+def test_a_plugin_hears_of_what_ran_and_not_of_what_is_reused_or_simulated(flow_of) -> None:
+    observer = Observer()
+    run(flow_of({"a": TWO["a"]}, then={}), observer)
+    assert observer.told == ["train:a"]
+    run(flow_of({"a": TWO["a"]}, then={}), observer)
+    assert observer.told == ["train:a"]
+    run(flow_of({"a": TWO["a"].changed(simulated=True)}, then={}), observer)
+    assert observer.told == ["train:a"]
+
+
+def test_what_an_earlier_run_left_for_tracking_is_told_before_the_first_task(flow_of) -> None:
+    told: list[str] = []
+    away = [True]
+
+    def track(task: Task) -> Result:
+        if away[0]:
+            raise ConnectionError("no answer")
+        told.append(task.inputs[0].record.task)
+        return Result()
+
+    service = Service(Backend("spy", "track", track, NoParams), NoParams())
+    run(flow_of(only=["teacher"], stages=["train"], tracking=service))
+    away[0] = False
+
+    def kill(task: Task) -> Result:
+        raise KeyboardInterrupt
+
+    flow = replaced(flow_of(only=["student"], stages=["distill"], tracking=service), "distill:student", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run(flow)
+    assert told == ["train:teacher"]
+
+
+def test_a_backend_is_told_the_bucket_and_finds_its_telemetry_begun(flow_of, tmp_path) -> None:
+    seen: list[Any] = []
+
+    def look(task: Task) -> Result:
+        seen.extend((task.shared, (task.work / "telemetry" / "run.yaml").is_file()))
+        (task.output / "model.txt").write_text("x")
+        return Result({"score": 1})
+
+    shared = RemoteStore((tmp_path / "bucket").as_uri())
+    flow = replaced(flow_of(only=["teacher"], stages=["train"], shared=shared), "train:teacher", look)
+    record = run(flow).records["train:teacher"]
+    assert seen == [shared, True]
+    assert 0 < record.seconds < 60
+
+
+def test_a_simulated_model_is_not_registered_here(flow_of) -> None:
+    registered: list[str] = []
+
+    def register(task: Task) -> Result:
+        registered.append(task.name)
+        return Result()
+
+    flow = replaced(flow_of({"a": TWO["a"].changed(simulated=True)}), "register:a", register)
+    with pytest.raises(TaskError, match="no such model is registered"):
+        run(flow)
+    assert registered == []
+
+
+def test_an_executor_that_returns_nothing_is_named(flow_of) -> None:
+    flow = flow_of(only=["teacher"], stages=["train"], on="silent")
+    with pytest.raises(TaskError, match=r"executor 'silent' returned NoneType; a Result"):
+        run(flow, silent=Executor("silent", lambda *_: None, NoParams))
+
+
+def test_what_another_process_made_since_the_plan_is_not_made_again(flow_of) -> None:
+    flow = flow_of(only=["teacher"], stages=["train"])
+    planned = tuple(engine.plan(flow, engine.now()))
+    made = run(flow).records
+    pm = plugins.manager()
+    again = engine.run(flow, plugins.registry(pm), pm.hook, engine.now(), planned)
+    assert (again.records, again.ran) == (made, ())
