@@ -18,7 +18,7 @@ LIGHT  := pokeflow-browse pokeflow-metadata pokeflow-migrate pokeflow-s3
 # Tests of the core itself; those of the test kit and of this repository are left out.
 CORE   := $(filter-out tests/unit/support tests/unit/repository,$(wildcard tests/unit/*))
 
-.PHONY: demo test test-all test-share lint bench mutate docs pictures clean test-core dist coverage version hooks
+.PHONY: demo test test-all test-share test-extras lint bench mutate docs pictures clean test-core dist coverage version hooks
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -36,6 +36,12 @@ test-all: $(READY)
 # All quick tests, and one share of the slow ones: SHARE=2/5. A sweep of the shares is a test-all.
 test-share: $(READY)
 	$(TEST) -m "not aws" --share $(SHARE)
+
+# What needs MLflow on SageMaker, which the other tests do without.
+# Ray's launcher has constraints of its own: docs/how-to/sweep-and-promote.md.
+test-extras: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable 'plugins/pokeflow-mlflow[sagemaker]'
+	$(TEST) tests/unit/repository/test_docs.py plugins/pokeflow-mlflow/tests/test_connection.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

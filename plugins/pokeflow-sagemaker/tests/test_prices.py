@@ -23,6 +23,7 @@ def test_a_price_says_where_it_is_from():
     [
         ("ml.x9.large", "us-east-1", "set params.prices.ml.x9.large"),
         ("ml.m5.large", "mars-1", "no prices are known for mars-1"),
+        ("ml.m5.large", "", "no prices are known for no region"),
     ],
 )
 def test_what_is_not_known_has_no_price_and_a_reason(kind, region, reason):

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from pokeflow import PokeflowError
-from pokeflow_torch import augment, step
+from pokeflow_torch import augment, step, together
 from pokeflow_torch.params import Optim
 from pokeflow_torch.step import Cards, Learner, Plan, Stepper
 
@@ -89,7 +89,9 @@ def test_a_gradient_under_the_limit_is_left_alone(stepper):
 
 def test_views_are_the_cards_of_the_batch_normalised_by_the_data_sets_mean_and_deviation(stepper, cards):
     learner = Recorder()
-    stepper(learner).make(0, LABELS)
+    made = stepper(learner)
+    learner.eval()  # as a validation leaves it
+    made.make(0, LABELS)
     ((images, labels, training),) = learner.received
     clean = torch.from_numpy(cards.images[LABELS]).permute(0, 3, 1, 2).float() / 255
     made = augment.views(clean, step.reseed(3, 0, 0), 0.0)
@@ -122,6 +124,38 @@ def test_a_step_moves_the_weights_at_the_rate_of_its_position(stepper):
     # AdamW's first step is as long as its rate, whatever the gradient.
     moved = (learner.network.layer.weight.detach() - before).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, result.lr), rtol=1e-3, atol=0)
+
+
+class Half:
+    """The first of two processes, which has the batch's even positions and hears nothing of the other one."""
+
+    num_processes = 2
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def __getattr__(self, name):
+        return getattr(self.machine, name)
+
+
+def test_a_process_with_a_larger_part_of_the_batch_has_a_larger_weight(stepper, machine, cards, monkeypatch):
+    batch = np.array([4, 1, 5, 0, 2])
+    alone = stepper().make(0, batch[::2])
+    agreed = together.StepSummary({"loss": 1.0}, None)
+    monkeypatch.setattr(together, "agree", lambda *_: agreed)
+    monkeypatch.setattr(together, "share_moments", lambda *_: None)
+    half = Stepper(Half(machine), "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    half.begin()
+    # Three of five views, where an equal part were a half.
+    assert half.make(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
+
+
+def test_a_resumed_state_is_shared_with_the_other_processes(machine, cards, monkeypatch):
+    shared = []
+    monkeypatch.setattr(together, "share_moments", lambda _, optimizer: shared.append(optimizer))
+    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    made.begin()
+    assert shared == [made.optimizer.optimizer]
 
 
 def test_gradients_do_not_add_up_over_steps(stepper):
@@ -203,11 +237,31 @@ def test_a_batch_of_one_view_is_an_error(stepper):
 def test_weights_of_convolutions_lie_channels_last(machine, cards):
     learner = Recorder()
     learner.network.convolutional = True
+    learner.extra = nn.Conv2d(3, 4, 3)
     plan = Plan(cards, Optim(), 0.0, 3, TOTAL)
     made = Stepper(machine, "train:m", learner, plan)
     made.begin()
     made.make(0, LABELS)
     assert learner.received[0][0].is_contiguous(memory_format=torch.channels_last)
+    assert learner.extra.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("saved", "scale"), [(None, 2.0), ({"scale": 8.0}, 8.0)])
+def test_the_scale_of_half_precision_is_the_saved_one_or_stays(machine, cards, saved, scale):
+    class Scaler:
+        loaded = None
+
+        def state_dict(self):
+            return {"scale": 2.0}
+
+        def load_state_dict(self, state):
+            self.loaded = state
+
+    machine.scaler = Scaler()
+    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    made.begin({**made.state(), "scaler": saved} if saved else None)
+    assert machine.scaler.loaded == {"scale": scale}
+    assert made.state()["scaler"] == {"scale": 2.0}
 
 
 def test_the_rate_rises_along_a_line_and_falls_along_a_cosine_to_zero():
