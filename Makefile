@@ -50,6 +50,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.structure
 	$(BIN)/python -m tests.names
+	$(BIN)/python -m tests.prose
 	$(BIN)/python .github/scripts/release.py check
 	$(BIN)/zizmor --offline --quiet .github
 

@@ -251,4 +251,4 @@ def test_links_that_a_migration_placed_are_found() -> None:
 def test_nothing_published_is_a_manifest_too() -> None:
     made = built(runs=None)
     assert made["models"] == {}
-    assert made["reasons"]["created_at"] == "nothing that a record tells of is published"
+    assert made["reasons"]["created_at"] == "no published unit has a record"

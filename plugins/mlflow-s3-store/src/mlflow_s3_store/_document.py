@@ -97,7 +97,7 @@ def _read_rows(document: Document, text: dict[str, Any], schema: Schema) -> None
     head = schema.tables[document.kind]
     row = {column: _from_json(text.pop(column)) for column in head.columns if column in text}
     if SEPARATOR.join(str(row[c]) for c in head.key) != document.id:
-        raise ValueError(f"it is of {document.id!r} and tells of another")
+        raise ValueError(f"it belongs to {document.id!r} and describes another")
     document.rows[head.name] = {tuple(row[c] for c in head.key): row}
     link = dict(zip(head.link, (row[c] for c in head.link), strict=True))
     for table in schema.unit(document.kind):

@@ -94,7 +94,7 @@ def _server() -> tuple[str | None, str | None, str | None]:
         extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
         return endpoint, extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId")
     except (ValueError, AttributeError):
-        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: is no JSON object. Mend it or unset it.") from None
+        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: not a JSON object. Fix it or unset it.") from None
 
 
 def cache_folder() -> Path:
@@ -172,4 +172,4 @@ def _open_copy(file: Path, template: Path, uri: str) -> WorkingCopy:
 def _require_damage(file: Path, error: sqlite3.DatabaseError) -> None:
     """Raise a PokeflowError unless the file itself is damaged: a locked or unwritable file is sound."""
     if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        raise PokeflowError(f"{file}: {error}. Nothing in it is lost: try again, or mend what keeps it.") from error
+        raise PokeflowError(f"{file}: {error}. Nothing in it is lost: remove the cause and try again.") from error

@@ -76,7 +76,7 @@ FIELDS: Mapping[str, Mapping[str, dict[str, Any]]] = {
         size={"description": "Size of the target in bytes.", "minimum": 0},
         files={"description": "How many files the target has.", "minimum": 0},
         select="Which part of the target is meant; null is all of it.",
-        task="The task that tells of the target.",
+        task="The task that describes the target.",
         reasons="Why each null beside it is null, by its key.",
     ),
 }

@@ -51,7 +51,7 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     runs = list((history or {}).get("runs", ()))
     known, newest = versions_of(receipts), newest_of(receipts, about.models)
     records = [record for receipt in receipts for record in receipt.records]
-    nothing = Unknown("nothing that a record tells of is published")
+    nothing = Unknown("no published unit has a record")
     begun = _moments([*(record.started for record in records), *(run["started"] for run in runs)])
     ended = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
     manifest = fill(

@@ -128,7 +128,7 @@ def folder(receipt: Receipt) -> str | Unknown:
         parts = path.split("/")[:-1]
         if receipt.version in parts:
             return "/".join(parts[: parts.index(receipt.version) + 1]) + "/"
-    return Unknown("no file of it lies in a folder of this version")
+    return Unknown("none of its files is in a folder of this version")
 
 
 def untold(receipt: Receipt) -> str:

@@ -121,7 +121,7 @@ def _copies(
             faults.append(
                 Fault(
                     f"copy[{i}].match",
-                    f"{rule.match!r} finds nothing in {objects.uri}. Mend it, or say "
+                    f"{rule.match!r} matches nothing in {objects.uri}. Correct it, or set "
                     f"optional: true.{_nearest(objects, rule.match)}",
                 )
             )
@@ -172,7 +172,7 @@ def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]
         files, size = files + 1, size + entry.size
     if not files and not link.optional:
         message = f"nothing lies at {objects.uri}/{prefix}.{_nearest(objects, prefix)}"
-        faults.append(Fault(f"links.{folder}", f"{message} Mend it, or say optional: true."))
+        faults.append(Fault(f"links.{folder}", f"{message} Correct it, or set optional: true."))
     if files:
         to = (objects.with_prefix(prefix.rstrip("/")).uri if prefix else objects.uri) + "/"
         reasons = {

@@ -76,7 +76,7 @@ def _client(server: Server) -> Any:
         raise  # reported with the URI of the request that needs it
     except (BotoCoreError, ValueError) as error:
         said = str(error).rstrip(".")
-        message = f"AWS's settings: {said}. Mend it in AWS's variables (AWS_…), its files, or store.region."
+        message = f"AWS's settings: {said}. Correct it in AWS's variables (AWS_…), its files, or store.region."
         raise PokeflowError(message) from error
 
 

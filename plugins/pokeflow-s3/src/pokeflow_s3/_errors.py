@@ -53,7 +53,7 @@ _CODES = {
         "XAmzContentSHA256Mismatch",
         "XAmzContentChecksumMismatch",
     ),
-    "there is no such bucket. Create it, or mend its name.": ("NoSuchBucket",),
+    "there is no such bucket. Create it, or correct its name.": ("NoSuchBucket",),
     "S3 does not allow this name of a bucket.": ("InvalidBucketName",),
     f"the credentials have expired. Renew them. {WHERE}": EXPIRED,
     f"the credentials are not known to the server. {WHERE}": UNKNOWN,

@@ -42,7 +42,7 @@ def load(group: str, name: str) -> Callable[..., Any]:
     except Exception as error:  # a plugin's module may raise anything, and the message must name its distribution
         raise PokeflowError(
             f"{name}: {entry.value} of {_distribution(entry)} cannot be loaded ({type(error).__name__}: {error}). "
-            "Mend or uninstall that distribution."
+            "Fix or uninstall that distribution."
         ) from error
     return function
 

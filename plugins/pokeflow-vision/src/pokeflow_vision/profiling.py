@@ -75,7 +75,7 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
 
         measurement = watch(model.folder, spec, params, pictures(), task.work)
     if not measurement:
-        raise PokeflowError(f"profile: {framework} told of no operator. Run it again with more runs.")
+        raise PokeflowError(f"profile: {framework} reported no operator. Run it again with more runs.")
 
     figures = {
         "operators_ms": (sum(operator.milliseconds for operator in measurement), "ms"),

@@ -44,7 +44,7 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     if not file.is_file():
         raise PokeflowError(f"{file}: no file. Name the private key's.")
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise PokeflowError(f"{file}: others than its owner can get at it. Mend that: chmod 600 {file}")
+        raise PokeflowError(f"{file}: users other than its owner can read it. Run: chmod 600 {file}")
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -21,7 +21,7 @@ from pokeflow_vision.archive import MOST_JSON
 ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
 """Version of the format of ``bundle.json``."""
-MEND = "Install the bundle again."
+REMEDY = "Install the bundle again."
 _TOLD = ("model", "version", "target", "preprocessing", "simulated")
 _KINDS = {
     **dict.fromkeys(("version", "target", "adapter", "preprocessing"), str),
@@ -73,12 +73,12 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         fault = faulty(folder, about["files"], list_files(folder))
     except OSError as error:
-        raise PokeflowError(f"{error.filename}: cannot be read ({error.strerror}). {MEND}") from error
+        raise PokeflowError(f"{error.filename}: cannot be read ({error.strerror}). {REMEDY}") from error
     if fault:
         name, why = fault
-        raise PokeflowError(f"{folder / name}: {why}. {MEND}")
+        raise PokeflowError(f"{folder / name}: {why}. {REMEDY}")
     if module_file(about["adapter"]) not in about["files"]:
-        raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {MEND}")
+        raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {REMEDY}")
     return Bundle(folder, about)
 
 
@@ -140,7 +140,7 @@ def _about(folder: Path) -> dict[str, Any]:
         _require_form(about)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(
-            f"{folder / ABOUT}: not a readable bundle ({type(error).__name__}: {error}). {MEND}"
+            f"{folder / ABOUT}: not a readable bundle ({type(error).__name__}: {error}). {REMEDY}"
         ) from error
     return about
 

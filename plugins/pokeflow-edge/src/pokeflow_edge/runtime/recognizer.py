@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime import bundle as bundles
-from pokeflow_edge.runtime.bundle import MEND, Bundle, Limits
+from pokeflow_edge.runtime.bundle import REMEDY, Bundle, Limits
 from pokeflow_vision import index, retrieval
 from pokeflow_vision.preprocessing import ImageError
 from pokeflow_vision.recognizer import Answer, ImageLimits, Recognizer, open_recognizer
@@ -108,10 +108,10 @@ def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleR
         labels=folder / bundles.LABELS,
         threads=threads,
         limits=ImageLimits(own.max_bytes, own.max_pixels),
-        remedy=MEND,
+        remedy=REMEDY,
     )
     if (said := bundle.about["preprocessing"]) != (actual := recognizer.spec.hash):
-        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {actual}. {MEND}")
+        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {actual}. {REMEDY}")
     one = BundleRecognizer(bundle, recognizer, own)
     one.prove()
     return one
@@ -122,11 +122,11 @@ def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]
     try:
         squares, stated = index.arrays(file, ("squares", "embeddings")).values()
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{file}: not a readable self-test ({error}). {MEND}") from error
+        raise PokeflowError(f"{file}: not a readable self-test ({error}). {REMEDY}") from error
     count = squares.shape[0] if squares.ndim else 0
     wanted = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
     if not count or wanted != tuple((str(part.dtype), part.shape) for part in (squares, stated)):
-        raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {MEND}")
+        raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {REMEDY}")
     return squares, retrieval.normalize_rows(stated)
 
 
@@ -143,7 +143,7 @@ def _adapter(bundle: Bundle) -> ModuleType:
         needed = ", ".join(bundle.about["requires"]) or "the runtime of its target"
         raise PokeflowError(f"{bundle.adapter}: does not load ({error}). Install {needed}.") from error
     except (Exception, SystemExit) as error:
-        raise PokeflowError(f"{bundle.adapter}: does not load ({type(error).__name__}: {error}). {MEND}") from error
+        raise PokeflowError(f"{bundle.adapter}: does not load ({type(error).__name__}: {error}). {REMEDY}") from error
     if not callable(getattr(module, "open_network", None)):
-        raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {MEND}")
+        raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {REMEDY}")
     return module

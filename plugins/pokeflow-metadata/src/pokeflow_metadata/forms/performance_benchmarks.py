@@ -87,7 +87,7 @@ class VersionBenchmark:
     """What was measured of one version."""
 
     type: Annotated[str | None, describe_field("The model's type in the lineage.")]
-    digest: Annotated[str | None, describe_field("Of the making of this version.")]
+    digest: Annotated[str | None, describe_field("Digest of the task that produced this version.")]
     benchmarks: Annotated[list[Benchmark], describe_field("Every benchmark of it.")]
     comparisons: Annotated[Comparisons, describe_field("Derived from the benchmarks.")]
     reasons: Reasons

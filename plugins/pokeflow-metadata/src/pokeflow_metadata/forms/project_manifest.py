@@ -130,7 +130,7 @@ class ProjectManifest:
     """The project at a glance."""
 
     project_name: Annotated[str, describe_field("The project's name.")]
-    project_id: Annotated[str | None, describe_field("Given by whoever keeps projects, such as SageMaker.")]
+    project_id: Annotated[str | None, describe_field("Assigned by a service that keeps projects, such as SageMaker.")]
     created_at: Annotated[str | None, describe_field("When the first of the recorded runs began, UTC.", pattern=SECOND)]
     last_updated: Annotated[str | None, describe_field("When the last of them ended, UTC.", pattern=SECOND)]
     version: Annotated[str, describe_field("The project's own version.")]

@@ -29,7 +29,7 @@ from pokeflow_metadata.forms.common import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Making:
-    """The figures of a making, and what they mean."""
+    """The figures of the task that produced the version, and what they mean."""
 
     task: Annotated[str, describe_field("The task that measured.")]
     backend: Backend

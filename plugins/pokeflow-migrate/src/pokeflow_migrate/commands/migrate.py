@@ -147,6 +147,6 @@ def _end(outcome: Outcome) -> str:
     if outcome.dry_run:
         return f"{tree}: a dry run, nothing was written."
     if outcome.problems:
-        return f"{tree}: not complete, so no receipt was written. Mend it and run the same command again."
+        return f"{tree}: not complete, so no receipt was written. Fix the faults above and run the same command again."
     metadata = f"metadata written: {', '.join(outcome.documents)}" if outcome.documents else "metadata is up to date"
     return f"{tree}: complete; {words.format_count(len(outcome.receipts), 'receipt')}; {metadata}."

@@ -147,7 +147,7 @@ class Source:
 
 def _sound(mlruns: Mlruns) -> Mlruns:
     if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in mlruns.keys):
-        raise PokeflowError(f"{mlruns.uri}: no MLflow file store: no */{META} tells of an experiment.")
+        raise PokeflowError(f"{mlruns.uri}: not an MLflow file store: no */{META} describes an experiment.")
     return mlruns
 
 

@@ -82,7 +82,7 @@ def base_name(task: TaskId) -> str:
 
 
 def making_key(inputs: Iterable[Record] = (), replaces: str | None = None) -> str:
-    """Return the key of a making: a hash of the inputs' contents and of the record that it replaces."""
+    """Return the key of a run: a hash of the inputs' contents and of the record that it replaces."""
     read = sorted((record.task, record.content) for record in inputs)
     return hashlib.sha256(json.dumps([read, replaces]).encode()).hexdigest()[:16]
 

@@ -218,7 +218,7 @@ def _write(
 def _why(name: str) -> str:
     return {
         "utilization_percentage": "a GPU's is told with the package nvidia-ml-py, which is not installed",
-        "training_step_ms_p50": "no telemetry of the training lies beside its result on this machine",
+        "training_step_ms_p50": "the result on this machine has no telemetry of its training",
     }.get(name, "it could not be sampled")
 
 

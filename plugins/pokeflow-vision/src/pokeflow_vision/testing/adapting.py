@@ -31,8 +31,8 @@ def imports_little(bench: Bench) -> None:
     own = name.partition(".")[0]
     imported = set(list_imports(Path(spec.origin).read_text(encoding="utf-8"), name.rpartition(".")[0]))
     if beyond := sorted(m for m in imported - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", own)):
-        mend = "move what needs them to another module: the bundle ships this one file."
-        raise ContractViolationError(rule, f"it imports {', '.join(beyond)}", mend)
+        remedy = "move what needs them to another module: the bundle ships this one file."
+        raise ContractViolationError(rule, f"it imports {', '.join(beyond)}", remedy)
 
 
 def gives_the_index(bench: Bench) -> None:
@@ -41,25 +41,25 @@ def gives_the_index(bench: Bench) -> None:
 
     name, outcome, data = _adapter(bench), bench.compiled_model, bench.data
     rule = "the adapter's open_network(folder, preprocessing, threads) gives the embeddings that index.npz holds"
-    mend = "let compile and benchmark open the model by this same function."
+    remedy = "let compile and benchmark open the model by this same function."
     try:
         network = importlib.import_module(name).open_network(outcome.folder, data.preprocessing, 1)
         embeddings = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
     except UnavailableError as absent:
         raise NotApplicableError(f"the adapter's runtime or device is not here: {absent}") from absent
     except Exception as error:
-        raise ContractViolationError(rule, error_message(error), mend) from error
+        raise ContractViolationError(rule, error_message(error), remedy) from error
     try:
         known = index.read(outcome.folder).embeddings
     except PokeflowError as error:
         raise NotApplicableError(f"there is no index to compare with: {error}") from error
     if embeddings.shape != known.shape:
         raise ContractViolationError(
-            rule, f"it gives {list(embeddings.shape)}, the index holds {list(known.shape)}", mend
+            rule, f"it gives {list(embeddings.shape)}, the index holds {list(known.shape)}", remedy
         )
     worst = float(np.sum(retrieval.normalize_rows(embeddings) * known, axis=1).min())
     if worst < CLOSE:
-        raise ContractViolationError(rule, f"the least cosine is {worst:.3f}, {CLOSE} are needed", mend)
+        raise ContractViolationError(rule, f"the least cosine is {worst:.3f}, {CLOSE} are needed", remedy)
 
 
 def _adapter(bench: Bench) -> str:

@@ -144,11 +144,11 @@ def other_preprocessing_is_refused(bench: Bench) -> None:
 
     outcome = bench.run(bench.task(BENCHMARK, (bench.input("compile", "optimized", fill), bench.data_input)))
     rule = "benchmark refuses a model whose preprocessing is not the data set's"
-    mend = "preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), …); " + RUN
+    remedy = "preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), …); " + RUN
     if isinstance(outcome.error, UnavailableError):
         raise NotApplicableError(str(outcome.error))
     if not isinstance(outcome.error, PokeflowError):
-        raise ContractViolationError(rule, error_message(outcome.error) if outcome.error else "it was measured", mend)
+        raise ContractViolationError(rule, error_message(outcome.error) if outcome.error else "it was measured", remedy)
 
 
 def _metrics(bench: Bench) -> Mapping[str, float | None]:

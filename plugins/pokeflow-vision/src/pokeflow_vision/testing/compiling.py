@@ -31,13 +31,13 @@ def compiles(bench: Bench, available: bool | None = None) -> None:
     require_done(outcome, rule, "run the backend on the network of pokeflow_vision.testing.network alone.", available)
 
 
-def require_done(outcome: TaskOutcome, rule: str, mend: str, available: bool | None) -> None:
+def require_done(outcome: TaskOutcome, rule: str, remedy: str, available: bool | None) -> None:
     """Raise a ContractViolationError for a failed task, or a NotApplicableError if it says why it cannot run here.
 
     Args:
         outcome: Outcome of the task.
         rule: Rule that the task must keep.
-        mend: Remedy for a breach.
+        remedy: Remedy for a breach.
         available: False if the task must be unavailable here, True if it must not be, None if either is accepted.
 
     """
@@ -49,11 +49,11 @@ def require_done(outcome: TaskOutcome, rule: str, mend: str, available: bool | N
             )
         return
     if not isinstance(error, UnavailableError):
-        raise ContractViolationError(rule, error_message(error), mend) from error
+        raise ContractViolationError(rule, error_message(error), remedy) from error
     text = str(error).strip()
     if not text or len(text.splitlines()) > 1 or not text.endswith("."):
-        mend = "raise it with one line: what is lacking, and what to install."
-        raise ContractViolationError(rule, f"it raises Unavailable({text!r}), which is no sentence", mend)
+        remedy = "raise it with one line: what is lacking, and what to install."
+        raise ContractViolationError(rule, f"it raises Unavailable({text!r}), which is no sentence", remedy)
     if available:
         raise ContractViolationError(rule, text, "it must be available here: the test class says available = True.")
     raise NotApplicableError(text)
@@ -99,14 +99,14 @@ def require_sound_figures(outcome: TaskOutcome, work: str) -> None:
 def preprocessing_is_kept(bench: Bench) -> None:
     """Check that the folder holds the data set's preprocessing."""
     rule = f"a compiled model's folder holds the data set's {preprocessing.FILE}"
-    mend = "data.preprocessing.write(task.output)."
+    remedy = "data.preprocessing.write(task.output)."
     try:
         actual = preprocessing.read(bench.compiled_model.folder)
     except PokeflowError as error:
-        raise ContractViolationError(rule, str(error), mend) from error
+        raise ContractViolationError(rule, str(error), remedy) from error
     if actual.hash != bench.data.preprocessing.hash:
         raise ContractViolationError(
-            rule, f"its hash is {actual.hash}, the data set's {bench.data.preprocessing.hash}", mend
+            rule, f"its hash is {actual.hash}, the data set's {bench.data.preprocessing.hash}", remedy
         )
 
 
@@ -135,23 +135,23 @@ def index_is_the_gallery(bench: Bench) -> None:
 
     outcome, data = bench.compiled_model, bench.data
     rule = f"{index.FILE} is the gallery as the compiled model sees it: a row a card, in the data set's order"
-    mend = "index.write(task.output, gallery(network, data)), with the network opened as the benchmark opens it."
+    remedy = "index.write(task.output, gallery(network, data)), with the network opened as the benchmark opens it."
     try:
         gallery = index.read(outcome.folder)
     except PokeflowError as error:
-        raise ContractViolationError(rule, str(error), mend) from error
+        raise ContractViolationError(rule, str(error), remedy) from error
     if gallery.preprocessing != data.preprocessing.hash:
-        raise ContractViolationError(rule, f"its preprocessing is {gallery.preprocessing}", mend)
+        raise ContractViolationError(rule, f"its preprocessing is {gallery.preprocessing}", remedy)
     if list(gallery.card_ids) != [card.card_id for card in data.cards]:
         raise ContractViolationError(
-            rule, f"it has {len(gallery.card_ids)} rows, not those of the {len(data.cards)} cards", mend
+            rule, f"it has {len(gallery.card_ids)} rows, not those of the {len(data.cards)} cards", remedy
         )
     if is_simulated(outcome):
         raise NotApplicableError("the model comes from a double: its embeddings say nothing")
     before = retrieval.normalize_rows(network.reference_embeddings(data.references))
     if gallery.embeddings.shape != before.shape:
         raise ContractViolationError(
-            rule, f"an embedding has {gallery.embeddings.shape[1]} values, the network's {before.shape[1]}", mend
+            rule, f"an embedding has {gallery.embeddings.shape[1]} values, the network's {before.shape[1]}", remedy
         )
     worst = float(np.sum(before * gallery.embeddings, axis=1).min())
     if worst < SIMILAR:
@@ -170,13 +170,15 @@ def calibration_is_kept(bench: Bench) -> None:
             "the target is not calibrated: it has no calibration files and says no calibration_images"
         )
     rule = f"who calibrates keeps {calibration.FILE} and {calibration.CONFIG}, whose sha256 and preprocessing are right"
-    mend = "shown = calibration.write(task.output, data, …), and calibration.config(…) as JSON."
+    remedy = "shown = calibration.write(task.output, data, …), and calibration.config(…) as JSON."
     try:
         report = _calibration(outcome.folder, bench.data.preprocessing.size)
     except (PokeflowError, ValueError, OSError) as error:
-        raise ContractViolationError(rule, str(error), mend) from error
+        raise ContractViolationError(rule, str(error), remedy) from error
     if report.get("preprocessing") != bench.data.preprocessing.hash:
-        raise ContractViolationError(rule, f"the configuration's preprocessing is {report.get('preprocessing')}", mend)
+        raise ContractViolationError(
+            rule, f"the configuration's preprocessing is {report.get('preprocessing')}", remedy
+        )
 
 
 def calibrates(bench: Bench) -> bool:
@@ -214,11 +216,11 @@ def is_simulated(outcome: TaskOutcome) -> bool:
 def says_whether_simulated(bench: Bench, declared: bool) -> None:
     """Check that a result from a simulator says so, and that no other does."""
     rule = 'a result that comes from a double, and no other, has facts["simulated"] = True'
-    mend = "set the fact where the double answers; in the test class, say simulated = True where a double is chosen."
+    remedy = "set the fact where the double answers; in the test class, say simulated = True where a double is chosen."
     measured = [("benchmark", bench.measurement)] if bench.compilation.error is None else []
     for work, outcome in [("compile", bench.compiled_model), *measured]:
         simulated = (outcome.result.facts if outcome.result else {}).get("simulated")
         if outcome.error is None and (simulated not in (None, True) or bool(simulated) != declared):
             raise ContractViolationError(
-                rule, f"{work} says simulated: {simulated!r}, the test class {declared!r}", mend
+                rule, f"{work} says simulated: {simulated!r}, the test class {declared!r}", remedy
             )

@@ -41,7 +41,7 @@ def misspelling_is_refused(bench: Bench) -> None:
     for work in WORKS:
         for path in _names(bench.work(work).get("params") or {}, ()):
             rule = f"a misspelt parameter of {work} is refused before anything runs, with the nearest name"
-            mend = "type it with a dataclass, and what lies within as well: pokeflow refuses what has no field."
+            remedy = "type it with a dataclass, and what lies within as well: pokeflow refuses what has no field."
             *outer, name = path
             wrong = ".".join([*outer, f"{name}{name[-1]}"])
             try:
@@ -49,10 +49,10 @@ def misspelling_is_refused(bench: Bench) -> None:
             except ConfigError as error:
                 if f"{name!r}" not in str(error):
                     raise ContractViolationError(
-                        rule, f"{wrong!r} is refused without {name!r}: {error}", mend
+                        rule, f"{wrong!r} is refused without {name!r}: {error}", remedy
                     ) from error
             else:
-                raise ContractViolationError(rule, f"{wrong!r} is taken", mend)
+                raise ContractViolationError(rule, f"{wrong!r} is taken", remedy)
 
 
 def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -84,8 +84,10 @@ def parameters_are_plain(bench: Bench) -> None:
         kind = load_params(bench.step(task).backend)
         rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed, and travel as JSON"
         for where, problem in _unplain(kind, kind.__name__):
-            mend = "declare it @dataclass(frozen=True, slots=True), of numbers, text, booleans, None, Literal, tuples, "
-            raise ContractViolationError(rule, f"{where} {problem}", f"{mend}dicts and dataclasses alike.")
+            remedy = (
+                "declare it @dataclass(frozen=True, slots=True), of numbers, text, booleans, None, Literal, tuples, "
+            )
+            raise ContractViolationError(rule, f"{where} {problem}", f"{remedy}dicts and dataclasses alike.")
 
 
 def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -145,13 +147,13 @@ def plugin_is_light(bench: Bench) -> None:
         check=False,
     )
     rule = "a plugin's hooks import nothing heavy: pokeflow --help and plan import every plugin"
-    mend = "import inside the functions that run a task."
+    remedy = "import inside the functions that run a task."
     if done.returncode:
-        raise ContractViolationError(rule, f"{plugin} cannot be imported alone: {done.stderr.strip()[-400:]}", mend)
+        raise ContractViolationError(rule, f"{plugin} cannot be imported alone: {done.stderr.strip()[-400:]}", remedy)
     heavy = set(json.loads(done.stdout)) - {plugin.partition(".")[0], "pokeflow", "pokeflow_vision"}
     heavy = {name for name in heavy if not re.match(r"_*(distutils|editable)", name)}
     if heavy:
-        raise ContractViolationError(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", mend)
+        raise ContractViolationError(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", remedy)
 
 
 def _plugin(bench: Bench) -> str:

@@ -79,11 +79,11 @@ def no_calibration(bench: Bench) -> None:
     )
 
 
-def _refused(bench: Bench, inputs: Sequence[Input], rule: str, mend: str) -> None:
+def _refused(bench: Bench, inputs: Sequence[Input], rule: str, remedy: str) -> None:
     error = bench.run(bench.task(COMPILE, inputs)).error
     if isinstance(error, UnavailableError):
         raise NotApplicableError(str(error))
     if error is None:
-        raise ContractViolationError(rule, "it was compiled", mend)
+        raise ContractViolationError(rule, "it was compiled", remedy)
     if not isinstance(error, PokeflowError) or not str(error).strip():
-        raise ContractViolationError(rule, f"a traceback: {error_message(error)}", mend) from error
+        raise ContractViolationError(rule, f"a traceback: {error_message(error)}", remedy) from error

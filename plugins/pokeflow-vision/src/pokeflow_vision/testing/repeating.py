@@ -34,8 +34,8 @@ def same_elsewhere(bench: Bench, unsteady: str | None) -> None:
     rule = "a task gives the same in another process, to which it travels as JSON"
     differ = _differences(first, apart[0], unsteady)
     if differ:
-        mend = "keep to task.params, inputs, work and output: no module state, nothing of the current folder."
-        raise ContractViolationError(rule, differ, mend)
+        remedy = "keep to task.params, inputs, work and output: no module state, nothing of the current folder."
+        raise ContractViolationError(rule, differ, remedy)
 
 
 def own_folders_only(bench: Bench) -> None:
@@ -45,8 +45,8 @@ def own_folders_only(bench: Bench) -> None:
         raise NotApplicableError(f"it ends in an error in a process of its own: {error_message(outcome.error)}")
     rule = "a backend writes below task.output and task.work only; it leaves its inputs as they are"
     if strays:
-        mend = "give the SDK a folder in task.work, and tempfile a dir= there."
-        raise ContractViolationError(rule, f"left behind: {', '.join(strays)}", mend)
+        remedy = "give the SDK a folder in task.work, and tempfile a dir= there."
+        raise ContractViolationError(rule, f"left behind: {', '.join(strays)}", remedy)
     now = sums(bench.data_input.folder, bench.student.folder)
     if changed := sorted(str(f.relative_to(bench.root)) for f in now.keys() ^ bench.input_checksums.keys()) or sorted(
         str(file.relative_to(bench.root)) for file in now if now[file] != bench.input_checksums[file]

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         where = error.filename or root.folder
-        print(f"{where}: {error.strerror or error}. Mend that, and run this again.", file=sys.stderr)
+        print(f"{where}: {error.strerror or error}. Remove the cause and run this again.", file=sys.stderr)
         return 1
     return 0
 
