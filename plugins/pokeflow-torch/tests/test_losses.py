@@ -32,14 +32,81 @@ def test_a_term_is_zero_where_the_student_equals_the_teacher_and_only_there(name
     assert TERMS[name](Z_S, T_S).item() > 0.01
 
 
+REACHED = {
+    "feature": ("embedding", "tokens"),
+    "kl": ("embedding",),
+    "attention": ("tokens",),
+    "highfreq": ("tokens",),
+}
+"""The student's outputs that each term trains."""
+
+
 @pytest.mark.parametrize("name", TERMS)
-def test_a_term_moves_when_its_input_moves_and_sends_a_gradient(name):
+def test_a_term_sends_a_gradient_to_its_inputs_and_to_no_other(name):
+    inputs = {"embedding": Z_S.clone().requires_grad_(), "tokens": T_S.clone().requires_grad_()}
+    TERMS[name](*inputs.values()).backward()
+    gradients = {part: value.grad for part, value in inputs.items()}
+    assert {part for part, grad in gradients.items() if grad is not None} == set(REACHED[name])
+    for part in REACHED[name]:
+        # Of every sample: a term that reads only some of the batch would train only those.
+        assert (gradients[part].flatten(1).abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_step_against_its_gradient_lowers_a_term(name):
     z, t = Z_S.clone().requires_grad_(), T_S.clone().requires_grad_()
-    value = TERMS[name](z, t)
-    value.backward()
-    reached = [x.grad for x in (z, t) if x.grad is not None]
-    assert any(grad.abs().max() > 0 for grad in reached)
-    assert TERMS[name](Z_S + 0.1 * Z_T, T_S + 0.1 * T_T).item() != value.item()
+    before = TERMS[name](z, t)
+    before.backward()
+    moved = [x.detach() if x.grad is None else x.detach() - 1e-2 * x.grad / x.grad.norm() for x in (z, t)]
+    assert TERMS[name](*moved).item() < before.item()
+
+
+def cosine(a, b):
+    return (a * b).sum(1) / (a.square().sum(1).sqrt() * b.square().sum(1).sqrt())
+
+
+def smooth_l1(a, b):
+    distance = (a - b).abs()
+    return torch.where(distance < 1, distance.square() / 2, distance - 0.5)
+
+
+def test_feature_is_the_embeddings_angle_and_half_of_the_tokens_weighted_nine_to_one():
+    tokens = 0.9 * (1 - cosine(T_S, T_T)).mean() + 0.1 * smooth_l1(T_S, T_T).mean()
+    wanted = (1 - cosine(Z_S, Z_T)).mean() + 0.5 * tokens
+    torch.testing.assert_close(losses.feature(Z_S, Z_T, T_S, T_T), wanted)
+
+
+def test_feature_trains_embeddings_alone_where_the_tokens_agree():
+    torch.testing.assert_close(losses.feature(Z_S, Z_T, T_T, T_T), (1 - cosine(Z_S, Z_T)).mean())
+
+
+def test_feature_trains_tokens_alone_where_the_embeddings_agree():
+    wanted = 0.45 * (1 - cosine(T_S, T_T)).mean() + 0.05 * smooth_l1(T_S, T_T).mean()
+    torch.testing.assert_close(losses.feature(Z_T, Z_T, T_S, T_T), wanted)
+
+
+def test_attention_is_the_squared_distance_of_unit_activity_maps():
+    def activity(tokens):
+        squares = tokens.square().sum(1).flatten(1)
+        return squares / squares.square().sum(1, keepdim=True).sqrt()
+
+    wanted = (activity(T_S) - activity(T_T)).square().sum(1).mean()
+    torch.testing.assert_close(losses.attention(T_S, T_T), wanted)
+
+
+def test_highfreq_is_the_mean_distance_of_what_blocks_of_four_cells_differ_from_their_mean():
+    def detail(tokens):
+        blocks = tokens.unflatten(3, (2, 2)).unflatten(2, (2, 2))
+        return blocks - blocks.mean((3, 5), keepdim=True)
+
+    torch.testing.assert_close(losses.highfreq(T_S, T_T), (detail(T_S) - detail(T_T)).abs().mean())
+
+
+def test_highfreq_leaves_out_an_odd_last_row_and_column():
+    student, teacher = random(2, 3, 5, 3, seed=1), random(2, 3, 5, 3, seed=2)
+    even = losses.highfreq(student[..., :4, :2], teacher[..., :4, :2])
+    assert losses.highfreq(student, teacher).item() == even.item()
+    assert losses.highfreq(student[..., :2, :2], teacher[..., :2, :2]).item() != even.item()
 
 
 @given(st.floats(0.1, 10), st.floats(0.1, 10))
@@ -86,28 +153,36 @@ def test_highfreq_ignores_what_is_smooth():
     assert losses.highfreq(T_T + checkers, T_T).item() == pytest.approx(1.0, rel=1e-5)
 
 
-@pytest.mark.parametrize("grid", [(1, 1), (1, 4)])
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
 def test_highfreq_of_a_grid_without_detail_is_an_error_not_zero(grid):
     with pytest.raises(PokeflowError, match="highfreq"):
         losses.highfreq(torch.zeros(2, 3, *grid), torch.ones(2, 3, *grid))
 
 
-def test_attention_of_a_single_place_is_an_error_not_zero():
+def test_highfreq_takes_the_smallest_grid_that_has_detail():
+    assert losses.highfreq(random(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)).item() > 0
+
+
+def test_attention_of_a_single_cell_is_an_error_not_zero():
     with pytest.raises(PokeflowError, match="attention"):
         losses.attention(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 1))
+    assert losses.attention(random(2, 3, 1, 2, seed=1), random(2, 3, 1, 2, seed=2)).item() > 0
 
 
 def test_tokens_of_different_shape_are_an_error_not_a_broadcast():
     with pytest.raises(PokeflowError, match="attention"):
         losses.attention(torch.ones(2, 3, 2, 2), torch.ones(2, 3, 4, 4))
+    with pytest.raises(PokeflowError, match="attention"):
+        losses.attention(torch.ones(2, 3, 2, 4), torch.ones(2, 3, 4, 2))
     for term in (losses.highfreq, lambda s, t: losses.feature(Z_S[:2], Z_T[:2], s, t)):
         with pytest.raises(PokeflowError, match="tokens"):
             term(torch.ones(2, 1, 4, 4), torch.ones(2, 3, 4, 4))
 
 
-def test_kl_without_a_bank_is_an_error():
+def test_kl_with_a_bank_of_one_is_an_error_and_of_two_is_none():
     with pytest.raises(PokeflowError, match="bank"):
         losses.kl(Z_S, Z_T, BANK[:1], 4.0, 32.0)
+    assert losses.kl(Z_S, Z_T, BANK[:2], 4.0, 32.0).item() > 0
 
 
 @pytest.mark.parametrize("centers", [1, 3])
@@ -128,3 +203,32 @@ def test_a_margin_makes_the_task_harder():
     easy, hard = (losses.arcface(Margin(angle, 16.0, 1), proxies)(embeddings, labels).item() for angle in (0.0, 0.3))
     assert hard > easy
     assert math.isfinite(hard)
+
+
+def test_further_centers_of_a_card_begin_near_its_first_with_the_same_noise_every_time():
+    proxies = random(2, 4, seed=7)
+    criterion = losses.arcface(Margin(angle=0.2, scale=16.0, centers=3), proxies)
+    centers = criterion.W.T.detach().view(2, 3, 4)
+    noise = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).view(2, 3, 4) * 0.1 / 4**0.5
+    noise[:, 0] = 0
+    torch.testing.assert_close(centers, F.normalize(proxies)[:, None] + noise)
+    # The values themselves: a checkpoint of an earlier version must find the centres that it began with.
+    torch.testing.assert_close(centers[0, 1], torch.tensor([-0.0456, 0.5063, 0.5523, -0.7744]), rtol=0, atol=1e-4)
+
+
+def test_centers_do_not_depend_on_the_random_state():
+    made = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        made.append(losses.arcface(Margin(centers=2), random(4, 8)).W)
+    assert torch.equal(*made)
+
+
+def test_centers_are_copies_that_train_and_proxies_stay():
+    proxies = random(4, 8, seed=7).requires_grad_()
+    kept = proxies.detach().clone()
+    criterion = losses.arcface(Margin(centers=2), proxies)
+    criterion(random(4, 8, seed=8), torch.arange(4)).backward()
+    assert criterion.W.grad.abs().max() > 0
+    assert proxies.grad is None
+    assert torch.equal(proxies, kept)
