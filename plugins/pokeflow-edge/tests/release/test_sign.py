@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -68,6 +69,76 @@ def test_what_a_double_made_is_never_signed_and_makes_no_key(release, home):
     with pytest.raises(PokeflowError, match="double of the compiler"):
         release(simulated=True)
     assert not keys.DEFAULT.expanduser().exists()
+
+
+def test_a_bundle_that_says_it_is_simulated_is_never_signed_whatever_its_record_says(release, home, tmp_path):
+    with pytest.raises(PokeflowError, match="double of the compiler"):
+        release(simulated=True)
+    packed = done("package", tmp_path / "package")
+    assert not packed.record.simulated
+    with pytest.raises(PokeflowError, match="double of the compiler"):
+        sign(packed, str(tmp_path / "to"))
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_record_that_says_it_is_simulated_is_never_signed_whatever_its_bundle_says(release, home, tmp_path):
+    release()
+    packed = done("package", tmp_path / "package", simulated=True)
+    assert "simulated" not in json.loads((packed.folder / "bundle.json").read_bytes())
+    with pytest.raises(PokeflowError, match=r"package:small: was made with a double of the compiler"):
+        sign(packed, str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_archive_is_in_its_place_before_the_release_that_names_it(release, monkeypatch):
+    replaced, replace = [], Path.replace
+
+    def recorded(self, target):
+        replaced.append(Path(target).name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", recorded)
+    release()
+    assert replaced[-4:] == ["small-v1.2-cpu.tar.gz", "release.json", "release.json.sig", "release.pub"]
+
+
+def test_what_is_signed_is_flushed_before_it_takes_its_name(release, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(f"/proc/self/fd/{handle}").resolve().name))
+    release()
+    assert flushed == ["signing.pem", "release.json.new", "release.json.sig.new", "release.pub.new"]
+
+
+def test_a_release_tells_its_size_key_and_folder(release, home):
+    to, result = release(at=1_000)
+    size = (to / "small-v1.2-cpu.tar.gz").stat().st_size
+    public = (to / "release.pub").read_text().splitlines()[1]
+    key = home / ".config" / "pokeflow" / "signing.pem"
+    assert result == {
+        "release": str(to / "release.json"), "archive": "small-v1.2-cpu.tar.gz", "size_mb": size / 1e6,
+        "sequence": 1_000, "state": "signed", "public key": public,
+        "signing key": f"{key}, made just now: keep a copy of it in a safe place",
+    }  # fmt: skip
+
+
+def test_a_release_of_the_same_second_is_later(release):
+    release(at=1_000)
+    _, result = release(at=1_000, top=3)
+    assert result["sequence"] == 1_001
+    _, result = release(at=1_002, top=4)
+    assert result["sequence"] == 1_002
+
+
+def test_a_release_that_another_key_signed_is_none_of_ours(release, tmp_path):
+    release(at=1_000)
+    _, result = release(at=500, key=write(tmp_path / "other.pem"))
+    assert (result["state"], result["sequence"]) == ("signed", 500)
+
+
+def test_a_folder_below_the_home_is_written_there(flow, home):
+    _, made = flow.package(flow.compiled(), flow.prepared())
+    sign(done("package", flow.root / "package", **made.facts), "~/releases/cards")
+    assert (home / "releases" / "cards" / "release.json").is_file()
 
 
 def test_a_task_that_left_no_bundle_is_told(release, tmp_path):

@@ -99,10 +99,14 @@ class Maker:
 
 @dataclass
 class Double:
-    """Stands for the service: what is current as it is restarted runs then, and answers unless it is in ``sick``."""
+    """Stands for the service: what is current as it is restarted runs then, and answers unless it is in ``sick``.
+
+    ``told`` has the release of each restart, and None for each stop; ``stuck`` is why it does not stop.
+    """
 
     root: Root
     sick: tuple[int, ...] = ()
+    stuck: str = ""
     restart: str = "restart"
     stop: str = "stop"
     told: list[Any] = field(default_factory=list)
@@ -120,7 +124,7 @@ class Double:
 
     def stop_and_wait(self) -> str:
         self.told.append(None)
-        return ""
+        return self.stuck
 
 
 def tried(folder: Path) -> str:

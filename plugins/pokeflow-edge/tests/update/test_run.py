@@ -1,6 +1,7 @@
 """Updates: what is installed, what is refused, and what becomes of a release that does not answer."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -177,6 +178,96 @@ def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(d
     assert run.rollback(device.root, device.service()) == "back at release 200."
 
 
+def test_a_release_of_the_floors_own_sequence_is_refused(device):
+    """It was good once and its folder is gone; another release may carry its number."""
+    for sequence in (200, 300, 400):
+        device.maker.release(sequence)
+        device.update()
+    assert run.rollback(device.root, device.service()) == "back at release 300."
+    device.root.write(replace(device.root.state(), previous=200))
+    device.maker.release(400, "v401")
+    with pytest.raises(ReleaseRejectedError, match="is not newer than 400"):
+        device.update()
+    device.maker.release(401)
+    assert device.update().startswith("installed")
+
+
+def test_what_was_once_good_raises_the_floor_and_what_failed_does_not(device):
+    device.maker.release(200)
+    with pytest.raises(PokeflowError, match="does not answer"):
+        device.update(device.service(200))
+    assert device.root.state().floor == 100
+    device.maker.release(150)
+    device.update()
+    assert device.root.state() == State(good=150, previous=100, floor=150, failed=(200,))
+
+
+def test_at_most_a_hundred_failed_releases_are_kept_the_latest(device):
+    device.root.write(replace(device.root.state(), failed=tuple(range(1, 101))))
+    device.maker.release(200)
+    with pytest.raises(PokeflowError, match="does not answer"):
+        device.update(device.service(200))
+    assert device.root.state().failed == (*range(2, 101), 200)
+
+
+def test_a_release_that_fails_twice_is_kept_once(device):
+    device.maker.release(200)
+    for older in (False, True):
+        with pytest.raises(PokeflowError, match="does not answer"):
+            device.update(device.service(200), older=older)
+    assert device.root.state().failed == (200,)
+
+
+def test_a_rollback_that_is_cut_off_is_not_tried_again(device, monkeypatch):
+    """The failure is written before the link is moved back: whatever comes next finishes the rollback."""
+    device.maker.release(200)
+    switch, service = type(device.root).switch, device.service(200)
+
+    def cut(root, sequence):
+        if sequence == 100:
+            raise OSError(5, "Input/output error")
+        switch(root, sequence)
+
+    monkeypatch.setattr(type(device.root), "switch", cut)
+    with pytest.raises(OSError, match="Input/output"):
+        device.update(service)
+    monkeypatch.undo()
+    assert device.root.state() == State(good=100, trial=200, floor=100, failed=(200,))
+    service = device.service()  # it would answer now
+    with pytest.raises(PokeflowError, match=r"release 200 does not answer \(an update before was cut off\)\. Back at"):
+        device.update(service)
+    assert service.told == [100]
+    assert device.require_whole() == 100
+    assert device.root.state() == State(good=100, floor=100, failed=(200,))
+
+
+def test_a_trial_that_was_never_switched_to_is_dropped(device):
+    device.root.write(State(good=100, trial=200, floor=100))
+    service = device.service()
+    assert device.update(service).startswith("up to date")
+    assert device.root.state() == State(good=100, floor=100)
+    assert service.told == []
+
+
+def test_what_an_interrupted_update_left_is_removed(device):
+    (device.root.staging / "200").mkdir(parents=True)
+    (device.root.folder / "releases" / "150").mkdir()
+    device.root.downloads.mkdir()
+    device.update()
+    assert not device.root.staging.exists()
+    assert not device.root.downloads.exists()
+    assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
+
+
+def test_a_release_before_it_whose_folder_is_gone_cannot_be_gone_back_to(device):
+    device.maker.release(200)
+    device.update()
+    shutil.rmtree(device.root.release(100))
+    with pytest.raises(PokeflowError, match="no release to go back to"):
+        run.rollback(device.root, device.service())
+    assert device.require_whole() == 200
+
+
 def test_going_back_to_what_does_not_answer_is_undone(device):
     device.maker.release(200)
     device.update()
@@ -200,6 +291,34 @@ def test_the_service_stands_still_only_where_one_process_alone_can_hold_the_devi
     with pytest.raises(ReleaseRejectedError, match="self-test"):
         device.update(service)
     assert service.told == [None, 200]
+
+
+def test_a_service_that_does_not_stop_is_restarted_and_nothing_is_changed(device):
+    device.maker.release(200, exclusive=True)
+    before, service = device.snapshot(), device.service()
+    service.stuck = "'systemctl stop' failed (1)"
+    tested = []
+    with pytest.raises(PokeflowError, match=r"^the service does not stop: 'systemctl stop' failed \(1\)\. Nothing was"):
+        device.update(service, tried=lambda folder: tested.append(folder) or "")
+    assert service.told == [None, 100]
+    assert tested == []  # both processes would want the device
+    assert device.snapshot() == before
+    assert not device.root.staging.exists()
+
+
+def test_an_exclusive_device_without_a_command_to_stop_is_not_stopped(device):
+    device.maker.release(200, exclusive=True)
+    service = device.service()
+    service.stop = ""
+    device.update(service)
+    assert service.told == [200]
+
+
+def test_the_first_release_stops_no_service(empty):
+    empty.maker.release(100, exclusive=True)
+    service = empty.service()
+    empty.update(service)
+    assert service.told == [100]
 
 
 def test_the_service_goes_on_where_the_disk_gives_up_while_it_stands_still(device, monkeypatch):
