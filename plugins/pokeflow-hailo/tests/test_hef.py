@@ -25,9 +25,12 @@ def test_every_container_version_tells_chip_and_compiler(tmp_path, version, arch
 
 
 @pytest.mark.parametrize(("version", "size"), [(0, 32), (1, 28), (2, 44), (3, 56)])
-def test_the_message_begins_where_the_version_says(version, size):
-    proto = hef_bytes.message()
-    assert len(hef_bytes.container(version, proto)) == size + len(proto)
+def test_the_message_is_read_from_where_the_version_says(version, size):
+    content = bytearray(hef_bytes.container(version, hef_bytes.message()))
+    assert hef.read(bytes(content)).proto_size == len(content) - size
+    # Its header's number of the chip, behind the keys and length of the two fields that begin there.
+    content[size + 3] = 2
+    assert hef.read(bytes(content)).architecture == "hailo8r"
 
 
 def test_a_compiler_that_wrote_neither_version_nor_time_leaves_them_unknown():
