@@ -49,8 +49,10 @@ def account(monkeypatch):
             return by_name[job.name]
 
         def attempts(kind, base, region):
+            assert base == NAME.removesuffix("-4")
             mine = sorted(name for name in by_name if name.startswith(base))
-            return [(i, Job(kind, name, region), by_name[name]["TrainingJobStatus"]) for i, name in enumerate(mine, 1)]
+            status = jobs.NAMES[kind].status
+            return [(i, Job(kind, name, region), by_name[name][status]) for i, name in enumerate(mine, 1)]
 
         monkeypatch.setattr(Job, "describe", describe)
         monkeypatch.setattr(jobs, "attempts", attempts)
@@ -89,19 +91,90 @@ def test_attempts_before_it_are_paid_as_well_but_those_at_another_making(account
     assert found.cost_usd == pytest.approx(2 * 1.408 / 3600 * 300, abs=1e-6)
 
 
+BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def processing(name: str, seconds: int | None, *, status="Completed", task=MAKING, **more):
+    times = {"ProcessingStartTime": BEGAN, "ProcessingEndTime": BEGAN + dt.timedelta(seconds=seconds or 0)}
+    return {
+        "ProcessingJobName": name, "ProcessingJobArn": f"arn:{name}", "ProcessingJobStatus": status,
+        "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2}},
+        "ProcessingInputs": [{"InputName": "code", "S3Input": {"S3Uri": "s3://b/code"}},
+                             {"InputName": "task", "S3Input": {"S3Uri": task}}],
+        **(times if seconds is not None else {}), **more,
+    }  # fmt: skip
+
+
 def test_a_processing_job_is_billed_from_beginning_to_end(account):
-    began = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    account({
-        "ProcessingJobName": "p", "ProcessingJobArn": "arn:p", "ProcessingJobStatus": "Completed",
-        "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1}},
-        "ProcessingStartTime": began, "ProcessingEndTime": began + dt.timedelta(hours=1),
-    })  # fmt: skip
-    assert bill.bill(record("p", "processing"), PARAMS).cost_usd == pytest.approx(0.23)
+    account(processing(NAME, 3600))
+    found = bill.bill(record(kind="processing"), PARAMS)
+    assert found.cost_usd == pytest.approx(2 * 0.23)
+    assert dict(found.environment) == {
+        "training_job": NAME, "training_job_arn": f"arn:{NAME}", "instance_type": "ml.m5.xlarge", "instance_count": 2,
+        "region": "us-west-2", "attempts": 1, "job_seconds": 3600.0, "billable_seconds": 3600.0, "spot": False,
+        "spot_saving": None, "price": found.environment["price"],
+    }  # fmt: skip
+
+
+def test_every_attempt_of_a_processing_job_is_billed_but_those_at_another_making_and_those_that_run(account):
+    account(
+        processing(NAME, 100, status="Failed"),
+        processing(f"{NAME}-2", 50, status="Failed", task="s3://b/p/jobs/d/other/h/"),
+        processing(f"{NAME}-3", None, status="Stopped"),  # never got a machine
+        processing(f"{NAME}-4", 200),
+        processing(f"{NAME}-5", 30, status="InProgress"),
+        processing(f"{NAME}-6", 40, status="Stopping"),
+        processing(f"{NAME}-7", 60, status="Stopped"),
+    )
+    found = bill.bill(record(f"{NAME}-4", "processing"), PARAMS)
+    assert (found.environment["attempts"], found.environment["billable_seconds"]) == (4, 360)
+    assert found.cost_usd == pytest.approx(2 * 0.23 / 3600 * 360, abs=1e-6)
+
+
+def test_attempts_on_other_machines_are_billed_at_their_own_price_and_number(account):
+    other = {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 3}}
+    account(training(NAME, 100, 100, status="Failed", **other), training(f"{NAME}-4", 200, 200))
+    found = bill.bill(record(f"{NAME}-4"), PARAMS)
+    assert found.cost_usd == pytest.approx((3 * 0.23 * 100 + 2 * 1.408 * 200) / 3600, abs=1e-6)
+    assert (found.environment["instance_type"], found.environment["instance_count"]) == ("ml.g5.xlarge", 2)
+
+
+def test_one_attempt_without_a_price_leaves_the_whole_cost_unknown(account):
+    other = {"ResourceConfig": {"InstanceType": "ml.x9.large", "InstanceCount": 1}}
+    account(training(NAME, 100, 100, status="Failed", **other), training(f"{NAME}-4", 200, 200))
+    found = bill.bill(record(f"{NAME}-4"), PARAMS)
+    assert found.cost_usd is None
+    assert "no price of ml.x9.large" in found.reason
+    assert found.environment["billable_seconds"] == 300
+
+
+def test_a_job_whose_name_does_not_hold_the_digest_has_no_other_attempts(account):
+    account(training("by-hand", 100, 100), training("by-hand-2", 100, 100))
+    assert bill.bill(record("by-hand"), PARAMS).environment["attempts"] == 1
+
+
+def test_a_job_without_a_task_has_no_other_attempts(account):
+    account(training(NAME, 100, 100, InputDataConfig=[]), training(f"{NAME}-2", 100, 100, InputDataConfig=[]))
+    assert bill.bill(record(), PARAMS).environment["attempts"] == 1
+
+
+def test_a_record_without_an_arn_is_billed_in_the_configurations_region_as_a_training_job(account):
+    regions = account(training(NAME, 3600, 3600))
+    assert bill.bill(record(training_job_arn=None), PARAMS).cost_usd == pytest.approx(2 * 1.408)
+    assert bill.bill(record(training_job_arn="arn:aws:x:eu-west-1"), PARAMS).environment["region"] == "us-east-1"
+    assert regions == ["us-east-1", "us-east-1"]
+
+
+def test_a_spot_job_that_ran_no_time_saved_nothing_that_is_known(account):
+    account(training(NAME, 0, 0, EnableManagedSpotTraining=True))
+    found = bill.bill(record(), PARAMS)
+    assert (found.cost_usd, found.environment["spot"], found.environment["spot_saving"]) == (0.0, True, None)
 
 
 def test_a_job_that_runs_has_no_bill_yet(account):
-    account(training(NAME, None, None, status="InProgress"))
-    assert bill.bill(record(), PARAMS) is None
+    for status in ("InProgress", "Stopping"):
+        account(training(NAME, None, None, status=status))
+        assert bill.bill(record(), PARAMS) is None
 
 
 @pytest.mark.parametrize(
