@@ -3,9 +3,10 @@
 import hashlib
 import json
 import stat
+import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,30 @@ class ChipFlow:
         (self.root / "networks.json").write_text(json.dumps(networks))
         made = record("compile", "optimized", architecture="small")
         return Input(replace(made, params={"hw_arch": architecture, **params}), folder)
+
+    def two_outputs(self) -> Input:
+        """A compiled model whose network also gives what its pooling made."""
+        import onnx
+
+        made = self.compiled()
+        file = self.root / "played" / "model.onnx"
+        model = onnx.load(file)
+        size = model.graph.initializer[-2].dims[0]
+        model.graph.output.append(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, ["batch", size]))
+        onnx.save(model, file)
+        return made
+
+    @contextmanager
+    def held(self) -> Iterator[subprocess.Popen[str]]:
+        """Another process that has the chip until the block ends."""
+        code = "import hailo_platform; chip = hailo_platform.VDevice(); print('held', flush=True); input()"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([self.python, "-c", code], text=True, **pipes) as process:  # type: ignore[call-overload]
+            try:
+                assert process.stdout.readline() == "held\n"
+                yield process
+            finally:
+                process.kill()
 
     def opened(self, device: str = "local", *, python: str | None = None) -> AbstractContextManager[Chip]:
         """The chip of a device with a compiled model beside it."""

@@ -118,6 +118,21 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
     network.open_network(folder, SPEC, 1).close()
 
 
+def test_a_chip_that_another_process_has_is_told_and_free_once_that_ends(here):
+    folder = here.compiled().folder
+    with here.held(), pytest.raises(PokeflowError, match=r"another program has the chip\. Stop it; a service of"):
+        network.open_network(folder, SPEC, 1)
+    network.open_network(folder, SPEC, 1).close()
+
+
+def test_a_hef_of_several_outputs_is_refused_and_the_chip_given_back(here):
+    folder = here.two_outputs().folder
+    with pytest.raises(PokeflowError, match=r"model\.hef: HailoRT failed\. \(Invalid operation"):
+        network.open_network(folder, SPEC, 1)
+    here.compiled()
+    network.open_network(folder, SPEC, 1).close()
+
+
 @pytest.mark.parametrize(
     ("fails", "kind", "says"),
     [

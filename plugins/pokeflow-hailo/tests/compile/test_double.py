@@ -159,6 +159,29 @@ def test_a_script_with_an_unknown_line_is_refused(sdk, parsed, line):
         parsed.load_model_script(SCRIPT + line)
 
 
+@pytest.mark.parametrize("layer", ["conv9", "fc2", "conv1x", "other/conv1", "{dw*}", "embedding"])
+@pytest.mark.parametrize("command", ["precision_mode=a16_w16", "bias_mode=double_scale_initialization"])
+def test_a_layer_that_the_network_has_not_is_refused(parsed, sdk, layer, command):
+    with pytest.raises(sdk.BackendValueError, match="is not in the network n"):
+        parsed.load_model_script(f"{SCRIPT}quantization_param({layer}, {command})\n")
+
+
+@pytest.mark.parametrize("layer", ["conv1", "n/conv2", "fc1", "{conv*}", "{n/avg*}", "output_layer1"])
+def test_a_layer_of_the_network_is_taken_with_its_scope_or_without(parsed, layer):
+    parsed.load_model_script(f"{SCRIPT}quantization_param({layer}, precision_mode=a16_w16)\n")
+
+
+def test_an_operator_that_the_parser_does_not_know_is_refused_with_its_node(sdk, tmp_path):
+    model = network.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Selu"
+    onnx.save(model, tmp_path / "n.onnx")
+    with pytest.raises(sdk.UnsupportedModelError, match="Selu operation is unsupported: node "):
+        sdk.ClientRunner(hw_arch="hailo8l").translate_onnx_model(
+            str(tmp_path / "n.onnx"), "n", net_input_shapes={"image": [1, 3, 32, 32]}
+        )
+
+
 def test_a_shape_that_is_not_fixed_is_refused(sdk, tmp_path):
     onnx.save(network.model(), tmp_path / "n.onnx")
     runner = sdk.ClientRunner(hw_arch="hailo8l")

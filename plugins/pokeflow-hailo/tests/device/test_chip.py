@@ -90,6 +90,22 @@ def test_what_fails_on_the_way_is_told_in_a_sentence(chip_flow, fails, says):
         found.embed(data.references, range(4), SPEC, "gallery")
 
 
+def test_a_chip_that_another_process_has_identifies_itself_and_computes_nothing(chip_flow):
+    data = draw_dataset()
+    with chip_flow.opened() as found:
+        with chip_flow.held(), pytest.raises(PokeflowError, match="another program has the chip"):
+            found.embed(data.references, range(4), SPEC, "gallery")
+        assert found.embed(data.references, range(4), SPEC, "gallery").shape == (4, 32)
+
+
+def test_a_hef_of_several_outputs_is_refused(chip_flow):
+    with (
+        chip.open_chip("local", chip_flow.python, chip_flow.two_outputs().folder / "model.hef") as found,
+        pytest.raises(PokeflowError, match="Invalid operation"),
+    ):
+        found.embed(draw_dataset().references, range(4), SPEC, "gallery")
+
+
 def test_a_batch_that_fails_under_way_is_not_counted(chip_flow):
     chip_flow.environment["HAILO_DOUBLE_FAILS"] = "run_async=62"
     with pytest.raises(PokeflowError, match="62"):

@@ -3,11 +3,14 @@
 import hashlib
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from pokeflow_vision.testing import network
@@ -107,6 +110,33 @@ def test_one_program_has_the_chip(hailo):
     with hailo.VDevice(), pytest.raises(hailo.HailoRTException, match="error: 73"):
         hailo.VDevice()
     hailo.VDevice().release()
+
+
+def test_another_process_is_refused_the_chip_as_well(hailo, tmp_path):
+    code = "import hailo_platform; hailo_platform.VDevice()"
+    command = [sys.executable, "-c", code]
+    with hailo.VDevice():
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(DOUBLES)}, capture_output=True, text=True, check=False
+        )
+    assert "error: 73" in done.stderr
+    free = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(DOUBLES)}, check=False)
+    assert free.returncode == 0
+
+
+def test_of_several_outputs_one_must_be_named(hailo, tmp_path):
+    model = network.model()
+    model.graph.output.append(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, ["batch", 512]))
+    onnx.save(model, tmp_path / "model.onnx")
+    with hailo.VDevice() as device:
+        made = device.create_infer_model(str(tmp_path / "hailo8l.hef"))
+        assert len(made.output_names) == 2
+        with pytest.raises(hailo.HailoRTException, match="Invalid operation"):
+            made.output()
+        with pytest.raises(hailo.HailoRTException, match="error: 61"):
+            made.output("embedding")
+        assert made.output(made.output_names[0]).shape == (32,)
+        assert made.input().shape == (32, 32, 3)
 
 
 def test_arguments_that_hailort_has_not_are_refused(hailo, configured):

@@ -15,6 +15,7 @@ from pokeflow_hailo import hef
 from pokeflow_hailo.params import Compiler, Script
 from pokeflow_vision import index, preprocessing
 from pokeflow_vision.preprocessing import Preprocessing
+from pokeflow_vision.testing import network
 from pokeflow_vision.testing.data import draw_dataset
 
 from ..compile_flow import AFTER, BEFORE, FILE, STEM, names, report_of, without
@@ -117,6 +118,25 @@ def test_every_parameter_reaches_the_script(flow, backend):
         "quantization_param(conv1, precision_mode=a16_w16)",
         "performance_param(compiler_optimization_level=max)",
     ]
+
+
+def test_a_layer_that_the_network_has_not_is_told_with_its_name(flow, backend):
+    task = flow.task(script=Script("fast", precision={"conv9": "a16_w16"}))
+    with pytest.raises(PokeflowError, match=r"BackendValueError: Layer conv9 .*line of the model script"):
+        backend(task)
+    assert not (task.output / FILE).exists()
+
+
+def test_an_operator_that_only_the_configuration_knows_is_told_with_its_node(flow, backend):
+    """``operators`` lets it pass the plugin's own check; the installed compiler has the last word."""
+    model = network.model()
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    relu.op_type = "Selu"
+    task = flow.task(flow.student(model), flow.prepared(), operators=("Selu",))
+    with pytest.raises(PokeflowError, match=r"UnsupportedModelError: Selu .*node seen\.relu\. The parser"):
+        backend(task)
+    with pytest.raises(PokeflowError, match="operator Selu is not known to be supported"):
+        backend(flow.task(flow.student(model), flow.prepared(), attempt=2))
 
 
 def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):

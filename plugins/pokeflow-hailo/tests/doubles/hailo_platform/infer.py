@@ -1,5 +1,7 @@
 """Networks on the chip: configured, bound to buffers, run. One program at a time has the chip."""
 
+import fcntl
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +20,17 @@ QUEUE = 64
 in_use: list["VDevice"] = []
 
 
+def lock_chip() -> int:
+    """The descriptor of the chip's lock, which other processes respect; it goes with the process that holds it."""
+    lock = os.open(f"{os.environ['HAILO_DOUBLE_NETWORKS']}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise status(73) from None
+    return lock
+
+
 class VDevice:
     def __init__(self, params: Any = None, *, device_ids: list[str] | None = None) -> None:
         self._open = False
@@ -29,6 +42,7 @@ class VDevice:
         self._params = params or VDevice.create_params()
         if not isinstance(self._params.scheduling_algorithm, HailoSchedulingAlgorithm):
             raise TypeError("scheduling_algorithm is no HailoSchedulingAlgorithm")
+        self._lock = lock_chip()
         self._open = True
         in_use.append(self)
 
@@ -45,6 +59,7 @@ class VDevice:
     def release(self) -> None:
         if self._open:
             in_use.remove(self)
+            os.close(self._lock)
         self._open = False
 
     def __enter__(self) -> "VDevice":
@@ -84,11 +99,20 @@ class InferStream:
         return types[self._type]
 
 
+def the_stream(streams: dict[str, Any], name: str) -> Any:
+    """The stream of this name; without a name the only one, and an error where there are several."""
+    if not name and len(streams) > 1:
+        raise status(6)
+    if name and name not in streams:
+        raise status(61)
+    return streams[name or next(iter(streams))]
+
+
 class InferModel:
     def __init__(self, device: VDevice, network: Played) -> None:
         self._device, self._played, self._configured = device, network, False
-        self._input = InferStream(f"{network.name}/input_layer1", network.input_shape, self)
-        self._output = InferStream(f"{network.name}/fc1", network.output_shape, self)
+        self._inputs = {name: InferStream(name, shape, self) for name, shape in network.inputs.items()}
+        self._outputs = {name: InferStream(name, shape, self) for name, shape in network.outputs.items()}
 
     def _unconfigured(self) -> None:
         if self._configured:
@@ -108,18 +132,18 @@ class InferModel:
         return ConfiguredInferModel(self)
 
     def input(self, name: str = "") -> InferStream:
-        return self._input
+        return the_stream(self._inputs, name)
 
     def output(self, name: str = "") -> InferStream:
-        return self._output
+        return the_stream(self._outputs, name)
 
     @property
     def input_names(self) -> list[str]:
-        return [self._input._name]
+        return [*self._inputs]
 
     @property
     def output_names(self) -> list[str]:
-        return [self._output._name]
+        return [*self._outputs]
 
 
 class BindingsStream:
@@ -140,14 +164,18 @@ class BindingsStream:
 
 class Bindings:
     def __init__(self, model: InferModel) -> None:
-        self._input, self._output = BindingsStream(model._input), BindingsStream(model._output)
+        self._inputs = {name: BindingsStream(stream) for name, stream in model._inputs.items()}
+        self._outputs = {name: BindingsStream(stream) for name, stream in model._outputs.items()}
         self._under_way = False
 
     def input(self, name: str = "") -> BindingsStream:
-        return self._input
+        return the_stream(self._inputs, name)
 
     def output(self, name: str = "") -> BindingsStream:
-        return self._output
+        return the_stream(self._outputs, name)
+
+    def _bound(self) -> bool:
+        return all(stream._buffer is not None for stream in (*self._inputs.values(), *self._outputs.values()))
 
 
 class AsyncInferJob:
@@ -189,9 +217,9 @@ class ConfiguredInferModel:
 
     def create_bindings(self, input_buffers: Any = None, output_buffers: Any = None) -> Bindings:
         made = Bindings(self._model)
-        for stream, buffers in ((made._input, input_buffers), (made._output, output_buffers)):
-            for buffer in (buffers or {}).values():
-                stream.set_buffer(buffer)
+        for find, buffers in ((made.input, input_buffers), (made.output, output_buffers)):
+            for name, buffer in (buffers or {}).items():
+                find(name).set_buffer(buffer)
         return made
 
     def wait_for_async_ready(self, timeout_ms: int = 1000, frames_count: int = 1) -> None:
@@ -216,7 +244,7 @@ class ConfiguredInferModel:
             raise status(69)
         if any(one._under_way for one in bindings) or len({id(one) for one in bindings}) < len(bindings):
             raise AssertionError("these buffers are under way already")
-        if any(one._input._buffer is None or one._output._buffer is None for one in bindings):
+        if not all(one._bound() for one in bindings):
             raise status(2)
         with self._room:
             if self._queued + len(bindings) > QUEUE:
@@ -230,9 +258,9 @@ class ConfiguredInferModel:
         failure: Exception | None = None
         try:
             may_fail(call)
-            rows = self._model._played.answer(np.stack([one._input._buffer for one in bindings]))
+            rows = self._model._played.answer(np.stack([one.input()._buffer for one in bindings]))
             for one, row in zip(bindings, rows, strict=True):
-                one._output._buffer[...] = row
+                one.output()._buffer[...] = row
         except HailoRTException as error:
             failure = error
         for one in bindings:

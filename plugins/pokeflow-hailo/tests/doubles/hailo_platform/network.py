@@ -59,8 +59,10 @@ class Played:
         self.mean, self.std = (np.asarray(spec[name], np.float32) for name in ("mean", "std"))
         self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         self.name = file.parent.name
-        self.input_shape = (spec["size"], spec["size"], 3)
-        self.output_shape = (int(self.session.get_outputs()[0].shape[1]),)
+        count = len(self.session.get_inputs())
+        self.inputs = {f"{self.name}/input_layer{n}": (spec["size"], spec["size"], 3) for n in range(1, count + 1)}
+        outputs = enumerate(self.session.get_outputs(), 1)
+        self.outputs = {f"{self.name}/fc{n}": (int(output.shape[1]),) for n, output in outputs}
 
     @staticmethod
     def _architecture(content: bytes) -> str:
@@ -86,7 +88,7 @@ class HEF:
         raise AssertionError("the double has no compiler's figures")
 
     def get_input_vstream_infos(self, name: str | None = None) -> list[Any]:
-        return [SimpleNamespace(name=f"{self._played.name}/input_layer1", shape=self._played.input_shape)]
+        return [SimpleNamespace(name=name, shape=shape) for name, shape in self._played.inputs.items()]
 
     def get_output_vstream_infos(self, name: str | None = None) -> list[Any]:
-        return [SimpleNamespace(name=f"{self._played.name}/fc1", shape=self._played.output_shape)]
+        return [SimpleNamespace(name=name, shape=shape) for name, shape in self._played.outputs.items()]

@@ -1,5 +1,6 @@
 """Reads model scripts: a command it does not know, or one with an argument it does not know, is an error."""
 
+import fnmatch
 import re
 from typing import Any
 
@@ -18,6 +19,18 @@ COMMANDS = {
     ),
     "performance": re.compile(r"performance_param\(compiler_optimization_level=(max)\)"),
 }
+
+
+def require_layers(text: str, name: str, layers: set[str]) -> None:
+    """Raise an error for a layer that the network ``name`` has not, or a pattern that matches none."""
+    for line in text.splitlines():
+        match = COMMANDS["precision"].fullmatch(line) or COMMANDS["bias"].fullmatch(line)
+        if match is None:
+            continue
+        asked = match[1].strip("{}")
+        scope, _, layer = asked.rpartition("/")
+        if scope not in ("", name) or not fnmatch.filter(layers, layer):
+            raise BackendValueError(f"Layer {asked} of the model script is not in the network {name}")
 
 
 def read(text: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import hef_bytes
 import numpy as np
 
-from hailo_sdk_client import failures, modelscript
+from hailo_sdk_client import failures, modelscript, parser
 from hailo_sdk_client.failures import BackendValueError, MisspellNodeError, UnsupportedModelError
 
 ARCHITECTURES = ("hailo8", "hailo8l", "hailo8r")
@@ -76,6 +76,7 @@ class ClientRunner:
         shape = [dim.dim_value for dim in given.type.tensor_type.shape.dim]
         if net_input_shapes != {given.name: shape} or shape[0] != 1:
             raise UnsupportedModelError(f"Shapes {net_input_shapes} for an input {given.name} of {shape}")
+        parser.layers_of(loaded.graph)
         self._onnx, self._name, self._state = loaded.SerializeToString(), net_name, "parsed"
         say(f"[info] Translation started on ONNX model {net_name}")
         say(f"[info] Translation completed on ONNX model {net_name} (completion time: 00:00:00.76)")
@@ -86,6 +87,7 @@ class ClientRunner:
         if not isinstance(model_script, str) or append:
             raise BackendValueError("A script is a text here, and loaded once")
         modelscript.read(model_script)
+        modelscript.require_layers(model_script, self._name, self._layers())
         say(f"[info] Loading model script commands to {self._name} from string")
         self._script = model_script
 
@@ -135,6 +137,11 @@ class ClientRunner:
         raw = data.dtype in (np.uint8, np.float32) and data.min() >= 0 and data.max() > 2
         if (script["mean"] is not None) != raw:
             raise BackendValueError("Raw images go with normalization() in the script, normalised float32 ones without")
+
+    def _layers(self) -> set[str]:
+        import onnx
+
+        return parser.layers_of(onnx.load_from_string(self._onnx).graph)
 
     def _size(self) -> int:
         import onnx
