@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from pokeflow import PokeflowError
-from pokeflow_torch import losses
+from pokeflow_torch import extensions, losses
 from pokeflow_torch.params import Margin
 
 
@@ -24,6 +25,33 @@ TERMS = {
     "attention": lambda z, t: losses.attention(t, T_T),
     "highfreq": lambda z, t: losses.highfreq(t, T_T),
 }
+
+
+@pytest.fixture
+def term(monkeypatch):
+    """term(function) → the loss term of this function, as if a distribution had it."""
+
+    def load(function):
+        entry = SimpleNamespace(value="own:term")
+        monkeypatch.setattr(extensions, "entries", lambda group: {"own": entry})
+        monkeypatch.setattr(extensions, "load", lambda group, name: function)
+        return losses.load(["own"])["own"]
+
+    return load
+
+
+def test_a_term_is_called_with_the_inputs_that_it_names_also_where_they_have_a_default(term):
+    found = term(lambda student, temperature=1.0, strength=0.5: student)
+    assert found.inputs == ("student", "temperature")
+    assert (found.needs_projector, found.needs_margin) == (False, False)
+    found = term(lambda projected_tokens, margin_loss: projected_tokens)
+    assert (found.needs_projector, found.needs_margin) == (True, True)
+
+
+def test_an_input_that_no_term_can_have_is_an_error_which_names_the_first(term):
+    with pytest.raises(PokeflowError, match=r"losses\.own: own:term.*'studnet'.*student") as raised:
+        term(lambda studnet, labls: studnet)
+    assert "labls" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -155,18 +183,19 @@ def test_highfreq_ignores_what_is_smooth():
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
 def test_highfreq_of_a_grid_without_detail_is_an_error_not_zero(grid):
-    with pytest.raises(PokeflowError, match="highfreq"):
+    with pytest.raises(PokeflowError, match=f"highfreq: a token map of {grid[0]}×{grid[1]} has no detail"):
         losses.highfreq(torch.zeros(2, 3, *grid), torch.ones(2, 3, *grid))
 
 
 def test_highfreq_takes_the_smallest_grid_that_has_detail():
-    assert losses.highfreq(random(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)).item() > 0
+    assert losses.highfreq(random(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)).item() > 0
 
 
 def test_attention_of_a_single_cell_is_an_error_not_zero():
     with pytest.raises(PokeflowError, match="attention"):
         losses.attention(torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 1))
-    assert losses.attention(random(2, 3, 1, 2, seed=1), random(2, 3, 1, 2, seed=2)).item() > 0
+    for grid in ((1, 2), (2, 1)):
+        assert losses.attention(random(2, 3, *grid, seed=1), random(2, 3, *grid, seed=2)).item() > 0
 
 
 def test_tokens_of_different_shape_are_an_error_not_a_broadcast():
