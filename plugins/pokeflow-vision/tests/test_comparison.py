@@ -54,3 +54,15 @@ def test_the_accuracy_is_the_one_that_benchmarks_tell():
     found = retrieval.nearest(BEFORE[1], BEFORE[0], 5)[0]
     told = retrieval.accuracy(found, DRAWN, QUERIES)["top1_accuracy"]
     assert told == retrieval.top1_accuracy(found, DRAWN, QUERIES) == compared(*BEFORE)["top1_accuracy"]
+
+
+def test_answers_agree_where_the_nearest_is_the_same_whatever_comes_second():
+    (card, query), references = (BEFORE[0][24], BEFORE[1][0]), BEFORE[0].copy()
+    assert DRAWN.queries[QUERIES[0]].card_id == DRAWN.cards[24].card_id
+    aside = np.random.default_rng(0).normal(size=card.shape).astype(np.float32)
+    aside -= aside @ query / (query @ query) * query
+    references[0] = card + 0.3 * np.linalg.norm(card) * aside / np.linalg.norm(aside)
+    before, after = (retrieval.nearest(BEFORE[1][:1], gallery, 2)[0][0].tolist() for gallery in (BEFORE[0], references))
+    assert before[0] == after[0] == 24
+    assert before[1] != after[1] == 0
+    assert compared(references, BEFORE[1])["top1_agreement"] == 1

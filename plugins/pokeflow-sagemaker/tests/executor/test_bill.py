@@ -161,8 +161,21 @@ def test_a_job_without_a_task_has_no_other_attempts(account):
 def test_a_record_without_an_arn_is_billed_in_the_configurations_region_as_a_training_job(account):
     regions = account(training(NAME, 3600, 3600))
     assert bill.bill(record(training_job_arn=None), PARAMS).cost_usd == pytest.approx(2 * 1.408)
-    assert bill.bill(record(training_job_arn="arn:aws:x:eu-west-1"), PARAMS).environment["region"] == "us-east-1"
+    assert bill.bill(record(training_job_arn="arn:aws:x:eu-west-1:1"), PARAMS).environment["region"] == "us-east-1"
     assert regions == ["us-east-1", "us-east-1"]
+
+
+def test_costs_are_rounded_to_a_millionth_of_a_dollar(account):
+    account(training(NAME, 1, 1))
+    assert bill.bill(record(), PARAMS).cost_usd == 0.000782  # 2 × 1.408 / 3600
+    about = {"instance_type": "ml.x9.large", "instance_count": 1, "region": "us-east-1", "billable_seconds": 1}
+    assert bill.bill(record(**about), replace(PARAMS, prices={"ml.x9.large": 3.0})).cost_usd == 0.000833
+
+
+def test_a_saving_is_that_of_the_job_that_made_the_record(account):
+    account(training(NAME, 100, 100, status="Failed"), training(f"{NAME}-4", 100, 20, EnableManagedSpotTraining=True))
+    found = bill.bill(record(f"{NAME}-4"), PARAMS).environment
+    assert (found["spot"], found["spot_saving"]) == (True, pytest.approx(1 - 120 / 200))
 
 
 def test_a_spot_job_that_ran_no_time_saved_nothing_that_is_known(account):

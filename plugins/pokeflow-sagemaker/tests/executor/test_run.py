@@ -54,6 +54,62 @@ def test_a_refused_launch_is_told_and_starts_nothing(machine, trouble, sentences
     assert machine.here() == set()
 
 
+def test_a_service_that_fails_within_is_asked_again_and_then_told(machine, monkeypatch):
+    machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",))
+    said = told(machine)
+    assert "AWS is too busy for CreateTrainingJob (InternalFailure); asked 1 times. Run it again." in said
+    assert machine.created() == []
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",), times=2)
+    assert machine.run(*TEACHER).ran == ("train:teacher",)
+    assert [call["status"] for call in machine.cloud.calls("CreateTrainingJob")][-3:] == [500, 500, 200]
+
+
+def test_a_role_of_the_first_seconds_is_told_and_the_next_run_has_its_job(machine):
+    machine.cloud.trouble(new_roles=1)
+    assert "Could not assume role" in told(machine)
+    assert machine.created() == []
+    assert machine.run(*TEACHER).ran == ("train:teacher",)
+
+
+def test_an_image_of_another_region_is_told_and_starts_nothing(machine):
+    image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.14-cpu-py312"
+    said = told(machine, f"executor.params.container.image='{image}'")
+    assert f"Invalid image URI {image}. The image must be in a repository of the region us-east-1." in said
+    assert machine.created() == []
+
+
+def test_an_image_whose_tag_is_gone_is_told_with_its_address(machine):
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:gone"
+    machine.cloud.trouble(no_tags=(image,))
+    said = told(machine, f"executor.params.container.image='{image}'")
+    assert f"failed: ClientError: Cannot find the requested image {image}" in said
+    assert machine.here() == set()
+
+
+def test_a_container_that_the_kernel_kills_for_want_of_memory_is_told_with_what_to_take(machine):
+    machine.cloud.trouble(out_of_memory=(INSTANCE,))
+    said = told(machine, seconds("teacher", 30))
+    assert (
+        "failed: its process was killed; out of memory, perhaps: take a larger executor.params.instance_type." in said
+    )
+    machine.cloud.trouble()
+    assert machine.here() == set()
+
+
+def test_a_right_that_is_lost_while_waiting_is_told_and_the_job_goes_on(machine):
+    machine.cloud.trouble(denied=("DescribeTrainingJob",))
+    said = told(machine)
+    assert "Needed: sagemaker:DescribeTrainingJob" in said
+    assert "The job goes on by itself: the same command attaches to it again." in said
+    machine.cloud.trouble()
+    (name,) = machine.created()
+    until(lambda: machine.training(name)["TrainingJobStatus"] == "Completed")
+    machine.run(*TEACHER)
+    assert machine.created() == [name]
+    assert machine.store().load(machine.flow(*TEACHER).steps[0]).environment["training_job"] == name
+
+
 def test_a_role_that_does_not_exist_is_told_with_where_it_is_named(machine):
     role = "arn:aws:iam::123456789012:role/nobody"
     said = told(machine, f"executor.params.account.role={role}")
@@ -198,6 +254,9 @@ def ended(status, reason, secondary="Failed"):
         ("Failed", "AlgorithmError: a, exit code: 1 or 2, exit code: 1", "failed: a, exit code: 1 or 2 https"),
         ("Failed", "ClientError: Data download failed", "failed: ClientError: Data download failed"),
         ("Failed", "", "failed: SageMaker gives no reason"),
+        ("Failed", "AlgorithmError: , exit code: 137", "failed: its process was killed; out of memory, perhaps: "),
+        ("Failed", "AlgorithmError: , exit code: 1", "failed: exit code: 1 https"),
+        ("Failed", "AlgorithmError: killed it, exit code: 137", "failed: killed it https"),
         ("Failed", 'AlgorithmError: {"unavailable": false, "error": "no"}, exit code: 1', "failed: no https"),
     ],
 )  # fmt: skip

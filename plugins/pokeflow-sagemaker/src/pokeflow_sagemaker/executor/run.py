@@ -21,6 +21,8 @@ from pokeflow_sagemaker.executor.request import Files, RunsAs
 from pokeflow_sagemaker.provision import names
 
 log = logging.getLogger(__name__)
+KILLED = "137"
+"""Exit code of a process that was ended by SIGKILL, as the kernel does when memory runs out."""
 
 
 def run(task: Task, backend: Backend, params: JobParams) -> None:
@@ -187,7 +189,10 @@ def _require_well(job: Job, described: Mapping[str, Any], params: JobParams) -> 
 def _plain(reason: str) -> str:
     """Return the task's own message, without the text that SageMaker adds around it."""
     inner = reason.removeprefix("AlgorithmError: ")
-    return inner.rpartition(", exit code:")[0] or inner
+    message, _, code = inner.rpartition(", exit code: ")
+    if code == KILLED and not message:
+        return "its process was killed; out of memory, perhaps: take a larger executor.params.instance_type."
+    return message or inner.removeprefix(", ")
 
 
 def _forget(objects: ObjectStore, prefix: str) -> None:

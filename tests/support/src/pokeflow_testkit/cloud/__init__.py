@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -121,6 +122,11 @@ def cloud(cloud_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clou
 
 @pytest.fixture(scope="session")
 def containers() -> None:
-    """For tests whose jobs run: skipped where this machine lets nobody make namespaces."""
+    """For tests whose jobs run: they need namespaces.
+
+    Without them the test is skipped, or fails where POKEFLOW_REQUIRE_CONTAINERS is set.
+    """
     if reason := why_not():
+        if os.environ.get("POKEFLOW_REQUIRE_CONTAINERS"):
+            pytest.fail(reason)
         pytest.skip(reason)

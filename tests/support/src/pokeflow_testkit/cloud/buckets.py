@@ -110,17 +110,20 @@ def check_role(state: State, arn: str, service: str = "sagemaker.amazonaws.com")
         principal = statement.get("Principal", {})
         services = principal.get("Service", []) if isinstance(principal, dict) else []
         trusted += [services] if isinstance(services, str) else services
-    if service not in trusted:
+    if service not in trusted or state.dice.is_role_new():
         raise invalid(sentence)
 
 
-def check_image(uri: str) -> None:
-    """Refuse an image that is not in ECR."""
+def check_image(uri: str, region: str = "") -> None:
+    """Refuse an image that is not in ECR, or not in ECR of ``region``."""
     import re
 
-    if not re.fullmatch(IMAGE, uri):
+    found = re.fullmatch(IMAGE, uri)
+    if not found:
         registry = "Please provide a valid Amazon Elastic Container Registry path of the Docker image to run."
         raise invalid(f"Invalid image URI {uri}. {registry}")
+    if region and found[2] != region:
+        raise invalid(f"Invalid image URI {uri}. The image must be in a repository of the region {region}.")
 
 
 def check_data(state: State, uri: str, role: str = "") -> None:

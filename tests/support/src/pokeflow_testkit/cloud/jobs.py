@@ -29,7 +29,7 @@ def _check_training(state: State, row: Row) -> None:
         raise invalid("Either TrainingImage or AlgorithmName must be given, and not both.")
     if not algorithm.get("TrainingImage") or algorithm["TrainingInputMode"] == "Pipe":
         raise AwsError("NotInTheTestCloud", "Algorithms by name and Pipe mode: add them to pokeflow_testkit/cloud")
-    check_image(algorithm["TrainingImage"])
+    check_image(algorithm["TrainingImage"], state.region)
     check_role(state, row["RoleArn"])
     longest, wait = condition.get("MaxRuntimeInSeconds", 86400), condition.get("MaxWaitTimeInSeconds")
     if spot and (wait is None or wait < longest):
@@ -64,7 +64,7 @@ def _spot(row: Row) -> bool:
 
 
 def _check_processing(state: State, row: Row) -> None:
-    check_image(row["AppSpecification"]["ImageUri"])
+    check_image(row["AppSpecification"]["ImageUri"], state.region)
     check_role(state, row["RoleArn"])
     _instances(state, [row["ProcessingResources"]["ClusterConfig"]["InstanceType"]])
     for given in row.get("ProcessingInputs") or ():

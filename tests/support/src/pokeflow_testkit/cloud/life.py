@@ -155,6 +155,8 @@ class Job:
                     raise Ended("Failed", reason=f"ClientError: Data download failed:{error}") from error
             if self._check_wanted():
                 return self._interrupted()
+            if self.image in self.state.trouble.no_tags:
+                raise Ended("Failed", reason=f"ClientError: Cannot find the requested image {self.image}: no such tag")
             self._move("Training")
             interrupted = self._run(names, born)
             return self._interrupted() if interrupted else False
@@ -171,6 +173,12 @@ class Job:
         self.wanted = ""
         self.woken.clear()
         return True
+
+    @property
+    def image(self) -> str:
+        """The address of its image."""
+        spec = self.row["AlgorithmSpecification" if self.training else "AppSpecification"]
+        return str(spec["TrainingImage" if self.training else "ImageUri"])
 
     def _command(self) -> list[str]:
         spec = self.row["AlgorithmSpecification" if self.training else "AppSpecification"]
@@ -213,6 +221,11 @@ class Job:
         longest, wait = limits.get("MaxRuntimeInSeconds", 86400), limits.get("MaxWaitTimeInSeconds", math.inf)
         self.synced = time.monotonic()
         while True:
+            if self.cluster["InstanceType"] in self.state.trouble.out_of_memory and self.lines:
+                for container in self.containers:
+                    container.kill()
+                    container.wait(10)
+                return "failed", "137"
             codes = [container.code for container in self.containers]
             if all(code is not None for code in codes) or any(codes):
                 for container in self.containers:

@@ -109,6 +109,8 @@ class Cloud(Double):
             )
         if fault == "throttling":
             raise AwsError("ThrottlingException", "Rate exceeded")
+        if fault == "internal":
+            raise AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
 
     def _answered(self, call: Call) -> Answer:
         unknown = f"{call.service}:{call.operation} is not known to the test cloud: add it to pokeflow_testkit/cloud"
