@@ -20,7 +20,11 @@ def test_a_price_says_where_it_is_from():
 
 @pytest.mark.parametrize(
     ("kind", "region", "reason"),
-    [("ml.x9.large", "us-east-1", "set params.prices.ml.x9.large"), ("ml.m5.large", "mars-1", "no prices of mars-1")],
+    [
+        ("ml.x9.large", "us-east-1", "set params.prices.ml.x9.large"),
+        ("ml.m5.large", "mars-1", "no prices of mars-1"),
+        ("ml.m5.large", "", "no prices of no region"),
+    ],
 )
 def test_what_is_not_known_has_no_price_and_a_reason(kind, region, reason):
     price = prices.hourly(kind, region, {})

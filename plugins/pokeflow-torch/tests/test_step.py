@@ -89,7 +89,9 @@ def test_a_gradient_under_the_limit_is_left_alone(stepper):
 
 def test_views_are_the_cards_of_the_batch_normalised_by_the_data_sets_mean_and_deviation(stepper, cards):
     learner = Recorder()
-    stepper(learner).make(0, LABELS)
+    made = stepper(learner)
+    learner.eval()  # as a validation leaves it
+    made.make(0, LABELS)
     ((images, labels, training),) = learner.received
     clean = torch.from_numpy(cards.images[LABELS]).permute(0, 3, 1, 2).float() / 255
     made = augment.views(clean, step.reseed(3, 0, 0), 0.0)
@@ -203,11 +205,31 @@ def test_a_batch_of_one_view_is_an_error(stepper):
 def test_weights_of_convolutions_lie_channels_last(machine, cards):
     learner = Recorder()
     learner.network.convolutional = True
+    learner.extra = nn.Conv2d(3, 4, 3)
     plan = Plan(cards, Optim(), 0.0, 3, TOTAL)
     made = Stepper(machine, "train:m", learner, plan)
     made.begin()
     made.make(0, LABELS)
     assert learner.received[0][0].is_contiguous(memory_format=torch.channels_last)
+    assert learner.extra.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("saved", "scale"), [(None, 2.0), ({"scale": 8.0}, 8.0)])
+def test_the_scale_of_half_precision_is_the_saved_one_or_stays(machine, cards, saved, scale):
+    class Scaler:
+        loaded = None
+
+        def state_dict(self):
+            return {"scale": 2.0}
+
+        def load_state_dict(self, state):
+            self.loaded = state
+
+    machine.scaler = Scaler()
+    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    made.begin({**made.state(), "scaler": saved} if saved else None)
+    assert machine.scaler.loaded == {"scale": scale}
+    assert made.state()["scaler"] == {"scale": 2.0}
 
 
 def test_the_rate_rises_along_a_line_and_falls_along_a_cosine_to_zero():

@@ -45,6 +45,9 @@ def test_what_is_no_spec_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "preprocessing.json").write_text(text)
     with pytest.raises(PokeflowError, match="no readable preprocessing spec"):
         preprocessing.read(tmp_path)
+    (tmp_path / "preprocessing.json").unlink()
+    with pytest.raises(PokeflowError, match=r"preprocessing\.json: no readable preprocessing spec \(.*No such file"):
+        preprocessing.read(tmp_path)
 
 
 def test_two_sides_that_differ_do_not_go_on() -> None:
@@ -139,9 +142,9 @@ def test_a_picture_of_any_format_is_what_pillows_copies_of_it_are(name: str, mod
     assert np.array_equal(preprocessing.to_square([square], spec), preprocessing.to_square([found], spec))
 
 
-def encoded(width: int, height: int, kind: str = "PNG") -> io.BytesIO:
+def encoded(width: int, height: int, kind: str = "PNG", mode: str = "L") -> io.BytesIO:
     held = io.BytesIO()
-    Image.effect_noise((width, height), 50).save(held, kind)
+    Image.effect_noise((width, height), 50).convert(mode).save(held, kind)
     held.seek(0)
     return held
 
@@ -183,8 +186,9 @@ def test_bytes_that_are_no_picture_are_a_fault_of_format(content) -> None:
     assert "not a readable image" in str(error)
 
 
-def test_a_picture_that_breaks_off_is_damaged() -> None:
-    whole = encoded(64, 64, "JPEG").getvalue()
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_that_breaks_off_is_damaged(mode: str) -> None:
+    whole = encoded(64, 64, "JPEG", mode).getvalue()
     error = fault_of(io.BytesIO(whole[: len(whole) // 2]))
     assert error.fault == "damaged"
     assert re.search(r"not a readable image \(\w+: .*truncated", str(error))

@@ -35,6 +35,7 @@ def test_a_release_is_archive_words_signature_and_public_key(release):
         "archive": "small-v1.2-cpu.tar.gz", "size": len(archive), "sha256": hashlib.sha256(archive).hexdigest(),
         "model": "small", "version": "v1.2", "target": "cpu", "sequence": 1_000, "pokeflow": __version__,
     }  # fmt: skip
+    assert (to / "release.json").read_text() == json.dumps(told(to), indent=2) + "\n"
     assert read(Folder(str(to)), to / "release.pub").sequence == 1_000
     assert result["state"] == "signed"
     assert result["public key"] in (to / "release.pub").read_text()
@@ -103,10 +104,16 @@ def test_the_archive_is_in_its_place_before_the_release_that_names_it(release, m
 
 
 def test_what_is_signed_is_flushed_before_it_takes_its_name(release, monkeypatch):
-    flushed = []
-    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(f"/proc/self/fd/{handle}").resolve().name))
-    release()
-    assert flushed == ["signing.pem", "release.json.new", "release.json.sig.new", "release.pub.new"]
+    flushed = {}
+
+    def flush(handle):
+        file = Path(f"/proc/self/fd/{handle}").resolve()
+        flushed[file.name.removesuffix(".new")] = file.read_bytes()
+
+    monkeypatch.setattr(os, "fsync", flush)
+    to, _ = release()
+    assert [*flushed] == ["signing.pem", "release.json", "release.json.sig", "release.pub"]
+    assert all(content == (to / name).read_bytes() for name, content in [*flushed.items()][1:])
 
 
 def test_a_release_tells_its_size_key_and_folder(release, home):
@@ -125,8 +132,8 @@ def test_a_release_of_the_same_second_is_later(release):
     release(at=1_000)
     _, result = release(at=1_000, top=3)
     assert result["sequence"] == 1_001
-    _, result = release(at=1_002, top=4)
-    assert result["sequence"] == 1_002
+    _, result = release(at=2_000, top=4)
+    assert result["sequence"] == 2_000
 
 
 def test_a_release_that_another_key_signed_is_none_of_ours(release, tmp_path):

@@ -114,6 +114,7 @@ def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, floor=100, failed=(200,))
     assert [path.name for path in (device.root.folder / "releases").iterdir()] == ["100"]
+    assert not device.root.downloads.exists()
     with pytest.raises(ReleaseRejectedError, match="failed on this device before"):
         device.update()
     device.update(older=True)
@@ -239,6 +240,30 @@ def test_a_rollback_that_is_cut_off_is_not_tried_again(device, monkeypatch):
     assert service.told == [100]
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, floor=100, failed=(200,))
+
+
+def test_what_is_served_untried_is_on_trial_until_it_answers(device):
+    device.maker.release(200)
+    service = device.service()
+
+    def cut(about):
+        raise KeyboardInterrupt
+
+    service.restart_and_wait = cut
+    with pytest.raises(KeyboardInterrupt):
+        device.update(service)
+    assert device.root.current == 200
+    assert device.root.state() == State(good=100, trial=200, floor=100)
+
+
+def test_going_back_finishes_first_what_was_cut_off(device):
+    device.maker.release(200)
+    device.update()
+    device.root.write(State(good=100, trial=200, floor=100))
+    service = device.service()
+    assert run.rollback(device.root, service) == "back at release 100."
+    assert service.told == [200, 100]
+    assert device.root.state() == State(good=100, previous=200, floor=200)
 
 
 def test_a_trial_that_was_never_switched_to_is_dropped(device):
