@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 # Python takes the encoding of files from the locale as it starts.
 TEST   := LC_ALL=C.UTF-8 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench mutate clean
+.PHONY: demo test test-all test-extras lint bench mutate clean
 
 # A tree of the demo's own, begun anew: what is published in the project's never changes, and demos do.
 demo: $(READY)
@@ -24,6 +24,11 @@ test: $(READY)
 
 test-all: $(READY)
 	$(TEST) -m "not aws"
+
+# What needs MLflow on SageMaker, which the other tests do without. Ray's launcher has constraints of its own: docs/sweeps.md.
+test-extras: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable 'plugins/pokeflow-mlflow[sagemaker]'
+	$(TEST) tests/unit/repository/test_docs.py plugins/pokeflow-mlflow/tests/test_connection.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
