@@ -1,9 +1,12 @@
 from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from pokeflow_cards import queries, splits
+from pokeflow_cards.capture import capture
+from pokeflow_cards.chance import Purpose, generator
 from pokeflow_cards.params import Queries
 from pokeflow_cards.scans import Scans
 from pokeflow_vision.dataset import Card
@@ -50,6 +53,28 @@ def test_a_photo_depends_on_its_card_view_and_seed_only(scans, tmp_path) -> None
     assert images.shape == (len(plan), 48, 34, 3)
     assert (images == again).all()
     assert (images != other).mean() > 0.5
+
+
+def test_without_train_cards_nothing_calibrates() -> None:
+    plan = queries.plan(0, {"c0": "val", "c1": "test"}, Queries(calibration=5))
+    assert {query.split for query in plan} == {"val", "test"}
+
+
+def test_a_photo_is_drawn_for_its_purpose_and_each_advances_the_bar(scans, tmp_path, monkeypatch) -> None:
+    steps = []
+
+    @contextmanager
+    def bar(label, total):
+        yield lambda: steps.append((label, total))
+
+    monkeypatch.setattr(queries.progress, "bar", bar)
+    plan = queries.plan(0, SPLIT_OF, Queries(views=1, calibration=2))
+    images = queries.render_queries(plan, scans, 3, 1.0, SPEC, tmp_path / "a.npy")
+    for query, image in zip(plan, images, strict=True):
+        purpose = Purpose.CALIBRATION if query.split == "calibration" else Purpose.QUERY
+        rng = generator(3, query.card_id, purpose, query.view)
+        assert (image == capture(scans.references[IDS.index(query.card_id)], rng, 1.0, 48)).all()
+    assert steps == [("take photos", len(plan))] * len(plan)
 
 
 def test_clean_queries_are_the_references(scans, tmp_path) -> None:

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from pokeflow import PokeflowError
-from pokeflow_torch import augment, step
+from pokeflow_torch import augment, step, together
 from pokeflow_torch.params import Optim
 from pokeflow_torch.step import Cards, Learner, Plan, Stepper
 
@@ -124,6 +124,38 @@ def test_a_step_moves_the_weights_at_the_rate_of_its_position(stepper):
     # AdamW's first step is as long as its rate, whatever the gradient.
     moved = (learner.network.layer.weight.detach() - before).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, result.lr), rtol=1e-3, atol=0)
+
+
+class Half:
+    """The first of two processes, which has the batch's even positions and hears nothing of the other one."""
+
+    num_processes = 2
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def __getattr__(self, name):
+        return getattr(self.machine, name)
+
+
+def test_a_process_with_a_larger_part_of_the_batch_has_a_larger_weight(stepper, machine, cards, monkeypatch):
+    batch = np.array([4, 1, 5, 0, 2])
+    alone = stepper().make(0, batch[::2])
+    agreed = together.StepSummary({"loss": 1.0}, None)
+    monkeypatch.setattr(together, "agree", lambda *_: agreed)
+    monkeypatch.setattr(together, "share_moments", lambda *_: None)
+    half = Stepper(Half(machine), "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    half.begin()
+    # Three of five views, where an equal part were a half.
+    assert half.make(0, batch).norm.item() == pytest.approx(1.2 * alone.norm.item(), rel=1e-5)
+
+
+def test_a_resumed_state_is_shared_with_the_other_processes(machine, cards, monkeypatch):
+    shared = []
+    monkeypatch.setattr(together, "share_moments", lambda _, optimizer: shared.append(optimizer))
+    made = Stepper(machine, "train:m", Recorder(), Plan(cards, Optim(), 0.0, 3, TOTAL))
+    made.begin()
+    assert shared == [made.optimizer.optimizer]
 
 
 def test_gradients_do_not_add_up_over_steps(stepper):

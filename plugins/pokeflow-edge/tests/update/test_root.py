@@ -1,10 +1,13 @@
 """What is flushed to disk, and before what: a power cut at any moment leaves a whole release."""
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from pokeflow.errors import PokeflowError
 from pokeflow_edge.runtime.update.root import Root, State
 
 
@@ -20,9 +23,12 @@ def disk(monkeypatch):
 
         return rename
 
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: events.append(("flush", Path(f"/proc/self/fd/{handle}").resolve().name))
-    )
+    def flush(handle):
+        file = Path(f"/proc/self/fd/{handle}").resolve()
+        assert file.is_dir() or file.stat().st_size, "what is flushed is still in Python's own buffer"
+        events.append(("flush", file.name))
+
+    monkeypatch.setattr(os, "fsync", flush)
     monkeypatch.setattr(os, "sync", lambda: events.append(("flush all",)))
     monkeypatch.setattr(Path, "replace", renamed("replace", Path.replace))
     monkeypatch.setattr(Path, "rename", renamed("rename", Path.rename))
@@ -40,6 +46,35 @@ def test_the_state_is_flushed_before_it_takes_its_name_and_its_folder_after(root
     root.write(State(good=1, floor=1))
     assert disk == [("flush", "state.json.new"), ("replace", "state.json.new", "state.json"), ("flush", "device")]
     assert root.state() == State(good=1, floor=1)
+    assert (root.folder / "state.json").read_text() == json.dumps(asdict(root.state()), indent=2)
+
+
+def test_a_change_leaves_no_file_open(root):
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers alone
+    for sequence in range(20):
+        root.write(State(good=sequence, floor=1))
+    assert len(os.listdir("/proc/self/fd")) < before + 3  # noqa: PTH208 - the same
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}", b'{"target": "cpu", "model": 1}', b"[" * 100_000])
+def test_a_release_whose_description_is_damaged_is_told_with_what_to_do(root, content):
+    root.release(7).mkdir(parents=True)
+    if content is not None:
+        (root.release(7) / "bundle.json").write_bytes(content)
+    with pytest.raises(PokeflowError, match=r"releases/7/bundle\.json: is damaged \(.*Install the same release again"):
+        root.about(7)
+
+
+def test_an_installation_that_is_not_there_cannot_be_locked(tmp_path):
+    with pytest.raises(PokeflowError, match="no such installation"), Root(tmp_path / "nowhere").lock():
+        pass
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_state_that_nests_without_end_is_rebuilt_from_the_link(root):
+    root.switch(7)
+    (root.folder / "state.json").write_bytes(b"[" * 100_000)
+    assert root.state() == State(good=7, floor=7)
 
 
 def test_a_release_is_flushed_whole_before_it_takes_its_place_and_its_folder_after(root, disk, tmp_path):
