@@ -232,13 +232,33 @@ def test_setting_it_in_the_same_moment_as_another_process_is_tried_again():
     assert store.aliases == {"approved": "2"}
 
 
-def test_a_registry_that_keeps_refusing_is_told():
-    store = Registry()
-    refuse = refused(100)
-    store.meanwhile = lambda: refuse(store)
+def test_a_registry_that_refuses_five_times_is_told_and_one_that_refuses_four_times_is_not():
+    for times in (4, 5):
+        store = Registry()
+        refuse = refused(times)
+        store.meanwhile = lambda store=store, refuse=refuse: refuse(store)
+        if times == 4:
+            assert store.judge(1, passes=True) is True
+            continue
+        with pytest.raises(MlflowException, match="UNIQUE"):
+            store.judge(1, passes=True)
 
-    with pytest.raises(MlflowException, match="UNIQUE"):
-        store.judge(1, passes=True)
+
+def test_a_version_that_fails_takes_the_alias_from_no_other():
+    store = Registry()
+    store.aliases["approved"] = "2"  # a person's choice: it did not pass
+
+    assert store.judge(1, passes=False) is False
+    assert store.aliases == {"approved": "2"}
+
+
+def test_without_gates_a_version_keeps_the_alias_that_it_has():
+    store = Registry()
+    store.aliases["approved"] = "1"
+
+    assert store.judge(1, passes=None) is True
+    assert store.judge(2, passes=None) is False
+    assert store.aliases == {"approved": "1"}
 
 
 SEVERAL = """

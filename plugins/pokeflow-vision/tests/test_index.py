@@ -72,9 +72,10 @@ def test_pickled_objects_are_refused_and_do_not_run(written, capsys):
         {"embeddings": np.full((40, 8), np.nan, np.float32)},
         {"card_ids": np.arange(40)},
         {"sets": np.asarray(["one"])},
+        {"embeddings": np.concatenate([np.full((1, 8), np.inf), np.zeros((39, 8))]).astype(np.float32)},
         {"preprocessing": np.zeros(3, "V2")},
+        {"preprocessing": np.asarray(["one"])},
     ],
-    ids=lambda parts: f"{next(iter(parts))}-{next(iter(parts.values())).dtype}{next(iter(parts.values())).shape}",
 )
 def test_parts_that_do_not_fit_are_refused(written, parts):
     spoilt(written, **parts)
@@ -91,8 +92,33 @@ def test_an_empty_index_is_refused(written):
 
 def test_a_compressed_index_is_refused_before_it_unfolds(written):
     np.savez_compressed(written / "index.npz", embeddings=np.zeros((10_000, 1000), np.float32))
-    with pytest.raises(PokeflowError, match="compressed"):
+    with pytest.raises(index.UnreadableIndexError, match=r"not a readable index \(it is compressed\)"):
         index.read(written)
+
+
+def test_one_compressed_part_is_refused_as_well(written):
+    with zipfile.ZipFile(written / "index.npz", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more.npy", bytes(1000))
+    with pytest.raises(index.UnreadableIndexError, match=r"\(it is compressed\)"):
+        index.read(written)
+
+
+def test_a_part_that_is_missing_or_no_array_is_named(written):
+    with np.load(written / "index.npz") as file:
+        parts = {name: file[name] for name in file.files if name != "names"}
+    np.savez(written / "index.npz", **parts)
+    with pytest.raises(index.UnreadableIndexError, match=r"\(it has no array .*names") as raised:
+        index.read(written)
+    assert raised.value.why.startswith("it has no array")
+    with zipfile.ZipFile(written / "index.npz", "a") as archive:
+        archive.writestr("names", b"no array")
+    with pytest.raises(index.UnreadableIndexError, match=r"\(names is no array\)"):
+        index.read(written)
+
+
+def test_labels_are_csv_in_the_order_of_the_gallery():
+    cards = [Card("a-1", 'Mr. "Mime", the 2nd', "base", "1/2", "", "test"), Card("b-2", "A\r\nB", "s", "2", "", "val")]
+    assert index.labels(cards) == (b'card_id,name,set,number\na-1,"Mr. ""Mime"", the 2nd",base,1/2\nb-2,"A\r\nB",s,2\n')
 
 
 def test_a_header_that_claims_more_than_there_is_is_refused(written):

@@ -168,6 +168,29 @@ def test_what_is_signed_and_still_no_release_is_refused(change):
     assert parse_release(json.dumps(ABOUT | {"more": 1}).encode()).sequence == 1
 
 
+def test_the_largest_archive_and_sequence_are_taken_and_one_more_is_not():
+    for name, most in (("size", 4_000_000_000), ("sequence", (1 << 53) - 1)):
+        assert getattr(parse_release(json.dumps(ABOUT | {name: most}).encode()), name) == most
+        with pytest.raises(ReleaseRejectedError, match=f"signed, but its {name} is '{most + 1}'"):
+            parse_release(json.dumps(ABOUT | {name: most + 1}).encode())
+
+
+def test_a_release_is_called_by_model_version_target_and_sequence():
+    assert parse_release(json.dumps(ABOUT).encode()).label == "a v1 for cpu, release 1"
+
+
+def test_files_of_the_largest_size_are_read(device):
+    device.maker.release(200)
+    text = (device.maker.folder / "release.json").read_bytes()
+    device.maker.sign(text + b" " * (65_536 - len(text)))
+    key = device.keys.read_bytes().strip()
+    device.keys.write_bytes(b"\n" * (65_536 - len(key)) + key)
+    assert device.update().startswith("installed")
+    device.keys.write_bytes(b"\n" * (65_537 - len(key)) + key)
+    with pytest.raises(PokeflowError, match="holds no public key"):
+        device.update()
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b"\xff", b'{"size": 1}', b"[" * 50_000])
 def test_what_is_signed_and_no_json_of_its_form_is_refused(text):
     with pytest.raises(ReleaseRejectedError, match="signed, but no release"):

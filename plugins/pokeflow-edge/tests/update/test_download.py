@@ -1,0 +1,81 @@
+"""A download that finds a part of the archive, or the whole of it."""
+
+import hashlib
+from contextlib import contextmanager
+from io import BytesIO
+
+import pytest
+
+from pokeflow.errors import PokeflowError
+from pokeflow_edge.runtime.update import download
+from pokeflow_edge.runtime.update.releases import Release, ReleaseRejectedError
+
+CONTENT = bytes(range(256)) * 10
+RELEASE = Release("a.tar.gz", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), "a", "v1", "cpu", 1, "0.1.0")
+
+
+class Source:
+    """Gives this content; ``opened`` has the places from which it was asked for."""
+
+    told = "here"
+
+    def __init__(self, content=CONTENT):
+        self.content, self.opened = content, []
+
+    @contextmanager
+    def open(self, name, start):
+        assert name == RELEASE.archive
+        self.opened.append(start)
+        yield BytesIO(self.content[start:])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "root" / "downloads"
+
+
+def with_part(folder, content):
+    folder.mkdir(parents=True)
+    (folder / f"{RELEASE.sha256}.part").write_bytes(content)
+    return folder
+
+
+def test_an_archive_is_fetched_whole_where_nothing_is_there(folder):
+    source = Source()
+    assert download.fetch(source, RELEASE, folder).read_bytes() == CONTENT
+    assert source.opened == [0]
+
+
+def test_a_whole_archive_that_is_there_is_not_fetched_again(folder):
+    source = Source()
+    assert download.fetch(source, RELEASE, with_part(folder, CONTENT)).read_bytes() == CONTENT
+    assert source.opened == []
+
+
+@pytest.mark.parametrize("size", [1, 2, len(CONTENT) - 1])
+def test_a_part_is_gone_on_with(folder, size):
+    source = Source()
+    assert download.fetch(source, RELEASE, with_part(folder, CONTENT[:size])).read_bytes() == CONTENT
+    assert source.opened == [size]
+
+
+@pytest.mark.parametrize("size", [1, 2, len(CONTENT)])
+def test_a_damaged_part_is_fetched_anew_once(folder, size):
+    source = Source()
+    assert download.fetch(source, RELEASE, with_part(folder, b"\xff" * size)).read_bytes() == CONTENT
+    assert source.opened == ([size, 0] if size < len(CONTENT) else [0])
+
+
+@pytest.mark.parametrize("part", [None, b""])
+def test_another_archive_is_fetched_once_and_refused(folder, part):
+    source = Source(bytes(len(CONTENT)))
+    with pytest.raises(ReleaseRejectedError, match="is not the archive that was signed"):
+        download.fetch(source, RELEASE, folder if part is None else with_part(folder, part))
+    assert source.opened == [0]
+    assert list(folder.iterdir()) == []
+
+
+def test_an_archive_that_ends_too_early_keeps_its_part(folder):
+    with pytest.raises(PokeflowError, match="ended 10 bytes too early"):
+        download.fetch(Source(CONTENT[:-10]), RELEASE, folder)
+    assert (folder / f"{RELEASE.sha256}.part").read_bytes() == CONTENT[:-10]
