@@ -211,7 +211,7 @@ class Folder:
             status = os.fstat(file.fileno())
         if match == ABSENT:
             if not self._link(draft, path):
-                return self._etag_if_same(path, sha256, "exists already")
+                return self._etag_if_same(path, sha256, "already exists")
             return _etag(status)
         with self._lock(path):
             existing = _lstat(path)

@@ -161,7 +161,7 @@ def test_what_its_check_finds_stops_it_before_anything_is_copied(tmp_path: Path,
         brought(tmp_path, copy=[*PLAN["copy"], {"source": "old", "match": "no/*", "to": "x/"}])
     assert "mlflow[0].from: there is no folder mlruns" in str(error.value)
     assert "tracking.uri: is away" in str(error.value)
-    assert "copy[3].match: 'no/*' finds nothing" in str(error.value)
+    assert "copy[3].match: 'no/*' matches nothing" in str(error.value)
     assert not tree_folder(empty(tmp_path)).exists()
 
 

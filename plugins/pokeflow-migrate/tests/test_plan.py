@@ -109,7 +109,7 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
     links = {"data/raw": {"source": "old", "prefix": "data/rwa/"}}
     text = told(tmp_path, copy=copy, models=models, links=links)
     for fault in (
-        "copy[0].match: 'models/teacher_final/bset.onnx' finds nothing",
+        "copy[0].match: 'models/teacher_final/bset.onnx' matches nothing",
         "There is 'models/teacher_final/best.onnx'",
         "copy[1].to: 'models/**/*.onnx' finds 2 files, and one.onnx is one. End it with '/'.",
         "analytics/stage1.onnx: two things belong here",

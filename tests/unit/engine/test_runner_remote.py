@@ -235,7 +235,7 @@ def test_the_run_note_of_a_job_says_who_started_it(flow_of, run, cluster) -> Non
 
 def test_a_job_that_failed_is_started_again_in_the_same_work_folder(flow_of, run, cluster) -> None:
     cluster.instead = lambda task: (task.work / "checkpoint").write_text("kept")
-    with pytest.raises(TaskError, match="left no record"):
+    with pytest.raises(TaskError, match="wrote no record"):
         run(flow_of())
     cluster.instead = None
     assert run(flow_of()).ran == ("train:teacher", "distill:student")

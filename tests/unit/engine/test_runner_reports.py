@@ -59,8 +59,9 @@ def test_what_needs_a_failed_task_is_named_and_all_else_runs(flow_of, caplog) ->
     assert told.value.exit_code == 1
     assert set(told.value.ran) == {"train:c", "benchmark:c", "register:c"}
     waiting = {"benchmark:a", "register:a", "distill:b", "benchmark:b", "register:b"}
-    line = next(line for line in str(told.value).splitlines() if line.startswith("Not run, for want of it: "))
-    assert set(line.removeprefix("Not run, for want of it: ").rstrip(".").split(", ")) == waiting
+    line = next(line for line in str(told.value).splitlines() if line.startswith("Not run: "))
+    assert line.endswith(" (a task that they need did not finish).")
+    assert set(line.removeprefix("Not run: ").partition(" (")[0].split(", ")) == waiting
     assert "train:a: failed" in caplog.messages
 
 
@@ -78,7 +79,7 @@ def test_what_is_unavailable_is_no_failure_and_says_what_is_ready(flow_of, tmp_p
     assert told.value.exit_code == WAITING
     output = Store(flow.root).work(flow.step("train:a")) / "output"
     assert str(told.value).startswith(
-        f"train:a unavailable: no compiler here. Install the toy compiler 2.0.\n  what is ready for it: {output}\n"
+        f"train:a unavailable: no compiler here. Install the toy compiler 2.0.\n  files prepared for it: {output}\n"
     )
     assert "train:a: unavailable" in caplog.messages
 
@@ -95,7 +96,7 @@ def test_where_nothing_is_ready_nothing_is_said_of_it(flow_of) -> None:
         with pytest.raises(TaskError) as told:
             run(replaced(flow_of(only=["teacher"], stages=["train"]), "train:teacher", body))
         assert "no compiler here." in str(told.value)
-        assert "ready" not in str(told.value)
+        assert "prepared" not in str(told.value)
 
 
 def test_a_failure_counts_more_than_what_is_unavailable(flow_of) -> None:
@@ -136,7 +137,7 @@ def test_the_log_says_what_begins_why_and_how_it_ended(flow_of, caplog) -> None:
     caplog.set_level(logging.INFO, "pokeflow")
     run(flow_of(only=["teacher"], stages=["train"]))
     lines = [message for message in caplog.messages if message.startswith("train:teacher")]
-    assert lines[0] == "train:teacher: toy on local (not made yet)"
+    assert lines[0] == "train:teacher: toy on local (no result yet)"
     assert lines[-1].endswith(" s (score 0.1)")
 
 
@@ -207,14 +208,14 @@ def test_a_simulated_model_is_not_registered_here(flow_of) -> None:
         return Result()
 
     flow = replaced(flow_of({"a": TWO["a"].changed(simulated=True)}), "register:a", register)
-    with pytest.raises(TaskError, match="no such model is registered"):
+    with pytest.raises(TaskError, match="cannot be registered"):
         run(flow)
     assert registered == []
 
 
 def test_an_executor_that_returns_nothing_is_named(flow_of) -> None:
     flow = flow_of(only=["teacher"], stages=["train"], on="silent")
-    with pytest.raises(TaskError, match=r"executor 'silent' returned NoneType; a Result"):
+    with pytest.raises(TaskError, match=r"executor 'silent' returned NoneType; expected a Result"):
         run(flow, silent=Executor("silent", lambda *_: None, NoParams))
 
 

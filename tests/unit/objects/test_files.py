@@ -109,7 +109,7 @@ def test_an_error_while_a_file_is_used_is_not_taken_for_one_of_opening_it(tmp_pa
 def test_a_wrong_checksum_is_told_with_both() -> None:
     error = files.integrity_error("s3://b/a", "a" * 64, "b" * 64)
     assert isinstance(error, IntegrityError)
-    assert str(error) == f"s3://b/a: its checksum is {'b' * 12}…, not {'a' * 12}…, so something has changed it."
+    assert str(error) == f"s3://b/a: the checksum is {'b' * 12}…, not {'a' * 12}…: the content changed."
 
 
 def test_a_folder_that_another_process_makes_meanwhile_is_no_error(

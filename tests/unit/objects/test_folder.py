@@ -339,7 +339,7 @@ def test_a_lock_that_is_held_too_long_is_named(folder: Folder, monkeypatch: pyte
             raise filelock.Timeout(self.lock_file)
 
     monkeypatch.setattr(filelock, "FileLock", Held)
-    with pytest.raises(PokeflowError, match=r"root/a: another process has held .*/locks/\w\w for a minute\. End it"):
+    with pytest.raises(PokeflowError, match=r"root/a: another process has held .*/locks/\w\w for a minute\. Stop it"):
         folder.write("a", b"", match=None)
     assert waited == [60]
     assert drafts(folder) == []
@@ -374,12 +374,12 @@ def test_a_replaced_file_is_locked_while_it_is_replaced(folder: Folder, monkeypa
 def test_a_write_says_whether_another_was_first_or_the_object_is_gone(folder: Folder) -> None:
     etag = folder.write("a", b"1", match=None)
     folder.write("a", b"2", match=None)
-    with pytest.raises(PreconditionError, match="root/a: has been written by another"):
+    with pytest.raises(PreconditionError, match="root/a has changed"):
         folder.write("a", b"3", match=etag)
-    with pytest.raises(PreconditionError, match="root/a: lies there already"):
+    with pytest.raises(PreconditionError, match="root/a already exists"):
         folder.write("a", b"3", match=ABSENT)
     folder.delete("a")
-    with pytest.raises(PreconditionError, match="root/a: is gone"):
+    with pytest.raises(PreconditionError, match="root/a does not exist"):
         folder.write("a", b"3", match=etag)
 
 

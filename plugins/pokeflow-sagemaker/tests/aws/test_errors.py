@@ -29,7 +29,7 @@ def refused(code, message, operation="CreateTrainingJob"):
 @pytest.mark.parametrize(
     ("code", "message", "kind", "sentence"),
     [
-        ("ThrottlingException", "Rate exceeded", aws.ThrottledError, "AWS throttled CreateTrainingJob"),
+        ("ThrottlingException", "Rate exceeded", aws.ThrottledError, "AWS did not complete CreateTrainingJob"),
         ("ExpiredTokenException", "The security token is expired", aws.RefusedError, "have expired. Renew them"),
         ("UnrecognizedClientException", "invalid", aws.RefusedError, "rejects the access key"),
         ("AccessDeniedException", PASS_ROLE, aws.AccessDeniedError, "Needed: iam:PassRole."),

@@ -144,7 +144,7 @@ def test_one_attempt_without_a_price_leaves_the_whole_cost_unknown(account):
     account(training(NAME, 100, 100, status="Failed", **other), training(f"{NAME}-4", 200, 200))
     found = bill.bill(record(f"{NAME}-4"), PARAMS)
     assert found.cost_usd is None
-    assert "no price of ml.x9.large" in found.reason
+    assert "no price is known for ml.x9.large" in found.reason
     assert found.environment["billable_seconds"] == 300
 
 

@@ -39,7 +39,7 @@ def told(machine, *overrides):
 @pytest.mark.parametrize(
     ("trouble", "sentences"),
     [
-        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["AWS throttled CreateTrainingJob", "Run this again"]),
+        ({"throttling": 1.0, "only": ("CreateTrainingJob",)}, ["did not complete CreateTrainingJob", "Run this again"]),
         ({"denied": ("CreateTrainingJob",)}, ["access denied. Needed: sagemaker:CreateTrainingJob"]),
         ({"denied": ("ListTrainingJobs",)}, ["access denied. Needed: sagemaker:ListTrainingJobs"]),
         ({"limited": (INSTANCE,)}, [f"'{INSTANCE} for training job usage' is 0 Instances", "Service Quotas"]),
@@ -57,7 +57,7 @@ def test_a_refused_launch_is_told_and_starts_nothing(machine, trouble, sentences
 def test_a_service_that_fails_within_is_asked_again_and_then_told(machine, monkeypatch):
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",))
     said = told(machine)
-    assert "AWS is too busy for CreateTrainingJob (InternalFailure); asked 1 times. Run it again." in said
+    assert "AWS did not complete CreateTrainingJob (InternalFailure) after 1 attempt. Run this again." in said
     assert machine.created() == []
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     machine.cloud.trouble(internal=1.0, only=("CreateTrainingJob",), times=2)
@@ -101,7 +101,7 @@ def test_a_right_that_is_lost_while_waiting_is_told_and_the_job_goes_on(machine)
     machine.cloud.trouble(denied=("DescribeTrainingJob",))
     said = told(machine)
     assert "Needed: sagemaker:DescribeTrainingJob" in said
-    assert "The job goes on by itself: the same command attaches to it again." in said
+    assert "The job continues. Run the same command to attach to it again." in said
     machine.cloud.trouble()
     (name,) = machine.created()
     until(lambda: machine.training(name)["TrainingJobStatus"] == "Completed")

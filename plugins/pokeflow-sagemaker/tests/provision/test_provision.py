@@ -427,8 +427,8 @@ def test_throttling_is_waited_out(project, cloud):
     ("trouble", "sentence"),
     [
         ({"expired": True}, "the credentials have expired"),
-        ({"throttling": 1.0, "only": ["DescribeStacks"]}, "AWS throttled DescribeStacks"),
-        ({"throttling": 1.0, "only": ["CreateStack"]}, "AWS throttled CreateStack"),
+        ({"throttling": 1.0, "only": ["DescribeStacks"]}, "AWS did not complete DescribeStacks"),
+        ({"throttling": 1.0, "only": ["CreateStack"]}, "AWS did not complete CreateStack"),
     ],
 )
 def test_what_goes_wrong_is_told_in_a_sentence(project, cloud, monkeypatch, trouble, sentence):

@@ -46,7 +46,7 @@ def test_whichever_call_fails_the_next_attempt_completes_and_makes_nothing_twice
     task = flow.task(STAGE1, gates=HALF)
     share = {"denied": (operation,)} if trouble == "denied" else {trouble: 1.0, "only": (operation,), "times": 1}
     message = told(flow, task, **share)
-    assert {"throttling": "throttled", "lost": "Run it again", "denied": operation}[trouble] in message
+    assert {"throttling": "did not complete", "lost": "Run it again", "denied": operation}[trouble] in message
     assert all(row["ModelApprovalStatus"] == "Approved" for row in packages_of(flow))
 
     result = register.run(task)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pokeflow import PokeflowError
+from pokeflow.text import format_count
 from pokeflow_s3.connection import BUSY, EXPIRED, UNKNOWN, WHERE, explain
 
 
@@ -116,7 +117,9 @@ def _refusal(error: Any, resource: str) -> PokeflowError:  # noqa: PLR0911 - one
     if code in BUSY:
         tries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         return ThrottledError(
-            f"{resource}: AWS throttled {operation} ({code}) after {tries} attempts. Run this again.", code
+            f"{resource}: AWS did not complete {operation} ({code}) after "
+            f"{format_count(tries, 'attempt')}. Run this again.",
+            code,
         )
     if code in _DENIED:
         match = _ACTION.search(message)
