@@ -20,13 +20,13 @@ def entries(group: str) -> Mapping[str, EntryPoint]:
         PokeflowError: If two distributions register the same name.
 
     """
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        if entry.name in found:
-            both = " and ".join(sorted(map(_distribution, (entry, found[entry.name]))))
-            raise PokeflowError(f"{group}: {both} both bring {entry.name!r}. Uninstall one of them.")
-        found[entry.name] = entry
-    return found
+        if entry.name in by_name:
+            distributions = " and ".join(sorted(map(_distribution, (entry, by_name[entry.name]))))
+            raise PokeflowError(f"{group}: {distributions} both register {entry.name!r}. Uninstall one of them.")
+        by_name[entry.name] = entry
+    return by_name
 
 
 def load(group: str, name: str) -> Callable[..., Any]:
@@ -42,7 +42,7 @@ def load(group: str, name: str) -> Callable[..., Any]:
     except Exception as error:  # a plugin's module may raise anything, and the message must name its distribution
         raise PokeflowError(
             f"{name}: {entry.value} of {_distribution(entry)} cannot be loaded ({type(error).__name__}: {error}). "
-            "Mend or uninstall that distribution."
+            "Fix or uninstall that distribution."
         ) from error
     return function
 
@@ -57,8 +57,10 @@ def origins(group: str, names: Iterable[str]) -> tuple[str, ...]:
 
     This plugin's ``revision`` does not cover their code, so a digest must include the distribution and its version.
     """
-    known, mine = entries(group), own_names(group)
-    return tuple(f"{name} of {_distribution(known[name])}" for name in sorted(names) if name in known.keys() - mine)
+    registered, own = entries(group), own_names(group)
+    return tuple(
+        f"{name} of {_distribution(registered[name])}" for name in sorted(names) if name in registered.keys() - own
+    )
 
 
 def _distribution(entry: EntryPoint) -> str:

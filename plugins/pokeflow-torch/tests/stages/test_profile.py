@@ -162,5 +162,5 @@ def test_the_precision_is_that_of_the_making(whole, data, tmp_path, precision):
 def test_what_another_backend_made_is_refused(whole):
     task, _, made = whole
     other = replace(task.inputs[0].record, backend="jax")
-    with pytest.raises(PokeflowError, match=r"made by backend 'jax'.*then\.profile: null"):
+    with pytest.raises(PokeflowError, match=r"trained by backend 'jax'.*post_stages\.profile: null"):
         run(replace(task, inputs=(Input(other, made), *task.inputs[1:])))
