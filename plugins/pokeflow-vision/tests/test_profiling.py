@@ -66,7 +66,7 @@ def test_the_network_is_shown_a_resized_test_picture_each_run_warm_up_first(task
 
 
 def test_a_runtime_that_tells_nothing_is_an_error(task):
-    with pytest.raises(PokeflowError, match=r"Toy 1\.0 told of no operator"):
+    with pytest.raises(PokeflowError, match=r"Toy 1\.0 reported no operator"):
         profiled(task, [])
 
 
