@@ -77,7 +77,7 @@ def divided(model: onnx.ModelProto) -> onnx.ModelProto:
     [
         (two_outputs, "outputs embedding, f; must have one input 'image'"),
         (renamed, "outputs logits; must have"),
-        (collapsed, r"gives \[1, 24\] for a batch of 2"),
+        (collapsed, r"returns \[1, 24\] for a batch of 2"),
         (divided, "not finite"),
     ],
 )

@@ -126,10 +126,10 @@ def with_weight(name: str, value: float) -> onnx.ModelProto:
 def spoilt() -> dict[str, onnx.ModelProto]:
     """Networks that must not be compiled, by what is wrong with them."""
     return {
-        "quantised already": quantized(),
-        "holds nothing to quantise, none of Convolution, GroupConvolution, MatMul": averaging(),
-        "'conv1.weight' holds NaN or infinity": with_weight("conv1.weight", float("nan")),
-        "'linear.weight' holds NaN or infinity": with_weight("linear.weight", float("inf")),
+        "already quantised": quantized(),
+        "has no operator to quantise; it needs one of Convolution, GroupConvolution, MatMul": averaging(),
+        "'conv1.weight' contains NaN or infinity": with_weight("conv1.weight", float("nan")),
+        "'linear.weight' contains NaN or infinity": with_weight("linear.weight", float("inf")),
     }
 
 

@@ -53,7 +53,7 @@ def test_where_a_student_begins_is_told(make, distill_params, teacher):
     distill.run(first)
     student = report(first)["student"]
     assert student["begins_at"] is None
-    assert student["reasons"] == {"begins_at": "no student is among the inputs: it began at random weights"}
+    assert student["reasons"] == {"begins_at": "no student is among the inputs; training began at random weights"}
     second = make("distill", replace(distill_params, losses={"task": 1.0}), teacher=teacher, student=first.output)
     distill.run(second)
     told = report(second)
@@ -68,7 +68,7 @@ def test_weights_from_elsewhere_are_told_without_their_path(make, distill_params
         (Network("x", weights="/home/ash/secret.pt"), "weights from a local file"),
         (Network("x", pretrained=True), "timm's published weights"),
     ):
-        place, reasons = distill_report._beginning(task, network)
+        place, reasons = distill_report._initial_student(task, network)
         assert place is None
         assert reasons["begins_at"].endswith(began)
 

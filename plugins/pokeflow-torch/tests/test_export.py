@@ -36,7 +36,7 @@ def test_the_graph_gives_the_networks_embedding_for_any_batch(tmp_path, network)
 def test_a_graph_of_another_network_is_refused(tmp_path):
     one, other = (networks.build(CNN, SIZE).eval() for _ in range(2))
     export.write(tmp_path / "model.onnx", one, SIZE)
-    with pytest.raises(PokeflowError, match="off by"):
+    with pytest.raises(PokeflowError, match="differs by"):
         export.compare(tmp_path / "model.onnx", export._Embedding(other), SIZE)
 
 

@@ -39,7 +39,7 @@ def test_the_teachers_tokens_are_standardized_over_its_references(teacher, data,
 
 def test_grids_that_differ_are_compared_on_the_coarser_one():
     fine, coarse = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)
-    student, teachers = learners._on_one_grid(fine, coarse)
+    student, teachers = learners._match_grids(fine, coarse)
     assert student.shape == (2, 3, 2, 2)
     assert torch.equal(teachers, coarse)
     torch.testing.assert_close(student[..., 0, 0], fine[..., :2, :2].mean((2, 3)))

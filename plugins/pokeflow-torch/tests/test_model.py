@@ -3,5 +3,5 @@ from pokeflow_torch import model
 
 def test_an_unknown_figure_has_its_reason():
     assert model.reasons({"artwork_top1_accuracy": None, "loss": 1.0}) == {
-        "artwork_top1_accuracy": "the data set doesn't say which cards share their art"
+        "artwork_top1_accuracy": "the data set does not say which cards share their artwork"
     }

@@ -231,7 +231,7 @@ def test_a_batch_too_small_for_the_processes_is_refused():
     def machine(rank, processes):
         return SimpleNamespace(process_index=rank, num_processes=processes)
 
-    with pytest.raises(PokeflowError, match=r"loop\.batch_size: 5 views a step for 3 processes.*Give 6 or more"):
+    with pytest.raises(PokeflowError, match=r"loop\.batch_size: 5 views per step for 3 processes.*Set 6 or more"):
         together.part(machine(0, 3), 5)
     assert np.isclose(sum(together.part(machine(rank, 3), 8) for rank in range(3)), 1)
     assert together.part(machine(0, 1), 2) == 1

@@ -83,7 +83,7 @@ def test_too_few_runs_give_no_percentile_but_a_reason():
     assert metrics["latency_p50_ms"] == 15.5
     assert metrics["latency_p95_ms"] == pytest.approx(28.55)
     assert metrics["latency_p99_ms"] is None
-    assert reasons == {"latency_p99_ms": "30 runs were made; 100 or more are needed for this percentile"}
+    assert reasons == {"latency_p99_ms": "30 runs were timed; this percentile needs 100 or more"}
 
 
 def test_throughput_counts_pictures_not_runs():

@@ -80,7 +80,7 @@ def test_captures_of_train_cards_are_in_domain(data, tmp_path):
 def test_what_does_not_look_like_captures_is_refused(data, own, tmp_path, pictures, told):
     file = own(pictures(np.random.default_rng(1)).astype(np.uint8))
     shown = calibration.write(tmp_path, data, None, file)
-    with pytest.raises(PokeflowError, match=rf"not like the val captures: .*{told}.*calibrate on captures of cards"):
+    with pytest.raises(PokeflowError, match=rf"not like the val captures: .*{told}.*Calibrate on captures of cards"):
         calibration.require_in_domain(shown, data)
 
 
@@ -101,10 +101,10 @@ def test_pictures_that_the_network_does_not_know_are_refused_although_their_colo
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.zeros((40, SIZE, SIZE, 3), np.float32), "holds float32"),
-        (np.zeros((40, 3, SIZE, SIZE), np.uint8), r"holds uint8\[40, 3, 8, 8\]"),
+        (np.zeros((40, SIZE, SIZE, 3), np.float32), "contains float32"),
+        (np.zeros((40, 3, SIZE, SIZE), np.uint8), r"contains uint8\[40, 3, 8, 8\]"),
         (np.zeros((40, 4, 4, 3), np.uint8), r"is uint8 \[N, 8, 8, 3\]"),
-        (np.zeros((31, SIZE, SIZE, 3), np.uint8), "holds 31 pictures, 32 are needed"),
+        (np.zeros((31, SIZE, SIZE, 3), np.uint8), "contains 31 pictures, but 32 are needed"),
     ],
     ids=["floats", "channels first", "another size", "too few"],
 )
@@ -143,8 +143,8 @@ def test_the_description_says_whose_pictures_they_are(data, own, tmp_path):
     given = {"normalised_by": "the chip", "network_input": {}, "domain": {"red_mean": 0.1}, "level": 2}
     theirs = calibration.config(tmp_path, data, calibration.write(tmp_path, data, None, file), file=file, **given)
     ours = calibration.config(tmp_path, data, calibration.write(tmp_path, data, 40), **given)
-    assert theirs["source"] == "pictures of one's own (calibration_file)"
-    assert (theirs["seed"], theirs["reasons"]) == (None, {"seed": "they were given, not drawn"})
+    assert theirs["source"] == "the user's own pictures (calibration_file)"
+    assert (theirs["seed"], theirs["reasons"]) == (None, {"seed": "the user supplied the pictures; none were drawn"})
     assert ours["source"] == "calibration queries of the data set: lit captures"
     assert (ours["seed"], ours["reasons"], ours["count"], ours["level"]) == (0, {}, 40, 2)
     assert json.loads(json.dumps(ours))["domain"] == {"red_mean": 0.1}

@@ -152,7 +152,7 @@ def test_a_header_that_makes_no_sense_is_refused(written, header):
 def test_a_file_that_is_no_index_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "index.npz").write_bytes(content)
-    with pytest.raises(PokeflowError, match="Make again what left it"):
+    with pytest.raises(PokeflowError, match="Run the task that wrote it again"):
         index.read(tmp_path)
 
 

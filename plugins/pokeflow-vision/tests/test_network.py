@@ -45,7 +45,9 @@ def test_embeddings_that_are_no_numbers_are_refused(value):
         def __call__(self, prepared):
             return np.full((len(prepared), self.dim), value, np.float32)
 
-    with pytest.raises(PokeflowError, match=r"cards: gives embeddings that are not finite.*Train it again"):
+    with pytest.raises(
+        PokeflowError, match=r"cards: the network returns embeddings that are not finite.*Train it again"
+    ):
         embed(Broken(data.SPEC), DRAWN.references, [0], data.SPEC, "cards")
 
 
@@ -62,7 +64,7 @@ def test_the_first_model_among_the_inputs_is_worked_on(stage):
     first, second = stage.model(), stage.model()
     task = stage.task("benchmark", NoParams(), stage.prepared(), first, second)
     assert model_input(task) is first
-    with pytest.raises(PokeflowError, match=r"benchmark:small: needs a model.*Give it a parent"):
+    with pytest.raises(PokeflowError, match=r"benchmark:small: needs a model.*Set a parent"):
         model_input(stage.task("benchmark", NoParams(), stage.prepared()))
 
 

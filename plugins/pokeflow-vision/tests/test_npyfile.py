@@ -35,7 +35,7 @@ class Code:
 @given(array=arrays.arrays(st.sampled_from(["u1", "<f4", ">i2"]), arrays.array_shapes(max_dims=4, max_side=5)))
 def test_what_was_written_is_read(tmp_path: Path, array: np.ndarray, mapped: bool) -> None:
     np.save(tmp_path / "a.npy", array)
-    np.testing.assert_array_equal(npyfile.read(tmp_path / "a.npy", mapped=mapped), array)
+    np.testing.assert_array_equal(npyfile.read(tmp_path / "a.npy", memory_map=mapped), array)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -63,13 +63,13 @@ def test_what_is_no_array_of_numbers_is_refused_and_not_run(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(ValueError, match=r"."):
-        npyfile.read(tmp_path / "a.npy", mapped=mapped)
+        npyfile.read(tmp_path / "a.npy", memory_map=mapped)
     assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]
 
 
 def test_an_archive_of_arrays_is_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", squares=SQUARES)
-    with pytest.raises(ValueError, match=r"no \.npy"):
+    with pytest.raises(ValueError, match=r"not an \.npy"):
         npyfile.read(tmp_path / "a.npz")
 
 

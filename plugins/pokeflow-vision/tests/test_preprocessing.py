@@ -43,10 +43,12 @@ def test_the_spec_is_read_back_and_an_edited_one_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["", "{}", '{"size": "x"}', "null", '{"size": 1, "mean": [1], "std": [1], "hash": 1}'])
 def test_what_is_no_spec_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "preprocessing.json").write_text(text)
-    with pytest.raises(PokeflowError, match="no readable preprocessing spec"):
+    with pytest.raises(PokeflowError, match="cannot read the preprocessing spec"):
         preprocessing.read(tmp_path)
     (tmp_path / "preprocessing.json").unlink()
-    with pytest.raises(PokeflowError, match=r"preprocessing\.json: no readable preprocessing spec \(.*No such file"):
+    with pytest.raises(
+        PokeflowError, match=r"preprocessing\.json: cannot read the preprocessing spec \(.*No such file"
+    ):
         preprocessing.read(tmp_path)
 
 

@@ -80,12 +80,12 @@ def test_a_gallery_of_other_preprocessing_is_refused(recognize, picture, gallery
 
 def test_an_index_of_other_preprocessing_is_refused(recognize, picture, gallery):
     index.write(gallery, dataclasses.replace(index.read(gallery), preprocessing="0123456789ab"))
-    with pytest.raises(PokeflowError, match="index was made with preprocessing 0123456789ab"):
+    with pytest.raises(PokeflowError, match="index has preprocessing 0123456789ab"):
         recognize(picture)
 
 
 def test_an_index_of_another_model_is_refused(recognize, picture):
-    with pytest.raises(PokeflowError, match="embeddings of 32 values, the model gives 25"):
+    with pytest.raises(PokeflowError, match="embeddings of 32 values, but the model returns 25"):
         recognize(picture, open_network=lambda folder, spec, threads: Numpy(spec, dim=25))
 
 

@@ -112,7 +112,7 @@ def noise(height, width):
         (encoded(CARD, "TIFF"), "format", "not a readable image"),
         (encoded(noise(64, 64))[:5000], "damaged", "not a readable image"),
         (encoded(noise(64, 64), "JPEG")[:2000], "damaged", "not a readable image"),
-        (np.zeros((4, 4), np.uint8), "format", r"uint8 of shape \(4, 4\). Give uint8 of shape H×W×3"),
+        (np.zeros((4, 4), np.uint8), "format", r"uint8 of shape \(4, 4\). Pass uint8 of shape H×W×3"),
         (np.zeros((4, 4, 3), np.float32), "format", "float32 of shape"),
         (np.zeros((0, 4, 3), np.uint8), "format", "of shape"),
     ],
@@ -144,7 +144,7 @@ def test_files_are_bounded_too_and_what_is_none_is_not_read(recognizer, tmp_path
         recognizer.recognize(tmp_path / "large.png")
     os.mkfifo(tmp_path / "pipe.png")
     for name in ("pipe.png", "absent.png", "."):
-        with pytest.raises(ImageError, match=r"no such picture\. Give the path of a JPEG or PNG file") as caught:
+        with pytest.raises(ImageError, match=r"no such picture\. Pass the path of a JPEG or PNG file") as caught:
             recognizer.recognize(tmp_path / name)
         assert caught.value.fault == "missing"
 
@@ -170,7 +170,7 @@ def test_a_network_that_gives_no_number_is_an_error_and_no_answer(recognizer):
 
     broken = replace(recognizer, network=Broken(data.SPEC))
     for ask in (broken.recognize, lambda image: broken.recognize_batch([image])):
-        with pytest.raises(PokeflowError, match="no finite embedding"):
+        with pytest.raises(PokeflowError, match="an embedding that is not finite"):
             ask(CARD)
 
 
@@ -188,11 +188,11 @@ def copy(folder, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "part", "said"),
     [
-        (lambda f: other_index(f, preprocessing="0123456789ab"), "preprocessing", "is of preprocessing 0123456789ab"),
+        (lambda f: other_index(f, preprocessing="0123456789ab"), "preprocessing", "has preprocessing 0123456789ab"),
         (
             lambda f: other_index(f, embeddings=np.ones((48, 7), np.float32)),
             "dim",
-            "gives 32 values, the gallery has 7",
+            "returns 32 values, but the gallery has 7",
         ),
         (lambda f: (f / "labels.csv").write_text("card_id,name,set,number\n"), "labels", "lists other cards"),
     ],
@@ -207,7 +207,7 @@ def test_parts_of_different_models_are_not_opened(copy, spoil, part, said):
 
 def test_labels_that_are_none_are_told(copy):
     (copy / "labels.csv").write_text("id,name\n1,x\n")
-    with pytest.raises(PokeflowError, match="not readable labels"):
+    with pytest.raises(PokeflowError, match="cannot read the labels"):
         open_recognizer(copy, open_network, gallery=copy, labels=copy / "labels.csv")
 
 
@@ -252,7 +252,7 @@ def test_the_bundles_fingerprint_is_of_names_and_contents(tmp_path):
 
 def test_a_module_that_is_not_here_is_named():
     assert on_device.source_of("pokeflow_vision.recognizer").name == "recognizer.py"
-    with pytest.raises(PokeflowError, match=r"nowhere_at_all\.network: no such module here"):
+    with pytest.raises(PokeflowError, match=r"nowhere_at_all\.network: no such module is installed"):
         on_device.source_of("nowhere_at_all.network")
 
 

@@ -68,7 +68,7 @@ def broken(said: dict[str, str]) -> set[str]:
 
 def test_a_target_that_keeps_the_contract_passes(tmp_path: Path) -> None:
     assert outcomes(tmp_path, apart=True) == {
-        "test_what_else_its_yaml_names_is_done/profile": "skipped: the target's YAML names no profile"
+        "test_what_else_its_yaml_names_is_done/profile": "skipped: the target's YAML has no backend for profile"
     }
 
 
@@ -202,7 +202,7 @@ def test_a_double_that_is_declared_passes_and_its_figures_are_not_judged(tmp_pat
     faults = (f"target.{work}.params.fault=simulates" for work in ("compile", "benchmark"))
     said = outcomes(tmp_path, *faults, simulated=True)
     assert broken(said) == set()
-    assert said["test_compiling_keeps_the_accuracy"] == "skipped: the figures come from a double"
+    assert said["test_compiling_keeps_the_accuracy"] == "skipped: the metrics come from a simulator"
 
 
 def test_an_unsteady_sdk_is_compared_by_the_names_of_its_files(tmp_path: Path) -> None:

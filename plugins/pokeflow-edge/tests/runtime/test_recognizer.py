@@ -191,7 +191,7 @@ def test_a_network_that_gives_no_number_is_an_error_and_no_answer(opened):
     nothing = np.full((1, DIM), np.nan)
     broken = type("Broken", (), {"dim": DIM, "prepare": lambda _, x: x, "__call__": lambda *_: nothing})()
     one = replace(opened, recognizer=replace(opened.recognizer, network=broken))
-    with pytest.raises(PokeflowError, match="no finite embedding"):
+    with pytest.raises(PokeflowError, match="an embedding that is not finite"):
         one.recognize(photo(1))
 
 
@@ -210,7 +210,7 @@ def test_more_matches_than_there_are_cards_are_all_cards(numpy_bundle):
 def test_another_preprocessing_than_the_galleries_is_refused(made):
     Preprocessing(size=32, mean=(0.5, 0.5, 0.5)).write(made.folder / "model")
     made.sign()
-    with pytest.raises(PokeflowError, match=r"index.npz: is of preprocessing \w{12}, the model of \w{12}"):
+    with pytest.raises(PokeflowError, match=r"index.npz: has preprocessing \w{12}, but the model has \w{12}"):
         recognizer.open_bundle(made.folder)
 
 
@@ -231,7 +231,7 @@ def test_an_edited_preprocessing_is_refused(made):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [("set-7,", "set-8,", "lists other cards"), ("Pikachü 7,", "Pikachu,", "lists other cards"),
-     ("card_id", "card", "not readable labels"), ("ü", "\udcfc", "not readable labels")],
+     ("card_id", "card", "cannot read the labels"), ("ü", "\udcfc", "cannot read the labels")],
 )  # fmt: skip
 def test_labels_that_are_not_the_galleries_are_refused(made, old, new, said):
     file = made.folder / "labels.csv"
@@ -245,7 +245,7 @@ def test_labels_that_are_not_the_galleries_are_refused(made, old, new, said):
 def test_a_network_of_another_length_than_the_gallery_is_refused(made):
     np.save(made.folder / "model" / "weights.npy", np.zeros((48, 8), np.float32))
     made.sign()
-    with pytest.raises(PokeflowError, match="the network gives 8 values, the gallery has 24"):
+    with pytest.raises(PokeflowError, match="the network returns 8 values, but the gallery has 24"):
         recognizer.open_bundle(made.folder)
 
 

@@ -246,7 +246,7 @@ def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
 
 def test_an_absolute_path_is_refused_before_anything_is_written_there(device, tmp_path):
     signed(device, [member(f"{tmp_path}/out", size=1)])
-    with pytest.raises(ReleaseRejectedError, match="leads out of the archive"):
+    with pytest.raises(ReleaseRejectedError, match="is not a safe path"):
         device.update()
     assert not (tmp_path / "out").exists()
 
@@ -256,7 +256,7 @@ def test_a_bomb_is_stopped_at_the_limit_though_it_is_signed(device, monkeypatch)
     written = []
     monkeypatch.setattr("shutil.copyfileobj", _counted(written))
     signed(device, [member("zeros", size=50_000_000)])
-    with pytest.raises(ReleaseRejectedError, match="unfolds to more than 1 MB"):
+    with pytest.raises(ReleaseRejectedError, match="unpacks to more than 1 MB"):
         device.update()
     assert sum(written) < 1_200_000
     assert device.require_whole() == 100

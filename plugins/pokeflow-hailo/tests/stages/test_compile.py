@@ -148,7 +148,7 @@ def test_pictures_of_ones_own_are_calibrated_on(flow, backend, tmp_path):
     backend(task)
     config = json.loads((task.output / "calibration_config.json").read_text())
     assert (config["count"], config["calibset_size"]) == (40, 40)
-    assert config["source"].startswith("pictures of one's own")
+    assert config["source"].startswith("the user's own pictures")
     assert report_of(task)["effective"]["calibration_images"] == 40
 
 

@@ -78,32 +78,32 @@ def compile_model(file: Path, spec: Preprocessing, threads: int, **settings: Any
     """
     model = read(file)
     _require_signature(model, spec, file)
-    bounded = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    thread_settings = {"INFERENCE_NUM_THREADS": threads} if threads else {}
     try:
-        return openvino.Core().compile_model(model, "CPU", {**SETTINGS, **bounded, **settings})
+        return openvino.Core().compile_model(model, "CPU", {**SETTINGS, **thread_settings, **settings})
     except RuntimeError as error:
-        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can run ({_first(error)}).") from error
+        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can run ({_cause(error)}).") from error
 
 
 def read(file: Path) -> "Model":
     """Read a network's graph; raise a PokeflowError if the file is missing or not a network."""
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such network. Make the model again.")
+        raise PokeflowError(f"{file}: no such network. Create the model again.")
     try:
         return openvino.Core().read_model(file)
     except RuntimeError as error:
-        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can open ({_first(error)}).") from error
+        raise PokeflowError(f"{file}: not a network that {FRAMEWORK} can open ({_cause(error)}).") from error
 
 
-def _first(error: RuntimeError) -> str:
+def _cause(error: RuntimeError) -> str:
     """Return the cause from OpenVINO's message, without the locations in its source code that precede it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    messages = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return messages[0] if messages else str(error).strip()
+    causes = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return causes[0] if causes else str(error).strip()
 
 
 def _require_signature(model: "Model", spec: Preprocessing, file: Path) -> None:
-    inputs, outputs = [list(map(_told, ports)) for ports in (model.inputs, model.outputs)]
+    inputs, outputs = [list(map(_describe_port, ports)) for ports in (model.inputs, model.outputs)]
     expected = f"{INPUT}: f32[?,3,{spec.size},{spec.size}]", f"{OUTPUT}: f32[?,"
     if inputs != [expected[0]] or len(outputs) != 1 or not outputs[0].startswith(expected[1]):
         raise PokeflowError(
@@ -112,7 +112,7 @@ def _require_signature(model: "Model", spec: Preprocessing, file: Path) -> None:
         )
 
 
-def _told(port: Any) -> str:
+def _describe_port(port: Any) -> str:
     names = "/".join(sorted(port.get_names()))
     return f"{names}: {port.get_element_type().to_string()}{port.get_partial_shape().to_string()}"
 
@@ -122,6 +122,6 @@ def _dim(request: "InferRequest", spec: Preprocessing, file: Path) -> int:
         try:
             return request.infer({INPUT: images})[OUTPUT]
         except RuntimeError as error:
-            raise PokeflowError(f"{file}: cannot be run on a batch of 2 ({_first(error)}). Export it again.") from error
+            raise PokeflowError(f"{file}: cannot be run on a batch of 2 ({_cause(error)}). Export it again.") from error
 
     return embedding_dim(run, spec, file)

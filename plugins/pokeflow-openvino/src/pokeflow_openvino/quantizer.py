@@ -39,7 +39,7 @@ class Request:
 
 def main(request: Request) -> None:
     """Quantise and save a network; the output that NNCF prints goes to stderr."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    progress = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.modules["torch"] = None  # type: ignore[assignment]  # None is how an import is barred
     import nncf
@@ -48,28 +48,28 @@ def main(request: Request) -> None:
     folder = Path(request.folder)
     spec = preprocessing.read(folder)
     pictures = np.load(folder / calibration.FILE, mmap_mode="r", allow_pickle=False)
-    waiting = iter(range(len(pictures)))
+    remaining = iter(range(len(pictures)))
 
-    def shown(row: int) -> dict[str, "np.ndarray"]:
-        if next(waiting, None) is not None:  # only the first pass over the pictures is reported
-            output.write(f"{row}\n")
+    def load_input(row: int) -> dict[str, "np.ndarray"]:
+        if next(remaining, None) is not None:  # only the first pass over the pictures is reported
+            progress.write(f"{row}\n")
         return {INPUT: preprocessing.normalize(pictures[[row]], spec)}
 
     model = nncf.quantize(
         openvino.convert_model(request.source),
-        nncf.Dataset(range(len(pictures)), shown),
+        nncf.Dataset(range(len(pictures)), load_input),
         preset=nncf.QuantizationPreset(request.preset),
         subset_size=len(pictures),
         fast_bias_correction=not request.accurate_bias,
     )
-    _name_by_place(model)
+    _name_by_position(model)
     try:
         openvino.save_model(model, folder / FILE)
     except RuntimeError as error:  # OpenVINO's message names its stream, not the disk
-        raise SystemExit(f"{folder / FILE} cannot be written; is there room on the disk? {error}") from error
+        raise SystemExit(f"{folder / FILE} cannot be written. Check the free space on the disk ({error}).") from error
 
 
-def _name_by_place(model: "Model") -> None:
+def _name_by_position(model: "Model") -> None:
     """Name operators without a name of their own by their position in the graph.
 
     OpenVINO's default names count all operators that it ever created, and it creates more on some processors.

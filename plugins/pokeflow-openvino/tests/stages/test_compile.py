@@ -104,7 +104,7 @@ def test_networks_that_must_not_be_compiled_are_refused_by_what_is_wrong(spoilt,
 
 
 def test_a_compiled_network_is_not_compiled_again(made):
-    with pytest.raises(PokeflowError, match="quantised already"):
+    with pytest.raises(PokeflowError, match="already quantised"):
         compile.require_quantizable(made.folder / "model.xml")
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, content):
             r"cannot quantise it \(ValueError: no such layer\)",
         ),
         ("exit 3", r"cannot quantise it \(exit code 3\)"),
-        ("kill -9 $$", "was ended by signal 9"),
+        ("kill -9 $$", "signal 9 ended NNCF"),
     ],
 )
 def test_a_quantiser_that_ends_badly_is_told(flow, monkeypatch, tmp_path, program, sentence):

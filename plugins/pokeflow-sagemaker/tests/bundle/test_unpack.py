@@ -53,22 +53,22 @@ def test_a_bundle_comes_out_as_it_was_packed(served, tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_no_plain_file_below_the_folder_is_refused(tmp_path, member):
-    with pytest.raises(PokeflowError, match=r"no plain file|leads out|not a readable bundle"):
+    with pytest.raises(PokeflowError, match=r"not a regular file|not a safe path|not a readable bundle"):
         unpack.unpack(packed(tmp_path, [(member, b"")]), tmp_path / "deep" / "out")
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"out"}
     assert list((tmp_path / "deep" / "out").rglob("*")) == []
 
 
 def test_a_name_that_is_there_twice_is_refused(tmp_path):
-    with pytest.raises(PokeflowError, match="there twice"):
+    with pytest.raises(PokeflowError, match="occurs twice"):
         unpack.unpack(packed(tmp_path, [("a", b"1"), ("a", b"2")]), tmp_path / "out")
 
 
 def test_a_bomb_is_stopped_at_the_limit(tmp_path):
     file = packed(tmp_path, [("zeros", b"\0" * 5_000_000)])
     assert file.stat().st_size < 50_000
-    with pytest.raises(PokeflowError, match="unfolds to more than 1 MB"):
-        unpack.unpack(file, tmp_path / "out", max_bytes=1_000_000)
+    with pytest.raises(PokeflowError, match="unpacks to more than 1 MB"):
+        unpack.unpack(file, tmp_path / "out", most=1_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) <= 1_100_000
 
 
@@ -78,7 +78,7 @@ def test_a_header_without_end_is_not_read_into_memory(tmp_path, type):
     entry.type, entry.size = type, 3_000_000_000
     header = entry.tobuf(tarfile.GNU_FORMAT)
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(header + b"\0" * 10_000))
-    with pytest.raises(PokeflowError, match="a header that has no end"):
+    with pytest.raises(PokeflowError, match="a header is too large"):
         unpack.unpack(tmp_path / "x.tar.gz", tmp_path / "out")
 
 
@@ -147,11 +147,11 @@ LIMITS = {"code/limits.json": b"{}"}
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        (told(LIMITS, files=[]), "its files differ"),
-        (told(LIMITS, model={"digest": 5}), "none of its form"),
+        (told(LIMITS, files=[]), "holds other files"),
+        (told(LIMITS, model={"digest": 5}), "values of a wrong type"),
         (told(LIMITS, model=[]), "not a readable bundle"),
-        (told(LIMITS, cards="many"), "none of its form"),
-        (told({"model.onnx": b"x"}), "lacks code/limits.json"),
+        (told(LIMITS, cards="many"), "values of a wrong type"),
+        (told({"model.onnx": b"x"}), "holds no code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
         ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),

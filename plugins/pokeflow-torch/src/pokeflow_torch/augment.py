@@ -94,9 +94,9 @@ def _background(cards: Tensor, draw: _Draw) -> Tensor:
     blotches = F.interpolate(draw.normal(3, 5, 5), size=(size, size), mode="bilinear", align_corners=False)
     fine = F.interpolate(draw.normal(1, size // 3, size // 3), size=(size, size))
     surface = base + blotches * draw.uniform(1, 1, 1, high=0.3) + fine * draw.uniform(1, 1, 1, high=0.1)
-    other = cards[draw.order()].flip(-1) * draw.uniform(1, 1, 1, low=0.3, high=1.0)
-    mixed = torch.where(draw.uniform(1, 1, 1) < 0.25, other, surface)
-    return mixed.clamp(0, 1)
+    other_cards = cards[draw.order()].flip(-1) * draw.uniform(1, 1, 1, low=0.3, high=1.0)
+    backgrounds = torch.where(draw.uniform(1, 1, 1) < 0.25, other_cards, surface)
+    return backgrounds.clamp(0, 1)
 
 
 def _corners(draw: _Draw, strength: float) -> Tensor:

@@ -45,8 +45,8 @@ def write(folder: Path, digest: str, step: int, state: Mapping[str, Any]) -> Pat
         os.fsync(file.fileno())
     target = folder / f"checkpoint-{step:09d}-{_checksum(partial)}.pt"
     partial.replace(target)
-    for old in _newest_first(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+    for outdated in _newest_first(folder)[KEPT:]:
+        outdated.unlink(missing_ok=True)
     return target
 
 
@@ -54,13 +54,13 @@ def latest(folder: Path, digest: str) -> dict[str, Any] | None:
     """Return the newest undamaged checkpoint in ``folder`` of the task with this digest, or None."""
     for file in _newest_first(folder):
         if not file.stem.endswith(_checksum(file)):
-            log.warning("%s is damaged; going on from the one before", file)
+            log.warning("%s is damaged. Trying the checkpoint before it", file)
             continue
         # weights_only: loading a file must never run code.
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if state["digest"] == digest:
             return state
-        log.info("%s belongs to another task; ignored", file)
+        log.info("%s belongs to another task. Ignoring it", file)
     return None
 
 
@@ -76,7 +76,7 @@ def keep(folder: Path, state: Mapping[str, Any]) -> Path:
     return target
 
 
-def _canonical(value: Any, seen: dict[Any, Any]) -> Any:
+def _canonical(value: Any, strings: dict[Any, Any]) -> Any:
     """Copy the values to a form whose pickle depends on the values only.
 
     A pickle also shows which equal strings are one object, and the strides of tensors. Here equal strings are always
@@ -85,12 +85,12 @@ def _canonical(value: Any, seen: dict[Any, Any]) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):
-        return {_canonical(key, seen): _canonical(item, seen) for key, item in value.items()}
+        return {_canonical(key, strings): _canonical(item, strings) for key, item in value.items()}
     if isinstance(value, list):
-        return [_canonical(item, seen) for item in value]
+        return [_canonical(item, strings) for item in value]
     if isinstance(value, tuple):
-        return tuple([_canonical(item, seen) for item in value])
-    return seen.setdefault(value, value) if isinstance(value, str) else value
+        return tuple([_canonical(item, strings) for item in value])
+    return strings.setdefault(value, value) if isinstance(value, str) else value
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -135,9 +135,9 @@ def stop_requests(*, repeated: bool = False) -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, request.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

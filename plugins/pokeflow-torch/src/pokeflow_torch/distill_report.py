@@ -29,14 +29,14 @@ def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Seque
 
     """
     params: DistillParams = task.params
-    begins_at, reason = _beginning(task, params.network)
+    begins_at, begin_reasons = _initial_student(task, params.network)
     report = {
-        "teacher": {**_known(task.input(type="teacher").record), **teacher, "reasons": _missing(teacher)},
+        "teacher": {**_describe_record(task.input(type="teacher").record), **teacher, "reasons": _reasons(teacher)},
         "student": {
             "architecture": result.facts["architecture"],
             "parameters": result.facts["parameters"],
             "begins_at": begins_at,
-            "reasons": reason,
+            "reasons": begin_reasons,
         },
         "compression_ratio": result.facts["compression_ratio"],
         "compression_counted": result.facts["compression_counted"],
@@ -55,19 +55,19 @@ def write(task: Task, result: Result, teacher: Mapping[str, Any], history: Seque
     (task.output / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _known(record: Record) -> dict[str, str]:
+def _describe_record(record: Record) -> dict[str, str]:
     return {"task": record.task, "digest": record.digest, "content": record.content}
 
 
-def _missing(teacher: Mapping[str, Any]) -> dict[str, str]:
+def _reasons(teacher: Mapping[str, Any]) -> dict[str, str]:
     return {name: "not measured" for name, value in teacher.items() if value is None}
 
 
-def _beginning(task: Task, network: Network) -> tuple[dict[str, str] | None, dict[str, str]]:
+def _initial_student(task: Task, network: Network) -> tuple[dict[str, str] | None, dict[str, str]]:
     """Return the student that supplied the initial weights; or None, and a reason that names their source."""
     for item in task.inputs:
         if item.record.type == "student":
-            return _known(item.record), {}
+            return _describe_record(item.record), {}
     weights = "weights from a local file" if network.weights else "timm's published weights"
-    began = weights if network.weights or network.pretrained else "random weights"
-    return None, {"begins_at": f"no student is among the inputs: it began at {began}"}
+    initial = weights if network.weights or network.pretrained else "random weights"
+    return None, {"begins_at": f"no student is among the inputs; training began at {initial}"}

@@ -7,5 +7,5 @@ def check() -> Iterator[tuple[str, str, str]]:
     """Yield one (status, name, text) row that lists the CUDA devices, or says that networks run on the CPU."""
     import torch
 
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    yield "ok", "accelerator", ", ".join(names) or "none: networks run on the CPU"
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield "ok", "accelerator", ", ".join(devices) or "none: networks run on the CPU"

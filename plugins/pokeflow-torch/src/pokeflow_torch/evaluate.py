@@ -39,15 +39,15 @@ def embed(network: Embedder, images: np.ndarray, rows: Sequence[int], spec: Prep
 
     """
     device = next(network.parameters()).device
-    was = network.training
+    was_training = network.training
     network.eval()
-    embeddings = []
+    parts = []
     with progress.bar(label, len(rows)) as advance:
         for inputs in batches(images, rows, spec, device):
-            embeddings.append(network(inputs)[0].float().cpu().numpy())
+            parts.append(network(inputs)[0].float().cpu().numpy())
             advance(len(inputs))
-    network.train(was)
-    return np.concatenate(embeddings)
+    network.train(was_training)
+    return np.concatenate(parts)
 
 
 def validation(data: Dataset) -> list[int]:
@@ -59,7 +59,7 @@ def validation(data: Dataset) -> list[int]:
     """
     queries = data.queries_of("val")
     if not queries:
-        raise PokeflowError("prepare: the data set has no val queries; prepare it with more cards or views.")
+        raise PokeflowError("prepare: the data set has no val queries. Prepare it with more cards or views.")
     return queries
 
 

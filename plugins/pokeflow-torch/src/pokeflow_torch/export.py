@@ -60,11 +60,11 @@ def write(file: Path, network: Embedder, size: int) -> None:
             optimize=True,
             verbose=False,
         )
-    _forget_origin(file)
+    _remove_metadata(file)
     compare(file, model, size)
 
 
-def _forget_origin(file: Path) -> None:
+def _remove_metadata(file: Path) -> None:
     """Remove the metadata that the exporter adds to a graph, such as source paths of this machine.
 
     Without it the same network gives the same bytes on every machine.
@@ -90,13 +90,17 @@ def compare(file: Path, model: nn.Module, size: int) -> None:
 
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted = model(images).numpy()
+        expected = model(images).numpy()
     graph = onnx.load(file)
     onnx.checker.check_model(graph)
     outputs: Any = ReferenceEvaluator(graph).run(None, {"image": images.numpy()})
-    got = outputs[0]
-    if got.shape != wanted.shape:
-        raise PokeflowError(f"{file}: the graph's embedding is {got.shape}, the network's {wanted.shape}.")
-    off = float(np.max(np.abs(got - wanted)) / np.linalg.norm(wanted, axis=1).max())
-    if not off <= TOLERANCE:
-        raise PokeflowError(f"{file}: the graph's embedding is off by {off:.1e} of its length; it can't be shipped.")
+    embeddings = outputs[0]
+    if embeddings.shape != expected.shape:
+        raise PokeflowError(
+            f"{file}: the graph's embedding has shape {embeddings.shape}, the network's {expected.shape}."
+        )
+    error = float(np.max(np.abs(embeddings - expected)) / np.linalg.norm(expected, axis=1).max())
+    if not error <= TOLERANCE:
+        raise PokeflowError(
+            f"{file}: the graph's embedding differs by {error:.1e} of its length; {TOLERANCE:g} is the limit."
+        )

@@ -23,8 +23,8 @@ def entries(group: str) -> Mapping[str, EntryPoint]:
     by_name: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         if entry.name in by_name:
-            both = " and ".join(sorted(map(_distribution, (entry, by_name[entry.name]))))
-            raise PokeflowError(f"{group}: {both} both bring {entry.name!r}. Uninstall one of them.")
+            distributions = " and ".join(sorted(map(_distribution, (entry, by_name[entry.name]))))
+            raise PokeflowError(f"{group}: {distributions} both register {entry.name!r}. Uninstall one of them.")
         by_name[entry.name] = entry
     return by_name
 
@@ -57,8 +57,10 @@ def origins(group: str, names: Iterable[str]) -> tuple[str, ...]:
 
     This plugin's ``revision`` does not cover their code, so a digest must include the distribution and its version.
     """
-    known, mine = entries(group), own_names(group)
-    return tuple(f"{name} of {_distribution(known[name])}" for name in sorted(names) if name in known.keys() - mine)
+    registered, own = entries(group), own_names(group)
+    return tuple(
+        f"{name} of {_distribution(registered[name])}" for name in sorted(names) if name in registered.keys() - own
+    )
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -97,7 +97,7 @@ class DistillLearner(Learner):
         with torch.no_grad():
             target, target_tokens = (value.float() for value in teacher(images))
             target_tokens = (target_tokens - self.mean) / self.deviation
-        tokens, target_tokens = _on_one_grid(tokens, target_tokens)
+        tokens, target_tokens = _match_grids(tokens, target_tokens)
         inputs = {
             "student": embedding,
             "teacher": target,
@@ -112,10 +112,13 @@ class DistillLearner(Learner):
         values: dict[str, Tensor] = {}
         for name, loss in self._losses.items():
             # One projection per term: gradients through a shared projection would be rounded differently.
-            projected = {losses.PROJECTED: self.projector(tokens)} if loss.needs_projector else {}
-            value = loss.function(**{key: (inputs | projected)[key] for key in loss.inputs})
+            projection = {losses.PROJECTED: self.projector(tokens)} if loss.needs_projector else {}
+            value = loss.function(**{key: (inputs | projection)[key] for key in loss.inputs})
             if value.ndim:
-                raise PokeflowError(f"losses.{name}: gives {list(value.shape)} values; a term is one, a mean over B.")
+                raise PokeflowError(
+                    f"losses.{name}: returns a tensor of shape {list(value.shape)}. "
+                    "Return a scalar, the mean over the batch."
+                )
             values[f"{name}_loss"] = value
         return values
 
@@ -156,7 +159,7 @@ def training_cards(data: Dataset) -> Cards:
     """
     rows = data.cards_of("train")
     if len(rows) < 2:
-        raise PokeflowError(f"prepare: {len(rows)} training cards; at least two are needed to tell cards apart.")
+        raise PokeflowError(f"prepare: the data set has {len(rows)} training cards; training needs at least two.")
     spec = data.preprocessing
     squares = np.empty((len(rows), spec.size, spec.size, 3), np.uint8)
     with progress.bar("training cards", len(rows)) as advance:
@@ -166,7 +169,7 @@ def training_cards(data: Dataset) -> Cards:
     return Cards(squares, spec.mean, spec.std)
 
 
-def _on_one_grid(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def _match_grids(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average two token maps [B, C, h, w] to the smaller height and width of both; equal grids stay unchanged."""
     height = min(student.shape[-2], teacher.shape[-2])
     width = min(student.shape[-1], teacher.shape[-1])

@@ -76,11 +76,11 @@ def fit(
     batch, per_epoch = batches(loop, len(cards.images))
     total, first = per_epoch * loop.epochs, machine.is_main_process
     stepper = Stepper(machine, task.name, learner, Plan(cards, optim, strength, loop.seed, total))
-    saved = checkpoint.latest(task.work, task.digest) if first else None
-    stepper.begin(saved)
-    fresh: dict[str, Any] = {"step": 0, "sums": {}, "history": []}
-    restored = together.same(machine, lambda: {name: (saved or fresh)[name] for name in fresh})
-    step, sums, history = restored["step"], restored["sums"], restored["history"]
+    resume_state = checkpoint.latest(task.work, task.digest) if first else None
+    stepper.begin(resume_state)
+    initial: dict[str, Any] = {"step": 0, "sums": {}, "history": []}
+    position = together.same(machine, lambda: {name: (resume_state or initial)[name] for name in initial})
+    step, sums, history = position["step"], position["sums"], position["history"]
     if step and first:
         log.info("%s: resumed at step %d of %d", task.name, step, total)
 
@@ -89,36 +89,36 @@ def fit(
 
     saved_at = time.monotonic()
     with (
-        checkpoint.stop_requests(repeated=machine.num_processes > 1) as stopped,
-        progress.bar(task.name, total) if first else nullcontext(_quiet) as advance,
-        telemetry.open_telemetry(task.work, step, machine.device, active=first) as tell,
+        checkpoint.stop_requests(repeated=machine.num_processes > 1) as stop_request,
+        progress.bar(task.name, total) if first else nullcontext(_ignore_progress) as advance,
+        telemetry.open_telemetry(task.work, step, machine.device, active=first) as metrics,
     ):
         advance(step)
         order = epoch_order(loop, len(cards.images), step // per_epoch)
         while step < total:
-            epoch, at = divmod(step, per_epoch)
-            if at == 0:
+            epoch, index = divmod(step, per_epoch)
+            if index == 0:
                 order, sums = epoch_order(loop, len(cards.images), epoch), {}
-            result = stepper.make(step, order[at * batch : (at + 1) * batch], lambda: stopped.signal)
+            result = stepper.make(step, order[index * batch : (index + 1) * batch], lambda: stop_request.signal)
             step += 1
             for name, value in result.values.items():
                 sums[name] = sums.get(name, 0.0) + value
-            tell.step(step, epoch + 1, {"lr": result.lr, **result.values})
-            advance(1, text=f"loss {sums['loss'] / (at + 1):.3f}")
-            if at + 1 == per_epoch:
+            metrics.step(step, epoch + 1, {"lr": result.lr, **result.values})
+            advance(1, text=f"loss {sums['loss'] / (index + 1):.3f}")
+            if index + 1 == per_epoch:
                 row = {"epoch": epoch + 1, "step": step, **{f"train_{n}": v / per_epoch for n, v in sums.items()}}
                 if loop.validate_every and (epoch + 1) % loop.validate_every == 0 and step < total:
                     row |= together.same(machine, lambda: validate(stepper.shadow))
                 history.append(row)
-                tell.epoch(row)
+                metrics.epoch(row)
             # A single process also stops for a signal after the loss; several can agree on it only in the next step.
-            if (number := result.signal if machine.num_processes > 1 else stopped.signal) is not None:
+            if (number := result.signal if machine.num_processes > 1 else stop_request.signal) is not None:
                 if first:
                     checkpoint.write(task.work, task.digest, step, state())
-                    log.info("%s: stopped; a checkpoint of step %d is kept", task.name, step)
+                    log.info("%s: stopped after writing a checkpoint of step %d", task.name, step)
                 # A process that exits earlier would make the launcher end the others before the state is saved.
                 machine.wait_for_everyone()
-                stopped.leave(number)
+                stop_request.leave(number)
             elif first and time.monotonic() - saved_at >= loop.checkpoint_seconds and step < total:
                 checkpoint.write(task.work, task.digest, step, state())
                 saved_at = time.monotonic()
@@ -130,9 +130,9 @@ def fit(
 
 def batches(loop: Loop, cards: int) -> tuple[int, int]:
     """Return the views per step, over all processes together, and the steps per epoch."""
-    seen = cards * loop.views
-    batch = min(loop.batch_size, seen)
-    return batch, seen // batch
+    views = cards * loop.views
+    batch = min(loop.batch_size, views)
+    return batch, views // batch
 
 
 def epoch_order(loop: Loop, cards: int, epoch: int) -> np.ndarray:
@@ -147,5 +147,5 @@ def write_history(task: Task, history: Sequence[dict[str, Any]]) -> None:
     (task.output / "history.jsonl").write_text(text, encoding="utf-8")
 
 
-def _quiet(_n: float = 1, text: str = "") -> None:
+def _ignore_progress(_n: float = 1, text: str = "") -> None:
     """Ignore progress; the first process alone shows it."""

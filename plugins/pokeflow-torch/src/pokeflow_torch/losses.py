@@ -64,21 +64,23 @@ def load(names: Iterable[str]) -> dict[str, Loss]:
             parameter without default that is not one of ``INPUTS``.
 
     """
-    known = extensions.entries(extensions.LOSSES)
-    losses: dict[str, Loss] = {}
+    registered = extensions.entries(extensions.LOSSES)
+    terms: dict[str, Loss] = {}
     for name in names:
-        if name not in known:
-            raise PokeflowError(str(unknown(f"losses.{name}", "loss term", name, known)))
+        if name not in registered:
+            raise PokeflowError(str(unknown(f"losses.{name}", "loss term", name, registered)))
         function = extensions.load(extensions.LOSSES, name)
         inputs = tuple(
             parameter.name
             for parameter in inspect.signature(function).parameters.values()
             if parameter.name in INPUTS or parameter.default is parameter.empty
         )
-        if strange := [input_name for input_name in inputs if input_name not in INPUTS]:
-            raise PokeflowError(str(unknown(f"losses.{name}: {known[name].value}", "input", strange[0], INPUTS)))
-        losses[name] = Loss(name, function, inputs)
-    return losses
+        if unknown_inputs := [name for name in inputs if name not in INPUTS]:
+            raise PokeflowError(
+                str(unknown(f"losses.{name}: {registered[name].value}", "input", unknown_inputs[0], INPUTS))
+            )
+        terms[name] = Loss(name, function, inputs)
+    return terms
 
 
 def feature(student: Tensor, teacher: Tensor, projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
@@ -128,12 +130,15 @@ def kl(student: Tensor, teacher: Tensor, bank: Tensor, temperature: float, scale
 
     """
     if len(bank) < 2:
-        raise PokeflowError("losses.kl: the teacher's bank has fewer than two references; nothing to rank.")
+        raise PokeflowError(
+            "losses.kl: the teacher's bank has fewer than two references, so there is nothing to rank. "
+            "Prepare more training cards."
+        )
     references = F.normalize(bank, dim=1)
     sharpness = scale / temperature
-    log_probabilities = F.log_softmax(F.normalize(student, dim=1) @ references.T * sharpness, dim=1)
-    wanted = F.log_softmax(F.normalize(teacher, dim=1) @ references.T * sharpness, dim=1)
-    return F.kl_div(log_probabilities, wanted, reduction="batchmean", log_target=True) * temperature**2
+    student_logp = F.log_softmax(F.normalize(student, dim=1) @ references.T * sharpness, dim=1)
+    teacher_logp = F.log_softmax(F.normalize(teacher, dim=1) @ references.T * sharpness, dim=1)
+    return F.kl_div(student_logp, teacher_logp, reduction="batchmean", log_target=True) * temperature**2
 
 
 def attention(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
@@ -187,8 +192,8 @@ def highfreq(projected_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
 def _detail(tokens: Tensor) -> Tensor:
     if min(tokens.shape[-2:]) < 2:
         raise PokeflowError(
-            f"losses.highfreq: a token map of {tokens.shape[-2]}×{tokens.shape[-1]} has no detail; "
-            "take larger images or leave the term out."
+            f"losses.highfreq: a token map of {tokens.shape[-2]}×{tokens.shape[-1]} is too small "
+            "for this term. Use larger images or remove the term."
         )
     height, width = (side // 2 * 2 for side in tokens.shape[-2:])
     even = tokens[..., :height, :width]
@@ -244,7 +249,8 @@ def same_shape(term: str, student: Tensor, teacher: Tensor) -> None:
     """Raise a PokeflowError for token maps of different shapes, which broadcasting would compare without an error."""
     if student.shape != teacher.shape:
         raise PokeflowError(
-            f"losses.{term}: the student's tokens are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}."
+            f"losses.{term}: the student's tokens are {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
+            "this term needs equal shapes."
         )
 
 
@@ -252,6 +258,6 @@ def same_grid(term: str, student: Tensor, teacher: Tensor) -> None:
     """Raise a PokeflowError for token maps of different grids, or of one cell, whose attention is always equal."""
     if student.shape[-2:] != teacher.shape[-2:] or student.shape[-2] * student.shape[-1] < 2:
         raise PokeflowError(
-            f"losses.{term}: the token grids {tuple(student.shape[-2:])} and {tuple(teacher.shape[-2:])} can't be "
-            "compared; take larger images or leave the term out."
+            f"losses.{term}: the token grids {tuple(student.shape[-2:])} and {tuple(teacher.shape[-2:])} cannot "
+            "be compared: they must be equal and have more than one cell. Use larger images or remove the term."
         )

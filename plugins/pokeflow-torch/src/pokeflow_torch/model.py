@@ -15,7 +15,7 @@ from pokeflow_vision.dataset import Dataset
 
 
 def write_model(
-    task: Task, fitted: FitResult, data: Dataset, network: Network, metrics: Mapping[str, float | None]
+    task: Task, fit_result: FitResult, data: Dataset, network: Network, metrics: Mapping[str, float | None]
 ) -> None:
     """Write the trained model to ``task.output``; only the first process may call this.
 
@@ -24,7 +24,7 @@ def write_model(
 
     Args:
         task: The running task.
-        fitted: The trained network and its history; the network is moved to the CPU.
+        fit_result: The trained network and its history; the network is moved to the CPU.
         data: The data set, whose preprocessing is part of the model.
         network: Parameters that the network was built from.
         metrics: Final metrics on the val queries; None is an unknown metric.
@@ -34,14 +34,14 @@ def write_model(
 
     """
     size = data.preprocessing.size
-    fitted.network.cpu().to(memory_format=torch.contiguous_format)
-    networks.save(task.output, fitted.network, network, size)
+    fit_result.network.cpu().to(memory_format=torch.contiguous_format)
+    networks.save(task.output, fit_result.network, network, size)
     data.preprocessing.write(task.output)
-    last = {name: value for name, value in metrics.items() if value is not None}
-    end = {**fitted.history[-1], **last}
-    write_history(task, [*fitted.history[:-1], end])
-    telemetry.tell_end(task.work, end)
-    export.write(task.output / "model.onnx", fitted.network, size)
+    final_metrics = {name: value for name, value in metrics.items() if value is not None}
+    last_row = {**fit_result.history[-1], **final_metrics}
+    write_history(task, [*fit_result.history[:-1], last_row])
+    telemetry.write_final_metrics(task.work, last_row)
+    export.write(task.output / "model.onnx", fit_result.network, size)
 
 
 def facts(network: Embedder, data: Dataset, architecture: str) -> dict[str, Any]:
@@ -61,5 +61,5 @@ def facts(network: Embedder, data: Dataset, architecture: str) -> dict[str, Any]
 
 def reasons(metrics: dict[str, float | None]) -> dict[str, str]:
     """Return, for each metric that is None, the reason why it is unknown."""
-    unknown = {"artwork_top1_accuracy": "the data set doesn't say which cards share their art"}
+    unknown = {"artwork_top1_accuracy": "the data set does not say which cards share their artwork"}
     return {name: unknown.get(name, "not measured") for name, value in metrics.items() if value is None}

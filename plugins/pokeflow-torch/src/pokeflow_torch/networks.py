@@ -35,7 +35,9 @@ class Embedder(nn.Module):
         super().__init__()
         levels = [i for i, level in enumerate(_levels(backbone)) if level["reduction"] <= STRIDE]
         if not levels:
-            raise PokeflowError(f"network: no feature map with a stride of {STRIDE} pixels or less; choose another.")
+            raise PokeflowError(
+                f"network: it has no feature map with a stride of {STRIDE} pixels or less. Choose another network."
+            )
         self.level = levels[-1]
         self.token_dim = int(_levels(backbone)[self.level]["num_chs"])
         self.convolutional = not hasattr(backbone, "patch_embed")
@@ -44,14 +46,14 @@ class Embedder(nn.Module):
         with torch.no_grad():
             # In evaluation mode, because this pass must not change the statistics of batch norms.
             backbone.eval()
-            self.features = self._seen(*self._maps(torch.zeros(1, 3, size, size))).shape[1]
+            self.features = self._head_input(*self._maps(torch.zeros(1, 3, size, size))).shape[1]
             backbone.train()
         self.head = nn.Sequential(nn.Linear(self.features, embedding_dim, bias=False), nn.BatchNorm1d(embedding_dim))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings [B, D] and tokens [B, C, h, w] of normalised images [B, 3, S, S]."""
         final, tokens = self._maps(images)
-        return self.head(self._seen(final, tokens)), tokens
+        return self.head(self._head_input(final, tokens)), tokens
 
     @property
     def embedding_dim(self) -> int:
@@ -64,7 +66,7 @@ class Embedder(nn.Module):
         final, maps = backbone.forward_intermediates(images, indices=[self.level], **norm)
         return final, maps[0]
 
-    def _seen(self, final: Tensor, tokens: Tensor) -> Tensor:
+    def _head_input(self, final: Tensor, tokens: Tensor) -> Tensor:
         """Return the input of the head: pooled features, and the tokens in grid × grid cells unless the grid is 1.
 
         Args:
@@ -79,13 +81,13 @@ class Embedder(nn.Module):
 
         """
         backbone: Any = self.backbone
-        pooled: Tensor = backbone.forward_head(final, pre_logits=True)
+        features: Tensor = backbone.forward_head(final, pre_logits=True)
         if self.grid == 1:
-            return pooled
+            return features
         side = tokens.shape[-1]
         if side % self.grid:
             raise PokeflowError(f"network.grid: {self.grid} does not divide the {side}×{side} token map.")
-        return torch.cat([pooled, F.avg_pool2d(tokens, side // self.grid).flatten(1)], 1)
+        return torch.cat([features, F.avg_pool2d(tokens, side // self.grid).flatten(1)], 1)
 
 
 def _levels(backbone: Any) -> list[dict[str, Any]]:
@@ -106,30 +108,30 @@ def build(network: Network, size: int) -> Embedder:
             fit.
 
     """
-    create = _maker(network.name)
+    create = _constructor(network.name)
     try:
         options: dict[str, Any] = dict(network.options)
         backbone: Any = create(pretrained=network.pretrained, num_classes=0, **options)
     except TypeError as error:
-        raise PokeflowError(f"network.options: {network.name} refuses them ({error}).") from error
+        raise PokeflowError(f"network.options: {network.name} does not accept them ({error}).") from error
     except Exception as error:
         if not network.pretrained:
             raise
         raise PokeflowError(
             f"network.pretrained: {network.name}'s weights could not be fetched ({type(error).__name__}: {error}). "
-            "Give network.weights the path of a local file, or set pretrained: false to begin at random weights."
+            "Give network.weights the path of a local file, or set pretrained: false to start from random weights."
         ) from error
     if hasattr(backbone, "set_input_size"):
         backbone.set_input_size(img_size=(size, size))
     if not hasattr(backbone, "forward_intermediates"):
-        raise PokeflowError(f"network.name: {network.name} does not show its feature maps; choose another.")
+        raise PokeflowError(f"network.name: {network.name} does not return its feature maps. Choose another network.")
     embedder = Embedder(backbone, network.embedding_dim, size, network.grid)
     if network.weights:
-        _fill(embedder, _tensors(Path(network.weights)), network.weights)
+        _load_weights(embedder, _tensors(Path(network.weights)), network.weights)
     return embedder
 
 
-def _maker(name: str) -> Callable[..., Any]:
+def _constructor(name: str) -> Callable[..., Any]:
     """Return the constructor of the backbone ``name``: timm's, or the function of another distribution.
 
     Raises:
@@ -137,13 +139,15 @@ def _maker(name: str) -> Callable[..., Any]:
             imported.
 
     """
-    others = extensions.entries(extensions.NETWORKS)
-    if name in others and timm.is_model(name):
-        raise PokeflowError(f"network.name: timm and {others[name].value} both bring {name!r}. Rename the latter.")
-    if name in others:
+    extension_networks = extensions.entries(extensions.NETWORKS)
+    if name in extension_networks and timm.is_model(name):
+        raise PokeflowError(
+            f"network.name: timm and {extension_networks[name].value} both provide {name!r}. Rename the latter."
+        )
+    if name in extension_networks:
         return extensions.load(extensions.NETWORKS, name)
     if not timm.is_model(name):
-        raise PokeflowError(str(unknown("network.name", "network", name, [*others, *timm.list_models()])))
+        raise PokeflowError(str(unknown("network.name", "network", name, [*extension_networks, *timm.list_models()])))
     return partial(timm.create_model, name)
 
 
@@ -157,26 +161,27 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
     except Exception as error:  # a file from outside may be damaged in any way, and the user can replace it
-        raise PokeflowError(f"{file}: no readable weights ({type(error).__name__}: {error}).") from error
+        raise PokeflowError(f"{file}: cannot read weights ({type(error).__name__}: {error}).") from error
 
 
-def _fill(embedder: Embedder, state: Mapping[str, Tensor], where: str) -> None:
+def _load_weights(embedder: Embedder, state: Mapping[str, Tensor], label: str) -> None:
     """Load the state of a whole embedder, or of its backbone alone; the head then keeps its initial weights.
 
     Raises:
-        PokeflowError: If tensors are missing, unknown or of another shape; ``where`` begins the message.
+        PokeflowError: If tensors are missing, unknown or of another shape; ``label`` begins the message.
 
     """
     target: nn.Module = embedder if any(name.startswith("backbone.") for name in state) else embedder.backbone
     try:
         result = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
-        raise PokeflowError(f"{where}: these weights are another network's ({error}).") from error
+        raise PokeflowError(f"{label}: the weights belong to another network ({error}).") from error
     # A published backbone may include its classifier. A missing tensor would silently keep random values.
-    strange = [name for name in result.unexpected_keys if not name.startswith(("head.", "classifier.", "fc."))]
-    if result.missing_keys or strange:
+    unknown_keys = [name for name in result.unexpected_keys if not name.startswith(("head.", "classifier.", "fc."))]
+    if result.missing_keys or unknown_keys:
         raise PokeflowError(
-            f"{where}: these weights are another network's (missing {result.missing_keys[:3]}, unknown {strange[:3]})."
+            f"{label}: the weights belong to another network (missing tensors {result.missing_keys[:3]}, "
+            f"unknown tensors {unknown_keys[:3]})."
         )
 
 
@@ -187,7 +192,7 @@ def parameters(network: nn.Module) -> int:
 
 def save(folder: Path, embedder: Embedder, network: Network, size: int) -> None:
     """Write ``weights.pt`` and ``network.json`` to ``folder``; ``load`` needs no other file."""
-    about = {
+    description = {
         "name": network.name,
         "options": network.options,
         "embedding_dim": network.embedding_dim,
@@ -198,7 +203,7 @@ def save(folder: Path, embedder: Embedder, network: Network, size: int) -> None:
         "framework": framework(),
         "timm": timm.__version__,
     }
-    (folder / "network.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "network.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     torch.save({name: value.cpu().contiguous() for name, value in embedder.state_dict().items()}, folder / "weights.pt")
 
 
@@ -211,15 +216,18 @@ def load(folder: Path) -> tuple[Embedder, Network]:
     """
     file = folder / "network.json"
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
+        description = json.loads(file.read_text(encoding="utf-8"))
         network = Network(
-            about["name"], options=about["options"], embedding_dim=about["embedding_dim"], grid=about["grid"]
+            description["name"],
+            options=description["options"],
+            embedding_dim=description["embedding_dim"],
+            grid=description["grid"],
         )
-        size = int(about["input_size"])
+        size = int(description["input_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PokeflowError(f"{file}: no readable network ({error}).") from error
+        raise PokeflowError(f"{file}: cannot read the network's description ({error}).") from error
     embedder = build(network, size)
-    _fill(embedder, _tensors(folder / "weights.pt"), str(folder / "weights.pt"))
+    _load_weights(embedder, _tensors(folder / "weights.pt"), str(folder / "weights.pt"))
     return embedder.eval(), network
 
 

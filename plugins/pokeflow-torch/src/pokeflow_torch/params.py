@@ -139,17 +139,17 @@ def check_train(params: TrainParams) -> Iterator[tuple[str, str]]:
     """Yield the faults of a ``train`` task's parameters as (parameter, message) pairs."""
     network, optim = params.network, params.optim
     if not network.name:
-        yield "network.name", "is empty; give a network of timm's, such as vit_small_patch16_dinov3."
+        yield "network.name", "is empty. Set a network of timm, such as vit_small_patch16_dinov3."
     if network.weights and not Path(network.weights).is_file():
-        yield "network.weights", f"no file {network.weights!r}; give the path of a state dict."
+        yield "network.weights", f"no file {network.weights!r}. Set the path of a state dict."
     if network.pretrained and network.weights:
-        yield "network", "has both 'pretrained' and 'weights'; take one."
+        yield "network", "'pretrained' and 'weights' are both set. Remove one of them."
     for option in sorted({"img_size", "num_classes", "in_chans"} & set(network.options)):
-        yield f"network.options.{option}", "follows from the data set; leave it out."
+        yield f"network.options.{option}", "is determined by the data set. Remove it."
     if optim.lr == 0:
-        yield "optim.lr", "0 would change nothing."
+        yield "optim.lr", "0 would leave the weights unchanged. Set a positive number."
     if optim.clip == 0:
-        yield "optim.clip", "0 would change nothing."
+        yield "optim.clip", "0 would set every gradient to zero. Set a positive number."
     if optim.ema is not None and not 0 < optim.ema < 1:
         yield "optim.ema", f"{optim.ema} is not between 0 and 1."
     yield from _outside("network", network, embedding_dim=(1, 65536), grid=(1, 64))
@@ -166,14 +166,14 @@ def check_distill(params: DistillParams) -> Iterator[tuple[str, str]]:
     yield from check_train(
         TrainParams(params.network, params.optim, params.loop, params.margin, params.augment),
     )
-    known = extensions.entries(LOSSES)
+    valid_terms = extensions.entries(LOSSES)
     for name, weight in params.losses.items():
-        if name not in known:
-            yield f"losses.{name}", unknown("", "loss term", name, known).message
+        if name not in valid_terms:
+            yield f"losses.{name}", unknown("", "loss term", name, valid_terms).message
         elif weight < 0:
             yield f"losses.{name}", f"weight {weight} is negative."
     if not any(weight > 0 for weight in params.losses.values()):
-        yield "losses", f"weighs no term; known: {', '.join(sorted(known))}."
+        yield "losses", f"no term has a positive weight. Known: {', '.join(sorted(valid_terms))}."
     if params.temperature <= 0:
         yield "temperature", f"{params.temperature} is not a positive number."
 
@@ -182,8 +182,8 @@ def _outside(path: str, values: object, **limits: tuple[float, float]) -> Iterat
     for name, (low, high) in limits.items():
         value = getattr(values, name)
         if not low <= value <= high:
-            wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-            yield f"{path}.{name}".lstrip("."), f"{value} is not {wanted}."
+            bounds = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+            yield f"{path}.{name}".lstrip("."), f"{value} is not {bounds}."
 
 
 def fingerprint(params: TrainParams | DistillParams) -> str:
@@ -198,11 +198,11 @@ def fingerprint(params: TrainParams | DistillParams) -> str:
     """
     network = params.network
     losses = params.losses if isinstance(params, DistillParams) else {}
-    others = (
+    extension_origins = (
         *extensions.origins(NETWORKS, [network.name]),
         *extensions.origins(LOSSES, [name for name, weight in losses.items() if weight > 0]),
     )
-    return ", ".join(filter(None, (_weights(network), *others)))
+    return ", ".join(filter(None, (_weights(network), *extension_origins)))
 
 
 def _weights(network: Network) -> str:
@@ -212,6 +212,6 @@ def _weights(network: Network) -> str:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise PokeflowError(
-                f"network.weights: {network.weights} cannot be read ({error}). Give the path of a state dict."
+                f"network.weights: {network.weights} cannot be read ({error}). Set the path of a state dict."
             ) from error
     return f"timm {version('timm')}" if network.pretrained else ""

@@ -88,22 +88,22 @@ class Stepper:
             torch.tensor(v, device=machine.device).view(1, 3, 1, 1) for v in (plan.cards.mean, plan.cards.std)
         )
 
-    def begin(self, saved: dict[str, Any] | None = None) -> None:
-        """Prepare the first step, or resume from ``saved``; the other processes receive the state of the first one.
+    def begin(self, state: dict[str, Any] | None = None) -> None:
+        """Prepare the first step, or resume from ``state``; the other processes receive the state of the first one.
 
         Args:
-            saved: A state that ``state`` returned; only the first process passes one.
+            state: A state that ``state`` returned; only the first process passes one.
 
         """
-        if saved is not None:
-            self.learner.load_state_dict(saved["learner"])
-            self.shadow.load_state_dict(saved["shadow"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+        if state is not None:
+            self.learner.load_state_dict(state["learner"])
+            self.shadow.load_state_dict(state["shadow"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.model, self.optimizer = self.machine.prepare(self.learner, self.optimizer)
         together.share_moments(self.machine, self.optimizer.optimizer)
         if (scaler := self.machine.scaler) is not None:
             scaler.load_state_dict(
-                together.same(self.machine, lambda: saved["scaler"] if saved is not None else scaler.state_dict())
+                together.same(self.machine, lambda: state["scaler"] if state is not None else scaler.state_dict())
             )
 
     def state(self) -> dict[str, Any]:
@@ -143,17 +143,17 @@ class Stepper:
             images = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
         with self.phase("forward"), machine.autocast():
             terms: dict[str, Tensor] = self.model(images, torch.from_numpy(labels).to(device))
-        agreed = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, stop_signal())
-        if not math.isfinite(agreed.values["loss"]):
+        summary = together.agree(machine, {k: float(v.detach()) for k, v in terms.items()}, share, stop_signal())
+        if not math.isfinite(summary.values["loss"]):
             raise PokeflowError(
-                f"{self.task}: the loss is {agreed.values['loss']} at step {step} of {plan.total}. Lower optim.lr "
-                f"({plan.optim.lr}), lengthen optim.warmup ({plan.optim.warmup}) or take loop.precision 'no', then "
+                f"{self.task}: the loss is {summary.values['loss']} at step {step} of {plan.total}. Lower optim.lr "
+                f"({plan.optim.lr}), lengthen optim.warmup ({plan.optim.warmup}) or set loop.precision to 'no', then "
                 "run again."
             )
         with self.phase("backward"):
             # Gradients are averaged over the processes, so a process with a larger part must have a larger weight.
-            even = share * processes
-            machine.backward(terms["loss"] if even == 1 else terms["loss"] * even)
+            weight = share * processes
+            machine.backward(terms["loss"] if weight == 1 else terms["loss"] * weight)
         with self.phase("optimizer"):
             norm: Tensor = machine.clip_grad_norm_(self.learner.parameters(), plan.optim.clip)
             lr = plan.optim.lr * rate(step, plan.total, plan.optim.warmup)
@@ -164,7 +164,7 @@ class Stepper:
         with self.phase("average"):
             if machine.is_main_process:
                 average(self.shadow, self.learner.network, plan.optim.ema, step)
-        return StepResult(lr, agreed.values, norm, agreed.signal)
+        return StepResult(lr, summary.values, norm, summary.signal)
 
 
 def rate(step: int, total: int, warmup: float) -> float:

@@ -48,7 +48,7 @@ class Telemetry:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Write the validation metrics of a history row, if it has any."""
-        _tell_validation(self._events, row)
+        _write_validation(self._events, row)
 
     def close(self) -> None:
         """Close all files."""
@@ -56,7 +56,7 @@ class Telemetry:
         self._events.close()
 
 
-class _Silence(Telemetry):
+class _NoTelemetry(Telemetry):
     """Telemetry that writes nothing, for all processes but the first, which records the steps of all."""
 
     def __init__(self) -> None: ...
@@ -78,37 +78,37 @@ def open_telemetry(work: Path, begin: int, device: torch.device, *, active: bool
 
     """
     if not active:
-        yield _Silence()
+        yield _NoTelemetry()
         return
-    telemetry, over = Telemetry(work / TELEMETRY, begin), threading.Event()
-    thread = threading.Thread(target=_watch, args=(work / TELEMETRY, device, over), name="telemetry", daemon=True)
+    telemetry, stop = Telemetry(work / TELEMETRY, begin), threading.Event()
+    thread = threading.Thread(target=_watch, args=(work / TELEMETRY, device, stop), name="telemetry", daemon=True)
     thread.start()
     try:
         yield telemetry
     finally:
-        over.set()
+        stop.set()
         thread.join(SYSTEM_EVERY)
         telemetry.close()
 
 
-def tell_end(work: Path, row: Mapping[str, float]) -> None:
+def write_final_metrics(work: Path, row: Mapping[str, float]) -> None:
     """Write the last history row to TensorBoard; its metrics are known only after the training has ended."""
     events = _events(work / TELEMETRY)
-    _tell_validation(events, row)
+    _write_validation(events, row)
     events.close()
 
 
-def _tell_validation(events: "_Appended", row: Mapping[str, float]) -> None:
+def _write_validation(events: "_AppendFile", row: Mapping[str, float]) -> None:
     metrics = {name: value for name, value in row.items() if name not in ("step", "epoch") and name[:6] != "train_"}
     if metrics:
         events.write(_event(int(row["step"]), {f"validation/{name}": value for name, value in metrics.items()}))
 
 
-class _Appended:
+class _AppendFile:
     """A file to which pieces are appended whole; a piece that does not fit on the disk is removed again."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._told = file, False
+        self._file, self._warned = file, False
         self._out: Any = None
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -137,12 +137,12 @@ class _Appended:
                 self._out.close()
 
     def _warn(self, error: OSError) -> None:
-        if not self._told:
-            log.warning("%s cannot be written, the training goes on without: %s", self._file, error)
-        self._told = True
+        if not self._warned:
+            log.warning("%s cannot be written; the training continues without it: %s", self._file, error)
+        self._warned = True
 
 
-class _Lines(_Appended):
+class _Lines(_AppendFile):
     """A file of lines; a last line without end, as after a power cut, is terminated first."""
 
     def __init__(self, file: Path) -> None:
@@ -161,9 +161,9 @@ def _milliseconds() -> int:
     return round(time.time() * 1000)
 
 
-def _events(folder: Path) -> _Appended:
+def _events(folder: Path) -> _AppendFile:
     # The time comes first, because TensorBoard reads the files of a folder in the order of their names.
-    file = _Appended(folder / "tensorboard" / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}")
+    file = _AppendFile(folder / "tensorboard" / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}")
     file.write(_event(0, version="brain.Event:2"))
     return file
 
@@ -199,19 +199,19 @@ def _event(
     return length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
 
 
-def _watch(folder: Path, device: torch.device, over: threading.Event) -> None:
-    """Write system metrics at once, then every ``SYSTEM_EVERY`` seconds, and once more when ``over`` is set."""
-    lines, before, sampled = _Lines(folder / "system.jsonl"), _network(), -math.inf
+def _watch(folder: Path, device: torch.device, stop: threading.Event) -> None:
+    """Write system metrics at once, then every ``SYSTEM_EVERY`` seconds, and once more when ``stop`` is set."""
+    lines, before, sampled_at = _Lines(folder / "system.jsonl"), _network(), -math.inf
     while True:
         # psutil measures since its last call; the first call, or one soon after another, must wait an interval.
-        soon = sampled < 0 or time.monotonic() - sampled < SHORTEST
-        row = machine(folder, SHORTEST if soon else None)
+        too_soon = sampled_at < 0 or time.monotonic() - sampled_at < SHORTEST
+        row = machine(folder, SHORTEST if too_soon else None)
         row |= {name: now - before[name] for name, now in _network().items() if name in before}
         lines.write(_line({"time": _milliseconds(), **row, **gpus(device)}))
-        sampled = time.monotonic()
-        if over.is_set():
+        sampled_at = time.monotonic()
+        if stop.is_set():
             break
-        over.wait(SYSTEM_EVERY)
+        stop.wait(SYSTEM_EVERY)
     lines.close()
 
 
@@ -225,25 +225,25 @@ def machine(folder: Path, seconds: float | None) -> dict[str, float]:
     """
     import psutil
 
-    memory, disk = _known(psutil.virtual_memory), _known(psutil.disk_usage, str(folder))
-    sample = {
-        "cpu_utilization_percentage": _known(psutil.cpu_percent, seconds),
+    memory, disk = _query(psutil.virtual_memory), _query(psutil.disk_usage, str(folder))
+    metrics = {
+        "cpu_utilization_percentage": _query(psutil.cpu_percent, seconds),
         "system_memory_usage_megabytes": memory and memory.used / 1e6,
         "system_memory_usage_percentage": memory and memory.used / memory.total * 100,
         "disk_usage_percentage": disk and disk.percent,
     }
-    return {f"system/{name}": float(value) for name, value in sample.items() if value is not None}
+    return {f"system/{name}": float(value) for name, value in metrics.items() if value is not None}
 
 
 def _network() -> dict[str, float]:
     """Return the megabytes that were received and transmitted since the machine started."""
     import psutil
 
-    counters = _known(psutil.net_io_counters)
+    counters = _query(psutil.net_io_counters)
     if counters is None:
         return {}
-    way = "system/network_{}_megabytes".format
-    return {way("receive"): counters.bytes_recv / 1e6, way("transmit"): counters.bytes_sent / 1e6}
+    name = "system/network_{}_megabytes".format
+    return {name("receive"): counters.bytes_recv / 1e6, name("transmit"): counters.bytes_sent / 1e6}
 
 
 def gpus(device: torch.device) -> dict[str, float]:
@@ -253,28 +253,28 @@ def gpus(device: torch.device) -> dict[str, float]:
     """
     if not torch.cuda.is_available():
         return {}
-    sample: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
     for i in range(torch.cuda.device_count()):
-        used = _known(torch.cuda.device_memory_used, i)
-        about = _known(torch.cuda.get_device_properties, i)
-        total = about and about.total_memory
+        used = _query(torch.cuda.device_memory_used, i)
+        properties = _query(torch.cuda.get_device_properties, i)
+        total = properties and properties.total_memory
         if used is None and i == (device.index or 0):
             # Only for this device: a CUDA context on another GPU would take some of its memory.
-            free, total = _known(torch.cuda.mem_get_info, i) or (None, total)
+            free, total = _query(torch.cuda.mem_get_info, i) or (None, total)
             used = None if free is None else total - free
-        power = _known(torch.cuda.power_draw, i)
-        sample |= {
+        power = _query(torch.cuda.power_draw, i)
+        metrics |= {
             f"system/gpu_{i}_memory_usage_megabytes": None if used is None else used / 1e6,
             f"system/gpu_{i}_memory_usage_percentage": None if used is None or not total else used / total * 100,
-            f"system/gpu_{i}_utilization_percentage": _known(torch.cuda.utilization, i),
+            f"system/gpu_{i}_utilization_percentage": _query(torch.cuda.utilization, i),
             f"system/gpu_{i}_power_usage_watts": None if power is None else power / 1000,
         }
-    return {name: float(value) for name, value in sample.items() if value is not None}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _known(ask: Callable[..., Any], *of: Any) -> Any:
+def _query(query: Callable[..., Any], *args: Any) -> Any:
     """Call a system query, and return None if it fails; containers and drivers can fail in any way."""
     try:
-        return ask(*of)
-    except Exception:  # noqa: BLE001 - as said
+        return query(*args)
+    except Exception:  # noqa: BLE001
         return None

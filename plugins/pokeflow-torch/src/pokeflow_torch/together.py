@@ -49,7 +49,9 @@ def accelerator(precision: str) -> Accelerator:
             kwargs_handlers=handlers if several else None,
         )
     except ValueError as error:
-        raise PokeflowError(f"loop.precision: {precision} can't be had here ({error}). Take 'no' or 'bf16'.") from error
+        raise PokeflowError(
+            f"loop.precision: {precision} is not available on this machine ({error}). Set 'no' or 'bf16'."
+        ) from error
 
 
 def same(machine: Accelerator, make: Callable[[], Any]) -> Any:
@@ -67,32 +69,32 @@ def same(machine: Accelerator, make: Callable[[], Any]) -> Any:
     if machine.num_processes == 1:
         return make()
     if not machine.is_main_process:
-        answer = json.loads(_spread(machine, b""))
-        if "failed" in answer:
-            raise PokeflowError(f"the first process failed: {answer['failed']}")
-        return answer["made"]
+        response = json.loads(_broadcast(machine, b""))
+        if "failed" in response:
+            raise PokeflowError(f"the first process failed: {response['failed']}")
+        return response["result"]
     try:
-        value = make()
-        data = json.dumps({"made": value}).encode()
+        result = make()
+        data = json.dumps({"result": result}).encode()
     except BaseException as error:
-        _spread(machine, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        _broadcast(machine, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
-    _spread(machine, data)
-    return value
+    _broadcast(machine, data)
+    return result
 
 
-def _spread(machine: Accelerator, data: bytes) -> bytes:
+def _broadcast(machine: Accelerator, data: bytes) -> bytes:
     """Broadcast the bytes of the first process to all processes.
 
     There is no pickle involved, because data from a network must not be able to run code.
     """
     size = torch.tensor([len(data)], device=machine.device)
     torch.distributed.broadcast(size, 0)
-    held = torch.zeros(int(size), dtype=torch.uint8, device=machine.device)
+    buffer = torch.zeros(int(size), dtype=torch.uint8, device=machine.device)
     if machine.is_main_process:
-        held.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    torch.distributed.broadcast(held, 0)
-    return bytes(held.cpu().numpy())
+        buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    torch.distributed.broadcast(buffer, 0)
+    return bytes(buffer.cpu().numpy())
 
 
 def share_moments(machine: Accelerator, optimizer: torch.optim.Optimizer) -> None:
@@ -101,16 +103,16 @@ def share_moments(machine: Accelerator, optimizer: torch.optim.Optimizer) -> Non
         return
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state = optimizer.state
-    for position in same(machine, lambda: [i for i, weight in enumerate(weights) if weight in state]):
-        weight = weights[position]
+    for index in same(machine, lambda: [i for i, weight in enumerate(weights) if weight in state]):
+        weight = weights[index]
         if not machine.is_main_process:
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
             state[weight] = {"step": torch.zeros(()), **moments}
         for name in ("step", "exp_avg", "exp_avg_sq"):
             # Memory layouts may differ between processes; the broadcast copy is contiguous.
-            travelling = state[weight][name].to(machine.device, memory_format=torch.contiguous_format, copy=True)
-            torch.distributed.broadcast(travelling, 0)
-            state[weight][name].copy_(travelling)
+            buffer = state[weight][name].to(machine.device, memory_format=torch.contiguous_format, copy=True)
+            torch.distributed.broadcast(buffer, 0)
+            state[weight][name].copy_(buffer)
 
 
 def part(machine: Accelerator, batch: int) -> float:
@@ -123,8 +125,8 @@ def part(machine: Accelerator, batch: int) -> float:
     processes = machine.num_processes
     if batch < 2 * processes:
         raise PokeflowError(
-            f"loop.batch_size: {batch} views a step for {processes} processes; each needs two at least, for batch "
-            f"normalisation. Give {2 * processes} or more, or take fewer devices."
+            f"loop.batch_size: {batch} views per step for {processes} processes; batch normalisation needs at least "
+            f"two per process. Set {2 * processes} or more, or use fewer devices."
         )
     return len(range(machine.process_index, batch, processes)) / batch
 
@@ -155,6 +157,6 @@ def agree(machine: Accelerator, values: Mapping[str, float], share: float, stop_
     sums = torch.tensor([*(value * share for value in values.values()), *flags], dtype=torch.float64)
     sums = sums.to(machine.device)
     torch.distributed.all_reduce(sums)
-    *means, terms, interrupts = sums.tolist()
-    wanted = next((number for number, count in zip(SIGNALS, (terms, interrupts), strict=True) if count), None)
-    return StepSummary(dict(zip(values, means, strict=True)), wanted)
+    *means, sigterms, sigints = sums.tolist()
+    common_signal = next((number for number, count in zip(SIGNALS, (sigterms, sigints), strict=True) if count), None)
+    return StepSummary(dict(zip(values, means, strict=True)), common_signal)

@@ -24,7 +24,7 @@ def test_the_machine_is_sampled_until_the_end(tmp_path):
 def test_a_training_s_samples_are_thinned_out_and_begin_at_zero(tmp_path):
     rows = [{"time": 1000 * i + 5000, "system/cpu_utilization_percentage": 50.0} for i in range(5000)]
     write(tmp_path / "telemetry" / "system.jsonl", rows)
-    found = machine.of_training(tmp_path)
+    found = machine.training_samples(tmp_path)
     assert 1000 < len(found) <= machine.ROWS
     assert found[0] == {"time": 0.0, "cpu_utilization_percentage": 50.0}
     assert found[1]["time"] == 3.0
@@ -33,12 +33,12 @@ def test_a_training_s_samples_are_thinned_out_and_begin_at_zero(tmp_path):
 def test_the_time_of_a_step_is_that_between_two_that_follow_one_another(tmp_path):
     times = [(1, 0), (2, 100), (3, 200), (3, 9000), (4, 9110)]  # killed after step 3, which was made again
     write(tmp_path / "telemetry" / "steps.jsonl", [{"step": step, "time": time} for step, time in times])
-    assert machine.step_ms_of_training(tmp_path) == 100.0
+    assert machine.training_step_ms(tmp_path) == 100.0
 
 
 def test_without_telemetry_nothing_is_known(tmp_path):
-    assert machine.of_training(tmp_path) == []
-    assert machine.step_ms_of_training(tmp_path) is None
+    assert machine.training_samples(tmp_path) == []
+    assert machine.training_step_ms(tmp_path) is None
     assert machine.history(tmp_path) == []
 
 
@@ -52,8 +52,8 @@ def test_lines_that_would_break_a_reader_are_passed_over(tmp_path):
     (tmp_path / "telemetry").mkdir()
     for name in ("steps.jsonl", "system.jsonl"):
         (tmp_path / "telemetry" / name).write_text("\n".join(hostile))
-    assert machine.step_ms_of_training(tmp_path) is None
-    assert [row for row in machine.of_training(tmp_path) if row.keys() - {"time", "step"}] == []
+    assert machine.training_step_ms(tmp_path) is None
+    assert [row for row in machine.training_samples(tmp_path) if row.keys() - {"time", "step"}] == []
 
 
 @pytest.mark.parametrize(("device", "expected"), [(CPU, 30.0), (torch.device("cuda", 1), 80.0)])

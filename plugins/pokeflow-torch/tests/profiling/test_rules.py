@@ -46,9 +46,9 @@ def test_a_sound_training_breaks_no_rule(sound):
         ("step-outliers", {"steps": [STEP] * 8 + [{**STEP, "step_ms": 500.0}] * 2}),
         ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": 500.0}]}),
         ("exploding-gradients", {"steps": [STEP] * 9 + [{**STEP, "gradient_norm": float("inf")}]}),
-        ("vanishing-gradients", {"seen": TensorStatistics([], [gradient(to_weight=1e-9)], [layer()])}),
-        ("dead-units", {"seen": TensorStatistics([], [gradient()], [layer(dead_channels=5)])}),
-        ("not-finite", {"seen": TensorStatistics([], [gradient(not_finite=1)], [layer()])}),
+        ("vanishing-gradients", {"statistics": TensorStatistics([], [gradient(to_weight=1e-9)], [layer()])}),
+        ("dead-units", {"statistics": TensorStatistics([], [gradient()], [layer(dead_channels=5)])}),
+        ("not-finite", {"statistics": TensorStatistics([], [gradient(not_finite=1)], [layer()])}),
         ("loss-not-decreasing", {"history": [{"train_loss": 5.0}, {"train_loss": 5.1}]}),
     ],
 )
@@ -70,8 +70,12 @@ def test_what_is_wrong_is_found_by_its_rule_alone_with_numbers_and_advice(sound,
         ("loss-not-decreasing", {"history": []}, "unknown"),
         ("vanishing-gradients", {"own_loss": False}, "unknown"),
         ("exploding-gradients", {"own_loss": False}, "unknown"),
-        ("vanishing-gradients", {"seen": TensorStatistics([], [gradient(to_weight=None)], [layer()])}, "unknown"),
-        ("dead-units", {"seen": TensorStatistics([], [gradient()], [layer(dead_channels=None)])}, "not_applicable"),
+        ("vanishing-gradients", {"statistics": TensorStatistics([], [gradient(to_weight=None)], [layer()])}, "unknown"),
+        (
+            "dead-units",
+            {"statistics": TensorStatistics([], [gradient()], [layer(dead_channels=None)])},
+            "not_applicable",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_not_called_sound(sound, rule, changed, expected):
@@ -81,4 +85,4 @@ def test_what_cannot_be_told_is_not_called_sound(sound, rule, changed, expected)
 def test_shares_are_of_the_time_of_all_steps():
     shares = clock.shares([STEP, {**STEP, "step_ms": 200.0, "forward_ms": 130.0}])
     assert shares["forward"] == pytest.approx(160 / 300)
-    assert clock.middle([STEP, {**STEP, "step_ms": 300.0}]) == 200.0
+    assert clock.median_ms([STEP, {**STEP, "step_ms": 300.0}]) == 200.0

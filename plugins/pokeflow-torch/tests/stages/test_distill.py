@@ -57,7 +57,7 @@ def test_stage_2_begins_at_the_weights_of_its_parent_student(make, distill_param
 
 def test_stage_2_with_another_network_than_its_parent_is_refused(make, distill_params, teacher):
     task = make("distill", distill_params, teacher=teacher, student=teacher)
-    with pytest.raises(PokeflowError, match="give both stages the same"):
+    with pytest.raises(PokeflowError, match="the same network for both stages"):
         distill.run(task)
 
 

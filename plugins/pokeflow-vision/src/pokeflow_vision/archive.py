@@ -30,7 +30,7 @@ def is_safe(name: str) -> bool:
     return plain and not absolute and len(name.encode()) <= MOST_NAME
 
 
-def extract(file: Path, folder: Path, most: int, *, executable: bool = False) -> set[str]:
+def extract(file: Path, folder: Path, max_bytes: int, *, executable: bool = False) -> set[str]:
     """Write an archive's files below a folder, and return their names.
 
     Links and devices are refused. Owners are ignored, and so are modes, except for the executable bit with
@@ -39,7 +39,7 @@ def extract(file: Path, folder: Path, most: int, *, executable: bool = False) ->
     Args:
         file: The archive.
         folder: Existing folder that receives the files.
-        most: Largest size of the unpacked archive in bytes.
+        max_bytes: Largest size of the unpacked archive in bytes.
         executable: Whether a file keeps its executable bit.
 
     Raises:
@@ -49,38 +49,38 @@ def extract(file: Path, folder: Path, most: int, *, executable: bool = False) ->
     """
     names: set[str] = set()
     with (
-        file.open("rb") as packed,
-        gzip.GzipFile(fileobj=packed) as plain,
-        tarfile.open(fileobj=_Bounded(plain, most), mode="r:") as tar,  # type: ignore[call-overload]  # it is only read
+        file.open("rb") as compressed,
+        gzip.GzipFile(fileobj=compressed) as plain,
+        tarfile.open(fileobj=_Bounded(plain, max_bytes), mode="r:") as tar,  # type: ignore[call-overload]  # it is only read
     ):
         for member in tar:
-            _require_taken(member, names)
+            _require_acceptable(member, names)
             _write(tar, member, folder / member.name, executable=executable)
             names.add(member.name)
     return names
 
 
-def require_kinds(about: str, *kinds: tuple[type, Any]) -> None:
+def require_kinds(label: str, *kinds: tuple[type, Any]) -> None:
     """Raise a ValueError for a JSON file with values of other types than expected, and name these values.
 
     Args:
-        about: Description of the values in the message.
+        label: Description of the values in the message.
         kinds: Pairs of an expected type and a value.
 
     """
-    if other := [repr(value)[:40] for kind, value in kinds if not isinstance(value, kind)]:
-        raise ValueError(f"its {about} holds what is none of its form: {', '.join(other)}")
+    if wrong_values := [repr(value)[:40] for kind, value in kinds if not isinstance(value, kind)]:
+        raise ValueError(f"{label} has values of a wrong type: {', '.join(wrong_values)}")
 
 
-def _require_taken(member: tarfile.TarInfo, names: set[str]) -> None:
+def _require_acceptable(member: tarfile.TarInfo, names: set[str]) -> None:
     if not member.isreg() or member.issparse():
-        raise ValueError(f"{member.name!r} is no plain file")
+        raise ValueError(f"{member.name!r} is not a regular file")
     if member.name in names or len(names) >= MOST_FILES:
-        raise ValueError(f"{member.name!r} is there twice, or there are more than {MOST_FILES:,} files")
+        raise ValueError(f"{member.name!r} occurs twice, or the archive has more than {MOST_FILES:,} files")
     if member.name.endswith(".json") and member.size > MOST_JSON:
         raise ValueError(f"{member.name!r} has {member.size:,} bytes, the limit is {MOST_JSON:,}")
     if not is_safe(member.name):
-        raise ValueError(f"{member.name!r} leads out of the archive")
+        raise ValueError(f"{member.name!r} is not a safe path below the archive's folder")
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, *, executable: bool) -> None:
@@ -92,31 +92,31 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, *, execu
         with target.open("xb") as out:
             shutil.copyfileobj(content, out)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{member.name!r} is a file and a folder") from error
+        raise ValueError(f"{member.name!r} is both a file and a folder") from error
     target.chmod(0o755 if executable and member.mode & 0o100 else 0o644)
 
 
 class _Bounded:
     """File that raises a ValueError after more than ``most`` bytes in all, or for a single read that is too large."""
 
-    def __init__(self, source: gzip.GzipFile, most: int) -> None:
-        self._source, self._most = source, most
+    def __init__(self, source: gzip.GzipFile, max_bytes: int) -> None:
+        self._source, self._max_bytes = source, max_bytes
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MOST_AT_ONCE:
-            raise ValueError("a header that has no end")
+            raise ValueError("a header is too large")
         data = self._source.read(size)
         self._count()
         return data
 
     def seek(self, offset: int) -> int:
-        at = self._source.seek(offset)
+        position = self._source.seek(offset)
         self._count()
-        return at
+        return position
 
     def tell(self) -> int:
         return self._source.tell()
 
     def _count(self) -> None:
-        if self.tell() > self._most:
-            raise ValueError(f"it unfolds to more than {self._most / 1e6:,.0f} MB")
+        if self.tell() > self._max_bytes:
+            raise ValueError(f"it unpacks to more than {self._max_bytes / 1e6:,.0f} MB")

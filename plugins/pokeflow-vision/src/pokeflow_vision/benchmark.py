@@ -58,7 +58,10 @@ def check(params: Any) -> Iterable[tuple[str, str]]:
         yield "max_seconds", f"{params.max_seconds} is not above 0"
     sizes = params.batch_sizes
     if 1 not in sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
-        yield "batch_sizes", f"{list(sizes)} must be different sizes above 0, 1 among them (latency is of batch 1)"
+        yield (
+            "batch_sizes",
+            f"{list(sizes)} must be different sizes above 0 and include 1 (latency is measured at batch 1)",
+        )
 
 
 def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[Path], float]) -> Result:
@@ -86,9 +89,9 @@ def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[
     metrics, reasons = measure_accuracies(query_embeddings, cards.embeddings, data, queries)
 
     timings = measure(open_network(model.folder, spec, params.threads), data, queries, cards.embeddings, params)
-    figures, too_few = summary(timings)
+    figures, percentile_reasons = summary(timings)
     metrics |= figures | {"size_mb": size_mb(model.folder), "power_w": None}
-    reasons |= too_few | {"power_w": "no sensor is read"}
+    reasons |= percentile_reasons | {"power_w": "no sensor is read"}
     facts: dict[str, Any] = {
         "protocol": retrieval.protocol(data, SPLIT),
         "timing": TIMING,
@@ -112,21 +115,21 @@ def run(task: Task, open_network: Opener, *, framework: str, size_mb: Callable[[
 
 
 def measure_accuracies(
-    embeddings: "np.ndarray", known: "np.ndarray", data: Dataset, queries: Sequence[int]
+    query_embeddings: "np.ndarray", gallery_embeddings: "np.ndarray", data: Dataset, queries: Sequence[int]
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return the accuracy metrics, and a reason for each one that is unknown.
 
     Args:
-        embeddings: Embeddings of the queries, float32 M×D.
-        known: Embeddings of the gallery, float32 N×D.
+        query_embeddings: Embeddings of the queries, float32 M×D.
+        gallery_embeddings: Embeddings of the gallery, float32 N×D.
         data: The data set.
-        queries: Rows of ``data.queries``, in the order of ``embeddings``.
+        queries: Rows of ``data.queries``, in the order of ``query_embeddings``.
 
     """
-    nearest, _ = retrieval.nearest(embeddings, known, 5)
+    nearest, _ = retrieval.nearest(query_embeddings, gallery_embeddings, 5)
     metrics = dict(retrieval.accuracy(nearest, data, queries))
-    why = "the data set does not say which cards share an artwork"
-    return metrics, {name: why for name, value in metrics.items() if value is None}
+    reason = "the data set does not say which cards share an artwork"
+    return metrics, {name: reason for name, value in metrics.items() if value is None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Timing:
 
 
 def measure(
-    network: Network, data: Dataset, rows: Sequence[int], known: "np.ndarray", params: BenchmarkParams
+    network: Network, data: Dataset, rows: Sequence[int], gallery_embeddings: "np.ndarray", params: BenchmarkParams
 ) -> list[Timing]:
     """Time the network at each batch size, and preprocessing, search and the whole recognition at batch 1.
 
@@ -147,7 +150,7 @@ def measure(
         network: The opened network.
         data: The data set.
         rows: Rows of ``data.query_images`` to time with; they repeat if a batch needs more.
-        known: Embeddings of the gallery, float32 N×D, rows of length 1.
+        gallery_embeddings: Embeddings of the gallery, float32 N×D, rows of length 1.
         params: Batch sizes, numbers of runs and time limit.
 
     """
@@ -156,8 +159,8 @@ def measure(
     spec = data.preprocessing
 
     def pictures(count: int) -> Any:
-        shown = data.query_images[[rows[i % len(rows)] for i in range(count)]]
-        return network.prepare(preprocessing.to_square(shown, spec))
+        images = data.query_images[[rows[i % len(rows)] for i in range(count)]]
+        return network.prepare(preprocessing.to_square(images, spec))
 
     picture = np.array(data.query_images[rows[0]])
     query = retrieval.normalize_rows(network(pictures(1)))[0]
@@ -166,13 +169,13 @@ def measure(
         return network.prepare(preprocessing.to_square([picture], spec))
 
     def recognize() -> object:
-        return index.search(known, retrieval.normalize_rows(network(preprocess()))[0], 5)
+        return index.search(gallery_embeddings, retrieval.normalize_rows(network(preprocess()))[0], 5)
 
     batches = {n: pictures(n) for n in params.batch_sizes}
     steps: list[tuple[str, int, Callable[[], object]]] = [
         *((f"batch{n}", n, lambda images=images: network(images)) for n, images in batches.items()),
         ("preprocess", 1, preprocess),
-        ("search", 1, lambda: index.search(known, query, 5)),
+        ("search", 1, lambda: index.search(gallery_embeddings, query, 5)),
         ("recognition", 1, recognize),
     ]
     return [Timing(name, batch, tuple(time_runs(step, params, f"timing {name}"))) for name, batch, step in steps]
@@ -184,12 +187,12 @@ def time_runs(step: Callable[[], object], params: BenchmarkParams, label: str) -
     There is at least one run; no further one starts after ``max_seconds``. The warm-up stops after a tenth of that
     time, so that a slow step is still measured more than once.
     """
-    began = time.perf_counter()
+    loop_start = time.perf_counter()
     with progress.bar(label, params.warmup + params.runs) as advance:
         for _ in range(params.warmup):
             step()
             advance()
-            if time.perf_counter() - began > params.max_seconds / 10:
+            if time.perf_counter() - loop_start > params.max_seconds / 10:
                 break
         for _ in range(params.runs):
             start = time.perf_counter()
@@ -197,7 +200,7 @@ def time_runs(step: Callable[[], object], params: BenchmarkParams, label: str) -
             end = time.perf_counter()
             yield (end - start) * 1000
             advance()
-            if end - began > params.max_seconds:
+            if end - loop_start > params.max_seconds:
                 break
 
 
@@ -218,20 +221,27 @@ def summary(timings: Sequence[Timing]) -> tuple[dict[str, float | None], dict[st
                 name, runs = f"latency_p{percent}_ms", len(timing.milliseconds)
                 metrics[name] = float(np.percentile(timing.milliseconds, percent)) if runs >= least else None
                 if runs < least:
-                    reasons[name] = f"{runs} runs were made; {least} or more are needed for this percentile"
+                    reasons[name] = f"{runs} runs were timed; this percentile needs {least} or more"
     return metrics, reasons
 
 
 def sources(metrics: Mapping[str, float | None], threads: int) -> dict[str, str]:
     """Return the source of each known metric, as a phrase by the metric's name."""
-    where = device()
-    timed = (
-        f"timed on this machine's CPU, {where}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
+    cpu = device()
+    timing_source = (
+        f"timed on this machine's CPU, {cpu}, {threads} thread{'s' * (threads > 1)}; every run is in latencies.csv"
     )
-    answered = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {where}"
-    kinds = {"accuracy": answered, "_ms": timed, "size_mb": "counted: bytes of the model's files"}
-    by_name = {name: next((kind for end, kind in kinds.items() if name.endswith(end)), timed) for name in metrics}
-    return {name: source for name, source in by_name.items() if metrics[name] is not None}
+    accuracy_source = f"counted: answers to the {SPLIT} queries, embedded on this machine's CPU, {cpu}"
+    source_by_suffix = {
+        "accuracy": accuracy_source,
+        "_ms": timing_source,
+        "size_mb": "counted: bytes of the model's files",
+    }
+    source_by_metric = {
+        name: next((kind for end, kind in source_by_suffix.items() if name.endswith(end)), timing_source)
+        for name in metrics
+    }
+    return {name: source for name, source in source_by_metric.items() if metrics[name] is not None}
 
 
 def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
@@ -246,12 +256,12 @@ def write_latencies(file: Path, timings: Sequence[Timing]) -> None:
 
 def device() -> str:
     """Return the CPU's name, or the board's name if the CPU has none (as on ARM)."""
-    names = (line.partition(":")[2].strip() for line in _said(CPU).splitlines() if line.startswith("model name"))
-    board = _said(BOARD).strip("\0 \n")
+    names = (line.partition(":")[2].strip() for line in _read_text(CPU).splitlines() if line.startswith("model name"))
+    board = _read_text(BOARD).strip("\0 \n")
     return next(names, "") or board or platform.processor() or platform.machine()
 
 
-def _said(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 FILE, CONFIG = "calibration_dataset.npy", "calibration_config.json"
 LEAST_CAPTURES = 32
 """Fewest pictures of a calibration set: fewer do not show the range of activations reliably."""
-FURTHEST = 2.0
+MAX_DISTANCE = 2.0
 """Largest allowed distance of a calibration set's mean from that of the val captures, in standard deviations."""
-LOOKED_AT = 256
+MAX_COMPARED = 256
 """Largest number of pictures of each side that are compared: more would hardly change a mean."""
 
 
@@ -60,25 +60,25 @@ def fingerprint(params: Params) -> str:
         raise PokeflowError(f"{params.calibration_file}: cannot be read ({error}).") from error
 
 
-def rows(data: Dataset, limit: int | None) -> list[int]:
+def rows(data: Dataset, requested: int | None) -> list[int]:
     """Return query rows spread evenly over the calibration split, in order.
 
     Args:
         data: The data set.
-        limit: Number of rows; None returns all.
+        requested: Number of rows; None returns all.
 
     Raises:
-        PokeflowError: The split has fewer than ``limit`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
+        PokeflowError: The split has fewer than ``requested`` rows, or fewer than ``LEAST_CAPTURES`` if that is None.
 
     """
-    queries = data.queries_of(CALIBRATION)
-    count = max(len(queries), LEAST_CAPTURES) if limit is None else limit
-    if len(queries) < count:
+    captures = data.queries_of(CALIBRATION)
+    count = max(len(captures), LEAST_CAPTURES) if requested is None else requested
+    if len(captures) < count:
         raise PokeflowError(
-            f"target.compile.params.calibration_images: {count} are needed, and the data set has {len(queries)} "
-            f"calibration captures. Raise data.queries.calibration, or lower this."
+            f"target.compile.params.calibration_images: {count} are needed, the data set has {len(captures)} "
+            f"calibration captures. Raise data.queries.calibration, or lower this parameter."
         )
-    return [queries[i * len(queries) // count] for i in range(count)]
+    return [captures[i * len(captures) // count] for i in range(count)]
 
 
 def write(folder: Path, data: Dataset, images: int | None, file: str | None = None) -> "np.ndarray":
@@ -97,7 +97,9 @@ def write(folder: Path, data: Dataset, images: int | None, file: str | None = No
     import numpy as np
 
     spec = data.preprocessing
-    pictures, chosen = (data.query_images, rows(data, images)) if file is None else _own(file, images, spec)
+    pictures, chosen = (
+        (data.query_images, rows(data, images)) if file is None else _read_own_pictures(file, images, spec)
+    )
     save_squares(folder / FILE, pictures, chosen, spec, "calibration images")
     return np.asarray(np.load(folder / FILE, mmap_mode="r", allow_pickle=False))
 
@@ -126,76 +128,78 @@ def save_squares(
             advance()
 
 
-def _own(file: str, images: int | None, spec: preprocessing.Preprocessing) -> tuple["np.ndarray", Sequence[int]]:
+def _read_own_pictures(
+    file: str, images: int | None, spec: preprocessing.Preprocessing
+) -> tuple["np.ndarray", Sequence[int]]:
     import numpy as np
 
     try:
-        array = npyfile.read(Path(file), mapped=True)
+        pictures = npyfile.read(Path(file), memory_map=True)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{file}: not a readable .npy of numbers ({error}).") from error
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (spec.size, spec.size, 3):
+        raise PokeflowError(f"{file}: not a readable .npy array of numbers ({error}).") from error
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (spec.size, spec.size, 3):
         raise PokeflowError(
-            f"{file}: holds {array.dtype}{list(array.shape)}; a calibration set is uint8 [N, {spec.size}, {spec.size}, "
-            "3], RGB, 0 to 255, not normalised."
+            f"{file}: contains {pictures.dtype}{list(pictures.shape)}; a calibration set is uint8 [N, {spec.size}, "
+            f"{spec.size}, 3], RGB, 0 to 255, not normalised."
         )
     least = images or LEAST_CAPTURES
-    if len(array) < least:
-        raise PokeflowError(f"{file}: holds {len(array)} pictures, {least} are needed. Take more.")
-    count = images or len(array)
-    return array, [i * len(array) // count for i in range(count)]
+    if len(pictures) < least:
+        raise PokeflowError(f"{file}: contains {len(pictures)} pictures, but {least} are needed. Add more.")
+    count = images or len(pictures)
+    return pictures, [i * len(pictures) // count for i in range(count)]
 
 
 def require_in_domain(
-    shown: "np.ndarray", data: Dataset, network: Network | None = None, known: "Embeddings | None" = None
+    pictures: "np.ndarray", data: Dataset, network: Network | None = None, reference: "Embeddings | None" = None
 ) -> dict[str, float]:
     """Return the distance of the calibration set from the val captures; raise an error if it is too large.
 
     Each metric is a difference of means in pooled standard deviations (Cohen's d): of every channel's mean and
-    spread, and, with ``network`` and ``known``, of the cosine to the nearest reference. Only the last one detects
+    spread, and, with ``network`` and ``reference``, of the cosine to the nearest reference. Only the last one detects
     that red and blue are swapped.
 
     Args:
-        shown: The calibration set, uint8 N×H×W×3 RGB.
+        pictures: The calibration set, uint8 N×H×W×3 RGB.
         data: The data set.
         network: The float32 network, or None.
-        known: That network's embeddings of the references and of the val queries, or None.
+        reference: That network's embeddings of the references and of the val queries, or None.
 
     Returns:
         The distances by name, rounded to four digits.
 
     Raises:
-        PokeflowError: A distance exceeds ``FURTHEST``: the pictures show something else than the captures.
+        PokeflowError: A distance exceeds ``MAX_DISTANCE``: the pictures show something else than the captures.
 
     """
     captures = data.queries_for("val", "compile")
     spec = data.preprocessing
     sides = [
-        _looks(preprocessing.to_square(images[_spread(of)], spec))
-        for images, of in ((shown, range(len(shown))), (data.query_images, captures))
+        _channel_statistics(preprocessing.to_square(images[_sample_rows(rows)], spec))
+        for images, rows in ((pictures, range(len(pictures))), (data.query_images, captures))
     ]
-    names = [f"{channel}_{what}" for what in ("mean", "spread") for channel in ("red", "green", "blue")]
-    distances = dict(zip(names, _apart(*sides), strict=True))
-    if network is not None and known is not None:
-        embeddings = embed(network, shown, _spread(range(len(shown))), spec, "calibration set")
-        nearest = [retrieval.nearest(queries, known[0], 1)[1] for queries in (embeddings, known[1])]
-        distances["nearest_cosine"] = min(0.0, *_apart(*nearest))  # being nearer than the captures is not a fault
-    far = {name: value for name, value in distances.items() if not abs(value) <= FURTHEST}
-    if far:
-        message = ", ".join(f"{name} {value:+.1f}" for name, value in far.items())
+    names = [f"{channel}_{statistic}" for statistic in ("mean", "spread") for channel in ("red", "green", "blue")]
+    distances = dict(zip(names, _cohens_d(*sides), strict=True))
+    if network is not None and reference is not None:
+        embeddings = embed(network, pictures, _sample_rows(range(len(pictures))), spec, "calibration set")
+        nearest = [retrieval.nearest(queries, reference[0], 1)[1] for queries in (embeddings, reference[1])]
+        distances["nearest_cosine"] = min(0.0, *_cohens_d(*nearest))  # being nearer than the captures is not a fault
+    excessive = {name: value for name, value in distances.items() if not abs(value) <= MAX_DISTANCE}
+    if excessive:
+        listing = ", ".join(f"{name} {value:+.1f}" for name, value in excessive.items())
         raise PokeflowError(
-            f"calibration: these {len(shown)} pictures are not like the val captures: {message} standard deviations "
-            f"apart, {FURTHEST:g} are allowed. Ranges of them would not fit what the camera sees: calibrate on "
+            f"calibration: these {len(pictures)} pictures are not like the val captures: {listing} standard "
+            f"deviations apart; {MAX_DISTANCE:g} is the limit. Their ranges would not fit the camera. Calibrate on "
             "captures of cards, RGB, not normalised."
         )
     return {name: round(value, 4) for name, value in distances.items()}
 
 
-def _spread(of: Sequence[int]) -> list[int]:
-    count = min(len(of), LOOKED_AT)
-    return [of[i * len(of) // count] for i in range(count)]
+def _sample_rows(rows: Sequence[int]) -> list[int]:
+    count = min(len(rows), MAX_COMPARED)
+    return [rows[i * len(rows) // count] for i in range(count)]
 
 
-def _looks(squares: "np.ndarray") -> "np.ndarray":
+def _channel_statistics(squares: "np.ndarray") -> "np.ndarray":
     """Return mean and standard deviation of each channel of uint8 N×H×W×3 pictures, float32 N×6."""
     import numpy as np
 
@@ -203,14 +207,14 @@ def _looks(squares: "np.ndarray") -> "np.ndarray":
     return np.concatenate([pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
 
 
-def _apart(first: "np.ndarray", second: "np.ndarray") -> list[float]:
+def _cohens_d(first: "np.ndarray", second: "np.ndarray") -> list[float]:
     """Return the difference of means in pooled standard deviations (Cohen's d) for each column of N×K and M×K."""
     import numpy as np
 
-    pooled = np.sqrt((first.var(axis=0) + second.var(axis=0)) / 2)
-    apart = first.mean(axis=0) - second.mean(axis=0)
+    deviations = np.sqrt((first.var(axis=0) + second.var(axis=0)) / 2)
+    differences = first.mean(axis=0) - second.mean(axis=0)
     # Identical pictures have no standard deviation to scale by: the lower bound avoids a division by zero.
-    return [float(a / max(p, 1e-3)) for a, p in zip(apart, pooled, strict=True)]
+    return [float(a / max(p, 1e-3)) for a, p in zip(differences, deviations, strict=True)]
 
 
 def by_host(spec: preprocessing.Preprocessing) -> dict[str, Any]:
@@ -231,7 +235,7 @@ def by_host(spec: preprocessing.Preprocessing) -> dict[str, Any]:
 def config(
     folder: Path,
     data: Dataset,
-    shown: "np.ndarray",
+    pictures: "np.ndarray",
     *,
     normalised_by: str,
     network_input: Mapping[str, Any],
@@ -247,7 +251,7 @@ def config(
     Args:
         folder: Folder that holds the calibration set's file.
         data: The data set.
-        shown: The calibration set, uint8 N×size×size×3 RGB.
+        pictures: The calibration set, uint8 N×size×size×3 RGB.
         normalised_by: Who normalises the pictures, and by which formula.
         network_input: The network's input that the array is converted to: layout, dtype and range.
         domain: Distances from the val captures, of ``require_in_domain``.
@@ -257,10 +261,14 @@ def config(
 
     """
     seed = None if file else data.about.get("seed")
-    why = "they were given, not drawn" if file else "the data set does not say which seed its captures were drawn from"
+    seed_reason = (
+        "the user supplied the pictures; none were drawn"
+        if file
+        else "the data set does not say which seed its captures were drawn from"
+    )
     return {
         "file": FILE,
-        "shape": list(shown.shape),
+        "shape": list(pictures.shape),
         "dtype": "uint8",
         "layout": "NHWC RGB",
         "range": [0, 255],
@@ -268,15 +276,15 @@ def config(
         "resized_by": "pokeflow, to the network's input; the array needs no further resizing",
         "normalised_by": normalised_by,
         "network_input": dict(network_input),
-        "source": "pictures of one's own (calibration_file)"
+        "source": "the user's own pictures (calibration_file)"
         if file
         else f"{CALIBRATION} queries of the data set: {data.about['queries']}",
         "seed": seed,
-        "count": len(shown),
+        "count": len(pictures),
         "preprocessing": data.preprocessing.hash,
         "domain": dict(domain),
         **more,
-        "reasons": {**({} if seed is not None else {"seed": why}), **(reasons or {})},
+        "reasons": {**({} if seed is not None else {"seed": seed_reason}), **(reasons or {})},
     }
 
 

@@ -47,13 +47,13 @@ def compare(before: Embeddings, after: Embeddings, data: Dataset, queries: Seque
     import numpy as np
 
     cosine = np.sum(retrieval.normalize_rows(before[1]) * retrieval.normalize_rows(after[1]), axis=1)
-    answers = [retrieval.nearest(embeddings, gallery, 1)[0] for gallery, embeddings in (before, after)]
-    right = [retrieval.top1_accuracy(nearest, data, queries) for nearest in answers]
+    matches = [retrieval.nearest(query_embeddings, gallery, 1)[0] for gallery, query_embeddings in (before, after)]
+    accuracies = [retrieval.top1_accuracy(nearest, data, queries) for nearest in matches]
     return {
         "cosine_to_parent": float(cosine.mean()),
         "cosine_to_parent_min": float(cosine.min()),
-        "top1_agreement": float((answers[0] == answers[1]).mean()),
-        "top1_accuracy_fp32": right[0],
-        "top1_accuracy": right[1],
-        "accuracy_drop": right[0] - right[1],
+        "top1_agreement": float((matches[0] == matches[1]).mean()),
+        "top1_accuracy_fp32": accuracies[0],
+        "top1_accuracy": accuracies[1],
+        "accuracy_drop": accuracies[0] - accuracies[1],
     }

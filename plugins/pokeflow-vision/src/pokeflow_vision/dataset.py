@@ -109,7 +109,7 @@ def read(folder: Path) -> Dataset:
     import numpy as np
 
     try:
-        about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         cards = tuple(Card(**row) for row in _read_rows(folder / "cards.csv"))
         queries = tuple(
             Query(row["card_id"], row["split"], int(row["view"])) for row in _read_rows(folder / "queries.csv")
@@ -122,9 +122,9 @@ def read(folder: Path) -> Dataset:
     if len(cards) != len(references) or len(queries) != len(query_images):
         raise PokeflowError(
             f"{folder}: {len(cards)} cards for {len(references)} references, "
-            f"{len(queries)} queries for {len(query_images)} images; prepare it again."
+            f"{len(queries)} queries for {len(query_images)} images. Prepare it again."
         )
-    return Dataset(about, preprocessing.read(folder), cards, references, queries, query_images)
+    return Dataset(description, preprocessing.read(folder), cards, references, queries, query_images)
 
 
 def _json(value: Mapping[str, Any]) -> str:

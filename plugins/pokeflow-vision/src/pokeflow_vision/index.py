@@ -32,7 +32,7 @@ class UnreadableIndexError(PokeflowError):
     """Error for a file that is not a readable index; ``why`` is the cause."""
 
     def __init__(self, file: Path, why: Exception) -> None:
-        super().__init__(f"{file}: not a readable index ({why}). Make again what left it.")
+        super().__init__(f"{file}: not a readable index ({why}). Run the task that wrote it again.")
         self.why = str(why)
 
 
@@ -117,14 +117,14 @@ def arrays(file: Path, names: Iterable[str]) -> dict[str, Any]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as parts:
-            by_name = {name: parts[name] for name in names}
+            values = {name: parts[name] for name in names}
     except KeyError as error:
         raise ValueError(f"it has no array {error}") from error
     except _DAMAGED as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
-    if other := [name for name, part in by_name.items() if not isinstance(part, np.ndarray)]:
-        raise ValueError(f"{other[0]} is no array")
-    return by_name
+    if invalid_names := [name for name, part in values.items() if not isinstance(part, np.ndarray)]:
+        raise ValueError(f"{invalid_names[0]} is not an array")
+    return values
 
 
 def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **columns: "np.ndarray") -> None:
@@ -136,7 +136,7 @@ def _require_sound(embeddings: "np.ndarray", preprocessing: "np.ndarray", **colu
     if any(text.dtype.kind != "U" for text in texts) or preprocessing.shape != ():
         raise ValueError("its columns are not text")
     if any(column.shape != (len(embeddings),) for column in columns.values()):
-        raise ValueError("its columns are not one entry a card")
+        raise ValueError("its columns do not have one entry per card")
     if not len(embeddings) or not np.isfinite(embeddings).all():
         raise ValueError("embeddings are missing or not finite")
 

@@ -66,7 +66,7 @@ def model_input(task: Task) -> Input:
     for item in task.inputs:
         if item.record.makes_model:
             return item
-    raise PokeflowError(f"{task.name}: needs a model to work on, and none is among its inputs. Give it a parent.")
+    raise PokeflowError(f"{task.name}: needs a model, and none of its inputs is one. Set a parent.")
 
 
 def model_and_data(task: Task) -> tuple[Input, "Dataset"]:
@@ -113,12 +113,14 @@ def embed(
     return embeddings
 
 
-def require_finite(embeddings: "np.ndarray", where: object) -> None:
+def require_finite(embeddings: "np.ndarray", label: object) -> None:
     """Raise a PokeflowError for embeddings that hold NaN or infinity."""
     import numpy as np
 
     if not np.isfinite(embeddings).all():
-        raise PokeflowError(f"{where}: gives embeddings that are not finite (NaN or infinity). Train it again.")
+        raise PokeflowError(
+            f"{label}: the network returns embeddings that are not finite (NaN or infinity). Train it again."
+        )
 
 
 def gallery(network: Network, data: "Dataset") -> index.Index:

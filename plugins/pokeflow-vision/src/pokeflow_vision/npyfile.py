@@ -11,8 +11,8 @@ MAGIC = b"\x93NUMPY"
 """First bytes of an .npy. Other files are refused: numpy would also open an archive, and take others for pickles."""
 
 
-def read(file: Path, *, mapped: bool = False) -> "np.ndarray":
-    """Read the array of an ``.npy`` file into memory, or memory-map it if ``mapped`` is set.
+def read(file: Path, *, memory_map: bool = False) -> "np.ndarray":
+    """Read the array of an ``.npy`` file into memory, or memory-map it if ``memory_map`` is set.
 
     No code in the file is run, and no more memory is allocated than the file's size.
 
@@ -25,10 +25,10 @@ def read(file: Path, *, mapped: bool = False) -> "np.ndarray":
 
     with file.open("rb") as source:
         if source.read(len(MAGIC)) != MAGIC:
-            raise ValueError("it is no .npy")
+            raise ValueError("it is not an .npy file")
     try:
         # Mapped first: otherwise a header that claims more data than the file has would allocate that much memory.
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError, TypeError) as error:
-        raise ValueError(f"its header makes no sense ({type(error).__name__})") from error
-    return np.asarray(array if mapped else np.array(array))
+        raise ValueError(f"its header is invalid ({type(error).__name__})") from error
+    return np.asarray(array if memory_map else np.array(array))

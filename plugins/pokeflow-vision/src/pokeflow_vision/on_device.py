@@ -41,7 +41,7 @@ def source_of(module: str) -> Path:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (file := Path(folder) / f"{module.partition('.')[2].replace('.', '/')}.py").is_file():
             return file
-    raise PokeflowError(f"{module}: no such module here. Install the plugin that brings it.")
+    raise PokeflowError(f"{module}: no such module is installed. Install the plugin that contains it.")
 
 
 def fingerprint(files: Mapping[str, Path | bytes]) -> str:
@@ -66,14 +66,14 @@ def list_imports(source: str, package: str) -> Iterator[str]:
         SyntaxError: The source is not valid Python.
 
     """
-    for node in _running(ast.parse(source)):
+    for node in _runtime_nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = _absolute(node, package)
             # A name imported from these packages, or from the code's own package, may be a module.
-            whole = module in _PACKAGES or (node.level and not node.module)
-            yield from [f"{module}.{alias.name}" for alias in node.names] if whole else [module]
+            names_are_modules = module in _PACKAGES or (node.level and not node.module)
+            yield from [f"{module}.{alias.name}" for alias in node.names] if names_are_modules else [module]
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -84,9 +84,9 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def _running(node: ast.AST) -> Iterator[ast.AST]:
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
     yield node
-    checked = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    inside: Iterable[ast.AST] = node.orelse if checked else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
-    for child in inside:
-        yield from _running(child)
+    type_checking = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    children: Iterable[ast.AST] = node.orelse if type_checking else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+    for child in children:
+        yield from _runtime_nodes(child)

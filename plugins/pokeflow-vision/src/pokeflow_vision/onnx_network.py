@@ -54,7 +54,7 @@ def open_network(runtime: Any, folder: Path, spec: Preprocessing, threads: int) 
     """
     file = folder / ONNX
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such network. Make the model again.")
+        raise PokeflowError(f"{file}: no such network. Create the model again.")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -65,8 +65,8 @@ def open_network(runtime: Any, folder: Path, spec: Preprocessing, threads: int) 
     try:
         session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except errors as error:
-        said = f"not a network that ONNX Runtime {runtime.__version__} can open"
-        raise PokeflowError(f"{file}: {said} ({error}).") from error
+        message = f"not a network that ONNX Runtime {runtime.__version__} can open"
+        raise PokeflowError(f"{file}: {message} ({error}).") from error
     _require_signature(session, spec, file)
 
     def run(images: "np.ndarray") -> Any:
@@ -103,26 +103,26 @@ def embedding_dim(run: Callable[["np.ndarray"], Any], spec: Preprocessing, file:
     embeddings = np.asarray(run(normalize(noise, spec)))
     if embeddings.ndim != 2 or len(embeddings) != 2:
         raise PokeflowError(
-            f"{file}: gives {list(embeddings.shape)} for a batch of 2; must be [batch, D]. Export it again."
+            f"{file}: returns {list(embeddings.shape)} for a batch of 2; it must be [batch, D]. Export it again."
         )
     if not np.isfinite(embeddings).all():
-        raise PokeflowError(f"{file}: gives embeddings that are not finite (NaN or infinity). Train it again.")
+        raise PokeflowError(f"{file}: returns embeddings that are not finite (NaN or infinity). Train it again.")
     return int(embeddings.shape[1])
 
 
 def _require_signature(session: Any, spec: Preprocessing, file: Path) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    actual = [f"{i.name}: {i.type}{i.shape}" for i in inputs], [o.name for o in outputs]
+    signature = [f"{i.name}: {i.type}{i.shape}" for i in inputs], [o.name for o in outputs]
     expected = f"one input {INPUT!r}: float32 [batch, 3, {spec.size}, {spec.size}] and one output {OUTPUT!r}"
-    right = (
+    is_valid = (
         [i.name for i in inputs] == [INPUT]
         and [o.name for o in outputs] == [OUTPUT]
         and inputs[0].type == outputs[0].type == "tensor(float)"
         and list(inputs[0].shape[1:]) == [3, spec.size, spec.size]
         and not isinstance(inputs[0].shape[0], int)
     )
-    if not right:
+    if not is_valid:
         raise PokeflowError(
-            f"{file}: has inputs {', '.join(actual[0])} and outputs {', '.join(actual[1])}; "
+            f"{file}: has inputs {', '.join(signature[0])} and outputs {', '.join(signature[1])}; "
             f"must have {expected}, with a dynamic batch. Export it again."
         )

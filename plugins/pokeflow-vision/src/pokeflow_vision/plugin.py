@@ -8,6 +8,6 @@ from pokeflow import Command, hookimpl
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow recognize``."""
-    where = "pokeflow_vision.commands.recognize"
+    module = "pokeflow_vision.commands.recognize"
     summary = "the items most like a picture, by the newest compiled model"
-    return [Command("recognize", summary, f"{where}:run", f"{where}:arguments")]
+    return [Command("recognize", summary, f"{module}:run", f"{module}:arguments")]

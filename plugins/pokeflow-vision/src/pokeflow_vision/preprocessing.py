@@ -75,11 +75,14 @@ def read(folder: Path) -> Preprocessing:
     try:
         raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         spec = Preprocessing(int(raw["size"]), _triple(raw["mean"]), _triple(raw["std"]))
-        stated = raw["hash"]
+        recorded_hash = raw["hash"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PokeflowError(f"{file}: no readable preprocessing spec ({error}).") from error
-    if stated != spec.hash:
-        raise PokeflowError(f"{file}: says hash {stated}, its values give {spec.hash}; it was edited or damaged.")
+        raise PokeflowError(f"{file}: cannot read the preprocessing spec ({error}).") from error
+    if recorded_hash != spec.hash:
+        raise PokeflowError(
+            f"{file}: records hash {recorded_hash}, but its values have {spec.hash}: "
+            "it was edited or damaged. Restore it."
+        )
     return spec
 
 
@@ -88,12 +91,12 @@ def _triple(values: Iterable[float]) -> tuple[float, float, float]:
     return r, g, b
 
 
-def require_same(expected: Preprocessing, actual: Preprocessing, where: str) -> None:
+def require_same(expected: Preprocessing, actual: Preprocessing, label: str) -> None:
     """Raise a PokeflowError if two sides would prepare pictures differently."""
     if expected.hash != actual.hash:
         raise PokeflowError(
-            f"{where}: preprocessing {actual.hash} differs from the data set's {expected.hash} "
-            f"({actual} against {expected}). Figures would mean nothing; make the model again on this data."
+            f"{label}: preprocessing {actual.hash} differs from the data set's {expected.hash} "
+            f"({actual} against {expected}). Metrics would be meaningless. Train the model again on this data set."
         )
 
 
@@ -142,19 +145,19 @@ def decode_pillow(source: Path | BinaryIO, name: str, formats: Sequence[str], ma
             raise ImageError(_unreadable(name, error), "format") from error
         with image:
             if image.width * image.height > max_pixels:
-                said = f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all."
-                raise ImageError(said, "pixels", image.size)
+                message = f"{name}: {image.width}×{image.height} pixels, the limit is {max_pixels:,} in all."
+                raise ImageError(message, "pixels", image.size)
             try:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 return image if image.mode == "RGB" else image.convert("RGB")
-            except Exception as error:  # as above
+            except Exception as error:  # decoders raise any exception for a damaged file
                 raise ImageError(_unreadable(name, error), "damaged") from error
 
 
 def _unreadable(name: str, error: Exception) -> str:
     kind = type(error).__name__
-    reason = "of no known format" if kind == "UnidentifiedImageError" else f"{kind}: {error}"
+    reason = "of an unknown format" if kind == "UnidentifiedImageError" else f"{kind}: {error}"
     return f"{name}: not a readable image ({reason})."
 
 
@@ -169,13 +172,13 @@ def to_square(images: "Iterable[np.ndarray | Image.Image]", spec: Preprocessing)
     import numpy as np
     from PIL import Image
 
-    def one(image: "np.ndarray | Image.Image") -> "np.ndarray":
+    def resize(image: "np.ndarray | Image.Image") -> "np.ndarray":
         picture = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
         if picture.size == (spec.size, spec.size):
             return np.asarray(picture)
         return np.asarray(picture.resize((spec.size, spec.size), Image.Resampling.BILINEAR))
 
-    return np.stack([one(image) for image in images])
+    return np.stack([resize(image) for image in images])
 
 
 def normalize(squares: "np.ndarray", spec: Preprocessing) -> "np.ndarray":
@@ -191,6 +194,6 @@ def normalize(squares: "np.ndarray", spec: Preprocessing) -> "np.ndarray":
     """
     import numpy as np
 
-    scaled: np.ndarray = squares.astype(np.float32) / np.float32(255)
-    scaled = (scaled - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    values: np.ndarray = squares.astype(np.float32) / np.float32(255)
+    values = (values - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))

@@ -73,15 +73,15 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
                 yield preprocessing.to_square(data.query_images[[rows[i % len(rows)]]], spec)
                 advance()
 
-        measurement = watch(model.folder, spec, params, pictures(), task.work)
-    if not measurement:
-        raise PokeflowError(f"profile: {framework} reported no operator. Run it again with more runs.")
+        operators = watch(model.folder, spec, params, pictures(), task.work)
+    if not operators:
+        raise PokeflowError(f"profile: {framework} reported no operator. Set more runs and run it again.")
 
     figures = {
-        "operators_ms": (sum(operator.milliseconds for operator in measurement), "ms"),
-        "operators": (float(len(measurement)), "operators"),
+        "operators_ms": (sum(operator.milliseconds for operator in operators), "ms"),
+        "operators": (float(len(operators)), "operators"),
     }
-    where = f"{source}, on this machine's CPU, {device()}, {params.threads} thread{'s' * (params.threads > 1)}"
+    figure_source = f"{source}, on this machine's CPU, {device()}, {params.threads} thread{'s' * (params.threads > 1)}"
     facts: dict[str, Any] = {
         "device": device(),
         "framework": framework,
@@ -89,20 +89,22 @@ def run(task: Task, watch: Watch, *, framework: str, source: str) -> Result:
         "threads": params.threads,
         "preprocessing": spec.hash,
     }
-    report = {name: {"value": value, "unit": unit, "source": where} for name, (value, unit) in figures.items()}
-    jsonfile.write(task.output / FILE, {**facts, "figures": report, **_shares(measurement)})
+    sourced_figures = {
+        name: {"value": value, "unit": unit, "source": figure_source} for name, (value, unit) in figures.items()
+    }
+    jsonfile.write(task.output / FILE, {**facts, "figures": sourced_figures, **_shares(operators)})
     return Result({name: value for name, (value, _) in figures.items()}, facts)
 
 
-def _shares(timed: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
+def _shares(executed: Sequence[Operator]) -> dict[str, list[dict[str, Any]]]:
     """Return ms per run and share of the total: of each operator in execution order, of each type longest first."""
-    whole = sum(operator.milliseconds for operator in timed) or 1.0
+    total = sum(operator.milliseconds for operator in executed) or 1.0
     operators: list[dict[str, Any]] = [
-        {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / whole}
-        for o in timed
+        {"name": o.name, "type": o.type, "kernel": o.kernel, "ms": o.milliseconds, "share": o.milliseconds / total}
+        for o in executed
     ]
     types: list[dict[str, Any]] = []
-    for kind in {o.type: None for o in timed}:
-        ms = [o.milliseconds for o in timed if o.type == kind]
-        types.append({"type": kind, "operators": len(ms), "ms": sum(ms), "share": sum(ms) / whole})
+    for kind in {o.type: None for o in executed}:
+        ms = [o.milliseconds for o in executed if o.type == kind]
+        types.append({"type": kind, "operators": len(ms), "ms": sum(ms), "share": sum(ms) / total})
     return {"operators": operators, "types": sorted(types, key=lambda entry: (-entry["ms"], entry["type"]))}

@@ -54,21 +54,22 @@ def run(task: Task, open_network: Opener) -> Result:
     except MismatchError as error:
         raise PokeflowError(f"{gallery.record.task}: {_mismatch(error)} Run the benchmark again.") from error
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     matches = recognizer.recognize(_file(params.image), params.top)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
 
-    rows = [asdict(match) for match in matches]
-    answer = {"image": params.image, "matches": rows, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
-    jsonfile.write(task.output / "matches.json", answer)
+    match_rows = [asdict(match) for match in matches]
+    document = {"image": params.image, "matches": match_rows, "preprocessing": spec.hash, "seconds": round(seconds, 6)}
+    jsonfile.write(task.output / "matches.json", document)
     return Result({"score": matches[0].score, "seconds": seconds}, {"preprocessing": spec.hash})
 
 
 def _mismatch(error: MismatchError) -> str:
     if error.part == "preprocessing":
-        return f"its index was made with preprocessing {error.found}, the model's is {error.expected}."
+        return f"its index has preprocessing {error.found}, but the model has {error.expected}."
     return (
-        f"its index holds embeddings of {error.found} values, the model gives {error.expected}; it is of another model."
+        f"its index holds embeddings of {error.found} values, but the model returns {error.expected}: it belongs to "
+        "another model."
     )
 
 

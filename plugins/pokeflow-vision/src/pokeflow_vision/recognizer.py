@@ -85,8 +85,8 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as plain data for JSON, with durations rounded to 0.001 ms."""
-        took = {name: round(value, 3) for name, value in self.milliseconds.items()}
-        return {"matches": [asdict(match) for match in self.matches], "milliseconds": took}
+        durations = {name: round(value, 3) for name, value in self.milliseconds.items()}
+        return {"matches": [asdict(match) for match in self.matches], "milliseconds": durations}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,12 @@ class Recognizer:
         marks.append(time.perf_counter())
         prepared = self.network.prepare(preprocessing.to_square([picture], self.spec))
         marks.append(time.perf_counter())
-        embeddings = self._embedded(prepared)
+        embeddings = self._embed_prepared(prepared)
         marks.append(time.perf_counter())
         matches = self.search(embeddings[0], top)
         marks.append(time.perf_counter())
-        took = ((end - start) * 1000 for start, end in pairwise(marks))
-        return Answer(matches, dict(zip(STEPS, took, strict=True)))
+        durations = ((end - start) * 1000 for start, end in pairwise(marks))
+        return Answer(matches, dict(zip(STEPS, durations, strict=True)))
 
     def recognize_batch(self, images: "Iterable[Image]", top: int = 5) -> list[tuple[Match, ...]]:
         """Return the matches of each image, in order.
@@ -149,24 +149,28 @@ class Recognizer:
         decoded = (decode_image(image, self.limits, f"picture {i}") for i, image in enumerate(images, start=1))
         squares = (preprocessing.to_square([picture], self.spec)[0] for picture in decoded)
         parts = [np.empty((0, self.network.dim), np.float32)]
-        parts += (self._embedded(self.network.prepare(np.stack(batch))) for batch in _batches(squares))
+        parts += (self._embed_prepared(self.network.prepare(np.stack(batch))) for batch in _batches(squares))
         return np.concatenate(parts)
 
     def search(self, embedding: "np.ndarray", top: int) -> tuple[Match, ...]:
         """Return the ``top`` cards nearest by cosine to an embedding, a vector of dim values of any norm above 0."""
         if self.gallery is None:
-            raise PokeflowError("there is no gallery to search. Ask for the embedding.")
+            raise PokeflowError(
+                "the recognizer has no gallery to search. Use embed instead, or open it with a gallery."
+            )
         rows, scores = index.search(self.gallery.embeddings, retrieval.normalize_rows(embedding[None])[0], top)
         return tuple(
             Match(**self.gallery.card(int(row)), score=float(score)) for row, score in zip(rows, scores, strict=True)
         )
 
-    def _embedded(self, prepared: Any) -> "np.ndarray":
+    def _embed_prepared(self, prepared: Any) -> "np.ndarray":
         import numpy as np
 
         embeddings = np.asarray(self.network(prepared), np.float32)
         if not np.isfinite(embeddings).all():
-            raise PokeflowError("the network gives no finite embedding of this picture. Make the model again.")
+            raise PokeflowError(
+                "the network returns an embedding that is not finite for this picture. Train the model again."
+            )
         return embeddings
 
 
@@ -178,7 +182,7 @@ def open_recognizer(
     labels: Path | None = None,
     threads: int = 0,
     limits: ImageLimits | None = None,
-    remedy: str = "Make again what left it.",
+    remedy: str = "Run the task that wrote it again.",
 ) -> Recognizer:
     """Open a model with its gallery, and check that they belong together.
 
@@ -197,18 +201,19 @@ def open_recognizer(
 
     """
     spec = preprocessing.read(model)
-    cards = index.read(gallery) if gallery else None
-    if gallery and cards:
-        if cards.preprocessing != spec.hash:
-            said = f"{gallery / index.FILE}: is of preprocessing {cards.preprocessing}, the model of {spec.hash}."
-            raise MismatchError(f"{said} {remedy}", "preprocessing", cards.preprocessing, spec.hash)
+    gallery_index = index.read(gallery) if gallery else None
+    if gallery and gallery_index:
+        if gallery_index.preprocessing != spec.hash:
+            file = gallery / index.FILE
+            message = f"{file}: has preprocessing {gallery_index.preprocessing}, but the model has {spec.hash}."
+            raise MismatchError(f"{message} {remedy}", "preprocessing", gallery_index.preprocessing, spec.hash)
         if labels:
-            _require_labels(labels, cards, remedy)
+            _require_labels(labels, gallery_index, remedy)
     network = open_network(model, spec, threads)
-    if gallery and cards and network.dim != (dim := cards.embeddings.shape[1]):
-        said = f"{gallery}: the network gives {network.dim} values, the gallery has {dim}."
-        raise MismatchError(f"{said} {remedy}", "dim", dim, network.dim)
-    return Recognizer(spec, network, cards, limits or ImageLimits())
+    if gallery and gallery_index and network.dim != (dim := gallery_index.embeddings.shape[1]):
+        message = f"{gallery}: the network returns {network.dim} values, but the gallery has {dim}."
+        raise MismatchError(f"{message} {remedy}", "dim", dim, network.dim)
+    return Recognizer(spec, network, gallery_index, limits or ImageLimits())
 
 
 def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture") -> "Pixels":
@@ -233,7 +238,7 @@ def decode_image(image: "Image", limits: ImageLimits, name: str = "the picture")
         return image if image.mode == "RGB" else image.convert("RGB")
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ImageError(f"{name}: {pixels.dtype} of shape {pixels.shape}. Give uint8 of shape H×W×3.", "format")
+        raise ImageError(f"{name}: {pixels.dtype} of shape {pixels.shape}. Pass uint8 of shape H×W×3.", "format")
     return pixels
 
 
@@ -241,9 +246,9 @@ def _decode_file(file: Path, limits: ImageLimits) -> "Pixels":
     try:
         # Reading a pipe or a device might never end.
         if not file.is_file():
-            *others, last = limits.formats
-            known = f"{', '.join(others)} or {last}" if others else last
-            raise ImageError(f"{file}: no such picture. Give the path of a {known} file.", "missing")
+            *first_formats, last = limits.formats
+            accepted = f"{', '.join(first_formats)} or {last}" if first_formats else last
+            raise ImageError(f"{file}: no such picture. Pass the path of a {accepted} file.", "missing")
         with file.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
             if limits.max_bytes is not None and size > limits.max_bytes:
@@ -264,6 +269,6 @@ def _require_labels(file: Path, gallery: Index, remedy: str) -> None:
         with file.open(newline="", encoding="utf-8") as source:
             labels = [tuple(row[column] for column in index.COLUMNS) for row in csv.DictReader(source)]
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise PokeflowError(f"{file}: not readable labels ({type(error).__name__}: {error}). {remedy}") from error
+        raise PokeflowError(f"{file}: cannot read the labels ({type(error).__name__}: {error}). {remedy}") from error
     if labels != [tuple(gallery.card(row)[column] for column in index.COLUMNS) for row in range(len(gallery.card_ids))]:
         raise MismatchError(f"{file}: lists other cards than {index.FILE}. {remedy}", "labels")

@@ -50,14 +50,14 @@ def nearest(
     return indices, scores
 
 
-def accuracy(nearest: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict[str, float | None]:
+def accuracy(nearest_rows: "np.ndarray", data: Dataset, queries: Sequence[int]) -> dict[str, float | None]:
     """Return the accuracies of a search, as fractions of the queries.
 
     ``top1_accuracy`` and ``top5_accuracy`` require the exact printing; ``artwork_top1_accuracy`` also accepts a twin
     with the same art, and is None if the data set does not say which cards are twins.
 
     Args:
-        nearest: Gallery rows of each query, int M×k, best first.
+        nearest_rows: Gallery rows of each query, int M×k, best first.
         data: The data set.
         queries: The M rows of ``data.queries``.
 
@@ -65,21 +65,21 @@ def accuracy(nearest: "np.ndarray", data: Dataset, queries: Sequence[int]) -> di
     import numpy as np
 
     truth = _truth(data, queries)
-    hits = nearest == truth[:, None]
+    hits = nearest_rows == truth[:, None]
     result: dict[str, float | None] = {
-        "top1_accuracy": top1_accuracy(nearest, data, queries),
+        "top1_accuracy": top1_accuracy(nearest_rows, data, queries),
         "top5_accuracy": float(hits[:, :5].any(axis=1).mean()),
         "artwork_top1_accuracy": None,
     }
     artworks = np.asarray([card.artwork for card in data.cards])
     if all(card.artwork for card in data.cards):
-        result["artwork_top1_accuracy"] = float((artworks[nearest[:, 0]] == artworks[truth]).mean())
+        result["artwork_top1_accuracy"] = float((artworks[nearest_rows[:, 0]] == artworks[truth]).mean())
     return result
 
 
-def top1_accuracy(nearest: "np.ndarray", data: Dataset, queries: Sequence[int]) -> float:
+def top1_accuracy(nearest_rows: "np.ndarray", data: Dataset, queries: Sequence[int]) -> float:
     """Return the fraction of queries whose first gallery row (of M×k) is the exact printing."""
-    return float((nearest[:, 0] == _truth(data, queries)).mean())
+    return float((nearest_rows[:, 0] == _truth(data, queries)).mean())
 
 
 def _truth(data: Dataset, queries: Sequence[int]) -> "np.ndarray":
@@ -96,8 +96,8 @@ def shared_artwork(data: Dataset, split: str) -> int | None:
 
 
 def _twins(data: Dataset, split: str) -> int:
-    trained = {card.artwork for card in data.cards if card.split == "train"} - {""}
-    return sum(card.split == split and card.artwork in trained for card in data.cards)
+    train_artworks = {card.artwork for card in data.cards if card.split == "train"} - {""}
+    return sum(card.split == split and card.artwork in train_artworks for card in data.cards)
 
 
 def protocol(data: Dataset, split: str) -> str:

@@ -57,14 +57,14 @@ def run(task: Task) -> Result:
     source, target = parent.folder / FILE, task.output / FILE
     opset = require_quantizable(source)
     queries = data.queries_for(comparison.SPLIT, "compile")
-    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
+    pictures = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     # Before the calibration, which takes longest: a network that cannot be run is refused at once.
     network = open_network(parent.folder, spec, 0)
     before = comparison.embeddings_of(network, data, queries, "fp32")
-    domain = calibration.require_in_domain(shown, data, network, before)
+    domain = calibration.require_in_domain(pictures, data, network, before)
 
-    with progress.bar("calibration", len(shown)) as advance:
-        quantize(source, target, Pictures(shown, spec, params.batch_size, advance), params, task.work)
+    with progress.bar("calibration", len(pictures)) as advance:
+        quantize(source, target, Pictures(pictures, spec, params.batch_size, advance), params, task.work)
     after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
     metrics = comparison.compare(before, after, data, queries)
     size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, *FILES)
@@ -72,12 +72,12 @@ def run(task: Task) -> Result:
 
     spec.write(task.output)
     index.write(task.output, index.build(data, after[0]))
-    jsonfile.write(task.output / calibration.CONFIG, calibration_config(task.output, data, shown, domain, params))
+    jsonfile.write(task.output / calibration.CONFIG, calibration_config(task.output, data, pictures, domain, params))
     scheme = f"INT8 static QDQ U8S8 {'per-channel' if params.per_channel else 'per-tensor'}"
     facts: dict[str, Any] = {
         "quantization": scheme + (", 7-bit weights" if params.reduce_range else ""),
-        "calibration": f"{params.method}, {len(shown)} pictures",
-        "calibration_images": len(shown),
+        "calibration": f"{params.method}, {len(pictures)} pictures",
+        "calibration_images": len(pictures),
         "format": "ONNX",
         "framework": FRAMEWORK,
         "embedding_dim": before[0].shape[1],
@@ -94,7 +94,7 @@ def run(task: Task) -> Result:
 def require_quantizable(file: Path) -> int:
     """Return a network's opset; raise a PokeflowError unless it is valid float32 ONNX that can be quantised."""
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such network. Make its model again.")
+        raise PokeflowError(f"{file}: no such network. Create its model again.")
     try:
         onnx.checker.check_model(file)
         model = onnx.load(file)
@@ -103,17 +103,17 @@ def require_quantizable(file: Path) -> int:
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < LEAST_OPSET:
         raise PokeflowError(
-            f"{file}: opset {opset}; per-channel INT8 needs {LEAST_OPSET} or later. Export it with opset 17."
+            f"{file}: has opset {opset}, but per-channel INT8 needs {LEAST_OPSET} or later. Export it with opset 17."
         )
     kinds = {node.op_type for node in model.graph.node}
     if "QuantizeLinear" in kinds:
-        raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
+        raise PokeflowError(f"{file}: is already quantised. Set its float32 parent instead.")
     if not kinds & WEIGHTED:
-        raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
+        raise PokeflowError(f"{file}: has no operator to quantise; it needs one of {', '.join(sorted(WEIGHTED))}.")
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor, base_dir=str(file.parent))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise PokeflowError(f"{file}: weight {tensor.name!r} holds NaN or infinity. Train it again.")
+            raise PokeflowError(f"{file}: weight {tensor.name!r} contains NaN or infinity. Train it again.")
     return int(opset)
 
 
@@ -129,18 +129,18 @@ class Pictures(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
     ) -> None:
         self._images, self._spec, self.advance = images, spec, advance
         self._batches = [range(len(images))[i : i + batch] for i in range(0, len(images), batch)]
-        self._waiting: Iterator[range] = iter(self._batches)
+        self._remaining: Iterator[range] = iter(self._batches)
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Select the batches that ``get_next`` returns."""
-        self._waiting = iter(self._batches[start_index:end_index])
+        self._remaining = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, "np.ndarray"] | None:
         """Return the next batch of the range as the network's input, float32 n×3×size×size; None at the end."""
-        rows = next(self._waiting, None)
+        rows = next(self._remaining, None)
         if rows is None:
             return None
         self.advance(len(rows))
@@ -167,7 +167,9 @@ def quantize(source: Path, target: Path, pictures: Pictures, params: CompilePara
             extra_options={"CalibPercentile": params.percentile, "CalibStridedMinMax": 1},
         )
     if not operators(target).get("QuantizeLinear"):
-        raise PokeflowError(f"{source}: nothing of it was quantised; its shapes cannot be inferred. Export it again.")
+        raise PokeflowError(
+            f"{source}: no operator was quantised, because its shapes cannot be inferred. Export it again."
+        )
 
 
 @contextlib.contextmanager
@@ -198,19 +200,19 @@ def operators(file: Path) -> dict[str, int]:
 
 
 def calibration_config(
-    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
+    folder: Path, data: Dataset, pictures: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
     """Return the description of the calibration: the values common to all targets, and this target's method."""
-    read = params.method == "percentile"
+    uses_percentile = params.method == "percentile"
     return calibration.config(
         folder,
         data,
-        shown,
+        pictures,
         file=params.calibration_file,
         domain=domain,
-        reasons={} if read else {"percentile": f"the method {params.method} does not read it"},
+        reasons={} if uses_percentile else {"percentile": f"the method {params.method} does not use it"},
         method=params.method,
-        percentile=params.percentile if read else None,
+        percentile=params.percentile if uses_percentile else None,
         batch_size=params.batch_size,
         **calibration.by_host(data.preprocessing),
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SOURCE = "the profiler of ONNX Runtime"
-RAN = "_kernel_time"
+KERNEL_SUFFIX = "_kernel_time"
 
 
 def run(task: Task) -> Result:
@@ -40,12 +40,15 @@ def watch(
             session.run([OUTPUT], {INPUT: network.prepare(picture)})
         trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
 
-    nodes: dict[str, tuple[str, str]] = {}
+    descriptions: dict[str, tuple[str, str]] = {}
     times: dict[str, list[float]] = {}
     for event in trace:
-        if event["cat"] == "Node" and event["name"].endswith(RAN):
-            name = event["name"].removesuffix(RAN)
-            nodes[name] = event["args"]["op_name"], event["args"]["provider"]
+        if event["cat"] == "Node" and event["name"].endswith(KERNEL_SUFFIX):
+            name = event["name"].removesuffix(KERNEL_SUFFIX)
+            descriptions[name] = event["args"]["op_name"], event["args"]["provider"]
             times.setdefault(name, []).append(event["dur"] / 1000)
-    counted = {name: durations[params.warmup :] for name, durations in times.items()}
-    return [Operator(name, *nodes[name], sum(durations) / len(durations)) for name, durations in counted.items()]
+    counted_times = {name: durations[params.warmup :] for name, durations in times.items()}
+    return [
+        Operator(name, *descriptions[name], sum(durations) / len(durations))
+        for name, durations in counted_times.items()
+    ]

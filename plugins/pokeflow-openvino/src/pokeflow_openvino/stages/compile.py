@@ -35,34 +35,34 @@ def run(task: Task) -> Result:
     spec, source = data.preprocessing, parent.folder / ONNX
     require_quantizable(source)
     queries = data.queries_for(comparison.SPLIT, "compile")
-    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
+    pictures = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
     network = open_file(source, spec, 0)
     before = comparison.embeddings_of(network, data, queries, "fp32")
-    domain = calibration.require_in_domain(shown, data, network, before)
+    domain = calibration.require_in_domain(pictures, data, network, before)
 
     spec.write(task.output)
-    quantize(source, task.output, len(shown), params, task.work)
+    quantize(source, task.output, len(pictures), params, task.work)
     after = comparison.embeddings_of(open_network(task.output, spec, 0), data, queries, "INT8")
     metrics = comparison.compare(before, after, data, queries)
     size, fp32_size = size_mb(task.output, *FILES), size_mb(parent.folder, ONNX, f"{ONNX}[._]*")
     metrics |= {"size_mb": size, "fp32_size_mb": fp32_size, "size_ratio": fp32_size / size}
 
     index.write(task.output, index.build(data, after[0]))
-    described = calibration.config(
+    description = calibration.config(
         task.output,
         data,
-        shown,
+        pictures,
         file=params.calibration_file,
         domain=domain,
         preset=params.preset,
         bias_correction=params.bias_correction,
         **calibration.by_host(spec),
     )
-    jsonfile.write(task.output / calibration.CONFIG, described)
+    jsonfile.write(task.output / calibration.CONFIG, description)
     facts: dict[str, Any] = {
         "quantization": f"INT8 static, preset {params.preset}, {params.bias_correction} bias correction",
-        "calibration": f"{len(shown)} pictures",
-        "calibration_images": len(shown),
+        "calibration": f"{len(pictures)} pictures",
+        "calibration_images": len(pictures),
         "format": "OpenVINO IR",
         "framework": FRAMEWORK,
         "compiler": f"NNCF {version('nncf')}",
@@ -79,15 +79,15 @@ def run(task: Task) -> Result:
 
 def require_quantizable(file: Path) -> None:
     """Raise a PokeflowError for a network that is quantised, cannot be quantised or has weights that are not finite."""
-    operators = read(file).get_ops()
-    kinds = {op.get_type_name() for op in operators}
+    nodes = read(file).get_ops()
+    kinds = {op.get_type_name() for op in nodes}
     if QUANTIZED in kinds:
-        raise PokeflowError(f"{file}: is quantised already. Name its float32 parent instead.")
+        raise PokeflowError(f"{file}: is already quantised. Set its float32 parent instead.")
     if not kinds & WEIGHTED:
-        raise PokeflowError(f"{file}: holds nothing to quantise, none of {', '.join(sorted(WEIGHTED))}.")
-    for op in operators:
+        raise PokeflowError(f"{file}: has no operator to quantise; it needs one of {', '.join(sorted(WEIGHTED))}.")
+    for op in nodes:
         if op.get_type_name() == "Constant" and op.get_element_type().is_real() and not np.isfinite(op.data).all():
-            raise PokeflowError(f"{file}: weight {op.get_friendly_name()!r} holds NaN or infinity. Train it again.")
+            raise PokeflowError(f"{file}: weight {op.get_friendly_name()!r} contains NaN or infinity. Train it again.")
 
 
 def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, work: Path) -> None:
@@ -106,9 +106,9 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
     command = [sys.executable, "-P", "-m", "pokeflow_openvino.quantizer", request.dump()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
     with (
-        tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as printed,
+        tempfile.TemporaryFile("w+", dir=work, encoding="utf-8", errors="replace") as output,
         progress.bar("calibration", pictures) as advance,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True, env=environment) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment) as process,
     ):
         assert process.stdout is not None  # it is piped
         try:
@@ -118,15 +118,15 @@ def quantize(source: Path, folder: Path, pictures: int, params: CompileParams, w
             process.kill()
             raise
         code = process.wait()
-        printed.seek(0)
-        lines = [line.strip() for line in printed if line.strip()]
+        output.seek(0)
+        lines = [line.strip() for line in output if line.strip()]
     log.debug("NNCF: %s", "\n".join(lines))
     if code < 0:
-        raise PokeflowError(f"{source}: NNCF was ended by signal {-code}, by want of memory perhaps. Run it again.")
+        raise PokeflowError(f"{source}: signal {-code} ended NNCF; the machine may be out of memory. Run it again.")
     if code:
         raise PokeflowError(f"{source}: NNCF cannot quantise it ({lines[-1] if lines else f'exit code {code}'}).")
     if not operators(folder / FILE).get(QUANTIZED):
-        raise PokeflowError(f"{source}: nothing of it was quantised. Export it again.")
+        raise PokeflowError(f"{source}: no operator was quantised. Export it again.")
 
 
 def operators(file: Path) -> dict[str, int]:

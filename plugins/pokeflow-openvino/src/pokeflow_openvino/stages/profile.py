@@ -35,7 +35,7 @@ def watch(
         request.infer({INPUT: normalize(picture, spec)})
         if runs == params.warmup:
             before = {entry.node_name: _mean(entry) * runs for entry in request.get_profiling_info()}
-    profiles = [
+    operators = [
         Operator(
             entry.node_name,
             entry.node_type,
@@ -44,7 +44,7 @@ def watch(
         )
         for entry in request.get_profiling_info()
     ]
-    return [operator for operator in profiles if operator.milliseconds > 0]
+    return [operator for operator in operators if operator.milliseconds > 0]
 
 
 def _mean(entry: "ProfilingInfo") -> float:

@@ -37,23 +37,23 @@ def bars(values: Sequence[tuple[str, float]], unit: str, *, logarithmic: bool = 
         logarithmic: True for a logarithmic scale, which leaves out values that are not positive.
 
     """
-    known = [(name, value) for name, value in values if math.isfinite(value) and (value > 0 or not logarithmic)]
-    if not known:
-        return _nothing()
-    rows, height, left = [], 22, 300
-    top = max(value for _, value in known)
-    low = math.floor(math.log10(min(value for _, value in known))) if logarithmic else 0.0
+    plotted = [(name, value) for name, value in values if math.isfinite(value) and (value > 0 or not logarithmic)]
+    if not plotted:
+        return _no_data()
+    rows, height, margin = [], 22, 300
+    top = max(value for _, value in plotted)
+    low = math.floor(math.log10(min(value for _, value in plotted))) if logarithmic else 0.0
     span = max(1e-12, math.log10(top) - low) if logarithmic else max(top, 1e-12)
-    for i, (name, value) in enumerate(known):
+    for i, (name, value) in enumerate(plotted):
         share = (math.log10(value) - low) / span if logarithmic else value / span
-        width, y = max(1.0, share * (WIDTH - left - 90)), i * height
-        shown = name if len(name) <= 44 else f"…{name[-43:]}"
+        width, y = max(1.0, share * (WIDTH - margin - 90)), i * height
+        label = name if len(name) <= 44 else f"…{name[-43:]}"
         rows.append(
-            f'<text x="{left - 8}" y="{y + 15}" class="end">{escape(shown)}<title>{escape(name)}</title></text>'
-            f'<rect x="{left}" y="{y + 4}" width="{width:.1f}" height="14" rx="2" fill="{_color(0)}"/>'
-            f'<text x="{left + width + 6:.1f}" y="{y + 15}">{_number(value)} {escape(unit)}</text>'
+            f'<text x="{margin - 8}" y="{y + 15}" class="end">{escape(label)}<title>{escape(name)}</title></text>'
+            f'<rect x="{margin}" y="{y + 4}" width="{width:.1f}" height="14" rx="2" fill="{_color(0)}"/>'
+            f'<text x="{margin + width + 6:.1f}" y="{y + 15}">{_number(value)} {escape(unit)}</text>'
         )
-    return _svg(len(known) * height + 4, "".join(rows), unit)
+    return _svg(len(plotted) * height + 4, "".join(rows), unit)
 
 
 def lines(series: Mapping[str, Points], x: str, y: str, *, top: float | None = None) -> str:
@@ -66,37 +66,37 @@ def lines(series: Mapping[str, Points], x: str, y: str, *, top: float | None = N
         top: Upper end of the vertical axis; by default a little above the largest value.
 
     """
-    known = {name: [p for p in points if all(abs(value) < HUGE for value in p)] for name, points in series.items()}
-    known = {name: points for name, points in known.items() if points}
-    if not known:
-        return _nothing()
-    everything = [point for points in known.values() for point in points]
-    left, bottom, height = 64, 190, 230
-    x0, x1 = min(p[0] for p in everything), max(p[0] for p in everything)
-    y1 = top or max(p[1] for p in everything) * 1.05 or 1.0
-    y0 = min(0.0, *(p[1] for p in everything))
+    plotted = {name: [p for p in points if all(abs(value) < HUGE for value in p)] for name, points in series.items()}
+    plotted = {name: points for name, points in plotted.items() if points}
+    if not plotted:
+        return _no_data()
+    all_points = [point for points in plotted.values() for point in points]
+    margin, bottom, height = 64, 190, 230
+    x0, x1 = min(p[0] for p in all_points), max(p[0] for p in all_points)
+    y1 = top or max(p[1] for p in all_points) * 1.05 or 1.0
+    y0 = min(0.0, *(p[1] for p in all_points))
 
-    def place(point: tuple[float, float]) -> str:
-        across = (point[0] - x0) / (x1 - x0 or 1) * (WIDTH - left - 12)
+    def coordinates(point: tuple[float, float]) -> str:
+        across = (point[0] - x0) / (x1 - x0 or 1) * (WIDTH - margin - 12)
         up = (min(point[1], y1) - y0) / (y1 - y0 or 1) * (bottom - 12)
-        return f"{left + across:.1f},{bottom - up:.1f}"
+        return f"{margin + across:.1f},{bottom - up:.1f}"
 
-    drawn = []
+    elements = []
     for i in range(5):
         value = y0 + (y1 - y0) * i / 4
         level = bottom - (bottom - 12) * i / 4
-        drawn.append(f'<line x1="{left}" x2="{WIDTH - 12}" y1="{level:.1f}" y2="{level:.1f}" class="grid"/>')
-        drawn.append(f'<text x="{left - 8}" y="{level + 4:.1f}" class="end">{_number(value)}</text>')
-    drawn.append(f'<text x="{left}" y="{bottom + 18}">{_number(x0)}</text>')
-    drawn.append(f'<text x="{WIDTH - 12}" y="{bottom + 18}" class="end">{_number(x1)} {escape(x)}</text>')
-    for i, points in enumerate(known.values()):
-        path = " ".join(map(place, points))
-        drawn.append(f'<polyline points="{path}" fill="none" stroke="{_color(i)}" stroke-width="1.8"/>')
+        elements.append(f'<line x1="{margin}" x2="{WIDTH - 12}" y1="{level:.1f}" y2="{level:.1f}" class="grid"/>')
+        elements.append(f'<text x="{margin - 8}" y="{level + 4:.1f}" class="end">{_number(value)}</text>')
+    elements.append(f'<text x="{margin}" y="{bottom + 18}">{_number(x0)}</text>')
+    elements.append(f'<text x="{WIDTH - 12}" y="{bottom + 18}" class="end">{_number(x1)} {escape(x)}</text>')
+    for i, points in enumerate(plotted.values()):
+        path = " ".join(map(coordinates, points))
+        elements.append(f'<polyline points="{path}" fill="none" stroke="{_color(i)}" stroke-width="1.8"/>')
         if len(points) == 1:
             across, up = path.split(",")
-            drawn.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{_color(i)}"/>')
-    names = "".join(f'<span><i style="background:{_color(i)}"></i>{escape(n)}</span>' for i, n in enumerate(known))
-    return f'{_svg(height, "".join(drawn), y)}<p class="legend">{names}<span>{escape(y)}</span></p>'
+            elements.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{_color(i)}"/>')
+    names = "".join(f'<span><i style="background:{_color(i)}"></i>{escape(n)}</span>' for i, n in enumerate(plotted))
+    return f'{_svg(height, "".join(elements), y)}<p class="legend">{names}<span>{escape(y)}</span></p>'
 
 
 def _svg(height: float, content: str, label: str) -> str:
@@ -111,5 +111,5 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _nothing() -> str:
+def _no_data() -> str:
     return '<p class="none">Nothing was measured.</p>'

@@ -23,11 +23,11 @@ class Clock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure one of ``PHASES`` within the context."""
-        began = self.now()
+        start = self.now()
         with torch.profiler.record_function(f"step/{name}"):
             yield
-            ended = self.now()
-        self._parts[name] = self._parts.get(name, 0.0) + ended - began
+            end = self.now()
+        self._parts[name] = self._parts.get(name, 0.0) + end - start
         self.after(name)
 
     @contextmanager
@@ -39,12 +39,12 @@ class Clock:
             and of the whole step as ``step_ms``.
 
         """
-        self._parts, row, began = {}, dict[str, float](), self.now()
+        self._parts, row, start = {}, dict[str, float](), self.now()
         yield row
-        whole = self.now() - began
+        total = self.now() - start
         parts = {name: self._parts.get(name, 0.0) for name in PHASES}
-        parts[OTHER] = max(0.0, whole - sum(parts.values()))
-        row.update({f"{name}_ms": seconds * 1000 for name, seconds in parts.items()}, step_ms=whole * 1000)
+        parts[OTHER] = max(0.0, total - sum(parts.values()))
+        row.update({f"{name}_ms": seconds * 1000 for name, seconds in parts.items()}, step_ms=total * 1000)
 
     def now(self) -> float:
         """Return the time in seconds, after the device has finished its queued work."""
@@ -55,15 +55,15 @@ class Clock:
 
 def shares(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Return the share of each phase, and of ``OTHER``, in the total time of the steps."""
-    whole = sum(row["step_ms"] for row in rows)
-    return {name: sum(row[f"{name}_ms"] for row in rows) / whole for name in (*PHASES, OTHER)}
+    total = sum(row["step_ms"] for row in rows)
+    return {name: sum(row[f"{name}_ms"] for row in rows) / total for name in (*PHASES, OTHER)}
 
 
-def middle(rows: Sequence[dict[str, float]]) -> float:
+def median_ms(rows: Sequence[dict[str, float]]) -> float:
     """Return the median time of a step in milliseconds."""
     return median(row["step_ms"] for row in rows)
 
 
-def far_away(rows: Sequence[dict[str, float]], times: float = 2.0) -> int:
+def count_outliers(rows: Sequence[dict[str, float]], times: float = 2.0) -> int:
     """Count the steps that took more than ``times`` the median."""
-    return sum(row["step_ms"] > times * middle(rows) for row in rows)
+    return sum(row["step_ms"] > times * median_ms(rows) for row in rows)

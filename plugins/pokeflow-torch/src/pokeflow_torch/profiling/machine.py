@@ -37,16 +37,16 @@ def sample_machine(folder: Path, device: torch.device, every: float) -> Iterator
     """
     import psutil
 
-    rows, over, process = list[Sample](), threading.Event(), psutil.Process()
+    rows, stop, process = list[Sample](), threading.Event(), psutil.Process()
     telemetry.machine(folder, None)  # starts the interval over which the processor is measured
-    began = time.perf_counter()
+    start = time.perf_counter()
 
     def watch() -> None:
         while True:
-            last = over.wait(every)
-            row = {"time": time.perf_counter() - began, PROCESS: process.memory_info().rss / 1e6}
-            sample = telemetry.machine(folder, None) | telemetry.gpus(device)
-            rows.append(row | {name.removeprefix("system/"): value for name, value in sample.items()})
+            last = stop.wait(every)
+            row = {"time": time.perf_counter() - start, PROCESS: process.memory_info().rss / 1e6}
+            metrics = telemetry.machine(folder, None) | telemetry.gpus(device)
+            rows.append(row | {name.removeprefix("system/"): value for name, value in metrics.items()})
             if last:
                 return
 
@@ -55,11 +55,11 @@ def sample_machine(folder: Path, device: torch.device, every: float) -> Iterator
     try:
         yield rows
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
-def of_training(folder: Path) -> list[Sample]:
+def training_samples(folder: Path) -> list[Sample]:
     """Read the system metrics of a training from its telemetry, thinned out to ``ROWS`` samples.
 
     The list is empty if there is no telemetry; ``time`` is in seconds since the first sample.
@@ -72,7 +72,7 @@ def of_training(folder: Path) -> list[Sample]:
     return rows[:: max(1, -(-len(rows) // ROWS))]
 
 
-def step_ms_of_training(folder: Path) -> float | None:
+def training_step_ms(folder: Path) -> float | None:
     """Return the median milliseconds between consecutive steps of a training, or None without telemetry."""
     rows = list(_lines(folder / TELEMETRY / "steps.jsonl"))
     gaps = [
@@ -94,7 +94,7 @@ def mean(rows: Sequence[Mapping[str, float]], name: str) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def most(rows: Iterable[Mapping[str, float]], name: str) -> float | None:
+def largest(rows: Iterable[Mapping[str, float]], name: str) -> float | None:
     """Return the largest value of a metric, or None if no sample has it."""
     return max((row[name] for row in rows if name in row), default=None)
 

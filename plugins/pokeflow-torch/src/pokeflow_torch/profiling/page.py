@@ -43,7 +43,7 @@ class PageContext:
     """Content of the page; ``reasons`` says why a metric in ``metrics`` is None."""
 
     title: str
-    about: str
+    description: str
     left_out: str | None
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
@@ -53,7 +53,7 @@ class PageContext:
     memory: Sequence[Mapping[str, float]]
     samples: Sequence[Mapping[str, float]]
     training: Sequence[Mapping[str, float]]
-    seen: TensorStatistics
+    statistics: TensorStatistics
     findings: Sequence[Finding]
 
 
@@ -64,10 +64,10 @@ def page(context: PageContext) -> str:
         ("Where a step's time goes", charts.parts(context.shares) + _steps(context)),
         ("Operators", _operators(context.operators)),
         ("Memory", _memory(context)),
-        ("The machine while these steps were made", _machine(context.samples)),
+        ("The machine during these steps", _machine(context.samples)),
         ("The machine during the training", _training(context.training)),
-        ("Gradients", _gradients(context.seen)),
-        ("Activations", _activations(context.seen)),
+        ("Gradients", _gradients(context.statistics)),
+        ("Activations", _activations(context.statistics)),
     )
     body = "".join(f"<section><h2>{escape(title)}</h2>{text}</section>" for title, text in sections)
     note = f'<p class="note">Left out: {escape(context.left_out)}.</p>' if context.left_out else ""
@@ -76,22 +76,23 @@ def page(context: PageContext) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(context.title)} – profile</title><style>{STYLE}</style></head><body><main>"
-        f'<h1>{escape(context.title)}</h1><p class="soft">{escape(context.about)}</p>{note}{_figures(context)}{body}'
+        f'<h1>{escape(context.title)}</h1><p class="soft">{escape(context.description)}</p>{note}{_figures(context)}'
+        f"{body}"
         "</main></body></html>\n"
     )
 
 
 def _figures(context: PageContext) -> str:
-    shown = {
+    labels = {
         "step_ms_p50": ("Step, median", "ms"),
-        "samples_per_second": ("Samples a second", ""),
+        "samples_per_second": ("Samples per second", ""),
         "peak_memory_mb": ("Peak memory", "MB"),
         "utilization_percentage": ("Utilization", "%"),
         "training_step_ms_p50": ("Step in the training", "ms"),
         "findings": ("Findings", ""),
     }
     boxes = []
-    for name, (label, unit) in shown.items():
+    for name, (label, unit) in labels.items():
         value = context.metrics[name]
         text = f"{value:,.4g} {unit}" if value is not None else "unknown"
         boxes.append(f'<div title="{escape(context.reasons.get(name, ""))}"><dt>{label}</dt><dd>{text}</dd></div>')
@@ -105,7 +106,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         advice = f'<br><span class="soft">{escape(finding.advice)}</span>' if finding.advice else ""
         mark = f'<b class="{finding.status}">{MARKS[finding.status]}</b>'
         rows.append(f"<tr><td>{mark}</td><td>{escape(finding.rule)}</td><td>{escape(finding.says)}{advice}</td></tr>")
-    return f"<table><tr><th></th><th>Rule</th><th>What was found</th></tr>{''.join(rows)}</table>"
+    return f"<table><tr><th></th><th>Rule</th><th>Finding</th></tr>{''.join(rows)}</table>"
 
 
 def _steps(context: PageContext) -> str:
@@ -121,37 +122,39 @@ def _operators(operators: Sequence[Mapping[str, Any]]) -> str:
         for row in operators[:15]
     )
     return (
-        '<p class="soft">Time of their own in all traced steps, in milliseconds; framework/operators.csv has all of '
-        "them, framework/trace.json.gz each call.</p><table><tr><th>Operator</th><th class='n'>Calls</th>"
+        '<p class="soft">Self time in all traced steps, in milliseconds; framework/operators.csv has all '
+        "operators, framework/trace.json.gz every call.</p><table><tr><th>Operator</th><th class='n'>Calls</th>"
         f"<th class='n'>CPU</th><th class='n'>Device</th><th class='n'>Share</th></tr>{rows}</table>"
     )
 
 
 def _memory(context: PageContext) -> str:
-    places = sorted({row["device"] for row in context.memory})
+    devices = sorted({row["device"] for row in context.memory})
     series = {
-        "processor" if site < 0 else f"device {site:.0f}": [
-            (row["time"], row["allocated_mb"]) for row in context.memory if row["device"] == site
+        "processor" if device < 0 else f"device {device:.0f}": [
+            (row["time"], row["allocated_mb"]) for row in context.memory if row["device"] == device
         ]
-        for site in places
+        for device in devices
     }
-    return '<p class="soft">What tensors hold in the traced steps.</p>' + charts.lines(series, "s", "MB")
+    return '<p class="soft">Memory allocated by tensors in the traced steps.</p>' + charts.lines(series, "s", "MB")
 
 
 def _machine(samples: Sequence[Mapping[str, float]]) -> str:
     busy = _series(samples, lambda name: name.endswith("utilization_percentage"))
-    held = _series(samples, lambda name: name == machine.PROCESS or (name[:3] == "gpu" and "memory_usage_mega" in name))
-    return charts.lines(busy, "s", "per cent", top=100.0) + charts.lines(held, "s", "MB")
+    memory = _series(
+        samples, lambda name: name == machine.PROCESS or (name[:3] == "gpu" and "memory_usage_mega" in name)
+    )
+    return charts.lines(busy, "s", "per cent", top=100.0) + charts.lines(memory, "s", "MB")
 
 
 def _training(samples: Sequence[Mapping[str, float]]) -> str:
     if not samples:
-        return '<p class="none">The training left no samples beside its result.</p>'
+        return '<p class="none">The training has no telemetry on this machine.</p>'
     return charts.lines(_series(samples, lambda name: name.endswith("percentage")), "s", "per cent", top=100.0)
 
 
-def _series(samples: Sequence[Mapping[str, float]], wanted: Any) -> dict[str, list[tuple[float, float]]]:
-    names = sorted({name for row in samples for name in row if name != "time" and wanted(name)})
+def _series(samples: Sequence[Mapping[str, float]], includes: Any) -> dict[str, list[tuple[float, float]]]:
+    names = sorted({name for row in samples for name in row if name != "time" and includes(name)})
     return {
         name.removesuffix("_percentage").removesuffix("_megabytes").replace("_", " "): [
             (row["time"], row[name]) for row in samples if name in row
@@ -160,22 +163,22 @@ def _series(samples: Sequence[Mapping[str, float]], wanted: Any) -> dict[str, li
     }
 
 
-def _gradients(seen: TensorStatistics) -> str:
-    known = [(str(row["weight"]), row["to_weight"]) for row in seen.gradients if "×" in str(row["shape"])]
-    ratios = [(name, ratio) for name, ratio in known if isinstance(ratio, float) and ratio > 0]
-    shown = [*sorted(ratios, key=lambda r: -r[1])[:8], *sorted(ratios, key=lambda r: r[1])[:8][::-1]]
-    shown = list(dict.fromkeys(shown))
+def _gradients(statistics: TensorStatistics) -> str:
+    matrix_ratios = [(str(row["weight"]), row["to_weight"]) for row in statistics.gradients if "×" in str(row["shape"])]
+    ratios = [(name, ratio) for name, ratio in matrix_ratios if isinstance(ratio, float) and ratio > 0]
+    extremes = [*sorted(ratios, key=lambda r: -r[1])[:8], *sorted(ratios, key=lambda r: r[1])[:8][::-1]]
+    extremes = list(dict.fromkeys(extremes))
     return (
         '<p class="soft">Norm of the gradient over the norm of the weight: the largest and the smallest; '
-        "tensors/gradients.csv has all.</p>" + charts.bars(shown, "", logarithmic=True)
+        "tensors/gradients.csv has all.</p>" + charts.bars(extremes, "", logarithmic=True)
     )
 
 
-def _activations(seen: TensorStatistics) -> str:
-    layers = [(str(row["layer"]), row["std"]) for row in seen.activations]
-    known = [(name, value) for name, value in layers if isinstance(value, float)]
-    step = max(1, len(known) // 20)
+def _activations(statistics: TensorStatistics) -> str:
+    layers = [(str(row["layer"]), row["std"]) for row in statistics.activations]
+    deviations = [(name, value) for name, value in layers if isinstance(value, float)]
+    step = max(1, len(deviations) // 20)
     return (
-        '<p class="soft">Standard deviation of what layers give, from the first to the last; '
-        "tensors/activations.csv has all.</p>" + charts.bars(known[::step], "")
+        '<p class="soft">Standard deviation of the output of each layer, from the first layer to the last; '
+        "tensors/activations.csv has all.</p>" + charts.bars(deviations[::step], "")
     )

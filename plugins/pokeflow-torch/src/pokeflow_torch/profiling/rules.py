@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pokeflow_torch.profiling import clock, machine
 from pokeflow_torch.profiling.tensors import Row, TensorStatistics
 
-OTHER_LOSS = "The gradients are of another loss than the training's: its teacher is not among the inputs."
+OTHER_LOSS = "The gradients are of another loss than that of the training, because its teacher is not among the inputs."
 Status = Literal["ok", "found", "unknown", "not_applicable"]
 
 
@@ -22,7 +22,7 @@ class Evidence:
 
     steps: Sequence[dict[str, float]]
     samples: Sequence[Mapping[str, float]]
-    seen: TensorStatistics
+    statistics: TensorStatistics
     history: Sequence[Mapping[str, float]]
     device: str
     utilization: float | None
@@ -48,159 +48,159 @@ def judge(evidence: Evidence) -> list[Finding]:
     return [rule(evidence) for rule in RULES]
 
 
-def _loader(of: Evidence) -> Finding:
-    shares = clock.shares(of.steps)
+def _loader(evidence: Evidence) -> Finding:
+    shares = clock.shares(evidence.steps)
     share, limit = shares["load"] + shares["augment"], 0.3
-    return _verdict(
+    return _finding(
         "loader-bound",
         share > limit,
         f"Loading and augmenting take {share:.0%} of a step; {limit:.0%} is the limit.",
         {"load": shares["load"], "augment": shares["augment"], "limit": limit},
-        "Lower params.augment or data.preprocessing.size, or take an instance with more processors for each device.",
+        "Lower params.augment or data.preprocessing.size, or use an instance with more processors per device.",
     )
 
 
-def _utilization(of: Evidence) -> Finding:
+def _utilization(evidence: Evidence) -> Finding:
     limit = 50.0
-    if of.utilization is None:
+    if evidence.utilization is None:
         return Finding(
             "low-utilization",
             "unknown",
-            f"How busy the {of.device} was is not known; a GPU's is told with the package nvidia-ml-py.",
+            f"The utilisation of the {evidence.device} is unknown; on a GPU it needs the package nvidia-ml-py.",
             {},
         )
-    return _verdict(
+    return _finding(
         "low-utilization",
-        of.utilization < limit,
-        f"The {of.device} is {of.utilization:.0f} % busy while steps are made; {limit:.0f} % is the least.",
-        {"utilization_percentage": of.utilization, "limit": limit},
-        "Raise loop.batch_size, take loop.precision bf16, or take a smaller instance.",
+        evidence.utilization < limit,
+        f"The {evidence.device} is {evidence.utilization:.0f} % busy during the steps; {limit:.0f} % is the minimum.",
+        {"utilization_percentage": evidence.utilization, "limit": limit},
+        "Raise loop.batch_size, set loop.precision to bf16, or use a smaller instance.",
     )
 
 
-def _memory(of: Evidence) -> Finding:
+def _memory(evidence: Evidence) -> Finding:
     limit = 0.9
-    if of.peak_mb is None or not of.limit_mb:
-        return Finding("memory-near-limit", "unknown", "How much memory there is is not known.", {})
-    share = of.peak_mb / of.limit_mb
-    return _verdict(
+    if evidence.peak_mb is None or not evidence.limit_mb:
+        return Finding("memory-near-limit", "unknown", "The available memory is unknown.", {})
+    share = evidence.peak_mb / evidence.limit_mb
+    return _finding(
         "memory-near-limit",
         share > limit,
-        f"The peak is {of.peak_mb:.0f} MB, {share:.0%} of the {of.limit_mb:.0f} MB there are.",
-        {"peak_mb": of.peak_mb, "there_are_mb": of.limit_mb, "share": share, "limit": limit},
-        "Lower loop.batch_size, take loop.precision bf16, or an instance with more memory.",
+        f"The peak is {evidence.peak_mb:.0f} MB, {share:.0%} of the available {evidence.limit_mb:.0f} MB.",
+        {"peak_mb": evidence.peak_mb, "there_are_mb": evidence.limit_mb, "share": share, "limit": limit},
+        "Lower loop.batch_size, set loop.precision to bf16, or use an instance with more memory.",
     )
 
 
-def _growth(of: Evidence) -> Finding:
-    held = [row[machine.PROCESS] for row in of.samples if machine.PROCESS in row]
-    third = len(held) // 3
+def _growth(evidence: Evidence) -> Finding:
+    memory_mb = [row[machine.PROCESS] for row in evidence.samples if machine.PROCESS in row]
+    third = len(memory_mb) // 3
     if third < 2:
-        return Finding("memory-growth", "unknown", "Too few samples of memory were taken.", {"samples": len(held)})
-    first, last = sum(held[:third]) / third, sum(held[-third:]) / third
-    return _verdict(
+        return Finding("memory-growth", "unknown", "There are too few samples of memory.", {"samples": len(memory_mb)})
+    first, last = sum(memory_mb[:third]) / third, sum(memory_mb[-third:]) / third
+    return _finding(
         "memory-growth",
         last - first > max(50.0, 0.05 * first),
-        f"The process holds {first:.0f} MB in the first third of the timed steps, {last:.0f} MB in the last.",
+        f"The process uses {first:.0f} MB in the first third of the timed steps, {last:.0f} MB in the last.",
         {"first_third_mb": first, "last_third_mb": last},
-        "Something keeps what steps leave: look for tensors that are stored with their graph.",
+        "Memory of earlier steps is not released: look for tensors that are stored with their graph.",
     )
 
 
-def _outliers(of: Evidence) -> Finding:
-    count, limit = clock.far_away(of.steps), 0.1
-    return _verdict(
+def _outliers(evidence: Evidence) -> Finding:
+    count, limit = clock.count_outliers(evidence.steps), 0.1
+    return _finding(
         "step-outliers",
-        count > limit * len(of.steps),
-        f"{count} of {len(of.steps)} steps took more than twice the median.",
-        {"steps": len(of.steps), "outliers": count, "median_ms": clock.middle(of.steps), "limit": limit},
-        "Other work shares the machine, or it pages memory: compare system/ at these moments.",
+        count > limit * len(evidence.steps),
+        f"{count} of {len(evidence.steps)} steps took more than twice the median.",
+        {"steps": len(evidence.steps), "outliers": count, "median_ms": clock.median_ms(evidence.steps), "limit": limit},
+        "Other processes load the machine, or it swaps memory: compare system/ at these times.",
     )
 
 
-def _exploding(of: Evidence) -> Finding:
-    if not of.own_loss:
+def _exploding(evidence: Evidence) -> Finding:
+    if not evidence.own_loss:
         return Finding("exploding-gradients", "unknown", OTHER_LOSS, {})
-    norms = [row["gradient_norm"] for row in of.steps]
-    largest, limit = max((n for n in norms if math.isfinite(n)), default=None), 100 * of.clip
-    wild = any(not math.isfinite(norm) for norm in norms)
-    message = "is not finite" if wild else f"is {largest:.3g} at most"
-    return _verdict(
+    norms = [row["gradient_norm"] for row in evidence.steps]
+    largest, limit = max((n for n in norms if math.isfinite(n)), default=None), 100 * evidence.clip
+    not_finite = any(not math.isfinite(norm) for norm in norms)
+    size = "is not finite" if not_finite else f"is at most {largest:.3g}"
+    return _finding(
         "exploding-gradients",
-        wild or (largest is not None and largest > limit),
-        f"The gradient's norm before clipping {message}; {limit:.3g} is the limit, 100 × optim.clip.",
-        {"largest": largest, "not_finite": wild, "limit": limit, "clip": of.clip},
+        not_finite or (largest is not None and largest > limit),
+        f"The gradient's norm before clipping {size}; {limit:.3g} is the limit, 100 × optim.clip.",
+        {"largest": largest, "not_finite": not_finite, "limit": limit, "clip": evidence.clip},
         "Lower optim.lr, lengthen optim.warmup, or lower optim.clip.",
     )
 
 
-def _vanishing(of: Evidence) -> Finding:
-    if not of.own_loss:
+def _vanishing(evidence: Evidence) -> Finding:
+    if not evidence.own_loss:
         return Finding("vanishing-gradients", "unknown", OTHER_LOSS, {})
     limit, share_limit = 1e-6, 0.1
-    ratios = [(row["weight"], row["to_weight"]) for row in of.seen.gradients if "×" in str(row["shape"])]
-    known = [(name, ratio) for name, ratio in ratios if isinstance(ratio, float)]
-    if not known:
-        return Finding("vanishing-gradients", "unknown", "No weight had a gradient to compare with it.", {})
-    small = [name for name, ratio in known if ratio < limit]
-    return _verdict(
+    ratios = [(row["weight"], row["to_weight"]) for row in evidence.statistics.gradients if "×" in str(row["shape"])]
+    finite_ratios = [(name, ratio) for name, ratio in ratios if isinstance(ratio, float)]
+    if not finite_ratios:
+        return Finding("vanishing-gradients", "unknown", "No weight has a gradient with a known norm.", {})
+    small = [name for name, ratio in finite_ratios if ratio < limit]
+    return _finding(
         "vanishing-gradients",
-        len(small) > share_limit * len(known),
-        f"Of {len(known)} weight matrices {len(small)} have a gradient below {limit:g} of their own norm.",
-        {"weights": len(known), "small": small[:20], "limit": limit, "share_limit": share_limit},
-        "Layers before these learn nothing: begin at pretrained weights, or raise optim.lr for a longer warm-up.",
+        len(small) > share_limit * len(finite_ratios),
+        f"Of {len(finite_ratios)} weight matrices {len(small)} have a gradient below {limit:g} of their own norm.",
+        {"weights": len(finite_ratios), "small": small[:20], "limit": limit, "share_limit": share_limit},
+        "Layers before these learn nothing: start from pretrained weights, or raise optim.lr with a longer warm-up.",
     )
 
 
-def _dead(of: Evidence) -> Finding:
+def _dead(evidence: Evidence) -> Finding:
     limit = 0.2
-    rectified = [row for row in of.seen.activations if row["dead_channels"] is not None]
-    if not rectified:
+    rectifier_rows = [row for row in evidence.statistics.activations if row["dead_channels"] is not None]
+    if not rectifier_rows:
         return Finding("dead-units", "not_applicable", "The network has no rectified layers.", {})
-    dead, channels = (sum(_int(row[name]) for row in rectified) for name in ("dead_channels", "channels"))
-    worst = sorted(rectified, key=lambda row: -_int(row["dead_channels"]) / max(1, _int(row["channels"])))[:5]
-    return _verdict(
+    dead, channels = (sum(_int(row[name]) for row in rectifier_rows) for name in ("dead_channels", "channels"))
+    worst = sorted(rectifier_rows, key=lambda row: -_int(row["dead_channels"]) / max(1, _int(row["channels"])))[:5]
+    return _finding(
         "dead-units",
         dead > limit * channels,
-        f"{dead} of {channels} rectified channels gave nothing for any image of the batch.",
+        f"{dead} of {channels} rectified channels are 0 for all images of the batch.",
         {
             "dead": dead,
             "channels": channels,
             "worst": [{name: row[name] for name in ("layer", "dead_channels", "channels")} for row in worst],
             "limit": limit,
         },
-        "Lower optim.lr or lengthen optim.warmup; a unit that is dead for all cards does not come back.",
+        "Lower optim.lr or lengthen optim.warmup; a unit that is dead for all cards does not recover.",
     )
 
 
-def _not_finite(of: Evidence) -> Finding:
-    rows = [*of.seen.weights, *of.seen.gradients, *of.seen.activations]
-    wild = [_name(row) for row in rows if _int(row.get("not_finite")) > 0]
-    return _verdict(
+def _not_finite(evidence: Evidence) -> Finding:
+    rows = [*evidence.statistics.weights, *evidence.statistics.gradients, *evidence.statistics.activations]
+    names = [_name(row) for row in rows if _int(row.get("not_finite")) > 0]
+    return _finding(
         "not-finite",
-        bool(wild),
-        f"{len(wild)} of {len(rows)} tensors hold values that are infinite or no number.",
-        {"tensors": len(rows), "not_finite": wild[:20]},
-        "Take loop.precision 'no' or bf16 for fp16, or lower optim.lr.",
+        bool(names),
+        f"{len(names)} of {len(rows)} tensors contain infinite values or NaN.",
+        {"tensors": len(rows), "not_finite": names[:20]},
+        "Set loop.precision to 'no' or bf16 instead of fp16, or lower optim.lr.",
     )
 
 
-def _loss(of: Evidence) -> Finding:
-    losses = [row["train_loss"] for row in of.history if "train_loss" in row]
+def _loss(evidence: Evidence) -> Finding:
+    losses = [row["train_loss"] for row in evidence.history if "train_loss" in row]
     if len(losses) < 2:
         return Finding("loss-not-decreasing", "unknown", "The history has fewer than two epochs.", {})
     first, last, limit = losses[0], losses[-1], 0.98
-    return _verdict(
+    return _finding(
         "loss-not-decreasing",
         last > limit * first,
         f"The training's loss went from {first:.4g} to {last:.4g} in {len(losses)} epochs.",
         {"first": first, "last": last, "epochs": len(losses), "limit": limit},
-        "Raise optim.lr or loop.epochs; look whether the labels belong to the images.",
+        "Raise optim.lr or loop.epochs; check that the labels belong to the images.",
     )
 
 
-def _verdict(rule: str, failed: bool, says: str, evidence: dict[str, Any], advice: str) -> Finding:
-    return Finding(rule, "found" if failed else "ok", says, evidence, advice if failed else None)
+def _finding(rule: str, has_problem: bool, says: str, evidence: dict[str, Any], advice: str) -> Finding:
+    return Finding(rule, "found" if has_problem else "ok", says, evidence, advice if has_problem else None)
 
 
 def _name(row: Row) -> str:

@@ -23,14 +23,14 @@ from pokeflow_vision import dataset
 from pokeflow_vision.dataset import Dataset
 
 log = logging.getLogger(__name__)
-MADE_BY: dict[str, type[TrainParams | DistillParams]] = {"train": TrainParams, "distill": DistillParams}
+PARAMS_OF_STAGE: dict[str, type[TrainParams | DistillParams]] = {"train": TrainParams, "distill": DistillParams}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A learner, the plan of its steps, the first step, and the training state to resume from.
 
-    ``saved`` is None if the training state was not kept or does not fit; ``began_at`` describes the initial state in
+    ``state`` is None if the training state was not kept or does not fit; ``began_at`` describes the initial state in
     words. ``left_out`` says which part of the training's step is not repeated, and why; None if nothing is left out.
     """
 
@@ -38,7 +38,7 @@ class Subject:
     plan: Plan
     loop: Loop
     first: int
-    saved: dict[str, Any] | None
+    state: dict[str, Any] | None
     began_at: str
     left_out: str | None
 
@@ -58,7 +58,7 @@ class Subject:
             step += 1
 
 
-def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
+def find_training(task: Task) -> tuple[Input, TrainParams | DistillParams]:
     """Return the finished task that trained the model, and its parameters.
 
     Raises:
@@ -66,19 +66,19 @@ def making(task: Task) -> tuple[Input, TrainParams | DistillParams]:
         ConfigError: If its recorded parameters are not valid.
 
     """
-    model_input = task.inputs[0]
-    kind = MADE_BY.get(model_input.record.stage)
-    if kind is None or model_input.record.backend != "torch":
+    training = task.inputs[0]
+    kind = PARAMS_OF_STAGE.get(training.record.stage)
+    if kind is None or training.record.backend != "torch":
         raise PokeflowError(
-            f"{task.name}: {model_input.record.task} was trained by backend "
-            f"{model_input.record.backend!r}, whose steps torch cannot profile. Leave it out with "
-            f"lineage.models.{task.model}.post_stages.profile: null."
+            f"{task.name}: {training.record.task} was trained by backend "
+            f"{training.record.backend!r}; torch profiles only trainings of its own. "
+            f"Set lineage.models.{task.model}.post_stages.profile: null."
         )
     faults: list[Fault] = []
-    params = parse(kind, model_input.record.params, model_input.record.task, faults)
+    params = parse(kind, training.record.params, training.record.task, faults)
     if params is None or faults:
         raise ConfigError(faults)
-    return model_input, params
+    return training, params
 
 
 def build(task: Task, machine: Accelerator, steps: int) -> Subject:
@@ -86,11 +86,11 @@ def build(task: Task, machine: Accelerator, steps: int) -> Subject:
 
     Without its teacher among the inputs, a student is profiled under its margin loss alone.
     """
-    model_input, params = making(task)
+    training, params = find_training(task)
     data = dataset.read(task.input(stage=PREPARE).folder)
     cards = training_cards(data)
     torch.manual_seed(params.loop.seed)
-    network, _ = networks.load(model_input.folder)
+    network, _ = networks.load(training.folder)
     network.to(machine.device)
     teacher = next((item for item in task.inputs[1:] if _is_teacher(item)), None)
     learner: Learner
@@ -100,27 +100,27 @@ def build(task: Task, machine: Accelerator, steps: int) -> Subject:
     else:
         learner = MarginLearner(network, centres(network, cards, data), params.margin)
         if isinstance(params, DistillParams):
-            others = [name for name, weight in params.losses.items() if weight > 0 and name != "task"]
+            terms = [name for name, weight in params.losses.items() if weight > 0 and name != "task"]
             left_out = (
-                f"the teacher's forward pass and the terms {', '.join(others)}: the teacher is not among the inputs. "
-                "The student's own step is profiled under its margin loss"
+                f"the teacher's forward pass and the terms {', '.join(terms)}: the teacher is not among the inputs. "
+                "The student's step is profiled under its margin loss"
             )
-    saved, began_at = _last_state(model_input, learner, complete=left_out is None)
+    state, began_at = _last_state(training, learner, complete=left_out is None)
     _, per_epoch = batches(params.loop, len(cards.images))
     total = per_epoch * params.loop.epochs
     first = max(0, total - steps)
     plan = Plan(cards, params.optim, params.augment, params.loop.seed, max(total, first + steps))
-    return Subject(learner, plan, params.loop, first, saved, began_at, left_out)
+    return Subject(learner, plan, params.loop, first, state, began_at, left_out)
 
 
 def _is_teacher(item: Input) -> bool:
-    return item.record.type == "teacher" and item.record.stage in MADE_BY
+    return item.record.type == "teacher" and item.record.stage in PARAMS_OF_STAGE
 
 
 def _student(
-    network: Embedder, taught_by: Input, data: Dataset, cards: Cards, params: DistillParams, machine: Accelerator
+    network: Embedder, teacher_input: Input, data: Dataset, cards: Cards, params: DistillParams, machine: Accelerator
 ) -> Learner:
-    teacher, _ = networks.load(taught_by.folder)
+    teacher, _ = networks.load(teacher_input.folder)
     teacher.to(machine.device)
     spec = data.preprocessing
     bank = evaluate.embed(teacher, data.references, range(len(data.cards)), spec, "teacher's references")
@@ -129,11 +129,11 @@ def _student(
     return learner
 
 
-def _last_state(model_input: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
+def _last_state(training: Input, learner: Learner, *, complete: bool) -> tuple[dict[str, Any] | None, str]:
     """Read the last training state, and return it with its description in words.
 
     Args:
-        model_input: The finished training.
+        training: The finished training.
         learner: The learner to profile.
         complete: True if the learner has all parts of the training's learner.
 
@@ -142,19 +142,19 @@ def _last_state(model_input: Input, learner: Learner, *, complete: bool) -> tupl
         already loaded into ``learner``.
 
     """
-    file = model_input.folder / checkpoint.FILE
+    file = training.folder / checkpoint.FILE
     if not file.is_file():
-        return None, "the shipped weights, the optimiser afresh: the training's last state was not kept"
+        return None, "the shipped weights, with a new optimiser: the training's last state was not kept"
     # weights_only: loading a file must never run code.
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     if complete:
         return state, "the training's last state"
-    known = learner.state_dict()
-    fitting = {k: v for k, v in state["learner"].items() if k in known and known[k].shape == v.shape}
+    current = learner.state_dict()
+    fitting = {k: v for k, v in state["learner"].items() if k in current and current[k].shape == v.shape}
     learner.load_state_dict(fitting, strict=False)
-    return None, "the training's last weights, the optimiser afresh"
+    return None, "the training's last weights, with a new optimiser"
 
 
 def accelerator(task: Task) -> Accelerator:
     """Create the accelerator with the precision of the training."""
-    return together.accelerator(making(task)[1].loop.precision)
+    return together.accelerator(find_training(task)[1].loop.precision)

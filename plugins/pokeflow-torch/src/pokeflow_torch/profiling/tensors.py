@@ -26,18 +26,20 @@ class TensorStatistics:
 
 
 @contextmanager
-def activations(network: nn.Module, seen: TensorStatistics) -> Iterator[None]:
+def activations(network: nn.Module, statistics: TensorStatistics) -> Iterator[None]:
     """Record the first output of each leaf layer in ``seen.activations`` within the context."""
-    reported: set[str] = set()
+    recorded_layers: set[str] = set()
     hooks = []
 
     def hook(name: str, layer: nn.Module) -> Any:
-        def look(_layer: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.is_floating_point() and name not in reported:
-                reported.add(name)
-                seen.activations.append({"layer": name, "kind": type(layer).__name__, **_activation(layer, output)})
+        def record(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.is_floating_point() and name not in recorded_layers:
+                recorded_layers.add(name)
+                statistics.activations.append(
+                    {"layer": name, "kind": type(layer).__name__, **_activation(layer, output)}
+                )
 
-        return look
+        return record
 
     for name, layer in network.named_modules():
         if next(layer.children(), None) is None and not isinstance(layer, _PASSING):
@@ -50,28 +52,32 @@ def activations(network: nn.Module, seen: TensorStatistics) -> Iterator[None]:
 
 
 @torch.no_grad()
-def weights_and_gradients(learner: nn.Module, scale: float, seen: TensorStatistics) -> None:
+def weights_and_gradients(learner: nn.Module, scale: float, statistics: TensorStatistics) -> None:
     """Record the statistics of each trainable weight and of its gradient.
 
     Args:
         learner: The module after its backward pass.
         scale: Loss scale of mixed precision, by which the gradients are divided first.
-        seen: Receives one row per weight and one per gradient.
+        statistics: Receives one row per weight and one per gradient.
 
     """
     for name, weight in learner.named_parameters():
         if not weight.requires_grad:
             continue
-        about: Row = {"weight": name, "shape": _shape(weight)}
-        held = _spread(weight)
-        seen.weights.append({**about, **held})
+        labels: Row = {"weight": name, "shape": _shape(weight)}
+        weight_row = _statistics(weight)
+        statistics.weights.append({**labels, **weight_row})
         if weight.grad is None:
-            seen.gradients.append({**about, **dict.fromkeys(held), "to_weight": None})
+            statistics.gradients.append({**labels, **dict.fromkeys(weight_row), "to_weight": None})
             continue
-        spread = _spread(weight.grad / scale)
-        norm, of = spread["norm"], held["norm"]
-        ratio = norm / of if isinstance(norm, float) and isinstance(of, float) and of > 0 else None
-        seen.gradients.append({**about, **spread, "to_weight": ratio})
+        gradient_row = _statistics(weight.grad / scale)
+        norm, weight_norm = gradient_row["norm"], weight_row["norm"]
+        ratio = (
+            norm / weight_norm
+            if isinstance(norm, float) and isinstance(weight_norm, float) and weight_norm > 0
+            else None
+        )
+        statistics.gradients.append({**labels, **gradient_row, "to_weight": ratio})
 
 
 @torch.no_grad()
@@ -80,10 +86,10 @@ def _activation(layer: nn.Module, output: Tensor) -> Row:
     dim = 1 if values.ndim in (2, 4) else values.ndim - 1
     channels = values.transpose(0, dim).flatten(1) if values.ndim > 1 else values[None]
     dead = int((channels.amax(1) <= 0).sum()) if isinstance(layer, RECTIFIERS) else None
-    return {"shape": _shape(values), **_spread(values), "channels": len(channels), "dead_channels": dead}
+    return {"shape": _shape(values), **_statistics(values), "channels": len(channels), "dead_channels": dead}
 
 
-def _spread(tensor: Tensor) -> Row:
+def _statistics(tensor: Tensor) -> Row:
     """Return mean, standard deviation, extremes, norm, share of zeros, and number of values that are not finite.
 
     All but the last are taken over the finite values. A statistic is None if no value is finite, or if it is itself

@@ -22,20 +22,20 @@ def profiler(device: torch.device) -> profile:
     return profile(activities=activities, record_shapes=True, profile_memory=True)
 
 
-def write(profiler: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
+def write(profile_: profile, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
     """Write the trace (for chrome://tracing or Perfetto) to ``folder``; return rows of operators and of memory."""
-    profiler.export_chrome_trace(str(folder / TRACE))
-    return operators(profiler), memory(folder / TRACE)
+    profile_.export_chrome_trace(str(folder / TRACE))
+    return operators(profile_), memory(folder / TRACE)
 
 
-def operators(profiler: profile) -> list[dict[str, Any]]:
+def operators(profile_: profile) -> list[dict[str, Any]]:
     """Return one row per operator, sorted by descending self time.
 
     The self time is that on the device, or on the processor if the device was not used; ``share`` is its share in
     the self time of all operators. Times are in milliseconds, memory in megabytes.
     """
     rows = []
-    for event in profiler.key_averages():
+    for event in profile_.key_averages():
         if event.key.startswith(("step/", "ProfilerStep", "[memory]")):
             continue
         rows.append(
@@ -51,8 +51,8 @@ def operators(profiler: profile) -> list[dict[str, Any]]:
             }
         )
     key = "self_device_ms" if any(row["self_device_ms"] for row in rows) else "self_cpu_ms"
-    whole = sum(row[key] for row in rows) or 1.0
-    rows = [{**row, "share": row[key] / whole} for row in rows]
+    total = sum(row[key] for row in rows) or 1.0
+    rows = [{**row, "share": row[key] / total} for row in rows]
     return sorted(rows, key=lambda row: (-row[key], row["operator"]))
 
 
@@ -68,10 +68,10 @@ def memory(trace: Path) -> list[dict[str, float]]:
     rows = []
     for event in events:
         if event.get("name") == "[memory]" and "Total Allocated" in event.get("args", {}):
-            about = event["args"]
+            args = event["args"]
             # −1 is how PyTorch numbers the processor's memory.
-            device = float(about["Device Id"]) if about.get("Device Type") else -1.0
-            rows.append({"time": event["ts"] / 1e6, "device": device, "allocated_mb": about["Total Allocated"] / 1e6})
+            device = float(args["Device Id"]) if args.get("Device Type") else -1.0
+            rows.append({"time": event["ts"] / 1e6, "device": device, "allocated_mb": args["Total Allocated"] / 1e6})
     rows.sort(key=lambda row: row["time"])
-    began = rows[0]["time"] if rows else 0.0
-    return [{**row, "time": row["time"] - began} for row in rows[:: max(1, -(-len(rows) // POINTS))]]
+    start = rows[0]["time"] if rows else 0.0
+    return [{**row, "time": row["time"] - start} for row in rows[:: max(1, -(-len(rows) // POINTS))]]

@@ -36,47 +36,55 @@ def run(task: Task) -> Result:
     folder = task.input(type="teacher").folder
     preprocessing.require_same(spec, preprocessing.read(folder), f"teacher {folder}")
     machine = together.accelerator(params.loop.precision)
-    teacher, described = networks.load(folder)
+    teacher, teacher_network = networks.load(folder)
     teacher.to(machine.device)
-    if described.embedding_dim != params.network.embedding_dim:
+    if teacher_network.embedding_dim != params.network.embedding_dim:
         raise PokeflowError(
-            f"network.embedding_dim: {params.network.embedding_dim}, but the teacher's is {described.embedding_dim}; "
-            "the student learns the teacher's embedding, so give it the same."
+            f"network.embedding_dim: {params.network.embedding_dim}, but the teacher's is "
+            f"{teacher_network.embedding_dim}; "
+            "the student learns the teacher's embedding, so set the same length."
         )
     torch.manual_seed(params.loop.seed)
     student = _student(task, params, data)
     queries = evaluate.validation(data)
     cards = training_cards(data)
     bank = evaluate.embed(teacher, data.references, range(len(data.cards)), spec, "teacher's references")
-    taught = evaluate.embed(teacher, data.query_images, queries, spec, "teacher's val queries")
+    teacher_queries = evaluate.embed(teacher, data.query_images, queries, spec, "teacher's val queries")
     learner = DistillLearner(student, teacher, torch.from_numpy(bank), data.cards_of("train"), params)
     learner.standardize(evaluate.batches(cards.images, range(len(cards.images)), spec, machine.device))
 
     def validate(network: Embedder) -> dict[str, float]:
-        metrics = figures(learner, network, data, bank, taught)
+        metrics = figures(learner, network, data, bank, teacher_queries)
         return {name: value for name, value in metrics.items() if value is not None}
 
-    fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
+    fit_result = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
-        metrics = figures(learner, fitted.network, data, bank, taught)
-        write_model(task, fitted, data, params.network, metrics)
-        return metrics
+        val_metrics = figures(learner, fit_result.network, data, bank, teacher_queries)
+        write_model(task, fit_result, data, params.network, val_metrics)
+        return val_metrics
 
     metrics = together.same(machine, end)
-    about = facts(fitted.network, data, params.network.name)
-    ratio = networks.parameters(teacher) / about["parameters"]
-    about |= {"compression_ratio": round(ratio, 2), "compression_counted": "teacher's parameters over the student's"}
-    result = Result(metrics, about, reasons(metrics))
-    if fitted.writes:
-        best = evaluate.accuracy(bank, taught, data, queries)["top1_accuracy"]
-        taught_by = {"architecture": described.name, "parameters": networks.parameters(teacher), "top1_accuracy": best}
-        distill_report.write(task, result, taught_by, fitted.history)
+    model_facts = facts(fit_result.network, data, params.network.name)
+    ratio = networks.parameters(teacher) / model_facts["parameters"]
+    model_facts |= {
+        "compression_ratio": round(ratio, 2),
+        "compression_counted": "teacher's parameters over the student's",
+    }
+    result = Result(metrics, model_facts, reasons(metrics))
+    if fit_result.writes:
+        teacher_accuracy = evaluate.accuracy(bank, teacher_queries, data, queries)["top1_accuracy"]
+        teacher_facts = {
+            "architecture": teacher_network.name,
+            "parameters": networks.parameters(teacher),
+            "top1_accuracy": teacher_accuracy,
+        }
+        distill_report.write(task, result, teacher_facts, fit_result.history)
     return result
 
 
 def figures(
-    learner: DistillLearner, student: Embedder, data: Dataset, bank: np.ndarray, taught: np.ndarray
+    learner: DistillLearner, student: Embedder, data: Dataset, bank: np.ndarray, teacher_queries: np.ndarray
 ) -> dict[str, float | None]:
     """Measure a student on the val queries: loss terms, accuracies and agreement with its teacher.
 
@@ -87,7 +95,7 @@ def figures(
         student: The network to measure.
         data: The data set.
         bank: The teacher's embeddings [N, D] of all references.
-        taught: The teacher's embeddings [M, D] of the val queries.
+        teacher_queries: The teacher's embeddings [M, D] of the val queries.
 
     Returns:
         Metrics by name; None if unknown.
@@ -96,9 +104,9 @@ def figures(
     queries, spec = evaluate.validation(data), data.preprocessing
     truth = evaluate.truth(data, queries)
     references = evaluate.embed(student, data.references, range(len(data.cards)), spec, "references")
-    embedded = evaluate.embed(student, data.query_images, queries, spec, "val queries")
-    accuracies = evaluate.accuracy(references, embedded, data, queries)
-    best = evaluate.accuracy(bank, taught, data, queries)["top1_accuracy"]
+    query_embeddings = evaluate.embed(student, data.query_images, queries, spec, "val queries")
+    accuracies = evaluate.accuracy(references, query_embeddings, data, queries)
+    teacher_accuracy = evaluate.accuracy(bank, teacher_queries, data, queries)["top1_accuracy"]
     device = next(student.parameters()).device
     margin = learner.margin
     criterion = losses.arcface(Margin(margin.angle, margin.scale, 1), torch.from_numpy(bank).to(device))
@@ -110,15 +118,15 @@ def figures(
             yield len(images), learner.terms(student, images, labels, criterion)
             start += len(images)
 
-    lengths = np.linalg.norm(embedded, axis=1) * np.linalg.norm(taught, axis=1)
+    lengths = np.linalg.norm(query_embeddings, axis=1) * np.linalg.norm(teacher_queries, axis=1)
     top1 = accuracies["top1_accuracy"]
     return {
         **evaluate.mean_over(batches),
         "task_accuracy": top1,
         "top5_accuracy": accuracies["top5_accuracy"],
         "artwork_top1_accuracy": accuracies["artwork_top1_accuracy"],
-        "distillation_gap": None if best is None or top1 is None else best - top1,
-        "cosine_similarity": float(((embedded * taught).sum(1) / lengths).mean()),
+        "distillation_gap": None if teacher_accuracy is None or top1 is None else teacher_accuracy - top1,
+        "cosine_similarity": float(((query_embeddings * teacher_queries).sum(1) / lengths).mean()),
     }
 
 
@@ -136,12 +144,12 @@ def _student(task: Task, params: DistillParams, data: Dataset) -> Embedder:
     preprocessing.require_same(
         data.preprocessing, preprocessing.read(parent.folder), f"{parent.record.task} {parent.folder}"
     )
-    student, described = networks.load(parent.folder)
-    mine, theirs = ((n.name, dict(n.options), n.embedding_dim, n.grid) for n in (params.network, described))
-    if mine != theirs:
+    student, parent_network = networks.load(parent.folder)
+    requested, recorded = ((n.name, dict(n.options), n.embedding_dim, n.grid) for n in (params.network, parent_network))
+    if requested != recorded:
         raise PokeflowError(
-            f"network: {mine} is not the network of {parent.record.task}, {theirs}, whose weights this stage begins "
-            "at; give both stages the same."
+            f"network: {requested} is not the network of {parent.record.task}, "
+            f"{recorded}, whose weights this stage starts from. Set the same network for both stages."
         )
-    log.info("%s: begins at the weights of %s", task.name, parent.record.task)
+    log.info("%s: starts from the weights of %s", task.name, parent.record.task)
     return student

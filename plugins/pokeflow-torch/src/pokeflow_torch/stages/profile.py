@@ -32,7 +32,7 @@ from pokeflow_torch.profiling.tensors import TensorStatistics
 from pokeflow_torch.step import Stepper
 
 log = logging.getLogger(__name__)
-LEAST = 3
+MIN_STEPS = 3
 """Number of steps that are timed regardless of their duration."""
 Rows = list[dict[str, float]]
 
@@ -48,73 +48,75 @@ def run(task: Task) -> Result:
     """
     params = task.params
     devices = subject.accelerator(task)
-    chosen = subject.build(task, devices, 1 + params.warmup + params.steps + params.traced)
-    seen = TensorStatistics()
-    watch, stepper = _stepper(devices, task, chosen)
-    steps = chosen.steps()
+    profiled = subject.build(task, devices, 1 + params.warmup + params.steps + params.traced)
+    statistics = TensorStatistics()
+    timer, stepper = _stepper(devices, task, profiled)
+    steps = profiled.steps()
     with progress.bar(task.name, 1 + params.warmup + params.steps + params.traced) as advance:
-        _look(stepper, watch, steps, seen)
-        _made(stepper, watch, steps, params.warmup)
+        _record_statistics(stepper, timer, steps, statistics)
+        _run_steps(stepper, timer, steps, params.warmup)
         advance(1 + params.warmup)
         if devices.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(devices.device)
         with machine.sample_machine(task.work, devices.device, params.sample_seconds) as samples:
-            timed = _made(stepper, watch, steps, params.steps, params.max_seconds)
+            timed_rows = _run_steps(stepper, timer, steps, params.steps, params.max_seconds)
         advance(params.steps)
         peak, limit = _memory(devices.device, samples)
-        with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as profiler:
-            traced = _made(stepper, watch, steps, params.traced)
+        with trace.profiler(devices.device) if devices.is_main_process else nullcontext() as profiling:
+            traced_rows = _run_steps(stepper, timer, steps, params.traced)
         advance(params.traced)
 
     def end() -> dict[str, Any]:
-        result = _write(task, chosen, devices, seen, timed, traced, samples, profiler, (peak, limit))
+        result = _write(task, profiled, devices, statistics, timed_rows, traced_rows, samples, profiling, (peak, limit))
         return {"metrics": result.metrics, "facts": result.facts, "reasons": result.reasons}
 
     return Result(**together.same(devices, end))
 
 
-def _stepper(devices: Accelerator, task: Task, chosen: Subject) -> tuple[Clock, Stepper]:
-    watch = Clock(devices.device)
-    stepper = Stepper(devices, task.name, chosen.learner, chosen.plan, watch.phase)
-    stepper.begin(chosen.saved)
-    return watch, stepper
+def _stepper(devices: Accelerator, task: Task, profiled: Subject) -> tuple[Clock, Stepper]:
+    timer = Clock(devices.device)
+    stepper = Stepper(devices, task.name, profiled.learner, profiled.plan, timer.phase)
+    stepper.begin(profiled.state)
+    return timer, stepper
 
 
-def _look(stepper: Stepper, watch: Clock, steps: Iterator[tuple[int, np.ndarray]], seen: TensorStatistics) -> None:
-    """Run one step, and record the statistics of all tensors in ``seen`` before the weights change."""
+def _record_statistics(
+    stepper: Stepper, timer: Clock, steps: Iterator[tuple[int, np.ndarray]], statistics: TensorStatistics
+) -> None:
+    """Run one step, and record the statistics of all tensors in ``statistics`` before the weights change."""
     scaler = stepper.machine.scaler
     scale = scaler.get_scale() if scaler is not None else 1.0
 
     def after(part: str) -> None:
         if part == "backward":
-            tensors.weights_and_gradients(stepper.learner, scale, seen)
+            tensors.weights_and_gradients(stepper.learner, scale, statistics)
 
-    watch.after = after
-    with tensors.activations(stepper.learner.network, seen):
-        _made(stepper, watch, steps, 1)
-    watch.after = lambda _part: None
+    timer.after = after
+    with tensors.activations(stepper.learner.network, statistics):
+        _run_steps(stepper, timer, steps, 1)
+    timer.after = lambda _part: None
 
 
-def _made(
+def _run_steps(
     stepper: Stepper,
-    watch: Clock,
+    timer: Clock,
     steps: Iterator[tuple[int, np.ndarray]],
     count: int,
     max_seconds: float = math.inf,
 ) -> Rows:
     """Run up to ``count`` steps, and return one row of times and metrics per step.
 
-    After ``LEAST`` steps it stops early once ``max_seconds`` have passed; all processes stop at the same step.
+    After ``MIN_STEPS`` steps it stops early once ``max_seconds`` have passed; all processes stop at the same step.
     """
-    rows, began = Rows(), watch.now()
+    rows, start = Rows(), timer.now()
 
-    def over() -> bool:
-        return len(rows) >= LEAST and watch.now() - began > max_seconds
+    def is_over() -> bool:
+        return len(rows) >= MIN_STEPS and timer.now() - start > max_seconds
 
     for step, labels in islice(steps, count):
-        if math.isfinite(max_seconds) and together.same(stepper.machine, over):
+        if math.isfinite(max_seconds) and together.same(stepper.machine, is_over):
             break
-        with watch.step() as row:
+        with timer.step() as row:
             result = stepper.make(step, labels)
         rows.append({"step": step + 1, **row, "gradient_norm": float(result.norm), "lr": result.lr, **result.values})
     return rows
@@ -130,95 +132,113 @@ def _memory(device: torch.device, samples: Rows) -> tuple[float | None, float | 
         return torch.cuda.max_memory_reserved(device) / 1e6, total / 1e6
     import psutil
 
-    return machine.most(samples, machine.PROCESS), psutil.virtual_memory().total / 1e6
+    return machine.largest(samples, machine.PROCESS), psutil.virtual_memory().total / 1e6
 
 
 def _write(
     task: Task,
-    chosen: Subject,
+    profiled: Subject,
     devices: Accelerator,
-    seen: TensorStatistics,
-    timed: Rows,
-    traced: Rows,
+    statistics: TensorStatistics,
+    timed_rows: Rows,
+    traced_rows: Rows,
     samples: Rows,
-    profiler: Any,
+    profiling: Any,
     memory: tuple[float | None, float | None],
 ) -> Result:
     """Judge the rules, write all files and the report to ``task.output``, and return the metrics and facts."""
-    model_input, device = task.inputs[0], devices.device
+    training_input, device = task.inputs[0], devices.device
     for name in ("system", "framework", "tensors", "rules"):
         (task.output / name).mkdir()
-    operators, held = trace.write(profiler, task.output / "framework")
-    training, history = machine.of_training(model_input.folder), machine.history(model_input.folder)
-    busy = machine.utilization(samples, device)
+    operators, memory_rows = trace.write(profiling, task.output / "framework")
+    training, history = machine.training_samples(training_input.folder), machine.history(training_input.folder)
+    utilization = machine.utilization(samples, device)
     findings = rules.judge(
         rules.Evidence(
-            timed, samples, seen, history, device.type, busy, *memory, chosen.plan.optim.clip, chosen.left_out is None
+            timed_rows,
+            samples,
+            statistics,
+            history,
+            device.type,
+            utilization,
+            *memory,
+            profiled.plan.optim.clip,
+            profiled.left_out is None,
         )
     )
-    shares, middle = clock.shares(timed), clock.middle(timed)
+    shares, median_ms = clock.shares(timed_rows), clock.median_ms(timed_rows)
     metrics: dict[str, float | None] = {
-        "step_ms_p50": middle,
-        "samples_per_second": chosen.batch / middle * 1000,
+        "step_ms_p50": median_ms,
+        "samples_per_second": profiled.batch / median_ms * 1000,
         **{f"{name}_share": share for name, share in shares.items()},
         "peak_memory_mb": memory[0],
-        "utilization_percentage": busy,
-        "training_step_ms_p50": machine.step_ms_of_training(model_input.folder),
+        "utilization_percentage": utilization,
+        "training_step_ms_p50": machine.training_step_ms(training_input.folder),
         "findings": sum(finding.status == "found" for finding in findings),
     }
-    reasons = {name: _why(name) for name, value in metrics.items() if value is None}
+    reasons = {name: _reason(name) for name, value in metrics.items() if value is None}
     facts = {
         "device": torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",
         "processes": devices.num_processes,
-        "precision": chosen.loop.precision,
-        "batch_size": chosen.batch,
-        "steps": len(timed),
-        "began_at": chosen.began_at,
-        "left_out": chosen.left_out,
+        "precision": profiled.loop.precision,
+        "batch_size": profiled.batch,
+        "steps": len(timed_rows),
+        "began_at": profiled.began_at,
+        "left_out": profiled.left_out,
         "framework": networks.framework(),
         "rules": {finding.rule: finding.status for finding in findings},
-        "peak_memory_counted": "reserved on the device" if device.type == "cuda" else "the process, dataset and all",
+        "peak_memory_counted": "reserved on the device" if device.type == "cuda" else "process, including the data set",
     }
     for name, rows in (("steps", samples), ("training", training)):
         _csv(task.output / "system" / f"{name}.csv", rows)
-    for name, more in (("steps", timed), ("traced_steps", traced), ("operators", operators), ("memory", held)):
+    for name, more in (
+        ("steps", timed_rows),
+        ("traced_steps", traced_rows),
+        ("operators", operators),
+        ("memory", memory_rows),
+    ):
         _csv(task.output / "framework" / f"{name}.csv", more)
-    for name, of in (("weights", seen.weights), ("gradients", seen.gradients), ("activations", seen.activations)):
+    for name, of in (
+        ("weights", statistics.weights),
+        ("gradients", statistics.gradients),
+        ("activations", statistics.activations),
+    ):
         _csv(task.output / "tensors" / f"{name}.csv", of)
     for finding in findings:
         _json(task.output / "rules" / f"{finding.rule}.json", asdict(finding))
     _json(task.output / "framework" / "summary.json", {"metrics": metrics, "reasons": reasons, **facts})
     title = f"{task.model} {task.version}"
-    about = (
-        f"{len(timed)} training steps of {chosen.batch} views, precision {chosen.loop.precision}, on {facts['device']}"
-        f"{f' in {devices.num_processes} processes' if devices.num_processes > 1 else ''}; {networks.framework()}. "
-        f"They begin at {chosen.began_at}."
+    description = (
+        f"{len(timed_rows)} training steps of {profiled.batch} views, precision {profiled.loop.precision}, "
+        f"on {facts['device']}{f' in {devices.num_processes} processes' if devices.num_processes > 1 else ''}; "
+        f"{networks.framework()}. "
+        f"They start from {profiled.began_at}."
     )
     context = page.PageContext(
         title,
-        about,
-        chosen.left_out,
+        description,
+        profiled.left_out,
         metrics,
         reasons,
         shares,
-        timed,
+        timed_rows,
         operators,
-        held,
+        memory_rows,
         samples,
         training,
-        seen,
+        statistics,
         findings,
     )
     (task.output / page.FILE).write_text(page.page(context), encoding="utf-8")
     return Result(metrics, facts, reasons)
 
 
-def _why(name: str) -> str:
+def _reason(name: str) -> str:
     return {
-        "utilization_percentage": "a GPU's is told with the package nvidia-ml-py, which is not installed",
-        "training_step_ms_p50": "the result on this machine has no telemetry of its training",
+        "utilization_percentage": "a GPU's utilisation needs the package nvidia-ml-py, which is not installed",
+        "training_step_ms_p50": "the training has no telemetry on this machine",
     }.get(name, "it could not be sampled")
 
 

@@ -28,16 +28,16 @@ def run(task: Task) -> Result:
     def validate(shadow: Embedder) -> dict[str, float]:
         return {k: v for k, v in figures(shadow, data, params.margin)[0].items() if v is not None}
 
-    fitted = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
+    fit_result = fit(machine, task, learner, cards, params.optim, params.loop, params.augment, validate)
 
     def end() -> dict[str, float | None]:
-        metrics, references = figures(fitted.network, data, params.margin)
-        write_model(task, fitted, data, params.network, metrics)
+        val_metrics, references = figures(fit_result.network, data, params.margin)
+        write_model(task, fit_result, data, params.network, val_metrics)
         np.save(task.output / "references.npy", references.astype(np.float16))
-        return metrics
+        return val_metrics
 
     metrics = together.same(machine, end)
-    return Result(metrics, facts(fitted.network, data, params.network.name), reasons(metrics))
+    return Result(metrics, facts(fit_result.network, data, params.network.name), reasons(metrics))
 
 
 def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str, float | None], np.ndarray]:
@@ -53,9 +53,9 @@ def figures(network: Embedder, data: Dataset, margin: Margin) -> tuple[dict[str,
     queries = evaluate.validation(data)
     spec = data.preprocessing
     references = evaluate.embed(network, data.references, range(len(data.cards)), spec, "references")
-    embedded = evaluate.embed(network, data.query_images, queries, spec, "val queries")
-    metrics = evaluate.accuracy(references, embedded, data, queries)
+    query_embeddings = evaluate.embed(network, data.query_images, queries, spec, "val queries")
+    metrics = evaluate.accuracy(references, query_embeddings, data, queries)
     with torch.no_grad():
         criterion = losses.arcface(Margin(margin.angle, margin.scale, 1), torch.from_numpy(references))
-        loss = criterion(torch.from_numpy(embedded), torch.from_numpy(evaluate.truth(data, queries)))
+        loss = criterion(torch.from_numpy(query_embeddings), torch.from_numpy(evaluate.truth(data, queries)))
     return {**metrics, "loss": float(loss)}, references

@@ -24,11 +24,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print the best matches of a picture with their scores (cosine, at most 1)."""
     model, bench = newest(pokeflow.open_store(overrides))
-    matches = recognize(model, bench, arguments.image, arguments.top)
-    if arguments.json:
+    matches = recognize(model, bench, args.image, args.top)
+    if args.json:
         print(json.dumps(matches, indent=2, ensure_ascii=False))
         return 0
     rows = [(f"{m['score']:.3f}", *(str(m[key]) for key in ("card_id", "name", "set", "number"))) for m in matches]
@@ -44,8 +44,8 @@ def newest(store: Store) -> tuple[Input, Input]:
         PokeflowError: The store holds no compiled model, or none with a benchmark.
 
     """
-    benches = (bench for bench in store.shared_records(BENCHMARK) if not bench.simulated)
-    by_content = {content: bench for bench in benches for content in bench.inputs.values()}
+    benchmarks = (bench for bench in store.shared_records(BENCHMARK) if not bench.simulated)
+    by_content = {content: bench for bench in benchmarks for content in bench.inputs.values()}
     compiled = sorted(store.shared_records("compile"), key=lambda record: record.finished, reverse=True)
     for record in compiled:
         if record.simulated:
@@ -53,8 +53,8 @@ def newest(store: Store) -> tuple[Input, Input]:
         bench = by_content.get(record.content)
         if bench is not None and bench.model == record.model:
             return Input(record, store.fetch(record)), Input(bench, store.fetch(bench))
-    have = "none of the compiled models has been benchmarked" if compiled else "there is no compiled model"
-    raise PokeflowError(f"{store.root}: {have} yet. Run 'pokeflow' first, or name another store with store.root=…")
+    reason = "none of the compiled models has been benchmarked" if compiled else "there is no compiled model"
+    raise PokeflowError(f"{store.root}: {reason} yet. Run 'pokeflow' first, or set another store with store.root=…")
 
 
 def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str, str | float]]:
@@ -65,8 +65,8 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
     registry = plugins.registry(plugins.manager())
     backend = registry.backends.get((STAGE, model.record.backend))
     if backend is None:
-        known = registry.backends_of(STAGE)
-        raise ConfigError([unknown(STAGE, f"backend for stage {STAGE!r} named", model.record.backend, known)])
+        backend_names = registry.backends_of(STAGE)
+        raise ConfigError([unknown(STAGE, f"backend for stage {STAGE!r} named", model.record.backend, backend_names)])
     params = dataclasses.replace(load_params(backend)(image=image), top=top)
     if faults := backend.faults(params):
         raise ConfigError([Fault(key, message) for key, message in faults])
@@ -75,5 +75,5 @@ def recognize(model: Input, bench: Input, image: str, top: int) -> list[dict[str
         work, output = Path(temporary), Path(temporary) / "output"
         output.mkdir()
         backend(Task.about(record, backend, params, inputs=(model, bench), work=work, output=output))
-        answer: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
-        return answer["matches"]
+        result: dict[str, list[dict[str, str | float]]] = json.loads((output / "matches.json").read_bytes())
+        return result["matches"]

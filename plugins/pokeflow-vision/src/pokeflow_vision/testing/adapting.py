@@ -19,7 +19,7 @@ CLOSE = 0.999
 def imports_little(bench: Bench) -> None:
     """Check that the adapter imports only modules of pokeflow that a device has, and none of its own plugin."""
     name = _adapter(bench)
-    rule = f"an adapter imports of pokeflow only {', '.join(ON_DEVICE)}, and no other module of its plugin"
+    rule = f"an adapter imports from pokeflow only {', '.join(ON_DEVICE)}, and no other module of its plugin"
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:
@@ -28,42 +28,44 @@ def imports_little(bench: Bench) -> None:
         raise ContractViolationError(
             rule, f"there is no module {name}", "correct package.params.adapter in the target's YAML."
         )
-    own = name.partition(".")[0]
+    package = name.partition(".")[0]
     imported = set(list_imports(Path(spec.origin).read_text(encoding="utf-8"), name.rpartition(".")[0]))
-    if beyond := sorted(m for m in imported - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", own)):
-        remedy = "move what needs them to another module: the bundle ships this one file."
-        raise ContractViolationError(rule, f"it imports {', '.join(beyond)}", remedy)
+    if forbidden := sorted(m for m in imported - set(ON_DEVICE) if m.partition(".")[0] in ("pokeflow", package)):
+        remedy = "move the code that needs them to another module: the bundle contains only this file."
+        raise ContractViolationError(rule, f"it imports {', '.join(forbidden)}", remedy)
 
 
 def gives_the_index(bench: Bench) -> None:
     """Check that the adapter opens the compiled folder, and computes the embeddings that the index holds."""
     import numpy as np
 
-    name, outcome, data = _adapter(bench), bench.compiled_model, bench.data
-    rule = "the adapter's open_network(folder, preprocessing, threads) gives the embeddings that index.npz holds"
-    remedy = "let compile and benchmark open the model by this same function."
+    name, compiled, data = _adapter(bench), bench.compiled_model, bench.data
+    rule = "the adapter's open_network(folder, preprocessing, threads) returns the embeddings in index.npz"
+    remedy = "open the model with this same function in compile and benchmark."
     try:
-        network = importlib.import_module(name).open_network(outcome.folder, data.preprocessing, 1)
+        network = importlib.import_module(name).open_network(compiled.folder, data.preprocessing, 1)
         embeddings = embed(network, data.references, range(len(data.cards)), data.preprocessing, "adapter")
     except UnavailableError as absent:
-        raise NotApplicableError(f"the adapter's runtime or device is not here: {absent}") from absent
+        raise NotApplicableError(f"the adapter's runtime or device is not available: {absent}") from absent
     except Exception as error:
         raise ContractViolationError(rule, error_message(error), remedy) from error
     try:
-        known = index.read(outcome.folder).embeddings
+        indexed = index.read(compiled.folder).embeddings
     except PokeflowError as error:
         raise NotApplicableError(f"there is no index to compare with: {error}") from error
-    if embeddings.shape != known.shape:
+    if embeddings.shape != indexed.shape:
         raise ContractViolationError(
-            rule, f"it gives {list(embeddings.shape)}, the index holds {list(known.shape)}", remedy
+            rule, f"it returns {list(embeddings.shape)}, the index holds {list(indexed.shape)}", remedy
         )
-    worst = float(np.sum(retrieval.normalize_rows(embeddings) * known, axis=1).min())
-    if worst < CLOSE:
-        raise ContractViolationError(rule, f"the least cosine is {worst:.3f}, {CLOSE} are needed", remedy)
+    min_cosine = float(np.sum(retrieval.normalize_rows(embeddings) * indexed, axis=1).min())
+    if min_cosine < CLOSE:
+        raise ContractViolationError(
+            rule, f"the smallest cosine is {min_cosine:.3f}; at least {CLOSE} is needed", remedy
+        )
 
 
 def _adapter(bench: Bench) -> str:
     params = bench.work("package").get("params") or {}
     if not params.get("adapter"):
-        raise NotApplicableError("the target's YAML names no package.params.adapter: it makes no edge bundle")
+        raise NotApplicableError("the target's YAML sets no package.params.adapter: it has no edge bundle")
     return str(params["adapter"])

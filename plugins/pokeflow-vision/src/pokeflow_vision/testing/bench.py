@@ -54,7 +54,7 @@ class Bench:
     def __init__(self, target: str, overrides: Sequence[str], root: Path) -> None:
         self.target, self.overrides, self.root = target, tuple(overrides), root
         self._counts: dict[str, int] = {}
-        self.apart: tuple[TaskOutcome, list[str]] | None = None
+        self.separate_outcome: tuple[TaskOutcome, list[str]] | None = None
 
     @cached_property
     def composition(self) -> dict[str, Any]:
@@ -151,10 +151,10 @@ class Bench:
         backend = self.step(task.name).backend
         assert self.input_checksums
         try:
-            answer = backend(task)
+            result = backend(task)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything; a check looks at it
             return TaskOutcome(task, None, error)
-        return TaskOutcome(task, Result(answer) if isinstance(answer, Mapping) else answer)
+        return TaskOutcome(task, Result(result) if isinstance(result, Mapping) else result)
 
     def run_apart(self, task: Task, cwd: Path, temporary: Path) -> TaskOutcome:
         """Run a task by the executor ``process``, with a current folder and a folder for temporary files."""
@@ -176,7 +176,7 @@ class Bench:
     @property
     def compiled_model(self) -> TaskOutcome:
         """Compiled model; raises a NotApplicableError if the network does not compile."""
-        return _done(self.compilation, "the network does not compile")
+        return _require_success(self.compilation, "the network does not compile")
 
     @cached_property
     def measurement(self) -> TaskOutcome:
@@ -186,9 +186,9 @@ class Bench:
     @property
     def benchmark_result(self) -> TaskOutcome:
         """Benchmark of the compiled model; raises a NotApplicableError if it failed."""
-        return _done(self.measurement, "the compiled model cannot be benchmarked")
+        return _require_success(self.measurement, "the compiled model cannot be benchmarked")
 
-    def also(self, name: str) -> TaskOutcome:
+    def run_section(self, name: str) -> TaskOutcome:
         """Run another section of the target's YAML, such as ``profile``, on the compiled model.
 
         Raises:
@@ -197,7 +197,7 @@ class Bench:
         """
         task = f"{name}:compiled"
         if not self.work(name).get("backend"):
-            raise NotApplicableError(f"the target's YAML names no {name}")
+            raise NotApplicableError(f"the target's YAML has no backend for {name}")
         return self.run(self.task(task, (self.as_input(self.compiled_model), self.data_input, self.student)))
 
     def as_input(self, outcome: TaskOutcome) -> Input:
@@ -213,24 +213,30 @@ def _train(task: Task) -> Result:
 DRAWN = Backend("drawn", "train", _train, NoParams)
 
 
-def _done(outcome: TaskOutcome, what: str) -> TaskOutcome:
+def _require_success(outcome: TaskOutcome, failure: str) -> TaskOutcome:
     if outcome.error is not None:
-        raise NotApplicableError(f"{what}: {error_message(outcome.error)}")
+        raise NotApplicableError(f"{failure}: {error_message(outcome.error)}")
     return outcome
 
 
 def _record(outcome: TaskOutcome) -> Record:
     task, result, files = outcome.task, outcome.result or Result(), list_files(outcome.folder)
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Record)}
-    named = {name: getattr(task, name) for name in ("stage", "backend", "model", "version", "type", "digest")}
-    reported = {name: getattr(result, name) for name in ("metrics", "facts", "reasons")}
-    stored = {
+    task_fields = {name: getattr(task, name) for name in ("stage", "backend", "model", "version", "type", "digest")}
+    result_fields = {name: getattr(result, name) for name in ("metrics", "facts", "reasons")}
+    file_fields = {
         "files": files,
         "content": content(files),
         "inputs": {i.record.task: i.record.content for i in task.inputs},
     }
-    plain = {"task": task.name, "params": decisive(task.params), "environment": {}, "seconds": 0.0, "cost_usd": None}
-    return Record(**{**values, **named, **reported, **stored, **plain})
+    other_fields = {
+        "task": task.name,
+        "params": decisive(task.params),
+        "environment": {},
+        "seconds": 0.0,
+        "cost_usd": None,
+    }
+    return Record(**{**values, **task_fields, **result_fields, **file_fields, **other_fields})
 
 
 def sums(*folders: Path) -> dict[Path, str]:
@@ -245,12 +251,12 @@ def python_path() -> str:
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    previous = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 del os.environ[name]
             else:

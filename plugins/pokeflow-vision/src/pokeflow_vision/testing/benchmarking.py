@@ -18,21 +18,21 @@ from pokeflow_vision.testing.compiling import is_simulated, require_done, requir
 DROP = 0.05
 """Largest allowed difference of top-1 accuracy between the float32 network and the compiled model, as a fraction."""
 FIGURES = {
-    "top1_accuracy": "the share of test queries answered right",
+    "top1_accuracy": "the share of correct answers to test queries",
     "top5_accuracy": "the share with the right card among five",
     "latency_p50_ms": "the median of single runs at batch 1, in milliseconds",
     "latency_p95_ms": "their 95th percentile",
     "latency_p99_ms": "their 99th percentile",
     "size_mb": "10^6 bytes of the model's files",
 }
-RUN = "pokeflow_vision.benchmark.run does all of this, given the target's opener."
+RUN = "call pokeflow_vision.benchmark.run with the target's opener, which does all of this."
 
 
 def benchmarks(bench: Bench, available: bool | None = None) -> None:
     """Check that the compiled model can be measured, or that the backend says in a sentence why not here."""
     assert bench.compiled_model
     rule = "benchmark measures the compiled model, or raises pokeflow.Unavailable"
-    require_done(bench.measurement, rule, f"open what compile left; {RUN}", available)
+    require_done(bench.measurement, rule, f"open the files that compile wrote; {RUN}", available)
 
 
 def figures_are_sound(bench: Bench) -> None:
@@ -43,10 +43,10 @@ def figures_are_sound(bench: Bench) -> None:
 def figures_are_there(bench: Bench) -> None:
     """Check that accuracy, latency, throughput and size are reported; unknown ones are None."""
     metrics = _metrics(bench)
-    missing = [f"{name} ({what})" for name, what in FIGURES.items() if name not in metrics]
+    missing = [f"{name} ({description})" for name, description in FIGURES.items() if name not in metrics]
     if not any(name.startswith("throughput_fps_batch") for name in metrics):
-        missing.append("throughput_fps_batch1 (pictures a second)")
-    rule = "benchmark tells accuracy, latency percentiles, throughput and size, or None with a reason"
+        missing.append("throughput_fps_batch1 (pictures per second)")
+    rule = "benchmark reports accuracy, latency percentiles, throughput and size, or None with a reason"
     if missing:
         raise ContractViolationError(rule, f"it lacks {', '.join(missing)}", RUN)
     times = [value for name in FIGURES if name.startswith("latency") and (value := metrics[name]) is not None]
@@ -60,15 +60,15 @@ def figures_are_there(bench: Bench) -> None:
 def figures_have_sources(bench: Bench) -> None:
     """Check that ``performance.json`` states the source of each known metric, and a reason for each unknown one."""
     outcome, metrics = bench.benchmark_result, _metrics(bench)
-    rule = f"{benchmark.FILE} gives every figure that is known a source, and every other a reason"
+    rule = f"{benchmark.FILE} has a source for every known metric, and a reason for every unknown one"
     try:
         report = json.loads((outcome.folder / benchmark.FILE).read_text(encoding="utf-8"))
         sources, reasons = set(report["sources"]), set(report["reasons"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractViolationError(rule, f"{benchmark.FILE} cannot be read ({error!r})", RUN) from error
-    known = {name for name, value in metrics.items() if value is not None}
-    if lacking := sorted((known - sources) | (set(metrics) - known - reasons)):
-        raise ContractViolationError(rule, f"nothing is said of {', '.join(lacking)}", RUN)
+    known_names = {name for name, value in metrics.items() if value is not None}
+    if missing := sorted((known_names - sources) | (set(metrics) - known_names - reasons)):
+        raise ContractViolationError(rule, f"it has neither for {', '.join(missing)}", RUN)
 
 
 def every_run_is_kept(bench: Bench) -> None:
@@ -76,7 +76,7 @@ def every_run_is_kept(bench: Bench) -> None:
     import numpy as np
 
     outcome = bench.benchmark_result
-    rule = "latencies.csv has a row a run (what, batch, run, milliseconds), and latency_p50_ms is their median"
+    rule = "latencies.csv has one row per run (what, batch, run, milliseconds), and latency_p50_ms is their median"
     try:
         with (outcome.folder / "latencies.csv").open(newline="", encoding="utf-8") as source:
             rows = [(row["what"], int(row["batch"]), float(row["milliseconds"])) for row in csv.DictReader(source)]
@@ -84,50 +84,50 @@ def every_run_is_kept(bench: Bench) -> None:
         raise ContractViolationError(rule, f"it cannot be read ({error!r})", RUN) from error
     if (p50 := _metrics(bench).get("latency_p50_ms")) is None:
         raise NotApplicableError("latency_p50_ms is unknown")
-    single = [milliseconds for what, batch, milliseconds in rows if (what, batch) == ("network", 1)]
-    if not single or not np.isclose(np.percentile(single, 50), p50, rtol=1e-3):
+    durations = [milliseconds for step, batch, milliseconds in rows if (step, batch) == ("network", 1)]
+    if not durations or not np.isclose(np.percentile(durations, 50), p50, rtol=1e-3):
         raise ContractViolationError(
-            rule, f"{len(single)} runs of the network at batch 1 are there; latency_p50_ms is {p50}", RUN
+            rule, f"it has {len(durations)} runs of the network at batch 1; latency_p50_ms is {p50}", RUN
         )
     runs = (outcome.result.facts if outcome.result else {}).get("runs")
-    counts = Counter(f"batch{batch}" if what == "network" else what for what, batch, _ in rows)
+    counts = Counter(f"batch{batch}" if step == "network" else step for step, batch, _ in rows)
     if isinstance(runs, Mapping) and dict(runs) != dict(counts):
         raise ContractViolationError(
-            f"{rule}; facts tell how many runs were made", f"{dict(runs)} told, {dict(counts)} kept", RUN
+            f"{rule}; the fact runs is their number", f"the fact is {dict(runs)}, the file has {dict(counts)}", RUN
         )
 
 
 def accuracy_is_kept(bench: Bench) -> None:
     """Check that the compiled model answers about as many queries correctly as the float32 network does."""
     if is_simulated(bench.compiled_model) or is_simulated(bench.benchmark_result):
-        raise NotApplicableError("the figures come from a double")
+        raise NotApplicableError("the metrics come from a simulator")
     data, accuracy = bench.data, _metrics(bench).get("top1_accuracy")
     if accuracy is None:
         raise NotApplicableError("top1_accuracy is unknown")
     rows = data.queries_of(benchmark.SPLIT)
-    before, queries = (
+    references, queries = (
         network.reference_embeddings(data.references),
         network.reference_embeddings(data.query_images[rows]),
     )
-    right = retrieval.top1_accuracy(retrieval.nearest(queries, before, 1)[0], data, rows)
-    if accuracy < right - DROP:
+    expected = retrieval.top1_accuracy(retrieval.nearest(queries, references, 1)[0], data, rows)
+    if accuracy < expected - DROP:
         raise ContractViolationError(
-            f"a compiled model answers as the float32 network does, {DROP:.0%} fewer at most",
-            f"{accuracy:.1%} of the test queries are right, {right:.1%} were before",
-            "compare embeddings layer by layer, beginning with prepare; calibrate on more pictures.",
+            f"a compiled model answers at most {DROP:.0%} fewer queries correctly than the float32 network",
+            f"{accuracy:.1%} of the answers are correct, {expected:.1%} for the float32 network",
+            "compare the networks layer by layer, starting with prepare; calibrate on more pictures.",
         )
 
 
-def gallery_is_left(bench: Bench) -> None:
+def gallery_is_written(bench: Bench) -> None:
     """Check that the benchmark writes the gallery in which recognition looks cards up."""
-    rule = f"a benchmark leaves {index.FILE}: recognition and serving look cards up in it"
+    rule = f"a benchmark writes {index.FILE}: recognition and serving look cards up in it"
     try:
         gallery = index.read(bench.benchmark_result.folder)
     except PokeflowError as error:
         raise ContractViolationError(rule, str(error), RUN) from error
     if gallery.preprocessing != bench.data.preprocessing.hash or len(gallery.card_ids) != len(bench.data.cards):
         raise ContractViolationError(
-            rule, f"it has {len(gallery.card_ids)} rows of preprocessing {gallery.preprocessing}", RUN
+            rule, f"it has {len(gallery.card_ids)} rows and preprocessing {gallery.preprocessing}", RUN
         )
 
 

@@ -4,9 +4,9 @@
 class ContractViolationError(AssertionError):
     """Violation of the contract by a target: the rule, the observation and the remedy."""
 
-    def __init__(self, rule: str, actual: str, remedy: str) -> None:
+    def __init__(self, rule: str, observation: str, remedy: str) -> None:
         self.rule = rule
-        super().__init__(f"the contract: {rule}\n  found:      {actual}\n  what to do: {remedy}")
+        super().__init__(f"the contract: {rule}\n  found:      {observation}\n  what to do: {remedy}")
 
 
 class NotApplicableError(Exception):

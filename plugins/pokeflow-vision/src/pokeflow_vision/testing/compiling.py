@@ -25,10 +25,10 @@ KNOWN = {preprocessing.FILE, index.FILE, calibration.FILE, calibration.CONFIG, R
 def compiles(bench: Bench, available: bool | None = None) -> None:
     """Check that the network compiles, or that the backend says in a sentence why not here."""
     outcome = bench.compilation
-    rule = "compile makes the target's own form of a sound float32 ONNX, or raises pokeflow.Unavailable"
+    rule = "compile converts a valid float32 ONNX to the target's format, or raises pokeflow.Unavailable"
     if isinstance(outcome.error, UnavailableError):
-        _readable(outcome)
-    require_done(outcome, rule, "run the backend on the network of pokeflow_vision.testing.network alone.", available)
+        _require_readable(outcome)
+    require_done(outcome, rule, "run the backend alone on the network of pokeflow_vision.testing.network.", available)
 
 
 def require_done(outcome: TaskOutcome, rule: str, remedy: str, available: bool | None) -> None:
@@ -45,23 +45,25 @@ def require_done(outcome: TaskOutcome, rule: str, remedy: str, available: bool |
     if error is None:
         if available is False:
             raise ContractViolationError(
-                rule, "it is done, where the test class says available = False", "leave that line out."
+                rule, "it succeeds, although the test class sets available = False", "remove that line."
             )
         return
     if not isinstance(error, UnavailableError):
         raise ContractViolationError(rule, error_message(error), remedy) from error
     text = str(error).strip()
     if not text or len(text.splitlines()) > 1 or not text.endswith("."):
-        remedy = "raise it with one line: what is lacking, and what to install."
-        raise ContractViolationError(rule, f"it raises Unavailable({text!r}), which is no sentence", remedy)
+        remedy = "raise it with one line that says what is missing and what to install."
+        raise ContractViolationError(rule, f"it raises Unavailable({text!r}), which is not a sentence", remedy)
     if available:
-        raise ContractViolationError(rule, text, "it must be available here: the test class says available = True.")
+        raise ContractViolationError(
+            rule, text, "make it available on this machine: the test class sets available = True."
+        )
     raise NotApplicableError(text)
 
 
-def _readable(outcome: TaskOutcome) -> None:
+def _require_readable(outcome: TaskOutcome) -> None:
     """Check that the files which a backend wrote before it stopped are usable."""
-    rule = "what a backend writes before it raises Unavailable is whole: people use it"
+    rule = "the files that a backend writes before it raises Unavailable are complete: people use them"
     try:
         files = {file.path for file in list_files(outcome.folder)}
         if preprocessing.FILE in files:
@@ -71,14 +73,14 @@ def _readable(outcome: TaskOutcome) -> None:
         if calibration.CONFIG in files:
             _calibration(outcome.folder, preprocessing.read(outcome.folder).size)
     except (PokeflowError, ValueError, OSError) as error:
-        raise ContractViolationError(rule, str(error), "write each file whole, or not at all.") from error
+        raise ContractViolationError(rule, str(error), "write each file completely, or not at all.") from error
 
 
 def works(bench: Bench, work: str) -> None:
     """Check that another section of the YAML, ``profile`` or ``package``, works on the compiled model."""
-    outcome = bench.also(work)
-    rule = f"{work}, where the YAML names it, is done to what compile left, or raises pokeflow.Unavailable"
-    require_done(outcome, rule, f"run pokeflow target={bench.target} stages=[{work}], and see its log.", None)
+    outcome = bench.run_section(work)
+    rule = f"{work}, if the YAML has it, runs on the compiled model, or raises pokeflow.Unavailable"
+    require_done(outcome, rule, f"run pokeflow target={bench.target} stages=[{work}], and read its log.", None)
     require_sound_figures(outcome, work)
 
 
@@ -92,21 +94,21 @@ def require_sound_figures(outcome: TaskOutcome, work: str) -> None:
     try:
         require_sound(outcome.result, f"the backend of {work}")
     except PokeflowError as error:
-        rule = f"{work} returns a Result: figures are finite, an unknown one is None with a reason, facts are JSON"
+        rule = f"{work} returns a Result: metrics are finite, an unknown one is None with a reason, facts are JSON"
         raise ContractViolationError(rule, str(error), "return Result(metrics, facts, reasons).") from error
 
 
 def preprocessing_is_kept(bench: Bench) -> None:
     """Check that the folder holds the data set's preprocessing."""
-    rule = f"a compiled model's folder holds the data set's {preprocessing.FILE}"
+    rule = f"a compiled model's folder contains the data set's {preprocessing.FILE}"
     remedy = "data.preprocessing.write(task.output)."
     try:
-        actual = preprocessing.read(bench.compiled_model.folder)
+        spec = preprocessing.read(bench.compiled_model.folder)
     except PokeflowError as error:
         raise ContractViolationError(rule, str(error), remedy) from error
-    if actual.hash != bench.data.preprocessing.hash:
+    if spec.hash != bench.data.preprocessing.hash:
         raise ContractViolationError(
-            rule, f"its hash is {actual.hash}, the data set's {bench.data.preprocessing.hash}", remedy
+            rule, f"its hash is {spec.hash}, the data set's {bench.data.preprocessing.hash}", remedy
         )
 
 
@@ -115,15 +117,15 @@ def model_is_there(bench: Bench) -> None:
     files = [file for file in list_files(bench.compiled_model.folder) if file.path not in KNOWN]
     if not any(file.size for file in files):
         names = ", ".join(file.path for file in list_files(bench.compiled_model.folder)) or "nothing"
-        rule = "a compiled model's folder holds the model: what the target's runtime opens"
-        raise ContractViolationError(rule, f"it holds {names}", "write the compiled network into task.output.")
+        rule = "a compiled model's folder contains the model that the target's runtime opens"
+        raise ContractViolationError(rule, f"it contains {names}", "write the compiled network into task.output.")
 
 
-def cloud_is_told(bench: Bench) -> None:
+def cloud_bundle_is_declared(bench: Bench) -> None:
     """Check that a target without an ONNX model says which backend bundles it for the cloud, or that none does."""
-    there = ONNX in {file.path for file in list_files(bench.compiled_model.folder)}
-    if not there and "bundle" not in bench.composition["target"]:
-        rule = f"a target that leaves no {ONNX} says who bundles its model for the cloud, or that nobody does"
+    has_onnx = ONNX in {file.path for file in list_files(bench.compiled_model.folder)}
+    if not has_onnx and "bundle" not in bench.composition["target"]:
+        rule = f"a target without {ONNX} says which backend bundles its model for the cloud, or that none does"
         raise ContractViolationError(
             rule, "its YAML has no bundle", "write bundle: {backend: null} into the target's YAML."
         )
@@ -134,7 +136,7 @@ def index_is_the_gallery(bench: Bench) -> None:
     import numpy as np
 
     outcome, data = bench.compiled_model, bench.data
-    rule = f"{index.FILE} is the gallery as the compiled model sees it: a row a card, in the data set's order"
+    rule = f"{index.FILE} is the gallery in the compiled model's embeddings: one row per card, in the data set's order"
     remedy = "index.write(task.output, gallery(network, data)), with the network opened as the benchmark opens it."
     try:
         gallery = index.read(outcome.folder)
@@ -144,21 +146,21 @@ def index_is_the_gallery(bench: Bench) -> None:
         raise ContractViolationError(rule, f"its preprocessing is {gallery.preprocessing}", remedy)
     if list(gallery.card_ids) != [card.card_id for card in data.cards]:
         raise ContractViolationError(
-            rule, f"it has {len(gallery.card_ids)} rows, not those of the {len(data.cards)} cards", remedy
+            rule, f"its {len(gallery.card_ids)} rows are not the {len(data.cards)} cards of the data set", remedy
         )
     if is_simulated(outcome):
-        raise NotApplicableError("the model comes from a double: its embeddings say nothing")
-    before = retrieval.normalize_rows(network.reference_embeddings(data.references))
-    if gallery.embeddings.shape != before.shape:
+        raise NotApplicableError("the model comes from a simulator: its embeddings are meaningless")
+    expected = retrieval.normalize_rows(network.reference_embeddings(data.references))
+    if gallery.embeddings.shape != expected.shape:
         raise ContractViolationError(
-            rule, f"an embedding has {gallery.embeddings.shape[1]} values, the network's {before.shape[1]}", remedy
+            rule, f"an embedding has {gallery.embeddings.shape[1]} values, the network's {expected.shape[1]}", remedy
         )
-    worst = float(np.sum(before * gallery.embeddings, axis=1).min())
-    if worst < SIMILAR:
+    min_cosine = float(np.sum(expected * gallery.embeddings, axis=1).min())
+    if min_cosine < SIMILAR:
         raise ContractViolationError(
             f"{rule}; an embedding's cosine to the float32 network's is {SIMILAR} or more",
-            f"the least cosine is {worst:.2f}",
-            "look at the colour order (RGB), the layout, and who normalises: prepare and the network must agree.",
+            f"the smallest cosine is {min_cosine:.2f}",
+            "check the colour order (RGB), the layout and the normalisation: prepare and the network must agree.",
         )
 
 
@@ -167,17 +169,17 @@ def calibration_is_kept(bench: Bench) -> None:
     outcome = bench.compiled_model
     if not calibrates(bench):
         raise NotApplicableError(
-            "the target is not calibrated: it has no calibration files and says no calibration_images"
+            "the target is not calibrated: it has no calibration files and no fact calibration_images"
         )
-    rule = f"who calibrates keeps {calibration.FILE} and {calibration.CONFIG}, whose sha256 and preprocessing are right"
-    remedy = "shown = calibration.write(task.output, data, …), and calibration.config(…) as JSON."
+    rule = f"a calibrated target writes {calibration.FILE} and {calibration.CONFIG} with its sha256 and preprocessing"
+    remedy = "call calibration.write(task.output, data, …), and write calibration.config(…) as JSON."
     try:
-        report = _calibration(outcome.folder, bench.data.preprocessing.size)
+        configuration = _calibration(outcome.folder, bench.data.preprocessing.size)
     except (PokeflowError, ValueError, OSError) as error:
         raise ContractViolationError(rule, str(error), remedy) from error
-    if report.get("preprocessing") != bench.data.preprocessing.hash:
+    if configuration.get("preprocessing") != bench.data.preprocessing.hash:
         raise ContractViolationError(
-            rule, f"the configuration's preprocessing is {report.get('preprocessing')}", remedy
+            rule, f"the configuration's preprocessing is {configuration.get('preprocessing')}", remedy
         )
 
 
@@ -193,19 +195,20 @@ def _calibration(folder: Path, size: int) -> Mapping[str, Any]:
     """Read a calibration's configuration; raise a PokeflowError if its array is another one or has a wrong form."""
     import numpy as np
 
-    report = json.loads((folder / calibration.CONFIG).read_text(encoding="utf-8"))
+    configuration = json.loads((folder / calibration.CONFIG).read_text(encoding="utf-8"))
     with (folder / calibration.FILE).open("rb") as source:
-        checksum = hashlib.file_digest(source, "sha256").hexdigest()
-    if report.get("sha256") != checksum:
+        sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+    if configuration.get("sha256") != sha256:
         raise PokeflowError(
-            f"sha256 of {calibration.FILE} is {checksum[:12]}…, told is {str(report.get('sha256'))[:12]}…"
+            f"sha256 of {calibration.FILE} is {sha256[:12]}…, "
+            f"the configuration says {str(configuration.get('sha256'))[:12]}…"
         )
     array = np.load(folder / calibration.FILE, mmap_mode="r", allow_pickle=False)
     if array.dtype != np.uint8 or array.shape[1:] != (size, size, 3) or not len(array):
         raise PokeflowError(
-            f"{calibration.FILE} holds {array.dtype}{list(array.shape)}, not uint8 [N, {size}, {size}, 3]"
+            f"{calibration.FILE} contains {array.dtype}{list(array.shape)}, not uint8 [N, {size}, {size}, 3]"
         )
-    return dict(report)
+    return dict(configuration)
 
 
 def is_simulated(outcome: TaskOutcome) -> bool:
@@ -215,12 +218,12 @@ def is_simulated(outcome: TaskOutcome) -> bool:
 
 def says_whether_simulated(bench: Bench, declared: bool) -> None:
     """Check that a result from a simulator says so, and that no other does."""
-    rule = 'a result that comes from a double, and no other, has facts["simulated"] = True'
-    remedy = "set the fact where the double answers; in the test class, say simulated = True where a double is chosen."
-    measured = [("benchmark", bench.measurement)] if bench.compilation.error is None else []
-    for work, outcome in [("compile", bench.compiled_model), *measured]:
+    rule = 'a result of a simulator, and no other, has facts["simulated"] = True'
+    remedy = "set the fact in the simulator's result; set simulated = True in the test class if it uses a simulator."
+    benchmarks = [("benchmark", bench.measurement)] if bench.compilation.error is None else []
+    for work, outcome in [("compile", bench.compiled_model), *benchmarks]:
         simulated = (outcome.result.facts if outcome.result else {}).get("simulated")
         if outcome.error is None and (simulated not in (None, True) or bool(simulated) != declared):
             raise ContractViolationError(
-                rule, f"{work} says simulated: {simulated!r}, the test class {declared!r}", remedy
+                rule, f"{work} has simulated: {simulated!r}, the test class {declared!r}", remedy
             )

@@ -28,10 +28,9 @@ def resolves(bench: Bench) -> None:
     """Check that ``target=…`` composes, its backends are installed, and its parameters fit their types."""
     if isinstance(bench.flow_or_error, PokeflowError):
         raise ContractViolationError(
-            f"target={bench.target} composes and resolves: its YAML names backends that are installed, and their "
-            "parameters",
+            f"target={bench.target} composes and resolves: its YAML sets installed backends and valid parameters",
             str(bench.flow_or_error),
-            f"correct conf/target/{bench.target}.yaml, or give the test class the overrides that it needs.",
+            f"correct conf/target/{bench.target}.yaml, or set the overrides of the test class.",
         )
 
 
@@ -41,18 +40,18 @@ def misspelling_is_refused(bench: Bench) -> None:
     for work in WORKS:
         for path in _names(bench.work(work).get("params") or {}, ()):
             rule = f"a misspelt parameter of {work} is refused before anything runs, with the nearest name"
-            remedy = "type it with a dataclass, and what lies within as well: pokeflow refuses what has no field."
+            remedy = "use a dataclass for the parameters and for each nested mapping: pokeflow refuses unknown fields."
             *outer, name = path
-            wrong = ".".join([*outer, f"{name}{name[-1]}"])
+            misspelt = ".".join([*outer, f"{name}{name[-1]}"])
             try:
                 bench.resolve_flow(_with(bench.composition, work, [*outer, f"{name}{name[-1]}"]))
             except ConfigError as error:
                 if f"{name!r}" not in str(error):
                     raise ContractViolationError(
-                        rule, f"{wrong!r} is refused without {name!r}: {error}", remedy
+                        rule, f"{misspelt!r} is refused without {name!r}: {error}", remedy
                     ) from error
             else:
-                raise ContractViolationError(rule, f"{wrong!r} is taken", remedy)
+                raise ContractViolationError(rule, f"{misspelt!r} is accepted", remedy)
 
 
 def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -69,58 +68,58 @@ def _names(params: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[
 
 def _with(data: Mapping[str, Any], work: str, path: Sequence[str]) -> Mapping[str, Any]:
     """Return the configuration with one extra parameter."""
-    changed = copy.deepcopy(dict(data))
-    model = changed["lineage"]["models"]["compiled"]
-    at = (model if work == "compile" else model["post_stages"][work])["params"]
+    configuration = copy.deepcopy(dict(data))
+    model = configuration["lineage"]["models"]["compiled"]
+    section = (model if work == "compile" else model["post_stages"][work])["params"]
     for name in path[:-1]:
-        at = at[name]
-    at[path[-1]] = 1
-    return changed
+        section = section[name]
+    section[path[-1]] = 1
+    return configuration
 
 
 def parameters_are_plain(bench: Bench) -> None:
     """Check that the parameters' dataclass is frozen, and that its fields are plain data."""
     for work, task in WORKS.items():
         kind = load_params(bench.step(task).backend)
-        rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed, and travel as JSON"
-        for where, problem in _unplain(kind, kind.__name__):
-            remedy = (
-                "declare it @dataclass(frozen=True, slots=True), of numbers, text, booleans, None, Literal, tuples, "
-            )
-            raise ContractViolationError(rule, f"{where} {problem}", f"{remedy}dicts and dataclasses alike.")
+        rule = f"the parameters of {work} are a frozen dataclass of plain data: they are hashed and sent as JSON"
+        for label, problem in _unplain(kind, kind.__name__):
+            remedy = "use @dataclass(frozen=True, slots=True) with numbers, text, booleans, None, Literal, tuples, "
+            raise ContractViolationError(rule, f"{label} {problem}", f"{remedy}dicts and such dataclasses.")
 
 
-def _unplain(kind: Any, where: str) -> Iterator[tuple[str, str]]:
+def _unplain(kind: Any, label: str) -> Iterator[tuple[str, str]]:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         if not kind.__dataclass_params__.frozen:  # type: ignore[union-attr]  # every dataclass has it
-            yield where, "is not frozen"
-        for name, of in hints(typing.cast("type", kind)).items():
-            yield from _unplain(of, f"{where}.{name}")
+            yield label, "is not frozen"
+        for name, inner in hints(typing.cast("type", kind)).items():
+            yield from _unplain(inner, f"{label}.{name}")
     elif origin in (typing.Union, types.UnionType):
-        for of in args:
-            yield from _unplain(of, where)
+        for inner in args:
+            yield from _unplain(inner, label)
     elif origin in (tuple, dict, Mapping):
-        for of in args[origin is not tuple :]:
-            if of is not Ellipsis:
-                yield from _unplain(of, where)
+        for inner in args[origin is not tuple :]:
+            if inner is not Ellipsis:
+                yield from _unplain(inner, label)
     elif origin is not Literal and kind not in PLAIN:
-        yield where, f"is of type {kind}"
+        yield label, f"is of type {kind}"
 
 
 def yaml_names_every_parameter(bench: Bench) -> None:
     """Check that the target's YAML lists each parameter with its value, since people look there for the options."""
     steps = {work: bench.step(task) for work, task in WORKS.items()}
-    shipped = composition.compose_config([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composition
+    configuration = (
+        composition.compose_config([f"target={bench.target}", *CHOSEN]) if bench.overrides else bench.composition
+    )
     for work, step in steps.items():
-        params = shipped["target"][work].get("params") or {}
+        params = configuration["target"][work].get("params") or {}
         missing = [name for name in hints(load_params(step.backend)) if name not in params]
         if missing:
             raise ContractViolationError(
-                f"the YAML of target={bench.target} names every parameter: it is the place where people look",
+                f"the YAML of target={bench.target} lists every parameter: people look for the options in it",
                 f"{work}.params lacks {', '.join(missing)}",
-                f"list each in conf/target/{bench.target}.yaml with its default, and a comment where the name says "
-                "too little.",
+                f"list each in conf/target/{bench.target}.yaml with its default, and a comment if the name does "
+                "not explain it.",
             )
 
 
@@ -139,7 +138,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 def plugin_is_light(bench: Bench) -> None:
     """Check that importing the plugin and calling its hooks loads no package but its own and pokeflow's."""
     plugin = _plugin(bench)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", LIGHT, plugin],
         env={**os.environ, "PYTHONPATH": python_path()},
         capture_output=True,
@@ -147,10 +146,12 @@ def plugin_is_light(bench: Bench) -> None:
         check=False,
     )
     rule = "a plugin's hooks import nothing heavy: pokeflow --help and plan import every plugin"
-    remedy = "import inside the functions that run a task."
-    if done.returncode:
-        raise ContractViolationError(rule, f"{plugin} cannot be imported alone: {done.stderr.strip()[-400:]}", remedy)
-    heavy = set(json.loads(done.stdout)) - {plugin.partition(".")[0], "pokeflow", "pokeflow_vision"}
+    remedy = "move heavy imports into the functions that run a task."
+    if process.returncode:
+        raise ContractViolationError(
+            rule, f"{plugin} cannot be imported alone: {process.stderr.strip()[-400:]}", remedy
+        )
+    heavy = set(json.loads(process.stdout)) - {plugin.partition(".")[0], "pokeflow", "pokeflow_vision"}
     heavy = {name for name in heavy if not re.match(r"_*(distutils|editable)", name)}
     if heavy:
         raise ContractViolationError(rule, f"importing {plugin} loads {', '.join(sorted(heavy))}", remedy)
@@ -159,7 +160,7 @@ def plugin_is_light(bench: Bench) -> None:
 def _plugin(bench: Bench) -> str:
     backend, pm = bench.step(COMPILE).backend, plugins.manager()
     for impl in pm.hook.pokeflow_backends.get_hookimpls():
-        brought: Any = impl.function()
-        if any((b.stage, b.name) == (backend.stage, backend.name) for b in brought):
+        backends: Any = impl.function()
+        if any((b.stage, b.name) == (backend.stage, backend.name) for b in backends):
             return str(getattr(impl.plugin, "__name__", ""))
-    raise NotApplicableError(f"no plugin brings {backend.stage}:{backend.name} by an entry point")
+    raise NotApplicableError(f"no plugin registers {backend.stage}:{backend.name} by an entry point")

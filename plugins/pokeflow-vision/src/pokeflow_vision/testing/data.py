@@ -26,15 +26,15 @@ def draw_dataset(*, calibration: bool = True, spec: Preprocessing = SPEC) -> Dat
     tiles = rng.integers(0, 256, (len(splits), *TILES, 3), np.uint8)
     references = tiles.repeat(TILE, axis=1).repeat(TILE, axis=2)
     cards = tuple(Card(f"card-{i}", f"Card {i}", "drawn", str(i), f"art-{i}", split) for i, split in enumerate(splits))
-    shown = [(i, view) for i in range(len(cards)) for view in range(VIEWS)]
-    pictures = np.stack([_seen(references[i], rng) for i, _ in shown])
-    queries = [Query(f"card-{i}", splits[i].replace("train", CALIBRATION), view) for i, view in shown]
-    kept = [j for j, query in enumerate(queries) if calibration or query.split != CALIBRATION]
-    about = {"name": "drawn mosaics", "seed": 7, "queries": "shifted, dimmed and noisy views"}
-    return Dataset(about, spec, cards, references, tuple(queries[j] for j in kept), pictures[kept])
+    views = [(i, view) for i in range(len(cards)) for view in range(VIEWS)]
+    pictures = np.stack([_draw_view(references[i], rng) for i, _ in views])
+    queries = [Query(f"card-{i}", splits[i].replace("train", CALIBRATION), view) for i, view in views]
+    rows = [j for j, query in enumerate(queries) if calibration or query.split != CALIBRATION]
+    description = {"name": "drawn mosaics", "seed": 7, "queries": "shifted, dimmed and noisy views"}
+    return Dataset(description, spec, cards, references, tuple(queries[j] for j in rows), pictures[rows])
 
 
-def _seen(card: "np.ndarray", rng: "np.random.Generator") -> "np.ndarray":
+def _draw_view(card: "np.ndarray", rng: "np.random.Generator") -> "np.ndarray":
     import numpy as np
 
     shifted = np.roll(card, tuple(rng.integers(-2, 3, 2)), axis=(0, 1))

@@ -29,13 +29,13 @@ def weights() -> Weights:
     rng = np.random.default_rng(3)
     side = SPEC.size // 2 // _POOL
     shapes = {"conv1": (16, 3, 3, 3), "conv2": (32, 16, 3, 3), "linear": (32 * side * side, DIM)}
-    arrays: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
     for name, shape in shapes.items():
-        reach = shape[0] if name == "linear" else np.prod(shape[1:])
-        arrays[f"{name}.weight"] = rng.normal(0, (2 / reach) ** 0.5, shape).astype(np.float32)
-        arrays[f"{name}.bias"] = np.zeros(shape[1] if name == "linear" else shape[0], np.float32)
+        fan_in = shape[0] if name == "linear" else np.prod(shape[1:])
+        values[f"{name}.weight"] = rng.normal(0, (2 / fan_in) ** 0.5, shape).astype(np.float32)
+        values[f"{name}.bias"] = np.zeros(shape[1] if name == "linear" else shape[0], np.float32)
     images = normalize(to_square(draw_dataset().references, SPEC), SPEC)
-    return {**arrays, "linear.bias": -_forward(arrays, images).mean(axis=0)}
+    return {**values, "linear.bias": -_forward(values, images).mean(axis=0)}
 
 
 def reference_embeddings(pictures: "np.ndarray", spec: Preprocessing = SPEC) -> "np.ndarray":
@@ -46,14 +46,14 @@ def reference_embeddings(pictures: "np.ndarray", spec: Preprocessing = SPEC) -> 
 def _forward(of: Weights, images: "np.ndarray") -> "np.ndarray":
     import numpy as np
 
-    values = images
+    features = images
     for name, stride in (("conv1", 2), ("conv2", 1)):
-        padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        padded = np.pad(features, ((0, 0), (0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
-        summed = np.einsum("nchwij,ocij->nohw", windows, of[f"{name}.weight"], optimize=True)
-        values = np.maximum(summed + of[f"{name}.bias"][:, None, None], 0)
-    count, channels, side, _ = values.shape
-    pooled = values.reshape(count, channels, side // _POOL, _POOL, side // _POOL, _POOL).mean(axis=(3, 5))
+        sums = np.einsum("nchwij,ocij->nohw", windows, of[f"{name}.weight"], optimize=True)
+        features = np.maximum(sums + of[f"{name}.bias"][:, None, None], 0)
+    count, channels, side, _ = features.shape
+    pooled = features.reshape(count, channels, side // _POOL, _POOL, side // _POOL, _POOL).mean(axis=(3, 5))
     return np.asarray(pooled.reshape(count, -1) @ of["linear.weight"] + of["linear.bias"], np.float32)
 
 
@@ -65,16 +65,16 @@ def model(of: Weights | None = None) -> Any:
         names = [source, f"{name}.weight", f"{name}.bias"]
         return helper.make_node("Conv", names, [target], name=name, pads=[1] * 4, strides=[stride] * 2)
 
-    def other(kind: str, source: str, target: str, **more: Any) -> Any:
+    def node(kind: str, source: str, target: str, **more: Any) -> Any:
         return helper.make_node(kind, [source], [target], name=target, **more)
 
     nodes = [
         convolution("conv1", INPUT, "seen", 2),
-        other("Relu", "seen", "seen.relu"),
+        node("Relu", "seen", "seen.relu"),
         convolution("conv2", "seen.relu", "told", 1),
-        other("Relu", "told", "told.relu"),
-        other("AveragePool", "told.relu", "pooled", kernel_shape=[_POOL] * 2, strides=[_POOL] * 2),
-        other("Flatten", "pooled", "flat"),
+        node("Relu", "told", "told.relu"),
+        node("AveragePool", "told.relu", "pooled", kernel_shape=[_POOL] * 2, strides=[_POOL] * 2),
+        node("Flatten", "pooled", "flat"),
         helper.make_node("Gemm", ["flat", "linear.weight", "linear.bias"], [OUTPUT], name="linear"),
     ]
     graph = helper.make_graph(

@@ -27,7 +27,7 @@ def other_preprocessing(bench: Bench) -> None:
     """Check that a model with another preprocessing than the data set is refused."""
     spec = Preprocessing(bench.data.preprocessing.size, (0.5,) * 3, (0.5,) * 3)
     model = bench.input("train", "student", lambda folder: network.write(folder, spec=spec))
-    _refused(
+    _require_refusal(
         bench,
         (model, bench.data_input),
         "a model whose preprocessing is not the data set's is refused",
@@ -37,30 +37,30 @@ def other_preprocessing(bench: Bench) -> None:
 
 def damaged_file_is_refused(bench: Bench, how: str) -> None:
     """Check that a damaged network file is refused."""
-    left = DAMAGED[how]((bench.student.folder / ONNX).read_bytes())
+    content = DAMAGED[how]((bench.student.folder / ONNX).read_bytes())
 
     def fill(folder: Path) -> None:
         network.write(folder)
         (folder / ONNX).unlink()
-        if left is not None:
-            (folder / ONNX).write_bytes(left)
+        if content is not None:
+            (folder / ONNX).write_bytes(content)
 
-    _refused(
+    _require_refusal(
         bench,
         (bench.input("train", "student", fill), bench.data_input),
-        f"a network whose file is {how} is refused with a PokeflowError: where, what, what to do",
-        "turn what the SDK raises for it into a PokeflowError.",
+        f"a network whose file is {how} is refused with a PokeflowError that says where, what, and what to do",
+        "convert the SDK's exception to a PokeflowError.",
     )
 
 
 def nan_weights(bench: Bench) -> None:
     """Check that a network with a NaN weight is refused."""
     model = bench.input("train", "student", lambda folder: network.write(folder, network.with_nan()))
-    _refused(
+    _require_refusal(
         bench,
         (model, bench.data_input),
         "a network with NaN among its weights is refused",
-        "look at the weights, or at what the network gives: pokeflow_vision.network.embed refuses NaN.",
+        "check the weights or the embeddings: pokeflow_vision.network.embed refuses NaN.",
     )
 
 
@@ -68,18 +68,18 @@ def no_calibration(bench: Bench) -> None:
     """Check that a target which calibrates refuses a data set without calibration captures."""
     if not calibrates(bench):
         raise NotApplicableError(
-            "the target is not calibrated: it has no calibration files and says no calibration_images"
+            "the target is not calibrated: it has no calibration files and no fact calibration_images"
         )
     data = bench.input("prepare", "dataset", lambda folder: cards.write(folder, cards.draw_dataset(calibration=False)))
-    _refused(
+    _require_refusal(
         bench,
         (bench.student, data),
         "a data set without calibration captures is refused",
-        "take them by pokeflow_vision.calibration.write, which does.",
+        "select them with pokeflow_vision.calibration.write, which refuses it.",
     )
 
 
-def _refused(bench: Bench, inputs: Sequence[Input], rule: str, remedy: str) -> None:
+def _require_refusal(bench: Bench, inputs: Sequence[Input], rule: str, remedy: str) -> None:
     error = bench.run(bench.task(COMPILE, inputs)).error
     if isinstance(error, UnavailableError):
         raise NotApplicableError(str(error))

@@ -14,45 +14,49 @@ from pokeflow_vision.testing.breach import ContractViolationError, NotApplicable
 
 WRITES = 2
 """Number of the output file at whose opening a compilation is killed: one is written by then, one is still to come."""
-STEADY = "set deterministic = False and why in the test class, if the SDK cannot do better"
+STEADY = "if the SDK cannot be deterministic, set deterministic = False and because in the test class"
 
 
 def same_twice(bench: Bench, unsteady: str | None) -> None:
     """Check that two compilations of the same input write the same files."""
     first = bench.compiled_model
-    rule = "the same input gives the same files: a digest stands for one result"
+    rule = "the same input gives the same files: a digest identifies one result"
     again = bench.run(bench.compiling())
     differ = _differences(first, again, unsteady)
     if differ:
-        raise ContractViolationError(rule, f"{differ} after a second run", f"fix every seed, write no times; {STEADY}.")
+        raise ContractViolationError(
+            rule, f"{differ} after a second run", f"set every seed and write no times; {STEADY}."
+        )
 
 
 def same_elsewhere(bench: Bench, unsteady: str | None) -> None:
     """Check that the executor ``process`` yields the same files: parameters must survive the conversion to JSON."""
-    first, apart = bench.compiled_model, _apart(bench)
+    first, separate = bench.compiled_model, _compile_separately(bench)
     _require_steady(bench, unsteady)
-    rule = "a task gives the same in another process, to which it travels as JSON"
-    differ = _differences(first, apart[0], unsteady)
+    rule = "a task gives the same files in another process, which receives it as JSON"
+    differ = _differences(first, separate[0], unsteady)
     if differ:
-        remedy = "keep to task.params, inputs, work and output: no module state, nothing of the current folder."
+        remedy = "use only task.params, inputs, work and output: no module state, and nothing from the current folder."
         raise ContractViolationError(rule, differ, remedy)
 
 
 def own_folders_only(bench: Bench) -> None:
     """Check that a backend writes only below ``task.output`` and ``task.work``, and leaves its inputs unchanged."""
-    outcome, strays = _apart(bench)
+    outcome, strays = _compile_separately(bench)
     if outcome.error is not None:
-        raise NotApplicableError(f"it ends in an error in a process of its own: {error_message(outcome.error)}")
-    rule = "a backend writes below task.output and task.work only; it leaves its inputs as they are"
+        raise NotApplicableError(f"it fails in a separate process: {error_message(outcome.error)}")
+    rule = "a backend writes only below task.output and task.work, and does not change its inputs"
     if strays:
-        remedy = "give the SDK a folder in task.work, and tempfile a dir= there."
+        remedy = "pass the SDK a folder in task.work, and call tempfile with dir=task.work."
         raise ContractViolationError(rule, f"left behind: {', '.join(strays)}", remedy)
-    now = sums(bench.data_input.folder, bench.student.folder)
-    if changed := sorted(str(f.relative_to(bench.root)) for f in now.keys() ^ bench.input_checksums.keys()) or sorted(
-        str(file.relative_to(bench.root)) for file in now if now[file] != bench.input_checksums[file]
+    checksums = sums(bench.data_input.folder, bench.student.folder)
+    if changed_files := sorted(
+        str(f.relative_to(bench.root)) for f in checksums.keys() ^ bench.input_checksums.keys()
+    ) or sorted(
+        str(file.relative_to(bench.root)) for file in checksums if checksums[file] != bench.input_checksums[file]
     ):
         raise ContractViolationError(
-            rule, f"inputs changed: {', '.join(changed)}", "copy an input to task.work before changing it."
+            rule, f"inputs changed: {', '.join(changed_files)}", "copy an input to task.work before changing it."
         )
 
 
@@ -65,28 +69,30 @@ def same_after_a_kill(bench: Bench, unsteady: str | None) -> None:
     file.write_bytes(worker.dump(task))
     command = [sys.executable, "-m", "pokeflow_vision.testing.interrupted", str(file), str(os.getpid()), str(WRITES)]
     environment = {**os.environ, "PYTHONPATH": python_path()}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    rule = "after a kill in the middle a second run, with the same work folder, gives what an undisturbed one gives"
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise NotApplicableError(f"it ends in an error in a process of its own: {done.stderr.strip()[-400:]}")
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    rule = "after a kill, a second run with the same work folder gives the same files as an uninterrupted run"
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise NotApplicableError(f"it fails in a separate process: {process.stderr.strip()[-400:]}")
     again = bench.run(bench.task(task.name, task.inputs, work=task.work))
     differ = _differences(first, again, unsteady)
     if differ:
-        raise ContractViolationError(rule, differ, "take from task.work only what is whole: write beside, then rename.")
+        raise ContractViolationError(
+            rule, differ, "read only complete files from task.work: write to a temporary name, then rename."
+        )
 
 
-def _apart(bench: Bench) -> tuple[TaskOutcome, list[str]]:
+def _compile_separately(bench: Bench) -> tuple[TaskOutcome, list[str]]:
     """Compile once in a separate process, and return the outcome and the files left outside the task's folders."""
     assert bench.compiled_model
-    if bench.apart is None:
-        here, temporary = bench.folder("here"), bench.folder("temporary")
-        outcome = bench.run_apart(bench.compiling(), here, temporary)
-        strays = [f"{name} in the current folder" for name in _names(here)]
+    if bench.separate_outcome is None:
+        cwd, temporary = bench.folder("here"), bench.folder("temporary")
+        outcome = bench.run_apart(bench.compiling(), cwd, temporary)
+        strays = [f"{name} in the current folder" for name in _names(cwd)]
         # A runtime may mark its session there, as ONNX Runtime does with .ses: the backend does not write that.
-        left = [name for name in _names(temporary) if not name.startswith(".")]
-        strays += [f"{name} in the folder for temporary files" for name in left]
-        bench.apart = outcome, strays
-    return bench.apart
+        leftovers = [name for name in _names(temporary) if not name.startswith(".")]
+        strays += [f"{name} in the folder for temporary files" for name in leftovers]
+        bench.separate_outcome = outcome, strays
+    return bench.separate_outcome
 
 
 def _names(folder: Path) -> list[str]:
@@ -95,7 +101,7 @@ def _names(folder: Path) -> list[str]:
 
 def _require_steady(bench: Bench, unsteady: str | None) -> None:
     if unsteady is None and _differences(bench.compiled_model, bench.run(bench.compiling()), None):
-        raise NotApplicableError("two runs in this very process differ already")
+        raise NotApplicableError("two runs in the same process already differ")
 
 
 def _differences(first: TaskOutcome, again: TaskOutcome, unsteady: str | None) -> str:
@@ -106,9 +112,9 @@ def _differences(first: TaskOutcome, again: TaskOutcome, unsteady: str | None) -
     if isinstance(again.error, UnavailableError):
         raise NotApplicableError(str(again.error))
     if again.error is not None:
-        return f"it ends in an error: {error_message(again.error)}"
+        return f"it fails: {error_message(again.error)}"
     before, now = ({f.path: f.sha256 for f in list_files(outcome.folder)} for outcome in (first, again))
     if before.keys() != now.keys():
-        return f"only one of them leaves {', '.join(sorted(before.keys() ^ now.keys()))}"
-    changed = sorted(path for path in now if now[path] != before[path])
-    return f"{', '.join(changed)} differ" if changed and unsteady is None else ""
+        return f"only one of them writes {', '.join(sorted(before.keys() ^ now.keys()))}"
+    differing = sorted(path for path in now if now[path] != before[path])
+    return f"{', '.join(differing)} differ" if differing and unsteady is None else ""
