@@ -183,7 +183,7 @@ def test_highfreq_ignores_what_is_smooth():
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
 def test_highfreq_of_a_grid_without_detail_is_an_error_not_zero(grid):
-    with pytest.raises(PokeflowError, match=f"highfreq: a token map of {grid[0]}×{grid[1]} has no detail"):
+    with pytest.raises(PokeflowError, match=f"highfreq: a token map of {grid[0]}×{grid[1]} is too small for this term"):
         losses.highfreq(torch.zeros(2, 3, *grid), torch.ones(2, 3, *grid))
 
 

@@ -112,7 +112,7 @@ def test_a_part_that_is_missing_or_no_array_is_named(written):
     assert raised.value.why.startswith("it has no array")
     with zipfile.ZipFile(written / "index.npz", "a") as archive:
         archive.writestr("names", b"no array")
-    with pytest.raises(index.UnreadableIndexError, match=r"\(names is no array\)"):
+    with pytest.raises(index.UnreadableIndexError, match=r"\(names is not an array\)"):
         index.read(written)
 
 

@@ -197,7 +197,9 @@ def test_a_picture_that_breaks_off_is_damaged(mode: str) -> None:
 
 
 def test_a_format_that_is_not_among_the_accepted_ones_is_a_fault_of_format() -> None:
-    with pytest.raises(preprocessing.ImageError, match=r"^x: not a readable image \(of no known format\)\.$") as raised:
+    with pytest.raises(
+        preprocessing.ImageError, match=r"^x: not a readable image \(of an unknown format\)\.$"
+    ) as raised:
         preprocessing.decode(encoded(4, 4), "x", ("JPEG",), 100)
     assert raised.value.fault == "format"
 
