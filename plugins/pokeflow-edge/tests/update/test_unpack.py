@@ -45,7 +45,7 @@ def test_an_archive_without_a_description_is_not_sound(tmp_path):
 
 @pytest.mark.parametrize("about", [{"files": []}, {"target": None}, {"model": {"name": ["x"]}}])
 def test_a_description_of_other_types_is_not_sound(packed, tmp_path, about):
-    with pytest.raises(ReleaseRejectedError, match=r"its bundle\.json (holds what is none of its form|names no files)"):
+    with pytest.raises(ReleaseRejectedError, match=r"bundle\.json (has values of a wrong type|names no files)"):
         unpack(packed(**about), tmp_path / "new")
 
 
