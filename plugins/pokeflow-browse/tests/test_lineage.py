@@ -136,7 +136,7 @@ def test_every_version_is_drawn_once_whatever_receipts_say_of_parents(above: lis
 
 def test_a_circle_is_told() -> None:
     graph = graph_of(version("a", ("b",)), version("b", ("a",)), version("c", ("b",)))
-    assert graph.faults == ("a:v1 descends from itself by way of b:v1: that edge is left out.",)
+    assert graph.faults == ("a:v1 descends from itself through b:v1. This edge is left out.",)
     assert [(edge.parent, edge.child) for edge in graph.edges] == [("a:v1", "b:v1"), ("b:v1", "c:v1")]
 
 
@@ -171,7 +171,7 @@ def test_the_command_prints_or_writes_the_form_that_is_asked_for(
 
 @pytest.mark.parametrize("name", ["lineage.svg", "lineage.png"])
 def test_a_picture_is_refused_with_what_draws_one(tree: Tree, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"lineage\.--out: \.\w+ is no form of it\. Write \.mmd \(Mermaid\)"):
+    with pytest.raises(ConfigError, match=r"lineage\.--out: \.\w+ is not supported\. Write \.mmd \(Mermaid\)"):
         dispatch(["lineage", "--out", str(tmp_path / name)])
     assert not (tmp_path / name).exists()
 

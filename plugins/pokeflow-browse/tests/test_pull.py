@@ -63,7 +63,7 @@ def test_what_is_there_already_is_kept_and_what_is_damaged_is_fetched_again(
     before = (out / ONNX).stat().st_mtime_ns
     capsys.readouterr()
     assert dispatch(["pull", "dinov3-teacher", "--to", str(out)]) == 0
-    assert capsys.readouterr().out.endswith("1 file fetched (3 B), 1 were there already.\n")
+    assert capsys.readouterr().out.endswith("1 file fetched (3 B), 1 existed already.\n")
     assert files(out)[CONFIG] == b"{}\n"
     assert (out / ONNX).stat().st_mtime_ns == before
 
@@ -74,8 +74,8 @@ def test_without_a_version_the_one_made_last_is_meant(tree: Tree) -> None:
         tree, "dinov3-teacher", "v10.0", "teacher", {"models/dinov3-teacher/v10.0/a.onnx": b"old"},
         made=record("train", "dinov3-teacher", "v10.0", "teacher", day=2),
     )  # fmt: skip
-    assert pull.plan(tree, "dinov3-teacher").what == "dinov3-teacher v1.0"
-    assert pull.plan(tree, "dinov3-teacher:v10.0").what == "dinov3-teacher v10.0"
+    assert pull.plan(tree, "dinov3-teacher").name == "dinov3-teacher v1.0"
+    assert pull.plan(tree, "dinov3-teacher:v10.0").name == "dinov3-teacher v10.0"
 
 
 @pytest.mark.parametrize("pattern", ["*.onnx", "dinov3_teacher.onnx", "onnx/*", ONNX])
@@ -122,7 +122,7 @@ def test_what_a_later_version_has_replaced_is_left_out_and_told(
     )  # fmt: skip
     assert dispatch(["pull", "dinov3-teacher:v1.0", "--to", str(out)]) == 0
     assert list(files(out)) == [ONNX]
-    assert f"left out {CONFIG}: what lies there now is of dinov3-teacher v1.1" in capsys.readouterr().out
+    assert f"left out {CONFIG}: the current file is of dinov3-teacher v1.1" in capsys.readouterr().out
 
 
 def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,7 @@ def test_a_data_set_is_fetched_through_its_link(tree: Tree, out: Path, capsys: p
     assert files(out) == {f"data/processed/{path}": data for path, data in DATA_FILES.items()}
     assert "data/processed/link.json → tasks/prepare/data/" in capsys.readouterr().out
     assert dispatch(["pull", "data/processed/", "--to", str(out)]) == 0
-    assert "0 files fetched (0 B), 2 were there already" in capsys.readouterr().out
+    assert "0 files fetched (0 B), 2 existed already" in capsys.readouterr().out
 
 
 def test_a_link_to_one_file_fetches_that_file(tree: Tree, out: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_part_of_the_data_is_said_to_be_one(tree: Tree, out: Path, capsys: pyt
     told = json.loads(where(tree, "data/processed/link.json").read_text())
     lay(tree, "data/processed/link.json", json.dumps(told | {"select": {"split": "calibration"}}).encode())
     assert dispatch(["pull", "data/processed", "--to", str(out)]) == 0
-    assert "the link means a part of it (split calibration)" in capsys.readouterr().out
+    assert "the link selects a part of its target (split calibration)" in capsys.readouterr().out
 
 
 def test_a_link_whose_target_became_another_is_refused(tree: Tree, out: Path) -> None:
@@ -176,7 +176,7 @@ def test_data_elsewhere_without_checksums_is_fetched_anew_and_told(
     for _ in range(2):
         assert dispatch(["pull", "data/raw", "--to", str(out)]) == 0
         shown = capsys.readouterr().out
-        assert "1 file without a recorded checksum: fetched anew, not compared" in shown
+        assert "1 file without a recorded checksum: downloaded again, not verified" in shown
         assert "1 file fetched (5 B)" in shown
     assert files(out) == {"data/raw/images/a.jpg": b"12345"}
 
@@ -208,7 +208,7 @@ def test_a_link_inside_of_the_folder_is_not_written_through(tree: Tree, out: Pat
     elsewhere.mkdir()
     out.mkdir()
     (out / "models").symlink_to(elsewhere)
-    with pytest.raises(ConfigError, match="leads out of"):
+    with pytest.raises(ConfigError, match="is outside of"):
         dispatch(["pull", "dinov3-teacher", "--to", str(out)])
     assert list(elsewhere.iterdir()) == []
 

@@ -46,7 +46,7 @@ def test_a_sound_tree_has_no_problem(tree: Tree, quick: bool) -> None:
 
 def test_a_tree_that_is_not_there_does_not_pass_for_a_sound_one(tmp_path: Path) -> None:
     problem = only(empty(tmp_path))
-    assert (problem.kind, problem.message) == ("missing", "nothing is published here")
+    assert (problem.kind, problem.message) == ("missing", "nothing is published at this address")
 
 
 def test_nothing_is_written(tree: Tree) -> None:
@@ -77,7 +77,7 @@ def test_a_file_cut_short_is_told_with_both_sizes(tree: Tree, quick: bool) -> No
 def test_a_file_that_is_gone_is_missing(tree: Tree) -> None:
     where(tree, ONNX).unlink()
     problem = only(tree)
-    assert (problem.kind, problem.path, problem.message) == ("missing", ONNX, "dinov3-teacher v1.0 has it")
+    assert (problem.kind, problem.path, problem.message) == ("missing", ONNX, "listed by dinov3-teacher v1.0")
 
 
 def test_a_link_or_a_folder_in_its_place_is_not_followed(tree: Tree) -> None:
@@ -155,7 +155,7 @@ def test_two_receipts_of_one_versioned_file_are_told(tree: Tree) -> None:
     documents.write(tree)
     problem = only(tree)
     assert problem.kind == "invalid"
-    assert problem.message == "migrations/a and dinov3-teacher v1.0 both have it, as different files"
+    assert problem.message == "migrations/a and dinov3-teacher v1.0 both list this file, with different checksums"
 
 
 def test_a_stale_document_is_told_by_where_it_differs(tree: Tree) -> None:
@@ -219,7 +219,7 @@ def test_a_receipt_that_calls_a_file_a_document_that_is_none_is_told(
     where(tree, TEACHER).write_text(json.dumps(told))
     problem = only(tree, quick=quick)
     assert (problem.kind, problem.path) == ("invalid", path)
-    assert problem.message == f"its receipt calls it a document {name!r}"
+    assert problem.message == f"its receipt names an unknown document {name!r}"
 
 
 def test_a_document_that_is_no_json_has_no_schema_wherever_it_lies(tree: Tree) -> None:
@@ -245,7 +245,7 @@ def test_the_receipt_with_a_time_that_is_none_is_named(tree: Tree) -> None:
     altered(tree, finished="soon")
     told = {problem.path: problem.message for problem in verify(tree).problems if problem.kind == "invalid"}
     assert told[TEACHER].startswith("$.records[0].finished: 'soon' does not match")
-    assert told["metadata/project_manifest.json"].startswith("cannot be made from the receipts: a record tells a time")
+    assert told["metadata/project_manifest.json"].startswith("cannot be built from the receipts: a record tells a time")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_whatever_a_document_s_making_stumbles_on_is_told(
     monkeypatch.setattr(verifying, "kinds_of", lambda scope: kinds)
     problem = only(tree)
     assert (problem.kind, problem.path) == ("invalid", "metadata/model_lineage.json")
-    assert problem.message.startswith("cannot be made from the receipts: ")
+    assert problem.message.startswith("cannot be built from the receipts: ")
 
 
 def test_the_command_ends_with_the_problems_of_a_nonsensical_receipt(
@@ -316,8 +316,8 @@ def test_the_command_tells_what_is_wrong_and_how_much_was_looked_at(
     lay(tree, "stray", b"")
     assert dispatch(["verify", "--quick"]) == 1
     shown = capsys.readouterr().out
-    assert "missing   models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx  dinov3-teacher v1.0 has it" in shown
-    assert "missing: a receipt names it, and it is not there" in shown
+    assert "missing   models/dinov3-teacher/v1.0/onnx/dinov3_teacher.onnx  listed by dinov3-teacher v1.0" in shown
+    assert "missing: listed in a receipt, but does not exist" in shown
     assert "2 links: 2 problems." in shown
     assert dispatch(["verify", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)

@@ -79,7 +79,7 @@ def test_the_placed_card_lies_between_its_corners() -> None:
     white = module.Image.new("RGB", (241, 336), (255, 255, 255))
     scene = module._Scene(rng(3), 1.0, 241, 336)
     expected = corners(3)
-    _, mask = module._place(white, scene)
+    _, mask = module._compose(white, scene)
     y, x = np.nonzero(mask[..., 0] > 0.5)
     assert abs(x.min() - expected[:, 0].min()) < 6
     assert abs(x.max() - expected[:, 0].max()) < 6

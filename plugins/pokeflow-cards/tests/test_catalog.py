@@ -57,7 +57,7 @@ def test_a_limit_draws_cards_by_seed_and_keeps_their_order() -> None:
         (b"cardid,name,set,number\n", "Did you mean 'cardid'?"),
         (b"card_id,name,name,set,number\n", "two columns are named 'name'"),
         (f"{HEADER}a,A,s,1\nb,Caf\xe9,s,2\n".encode("latin-1"), "line 3 is not UTF-8"),
-        (f"{HEADER}a,A\0,s,1\n".encode(), "line 2 has a NUL byte"),
+        (f"{HEADER}a,A\0,s,1\n".encode(), "line 2 contains a NUL byte"),
         (f"{HEADER}a,{'x' * 200_000},s,1\n".encode(), "field larger than field limit"),
         (f'{HEADER}a,"A,s,1\nb,B,s,2\n'.encode(), "unexpected end of data"),
         (f"{HEADER}a,A,s,1\nb,Oak, the,s,2\n".encode(), "line 3 has 5 fields, the header has 4"),

@@ -100,8 +100,8 @@ def test_a_csv_that_is_a_link_to_elsewhere(folder, tmp_path) -> None:
     [
         ("/data/{card_id}.jpg", "below root"),
         ("../{card_id}.jpg", "below root"),
-        ("images/card.jpg", "lacks {card_id}"),
-        ("images/{card_id.__class__}.jpg", "lacks {card_id}"),
+        ("images/card.jpg", "does not contain {card_id}"),
+        ("images/{card_id.__class__}.jpg", "does not contain {card_id}"),
         ("images/{card_id}/{set}.jpg", "only placeholder"),
     ],
 )

@@ -58,8 +58,8 @@ def relink(tree: Tree, **more: object) -> None:
     ("changed", "message"),
     [
         ({"fingerprint": "other"}, "but was other when it was linked"),
-        ({"size": 5}, "holds 279 B, linked with 5"),
-        ({"files": 9}, "holds 2 files, linked with 9"),
+        ({"size": 5}, "has 279 B, the link says 5"),
+        ({"files": 9}, "has 2 files, the link says 9"),
         ({"target": "tasks/prepare/data/0000000000000000/"}, "is not a finished task"),
     ],
 )
@@ -104,4 +104,4 @@ def test_a_link_to_a_place_of_its_own_is_followed(tree: Tree, tmp_path: Path) ->
     lay(tree, "data/raw/link.json", link(f"{raw}/", None, 5, 1, **more))
     assert verify(tree).problems == ()
     (raw / "b.jpg").write_bytes(b"")
-    assert only(tree).message == f"{raw}/ holds 2 files, linked with 1"
+    assert only(tree).message == f"{raw}/ has 2 files, the link says 1"

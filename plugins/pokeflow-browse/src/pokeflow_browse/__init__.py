@@ -9,14 +9,14 @@ from pokeflow import Command, hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the commands ``ls``, ``find``, ``lineage``, ``verify`` and ``pull``."""
     summaries = {
-        "ls": "the project's tree: what is there, what each file is from, and what is missing",
-        "find": "models, figures and files of the project by part of a name, a pattern or a digest",
-        "lineage": "which version was made from which, and how, drawn",
-        "verify": "read the project's tree again and compare it with its checksums and schemas",
-        "pull": "bring a published model or data set to this machine, every checksum compared",
+        "ls": "list the published files, their origin, and the files that are missing",
+        "find": "find models, figures and files by part of a name, a pattern or a digest",
+        "lineage": "draw which version was derived from which, and how",
+        "verify": "check the published files against their checksums and schemas",
+        "pull": "download a published model or data set and verify every checksum",
     }
-    where = "pokeflow_browse.commands"
+    package = "pokeflow_browse.commands"
     return [
-        Command(name, summary, run=f"{where}.{name}:run", arguments=f"{where}.{name}:arguments")
+        Command(name, summary, run=f"{package}.{name}:run", arguments=f"{package}.{name}:arguments")
         for name, summary in summaries.items()
     ]

@@ -53,12 +53,12 @@ class Graph:
     faults: tuple[str, ...] = ()
 
 
-def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
+def graph(about: About, receipts: Sequence[Receipt], columns: Columns) -> Graph:
     """Return the lineage of all published versions, as described by the document ``DOCUMENT``.
 
     Args:
         about: Description of the project.
-        known: Receipts of the tree.
+        receipts: Receipts of the tree.
         columns: Figures to draw in each node.
 
     Raises:
@@ -67,9 +67,9 @@ def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
     """
     kind = document_kinds().get(DOCUMENT)
     if kind is None:
-        brings = WELL_KNOWN["project"][DOCUMENT]
-        raise PokeflowError(f"lineage: it is drawn from the document {DOCUMENT!r}. Install {brings}, which brings it.")
-    document, versions = documents.build(kind, Project(about, tuple(known))), versions_of(known)
+        package = WELL_KNOWN["project"][DOCUMENT]
+        raise PokeflowError(f"lineage: needs the document {DOCUMENT!r}. Install {package}, which provides it.")
+    document, versions = documents.build(kind, Project(about, tuple(receipts))), versions_of(receipts)
     models = {node["id"]: node for node in document["nodes"] if node["kind"] == "model"}
     nodes = {name: _node(node, versions.get(name), columns) for name, node in models.items()}
     edges = [
@@ -77,7 +77,7 @@ def graph(about: About, known: Sequence[Receipt], columns: Columns) -> Graph:
         for edge in document["edges"]
         if edge["parent"] in models
     ]
-    return _ordered(nodes, edges)
+    return _sort(nodes, edges)
 
 
 def _node(node: Mapping[str, Any], receipt: Receipt | None, columns: Columns) -> Node:
@@ -85,9 +85,9 @@ def _node(node: Mapping[str, Any], receipt: Receipt | None, columns: Columns) ->
     for _, name, value, _ in figures(receipt) if receipt else ():
         if value is not None:
             first.setdefault(name, value)
-    drawn = tuple((short, shape.format(first[name])) for name, (short, shape) in columns.items() if name in first)
+    labels = tuple((short, shape.format(first[name])) for name, (short, shape) in columns.items() if name in first)
     model, version, type_, digest = (str(node[name] or "") for name in ("model", "version", "type", "digest"))
-    return Node(node["id"], model, version, type_, digest, drawn, published=node["published"])
+    return Node(node["id"], model, version, type_, digest, labels, published=node["published"])
 
 
 def _relation(edge: Mapping[str, Any], child: Mapping[str, Any]) -> str:
@@ -96,41 +96,41 @@ def _relation(edge: Mapping[str, Any], child: Mapping[str, Any]) -> str:
     return (edge["relation"] or "unknown") + (f" (stage {generation})" if generation else "")
 
 
-def neighbourhood(whole: Graph, name: str) -> Graph:
+def neighbourhood(lineage: Graph, name: str) -> Graph:
     """Return the part of a lineage that consists of some versions, their ancestors and their descendants.
 
     Args:
-        whole: Lineage of all versions.
+        lineage: Lineage of all versions.
         name: A model, for all of its versions, or ``model:version``.
 
     Raises:
         ConfigError: No version has this name.
 
     """
-    chosen = {node.key for node in whole.nodes.values() if name in (node.key, node.model)}
-    if not chosen:
-        names = {*whole.nodes, *(node.model for node in whole.nodes.values())}
+    starts = {node.key for node in lineage.nodes.values() if name in (node.key, node.model)}
+    if not starts:
+        names = {*lineage.nodes, *(node.model for node in lineage.nodes.values())}
         raise ConfigError([unknown("lineage", "model or model:version", name, names)])
     above, below = defaultdict(list), defaultdict(list)
-    for edge in whole.edges:
+    for edge in lineage.edges:
         above[edge.child].append(edge.parent)
         below[edge.parent].append(edge.child)
-    kept = _reached(chosen, above) | _reached(chosen, below)
+    selected = _reach(starts, above) | _reach(starts, below)
     return Graph(
-        {key: node for key, node in whole.nodes.items() if key in kept},
-        tuple(edge for edge in whole.edges if edge.parent in kept and edge.child in kept),
-        whole.faults,
+        {key: node for key, node in lineage.nodes.items() if key in selected},
+        tuple(edge for edge in lineage.edges if edge.parent in selected and edge.child in selected),
+        lineage.faults,
     )
 
 
-def _reached(start: Iterable[str], ways: Mapping[str, list[str]]) -> set[str]:
-    visited, waiting = set(start), list(start)
+def _reach(start: Iterable[str], neighbours: Mapping[str, list[str]]) -> set[str]:
+    reached, waiting = set(start), list(start)
     while waiting:
-        for key in ways.get(waiting.pop(), ()):
-            if key not in visited:
-                visited.add(key)
+        for key in neighbours.get(waiting.pop(), ()):
+            if key not in reached:
+                reached.add(key)
                 waiting.append(key)
-    return visited
+    return reached
 
 
 def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
@@ -141,7 +141,7 @@ def figures(receipt: Receipt) -> Iterator[tuple[str, str, float | None, str]]:
             yield record.task, name, value, reason
 
 
-def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
+def _sort(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
     """Return the graph with parents before children.
 
     Edges that close a cycle, which only damaged receipts can contain, are omitted and listed in ``faults``.
@@ -152,10 +152,10 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
         name: position
         for position, name in enumerate(sorted(nodes, key=lambda n: (nodes[n].model, version_sort_key(n))))
     }
-    kept, faults = {(edge.child, edge.parent): edge for edge in edges}, []
+    edge_of, faults = {(edge.child, edge.parent): edge for edge in edges}, []
     while True:
         parents: dict[str, list[str]] = {name: [] for name in rank}
-        for child, parent in kept:
+        for child, parent in edge_of:
             parents[child].append(parent)
         sorter = TopologicalSorter(parents)
         try:
@@ -163,8 +163,8 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
         except CycleError as error:
             cycle = list(zip(error.args[1][1:], error.args[1], strict=False))  # (child, parent) pairs of the cycle
             cut = min(cycle, key=lambda pair: rank[pair[0]])
-            faults.append(f"{cut[0]} descends from itself by way of {cut[1]}: that edge is left out.")
-            del kept[cut]
+            faults.append(f"{cut[0]} descends from itself through {cut[1]}. This edge is left out.")
+            del edge_of[cut]
         else:
             break
     order: list[str] = []
@@ -172,5 +172,5 @@ def _ordered(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> Graph:
         ready = sorted(sorter.get_ready(), key=rank.__getitem__)
         order += ready
         sorter.done(*ready)
-    ordered = (kept[child, parent] for child in order for parent in parents[child])
-    return Graph({name: nodes[name] for name in order}, tuple(ordered), tuple(faults))
+    sorted_edges = (edge_of[child, parent] for child in order for parent in parents[child])
+    return Graph({name: nodes[name] for name in order}, tuple(sorted_edges), tuple(faults))

@@ -12,34 +12,36 @@ _MERMAID = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", 
 def lines(node: Node) -> tuple[str, ...]:
     """Return the text lines that describe a version: name and type, digest, figures."""
     title = f"{node.model} {node.version}".rstrip() + (f" · {node.type}" if node.type else "")
-    labels = [title, node.digest or ("no digest recorded" if node.published else "not published")]
-    labels += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
-    return tuple(strip_control_characters(line) for line in labels)
+    text_lines = [title, node.digest or ("no digest recorded" if node.published else "not published")]
+    text_lines += ["  ".join(f"{name} {value}" for name, value in node.figures)] if node.figures else []
+    return tuple(strip_control_characters(line) for line in text_lines)
 
 
 def draw(graph: Graph) -> str:
     """Draw boxes below one another, each below its lineage parent; other parents are named in the box."""
-    children, others = _sorted_edges(graph)
+    children, other_parents = _sorted_edges(graph)
     first = {edge.child for edges in children.values() for edge in edges}
-    drawn: list[str] = []
+    drawing: list[str] = []
     for root in (key for key in graph.nodes if key not in first):
-        drawn += [""] if drawn else []
-        drawn += _family(graph, root, children, others)
-    return "\n".join(drawn)
+        drawing += [""] if drawing else []
+        drawing += _family(graph, root, children, other_parents)
+    return "\n".join(drawing)
 
 
 def _sorted_edges(graph: Graph) -> tuple[dict[str, list[Edge]], dict[str, list[Edge]]]:
     """Group the edges from lineage parents by parent, and all other edges by child."""
-    children, others = defaultdict(list), defaultdict(list)
+    children, other_parents = defaultdict(list), defaultdict(list)
     for edge in graph.edges:
         if edge.first:
             children[edge.parent].append(edge)
         else:
-            others[edge.child].append(edge)
-    return children, others
+            other_parents[edge.child].append(edge)
+    return children, other_parents
 
 
-def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: dict[str, list[Edge]]) -> Iterator[str]:
+def _family(
+    graph: Graph, root: str, children: dict[str, list[Edge]], other_parents: dict[str, list[Edge]]
+) -> Iterator[str]:
     # A stack instead of recursion: a chain of versions may be longer than Python's recursion limit.
     waiting: list[tuple[str, str] | str] = [(root, "")]
     while waiting:
@@ -49,8 +51,8 @@ def _family(graph: Graph, root: str, children: dict[str, list[Edge]], others: di
             continue
         key, indent = job
         below = children.get(key, [])
-        box = [*lines(graph.nodes[key]), *(f"also {_with(graph, edge)}" for edge in others.get(key, ()))]
-        yield from (indent + line for line in _box(box, open_below=bool(below)))
+        box_lines = [*lines(graph.nodes[key]), *(f"also {_with(graph, edge)}" for edge in other_parents.get(key, ()))]
+        yield from (indent + line for line in _box(box_lines, open_below=bool(below)))
         for position, edge in reversed(list(enumerate(below))):
             alone, last = len(below) == 1, position == len(below) - 1
             inner = indent if alone else indent + ("     " if last else "  │  ")
@@ -68,25 +70,25 @@ def _with(graph: Graph, edge: Edge) -> str:
     )
 
 
-def _box(labels: list[str], *, open_below: bool) -> Iterator[str]:
+def _box(box_lines: list[str], *, open_below: bool) -> Iterator[str]:
     from rich.cells import cell_len
 
-    width = max(map(cell_len, labels)) + 2
+    width = max(map(cell_len, box_lines)) + 2
     yield f"╭{'─' * width}╮"
-    for line in labels:
+    for line in box_lines:
         yield f"│ {line}{' ' * (width - 2 - cell_len(line))} │"
     yield f"╰─┬{'─' * (width - 2)}╯" if open_below else f"╰{'─' * width}╯"
 
 
 def mermaid(graph: Graph) -> str:
     """Draw a top-down Mermaid flowchart, with solid lines for lineage parents and dotted ones for other parents."""
-    ids = {key: f"n{number}" for number, key in enumerate(graph.nodes)}
-    rows = ["flowchart TD"]
+    ids = {key: f"n{position}" for position, key in enumerate(graph.nodes)}
+    text_lines = ["flowchart TD"]
     for key, node in graph.nodes.items():
         label = "<br/>".join(line.translate(_MERMAID) for line in lines(node))
-        rows.append(f'    {ids[key]}["{label}"]')
+        text_lines.append(f'    {ids[key]}["{label}"]')
     for edge in graph.edges:
         arrow = "-->" if edge.first else "-.->"
         label = f'|"{strip_control_characters(edge.relation).translate(_MERMAID)}"|' if edge.relation else ""
-        rows.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
-    return "\n".join(rows)
+        text_lines.append(f"    {ids[edge.parent]} {arrow}{label} {ids[edge.child]}")
+    return "\n".join(text_lines)

@@ -28,7 +28,7 @@ class Node:
     """A folder or a file of the tree, or a gap where one is missing.
 
     ``files``, ``size``, ``newest``, ``gaps`` and ``orphans`` are totals that include all nodes below. ``missing`` is
-    True if no file of the node's own leaf exists. ``folded`` is True if the children are not shown, because a stage
+    True if no file of the node's own leaf exists. ``collapsed`` is True if the children are not shown, because a stage
     writes them itself.
     """
 
@@ -43,7 +43,7 @@ class Node:
     leaf: LayoutEntry | None = None
     link: Link | str | None = None
     missing: bool = False
-    folded: bool = False
+    collapsed: bool = False
     children: dict[str, "Node"] = field(default_factory=dict)
 
     @property
@@ -54,15 +54,15 @@ class Node:
         return "gap" if not self.files and not self.children else "folder"
 
 
-def build_tree(scanned: Inventory) -> Node:
+def build_tree(contents: Inventory) -> Node:
     """Build the tree of nodes for an inventory; link files are read to show their targets."""
-    root = Node(scanned.tree.about.name)
-    for state in scanned.states:
+    root = Node(contents.tree.about.name)
+    for state in contents.states:
         if state.leaf.path.endswith("/") or not state.present:
             node = _descend(root, state.leaf.path.removesuffix("/"))
-            node.leaf, node.missing, node.folded = state.leaf, not state.present, writes_itself(state.leaf)
+            node.leaf, node.missing, node.collapsed = state.leaf, not state.present, writes_itself(state.leaf)
     folders = {"": root}
-    for item in scanned.items:
+    for item in contents.items:
         folder, _, name = item.path.rpartition("/")
         if folder not in folders:
             folders[folder] = _descend(root, folder)
@@ -70,7 +70,7 @@ def build_tree(scanned: Inventory) -> Node:
         node = folders[folder].children.setdefault(name, Node(name, item.path))
         node.item, node.leaf = item, item.leaf
         if item.kind == "link":
-            node.link = _link(scanned, item.path)
+            node.link = _link(contents, item.path)
     _sum(root)
     return root
 
@@ -105,9 +105,9 @@ def _sum(root: Node) -> None:
                 node.newest = max(node.newest or 0.0, child.newest)
 
 
-def _link(scanned: Inventory, path: str) -> Link | str:
+def _link(contents: Inventory, path: str) -> Link | str:
     try:
-        return links.read(scanned.tree.objects, path)
+        return links.read(contents.tree.objects, path)
     except PokeflowError as error:
         return str(error)
 
@@ -118,9 +118,9 @@ def at(root: Node, path: str) -> Node:
     for part in filter(lambda part: part not in ("", "."), path.split("/")):
         child = node.children.get(part)
         if child is None:
-            where = f"ls {text.strip_control_characters(node.path)}".rstrip()
+            command = f"ls {text.strip_control_characters(node.path)}".rstrip()
             raise ConfigError(
-                [unknown(where, "file or folder", part, map(text.strip_control_characters, node.children))]
+                [unknown(command, "file or folder", part, map(text.strip_control_characters, node.children))]
             )
         node = child
     return node
@@ -144,26 +144,26 @@ def fitting(top: Node) -> int:
 def _below(node: Node, indent: str, depth: int) -> Iterator[Row]:
     if depth < 1:
         return
-    shown, rest = _crowd(node)
-    for position, first in enumerate(shown):
-        last = position == len(shown) - 1 and not rest
-        name, child = _joined(first)
-        inside = bool(child.children) and depth > 1 and not child.folded
+    visible, summarized = _crowd(node)
+    for position, first in enumerate(visible):
+        last = position == len(visible) - 1 and not summarized
+        name, child = _join(first)
+        inside = bool(child.children) and depth > 1 and not child.collapsed
         yield _row(f"{indent}{'└── ' if last else '├── '}{name}", child, shut=bool(child.children) and not inside)
         if inside:
             yield from _below(child, indent + ("    " if last else "│   "), depth - 1)
-    if rest:
-        size = text.format_size(sum(child.size for child in rest))
+    if summarized:
+        size = text.format_size(sum(child.size for child in summarized))
         yield (
-            f"{indent}└── … {len(rest):,} more",
+            f"{indent}└── … {len(summarized):,} more",
             size,
             "",
-            text.format_day(max(c.newest or 0.0 for c in rest) or None),
+            text.format_day(max(c.newest or 0.0 for c in summarized) or None),
             "",
         )
 
 
-def _joined(node: Node) -> tuple[str, Node]:
+def _join(node: Node) -> tuple[str, Node]:
     """Join a folder that has a single child with that child; return the joined name and the innermost node."""
     names = [node.name]
     while node.leaf is None and len(node.children) == 1:
@@ -178,8 +178,8 @@ def _crowd(node: Node) -> tuple[list[Node], list[Node]]:
     children = [node.children[name] for name in sorted(node.children)]
     if len(children) <= CROWD:
         return children, []
-    listed = sorted(children, key=lambda child: not (child.gaps or child.orphans))[: CROWD - 1]
-    names = {child.name for child in listed}
+    visible = sorted(children, key=lambda child: not (child.gaps or child.orphans))[: CROWD - 1]
+    names = {child.name for child in visible}
     return [c for c in children if c.name in names], [c for c in children if c.name not in names]
 
 
@@ -199,22 +199,22 @@ def _row(name: str, node: Node, *, shut: bool) -> Row:
 
 def _origin(node: Node, shut: bool) -> str:
     if node.item is not None:
-        return _leads(node.link) if node.link is not None else node.item.origin
+        return _describe_link(node.link) if node.link is not None else node.item.origin
     parts = [text.format_count(node.files, "file")] if node.files else []
     if node.gaps:
         parts.append(text.format_count(node.gaps, "gap"))
     if node.orphans:
-        parts.append(f"{node.orphans:,} named by no receipt")
+        parts.append(f"{node.orphans:,} in no receipt")
     if node.missing and node.leaf is not None:
         parts.append(f"more would come from {node.leaf.maker}")
-    elif node.folded and node.leaf is not None:
+    elif node.collapsed and node.leaf is not None:
         parts.append(f"written by {node.leaf.maker}")
     elif shut:
         parts.append("not shown")
     return ", ".join(parts)
 
 
-def _leads(link: Link | str) -> str:
+def _describe_link(link: Link | str) -> str:
     if isinstance(link, str):
         return f"link: {link}"
     holds = [text.format_size(link.size)] if link.size is not None else []
@@ -227,28 +227,28 @@ def plain(top: Node, depth: int = DEPTH) -> Iterator[dict[str, Any]]:
     """Yield every node down to a depth as plain data, for JSON output; no node is summed up."""
     waiting = [(top, depth)]
     while waiting:
-        node, left = waiting.pop()
+        node, levels = waiting.pop()
         yield _plain(node)
-        if left > 0 and not (node.folded and node is not top):
-            waiting += [(node.children[name], left - 1) for name in sorted(node.children, reverse=True)]
+        if levels > 0 and not (node.collapsed and node is not top):
+            waiting += [(node.children[name], levels - 1) for name in sorted(node.children, reverse=True)]
 
 
 def _plain(node: Node) -> dict[str, Any]:
-    row: dict[str, Any] = {"path": node.path, "kind": node.kind}
+    fields: dict[str, Any] = {"path": node.path, "kind": node.kind}
     if node.kind == "gap":
-        return row | {"maker": node.leaf.maker if node.leaf else None}
-    row |= {"size": node.size, "written": text.iso_timestamp(node.newest)}
+        return fields | {"maker": node.leaf.maker if node.leaf else None}
+    fields |= {"size": node.size, "written": text.iso_timestamp(node.newest)}
     if node.item is None:
-        row["maker"] = node.leaf.maker if node.missing and node.leaf else None
-        return row | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
-    placed, receipt = node.item.placed, node.item.receipt
-    row |= {
+        fields["maker"] = node.leaf.maker if node.missing and node.leaf else None
+        return fields | {"files": node.files, "gaps": node.gaps, "orphans": node.orphans}
+    published, receipt = node.item.placed, node.item.receipt
+    fields |= {
         "origin": node.item.origin,
         "orphan": node.item.kind == "orphan",
         "model": receipt.model if receipt else None,
         "version": receipt.version if receipt else None,
-        "sha256": placed.sha256 if placed else None,
+        "sha256": published.sha256 if published else None,
     }
     if isinstance(node.link, Link):
-        return row | {"link": links.to_dict(node.link)}
-    return row | ({"fault": node.link} if node.link else {})
+        return fields | {"link": links.to_dict(node.link)}
+    return fields | ({"fault": node.link} if node.link else {})

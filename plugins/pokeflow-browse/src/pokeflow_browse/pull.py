@@ -29,7 +29,7 @@ class FileToFetch:
 class Plan:
     """A planned download: its name, its files, and notes to print before it starts."""
 
-    what: str
+    name: str
     files: tuple[FileToFetch, ...]
     notes: tuple[str, ...] = ()
 
@@ -56,13 +56,15 @@ def plan(tree: Tree, name: str, patterns: Sequence[str] = ()) -> Plan:
         PokeflowError: The link is not published yet, or its target has changed.
 
     """
-    files = _data(tree, name) if "/" in name else _version(tree, name)
+    complete = _data(tree, name) if "/" in name else _version(tree, name)
     if not patterns:
-        return files
-    chosen = tuple(file for file in files.files if any(_matches(file.path, pattern) for pattern in patterns))
-    if not chosen:
-        raise ConfigError([unknown("--file", f"file of {files.what} like", patterns[0], (f.path for f in files.files))])
-    return Plan(files.what, chosen, files.notes)
+        return complete
+    selected = tuple(file for file in complete.files if any(_matches(file.path, pattern) for pattern in patterns))
+    if not selected:
+        raise ConfigError(
+            [unknown("--file", f"file of {complete.name} like", patterns[0], (f.path for f in complete.files))]
+        )
+    return Plan(complete.name, selected, complete.notes)
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -71,31 +73,31 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _version(tree: Tree, name: str) -> Plan:
-    known, damaged = inventory.read(tree)
-    versions = versions_of(known)
+    all_receipts, errors = inventory.read(tree)
+    versions = versions_of(all_receipts)
     model, _, version = name.partition(":")
-    receipt = versions.get(name) if version else newest(known).get(model)
+    receipt = versions.get(name) if version else newest(all_receipts).get(model)
     if receipt is None:
         models = sorted({receipt.model for receipt in versions.values()})
         of_model = [name for name, receipt in versions.items() if receipt.model == model]
-        links_too = [path.rpartition("/")[0] for path in _links(tree)]
-        hints = [*damaged.values(), *([] if versions else ["No version is published yet."])]
+        link_folders = [path.rpartition("/")[0] for path in _links(tree)]
+        hints = [*errors.values(), *([] if versions else ["No version is published yet."])]
         raise ConfigError(
-            [unknown("pull", "published version", name, of_model or [*models, *links_too], " ".join(hints))]
+            [unknown("pull", "published version", name, of_model or [*models, *link_folders], " ".join(hints))]
         )
-    return _plan(tree, receipt, known)
+    return _plan(tree, receipt, all_receipts)
 
 
-def _plan(tree: Tree, receipt: Receipt, known: Sequence[Receipt]) -> Plan:
-    counting = inventory.current(known)
+def _plan(tree: Tree, receipt: Receipt, all_receipts: Sequence[Receipt]) -> Plan:
+    current = inventory.current(all_receipts)
     files, notes = [], []
-    for placed in receipt.files:
-        counts, _ = counting[placed.path]
-        if counts is receipt or placed.sha256 == counting[placed.path][1].sha256:
-            files.append(FileToFetch(tree.objects, placed.path, placed.path, placed.size, placed.sha256))
+    for published in receipt.files:
+        owner, _ = current[published.path]
+        if owner is receipt or published.sha256 == current[published.path][1].sha256:
+            files.append(FileToFetch(tree.objects, published.path, published.path, published.size, published.sha256))
         else:
-            by = f"{counts.model} {counts.version}".strip() or counts.unit
-            notes.append(f"left out {placed.path}: what lies there now is of {by}")
+            owner_name = f"{owner.model} {owner.version}".strip() or owner.unit
+            notes.append(f"left out {published.path}: the current file is of {owner_name}")
     return Plan(f"{receipt.model} {receipt.version}", tuple(files), tuple(notes))
 
 
@@ -112,21 +114,23 @@ def _data(tree: Tree, name: str) -> Plan:
     path = by_folder[folder]
     if tree.objects.stat(path) is None:
         maker = next(leaf.maker for leaf in tree.leaves if leaf.path == path)
-        raise PokeflowError(f"{path}: not published yet; it would come from {maker}. Run 'pokeflow publish' after it.")
+        raise PokeflowError(f"{path}: not published yet; it would come from {maker}. Run it and 'pokeflow publish'.")
     link = links.read(tree.objects, path)
     target = links.follow(link, tree, path)
-    if differs := links.difference(link, target):
-        raise PokeflowError(f"{path}: {differs}. Publish again to link what is there, or restore what was.")
+    if difference := links.difference(link, target):
+        raise PokeflowError(f"{path}: {difference}. Publish again to link the current target, or restore the old one.")
     # A single file goes into the link's own folder; files of a folder keep their paths below it.
     files = tuple(
         FileToFetch(target.objects, f.path, f"{folder}/{_inside(link, f.path)}", f.size, f.sha256) for f in target.files
     )
     notes = [f"{path} → {link.target}"]
     if link.select is not None:
-        meant = ", ".join(f"{name} {value}" for name, value in link.select.items())
-        notes.append(f"the link means a part of it ({meant}), which the files themselves tell apart: all are fetched")
+        selection = ", ".join(f"{name} {value}" for name, value in link.select.items())
+        notes.append(f"the link selects a part of its target ({selection}); all files are downloaded")
     if unverified := sum(not file.sha256 for file in files):
-        notes.append(f"{text.format_count(unverified, 'file')} without a recorded checksum: fetched anew, not compared")
+        notes.append(
+            f"{text.format_count(unverified, 'file')} without a recorded checksum: downloaded again, not verified"
+        )
     return Plan(folder, files, tuple(notes))
 
 
@@ -135,11 +139,11 @@ def _inside(link: Link, path: str) -> str:
     return path if link.target.endswith("/") else path.rpartition("/")[2]
 
 
-def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
+def pull(files: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
     """Download files to a folder, each atomically; existing files with the right checksum are kept.
 
     Args:
-        wanted: Files to download.
+        files: Files to download.
         folder: Folder to download them to.
         label: Name of the download, for the progress bar.
 
@@ -148,32 +152,32 @@ def pull(wanted: Sequence[FileToFetch], folder: Path, label: str) -> PullResult:
         IntegrityError: The checksum of a file is not the expected one.
 
     """
-    places = _target_paths(wanted, folder)
-    fetched, kept = [], []
+    targets = _target_paths(files, folder)
+    fetched, existing = [], []
 
-    def one(item: tuple[FileToFetch, Path], advance: Advance) -> None:
+    def fetch_one(item: tuple[FileToFetch, Path], advance: Advance) -> None:
         file, target = item
         if file.sha256 and target.is_file() and target.stat().st_size == file.size and sha256(target) == file.sha256:
-            kept.append(file.path)
+            existing.append(file.path)
             advance(file.size)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         file.objects.download(file.key, target, sha256=file.sha256 or None, advance=advance)
         fetched.append(file)
 
-    each(one, places, label=f"fetching {label}", total=sum(file.size for file in wanted))
+    each(fetch_one, targets, label=f"fetching {label}", total=sum(file.size for file in files))
     size = sum(file.size for file in fetched)
-    return PullResult(tuple(sorted(file.path for file in fetched)), tuple(sorted(kept)), size)
+    return PullResult(tuple(sorted(file.path for file in fetched)), tuple(sorted(existing)), size)
 
 
-def _target_paths(wanted: Sequence[FileToFetch], folder: Path) -> list[tuple[FileToFetch, Path]]:
+def _target_paths(files: Sequence[FileToFetch], folder: Path) -> list[tuple[FileToFetch, Path]]:
     """Return each file with its local path; raise a ConfigError if one of the paths is outside of the folder."""
     root = folder.resolve()
-    places = []
-    for file in wanted:
+    targets = []
+    for file in files:
         target = root / require_key(file.path)
         # A symbolic link in the folder may point outside of it; a download must not follow it.
         if not target.resolve().is_relative_to(root):
-            raise ConfigError([Fault("--to", f"{folder / file.path} leads out of {folder}. Choose another folder.")])
-        places.append((file, target))
-    return places
+            raise ConfigError([Fault("--to", f"{folder / file.path} is outside of {folder}. Choose another folder.")])
+        targets.append((file, target))
+    return targets

@@ -39,20 +39,20 @@ class Hits:
         return bool(self.models or self.figures or self.files)
 
 
-def find(scanned: Inventory, text: str) -> Hits:
+def find(contents: Inventory, text: str) -> Hits:
     """Find everything whose name contains a text or matches it as a pattern, or whose digest begins with it.
 
     Args:
-        scanned: Inventory of the tree.
+        contents: Inventory of the tree.
         text: Part of a name, a pattern such as ``*.onnx``, or the beginning of a digest; case is ignored.
 
     """
     matches = _matcher(text)
-    versions = versions_of(scanned.receipts)
+    versions = versions_of(contents.receipts)
     return Hits(
         tuple(r for name, r in versions.items() if matches(name) or _is_digest(text, (r.digest, r.content))),
         tuple(figure for receipt in versions.values() for figure in _figures(receipt) if matches(figure.name)),
-        tuple(item for item in scanned.items if _is_file(item, text, matches)),
+        tuple(item for item in contents.items if _is_file(item, text, matches)),
     )
 
 
@@ -62,12 +62,12 @@ def _figures(receipt: Receipt) -> Iterator[Figure]:
 
 
 def _matcher(text: str) -> Callable[[str], bool]:
-    wanted = text.casefold()
-    if any(sign in wanted for sign in "*?["):
-        return lambda name: fnmatchcase(name.casefold(), wanted)
+    pattern = text.casefold()
+    if any(sign in pattern for sign in "*?["):
+        return lambda name: fnmatchcase(name.casefold(), pattern)
     # Tables show the version name:v1.0 as "name v1.0".
-    wanted = wanted.replace(" ", ":")
-    return lambda name: wanted in name.casefold()
+    pattern = pattern.replace(" ", ":")
+    return lambda name: pattern in name.casefold()
 
 
 def _is_file(item: Item, text: str, matches: Callable[[str], bool]) -> bool:
@@ -79,14 +79,14 @@ def _is_digest(text: str, digests: Iterable[str]) -> bool:
     return len(text) >= DIGITS and any(digest.startswith(text.lower()) for digest in digests)
 
 
-def nothing(scanned: Inventory, text: str) -> PokeflowError:
+def no_match(contents: Inventory, text: str) -> PokeflowError:
     """Return the error for a search without results, with the most similar names and the known models and figures."""
     import difflib  # slow to import, and most runs do not need it
 
-    versions = versions_of(scanned.receipts)
+    versions = versions_of(contents.receipts)
     figures = {figure.name for receipt in versions.values() for figure in _figures(receipt)}
     models = {receipt.model for receipt in versions.values()}
-    files = {item.path.rpartition("/")[2] for item in scanned.items}
+    files = {item.path.rpartition("/")[2] for item in contents.items}
     near = difflib.get_close_matches(text, sorted({*models, *versions, *figures, *files}), n=3)
     nearest = (
         f" Did you mean {' or '.join(repr(words.strip_control_characters(name)) for name in near)}?" if near else ""

@@ -36,21 +36,21 @@ from pokeflow_browse.schemas import link_schema, receipt_schema
 
 Fault = Literal["missing", "altered", "unreadable", "invalid", "stale", "dangling", "orphaned"]
 KINDS: dict[Fault, str] = {
-    "missing": "a receipt names it, and it is not there",
-    "altered": "other bytes than the receipt's",
-    "unreadable": "there, and cannot be read",
-    "invalid": "no sound receipt, document or link",
-    "stale": "a document that tells less or other than the receipts",
-    "dangling": "a link whose target is gone or another",
-    "orphaned": "nothing accounts for it: left by a publication that did not finish, or put there by hand",
+    "missing": "listed in a receipt, but does not exist",
+    "altered": "size or checksum differs from the receipt",
+    "unreadable": "exists, but cannot be read",
+    "invalid": "not a valid receipt, document or link",
+    "stale": "a document that differs from what the receipts say",
+    "dangling": "a link whose target no longer exists or has changed",
+    "orphaned": "in no receipt: left by an interrupted publication, or added by hand",
 }
 """Kinds of problems with their explanations, worst first."""
 ENOUGH = 100
 """Maximum number of unreadable files before the connection is assumed to be broken."""
 _UNREADABLE = object()
-_UNMADE = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+_BUILD_ERRORS = (PokeflowError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """Errors that a valid receipt with nonsensical facts can cause in a document builder: facts may be anything."""
-_ASKS = " Run 'pokeflow verify'."
+_ADVICE = " Run 'pokeflow verify'."
 """Advice in the error messages of builders, which is removed as this command is just running."""
 LINK = "link"
 
@@ -81,99 +81,105 @@ class Verdict:
 
 def verify(tree: Tree, *, quick: bool = False) -> Verdict:
     """Verify a whole tree, without writing; ``quick`` compares listed sizes instead of reading published files."""
-    scanned = inventory.scan(tree)
-    documents_there = [item for item in scanned.items if item.kind == "document"]
-    linked = [item for item in scanned.items if item.kind == "link"]
-    counted = inventory.current(scanned.receipts)
-    checked = [item for item in documents_there if _is_checked(item) and not (quick and item.placed)]
+    contents = inventory.scan(tree)
+    document_items = [item for item in contents.items if item.kind == "document"]
+    link_items = [item for item in contents.items if item.kind == "link"]
+    current = inventory.current(contents.receipts)
+    to_check = [item for item in document_items if _is_checked(item) and not (quick and item.placed)]
     problems = [
-        *_nothing(scanned),
-        *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in scanned.damaged.items()),
-        *_receipts(scanned.receipts),
-        *_rivals(scanned.receipts),
-        *_files(scanned, counted, quick=quick),
-        *_orphans(scanned),
-        *(_unheard_of(item) for item in documents_there if _name(item) not in _names()),
-        *_documents(tree, checked),
-        *_stale(scanned),
-        *(problem for item in linked for problem in _link(tree, item)),
+        *_empty(contents),
+        *(Problem("invalid", key, message.removeprefix(f"{key}: ")) for key, message in contents.damaged.items()),
+        *_receipts(contents.receipts),
+        *_conflicts(contents.receipts),
+        *_files(contents, current, quick=quick),
+        *_orphans(contents),
+        *(_unknown_document(item) for item in document_items if _name(item) not in _names()),
+        *_documents(tree, to_check),
+        *_stale(contents),
+        *(problem for item in link_items for problem in _link(tree, item)),
     ]
-    order = {kind: position for position, kind in enumerate(KINDS)}
+    order = {kind: rank for rank, kind in enumerate(KINDS)}
     problems.sort(key=lambda problem: (order[problem.kind], problem.path))
-    size = sum(placed.size for _, placed in counted.values())
-    read = sum(1 for item in documents_there if not (quick and item.placed))
-    return Verdict(tuple(problems), len(counted), size, len(scanned.receipts), read, len(linked), quick)
+    size = sum(published.size for _, published in current.values())
+    read = sum(1 for item in document_items if not (quick and item.placed))
+    return Verdict(tuple(problems), len(current), size, len(contents.receipts), read, len(link_items), quick)
 
 
-def _nothing(scanned: Inventory) -> Iterator[Problem]:
-    if not scanned.items:
+def _empty(contents: Inventory) -> Iterator[Problem]:
+    if not contents.items:
         # Most likely the URI is wrong, and a tree that does not exist must not pass as valid.
-        yield Problem("missing", scanned.tree.objects.uri, "nothing is published here")
+        yield Problem("missing", contents.tree.objects.uri, "nothing is published at this address")
 
 
-def _by(receipt: Receipt) -> str:
+def _publisher(receipt: Receipt) -> str:
     return f"{receipt.model} {receipt.version}" if receipt.version else receipt.unit
 
 
-def _receipts(known: Iterable[Receipt]) -> Iterator[Problem]:
+def _receipts(all_receipts: Iterable[Receipt]) -> Iterator[Problem]:
     """Yield values in receipts that violate the schema and that no release can have written, such as invalid times."""
-    for receipt in known:
+    for receipt in all_receipts:
         # Files are checked one by one elsewhere, and may be very many.
-        said = json.loads(msgspec.json.encode(replace(receipt, files=())))
-        for fault in schema_faults(said, receipt_schema()):
+        document = json.loads(msgspec.json.encode(replace(receipt, files=())))
+        for fault in schema_faults(document, receipt_schema()):
             yield Problem("invalid", receipts.key(receipt.unit), fault)
 
 
-def _rivals(known: Iterable[Receipt]) -> Iterator[Problem]:
+def _conflicts(all_receipts: Iterable[Receipt]) -> Iterator[Problem]:
     """Yield fixed files for which two receipts have different checksums."""
     first: dict[str, tuple[Receipt, PublishedFile]] = {}
-    for receipt in known:
-        for placed in receipt.files:
-            if not placed.fixed:
+    for receipt in all_receipts:
+        for published in receipt.files:
+            if not published.fixed:
                 continue
-            other, same = first.setdefault(placed.path, (receipt, placed))
-            if same.sha256 != placed.sha256:
-                message = f"{_by(other)} and {_by(receipt)} both have it, as different files"
-                yield Problem("invalid", placed.path, message, same.sha256, placed.sha256)
+            owner, earlier = first.setdefault(published.path, (receipt, published))
+            if earlier.sha256 != published.sha256:
+                message = f"{_publisher(owner)} and {_publisher(receipt)} both list this file, with different checksums"
+                yield Problem("invalid", published.path, message, earlier.sha256, published.sha256)
 
 
-def _files(scanned: Inventory, counted: dict[str, tuple[Receipt, PublishedFile]], *, quick: bool) -> list[Problem]:
-    there = {item.path: item.entry for item in scanned.items}
+def _files(contents: Inventory, current: dict[str, tuple[Receipt, PublishedFile]], *, quick: bool) -> list[Problem]:
+    entries = {item.path: item.entry for item in contents.items}
     problems, unreadable, to_read = [], [], []
-    for path, (receipt, placed) in counted.items():
-        entry = there.get(path)
+    for path, (receipt, published) in current.items():
+        entry = entries.get(path)
         if entry is None:
-            problems.append(Problem("missing", path, f"{_by(receipt)} has it", placed.sha256))
-        elif entry.size != placed.size:
+            problems.append(Problem("missing", path, f"listed by {_publisher(receipt)}", published.sha256))
+        elif entry.size != published.size:
             size = f"{words.format_size(entry.size)} ({entry.size:,} B)"
-            message = f"{size}, published with {placed.size:,} B by {_by(receipt)}"
-            problems.append(Problem("altered", path, message, placed.size, entry.size))
+            message = f"{size}, published with {published.size:,} B by {_publisher(receipt)}"
+            problems.append(Problem("altered", path, message, published.size, entry.size))
         else:
-            to_read.append((receipt, placed))
+            to_read.append((receipt, published))
 
-    def one(item: tuple[Receipt, PublishedFile], advance: Advance) -> None:
-        receipt, placed = item
+    def verify_one(item: tuple[Receipt, PublishedFile], advance: Advance) -> None:
+        receipt, published = item
         try:
-            actual = scanned.tree.objects.sha256(placed.path, advance=advance)
+            actual = contents.tree.objects.sha256(published.path, advance=advance)
         except NotFoundError:
-            problems.append(Problem("missing", placed.path, f"{_by(receipt)} has it; it went while it was looked for"))
+            problems.append(
+                Problem(
+                    "missing",
+                    published.path,
+                    f"listed by {_publisher(receipt)}; removed during verification",
+                )
+            )
         except PokeflowError as error:
-            unreadable.append(Problem("unreadable", placed.path, str(error)))
+            unreadable.append(Problem("unreadable", published.path, str(error)))
             if len(unreadable) > ENOUGH:
                 raise
         else:
-            if actual != placed.sha256:
-                message = f"sha256 {actual}, published with {placed.sha256} by {_by(receipt)}"
-                problems.append(Problem("altered", placed.path, message, placed.sha256, actual))
+            if actual != published.sha256:
+                message = f"sha256 {actual}, published with {published.sha256} by {_publisher(receipt)}"
+                problems.append(Problem("altered", published.path, message, published.sha256, actual))
 
     if not quick and to_read:
-        each(one, to_read, label="verifying", total=sum(placed.size for _, placed in to_read))
+        each(verify_one, to_read, label="verifying", total=sum(published.size for _, published in to_read))
     return [*problems, *unreadable]
 
 
-def _orphans(scanned: Inventory) -> Iterator[Problem]:
-    for item in scanned.orphans:
-        yield Problem("orphaned", item.path, f"{words.format_size(item.entry.size)}, no receipt names it", None, None)
+def _orphans(contents: Inventory) -> Iterator[Problem]:
+    for item in contents.orphans:
+        yield Problem("orphaned", item.path, f"{words.format_size(item.entry.size)}, in no receipt", None, None)
 
 
 def _name(item: Item) -> str:
@@ -186,9 +192,9 @@ def _names() -> set[str]:
     return {*document_kinds(), LINK, *(name for names in WELL_KNOWN.values() for name in names)}
 
 
-def _unheard_of(item: Item) -> Problem:
+def _unknown_document(item: Item) -> Problem:
     return Problem(
-        "invalid", item.path, f"its receipt calls it a document {words.strip_control_characters(_name(item))!r}"
+        "invalid", item.path, f"its receipt names an unknown document {words.strip_control_characters(_name(item))!r}"
     )
 
 
@@ -201,7 +207,7 @@ def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
     """Validate each document against its schema."""
     problems = []
 
-    def one(item: Item, advance: Advance) -> None:
+    def check_one(item: Item, advance: Advance) -> None:
         try:
             faults = _faults_of(_name(item), tree.objects.read(item.path)[0])
         except NotFoundError:
@@ -213,44 +219,46 @@ def _documents(tree: Tree, items: list[Item]) -> list[Problem]:
         problems.extend(Problem("invalid", item.path, fault) for fault in faults)
 
     if items:
-        each(one, items, label="checking documents", total=sum(item.entry.size for item in items))
+        each(check_one, items, label="checking documents", total=sum(item.entry.size for item in items))
     return problems
 
 
-def _stale(scanned: Inventory) -> Iterator[Problem]:
+def _stale(contents: Inventory) -> Iterator[Problem]:
     """Compare each document of the project with the one that is built from the current receipts."""
-    places = {leaf.document: leaf.path for leaf in scanned.tree.leaves if leaf.document and not leaf.model}
-    if not scanned.receipts or scanned.damaged:
+    paths = {leaf.document: leaf.path for leaf in contents.tree.leaves if leaf.document and not leaf.model}
+    if not contents.receipts or contents.damaged:
         return  # there are no receipts to compare with, or not all of them can be read
-    kinds = {name: kind for name, kind in kinds_of("project").items() if name in places}
-    there = {name: _loaded(scanned.tree, kind, places[name]) for name, kind in kinds.items()}
+    kinds = {name: kind for name, kind in kinds_of("project").items() if name in paths}
+    existing = {name: _load(contents.tree, kind, paths[name]) for name, kind in kinds.items()}
     for name, kind in kinds.items():
-        if there[name] is _UNREADABLE:
+        if existing[name] is _UNREADABLE:
             continue
-        if there[name] is None:
+        if existing[name] is None:
             yield Problem(
-                "missing", places[name], "there are receipts and it is not there; 'pokeflow publish' writes it"
+                "missing",
+                paths[name],
+                "does not exist yet. Run 'pokeflow publish' to write it.",
             )
             continue
-        read = {one: there[one] for one in kind.reads if there.get(one) is not None}
+        read = {source: existing[source] for source in kind.reads if existing.get(source) is not None}
         if _UNREADABLE in read.values():
             continue
         project = Project(
-            scanned.tree.about, scanned.receipts, old=None if kind.derived else there[name], documents=read
+            contents.tree.about, contents.receipts, old=None if kind.derived else existing[name], documents=read
         )
         try:
-            rebuilt = json.loads(encode_document(documents.build(kind, project), places[name]))
-        except _UNMADE as error:
+            built = json.loads(encode_document(documents.build(kind, project), paths[name]))
+        except _BUILD_ERRORS as error:
             fault = str(error) if isinstance(error, PokeflowError) else f"{type(error).__name__}: {error}"
-            message = f"cannot be made from the receipts: {fault.removesuffix(_ASKS)}"
-            yield Problem("invalid", places[name], message)
+            message = f"cannot be built from the receipts: {fault.removesuffix(_ADVICE)}"
+            yield Problem("invalid", paths[name], message)
             continue
-        if differs := _first_difference(there[name], rebuilt):
-            message = f"{differs}; 'pokeflow publish' writes it anew from receipts and this configuration"
-            yield Problem("stale", places[name], message)
+        if difference := _first_difference(existing[name], built):
+            message = f"{difference}; 'pokeflow publish' rewrites it from the receipts and this configuration"
+            yield Problem("stale", paths[name], message)
 
 
-def _loaded(tree: Tree, kind: DocumentKind, path: str) -> Any:
+def _load(tree: Tree, kind: DocumentKind, path: str) -> Any:
     """Load a document; None if it does not exist, ``_UNREADABLE`` if it is invalid, which is reported elsewhere."""
     try:
         return decode_document(tree.objects.read(path)[0], schema_of(kind), path)
@@ -260,21 +268,21 @@ def _loaded(tree: Tree, kind: DocumentKind, path: str) -> Any:
         return _UNREADABLE
 
 
-def _first_difference(have: Any, want: Any, path: str = "$") -> str | None:
+def _first_difference(actual: Any, expected: Any, path: str = "$") -> str | None:
     """Describe the first difference between two documents; None if they are equal."""
-    if isinstance(have, dict) and isinstance(want, dict):
-        for key in [*want, *(key for key in have if key not in want)]:
-            if key not in have or key not in want:
-                return f"{path}.{key} is {'missing' if key in want else 'too much'}"
-            if difference := _first_difference(have[key], want[key], f"{path}.{key}"):
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        for key in [*expected, *(key for key in actual if key not in expected)]:
+            if key not in actual or key not in expected:
+                return f"{path}.{key} is {'missing' if key in expected else 'not expected'}"
+            if difference := _first_difference(actual[key], expected[key], f"{path}.{key}"):
                 return difference
         return None
-    if isinstance(have, list) and isinstance(want, list) and len(have) == len(want):
-        pairs = enumerate(zip(have, want, strict=True))
+    if isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        pairs = enumerate(zip(actual, expected, strict=True))
         return next((f for i, (a, b) in pairs if (f := _first_difference(a, b, f"{path}[{i}]"))), None)
-    if have == want and type(have) is type(want):
+    if actual == expected and type(actual) is type(expected):
         return None
-    return f"{path} is {_short(have)}, should be {_short(want)}"
+    return f"{path} is {_short(actual)}, should be {_short(expected)}"
 
 
 def _short(value: Any) -> str:
@@ -306,19 +314,21 @@ def _target(tree: Tree, path: str, link: Link) -> Iterator[Problem]:
     target = links.follow(link, tree, path)
     record = target.record
     if record is not None and digest.content(record.files) != record.content:
-        yield Problem("dangling", path, f"the record at {link.target} does not tell the content it is named by")
-    if differs := links.difference(link, target):
-        yield Problem("dangling", path, differs, link.fingerprint, record.content if record else None)
-    there = {entry.key: entry.size for entry in target.objects.list()} if record else {}
+        yield Problem("dangling", path, f"the files of the record at {link.target} do not match its content hash")
+    if difference := links.difference(link, target):
+        yield Problem("dangling", path, difference, link.fingerprint, record.content if record else None)
+    sizes = {entry.key: entry.size for entry in target.objects.list()} if record else {}
     for file in target.files if record else ():
-        if there.get(file.path) != file.size:
-            what = "is missing" if file.path not in there else f"has {there[file.path]:,} B, recorded {file.size:,} B"
-            yield Problem("dangling", path, f"{link.target}: {words.strip_control_characters(file.path)} {what}")
+        if sizes.get(file.path) != file.size:
+            state = "is missing" if file.path not in sizes else f"has {sizes[file.path]:,} B, recorded {file.size:,} B"
+            yield Problem("dangling", path, f"{link.target}: {words.strip_control_characters(file.path)} {state}")
     if link.select is not None:
         return  # a listing cannot show the size of the selected part of the target
-    for what, said, have in (("B", link.size, target.size), ("files", link.files, len(target.files))):
-        if said is not None and said != have:
-            yield Problem("dangling", path, f"{link.target} holds {have:,} {what}, linked with {said:,}", said, have)
+    for unit, recorded, actual in (("B", link.size, target.size), ("files", link.files, len(target.files))):
+        if recorded is not None and recorded != actual:
+            yield Problem(
+                "dangling", path, f"{link.target} has {actual:,} {unit}, the link says {recorded:,}", recorded, actual
+            )
 
 
 def _faults_of(name: str, data: bytes) -> list[str]:

@@ -38,7 +38,7 @@ def capture(image: np.ndarray, rng: np.random.Generator, strength: float, height
     if strength == 0:
         return np.asarray(card)
     scene = _Scene(rng, strength, width, height)
-    picture, mask = _place(card, scene)
+    picture, mask = _compose(card, scene)
     picture = _foil(picture, mask, scene)
     picture = _light(picture, scene)
     picture = _glare(picture, mask, scene)
@@ -90,24 +90,24 @@ class _Scene:
         return np.asarray(coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)).clip(0, 1)
 
 
-def _place(card: Image.Image, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
+def _compose(card: Image.Image, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return the card in its scene, float32 H×W×3 in [0, 1], and the card's mask, float32 H×W×1 in [0, 1]."""
     size = (scene.width, scene.height)
-    # With a rim around it, the card's edge is interpolated like the rest and is not jagged.
-    rimmed = Image.fromarray(np.pad(np.asarray(card), ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge"))
-    mask = Image.new("L", rimmed.size, 0)
+    # With a rim of copied pixels around the card, its edge is interpolated smoothly and not jagged.
+    padded = Image.fromarray(np.pad(np.asarray(card), ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge"))
+    mask = Image.new("L", padded.size, 0)
     box = (RIM, RIM, RIM + scene.width - 1, RIM + scene.height - 1)
     ImageDraw.Draw(mask).rounded_rectangle(box, 0.045 * scene.width, 255)
     coefficients = _homography(pose(scene), size)
-    placed = rimmed.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
-    shown = mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    warped = padded.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+    warped_mask = mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     shift = 0.02 * scene.height
-    shadow = shown.transform(
+    shadow = warped_mask.transform(
         size, Image.Transform.AFFINE, (1, 0, scene.uniform(-shift, shift), 0, 1, scene.uniform(-shift, 0))
     ).filter(ImageFilter.GaussianBlur(0.015 * scene.height))
     behind = _background(scene) * (1 - 0.5 * _channel(shadow))
-    inside = _channel(shown)
-    return behind + (np.asarray(placed, np.float32) / 255 - behind) * inside, inside
+    inside = _channel(warped_mask)
+    return behind + (np.asarray(warped, np.float32) / 255 - behind) * inside, inside
 
 
 def pose(scene: _Scene) -> Corners:
@@ -136,23 +136,23 @@ def _turn(angle: float, a: int, b: int) -> np.ndarray:
 def _homography(corners: Corners, size: tuple[int, int]) -> tuple[float, ...]:
     """Return Pillow's eight perspective coefficients, which map a pixel of the frame to the rimmed card."""
     w, h = size
-    rows, places = [], []
+    rows, targets = [], []
     for (x, y), (u, v) in zip(corners, RIM + np.asarray([(0, 0), (w, 0), (w, h), (0, h)]), strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        places += [u, v]
-    return tuple(np.linalg.solve(np.asarray(rows, float), np.asarray(places, float)).tolist())
+        targets += [u, v]
+    return tuple(np.linalg.solve(np.asarray(rows, float), np.asarray(targets, float)).tolist())
 
 
 def _background(scene: _Scene) -> np.ndarray:
     """Draw a table, float32 H×W×3 in [0, 1]: two colours mixed by noise or grain, on some tables with objects."""
     rng = scene.rng
     base = rng.uniform(0.05, 0.85) + rng.normal(0, 0.06, 3)
-    other = base + rng.uniform(-0.3, 0.3) + rng.normal(0, 0.05, 3)
+    second = base + rng.uniform(-0.3, 0.3) + rng.normal(0, 0.05, 3)
     bumps = (
         (int(rng.integers(2, 8)), int(rng.integers(24, 64))) if scene.chance(0.4) else (int(rng.integers(2, 30)),) * 2
     )
     grain = scene.clouds(*(bumps if scene.chance(0.5) else bumps[::-1]))[..., None]
-    table = base.astype(np.float32) * (1 - grain) + other.astype(np.float32) * grain
+    table = base.astype(np.float32) * (1 - grain) + second.astype(np.float32) * grain
     for _ in range(int(rng.integers(1, 3)) if scene.chance(0.4) else 0):
         edge = scene.along(scene.uniform(0, 2 * math.pi)) > scene.uniform(0.5, 0.95)
         table[edge] = (rng.uniform(0.05, 0.9) + rng.normal(0, 0.12, 3)).astype(np.float32)
@@ -174,8 +174,8 @@ def _light(picture: np.ndarray, scene: _Scene) -> np.ndarray:
     slope = scene.scaled(0, 0.5) * scene.along(scene.uniform(0, 2 * math.pi))
     level = np.exp(slope + scene.normal(0.18)) * (1 - scene.scaled(0, 0.12) * (scene.x**2 + scene.y**2))
     if scene.chance(0.3):
-        across = scene.along(scene.uniform(0, 2 * math.pi)) - scene.uniform(-0.6, 0.6)
-        edge = np.clip(across / scene.uniform(0.03, 0.4), -8, 8)
+        distance = scene.along(scene.uniform(0, 2 * math.pi)) - scene.uniform(-0.6, 0.6)
+        edge = np.clip(distance / scene.uniform(0.03, 0.4), -8, 8)
         level *= 1 - min(0.8, scene.scaled(0.1, 0.45)) / (1 + np.exp(-edge))
     warmth, tint = scene.normal(0.09), scene.normal(0.04)
     color = np.exp(np.asarray([warmth, tint, -warmth], np.float32))
@@ -217,13 +217,13 @@ def _camera(picture: np.ndarray, scene: _Scene) -> np.ndarray:
     blurred = toned.filter(ImageFilter.GaussianBlur(soft))
     picture = np.asarray(blurred, np.float32) / 255
     if scene.chance(0.25):
-        picture = _shaken(picture, scene)
+        picture = _shake(picture, scene)
     # Shot noise grows with the square root of the light, read noise does not.
     amount = scene.scaled(0.005, 0.045) * np.sqrt(0.15 + 0.85 * grey.clip(0, 1))
     return np.asarray(picture + amount * scene.rng.standard_normal(picture.shape, np.float32), np.float32)
 
 
-def _shaken(picture: np.ndarray, scene: _Scene) -> np.ndarray:
+def _shake(picture: np.ndarray, scene: _Scene) -> np.ndarray:
     length, angle = scene.scaled(0, 0.009) * scene.height, scene.uniform(0, math.pi)
     pad = math.ceil(length) + 1
     wide = np.pad(picture, ((pad, pad), (pad, pad), (0, 0)), mode="edge")

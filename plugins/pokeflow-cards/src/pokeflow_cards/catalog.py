@@ -48,10 +48,12 @@ def read(content: bytes, params: FolderParams) -> Catalog:
     repeats: list[Repeat] = []
     rows = _rows(content, params.csv)
     _, header = next(rows, (1, []))
-    at = _columns(header, params.csv)
+    column_index = _columns(header, params.csv)
     for line, row in rows:
         card = Card(
-            **{column: row[i].strip() for column, i in at.items()}, **({} if "artwork" in at else _NO_ART), split=""
+            **{column: row[i].strip() for column, i in column_index.items()},
+            **({} if "artwork" in column_index else _NO_ART),
+            split="",
         )
         _require_safe(card.card_id, f"{params.csv}: line {line}")
         if card.card_id in first:
@@ -59,9 +61,9 @@ def read(content: bytes, params: FolderParams) -> Catalog:
         else:
             first[card.card_id] = card
     if params.limit is not None:
-        drawn = set(order(params.seed, first)[: params.limit])
-        first = {card_id: card for card_id, card in first.items() if card_id in drawn}
-    return Catalog(tuple(first.values()), tuple(repeats), "artwork" in at)
+        sampled = set(order(params.seed, first)[: params.limit])
+        first = {card_id: card for card_id, card in first.items() if card_id in sampled}
+    return Catalog(tuple(first.values()), tuple(repeats), "artwork" in column_index)
 
 
 _NO_ART = {"artwork": ""}
@@ -76,7 +78,7 @@ def _rows(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
         raise PokeflowError(f"{name}: line {line} is not UTF-8 ({error.reason}). Save the file as UTF-8.") from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise PokeflowError(f"{name}: line {line} has a NUL byte; this is no text. Export the CSV again.")
+        raise PokeflowError(f"{name}: line {line} contains a NUL byte, so the file is not text. Export the CSV again.")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     width = 0
     try:
@@ -99,19 +101,19 @@ def _columns(header: Sequence[str], name: str) -> dict[str, int]:
     missing = [unknown(name, "column", column, names).message for column in COLUMNS if column not in names]
     if missing:
         raise PokeflowError(f"{name}: {' '.join(missing)} Name the columns in the first line.")
-    used = [column for column in (*COLUMNS, "artwork") if column in names]
-    twice = [column for column in used if names.count(column) > 1]
-    if twice:
-        raise PokeflowError(f"{name}: two columns are named {twice[0]!r}. Rename one of them.")
-    return {column: names.index(column) for column in used}
+    selected = [column for column in (*COLUMNS, "artwork") if column in names]
+    duplicates = [column for column in selected if names.count(column) > 1]
+    if duplicates:
+        raise PokeflowError(f"{name}: two columns are named {duplicates[0]!r}. Rename one of them.")
+    return {column: names.index(column) for column in selected}
 
 
-def _require_safe(card_id: str, where: str) -> None:
+def _require_safe(card_id: str, location: str) -> None:
     if not card_id:
-        raise PokeflowError(f"{where} has no card_id. Give every card one.")
+        raise PokeflowError(f"{location} has no card_id. Give every card an id.")
     if _UNSAFE.search(card_id) or card_id in {".", ".."} or len(card_id) > 200:
         raise PokeflowError(
-            f"{where}: card_id {card_id[:60]!r} cannot be part of a file name: it has a slash, a colon or a control "
+            f"{location}: card_id {card_id[:60]!r} cannot be part of a file name: it has a slash, a colon or a control "
             "character, or is too long. Rename the card."
         )
 
@@ -123,7 +125,7 @@ def csv_bytes(params: FolderParams) -> bytes:
     if file is None:
         raise PokeflowError(f"{root / params.csv}: {reason}. Name the CSV with data.csv, relative to data.root.")
     if file.stat().st_size > MAX_CSV:
-        raise PokeflowError(f"{file}: larger than {MAX_CSV:,} bytes; this is no list of cards.")
+        raise PokeflowError(f"{file}: larger than {MAX_CSV:,} bytes, the limit for a list of cards.")
     try:
         return file.read_bytes()
     except OSError as error:
@@ -155,7 +157,7 @@ class _Locator:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # Links are resolved once for each folder: 17,592 cards are in few folders.
+        # Links are resolved once per folder: 17,592 cards share a few folders.
         self._real_folder = cache(os.path.realpath)
 
     def find(self, relative: str) -> tuple[Path | None, str]:
@@ -173,5 +175,5 @@ class _Locator:
             return None, "no such file" if isinstance(error, FileNotFoundError) else f"cannot be opened ({error})"
         if not file.is_relative_to(self.root):
             return None, "is a link that leaves the root"
-        # Reading a pipe or a device might never end.
+        # Reading a pipe or a device may block forever.
         return (file, "") if stat.S_ISREG(status.st_mode) else (None, "is not a file")

@@ -16,7 +16,7 @@ MAX_STRENGTH = 3.0
 def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
     """Yield the faults of a drawn deck's parameters."""
     if params.cards < MIN_CARDS:
-        yield "cards", f"{params.cards} is below {MIN_CARDS}: none would be left to test with"
+        yield "cards", f"{params.cards} is below {MIN_CARDS}: no card would be left for the test split"
     if not 0 <= params.twins <= 0.5:
         yield "twins", f"{params.twins} is not a share from 0 to 0.5"
     yield from _common(params.seed, params.queries, params.preprocessing)
@@ -25,7 +25,7 @@ def check_synthetic(params: SyntheticParams) -> Iterable[tuple[str, str]]:
 def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
     """Yield the faults of a scan folder's parameters; reads the folder and its CSV."""
     if params.limit is not None and params.limit < MIN_CARDS:
-        yield "limit", f"{params.limit} is below {MIN_CARDS}: none would be left to test with"
+        yield "limit", f"{params.limit} is below {MIN_CARDS}: no card would be left for the test split"
     if not 0 <= params.near_duplicates <= 128:
         yield "near_duplicates", f"{params.near_duplicates} is not from 0 to 128 bits (of 256)"
     yield from _common(params.seed, params.queries, params.preprocessing)
@@ -33,17 +33,17 @@ def check_folder(params: FolderParams) -> Iterable[tuple[str, str]]:
     try:
         yield from _source(params)
     except (OSError, RuntimeError, ValueError) as error:
-        yield "root", f"cannot be looked at: {error}"
+        yield "root", f"cannot be read: {error}"
 
 
 def _source(params: FolderParams) -> Iterable[tuple[str, str]]:
     root = Path(params.root).expanduser()
     if not root.is_dir():
-        what = "not a folder" if root.exists() else "no such folder"
-        yield "root", f"{what}: {params.root} (looked in {root.absolute()})"
+        fault = "not a folder" if root.exists() else "no such folder"
+        yield "root", f"{fault}: {params.root} (looked in {root.absolute()})"
         return
     if catalog.outside(params.csv):
-        yield "csv", f"{params.csv!r} must lie below root: no absolute path and no '..'"
+        yield "csv", f"{params.csv!r} must be a relative path below root, without '..'"
         return
     try:
         cards = catalog.read(catalog.csv_bytes(params), replace(params, limit=None)).cards
@@ -56,11 +56,11 @@ def _source(params: FolderParams) -> Iterable[tuple[str, str]]:
 
 def _images(params: FolderParams) -> Iterable[tuple[str, str]]:
     if catalog.outside(params.images):
-        yield "images", f"{params.images!r} must lie below root: no absolute path and no '..'"
-    rest = params.images.replace(catalog.PLACEHOLDER, "")
-    if rest == params.images:
-        yield "images", f"{params.images!r} lacks {catalog.PLACEHOLDER}, where the card's id goes"
-    if set(rest) & set("{}\0"):
+        yield "images", f"{params.images!r} must be a relative path below root, without '..'"
+    literal = params.images.replace(catalog.PLACEHOLDER, "")
+    if literal == params.images:
+        yield "images", f"{params.images!r} does not contain {catalog.PLACEHOLDER}, which stands for the card's id"
+    if set(literal) & set("{}\0"):
         yield "images", f"{params.images!r}: {catalog.PLACEHOLDER} is the only placeholder"
 
 
@@ -68,7 +68,7 @@ def _common(seed: int, queries: Queries, preprocessing: Preprocessing) -> Iterab
     if not 0 <= seed < 2**63:
         yield "seed", f"{seed} is not from 0 to 2⁶³ − 1"
     if not 1 <= queries.views <= 1000:
-        yield "queries.views", f"{queries.views} is not from 1 to 1000: without views nothing can be measured"
+        yield "queries.views", f"{queries.views} is not from 1 to 1000: accuracy is measured on these views"
     if queries.calibration < 0:
         yield "queries.calibration", f"{queries.calibration} is below 0"
     if not (math.isfinite(queries.strength) and 0 <= queries.strength <= MAX_STRENGTH):
@@ -76,6 +76,6 @@ def _common(seed: int, queries: Queries, preprocessing: Preprocessing) -> Iterab
     if not 16 <= preprocessing.size <= 1024:
         yield "preprocessing.size", f"{preprocessing.size} is not from 16 to 1024 pixels"
     if not all(math.isfinite(mean) for mean in preprocessing.mean):
-        yield "preprocessing.mean", f"{list(preprocessing.mean)} are not all numbers"
+        yield "preprocessing.mean", f"{list(preprocessing.mean)} must all be finite numbers"
     if not all(math.isfinite(std) and std > 0 for std in preprocessing.std):
         yield "preprocessing.std", f"{list(preprocessing.std)} must all be above 0"

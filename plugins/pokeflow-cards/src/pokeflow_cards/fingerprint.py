@@ -40,11 +40,11 @@ def hash_folder(params: FolderParams) -> str:
 
 def _images(params: FolderParams, cards: Sequence[Card]) -> list[tuple[str, str]]:
     file = cache_file(catalog.root_of(params))
-    known = _read(file)
+    cache = _read(file)
     result: list[tuple[str, str]] = []
     stale: list[tuple[int, str, Path]] = []
     for card, relative, image, _ in catalog.image_paths(params, cards):
-        entry = known.get(relative)
+        entry = cache.get(relative)
         status = _stat(image) if image else None
         if status and entry and entry[:2] == [status.st_size, status.st_mtime_ns]:
             result.append((card.card_id, entry[2]))
@@ -55,16 +55,16 @@ def _images(params: FolderParams, cards: Sequence[Card]) -> list[tuple[str, str]
     if stale:
         fresh: Known = {}
         with progress.bar("fingerprint", len(stale)) as advance, ThreadPoolExecutor(4) as pool:
-            for (row, relative, _), (entry, settled) in zip(
+            for (row, relative, _), (entry, cacheable) in zip(
                 stale, pool.map(lambda item: _entry(item[2]), stale), strict=True
             ):
                 if entry:
                     result[row] = (result[row][0], entry[2])
-                if entry and settled:
+                if entry and cacheable:
                     fresh[relative] = entry
                 advance()
         if fresh:
-            _write(file, known | fresh)
+            _write(file, cache | fresh)
     return result
 
 
@@ -112,14 +112,14 @@ def _read(file: Path) -> Known:
         return {}
 
 
-def _write(file: Path, known: Known) -> None:
+def _write(file: Path, entries: Known) -> None:
     """Replace the cache atomically; if that fails, the next call hashes the files again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:
-                json.dump(known, out)
+                json.dump(entries, out)
             Path(name).replace(file)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -30,12 +30,12 @@ def scans(params: FolderParams, work: Path) -> Scans:
 
     """
     table = catalog.csv_bytes(params)
-    listed = catalog.read(table, params)
-    places = list(catalog.image_paths(params, listed.cards))
-    left_out = [LeftOut(card.card_id, path, reason) for card, path, file, reason in places if file is None]
+    listing = catalog.read(table, params)
+    images = list(catalog.image_paths(params, listing.cards))
+    left_out = [LeftOut(card.card_id, path, reason) for card, path, file, reason in images if file is None]
     # Checked before hours of decoding, because the likeliest mistake is that most of the files are missing.
-    _require_enough(len(places), left_out, params)
-    readable = [(card, path, file) for card, path, file, _ in places if file is not None]
+    _require_enough(len(images), left_out, params)
+    readable = [(card, path, file) for card, path, file, _ in images if file is not None]
     references = array(work / "references.npy", max(1, len(readable)), params.preprocessing)
     cards: list[Card] = []
     digests: list[str] = []
@@ -50,45 +50,45 @@ def scans(params: FolderParams, work: Path) -> Scans:
                 cards.append(card)
                 digests.append(digest)
             advance()
-    _require_enough(len(places), left_out, params)
+    _require_enough(len(images), left_out, params)
     content = fingerprint.hash_folder(params)
     return Scans(
         name="folder",
         source={"sha256": content},
         cards=tuple(cards),
-        has_artwork=listed.has_artwork,
+        has_artwork=listing.has_artwork,
         references=references[: len(cards)],
         digests=tuple(digests),
         left_out=tuple(left_out),
-        repeats=listed.repeats,
+        repeats=listing.repeats,
         raw={"path": params.root, "fingerprint": content, "files": len(read), "size_bytes": sum(read)},
     )
 
 
 def _require_enough(total: int, left_out: Sequence[LeftOut], params: FolderParams) -> None:
-    bad, where = len(left_out), catalog.root_of(params)
+    bad, root = len(left_out), catalog.root_of(params)
     first = "; ".join(f"{item.file}: {item.reason}" for item in left_out[:3])
     if bad > MAX_LEFT_OUT * total:
         raise PokeflowError(
-            f"{where}: {bad} of {total} cards have no usable image, more than {MAX_LEFT_OUT:.0%} ({first}). "
-            "Complete the folder, take these cards out of the CSV, or correct data.images."
+            f"{root}: {bad} of {total} cards have no usable image, more than {MAX_LEFT_OUT:.0%} ({first}). "
+            "Complete the folder, remove these cards from the CSV, or correct data.images."
         )
     if total - bad < MIN_CARDS:
-        also = f" ({bad} left out: {first})" if bad else ""
-        raise PokeflowError(f"{where}: {total - bad} usable cards{also}; at least {MIN_CARDS} are needed. Add cards.")
+        omitted = f" ({bad} left out: {first})" if bad else ""
+        raise PokeflowError(f"{root}: {total - bad} usable cards{omitted}; at least {MIN_CARDS} are needed. Add cards.")
 
 
 def _pictures(files: Sequence[Path], params: FolderParams) -> "Iterator[tuple[str, np.ndarray] | str]":
     """Yield for each file its pixels' sha256 and the resized picture, uint8 H×W×3, or why it cannot be read."""
     height, width = shape(params.preprocessing)
 
-    def one(file: Path) -> "tuple[str, np.ndarray] | str":
+    def decode(file: Path) -> "tuple[str, np.ndarray] | str":
         return _picture(file, height, width)
 
     # Decoding and resizing release the interpreter lock; four threads limit memory to four full-size pictures.
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(files), BLOCK):
-            yield from pool.map(one, files[start : start + BLOCK])
+            yield from pool.map(decode, files[start : start + BLOCK])
 
 
 def _picture(file: Path, height: int, width: int) -> "tuple[str, np.ndarray] | str":

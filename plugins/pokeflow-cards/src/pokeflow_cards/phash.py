@@ -33,14 +33,14 @@ def codes(images: "np.ndarray", label: str = "perceptual hashes") -> "np.ndarray
     import numpy as np
     from PIL import Image
 
-    def one(image: "np.ndarray") -> "np.ndarray":
+    def hash_image(image: "np.ndarray") -> "np.ndarray":
         bits: np.ndarray = imagehash.phash(Image.fromarray(image), hash_size=16).hash
         return bits.ravel()
 
     result = np.empty((len(images), BITS), np.float32)
     with progress.bar(label, len(images)) as advance, ThreadPoolExecutor(4) as pool:
         for start in range(0, len(images), BLOCK):
-            for row, bits in enumerate(pool.map(one, images[start : start + BLOCK]), start):
+            for row, bits in enumerate(pool.map(hash_image, images[start : start + BLOCK]), start):
                 result[row] = np.where(bits, 1, -1)
                 advance()
     return result
@@ -84,5 +84,5 @@ def accuracy(
         rows: The M rows of ``data.queries``.
 
     """
-    nearest, _ = retrieval.nearest(queries, gallery, k=5)
-    return retrieval.accuracy(nearest, data, rows)
+    neighbours, _ = retrieval.nearest(queries, gallery, k=5)
+    return retrieval.accuracy(neighbours, data, rows)

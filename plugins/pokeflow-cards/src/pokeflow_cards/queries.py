@@ -25,16 +25,16 @@ def plan(seed: int, split_of: Mapping[str, str], params: Queries) -> tuple[Query
 
     Calibration views take the train cards in an order set by the seed, one view each, and then start again.
     """
-    measured = tuple(
+    evaluation = tuple(
         Query(card_id, split, view)
-        for wanted in ("val", "test")
+        for target in ("val", "test")
         for card_id, split in split_of.items()
-        if split == wanted
+        if split == target
         for view in range(params.views)
     )
     train = order(seed, (card_id for card_id, split in split_of.items() if split == "train"))
     again = [divmod(i, len(train)) for i in range(params.calibration if train else 0)]
-    return measured + tuple(Query(train[card], CALIBRATION, view) for view, card in again)
+    return evaluation + tuple(Query(train[card], CALIBRATION, view) for view, card in again)
 
 
 def render_queries(
@@ -57,14 +57,14 @@ def render_queries(
     images = array(file, len(queries), spec)
     height, _ = shape(spec)
 
-    def one(query: Query) -> "np.ndarray":
+    def render(query: Query) -> "np.ndarray":
         purpose = Purpose.CALIBRATION if query.split == CALIBRATION else Purpose.QUERY
         rng = generator(seed, query.card_id, purpose, query.view)
         return capture(scans.references[row_of[query.card_id]], rng, strength, height)
 
     with progress.bar("take photos", len(queries)) as advance, ThreadPoolExecutor(4) as pool:
         for start in range(0, len(queries), BLOCK):
-            for row, picture in enumerate(pool.map(one, queries[start : start + BLOCK]), start):
+            for row, picture in enumerate(pool.map(render, queries[start : start + BLOCK]), start):
                 images[row] = picture
                 advance()
     return images

@@ -26,11 +26,11 @@ def write(folder: Path, data: Dataset) -> None:
     for row in data.queries_of("test"):
         if data.queries[row].card_id in views:
             views[data.queries[row].card_id].append(row)
-    shown = 1 + min(VIEWS, max(map(len, views.values()), default=0))
+    columns = 1 + min(VIEWS, max(map(len, views.values()), default=0))
     lines = -(-len(cards) // ACROSS)
-    sheet = Image.new("RGB", (ACROSS * (shown * TILE[0] + 4 * GAP), lines * (TILE[1] + GAP) + GAP), (40, 40, 44))
+    sheet = Image.new("RGB", (ACROSS * (columns * TILE[0] + 4 * GAP), lines * (TILE[1] + GAP) + GAP), (40, 40, 44))
     for position, row in enumerate(cards):
-        left = position % ACROSS * (shown * TILE[0] + 4 * GAP) + GAP
+        left = position % ACROSS * (columns * TILE[0] + 4 * GAP) + GAP
         top = position // ACROSS * (TILE[1] + GAP) + GAP
         sheet.paste(_tile(data.references[row]), (left, top))
         for i, query in enumerate(views[data.cards[row].card_id][:VIEWS], 1):

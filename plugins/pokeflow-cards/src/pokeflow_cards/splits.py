@@ -17,7 +17,7 @@ def assign(seed: int, card_ids: Sequence[str]) -> dict[str, str]:
     A card that is added later moves only cards next to a border between two splits.
     """
     split_of: dict[str, str] = {}
-    rest = iter(order(seed, card_ids))
+    remaining = iter(order(seed, card_ids))
     for split, count in split_counts(len(card_ids)).items():
-        split_of |= {next(rest): split for _ in range(count)}
+        split_of |= {next(remaining): split for _ in range(count)}
     return split_of

@@ -109,23 +109,23 @@ def _original(seed: int, row: int) -> Printing:
     return Printing(Card(card_id, name, set, number, card_id, ""), face)
 
 
-def _twin(seed: int, of: Printing, row: int) -> Printing:
+def _twin(seed: int, original: Printing, row: int) -> Printing:
     set, number = _identity(row)
     card_id = f"drw-{row + 1}"
     rng = generator(seed, card_id, Purpose.PRINT)
-    others = [holo for holo in draw.HOLOS if holo != of.face.holo]
+    other_holos = [holo for holo in draw.HOLOS if holo != original.face.holo]
     face = Face(
-        name=of.face.name,
-        type=of.face.type,
-        hp=of.face.hp,
+        name=original.face.name,
+        type=original.face.type,
+        hp=original.face.hp,
         set=set,
         number=number,
-        border=(of.face.border + int(rng.integers(1, len(draw.BORDERS)))) % len(draw.BORDERS),
-        full_art=of.face.full_art,
-        holo=str(rng.choice(others)),
-        attacks=of.face.attacks,
+        border=(original.face.border + int(rng.integers(1, len(draw.BORDERS)))) % len(draw.BORDERS),
+        full_art=original.face.full_art,
+        holo=str(rng.choice(other_holos)),
+        attacks=original.face.attacks,
     )
-    return Printing(Card(card_id, face.name, set, number, of.card.artwork, ""), face)
+    return Printing(Card(card_id, face.name, set, number, original.card.artwork, ""), face)
 
 
 def scans(params: SyntheticParams, work: Path) -> Scans:
@@ -134,12 +134,12 @@ def scans(params: SyntheticParams, work: Path) -> Scans:
     printings = deck(params)
     references = array(work / "references.npy", len(printings), params.preprocessing)
 
-    def one(printing: Printing) -> "np.ndarray":
+    def draw_card(printing: Printing) -> "np.ndarray":
         return draw.draw(printing.face, generator(params.seed, printing.card.artwork, Purpose.ART), height)
 
     digests = []
     with progress.bar("draw cards", len(printings)) as advance, ThreadPoolExecutor(4) as pool:
-        for row, picture in enumerate(pool.map(one, printings)):
+        for row, picture in enumerate(pool.map(draw_card, printings)):
             references[row] = picture
             digests.append(hashlib.sha256(picture.tobytes()).hexdigest())
             advance()

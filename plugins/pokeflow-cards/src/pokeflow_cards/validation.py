@@ -38,16 +38,16 @@ def examine(scans: Scans, codes: "np.ndarray", within: int) -> Validation:
     import numpy as np
 
     ids = [card.card_id for card in scans.cards]
-    image = _numbered(scans.digests)
-    name = _numbered([card.name for card in scans.cards])
+    image = _numbers(scans.digests)
+    name = _numbers([card.name for card in scans.cards])
     groups = np.arange(len(ids))
     # Of each card, its nearest neighbour as distance × N + row: one minimum finds both.
     nearest = np.full(len(ids), (phash.BITS + 1) * len(ids))
     for i, j, bits in phash.pairs(codes, within):
-        other = image[i] != image[j]
-        np.minimum.at(nearest, i[other], bits[other] * len(ids) + j[other])
-        np.minimum.at(nearest, j[other], bits[other] * len(ids) + i[other])
-        same = (name[i] == name[j]) | ~other
+        different = image[i] != image[j]
+        np.minimum.at(nearest, i[different], bits[different] * len(ids) + j[different])
+        np.minimum.at(nearest, j[different], bits[different] * len(ids) + i[different])
+        same = (name[i] == name[j]) | ~different
         groups = merge_groups(groups, i[same], j[same])
     exact = _exact(scans, ids)
     return Validation(exact, _near(nearest, ids), _clashes(scans, exact), _artwork(scans, groups))
@@ -77,7 +77,7 @@ def merge_groups(groups: "np.ndarray", i: "np.ndarray", j: "np.ndarray") -> "np.
     return groups
 
 
-def _numbered(values: "tuple[str, ...] | list[str]") -> "np.ndarray":
+def _numbers(values: "tuple[str, ...] | list[str]") -> "np.ndarray":
     import numpy as np
 
     number = {value: i for i, value in enumerate(dict.fromkeys(values))}
@@ -95,20 +95,20 @@ def _near(nearest: "np.ndarray", ids: list[str]) -> tuple[tuple[str, str, int], 
     """Return each card with its nearest neighbour and the distance in bits, closest first; mutual pairs occur once."""
     pairs = set()
     for row, code in enumerate(nearest.tolist()):
-        bits, other = divmod(code, len(ids))
+        bits, neighbour = divmod(code, len(ids))
         if bits <= phash.BITS:
-            pairs.add((bits, min(row, other), max(row, other)))
+            pairs.add((bits, min(row, neighbour), max(row, neighbour)))
     return tuple((ids[a], ids[b], bits) for bits, a, b in sorted(pairs))
 
 
 def _clashes(scans: Scans, exact: tuple[tuple[str, ...], ...]) -> tuple[dict[str, Any], ...]:
     card_of = {card.card_id: card for card in scans.cards}
-    repeated = ({"kind": "card_id given twice", **asdict(repeat)} for repeat in scans.repeats)
-    shared = (
+    repeats = ({"kind": "card_id given twice", **asdict(repeat)} for repeat in scans.repeats)
+    shared_images = (
         {"kind": "one image, several cards", "cards": list(group), "names": [card_of[c].name for c in group]}
         for group in exact
     )
-    return (*repeated, *shared)
+    return (*repeats, *shared_images)
 
 
 def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
@@ -121,34 +121,34 @@ def _artwork(scans: Scans, groups: "np.ndarray") -> tuple[str, ...]:
     return tuple(name_of[group] for group in groups.tolist())
 
 
-def report(scans: Scans, result: Validation, within: int) -> dict[str, Any]:
+def report(scans: Scans, findings: Validation, within: int) -> dict[str, Any]:
     """Return the content of validation.json: counts first, then every finding."""
     name_of = {card.card_id: card.name for card in scans.cards}
     return {
-        "counts": counts(scans, result),
+        "counts": counts(scans, findings),
         "near_duplicates_within_bits": within,
         "unreadable": [asdict(item) for item in scans.left_out],
-        "exact_duplicates": [list(group) for group in result.exact],
+        "exact_duplicates": [list(group) for group in findings.exact],
         "near_duplicates": [
-            {"cards": [a, b], "names": [name_of[a], name_of[b]], "bits": bits} for a, b, bits in result.near
+            {"cards": [a, b], "names": [name_of[a], name_of[b]], "bits": bits} for a, b, bits in findings.near
         ],
-        "label_clashes": list(result.clashes),
+        "label_clashes": list(findings.clashes),
     }
 
 
-def counts(scans: Scans, result: Validation) -> dict[str, int]:
+def counts(scans: Scans, findings: Validation) -> dict[str, int]:
     """Return the number of findings of each kind: omitted cards, surplus exact duplicates, near pairs, clashes."""
     return {
         "unreadable": len(scans.left_out),
-        "exact_duplicates": result.exact_duplicates,
-        "near_duplicates": len(result.near),
-        "label_clashes": len(result.clashes),
+        "exact_duplicates": findings.exact_duplicates,
+        "near_duplicates": len(findings.near),
+        "label_clashes": len(findings.clashes),
     }
 
 
-def summary(scans: Scans, result: Validation) -> str:
+def summary(scans: Scans, findings: Validation) -> str:
     """Return the findings in one sentence."""
-    figures = counts(scans, result)
+    figures = counts(scans, findings)
     return (
         f"{figures['unreadable']} cards left out, {figures['exact_duplicates']} exact duplicates, "
         f"{figures['near_duplicates']} pairs of near duplicates, {figures['label_clashes']} label clashes"

@@ -22,15 +22,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
-def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print all matches by kind; exit with 1 and the most similar names if there are none."""
-    scanned = inventory.scan(configured.tree(overrides))
-    hits = search.find(scanned, arguments.text)
-    if arguments.json:
+    contents = inventory.scan(configured.tree(overrides))
+    hits = search.find(contents, args.text)
+    if args.json:
         print(json.dumps(_plain(hits), indent=2, ensure_ascii=False))
         return 0 if hits else 1
     if not hits:
-        raise search.nothing(scanned, arguments.text)
+        raise search.no_match(contents, args.text)
     print("\n\n".join(filter(None, _tables(hits))))
     return 0
 
@@ -48,13 +48,13 @@ def _tables(hits: Hits) -> list[str]:
     ]
 
 
-def _table(what: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def _table(label: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    shown = table(head, [tuple(map(text.strip_control_characters, row)) for row in rows[:MOST]])
+    text_table = table(head, [tuple(map(text.strip_control_characters, row)) for row in rows[:MOST]])
     more = len(rows) - MOST
-    return shown + (
-        f"\n… and {text.format_count(more, f'{what} more', f'{what}s more')}; --json has all" if more > 0 else ""
+    return text_table + (
+        f"\n… and {text.format_count(more, f'{label} more', f'{label}s more')}; --json has all" if more > 0 else ""
     )
 
 
@@ -78,10 +78,10 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _file(item: Item) -> dict[str, Any]:
-    row = {"kind": item.kind, "path": item.path, "size": item.entry.size, "origin": item.origin}
-    receipt, placed = item.receipt, item.placed
-    return row | {
+    fields = {"kind": item.kind, "path": item.path, "size": item.entry.size, "origin": item.origin}
+    receipt, published = item.receipt, item.placed
+    return fields | {
         "model": receipt.model or None if receipt else None,
         "version": receipt.version or None if receipt else None,
-        "sha256": placed.sha256 if placed else None,
+        "sha256": published.sha256 if published else None,
     }

@@ -10,21 +10,32 @@ from pokeflow_browse import configured, pull
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("what", help="model (the newest version), model:version, or a link such as data/processed")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to, with the tree's paths (default: ./<project>)")
-    parser.add_argument("--file", action="append", default=[], metavar="PATTERN", help="only these, such as '*.onnx'")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="target folder (default: ./<project>)",
+    )
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only matching files, such as '*.onnx'",
+    )
 
 
-def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Download files and print their paths; existing files with the right checksum are kept."""
     tree = configured.tree(overrides)
-    plan = pull.plan(tree, arguments.what, arguments.file)
+    plan = pull.plan(tree, args.what, args.file)
     for note in plan.notes:
         print(text.strip_control_characters(note))
-    folder = arguments.to or Path(tree.about.name)
-    done = pull.pull(plan.files, folder, plan.what)
-    for path in done.fetched:
+    folder = args.to or Path(tree.about.name)
+    result = pull.pull(plan.files, folder, plan.name)
+    for path in result.fetched:
         print(folder / text.strip_control_characters(path))
-    kept = f", {len(done.kept):,} were there already" if done.kept else ""
-    fetched = text.format_count(len(done.fetched), "file")
-    print(f"{text.strip_control_characters(plan.what)}: {fetched} fetched ({text.format_size(done.size)}){kept}.")
+    existing = f", {len(result.kept):,} existed already" if result.kept else ""
+    count = text.format_count(len(result.fetched), "file")
+    print(f"{text.strip_control_characters(plan.name)}: {count} fetched ({text.format_size(result.size)}){existing}.")
     return 0

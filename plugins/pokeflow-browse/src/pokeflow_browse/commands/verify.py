@@ -16,22 +16,22 @@ MOST = 50
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--quick", action="store_true", help="sizes only: no file of a version is read")
+    parser.add_argument("--quick", action="store_true", help="compare sizes only; do not read the files of versions")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Print all problems, worst first; exit with 1 if there are any, else 0."""
-    verdict = verify(configured.tree(overrides), quick=arguments.quick)
-    if arguments.json:
+    verdict = verify(configured.tree(overrides), quick=args.quick)
+    if args.json:
         document = {"ok": not verdict.problems, **dataclasses.asdict(verdict)}
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        print(_told(verdict))
+        print(_format(verdict))
     return int(bool(verdict.problems))
 
 
-def _told(verdict: Verdict) -> str:
+def _format(verdict: Verdict) -> str:
     rows, counts = [], Counter[str]()
     for problem in verdict.problems:
         counts[problem.kind] += 1
@@ -47,9 +47,9 @@ def _told(verdict: Verdict) -> str:
     parts += [f"… and {n - MOST:,} more {kind}; --json has all" for kind, n in counts.items() if n > MOST]
     if counts:
         parts.append("\n".join(f"{kind}: {KINDS[kind]}" for kind in KINDS if kind in counts))
-    how = "sizes alone" if verdict.quick else "every byte read"
+    method = "sizes only" if verdict.quick else "every byte read"
     parts.append(
-        f"{text.format_count(verdict.files, 'file')} ({text.format_size(verdict.size)}, {how}) of "
+        f"{text.format_count(verdict.files, 'file')} ({text.format_size(verdict.size)}, {method}) of "
         f"{text.format_count(verdict.receipts, 'receipt')}, {text.format_count(verdict.documents, 'document')}, "
         f"{text.format_count(verdict.links, 'link')}: {text.format_count(len(verdict.problems), 'problem')}."
     )

@@ -31,55 +31,55 @@ def run_synthetic(task: Task) -> Result:
 
 def _prepare(task: Task, params: FolderParams | SyntheticParams, scans: Scans, within: int) -> Result:
     codes = phash.codes(scans.references)
-    validated = validation.examine(scans, codes, within)
+    findings = validation.examine(scans, codes, within)
     split_of = splits.assign(params.seed, [card.card_id for card in scans.cards])
     cards = tuple(
         replace(card, split=split_of[card.card_id], artwork=artwork)
-        for card, artwork in zip(scans.cards, validated.artwork, strict=True)
+        for card, artwork in zip(scans.cards, findings.artwork, strict=True)
     )
-    taken = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
+    views = queries.plan(params.seed, {card.card_id: card.split for card in cards}, params.queries)
     photos = queries.render_queries(
-        taken, scans, params.seed, params.queries.strength, params.preprocessing, task.work / "queries.npy"
+        views, scans, params.seed, params.queries.strength, params.preprocessing, task.work / "queries.npy"
     )
-    about = _about(scans, cards, taken, params)
-    data = Dataset(about, params.preprocessing, cards, scans.references, taken, photos)
-    dataset.write(task.output, data, validation.report(scans, validated, within))
+    description = _description(scans, cards, views, params)
+    data = Dataset(description, params.preprocessing, cards, scans.references, views, photos)
+    dataset.write(task.output, data, validation.report(scans, findings, within))
     samples.write(task.output, data)
-    result = _result(data, scans, validated, codes, params.queries.strength)
+    result = _result(data, scans, findings, codes, params.queries.strength)
     for file in ("references.npy", "queries.npy"):
         (task.work / file).unlink()
     return result
 
 
-def _about(
-    scans: Scans, cards: tuple[Card, ...], taken: tuple[Query, ...], params: FolderParams | SyntheticParams
+def _description(
+    scans: Scans, cards: tuple[Card, ...], views: tuple[Query, ...], params: FolderParams | SyntheticParams
 ) -> Mapping[str, Any]:
-    of_split, of_query = Counter(card.split for card in cards), Counter(query.split for query in taken)
+    cards_per_split, queries_per_split = Counter(card.split for card in cards), Counter(query.split for query in views)
     strength = params.queries.strength
     return {
         "name": scans.name,
         "seed": params.seed,
-        "counts": {"cards": len(cards), "splits": dict(of_split), "queries": dict(of_query)},
+        "counts": {"cards": len(cards), "splits": dict(cards_per_split), "queries": dict(queries_per_split)},
         "queries": f"simulated phone captures, strength {strength}" if strength else "the clean references themselves",
         "source": scans.source,
     }
 
 
-def _result(data: Dataset, scans: Scans, validated: Validation, codes: "np.ndarray", strength: float) -> Result:
+def _result(data: Dataset, scans: Scans, findings: Validation, codes: "np.ndarray", strength: float) -> Result:
     rows = data.queries_of("test")
     first, last = rows[0], rows[-1] + 1
     baseline = phash.accuracy(codes, phash.codes(data.query_images[first:last], "hashes of test views"), data, rows)
-    of_split = data.about["counts"]["splits"]
+    cards_per_split = data.about["counts"]["splits"]
     metrics = {
         "cards": len(data.cards),
-        **{f"{split}_cards": of_split[split] for split in dataset.SPLITS},
-        **validation.counts(scans, validated),
+        **{f"{split}_cards": cards_per_split[split] for split in dataset.SPLITS},
+        **validation.counts(scans, findings),
         **{f"phash256_{name}": value for name, value in baseline.items()},
     }
     views = len(data.queries_of(dataset.CALIBRATION))
     unknown = sum(not card.artwork for card in data.cards)
-    untold = f"the CSV's column artwork is empty for {unknown} cards"
-    reasons = dict.fromkeys(("phash256_artwork_top1_accuracy", "shared_artwork"), untold) if unknown else {}
+    reason = f"the CSV's column artwork is empty for {unknown} cards"
+    reasons = dict.fromkeys(("phash256_artwork_top1_accuracy", "shared_artwork"), reason) if unknown else {}
     facts = {
         "protocol": retrieval.protocol(data, "test"),
         "shared_artwork": retrieval.shared_artwork(data, "test"),
@@ -87,7 +87,7 @@ def _result(data: Dataset, scans: Scans, validated: Validation, codes: "np.ndarr
         "query_kind": "simulated" if strength else "references",
         "baseline": "pHash, 256 bits, on the same queries and references; nearest by Hamming distance",
         "preprocessing": data.preprocessing.hash,
-        "validation": validation.summary(scans, validated),
+        "validation": validation.summary(scans, findings),
         "source": dict(data.about["source"]),
         "counts": dict(data.about["counts"]),
         "calibration": {"samples": views, "size_bytes": views * data.query_images[0].nbytes},
