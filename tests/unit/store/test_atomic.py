@@ -139,7 +139,7 @@ def test_who_waits_says_so_and_is_next(
     finally:
         logging.getLogger("pokeflow").removeHandler(listener)
     waiting.join(60)
-    assert caplog.messages == ["train:m: another process is making it, waiting"]
+    assert caplog.messages == ["train:m: another process is running it, waiting"]
     assert not lock.exists()
 
 

@@ -201,7 +201,7 @@ def test_whoever_waits_says_so_once_and_looks_every_second(
     bucket.write(KEY, elsewhere(), match=None)
     with leases.lease(bucket, KEY, "train:m"):
         assert set(clock.waits) == {1.0}
-    assert caplog.messages == ["train:m: another machine is making it, waiting"]
+    assert caplog.messages == ["train:m: another machine is running it, waiting"]
 
 
 def test_a_short_lease_is_looked_at_four_times(bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,10 +341,10 @@ def test_who_lost_a_lease_is_told_and_leaves_the_other_s(
         assert claim.lost
         renewals.renew()
         assert not renewals.threads[0].is_alive(), "there is nothing left to renew"
-        with pytest.raises(PokeflowError, match=r"train:m: this machine was away for longer than 60 s, and another"):
+        with pytest.raises(PokeflowError, match=r"train:m: this machine did not renew its claim for 60 s, and another"):
             claim.require_held()
     assert bucket.read(KEY)[0] == theirs
-    assert caplog.messages == ["train:m: its claim was taken over: this machine was away for too long"]
+    assert caplog.messages == ["train:m: its claim was taken over, as it was not renewed in time"]
 
 
 def test_a_lease_that_was_removed_is_lost(bucket: Bucket, renewals: Renewals) -> None:
@@ -394,7 +394,7 @@ def test_a_network_that_is_away_for_a_renewal_is_told_and_tried_again(
         renewals.renew()
         assert bucket.read(KEY) != before
         assert not claim.lost
-    assert caplog.messages == ["train:m: its claim could not be renewed, trying again: no network"]
+    assert caplog.messages == ["train:m: its claim could not be renewed and is retried: no network"]
 
 
 def test_who_cannot_see_whether_a_lease_is_lost_keeps_it(bucket: Bucket, renewals: Renewals) -> None:
@@ -413,7 +413,7 @@ def test_who_cannot_see_whether_a_lease_is_lost_keeps_it(bucket: Bucket, renewal
 def test_a_claim_that_cannot_be_removed_is_told(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
     with leases.lease(bucket, KEY, "train:m"):
         Bucket.before = staticmethod(fail_once("delete", PokeflowError("no network")))  # type: ignore[method-assign]
-    assert caplog.messages == ["train:m: its claim stays for 60 s: no network"]
+    assert caplog.messages == ["train:m: its claim was not deleted and expires in 60 s: no network"]
 
 
 def test_a_machine_without_these_files_has_no_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:

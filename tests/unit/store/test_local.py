@@ -231,7 +231,7 @@ def test_a_record_whose_files_are_elsewhere_or_missing_is_not_believed(
     record = build_record("train:m", files=files)
     (folder / "record.json").write_bytes(local.shared.encode_record(record))
     assert read_record(folder) is None
-    assert "is missing or cut short: the task counts as not done" in caplog.text
+    assert "is missing or truncated: the task counts as unfinished" in caplog.text
     (folder / "record.json").write_bytes(local.shared.encode_record(replace(record, files=files[:1])))
     assert read_record(folder) == replace(record, files=files[:1])
 
@@ -258,7 +258,7 @@ def test_a_record_that_is_not_readable_is_told(tmp_path: Path, text: str, caplog
     (tmp_path / "record.json").write_text(text)
     assert read_record(tmp_path) is None
     assert "is not readable" in caplog.text
-    assert "the task counts as not done" in caplog.text
+    assert "the task counts as unfinished" in caplog.text
 
 
 def test_a_record_that_is_no_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,7 +286,7 @@ def test_records_are_found_by_stage_and_model_and_the_unreadable_are_told(
     assert list(store.records("train", "other")) == list(store.records("distill")) == []
     caplog.clear()
     assert list(store.all_records()) == [(record, store.folder(STEP))]
-    assert caplog.text.count("and is left out") == 3
+    assert caplog.text.count("and is skipped") == 3
 
 
 def test_a_claim_without_a_bucket_is_the_lock_of_this_machine(tmp_path: Path) -> None:
@@ -306,19 +306,19 @@ def test_the_store_s_own_names_are_refused_at_the_top_and_free_below(tmp_path: P
     (tmp_path / "sub" / name).write_text("")
     assert [file.path for file in list_files(tmp_path)] == [f"sub/{name}"]
     (tmp_path / name).write_text("")
-    with pytest.raises(PokeflowError, match="this name is kept for pokeflow's own files"):
+    with pytest.raises(PokeflowError, match="this name is reserved for pokeflow's own files"):
         list_files(tmp_path)
 
 
 def test_a_folder_of_telemetry_is_refused_in_a_result(tmp_path: Path) -> None:
     (tmp_path / "telemetry").mkdir()
-    with pytest.raises(PokeflowError, match="this name is kept"):
+    with pytest.raises(PokeflowError, match="this name is reserved"):
         list_files(tmp_path)
 
 
 def test_a_result_holds_no_devices(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(PokeflowError, match="plain files only"):
+    with pytest.raises(PokeflowError, match="only regular files"):
         list_files(tmp_path)
 
 

@@ -129,11 +129,11 @@ def test_telemetry_of_an_earlier_run_goes_and_links_are_not_followed(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"digest": "0" * 16}, "it is of another task, 'train:m' '0000000000000000'"),
-        ({"task": "train:other"}, "it is of another task"),
-        ({"model": "other", "task": "train:other"}, "it is of another task"),
-        ({"files": (File("../x", 1, "a"),)}, "no path below a project"),
-        ({"files": (File("a", 1, "a"), File("/x", 1, "a"))}, "no path below a project"),
+        ({"digest": "0" * 16}, "it belongs to another task, 'train:m' '0000000000000000'"),
+        ({"task": "train:other"}, "it belongs to another task"),
+        ({"model": "other", "task": "train:other"}, "it belongs to another task"),
+        ({"files": (File("../x", 1, "a"),)}, "is not a valid key"),
+        ({"files": (File("a", 1, "a"), File("/x", 1, "a"))}, "is not a valid key"),
     ],
 )
 def test_a_record_of_another_task_or_folder_is_not_believed(
@@ -143,7 +143,7 @@ def test_a_record_of_another_task_or_folder_is_not_believed(
     bucket.write(f"{record.path}/record.json", remote.encode_record(replace(record, **change)), match=None)
     assert remote.load(bucket, record.path) is None
     assert reason in caplog.text
-    assert "is no sound record" in caplog.text
+    assert "is not a valid record" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"facts": {"a": ' + b"[" * 100_000])

@@ -261,11 +261,11 @@ def test_a_network_that_is_away_is_told_and_no_failure(store_of, caplog, monkeyp
     with monkeypatch.context() as network:
         network.setattr(Folder, "upload", fail)
         record = commit(store)
-        assert caplog.messages == ["train:m is kept here and shared by a later run: no network"]
+        assert caplog.messages == ["train:m is stored locally, and a later run uploads it: no network"]
         caplog.clear()
         network.setattr(Folder, "write", fail)
         store.share(record)
-    assert caplog.messages == ["train:m is kept here and shared by a later run: no network"]
+    assert caplog.messages == ["train:m is stored locally, and a later run uploads it: no network"]
     assert not (store.folder(record) / "shared.json").exists()
     store.share(record)
     assert remote.load(store.remote, record.path) == record
@@ -292,7 +292,7 @@ def test_a_task_is_claimed_in_the_bucket_and_on_this_machine(store_of, tmp_path)
     with store.claim(flow.steps[0]) as claim:
         assert [entry.key for entry in store.remote.list("claims/")] == [f"claims/{flow.steps[0].digest}"]
         assert (tmp_path / "a" / "locks" / f"{flow.steps[0].digest}.lock").exists()
-        assert claim.what == "train:teacher"
+        assert claim.label == "train:teacher"
 
 
 def test_a_fetched_result_replaces_a_damaged_one_and_keeps_its_earlier_records(store_of) -> None:
