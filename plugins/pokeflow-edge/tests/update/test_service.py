@@ -64,7 +64,7 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
     with answering((503, {})) as url:
         assert (
             Service("true", health=url, seconds=5).restart_and_wait(ABOUT)
-            == "not healthy for 5 seconds: it answers 503"
+            == "not healthy for 5 seconds: it answers with status 503"
         )
     assert (
         Service("true", health=url, seconds=5)
@@ -76,8 +76,8 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (SAME | {"version": "v0"}, "another version answers there"),
-        (SAME | {"model": {"name": "other"}, "target": "x"}, "another model and target answers there"),
+        (SAME | {"version": "v0"}, "it serves another version"),
+        (SAME | {"model": {"name": "other"}, "target": "x"}, "it serves another model and target"),
         ({"status": "ok"}, "model"),
         (b"no json", "Expecting value"),
         ([], "indices"),
