@@ -25,6 +25,6 @@ def pokeflow_backends() -> Iterable[Backend]:
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow package``."""
-    where = "pokeflow_edge.commands.package"
-    summary = "a compiled model as a signed release for small devices"
-    return [Command("package", summary, f"{where}:run", f"{where}:arguments")]
+    module = "pokeflow_edge.commands.package"
+    summary = "package a compiled model as a signed release for small devices"
+    return [Command("package", summary, f"{module}:run", f"{module}:arguments")]

@@ -55,7 +55,7 @@ def test_what_a_device_has_may_be_imported(installed, line):
 )
 def test_what_no_device_has_is_refused_by_name(installed, line, said):
     (message,) = faults(installed(line + OPENED, "greedy"), requires=("onnxruntime>=1.20",))
-    assert re.match(rf"greedy\.network imports {said}, which no device has", message)
+    assert re.match(rf"greedy\.network imports {said}, which is not on a device", message)
 
 
 def test_an_adapter_without_the_function_or_that_is_no_python_is_told(installed):

@@ -46,7 +46,7 @@ def test_the_same_bundle_again_is_no_new_release(release):
     before = {path.name: path.read_bytes() for path in to.iterdir()}
     _, result = release(at=2_000)
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
-    assert (result["state"], result["sequence"]) == ("there already", 1_000)
+    assert (result["state"], result["sequence"]) == ("already signed", 1_000)
 
 
 def test_another_bundle_is_a_later_release_even_where_the_clock_was_set_back(release):
@@ -67,17 +67,17 @@ def test_a_release_whose_archive_is_gone_or_damaged_is_made_anew_and_later(relea
 
 
 def test_what_a_double_made_is_never_signed_and_makes_no_key(release, home):
-    with pytest.raises(PokeflowError, match="double of the compiler"):
+    with pytest.raises(PokeflowError, match="simulator of the compiler"):
         release(simulated=True)
     assert not keys.DEFAULT.expanduser().exists()
 
 
 def test_a_bundle_that_says_it_is_simulated_is_never_signed_whatever_its_record_says(release, home, tmp_path):
-    with pytest.raises(PokeflowError, match="double of the compiler"):
+    with pytest.raises(PokeflowError, match="simulator of the compiler"):
         release(simulated=True)
     packed = done("package", tmp_path / "package")
     assert not packed.record.simulated
-    with pytest.raises(PokeflowError, match="double of the compiler"):
+    with pytest.raises(PokeflowError, match="simulator of the compiler"):
         sign(packed, str(tmp_path / "to"))
     assert not (tmp_path / "to").exists()
 
@@ -86,7 +86,7 @@ def test_a_record_that_says_it_is_simulated_is_never_signed_whatever_its_bundle_
     release()
     packed = done("package", tmp_path / "package", simulated=True)
     assert "simulated" not in json.loads((packed.folder / "bundle.json").read_bytes())
-    with pytest.raises(PokeflowError, match=r"package:small: was made with a double of the compiler"):
+    with pytest.raises(PokeflowError, match=r"package:small: was produced by a simulator of the compiler"):
         sign(packed, str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
@@ -124,7 +124,7 @@ def test_a_release_tells_its_size_key_and_folder(release, home):
     assert result == {
         "release": str(to / "release.json"), "archive": "small-v1.2-cpu.tar.gz", "size_mb": size / 1e6,
         "sequence": 1_000, "state": "signed", "public key": public,
-        "signing key": f"{key}, made just now: keep a copy of it in a safe place",
+        "signing key": f"{key}, created now: keep a copy of it in a safe place",
     }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def test_a_folder_below_the_home_is_written_there(flow, home):
 
 
 def test_a_task_that_left_no_bundle_is_told(release, tmp_path):
-    with pytest.raises(PokeflowError, match="package:small: left no edge bundle"):
+    with pytest.raises(PokeflowError, match="package:small: has no edge bundle"):
         sign(done("package", tmp_path), str(tmp_path / "to"))
 
 
@@ -172,7 +172,7 @@ def test_the_users_own_key_is_made_at_its_first_use_for_nobody_else_and_is_told(
     file = home / ".config" / "pokeflow" / "signing.pem"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert first["signing key"] == f"{file}, made just now: keep a copy of it in a safe place"
+    assert first["signing key"] == f"{file}, created now: keep a copy of it in a safe place"
     _, second = release(top=3)
     assert second["signing key"] == str(file)
     assert second["public key"] == first["public key"]
@@ -223,7 +223,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path):
 def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
     (tmp_path / "x.pem").write_bytes(text)
     (tmp_path / "x.pem").chmod(0o600)
-    with pytest.raises(PokeflowError, match="no private key") as error:
+    with pytest.raises(PokeflowError, match="not an unencrypted private key") as error:
         keys.load_key(str(tmp_path / "x.pem"))
     assert "hush" not in str(error.value)
     assert "AAAA" not in str(error.value)
@@ -232,13 +232,13 @@ def test_what_is_no_key_is_told_without_its_words(tmp_path, text):
 def test_another_kind_of_key_one_with_a_password_and_one_that_is_not_there_are_told(tmp_path):
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    with pytest.raises(PokeflowError, match="not of kind Ed25519"):
+    with pytest.raises(PokeflowError, match="not an Ed25519 key"):
         keys.load_key(write(tmp_path / "ec.pem", ec.generate_private_key(ec.SECP256R1())))
-    with pytest.raises(PokeflowError, match="without a password"):
+    with pytest.raises(PokeflowError, match="not an unencrypted private key"):
         keys.load_key(write(tmp_path / "locked.pem", encryption=BestAvailableEncryption(b"x")))
     with pytest.raises(PokeflowError, match="openssl genpkey -algorithm ed25519"):
         keys.load_key(str(tmp_path / "nowhere.pem"))
-    with pytest.raises(PokeflowError, match="no file"):
+    with pytest.raises(PokeflowError, match="not a file"):
         keys.load_key(str(tmp_path))
 
 
@@ -246,6 +246,6 @@ def test_a_key_is_never_written_over_another(home):
     file = keys.DEFAULT.expanduser()
     file.parent.mkdir(parents=True)
     file.symlink_to(home / "victim")
-    with pytest.raises(PokeflowError, match="no key can be kept there"):
+    with pytest.raises(PokeflowError, match="a key cannot be written"):
         keys.load_key(None)
     assert not (home / "victim").exists()

@@ -73,16 +73,16 @@ def test_a_damaged_bundle_ends_with_a_sentence_and_1(numpy_bundle, tmp_path, nam
         file.write(b"\n")
     code, out, err = recognize(made, "--http", "127.0.0.1:0")
     assert (code, out) == (1, "")
-    assert err.startswith(f"{made.folder / name}: is not what its bundle.json says")
+    assert err.startswith(f"{made.folder / name}: differs from bundle.json")
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "one of FILE…, --camera, --http and --check is needed"),
+        ([], "exactly one of FILE…, --camera, --http and --check is required"),
         (["x.jpg", "--check"], "one of FILE…"),
-        (["x.jpg", "--top", "0"], "'0' is no number above 0"),
+        (["x.jpg", "--top", "0"], "'0' is not a number above 0"),
         (["x.jpg", "--threads", "-1"], "--threads -1 is below 0"),
     ],
 )
@@ -95,7 +95,7 @@ def test_what_is_asked_wrongly_is_told_with_2(numpy_bundle, given, said):
 def test_a_port_that_cannot_be_had_ends_with_a_sentence(numpy_bundle):
     code, _, err = recognize(numpy_bundle, "--http", "127.0.0.1")
     assert code == 1
-    assert err == "--http 127.0.0.1: is no HOST:PORT. 127.0.0.1:8080 is one.\n"
+    assert err == "--http 127.0.0.1: not of the form HOST:PORT, such as 127.0.0.1:8080.\n"
 
 
 def test_a_reader_that_leaves_ends_it_quietly(numpy_bundle, tmp_path):

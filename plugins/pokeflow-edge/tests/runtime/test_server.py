@@ -106,17 +106,17 @@ def test_metrics_count_what_was_asked_and_give_what_the_machine_tells(numpy_bund
         ({"body": b"garbage"}, 422, "not a readable image"),
         ({"body": b""}, 422, "not a readable image"),
         ({"body": jpeg(drawn().references[1])[:-200], "kind": "image/jpeg"}, 422, "not a readable image"),
-        ({"body": b"x", "kind": "text/csv"}, 415, "'text/csv' is not taken; send image/jpeg or image/png"),
-        ({"body": b"x", "kind": ""}, 415, "'' is not taken"),
-        ({"body": b"x", "kind": "multipart/form-data"}, 415, "is not taken"),
-        ({"body": b"x" * 400_001}, 413, "400,001 bytes, the limit is 400,000"),
-        ({"body": png(np.zeros((600, 501, 3), np.uint8))}, 413, "more than 300,000 pixels"),
-        ({"body": iter([b"x"])}, 411, "chunks"),
-        ({"method": "GET"}, 405, "/recognize takes POST, not GET"),
-        ({"method": "OPTIONS"}, 405, "/recognize takes POST"),
-        ({"path": "/health", "body": b"x"}, 405, "/health takes GET"),
-        ({"method": "GET", "path": "/metrics", "body": b"x"}, 400, "/metrics takes no body"),
-        ({"path": "/models"}, 404, "there is no /models. There is: POST /recognize, GET /health, GET /metrics"),
+        ({"body": b"x", "kind": "text/csv"}, 415, "'text/csv' is not supported. Send image/jpeg or image/png"),
+        ({"body": b"x", "kind": ""}, 415, "'' is not supported"),
+        ({"body": b"x", "kind": "multipart/form-data"}, 415, "is not supported"),
+        ({"body": b"x" * 400_001}, 413, "400,001 bytes; the limit is 400,000"),
+        ({"body": png(np.zeros((600, 501, 3), np.uint8))}, 413, "limit of 300,000 pixels"),
+        ({"body": iter([b"x"])}, 411, "chunked"),
+        ({"method": "GET"}, 405, "/recognize requires POST, not GET"),
+        ({"method": "OPTIONS"}, 405, "/recognize requires POST"),
+        ({"path": "/health", "body": b"x"}, 405, "/health requires GET"),
+        ({"method": "GET", "path": "/metrics", "body": b"x"}, 400, "/metrics accepts no body"),
+        ({"path": "/models"}, 404, "unknown path /models. Known: POST /recognize, GET /health, GET /metrics"),
         ({"body": PICTURE, "Expect": "a-miracle"}, 417, "expectation 'a-miracle'"),
     ],
 )
@@ -323,7 +323,7 @@ def test_pictures_on_their_way_in_are_bounded_in_bytes(numpy_bundle):
             second.sendall(ASKING % 20_000)
             status, answer = said(second)
             assert status == 503
-            assert "too many bytes are under way" in answer["error"]
+            assert "too many bytes are in progress" in answer["error"]
             assert ask(server.port, body=PICTURE)[0] == 200  # a small one fits beside it
         waited(lambda: ask(server.port, body=b"x" * 90_000)[0] == 422)  # the first one's room is free again
 
@@ -332,10 +332,10 @@ def test_an_answer_that_takes_too_long_is_given_up_and_health_says_so_until_it_i
     with serving(numpy_bundle, gate.code, answer=0.3) as server:
         gate.shut()
         status, answer, _ = ask(server.port, body=PICTURE)
-        assert (status, answer["error"]) == (504, "no answer within 0.3 seconds.")
+        assert (status, answer["error"]) == (504, "no result within 0.3 seconds.")
         status, answer, _ = ask(server.port, "GET", "/health")
         assert (status, answer["status"]) == (503, "stuck")
-        assert ask(server.port, body=PICTURE)[:2] == (503, {"error": "the model does not answer."})
+        assert ask(server.port, body=PICTURE)[:2] == (503, {"error": "the model does not respond."})
         gate.open()
         waited(lambda: ask(server.port, "GET", "/health")[0] == 200)
         assert ask(server.port, body=PICTURE)[0] == 200
@@ -344,7 +344,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_health_says_so_until_it_i
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        ("TypeError('inner words')", "the model could not answer (TypeError)."),
+        ("TypeError('inner words')", "the model failed (TypeError)."),
         ("recognizer.PokeflowError('the device is gone.')", "the device is gone."),
     ],
 )
@@ -407,7 +407,7 @@ def test_what_does_not_end_in_time_is_left_with_1(numpy_bundle, gate):
         gate.wait(1)
         server.process.terminate()
         assert server.process.wait(120) == 1
-        assert "did not end within 0.2 seconds" in server.process.stderr.read()
+        assert "did not finish within 0.2 seconds" in server.process.stderr.read()
         with pytest.raises((OSError, http.client.HTTPException)):
             held.result()
 
@@ -421,5 +421,5 @@ def test_an_address_that_is_none_is_told(address):
 
 
 def test_a_port_that_is_taken_is_told(port):
-    with pytest.raises(PokeflowError, match="cannot be listened on"):
+    with pytest.raises(PokeflowError, match="cannot listen there"):
         listening(f"127.0.0.1:{port}")

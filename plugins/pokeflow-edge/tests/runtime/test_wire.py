@@ -54,7 +54,7 @@ def test_what_others_could_read_otherwise_is_refused(text, status):
 
 
 def test_lines_that_end_without_a_return_are_refused():
-    with pytest.raises(RequestError, match="no request line"):
+    with pytest.raises(RequestError, match="not a request line"):
         wire.parse_head(b"GET / HTTP/1.1\nHost: pi\n\r\n\r\n")
 
 

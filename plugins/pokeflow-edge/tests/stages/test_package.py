@@ -158,13 +158,13 @@ def test_a_model_that_is_damaged_is_refused_and_never_tested_by_the_gallery(flow
 def test_what_changed_since_it_was_recorded_is_refused(flow):
     compiled = flow.compiled()
     np.save(compiled.folder / "weights.npy", np.ascontiguousarray(WEIGHTS * 2))
-    with pytest.raises(PokeflowError, match=r"weights\.npy: is not what its record says"):
+    with pytest.raises(PokeflowError, match=r"weights\.npy: differs from its record"):
         flow.package(compiled, flow.prepared())
 
 
 def test_a_gallery_of_other_cards_or_other_preprocessing_is_refused(flow):
     turned = dataclasses.replace(drawn(), cards=drawn().cards[::-1])
-    with pytest.raises(PokeflowError, match="holds other cards than the data set"):
+    with pytest.raises(PokeflowError, match="its index and the data set have different cards"):
         flow.package(flow.compiled(), flow.prepared(turned))
     other = dataclasses.replace(drawn(), preprocessing=Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     with pytest.raises(PokeflowError, match=r"preprocessing .* differs"):
@@ -189,7 +189,7 @@ def test_a_making_without_a_gallery_is_told_with_what_to_do(flow):
 
 
 def test_a_making_that_left_nothing_to_run_is_refused(flow):
-    with pytest.raises(PokeflowError, match="nothing that a device could run"):
+    with pytest.raises(PokeflowError, match="no files that a device could run"):
         flow.package(leave_out=("*.npy", "*.npz", "*.har", "*.json"))
 
 

@@ -15,9 +15,9 @@ RELEASE = Release("a.tar.gz", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(),
 
 
 class Source:
-    """Gives this content; ``opened`` has the places from which it was asked for."""
+    """Gives this content; ``opened`` has the offsets from which it was read."""
 
-    told = "here"
+    label = "here"
 
     def __init__(self, content=CONTENT):
         self.content, self.opened = content, []
@@ -69,7 +69,7 @@ def test_a_damaged_part_is_fetched_anew_once(folder, size):
 @pytest.mark.parametrize("part", [None, b""])
 def test_another_archive_is_fetched_once_and_refused(folder, part):
     source = Source(bytes(len(CONTENT)))
-    with pytest.raises(ReleaseRejectedError, match="is not the archive that was signed"):
+    with pytest.raises(ReleaseRejectedError, match="not the archive that was signed"):
         download.fetch(source, RELEASE, folder if part is None else with_part(folder, part))
     assert source.opened == [0]
     assert list(folder.iterdir()) == []

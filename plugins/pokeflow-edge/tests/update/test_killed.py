@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_is_told_and_the_old_release_is_served_on(device, li
     assert done.returncode == 1
     assert os.strerror(errno.EFBIG) in done.stderr
     assert "Traceback" not in done.stderr
-    assert "Remove the cause and run this again." in done.stderr
+    assert "Correct this, and run the command again." in done.stderr
     assert device.snapshot() == before
     assert device.require_whole() == 100
     assert not device.root.staging.exists()

@@ -26,7 +26,7 @@ def test_what_is_done_is_told_and_ends_well(device, capsys, monkeypatch):
     assert told[:3] == [
         "installed: small v200 for cpu, release 200.",
         "up to date: small v200 for cpu, release 200.",
-        "back at release 100.",
+        "rolled back to release 100.",
     ]
     assert json.loads(told[3]) == {
         "current": 100, "good": 100, "previous": 200, "trial": None, "floor": 200, "failed": [],
@@ -38,7 +38,7 @@ def test_what_is_refused_is_a_sentence_on_stderr(device, capsys):
     assert call(device, "--from", str(device.maker.folder)) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("small v50 for cpu, release 50: is not newer than 100")
+    assert said.err.startswith("small v50 for cpu, release 50: not newer than 100")
     assert call(device, "--from", str(device.maker.folder), "--allow-older") == 0
 
 
@@ -46,7 +46,7 @@ def test_a_key_may_be_another_than_the_pinned_one(device, tmp_path, capsys):
     device.maker.release(200)
     (tmp_path / "none.pub").write_text("")
     assert call(device, "--from", str(device.maker.folder), "--key", str(tmp_path / "none.pub")) == 1
-    assert "holds no public key" in capsys.readouterr().err
+    assert "no public key" in capsys.readouterr().err
 
 
 def test_an_installation_that_is_not_there_is_told(tmp_path, capsys):
@@ -57,7 +57,7 @@ def test_an_installation_that_is_not_there_is_told(tmp_path, capsys):
 def test_what_is_asked_wrongly_is_told(capsys):
     with pytest.raises(SystemExit, match="2"):
         main([])
-    assert "--from SOURCE is needed" in capsys.readouterr().err
+    assert "--from SOURCE is required" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["remove"])
 

@@ -41,7 +41,7 @@ def test_one_other_bit_of_what_is_signed_or_of_the_signature_is_refused(device, 
     for place in range(0, len(whole), 7):
         (device.maker.folder / name).write_bytes(whole)
         flip(device.maker.folder / name, place)
-        with pytest.raises(ReleaseRejectedError, match="by none of the keys that this device trusts"):
+        with pytest.raises(ReleaseRejectedError, match="not signed by a key that this device trusts"):
             device.update()
     assert device.snapshot() == before
     assert not device.root.downloads.exists()
@@ -54,7 +54,7 @@ def test_one_other_bit_of_the_archive_is_refused_before_it_is_unpacked(device, s
     flip(archive, int(share * archive.stat().st_size))
     before = device.snapshot()
     monkeypatch.setattr(tarfile, "open", None)
-    with pytest.raises(ReleaseRejectedError, match="is not the archive that was signed"):
+    with pytest.raises(ReleaseRejectedError, match="not the archive that was signed"):
         device.update()
     assert device.snapshot() == before
     assert list(device.root.downloads.iterdir()) == []
@@ -77,7 +77,7 @@ def test_anothers_key_is_refused_even_where_the_update_brings_its_own_public_key
     other = Maker(device.maker.folder, Ed25519PrivateKey.generate())
     other.release(200)
     before = device.snapshot()
-    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
     assert device.snapshot() == before
 
@@ -87,7 +87,7 @@ def test_a_signature_of_another_release_does_not_fit(device):
     signature = (device.maker.folder / "release.json.sig").read_bytes()
     device.maker.release(300)
     (device.maker.folder / "release.json.sig").write_bytes(signature)
-    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
 
 
@@ -95,7 +95,7 @@ def test_a_signature_of_another_release_does_not_fit(device):
 def test_a_signature_of_another_length_is_refused(device, length):
     device.maker.release(200)
     (device.maker.folder / "release.json.sig").write_bytes(b"\0" * length)
-    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
 
 
@@ -103,7 +103,7 @@ def test_files_without_end_are_not_read(device):
     device.maker.release(200)
     for name, length in (("release.json", 65_537), ("release.json.sig", 65)):
         (device.maker.folder / name).write_bytes(b"x" * length)
-        with pytest.raises(PokeflowError, match=r"has more than [\d,]+ bytes, and is not read"):
+        with pytest.raises(PokeflowError, match=r"larger than the limit of [\d,]+ bytes"):
             device.update()
         device.maker.release(200)
 
@@ -115,20 +115,20 @@ def test_keys_are_changed_by_trusting_both_for_a_while(device):
     device.update()
     device.keys.write_bytes(keys.public(new.key))
     device.maker.release(300)
-    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"", "holds no public key in PEM form"),
-        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "is no public key"),
+        (b"", "no public key in PEM format"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "is not a public key"),
         (
             ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
                 Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
             ),
-            "not of kind Ed25519",
+            "not an Ed25519 key",
         ),
     ],
 )  # fmt: skip
@@ -137,7 +137,7 @@ def test_a_pinned_key_that_is_none_is_told(device, text, said):
     with pytest.raises(PokeflowError, match=said):
         device.update()
     device.keys.unlink()
-    with pytest.raises(PokeflowError, match="no readable public key"):
+    with pytest.raises(PokeflowError, match="cannot read the public key"):
         device.update()
 
 
@@ -149,7 +149,7 @@ def test_nothing_is_parsed_before_the_signature_is_right(device, monkeypatch):
         raise AssertionError("it was read")
 
     monkeypatch.setattr(releases, "parse_release", read)
-    with pytest.raises(ReleaseRejectedError, match="by none of the keys"):
+    with pytest.raises(ReleaseRejectedError, match="not signed by a key"):
         device.update()
 
 
@@ -171,7 +171,7 @@ def test_what_is_signed_and_still_no_release_is_refused(change):
 def test_the_largest_archive_and_sequence_are_taken_and_one_more_is_not():
     for name, most in (("size", 4_000_000_000), ("sequence", (1 << 53) - 1)):
         assert getattr(parse_release(json.dumps(ABOUT | {name: most}).encode()), name) == most
-        with pytest.raises(ReleaseRejectedError, match=f"signed, but its {name} is '{most + 1}'"):
+        with pytest.raises(ReleaseRejectedError, match=f"signed, but has an invalid {name}: '{most + 1}'"):
             parse_release(json.dumps(ABOUT | {name: most + 1}).encode())
 
 
@@ -187,13 +187,13 @@ def test_files_of_the_largest_size_are_read(device):
     device.keys.write_bytes(b"\n" * (65_536 - len(key)) + key)
     assert device.update().startswith("installed")
     device.keys.write_bytes(b"\n" * (65_537 - len(key)) + key)
-    with pytest.raises(PokeflowError, match="holds no public key"):
+    with pytest.raises(PokeflowError, match="no public key in PEM format"):
         device.update()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b"\xff", b'{"size": 1}', b"[" * 50_000])
 def test_what_is_signed_and_no_json_of_its_form_is_refused(text):
-    with pytest.raises(ReleaseRejectedError, match="signed, but no release"):
+    with pytest.raises(ReleaseRejectedError, match="signed, but not a valid release"):
         parse_release(text)
 
 
@@ -237,7 +237,7 @@ def test_a_hostile_archive_is_refused_though_it_is_signed(device, entry):
     signed(device, [entry])
     around = set(os.listdir(device.root.folder.parent))  # noqa: PTH208 - names alone
     before = device.snapshot()
-    with pytest.raises(PokeflowError, match=r"not a (sound|readable) bundle"):
+    with pytest.raises(PokeflowError, match=r"not a (valid|readable) bundle"):
         device.update()
     assert device.snapshot() == before
     assert not device.root.staging.exists()
@@ -276,7 +276,7 @@ def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(
     content = bundle("v200", b"model")
     content[name] += b" and more"
     device.maker.release(200, packed=tar(content))
-    with pytest.raises(ReleaseRejectedError, match="is not what its bundle"):
+    with pytest.raises(ReleaseRejectedError, match="differs from bundle"):
         device.update()
     content.pop(name)
     device.maker.release(201, "v200", packed=tar(content))
@@ -287,7 +287,7 @@ def test_a_file_that_is_not_what_the_bundle_says_is_refused_though_it_is_signed(
 @pytest.mark.parametrize("about", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": {}}', b"[" * 100_000])
 def test_a_bundle_that_says_nothing_of_its_form_is_refused(device, about):
     device.maker.release(200, packed=tar({"bundle.json": about}))
-    with pytest.raises(ReleaseRejectedError, match="not a sound bundle"):
+    with pytest.raises(ReleaseRejectedError, match="not a valid bundle"):
         device.update()
     assert device.require_whole() == 100
 

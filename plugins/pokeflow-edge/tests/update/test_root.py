@@ -61,7 +61,7 @@ def test_a_release_whose_description_is_damaged_is_told_with_what_to_do(root, co
     root.release(7).mkdir(parents=True)
     if content is not None:
         (root.release(7) / "bundle.json").write_bytes(content)
-    with pytest.raises(PokeflowError, match=r"releases/7/bundle\.json: is damaged \(.*Install the same release again"):
+    with pytest.raises(PokeflowError, match=r"releases/7/bundle\.json: damaged \(.*Install the same release again"):
         root.about(7)
 
 

@@ -49,7 +49,7 @@ def test_what_is_installed_already_changes_nothing_and_restarts_nothing(device):
 def test_an_older_release_is_refused_though_it_is_signed(device):
     device.maker.release(50)
     before = device.snapshot()
-    with pytest.raises(ReleaseRejectedError, match="is not newer than 100, which this device has had"):
+    with pytest.raises(ReleaseRejectedError, match="not newer than 100, which was installed before"):
         device.update()
     assert device.snapshot() == before
     assert device.update(older=True) == "installed: small v50 for cpu, release 50."
@@ -60,7 +60,7 @@ def test_an_older_release_is_refused_though_it_is_signed(device):
 def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, says):
     device.maker.release(200, says=says)
     before = device.snapshot()
-    with pytest.raises(ReleaseRejectedError, match="this device has the"):
+    with pytest.raises(ReleaseRejectedError, match="this device has"):
         device.update()
     assert device.snapshot() == before
     assert not device.root.downloads.exists()
@@ -72,14 +72,14 @@ def test_a_release_for_another_device_is_refused_before_it_is_fetched(device, sa
 def test_a_bundle_that_is_not_what_its_release_says_is_refused(device, lie):
     device.maker.release(200, says=lie.get("says"), **lie.get("about", {}))
     before = device.snapshot()
-    with pytest.raises(ReleaseRejectedError, match="its bundle has the"):
+    with pytest.raises(ReleaseRejectedError, match="its bundle has"):
         device.update()
     assert device.snapshot() == before
 
 
 def test_a_simulated_bundle_is_refused(device):
     device.maker.release(200, simulated=True)
-    with pytest.raises(ReleaseRejectedError, match="double of the compiler"):
+    with pytest.raises(ReleaseRejectedError, match="simulator of the compiler"):
         device.update()
     assert device.require_whole() == 100
 
@@ -87,7 +87,7 @@ def test_a_simulated_bundle_is_refused(device):
 def test_a_bundle_that_fails_its_self_test_is_never_switched_to(device):
     device.maker.release(200, weights=b"sick")
     before, service = device.snapshot(), device.service()
-    with pytest.raises(ReleaseRejectedError, match="does not pass its self-test: it is sick"):
+    with pytest.raises(ReleaseRejectedError, match="fails its self-test: it is sick"):
         device.update(service)
     assert device.snapshot() == before
     assert service.told == []
@@ -108,7 +108,9 @@ def test_a_self_test_runs_the_new_bundles_own_code_in_its_own_process(device, mo
 def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
     device.maker.release(200)
     service = device.service(200)
-    with pytest.raises(PokeflowError, match=r"200 does not answer \(it coughs\)\. Back at release 100, which answers"):
+    with pytest.raises(
+        PokeflowError, match=r"200 does not answer \(it coughs\)\. Rolled back to .* 100, which answers"
+    ):
         device.update(service)
     assert service.told == [200, 100]
     assert device.require_whole() == 100
@@ -123,14 +125,14 @@ def test_a_release_that_does_not_answer_is_undone_and_not_tried_again(device):
 
 def test_a_service_that_answers_neither_before_nor_after_is_told(device):
     device.maker.release(200)
-    with pytest.raises(PokeflowError, match="Back at release 100, which does not answer either"):
+    with pytest.raises(PokeflowError, match="Rolled back to release 100, which does not answer either"):
         device.update(device.service(100, 200))
     assert device.require_whole() == 100
 
 
 def test_a_first_release_that_does_not_answer_is_told(empty):
     empty.maker.release(100)
-    with pytest.raises(PokeflowError, match="there is none to go back to"):
+    with pytest.raises(PokeflowError, match="there is no release to roll back to"):
         empty.update(empty.service(100))
     empty.maker.release(200)
     assert empty.update().startswith("installed")
@@ -143,7 +145,7 @@ def test_what_is_mended_and_does_not_answer_all_the_same_can_be_left(device):
     (device.root.folder / "current" / "model" / "model").write_bytes(b"rot")
     with pytest.raises(PokeflowError, match="release 200 does not answer"):
         device.update(device.service(200))
-    assert run.rollback(device.root, device.service(200)) == "back at release 100."
+    assert run.rollback(device.root, device.service(200)) == "rolled back to release 100."
 
 
 def test_a_trial_that_was_cut_off_is_confirmed_where_it_answers(device):
@@ -160,7 +162,7 @@ def test_a_trial_that_was_cut_off_is_undone_where_it_does_not_answer(device):
     device.maker.release(200)
     device.update()
     device.root.write(State(good=100, trial=200, floor=100))
-    with pytest.raises(PokeflowError, match="Back at release 100"):
+    with pytest.raises(PokeflowError, match="Rolled back to release 100"):
         device.update(device.service(200))
     assert device.require_whole() == 100
 
@@ -168,15 +170,15 @@ def test_a_trial_that_was_cut_off_is_undone_where_it_does_not_answer(device):
 def test_a_person_can_go_back_and_forth_and_never_below_the_floor_by_an_update(device):
     device.maker.release(200)
     device.update()
-    assert run.rollback(device.root, device.service()) == "back at release 100."
+    assert run.rollback(device.root, device.service()) == "rolled back to release 100."
     assert device.require_whole() == 100
     assert device.root.state() == State(good=100, previous=200, floor=200)
-    with pytest.raises(ReleaseRejectedError, match="is here already"):
+    with pytest.raises(ReleaseRejectedError, match="already installed"):
         device.update()
     device.maker.release(150)
-    with pytest.raises(ReleaseRejectedError, match="is not newer than 200"):
+    with pytest.raises(ReleaseRejectedError, match="not newer than 200"):
         device.update()
-    assert run.rollback(device.root, device.service()) == "back at release 200."
+    assert run.rollback(device.root, device.service()) == "rolled back to release 200."
 
 
 def test_a_release_of_the_floors_own_sequence_is_refused(device):
@@ -184,10 +186,10 @@ def test_a_release_of_the_floors_own_sequence_is_refused(device):
     for sequence in (200, 300, 400):
         device.maker.release(sequence)
         device.update()
-    assert run.rollback(device.root, device.service()) == "back at release 300."
+    assert run.rollback(device.root, device.service()) == "rolled back to release 300."
     device.root.write(replace(device.root.state(), previous=200))
     device.maker.release(400, "v401")
-    with pytest.raises(ReleaseRejectedError, match="is not newer than 400"):
+    with pytest.raises(ReleaseRejectedError, match="not newer than 400"):
         device.update()
     device.maker.release(401)
     assert device.update().startswith("installed")
@@ -235,7 +237,9 @@ def test_a_rollback_that_is_cut_off_is_not_tried_again(device, monkeypatch):
     monkeypatch.undo()
     assert device.root.state() == State(good=100, trial=200, floor=100, failed=(200,))
     service = device.service()  # it would answer now
-    with pytest.raises(PokeflowError, match=r"release 200 does not answer \(an update before was cut off\)\. Back at"):
+    with pytest.raises(
+        PokeflowError, match=r"release 200 does not answer \(an earlier update was interrupted\)\. Rolled back to"
+    ):
         device.update(service)
     assert service.told == [100]
     assert device.require_whole() == 100
@@ -261,7 +265,7 @@ def test_going_back_finishes_first_what_was_cut_off(device):
     device.update()
     device.root.write(State(good=100, trial=200, floor=100))
     service = device.service()
-    assert run.rollback(device.root, service) == "back at release 100."
+    assert run.rollback(device.root, service) == "rolled back to release 100."
     assert service.told == [200, 100]
     assert device.root.state() == State(good=100, previous=200, floor=200)
 
@@ -288,7 +292,7 @@ def test_a_release_before_it_whose_folder_is_gone_cannot_be_gone_back_to(device)
     device.maker.release(200)
     device.update()
     shutil.rmtree(device.root.release(100))
-    with pytest.raises(PokeflowError, match="no release to go back to"):
+    with pytest.raises(PokeflowError, match="no release to roll back to"):
         run.rollback(device.root, device.service())
     assert device.require_whole() == 200
 
@@ -302,7 +306,7 @@ def test_going_back_to_what_does_not_answer_is_undone(device):
 
 
 def test_there_is_nothing_to_go_back_to_at_first(device):
-    with pytest.raises(PokeflowError, match="no release to go back to"):
+    with pytest.raises(PokeflowError, match="no release to roll back to"):
         run.rollback(device.root, device.service())
 
 
@@ -323,7 +327,7 @@ def test_a_service_that_does_not_stop_is_restarted_and_nothing_is_changed(device
     before, service = device.snapshot(), device.service()
     service.stuck = "'systemctl stop' failed (1)"
     tested = []
-    with pytest.raises(PokeflowError, match=r"^the service does not stop: 'systemctl stop' failed \(1\)\. Nothing was"):
+    with pytest.raises(PokeflowError, match=r"^the service did not stop: 'systemctl stop' failed \(1\)\. Nothing was"):
         device.update(service, tried=lambda folder: tested.append(folder) or "")
     assert service.told == [None, 100]
     assert tested == []  # both processes would want the device
@@ -365,7 +369,7 @@ def test_what_was_damaged_since_is_mended_by_the_same_release(device, name):
     file = device.root.folder / "current" / name
     file.write_bytes(b"rot")
     service = device.service()
-    assert device.update(service).startswith("mended: small v100 for cpu, release 100; ")
+    assert device.update(service).startswith("repaired: small v100 for cpu, release 100; ")
     assert device.require_whole() == 100
     assert service.told == [100]
     assert device.root.state() == State(good=100, floor=100)
@@ -377,7 +381,7 @@ def test_a_file_that_is_not_the_bundles_is_damage_and_what_python_leaves_is_none
     (device.root.folder / "current" / "lib" / "__pycache__" / "x.pyc").touch()
     assert device.update().startswith("up to date")
     (device.root.folder / "current" / name).touch()
-    assert device.update().startswith("mended")
+    assert device.update().startswith("repaired")
     assert not (device.root.folder / "current" / name).exists()
 
 
@@ -385,7 +389,7 @@ def test_a_link_in_the_place_of_a_file_is_damage_as_the_runtime_would_not_take_i
     file = device.root.folder / "current" / "model" / "model"
     file.rename(tmp_path / "model")
     file.symlink_to(tmp_path / "model")
-    assert "is no plain file" in device.update()
+    assert "is not a regular file" in device.update()
     assert not file.is_symlink()
 
 
@@ -398,7 +402,7 @@ def test_a_bundle_of_a_format_that_this_code_does_not_know_is_left_to_its_own_se
 
 def test_two_updates_do_not_race(device):
     device.maker.release(200)
-    with device.root.lock(), pytest.raises(PokeflowError, match="another update is under way"):
+    with device.root.lock(), pytest.raises(PokeflowError, match="another update is running"):
         device.update()
     device.update()
 

@@ -74,7 +74,7 @@ def test_a_service_that_is_healthy_at_once_is_asked_three_times(quick):
 def test_a_service_that_is_healthy_too_late_is_told(quick):
     with answering((200, SAME)) as url:
         why = Service("true", health=url, seconds=2).restart_and_wait(ABOUT)
-    assert why == "not healthy for 2 seconds: it came too late"
+    assert why == "not healthy for 2 seconds: it answered too late"
     assert answering.server.asked == 2
 
 
@@ -82,7 +82,7 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
     with answering((503, {})) as url:
         assert (
             Service("true", health=url, seconds=5).restart_and_wait(ABOUT)
-            == "not healthy for 5 seconds: it answers 503"
+            == "not healthy for 5 seconds: it answers with status 503"
         )
     assert (
         Service("true", health=url, seconds=5)
@@ -94,8 +94,8 @@ def test_a_service_that_does_not_answer_in_time_is_told_with_the_reason(quick):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (SAME | {"version": "v0"}, "another version answers there"),
-        (SAME | {"model": {"name": "other"}, "target": "x"}, "another model and target answers there"),
+        (SAME | {"version": "v0"}, "it serves another version"),
+        (SAME | {"model": {"name": "other"}, "target": "x"}, "it serves another model and target"),
         ({"status": "ok"}, "model"),
         (b"no json", "Expecting value"),
         ([], "indices"),

@@ -39,13 +39,13 @@ def test_what_is_no_gzip_is_not_readable(tmp_path):
 
 def test_an_archive_without_a_description_is_not_sound(tmp_path):
     (tmp_path / "x.tar.gz").write_bytes(tar({"model/model": b"model"}))
-    with pytest.raises(ReleaseRejectedError, match=r"not a sound bundle \(it holds no bundle\.json\)"):
+    with pytest.raises(ReleaseRejectedError, match=r"not a valid bundle \(it has no bundle\.json\)"):
         unpack(tmp_path / "x.tar.gz", tmp_path / "new")
 
 
 @pytest.mark.parametrize("about", [{"files": []}, {"target": None}, {"model": {"name": ["x"]}}])
 def test_a_description_of_other_types_is_not_sound(packed, tmp_path, about):
-    with pytest.raises(ReleaseRejectedError, match=r"bundle\.json (has values of a wrong type|names no files)"):
+    with pytest.raises(ReleaseRejectedError, match=r"bundle\.json (has values of a wrong type|lists no files)"):
         unpack(packed(**about), tmp_path / "new")
 
 
@@ -70,5 +70,5 @@ def test_a_disk_that_cannot_be_read_is_damage(packed, tmp_path, monkeypatch):
 
 def test_a_broken_archive_is_refused(tmp_path):
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(json.dumps({}).encode()))
-    with pytest.raises(ReleaseRejectedError, match="not a sound bundle"):
+    with pytest.raises(ReleaseRejectedError, match="not a valid bundle"):
         unpack(tmp_path / "x.tar.gz", tmp_path / "new")

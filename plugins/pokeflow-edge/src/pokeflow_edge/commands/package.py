@@ -16,20 +16,20 @@ PACKAGE = "package"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--to", default="release", metavar="DIR", help="where it is written (default: release)")
-    parser.add_argument("--key", metavar="FILE", help="the private key that signs it (default: the user's own)")
+    parser.add_argument("--to", default="release", metavar="DIR", help="folder to write to (default: release)")
+    parser.add_argument("--key", metavar="FILE", help="private key that signs the release (default: the user's own)")
 
 
-def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Build and sign the bundle of the configuration's compiled model, and print the facts of its release."""
-    if own := [word for word in overrides if word.lstrip("+").startswith(("stages=", "publish="))]:
-        raise ConfigError([Fault(own[0].partition("=")[0].lstrip("+"), "this command makes packages, nothing else.")])
+    if fixed := [word for word in overrides if word.lstrip("+").startswith(("stages=", "publish="))]:
+        raise ConfigError([Fault(fixed[0].partition("=")[0].lstrip("+"), "this command sets it itself. Leave it out.")])
     # The command is recorded with the task, which others read, so the key's path is left out.
-    again = ["pokeflow", PACKAGE, *overrides, "--to", arguments.to, *(["--key", "FILE"] if arguments.key else [])]
-    flow = dataclasses.replace(pokeflow.load([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(again))
+    command = ["pokeflow", PACKAGE, *overrides, "--to", args.to, *(["--key", "FILE"] if args.key else [])]
+    flow = dataclasses.replace(pokeflow.load([*overrides, f"stages=[{PACKAGE}]"]), command=shlex.join(command))
     record = make_package(flow)
     package = Input(record, pokeflow.open_store(flow).fetch(record))
-    print(format_facts(sign(package, arguments.to, arguments.key)))
+    print(format_facts(sign(package, args.to, args.key)))
     return 0
 
 
@@ -37,9 +37,9 @@ def make_package(flow: Flow) -> Record:
     """Run the flow, and return the record of its only package; raise a ConfigError unless it has exactly one."""
     steps = [step.name for step in flow.steps if step.stage == PACKAGE]
     if not steps:
-        message = "nothing is packaged. Choose a target that says how, such as target=cpu."
+        message = "no model is packaged. Choose a target with a package stage, such as target=cpu."
         raise ConfigError([Fault("target.package", message)])
     if len(steps) > 1:
         names = ", ".join(sorted(name.partition(":")[2] for name in steps))
-        raise ConfigError([Fault("models", f"a release is of one model, and these are packaged: {names}. Choose one.")])
+        raise ConfigError([Fault("models", f"a release has one model, but these are packaged: {names}. Choose one.")])
     return pokeflow.run(flow).records[steps[0]]

@@ -30,17 +30,17 @@ def write(target: Path, content: Mapping[str, Content], executable: Iterable[str
         PokeflowError: If a name leads out of the folder that the archive is unpacked in.
 
     """
-    if bad := [name for name in content if not is_safe(name)]:
-        raise PokeflowError(f"package: {bad[0]!r} leads out of the archive. Make the model again.")
-    run = frozenset(executable)
+    if unsafe := [name for name in content if not is_safe(name)]:
+        raise PokeflowError(f"package: {unsafe[0]!r} is a path outside of the archive. Run the model's task again.")
+    executables = frozenset(executable)
     with (
         target.open("wb") as out,
         # No name in gzip's header, since it would differ between stores.
-        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
         for name in sorted(content):
-            _add(archive, name, content[name], 0o755 if name in run else 0o644)
+            _add(archive, name, content[name], 0o755 if name in executables else 0o644)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Content, mode: int) -> None:

@@ -15,16 +15,16 @@ _TARGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 def check_package(params: PackageParams) -> Iterable[tuple[str, str]]:
     """Yield (parameter, message) for each fault that types cannot express, including the adapter's imports."""
-    for name, most in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT), ("selftest", 64)):
-        if not 1 <= getattr(params, name) <= most:
-            yield name, f"{getattr(params, name)} is not between 1 and {most:,}"
+    for name, limit in (("top", 1000), ("max_bytes", 1_000_000_000), ("max_pixels", PILLOW_LIMIT), ("selftest", 64)):
+        if not 1 <= getattr(params, name) <= limit:
+            yield name, f"{getattr(params, name)} is not between 1 and {limit:,}"
     if not 0 < params.selftest_cosine < 1:
         yield "selftest_cosine", f"{params.selftest_cosine} is not between 0 and 1"
     if not _TARGET.fullmatch(params.target):
-        yield "target", f"{params.target!r} is no name of lower-case letters, digits, '.', '_' and '-'"
-    if bad := [word for word in params.requires if not _REQUIREMENT.fullmatch(word)]:
-        yield "requires", f"{bad[0]!r} is no name of a distribution with bounds of its version"
+        yield "target", f"{params.target!r} is not a name of lower-case letters, digits, '.', '_' and '-'"
+    if invalid := [word for word in params.requires if not _REQUIREMENT.fullmatch(word)]:
+        yield "requires", f"{invalid[0]!r} is not a distribution name with optional version bounds"
     elif not _MODULE.fullmatch(params.adapter):
-        yield "adapter", f"{params.adapter!r} is no module of a package, such as pokeflow_onnxruntime.network"
+        yield "adapter", f"{params.adapter!r} is not a module of a package. Example: pokeflow_onnxruntime.network"
     else:
         yield from (("adapter", message) for message in code.faults(params))

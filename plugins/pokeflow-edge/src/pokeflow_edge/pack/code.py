@@ -47,17 +47,17 @@ def faults(params: PackageParams) -> Iterator[str]:
     """Yield the faults of an adapter: imports that the device does not have, a missing function ``open_network``."""
     try:
         source = source_of(params.adapter).read_text(encoding="utf-8")
-        tree, imported = ast.parse(source), list(list_imports(source, params.adapter.partition(".")[0]))
+        tree, imports = ast.parse(source), list(list_imports(source, params.adapter.partition(".")[0]))
     except (OSError, PokeflowError, SyntaxError, ValueError) as error:
         yield f"{params.adapter!r} cannot be read ({error})"
         return
-    brought = FREE | {_import_name(word) for word in params.requires} | set(params.runtime_modules)
-    for name in dict.fromkeys(imported):
+    available = FREE | {_import_name(word) for word in params.requires} | set(params.runtime_modules)
+    for name in dict.fromkeys(imports):
         top = name.partition(".")[0]
-        if name not in ON_DEVICE and top not in brought | sys.stdlib_module_names:
+        if name not in ON_DEVICE and top not in available | sys.stdlib_module_names:
             yield (
-                f"{params.adapter} imports {name}, which no device has: it may import the "
-                f"standard library, numpy, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules name"
+                f"{params.adapter} imports {name}, which is not on a device. It may import the "
+                f"standard library, numpy, PIL, {', '.join(ON_DEVICE)}, and what requires or runtime_modules list"
             )
     if not any(isinstance(node, ast.FunctionDef) and node.name == "open_network" for node in tree.body):
         yield f"{params.adapter} has no function open_network(folder, spec, threads)"

@@ -32,7 +32,7 @@ class Sample:
     source: str
 
 
-def choose_sample(model_input: Input, data: Dataset, gallery: Index, params: PackageParams) -> Sample:
+def choose_sample(model: Input, data: Dataset, gallery: Index, params: PackageParams) -> Sample:
     """Return squares of cards spread evenly over the gallery, with their embeddings.
 
     The embeddings are computed by the packed model if this machine can run it, else they are those of the gallery,
@@ -46,27 +46,27 @@ def choose_sample(model_input: Input, data: Dataset, gallery: Index, params: Pac
 
     rows = np.unique(np.linspace(0, len(data.cards) - 1, params.selftest).astype(int))
     squares = to_square([data.references[row] for row in rows], data.preprocessing)
-    stated = gallery.embeddings[rows]
-    network, why = _opened(model_input, data, params.adapter)
+    expected = gallery.embeddings[rows]
+    network, reason = _open(model, data, params.adapter)
     if network is None:
         log.warning(
-            "%s cannot be run here (%s): its self-test is the gallery's own embeddings", model_input.record.task, why
+            "%s cannot run on this machine (%s). Its self-test uses the gallery's embeddings", model.record.task, reason
         )
-        return Sample(_npz(squares, stated), "the gallery, as the compiler's emulator gave it")
-    embeddings = normalize_rows(np.concatenate([network(network.prepare(square[None])) for square in squares]))
-    if embeddings.shape != stated.shape or not (least := float((embeddings * stated).sum(axis=1).min())) >= SAME:
-        near = f"cosine {least:.4f}" if embeddings.shape == stated.shape else f"{embeddings.shape[1]} values a card"
+        return Sample(_npz(squares, expected), "the gallery, as the compiler's emulator gave it")
+    computed = normalize_rows(np.concatenate([network(network.prepare(square[None])) for square in squares]))
+    if computed.shape != expected.shape or not (least := float((computed * expected).sum(axis=1).min())) >= SAME:
+        difference = f"cosine {least:.4f}" if computed.shape == expected.shape else f"{computed.shape[1]} values a card"
         raise PokeflowError(
-            f"{model_input.record.task}: its index differs from what the model computes on this machine ({near}; "
-            f"expected at least {SAME}). Compile the model again."
+            f"{model.record.task}: its index differs from what the model computes on this machine ({difference}; at "
+            f"least {SAME} is expected). Compile the model again."
         )
-    return Sample(_npz(squares, embeddings), f"the packed model, run at packing on {platform.machine()}")
+    return Sample(_npz(squares, computed), f"the packed model, run at packing on {platform.machine()}")
 
 
-def _opened(model_input: Input, data: Dataset, adapter: str) -> tuple[Any, str]:
+def _open(model: Input, data: Dataset, adapter: str) -> tuple[Any, str]:
     """Open the model on this machine; return it, or None and the reason why it cannot run."""
     try:
-        return importlib.import_module(adapter).open_network(model_input.folder, data.preprocessing, 1), ""
+        return importlib.import_module(adapter).open_network(model.folder, data.preprocessing, 1), ""
     except (ImportError, UnavailableError) as error:
         return None, str(error)
 

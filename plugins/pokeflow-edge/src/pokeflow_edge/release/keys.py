@@ -14,19 +14,19 @@ VARIABLE = "POKEFLOW_SIGNING_KEY"
 DEFAULT = Path("~/.config/pokeflow/signing.pem")
 
 
-def key_file(file: str | None) -> Path:
+def key_file(path: str | None) -> Path:
     """Return the key's path: the argument, else $POKEFLOW_SIGNING_KEY, else ``DEFAULT`` in the user's home."""
-    return Path(file or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+    return Path(path or os.environ.get(VARIABLE) or DEFAULT).expanduser()
 
 
-def load_key(name: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
+def load_key(path: str | None) -> tuple["Ed25519PrivateKey", Path, bool]:
     """Return the key, its file, and whether it was just created, as only the default key is at its first use."""
-    file = key_file(name)
+    file = key_file(path)
     if file.exists():
         return _read(file), file, False
-    if name or os.environ.get(VARIABLE):
-        raise PokeflowError(f"{file}: no such key. Make one: openssl genpkey -algorithm ed25519 -out {file}")
-    return _made(file), file, True
+    if path or os.environ.get(VARIABLE):
+        raise PokeflowError(f"{file}: no such key. Create one: openssl genpkey -algorithm ed25519 -out {file}")
+    return _create(file), file, True
 
 
 def public(key: "Ed25519PrivateKey") -> bytes:
@@ -42,23 +42,23 @@ def _read(file: Path) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if not file.is_file():
-        raise PokeflowError(f"{file}: no file. Name the private key's.")
+        raise PokeflowError(f"{file}: not a file. Give the path of the private key.")
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise PokeflowError(f"{file}: users other than its owner can read it. Run: chmod 600 {file}")
+        raise PokeflowError(f"{file}: other users can read it. Run: chmod 600 {file}")
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # Without the error's text, which could contain parts of the key.
         kind = type(error).__name__
-        raise PokeflowError(f"{file}: no private key in PEM form without a password ({kind}).") from None
+        raise PokeflowError(f"{file}: not an unencrypted private key in PEM format ({kind}).") from None
     except OSError as error:
         raise PokeflowError(f"{file}: cannot be read ({error.strerror}).") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise PokeflowError(f"{file}: is not of kind Ed25519. Make one: openssl genpkey -algorithm ed25519")
+        raise PokeflowError(f"{file}: not an Ed25519 key. Create one: openssl genpkey -algorithm ed25519")
     return key
 
 
-def _made(file: Path) -> "Ed25519PrivateKey":
+def _create(file: Path) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -72,5 +72,5 @@ def _made(file: Path) -> "Ed25519PrivateKey":
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
-        raise PokeflowError(f"{file}: no key can be kept there ({error.strerror}). Give one with --key.") from error
+        raise PokeflowError(f"{file}: a key cannot be written ({error.strerror}). Give one with --key.") from error
     return key

@@ -37,41 +37,41 @@ def sign(package: Input, to: str, key: str | None = None) -> dict[str, Any]:
 
     """
     try:
-        about = json.loads((package.folder / BUNDLE).read_bytes())
+        bundle = json.loads((package.folder / BUNDLE).read_bytes())
     except OSError as error:
-        raise PokeflowError(f"{package.record.task}: left no edge bundle: {error}") from error
-    if about.get("simulated") or package.record.simulated:
+        raise PokeflowError(f"{package.record.task}: has no edge bundle: {error}") from error
+    if bundle.get("simulated") or package.record.simulated:
         raise PokeflowError(
-            f"{package.record.task}: was made with a double of the compiler and answers nothing real, so it is not "
-            "released. Compile the model with the vendor's own."
+            f"{package.record.task}: was produced by a simulator of the compiler, so it cannot be "
+            "released. Compile the model with the vendor's compiler."
         )
     folder = Path(to).expanduser()
     private, file, new = keys.load_key(key)
-    release = _release(package.folder / FILE, about)
-    before = _before(folder, private)
-    if before is not None and _is_same(before, release) and _is_whole(folder, before):
-        return _facts(folder, before, private, file, new, "there already")
-    if before is not None and before.sequence >= release.sequence:
-        release = replace(release, sequence=before.sequence + 1)  # the clock was set back
+    release = _release(package.folder / FILE, bundle)
+    existing = _read_existing(folder, private)
+    if existing is not None and _is_same(existing, release) and _is_complete(folder, existing):
+        return _facts(folder, existing, private, file, new, "already signed")
+    if existing is not None and existing.sequence >= release.sequence:
+        release = replace(release, sequence=existing.sequence + 1)  # the clock was set back
     _write(folder, package.folder / FILE, release, private)
     return _facts(folder, release, private, file, new, "signed")
 
 
-def _release(archive: Path, about: dict[str, Any]) -> Release:
-    name = "-".join((about["model"]["name"], about["version"], about["target"]))
+def _release(archive: Path, bundle: dict[str, Any]) -> Release:
+    name = "-".join((bundle["model"]["name"], bundle["version"], bundle["target"]))
     return Release(
         archive=f"{name}.tar.gz",
         size=archive.stat().st_size,
         sha256=sha256(archive),
-        model=about["model"]["name"],
-        version=about["version"],
-        target=about["target"],
+        model=bundle["model"]["name"],
+        version=bundle["version"],
+        target=bundle["target"],
         sequence=int(time.time()),
         pokeflow=__version__,
     )
 
 
-def _before(to: Path, key: "Ed25519PrivateKey") -> Release | None:
+def _read_existing(to: Path, key: "Ed25519PrivateKey") -> Release | None:
     """Return the existing release in a folder if this key signed it, else None."""
     try:
         about, signature = (to / ABOUT).read_bytes(), (to / SIGNATURE).read_bytes()
@@ -81,11 +81,11 @@ def _before(to: Path, key: "Ed25519PrivateKey") -> Release | None:
         return None
 
 
-def _is_same(before: Release, release: Release) -> bool:
-    return replace(release, sequence=before.sequence, pokeflow=before.pokeflow) == before
+def _is_same(existing: Release, release: Release) -> bool:
+    return replace(release, sequence=existing.sequence, pokeflow=existing.pokeflow) == existing
 
 
-def _is_whole(to: Path, release: Release) -> bool:
+def _is_complete(to: Path, release: Release) -> bool:
     file = to / release.archive
     return file.is_file() and sha256(file) == release.sha256
 
@@ -106,13 +106,15 @@ def _write(to: Path, archive: Path, release: Release, key: "Ed25519PrivateKey") 
         draft.replace(to / name)
 
 
-def _facts(to: Path, release: Release, key: "Ed25519PrivateKey", file: Path, new: bool, what: str) -> dict[str, Any]:
+def _facts(
+    to: Path, release: Release, key: "Ed25519PrivateKey", file: Path, is_new: bool, state: str
+) -> dict[str, Any]:
     return {
         "release": str(to / ABOUT),
         "archive": release.archive,
         "size_mb": release.size / 1e6,
         "sequence": release.sequence,
-        "state": what,
-        "signing key": f"{file}{', made just now: keep a copy of it in a safe place' if new else ''}",
+        "state": state,
+        "signing key": f"{file}{', created now: keep a copy of it in a safe place' if is_new else ''}",
         "public key": keys.public(key).decode().splitlines()[1],
     }

@@ -22,13 +22,13 @@ ABOUT, MODEL, LABELS, LIB = "bundle.json", "model", "labels.csv", "lib"
 FORMAT = 1
 """Version of the format of ``bundle.json``."""
 REMEDY = "Install the bundle again."
-_TOLD = ("model", "version", "target", "preprocessing", "simulated")
+_RESPONSE_FIELDS = ("model", "version", "target", "preprocessing", "simulated")
 _KINDS = {
     **dict.fromkeys(("version", "target", "adapter", "preprocessing"), str),
     **dict.fromkeys(("files", "limits", "selftest"), dict),
     "requires": list,
 }
-_COMPILED = "__pycache__"
+_BYTECODE = "__pycache__"
 """Folder that Python creates if the code runs without ``-B``; it does not make a bundle invalid."""
 
 
@@ -64,7 +64,7 @@ class Bundle:
     @property
     def describe(self) -> dict[str, Any]:
         """Provenance fields of each response; ``simulated`` only if the bundle has it."""
-        return {name: self.about[name] for name in _TOLD if name in self.about}
+        return {name: self.about[name] for name in _RESPONSE_FIELDS if name in self.about}
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -75,10 +75,10 @@ def load_bundle(folder: Path) -> Bundle:
     except OSError as error:
         raise PokeflowError(f"{error.filename}: cannot be read ({error.strerror}). {REMEDY}") from error
     if fault:
-        name, why = fault
-        raise PokeflowError(f"{folder / name}: {why}. {REMEDY}")
+        name, reason = fault
+        raise PokeflowError(f"{folder / name}: {reason}. {REMEDY}")
     if module_file(about["adapter"]) not in about["files"]:
-        raise PokeflowError(f"{folder}: holds no adapter {about['adapter']}. {REMEDY}")
+        raise PokeflowError(f"{folder}: has no adapter {about['adapter']}. {REMEDY}")
     return Bundle(folder, about)
 
 
@@ -91,40 +91,40 @@ def read(folder: Path) -> dict[str, Any]:
     return about
 
 
-def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], faults: Iterable[str]) -> tuple[str, str] | None:
+def faulty(folder: Path, files: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> tuple[str, str] | None:
     """Return the first file that differs from its entry in ``files`` and the reason, or None if all match.
 
     Args:
         folder: The unpacked bundle.
         files: The entries of ``bundle.json``, by name with ``size`` and ``sha256``.
-        faults: Names of the existing files without ``bundle.json``, as ``list_files`` yields them.
+        names: Names of the existing files without ``bundle.json``, as ``list_files`` yields them.
 
     Raises:
         OSError: If a file is unreadable; the exception has its name.
 
     """
-    there = set(faults)
-    for name in sorted(there | files.keys()):
+    existing = set(names)
+    for name in sorted(existing | files.keys()):
         if name not in files:
-            return name, f"its {ABOUT} does not know this file"
-        if name not in there:
+            return name, f"is not listed in {ABOUT}"
+        if name not in existing:
             return name, "is missing"
         if (folder / name).is_symlink() or not (folder / name).is_file():
-            return name, "is no plain file"
+            return name, "is not a regular file"
         if not _is_same(folder / name, files[name]):
-            return name, f"is not what its {ABOUT} says; it is damaged or was changed"
+            return name, f"differs from {ABOUT}: it is damaged or was changed"
     return None
 
 
 def list_files(folder: Path) -> Iterator[str]:
     """Yield the relative name of every file in a folder but ``bundle.json``; links are listed, not followed."""
     for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name != _COMPILED]
+        folders[:] = [name for name in folders if name != _BYTECODE]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         for name in (*files, *links):
-            path = (Path(root) / name).relative_to(folder).as_posix()
-            if path != ABOUT:
-                yield path
+            relative = (Path(root) / name).relative_to(folder).as_posix()
+            if relative != ABOUT:
+                yield relative
 
 
 def module_file(module: str) -> str:
@@ -136,7 +136,7 @@ def _about(folder: Path) -> dict[str, Any]:
     try:
         about = read(folder)
         if about["format"] != FORMAT:
-            raise ValueError(f"it is of format {about['format']!r}, this runtime reads {FORMAT}")
+            raise ValueError(f"format {about['format']!r}, but this runtime reads {FORMAT}")
         _require_form(about)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PokeflowError(
@@ -148,28 +148,28 @@ def _about(folder: Path) -> dict[str, Any]:
 def _require_form(about: Mapping[str, Any]) -> None:
     """Validate the fields that the runtime uses; raise KeyError, TypeError or ValueError for an invalid one."""
     if not isinstance(about["model"], str | dict):
-        raise TypeError("model is neither a name nor what is known of it")
-    if wrong := [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]:
-        raise TypeError(f"{wrong[0]} is no {_KINDS[wrong[0]].__name__}")
+        raise TypeError("model is neither a name nor an object")
+    if invalid := [name for name, kind in _KINDS.items() if not isinstance(about[name], kind)]:
+        raise TypeError(f"{invalid[0]} is not a {_KINDS[invalid[0]].__name__}")
     if not all(isinstance(word, str) for word in about["requires"]):
-        raise TypeError("requires holds what is no text")
+        raise TypeError("requires has an item that is not a string")
     if not all(part.isidentifier() for part in about["adapter"].split(".")):
         raise ValueError(f"adapter is {about['adapter']!r}, not the name of a module")
     for field in fields(Limits):
         if not isinstance(value := about["limits"][field.name], int) or value < 1:
             raise ValueError(f"the limit {field.name} is {value!r}, not a number above 0")
     if not isinstance(about["selftest"]["cosine"], float) or about["selftest"]["file"] not in about["files"]:
-        raise ValueError("its self-test is no file of it, or has no least cosine")
-    for name, said in about["files"].items():
-        if not isinstance(said["size"], int) or not isinstance(said["sha256"], str):
-            raise TypeError(f"what it says of {name} is not size and sha256")
+        raise ValueError("the self-test is not a listed file, or has no minimum cosine")
+    for name, entry in about["files"].items():
+        if not isinstance(entry["size"], int) or not isinstance(entry["sha256"], str):
+            raise TypeError(f"the entry of {name} has no valid size and sha256")
 
 
-def _is_same(file: Path, said: Mapping[str, Any]) -> bool:
+def _is_same(file: Path, entry: Mapping[str, Any]) -> bool:
     try:
         with file.open("rb") as content:
-            if os.fstat(content.fileno()).st_size != said["size"]:
+            if os.fstat(content.fileno()).st_size != entry["size"]:
                 return False
-            return bool(hashlib.file_digest(content, "sha256").hexdigest() == said["sha256"])
+            return bool(hashlib.file_digest(content, "sha256").hexdigest() == entry["sha256"])
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from error

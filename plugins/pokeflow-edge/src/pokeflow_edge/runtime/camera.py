@@ -36,7 +36,7 @@ def frames(number: int | str) -> "Iterator[np.ndarray]":
         return source(library, number)
     raise PokeflowError(
         "--camera: neither picamera2 nor OpenCV is installed. Run: sudo apt install python3-picamera2 "
-        "(or python3-opencv for a USB camera); a virtual environment sees them with --system-site-packages."
+        "(or python3-opencv for a USB camera); a virtual environment needs --system-site-packages to use them."
     )
 
 
@@ -49,7 +49,7 @@ def _picamera(library: Any, number: int | str) -> "Iterator[np.ndarray]":
         camera.start()
     except (IndexError, RuntimeError) as error:
         raise PokeflowError(
-            f"--camera {number}: cannot be opened ({error}). rpicam-hello --list-cameras tells which there are."
+            f"--camera {number}: cannot be opened ({error}). rpicam-hello --list-cameras lists the cameras."
         ) from error
     try:
         while True:
@@ -65,10 +65,10 @@ def _opencv(library: Any, number: int | str) -> "Iterator[np.ndarray]":
     camera = library.VideoCapture(number)
     try:
         if not camera.isOpened():
-            raise PokeflowError(f"--camera {number}: cannot be opened. v4l2-ctl --list-devices tells which there are.")
+            raise PokeflowError(f"--camera {number}: cannot be opened. v4l2-ctl --list-devices lists the cameras.")
         while True:
-            there, frame = camera.read()
-            if not there:
+            success, frame = camera.read()
+            if not success:
                 return
             yield np.ascontiguousarray(frame[:, :, ::-1])  # OpenCV has blue first
     finally:
@@ -78,9 +78,9 @@ def _opencv(library: Any, number: int | str) -> "Iterator[np.ndarray]":
 def card_of(frame: "np.ndarray") -> "np.ndarray":
     """Return the largest centred crop of a frame with a card's aspect ratio."""
     height, width = frame.shape[:2]
-    wide, high = min(width, round(height * CARD)), min(height, round(width / CARD))
-    left, top = (width - wide) // 2, (height - high) // 2
-    return frame[top : top + high, left : left + wide]
+    crop_width, crop_height = min(width, round(height * CARD)), min(height, round(width / CARD))
+    left, top = (width - crop_width) // 2, (height - crop_height) // 2
+    return frame[top : top + crop_height, left : left + crop_width]
 
 
 def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Answer]:
@@ -89,14 +89,14 @@ def steady(answers: Iterable[Answer], frames: int, least: float) -> Iterator[Ans
     Each of the frames needs a score of at least ``least``. A card is reported once, and again only after another card
     was, or after ``frames`` consecutive frames without one.
     """
-    seen: str | None = None
+    candidate: str | None = None
     reported: str | None = None
     count = 0
     for answer in answers:
         best = answer.matches[0]
         card = best.card_id if best.score >= least else None
-        count = count + 1 if card == seen else 1
-        seen = card
+        count = count + 1 if card == candidate else 1
+        candidate = card
         if count == frames and card != reported:
             reported = card
             if card is not None:

@@ -33,8 +33,8 @@ class Tally:
         rss, peak = _memory("VmRSS"), _memory("VmHWM")
         temperature = _temperature()
         reasons = {
-            "rss_bytes": f"{MEMORY} does not tell it" if rss is None else None,
-            "peak_rss_bytes": f"{MEMORY} does not tell it" if peak is None else None,
+            "rss_bytes": f"{MEMORY} has no such entry" if rss is None else None,
+            "peak_rss_bytes": f"{MEMORY} has no such entry" if peak is None else None,
             "temperature_c": f"{TEMPERATURE} cannot be read" if temperature is None else None,
             "milliseconds": None if self.steps else "nothing has been recognised yet",
         }
@@ -51,20 +51,20 @@ class Tally:
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    return {"count": len(ordered), "p50": percentile(ordered, 50), "p95": percentile(ordered, 95)}
+    sorted_values = sorted(values)
+    return {"count": len(sorted_values), "p50": percentile(sorted_values, 50), "p95": percentile(sorted_values, 95)}
 
 
-def percentile(ordered: Sequence[float], percent: int) -> float:
+def percentile(sorted_values: Sequence[float], percent: int) -> float:
     """Return the smallest measured value that ``percent`` per cent of the values do not exceed, not interpolated."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    return sorted_values[max(0, math.ceil(len(sorted_values) * percent / 100) - 1)]
 
 
 def _memory(name: str) -> int | None:
     try:
         lines = MEMORY.read_text(encoding="ascii", errors="replace").splitlines()
-        (row,) = (line for line in lines if line.startswith(f"{name}:"))
-        return int(row.split()[1]) * 1024
+        (entry,) = (line for line in lines if line.startswith(f"{name}:"))
+        return int(entry.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         return None
 

@@ -56,11 +56,11 @@ class BundleRecognizer:
         try:
             return self.recognizer.answer(image, self.limits.top, name)
         except ImageError as error:
-            said = {
-                "bytes": f"{name}: has more than {self.limits.max_bytes:,} bytes.",
-                "pixels": f"{name}: has more than {self.limits.max_pixels:,} pixels. Make it smaller.",
+            messages = {
+                "bytes": f"{name}: larger than the limit of {self.limits.max_bytes:,} bytes.",
+                "pixels": f"{name}: larger than the limit of {self.limits.max_pixels:,} pixels. Scale it down.",
             }
-            raise ImageRejectedError(said.get(error.fault, str(error)), STATUS[error.fault]) from error
+            raise ImageRejectedError(messages.get(error.fault, str(error)), STATUS[error.fault]) from error
 
     def prove(self) -> None:
         """Compare embeddings with those in the bundle's self-test, and answer a generated PNG as for a client.
@@ -72,19 +72,19 @@ class BundleRecognizer:
         """
         from PIL import Image
 
-        about, network, size = self.bundle.about["selftest"], self.recognizer.network, self.recognizer.spec.size
-        squares, stated = _selftest(self.bundle.folder / about["file"], size, network.dim)
-        for square, expected in zip(squares, stated, strict=True):
+        selftest, network, size = self.bundle.about["selftest"], self.recognizer.network, self.recognizer.spec.size
+        squares, embeddings = _selftest(self.bundle.folder / selftest["file"], size, network.dim)
+        for square, expected in zip(squares, embeddings, strict=True):
             cosine = float(retrieval.normalize_rows(network(network.prepare(square[None])))[0] @ expected)
-            if not cosine >= about["cosine"]:
+            if not cosine >= selftest["cosine"]:
                 raise PokeflowError(
-                    f"{self.bundle.folder}: the model does not give what it gave when it was packed (cosine "
-                    f"{cosine:.4f}, at least {about['cosine']} is expected). Install another version of "
+                    f"{self.bundle.folder}: the model's embeddings differ from those of the packed self-test (cosine "
+                    f"{cosine:.4f}, at least {selftest['cosine']} is expected). Install another version of "
                     f"{', '.join(self.bundle.about['requires']) or 'the runtime of its target'}, or of the bundle."
                 )
-        drawn = io.BytesIO()
-        Image.new("RGB", (size, size), (96, 128, 160)).save(drawn, "PNG")
-        self.answer(drawn.getvalue())
+        png = io.BytesIO()
+        Image.new("RGB", (size, size), (96, 128, 160)).save(png, "PNG")
+        self.answer(png.getvalue())
 
 
 def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleRecognizer:
@@ -100,34 +100,38 @@ def open_bundle(folder: Path, threads: int = 0, **limits: int | None) -> BundleR
 
     """
     bundle = bundles.load_bundle(folder)
-    own = replace(bundle.limits, **{name: value for name, value in limits.items() if value is not None})
+    effective = replace(bundle.limits, **{name: value for name, value in limits.items() if value is not None})
     recognizer = open_recognizer(
         folder / bundles.MODEL,
-        lambda *arguments: _adapter(bundle).open_network(*arguments),
+        lambda *args: _adapter(bundle).open_network(*args),
         gallery=folder,
         labels=folder / bundles.LABELS,
         threads=threads,
-        limits=ImageLimits(own.max_bytes, own.max_pixels),
+        limits=ImageLimits(effective.max_bytes, effective.max_pixels),
         remedy=REMEDY,
     )
-    if (said := bundle.about["preprocessing"]) != (actual := recognizer.spec.hash):
-        raise PokeflowError(f"{folder / bundles.ABOUT}: is of preprocessing {said}, the model of {actual}. {REMEDY}")
-    one = BundleRecognizer(bundle, recognizer, own)
-    one.prove()
-    return one
+    if (expected := bundle.about["preprocessing"]) != (actual := recognizer.spec.hash):
+        raise PokeflowError(
+            f"{folder / bundles.ABOUT}: has preprocessing {expected}, but the model has {actual}. {REMEDY}"
+        )
+    opened = BundleRecognizer(bundle, recognizer, effective)
+    opened.prove()
+    return opened
 
 
 def _selftest(file: Path, size: int, dim: int) -> "tuple[np.ndarray, np.ndarray]":
     """Read squares uint8 n×size×size×3 and embeddings float32 n×dim; raise a PokeflowError if they are invalid."""
     try:
-        squares, stated = index.arrays(file, ("squares", "embeddings")).values()
+        squares, embeddings = index.arrays(file, ("squares", "embeddings")).values()
     except (OSError, ValueError) as error:
         raise PokeflowError(f"{file}: not a readable self-test ({error}). {REMEDY}") from error
     count = squares.shape[0] if squares.ndim else 0
-    wanted = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
-    if not count or wanted != tuple((str(part.dtype), part.shape) for part in (squares, stated)):
-        raise PokeflowError(f"{file}: holds {squares.dtype}{squares.shape}, {stated.dtype}{stated.shape}. {REMEDY}")
-    return squares, retrieval.normalize_rows(stated)
+    expected = (("uint8", (count, size, size, 3)), ("float32", (count, dim)))
+    if not count or expected != tuple((str(part.dtype), part.shape) for part in (squares, embeddings)):
+        raise PokeflowError(
+            f"{file}: unexpected arrays {squares.dtype}{squares.shape}, {embeddings.dtype}{embeddings.shape}. {REMEDY}"
+        )
+    return squares, retrieval.normalize_rows(embeddings)
 
 
 def _adapter(bundle: Bundle) -> ModuleType:
@@ -140,10 +144,12 @@ def _adapter(bundle: Bundle) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ImportError as error:
-        needed = ", ".join(bundle.about["requires"]) or "the runtime of its target"
-        raise PokeflowError(f"{bundle.adapter}: does not load ({error}). Install {needed}.") from error
+        requirements = ", ".join(bundle.about["requires"]) or "the runtime of its target"
+        raise PokeflowError(f"{bundle.adapter}: cannot be loaded ({error}). Install {requirements}.") from error
     except (Exception, SystemExit) as error:
-        raise PokeflowError(f"{bundle.adapter}: does not load ({type(error).__name__}: {error}). {REMEDY}") from error
+        raise PokeflowError(
+            f"{bundle.adapter}: cannot be loaded ({type(error).__name__}: {error}). {REMEDY}"
+        ) from error
     if not callable(getattr(module, "open_network", None)):
-        raise PokeflowError(f"{bundle.adapter}: has no function that opens a model. {REMEDY}")
+        raise PokeflowError(f"{bundle.adapter}: has no function open_network. {REMEDY}")
     return module

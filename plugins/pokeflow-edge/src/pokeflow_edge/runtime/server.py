@@ -99,7 +99,7 @@ class Server:
                     reader, writer, RequestError(503, "too many connections. Try again in a moment.", RETRY)
                 )
             else:
-                while (first := await self._first(reader)) and await self._one(first, reader, writer):
+                while (first := await self._first(reader)) and await self._serve_request(first, reader, writer):
                     pass
             writer.close()
             async with asyncio.timeout(self.patience.read):
@@ -112,25 +112,25 @@ class Server:
 
     async def _first(self, reader: StreamReader) -> bytes:
         """Return the first byte of the next request, or b'' if none arrives in time or the service stops."""
-        coming = asyncio.ensure_future(reader.read(1))
-        stopped = asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({coming, stopped}, timeout=self.patience.idle, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if coming.done():
-            return coming.result()
-        coming.cancel()
+        first_byte = asyncio.ensure_future(reader.read(1))
+        stop = asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({first_byte, stop}, timeout=self.patience.idle, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if first_byte.done():
+            return first_byte.result()
+        first_byte.cancel()
         return b""
 
-    async def _one(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> bool:
+    async def _serve_request(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> bool:
         """Answer one request; return whether another one may follow on this connection."""
         try:
             try:
                 async with asyncio.timeout(self.patience.read):
                     head = await wire.head(reader, first)
             except TimeoutError as error:
-                raise self._slow("head") from error
+                raise self._timeout_error("head") from error
             began = time.perf_counter()
-            status, payload, headers = await self._answered(head, reader, writer)
+            status, payload, headers = await self._handle(head, reader, writer)
         except RequestError as fault:
             await self._refuse(reader, writer, fault)
             return False
@@ -142,38 +142,38 @@ class Server:
             await wire.answer(writer, status, payload, close=close, headers=headers)
         return not close
 
-    async def _answered(
+    async def _handle(
         self, head: Head, reader: StreamReader, writer: StreamWriter
     ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         if head.path not in PATHS:
-            known_paths = ", ".join(f"{method} {path}" for path, method in PATHS.items())
-            raise RequestError(404, f"there is no {head.path[:80]}. There is: {known_paths}.")
+            routes = ", ".join(f"{method} {path}" for path, method in PATHS.items())
+            raise RequestError(404, f"unknown path {head.path[:80]}. Known: {routes}.")
         if head.method != PATHS[head.path]:
             method = PATHS[head.path]
-            raise RequestError(405, f"{head.path} takes {method}, not {head.method}.", {"Allow": method})
+            raise RequestError(405, f"{head.path} requires {method}, not {head.method}.", {"Allow": method})
         if head.path == "/recognize":
-            length = self._room(head)
+            length = self._accept_length(head)
             self.held += length
             try:
-                return await self._recognized(await self._body(length, head, reader, writer))
+                return await self._recognize(await self._body(length, head, reader, writer))
             finally:
                 self.held -= length
         if head.headers.get("content-length", "0") != "0" or "transfer-encoding" in head.headers:
-            raise RequestError(400, f"{head.path} takes no body.")
+            raise RequestError(400, f"{head.path} accepts no body.")
         if head.path == "/metrics":
             return 200, {**self.recognizer.bundle.describe, "under_way": self.under_way, **self.tally.to_dict()}, {}
-        said = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
-        return 200 if said == "ok" else 503, {"status": said, **self.recognizer.bundle.describe}, {}
+        status = "stuck" if self.stuck else "stopping" if self.stopping.is_set() else "ok"
+        return 200 if status == "ok" else 503, {"status": status, **self.recognizer.bundle.describe}, {}
 
-    def _room(self, head: Head) -> int:
-        """Return the size in bytes of the picture to receive; raise a Fault if it is not accepted."""
+    def _accept_length(self, head: Head) -> int:
+        """Return the size in bytes of the picture to receive; raise a RequestError if it is not accepted."""
         if head.kind not in IMAGES:
-            raise RequestError(415, f"content type {head.kind[:80]!r} is not taken; send {' or '.join(IMAGES)}.")
-        length, most = head.length(), self.recognizer.limits.max_bytes
-        if length > most:
-            raise RequestError(413, f"the request has {length:,} bytes, the limit is {most:,}.")
+            raise RequestError(415, f"content type {head.kind[:80]!r} is not supported. Send {' or '.join(IMAGES)}.")
+        length, limit = head.length(), self.recognizer.limits.max_bytes
+        if length > limit:
+            raise RequestError(413, f"the request has {length:,} bytes; the limit is {limit:,}.")
         if self.held and self.held + length > self.patience.held:
-            raise RequestError(503, "too many bytes are under way. Try again in a moment.", RETRY)
+            raise RequestError(503, "too many bytes are in progress. Try again in a moment.", RETRY)
         return length
 
     async def _body(self, length: int, head: Head, reader: StreamReader, writer: StreamWriter) -> bytes:
@@ -186,38 +186,40 @@ class Server:
             async with asyncio.timeout(self.patience.read):
                 return await reader.readexactly(length)
         except TimeoutError as error:
-            raise self._slow("body") from error
+            raise self._timeout_error("body") from error
 
-    async def _recognized(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
-        many = self.under_way > self.patience.waiting
-        if many or self.stuck:
-            message = "too many pictures at once. Try again in a moment." if many else "the model does not answer."
+    async def _recognize(self, body: bytes) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
+        overloaded = self.under_way > self.patience.waiting
+        if overloaded or self.stuck:
+            message = (
+                "too many pictures at once. Try again in a moment." if overloaded else "the model does not respond."
+            )
             return 503, {"error": message}, RETRY
-        work = self.pool.submit(self._work, body)
+        work = self.pool.submit(self._recognize_now, body)
         self.busy.add(work)
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(work), self.patience.answer)
         except TimeoutError:
-            return 504, {"error": f"no answer within {self.patience.answer:g} seconds."}, RETRY
+            return 504, {"error": f"no result within {self.patience.answer:g} seconds."}, RETRY
         except ImageRejectedError as error:
             return error.status, {"error": str(error)}, {}
         except PokeflowError as error:
             log.error("%s", error)
             return 500, {"error": str(error)}, {}
         except Exception as error:  # every request gets a response
-            log.exception("a picture could not be answered")
-            return 500, {"error": f"the model could not answer ({type(error).__name__})."}, {}
+            log.exception("a picture could not be recognised")
+            return 500, {"error": f"the model failed ({type(error).__name__})."}, {}
         return 200, {**answer.as_dict(), **self.recognizer.bundle.describe}, {}
 
-    def _work(self, body: bytes) -> Answer:
+    def _recognize_now(self, body: bytes) -> Answer:
         self.since = time.monotonic()
         try:
             return self.recognizer.answer(body)
         finally:
             self.since = None
 
-    def _slow(self, what: str) -> RequestError:
-        return RequestError(408, f"the request's {what} did not arrive within {self.patience.read:g} seconds.")
+    def _timeout_error(self, part: str) -> RequestError:
+        return RequestError(408, f"the request's {part} did not arrive within {self.patience.read:g} seconds.")
 
     async def _refuse(self, reader: StreamReader, writer: StreamWriter, fault: RequestError) -> None:
         self.tally.answers[fault.status] += 1
@@ -234,32 +236,32 @@ def listening(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise PokeflowError(f"--http {address}: is no HOST:PORT. 127.0.0.1:8080 is one.")
+        raise PokeflowError(f"--http {address}: not of the form HOST:PORT, such as 127.0.0.1:8080.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, int(port)), family=family, backlog=128)
     except OSError as error:
-        raise PokeflowError(f"--http {address}: cannot be listened on ({error.strerror}).") from error
+        raise PokeflowError(f"--http {address}: cannot listen there ({error.strerror}).") from error
 
 
-def run(server: Server, there: socket.socket) -> int:
+def run(server: Server, listener: socket.socket) -> int:
     """Serve until SIGTERM or SIGINT, then finish open requests; return 0, or exit with 1 if they exceed the timeout."""
-    finished = asyncio.run(_run(server, there))
+    finished = asyncio.run(_run(server, listener))
     server.pool.shutdown(wait=False, cancel_futures=True)
     if not finished:
-        log.error("what was under way did not end within %g seconds", server.patience.stop)
+        log.error("open requests did not finish within %g seconds", server.patience.stop)
         # A normal exit would wait for the recognition thread, possibly for ever.
         logging.shutdown()
         os._exit(1)
     return 0
 
 
-async def _run(server: Server, there: socket.socket) -> bool:
+async def _run(server: Server, sock: socket.socket) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stopping.set)
-    listener = await asyncio.start_server(server.serve_connection, sock=there, limit=wire.MOST_HEAD)
-    watched = asyncio.create_task(_watched(server))
-    host, port = there.getsockname()[:2]
+    listener = await asyncio.start_server(server.serve_connection, sock=sock, limit=wire.MOST_HEAD)
+    watchdog = asyncio.create_task(_ping_watchdog(server))
+    host, port = sock.getsockname()[:2]
     log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     systemd.notify(systemd.READY)
     await server.stopping.wait()
@@ -267,11 +269,11 @@ async def _run(server: Server, there: socket.socket) -> bool:
     listener.close()
     under_way = server.connections.copy()
     _, late = await asyncio.wait(under_way, timeout=server.patience.stop) if under_way else ((), ())
-    watched.cancel()
+    watchdog.cancel()
     return not late
 
 
-async def _watched(server: Server) -> None:
+async def _ping_watchdog(server: Server) -> None:
     """Notify systemd's watchdog unless a recognition exceeds its timeout; systemd then restarts the service."""
     seconds = systemd.watchdog_s()
     while seconds is not None:

@@ -15,12 +15,12 @@ def notify(*lines: str) -> bool:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
-    target = "\0" + address[1:] if address.startswith("@") else address
+    path = "\0" + address[1:] if address.startswith("@") else address
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
             # If nobody reads them, datagrams queue up and the sender would block for ever.
-            there.settimeout(PATIENCE)
-            there.sendto("\n".join(lines).encode(), target)
+            client.settimeout(PATIENCE)
+            client.sendto("\n".join(lines).encode(), path)
     except OSError:
         return False
     return True
@@ -28,7 +28,7 @@ def notify(*lines: str) -> bool:
 
 def watchdog_s() -> float | None:
     """Return the watchdog timeout of this process in seconds, or None if its watchdog is off."""
-    microseconds, whose = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not microseconds.isdecimal() or not int(microseconds) or (whose and whose != str(os.getpid())):
+    microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not microseconds.isdecimal() or not int(microseconds) or (pid and pid != str(os.getpid())):
         return None
     return int(microseconds) / 1e6

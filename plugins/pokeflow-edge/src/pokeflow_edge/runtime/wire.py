@@ -45,19 +45,19 @@ class Head:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def length(self) -> int:
-        """Return the length of the body in bytes; raise a Fault if it is missing or invalid."""
+        """Return the length of the body in bytes; raise a RequestError if it is missing or invalid."""
         if "transfer-encoding" in self.headers:
-            raise RequestError(411, "a body in chunks is not taken. Send it with a Content-Length.")
+            raise RequestError(411, "chunked bodies are not supported. Send a Content-Length.")
         if "content-length" not in self.headers:
             raise RequestError(411, "the request has no Content-Length.")
-        said = self.headers["content-length"]
-        if not (said.isascii() and said.isdecimal() and len(said) <= 15):
-            raise RequestError(400, f"Content-Length {said[:40]!r} is no number of bytes.")
-        return int(said)
+        value = self.headers["content-length"]
+        if not (value.isascii() and value.isdecimal() and len(value) <= 15):
+            raise RequestError(400, f"Content-Length {value[:40]!r} is not a number of bytes.")
+        return int(value)
 
 
 async def head(reader: StreamReader, first: bytes) -> Head:
-    """Read a head after its first byte; raise a Fault if it is invalid, an EOFError if the client disconnects."""
+    """Read a head after its first byte; raise RequestError if it is invalid, EOFError if the client disconnects."""
     try:
         raw = first + await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
@@ -66,29 +66,29 @@ async def head(reader: StreamReader, first: bytes) -> Head:
 
 
 def parse_head(raw: bytes) -> Head:
-    """Parse a head, including its final empty line; raise a Fault if it is invalid."""
+    """Parse a head, including its final empty line; raise a RequestError if it is invalid."""
     if len(raw) > MOST_HEAD:
         raise RequestError(431, f"the request's head has more than {MOST_HEAD:,} bytes.")
     line, *fields = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     match = _LINE.fullmatch(line)
     if not match:
-        raise RequestError(400, f"{line[:80]!r} is no request line of HTTP/1.0 or 1.1.")
+        raise RequestError(400, f"{line[:80]!r} is not a request line of HTTP/1.0 or 1.1.")
     headers: dict[str, str] = {}
-    for one in fields:
-        parts = _FIELD.fullmatch(one)
+    for field in fields:
+        parts = _FIELD.fullmatch(field)
         if not parts:
-            raise RequestError(400, f"{one[:80]!r} is no header.")
+            raise RequestError(400, f"{field[:80]!r} is not a header.")
         name = parts[1].lower()
         if name in headers and name in ("content-length", "transfer-encoding", "host", "content-type"):
-            raise RequestError(400, f"the header {name} is there twice.")
+            raise RequestError(400, f"the header {name} is repeated.")
         headers[name] = f"{headers[name]}, {parts[2]}" if name in headers else parts[2]
     if "transfer-encoding" in headers and "content-length" in headers:
-        raise RequestError(400, "a request has a Content-Length or a Transfer-Encoding, not both.")
-    newer = match[3] == "1"
-    if newer and "host" not in headers:
+        raise RequestError(400, "a request cannot have both Content-Length and Transfer-Encoding.")
+    is_http_1_1 = match[3] == "1"
+    if is_http_1_1 and "host" not in headers:
         raise RequestError(400, "the request has no Host.")
-    wishes = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
-    keep = "close" not in wishes if newer else "keep-alive" in wishes
+    options = {wish.strip().lower() for wish in headers.get("connection", "").split(",")}
+    keep = "close" not in options if is_http_1_1 else "keep-alive" in options
     return Head(match[1], match[2].partition("?")[0], headers, keep)
 
 

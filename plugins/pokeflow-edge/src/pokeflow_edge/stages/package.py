@@ -25,39 +25,39 @@ def run(task: Task) -> Result:
         ``size_mb``, the archive's size, and ``unpacked_mb``, the size of its content, both in 10^6 bytes.
 
     """
-    model_input, prepared = task.inputs[0], task.input(stage=PREPARE)
-    model = _model(model_input, task.params)
-    data, gallery = _gallery(model_input, prepared)
-    picked = sample.choose_sample(model_input, data, gallery, task.params)
+    compiled, prepared_data = task.inputs[0], task.input(stage=PREPARE)
+    model_files = _model(compiled, task.params)
+    data, gallery = _gallery(compiled, prepared_data)
+    selftest = sample.choose_sample(compiled, data, gallery, task.params)
     content: dict[str, Content] = {
         **code.files(task.params),
-        **{f"{MODEL}/{name}": file for name, file in model.items()},
-        index.FILE: _own(model_input, index.FILE),
+        **{f"{MODEL}/{name}": file for name, file in model_files.items()},
+        index.FILE: _input_file(compiled, index.FILE),
         LABELS: index.labels(data.cards),
-        sample.FILE: picked.content,
+        sample.FILE: selftest.content,
     }
     sums = {name: {"size": archive.size(c), "sha256": archive.sha256(c)} for name, c in sorted(content.items())}
-    _require_unchanged(model_input, content, sums)
-    about = about_bundle(task, model_input, prepared, data, picked.source) | {"files": sums}
+    _require_unchanged(compiled, content, sums)
+    about = about_bundle(task, compiled, prepared_data, data, selftest.source) | {"files": sums}
     content[ABOUT] = text = (json.dumps(about, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
     archive.write(task.output / FILE, content, code.EXECUTABLE)
     (task.output / ABOUT).write_bytes(text)
     sizes = {"size_mb": (task.output / FILE).stat().st_size, "unpacked_mb": sum(map(archive.size, content.values()))}
-    keys = ("target", "adapter", "preprocessing", "cards", "simulated")
-    facts = {"format": "edge bundle", "packed": sorted(content)} | {k: about[k] for k in keys if k in about}
+    fact_names = ("target", "adapter", "preprocessing", "cards", "simulated")
+    facts = {"format": "edge bundle", "packed": sorted(content)} | {k: about[k] for k in fact_names if k in about}
     return Result({name: value / 1e6 for name, value in sizes.items()}, facts)
 
 
-def about_bundle(task: Task, model_input: Input, prepared: Input, data: Dataset, selftest: str) -> dict[str, Any]:
+def about_bundle(task: Task, model: Input, prepared: Input, data: Dataset, selftest: str) -> dict[str, Any]:
     """Return ``bundle.json`` without ``files``; it has ``simulated`` only if a simulator was involved."""
     params: PackageParams = task.params
-    simulated = any(item.record.facts.get("simulated") for item in (model_input, prepared))
+    simulated = any(item.record.facts.get("simulated") for item in (model, prepared))
     return {
         "format": FORMAT,
         "model": {
             "name": task.model,
             "type": task.type,
-            **{name: getattr(model_input.record, name) for name in ("stage", "backend", "digest", "content")},
+            **{name: getattr(model.record, name) for name in ("stage", "backend", "digest", "content")},
         },
         "version": task.version,
         "target": params.target,
@@ -73,57 +73,50 @@ def about_bundle(task: Task, model_input: Input, prepared: Input, data: Dataset,
     }
 
 
-def _model(model_input: Input, params: PackageParams) -> dict[str, Path]:
+def _model(model: Input, params: PackageParams) -> dict[str, Path]:
     """Return the files of the compiled model that a device needs, by their names in its folder."""
-    names = [file.path for file in model_input.record.files]
-    kept = [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in params.leave_out)]
-    if not set(kept) - {preprocessing.FILE}:
-        raise PokeflowError(
-            f"{model_input.record.task}: left nothing that a device could run. Compile the model again."
-        )
-    return {name: _own(model_input, name) for name in {*kept, preprocessing.FILE}}
+    names = [file.path for file in model.record.files]
+    needed = [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in params.leave_out)]
+    if not set(needed) - {preprocessing.FILE}:
+        raise PokeflowError(f"{model.record.task}: has no files that a device could run. Compile the model again.")
+    return {name: _input_file(model, name) for name in {*needed, preprocessing.FILE}}
 
 
-def _gallery(model_input: Input, prepared: Input) -> tuple[Dataset, Index]:
+def _gallery(model: Input, prepared: Input) -> tuple[Dataset, Index]:
     """Return data set and index; raise a PokeflowError unless model, gallery and data set match."""
-    if not (model_input.folder / index.FILE).is_file():
+    if not (model.folder / index.FILE).is_file():
         raise PokeflowError(
-            f"{model_input.record.task}: has no {index.FILE}, the gallery embedded by the compiled model. Compile "
-            "with a backend that writes one, or leave the stage out: post_stages: {package: null}."
+            f"{model.record.task}: has no {index.FILE}, the gallery embedded by the compiled model. Compile it with "
+            "a backend that writes one, or disable the stage with post_stages: {package: null}."
         )
-    data, gallery = dataset.read(prepared.folder), index.read(model_input.folder)
-    preprocessing.require_same(data.preprocessing, preprocessing.read(model_input.folder), model_input.record.task)
+    data, gallery = dataset.read(prepared.folder), index.read(model.folder)
+    preprocessing.require_same(data.preprocessing, preprocessing.read(model.folder), model.record.task)
     if gallery.preprocessing != data.preprocessing.hash:
         raise PokeflowError(
-            f"{model_input.record.task}: its index has preprocessing {gallery.preprocessing}, and the data set "
+            f"{model.record.task}: its index has preprocessing {gallery.preprocessing}, the data set's is "
             f"{data.preprocessing.hash}. Compile the model again."
         )
     if gallery.card_ids.tolist() != [card.card_id for card in data.cards]:
         raise PokeflowError(
-            f"{model_input.record.task}: its index holds other cards than the data set. Compile it again."
+            f"{model.record.task}: its index and the data set have different cards. Compile the model again."
         )
     return data, gallery
 
 
-def _own(item: Input, name: str) -> Path:
+def _input_file(item: Input, name: str) -> Path:
     """Return the path of a plain file of an input; raise a PokeflowError if it is missing, a link, or outside of it."""
     file = item.folder / name
     if not is_safe(name) or file.is_symlink() or not file.resolve().is_relative_to(item.folder.resolve()):
-        raise PokeflowError(f"{file}: is a link or leads elsewhere, and none is packed. Make {item.record.task} again.")
+        raise PokeflowError(
+            f"{file}: is a link or outside of the input, so it is not packed. Run {item.record.task} again."
+        )
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such file, and a bundle needs it. Make {item.record.task} again.")
+        raise PokeflowError(f"{file}: no such file, but a bundle needs it. Run {item.record.task} again.")
     return file
 
 
-def _require_unchanged(
-    model_input: Input, content: Mapping[str, Content], sums: Mapping[str, Mapping[str, Any]]
-) -> None:
-    for file in model_input.record.files:
+def _require_unchanged(model: Input, content: Mapping[str, Content], sums: Mapping[str, Mapping[str, Any]]) -> None:
+    for file in model.record.files:
         name = file.path if file.path == index.FILE else f"{MODEL}/{file.path}"
-        if content.get(name) == model_input.folder / file.path and sums[name] != {
-            "size": file.size,
-            "sha256": file.sha256,
-        }:
-            raise PokeflowError(
-                f"{content[name]!s}: is not what its record says. Make {model_input.record.task} again."
-            )
+        if content.get(name) == model.folder / file.path and sums[name] != {"size": file.size, "sha256": file.sha256}:
+            raise PokeflowError(f"{content[name]!s}: differs from its record. Run {model.record.task} again.")

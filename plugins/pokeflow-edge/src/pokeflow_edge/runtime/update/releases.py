@@ -44,11 +44,11 @@ class Release:
 
 
 def read(source: Source, keys: Path) -> Release:
-    """Return the release of a source; raise NotTaken unless one of the trusted keys signed its exact bytes."""
-    about = source.small(ABOUT, MOST_ABOUT)
+    """Return the release of a source; raise ReleaseRejectedError unless a trusted key signed its exact bytes."""
+    content = source.small(ABOUT, MOST_ABOUT)
     signature = source.small(SIGNATURE, SIGNATURE_BYTES)
-    verify(about, signature, read_public_keys(keys), f"{source.told}/{ABOUT}")
-    return parse_release(about)
+    verify(content, signature, read_public_keys(keys), f"{source.label}/{ABOUT}")
+    return parse_release(content)
 
 
 def read_public_keys(file: Path) -> tuple[bytes, ...]:
@@ -57,59 +57,65 @@ def read_public_keys(file: Path) -> tuple[bytes, ...]:
         with file.open("rb") as source:
             blocks = tuple(_BLOCK.findall(source.read(MOST_KEYS)))
     except OSError as error:
-        raise PokeflowError(f"{file}: no readable public key ({error.strerror}). Install the bundle again.") from error
+        raise PokeflowError(
+            f"{file}: cannot read the public key ({error.strerror}). Install the bundle again."
+        ) from error
     if not blocks:
-        raise PokeflowError(f"{file}: holds no public key in PEM form. Put release.pub there.")
+        raise PokeflowError(f"{file}: no public key in PEM format. Copy release.pub to this path.")
     return blocks
 
 
-def verify(content: bytes, signature: bytes, keys: Sequence[bytes], where: str) -> None:
-    """Raise NotTaken for bytes that none of the Ed25519 keys signed, and a PokeflowError for an invalid key."""
+def verify(content: bytes, signature: bytes, keys: Sequence[bytes], label: str) -> None:
+    """Raise ReleaseRejectedError for bytes that no key signed, and a PokeflowError for an invalid key."""
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as error:
         raise PokeflowError(
-            f"signatures cannot be checked here ({error}). Install it: apt install python3-cryptography."
+            f"signatures cannot be verified ({error}). Run: apt install python3-cryptography."
         ) from error
     for block in keys:
         try:
             key = load_pem_public_key(block)
         except ValueError as error:
             raise PokeflowError(
-                f"{KEYS}: holds a block that is no public key ({error}). Put it there again."
+                f"{KEYS}: contains a block that is not a public key ({error}). Copy the file again."
             ) from error
         if not isinstance(key, Ed25519PublicKey):
-            raise PokeflowError(f"{KEYS}: holds a key that is not of kind Ed25519. Put the right one there.")
+            raise PokeflowError(f"{KEYS}: contains a key that is not an Ed25519 key. Replace it.")
         try:
             key.verify(signature, content)
         except InvalidSignature:
             continue
         return
-    raise ReleaseRejectedError(
-        f"{where}: its signature is by none of the keys that this device trusts. Nothing was changed."
-    )
+    raise ReleaseRejectedError(f"{label}: not signed by a key that this device trusts. Nothing was changed.")
 
 
 def parse_release(about: bytes) -> Release:
-    """Parse ``release.json`` after its signature was verified; raise NotTaken if it is invalid nevertheless."""
+    """Parse ``release.json`` after its signature was verified; raise ReleaseRejectedError if it is invalid."""
     try:
         raw = json.loads(about)
         values = {field.name: raw[field.name] for field in fields(Release)}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ReleaseRejectedError(f"{ABOUT}: signed, but no release ({type(error).__name__}: {error}).") from error
+        raise ReleaseRejectedError(
+            f"{ABOUT}: signed, but not a valid release ({type(error).__name__}: {error})."
+        ) from error
     for field in fields(Release):
         # Exact types, int or str by the annotations of Release: isinstance would accept a bool as an int.
         if type(values[field.name]) is not field.type:
-            raise ReleaseRejectedError(f"{ABOUT}: signed, but its {field.name} is {str(values[field.name])[:80]!r}.")
+            raise ReleaseRejectedError(
+                f"{ABOUT}: signed, but has an invalid {field.name}: {str(values[field.name])[:80]!r}."
+            )
     release = Release(**values)
-    sound = {
+    checks = {
         "archive": _ARCHIVE.fullmatch(release.archive),
         "sha256": _SHA256.fullmatch(release.sha256),
         "size": 0 < release.size <= MOST_ARCHIVE,
         "sequence": 0 < release.sequence < 1 << 53,
     }
-    if bad := [name for name, right in sound.items() if not right]:
-        raise ReleaseRejectedError(f"{ABOUT}: signed, but its {bad[0]} is {str(values[bad[0]])[:80]!r}.")
+    if invalid := [name for name, valid in checks.items() if not valid]:
+        raise ReleaseRejectedError(
+            f"{ABOUT}: signed, but has an invalid {invalid[0]}: {str(values[invalid[0]])[:80]!r}."
+        )
     return release

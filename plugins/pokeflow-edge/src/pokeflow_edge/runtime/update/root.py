@@ -70,14 +70,13 @@ class Root:
         """Return the ``bundle.json`` of an installed release; raise a PokeflowError if it is damaged."""
         folder = self.release(sequence)
         try:
-            document = bundle.read(folder)
-            _ = document["target"], document["model"]["name"]
+            bundle_json = bundle.read(folder)
+            _ = bundle_json["target"], bundle_json["model"]["name"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise PokeflowError(
-                f"{folder / bundle.ABOUT}: is damaged ({error}). Install the same release again, or go back with "
-                "'rollback'."
+                f"{folder / bundle.ABOUT}: damaged ({error}). Install the same release again, or run 'rollback'."
             ) from error
-        return document
+        return bundle_json
 
     def state(self) -> State:
         """Return the saved state; if it is lost or damaged, return one from the link ``current``."""
@@ -99,7 +98,7 @@ class Root:
             out.flush()
             os.fsync(out.fileno())
         draft.replace(self.folder / STATE)
-        _settle(self.folder)
+        _sync(self.folder)
 
     def keep(self, staged: Path, sequence: int) -> None:
         """Move a tested folder to the releases, after all of it is synced to disk."""
@@ -109,7 +108,7 @@ class Root:
             shutil.rmtree(target)
         os.sync()
         staged.rename(target)
-        _settle(target.parent)
+        _sync(target.parent)
 
     def switch(self, sequence: int) -> None:
         """Point ``current`` to a release atomically: it always names a complete release, the old or the new one."""
@@ -117,7 +116,7 @@ class Root:
         draft.unlink(missing_ok=True)
         draft.symlink_to(f"{RELEASES}/{sequence}")
         draft.replace(self.folder / CURRENT)
-        _settle(self.folder)
+        _sync(self.folder)
 
     def clear(self) -> None:
         """Remove the staging folder of an interrupted update."""
@@ -126,9 +125,9 @@ class Root:
 
     def prune(self, state: State) -> None:
         """Remove all releases except the current, good, previous and trial ones."""
-        kept = {str(number) for number in (self.current, state.good, state.previous, state.trial)}
+        needed = {str(number) for number in (self.current, state.good, state.previous, state.trial)}
         for folder in (self.folder / RELEASES).glob("*"):
-            if folder.name.isdecimal() and folder.name not in kept:
+            if folder.name.isdecimal() and folder.name not in needed:
                 shutil.rmtree(folder)
 
     def forget(self) -> None:
@@ -145,11 +144,11 @@ class Root:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise PokeflowError(f"{self.folder}: another update is under way. Wait for it.") from error
+                raise PokeflowError(f"{self.folder}: another update is running. Wait until it has finished.") from error
             yield
 
 
-def _settle(folder: Path) -> None:
+def _sync(folder: Path) -> None:
     """Sync a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -13,7 +13,7 @@ from pokeflow_edge.runtime.update.root import Root, State
 from pokeflow_edge.runtime.update.service import Service
 from pokeflow_edge.runtime.update.sources import Source
 
-Tried = Callable[[Path], str]
+SelfTest = Callable[[Path], str]
 """A self-test of an unpacked bundle, which returns the reason of a failure, else ''."""
 
 
@@ -24,7 +24,7 @@ def update(
     service: Service,
     *,
     older: bool = False,
-    tried: Tried = selftest.run_self_test,
+    tried: SelfTest = selftest.run_self_test,
 ) -> str:
     """Install the release of a source if it is newer, or if the current one is damaged, and return a message.
 
@@ -43,27 +43,25 @@ def update(
     with root.lock():
         recover(root, service)
         release = releases.read(source, keys)
-        mended = release.sequence == root.current and unpack.damage(root.release(release.sequence))
-        if release.sequence == root.current and not mended:
+        damage = release.sequence == root.current and unpack.damage(root.release(release.sequence))
+        if release.sequence == root.current and not damage:
             root.forget()
             return f"up to date: {release.label}."
-        if not mended:
-            _require_wanted(root, release, older=older)
+        if not damage:
+            _require_newer(root, release, older=older)
         archive = download.fetch(source, release, root.downloads)
-        staged = root.staging / str(release.sequence)
+        folder = root.staging / str(release.sequence)
         try:
-            about = unpack.unpack(archive, staged)
-            _require_same(about, release)
-            with _paused(root, about, service):
-                if why := tried(staged):
-                    raise ReleaseRejectedError(
-                        f"{release.label}: does not pass its self-test: {why} Nothing was changed."
-                    )
-                root.keep(staged, release.sequence)
+            about = unpack.unpack(archive, folder)
+            _require_match(about, release)
+            with _stopped_service(root, about, service):
+                if reason := tried(folder):
+                    raise ReleaseRejectedError(f"{release.label}: fails its self-test: {reason} Nothing was changed.")
+                root.keep(folder, release.sequence)
         finally:
             root.clear()
-        _served(root, release.sequence, service)
-        return f"mended: {release.label}; {mended}." if mended else f"installed: {release.label}."
+        _switch(root, release.sequence, service)
+        return f"repaired: {release.label}; {damage}." if damage else f"installed: {release.label}."
 
 
 def rollback(root: Root, service: Service) -> str:
@@ -72,9 +70,9 @@ def rollback(root: Root, service: Service) -> str:
         recover(root, service)
         previous = root.state().previous
         if previous is None or not root.release(previous).is_dir():
-            raise PokeflowError(f"{root.folder}: there is no release to go back to.")
-        _served(root, previous, service)
-        return f"back at release {previous}."
+            raise PokeflowError(f"{root.folder}: there is no release to roll back to.")
+        _switch(root, previous, service)
+        return f"rolled back to release {previous}."
 
 
 def recover(root: Root, service: Service) -> None:
@@ -92,57 +90,59 @@ def recover(root: Root, service: Service) -> None:
         root.write(replace(state, trial=None))
 
 
-def _require_wanted(root: Root, release: Release, *, older: bool) -> None:
-    """Raise NotTaken for a release that is for another target or model, installed, not newer, or failed here."""
+def _require_newer(root: Root, release: Release, *, older: bool) -> None:
+    """Raise ReleaseRejectedError for a release of another target or model, installed, not newer, or failed before."""
     state, current = root.state(), root.current
     if current is not None:
         about = root.about(current)
-        here = {"target": about["target"], "model": about["model"]["name"]}
-        for name, value in here.items():
+        installed = {"target": about["target"], "model": about["model"]["name"]}
+        for name, value in installed.items():
             if getattr(release, name) != value:
-                raise ReleaseRejectedError(
-                    f"{release.label}: this device has the {name} {value!r}. Nothing was changed."
-                )
+                raise ReleaseRejectedError(f"{release.label}: this device has {name} {value!r}. Nothing was changed.")
     if release.sequence in (state.good, state.previous):
-        raise ReleaseRejectedError(f"{release.label}: is here already. The command 'rollback' goes back to it.")
+        raise ReleaseRejectedError(f"{release.label}: already installed. Run 'rollback' to switch to it.")
     if older:
         return
     if release.sequence <= state.floor:
         raise ReleaseRejectedError(
-            f"{release.label}: is not newer than {state.floor}, which this device has had. A person who wants it all "
-            "the same says --allow-older."
+            f"{release.label}: not newer than {state.floor}, which was installed before. To install it "
+            "anyway, use --allow-older."
         )
     if release.sequence in state.failed:
-        raise ReleaseRejectedError(f"{release.label}: failed on this device before. --allow-older tries it again.")
+        raise ReleaseRejectedError(
+            f"{release.label}: failed on this device before. To try it again, use --allow-older."
+        )
 
 
-def _require_same(about: Mapping[str, Any], release: Release) -> None:
+def _require_match(about: Mapping[str, Any], release: Release) -> None:
     for name, value in (("target", about["target"]), ("version", about["version"]), ("model", about["model"]["name"])):
         if getattr(release, name) != value:
             raise ReleaseRejectedError(
-                f"{release.label}: its bundle has the {name} {str(value)[:80]!r}. Nothing was changed."
+                f"{release.label}: its bundle has {name} {str(value)[:80]!r}. Nothing was changed."
             )
     if about.get("simulated"):
-        raise ReleaseRejectedError(f"{release.label}: was made by a double of the compiler, and answers nothing real.")
+        raise ReleaseRejectedError(
+            f"{release.label}: was produced by a simulator of the compiler and cannot be installed."
+        )
 
 
 @contextmanager
-def _paused(root: Root, about: Mapping[str, Any], service: Service) -> Iterator[None]:
+def _stopped_service(root: Root, about: Mapping[str, Any], service: Service) -> Iterator[None]:
     """Stop the service during the block if only one process can hold the device; restart it if the block fails."""
     current = root.current
     if not about.get("exclusive") or not service.stop or current is None:
         yield
         return
     try:
-        if why := service.stop_and_wait():
-            raise PokeflowError(f"the service does not stop: {why}. Nothing was changed.")
+        if reason := service.stop_and_wait():
+            raise PokeflowError(f"the service did not stop: {reason}. Nothing was changed.")
         yield
     except BaseException:
         service.restart_and_wait(root.about(current))
         raise
 
 
-def _served(root: Root, sequence: int, service: Service) -> None:
+def _switch(root: Root, sequence: int, service: Service) -> None:
     """Switch to a release as trial, and confirm it if it answers."""
     state = replace(root.state(), trial=sequence)
     root.write(state)
@@ -153,12 +153,14 @@ def _served(root: Root, sequence: int, service: Service) -> None:
 def _confirm(root: Root, state: State, service: Service) -> None:
     """Make the trial the good release if it answers; else roll back and raise a PokeflowError."""
     assert state.trial is not None  # every caller has set it
-    if why := service.restart_and_wait(root.about(state.trial)):
+    if reason := service.restart_and_wait(root.about(state.trial)):
         if state.good in (None, state.trial):
             root.write(replace(state, trial=None))  # else no newer release could ever be installed
-            raise PokeflowError(f"release {state.trial} does not answer ({why}), and there is none to go back to.")
+            raise PokeflowError(
+                f"release {state.trial} does not answer ({reason}), and there is no release to roll back to."
+            )
         failed = tuple(dict.fromkeys((*state.failed, state.trial)))[-100:]
-        _undo(root, replace(state, failed=failed), service, why)
+        _undo(root, replace(state, failed=failed), service, reason)
     previous = state.previous if state.good == state.trial else state.good
     failed = tuple(number for number in state.failed if number != state.trial)
     good = State(state.trial, previous, None, max(state.floor, state.trial), failed)
@@ -167,15 +169,17 @@ def _confirm(root: Root, state: State, service: Service) -> None:
     root.forget()
 
 
-def _undo(root: Root, state: State, service: Service, why: str = "an update before was cut off") -> None:
+def _undo(root: Root, state: State, service: Service, reason: str = "an earlier update was interrupted") -> None:
     """Roll back from the trial to the good release; the state is written first, so that ``recover`` can finish it."""
     assert state.good is not None  # a trial is marked as failed only if a good release exists
     root.write(state)
     root.switch(state.good)
-    again = service.restart_and_wait(root.about(state.good))
-    ended = replace(state, trial=None)
-    root.write(ended)
-    root.prune(ended)
+    failure = service.restart_and_wait(root.about(state.good))
+    finished = replace(state, trial=None)
+    root.write(finished)
+    root.prune(finished)
     root.forget()
-    back = f"Back at release {state.good}, which {f'does not answer either ({again})' if again else 'answers'}."
-    raise PokeflowError(f"release {state.trial} does not answer ({why}). {back}")
+    outcome = (
+        f"Rolled back to release {state.good}, which {f'does not answer either ({failure})' if failure else 'answers'}."
+    )
+    raise PokeflowError(f"release {state.trial} does not answer ({reason}). {outcome}")

@@ -16,12 +16,12 @@ def run_self_test(folder: Path) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AWS_"))}
     env["PYTHONPATH"] = str(folder / "lib")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"it did not answer within {PATIENCE:g} seconds."
-    if done.returncode == 0:
+        return f"it did not finish within {PATIENCE:g} seconds."
+    if process.returncode == 0:
         return ""
-    said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}."]
-    return said[-1][:500]
+    errors = process.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}."]
+    return errors[-1][:500]

@@ -42,43 +42,43 @@ class Service:
         """Restart the service and wait until it answers as this bundle; return the reason of a failure, else ''."""
         if not self.restart:
             return ""
-        return run_command(self.restart) or self._steady(about)
+        return run_command(self.restart) or self._wait_healthy(about)
 
     def stop_and_wait(self) -> str:
         """Stop the service; return the reason of a failure, else ''."""
         return run_command(self.stop) if self.stop else ""
 
-    def _steady(self, about: Mapping[str, Any]) -> str:
+    def _wait_healthy(self, about: Mapping[str, Any]) -> str:
         if not self.health:
             return ""
-        end, good, why = time.monotonic() + self.seconds, 0, ""
+        end, good, reason = time.monotonic() + self.seconds, 0, ""
         while time.monotonic() < end:
-            why = unhealthy(self.health, about)
-            good = 0 if why else good + 1
+            reason = unhealthy(self.health, about)
+            good = 0 if reason else good + 1
             if good == STEADY:
                 return ""
             time.sleep(PAUSE)
-        return f"not healthy for {self.seconds:g} seconds: {why or 'it came too late'}"
+        return f"not healthy for {self.seconds:g} seconds: {reason or 'it answered too late'}"
 
 
 def run_command(command: str) -> str:
     """Run a command; return the reason of a failure, else ''."""
     try:
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=False)
+        process = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"{command!r} failed ({error})"
-    return f"{command!r} failed ({done.stderr.strip()[-500:] or done.returncode})" if done.returncode else ""
+    return f"{command!r} failed ({process.stderr.strip()[-500:] or process.returncode})" if process.returncode else ""
 
 
 def unhealthy(url: str, about: Mapping[str, Any]) -> str:
     """Return '' if the service at a URL is healthy and serves this bundle, else the reason."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - whoever runs this names it
-            health = json.loads(answer.read(65_536))
-            other = [name for name in NAMES if health[name] != about[name]]
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the operator gives the URL
+            fields = json.loads(response.read(65_536))
+            different = [name for name in NAMES if fields[name] != about[name]]
     except urllib.error.HTTPError as error:
         error.close()
-        return f"it answers {error.code}"
+        return f"it answers with status {error.code}"
     except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{getattr(error, 'reason', error)}"
-    return f"another {' and '.join(other)} answers there" if other else ""
+    return f"it serves another {' and '.join(different)}" if different else ""

@@ -18,9 +18,9 @@ PATIENCE = 30.0
 
 
 class Source(Protocol):
-    """A location of files with plain names; ``told`` is its name in error messages."""
+    """A location of files with plain names; ``label`` is its name in error messages."""
 
-    told: str
+    label: str
 
     def open(self, name: str, start: int) -> Any:
         """Return a context manager that opens the file for reading from byte ``start``."""
@@ -32,7 +32,7 @@ class Source(Protocol):
 class BaseSource:
     """Base class of all sources: reads files through ``_open``, and turns their errors into a PokeflowError."""
 
-    told: str
+    label: str
 
     def _open(self, name: str, start: int) -> BinaryIO:
         raise NotImplementedError
@@ -42,7 +42,7 @@ class BaseSource:
         """Open the file from byte ``start`` on; raise a PokeflowError if it is unavailable or the transfer breaks."""
         content = self._open(name, start)
         try:
-            yield _Told(content, f"{self.told}/{name}")  # type: ignore[misc]  # it is only read
+            yield _ErrorTranslator(content, f"{self.label}/{name}")  # type: ignore[misc]  # it is only read
         finally:
             content.close()
 
@@ -53,18 +53,18 @@ class BaseSource:
             while len(data) <= most and (block := content.read(most + 1 - len(data))):
                 data += block
         if len(data) > most:
-            raise PokeflowError(f"{self.told}/{name}: has more than {most:,} bytes, and is not read.")
+            raise PokeflowError(f"{self.label}/{name}: larger than the limit of {most:,} bytes.")
         return data
 
 
 class Folder(BaseSource):
     """A folder of this machine."""
 
-    def __init__(self, uri: str) -> None:
-        self.told = uri.rstrip("/") or "/"
+    def __init__(self, path: str) -> None:
+        self.label = path.rstrip("/") or "/"
 
     def _open(self, name: str, start: int) -> BinaryIO:
-        file = Path(self.told) / name
+        file = Path(self.label) / name
         try:
             # Reading a pipe or a device could block for ever.
             if not file.is_file():
@@ -79,29 +79,29 @@ class Folder(BaseSource):
 class Web(BaseSource):
     """A folder of a web server, which is not trusted: only signatures prove what it sends."""
 
-    def __init__(self, uri: str) -> None:
-        parts = urllib.parse.urlsplit(uri)
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
         if parts.username or parts.password:
             raise PokeflowError(
-                "--from: holds a password, which logs would show. Put it into ~/.netrc or leave it out."
+                "--from: contains a password, which would appear in logs. Put it into ~/.netrc or leave it out."
             )
-        self._url = uri.partition("?")[0].rstrip("/")
-        self.told = self._url
+        self._url = url.partition("?")[0].rstrip("/")
+        self.label = self._url
 
     def _open(self, name: str, start: int) -> BinaryIO:
         url = f"{self._url}/{urllib.parse.quote(name)}"
         headers = {"Range": f"bytes={start}-"} if start else {}
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http and https only, see `source`
         try:
-            answer = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310 - the same
+            response = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310 - the same
         except urllib.error.HTTPError as error:
             error.close()
-            raise PokeflowError(f"{url}: the server says {error.code} {error.reason}.") from error
+            raise PokeflowError(f"{url}: the server answered {error.code} {error.reason}.") from error
         except (OSError, HTTPException, ValueError) as error:
             raise PokeflowError(f"{url}: cannot be reached ({getattr(error, 'reason', error)}).") from error
-        if start and answer.status == 200:
-            _skip(answer, start)  # the server ignores Range
-        return answer  # type: ignore[no-any-return]  # urllib's answers are files
+        if start and response.status == 200:
+            _skip(response, start)  # the server ignores Range
+        return response  # type: ignore[no-any-return]  # urllib's answers are files
 
 
 class Bucket(BaseSource):
@@ -114,14 +114,14 @@ class Bucket(BaseSource):
     """
 
     def __init__(self, uri: str) -> None:
-        self.told = uri.rstrip("/")
-        self._bucket, _, self._prefix = self.told.removeprefix("s3://").partition("/")
+        self.label = uri.rstrip("/")
+        self._bucket, _, self._prefix = self.label.removeprefix("s3://").partition("/")
         try:
             import boto3
             from botocore.config import Config
         except ImportError as error:
             raise PokeflowError(
-                f"{self.told}: needs boto3 ({error}). Install it: apt install python3-boto3."
+                f"{self.label}: needs boto3 ({error}). Install it: apt install python3-boto3."
             ) from error
         config = Config(connect_timeout=PATIENCE, read_timeout=PATIENCE, retries={"total_max_attempts": 5})
         self._client = boto3.client("s3", config=config)
@@ -130,25 +130,27 @@ class Bucket(BaseSource):
         from botocore.exceptions import BotoCoreError, ClientError
 
         key = f"{self._prefix}/{name}".lstrip("/")
-        ranged = {"Range": f"bytes={start}-"} if start else {}
+        range_args = {"Range": f"bytes={start}-"} if start else {}
         try:
-            return self._client.get_object(Bucket=self._bucket, Key=key, **ranged)["Body"]  # type: ignore[no-any-return]
+            return self._client.get_object(Bucket=self._bucket, Key=key, **range_args)["Body"]  # type: ignore[no-any-return]
         except (BotoCoreError, ClientError) as error:
-            raise PokeflowError(f"{self.told}/{name}: cannot be read ({error}).") from error
+            raise PokeflowError(f"{self.label}/{name}: cannot be read ({error}).") from error
 
 
-def source(uri: str) -> Source:
+def source(location: str) -> Source:
     """Return the source for a folder, a http(s) or an s3 URL; raise a PokeflowError for any other scheme."""
-    if re.match(r"https?://", uri):
-        return Web(uri)
-    if uri.startswith("s3://"):
-        return Bucket(uri)
-    if re.match(r"[a-z][a-z0-9+.-]*://", uri):
-        raise PokeflowError(f"--from: {uri.partition('://')[0]}:// is no source. Give a folder, http(s):// or s3://.")
-    return Folder(uri)
+    if re.match(r"https?://", location):
+        return Web(location)
+    if location.startswith("s3://"):
+        return Bucket(location)
+    if re.match(r"[a-z][a-z0-9+.-]*://", location):
+        raise PokeflowError(
+            f"--from: {location.partition('://')[0]}:// is not supported. Give a folder, http(s):// or s3://."
+        )
+    return Folder(location)
 
 
-class _Told:
+class _ErrorTranslator:
     """A file whose read errors are raised as a PokeflowError."""
 
     def __init__(self, content: Any, name: str) -> None:
@@ -159,7 +161,7 @@ class _Told:
             return bytes(self._content.read(size))
         except Exception as error:  # each library has its own exceptions for a broken connection
             raise PokeflowError(
-                f"{self._name}: stopped coming ({error}). Run this again: it goes on from there."
+                f"{self._name}: transfer interrupted ({error}). Run the command again to resume."
             ) from error
 
 

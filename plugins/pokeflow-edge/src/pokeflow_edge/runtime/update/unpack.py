@@ -17,7 +17,7 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
     """Unpack an archive into a new folder and return its ``bundle.json``.
 
     Raises:
-        NotTaken: If the archive is not a valid bundle.
+        ReleaseRejectedError: If the archive is not a valid bundle.
         OSError: If the disk fails.
 
     """
@@ -27,7 +27,7 @@ def unpack(file: Path, folder: Path, most: int = MOST_BYTES) -> dict[str, Any]:
     except gzip.BadGzipFile as error:
         raise ReleaseRejectedError(f"{file.name}: not a readable bundle ({error}).") from error
     except archive.UNSOUND as error:
-        raise ReleaseRejectedError(f"{file.name}: not a sound bundle ({error}).") from error
+        raise ReleaseRejectedError(f"{file.name}: not a valid bundle ({error}).") from error
 
 
 def damage(folder: Path) -> str:
@@ -51,13 +51,13 @@ def about(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 
     """
     if not (folder / ABOUT).is_file():
-        raise ValueError(f"it holds no {ABOUT}")
-    document = bundle.read(folder)
-    if not isinstance(document["files"], dict):
-        raise TypeError(f"its {ABOUT} names no files")
-    if fault := bundle.faulty(folder, document["files"], names):
+        raise ValueError(f"it has no {ABOUT}")
+    bundle_json = bundle.read(folder)
+    if not isinstance(bundle_json["files"], dict):
+        raise TypeError(f"its {ABOUT} lists no files")
+    if fault := bundle.faulty(folder, bundle_json["files"], names):
         raise ValueError(": ".join(fault))
-    model = document["model"]
-    kinds = (dict, model), (str, model["name"]), (str, document["version"]), (str, document["target"])
+    model = bundle_json["model"]
+    kinds = (dict, model), (str, model["name"]), (str, bundle_json["version"]), (str, bundle_json["target"])
     archive.require_kinds(ABOUT, *kinds)
-    return document
+    return bundle_json
