@@ -46,7 +46,7 @@ def test_an_experiment_that_is_not_there_is_told_with_those_that_are(tmp_path: P
 def test_a_folder_and_a_database_of_something_else_are_told(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"a")
-    with pytest.raises(PokeflowError, match="no MLflow file store"):
+    with pytest.raises(PokeflowError, match="not an MLflow file store"):
         faults(tmp_path, "photos")
     (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one" * 20)
     with pytest.raises(PokeflowError, match="no SQLite database"):

@@ -68,7 +68,7 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path):
     file = packed(tmp_path, [("zeros", b"\0" * 5_000_000)])
     assert file.stat().st_size < 50_000
     with pytest.raises(PokeflowError, match="unpacks to more than 1 MB"):
-        unpack.unpack(file, tmp_path / "out", most=1_000_000)
+        unpack.unpack(file, tmp_path / "out", max_bytes=1_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) <= 1_100_000
 
 
@@ -147,11 +147,11 @@ LIMITS = {"code/limits.json": b"{}"}
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        (told(LIMITS, files=[]), "holds other files"),
+        (told(LIMITS, files=[]), "its files differ from those listed"),
         (told(LIMITS, model={"digest": 5}), "values of a wrong type"),
         (told(LIMITS, model=[]), "not a readable bundle"),
         (told(LIMITS, cards="many"), "values of a wrong type"),
-        (told({"model.onnx": b"x"}), "holds no code/limits.json"),
+        (told({"model.onnx": b"x"}), "it lacks code/limits.json"),
         ([("bundle.json", b"[" * 100_000)], "recursion"),
         ([("bundle.json", b"[]")], "not a readable bundle"),
         ([("bundle.json", b" " * (archive.MOST_JSON + 1))], "the limit is 16,000,000"),
