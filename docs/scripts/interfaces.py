@@ -85,7 +85,7 @@ def record() -> str:
         "version": "Version of the model in the configuration.",
         "type": "Type of the model in the configuration.",
         "digest": "Digest of all that determines the result; the folder's name.",
-        "params": "Parameters after composition, including those that are not in the digest.",
+        "params": "Parameters after composition that are in the digest.",
         "files": "Path, size in bytes and SHA-256 of each file.",
         "content": "Checksum of the files and figures; later tasks name it as their input.",
         "environment": "Machine and versions: processor, system, packages, commit of the source.",
