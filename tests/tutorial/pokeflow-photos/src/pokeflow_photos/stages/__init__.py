@@ -1,1 +1,1 @@
-"""One module a stage, each with ``run(task)``; imported when a task runs."""
+"""One module per stage, each with ``run(task)``; imported when a task runs."""
