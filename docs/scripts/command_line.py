@@ -68,9 +68,9 @@ def exit_codes() -> str:
             "Nothing failed, but a task needs something unavailable: a vendor's compiler, a device. The rest is done; "
             "the next run tries again.",
         ),
-        (130, "Interrupted by Ctrl-C (SIGINT). Finished tasks are kept; the same command goes on."),
+        (130, "Interrupted by Ctrl-C (SIGINT). Finished tasks are kept; the same command resumes."),
         (141, "The reader of the output ended, as in `pokeflow ls | head`."),
-        (STOPPED, "Ended by SIGTERM. As after Ctrl-C, the same command goes on."),
+        (STOPPED, "Ended by SIGTERM. As after Ctrl-C, the same command resumes."),
     )
     return table(("code", "meaning"), [(f"`{code}`", text) for code, text in rows])
 
