@@ -67,6 +67,7 @@ def run(name: str, folder: Path, files: Sequence[str], words: str, env: Mapping[
             command = [
                 sys.executable, "-m", "pytest", file, "-q", "-k", words, "--rootdir", str(folder), "-c", os.devnull,
                 "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:warnings", f"--junitxml={report}",
+                "-p", "no:pokeflow_surroundings",  # it takes away the credentials of the bucket
                 *(("-p", plugin) if plugin else ()),
             ]  # fmt: skip
             paths = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH")]))
