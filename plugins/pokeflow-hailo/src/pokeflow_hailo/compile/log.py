@@ -66,32 +66,34 @@ def parse_log(lines: Iterable[str]) -> LogSummary:
     algorithms: dict[str, str] = {}
     warnings: dict[str, None] = {}
     for line in lines:
-        if found := _REDUCED.search(line):
-            level, because = int(found[1]), found[2]
-        if found := _COMPRESSION.search(line):
-            compression = int(found[1])
-        if found := _IMAGES.search(line):
-            images = int(found[1])
-        if found := _VERSION.search(line):
-            version = found[1]
-        if found := _ALGORITHM.search(line):
-            algorithms[found[1]] = found[2].removeprefix("is ")
-        if (found := _WARNING.search(line)) and len(warnings) < MOST_WARNINGS:
-            warnings[found[1]] = None
+        if match := _REDUCED.search(line):
+            level, because = int(match[1]), match[2]
+        if match := _COMPRESSION.search(line):
+            compression = int(match[1])
+        if match := _IMAGES.search(line):
+            images = int(match[1])
+        if match := _VERSION.search(line):
+            version = match[1]
+        if match := _ALGORITHM.search(line):
+            algorithms[match[1]] = match[2].removeprefix("is ")
+        if (match := _WARNING.search(line)) and len(warnings) < MOST_WARNINGS:
+            warnings[match[1]] = None
     return LogSummary(level, compression, because, images, algorithms, version, tuple(warnings))
 
 
-def downgrades(asked: OptimizationLevels, found: LogSummary, off: Iterable[str] = ()) -> list[str]:
+def downgrades(requested: OptimizationLevels, summary: LogSummary, off: Iterable[str] = ()) -> list[str]:
     """Return a clause for each shortfall against the requested levels; ``off`` are deliberately disabled algorithms."""
-    told = []
-    if found.optimization_level is not None and found.optimization_level < asked.optimization_level:
-        because = f", because {found.because}" if found.because else ""
-        told.append(f"optimisation level {found.optimization_level} instead of {asked.optimization_level}{because}")
-    elif asked.optimization_level in _NEEDED:
-        names, switch = _NEEDED[asked.optimization_level]
-        skipped = [name for name in names if found.algorithms.get(name) == "skipped"]
+    clauses = []
+    if summary.optimization_level is not None and summary.optimization_level < requested.optimization_level:
+        because = f", because {summary.because}" if summary.because else ""
+        clauses.append(
+            f"optimisation level {summary.optimization_level} instead of {requested.optimization_level}{because}"
+        )
+    elif requested.optimization_level in _NEEDED:
+        names, switch = _NEEDED[requested.optimization_level]
+        skipped = [name for name in names if summary.algorithms.get(name) == "skipped"]
         if skipped and switch not in off:
-            told.append(f"{skipped[0]} skipped, which level {asked.optimization_level} is for")
-    if found.calibration_images is not None and found.calibration_images < asked.calibration_images:
-        told.append(f"calibrated on {found.calibration_images} images instead of {asked.calibration_images}")
-    return told
+            clauses.append(f"{skipped[0]} skipped, which level {requested.optimization_level} requires")
+    if summary.calibration_images is not None and summary.calibration_images < requested.calibration_images:
+        clauses.append(f"calibrated on {summary.calibration_images} images instead of {requested.calibration_images}")
+    return clauses

@@ -27,9 +27,9 @@ DEPTH, LONGEST, MOST = 12, 4000, 20_000
 """Limits of a profile: nesting depth, characters of a text, entries of a list or mapping."""
 
 
-def report_progress(**said: Any) -> None:
+def report_progress(**fields: Any) -> None:
     """Print a message line for the reader of the log, such as the current step and its progress."""
-    sys.stdout.write(f"{MARK}{json.dumps(said, sort_keys=True)}\n")
+    sys.stdout.write(f"{MARK}{json.dumps(fields, sort_keys=True)}\n")
     sys.stdout.flush()
 
 
@@ -64,7 +64,7 @@ class Steps:
         self.seconds[name] = round(time.perf_counter() - began, 3)
 
 
-def optimize(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
+def optimize(request: dict[str, Any], folder: Path, steps: Steps) -> None:
     """Translate ONNX to a quantised HAR, and write the embeddings of the pictures at each of three emulated stages.
 
     The native network is emulated before the model script is loaded: until then it does not normalise its input.
@@ -72,34 +72,34 @@ def optimize(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
     import numpy as np
     from hailo_sdk_client import ClientRunner, InferenceContext
 
-    size = asked["size"]
-    calibration = np.load(folder / asked["calibration"], allow_pickle=False)
-    queries = np.load(folder / asked["queries"], mmap_mode="r", allow_pickle=False)
-    references = np.load(folder / asked["references"], mmap_mode="r", allow_pickle=False)
-    mean, std = (np.asarray(asked[name], np.float32) for name in ("mean", "std"))
+    size = request["size"]
+    calibration = np.load(folder / request["calibration"], allow_pickle=False)
+    queries = np.load(folder / request["queries"], mmap_mode="r", allow_pickle=False)
+    references = np.load(folder / request["references"], mmap_mode="r", allow_pickle=False)
+    mean, std = (np.asarray(request[name], np.float32) for name in ("mean", "std"))
 
-    def normalized(pictures: "np.ndarray") -> "np.ndarray":
+    def normalize(pictures: "np.ndarray") -> "np.ndarray":
         return (pictures.astype(np.float32) - mean) / std
 
     with steps.step("translate"):
-        runner = ClientRunner(hw_arch=asked["hw_arch"])
+        runner = ClientRunner(hw_arch=request["hw_arch"])
         runner.translate_onnx_model(
-            str(folder / asked["onnx"]), asked["name"], net_input_shapes={asked["input"]: [1, 3, size, size]}
+            str(folder / request["onnx"]), request["name"], net_input_shapes={request["input"]: [1, 3, size, size]}
         )
         runner.save_har(str(folder / "parsed.har"))
     with steps.step("emulate native"):
-        emulate(runner, InferenceContext.SDK_NATIVE, queries, folder / "native.npy", asked, normalized)
+        emulate(runner, InferenceContext.SDK_NATIVE, queries, folder / "native.npy", request, normalize)
     with steps.step("optimize full precision"):
-        runner.load_model_script(asked["script"])
+        runner.load_model_script(request["script"])
         runner.optimize_full_precision(calib_data=calibration)
     with steps.step("emulate fp_optimized"):
-        emulate(runner, InferenceContext.SDK_FP_OPTIMIZED, queries, folder / "fp_optimized.npy", asked)
+        emulate(runner, InferenceContext.SDK_FP_OPTIMIZED, queries, folder / "fp_optimized.npy", request)
     with steps.step("optimize"):
         runner.optimize(calibration)
         runner.save_har(str(folder / "optimized.har"))
     with steps.step("emulate quantized"):
-        emulate(runner, InferenceContext.SDK_QUANTIZED, queries, folder / "quantized.npy", asked)
-        emulate(runner, InferenceContext.SDK_QUANTIZED, references, folder / "quantized_references.npy", asked)
+        emulate(runner, InferenceContext.SDK_QUANTIZED, queries, folder / "quantized.npy", request)
+        emulate(runner, InferenceContext.SDK_QUANTIZED, references, folder / "quantized_references.npy", request)
 
 
 def emulate(
@@ -107,40 +107,40 @@ def emulate(
     stage: Any,
     pictures: Any,
     file: Path,
-    asked: dict[str, Any],
-    prepared: Callable[[Any], Any] = lambda p: p,
+    request: dict[str, Any],
+    prepare: Callable[[Any], Any] = lambda p: p,
 ) -> None:
     """Emulate the network at a stage on uint8 N×S×S×3 pictures, and write the embeddings, float32 N×D."""
     import numpy as np
 
-    found = np.empty((len(pictures), asked["dim"]), np.float32)
+    embeddings = np.empty((len(pictures), request["dim"]), np.float32)
     with runner.infer_context(stage) as context:
         for start in range(0, len(pictures), CHUNK):
             part = np.ascontiguousarray(pictures[start : start + CHUNK])
-            made = runner.infer(context=context, dataset=prepared(part), batch_size=asked["batch_size"])
-            found[start : start + len(part)] = rows(made, len(part), asked["dim"])
+            outputs = runner.infer(context=context, dataset=prepare(part), batch_size=request["batch_size"])
+            embeddings[start : start + len(part)] = rows(outputs, len(part), request["dim"])
             report_progress(step=file.stem, done=start + len(part), total=len(pictures))
-    np.save(file, found)
+    np.save(file, embeddings)
 
 
-def rows(made: Any, count: int, dim: int) -> Any:
+def rows(outputs: Any, count: int, dim: int) -> Any:
     """Return the emulator's output, an array or a list of one array, as float32 count×dim."""
     import numpy as np
 
-    one = made[0] if isinstance(made, list | tuple) and len(made) == 1 else made
-    found = np.asarray(one, np.float32)
-    if found.size != count * dim:
-        raise ValueError(f"the emulator gives {list(found.shape)} for {count} pictures and embeddings of {dim}")
-    return found.reshape(count, dim)
+    output = outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
+    array = np.asarray(output, np.float32)
+    if array.size != count * dim:
+        raise ValueError(f"the emulator gives {list(array.shape)} for {count} pictures and embeddings of {dim}")
+    return array.reshape(count, dim)
 
 
-def compile(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
+def compile(request: dict[str, Any], folder: Path, steps: Steps) -> None:
     """Compile a quantised HAR to a HEF, and write the compiler's own performance estimate."""
     from hailo_sdk_client import ClientRunner
 
     with steps.step("load"):
         # The HAR contains the model script of the optimisation, which also configures the allocator.
-        runner = ClientRunner(hw_arch=asked["hw_arch"], har=str(folder / "optimized.har"))
+        runner = ClientRunner(hw_arch=request["hw_arch"], har=str(folder / "optimized.har"))
     with steps.step("compile"):
         hef = runner.compile()
         if not isinstance(hef, bytes):
@@ -149,9 +149,9 @@ def compile(asked: dict[str, Any], folder: Path, steps: Steps) -> None:
         runner.save_har(str(folder / "compiled.har"))
     with steps.step("profile"):
         try:
-            told = runner.profile(should_use_logical_layers=True, hef_filename=str(folder / "model.hef"))
-            profile = {"profile": plain(told), "reason": None}
-        except Exception as error:  # noqa: BLE001 - an estimate that fails leaves a sound HEF; the reason is kept
+            estimate = runner.profile(should_use_logical_layers=True, hef_filename=str(folder / "model.hef"))
+            profile = {"profile": plain(estimate), "reason": None}
+        except Exception as error:  # noqa: BLE001 - a failed estimate leaves a valid HEF; the reason is recorded
             profile = {"profile": None, "reason": f"the compiler's profiler failed: {error!r}"[:LONGEST]}
         (folder / "profile.json").write_text(json.dumps(profile, sort_keys=True), encoding="utf-8")
 
@@ -179,33 +179,33 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
 
 def checksums(folder: Path, names: list[str]) -> dict[str, str]:
     """Return the sha256 of each created file by name."""
-    found = {}
+    sums = {}
     for name in names:
         with (folder / name).open("rb") as source:
             digest = hashlib.sha256()  # no file_digest before 3.11
             while part := source.read(1 << 20):
                 digest.update(part)
-        found[name] = digest.hexdigest()
-    return found
+        sums[name] = digest.hexdigest()
+    return sums
 
 
-def work(request: Path) -> int:
+def work(request_file: Path) -> int:
     """Process a request, write ``result.json`` with the result or the exception, and return the exit code."""
-    folder, steps = request.parent, Steps()
-    asked = json.loads(request.read_text(encoding="utf-8"))
+    folder, steps = request_file.parent, Steps()
+    request = json.loads(request_file.read_text(encoding="utf-8"))
     # The result of an earlier step must not be taken for this one's.
     (folder / "result.json").unlink(missing_ok=True)
     try:
-        {"optimize": optimize, "compile": compile}[asked["step"]](asked, folder, steps)
-        answer = {**about(), "seconds": steps.seconds, "files": checksums(folder, asked["makes"])}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler raises what it likes, and may leave
+        {"optimize": optimize, "compile": compile}[request["step"]](request, folder, steps)
+        result = {**about(), "seconds": steps.seconds, "files": checksums(folder, request["makes"])}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler may raise any exception, or exit
         traceback.print_exc()
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        answer = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}
+        result = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}
     part = folder / "result.json.part"
-    part.write_text(json.dumps(answer, sort_keys=True), encoding="utf-8")
+    part.write_text(json.dumps(result, sort_keys=True), encoding="utf-8")
     part.replace(folder / "result.json")
-    return FAILED if "error" in answer else 0
+    return FAILED if "error" in result else 0
 
 
 def main(argument: str) -> int:
