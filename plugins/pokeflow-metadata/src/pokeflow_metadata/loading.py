@@ -30,8 +30,8 @@ def describe_loading(version: Version) -> Iterator[str]:
 
 
 def _code(version: Version) -> str | None:
-    made, prepared = version.making, version.records.get("prepare")
-    length = facts_of(made).embedding_dim
+    producer, prepared = version.making, version.records.get("prepare")
+    length = facts_of(producer).embedding_dim
     spec = prepared.params.get("preprocessing") if prepared else None
     if not _is_onnx(version) or not isinstance(spec, Mapping) or not {"size", "mean", "std"} <= set(spec):
         return None

@@ -15,7 +15,7 @@ from pokeflow_metadata import limitations, loading, units
 from pokeflow_metadata.facts import facts_of
 from pokeflow_metadata.fields import day_of, fact, first, first_metric
 from pokeflow_metadata.lineage import relation
-from pokeflow_metadata.published import read, taught
+from pokeflow_metadata.published import approach_of, read
 from pokeflow_metadata.values import Unknown, cost, figure
 
 Lines = Iterator[str]
@@ -47,9 +47,9 @@ def model_card(version: Version) -> bytes:
 
 
 def _opening(version: Version) -> Lines:
-    made = version.making
-    how = MADE.get(made.stage, f"Made by stage {made.stage}")
-    on = day_of(made, units.day)
+    producer = version.making
+    how = MADE.get(producer.stage, f"Made by stage {producer.stage}")
+    on = day_of(producer, units.day)
     day = "" if isinstance(on, Unknown) else f" on {on}"
     of = f" from `{version.parents[0]}`" if version.parents else ""
     yield f"A {version.type} of the project {_cell(version.about.name)}. {how}{of}{day}."
@@ -58,28 +58,28 @@ def _opening(version: Version) -> Lines:
 
 
 def _details(version: Version) -> Lines:
-    made = version.making
+    producer = version.making
     bench = version.records.get("benchmark")
     rows = {
-        "Architecture": fact(made, "architecture"),
-        "Parameters": fact(made, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
-        "Parameters counted": fact(made, "parameters_counted"),
-        "Input": first(fact(made, "input_size", units.square), fact(bench, "input_size", units.square)),
-        "Output": fact(made, "embedding_dim", "an embedding of {:,} numbers".format),
-        "Framework": fact(made, "framework"),
-        "Format": fact(made, "format"),
-        "Quantization": fact(made, "quantization"),
-        "Calibration": fact(made, "calibration"),
-        "Size": _number(first(first_metric(bench, "size_mb"), first_metric(made, "size_mb")), "{:.2f} MB"),
-        "Preprocessing": fact(made, "preprocessing"),
+        "Architecture": fact(producer, "architecture"),
+        "Parameters": fact(producer, "parameters", lambda number: f"{units.count(number)} ({number:,})"),
+        "Parameters counted": fact(producer, "parameters_counted"),
+        "Input": first(fact(producer, "input_size", units.square), fact(bench, "input_size", units.square)),
+        "Output": fact(producer, "embedding_dim", "an embedding of {:,} numbers".format),
+        "Framework": fact(producer, "framework"),
+        "Format": fact(producer, "format"),
+        "Quantization": fact(producer, "quantization"),
+        "Calibration": fact(producer, "calibration"),
+        "Size": _number(first(first_metric(bench, "size_mb"), first_metric(producer, "size_mb")), "{:.2f} MB"),
+        "Preprocessing": fact(producer, "preprocessing"),
     }
     yield from _table(
         ("", ""),
         [
-            *_known(rows),
-            ("Made by", f"{made.stage} with {made.backend}, revision {made.revision}"),
-            ("Digest of all that decided it", f"`{made.digest}`"),
-            ("Content of its files", f"`{made.content}`"),
+            *_recorded(rows),
+            ("Made by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
+            ("Digest of all that decided it", f"`{producer.digest}`"),
+            ("Content of its files", f"`{producer.content}`"),
         ],
     )
 
@@ -132,25 +132,25 @@ def _data(version: Version) -> Lines:
         "Findings": fact(prepared, "validation"),
     }
     origin = [f"{key}: {value}" for key, value in (facts_of(prepared).source or {}).items()]
-    yield from _table(("", ""), [*_known(rows), ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
+    yield from _table(("", ""), [*_recorded(rows), ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
     yield ""
     yield "Its parameters:"
     yield from _code("json", _json(prepared.params))
 
 
 def _making(version: Version) -> Lines:
-    made = version.making
-    how = taught(made)
-    if made.stage == "distill" and not isinstance(how, Unknown):
+    producer = version.making
+    how = approach_of(producer)
+    if producer.stage == "distill" and not isinstance(how, Unknown):
         yield f"Approach: {how.replace('_', ' ')}."
         yield ""
-    yield f"`{made.task}` with the backend `{made.backend}` and these parameters:"
-    yield from _code("json", _json(made.params))
-    packages = made.environment.get("packages")
+    yield f"`{producer.task}` with the backend `{producer.backend}` and these parameters:"
+    yield from _code("json", _json(producer.params))
+    packages = producer.environment.get("packages")
     if isinstance(packages, Mapping) and packages:
         yield ""
         versions = ", ".join(f"{name} {number}" for name, number in packages.items())
-        yield f"Python {made.environment.get('python', 'unknown')}; {versions}."
+        yield f"Python {producer.environment.get('python', 'unknown')}; {versions}."
 
 
 def _evaluation(version: Version) -> Lines:
@@ -181,9 +181,9 @@ def _evaluation(version: Version) -> Lines:
 
 def _figures(record: Record) -> Lines:
     """Yield a table of a record's metrics, then their protocol and the reasons of unknown ones."""
-    known = [(name, value) for name, value in record.metrics.items() if value is not None]
-    if known:
-        yield from _table(("figure", "value"), [(f"`{name}`", f"{value:.4g}") for name, value in known])
+    values = [(name, value) for name, value in record.metrics.items() if value is not None]
+    if values:
+        yield from _table(("figure", "value"), [(f"`{name}`", f"{value:.4g}") for name, value in values])
     else:
         yield "No figures."
     yield ""
@@ -197,10 +197,10 @@ def _figures(record: Record) -> Lines:
 
 def _baseline(prepared: Record | None) -> Lines:
     """Yield the accuracy of a method without a network on the same queries, if the prepare task measured one."""
-    said = facts_of(prepared).baseline if prepared else None
+    baseline = facts_of(prepared).baseline if prepared else None
     figures = [(n, v) for n, v in (prepared.metrics if prepared else {}).items() if "accuracy" in n and v is not None]
-    if said and figures:
-        yield f"- Baseline ({_cell(said)}): " + ", ".join(f"`{name}` {value:.4g}" for name, value in figures)
+    if baseline and figures:
+        yield f"- Baseline ({_cell(baseline)}): " + ", ".join(f"`{name}` {value:.4g}" for name, value in figures)
 
 
 def _cost(version: Version) -> Lines:
@@ -215,7 +215,7 @@ def _cost(version: Version) -> Lines:
     yield "The energy that this took was not measured, so nothing is said of emissions."
 
 
-def _known(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _recorded(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in rows.items() if not isinstance(value, Unknown)]
 
 
