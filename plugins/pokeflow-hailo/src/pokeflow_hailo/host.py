@@ -131,10 +131,8 @@ class Host:
         size = file.stat().st_size
         if size > limit:
             raise PokeflowError(f"{file}: {size:,} bytes; at most {limit:,} can be sent to {self.name}.")
-        with (
-            file.open("rb") as source,
-            self._start(f"cat > {target} && wc -c < {target}", source) as (process, read_errors),
-        ):
+        script = f"cat > {target} && wc -c < {target}"
+        with file.open("rb") as source, self._start(script, source) as (process, read_errors):
             assert process.stdout is not None
             received = process.stdout.read(MAX_LINE).strip()
             if process.wait() != 0 or received != str(size).encode():
@@ -158,9 +156,7 @@ class Host:
                     out.write(part[: size - received])
                     received += len(part)
             if received != size or process.wait() != 0:
-                _fail(
-                    self.name, read_errors(), f"{name} was not transferred completely ({received:,} of {size:,} bytes)"
-                )
+                _fail(self.name, read_errors(), f"{name} was cut off in transfer ({received:,} of {size:,} bytes)")
 
     def _path(self, name: str) -> str:
         if not re.fullmatch(r"(?!\.)[\w.-]{1,200}", name, re.ASCII):
