@@ -245,7 +245,7 @@ def test_the_receipt_with_a_time_that_is_none_is_named(tree: Tree) -> None:
     altered(tree, finished="soon")
     told = {problem.path: problem.message for problem in verify(tree).problems if problem.kind == "invalid"}
     assert told[TEACHER].startswith("$.records[0].finished: 'soon' does not match")
-    assert told["metadata/project_manifest.json"].startswith("cannot be built from the receipts: a record tells a time")
+    assert told["metadata/project_manifest.json"].startswith("cannot be built from the receipts: invalid timestamp")
 
 
 @pytest.mark.parametrize(

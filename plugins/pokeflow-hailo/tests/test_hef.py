@@ -41,7 +41,7 @@ def test_a_compiler_that_wrote_neither_version_nor_time_leaves_them_unknown():
 def test_a_chip_that_is_not_known_is_told_by_its_number():
     found = hef.read(hef_bytes.container(2, hef_bytes.message(77)))
     assert found.architecture == "an unknown chip (77)"
-    with pytest.raises(PokeflowError, match=r"compiled for an unknown chip \(77\), and hailo8l is asked for"):
+    with pytest.raises(PokeflowError, match=r"compiled for an unknown chip \(77\), but hailo8l is required"):
         hef.require_architecture(found, "hailo8l", "model.hef")
 
 
@@ -64,7 +64,7 @@ HEADER = hef_bytes.field(1, 3)
         (SOUND[:11], "11 bytes are too few"),
         (b"PK" + SOUND[2:], r"begins with 0x504b4546, not 0x01484546"),
         (struct.pack("<I", 0x01484546) + SOUND[4:], "begins with"),
-        (SOUND[:4] + struct.pack(">I", 4) + SOUND[8:], "version 4, and 0 to 3 are known"),
+        (SOUND[:4] + struct.pack(">I", 4) + SOUND[8:], "version 4; 0 to 3 are supported"),
         (SOUND[:40], "ends at byte 40, within its header"),
         (SOUND[:-1], "ends at byte"),
         (SOUND + b"\0", "1 bytes follow its end"),
@@ -82,13 +82,13 @@ HEADER = hef_bytes.field(1, 3)
         (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(1, b"3"))), "field 1 .* wrong kind"),
         (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, 3))), "field 3 .* wrong kind"),
         (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, b"\xff\xfe"))), "not text"),
-        (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, b"3\n\x1b[31m"))), "is not one"),
-        (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, b"3" * 65))), "is not one"),
+        (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, b"3\n\x1b[31m"))), "version is invalid"),
+        (hef_bytes.container(2, hef_bytes.field(1, hef_bytes.field(3, b"3" * 65))), "version is invalid"),
         (hef_bytes.container(2, hef_bytes.field(2, bytes(hef.MAX_PREFIX)) + PROTO), "no header in the first"),
     ],
 )
 def test_what_is_damaged_is_refused_and_the_sentence_says_where(content, says):
-    with pytest.raises(PokeflowError, match=rf"^here: not a sound HEF: .*{says}.*Compile it again\.$"):
+    with pytest.raises(PokeflowError, match=rf"^here: not a valid HEF: .*{says}.*Compile it again\.$"):
         hef.read(content, "here")
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_there_or_far_too_large_is_refused(tmp_path):
         hef.read(tmp_path / "absent.hef")
     with (tmp_path / "huge.hef").open("wb") as out:
         out.truncate(hef.MAX_BYTES + 1)
-    with pytest.raises(PokeflowError, match="are the most that is opened"):
+    with pytest.raises(PokeflowError, match="the limit is"):
         hef.read(tmp_path / "huge.hef")
 
 

@@ -109,7 +109,7 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
         network.open_network(folder, SPEC, 1)
     monkeypatch.delenv("HAILO_DOUBLE_FAILS")
     first = network.open_network(folder, SPEC, 1)
-    with pytest.raises(PokeflowError, match=r"another program has the chip\. Stop it.* 73 "):
+    with pytest.raises(PokeflowError, match=r"another program uses the chip\. Stop it.* 73 "):
         network.open_network(folder, SPEC, 1)
     first.close()
     first.close()
@@ -139,11 +139,11 @@ def test_a_hef_of_several_outputs_is_refused_and_the_chip_given_back(here):
         ("VDevice=74", UnavailableError, r"no chip is free or connected.*hailo-all"),
         ("VDevice=64", UnavailableError, r"driver is not installed.*hailo-all"),
         ("VDevice=76", PokeflowError, "driver and library are of different versions"),
-        ("VDevice=73", PokeflowError, "another program has the chip"),
+        ("VDevice=73", PokeflowError, "another program uses the chip"),
         ("create_infer_model=93", PokeflowError, r"for another chip\. Compile it for this one"),
         ("create_infer_model=26", PokeflowError, "damaged or for another chip"),
         ("create_infer_model=91", PokeflowError, "the HEF is damaged"),
-        ("create_infer_model=92", PokeflowError, "compiler and HailoRT go together"),
+        ("create_infer_model=92", PokeflowError, "compiler and HailoRT versions must match"),
     ],
 )
 def test_what_hailort_refuses_is_told_in_a_sentence(here, monkeypatch, fails, kind, says):
@@ -170,18 +170,18 @@ def test_a_hef_for_a_larger_chip_is_refused(here):
 
 def test_without_hailort_the_package_is_named(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "hailo_platform", None)
-    with pytest.raises(UnavailableError, match=r"Python package is not here .*sudo apt install hailo-all"):
+    with pytest.raises(UnavailableError, match=r"Python package is not installed .*sudo apt install hailo-all"):
         network.open_network(here.compiled().folder, SPEC, 1)
 
 
 def test_a_folder_must_hold_one_hef(here):
     folder = here.compiled().folder
     (folder / "second.hef").write_bytes(hef_bytes.make())
-    with pytest.raises(PokeflowError, match=r"holds 2 \.hef files"):
+    with pytest.raises(PokeflowError, match=r"has 2 \.hef files"):
         network.open_network(folder, SPEC, 1)
     for file in folder.glob("*.hef"):
         file.unlink()
-    with pytest.raises(PokeflowError, match=r"holds 0 \.hef files"):
+    with pytest.raises(PokeflowError, match=r"has 0 \.hef files"):
         network.open_network(folder, SPEC, 1)
 
 

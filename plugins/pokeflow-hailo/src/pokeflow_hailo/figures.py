@@ -20,19 +20,19 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figure as a mapping for a report."""
-        document: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
+        fields: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
         if self.how:
-            document["how"] = self.how
+            fields["how"] = self.how
         if self.value is None:
-            document["reason"] = self.reason
+            fields["reason"] = self.reason
         if self.simulated:
-            document["simulated"] = True
-        return document
+            fields["simulated"] = True
+        return fields
 
 
 def no_constant(name: str) -> NoReturn:
     """Raise a ValueError for NaN and infinity, which JSON does not have: for ``json.loads(parse_constant=…)``."""
-    raise ValueError(f"{name} is no figure")
+    raise ValueError(f"{name} is not a finite number")
 
 
 def to_dicts(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:

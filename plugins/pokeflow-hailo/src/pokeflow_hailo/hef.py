@@ -59,9 +59,9 @@ class Header:
     proto_size: int
 
 
-def read(source: Path | bytes, where: str = "") -> Header:
+def read(source: Path | bytes, label: str = "") -> Header:
     """Return the header of a HEF; raise a PokeflowError with the fault if it is no HEF, damaged or too large."""
-    where = where or (str(source) if isinstance(source, Path) else "HEF")
+    label = label or (str(source) if isinstance(source, Path) else "HEF")
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:
@@ -72,9 +72,9 @@ def read(source: Path | bytes, where: str = "") -> Header:
             size, head = len(source), source[: 64 + MAX_PREFIX]
         return _read(head, size)
     except OSError as error:
-        raise PokeflowError(f"{where}: cannot be read ({error}).") from error
+        raise PokeflowError(f"{label}: cannot be read ({error}).") from error
     except ValueError as error:
-        raise PokeflowError(f"{where}: not a sound HEF: {error}. Compile it again.") from error
+        raise PokeflowError(f"{label}: not a valid HEF: {error}. Compile it again.") from error
 
 
 def find_hef(model: Input) -> Path:
@@ -86,21 +86,21 @@ def find_hef(model: Input) -> Path:
     """
     files = sorted(model.folder.glob("*.hef"))
     if len(files) != 1:
-        raise PokeflowError(f"{model.record.task}: holds {len(files)} .hef files, and one is needed. Compile it again.")
-    hw_arch = model.record.params.get("hw_arch")
-    if hw_arch:
-        require_architecture(read(files[0]), str(hw_arch), files[0].name)
+        raise PokeflowError(f"{model.record.task}: has {len(files)} .hef files; expected one. Compile it again.")
+    architecture = model.record.params.get("hw_arch")
+    if architecture:
+        require_architecture(read(files[0]), str(architecture), files[0].name)
     return files[0]
 
 
-def require_architecture(header: Header, architecture: str, where: str) -> None:
+def require_architecture(header: Header, architecture: str, label: str) -> None:
     """Raise a PokeflowError for a HEF of another architecture.
 
     HailoRT would reject it as well, but later (status 93, before 4.21: 26).
     """
     if header.architecture != architecture:
         raise PokeflowError(
-            f"{where}: is compiled for {header.architecture}, and {architecture} is asked for. "
+            f"{label}: is compiled for {header.architecture}, but {architecture} is required. "
             f"Compile it for {architecture}."
         )
 
@@ -112,14 +112,14 @@ def runtime(header: Header) -> str | None:
 
 def _read(head: bytes, size: int) -> Header:
     if size > MAX_BYTES:
-        raise ValueError(f"{size:,} bytes, and {MAX_BYTES:,} are the most that is opened")
+        raise ValueError(f"{size:,} bytes; the limit is {MAX_BYTES:,}")
     if len(head) < _COMMON.size:
         raise ValueError(f"{size} bytes are too few for a header")
     magic, version, proto_size = _COMMON.unpack_from(head)
     if magic != MAGIC:
         raise ValueError(f"it begins with {magic:#010x}, not {MAGIC:#010x}")
     if version not in _REST:
-        raise ValueError(f"its container has version {version}, and 0 to 3 are known")
+        raise ValueError(f"its container has version {version}; 0 to 3 are supported")
     start = _COMMON.size + _REST[version].size
     if len(head) < start:
         raise ValueError(f"it ends at byte {size}, within its header")
@@ -133,16 +133,16 @@ def _read(head: bytes, size: int) -> Header:
     raise ValueError("its message has no header")
 
 
-def _require_length(version: int, rest: tuple[int, ...], proto_end: int, size: int) -> None:
+def _require_length(version: int, fields: tuple[int, ...], proto_end: int, size: int) -> None:
     expected = proto_end
     if version in (1, 2):
-        expected += rest[1]
+        expected += fields[1]
     if version == 3:
-        expected += rest[1] + rest[3]
+        expected += fields[1] + fields[3]
     if size < expected:
         raise ValueError(f"it ends at byte {size} of {expected}")
     # From version 3 on the checksum may cover the message alone, and HailoRT then accepts additional data after it.
-    if size > expected and not (version == 3 and rest[4]):
+    if size > expected and not (version == 3 and fields[4]):
         raise ValueError(f"{size - expected} bytes follow its end")
 
 
@@ -159,7 +159,7 @@ def _header(message: bytes, version: int, size: int, proto_size: int) -> Header:
     except UnicodeDecodeError as error:
         raise ValueError("its compiler's version is not text") from error
     if not re.fullmatch(r"[\w.+-]{0,64}", text, re.ASCII):
-        raise ValueError("its compiler's version is not one")
+        raise ValueError("its compiler's version is invalid")
     name = ARCHITECTURES.get(int(number), f"an unknown chip ({number!r})")
     return Header(version, name, text or None, None if timestamp is None else int(timestamp), size, proto_size)
 
@@ -181,7 +181,7 @@ def _fields(message: bytes, length: int) -> Iterator[tuple[int, int, int | bytes
                 raise ValueError(f"its message has no header in the first {MAX_PREFIX:,} bytes")
             value, at = message[at : at + count], at + count
         else:
-            raise ValueError(f"its message has a field of kind {kind}, which is none")
+            raise ValueError(f"its message has a field of kind {kind}; no such kind exists")
         if not 0 < field < 1 << 29:
             raise ValueError("its message has a field without a number")
         yield field, kind, value

@@ -90,7 +90,7 @@ class Host:
         """
         script = _RUN.format(folder=shlex.quote(self.folder), command=shlex.join(argv))
         late = threading.Event()
-        with self._started(script) as (process, errors):
+        with self._start(script) as (process, read_errors):
 
             def stop() -> None:
                 late.set()
@@ -110,9 +110,9 @@ class Host:
                     timer.cancel()
                     timer.join()
             if late.is_set():
-                raise PokeflowError(f"{self.name}: {argv[0]} took longer than {seconds:g} s and was ended.")
+                raise PokeflowError(f"{self.name}: {argv[0]} exceeded {seconds:g} s and was terminated.")
             if code == 255 and not self.local:
-                _fail(self.name, errors(), f"the connection broke while {argv[0]} ran")
+                _fail(self.name, read_errors(), f"the connection was lost while {argv[0]} ran")
             return code
 
     def output(self, argv: Sequence[str], seconds: float | None = 60) -> tuple[int, str]:
@@ -130,46 +130,45 @@ class Host:
         target = shlex.quote(self._path(name))
         size = file.stat().st_size
         if size > limit:
-            raise PokeflowError(f"{file}: {size:,} bytes, and {limit:,} are the most that is sent to {self.name}.")
-        with file.open("rb") as source, self._started(f"cat > {target} && wc -c < {target}", source) as (sent, errors):
-            assert sent.stdout is not None
-            arrived = sent.stdout.read(MAX_LINE).strip()
-            if sent.wait() != 0 or arrived != str(size).encode():
-                _fail(self.name, errors(), f"{file.name} did not arrive whole ({size:,} bytes)")
+            raise PokeflowError(f"{file}: {size:,} bytes; at most {limit:,} can be sent to {self.name}.")
+        script = f"cat > {target} && wc -c < {target}"
+        with file.open("rb") as source, self._start(script, source) as (process, read_errors):
+            assert process.stdout is not None
+            received = process.stdout.read(MAX_LINE).strip()
+            if process.wait() != 0 or received != str(size).encode():
+                _fail(self.name, read_errors(), f"{file.name} was not transferred completely ({size:,} bytes)")
 
     def get(self, name: str, file: Path, limit: int = MAX_FILE) -> None:
         """Download a file; raise a PokeflowError if it is missing, exceeds ``limit`` or does not arrive complete."""
         path = shlex.quote(self._path(name))
-        with self._started(f"test -f {path} && wc -c < {path} && cat {path}") as (sent, errors):
-            assert sent.stdout is not None
-            said = sent.stdout.readline(64).strip()
-            if not re.fullmatch(rb"\d{1,18}", said):
-                _fail(self.name, errors(), f"{name} is not there")
-            size = int(said)
+        with self._start(f"test -f {path} && wc -c < {path} && cat {path}") as (process, read_errors):
+            assert process.stdout is not None
+            size_line = process.stdout.readline(64).strip()
+            if not re.fullmatch(rb"\d{1,18}", size_line):
+                _fail(self.name, read_errors(), f"{name} does not exist")
+            size = int(size_line)
             if size > limit:
-                sent.kill()  # the rest is not read, so closing its input would not end it
-                raise PokeflowError(
-                    f"{self.name}: {name} has {size:,} bytes, and {limit:,} are the most that is taken."
-                )
-            arrived = 0
+                process.kill()  # the rest is not read, so closing its input would not end it
+                raise PokeflowError(f"{self.name}: {name} has {size:,} bytes; the limit is {limit:,}.")
+            received = 0
             with file.open("wb") as out:
-                while arrived <= size and (part := sent.stdout.read(1 << 20)):
-                    out.write(part[: size - arrived])
-                    arrived += len(part)
-            if arrived != size or sent.wait() != 0:
-                _fail(self.name, errors(), f"{name} did not arrive whole ({arrived:,} of {size:,} bytes)")
+                while received <= size and (part := process.stdout.read(1 << 20)):
+                    out.write(part[: size - received])
+                    received += len(part)
+            if received != size or process.wait() != 0:
+                _fail(self.name, read_errors(), f"{name} was cut off in transfer ({received:,} of {size:,} bytes)")
 
     def _path(self, name: str) -> str:
         if not re.fullmatch(r"(?!\.)[\w.-]{1,200}", name, re.ASCII):
-            raise ValueError(f"{name!r} is no name of a file in a host's folder")
+            raise ValueError(f"{name!r} is not a valid file name in a host's folder")
         return f"{self.folder}/{name}"
 
     @contextmanager
-    def _started(
+    def _start(
         self, script: str, source: IO[bytes] | None = None
     ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
-        with _process((*self.shell, _word(script, self.local)), source) as started:
-            yield started
+        with _process((*self.shell, _word(script, self.local)), source) as process_and_errors:
+            yield process_and_errors
 
 
 @contextmanager
@@ -187,9 +186,9 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
         PokeflowError: If the host is unreachable or rejects the login; the message says what to do.
 
     """
-    shown = name or "this machine"
+    label = name or "this machine"
     if name is not None and not ADDRESS.fullmatch(name):
-        raise PokeflowError(f"{name!r}: no address. Give user@host, or a name of ~/.ssh/config.")
+        raise PokeflowError(f"{name!r}: not an address. Give user@host, or a name of ~/.ssh/config.")
     with tempfile.TemporaryDirectory(prefix="pokeflow-") as sockets:
         shell: tuple[str, ...] = ("sh", "-c")
         first = shell
@@ -200,7 +199,7 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
                 options += ["-o", f"{key}={value}"]
             shell = ("ssh", *options, "-o", "ControlMaster=no", "--", name)
             first = ("ssh", *options, "-o", "ControlMaster=yes", "--", name)
-        with _process((*first, _word(_KEEP, name is None))) as (process, errors):
+        with _process((*first, _word(_KEEP, name is None))) as (process, read_errors):
             timer = threading.Timer(6 * CONNECT_SECONDS, process.kill)
             timer.start()
             try:
@@ -209,8 +208,8 @@ def open_host(name: str | None = None, config: Path | None = None) -> Iterator[H
                 timer.cancel()
             if not folder:
                 _end(process)
-                _fail(shown, errors(), "no folder could be made there")
-            yield Host(shown, folder, shell, name is None)
+                _fail(label, read_errors(), "no folder could be created on it")
+            yield Host(label, folder, shell, name is None)
 
 
 def _folder(process: subprocess.Popen[bytes]) -> str:
@@ -239,7 +238,7 @@ def _process(
     """
     with tempfile.TemporaryFile() as errors:
 
-        def told() -> str:
+        def read_errors() -> str:
             errors.seek(0)
             return errors.read(MAX_LINE).decode("utf-8", "replace")
 
@@ -256,7 +255,7 @@ def _process(
         except OSError as error:
             raise PokeflowError(f"{argv[0]}: cannot be started ({error}).") from error
         try:
-            yield process, told
+            yield process, read_errors
         finally:
             _end(process)
             if process.stdout is not None:
@@ -277,22 +276,22 @@ def _end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
         process.wait()
 
 
-def _fail(host: str, said: str, what: str) -> NoReturn:
-    """Raise a PokeflowError with the advice for a message of ssh or the remote shell; ``what`` is the default."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _fail(host: str, stderr: str, default: str) -> NoReturn:
+    """Raise a PokeflowError with the advice for a message of ssh or the remote shell; ``default`` is the default."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = printable(lines[-1], 300) if lines else ""
-    known = {
-        "REMOTE HOST IDENTIFICATION HAS CHANGED": "its key is another one than ssh knows. Find out why before you go "
-        f"on; then: ssh-keygen -R {host}",
-        "Host key verification failed": f"its key is not known here. Run once: ssh {host}, and compare the key.",
-        "Permission denied": f"lets nobody in without a password. Put your key there: ssh-copy-id {host}",
-        "Could not resolve": "no such host. See whether the name is right and known to this network.",
-        "Connection refused": "no ssh server answers there. Turn it on (Raspberry Pi: sudo raspi-config).",
-        "timed out": "does not answer. See whether it is on and reachable.",
-        "No route to host": "cannot be reached. See whether it is on and in this network.",
-        "Network is unreachable": "cannot be reached. See whether this machine has a network.",
-        "No space left": "its disk is full. Make room in its temporary folder.",
-        "Bad owner or permissions": "ssh refuses its own configuration. Take write permission from others.",
+    advice = {
+        "REMOTE HOST IDENTIFICATION HAS CHANGED": "its key differs from the one that ssh knows. Find out why; "
+        f"then run: ssh-keygen -R {host}",
+        "Host key verification failed": f"its key is unknown here. Run ssh {host} once, and compare the key.",
+        "Permission denied": f"rejects the login without a password. Install your key: ssh-copy-id {host}",
+        "Could not resolve": "no such host. Check the name, and that this network resolves it.",
+        "Connection refused": "no ssh server answers. Enable it (Raspberry Pi: sudo raspi-config).",
+        "timed out": "does not answer. Check that it is on and reachable.",
+        "No route to host": "cannot be reached. Check that it is on and in this network.",
+        "Network is unreachable": "cannot be reached. Check this machine's network.",
+        "No space left": "its disk is full. Free space in its temporary folder.",
+        "Bad owner or permissions": "ssh rejects its configuration file. Remove write permission for others.",
     }
-    sentence = next((text for mark, text in known.items() if mark in said), "")
-    raise PokeflowError(f"{host}: {sentence or f'{what}.'}" + (f" ({last})" if last else ""))
+    sentence = next((text for mark, text in advice.items() if mark in stderr), "")
+    raise PokeflowError(f"{host}: {sentence or f'{default}.'}" + (f" ({last})" if last else ""))

@@ -24,10 +24,11 @@ ABSENT = {64: "its driver is not installed", 74: "no chip is free or connected"}
 STATUSES = {
     4: "it did not answer in time. Restart the device.",
     26: "the HEF is damaged or for another chip. Compile it for this one (hw_arch).",
-    73: "another program has the chip. Stop it; a service of the edge bundle may be what holds it.",
+    73: "another program uses the chip. Stop it; it may be the service of an edge bundle.",
     76: "driver and library are of different versions. Upgrade both: sudo apt full-upgrade, then restart.",
-    91: "the HEF is damaged. Copy or compile it again.",
-    92: "this HailoRT does not open such a HEF; compiler and HailoRT go together (docs/how-to/compile-for-hailo.md).",
+    91: "the HEF is damaged. Copy it again, or compile it again.",
+    92: "this HailoRT cannot open such a HEF; compiler and HailoRT versions must match "
+    "(docs/how-to/compile-for-hailo.md).",
     93: "the HEF is for another chip. Compile it for this one (hw_arch).",
 }
 UNSUPPORTED = 92
@@ -42,13 +43,13 @@ def status(error: object) -> int | None:
     return next((code for part, code in _MESSAGES.items() if part in text), None)
 
 
-def explain_error(where: str, error: object, needs: str = INSTALL) -> PokeflowError:
+def explain_error(label: str, error: object, needs: str = INSTALL) -> PokeflowError:
     """Return the error to raise for an error of HailoRT: an UnavailableError if chip or driver are missing."""
-    code, said = status(error), str(error)[:300]
+    code, message = status(error), str(error)[:300]
     if code in ABSENT:
-        return UnavailableError(f"{where}: no Hailo chip can be used: {ABSENT[code]} ({said}). {needs}")
+        return UnavailableError(f"{label}: no Hailo chip can be used: {ABSENT[code]} ({message}). {needs}")
     more = f" {needs}" if code == UNSUPPORTED else ""
-    return PokeflowError(f"{where}: {STATUSES.get(code or 0, 'HailoRT failed.')}{more} ({said})")
+    return PokeflowError(f"{label}: {STATUSES.get(code or 0, 'HailoRT failed.')}{more} ({message})")
 
 
 class HailoNetwork:
@@ -57,7 +58,7 @@ class HailoNetwork:
     def __init__(self, hailo: Any, file: Path, spec: Preprocessing) -> None:
         import numpy as np
 
-        self._where, self._error, self._lock = str(file), hailo.HailoRTException, threading.Lock()
+        self._label, self._error, self._lock = str(file), hailo.HailoRTException, threading.Lock()
         self._device: Any = None
         try:
             params = hailo.VDevice.create_params()
@@ -69,14 +70,16 @@ class HailoNetwork:
             self._shape = tuple(model.input().shape)
             rows = [np.empty(model.output().shape, np.float32) for _ in range(BATCH)]
             if self._shape != (spec.size, spec.size, 3):
-                raise PokeflowError(f"{file}: takes {self._shape}, its folder's pictures are {spec.size} pixels wide.")
+                raise PokeflowError(
+                    f"{file}: requires {self._shape}, but its folder's pictures are {spec.size} pixels wide."
+                )
             self._configured = model.configure()
             self._frames = [self._configured.create_bindings() for _ in rows]
             for frame, row in zip(self._frames, rows, strict=True):
                 frame.output().set_buffer(row)
         except self._error as error:
             self.close()
-            raise explain_error(self._where, error) from error
+            raise explain_error(self._label, error) from error
         except BaseException:
             self.close()
             raise
@@ -95,7 +98,7 @@ class HailoNetwork:
         embeddings = np.empty((len(prepared), self.dim), np.float32)
         with self._lock:
             if self._device is None:
-                raise PokeflowError(f"{self._where}: is closed. Open it again.")
+                raise PokeflowError(f"{self._label}: is closed. Open it again.")
             try:
                 for start in range(0, len(prepared), BATCH):
                     part = prepared[start : start + BATCH]
@@ -106,7 +109,7 @@ class HailoNetwork:
                     for at, frame in enumerate(frames, start):
                         embeddings[at] = frame.output().get_buffer().reshape(self.dim)
             except self._error as error:
-                raise explain_error(self._where, error) from error
+                raise explain_error(self._label, error) from error
         return embeddings
 
     def close(self) -> None:
@@ -140,9 +143,9 @@ def open_network(folder: Path, spec: Preprocessing, threads: int) -> HailoNetwor
     del threads
     files = sorted(folder.glob("*.hef"))
     if len(files) != 1:
-        raise PokeflowError(f"{folder}: holds {len(files)} .hef files, and one is expected. Compile the model again.")
+        raise PokeflowError(f"{folder}: has {len(files)} .hef files; expected one. Compile the model again.")
     try:
         import hailo_platform
     except ImportError as error:
-        raise UnavailableError(f"{files[0]}: HailoRT's Python package is not here ({error}). {INSTALL}") from error
+        raise UnavailableError(f"{files[0]}: HailoRT's Python package is not installed ({error}). {INSTALL}") from error
     return HailoNetwork(hailo_platform, files[0], spec)

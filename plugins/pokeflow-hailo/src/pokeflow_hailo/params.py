@@ -183,7 +183,7 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
     yield from calibration.check(params)
     script = params.script
     if not _FILE.fullmatch(params.file):
-        yield "file", f"{params.file!r} is no name of a .hef: letters, digits, '.', '_', '-'"
+        yield "file", f"{params.file!r} is not a .hef file name of letters, digits, '.', '_', '-'"
     for name, value, most in (
         ("optimization_level", script.optimization_level, 4),
         ("compression_level", script.compression_level, 5),
@@ -195,19 +195,19 @@ def check_compile(params: CompileParams) -> Iterable[tuple[str, str]]:
     for name, layers in (("precision", script.precision), ("double_scale", script.double_scale)):
         for layer in layers:
             if not LAYER.fullmatch(layer):
-                yield f"script.{name}", f"{layer!r} is no name of a layer: letters, digits, '_', '*' and one '/'"
+                yield f"script.{name}", f"{layer!r} is not a layer name of letters, digits, '_', '*' and one '/'"
     images = params.calibration_images
     if images is not None and images < LEAST_IMAGES and script.levels.optimization and not params.allow_downgrade:
         yield (
             "calibration_images",
             (
-                f"{images} are too few for optimisation level {script.levels.optimization}: {LEAST_IMAGES:,} are "
-                "needed; script.preset=fast takes any number"
+                f"{images} are too few for optimisation level {script.levels.optimization}, which needs "
+                f"{LEAST_IMAGES:,}; script.preset=fast accepts any number"
             ),
         )
     python = params.compiler.python
     if python is not None and (not python or python.startswith("-")):
-        yield "compiler.python", f"{python!r} is no program"
+        yield "compiler.python", f"{python!r} is not a program"
     if not params.compiler.hours > 0:
         yield "compiler.hours", f"{params.compiler.hours} is not above 0"
     yield from _check_host("compiler.host", params.compiler.host)
@@ -238,11 +238,11 @@ def check_profile(params: ProfileParams) -> Iterable[tuple[str, str]]:
 
 def _check_device(params: BenchmarkParams | ProfileParams) -> Iterable[tuple[str, str]]:
     if not params.python or params.python.startswith("-"):
-        yield "python", f"{params.python!r} is no program"
+        yield "python", f"{params.python!r} is not a program"
     yield from _check_host("device", params.device)
 
 
 def _check_host(name: str, host: str | None) -> Iterable[tuple[str, str]]:
     # ssh would parse a name that begins with a dash as an option.
     if host is not None and not _HOST.fullmatch(host):
-        yield name, f"{host!r} is no address: user@host, or a name of ~/.ssh/config"
+        yield name, f"{host!r} is not an address: user@host, or a name of ~/.ssh/config"

@@ -46,7 +46,7 @@ def test_with_a_gpu_and_enough_images_the_level_is_as_asked(flow, backend, plent
 
 def test_too_few_images_for_the_level_are_refused_before_the_compiler_begins(flow, backend):
     task = flow.task(script=Script("default"), calibration_images=None)
-    with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images and there are 72"):
+    with pytest.raises(PokeflowError, match=r"level 2 needs 1,024 calibration images, but there are 72"):
         backend(task)
     assert not list(task.work.glob("optimized-*"))
 
@@ -61,7 +61,7 @@ def test_a_fine_tuning_that_is_skipped_without_a_word_fails(flow, backend, plent
     python = interpreter("optimize:untuned", gpu=True)
     inputs = (flow.student(), flow.prepared(plenty))
     task = flow.task(*inputs, script=Script(), calibration_images=1024, python=python)
-    with pytest.raises(PokeflowError, match="Quantization-Aware Fine-Tuning skipped, which level 2 is for"):
+    with pytest.raises(PokeflowError, match="Quantization-Aware Fine-Tuning skipped, which level 2 requires"):
         backend(task)
     off = Script(algorithms=Algorithms(finetune="disabled"))
     backend(flow.task(*inputs, attempt=2, script=off, calibration_images=1024, python=python))

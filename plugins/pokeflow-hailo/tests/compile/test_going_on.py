@@ -19,7 +19,7 @@ from ..compile_flow import AFTER, FILE, count, names, report_of, with_captures
 
 def test_a_compile_that_failed_goes_on_from_the_quantized_network(flow, backend, interpreter):
     failed = flow.task(python=interpreter("compile:crash"))
-    with pytest.raises(PokeflowError, match="ended without an answer: it crashed"):
+    with pytest.raises(PokeflowError, match="exited without a result: it crashed"):
         backend(failed)
     assert not (failed.output / FILE).exists()
     interpreter()

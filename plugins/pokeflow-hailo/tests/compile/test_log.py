@@ -69,10 +69,10 @@ def test_a_level_that_was_asked_for_is_no_downgrade():
 
 def test_a_step_that_is_skipped_without_a_word_is_a_downgrade_unless_it_was_turned_off():
     found = log.parse_log([line.replace("Fine Tune is done", "Fine Tune skipped") for line in GPU])
-    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == ["Fine Tune skipped, which level 2 is for"]
+    assert log.downgrades(OptimizationLevels(2, 0, 1024), found) == ["Fine Tune skipped, which level 2 requires"]
     assert log.downgrades(OptimizationLevels(2, 0, 1024), found, ["finetune"]) == []
     assert log.downgrades(OptimizationLevels(4, 0, 1024), log.parse_log(GPU)) == [
-        "Adaround skipped, which level 4 is for"
+        "Adaround skipped, which level 4 requires"
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_name_of_a_layer_is_one_or_is_refused(name):
 @pytest.mark.parametrize("field", ["precision", "double_scale"])
 def test_a_layer_cannot_bring_a_command(name, field):
     value = {name: "a16_w16"} if field == "precision" else (name,)
-    with pytest.raises(PokeflowError, match="is no name of a layer"):
+    with pytest.raises(PokeflowError, match="is not a layer name"):
         script.render_script(Script(**{field: value}), SPEC, 1)
 
 
@@ -111,7 +111,7 @@ def test_a_layer_cannot_bring_a_command(name, field):
 )
 def test_too_few_images_are_refused_above_level_0(level, images, allow, refused):
     if refused:
-        with pytest.raises(PokeflowError, match="needs 1,024 calibration images and there are 1,023"):
+        with pytest.raises(PokeflowError, match="needs 1,024 calibration images, but there are 1,023"):
             script.require_enough(level, images, allow)
     else:
         script.require_enough(level, images, allow)

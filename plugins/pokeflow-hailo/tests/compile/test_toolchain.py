@@ -74,7 +74,7 @@ def test_the_line_for_other_chips_is_refused(here, tmp_path):
 
 @pytest.mark.parametrize("about", [{"machine": "aarch64"}, {"system": "Darwin"}])
 def test_another_kind_of_machine_is_refused(here, tmp_path, about):
-    with pytest.raises(UnavailableError, match=r"needs Linux on x86_64\. Name such a machine: compiler\.host"):
+    with pytest.raises(UnavailableError, match=r"needs Linux on x86_64\. Set compiler\.host"):
         toolchain.find_toolchain(here, saying(tmp_path, **about))
 
 
@@ -135,22 +135,22 @@ def test_the_request_says_what_to_make(here, tmp_path):
 
 
 HOSTILE = {
-    "no answer": ("exit 0", r"result\.json is not there"),
-    "an answer that is none": ("echo nonsense > result.json", "answer cannot be read"),
-    "a number that is none": ("""echo '{"seconds": {"a": NaN}, "files": {}}' > result.json""", "answer cannot be read"),
-    "deep nonsense": ("head -c 100000 /dev/zero | tr '\\0' '[' > result.json", "answer cannot be read"),
+    "no answer": ("exit 0", r"result\.json does not exist"),
+    "an answer that is none": ("echo nonsense > result.json", "result cannot be read"),
+    "a number that is none": ("""echo '{"seconds": {"a": NaN}, "files": {}}' > result.json""", "result cannot be read"),
+    "deep nonsense": ("head -c 100000 /dev/zero | tr '\\0' '[' > result.json", "result cannot be read"),
     "success, and an exit code that is none": (
         f"printf foo > made; echo '{GOOD}' > result.json; exit 3",
-        "says that it is done, and ends with exit code 3",
+        "reported success, but exited with exit code 3",
     ),
-    "a list": ("echo '[]' > result.json", "answer cannot be read"),
-    "numbers that are none": ("""echo '{"seconds": {"a": "b"}, "files": {}}' > result.json""", "answer cannot be read"),
-    "an error without words": ("""echo '{"error": {}}' > result.json; exit 3""", "answer cannot be read"),
-    "an answer of megabytes": ("head -c 2000000 /dev/zero > result.json", "are the most that is taken"),
-    "a file less": (f"echo '{GOOD}' > result.json", "made is not there"),
-    "another file": (f"printf bar > made; echo '{GOOD}' > result.json", "changed on its way"),
-    "too large a file": (f"printf foofoofoofoo > made; echo '{GOOD}' > result.json", "12 bytes, and 10 are the most"),
-    "a link to elsewhere that is no file": (f"ln -s /dev made; echo '{GOOD}' > result.json", "made is not there"),
+    "a list": ("echo '[]' > result.json", "result cannot be read"),
+    "numbers that are none": ("""echo '{"seconds": {"a": "b"}, "files": {}}' > result.json""", "result cannot be read"),
+    "an error without words": ("""echo '{"error": {}}' > result.json; exit 3""", "result cannot be read"),
+    "an answer of megabytes": ("head -c 2000000 /dev/zero > result.json", "the limit is"),
+    "a file less": (f"echo '{GOOD}' > result.json", "made does not exist"),
+    "another file": (f"printf bar > made; echo '{GOOD}' > result.json", "altered in transfer"),
+    "too large a file": (f"printf foofoofoofoo > made; echo '{GOOD}' > result.json", "12 bytes; the limit is 10"),
+    "a link to elsewhere that is no file": (f"ln -s /dev made; echo '{GOOD}' > result.json", "made does not exist"),
 }
 
 
@@ -165,13 +165,13 @@ def test_what_comes_back_is_not_trusted(here, tmp_path, name):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ("echo last words; kill -9 $$", "it was killed; out of memory, perhaps. Its last words: last words"),
-        ("kill -6 $$", "it crashed. It said nothing"),
+        ("echo last words; kill -9 $$", "it was killed, possibly for lack of memory. Its last lines: last words"),
+        ("kill -6 $$", "it crashed. It printed nothing"),
         ("exit 1", "exit code 1"),
     ],
 )
 def test_an_end_without_an_answer_is_told(here, tmp_path, lines, told):
-    with pytest.raises(PokeflowError, match=f"ended without an answer: {told}"):
+    with pytest.raises(PokeflowError, match=f"exited without a result: {told}"):
         run(here, tmp_path, answering(tmp_path, lines))
 
 

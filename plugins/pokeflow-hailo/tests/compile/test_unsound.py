@@ -14,12 +14,12 @@ from ..compile_flow import count, report_of
 
 
 def test_a_hef_for_another_chip_is_refused(flow, backend, interpreter):
-    with pytest.raises(PokeflowError, match=r"\.hef: is compiled for hailo8, and hailo8l is asked for"):
+    with pytest.raises(PokeflowError, match=r"\.hef: is compiled for hailo8, but hailo8l is required"):
         backend(flow.task(python=interpreter("compile:wrong-arch")))
 
 
 def test_a_hef_that_is_none_is_refused(flow, backend, interpreter):
-    with pytest.raises(PokeflowError, match="not a sound HEF"):
+    with pytest.raises(PokeflowError, match="not a valid HEF"):
         backend(flow.task(python=interpreter("compile:garbage")))
 
 
@@ -27,7 +27,7 @@ def test_another_compilers_version_in_the_hef_is_told(flow, backend, interpreter
     task = flow.task(python=interpreter("compile:wrong-version"))
     backend(task)
     assert report_of(task)["hef"]["compiler_version_as_asked"] is False
-    assert "the HEF says compiler 3.30.0, not 3.33.0" in caplog.text
+    assert "the HEF names compiler 3.30.0, but 3.33.0 was used" in caplog.text
 
 
 @pytest.mark.parametrize(("how", "told"), [("nan", "NaN or infinity at the stage quantized"), ("shape", "ValueError")])
@@ -57,7 +57,7 @@ def test_a_compiler_that_takes_too_long_is_ended(flow, backend, interpreter):
     task = flow.task(python=interpreter("optimize:hang"))
     compiler = Compiler(python=task.params.compiler.python, hours=0.5 / 3600)
     task = dataclasses.replace(task, params=dataclasses.replace(task.params, compiler=compiler))
-    with pytest.raises(PokeflowError, match="took longer than"):
+    with pytest.raises(PokeflowError, match="exceeded"):
         backend(task)
     assert not list(task.work.glob("optimized-*/done.json"))
 

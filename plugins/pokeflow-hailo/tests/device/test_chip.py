@@ -32,7 +32,7 @@ def test_it_says_what_it_is_and_that_it_is_a_double(chip_flow, device):
         assert found.about["architecture"] == "hailo8l"
         assert (found.about["firmware"], found.about["library"]) == ("4.23.0 (release,app)", "4.23.0")
         assert found.about["driver"] is not None or found.about["driver_reason"]
-        assert found.about["clock_reason"] == "hailortcli is not installed there"
+        assert found.about["clock_reason"] == "hailortcli is not installed on that machine"
 
 
 def test_what_hailortcli_alone_knows_of_it_is_told_too(chip_flow, hailortcli):
@@ -57,13 +57,13 @@ def test_embeddings_are_those_of_the_network_that_plays_it(chip_flow, device, mo
         (
             {"HAILO_DOUBLE": ""},
             UnavailableError,
-            r"finds no Hailo chip .*hailo-all.*HailoRT 4\.23 goes with .*3\.33\.0",
+            r"no Hailo chip .*hailo-all.*3\.33\.0, needs HailoRT 4\.23",
         ),
         ({"HAILO_DOUBLE_FAILS": "scan=64"}, UnavailableError, "driver is not installed"),
         ({"HAILO_DOUBLE_FAILS": "Device=74"}, UnavailableError, "no chip is free"),
         ({"HAILO_DOUBLE_FAILS": "Device=76"}, PokeflowError, "driver and library are of different versions"),
         ({"HAILO_DOUBLE_FAILS": "identify=4"}, PokeflowError, "did not answer in time"),
-        ({"HAILO_DOUBLE": "hailo8"}, PokeflowError, "its chip is hailo8, and model.hef is compiled for hailo8l"),
+        ({"HAILO_DOUBLE": "hailo8"}, PokeflowError, "its chip is hailo8, but model.hef is compiled for hailo8l"),
     ],
 )
 def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, environment, kind, says):
@@ -76,9 +76,9 @@ def test_a_chip_that_cannot_be_used_is_told_before_anything_is_sent(chip_flow, e
 @pytest.mark.parametrize(
     ("fails", "says"),
     [
-        ("VDevice=73", "another program has the chip"),
+        ("VDevice=73", "another program uses the chip"),
         ("create_infer_model=93", "the HEF is for another chip"),
-        ("create_infer_model=92", r"compiler and HailoRT go together.*HailoRT 4\.23 goes with"),
+        ("create_infer_model=92", r"compiler and HailoRT versions must match.*needs HailoRT 4\.23"),
         ("run=4", "did not answer in time"),
         ("configure=2", "HailoRTInvalidArgumentException"),
     ],
@@ -115,7 +115,7 @@ def test_a_batch_that_fails_under_way_is_not_counted(chip_flow):
 @pytest.mark.parametrize("python", ["no-such-python", "false"])
 def test_an_interpreter_that_is_not_there_or_says_nothing_is_told(chip_flow, device, python):
     with (
-        pytest.raises(PokeflowError, match=rf"{python}.*(is not there|left no answer)") as refused,
+        pytest.raises(PokeflowError, match=rf"{python}.*(not found|without a response)") as refused,
         chip_flow.opened(device, python=python),
     ):
         pass
@@ -137,7 +137,7 @@ def test_an_interpreter_without_numpy_is_told_in_one_line(chip_flow):
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        (None, "hailortcli is not installed there"),
+        (None, "hailortcli is not installed on that machine"),
         (program(), rf"hailortcli scan shows {DEVICE} \(hailo8l, firmware 4\.23\.0 "),
         (program(scan=NO_SCAN, identify=NO_IDENTIFY), "hailortcli scan shows no device"),
     ],
@@ -147,7 +147,7 @@ def test_without_hailort_or_a_chip_it_is_told_what_hailortcli_sees(chip_flow, ha
     if script:
         hailortcli(script)
     chip_flow.environment["HAILO_DOUBLE"] = ""
-    python, why = (chip_flow.python, "finds no Hailo chip") if runtime else (sys.executable, "cannot import hailo_plat")
+    python, why = (chip_flow.python, "no Hailo chip") if runtime else (sys.executable, "cannot import hailo_plat")
     with pytest.raises(UnavailableError, match=rf"{why}.*; {says}.*hailo-all"), chip_flow.opened(python=python):
         pass
 
@@ -155,7 +155,7 @@ def test_without_hailort_or_a_chip_it_is_told_what_hailortcli_sees(chip_flow, ha
 def test_a_damaged_hef_is_not_sent(chip_flow):
     file = chip_flow.compiled().folder / "model.hef"
     file.write_bytes(hef_bytes.make()[:-1])
-    with pytest.raises(PokeflowError, match="not a sound HEF"), chip.open_chip("local", chip_flow.python, file):
+    with pytest.raises(PokeflowError, match="not a valid HEF"), chip.open_chip("local", chip_flow.python, file):
         pass
 
 

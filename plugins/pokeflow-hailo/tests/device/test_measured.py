@@ -107,7 +107,7 @@ def left(hailortcli, tmp_path, monkeypatch):
     [
         ({"power": "", "run": ""}, ("no table .*exit 0", "shows no power .*exit 0")),
         ({"power": POWER.replace("7", "0"), "run": RUN_HEADER + RUN_FAILED}, ("status 74", "took no sample")),
-        ({"run": RUN_HEADER + RUN_ROW.replace("1.45", "")}, ("left average_power empty", None)),
+        ({"run": RUN_HEADER + RUN_ROW.replace("1.45", "")}, ("reported no average_power", None)),
     ],
 )
 def test_power_that_hailortcli_does_not_show_is_null_with_both_reasons(left, said, why):
@@ -128,8 +128,8 @@ def test_hardware_latency_is_hailortclis(left):
         ("exit 74", "no table .*exit 74"),
         ("exit 0", "no table .*exit 0"),
         (program(run=RUN_HEADER + RUN_FAILED, ends=74), "status 74 HAILO_OUT_OF_PHYSICAL_DEVICES"),
-        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "")), "hailortcli left hw_latency empty"),
-        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "nan")), "no figure"),
+        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "")), "hailortcli reported no hw_latency"),
+        (program(run=RUN_HEADER + RUN_ROW.replace("1.52", "nan")), "not a valid number"),
     ],
 )
 def test_hardware_latency_is_null_with_the_reason_where_hailortcli_fails(left, script, why):

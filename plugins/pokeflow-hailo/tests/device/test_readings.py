@@ -118,7 +118,7 @@ def test_a_run_that_failed_writes_a_short_row_and_its_status_is_told():
         (RUN_HEADER + RUN_ROW.replace(",0,", ",62,"), "failed: status 62"),
         (RUN_HEADER.replace("hw_latency", "latency") + RUN_ROW, "no table with the columns"),
         (RUN_HEADER + '"small', "no table"),
-        ("x" * (readings.MAX_CHARS + 1), "more than hailortcli says"),
+        ("x" * (readings.MAX_CHARS + 1), "exceed the output of hailortcli"),
     ],
 )
 def test_a_run_that_is_cut_off_or_edited_gives_no_figure(text, why):

@@ -15,7 +15,7 @@ from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, figure, fill
 BENCHMARK = "benchmark"
 
 
-UNSAID = "the record does not say"
+NOT_IN_RECORD = "the record does not say"
 CONDITIONS = {
     "device": "device",
     "threads": "threads",
@@ -40,10 +40,10 @@ def build(project: Project) -> Object:
 
 def document(about: About, receipts: Iterable[Receipt]) -> Object:
     """Build the benchmarks of all published versions, by model and version."""
-    known = versions_of(receipts)
+    all_versions = versions_of(receipts)
     models: dict[str, dict[str, form.VersionBenchmark]] = {}
-    for receipt in known.values():
-        models.setdefault(receipt.model, {})[receipt.version] = _version(receipt, known)
+    for receipt in all_versions.values():
+        models.setdefault(receipt.model, {})[receipt.version] = _version(receipt, all_versions)
     return plain(form.PerformanceBenchmarks(project=about.name, schema_version=SCHEMA_VERSION, models=models))
 
 
@@ -52,19 +52,23 @@ def benchmark_of(receipt: Receipt) -> Record | Unknown:
     record = records_of(receipt).get(BENCHMARK)
     if record is not None:
         return record
-    return Unknown(published.untold(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked")
+    return Unknown(
+        published.unrecorded_reason(receipt) if receipt.origin else f"{version_name(receipt)} is not benchmarked"
+    )
 
 
-def _version(receipt: Receipt, known: Versions) -> form.VersionBenchmark:
+def _version(receipt: Receipt, all_versions: Versions) -> form.VersionBenchmark:
     producer = producing_record(receipt)
-    relatives = {"parent": published.parent(receipt, known), "teacher": published.teacher(receipt, known)}
+    relatives = {"parent": published.parent(receipt, all_versions), "teacher": published.teacher(receipt, all_versions)}
     return fill(
         form.VersionBenchmark,
         {
-            "type": receipt.type or Unknown(published.untold(receipt)),
-            "digest": producer.digest if producer else receipt.digest or Unknown(published.untold(receipt)),
+            "type": receipt.type or Unknown(published.unrecorded_reason(receipt)),
+            "digest": producer.digest if producer else receipt.digest or Unknown(published.unrecorded_reason(receipt)),
             "benchmarks": [_benchmark(record) for record in receipt.records if record.stage == BENCHMARK],
-            "comparisons": form.Comparisons(**{name: _compared(receipt, one) for name, one in relatives.items()}),
+            "comparisons": form.Comparisons(
+                **{name: _compare(receipt, relative) for name, relative in relatives.items()}
+            ),
         },
     )
 
@@ -90,10 +94,10 @@ def _benchmark(record: Record) -> form.Benchmark:
 
 def conditions(record: Record) -> Object:
     """Return the conditions of a benchmark; unknown ones have a reason."""
-    return {name: first(fact(record, known), absent=UNSAID) for name, known in CONDITIONS.items()}
+    return {name: first(fact(record, fact_name), absent=NOT_IN_RECORD) for name, fact_name in CONDITIONS.items()}
 
 
-def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
+def _compare(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
     """Compare the benchmarks of a version and a relative.
 
     Ratios are this version's metric divided by the relative's; the accuracy gap is the relative's accuracy less this
@@ -102,20 +106,22 @@ def _compared(receipt: Receipt, relative: Receipt | Unknown) -> form.Comparison:
     if isinstance(relative, Unknown):
         names = ("against", "latency_ratio", "size_ratio", "accuracy_gap")
         return fill(form.Comparison, dict.fromkeys(names, relative))
-    mine, other = benchmark_of(receipt), benchmark_of(relative)
+    own_benchmark, other_benchmark = benchmark_of(receipt), benchmark_of(relative)
     return fill(
         form.Comparison,
         {
             "against": version_name(relative),
-            "latency_ratio": _ratio(mine, other, LATENCY, SAME_MACHINE),
-            "size_ratio": _ratio(mine, other, SIZE, ()),
-            "accuracy_gap": accuracy_gap(mine, other),
+            "latency_ratio": _ratio(own_benchmark, other_benchmark, LATENCY, SAME_MACHINE),
+            "size_ratio": _ratio(own_benchmark, other_benchmark, SIZE, ()),
+            "accuracy_gap": accuracy_gap(own_benchmark, other_benchmark),
         },
     )
 
 
-def _ratio(mine: Record | Unknown, other: Record | Unknown, name: str, alike: Iterable[str]) -> float | Unknown:
-    pair = _pair(mine, other, name, alike)
+def _ratio(
+    candidate: Record | Unknown, reference: Record | Unknown, name: str, alike: Iterable[str]
+) -> float | Unknown:
+    pair = _pair(candidate, reference, name, alike)
     if isinstance(pair, Unknown):
         return pair
     if pair[0] < 0 or pair[1] <= 0:
@@ -123,16 +129,16 @@ def _ratio(mine: Record | Unknown, other: Record | Unknown, name: str, alike: It
     return round(pair[0] / pair[1], DIGITS)
 
 
-def accuracy_gap(mine: Record | Unknown, other: Record | Unknown) -> float | Unknown:
-    """Return the other's top-1 accuracy less this one's, a difference of shares.
+def accuracy_gap(candidate: Record | Unknown, reference: Record | Unknown) -> float | Unknown:
+    """Return the reference's top-1 accuracy less the candidate's, a difference of shares.
 
     It is Unknown if protocol or data set differ, because only accuracies on the same queries are comparable.
     """
-    pair = _pair(mine, other, ACCURACY, ("protocol",))
+    pair = _pair(candidate, reference, ACCURACY, ("protocol",))
     if isinstance(pair, Unknown):
         return pair
-    if not isinstance(mine, Unknown) and not isinstance(other, Unknown):
-        data = [_data(record) for record in (mine, other)]
+    if not isinstance(candidate, Unknown) and not isinstance(reference, Unknown):
+        data = [_data(record) for record in (candidate, reference)]
         if data[0] != data[1]:
             return Unknown("measured on two different data sets")
     if not all(0 <= share <= 1 for share in pair):
@@ -141,23 +147,25 @@ def accuracy_gap(mine: Record | Unknown, other: Record | Unknown) -> float | Unk
 
 
 def _pair(
-    mine: Record | Unknown, other: Record | Unknown, name: str, alike: Iterable[str]
+    candidate: Record | Unknown, reference: Record | Unknown, name: str, alike: Iterable[str]
 ) -> tuple[float, float] | Unknown:
     """Return a metric of both records; Unknown if any fact in ``alike`` differs between them."""
-    if isinstance(mine, Unknown):
-        return mine
-    if isinstance(other, Unknown):
-        return other
+    if isinstance(candidate, Unknown):
+        return candidate
+    if isinstance(reference, Unknown):
+        return reference
     for condition in alike:
-        here, there = mine.facts.get(condition), other.facts.get(condition)
-        if here != there:
-            return Unknown(f"measured under different conditions: {condition} {here!r} here, {there!r} there")
-    values = [figure(record, name) for record in (mine, other)]
-    for value, record in zip(values, (mine, other), strict=True):
+        candidate_fact, reference_fact = candidate.facts.get(condition), reference.facts.get(condition)
+        if candidate_fact != reference_fact:
+            return Unknown(
+                f"measured under different conditions: {condition} {candidate_fact!r} here, {reference_fact!r} there"
+            )
+    values = [figure(record, name) for record in (candidate, reference)]
+    for value, record in zip(values, (candidate, reference), strict=True):
         if isinstance(value, Unknown):
             return Unknown(f"{record.task}: {name}: {value.reason}")
-    first, second = (value for value in values if not isinstance(value, Unknown))
-    return first, second
+    candidate_value, reference_value = (value for value in values if not isinstance(value, Unknown))
+    return candidate_value, reference_value
 
 
 def _data(record: Record) -> Mapping[str, str]:

@@ -28,10 +28,10 @@ def cost_tracking(receipts: Iterable[Receipt]) -> dict[str, Any]:
 
     A run that produced several versions is counted once. A sum is unknown if the cost of any part is unknown.
     """
-    known = versions_of(receipts)
+    all_versions = versions_of(receipts)
     parts: dict[str, list[Receipt]] = {role: [] for role in ROLES}
-    for receipt in known.values():
-        if (role := _role(receipt, known)) is not None:
+    for receipt in all_versions.values():
+        if (role := _role(receipt, all_versions)) is not None:
             parts.setdefault(role, []).append(receipt)
     training = [receipt for role, members in parts.items() if role != COMPILATION for receipt in members]
     sums = {role: _sum(members, ROLES.get(role, "student")) for role, members in sorted(parts.items(), key=_order)}
@@ -44,28 +44,28 @@ def _order(part: tuple[str, Any]) -> tuple[int, list[tuple[int, int, str]]]:
     return (0 if role == TEACHER else 2 if role == COMPILATION else 1, version_sort_key(role))
 
 
-def _role(receipt: Receipt, known: Versions) -> str | None:
+def _role(receipt: Receipt, all_versions: Versions) -> str | None:
     producer = producing_record(receipt)
     if receipt.type == "teacher":
         return TEACHER
     if receipt.type == "student":
-        return f"student_stage{published.generation(receipt, known)}_cost"
+        return f"student_stage{published.generation(receipt, all_versions)}_cost"
     return COMPILATION if receipt.type == "optimized" or (producer and producer.stage == "compile") else None
 
 
-def _sum(receipts: list[Receipt], what: str) -> float | Unknown:
+def _sum(receipts: list[Receipt], label: str) -> float | Unknown:
     if not receipts:
-        return Unknown(f"no {what} is published")
-    billed: dict[tuple[str, str], float] = {}
+        return Unknown(f"no {label} is published")
+    costs: dict[tuple[str, str], float] = {}
     for receipt in receipts:
         producer = producing_record(receipt)
         if producer is None:
-            return Unknown(f"{version_name(receipt)}: {published.untold(receipt)}")
+            return Unknown(f"{version_name(receipt)}: {published.unrecorded_reason(receipt)}")
         amount = cost(producer)
         if isinstance(amount, Unknown):
             return Unknown(f"{version_name(receipt)}: {amount.reason}")
-        billed[producer.digest, producer.started] = amount
-    return round(sum(billed.values()), CENT)
+        costs[producer.digest, producer.started] = amount
+    return round(sum(costs.values()), CENT)
 
 
 def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructure:
@@ -82,20 +82,20 @@ def infrastructure(about: About, newest: Mapping[str, Receipt]) -> Infrastructur
     )
 
 
-def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, ...], done: str) -> str | Unknown:
+def _instances(about: About, newest: Mapping[str, Receipt], stages: tuple[str, ...], action: str) -> str | Unknown:
     """Return the distinct instance types in the order of the models; Unknown if any of them is not recorded."""
-    makings = [
+    producers = [
         producer for receipt in newest.values() if (producer := producing_record(receipt)) and producer.stage in stages
     ]
-    if not makings:
-        return Unknown(f"no published model was {done} here")
-    names: list[str] = []
-    for producer in makings:
+    if not producers:
+        return Unknown(f"no published model was {action} here")
+    instances: list[str] = []
+    for producer in producers:
         instance = _instance(about, producer)
         if isinstance(instance, Unknown):
             return instance
-        names.append(instance)
-    return ", ".join(dict.fromkeys(names))
+        instances.append(instance)
+    return ", ".join(dict.fromkeys(instances))
 
 
 def _instance(about: About, producer: Record) -> Any:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pokeflow.types import Record
 
-UNTOLD = "no record tells it"
+NOT_RECORDED = "no record tells it"
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
@@ -76,12 +76,12 @@ class ModelFacts:
 
     def reason_for(self, name: str) -> str:
         """Return the reason why a field is None."""
-        return self.reasons.get(name, UNTOLD)
+        return self.reasons.get(name, NOT_RECORDED)
 
 
 def facts_of(record: Record) -> ModelFacts:
     """Read a record's facts; a value that is not valid for its field is unknown, with the reason."""
-    known: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     places = (("facts", record.facts), ("environment", record.environment))
     for name, kind in _kinds().items():
@@ -93,11 +93,11 @@ def facts_of(record: Record) -> ModelFacts:
                     reasons.setdefault(name, record.reasons[keys[-1]])
                 continue
             try:
-                known.setdefault(name, msgspec.convert(value, kind))
+                values.setdefault(name, msgspec.convert(value, kind))
             except msgspec.ValidationError:
-                message = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which this cannot be"
-                reasons.setdefault(name, message)
-    return ModelFacts(**known, reasons={name: why for name, why in reasons.items() if name not in known})
+                reason = f"{'.'.join((part, *keys))} of {record.task} is {value!r}, which this cannot be"
+                reasons.setdefault(name, reason)
+    return ModelFacts(**values, reasons={name: why for name, why in reasons.items() if name not in values})
 
 
 @cache

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from pokeflow.types import Record
-from pokeflow_metadata.facts import UNTOLD, facts_of
+from pokeflow_metadata.facts import NOT_RECORDED, facts_of
 from pokeflow_metadata.values import Unknown
 
 NUMBER = (int, float)
@@ -16,12 +16,12 @@ NOTHING = Unknown("")
 """Unknown value without a reason."""
 
 
-def first(*candidate: Any, absent: str = UNTOLD) -> Any:
+def first(*candidates: Any, absent: str = NOT_RECORDED) -> Any:
     """Return the first known value; else Unknown with the first reason that is not empty, or with ``absent``."""
-    for value in candidate:
+    for value in candidates:
         if not isinstance(value, Unknown):
             return value
-    return Unknown(next((value.reason for value in candidate if value.reason), absent))
+    return Unknown(next((value.reason for value in candidates if value.reason), absent))
 
 
 def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = None) -> Any:
@@ -32,7 +32,7 @@ def fact(record: Record | None, name: str, form: Callable[[Any], Any] | None = N
     value = getattr(facts, name)
     if value is None:
         return Unknown(facts.reasons.get(name, ""))
-    return _shown(f"facts.{name} of {record.task}", value, form)
+    return _formatted(f"facts.{name} of {record.task}", value, form)
 
 
 def first_metric(record: Record | None, *names: str, least: float = 0, most: float = inf) -> Any:
@@ -45,10 +45,10 @@ def first_metric(record: Record | None, *names: str, least: float = 0, most: flo
         most: Highest valid value.
 
     """
-    return first(*(_measured(record, name, least, most) for name in names if record), absent="")
+    return first(*(_metric_value(record, name, least, most) for name in names if record), absent="")
 
 
-def _measured(record: Record, name: str, least: float, most: float) -> Any:
+def _metric_value(record: Record, name: str, least: float, most: float) -> Any:
     if name not in record.metrics:
         return NOTHING
     value = record.metrics[name]
@@ -76,10 +76,10 @@ def first_stated(
         most: Highest valid number.
 
     """
-    return first(*(_stated(facts, name, kind, form, (least, most)) for name in names), absent="")
+    return first(*(_stated_value(facts, name, kind, form, (least, most)) for name in names), absent="")
 
 
-def _stated(
+def _stated_value(
     facts: Mapping[str, Any],
     name: str,
     kind: type | tuple[type, ...],
@@ -89,25 +89,25 @@ def _stated(
     value = facts.get(name)
     if value is None:
         return NOTHING
-    where = f"{name}, as it was told when it was migrated,"
+    label = f"{name}, as it was told when it was migrated,"
     if not isinstance(value, kind) or isinstance(value, bool):
-        return _cannot_be(where, value)
+        return _cannot_be(label, value)
     if isinstance(value, NUMBER) and not bounds[0] <= value <= bounds[1]:
-        return _cannot_be(where, value)
-    return _shown(where, value, form)
+        return _cannot_be(label, value)
+    return _formatted(label, value, form)
 
 
 def day_of(record: Record | None, form: Callable[[str], str]) -> Any:
     """Return the day on which a task finished, formatted by ``form``; Unknown without a record."""
-    return _shown(f"finished of {record.task}", record.finished, form) if record else NOTHING
+    return _formatted(f"finished of {record.task}", record.finished, form) if record else NOTHING
 
 
-def _shown(where: str, value: Any, form: Callable[[Any], Any] | None) -> Any:
+def _formatted(label: str, value: Any, form: Callable[[Any], Any] | None) -> Any:
     try:
         return form(value) if form else value
     except ValueError:
-        return _cannot_be(where, value)
+        return _cannot_be(label, value)
 
 
-def _cannot_be(where: str, value: Any) -> Unknown:
-    return Unknown(f"{where} is {value!r}, which this cannot be")
+def _cannot_be(label: str, value: Any) -> Unknown:
+    return Unknown(f"{label} is {value!r}, which this cannot be")

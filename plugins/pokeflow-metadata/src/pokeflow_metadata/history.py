@@ -26,8 +26,8 @@ def build(project: Project) -> dict[str, Any]:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """Return the history entries of the runs that produced a model, without simulated runs."""
-    producing = (run for run in runs if run.record.makes_model and not run.record.simulated)
-    return [_entry(run.record, run.tracked or {}) for run in producing]
+    model_runs = (run for run in runs if run.record.makes_model and not run.record.simulated)
+    return [_entry(run.record, run.tracked or {}) for run in model_runs]
 
 
 def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
@@ -53,13 +53,13 @@ def _entry(record: Record, tracking: Mapping[str, Any]) -> Entry:
             "params": record.params,
             "inputs": record.inputs,
             "metrics": metrics(record),
-            **{name: _answer(tracking, key) for name, key in TRACKING.items()},
+            **{name: _tracking_value(tracking, key) for name, key in TRACKING.items()},
         },
     )
     return plain(entry)
 
 
-def _answer(tracking: Mapping[str, Any], key: str) -> str | Unknown:
+def _tracking_value(tracking: Mapping[str, Any], key: str) -> str | Unknown:
     text = str(tracking.get(key) or "")
     return Unknown(OF_ONE_MACHINE) if text.startswith(MACHINES) else text or Unknown(UNTRACKED)
 
@@ -77,13 +77,13 @@ def merge(old: Mapping[str, Any] | None, new: Iterable[Entry], project: str) -> 
     """
     runs: dict[str, Entry] = {entry["id"]: entry for entry in (old or {}).get("runs", ())}
     for entry in new:
-        runs[entry["id"]] = _filled(runs[entry["id"]], entry) if entry["id"] in runs else entry
-    ordered = sorted(runs.values(), key=lambda entry: (entry["started"], entry["id"]))
+        runs[entry["id"]] = _with_additions(runs[entry["id"]], entry) if entry["id"] in runs else entry
+    sorted_runs = sorted(runs.values(), key=lambda entry: (entry["started"], entry["id"]))
     # A plain dict instead of the form, which would copy: callers find unchanged entries by object identity.
-    return {"project": project, "schema_version": SCHEMA_VERSION, "runs": ordered}
+    return {"project": project, "schema_version": SCHEMA_VERSION, "runs": sorted_runs}
 
 
-def _filled(old: Entry, new: Entry) -> Entry:
-    gained = {name: new[name] for name in TRACKING if old[name] is None and new[name] is not None}
-    reasons = {name: reason for name, reason in old["reasons"].items() if name not in gained}
-    return {**old, **gained, "reasons": reasons} if gained else old
+def _with_additions(old: Entry, new: Entry) -> Entry:
+    additions = {name: new[name] for name in TRACKING if old[name] is None and new[name] is not None}
+    reasons = {name: reason for name, reason in old["reasons"].items() if name not in additions}
+    return {**old, **additions, "reasons": reasons} if additions else old

@@ -38,13 +38,13 @@ def _queries(version: Version) -> Iterator[str]:
         yield "Whether the data are photos or drawn by a program is not recorded."
 
 
-def _shared(*shared_count: int | None) -> Iterator[str]:
+def _shared(*counts: int | None) -> Iterator[str]:
     """Yield a sentence on measured cards that share their art with a training card; the first known count is used."""
-    known = next((count for count in shared_count if count is not None), None)
-    if known is None:
+    total = next((count for count in counts if count is not None), None)
+    if total is None:
         yield "How many of the measured cards share their art with one that the model was trained on is not recorded."
-    elif known:
-        yield f"Of the measured cards, {known:,} share their art with a card that the model was trained on."
+    elif total:
+        yield f"Of the measured cards, {total:,} share their art with a card that the model was trained on."
 
 
 def _chance(version: Version) -> Iterator[str]:
@@ -60,22 +60,22 @@ def _chance(version: Version) -> Iterator[str]:
 def _loss(producer: Record) -> Iterator[str]:
     drop, least = producer.metrics.get("accuracy_drop"), producer.metrics.get("cosine_to_parent_min")
     if drop is not None:
-        yield f"Of the queries that compilation was judged by, {_changed(drop)} answered right after it."
+        yield f"Of the queries that compilation was judged by, {_describe_drop(drop)} answered right after it."
     if least is not None:
         yield f"The embedding that compilation changed most has a cosine of {least:.3f} to its parent's."
 
 
-def _changed(drop: float) -> str:
+def _describe_drop(drop: float) -> str:
     return f"{abs(drop):.1%} {'fewer' if drop > 0 else 'more'} are" if round(drop, 3) else "as many are"
 
 
 def _machine(version: Version) -> Iterator[str]:
-    measured = version.records.get("benchmark")
-    if measured is None:
+    bench = version.records.get("benchmark")
+    if bench is None:
         return
-    if device := facts_of(measured).device:
+    if device := facts_of(bench).device:
         yield f"Times are of one machine ({device}) and say little of any other."
-    if not any(measured.metrics.get(name) is not None for name in POWER):
+    if not any(bench.metrics.get(name) is not None for name in POWER):
         yield "Power was not measured."
 
 

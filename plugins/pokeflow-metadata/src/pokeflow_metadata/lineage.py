@@ -46,15 +46,19 @@ def build(project: Project) -> Object:
 def document(about: About, receipts: Iterable[Receipt]) -> Object:
     """Build the lineage of all published versions, and of migrated ones as far as it is known."""
     receipts = tuple(receipts)
-    known = versions_of(receipts)
-    nodes = {name: _published(receipt, known) for name, receipt in known.items()}
+    all_versions = versions_of(receipts)
+    nodes = {name: _version_node(receipt, all_versions) for name, receipt in all_versions.items()}
     nodes |= {receipt.unit: _migration(receipt) for receipt in receipts if receipt.origin and not _is_version(receipt)}
-    linked = published.data(receipts)
-    nodes |= dict(_data_sets(linked, known))
-    edges = [edge for receipt in known.values() for edge in (*_parents(receipt, known), *_data_edges(receipt, linked))]
+    published_data = published.data(receipts)
+    nodes |= dict(_data_sets(published_data, all_versions))
+    edges = [
+        edge
+        for receipt in all_versions.values()
+        for edge in (*_parents(receipt, all_versions), *_data_edges(receipt, published_data))
+    ]
     for edge in edges:
         if edge.parent not in nodes:
-            nodes[edge.parent] = _unpublished(edge)
+            nodes[edge.parent] = _placeholder(edge)
     return plain(
         form.ModelLineage(
             project=about.name,
@@ -69,17 +73,17 @@ def _is_version(receipt: Receipt) -> bool:
     return bool(receipt.model and receipt.version)
 
 
-def _node(kind: str, name: str, reason: str, known: Mapping[str, Any]) -> form.Node:
-    """Create a node; fields that are not in ``known`` are unknown with this reason."""
+def _node(kind: str, name: str, reason: str, values: Mapping[str, Any]) -> form.Node:
+    """Create a node; fields that are not in ``values`` are unknown with this reason."""
     fields = ("model", "version", "type", "stage", "backend", "revision", "digest", "content", "path")
-    production_fields = ("approach", "generation", "params", "started", "finished", "origin")
-    unknown = {field: Unknown(reason) for field in (*fields, *production_fields)}
-    return fill(form.Node, {"id": name, "kind": kind, "published": False, **unknown, **known})
+    unknown_fields = ("approach", "generation", "params", "started", "finished", "origin")
+    unknown = {field: Unknown(reason) for field in (*fields, *unknown_fields)}
+    return fill(form.Node, {"id": name, "kind": kind, "published": False, **unknown, **values})
 
 
-def _published(receipt: Receipt, known: Versions) -> form.Node:
+def _version_node(receipt: Receipt, all_versions: Versions) -> form.Node:
     producer = producing_record(receipt)
-    reason = published.untold(receipt)
+    reason = published.unrecorded_reason(receipt)
     texts = {field: getattr(receipt, field) or Unknown(reason) for field in ("type", "digest", "content")}
     is_student = receipt.type == "student"
     return _node(
@@ -92,15 +96,17 @@ def _published(receipt: Receipt, known: Versions) -> form.Node:
             "version": receipt.version,
             **texts,
             "path": published.folder(receipt),
-            **(_made(producer) if producer else {}),
+            **(_producer_fields(producer) if producer else {}),
             "approach": _approach(receipt, producer),
-            "generation": published.generation(receipt, known) if is_student else Unknown("students alone have one"),
+            "generation": published.generation(receipt, all_versions)
+            if is_student
+            else Unknown("students alone have one"),
             "origin": receipt.origin or Unknown("it was published, not migrated"),
         },
     )
 
 
-def _made(record: Record) -> Object:
+def _producer_fields(record: Record) -> Object:
     names = ("stage", "backend", "revision", "params", "started", "finished")
     return {name: getattr(record, name) for name in names}
 
@@ -109,29 +115,31 @@ def _approach(receipt: Receipt, producer: Record | None) -> str | Unknown:
     return producer.stage if producer and producer.stage != "distill" else published.approach(receipt)
 
 
-def _unpublished(edge: form.Edge) -> form.Node:
+def _placeholder(edge: form.Edge) -> form.Node:
     reason = f"not published; {edge.child} names it as a parent"
     model, _, version = edge.parent.rpartition(":")
-    known = {"model": model, "version": version, "content": edge.content or Unknown(reason)}
-    return _node("model", edge.parent, reason, known)
+    values = {"model": model, "version": version, "content": edge.content or Unknown(reason)}
+    return _node("model", edge.parent, reason, values)
 
 
 def _migration(receipt: Receipt) -> form.Node:
-    known = {"published": True, "origin": receipt.origin}
-    return _node("migration", receipt.unit, published.untold(receipt), known)
+    values = {"published": True, "origin": receipt.origin}
+    return _node("migration", receipt.unit, published.unrecorded_reason(receipt), values)
 
 
-def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, form.Node]]:
+def _data_sets(published_data: Linked, all_versions: Versions) -> Iterator[tuple[str, form.Node]]:
     """Yield a node for each data set that a version was produced from, and for the one that the tree links to."""
-    used = {content: task for r in known.values() if (m := producing_record(r)) for task, content in _data_inputs(m)}
-    for content, task in used.items():
+    task_of_content = {
+        content: task for r in all_versions.values() if (m := producing_record(r)) for task, content in _data_inputs(m)
+    }
+    for content, task in task_of_content.items():
         reason = f"only its content is known: the tree links to no data set {content}"
         yield (
             _data(content),
             _node("data", _data(content), reason, {"stage": task.partition(":")[0], "content": content}),
         )
-    if linked is not None:
-        receipt, record = linked
+    if published_data is not None:
+        receipt, record = published_data
         known_of = {
             "published": True,
             "model": Unknown("it is no model"),
@@ -140,7 +148,7 @@ def _data_sets(linked: Linked, known: Versions) -> Iterator[tuple[str, form.Node
             "digest": record.digest,
             "content": record.content,
             "path": _links(receipt),
-            **_made(record),
+            **_producer_fields(record),
             "approach": Unknown("it is no model"),
             "generation": Unknown("students alone have one"),
             "origin": receipt.origin or Unknown("it was published, not migrated"),
@@ -161,10 +169,10 @@ def _data_inputs(record: Record) -> list[tuple[str, str]]:
     return [(task, content) for task, content in record.inputs.items() if task.startswith("prepare:")]
 
 
-def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
+def _parents(receipt: Receipt, all_versions: Versions) -> Iterator[form.Edge]:
     """Yield the edges from the models that a version was produced from."""
     producer = producing_record(receipt)
-    reason = published.untold(receipt)
+    reason = published.unrecorded_reason(receipt)
     for position, parent in enumerate(receipt.parents):
         model = parent.rpartition(":")[0]
         task = next((task for task in producer.inputs if task.partition(":")[2] == model), None) if producer else None
@@ -174,16 +182,18 @@ def _parents(receipt: Receipt, known: Versions) -> Iterator[form.Edge]:
             {
                 "parent": parent,
                 "child": version_name(receipt),
-                "relation": relation(producer, task) if producer and task else _by_types(receipt, known.get(parent)),
+                "relation": relation(producer, task)
+                if producer and task
+                else _by_types(receipt, all_versions.get(parent)),
                 "primary": position == 0,
                 "task": task or Unknown(reason),
                 "content": content,
-                "content_is_published": _same(content, known.get(parent), parent),
+                "content_is_published": _same(content, all_versions.get(parent), parent),
             },
         )
 
 
-def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
+def _data_edges(receipt: Receipt, published_data: Linked) -> Iterator[form.Edge]:
     """Yield the edge from each data set that a version was produced from."""
     producer = producing_record(receipt)
     for task, content in _data_inputs(producer) if producer else ():
@@ -196,7 +206,9 @@ def _data_edges(receipt: Receipt, linked: Linked) -> Iterator[form.Edge]:
                 "primary": False,
                 "task": task,
                 "content": content,
-                "content_is_published": content == linked[1].content if linked else Unknown("no data set is published"),
+                "content_is_published": content == published_data[1].content
+                if published_data
+                else Unknown("no data set is published"),
             },
         )
 
@@ -209,7 +221,7 @@ def relation(producer: Record, task: str) -> str:
 
 def _by_types(receipt: Receipt, parent: Receipt | None) -> str | Unknown:
     name = OF_TYPES.get((receipt.type, parent.type if parent else ""))
-    return name or Unknown(published.untold(receipt))
+    return name or Unknown(published.unrecorded_reason(receipt))
 
 
 def _same(content: str | Unknown, parent: Receipt | None, name: str) -> bool | Unknown:

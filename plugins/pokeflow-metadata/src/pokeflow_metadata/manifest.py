@@ -49,22 +49,22 @@ def document(about: About, receipts: Iterable[Receipt], history: Mapping[str, An
     """
     receipts = tuple(receipts)
     runs = list((history or {}).get("runs", ()))
-    known, newest = versions_of(receipts), newest_of(receipts, about.models)
+    all_versions, newest = versions_of(receipts), newest_of(receipts, about.models)
     records = [record for receipt in receipts for record in receipt.records]
     nothing = Unknown("no published unit has a record")
     begun = _moments([*(record.started for record in records), *(run["started"] for run in runs)])
-    ended = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
+    end_times = _moments([*(record.finished for record in records), *(run["finished"] for run in runs)])
     manifest = fill(
         forms.ProjectManifest,
         {
             "project_name": about.name,
             "project_id": about.id or published.project_id(receipts) or Unknown(NO_PROJECT),
             "created_at": min(begun) if begun else nothing,
-            "last_updated": max(ended) if ended else nothing,
+            "last_updated": max(end_times) if end_times else nothing,
             "version": about.version,
             "schema_version": SCHEMA_VERSION,
             "description": about.description,
-            "models": {model: models.model(about, receipt, known) for model, receipt in newest.items()},
+            "models": {model: models.model(about, receipt, all_versions) for model, receipt in newest.items()},
             "experiments": _experiments(about, runs),
             "datasets": forms.Datasets(
                 training=_training(about, receipts), calibration=_calibration(about, receipts, newest)
@@ -80,7 +80,7 @@ def _moments(times: Iterable[str]) -> list[str]:
     try:
         return [units.instant(moment) for moment in times]
     except ValueError as error:
-        raise PokeflowError(f"a record tells a time that is none ({error}). Run 'pokeflow verify'.") from error
+        raise PokeflowError(f"invalid timestamp in a record ({error}). Run 'pokeflow verify'.") from error
 
 
 def _experiments(about: About, runs: list[Object]) -> forms.Experiments:
@@ -106,14 +106,14 @@ def _experiment(name: str, runs: list[Object]) -> forms.Experiment:
 
 
 def _stage(run: Object) -> str:
-    named = STAGE.search(run["model"])
-    return named[1] if named else str(run["stage"])
+    match = STAGE.search(run["model"])
+    return match[1] if match else str(run["stage"])
 
 
 def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData:
     data = _data(receipts)
-    known = {name: first(first_metric(data, figure)) for name, figure in TRAINING.items()}
-    fields = {name: value if isinstance(value, Unknown) else int(value) for name, value in known.items()}
+    values = {name: first(first_metric(data, figure)) for name, figure in TRAINING.items()}
+    fields = {name: value if isinstance(value, Unknown) else int(value) for name, value in values.items()}
     return fill(
         forms.TrainingData,
         {"s3_path": _link(about, receipts, "processed"), **_because(fields, receipts), "size_gb": _size(receipts)},
@@ -121,8 +121,8 @@ def _training(about: About, receipts: tuple[Receipt, ...]) -> forms.TrainingData
 
 
 def _data(receipts: tuple[Receipt, ...]) -> Record | None:
-    data = published.data(receipts)
-    return data[1] if data else None
+    data_set = published.data(receipts)
+    return data_set[1] if data_set else None
 
 
 def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
@@ -133,10 +133,10 @@ def _because(fields: Object, receipts: tuple[Receipt, ...]) -> Object:
 
 def _size(receipts: tuple[Receipt, ...]) -> float | Unknown:
     """Return the data set's size in 10^9 bytes: from its receipt, else the sum of its record's files, or Unknown."""
-    data = published.data(receipts)
-    if data is None:
+    data_set = published.data(receipts)
+    if data_set is None:
         return Unknown(NO_DATA)
-    receipt, record = data
+    receipt, record = data_set
     size = receipt.facts.get(BYTES)
     if not isinstance(size, int) or size < 0:
         size = sum(file.size for file in record.files)
@@ -151,9 +151,9 @@ def _link(about: About, receipts: tuple[Receipt, ...], kind: str) -> str | Unkno
 
 
 def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[str, Receipt]) -> forms.CalibrationData:
-    compiled = next((one for one in newest.values() if one.type == "optimized"), None)
-    producer, data = producing_record(compiled) if compiled else None, _data(receipts)
-    facts = compiled.facts if compiled else {}
+    optimized = next((receipt for receipt in newest.values() if receipt.type == "optimized"), None)
+    producer, data = producing_record(optimized) if optimized else None, _data(receipts)
+    facts = optimized.facts if optimized else {}
     samples = first(
         fact(producer, "calibration_images"),
         fact(data, "calibration_samples"),
@@ -163,6 +163,6 @@ def _calibration(about: About, receipts: tuple[Receipt, ...], newest: Mapping[st
     megabytes = size if isinstance(size, Unknown) else round(size / 1e6, 6)
     fields = _because({"num_samples": samples, "size_mb": megabytes}, receipts)
     # The file that the compiler used, if it was kept, is more accurate than the data set's reserved pictures.
-    kept = [file.size for file in compiled.files if file.source.endswith(f"/{SHOWN}")] if compiled else []
-    fields |= {"size_mb": round(kept[0] / 1e6, 6)} if kept else {}
+    sizes = [file.size for file in optimized.files if file.source.endswith(f"/{SHOWN}")] if optimized else []
+    fields |= {"size_mb": round(sizes[0] / 1e6, 6)} if sizes else {}
     return fill(forms.CalibrationData, {"s3_path": _link(about, receipts, "calibration"), **fields})

@@ -15,7 +15,7 @@ from pokeflow_metadata import limitations, loading, units
 from pokeflow_metadata.facts import facts_of
 from pokeflow_metadata.fields import day_of, fact, first, first_metric
 from pokeflow_metadata.lineage import relation
-from pokeflow_metadata.published import read, taught
+from pokeflow_metadata.published import approach_of, read
 from pokeflow_metadata.values import Unknown, cost, figure
 
 Lines = Iterator[str]
@@ -76,7 +76,7 @@ def _details(version: Version) -> Lines:
     yield from _table(
         ("", ""),
         [
-            *_known(rows),
+            *_recorded(rows),
             ("Made by", f"{producer.stage} with {producer.backend}, revision {producer.revision}"),
             ("Digest of all that decided it", f"`{producer.digest}`"),
             ("Content of its files", f"`{producer.content}`"),
@@ -132,7 +132,7 @@ def _data(version: Version) -> Lines:
         "Findings": fact(prepared, "validation"),
     }
     origin = [f"{key}: {value}" for key, value in (facts_of(prepared).source or {}).items()]
-    yield from _table(("", ""), [*_known(rows), ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
+    yield from _table(("", ""), [*_recorded(rows), ("Source", "; ".join(origin)), ("Prepared by", prepared.backend)])
     yield ""
     yield "Its parameters:"
     yield from _code("json", _json(prepared.params))
@@ -140,7 +140,7 @@ def _data(version: Version) -> Lines:
 
 def _making(version: Version) -> Lines:
     producer = version.making
-    how = taught(producer)
+    how = approach_of(producer)
     if producer.stage == "distill" and not isinstance(how, Unknown):
         yield f"Approach: {how.replace('_', ' ')}."
         yield ""
@@ -181,9 +181,9 @@ def _evaluation(version: Version) -> Lines:
 
 def _figures(record: Record) -> Lines:
     """Yield a table of a record's metrics, then their protocol and the reasons of unknown ones."""
-    known = [(name, value) for name, value in record.metrics.items() if value is not None]
-    if known:
-        yield from _table(("figure", "value"), [(f"`{name}`", f"{value:.4g}") for name, value in known])
+    values = [(name, value) for name, value in record.metrics.items() if value is not None]
+    if values:
+        yield from _table(("figure", "value"), [(f"`{name}`", f"{value:.4g}") for name, value in values])
     else:
         yield "No figures."
     yield ""
@@ -197,10 +197,10 @@ def _figures(record: Record) -> Lines:
 
 def _baseline(prepared: Record | None) -> Lines:
     """Yield the accuracy of a method without a network on the same queries, if the prepare task measured one."""
-    said = facts_of(prepared).baseline if prepared else None
+    baseline = facts_of(prepared).baseline if prepared else None
     figures = [(n, v) for n, v in (prepared.metrics if prepared else {}).items() if "accuracy" in n and v is not None]
-    if said and figures:
-        yield f"- Baseline ({_cell(said)}): " + ", ".join(f"`{name}` {value:.4g}" for name, value in figures)
+    if baseline and figures:
+        yield f"- Baseline ({_cell(baseline)}): " + ", ".join(f"`{name}` {value:.4g}" for name, value in figures)
 
 
 def _cost(version: Version) -> Lines:
@@ -215,7 +215,7 @@ def _cost(version: Version) -> Lines:
     yield "The energy that this took was not measured, so nothing is said of emissions."
 
 
-def _known(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _recorded(rows: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in rows.items() if not isinstance(value, Unknown)]
 
 

@@ -7,7 +7,7 @@ from pokeflow.project import Receipt, Versions, producing_record, version_name
 from pokeflow.project import records as records_of
 from pokeflow.types import About, Record
 from pokeflow_metadata import benchmarks, published, units
-from pokeflow_metadata.facts import UNTOLD, facts_of
+from pokeflow_metadata.facts import NOT_RECORDED, facts_of
 from pokeflow_metadata.fields import NUMBER, day_of, fact, first, first_metric, first_stated
 from pokeflow_metadata.forms import models as forms
 from pokeflow_metadata.values import Unknown, cost, fill
@@ -24,121 +24,124 @@ METRICS: Mapping[str, type[forms.Metrics]] = {
 Object = dict[str, Any]
 
 
-def model(about: About, receipt: Receipt, known: Versions) -> forms.Entry:
+def model(about: About, receipt: Receipt, all_versions: Versions) -> forms.Entry:
     """Build the manifest's entry of a model from its newest version.
 
     Args:
         about: The project.
         receipt: Receipt of the newest version.
-        known: All published versions; their names are listed in the entry.
+        all_versions: All published versions; their names are listed in the entry.
 
     """
-    records, facts, producer = records_of(receipt), receipt.facts, producing_record(receipt)
-    lost = Unknown(published.untold(receipt))
+    records, receipt_facts, producer = records_of(receipt), receipt.facts, producing_record(receipt)
+    lost = Unknown(published.unrecorded_reason(receipt))
     alone = Unknown(published.NO_PARENT) if producer else lost
     fields: Object = {
         "version": receipt.version,
         "type": receipt.type or lost,
         "parent_model": receipt.parents[0] if receipt.parents else alone,
-        **_network(records, facts),
-        **_of_type(receipt.type, records, facts),
+        **_network(records, receipt_facts),
+        **_of_type(receipt.type, records, receipt_facts),
         "size_mb": first(
             first_metric(records.get("benchmark"), "size_mb"),
             first_metric(producer, "size_mb"),
-            first_stated(facts, "size_mb", kind=NUMBER),
+            first_stated(receipt_facts, "size_mb", kind=NUMBER),
         ),
         "model_registry_arn": first(
             fact(records.get("register"), "model_package_arn"),
             fact(records.get("register"), "model_registry_arn"),
-            first_stated(facts, "model_registry_arn", "model_package_arn"),
+            first_stated(receipt_facts, "model_registry_arn", "model_package_arn"),
             absent="no registration with SageMaker is recorded",
         ),
         "s3_path": s3_path(about, published.folder(receipt)),
         "digest": receipt.digest or lost,
         "content": receipt.content or lost,
         "cost_usd": cost(producer) if producer else lost,
-        "versions": [one.version for one in known.values() if one.model == receipt.model],
+        "versions": [other.version for other in all_versions.values() if other.model == receipt.model],
     }
     if producer and isinstance(fields.get("training_job"), Unknown):
         fields["training_job"] = Unknown(
             f"trained by executor {producer.executor!r}; its record names no SageMaker job"
         )
     if receipt.type == "student":
-        fields["compression_ratio"] = _compression(receipt, known, fields["compression_ratio"])
+        fields["compression_ratio"] = _compression(receipt, all_versions, fields["compression_ratio"])
         fields["training_approach"] = published.approach(receipt)
-    fields |= {"metrics": _metrics(receipt, known), "performance": _performance(receipt)}
+    fields |= {"metrics": _metrics(receipt, all_versions), "performance": _performance(receipt)}
     form = forms.OF_TYPE.get(receipt.type, forms.Model)
     return fill(form, {name: lost if _is_untold(value) else value for name, value in fields.items()})
 
 
-def _network(records: Mapping[str, Record], facts: Mapping[str, Any]) -> Object:
+def _network(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields of a network that every model type has."""
     producer, bench = records.get("making"), records.get("benchmark")
     return {
-        "architecture": first(fact(producer, "architecture"), first_stated(facts, "architecture")),
+        "architecture": first(fact(producer, "architecture"), first_stated(receipt_facts, "architecture")),
         "parameters": first(
             fact(producer, "parameters", units.count),
-            first_stated(facts, "parameters", kind=(int, str), form=units.count),
+            first_stated(receipt_facts, "parameters", kind=(int, str), form=units.count),
         ),
-        "parameters_count": _parameters(records, facts),
+        "parameters_count": _parameters(records, receipt_facts),
         "embedding_dim": first(
             fact(producer, "embedding_dim"),
             fact(bench, "embedding_dim"),
-            first_stated(facts, "embedding_dim", kind=int, least=1),
+            first_stated(receipt_facts, "embedding_dim", kind=int, least=1),
         ),
         "input_size": first(
             fact(producer, "input_size", units.square),
             fact(bench, "input_size", units.square),
-            first_stated(facts, "input_size", kind=(int, str), form=units.square),
+            first_stated(receipt_facts, "input_size", kind=(int, str), form=units.square),
         ),
-        "framework": first(fact(producer, "framework"), first_stated(facts, "framework")),
+        "framework": first(fact(producer, "framework"), first_stated(receipt_facts, "framework")),
     }
 
 
-def _parameters(records: Mapping[str, Record], facts: Mapping[str, Any]) -> int | Unknown:
-    known: int | Unknown = first(
-        fact(records.get("making"), "parameters"), first_stated(facts, "parameters_count", "parameters", kind=int)
+def _parameters(records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> int | Unknown:
+    count: int | Unknown = first(
+        fact(records.get("making"), "parameters"),
+        first_stated(receipt_facts, "parameters_count", "parameters", kind=int),
     )
-    return known
+    return count
 
 
-def _of_type(type_: str, records: Mapping[str, Record], facts: Mapping[str, Any]) -> Object:
+def _of_type(type_: str, records: Mapping[str, Record], receipt_facts: Mapping[str, Any]) -> Object:
     """Return the manifest fields that only this type of model has."""
     producer, bench = records.get("making"), records.get("benchmark")
     trained = {
-        "training_job": first(fact(producer, "training_job"), first_stated(facts, "training_job")),
+        "training_job": first(fact(producer, "training_job"), first_stated(receipt_facts, "training_job")),
         "training_date": first(
-            day_of(producer, units.day), first_stated(facts, "training_date", "finished", form=units.day)
+            day_of(producer, units.day), first_stated(receipt_facts, "training_date", "finished", form=units.day)
         ),
     }
     if type_ == "teacher":
         return trained
     if type_ == "student":
         kinds = (int, float, str)
-        ratio = first_stated(facts, "compression_ratio", kind=kinds, form=units.ratio)
+        ratio = first_stated(receipt_facts, "compression_ratio", kind=kinds, form=units.ratio)
         return {**trained, "compression_ratio": first(fact(producer, "compression_ratio", units.ratio), ratio)}
     if type_ != "optimized":
         return {}
     size = first(first_metric(producer, "size_mb"), first_metric(bench, "size_mb"), absent="")
     return {
-        "format": first(fact(producer, "format"), first_stated(facts, "format")),
-        "quantization": first(fact(producer, "quantization"), first_stated(facts, "quantization")),
+        "format": first(fact(producer, "format"), first_stated(receipt_facts, "format")),
+        "quantization": first(fact(producer, "quantization"), first_stated(receipt_facts, "quantization")),
         "size": first(
             size if isinstance(size, Unknown) else units.megabytes(size),
-            first_stated(facts, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
+            first_stated(receipt_facts, "size", "size_mb", kind=(int, float, str), form=units.megabytes),
         ),
         "target_hardware": first(
-            fact(producer, "target_hardware"), fact(bench, "device"), first_stated(facts, "target_hardware", "device")
+            fact(producer, "target_hardware"),
+            fact(bench, "device"),
+            first_stated(receipt_facts, "target_hardware", "device"),
         ),
         "compilation_date": first(
-            day_of(producer, units.day), first_stated(facts, "compilation_date", "finished", form=units.day)
+            day_of(producer, units.day), first_stated(receipt_facts, "compilation_date", "finished", form=units.day)
         ),
     }
 
 
 def _is_untold(value: Any) -> bool:
     """Return whether a value is unknown only because no record contains it."""
-    return isinstance(value, Unknown) and value.reason == UNTOLD
+    return isinstance(value, Unknown) and value.reason == NOT_RECORDED
 
 
 def s3_path(about: About, folder: str | Unknown) -> str | Unknown:
@@ -148,55 +151,57 @@ def s3_path(about: About, folder: str | Unknown) -> str | Unknown:
     return folder if isinstance(folder, Unknown) else f"{about.uri.rstrip('/')}/{folder}"
 
 
-def _compression(receipt: Receipt, known: Versions, recorded: str | Unknown) -> str | Unknown:
+def _compression(receipt: Receipt, all_versions: Versions, recorded: str | Unknown) -> str | Unknown:
     """Return the teacher's parameter count divided by the student's, as in ``64.7x``.
 
     If the teacher or a count is unknown, it is the ratio that the student's training recorded, or Unknown.
     """
-    teacher = published.teacher(receipt, known)
+    teacher = published.teacher(receipt, all_versions)
     if isinstance(teacher, Unknown):
         return recorded if isinstance(recorded, str) else teacher
     counts = []
     for version in (teacher, receipt):
-        parameters = _parameters(records_of(version), version.facts)
-        if isinstance(parameters, Unknown) or not parameters:
-            reason = parameters.reason if isinstance(parameters, Unknown) else "it has no parameters"
+        count = _parameters(records_of(version), version.facts)
+        if isinstance(count, Unknown) or not count:
+            reason = count.reason if isinstance(count, Unknown) else "it has no parameters"
             return recorded if isinstance(recorded, str) else Unknown(f"{version_name(version)}: {reason}")
-        counts.append(parameters)
+        counts.append(count)
     return units.ratio(counts[0] / counts[1])
 
 
-def _metrics(receipt: Receipt, known: Versions) -> forms.Metrics:
+def _metrics(receipt: Receipt, all_versions: Versions) -> forms.Metrics:
     """Return the metrics of a version, and the protocol of each known one."""
-    records, facts = records_of(receipt), receipt.facts
-    judged, producer = accuracy_record(records), records.get("making")
+    records, receipt_facts = records_of(receipt), receipt.facts
+    evaluation, producer = accuracy_record(records), records.get("making")
     fields: Object = {
-        "top1_accuracy": _share(judged, facts, *TOP1),
-        "top5_accuracy": _share(judged, facts, "top5_accuracy"),
+        "top1_accuracy": _share(evaluation, receipt_facts, *TOP1),
+        "top5_accuracy": _share(evaluation, receipt_facts, "top5_accuracy"),
     }
-    protocol = dict.fromkeys(fields, _protocol(receipt, judged))
+    protocol = dict.fromkeys(fields, _protocol(receipt, evaluation))
     if receipt.type == "teacher":
         fields["embedding_quality"] = EMBEDDING_QUALITY
     if receipt.type == "student":
-        fields["accuracy_gap"], protocol["accuracy_gap"] = _gap(receipt, published.teacher(receipt, known))
-    for name, value in _of_making(receipt.type, producer, facts).items():
+        fields["accuracy_gap"], protocol["accuracy_gap"] = _gap(receipt, published.teacher(receipt, all_versions))
+    for name, value in _of_making(receipt.type, producer, receipt_facts).items():
         fields[name], protocol[name] = value, _protocol(receipt, producer)
     if not records:
         # Without any record, all metrics are unknown for the same reason.
-        lost = Unknown(published.untold(receipt))
+        lost = Unknown(published.unrecorded_reason(receipt))
         fields = {name: lost if value == Unknown(NOT_MEASURED) else value for name, value in fields.items()}
-    said = {name: text for name, text in protocol.items() if not isinstance(fields[name], Unknown)}
-    return fill(METRICS.get(receipt.type, forms.OtherMetrics), {**fields, "protocol": said})
+    reasons = {name: text for name, text in protocol.items() if not isinstance(fields[name], Unknown)}
+    return fill(METRICS.get(receipt.type, forms.OtherMetrics), {**fields, "protocol": reasons})
 
 
-def _share(record: Record | None, facts: Mapping[str, Any], *names: str) -> float | Unknown:
+def _share(record: Record | None, receipt_facts: Mapping[str, Any], *names: str) -> float | Unknown:
     share: float | Unknown = first(
-        first_metric(record, *names, most=1), first_stated(facts, *names, kind=NUMBER, most=1), absent=NOT_MEASURED
+        first_metric(record, *names, most=1),
+        first_stated(receipt_facts, *names, kind=NUMBER, most=1),
+        absent=NOT_MEASURED,
     )
     return share
 
 
-def _of_making(type_: str, producer: Record | None, facts: Mapping[str, Any]) -> Object:
+def _of_making(type_: str, producer: Record | None, receipt_facts: Mapping[str, Any]) -> Object:
     """Return the metrics that training or compilation measures for this type of model only."""
     figures = {
         "student": {"cosine_similarity_to_teacher": ("cosine_similarity", 1.001)},
@@ -208,7 +213,7 @@ def _of_making(type_: str, producer: Record | None, facts: Mapping[str, Any]) ->
     return {
         name: first(
             first_metric(producer, figure, least=-most, most=most),
-            first_stated(facts, name, figure, kind=NUMBER, least=-most, most=most),
+            first_stated(receipt_facts, name, figure, kind=NUMBER, least=-most, most=most),
             absent=NOT_MEASURED,
         )
         for name, (figure, most) in figures.get(type_, {}).items()
@@ -218,14 +223,14 @@ def _of_making(type_: str, producer: Record | None, facts: Mapping[str, Any]) ->
 def accuracy_record(records: Mapping[str, Record]) -> Record | None:
     """Return the record that supplies the accuracies: benchmark (test split), else training (val split), or None."""
     names = {*TOP1, "top5_accuracy"}
-    judged = (records[stage] for stage in (benchmarks.BENCHMARK, "making") if stage in records)
-    return next((record for record in judged if names & set(record.metrics)), None)
+    candidates = (records[stage] for stage in (benchmarks.BENCHMARK, "making") if stage in records)
+    return next((record for record in candidates if names & set(record.metrics)), None)
 
 
 def _protocol(receipt: Receipt, record: Record | None) -> str:
     """Return the stage that measured and its protocol, as text."""
     if record is None:
-        return published.untold(receipt)
+        return published.unrecorded_reason(receipt)
     return f"{record.stage}: {facts_of(record).protocol or 'the record tells no protocol'}"
 
 
@@ -234,10 +239,14 @@ def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown,
 
     It is computed from both benchmarks if possible, else read from the student's training or the migrated facts.
     """
-    mine = benchmarks.benchmark_of(receipt)
-    gap = teacher if isinstance(teacher, Unknown) else benchmarks.accuracy_gap(mine, benchmarks.benchmark_of(teacher))
-    if isinstance(mine, Record) and not isinstance(gap, Unknown):
-        return gap, _protocol(receipt, mine)
+    own_benchmark = benchmarks.benchmark_of(receipt)
+    gap = (
+        teacher
+        if isinstance(teacher, Unknown)
+        else benchmarks.accuracy_gap(own_benchmark, benchmarks.benchmark_of(teacher))
+    )
+    if isinstance(own_benchmark, Record) and not isinstance(gap, Unknown):
+        return gap, _protocol(receipt, own_benchmark)
     recorded = first(
         first_metric(producing_record(receipt), "distillation_gap", least=-1, most=1),
         first_stated(receipt.facts, "accuracy_gap", "distillation_gap", kind=NUMBER, least=-1, most=1),
@@ -247,7 +256,7 @@ def _gap(receipt: Receipt, teacher: Receipt | Unknown) -> tuple[float | Unknown,
 
 
 def _performance(receipt: Receipt) -> forms.Performance:
-    records, facts = records_of(receipt), receipt.facts
+    records, receipt_facts = records_of(receipt), receipt.facts
     bench, producer = records.get(benchmarks.BENCHMARK), records.get("making")
     latency, frames, power = (
         "latency_p50_ms",
@@ -258,13 +267,15 @@ def _performance(receipt: Receipt) -> forms.Performance:
         "inference_latency_ms": first(
             first_metric(bench, latency),
             first_metric(producer, latency),
-            first_stated(facts, "inference_latency_ms", latency, kind=NUMBER),
+            first_stated(receipt_facts, "inference_latency_ms", latency, kind=NUMBER),
         ),
-        "throughput_fps": first(first_metric(bench, *frames), first_stated(facts, *frames, kind=NUMBER)),
+        "throughput_fps": first(first_metric(bench, *frames), first_stated(receipt_facts, *frames, kind=NUMBER)),
         "power_consumption_w": first(
-            first_metric(bench, *power), first_stated(facts, *reversed(power), kind=NUMBER), absent="not measured"
+            first_metric(bench, *power),
+            first_stated(receipt_facts, *reversed(power), kind=NUMBER),
+            absent="not measured",
         ),
-        "device": first(fact(bench, "device"), first_stated(facts, "device")),
+        "device": first(fact(bench, "device"), first_stated(receipt_facts, "device")),
     }
     benchmark = benchmarks.benchmark_of(receipt)
     if isinstance(benchmark, Unknown):

@@ -15,16 +15,16 @@ APPROACHES = {"task": "task_specific_finetuning", "": "knowledge_distillation"}
 
 def project_id(receipts: Iterable[Receipt]) -> str | None:
     """Return the id that the cloud assigned to the project, or None if it is not provisioned."""
-    recorded = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
-    return recorded if isinstance(recorded, str) and recorded else None
+    value = next((receipt.facts.get("project_id") for receipt in receipts if receipt.unit == PROVISION), None)
+    return value if isinstance(value, str) and value else None
 
 
 def data(receipts: Iterable[Receipt]) -> tuple[Receipt, Record] | None:
     """Return the receipt of the links to the data set and the record that produced it, or None."""
     for receipt in receipts:
         if receipt.unit == DATA:
-            preparation = next((record for record in receipt.records if record.stage == PREPARE), None)
-            return (receipt, preparation) if preparation else None
+            prepared = next((record for record in receipt.records if record.stage == PREPARE), None)
+            return (receipt, prepared) if prepared else None
     return None
 
 
@@ -33,60 +33,62 @@ def read(record: Record, model: str) -> str | None:
     return next((content for task, content in record.inputs.items() if task.partition(":")[2] == model), None)
 
 
-def relative(receipt: Receipt, of: str, known: Versions) -> Receipt | Unknown:
-    """Return the published version ``of``, unless this version was produced from another content of it.
+def relative(receipt: Receipt, key: str, all_versions: Versions) -> Receipt | Unknown:
+    """Return the published version ``key``, unless this version was produced from another content of it.
 
     Args:
         receipt: The version.
-        of: Name of its parent, <model>:<version>.
-        known: All published versions.
+        key: Name of its parent, <model>:<version>.
+        all_versions: All published versions.
 
     Returns:
         The parent's receipt; Unknown if it is not published, or is published with another content.
 
     """
-    if of not in known:
-        return Unknown(f"{of} is not published")
-    producer, parent = producing_record(receipt), known[of]
-    used = read(producer, parent.model) if producer else None
-    if used and parent.content and used != parent.content:
-        return Unknown(f"{version_name(receipt)} was made from {parent.model} {used}, and {of} is published as another")
+    if key not in all_versions:
+        return Unknown(f"{key} is not published")
+    producer, parent = producing_record(receipt), all_versions[key]
+    input_content = read(producer, parent.model) if producer else None
+    if input_content and parent.content and input_content != parent.content:
+        return Unknown(
+            f"{version_name(receipt)} was made from {parent.model} {input_content}, and {key} is published as another"
+        )
     return parent
 
 
-def parent(receipt: Receipt, known: Versions) -> Receipt | Unknown:
+def parent(receipt: Receipt, all_versions: Versions) -> Receipt | Unknown:
     """Return the published parent of a version in the lineage, or Unknown with the reason."""
     if not receipt.parents:
-        return Unknown(untold(receipt) if receipt.origin else NO_PARENT)
-    return relative(receipt, receipt.parents[0], known)
+        return Unknown(unrecorded_reason(receipt) if receipt.origin else NO_PARENT)
+    return relative(receipt, receipt.parents[0], all_versions)
 
 
-def teacher(receipt: Receipt, known: Versions) -> Receipt | Unknown:
+def teacher(receipt: Receipt, all_versions: Versions) -> Receipt | Unknown:
     """Return the nearest published teacher among the ancestors of a version, or Unknown with the reason."""
-    missed: Unknown | None = None
-    waiting, seen = [receipt], {version_name(receipt)}
+    missing: Unknown | None = None
+    waiting, visited = [receipt], {version_name(receipt)}
     while waiting:
         child = waiting.pop(0)
         for of in child.parents:
-            parent = relative(child, of, known)
-            if isinstance(parent, Unknown):
-                missed = missed or parent
-            elif parent.type == "teacher":
-                return parent
-            elif version_name(parent) not in seen:
-                seen.add(version_name(parent))
-                waiting.append(parent)
-    return missed or Unknown("it descends from no teacher")
+            ancestor = relative(child, of, all_versions)
+            if isinstance(ancestor, Unknown):
+                missing = missing or ancestor
+            elif ancestor.type == "teacher":
+                return ancestor
+            elif version_name(ancestor) not in visited:
+                visited.add(version_name(ancestor))
+                waiting.append(ancestor)
+    return missing or Unknown("it descends from no teacher")
 
 
-def generation(receipt: Receipt, known: Versions) -> int:
+def generation(receipt: Receipt, all_versions: Versions) -> int:
     """Return the distillation stage of a student: 1 if its parent is not a student, else 1 more than its parent's."""
-    number, seen = 1, {version_name(receipt)}
-    while receipt.parents and (above := known.get(receipt.parents[0])) and version_name(above) not in seen:
+    number, visited = 1, {version_name(receipt)}
+    while receipt.parents and (above := all_versions.get(receipt.parents[0])) and version_name(above) not in visited:
         if above.type != "student":
             break
         number, receipt = number + 1, above
-        seen.add(version_name(above))
+        visited.add(version_name(above))
     return number
 
 
@@ -97,17 +99,19 @@ def approach(receipt: Receipt) -> str | Unknown:
     """
     producer = producing_record(receipt)
     return (
-        taught(producer) if producer else first(first_stated(receipt.facts, "training_approach", form=_known_approach))
+        approach_of(producer)
+        if producer
+        else first(first_stated(receipt.facts, "training_approach", form=_known_approach))
     )
 
 
-def taught(producer: Record) -> str | Unknown:
+def approach_of(producer: Record) -> str | Unknown:
     """Return the training approach of a distillation, from the weights of its losses."""
     losses: Any = producer.params.get("losses")
     if not isinstance(losses, Mapping) or not losses:
         return Unknown(f"the parameters of {producer.task} name no losses")
-    weighed = [loss for loss, weight in losses.items() if weight]
-    return next((APPROACHES[loss] for loss in weighed if loss in APPROACHES), APPROACHES[""])
+    weighted = [loss for loss, weight in losses.items() if weight]
+    return next((APPROACHES[loss] for loss in weighted if loss in APPROACHES), APPROACHES[""])
 
 
 def _known_approach(text: str) -> str:
@@ -122,16 +126,16 @@ def folder(receipt: Receipt) -> str | Unknown:
     It is the first folder that is named like the version on the path of one of its files; files below ``models/``
     are tried first.
     """
-    fixed = sorted(file.path for file in receipt.files if file.fixed)
+    paths = sorted(file.path for file in receipt.files if file.fixed)
     # models/ contains the version itself; its checkpoints and profiles are in other folders.
-    for path in sorted(fixed, key=lambda path: not path.startswith("models/")):
+    for path in sorted(paths, key=lambda path: not path.startswith("models/")):
         parts = path.split("/")[:-1]
         if receipt.version in parts:
             return "/".join(parts[: parts.index(receipt.version) + 1]) + "/"
     return Unknown("none of its files is in a folder of this version")
 
 
-def untold(receipt: Receipt) -> str:
+def unrecorded_reason(receipt: Receipt) -> str:
     """Return the reason for values of a version that no record contains."""
     return f"migrated from {receipt.origin}; no record tells it" if receipt.origin else "no record tells it"
 

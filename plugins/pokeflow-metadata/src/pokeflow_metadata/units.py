@@ -53,9 +53,9 @@ def instant(moment: str) -> str:
 
 
 def _utc(moment: str) -> datetime:
-    parsed = datetime.fromisoformat(moment)
+    time = datetime.fromisoformat(moment)
     # Python would interpret a time without zone in the zone of this machine.
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _like(pattern: str, text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pokeflow.project import Version
 from pokeflow.types import Record
-from pokeflow_metadata.benchmarks import BENCHMARK, UNSAID, conditions
+from pokeflow_metadata.benchmarks import BENCHMARK, NOT_IN_RECORD, conditions
 from pokeflow_metadata.fields import fact, first
 from pokeflow_metadata.forms import version as forms
 from pokeflow_metadata.values import SCHEMA_VERSION, Unknown, cost, fill, plain
@@ -25,7 +25,7 @@ def metrics(version: Version) -> Object:
     form = fill(
         forms.Metrics,
         {
-            **_about(version),
+            **_header(version),
             "making": metrics_form(version.making),
             "benchmark": Unknown(NOT_BENCHMARKED) if benchmark is None else metrics_form(benchmark),
         },
@@ -39,7 +39,7 @@ def training_config(version: Version) -> Object:
     form = fill(
         forms.TrainingConfig,
         {
-            **_about(version),
+            **_header(version),
             "task": producer.task,
             "stage": producer.stage,
             "backend": producer.backend,
@@ -47,7 +47,7 @@ def training_config(version: Version) -> Object:
             "parents": list(version.parents),
             "inputs": producer.inputs,
             "params": producer.params,
-            "preprocessing": first(fact(producer, "preprocessing"), absent=UNSAID),
+            "preprocessing": first(fact(producer, "preprocessing"), absent=NOT_IN_RECORD),
             "environment": producer.environment,
         },
     )
@@ -56,7 +56,7 @@ def training_config(version: Version) -> Object:
 
 def metrics_form(record: Record) -> forms.Making | forms.Benchmark:
     """Return the metrics of a record with their protocol, and of a benchmark also its conditions."""
-    known = conditions(record) if record.stage == BENCHMARK else {}
+    benchmark_conditions = conditions(record) if record.stage == BENCHMARK else {}
     form: type[forms.Making | forms.Benchmark] = forms.Benchmark if record.stage == BENCHMARK else forms.Making
     return fill(
         form,
@@ -70,14 +70,14 @@ def metrics_form(record: Record) -> forms.Making | forms.Benchmark:
             "finished": record.finished,
             "seconds": record.seconds,
             "cost_usd": cost(record),
-            "protocol": first(fact(record, "protocol"), absent=UNSAID),
-            **known,
+            "protocol": first(fact(record, "protocol"), absent=NOT_IN_RECORD),
+            **benchmark_conditions,
             "metrics": figures(record),
         },
     )
 
 
-def _about(version: Version) -> Object:
+def _header(version: Version) -> Object:
     return {
         "schema_version": SCHEMA_VERSION,
         "project": version.about.name,

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def calibration_config(
-    folder: Path, data: Dataset, shown: "np.ndarray", domain: Mapping[str, float], params: CompileParams
+    folder: Path, data: Dataset, images: "np.ndarray", domain: Mapping[str, float], params: CompileParams
 ) -> dict[str, Any]:
     """Return the description of the calibration set: raw pictures, which the chip normalises."""
     return calibration.config(
         folder,
         data,
-        shown,
+        images,
         normalised_by="the chip: normalization(mean, std) of the model script, on values from 0 to 255",
         network_input={"layout": "NHWC uint8 RGB", "from": [0, 0, 0], "to": [255, 255, 255]},
         domain=domain,
         file=params.calibration_file,
-        calibset_size=len(shown),
+        calibset_size=len(images),
         batch_size=params.script.batch_size,
     )

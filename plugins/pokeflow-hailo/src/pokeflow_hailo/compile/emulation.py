@@ -41,22 +41,22 @@ def size(rows: int, dim: int) -> int:
 def read(folder: Path, work: Work) -> Mapping[str, "Embeddings"]:
     """Return (references, val queries) embeddings by stage; the first two stages use the float32 references."""
     queries = {stage: _read(folder / f"{stage}.npy", len(work.queries), work.graph.dim) for stage in STAGES}
-    own = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)
-    return {stage: (own if stage == "quantized" else work.before[0], queries[stage]) for stage in STAGES}
+    quantized = _read(folder / "quantized_references.npy", len(work.data.cards), work.graph.dim)
+    return {stage: (quantized if stage == "quantized" else work.before[0], queries[stage]) for stage in STAGES}
 
 
 def _read(file: Path, rows: int, dim: int) -> "np.ndarray":
     try:
-        array = npyfile.read(file)
+        embeddings = npyfile.read(file)
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{file.name}: not what the emulator was to give ({error}). Run it again.") from error
-    if array.dtype != np.float32 or array.shape != (rows, dim):
+        raise PokeflowError(f"{file.name}: not a valid output of the emulator ({error}). Run it again.") from error
+    if embeddings.dtype != np.float32 or embeddings.shape != (rows, dim):
         raise PokeflowError(
-            f"{file.name}: the emulator gives {array.dtype}{list(array.shape)}, not float32 [{rows}, {dim}]."
+            f"{file.name}: the emulator wrote {embeddings.dtype}{list(embeddings.shape)}, not float32 [{rows}, {dim}]."
         )
-    if not np.isfinite(array).all():
+    if not np.isfinite(embeddings).all():
         raise PokeflowError(
-            f"{file.name}: the emulator gives NaN or infinity at the stage {file.stem}. See its warnings in "
+            f"{file.name}: the emulator wrote NaN or infinity at the stage {file.stem}. See its warnings in "
             "telemetry/compiler.log."
         )
-    return array
+    return embeddings

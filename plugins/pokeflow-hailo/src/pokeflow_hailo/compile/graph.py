@@ -26,13 +26,13 @@ OPERATORS = frozenset(_OPERATORS.split())
 """Operators that the parser is known to support; it may still reject a graph of them."""
 INSTEAD = {
     "Einsum": "Write it as MatMul or Conv.",
-    "Gelu": "Export with an opset that spells it out with Erf, or take HardSwish.",
+    "Gelu": "Export with an opset that expresses it with Erf, or use HardSwish.",
     "If": "Export one branch.",
     "Loop": "Unroll it.",
-    "LpNormalization": "Leave normalising to the host: embeddings are scaled there.",
-    "NonMaxSuppression": "Leave it to the host.",
-    "QuantizeLinear": "Give the float32 network: the compiler quantises it.",
-    "DequantizeLinear": "Give the float32 network: the compiler quantises it.",
+    "LpNormalization": "Leave normalisation to the host, which scales embeddings.",
+    "NonMaxSuppression": "Run it on the host.",
+    "QuantizeLinear": "Use the float32 network: the compiler quantises it.",
+    "DequantizeLinear": "Use the float32 network: the compiler quantises it.",
 }
 MOST_FAULTS = 12
 """Maximum number of faults in a message; a wrong graph often has hundreds of the same kind."""
@@ -61,29 +61,29 @@ def check_and_write(source: Path, target: Path, spec: Preprocessing, allowed: Co
         PokeflowError: If the network is invalid; the message names the nodes at fault, at most ``MOST_FAULTS``.
 
     """
-    model = _loaded(source)
+    model = _load(source)
     faults = [*_of_operators(model, OPERATORS | set(allowed)), *_of_signature(model, spec), *_of_weights(model)]
     if not faults:
-        model = _lowered(model, source)
+        model = _lower(model, source)
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-        model = _inferred(model, source)
+        model = _infer(model, source)
         faults += _of_shapes(model)
     if faults:
         more = f"\n  … and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        message = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
-        raise PokeflowError(f"{source}: the Dataflow Compiler cannot take this network:{message}{more}")
+        listing = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS])
+        raise PokeflowError(f"{source}: the Dataflow Compiler cannot compile this network:{listing}{more}")
     onnx.save(model, target)
     return Graph(
         dim=_shape(model.graph.output[0])[-1] or 0,
         opset=_opset(model),
         parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT),
-        operators=_counted(model),
+        operators=_count(model),
     )
 
 
-def _loaded(file: Path) -> onnx.ModelProto:
+def _load(file: Path) -> onnx.ModelProto:
     if not file.is_file():
-        raise PokeflowError(f"{file}: no such network. Make its model again.")
+        raise PokeflowError(f"{file}: no such network. Run the model's task again.")
     try:
         # With a path the checker rejects weights outside of the model's folder.
         onnx.checker.check_model(file)
@@ -92,46 +92,48 @@ def _loaded(file: Path) -> onnx.ModelProto:
         raise PokeflowError(f"{file}: not a valid ONNX network ({error}).") from error
 
 
-def _lowered(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+def _lower(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
     """Return the network, converted to the parser's latest opset if it has a later one: exporters are ahead of it."""
     if _opset(model) <= OPSETS[-1]:
         return model
     try:
-        older = version_converter.convert_version(model, OPSETS[-1])
-        for node in older.graph.node:
+        converted = version_converter.convert_version(model, OPSETS[-1])
+        for node in converted.graph.node:
             # The converter keeps this attribute of opset 18; its value 0 is the behaviour of older opsets.
-            kept = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
+            attributes = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
             del node.attribute[:]
-            node.attribute.extend(kept)
-        onnx.checker.check_model(older)
+            node.attribute.extend(attributes)
+        onnx.checker.check_model(converted)
     except (RuntimeError, onnx.checker.ValidationError) as error:
         first = str(error).strip().splitlines()[0]
         raise PokeflowError(
-            f"{where}: is in opset {_opset(model)}, and cannot be written in {OPSETS[-1]} ({first}). Export it with "
+            f"{source}: has opset {_opset(model)} and cannot be converted to {OPSETS[-1]} ({first}). Export it with "
             f"opset {OPSETS[-1]}."
         ) from error
-    return older
+    return converted
 
 
-def _inferred(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+def _infer(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
     try:
         model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model)
         return model
     except (shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
-        raise PokeflowError(f"{where}: with batch 1 its shapes contradict one another ({error}).") from error
+        raise PokeflowError(f"{source}: its shapes are inconsistent with batch size 1 ({error}).") from error
 
 
 def _name(node: onnx.NodeProto) -> str:
     return repr(node.name or f"(of {', '.join(node.output)})")
 
 
-def _of_operators(model: onnx.ModelProto, known: Collection[str]) -> Iterator[str]:
+def _of_operators(model: onnx.ModelProto, supported: Collection[str]) -> Iterator[str]:
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
-            yield f"node {_name(node)}: {node.domain}.{node.op_type} is of no standard domain. Export standard ONNX."
-        elif node.op_type not in known:
-            hint = INSTEAD.get(node.op_type, "Write it with others, or list it in operators if it is.")
+            yield f"node {_name(node)}: {node.domain}.{node.op_type} is not in a standard domain. Export standard ONNX."
+        elif node.op_type not in supported:
+            hint = INSTEAD.get(
+                node.op_type, "Replace it by other operators, or list it in operators if the compiler supports it."
+            )
             yield f"node {_name(node)}: operator {node.op_type} is not known to be supported. {hint}"
 
 
@@ -146,7 +148,7 @@ def _of_signature(model: onnx.ModelProto, spec: Preprocessing) -> Iterator[str]:
     if [value.name for value in graph.output] != [OUTPUT]:
         yield f"its outputs are {', '.join(v.name for v in graph.output) or 'none'}; must be one, {OUTPUT!r}."
     if _opset(model) < OPSETS[0]:
-        yield f"opset {_opset(model)}: {OPSETS[0]} to {OPSETS[-1]} are read. Export it with opset {OPSETS[-1]}."
+        yield f"opset {_opset(model)}: {OPSETS[0]} to {OPSETS[-1]} are supported. Export it with opset {OPSETS[-1]}."
 
 
 def _of_weights(model: onnx.ModelProto) -> Iterator[str]:
@@ -154,17 +156,17 @@ def _of_weights(model: onnx.ModelProto) -> Iterator[str]:
         if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
             continue
         if not np.isfinite(numpy_helper.to_array(tensor)).all():
-            yield f"weight {tensor.name!r} holds NaN or infinity. Train it again."
+            yield f"weight {tensor.name!r} contains NaN or infinity. Train the model again."
 
 
 def _of_shapes(model: onnx.ModelProto) -> Iterator[str]:
-    known = {v.name: _shape(v) for v in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
-    fixed = {tensor.name for tensor in model.graph.initializer}
+    shapes = {v.name: _shape(v) for v in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    initializers = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         for output in node.output:
-            if not output or output in fixed:
+            if not output or output in initializers:
                 continue
-            shape = known.get(output)
+            shape = shapes.get(output)
             if shape is None or any(not size or size < 0 for size in shape):
                 sizes = "no shape" if shape is None else f"[{', '.join(str(s or '?') for s in shape)}]"
                 yield f"node {_name(node)}: {node.op_type} gives {output!r} of {sizes}; every shape must be fixed."
@@ -182,6 +184,6 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
-def _counted(model: onnx.ModelProto) -> dict[str, int]:
+def _count(model: onnx.ModelProto) -> dict[str, int]:
     kinds = [node.op_type for node in model.graph.node]
     return {kind: kinds.count(kind) for kind in sorted(set(kinds))}

@@ -35,15 +35,15 @@ class Listener(contextlib.ExitStack):
         super().__init__()
         self.telling: list[str] = []
         self.last: deque[str] = deque(maxlen=20)
-        self._record, self._heard, self._warnings = record, 0, 0
+        self._record, self._lines_seen, self._warnings = record, 0, 0
         self._step, self._done = "", 0
         self._advance: Callable[..., None] = lambda n: None
 
     def __call__(self, raw: str) -> None:
         """Process a line; raise a PokeflowError if the log has implausibly many relevant lines."""
-        event = parse_line(raw)
-        if event is not None:
-            self._show(event)
+        message = parse_line(raw)
+        if message is not None:
+            self._show(message)
             return
         line = printable(raw)
         if not line:
@@ -52,10 +52,10 @@ class Listener(contextlib.ExitStack):
         self.last.append(line)
         if reading.telling(line):
             self._keep(line)
-        self._heard += 1
-        if self._heard <= MAX_SHOWN:
+        self._lines_seen += 1
+        if self._lines_seen <= MAX_SHOWN:
             log.info("  hailo: %s", line)
-        elif self._heard == MAX_SHOWN + 1:
+        elif self._lines_seen == MAX_SHOWN + 1:
             log.warning("  hailo: … more than %d lines; the rest is in telemetry/compiler.log", MAX_SHOWN)
 
     def _keep(self, line: str) -> None:
@@ -65,11 +65,13 @@ class Listener(contextlib.ExitStack):
                 return
         self.telling.append(line)
         if len(self.telling) > reading.MOST_TELLING:
-            raise PokeflowError("the log tells levels and steps thousands of times: it is not the Dataflow Compiler's.")
+            raise PokeflowError(
+                "the log has thousands of lines on levels and steps, so it is not the Dataflow Compiler's."
+            )
 
-    def _show(self, event: Mapping[str, Any]) -> None:
+    def _show(self, message: Mapping[str, Any]) -> None:
         """Log each step, or show a progress bar for a step that counts pictures."""
-        step, done, total = event.get("step"), event.get("done"), event.get("total")
+        step, done, total = message.get("step"), message.get("done"), message.get("total")
         if not isinstance(step, str) or not re.fullmatch(r"[a-z_ ]{1,40}", step):
             return
         if not isinstance(done, int) or not isinstance(total, int):
@@ -88,7 +90,7 @@ def parse_line(line: str) -> dict[str, Any] | None:
     if not line.startswith(MARK):
         return None
     try:
-        event = json.loads(line[len(MARK) :])
+        message = json.loads(line[len(MARK) :])
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) else None
+    return message if isinstance(message, dict) else None

@@ -83,17 +83,17 @@ def parse_log(lines: Iterable[str]) -> LogSummary:
 
 def downgrades(requested: OptimizationLevels, summary: LogSummary, off: Iterable[str] = ()) -> list[str]:
     """Return a clause for each shortfall against the requested levels; ``off`` are deliberately disabled algorithms."""
-    messages = []
+    clauses = []
     if summary.optimization_level is not None and summary.optimization_level < requested.optimization_level:
         because = f", because {summary.because}" if summary.because else ""
-        messages.append(
+        clauses.append(
             f"optimisation level {summary.optimization_level} instead of {requested.optimization_level}{because}"
         )
     elif requested.optimization_level in _NEEDED:
         names, switch = _NEEDED[requested.optimization_level]
         skipped = [name for name in names if summary.algorithms.get(name) == "skipped"]
         if skipped and switch not in off:
-            messages.append(f"{skipped[0]} skipped, which level {requested.optimization_level} is for")
+            clauses.append(f"{skipped[0]} skipped, which level {requested.optimization_level} requires")
     if summary.calibration_images is not None and summary.calibration_images < requested.calibration_images:
-        messages.append(f"calibrated on {summary.calibration_images} images instead of {requested.calibration_images}")
-    return messages
+        clauses.append(f"calibrated on {summary.calibration_images} images instead of {requested.calibration_images}")
+    return clauses

@@ -28,12 +28,12 @@ CONFIG, REPORT, PROFILE = "hailo_config.yaml", "compilation_report.json", "dfc_p
 COMPILER = "Hailo Dataflow Compiler"
 
 
-def write_config(work: Work, toolchain: "Toolchain | None", reason: str) -> None:
+def write_config(work: Work, compiler: "Toolchain | None", reason: str) -> None:
     """Write ``hailo_config.yaml``, all inputs of the HEF; an unknown compiler version is null with a ``reason``."""
     spec, params = work.data.preprocessing, work.params
     levels = params.script.levels
     mean, std = script.normalization(spec)
-    version = toolchain.version if toolchain else None
+    version = compiler.version if compiler else None
     config: dict[str, Any] = {
         "hw_arch": params.hw_arch,
         "compiler": {"name": COMPILER, "version": version}
@@ -68,7 +68,7 @@ def write_config(work: Work, toolchain: "Toolchain | None", reason: str) -> None
             "scaled_to_length_1_by": "the host",
         },
         "preprocessing": spec.hash,
-        "simulated": bool(toolchain and toolchain.simulated),
+        "simulated": bool(compiler and compiler.simulated),
     }
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
     (work.task.output / CONFIG).write_text(text, encoding="utf-8")
@@ -81,29 +81,29 @@ def _input(work: Work) -> list[int]:
 
 def write_report(
     work: Work,
-    toolchain: "Toolchain",
+    compiler: "Toolchain",
     header: Header,
     runs: "tuple[Answer, Answer]",
-    emulated: "Mapping[str, Embeddings]",
+    embeddings: "Mapping[str, Embeddings]",
 ) -> Result:
     """Write ``compilation_report.json`` and return the task's result."""
-    metrics = figures(work, emulated)
-    heard = runs[0].heard
+    metrics = figures(work, embeddings)
+    log_summary = runs[0].summary
     effective = {
-        "optimization_level": work.asked.optimization_level
-        if heard.optimization_level is None
-        else heard.optimization_level,
-        "compression_level": work.asked.compression_level
-        if heard.compression_level is None
-        else heard.compression_level,
-        "calibration_images": heard.calibration_images,
+        "optimization_level": work.requested.optimization_level
+        if log_summary.optimization_level is None
+        else log_summary.optimization_level,
+        "compression_level": work.requested.compression_level
+        if log_summary.compression_level is None
+        else log_summary.compression_level,
+        "calibration_images": log_summary.calibration_images,
     }
     facts: dict[str, Any] = {
         "quantization": f"INT8, Hailo optimisation level {effective['optimization_level']}",
-        "calibration": f"{work.asked.calibration_images} pictures, normalised on the chip",
-        "calibration_images": work.asked.calibration_images,
+        "calibration": f"{work.requested.calibration_images} pictures, normalised on the chip",
+        "calibration_images": work.requested.calibration_images,
         "format": "HEF",
-        "framework": f"{COMPILER} {toolchain.version}" if toolchain.version else COMPILER,
+        "framework": f"{COMPILER} {compiler.version}" if compiler.version else COMPILER,
         "target_hardware": hef.NAMES[work.params.hw_arch],
         "hw_arch": header.architecture,
         "embedding_dim": work.graph.dim,
@@ -112,65 +112,65 @@ def write_report(
         "protocol": retrieval.protocol(work.data, comparison.SPLIT),
         **inherited_facts(work.parent),
     }
-    if toolchain.simulated:
+    if compiler.simulated:
         facts["simulated"] = True
     report = {
         **facts,
         "metrics": metrics,
-        "reasons": _unheard(effective),
+        "reasons": _unknown_levels(effective),
         "sources": sources(metrics, work),
         "requested": {
-            "optimization_level": work.asked.optimization_level,
-            "compression_level": work.asked.compression_level,
-            "calibration_images": work.asked.calibration_images,
+            "optimization_level": work.requested.optimization_level,
+            "compression_level": work.requested.compression_level,
+            "calibration_images": work.requested.calibration_images,
         },
         "effective": effective,
         "effective_by": "the compiler's log; a level of which it tells no reduction is the one requested",
-        "lowered_because": heard.because,
+        "lowered_because": log_summary.because,
         "allow_downgrade": work.params.allow_downgrade,
-        "algorithms": dict(heard.algorithms),
-        "compiler": {**toolchain.about, "log_version": heard.version},
+        "algorithms": dict(log_summary.algorithms),
+        "compiler": {**compiler.about, "log_version": log_summary.version},
         "hef": {
             "architecture": header.architecture,
             "compiler_version": header.compiler_version,
-            "compiler_version_as_asked": same_version(header.compiler_version, toolchain.version),
+            "compiler_version_as_asked": same_version(header.compiler_version, compiler.version),
             "container": header.version,
             "timestamp": header.timestamp,
             "sha256": digest.sha256(work.file(".hef")),
         },
         "seconds": {name: value for run in runs for name, value in run.seconds.items()},
-        "warnings": [line for run in runs for line in run.heard.warnings],
+        "warnings": [line for run in runs for line in run.summary.warnings],
         "operators": work.graph.operators,
         "opset": work.graph.opset,
-        "simulated": toolchain.simulated,
+        "simulated": compiler.simulated,
     }
     if report["hef"]["compiler_version_as_asked"] is False:
-        log.warning("  hailo: the HEF says compiler %s, not %s", header.compiler_version, toolchain.version)
+        log.warning("  hailo: the HEF names compiler %s, but %s was used", header.compiler_version, compiler.version)
     jsonfile.write(work.task.output / REPORT, report)
     return Result(metrics, facts)
 
 
-def write_profile(work: Work, toolchain: "Toolchain", file: Path) -> None:
+def write_profile(work: Work, compiler: "Toolchain", file: Path) -> None:
     """Write ``dfc_profile.json``: the compiler's estimate with its source, or null with a reason if it failed."""
     try:
-        profile = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
-        kept = {"profile": profile["profile"], "reason": profile["reason"]}
+        estimate = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
+        profile = {"profile": estimate["profile"], "reason": estimate["reason"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PokeflowError(f"{file.name}: not what the profiler was to give ({error!r}). Run it again.") from error
-    about = {"source": "dfc_estimate", "compiler": toolchain.version, "simulated": toolchain.simulated}
-    jsonfile.write(work.task.output / PROFILE, {**kept, **about})
+        raise PokeflowError(f"{file.name}: not a valid output of the profiler ({error!r}). Run it again.") from error
+    provenance = {"source": "dfc_estimate", "compiler": compiler.version, "simulated": compiler.simulated}
+    jsonfile.write(work.task.output / PROFILE, {**profile, **provenance})
 
 
-def figures(work: Work, emulated: "Mapping[str, Embeddings]") -> dict[str, float]:
+def figures(work: Work, embeddings: "Mapping[str, Embeddings]") -> dict[str, float]:
     """Return the quantised network's figures, and those of the stages before it prefixed with the stage's name."""
     metrics: dict[str, float] = {}
     for stage in reversed(emulation.STAGES):  # the quantised network, which runs on the chip, comes first
-        compared = comparison.compare(work.before, emulated[stage], work.data, work.queries)
+        comparison_metrics = comparison.compare(work.before, embeddings[stage], work.data, work.queries)
         if stage == "quantized":
-            metrics |= compared
+            metrics |= comparison_metrics
         else:
-            kept = ("cosine_to_parent", "cosine_to_parent_min", "top1_accuracy")
-            metrics |= {f"{stage}_{name}": compared[name] for name in kept}
+            names = ("cosine_to_parent", "cosine_to_parent_min", "top1_accuracy")
+            metrics |= {f"{stage}_{name}": comparison_metrics[name] for name in names}
     size, before = (work.file(end).stat().st_size / 1e6 for end in (".hef", ".onnx"))
     metrics |= {"size_mb": size, "fp32_size_mb": before, "size_ratio": before / size}
     return metrics
@@ -183,27 +183,27 @@ def sources(metrics: Mapping[str, float], work: Work) -> dict[str, str]:
         "native": "SDK_NATIVE, the parsed network; gallery: the float32 network's",
         "fp_optimized": "SDK_FP_OPTIMIZED, rewritten in floats; gallery: the float32 network's",
     }
-    by_name = {}
+    source_of = {}
     for name in metrics:
         stage = next((stage for stage in stages if name.startswith(f"{stage}_")), "")
         if "size" in name:
-            by_name[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
+            source_of[name] = "counted: bytes of the HEF, or of the ONNX it was made from"
         elif name == "top1_accuracy_fp32":
-            by_name[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
+            source_of[name] = f"counted: answers of {FRAMEWORK} to the {comparison.SPLIT} queries"
         else:
             emulated = stages.get(stage, "SDK_QUANTIZED, the chip's integers; gallery: its own")
-            by_name[name] = f"dfc_emulator: {emulated}; {pictures}"
-    return by_name
+            source_of[name] = f"dfc_emulator: {emulated}; {pictures}"
+    return source_of
 
 
-def same_version(one: str | None, other: str | None) -> bool | None:
+def same_version(first: str | None, second: str | None) -> bool | None:
     """Return whether two versions are of the same release (3.33.0, 3.33.0+build), or None if one is unknown."""
-    if one is None or other is None:
+    if first is None or second is None:
         return None
-    return one.split("+")[0].split(".")[:3] == other.split("+")[0].split(".")[:3]
+    return first.split("+")[0].split(".")[:3] == second.split("+")[0].split(".")[:3]
 
 
-def _unheard(effective: Mapping[str, Any]) -> dict[str, str]:
+def _unknown_levels(effective: Mapping[str, Any]) -> dict[str, str]:
     return {
         f"effective.{name}": "the compiler's log does not say" for name, value in effective.items() if value is None
     }

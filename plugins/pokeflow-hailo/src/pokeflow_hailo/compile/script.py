@@ -28,8 +28,8 @@ def require_enough(level: int, images: int, allow_downgrade: bool) -> None:
     """Raise a PokeflowError for too few images for the level, which the compiler would report only after its start."""
     if level and images < LEAST_IMAGES and not allow_downgrade:
         raise PokeflowError(
-            f"target.compile.params: optimisation level {level} needs {LEAST_IMAGES:,} calibration images and there "
-            f"are {images:,}; the compiler would fall to a lower level. Raise data.queries.calibration, take "
+            f"target.compile.params: optimisation level {level} needs {LEAST_IMAGES:,} calibration images, but "
+            f"there are {images:,}; the compiler would use a lower level. Raise data.queries.calibration, use "
             "script.preset=fast, or set allow_downgrade."
         )
 
@@ -74,5 +74,5 @@ def _numbers(values: Sequence[float]) -> str:
 def _layer(name: str) -> str:
     # An invalid name could end the command and start another one.
     if not LAYER.fullmatch(name):
-        raise PokeflowError(f"target.compile.params.script: {name!r} is no name of a layer.")
+        raise PokeflowError(f"target.compile.params.script: {name!r} is not a layer name.")
     return f"{{{name}}}" if "*" in name else name

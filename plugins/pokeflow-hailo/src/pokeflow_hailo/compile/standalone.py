@@ -27,9 +27,9 @@ DEPTH, LONGEST, MOST = 12, 4000, 20_000
 """Limits of a profile: nesting depth, characters of a text, entries of a list or mapping."""
 
 
-def report_progress(**said: Any) -> None:
+def report_progress(**fields: Any) -> None:
     """Print a message line for the reader of the log, such as the current step and its progress."""
-    sys.stdout.write(f"{MARK}{json.dumps(said, sort_keys=True)}\n")
+    sys.stdout.write(f"{MARK}{json.dumps(fields, sort_keys=True)}\n")
     sys.stdout.flush()
 
 
@@ -78,7 +78,7 @@ def optimize(request: dict[str, Any], folder: Path, steps: Steps) -> None:
     references = np.load(folder / request["references"], mmap_mode="r", allow_pickle=False)
     mean, std = (np.asarray(request[name], np.float32) for name in ("mean", "std"))
 
-    def normalized(pictures: "np.ndarray") -> "np.ndarray":
+    def normalize(pictures: "np.ndarray") -> "np.ndarray":
         return (pictures.astype(np.float32) - mean) / std
 
     with steps.step("translate"):
@@ -88,7 +88,7 @@ def optimize(request: dict[str, Any], folder: Path, steps: Steps) -> None:
         )
         runner.save_har(str(folder / "parsed.har"))
     with steps.step("emulate native"):
-        emulate(runner, InferenceContext.SDK_NATIVE, queries, folder / "native.npy", request, normalized)
+        emulate(runner, InferenceContext.SDK_NATIVE, queries, folder / "native.npy", request, normalize)
     with steps.step("optimize full precision"):
         runner.load_model_script(request["script"])
         runner.optimize_full_precision(calib_data=calibration)
@@ -108,7 +108,7 @@ def emulate(
     pictures: Any,
     file: Path,
     request: dict[str, Any],
-    prepared: Callable[[Any], Any] = lambda p: p,
+    prepare: Callable[[Any], Any] = lambda p: p,
 ) -> None:
     """Emulate the network at a stage on uint8 N×S×S×3 pictures, and write the embeddings, float32 N×D."""
     import numpy as np
@@ -117,7 +117,7 @@ def emulate(
     with runner.infer_context(stage) as context:
         for start in range(0, len(pictures), CHUNK):
             part = np.ascontiguousarray(pictures[start : start + CHUNK])
-            outputs = runner.infer(context=context, dataset=prepared(part), batch_size=request["batch_size"])
+            outputs = runner.infer(context=context, dataset=prepare(part), batch_size=request["batch_size"])
             embeddings[start : start + len(part)] = rows(outputs, len(part), request["dim"])
             report_progress(step=file.stem, done=start + len(part), total=len(pictures))
     np.save(file, embeddings)
@@ -127,8 +127,8 @@ def rows(outputs: Any, count: int, dim: int) -> Any:
     """Return the emulator's output, an array or a list of one array, as float32 count×dim."""
     import numpy as np
 
-    one = outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
-    array = np.asarray(one, np.float32)
+    output = outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
+    array = np.asarray(output, np.float32)
     if array.size != count * dim:
         raise ValueError(f"the emulator gives {list(array.shape)} for {count} pictures and embeddings of {dim}")
     return array.reshape(count, dim)
@@ -149,9 +149,9 @@ def compile(request: dict[str, Any], folder: Path, steps: Steps) -> None:
         runner.save_har(str(folder / "compiled.har"))
     with steps.step("profile"):
         try:
-            figures = runner.profile(should_use_logical_layers=True, hef_filename=str(folder / "model.hef"))
-            profile = {"profile": plain(figures), "reason": None}
-        except Exception as error:  # noqa: BLE001 - an estimate that fails leaves a sound HEF; the reason is kept
+            estimate = runner.profile(should_use_logical_layers=True, hef_filename=str(folder / "model.hef"))
+            profile = {"profile": plain(estimate), "reason": None}
+        except Exception as error:  # noqa: BLE001 - a failed estimate leaves a valid HEF; the reason is recorded
             profile = {"profile": None, "reason": f"the compiler's profiler failed: {error!r}"[:LONGEST]}
         (folder / "profile.json").write_text(json.dumps(profile, sort_keys=True), encoding="utf-8")
 
@@ -179,33 +179,33 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
 
 def checksums(folder: Path, names: list[str]) -> dict[str, str]:
     """Return the sha256 of each created file by name."""
-    by_name = {}
+    sums = {}
     for name in names:
         with (folder / name).open("rb") as source:
             digest = hashlib.sha256()  # no file_digest before 3.11
             while part := source.read(1 << 20):
                 digest.update(part)
-        by_name[name] = digest.hexdigest()
-    return by_name
+        sums[name] = digest.hexdigest()
+    return sums
 
 
-def work(request: Path) -> int:
+def work(request_file: Path) -> int:
     """Process a request, write ``result.json`` with the result or the exception, and return the exit code."""
-    folder, steps = request.parent, Steps()
-    parsed = json.loads(request.read_text(encoding="utf-8"))
+    folder, steps = request_file.parent, Steps()
+    request = json.loads(request_file.read_text(encoding="utf-8"))
     # The result of an earlier step must not be taken for this one's.
     (folder / "result.json").unlink(missing_ok=True)
     try:
-        {"optimize": optimize, "compile": compile}[parsed["step"]](parsed, folder, steps)
-        answer = {**about(), "seconds": steps.seconds, "files": checksums(folder, parsed["makes"])}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler raises what it likes, and may leave
+        {"optimize": optimize, "compile": compile}[request["step"]](request, folder, steps)
+        result = {**about(), "seconds": steps.seconds, "files": checksums(folder, request["makes"])}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the compiler may raise any exception, or exit
         traceback.print_exc()
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        answer = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}
+        result = {"error": {"type": kind, "message": str(error)[:LONGEST], "step": steps.now}}
     part = folder / "result.json.part"
-    part.write_text(json.dumps(answer, sort_keys=True), encoding="utf-8")
+    part.write_text(json.dumps(result, sort_keys=True), encoding="utf-8")
     part.replace(folder / "result.json")
-    return FAILED if "error" in answer else 0
+    return FAILED if "error" in result else 0
 
 
 def main(argument: str) -> int:

@@ -25,19 +25,24 @@ INSTALL = (
     "interpreter: POKEFLOW_HAILO_PYTHON, or compiler.python in the target's YAML."
 )
 MEANINGS = {
-    "ParsingWithRecommendationException": "The parser cannot take the whole graph and names where it could be cut: "
+    "ParsingWithRecommendationException": "The parser cannot parse the whole graph and names where it could be cut: "
     "change the network so that its embedding ends there.",
     "MisspellNodeError": "The parser does not find a node. Export the network again.",
-    "UnsupportedModelError": "The parser does not take an operator or its shape. Write that part with others.",
-    "BackendValueError": "A value is refused: weights that are not finite, or a line of the model script.",
-    "BackendAllocatorException": "The network does not fit on the chip. Take script.compiler_effort=max, 8 bits for "
+    "UnsupportedModelError": "The parser does not support an operator or its shape. Express it with other operators.",
+    "BackendValueError": "A value is rejected: weights that are not finite, or a line of the model script.",
+    "BackendAllocatorException": "The network does not fit on the chip. Set script.compiler_effort=max, use 8 bits for "
     "layers that have 16, a higher compression_level, or a smaller network.",
-    "AccelerasNumerizationError": "A layer's range cannot be put into its bits. Give that layer script.precision "
-    "a16_w16, or see whether calibration pictures are as the camera takes them.",
+    "AccelerasNumerizationError": "A layer's range does not fit into its bits. Set script.precision of that layer to "
+    "a16_w16, or check that the calibration pictures resemble the camera's.",
     "MemoryError": "Its machine has too little memory.",
 }
 MAX_ANSWER = 1 << 20
-SIGNALS = {134: "it crashed", 137: "it was killed; out of memory, perhaps", 139: "it crashed", 143: "it was ended"}
+SIGNALS = {
+    134: "it crashed",
+    137: "it was killed, possibly for lack of memory",
+    139: "it crashed",
+    143: "it was terminated",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +63,43 @@ def find_toolchain(host: Host, python: str | None) -> Toolchain:
     if python and host.local and "/" in python:
         python = str(Path(python).expanduser().absolute())  # absolute, since it runs in another working directory
     for candidate in (python,) if python else PYTHONS:
-        code, said = host.output([candidate, SCRIPT.name, "about"], seconds=600)
-        about = _about(said)
-        if about is None:
-            last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
-            reasons.append(f"{candidate}: {'not there' if code in NOT_THERE else printable(last, 200)}")
+        code, output = host.output([candidate, SCRIPT.name, "about"], seconds=600)
+        versions = _parse_versions(output)
+        if versions is None:
+            last = (output.strip().splitlines() or [f"exit code {code}"])[-1]
+            reasons.append(f"{candidate}: {'not found' if code in NOT_THERE else printable(last, 200)}")
             continue
-        _require_usable(about, host, candidate)
-        return Toolchain(host, candidate, about["compiler"], about["simulated"], about)
-    telling = [reason for reason in reasons if not reason.endswith(": not there")] or reasons
-    raise UnavailableError(f"no Dataflow Compiler on {host.name} ({'; '.join(telling)}). {INSTALL}")
+        _require_usable(versions, host, candidate)
+        return Toolchain(host, candidate, versions["compiler"], versions["simulated"], versions)
+    relevant = [reason for reason in reasons if not reason.endswith(": not found")] or reasons
+    raise UnavailableError(f"no Dataflow Compiler on {host.name} ({'; '.join(relevant)}). {INSTALL}")
 
 
-def _about(said: str) -> dict[str, Any] | None:
-    for line in said.splitlines():
-        event = parse_line(line)
-        about = event.get("about") if event else None
-        if isinstance(about, dict):
-            version = about.get("compiler")
-            sound = version is None or (isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version))
-            if sound and isinstance(about.get("simulated"), bool):
-                words = {name: printable(str(about.get(name)), 64) for name in ("python", "numpy", "system", "machine")}
-                return {"compiler": version, "simulated": about["simulated"], **words}
+def _parse_versions(output: str) -> dict[str, Any] | None:
+    for line in output.splitlines():
+        message = parse_line(line)
+        versions = message.get("about") if message else None
+        if isinstance(versions, dict):
+            version = versions.get("compiler")
+            valid = version is None or (isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version))
+            if valid and isinstance(versions.get("simulated"), bool):
+                words = {
+                    name: printable(str(versions.get(name)), 64) for name in ("python", "numpy", "system", "machine")
+                }
+                return {"compiler": version, "simulated": versions["simulated"], **words}
     return None
 
 
-def _require_usable(about: Mapping[str, Any], host: Host, python: str) -> None:
-    version = about["compiler"]
+def _require_usable(versions: Mapping[str, Any], host: Host, python: str) -> None:
+    version = versions["compiler"]
     if version is not None and not version.startswith("3."):
         raise UnavailableError(
-            f"{python} on {host.name} has Dataflow Compiler {version}, which compiles for other chips. {INSTALL}"
+            f"{python} on {host.name} has Dataflow Compiler {version}, which compiles for other chips only. {INSTALL}"
         )
-    if (about["system"], about["machine"]) not in (("Linux", "x86_64"), ("Linux", "AMD64")):
+    if (versions["system"], versions["machine"]) not in (("Linux", "x86_64"), ("Linux", "AMD64")):
         raise UnavailableError(
-            f"{host.name} is {about['system']} on {about['machine']}; the Dataflow Compiler needs Linux on x86_64. "
-            "Name such a machine: compiler.host."
+            f"{host.name} is {versions['system']} on {versions['machine']}; the compiler needs Linux on x86_64. "
+            "Set compiler.host to such a machine."
         )
 
 
@@ -101,7 +108,7 @@ class Answer:
     """The result of a compiler run: the seconds of its steps, and the summary of its log."""
 
     seconds: Mapping[str, float]
-    heard: LogSummary
+    summary: LogSummary
 
 
 def run(
@@ -137,26 +144,30 @@ def run(
     for name, file in {"request.json": request_file, SCRIPT.name: SCRIPT}.items():
         host.put(file, name)
     for name, file in files.items():
-        _give(host, name, file)
+        _provide(host, name, file)
     with Listener(record) as listener:
         code = host.run([toolchain.python, SCRIPT.name, "request.json"], listener, seconds=hours * 3600)
     if code not in (0, standalone.FAILED):
-        raise PokeflowError(f"the Dataflow Compiler ended without an answer: {_why(code)}. {_last([*listener.last])}")
-    answer = _answer(host, into)
-    if "error" in answer:
-        raise PokeflowError(_sentence(answer["error"]))
+        raise PokeflowError(
+            f"the Dataflow Compiler exited without a result: {_exit_reason(code)}. {_last_lines([*listener.last])}"
+        )
+    result = _read_result(host, into)
+    if "error" in result:
+        raise PokeflowError(_sentence(result["error"]))
     if code:
-        raise PokeflowError(f"the Dataflow Compiler says that it is done, and ends with {_why(code)}. Run it again.")
+        raise PokeflowError(
+            f"the Dataflow Compiler reported success, but exited with {_exit_reason(code)}. Run it again."
+        )
     for name, limit in makes.items():
         part = into / f"{name}.part"
         host.get(name, part, limit)
-        if digest.sha256(part) != answer["files"].get(name):
-            raise PokeflowError(f"{host.name}: {name} changed on its way. Run it again.")
+        if digest.sha256(part) != result["files"].get(name):
+            raise PokeflowError(f"{host.name}: {name} was altered in transfer. Run it again.")
         part.replace(into / name)
-    return Answer(answer["seconds"], reading.parse_log(listener.telling))
+    return Answer(result["seconds"], reading.parse_log(listener.telling))
 
 
-def _give(host: Host, name: str, file: Path) -> None:
+def _provide(host: Host, name: str, file: Path) -> None:
     """Upload a file, or link it on this machine, since references may be gigabytes."""
     if not host.local:
         host.put(file, name)
@@ -166,18 +177,18 @@ def _give(host: Host, name: str, file: Path) -> None:
     link.symlink_to(file.absolute())
 
 
-def _answer(host: Host, into: Path) -> dict[str, Any]:
+def _read_result(host: Host, into: Path) -> dict[str, Any]:
     file = into / "result.json"
     host.get(file.name, file, MAX_ANSWER)
     try:
-        answer = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
-        if "error" in answer:
-            problem = {name: " ".join(str(answer["error"][name]).split()) for name in ("type", "message", "step")}
-            return {"error": {name: printable(text, 500) for name, text in problem.items()}}
-        seconds = {str(name): float(value) for name, value in answer["seconds"].items()}
-        return {"seconds": seconds, "files": dict(answer["files"])}
+        result = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_constant)
+        if "error" in result:
+            fields = {name: " ".join(str(result["error"][name]).split()) for name in ("type", "message", "step")}
+            return {"error": {name: printable(text, 500) for name, text in fields.items()}}
+        seconds = {str(name): float(value) for name, value in result["seconds"].items()}
+        return {"seconds": seconds, "files": dict(result["files"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PokeflowError(f"{host.name}: the compiler's answer cannot be read ({error!r}). Run it again.") from error
+        raise PokeflowError(f"{host.name}: the compiler's result cannot be read ({error!r}). Run it again.") from error
 
 
 def _sentence(error: Mapping[str, str]) -> str:
@@ -186,9 +197,9 @@ def _sentence(error: Mapping[str, str]) -> str:
     return f"the Dataflow Compiler failed at {error['step']}: {name}: {error['message']} {meaning}"
 
 
-def _why(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return SIGNALS.get(code, f"exit code {code}")
 
 
-def _last(lines: list[str]) -> str:
-    return f"Its last words: {' | '.join(lines[-3:])[:600]}" if lines else "It said nothing."
+def _last_lines(lines: list[str]) -> str:
+    return f"Its last lines: {' | '.join(lines[-3:])[:600]}" if lines else "It printed nothing."

@@ -34,7 +34,7 @@ class Work:
     graph: Graph
     before: Embeddings
     script: str
-    asked: OptimizationLevels
+    requested: OptimizationLevels
     calibration: Mapping[str, Any]
 
     @property
@@ -54,16 +54,16 @@ def prepare_work(task: Task) -> Work:
     spec = data.preprocessing
     queries = data.queries_for(comparison.SPLIT, "compile")
     stem = params.file.removesuffix(".hef")
-    checked = graph.check_and_write(parent.folder / ONNX, task.output / f"{stem}.onnx", spec, params.operators)
-    shown = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
-    levels = script.resolve_levels(params.script, len(shown))
-    script.require_enough(levels.optimization_level, len(shown), params.allow_downgrade)
-    network = Reference(parent.folder, spec, checked.dim)
+    network_graph = graph.check_and_write(parent.folder / ONNX, task.output / f"{stem}.onnx", spec, params.operators)
+    images = calibration.write(task.output, data, params.calibration_images, params.calibration_file)
+    requested = script.resolve_levels(params.script, len(images))
+    script.require_enough(requested.optimization_level, len(images), params.allow_downgrade)
+    network = Reference(parent.folder, spec, network_graph.dim)
     before = comparison.embeddings_of(network, data, queries, "fp32")
-    domain = calibration.require_in_domain(shown, data, network, before)
+    domain = calibration.require_in_domain(images, data, network, before)
     spec.write(task.output)
-    text = script.render_script(params.script, spec, len(shown))
+    text = script.render_script(params.script, spec, len(images))
     (task.output / f"{stem}.alls").write_text(text, encoding="utf-8")
-    config = calibration_config(task.output, data, shown, domain, params)
+    config = calibration_config(task.output, data, images, domain, params)
     jsonfile.write(task.output / calibration.CONFIG, config)
-    return Work(task, params, parent, data, queries, checked, before, text, levels, config)
+    return Work(task, params, parent, data, queries, network_graph, before, text, requested, config)

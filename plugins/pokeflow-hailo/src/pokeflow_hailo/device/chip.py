@@ -89,8 +89,8 @@ class Chip:
     def device(self) -> str:
         """Chip, firmware and driver in one line; ``about`` has all details."""
         architecture = str(self.about.get("architecture"))
-        named = hef.NAMES.get(architecture, architecture)
-        return f"{named}, firmware {self.about.get('firmware')}, driver {self.about.get('driver') or 'not told'}"
+        name = hef.NAMES.get(architecture, architecture)
+        return f"{name}, firmware {self.about.get('firmware')}, driver {self.about.get('driver') or 'unknown'}"
 
     @property
     def framework(self) -> str:
@@ -116,7 +116,7 @@ class Chip:
                 parts.append(_rows(Path(here, "rows.npy"), len(part), self.host.name))
                 advance(len(part))
         if len({part.shape[1] for part in parts}) != 1:
-            raise PokeflowError(f"{self.host.name}: gave embeddings of different lengths. Run it again.")
+            raise PokeflowError(f"{self.host.name}: returned embeddings of different lengths. Run it again.")
         return np.concatenate(parts)
 
     def time(
@@ -134,13 +134,13 @@ class Chip:
             "batch_sizes": list(batch_sizes),
             "max_seconds": max_seconds,
         }
-        answer = _ask(
+        response = _ask(
             self.host, self.python, self.needs, request, seconds=400 + 2 * max_seconds * (1 + len(batch_sizes))
         )
         try:
-            return _measured(answer, batch_sizes)
+            return _parse_measurement(response, batch_sizes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PokeflowError(f"{self.host.name}: its answer makes no sense ({error!r}). Run it again.") from error
+            raise PokeflowError(f"{self.host.name}: its response is invalid ({error!r}). Run it again.") from error
 
     def _put(self, squares: "np.ndarray", here: Path) -> None:
         np.save(here / "squares.npy", squares)
@@ -164,20 +164,20 @@ def open_chip(device: str | None, python: str, file: Path) -> Iterator[Chip]:
     header = hef.read(file)
     needs = INSTALL
     if version := hef.runtime(header):
-        needs += f" HailoRT {version} goes with this HEF's compiler, {header.compiler_version}."
+        needs += f" This HEF's compiler, {header.compiler_version}, needs HailoRT {version}."
     with host.open_host(None if device in (None, LOCAL) else device) as machine:
         machine.put(SCRIPT, "measure.py")
-        answer = _ask(machine, python, needs, {"do": "identify"}, seconds=120)
-        about = _about(answer["device"])
-        if about.get("architecture") != header.architecture:
+        response = _ask(machine, python, needs, {"do": "identify"}, seconds=120)
+        description = _describe(response["device"])
+        if description.get("architecture") != header.architecture:
             raise PokeflowError(
-                f"{machine.name}: its chip is {about.get('architecture')}, and {file.name} is compiled for "
-                f"{header.architecture}; the chip would refuse it (status 93, before 26) or be measured as another. "
-                f"Name a device with a {header.architecture}, or compile for this one."
+                f"{machine.name}: its chip is {description.get('architecture')}, but {file.name} is compiled for "
+                f"{header.architecture}; the chip would reject it (status 93, formerly 26) or be misreported. "
+                f"Use a device with a {header.architecture}, or compile for this chip."
             )
         machine.put(file, "model.hef")
-        about |= cli.about(machine, str(about.get("id")))
-        yield Chip(machine, python, needs, about, answer["simulated"])
+        description |= cli.about(machine, str(description.get("id")))
+        yield Chip(machine, python, needs, description, response["simulated"])
 
 
 def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -185,61 +185,59 @@ def _ask(machine: Host, python: str, needs: str, request: Mapping[str, Any], sec
     with tempfile.TemporaryDirectory() as here:
         Path(here, "request.json").write_text(json.dumps(request), encoding="utf-8")
         machine.put(Path(here, "request.json"), "request.json")
-        code, said = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
-        where, last = f"{machine.name}: {python}", printable(said.strip().rpartition("\n")[2], 300)
-        if code in NOT_THERE or "No module named 'numpy'" in said:
-            raise UnavailableError(f"{where}: is not there, or has no numpy ({last}). {needs}")
+        code, output = machine.output([python, "measure.py", "request.json", "answer.json"], seconds)
+        label, last = f"{machine.name}: {python}", printable(output.strip().rpartition("\n")[2], 300)
+        if code in NOT_THERE or "No module named 'numpy'" in output:
+            raise UnavailableError(f"{label}: not found, or has no numpy ({last}). {needs}")
         try:
             machine.get("answer.json", Path(here, "answer.json"), limit=MAX_ANSWER)
         except PokeflowError as error:
-            raise PokeflowError(
-                f"{where}: ended with {code} and left no answer: {last or 'it said nothing'}"
-            ) from error
+            raise PokeflowError(f"{label}: exited with {code} without a response: {last or 'no output'}") from error
         try:
-            answer = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
+            response = json.loads(Path(here, "answer.json").read_text(encoding="utf-8"), parse_constant=no_constant)
             machine.run(["rm", "-f", "answer.json"])
-            problem = answer.get("problem")
-            problem_text = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
+            problem = response.get("problem")
+            kind_and_text = (problem["kind"], printable(str(problem["text"]), 500)) if problem else ("", "")
             if not problem and (
-                code != 0 or not isinstance(answer["simulated"], bool) or not isinstance(answer["device"], dict)
+                code != 0 or not isinstance(response["simulated"], bool) or not isinstance(response["device"], dict)
             ):
-                raise ValueError("it has not what was asked for")
+                raise ValueError("it lacks requested fields")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PokeflowError(f"{where}: its answer makes no sense ({error!r}). Run it again.") from error
-        _require_answered(machine, where, needs, *problem_text)
-        return dict(answer)
+            raise PokeflowError(f"{label}: its response is invalid ({error!r}). Run it again.") from error
+        _raise_problem(machine, label, needs, *kind_and_text)
+        return dict(response)
 
 
-def _require_answered(machine: Host, where: str, needs: str, kind: str, text: str) -> None:
+def _raise_problem(machine: Host, label: str, needs: str, kind: str, text: str) -> None:
     if kind == "no_runtime":
         raise UnavailableError(
-            f"{where}: cannot import hailo_platform ({text}; {cli.describe_devices(machine)}). {needs}"
+            f"{label}: cannot import hailo_platform ({text}; {cli.describe_devices(machine)}). {needs}"
         )
     if kind == "no_device":
         raise UnavailableError(
-            f"{where}: finds no Hailo chip ({text}; {cli.describe_devices(machine)}). Connect one. {needs}"
+            f"{label}: no Hailo chip ({text}; {cli.describe_devices(machine)}). Connect one. {needs}"
         )
     if kind:
-        raise explain_error(where, text, needs) if status(text) else PokeflowError(f"{where}: {text}")
+        raise explain_error(label, text, needs) if status(text) else PokeflowError(f"{label}: {text}")
 
 
-def _rows(file: Path, count: int, where: str) -> "np.ndarray":
+def _rows(file: Path, count: int, label: str) -> "np.ndarray":
     try:
         rows = npyfile.read(file)
         if rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != count:
-            raise ValueError("not the rows that were asked for")
+            raise ValueError("not the requested rows")
         if not np.isfinite(rows).all():
             raise ValueError("they are not finite")
     except (OSError, ValueError) as error:
-        raise PokeflowError(f"{where}: its embeddings cannot be used ({error}). Run it again.") from error
+        raise PokeflowError(f"{label}: invalid embeddings ({error}). Run it again.") from error
     return rows
 
 
-def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurement:
-    timing, power, heat = answer["time"], answer["time"]["power"], answer["time"]["temperature"]
-    passes = tuple(Pass(int(one["batch"]), _times(one["done_ms"])) for one in timing["throughput"])
-    if [one.batch for one in passes] != list(batch_sizes):
-        raise ValueError("other batch sizes than asked for")
+def _parse_measurement(response: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurement:
+    timing, power, heat = response["time"], response["time"]["power"], response["time"]["temperature"]
+    passes = tuple(Pass(int(item["batch"]), _times(item["done_ms"])) for item in timing["throughput"])
+    if [item.batch for item in passes] != list(batch_sizes):
+        raise ValueError("batch sizes differ from the request")
     return Measurement(
         _times(timing["latency_ms"]),
         passes,
@@ -247,26 +245,26 @@ def _measured(answer: Mapping[str, Any], batch_sizes: Sequence[int]) -> Measurem
         printable(str(heat["reason"] or ""), 500),
         _watts(power["average_w"], power["reason"]),
         _watts(power["idle_w"], power["idle_reason"]),
-        _said(answer["hailortcli"]),
+        _cli_outputs(response["hailortcli"]),
     )
 
 
-def _about(document: Mapping[str, Any]) -> dict[str, str | None]:
+def _describe(description: Mapping[str, Any]) -> dict[str, str | None]:
     """Return a chip's description, limited in number and length of entries for a record."""
-    kept = list(document.items())[:MOST_SAID]
-    return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in kept}
+    entries = list(description.items())[:MOST_SAID]
+    return {printable(key, 40): None if value is None else printable(str(value), 200) for key, value in entries}
 
 
-def _said(document: Mapping[str, Any]) -> dict[str, Any]:
+def _cli_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the output of ``hailortcli`` by measurement, or the reason for its absence; drop unknown entries."""
-    kept: dict[str, Any] = {}
-    for name, value in document.items():
+    result: dict[str, Any] = {}
+    for name, value in outputs.items():
         if name == "reason":
-            kept[name] = printable(str(value), 500)
+            result[name] = printable(str(value), 500)
         if name in ("latency", "power", "idle"):
-            said = "\n".join(map(printable, str(value["said"])[-4000:].splitlines()))
-            kept[name] = {"exit": value["exit"], "said": said, "csv": str(value["csv"])[:8000]}
-    return kept
+            output = "\n".join(map(printable, str(value["said"])[-4000:].splitlines()))
+            result[name] = {"exit": value["exit"], "said": output, "csv": str(value["csv"])[:8000]}
+    return result
 
 
 def _watts(value: Any, reason: Any) -> Watts:
@@ -276,11 +274,11 @@ def _watts(value: Any, reason: Any) -> Watts:
 def _times(values: Sequence[Any]) -> tuple[float, ...]:
     times = tuple(_figure(value) for value in values)
     if not times or min(times) <= 0:
-        raise ValueError("times that are none")
+        raise ValueError("times must be above 0")
     return times
 
 
 def _figure(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is no figure")
+        raise TypeError(f"{value!r} is not a finite number")
     return float(value)

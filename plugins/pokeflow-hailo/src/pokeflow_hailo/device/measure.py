@@ -38,16 +38,16 @@ class DeviceError(Exception):
 
 def main(request_file: str, answer_file: str) -> int:
     """Process a request file, write the answer file, and return the exit code."""
-    answer: dict[str, Any] = {}
+    response: dict[str, Any] = {}
     try:
         request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-        answer = answer_request(request)
+        response = answer_request(request)
     except DeviceError as problem:
-        answer = {"problem": {"kind": problem.kind, "text": str(problem)}}
-    except Exception as error:  # noqa: BLE001 - HailoRT's exceptions share no base class, and each must be told
-        answer = {"problem": {"kind": "failed", "text": f"{type(error).__name__}: {error}"}}
-    Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
-    kind = answer.get("problem", {}).get("kind")
+        response = {"problem": {"kind": problem.kind, "text": str(problem)}}
+    except Exception as error:  # noqa: BLE001 - HailoRT's exceptions share no base class, and each must be reported
+        response = {"problem": {"kind": "failed", "text": f"{type(error).__name__}: {error}"}}
+    Path(answer_file).write_text(json.dumps(response), encoding="utf-8")
+    kind = response.get("problem", {}).get("kind")
     return 0 if kind is None else FAILED if kind == "failed" else UNAVAILABLE
 
 
@@ -57,22 +57,22 @@ def answer_request(request: dict[str, Any]) -> dict[str, Any]:
         import hailo_platform as hailo
     except ImportError as error:
         raise DeviceError("no_runtime", str(error)) from error
-    devices = hailo.Device.scan()
-    if not devices:
-        raise DeviceError("no_device", "Device.scan() finds none")
-    answer: dict[str, Any] = {"simulated": bool(getattr(hailo, "SIMULATED", False))}
-    device = hailo.Device(devices[0])
+    device_ids = hailo.Device.scan()
+    if not device_ids:
+        raise DeviceError("no_device", "Device.scan() found none")
+    response: dict[str, Any] = {"simulated": bool(getattr(hailo, "SIMULATED", False))}
+    device = hailo.Device(device_ids[0])
     try:
-        answer["device"] = identify(hailo, device.control, devices[0])
+        response["device"] = identify(hailo, device.control, device_ids[0])
         if request["do"] == "embed":
-            answer["embed"] = embed(hailo, request)
+            response["embed"] = embed(hailo, request)
         if request["do"] == "time":
-            answer["time"] = measure_times(hailo, device.control, request)
+            response["time"] = measure_times(hailo, device.control, request)
     finally:
         device.release()
     if request["do"] == "time":
-        answer["hailortcli"] = command_line(request, answer["time"]["power"])
-    return answer
+        response["hailortcli"] = command_line(request, response["time"]["power"])
+    return response
 
 
 def identify(hailo: Any, control: Any, device_id: object) -> dict[str, str | None]:
@@ -135,12 +135,12 @@ class OpenNetwork:
         """Return the bindings of one frame: its picture and the buffer for its embedding."""
         if picture.shape != self.shape or picture.dtype != np.uint8:
             raise DeviceError(
-                "failed", f"the HEF takes uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}"
+                "failed", f"the HEF requires uint8{list(self.shape)}, not {picture.dtype}{list(picture.shape)}"
             )
-        created = self.configured.create_bindings()
-        created.input().set_buffer(np.ascontiguousarray(picture))
-        created.output().set_buffer(np.empty(self.model.output().shape, np.float32))
-        return created
+        frame = self.configured.create_bindings()
+        frame.input().set_buffer(np.ascontiguousarray(picture))
+        frame.output().set_buffer(np.empty(self.model.output().shape, np.float32))
+        return frame
 
     def row(self, bindings: Any) -> np.ndarray:
         """Return the embedding of a finished frame."""
@@ -181,7 +181,7 @@ def measure_times(hailo: Any, control: Any, request: dict[str, Any]) -> dict[str
 
 def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[float]:
     """Return the milliseconds of sequential single frames, from submission to the embedding."""
-    taken: list[float] = []
+    milliseconds: list[float] = []
     with OpenNetwork(hailo, request["hef"], 1) as network:
         frames = [network.bindings(square) for square in squares]
         began = time.perf_counter()
@@ -190,10 +190,10 @@ def latency(hailo: Any, request: dict[str, Any], squares: np.ndarray) -> list[fl
             network.configured.run([frames[run % len(frames)]], PATIENCE)
             end = time.perf_counter()
             if run >= request["warmup"]:
-                taken.append((end - start) * 1000)
-            if end - began > request["max_seconds"] and taken:
+                milliseconds.append((end - start) * 1000)
+            if end - began > request["max_seconds"] and milliseconds:
                 break
-    return taken
+    return milliseconds
 
 
 def throughput(
@@ -202,7 +202,7 @@ def throughput(
     """Run pipelined batches of ``size``, and return the time each finished, in ms since the first one started."""
     failures: list[str] = []
 
-    def done(completion_info: Any) -> None:
+    def on_done(completion_info: Any) -> None:
         if completion_info.exception:
             failures.append(str(completion_info.exception))
 
@@ -212,7 +212,7 @@ def throughput(
             for group in range(DEPTH)
         ]
 
-        def passed(runs: int, seconds: float) -> list[float]:
+        def run_loop(runs: int, seconds: float) -> list[float]:
             under_way: deque[Any] = deque()
             finished: list[float] = []
             began = time.perf_counter()
@@ -225,7 +225,7 @@ def throughput(
                 if len(under_way) == DEPTH:
                     finish()
                 network.configured.wait_for_async_ready(timeout_ms=PATIENCE, frames_count=size)
-                under_way.append(network.configured.run_async(sets[run % DEPTH], done))
+                under_way.append(network.configured.run_async(sets[run % DEPTH], on_done))
                 heat.read(every=1.0)
                 if time.perf_counter() - began > seconds:
                     break
@@ -235,8 +235,8 @@ def throughput(
                 raise DeviceError("failed", failures[0])
             return finished
 
-        passed(max(1, request["warmup"] // size), request["max_seconds"] / 10)
-        return {"batch": size, "done_ms": passed(max(DEPTH, request["runs"] // size), request["max_seconds"])}
+        run_loop(max(1, request["warmup"] // size), request["max_seconds"] / 10)
+        return {"batch": size, "done_ms": run_loop(max(DEPTH, request["runs"] // size), request["max_seconds"])}
 
 
 class Temperatures:
@@ -254,8 +254,8 @@ class Temperatures:
             return
         self.last = now
         try:
-            reading = self.control.get_chip_temperature()
-            self.values.append(max(float(reading.ts0_temperature), float(reading.ts1_temperature)))
+            temperatures = self.control.get_chip_temperature()
+            self.values.append(max(float(temperatures.ts0_temperature), float(temperatures.ts1_temperature)))
         except Exception as error:  # noqa: BLE001 - a sensor that fails costs its figure, not the measurement
             self.reason = f"{type(error).__name__}: {error}"
 
@@ -297,7 +297,7 @@ class Meter:
 
     def stop(self) -> dict[str, Any]:
         """Stop averaging, and return average and maximum power in watts since the start."""
-        reading = self._try(self.control.get_power_measurement) if self.sensor else None
+        measurement = self._try(self.control.get_power_measurement) if self.sensor else None
         if self.sensor:
             self._try(self.control.stop_power_measurement)
         report: dict[str, Any] = {
@@ -309,10 +309,10 @@ class Meter:
             "idle_w": self.idle,
             "idle_reason": self.idle_reason,
         }
-        if reading is not None and self.reason is None:
-            report["samples"] = int(reading.total_number_of_samples)
+        if measurement is not None and self.reason is None:
+            report["samples"] = int(measurement.total_number_of_samples)
             if report["samples"]:
-                report["average_w"], report["max_w"] = float(reading.average_value), float(reading.max_value)
+                report["average_w"], report["max_w"] = float(measurement.average_value), float(measurement.max_value)
             else:
                 report["reason"] = "the sensor gave no sample in that time"
         return report
@@ -333,7 +333,7 @@ def command_line(request: dict[str, Any], power: dict[str, Any]) -> dict[str, An
     """
     program = shutil.which("hailortcli")
     if program is None:
-        return {"reason": "hailortcli is not installed there"}
+        return {"reason": "hailortcli is not installed on that machine"}
     seconds = max(1, min(15, int(request["max_seconds"])))
     run = ["run", request["hef"], "-t", str(seconds)]
     commands = {"latency": [*run, "--measure-latency", "--csv", "hailortcli-latency.csv"]}
@@ -345,10 +345,10 @@ def command_line(request: dict[str, Any], power: dict[str, Any]) -> dict[str, An
     for name, options in commands.items():
         csv = Path(f"hailortcli-{name}.csv")
         try:
-            ran = subprocess.run([program, *options], capture_output=True, timeout=seconds * 4 + 60, check=False)
-            said = (ran.stdout + ran.stderr).decode("utf-8", "replace")[-4000:]
+            process = subprocess.run([program, *options], capture_output=True, timeout=seconds * 4 + 60, check=False)
+            output = (process.stdout + process.stderr).decode("utf-8", "replace")[-4000:]
             rows = csv.read_bytes()[:8000].decode("utf-8", "replace") if csv.exists() else ""
-            outputs[name] = {"exit": ran.returncode, "said": said, "csv": rows}
+            outputs[name] = {"exit": process.returncode, "said": output, "csv": rows}
         except (OSError, subprocess.TimeoutExpired) as error:
             outputs[name] = {"exit": None, "said": str(error)[:4000], "csv": ""}
     return outputs

@@ -19,42 +19,44 @@ BY_CLI = {
 }
 
 
-def figures(measured: Measurement, *, simulated: bool) -> dict[str, Figure]:
+def figures(measurement: Measurement, *, simulated: bool) -> dict[str, Figure]:
     """Return latency percentiles, hardware latency, throughput per batch size, temperature and power as figures."""
-    by_name: dict[str, Figure] = {}
+    result: dict[str, Figure] = {}
 
     def add(name: str, value: float | None, unit: str, how: str, reason: str = "") -> None:
-        by_name[name] = Figure(value, unit, "device", how, reason, simulated)
+        result[name] = Figure(value, unit, "device", how, reason, simulated)
 
-    runs = len(measured.latencies)
+    runs = len(measurement.latencies)
     for percent, least in PERCENTILES.items():
-        value = float(np.percentile(measured.latencies, percent)) if runs >= least else None
+        value = float(np.percentile(measurement.latencies, percent)) if runs >= least else None
         reason = f"{runs} runs were made; {least} or more are needed for this percentile"
         add(f"latency_p{percent}_ms", value, "ms", "own loop, a frame at a time, from Python and back", reason)
-    value, reason = read_hailortcli(measured, "latency", _column("hw_latency"))
+    value, reason = read_hailortcli(measurement, "latency", _column("hw_latency"))
     add("hw_latency_ms", value, "ms", BY_CLI["latency"], reason)
-    for one in measured.passes:
-        how = f"own loop, batches of {one.batch}, several under way"
-        add(f"throughput_fps_batch{one.batch}", one.throughput, "1/s", how)
-    hottest = max(measured.temperatures, default=None)
-    add("temperature_c_max", hottest, "°C", "the chip's hotter sensor", measured.temperature_reason or "it gave none")
-    for name, own, when, command, read in (
-        ("power_w", measured.power, "averaged while throughput was measured", "power", _column("average_power")),
-        ("power_idle_w", measured.idle, "once, before anything ran", "idle", _idle),
+    for loop in measurement.passes:
+        how = f"own loop, batches of {loop.batch}, several under way"
+        add(f"throughput_fps_batch{loop.batch}", loop.throughput, "1/s", how)
+    hottest = max(measurement.temperatures, default=None)
+    add(
+        "temperature_c_max", hottest, "°C", "the chip's hotter sensor", measurement.temperature_reason or "it gave none"
+    )
+    for name, sensor, when, command, read in (
+        ("power_w", measurement.power, "averaged while throughput was measured", "power", _column("average_power")),
+        ("power_idle_w", measurement.idle, "once, before anything ran", "idle", _idle),
     ):
-        value, how, reason = own.value, f"the board's sensor, {when}", own.reason
-        if value is None and command in measured.said:
-            value, why = read_hailortcli(measured, command, read)
-            how, reason = BY_CLI[command], f"{reason}; {why}"
+        value, how, reason = sensor.value, f"the board's sensor, {when}", sensor.reason
+        if value is None and command in measurement.said:
+            value, cli_reason = read_hailortcli(measurement, command, read)
+            how, reason = BY_CLI[command], f"{reason}; {cli_reason}"
         add(name, value, "W", how, reason)
-    return by_name
+    return result
 
 
-def read_hailortcli(measured: Measurement, command: str, read: Read) -> tuple[float | None, str]:
+def read_hailortcli(measurement: Measurement, command: str, read: Read) -> tuple[float | None, str]:
     """Return the figure of one ``hailortcli`` measurement, or None and the reason."""
-    output = measured.said.get(command)
+    output = measurement.said.get(command)
     if output is None:
-        return None, str(measured.said.get("reason", "hailortcli was not asked"))
+        return None, str(measurement.said.get("reason", "hailortcli was not run"))
     try:
         return read(output), ""
     except ValueError as error:
@@ -65,7 +67,7 @@ def _column(name: str) -> Read:
     def read(output: Mapping[str, Any]) -> float:
         value = readings.run_csv(output["csv"])[name]
         if value is None:
-            raise ValueError(f"hailortcli left {name} empty")
+            raise ValueError(f"hailortcli reported no {name}")
         return float(value)
 
     return read

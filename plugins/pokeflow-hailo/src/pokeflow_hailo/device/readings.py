@@ -43,55 +43,55 @@ class Identity:
 
 def scan(text: str) -> list[str]:
     """Return the ids of the devices in the output of ``scan``, at least one."""
-    devices = re.findall(r"^\[-\] Device: (\S+)\s*$", _sound(text), re.MULTILINE)
-    if not devices:
+    device_ids = re.findall(r"^\[-\] Device: (\S+)\s*$", _bounded(text), re.MULTILINE)
+    if not device_ids:
         raise ValueError("hailortcli scan shows no device")
-    return list(devices)
+    return list(device_ids)
 
 
 def identify(text: str) -> dict[str, Identity]:
     """Return the devices in the output of ``fw-control identify`` by id, at least one."""
-    devices = {}
-    for part in re.split(r"^Executing on device: ", _sound(text), flags=re.MULTILINE)[1:]:
-        named, _, said = part.partition("\n")
-        lines = {name: value.strip() for name, value in re.findall(r"^([\w ]{3,40}): (.*)$", said, re.MULTILINE)}
+    identities = {}
+    for part in re.split(r"^Executing on device: ", _bounded(text), flags=re.MULTILINE)[1:]:
+        device_id, _, body = part.partition("\n")
+        lines = {name: value.strip() for name, value in re.findall(r"^([\w ]{3,40}): (.*)$", body, re.MULTILINE)}
         chip = re.fullmatch(r"HAILO\w{1,10}", lines.get("Device Architecture", ""))
         if chip and lines.get("Firmware Version"):
-            devices[named.strip()] = Identity(
+            identities[device_id.strip()] = Identity(
                 chip[0].lower(),
                 lines["Firmware Version"],
                 lines.get("Neural Network Core Clock Rate"),
                 lines.get("Device supported features"),
             )
-    if not devices:
+    if not identities:
         raise ValueError("hailortcli identify shows no device")
-    return devices
+    return identities
 
 
 def measure_power(text: str) -> float:
     """Return the average power in watts from the output of ``measure-power --duration``, of at least one sample."""
-    readings = {}
+    values = {}
     for name, pattern in {"average": r"^Average value \(W\): (\S+)", "samples": r"^Total samples: (\S+)"}.items():
-        if not (match := re.search(pattern, _sound(text), re.MULTILINE)):
+        if not (match := re.search(pattern, _bounded(text), re.MULTILINE)):
             raise ValueError("hailortcli measure-power shows no power")
-        readings[name] = _number(match[1], name)
-    if not readings["samples"]:
+        values[name] = _number(match[1], name)
+    if not values["samples"]:
         raise ValueError("hailortcli measure-power took no sample")
-    return readings["average"]
+    return values["average"]
 
 
 def run_csv(text: str) -> dict[str, Any]:
     """Return the only row of ``run --csv`` by column, None for empty fields; raise a ValueError for a failed run."""
     row = _row(text, RUN_COLUMNS)
     if row[1:2] != ["0"]:
-        said = " ".join(row[1:3]) or "nothing"
-        raise ValueError(f"hailortcli run failed: status {said}")
+        status = " ".join(row[1:3]) or "nothing"
+        raise ValueError(f"hailortcli run failed: status {status}")
     return _figures(row, RUN_COLUMNS, text=("net_name", "status", "status_description"))
 
 
 def parse_hef(text: str) -> dict[str, Any]:
     """Return architecture, network group, number of contexts and the vstreams from the output of ``parse-hef``."""
-    text = _sound(text)
+    text = _bounded(text)
     chip = re.search(r"^Architecture HEF was compiled for: (HAILO\w{1,10})\s*$", text, re.MULTILINE)
     group = re.search(
         r"^Network group name: ([^,\n]+), (?:Single Context|Multi Context - Number of contexts: (\d{1,4}))\s*$",
@@ -101,7 +101,7 @@ def parse_hef(text: str) -> dict[str, Any]:
     if not chip or not group:
         raise ValueError("parse-hef shows no network")
     streams = re.findall(r"^[ \t]+(Input|Output)[ \t]+(\S+) (\w+), ([\w ]+)\(([\dx]+)\)[ \t]*$", text, re.MULTILINE)
-    shown = [
+    vstreams = [
         (kind, {"name": name, "type": type_, "order": order, "shape": [int(n) for n in shape.split("x")]})
         for kind, name, type_, order, shape in streams
     ]
@@ -109,29 +109,29 @@ def parse_hef(text: str) -> dict[str, Any]:
         "architecture": chip[1].lower(),
         "network": group[1],
         "contexts": int(group[2] or 1),
-        "inputs": [stream for kind, stream in shown if kind == "Input"],
-        "outputs": [stream for kind, stream in shown if kind == "Output"],
+        "inputs": [stream for kind, stream in vstreams if kind == "Input"],
+        "outputs": [stream for kind, stream in vstreams if kind == "Output"],
     }
 
 
-def _sound(text: str) -> str:
+def _bounded(text: str) -> str:
     if len(text) > MAX_CHARS:
-        raise ValueError(f"{len(text):,} characters are more than hailortcli says")
+        raise ValueError(f"{len(text):,} characters exceed the output of hailortcli")
     return text
 
 
 def _row(text: str, columns: Sequence[str]) -> list[str]:
     try:
-        rows = list(csv.reader(io.StringIO(_sound(text), newline=""), strict=True))
+        rows = list(csv.reader(io.StringIO(_bounded(text), newline=""), strict=True))
     except csv.Error as error:
         raise ValueError(f"no table ({error})") from error
     if not rows or tuple(rows[0]) != tuple(columns):
         raise ValueError("no table with the columns of hailortcli 4.23")
     if len(rows) != 2:
-        raise ValueError(f"{len(rows) - 1} rows, where one is expected")
+        raise ValueError(f"{len(rows) - 1} rows; expected one")
     failed = columns is RUN_COLUMNS and len(rows[1]) == FAILED_FIELDS and rows[1][1] != "0"
     if len(rows[1]) != len(columns) and not failed:
-        raise ValueError(f"a row of {len(rows[1])} fields, where {len(columns)} are expected")
+        raise ValueError(f"a row of {len(rows[1])} fields; expected {len(columns)}")
     return rows[1]
 
 
@@ -147,5 +147,5 @@ def _number(value: object, name: str) -> float:
     except ValueError:
         number = math.nan
     if isinstance(value, bool | Mapping | list) or not math.isfinite(number) or (number < 0 and "temp" not in name):
-        raise ValueError(f"{name} is {str(value)[:40]!r}, which is no figure")
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a valid number")
     return number

@@ -45,21 +45,21 @@ def run(task: Task) -> Result:
     header = hef.read(file)
     spec.write(task.output)
     with chip.open_chip(params.device, params.python, file) as device:
-        known = device.embed(data.references, range(len(data.cards)), spec, "gallery")
+        gallery = device.embed(data.references, range(len(data.cards)), spec, "gallery")
         query_embeddings = device.embed(data.query_images, queries, spec, f"{SPLIT} queries")
-        shown = preprocessing.to_square(data.query_images[list(queries[:SHOWN])], spec)
+        squares = preprocessing.to_square(data.query_images[list(queries[:SHOWN])], spec)
         measurement = device.time(
-            shown,
+            squares,
             runs=params.runs,
             warmup=params.warmup,
             batch_sizes=params.batch_sizes,
             max_seconds=params.max_seconds,
         )
-    cards = index.build(data, known)
-    result = _answered(query_embeddings, cards.embeddings, data, queries, simulated=device.simulated)
-    result |= measured.figures(measurement, simulated=device.simulated)
-    result["size_mb"] = Figure(file.stat().st_size / 1e6, "MB", "file", "bytes of the HEF")
-    values, reasons = figures.metrics(result)
+    cards = index.build(data, gallery)
+    all_figures = _accuracies(query_embeddings, cards.embeddings, data, queries, simulated=device.simulated)
+    all_figures |= measured.figures(measurement, simulated=device.simulated)
+    all_figures["size_mb"] = Figure(file.stat().st_size / 1e6, "MB", "file", "bytes of the HEF")
+    values, reasons = figures.metrics(all_figures)
     facts: dict[str, Any] = {
         "protocol": retrieval.protocol(data, SPLIT),
         "timing": TIMING,
@@ -73,17 +73,17 @@ def run(task: Task) -> Result:
             **{f"batch{p.batch}": len(p.done_ms) for p in measurement.passes},
         },
         "requirements": compare_requirements(params.requires, values, reasons),
-        "embedding_dim": int(known.shape[1]),
+        "embedding_dim": int(gallery.shape[1]),
         "input_size": spec.size,
     }
     if device.simulated:
         facts["simulated"] = True
     index.write(task.output, cards)
     benchmark.write_latencies(task.output / "latencies.csv", _timings(measurement))
-    sources = {name: f"{f.source}: {f.how}" for name, f in result.items() if f.value is not None}
+    sources = {name: f"{f.source}: {f.how}" for name, f in all_figures.items() if f.value is not None}
     report = {
         **facts,
-        "figures": figures.to_dicts(result),
+        "figures": figures.to_dicts(all_figures),
         "metrics": values,
         "reasons": reasons,
         "sources": sources,
@@ -98,23 +98,23 @@ def compare_requirements(
     requires: Requires, values: Mapping[str, float | None], reasons: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Return for each requirement that is set whether it is met or missed, or unknown with the reason."""
-    report = {}
-    for name, bound in asdict(requires).items():
+    results = {}
+    for name, required in asdict(requires).items():
         value = values.get(name)
-        if bound is None:
+        if required is None:
             continue
-        report[name] = {"at most" if name in MOST else "at least": bound, "measured": value}
+        results[name] = {"at most" if name in MOST else "at least": required, "measured": value}
         if value is None:
-            report[name] |= {"result": "unknown", "reason": reasons.get(name) or "it was not measured"}
+            results[name] |= {"result": "unknown", "reason": reasons.get(name) or "it was not measured"}
         else:
-            report[name]["result"] = "met" if (value <= bound if name in MOST else value >= bound) else "missed"
-    return report
+            results[name]["result"] = "met" if (value <= required if name in MOST else value >= required) else "missed"
+    return results
 
 
-def _answered(
-    query_embeddings: "np.ndarray", known: "np.ndarray", data: Any, queries: Any, *, simulated: bool
+def _accuracies(
+    query_embeddings: "np.ndarray", gallery: "np.ndarray", data: Any, queries: Any, *, simulated: bool
 ) -> dict[str, Figure]:
-    values, reasons = benchmark.measure_accuracies(query_embeddings, known, data, queries)
+    values, reasons = benchmark.measure_accuracies(query_embeddings, gallery, data, queries)
     how = f"answers to the {SPLIT} queries, embedded on the chip"
     return {
         name: Figure(value, "share", "accuracy", how, reasons.get(name, ""), simulated)
@@ -124,7 +124,7 @@ def _answered(
 
 def _timings(measurement: chip.Measurement) -> list[Timing]:
     """Return the times of single frames, and of pipelined batches the time since the previous batch finished."""
-    gaps = [(one.batch, np.diff(one.done_ms, prepend=0.0)) for one in measurement.passes]
+    gaps = [(loop.batch, np.diff(loop.done_ms, prepend=0.0)) for loop in measurement.passes]
     return [
         Timing("batch1", 1, measurement.latencies),
         *(Timing("pipelined", batch, tuple(map(float, times))) for batch, times in gaps),

@@ -45,23 +45,23 @@ def run(task: Task) -> Result:
     with contextlib.ExitStack() as open_until_done:
         try:
             machine = open_until_done.enter_context(host.open_host(work.params.compiler.host))
-            installed = toolchain.find_toolchain(machine, work.params.compiler.python)
+            compiler = toolchain.find_toolchain(machine, work.params.compiler.python)
         except UnavailableError as error:
             report.write_config(work, None, str(error))
             raise
         record = open_until_done.enter_context(_recorder(task))
-        optimized, first, fresh = _optimized(work, installed, record)
-        emulated = emulation.read(optimized, work)
-        second = _compiled(work, installed, optimized, fresh, record)
+        optimized, first, fresh = _optimize(work, compiler, record)
+        embeddings = emulation.read(optimized, work)
+        second = _compile(work, compiler, optimized, fresh, record)
     file = work.file(".hef")
     header = hef.read(file, file.name)
     hef.require_architecture(header, work.params.hw_arch, file.name)
-    index.write(task.output, index.build(work.data, emulated["quantized"][0]))
-    report.write_config(work, installed, "")
-    return report.write_report(work, installed, header, (first, second), emulated)
+    index.write(task.output, index.build(work.data, embeddings["quantized"][0]))
+    report.write_config(work, compiler, "")
+    return report.write_report(work, compiler, header, (first, second), embeddings)
 
 
-def _optimized(work: Work, installed: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
+def _optimize(work: Work, compiler: Toolchain, record: Callable[[str], None]) -> tuple[Path, Answer, bool]:
     """Return the folder of a finished optimisation, the compiler's answer, and whether it ran just now.
 
     The folder is named by a digest of all inputs, so that a run that was killed afterwards resumes from it. A result
@@ -91,12 +91,12 @@ def _optimized(work: Work, installed: Toolchain, record: Callable[[str], None]) 
         "std": std,
     }
     sums = {name: digest.sha256(file) for name, file in {**files, "script": toolchain.SCRIPT}.items()}
-    key = digest.digest([request, sums, dict(installed.about)])
+    key = digest.digest([request, sums, dict(compiler.about)])
     folder = work.task.work / f"{OPTIMIZED}-{key}"
-    kept = _kept(folder)
-    if kept is not None:
-        log.info("  hailo: goes on from the network that was quantised before")
-        return folder, kept, False
+    finished = _load_finished(folder)
+    if finished is not None:
+        log.info("  hailo: resuming from the network quantised earlier")
+        return folder, finished, False
     for old in work.task.work.glob(f"{OPTIMIZED}-*"):
         shutil.rmtree(old)
     part = work.task.work / f"{OPTIMIZED}-part"
@@ -105,38 +105,38 @@ def _optimized(work: Work, installed: Toolchain, record: Callable[[str], None]) 
     rows["quantized_references"] = len(work.data.cards)
     makes = {f"{name}.npy": emulation.size(count, work.graph.dim) for name, count in rows.items()}
     makes |= {"parsed.har": MAX_HAR, "optimized.har": MAX_HAR}
-    answer = toolchain.run(installed, request, files, makes, part, hours=work.params.compiler.hours, record=record)
-    _require_as_asked(work, answer.heard)
+    result = toolchain.run(compiler, request, files, makes, part, hours=work.params.compiler.hours, record=record)
+    _require_requested(work, result.summary)
     emulation.read(part, work)  # raises for invalid embeddings, which are not kept
     checksums = {name: digest.sha256(part / name) for name in makes}
-    jsonfile.write(part / DONE, {"seconds": dict(answer.seconds), "heard": asdict(answer.heard), "files": checksums})
+    jsonfile.write(part / DONE, {"seconds": dict(result.seconds), "heard": asdict(result.summary), "files": checksums})
     part.rename(folder)
-    return folder, answer, True
+    return folder, result, True
 
 
-def _kept(folder: Path) -> Answer | None:
+def _load_finished(folder: Path) -> Answer | None:
     try:
         document = json.loads((folder / DONE).read_text(encoding="utf-8"))
         if any(digest.sha256(folder / name) != sha256 for name, sha256 in document["files"].items()):
             return None  # damaged after it was written
-        heard = {**document["heard"], "warnings": tuple(document["heard"]["warnings"])}
-        return Answer(document["seconds"], LogSummary(**heard))
+        summary = {**document["heard"], "warnings": tuple(document["heard"]["warnings"])}
+        return Answer(document["seconds"], LogSummary(**summary))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not finished, or by another version of this program
 
 
-def _require_as_asked(work: Work, heard: LogSummary) -> None:
+def _require_requested(work: Work, summary: LogSummary) -> None:
     """Raise a PokeflowError if the compiler optimised less than requested: it writes a valid HEF in any case."""
     off = [name for name, policy in asdict(work.params.script.algorithms).items() if policy == "disabled"]
-    lowered = reading.downgrades(work.asked, heard, off)
-    if lowered and not work.params.allow_downgrade:
+    shortfalls = reading.downgrades(work.requested, summary, off)
+    if shortfalls and not work.params.allow_downgrade:
         raise PokeflowError(
-            f"the Dataflow Compiler did less than it was asked to: {'; '.join(lowered)}. Give it a CUDA GPU and "
-            "1,024 calibration images, ask for less (script.preset=fast), or take it as it is: allow_downgrade."
+            f"the Dataflow Compiler did less than requested: {'; '.join(shortfalls)}. Provide a CUDA GPU and "
+            "1,024 calibration images, request less (script.preset=fast), or accept it with allow_downgrade."
         )
 
 
-def _compiled(work: Work, installed: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]) -> Answer:
+def _compile(work: Work, compiler: Toolchain, optimized: Path, fresh: bool, record: Callable[[str], None]) -> Answer:
     """Compile the quantised HAR, and write HEF, HARs and profile to the task's output."""
     into = work.task.work / "compiled"
     shutil.rmtree(into, ignore_errors=True)
@@ -145,13 +145,13 @@ def _compiled(work: Work, installed: Toolchain, optimized: Path, fresh: bool, re
     files = {} if fresh else {"optimized.har": optimized / "optimized.har"}
     request = {"step": "compile", "hw_arch": work.params.hw_arch}
     makes = {"model.hef": MAX_HEF, "compiled.har": MAX_HAR, "profile.json": MAX_PROFILE}
-    answer = toolchain.run(installed, request, files, makes, into, hours=work.params.compiler.hours, record=record)
+    result = toolchain.run(compiler, request, files, makes, into, hours=work.params.compiler.hours, record=record)
     (into / "model.hef").replace(work.file(".hef"))
     (into / "compiled.har").replace(work.file(".har"))
-    report.write_profile(work, installed, into / "profile.json")
+    report.write_profile(work, compiler, into / "profile.json")
     shutil.copyfile(optimized / "parsed.har", work.file(".parsed.har"))
     shutil.copyfile(optimized / "optimized.har", work.file(".optimized.har"))
-    return answer
+    return result
 
 
 @contextlib.contextmanager
