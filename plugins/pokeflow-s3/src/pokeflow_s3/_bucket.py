@@ -64,24 +64,24 @@ class Bucket(Location):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
         with translate_errors(self.uri_of(prefix)):
             for page in pages:
-                for found in page.get("Contents", ()):
-                    key = found["Key"][len(self.prefix) :]
+                for item in page.get("Contents", ()):
+                    key = item["Key"][len(self.prefix) :]
                     # Skip the folder markers of other tools: empty objects whose key ends in a slash.
-                    marker = found["Size"] == 0 and (key.endswith("/") or not key)
+                    marker = item["Size"] == 0 and (key.endswith("/") or not key)
                     if not marker and addressable(key, self.uri):
-                        yield ObjectInfo(key, found["Size"], etag_of(found), found["LastModified"].timestamp())
+                        yield ObjectInfo(key, item["Size"], etag_of(item), item["LastModified"].timestamp())
 
     def read(self, key: str) -> tuple[bytes, str]:
         """Return the bytes and the ETag of a small object; raise NotFoundError if it does not exist."""
         for last in (False,) * download.RESUMES + (True,):
             chunks: list[bytes] = []
             try:
-                found = download.stream(self, key, chunks.append)
+                headers = download.stream(self, key, chunks.append)
                 break
             except download.ObjectReplacedError:
                 if last:
                     raise
-        return b"".join(chunks), etag_of(found)
+        return b"".join(chunks), etag_of(headers)
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
         """Write bytes under a key and return the new ETag."""
@@ -102,18 +102,18 @@ class Bucket(Location):
             PreconditionError: The key holds another object than ``match`` requires.
 
         """
-        place = self.request_args(key)
+        target = self.request_args(key)
         with open_for_upload(source) as file:
             size = os.fstat(file.fileno()).st_size
             if size > upload.WHOLE:
-                told_once = iter((advance,))
+                callbacks = iter((advance,))
 
                 def send() -> str:
                     file.seek(0)
-                    upload.upload(self, file, size, place, sha256, condition(match), next(told_once, None))
+                    upload.upload(self, file, size, target, sha256, condition(match), next(callbacks, None))
                     return ""
 
-                self._insist(send, key, size, sha256)
+                self._retry_conditional(send, key, size, sha256)
                 return
             data = file.read(upload.WHOLE + 1)
         digest = hashlib.sha256(data)
@@ -134,11 +134,11 @@ class Bucket(Location):
 
         """
         with atomic_target(target) as draft:
-            arrived, recorded = download.download(self, key, draft, advance)
-            wanted = sha256 or recorded
-            if wanted not in (None, arrived):
-                raise integrity_error(self.uri_of(key), str(wanted), arrived)
-        return arrived
+            actual, recorded = download.download(self, key, draft, advance)
+            expected = sha256 or recorded
+            if expected not in (None, actual):
+                raise integrity_error(self.uri_of(key), str(expected), actual)
+        return actual
 
     def copy(
         self, source: ObjectStore, source_key: str, key: str, *, match: str | None, advance: Advance | None = None
@@ -149,10 +149,10 @@ class Bucket(Location):
         server nor the source object states the checksum, the copy is read once to compute it.
         """
         if isinstance(source, Bucket) and self.copies_on_server(source):
-            asked = condition(match)
+            condition_args = condition(match)
             with suppress(UnsupportedError):
-                return self._insist(
-                    lambda: upload.copy(self, source, source_key, key, match, asked, advance), key, None, None
+                return self._retry_conditional(
+                    lambda: upload.copy(self, source, source_key, key, match, condition_args, advance), key, None, None
                 )
         if isinstance(source, Folder):
             checksum = source.sha256(source_key)
@@ -182,11 +182,11 @@ class Bucket(Location):
             "Metadata": {"sha256": digest.hexdigest()},
         }
         name, put = self.uri_of(key), self.client.put_object
-        return self._insist(
+        return self._retry_conditional(
             lambda: etag_of(ask(put, name, Body=data, **parameters)), key, len(data), digest.hexdigest()
         )
 
-    def _insist(self, write: Callable[[], str], key: str, size: int | None, sha256: str | None) -> str:
+    def _retry_conditional(self, write: Callable[[], str], key: str, size: int | None, sha256: str | None) -> str:
         """Run a conditional write, with retries; if its condition fails, check whether an earlier attempt succeeded."""
         for attempt in range(5):
             try:
@@ -195,10 +195,10 @@ class Bucket(Location):
                 # The object to replace has been deleted. For a copy, the missing object is the source.
                 if size is None or sha256 is None or isinstance(error, UploadNotFoundError):
                     raise
-                raise PreconditionError(f"{self.uri_of(key)}: is gone.") from None
+                raise PreconditionError(f"{self.uri_of(key)}: has been deleted.") from None
             except PreconditionError as error:
-                known = size is not None and sha256 is not None
-                if known and (etag := download.etag_if_same(self, key, size, sha256)):  # type: ignore[arg-type]
+                is_checkable = size is not None and sha256 is not None
+                if is_checkable and (etag := download.etag_if_same(self, key, size, sha256)):  # type: ignore[arg-type]
                     return etag
                 if not isinstance(error, ContentionError) or attempt == 4:
                     raise
