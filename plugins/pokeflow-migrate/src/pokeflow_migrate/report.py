@@ -36,11 +36,11 @@ class Row:
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
     """Return the sums of files, bytes, and replaced and remaining old paths, by action."""
-    found: dict[str, Counter[str]] = {}
+    sums_by_action: dict[str, Counter[str]] = {}
     for row in rows:
-        of = found.setdefault(row.done, Counter())
-        of.update(files=1, size=row.size, replacements=row.replacements, references_left=row.references_left)
-    return {done: dict(counts) for done, counts in sorted(found.items())}
+        sums = sums_by_action.setdefault(row.done, Counter())
+        sums.update(files=1, size=row.size, replacements=row.replacements, references_left=row.references_left)
+    return {action: dict(counts) for action, counts in sorted(sums_by_action.items())}
 
 
 def write(file: Path, rows: Iterable[Row], summary: Mapping[str, Any]) -> tuple[Path, Path]:
@@ -51,6 +51,6 @@ def write(file: Path, rows: Iterable[Row], summary: Mapping[str, Any]) -> tuple[
     out.writerows(astuple(row) for row in rows)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
-    beside = file.with_suffix(".json") if file.suffix != ".json" else file.with_name(f"{file.stem}.summary.json")
-    write_atomically(beside, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
-    return file, beside
+    summary_file = file.with_suffix(".json") if file.suffix != ".json" else file.with_name(f"{file.stem}.summary.json")
+    write_atomically(summary_file, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    return file, summary_file
