@@ -29,8 +29,8 @@ def test_known_addresses_have_no_fault(uri):
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("file:///data/mlruns", "giving up its file store"),
-        ("mlruns", "giving up its file store"),
+        ("file:///data/mlruns", "deprecated its file store"),
+        ("mlruns", "deprecated its file store"),
         ("sqllite:///x.db", "Did you mean 'sqlite'? Known: http, https, s3, sqlite."),
         ("s4://bucket/mlflow", "no MLflow store with scheme 's4'"),
         ("s3:bucket/mlflow", "names no bucket; use s3://bucket/prefix"),
@@ -40,13 +40,13 @@ def test_known_addresses_have_no_fault(uri):
         ("s3://192.168.0.1/mlflow", "'192.168.0.1' is not a valid bucket name"),
         ("s3://bucket/../mlflow", "the prefix has an empty part, '.' or '..'"),
         ("s3://bucket//mlflow", "the prefix has an empty part"),
-        ("s3://bucket/mlflow?endpoint=http://x", "Give s3://bucket/prefix alone"),
+        ("s3://bucket/mlflow?endpoint=http://x", "Use s3://bucket/prefix alone"),
         (
             "arn:aws:sagemaker:us-east-2:123:mlflow-tracking-server/cards",
             "<12-digit account>:mlflow-tracking-server/<name>",
         ),
-        ("arn:aws:s3:::bucket", "is no MLflow of SageMaker's"),
-        ("arn:aws:sagemaker:us-east-2:123456789012:model/cards", "is no MLflow of SageMaker's"),
+        ("arn:aws:s3:::bucket", "is not the ARN of SageMaker's managed MLflow"),
+        ("arn:aws:sagemaker:us-east-2:123456789012:model/cards", "is not the ARN of SageMaker's managed MLflow"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///s3://bucket/mlflow.db", "needs a local folder"),

@@ -294,5 +294,5 @@ def test_a_misspelt_bound_is_told_with_the_nearest_name():
     parse(RegisterParams, {"uri": "sqlite:///m.db", "gates": {"size_mb": {"mx": 1}}}, "params", faults := [])
 
     assert [str(fault) for fault in faults] == [
-        "params.gates.size_mb.mx: no key 'mx'. Did you mean 'max'? Known: max, min, of."
+        "params.gates.size_mb.mx: no key 'mx'. Did you mean 'max'? Known: applies_to, max, min."
     ]

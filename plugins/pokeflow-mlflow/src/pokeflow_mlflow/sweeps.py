@@ -24,13 +24,13 @@ SWEEP, KIND = "pokeflow.sweep", "pokeflow.stage"
 
 def parent(client: "MlflowClient", experiment: str, trial: Trial, note: Note, record: Record) -> str:
     """Return the id of the parent run of a trial's sweep in an experiment; create the run if it does not exist."""
-    found = _parents(client, experiment, trial.sweep)
-    if not found:
+    parents = _parents(client, experiment, trial.sweep)
+    if not parents:
         tags = {SWEEP: trial.sweep, KIND: "sweep", "mlflow.source.name": "pokeflow", "pokeflow.command": note.command}
         name = f"sweep {trial.sweep}"
         client.create_run(experiment, milliseconds(record.started), as_tags(tags), run_name=name)
-        found = _parents(client, experiment, trial.sweep)
-    return str(found[0].info.run_id)
+        parents = _parents(client, experiment, trial.sweep)
+    return str(parents[0].info.run_id)
 
 
 def tags_of(trial: Trial, parent_id: str) -> dict[str, str]:
@@ -58,37 +58,37 @@ def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note,
         except MlflowException as error:
             # Another process has just deleted the run to write to.
             log.debug("sweep %s: %s", trial.sweep, error)
-    log.warning("sweep %s: others change it all the time; its next trial settles it", trial.sweep)
+    log.warning("sweep %s: other processes keep changing it; its next trial will update the parent run", trial.sweep)
 
 
 def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
     """Correct parents, children and the parent's end; return whether only the end had to be corrected, if anything."""
-    kept, *others = _parents(client, experiment, trial.sweep)
+    parent_run, *duplicates = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
-    astray = [child for child in children if child.data.tags.get(PARENT) != kept.info.run_id]
-    for child in astray:
-        client.set_tag(child.info.run_id, PARENT, kept.info.run_id)
-    for other in others:
-        client.delete_run(other.info.run_id)
+    misplaced = [child for child in children if child.data.tags.get(PARENT) != parent_run.info.run_id]
+    for child in misplaced:
+        client.set_tag(child.info.run_id, PARENT, parent_run.info.run_id)
+    for duplicate in duplicates:
+        client.delete_run(duplicate.info.run_id)
     ends = [child.info.end_time for child in children]
     if None in ends:
-        client.update_run(kept.info.run_id, "RUNNING")
-    elif ends and (kept.info.status != "FINISHED" or kept.info.end_time != max(ends)):
-        client.set_terminated(kept.info.run_id, "FINISHED", max(ends))
-    return not astray and not others
+        client.update_run(parent_run.info.run_id, "RUNNING")
+    elif ends and (parent_run.info.status != "FINISHED" or parent_run.info.end_time != max(ends)):
+        client.set_terminated(parent_run.info.run_id, "FINISHED", max(ends))
+    return not misplaced and not duplicates
 
 
 def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
     """Return the sweep's parent runs, first the one that is kept: the oldest."""
-    found = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
-    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+    runs = _all(client, experiment, f"tags.`{SWEEP}` = '{sweep}' and tags.`{KIND}` = 'sweep'")
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def _all(client: "MlflowClient", experiment: str, where: str) -> list[Any]:
+def _all(client: "MlflowClient", experiment: str, query: str) -> list[Any]:
     runs: list[Any] = []
     token = None
     while True:
-        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
         runs += page
         token = page.token
         if not token:

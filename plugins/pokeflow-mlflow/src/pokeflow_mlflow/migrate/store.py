@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pokeflow import PokeflowError
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.migrate.entities import Dataset, Experiment, Model, RegisteredModel, Run, Score, Version, point
-from pokeflow_mlflow.migrate.files import Files, Places
+from pokeflow_mlflow.migrate.files import ArtifactResolver, Files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,55 +17,55 @@ DELETED = "deleted in MLflow"
 
 @dataclass(slots=True)
 class Store:
-    """A store that is read through its client; ``places`` resolves artifact URIs."""
+    """A store that is read through its client; ``resolver`` resolves artifact URIs."""
 
     uri: str
     client: "MlflowClient"
-    places: Places
+    resolver: ArtifactResolver
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def require_answer(self) -> None:
+    def require_response(self) -> None:
         """Raise a PokeflowError if the store is unreachable."""
         from mlflow.exceptions import MlflowException
 
         try:
             self.client.search_experiments(max_results=1)
         except MlflowException as error:
-            raise PokeflowError(f"MLflow at {self.uri} is away: {redact(str(error))}") from None
+            raise PokeflowError(f"MLflow at {self.uri} is unreachable: {redact(str(error))}") from None
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments that are not deleted."""
         from mlflow.entities import ViewType
 
-        found = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
-        self.left += [(f"experiment {e.name}", DELETED) for e in found if e.lifecycle_stage != "active"]
-        active = [e for e in found if e.lifecycle_stage == "active"]
+        all_experiments = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
+        self.left += [(f"experiment {e.name}", DELETED) for e in all_experiments if e.lifecycle_stage != "active"]
+        active = [e for e in all_experiments if e.lifecycle_stage == "active"]
         return [Experiment(str(e.experiment_id), e.name, dict(e.tags)) for e in active]
 
     def runs(self, experiment: Experiment) -> list[str]:
         """Return the ids of the runs that are not deleted, the oldest first."""
-        found = list(self._search(experiment.id, "", deleted=True))
-        gone = [r for r in found if r.info.lifecycle_stage != "active"]
-        self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in gone]
-        return [r.info.run_id for r in found if r.info.lifecycle_stage == "active"]
+        all_runs = list(self._search(experiment.id, "", with_deleted=True))
+        deleted_runs = [r for r in all_runs if r.info.lifecycle_stage != "active"]
+        self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in deleted_runs]
+        return [r.info.run_id for r in all_runs if r.info.lifecycle_stage == "active"]
 
     def runs_with_tag(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
         """Yield MLflow's runs of an experiment that have a tag with this value and are not deleted."""
-        return self._search(experiment_id, f"tags.`{key}` = '{value}'", deleted=False)
+        return self._search(experiment_id, f"tags.`{key}` = '{value}'", with_deleted=False)
 
-    def _search(self, experiment_id: str, where: str, *, deleted: bool) -> Iterator[Any]:
+    def _search(self, experiment_id: str, query: str, *, with_deleted: bool) -> Iterator[Any]:
         from mlflow.entities import ViewType
 
-        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+        view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
         order = ["attributes.start_time ASC"]
         search = self.client.search_runs
-        return pages(lambda token: search([experiment_id], where, view, 1000, order, page_token=token))
+        return pages(lambda token: search([experiment_id], query, view, 1000, order, page_token=token))
 
     def run(self, experiment: Experiment, run_id: str) -> Run:
         """Return a run with all of its metric histories."""
-        found = self.client.get_run(run_id)
-        info, data, inputs, outputs = found.info, found.data, found.inputs, found.outputs
+        mlflow_run = self.client.get_run(run_id)
+        info, data, inputs, outputs = mlflow_run.info, mlflow_run.data, mlflow_run.inputs, mlflow_run.outputs
         histories = {key: self.client.get_metric_history(run_id, key) for key in data.metrics}
         return Run(
             id=run_id,
@@ -81,7 +81,7 @@ class Store:
             datasets=frozenset(_dataset(i) for i in (inputs.dataset_inputs if inputs else ())),
             inputs=frozenset(i.model_id for i in ((inputs.model_inputs if inputs else None) or ())),
             outputs=frozenset((o.model_id, o.step) for o in ((outputs.model_outputs if outputs else None) or ())),
-            place=info.artifact_uri or "",
+            artifact_uri=info.artifact_uri or "",
             files=self._files(info.artifact_uri or ""),
         )
 
@@ -90,41 +90,43 @@ class Store:
         search = self.client.search_logged_models
         return [self.model(m) for m in pages(lambda token: search([experiment.id], page_token=token))]
 
-    def model(self, found: Any) -> Model:
+    def model(self, logged_model: Any) -> Model:
         """Convert MLflow's logged model to a Model."""
         return Model(
-            id=found.model_id,
-            experiment=str(found.experiment_id),
-            name=found.name or "",
-            run=found.source_run_id or "",
-            type=found.model_type or "",
-            status=str(found.status),
-            params=dict(found.params or {}),
-            tags=dict(found.tags or {}),
+            id=logged_model.model_id,
+            experiment=str(logged_model.experiment_id),
+            name=logged_model.name or "",
+            run=logged_model.source_run_id or "",
+            type=logged_model.model_type or "",
+            status=str(logged_model.status),
+            params=dict(logged_model.params or {}),
+            tags=dict(logged_model.tags or {}),
             scores=frozenset(
                 Score(
                     m.run_id or "", m.key, point(m.timestamp, m.step, m.value),
                     m.dataset_name or "", m.dataset_digest or "",
                 )
-                for m in found.metrics or ()
+                for m in logged_model.metrics or ()
             ),
-            place=found.artifact_location or "",
-            files=self._files(found.artifact_location or ""),
+            artifact_uri=logged_model.artifact_location or "",
+            files=self._files(logged_model.artifact_location or ""),
         )  # fmt: skip
 
     def _files(self, uri: str) -> Files:
-        if self.places.is_gone(uri):
-            why = "there is no such folder, so nothing came from it. If it was moved, say artifacts: {old: new}"
-            self.left.append((redact(uri), why))
-        return self.places.files(uri)
+        if self.resolver.is_gone(uri):
+            reason = (
+                "the folder does not exist, so nothing was copied from it. If it was moved, set artifacts: {old: new}"
+            )
+            self.left.append((redact(uri), reason))
+        return self.resolver.files(uri)
 
     def registered_models(self) -> Iterator[RegisteredModel]:
         """Yield the registered models, without the prompts that MLflow keeps among them."""
         search = self.client.search_registered_models
         prompts = list(pages(lambda token: search("tags.`mlflow.prompt.is_prompt` = 'true'", page_token=token)))
-        self.left += [(f"prompt {found.name}", "prompts are not migrated") for found in prompts]
-        for found in pages(lambda token: search(page_token=token)):
-            yield self._registered(found.name)
+        self.left += [(f"prompt {model.name}", "prompts are not migrated") for model in prompts]
+        for model in pages(lambda token: search(page_token=token)):
+            yield self._registered(model.name)
 
     def registered_model(self, name: str) -> RegisteredModel | None:
         """Return the registered model of a name, or None if it does not exist."""
@@ -138,27 +140,27 @@ class Store:
             raise
 
     def _registered(self, name: str) -> RegisteredModel:
-        found = self.client.get_registered_model(name)
+        model = self.client.get_registered_model(name)
         return RegisteredModel(
-            name=found.name,
-            description=found.description or "",
-            tags=dict(found.tags),
-            aliases={alias: int(version) for alias, version in dict(found.aliases).items()},
+            name=model.name,
+            description=model.description or "",
+            tags=dict(model.tags),
+            aliases={alias: int(version) for alias, version in dict(model.aliases).items()},
             versions=tuple(sorted(self._versions(name), key=lambda version: version.number)),
         )
 
     def _versions(self, name: str) -> Iterator[Version]:
-        quoted = name.replace("'", "''")
+        escaped_name = name.replace("'", "''")
         search = self.client.search_model_versions
-        for found in pages(lambda token: search(f"name = '{quoted}'", page_token=token)):
+        for version in pages(lambda token: search(f"name = '{escaped_name}'", page_token=token)):
             yield Version(
-                number=int(found.version),
-                source=found.source or "",
-                run=found.run_id or "",
-                model=found.model_id or "",
-                description=found.description or "",
-                stage=found.current_stage or "None",
-                tags=dict(found.tags),
+                number=int(version.version),
+                source=version.source or "",
+                run=version.run_id or "",
+                model=version.model_id or "",
+                description=version.description or "",
+                stage=version.current_stage or "None",
+                tags=dict(version.tags),
             )
 
     def traces(self, experiment: Experiment) -> int:
@@ -178,10 +180,10 @@ def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def _dataset(found: Any) -> Dataset:
-    of = found.dataset
-    tags: Iterable[Any] = found.tags or ()
+def _dataset(dataset_input: Any) -> Dataset:
+    dataset = dataset_input.dataset
+    tags: Iterable[Any] = dataset_input.tags or ()
     return Dataset(
-        of.name, of.digest, of.source_type, of.source, of.schema or "", of.profile or "",
+        dataset.name, dataset.digest, dataset.source_type, dataset.source, dataset.schema or "", dataset.profile or "",
         tuple(sorted((tag.key, tag.value) for tag in tags)),
     )  # fmt: skip
