@@ -39,7 +39,7 @@ class Replica:
     uri: str
     objects: ObjectStore
     copy: WorkingCopy
-    crew: DaemonPool = field(default_factory=lambda: DaemonPool(WORKERS, "mlflow-s3"))
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool(WORKERS, "mlflow-s3"))
     publishing: threading.RLock = field(default_factory=threading.RLock)
 
     def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -48,7 +48,7 @@ class Replica:
         if len(work) < 2:
             return [call(item) for item in work]
         try:
-            futures = [self.crew.submit(call, item) for item in work]
+            futures = [self.pool.submit(call, item) for item in work]
         except RuntimeError:  # no thread can be started any more: the interpreter is shutting down
             return [call(item) for item in work]
         errors = [error for future in futures if (error := future.exception())]

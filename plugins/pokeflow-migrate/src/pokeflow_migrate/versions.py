@@ -45,7 +45,7 @@ def check(plan: Plan, moves: Moves, tree: Tree, known_receipts: Iterable[Receipt
         if not any(item.target.startswith(locations) for item in moves.items):
             yield Fault(
                 location,
-                f"no file of the plan has a target in {' or '.join(locations)}. Copy its files there or set at.",
+                f"no file of the plan has a target in {' or '.join(locations)}. Copy its files there or set 'at'.",
             )
         old = published.get(receipts.unit(name, model.version))
         if old is not None and old.origin is None:

@@ -39,7 +39,7 @@ class Connection:
     """
 
     server: Server
-    crew: DaemonPool
+    pool: DaemonPool
     parts: threading.BoundedSemaphore
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _client: Any = None

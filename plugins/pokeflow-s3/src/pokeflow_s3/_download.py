@@ -95,7 +95,7 @@ def _fetch_remaining_parts(
             _stream_range(bucket, target, name, None, start, stop, etag, out.write)
 
     ranges = [(start, min(start + PART, size)) for start in range(first, size, PART)]
-    futures = [bucket.connection.crew.submit(fetch, *bounds) for bounds in ranges]
+    futures = [bucket.connection.pool.submit(fetch, *bounds) for bounds in ranges]
     try:
         with draft.open("rb") as draft_file:
             draft_file.seek(first)

@@ -90,7 +90,7 @@ def upload(
                 raise_if_cancelled()
             try:
                 data = file.read(min(step, size - start))
-                future = connection.crew.submit(send, number, data)
+                future = connection.pool.submit(send, number, data)
             except BaseException:
                 connection.parts.release()
                 raise
@@ -238,7 +238,7 @@ def _copy_parts(
 
         step = _part_size(size, COPY_PART)
         for number, start in enumerate(range(0, size, step), 1):
-            futures.append(bucket.connection.crew.submit(send, number, start, min(start + step, size)))
+            futures.append(bucket.connection.pool.submit(send, number, start, min(start + step, size)))
         complete(bucket, upload_args, [wait_for_result(future) for future in futures], condition)
 
 
