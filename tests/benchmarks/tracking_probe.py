@@ -235,7 +235,7 @@ def publish(database: Path, folder: Path) -> None:
 
     with tempfile.TemporaryDirectory() as draft:
         copy = WorkingCopy(Path(draft) / "copy.db", replica._template(replica.cache_folder()), f"s3://bench/{MANY}")
-        with copy._connected() as rows:
+        with copy._connect() as rows:
             rows.execute("ATTACH ? AS stock", (str(database),))
             rows.execute("BEGIN")
             rows.execute("UPDATE pokeflow_state SET importing = 1")  # marked below, a metric instead of a point

@@ -114,7 +114,7 @@ ABOUT = b'"pokeflow": {"kind": "runs", "format": 1, "id": "x"}'
     ],
 )
 def test_what_is_no_document_is_told(known, data) -> None:
-    with pytest.raises(PokeflowError, match="here: is no document of mlflow-s3-store"):
+    with pytest.raises(PokeflowError, match="here: is not a document of mlflow-s3-store"):
         decode(data, known, "here")
 
 

@@ -66,9 +66,9 @@ def test_a_call_is_about_what_it_is_about(two) -> None:
     looks = {
         name: synchronizer.refresher_for(name) for name in ("log_metric", "start_trace", "get_run", "list_scorers")
     }
-    assert looks["log_metric"] is looks["start_trace"] is synchronizer._nothing
-    assert looks["get_run"] is synchronizer._run
-    assert looks["list_scorers"] is synchronizer._rest
+    assert looks["log_metric"] is looks["start_trace"] is synchronizer._refresh_nothing
+    assert looks["get_run"] is synchronizer._refresh_run
+    assert looks["list_scorers"] is synchronizer._refresh_rest
 
 
 def test_runs_that_another_machine_made_are_deleted_with_their_experiment(two) -> None:
@@ -120,8 +120,8 @@ def rewritten(machine, run: str, **columns: object) -> None:
     known = machine.copy.last_seen("runs", run)
     text = msgspec.json.decode(known.body) | columns
     objects = machine.sync.replica.objects
-    objects.write(known.place.document, msgspec.json.encode(text), match=None)
-    objects.write(known.place.index, b"another", match=None)
+    objects.write(known.path.document, msgspec.json.encode(text), match=None)
+    objects.write(known.path.index, b"another", match=None)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_parameter_s_file_that_is_no_text_stops_nothing(two) -> None:
     a, b, number = two
     run = start(a, number)
     a.flush()
-    where = a.copy.last_seen("runs", run).place
+    where = a.copy.last_seen("runs", run).path
     a.sync.replica.objects.write(where.part("params", "p"), b"\xff\xfe", match=None)
     a.tracking.log_param(run, type("Param", (), {"key": "p", "value": "1"})())
     a.flush()
@@ -209,7 +209,7 @@ def test_no_number_of_a_version_is_given_that_the_bucket_does_not_know(two, monk
         lambda: b.registry.create_model_version("net", "s3://x"),
         lambda: b.registry.create_registered_model("other"),
     ):
-        with pytest.raises(MlflowException, match="the bucket cannot be written to now") as caught:
+        with pytest.raises(MlflowException, match="the bucket is not writable at the moment") as caught:
             call()
         assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
     monkeypatch.undo()

@@ -214,7 +214,7 @@ def test_a_parameter_that_was_published_first_stands_and_the_other_is_told(machi
 
     assert b.tracking.get_run(run).data.params == {"lr": "0.1", "other": "1"}
     assert a.tracking.get_run(run).data.params == {"lr": "0.1", "other": "1"}
-    assert "parameter lr was logged elsewhere first" in caplog.text
+    assert "parameter lr was logged by another machine first" in caplog.text
 
 
 def test_a_run_that_this_machine_has_never_seen_can_be_written_to(machine) -> None:

@@ -138,7 +138,7 @@ def test_what_lies_there_with_other_bytes_stops_it_before_anything_is_copied(
     with pytest.raises(ConfigError) as error:
         run(tmp_path, tree)
     assert {fault.path for fault in error.value.faults} == {TEACHER, "analytics/metrics/index.json"}
-    assert "other bytes lie there already" in str(error.value)
+    assert "the file already exists with other bytes" in str(error.value)
     assert state(tree_folder(tree)) == before
 
 
@@ -152,7 +152,7 @@ def test_what_a_receipt_holds_with_another_checksum_is_refused_also_where_the_fi
 ) -> None:
     placed = PublishedFile(TEACHER, 3, "0" * 64, "train:dinov3-teacher/model.onnx", fixed=True)
     receipts.put(tree.objects, Receipt("exports/x", (placed,)))
-    with pytest.raises(ConfigError, match="exports/x is published with other bytes here"):
+    with pytest.raises(ConfigError, match="exports/x has published other bytes here"):
         run(tmp_path, tree)
 
 
@@ -174,7 +174,7 @@ def test_data_that_grew_are_linked_anew_and_another_s_link_is_kept(tmp_path: Pat
     link = parse((tree_folder(tree) / "data/calibration/link.json").read_bytes(), "link")
     assert link.files == 21
     tree.objects.write("data/raw/link.json", b"{}", match=None)
-    with pytest.raises(ConfigError, match="there is another link"):
+    with pytest.raises(ConfigError, match="another link exists here"):
         run(tmp_path, tree, links={"data/raw": {"source": "old", "prefix": "data/raw/"}})
 
 
@@ -190,7 +190,7 @@ def test_a_version_that_records_have_published_stays(tmp_path: Path, old: Path, 
     receipts.put(
         tree.objects, Receipt("models/dinov3-teacher/v0.9", (), "dinov3-teacher", "v0.9", digest="d", content="c")
     )
-    with pytest.raises(ConfigError, match="is published already, by its records"):
+    with pytest.raises(ConfigError, match="is already published from its records"):
         run(tmp_path, tree)
 
 
@@ -223,7 +223,7 @@ def test_the_command_tells_and_reports_every_file(tmp_path: Path, old: Path, cli
     dry = cli("migrate", "plan.yaml", "--dry-run", *TOY_FLOW)
     assert dry.returncode == 0, dry.stderr
     assert "to rewrite" in dry.stdout
-    assert "a dry run, nothing was written" in dry.stdout
+    assert "dry run, nothing was written" in dry.stdout
     assert not (tmp_path / "store").exists()
     ran = cli("migrate", "plan.yaml", *TOY_FLOW)
     assert ran.returncode == 0, ran.stderr

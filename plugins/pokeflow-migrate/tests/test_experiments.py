@@ -181,17 +181,19 @@ def test_without_a_tracking_store_or_its_plugin_it_says_so(
 ) -> None:
     old_project(tmp_path)
     toy()
-    with pytest.raises(ConfigError, match="mlflow: the configuration names no tracking store"):
+    with pytest.raises(ConfigError, match="mlflow: no tracking store is configured"):
         brought(tmp_path, tracking={})
     monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: [])
-    with pytest.raises(ConfigError, match=r"mlflow: no plugin that brings experiments of 'mlflow'. .*pokeflow-mlflow"):
+    with pytest.raises(
+        ConfigError, match=r"mlflow: no plugin that migrates experiments of 'mlflow'. .*pokeflow-mlflow"
+    ):
         brought(tmp_path)
 
 
 def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint(experiments.NAME, "no_such_package.migration:Migration", experiments.GROUP)
     monkeypatch.setattr(experiments.metadata, "entry_points", lambda group: [entry])
-    with pytest.raises(PokeflowError, match=r"no_such_package\.migration:Migration, which brings experiments"):
+    with pytest.raises(PokeflowError, match=r"no_such_package\.migration:Migration, which migrates experiments"):
         brought(tmp_path)
 
 
@@ -210,10 +212,10 @@ def test_both_sides_are_told_and_every_row_is_in_the_report(
 ) -> None:
     toy(counts={"runs": (1200, 1199)}, problems=[("run 7", "is missing")])
     outcome = brought(tmp_path, sources={}, copy=[], models={}, links={})
-    told = command._told(outcome)
+    told = command._format_outcome(outcome)
     assert "toy://old → toy://there: run copied: 1" in told
     assert any(line.split() == ["runs", "1,200", "1,199"] for line in told.splitlines())
-    assert "could not be brought:\n  run 7: is missing" in told
+    assert "could not be migrated:\n  run 7: is missing" in told
     summary = command._summary(outcome)
     assert summary["mlflow"][0]["counts"] == {"runs": (1200, 1199)}
     assert summary["complete"] is False

@@ -26,23 +26,23 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"copy": [{**COPY, "form": "x"}]}, "copy[0].form: no key 'form'."),
     ({"copy": [{"source": "old", "match": "a"}]}, "copy[0].to: no value."),
     ({"copy": [{**COPY, "source": "odl"}]}, "copy[0].source: no source 'odl'. Did you mean 'old'?"),
-    ({"copy": [{**COPY, "to": "../x"}]}, "copy[0].to: '../x' is no path below a project"),
-    ({"copy": [{**COPY, "to": "/etc/x"}]}, "copy[0].to: '/etc/x' is no path below a project"),
-    ({"copy": [{**COPY, "to": "metadata/x.json"}]}, "metadata/ is written from receipts alone"),
-    ({"copy": [{**COPY, "to": "Metadata/x.json"}]}, "metadata/ is written from receipts alone"),
-    ({"copy": [{**COPY, "match": "a/../../b"}]}, "copy[0].match: 'a/../../b' is no path or pattern"),
-    ({"copy": [{**COPY, "match": "a/"}]}, "a folder's end in '/**'"),
-    ({"links": {"data/x": {"source": "old", "prefix": "../x"}}}, "links.data/x.prefix: '../x' is no folder"),
+    ({"copy": [{**COPY, "to": "../x"}]}, "copy[0].to: '../x' is not a path below the project"),
+    ({"copy": [{**COPY, "to": "/etc/x"}]}, "copy[0].to: '/etc/x' is not a path below the project"),
+    ({"copy": [{**COPY, "to": "metadata/x.json"}]}, "metadata/ is generated from receipts"),
+    ({"copy": [{**COPY, "to": "Metadata/x.json"}]}, "metadata/ is generated from receipts"),
+    ({"copy": [{**COPY, "match": "a/../../b"}]}, "copy[0].match: 'a/../../b' is not a path or pattern"),
+    ({"copy": [{**COPY, "match": "a/"}]}, "For a folder, end it with '/**'"),
+    ({"links": {"data/x": {"source": "old", "prefix": "../x"}}}, "links.data/x.prefix: '../x' is not a folder"),
     ({"models": {"m": {"version": "v/1", "type": "teacher"}}}, "models.m.version: 'v/1' must be one part"),
     ({"models": {"m": {"version": "v1", "type": ["pupil"]}}}, "models.m.type: expected text"),
     ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["x"]}}}, "'x' is not <model>:<version>"),
-    ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["m:v1"]}}}, "a version is not its own parent"),
+    ({"models": {"m": {"version": "v1", "type": "teacher", "parents": ["m:v1"]}}}, "cannot be its own parent"),
     ({"mlflow": [{"experiments": {"1": "x"}}]}, "mlflow[0].from: no value"),
     ({"mlflow": [{"from": 1}]}, "mlflow[0].from: expected text"),
     ({"mlflow": [{"from": "x", "experimets": {}}]}, "no key 'experimets'. Did you mean 'experiments'?"),
     ({"rewrite": {"match": "**"}}, "rewrite.match: expected a list"),
     ({"rewrite": {"limit_mb": 0}}, "rewrite.limit_mb: 0 is less than 1"),
-    ({"name": "../x"}, "name: '../x' names a receipt"),
+    ({"name": "../x"}, "name: '../x' is not a valid name"),
     ({"sources": {"old": {"at": "x", "regoin": "y"}}}, "sources.old.regoin: no key 'regoin'. Did you mean 'region'?"),
     ({"copy": [], "links": {}, "mlflow": []}, "nothing to do"),
 ]  # fmt: skip
@@ -62,16 +62,16 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: [", "no valid YAML"),
-        ("name: x\nname: y\n", "'name' is given twice"),
+        ("a: [", "invalid YAML"),
+        ("name: x\nname: y\n", "'name' is a duplicate key"),
         ("a: &a [1]\nb: *a\n", "aliases"),
-        ("!!python/object/apply:os.system ['echo']", "no valid YAML"),
+        ("!!python/object/apply:os.system ['echo']", "invalid YAML"),
         ("", "expected a mapping"),
         ("[1, 2]", "expected a mapping"),
-        ("x: \x01", "no valid YAML"),
-        ("? [a, b]\n: c\n", "no valid YAML"),
-        ("? {a: b}\n: c\n", "no valid YAML"),
-        ("#" * (plans.LARGEST + 1), "no plan"),
+        ("x: \x01", "invalid YAML"),
+        ("? [a, b]\n: c\n", "invalid YAML"),
+        ("? {a: b}\n: c\n", "invalid YAML"),
+        ("#" * (plans.LARGEST + 1), "too large for a plan"),
     ],
 )
 def test_what_is_no_plan_is_told(tmp_path: Path, text: str, fault: str) -> None:
@@ -111,12 +111,12 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
     for fault in (
         "copy[0].match: 'models/teacher_final/bset.onnx' matches nothing",
         "There is 'models/teacher_final/best.onnx'",
-        "copy[1].to: 'models/**/*.onnx' finds 2 files, and one.onnx is one. End it with '/'.",
-        "analytics/stage1.onnx: two things belong here",
-        "models.efficientnet: nothing of the plan lies in models/efficientnet/v1/",
+        "copy[1].to: 'models/**/*.onnx' matches 2 files, but one.onnx is a single file. End it with '/'.",
+        "analytics/stage1.onnx: several sources have this target",
+        "models.efficientnet: no file of the plan has a target in models/efficientnet/v1/",
         "models.efficientnet.parents[0]: no model 'dinov3-teachr'. Did you mean 'dinov3-teacher'?",
         "models.m.metrics_from: ",
-        "links.data/raw: nothing lies at ",
+        "links.data/raw: there are no files below ",
     ):
         assert fault in text
 
@@ -124,7 +124,7 @@ def test_what_the_sources_show_to_be_wrong_is_told_at_once(tmp_path: Path) -> No
 def test_what_is_optional_may_be_missing(tmp_path: Path) -> None:
     old_project(tmp_path, data=3)
     copy = [*PLAN["copy"], {"source": "old", "match": "no/*.x", "to": "x/", "optional": True}]
-    assert any(why.startswith("nothing lies there") for _, why in run(tmp_path, copy=copy).left)
+    assert any(why.startswith("no file matches") for _, why in run(tmp_path, copy=copy).left)
 
 
 def test_sources_that_are_none_are_told(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_sources_that_are_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         run(tmp_path, sources=sources)
     text = str(error.value)
-    assert "sources.old: no folder" in text
+    assert "sources.old: the folder" in text
     assert "no installed plugin opens 'gs'" in text
-    assert "lies in the project's own tree" in text
+    assert "is in the project's own tree" in text
 
 
 def test_a_source_that_holds_the_tree_gives_none_of_it(tmp_path: Path) -> None:
@@ -180,5 +180,5 @@ def test_what_wildcards_matched_is_kept_below_the_target() -> None:
 
 def test_a_plan_of_nothing_but_brackets_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("[" * 100_000)
-    with pytest.raises(ConfigError, match="nested more than 20 deep"):
+    with pytest.raises(ConfigError, match="nested more than 20 levels deep"):
         plans.load(tmp_path / "plan.yaml")

@@ -21,16 +21,16 @@ OLD, NEW = "s3://old-bucket/training", "s3://new-bucket/project/x"
 def references(style: str = "uri") -> References:
     """models/best.onnx was renamed, runs/** moved, notes/ is left behind, data/ is linked."""
     found = References({"old": open_uri(OLD), "home": Folder(Path("/home/me/mlruns"))}, open_uri(NEW), style)  # type: ignore[arg-type]
-    found.file("old", "models/best.onnx", "models/teacher/v1/teacher.onnx", None)
-    found.file("old", "runs/1/a.json", "experiments/1/a.json", "runs/")
-    found.file("old", "runs/2/deep/b c.json", "experiments/2/deep/b c.json", "runs/")
-    found.file("old", "mixed/1", "a/1", "mixed/")
-    found.file("old", "mixed/2", "b/2", "mixed/")
-    found.stays("old", "notes/secret.txt")
-    found.stays("old", "data/raw/")
-    found.file("home", "1/r/a b", "experiments/mine/1/r/a b", "1/")
-    found.also("s3://older-still/", f"{OLD}/")
-    found.also("https://wiki.example/", "https://docs.example/")
+    found.add_file("old", "models/best.onnx", "models/teacher/v1/teacher.onnx", None)
+    found.add_file("old", "runs/1/a.json", "experiments/1/a.json", "runs/")
+    found.add_file("old", "runs/2/deep/b c.json", "experiments/2/deep/b c.json", "runs/")
+    found.add_file("old", "mixed/1", "a/1", "mixed/")
+    found.add_file("old", "mixed/2", "b/2", "mixed/")
+    found.add_unmoved("old", "notes/secret.txt")
+    found.add_unmoved("old", "data/raw/")
+    found.add_file("home", "1/r/a b", "experiments/mine/1/r/a b", "1/")
+    found.add_prefix("s3://older-still/", f"{OLD}/")
+    found.add_prefix("https://wiki.example/", "https://docs.example/")
     return found
 
 
@@ -105,7 +105,7 @@ text: |
 
 def test_a_table_gets_no_path_that_would_need_quotes() -> None:
     found = references()
-    found.file("old", "plain.csv", "a,b.csv", None)
+    found.add_file("old", "plain.csv", "a,b.csv", None)
     new = rewrite(f"x,{OLD}/plain.csv\ny,{OLD}/models/best.onnx\n".encode(), "t.csv", found)
     assert new.data.decode() == f"x,{OLD}/plain.csv\ny,{NEW}/models/teacher/v1/teacher.onnx\n"
     assert (new.replacements, new.left) == (1, 1)
@@ -119,8 +119,8 @@ HOSTILE = [
     (b"[" + LEADS + b"," + b"9" * 5000 + b"]", "x.json", "not valid JSON"),
     (LEADS + b"\n{", "x.jsonl", "not valid JSON"),
     (b"[" * 100_000 + LEADS, "x.yaml", "levels"),
-    (b"a: " + LEADS + b"\n\x01", "x.yaml", "copied as it is"),
-    (b"a: [" + LEADS, "x.yml", "copied as it is"),
+    (b"a: " + LEADS + b"\n\x01", "x.yaml", "copied unchanged"),
+    (b"a: [" + LEADS, "x.yml", "copied unchanged"),
 ]
 
 

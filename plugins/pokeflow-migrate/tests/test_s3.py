@@ -77,7 +77,9 @@ def test_the_server_copies_and_everything_is_verified(tmp_path: Path, s3: Server
     assert sorted(asked(s3, "CopyObject")) == sorted(f"{s3.name}/project/pokemon/{path}" for path in copied)
     assert not set(asked(s3, "PutObject")) & set(asked(s3, "CopyObject"))
     assert set(asked(s3, "PutObject")) <= {f"{s3.name}/{key}" for key, *_ in listing(s3, s3.name)}
-    assert rows[TEACHER].verified == "source read = what arrived"  # the source keeps no sha256, so it was read once
+    assert (
+        rows[TEACHER].verified == "source read = sha256 of the copy"
+    )  # the source keeps no sha256, so it was read once
     assert tree.objects.read(TEACHER)[0] == LARGE
     index = json.loads(tree.objects.read("analytics/metrics/index.json")[0])
     assert index["teacher"] == f"{tree.objects.uri}/{TEACHER}"
@@ -90,7 +92,7 @@ def test_a_checksum_that_the_source_keeps_saves_reading_it(tmp_path: Path, s3: S
     outcome = migrate(tmp_path, tree, bucket)
     after = s3.counts()
     row = next(row for row in outcome.rows if row.target == TEACHER)
-    assert row.verified == "source's own sha256 = what arrived"
+    assert row.verified == "source's own sha256 = sha256 of the copy"
     assert after["sent"] - before["sent"] < len(LARGE)
     assert after["received"] - before["received"] < len(LARGE)
 
@@ -158,7 +160,7 @@ def test_requests_that_fail_now_and_then_cost_nothing(tmp_path: Path, s3: Server
 def test_what_is_published_there_is_not_overwritten(tmp_path: Path, s3: Server, tree: Tree, bucket: str) -> None:
     tree.objects.write(TEACHER, b"published", match=None)
     before = listing(s3, s3.name)
-    with pytest.raises(ConfigError, match="other bytes lie there already"):
+    with pytest.raises(ConfigError, match="the file already exists with other bytes"):
         migrate(tmp_path, tree, bucket)
     assert listing(s3, s3.name) == before
     assert receipts.read_all(tree.objects) == ()

@@ -103,7 +103,7 @@ def test_what_is_larger_than_asked_for_is_a_link_unless_all_is_asked_for(artifac
 def test_of_a_long_log_the_end_is_there_and_says_that_it_is_the_end(artifacts):
     text = (artifacts({"log.txt": "a" * TEXT_BYTES + "the end\n"}) / "log.txt").read_text()
 
-    assert text.startswith(f"… the last {TEXT_BYTES:,} of {TEXT_BYTES + 8:,} characters; the whole lies in ")
+    assert text.startswith(f"… the last {TEXT_BYTES:,} of {TEXT_BYTES + 8:,} characters; the full log is ")
     assert text.endswith("athe end\n")
 
 

@@ -124,11 +124,11 @@ ARN = "arn:aws:sagemaker:us-east-2:123456789012:mlflow-tracking-server/cards"
 def test_requests_to_sagemaker_are_signed_for_the_server_of_the_arn_and_no_other_afterwards(monkeypatch):
     # sagemaker-mlflow asks MLflow's process-wide address which server it signs for.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    with connection._named(ARN):
+    with connection._with_tracking_uri(ARN):
         assert os.environ["MLFLOW_TRACKING_URI"] == ARN
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://elsewhere"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(OSError, match="away"), connection._named(ARN):
+    with pytest.raises(OSError, match="away"), connection._with_tracking_uri(ARN):
         raise OSError("away")
     assert "MLFLOW_TRACKING_URI" not in os.environ
 

@@ -104,7 +104,7 @@ def test_damaged_lines_are_left_out_and_told(made, caplog):
 
     assert len(found["train_loss"]) == 1
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        f"line {n} is no row of figures; left out" for n in (2, 3, 4, 5)
+        f"line {n} is not a row of figures; skipped" for n in (2, 3, 4, 5)
     ]
 
 

@@ -37,19 +37,19 @@ PATIENCE = 60
 
 
 def test_a_server_that_refuses_is_known_at_once(task, made, served, monkeypatch):
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 600)
+    monkeypatch.setattr(connection, "RESPONSE_SECONDS", 600)
     began = time.monotonic()
-    with pytest.raises(PokeflowError, match=rf"MLflow at {served.address}: no answer"):
+    with pytest.raises(PokeflowError, match=rf"MLflow at {served.address}: no response"):
         track.run(task("track", TrackParams(served.address), made()))
     assert time.monotonic() - began < PATIENCE
 
 
 def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for_long(task, made, monkeypatch):
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(connection, "RESPONSE_SECONDS", 1)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
-        with pytest.raises(PokeflowError, match="no answer"):
+        with pytest.raises(PokeflowError, match="no response"):
             track.run(task("track", TrackParams(address), made()))
     assert 1 <= time.monotonic() - began < PATIENCE
 
@@ -59,8 +59,8 @@ def test_a_run_while_the_server_is_down_is_whole_and_the_next_one_tells_it_all(s
     root = tmp_path / "store"
     flow = toy_flow(root, "tracking=mlflow-server", f"tracking.uri={served.address}", "project.name=toy")
     calls = []
-    real = connection._require_answer
-    monkeypatch.setattr(connection, "_require_answer", lambda uri: calls.append(uri) or real(uri))
+    real = connection._require_response
+    monkeypatch.setattr(connection, "_require_response", lambda uri: calls.append(uri) or real(uri))
     ran = run(flow).ran
     assert len(ran) > 4
     assert len(calls) == 1
@@ -90,7 +90,7 @@ def test_a_server_that_is_killed_in_the_middle_gets_the_rest_later_and_nothing_t
     with pytest.raises(PokeflowError):
         track.run(job)
     monkeypatch.setattr(artifacts, "_put", put)
-    with pytest.raises(PokeflowError, match="no answer"):
+    with pytest.raises(PokeflowError, match="no response"):
         track.run(job)
     served.start()
     (half,) = runs_in(served.address, "cards")

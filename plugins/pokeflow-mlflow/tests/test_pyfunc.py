@@ -250,7 +250,7 @@ def test_a_model_that_no_benchmark_saw_gives_embeddings_and_says_what_is_missing
     np.testing.assert_allclose(embeddings, embedded(pictures), rtol=1e-4, atol=1e-6)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert mlflow.models.get_model_info(model_uri).signature.outputs.is_tensor_spec()
-    with pytest.raises(mlflow.MlflowException, match="registered without a benchmark"):
+    with pytest.raises(mlflow.MlflowException, match="was registered without a benchmark"):
         mlflow.pyfunc.load_model(model_uri).predict(pictures, params={"output": "matches"})
 
 
@@ -315,12 +315,12 @@ def test_wrong_params_are_told_in_a_sentence(model, params, fault):
 def test_a_gallery_of_another_network_is_refused_when_the_model_is_loaded(folder):
     data = drawn()
     index.write(folder, index.build(data, np.zeros((CARDS, 4))))
-    with pytest.raises(PokeflowError, match=r"the network gives 3 values, index\.npz has 4"):
+    with pytest.raises(PokeflowError, match=r"the network returns 3 values, but index\.npz has 4"):
         pyfunc._load_pyfunc(str(folder))
 
     index.write(folder, index.build(data, embedded(data.references)))
     Preprocessing(size=8, mean=(0, 0, 0)).write(folder)
-    with pytest.raises(PokeflowError, match="of preprocessing"):
+    with pytest.raises(PokeflowError, match="was built with preprocessing"):
         pyfunc._load_pyfunc(str(folder))
 
 
@@ -394,9 +394,9 @@ def test_a_server_answers_pictures_in_json_and_refuses_what_is_none_with_a_sente
     secret = tmp_path / "secret.png"
     secret.write_bytes(png(card))
     for hostile, sentence in (
-        ([str(secret)], "A path is not read"),
+        ([str(secret)], "Paths are not read"),
         ([base64.b64encode(b"no picture").decode()], "not a readable image"),
-        ([[[[0, 0, 300]]]], "Give uint8"),
+        ([[[[0, 0, 300]]]], "Send uint8"),
     ):
         status, answer = asked(served, {"inputs": hostile})
         assert (status, sentence in answer["message"]) == (400, True), answer

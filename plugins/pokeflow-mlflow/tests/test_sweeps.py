@@ -152,7 +152,7 @@ def test_a_note_that_is_damaged_is_told_and_fails_nothing(track_it, made, uri, t
     track_it(made({"telemetry/run.yaml": text}))
 
     assert parents_and_children(uri)[0] == []
-    assert "run.yaml does not tell how the task was made" in caplog.text
+    assert "run.yaml: the provenance of the task cannot be read" in caplog.text
 
 
 AT_ONCE = """

@@ -19,7 +19,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_bucket(s3: Server) -> None:
     bucket = Bucket("no-such-bucket")
     for ask in (lambda: bucket.write("a", b"", match=None), lambda: list(bucket.list()), lambda: bucket.read("a")):
-        with pytest.raises(PokeflowError, match="s3://no-such-bucket: there is no such bucket") as caught:
+        with pytest.raises(PokeflowError, match="s3://no-such-bucket: the bucket does not exist") as caught:
             ask()
         assert not isinstance(caught.value, NotFoundError)
 
@@ -33,7 +33,7 @@ def test_denied_says_what_is_needed(s3: Server) -> None:
 def test_no_credentials(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(PokeflowError, match=r"no credentials\. Credentials are looked for"):
+    with pytest.raises(PokeflowError, match=r"no credentials\. Credentials are read from"):
         Bucket(s3.name).stat("a")
 
 
@@ -54,7 +54,7 @@ def test_wrong_credentials_are_told_and_not_shown(rclone_s3: Server, monkeypatch
 
 def test_nothing_answers(s3: Server) -> None:
     server = client.Server(endpoint="http://user:password@127.0.0.1:9", attempts=2)
-    with pytest.raises(PokeflowError, match=r"nothing answers at http://127\.0\.0\.1:9") as caught:
+    with pytest.raises(PokeflowError, match=r"http://127\.0\.0\.1:9 does not respond") as caught:
         Bucket(s3.name, server=server).stat("a")
     assert "password" not in str(caught.value)
 
@@ -68,7 +68,7 @@ def test_what_answers_is_no_s3(s3: Server) -> None:
 def test_throttled_to_the_end(s3: Server) -> None:
     s3.faults(slowdown=1.0)
     bucket = Bucket(s3.name, server=client.Server(attempts=3))
-    with pytest.raises(PokeflowError, match="too busy, or out of order; it was asked 3 times"):
+    with pytest.raises(PokeflowError, match=r"too busy or out of order \(attempts: 3\)"):
         bucket.write("a", b"", match=None)
 
 
@@ -76,12 +76,12 @@ def test_throttled_to_the_end(s3: Server) -> None:
     ("code", "status", "sentence"),
     [
         ("RequestTimeTooSkewed", 403, "this machine's clock is wrong"),
-        ("PermanentRedirect", 301, "it lies in region eu-west-1, and another one was asked"),
-        ("AuthorizationHeaderMalformed", 400, "it lies in region eu-west-1"),
+        ("PermanentRedirect", 301, "is in region eu-west-1, but another region is configured"),
+        ("AuthorizationHeaderMalformed", 400, "is in region eu-west-1"),
         ("ExpiredToken", 400, "the credentials have expired"),
-        ("InvalidAccessKeyId", 403, "the credentials are not known"),
-        ("SignatureDoesNotMatch", 403, "the secret key is another one"),
-        ("InvalidBucketName", 400, "does not allow this name"),
+        ("InvalidAccessKeyId", 403, "the server does not know the credentials"),
+        ("SignatureDoesNotMatch", 403, "the secret key does not match"),
+        ("InvalidBucketName", 400, "does not allow this bucket name"),
         ("403", 403, r"access denied \(GetObject\). Needed: s3:GetObject"),
         ("KMS.DisabledException", 400, "the KMS key cannot be used"),
         ("InvalidObjectState", 403, "archived"),
@@ -104,5 +104,5 @@ def test_what_s3_says_is_told_in_sentences(code: str, status: int, sentence: str
 
 
 def test_a_key_that_is_no_text_is_told(bucket: Bucket) -> None:
-    with pytest.raises(PokeflowError, match="is no text"):
+    with pytest.raises(PokeflowError, match="is not valid Unicode"):
         bucket.write("a\udcff", b"", match=None)

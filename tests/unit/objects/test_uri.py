@@ -64,7 +64,7 @@ def test_a_scheme_that_nothing_opens_is_told_with_its_distribution(monkeypatch: 
 
 
 def test_an_endpoint_that_is_none_is_told() -> None:
-    with pytest.raises(PokeflowError, match="no endpoint"):
+    with pytest.raises(PokeflowError, match="not a valid endpoint"):
         open_uri("s3://bucket", endpoint="nonsense").stat("a")
 
 

@@ -10,17 +10,17 @@ _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
 
 def address_errors(uri: str) -> Iterator[str]:
     """Yield the errors of a URI, one sentence each, without the passwords in it."""
-    shown = without_password(uri)
+    safe_uri = without_password(uri)
     bucket, _, prefix = uri.removeprefix("s3:").removeprefix("//").partition("/")
     if not uri.startswith("s3://") or not bucket:
-        yield f"{shown!r} names no bucket; use s3://bucket/prefix"
-    elif shown == uri and not _BUCKET.fullmatch(bucket):
-        yield f"{bucket!r} is no bucket's name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
+        yield f"{safe_uri!r} names no bucket; use s3://bucket/prefix"
+    elif safe_uri == uri and not _BUCKET.fullmatch(bucket):
+        yield f"{bucket!r} is not a valid bucket name: 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
     if "?" in prefix or "#" in prefix:
-        address = re.split("[?#]", shown)[0]
-        yield f"{address!r} has a query. Give s3://bucket/prefix alone; endpoint and region are settings of their own"
+        address = re.split("[?#]", safe_uri)[0]
+        yield f"{address!r} has a query. Use s3://bucket/prefix alone; endpoint and region are separate settings"
     elif prefix and ("" in prefix.rstrip("/").split("/") or {".", ".."} & set(prefix.split("/"))):
-        yield f"{shown!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
+        yield f"{safe_uri!r}: the prefix has an empty part, '.' or '..'. Use s3://bucket/one/two"
 
 
 def has_password(uri: str) -> bool:

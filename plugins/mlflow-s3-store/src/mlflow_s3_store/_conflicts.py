@@ -8,14 +8,16 @@ from mlflow_s3_store._layout import UnitPath
 log = logging.getLogger(__package__)
 
 
-def warn_of_conflicts(where: UnitPath, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+def warn_of_conflicts(path: UnitPath, refused: Sequence[tuple[str, tuple[object, ...]]]) -> None:
     """Warn of parameters that another machine had logged with another value first.
 
     Args:
-        where: the location of the run.
+        path: the location of the run.
         refused: table and key of each row that lost.
 
     """
     for _, key in refused:
-        names = [str(part) for part in key if str(part) not in where.home]
-        log.warning("%s: parameter %s was logged elsewhere first; that value stands", where.home, ", ".join(names))
+        names = [str(part) for part in key if str(part) not in path.home]
+        log.warning(
+            "%s: parameter %s was logged by another machine first, whose value is kept", path.home, ", ".join(names)
+        )

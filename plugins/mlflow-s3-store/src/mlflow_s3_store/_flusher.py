@@ -62,8 +62,10 @@ class Flusher:
             return False
         except Exception as error:
             if str(error) != self._last_warning:
-                known = isinstance(error, (PokeflowError, OSError, sqlite3.Error))
-                log.warning("%s: not published yet, it is tried again: %s", self.replica.uri, error, exc_info=not known)
+                is_expected = isinstance(error, (PokeflowError, OSError, sqlite3.Error))
+                log.warning(
+                    "%s: not published yet, will be retried: %s", self.replica.uri, error, exc_info=not is_expected
+                )
             self._last_warning = str(error)
             return False
         self._last_warning = ""
@@ -87,32 +89,32 @@ class Flusher:
             return
         with self._changed:
             # A round in progress may have begun before the change, so the next one is needed.
-            wanted = self._rounds + (2 if self._busy else 1)
+            needed_rounds = self._rounds + (2 if self._busy else 1)
             self.wake.set()
-            self._changed.wait_for(lambda: self._rounds >= wanted, PATIENCE)
+            self._changed.wait_for(lambda: self._rounds >= needed_rounds, PATIENCE)
 
     def round(self) -> bool:
         """Publish once, in the thread; return whether all changes are published."""
         with self._changed:
             self.wake.clear()
             self._busy = True
-        done = self.flush(PATIENCE)
+        is_published = self.flush(PATIENCE)
         with self._changed:
             self._rounds, self._busy = self._rounds + 1, False
             self._changed.notify_all()
-        return done
+        return is_published
 
     def flush_at_exit(self) -> None:
         """Publish the last changes before the process ends; the next process publishes those that are left."""
         copy = self.replica.copy
         try:
             if not copy.file.exists():
-                log.warning("%s: was removed while it was in use; what it held unpublished is lost", copy.file)
+                log.warning("%s: was removed while it was in use; its unpublished changes are lost", copy.file)
                 return
             if copy.is_clean():
                 return
         except sqlite3.Error as error:
-            log.warning("%s: cannot be read any more: %s", copy.file, error)
+            log.warning("%s: can no longer be read: %s", copy.file, error)
             return
         # Other processes may still write to the working copy; they publish their later changes themselves.
         before = set(copy.marks())
@@ -123,12 +125,12 @@ class Flusher:
             self.flush(LEAVING)
         else:
             worker.join(LEAVING)
-        left = len({(mark.kind, mark.id) for mark in before & set(copy.marks())})
-        if left:
+        unpublished = len({(mark.kind, mark.id) for mark in before & set(copy.marks())})
+        if unpublished:
             log.warning(
                 "%s: %d changes are not published. They are kept in %s; the next process that opens it publishes them.",
                 self.replica.uri,
-                left,
+                unpublished,
                 copy.file,
             )
 
@@ -142,9 +144,9 @@ def _run(reference: "weakref.ref[Flusher]") -> None:
         if (flusher := reference()) is None:
             return
         began = time.monotonic()
-        done = flusher.round()
+        is_published = flusher.round()
         took = time.monotonic() - began
-        wait = max(interval, SHARE * took) if done else min(LONGEST, 2 * max(wait, interval))
+        wait = max(interval, SHARE * took) if is_published else min(LONGEST, 2 * max(wait, interval))
 
 
 def _flush_all() -> None:

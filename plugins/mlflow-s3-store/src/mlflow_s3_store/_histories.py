@@ -14,7 +14,7 @@ LARGEST = 2**63
 """The first integer that is too large for SQLite."""
 
 
-def publish_history(replica: Replica, mark: Mark, where: UnitPath) -> Mark:
+def publish_history(replica: Replica, mark: Mark, path: UnitPath) -> Mark:
     """Write the history of a metric, and return its mark.
 
     Points that others have added since are merged first, so that the file only grows.
@@ -23,26 +23,26 @@ def publish_history(replica: Replica, mark: Mark, where: UnitPath) -> Mark:
         PokeflowError: others wrote to the file in all ``ATTEMPTS`` attempts.
 
     """
-    copy, key = replica.copy, where.part("metrics", mark.part)
+    copy, key = replica.copy, path.part("metrics", mark.part)
     for attempt in range(ATTEMPTS):
-        etag, known = copy.histories(mark.id).get(mark.part, ("", 0))
+        etag, published_points = copy.histories(mark.id).get(mark.part, ("", 0))
         points = copy.points(mark.id, mark.part)
-        if len(points) > known:
+        if len(points) > published_points:
             try:
                 etag = replica.objects.write(key, format_points(points), match=etag or ABSENT)
             except PreconditionError:
-                pull_history(replica, mark.id, mark.part, where)
+                pull_history(replica, mark.id, mark.part, path)
                 time.sleep(random.random() * 0.02 * min(attempt, 10))  # noqa: S311 - no secret is drawn
                 continue
             with copy.importing() as database:
                 copy.remember_history(database, mark.id, mark.part, etag, len(points))
         return mark
-    raise PokeflowError(f"{replica.uri}/{key}: is written by others all the time. It is tried again.")
+    raise PokeflowError(f"{replica.uri}/{key}: other machines wrote to it at every attempt. It will be retried.")
 
 
-def pull_history(replica: Replica, run: str, metric: str, where: UnitPath) -> None:
+def pull_history(replica: Replica, run: str, metric: str, path: UnitPath) -> None:
     """Add the points that others have published in a metric's history to the working copy."""
-    key = where.part("metrics", metric)
+    key = path.part("metrics", metric)
     try:
         data, etag = replica.objects.read(key)
     except NotFoundError:
@@ -60,7 +60,7 @@ def format_points(points: Iterable[Point]) -> bytes:
     ).encode()
 
 
-def parse_points(data: bytes, where: str) -> list[Point]:
+def parse_points(data: bytes, location: str) -> list[Point]:
     """Parse the text that ``format_points`` returns; raise a PokeflowError if it is invalid."""
     points = set()
     try:
@@ -68,10 +68,10 @@ def parse_points(data: bytes, where: str) -> list[Point]:
             moment, value, *step = line.split()
             number = float(value)
             is_nan = number != number  # noqa: PLR0124 - that is what NaN is
-            when, at = int(moment), int(step[0]) if step else 0
-            if not (-LARGEST <= when < LARGEST and -LARGEST <= at < LARGEST):
-                raise ValueError(f"{line[:40]!r} is out of all bounds")
-            points.add((when, 0.0 if is_nan else number, at, int(is_nan)))
+            milliseconds, step_number = int(moment), int(step[0]) if step else 0
+            if not (-LARGEST <= milliseconds < LARGEST and -LARGEST <= step_number < LARGEST):
+                raise ValueError(f"{line[:40]!r} is out of range")
+            points.add((milliseconds, 0.0 if is_nan else number, step_number, int(is_nan)))
     except (ValueError, OverflowError) as error:
-        raise PokeflowError(f"{where}: is no history of a metric ({error}).") from None
+        raise PokeflowError(f"{location}: is not a metric history ({error}).") from None
     return sorted(points, key=lambda p: (p[2], p[0], p[1]))

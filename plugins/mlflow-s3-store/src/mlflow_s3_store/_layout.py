@@ -69,8 +69,8 @@ class UnitPath:
         """The folder of the unit."""
         if self.kind == EXPERIMENTS:
             return self.name.replace(":", "/")
-        own = _FOLDERS.get(self.kind, f".shared/{self.kind}/{{}}").format(self.name)
-        return f"{self.folder}/{own}" if self.folder else own
+        folder = _FOLDERS.get(self.kind, f".shared/{self.kind}/{{}}").format(self.name)
+        return f"{self.folder}/{folder}" if self.folder else folder
 
     @property
     def document(self) -> str:
@@ -82,9 +82,9 @@ class UnitPath:
         """The key of the unit's index, which is rewritten after every change of the document."""
         return f"{index_of(self.kind, self.folder)}{self.name}"
 
-    def part(self, what: str, name: str) -> str:
+    def part(self, category: str, name: str) -> str:
         """Return the key of a parameter (``params``) or of a metric's history (``metrics``)."""
-        return f"{self.home}/{what}/{quote(name)}"
+        return f"{self.home}/{category}/{quote(name)}"
 
 
 def locate_unit(kind: str, identity: str, folder: str = "") -> UnitPath:
@@ -95,8 +95,8 @@ def locate_unit(kind: str, identity: str, folder: str = "") -> UnitPath:
         workspace, _, name = identity.partition(SEPARATOR)
         return UnitPath(kind, "", quote(name) if workspace == "default" else f"{quote(name)}~{quote(workspace)}")
     parts = identity.split(SEPARATOR)
-    own = parts[1:] if kind == DATASETS else parts
-    name = "~".join(map(quote, own))
+    name_parts = parts[1:] if kind == DATASETS else parts
+    name = "~".join(map(quote, name_parts))
     if len(name) > _LONGEST_PART:
         name = f"{name[:_LONGEST]}~{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     return UnitPath(kind, folder if kind in IN_EXPERIMENT else "", name)
@@ -110,6 +110,6 @@ def index_of(kind: str, folder: str = "") -> str:
 
 def locate_index(key: str) -> UnitPath:
     """Return the location of the unit whose index has this key."""
-    front, _, rest = key.rpartition(f"{INDEX}/")
-    kind, _, name = rest.partition("/")
+    front, _, unit_part = key.rpartition(f"{INDEX}/")
+    kind, _, name = unit_part.partition("/")
     return UnitPath(kind, front.rstrip("/"), name)

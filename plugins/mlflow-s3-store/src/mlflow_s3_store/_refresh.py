@@ -31,36 +31,42 @@ def refresh_rest(replica: Replica) -> int:
 
 
 def _refresh(replica: Replica, prefix: str) -> int:
-    listed = {entry.key: entry.etag for entry in replica.objects.list(prefix)}
-    seen = replica.copy.indexes(prefix)
-    _notice_gone(replica, seen.keys() - listed.keys())
-    changed = [key for key, etag in listed.items() if seen.get(key) != etag]
+    listed_etags = {entry.key: entry.etag for entry in replica.objects.list(prefix)}
+    known_etags = replica.copy.indexes(prefix)
+    _handle_removed(replica, known_etags.keys() - listed_etags.keys())
+    changed = [key for key, etag in listed_etags.items() if known_etags.get(key) != etag]
     for start in range(0, len(changed), AT_ONCE):
         keys = changed[start : start + AT_ONCE]
-        began = replica.copy.etags([locate_index(key) for key in keys])
-        indexes = replica.map(lambda key: _read(replica, locate_index(key)), keys)
-        _absorb(replica, [one for one in indexes if one], {key: listed[key] for key in keys}, began)
+        etags_before = replica.copy.etags([locate_index(key) for key in keys])
+        results = replica.map(lambda key: _read(replica, locate_index(key)), keys)
+        _import(
+            replica, [result for result in results if result], {key: listed_etags[key] for key in keys}, etags_before
+        )
     return len(changed)
 
 
-def _notice_gone(replica: Replica, keys: Iterable[str]) -> None:
+def _handle_removed(replica: Replica, keys: Iterable[str]) -> None:
     """Handle units whose indexes were removed from the bucket by hand.
 
     A unit that was changed here, or whose document still exists, is published again. Others are deleted here too.
     """
     copy = replica.copy
     for key in keys:
-        where = locate_index(key)
-        identity = copy.id_at(where)
+        path = locate_index(key)
+        identity = copy.id_at(path)
         if identity is not None:
-            if where.kind == EXPERIMENTS:
+            if path.kind == EXPERIMENTS:
                 for kind in IN_EXPERIMENT:
-                    refresh(replica, kind, where.home)
-            if replica.objects.stat(where.document) or copy.is_changed(where.kind, identity):
-                copy.forget(where.kind, identity)
+                    refresh(replica, kind, path.home)
+            if replica.objects.stat(path.document) or copy.is_changed(path.kind, identity):
+                copy.forget(path.kind, identity)
             else:
-                log.warning("%s/%s: was removed from the bucket, and so it is here", replica.uri, where.document)
-                copy.drop(where.kind, identity)
+                log.warning(
+                    "%s/%s: was removed from the bucket and is removed from the working copy",
+                    replica.uri,
+                    path.document,
+                )
+                copy.drop(path.kind, identity)
         copy.forget_index(key)
 
 
@@ -69,97 +75,105 @@ def refresh_unit(replica: Replica, kind: str, identity: str) -> bool:
 
     For a unit that is unknown here, all changes in the bucket are imported.
     """
-    known = replica.copy.last_seen(kind, identity)
-    if known is None:
+    snapshot = replica.copy.last_seen(kind, identity)
+    if snapshot is None:
         return not replica.copy.document(kind, identity).alive and refresh_all(replica) > 0
-    entry = replica.objects.stat(known.place.document)
-    if entry is None or entry.etag == known.etag:
+    entry = replica.objects.stat(snapshot.path.document)
+    if entry is None or entry.etag == snapshot.etag:
         return False
-    snapshot = _read(replica, known.place)
-    _absorb(replica, [snapshot] if snapshot else [], {}, {known.place: known.etag})
+    result = _read(replica, snapshot.path)
+    _import(replica, [result] if result else [], {}, {snapshot.path: snapshot.etag})
     return True
 
 
 def refresh_all(replica: Replica) -> int:
     """Import all changed units, and return their number."""
-    changed = refresh_rest(replica)
+    changes = refresh_rest(replica)
     for identity in replica.copy.experiments():
         home = replica.copy.last_seen(EXPERIMENTS, identity)
         if home:
-            changed += sum(refresh(replica, kind, home.place.home) for kind in IN_EXPERIMENT)
-    return changed
+            changes += sum(refresh(replica, kind, home.path.home) for kind in IN_EXPERIMENT)
+    return changes
 
 
 def histories(replica: Replica, run: str, metrics: Sequence[str] | None = None) -> None:
     """Import a run's histories of ``metrics`` (None: all) that have more points in the bucket than here."""
-    known = replica.copy.last_seen(RUNS, run)
-    if known is None:
+    snapshot = replica.copy.last_seen(RUNS, run)
+    if snapshot is None:
         return
-    published = decode(known.body, replica.copy.schema, known.place.document).histories
-    have = replica.copy.histories(run)
+    remote_points = decode(snapshot.body, replica.copy.schema, snapshot.path.document).histories
+    local_histories = replica.copy.histories(run)
     behind = [
         metric
-        for metric, points in published.items()
-        if (metrics is None or metric in metrics) and have.get(metric, ("", 0))[1] < points
+        for metric, points in remote_points.items()
+        if (metrics is None or metric in metrics) and local_histories.get(metric, ("", 0))[1] < points
     ]
-    replica.map(lambda metric: pull_history(replica, run, metric, known.place), behind)
+    replica.map(lambda metric: pull_history(replica, run, metric, snapshot.path), behind)
 
 
-def _read(replica: Replica, where: UnitPath) -> tuple[Document, RemoteSnapshot] | None:
+def _read(replica: Replica, path: UnitPath) -> tuple[Document, RemoteSnapshot] | None:
     try:
-        data, etag = replica.objects.read(where.document)
+        data, etag = replica.objects.read(path.document)
     except NotFoundError:
         return None
     try:
-        document = decode(data, replica.copy.schema, f"{replica.uri}/{where.document}")
-        if (document.kind, document.id if where.kind == EXPERIMENTS else "") != (where.kind, _experiment_at(where)):
-            raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
-        if where.kind != EXPERIMENTS and locate_unit(document.kind, document.id, where.folder).name != where.name:
-            raise PokeflowError(f"{replica.uri}/{where.document}: is of {document.kind} {document.id!r}.")
+        document = decode(data, replica.copy.schema, f"{replica.uri}/{path.document}")
+        if (document.kind, document.id if path.kind == EXPERIMENTS else "") != (path.kind, _experiment_at(path)):
+            raise PokeflowError(
+                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path."
+            )
+        if path.kind != EXPERIMENTS and locate_unit(document.kind, document.id, path.folder).name != path.name:
+            raise PokeflowError(
+                f"{replica.uri}/{path.document}: holds {document.kind} {document.id!r}, which has another path."
+            )
     except PokeflowError as error:
-        log.warning("left out: %s", error)
+        log.warning("skipped: %s", error)
         return None
-    return document, RemoteSnapshot(where, etag, data)
+    return document, RemoteSnapshot(path, etag, data)
 
 
-def _experiment_at(where: UnitPath) -> str:
+def _experiment_at(path: UnitPath) -> str:
     """Return the id of the experiment in a folder; "" for other kinds of units."""
-    if where.kind != EXPERIMENTS:
+    if path.kind != EXPERIMENTS:
         return ""
-    return "0" if where.home == "Default" else experiment_id(where.home)
+    return "0" if path.home == "Default" else experiment_id(path.home)
 
 
-def _absorb(
+def _import(
     replica: Replica,
     documents: Sequence[tuple[Document, RemoteSnapshot]],
     indexes: Mapping[str, str],
-    began: Mapping[UnitPath, str],
+    etags_before: Mapping[UnitPath, str],
 ) -> None:
-    """Import documents, except of units published here since ``began``, which has the ETags from before the read."""
-    copy, refused, read = replica.copy, [], dict(indexes)
+    """Import documents, except of units published here since the ETags ``etags_before`` were read."""
+    copy, conflicts, new_indexes = replica.copy, [], dict(indexes)
     with copy.importing() as database:
-        now = copy.etags([known.place for _, known in documents])
-        newer = {known.place for _, known in documents if now.get(known.place) != began.get(known.place)}
-        for where in newer:
-            read.pop(where.index, None)
-        taken = [(document, known) for document, known in documents if known.place not in newer]
-        marked = {(d.kind, d.id) for d, _ in taken if copy.is_marked(database, d.kind, d.id)}
-        release_names(database, [d for d, _ in taken if (d.kind, d.id) not in marked])
-        for document, known in taken:
+        now = copy.etags([snapshot.path for _, snapshot in documents])
+        newer = {
+            snapshot.path for _, snapshot in documents if now.get(snapshot.path) != etags_before.get(snapshot.path)
+        }
+        for path in newer:
+            new_indexes.pop(path.index, None)
+        imports = [(document, snapshot) for document, snapshot in documents if snapshot.path not in newer]
+        marked = {(d.kind, d.id) for d, _ in imports if copy.is_marked(database, d.kind, d.id)}
+        release_names(database, [d for d, _ in imports if (d.kind, d.id) not in marked])
+        for document, snapshot in imports:
             database.execute("SAVEPOINT unit")
             try:
-                base = _base(copy, document) if (document.kind, document.id) in marked else None
-                refused.append((known.place, copy.merge_remote(database, base, document, known)))
+                base = _common_base(copy, document) if (document.kind, document.id) in marked else None
+                conflicts.append((snapshot.path, copy.merge_remote(database, base, document, snapshot)))
             except (sqlite3.Error, OverflowError) as error:
                 database.execute("ROLLBACK TO unit")
-                log.warning("%s: cannot stand beside what is here (%s); it is left out", known.place.home, error)
+                log.warning("%s: conflicts with the working copy (%s); skipped", snapshot.path.home, error)
             database.execute("RELEASE unit")
-        copy.remember_indexes(database, read)
-    for where, rows in refused:
-        warn_of_conflicts(where, rows)
+        copy.remember_indexes(database, new_indexes)
+    for path, rows in conflicts:
+        warn_of_conflicts(path, rows)
 
 
-def _base(copy: WorkingCopy, document: Document) -> Document:
+def _common_base(copy: WorkingCopy, document: Document) -> Document:
     """Return the last state that a unit changed here had in common with the bucket."""
-    was = copy.last_seen(document.kind, document.id)
-    return decode(was.body, copy.schema, was.place.document) if was else Document(document.kind, document.id)
+    snapshot = copy.last_seen(document.kind, document.id)
+    return (
+        decode(snapshot.body, copy.schema, snapshot.path.document) if snapshot else Document(document.kind, document.id)
+    )

@@ -29,7 +29,7 @@ ATTEMPTS = 30
 """Number of attempts to write a unit that others write to at the same time."""
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
@@ -39,16 +39,16 @@ class Replica:
     uri: str
     objects: ObjectStore
     copy: WorkingCopy
-    crew: DaemonPool = field(default_factory=lambda: DaemonPool(WORKERS, "mlflow-s3"))
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool(WORKERS, "mlflow-s3"))
     publishing: threading.RLock = field(default_factory=threading.RLock)
 
-    def map(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Call a function for every item, several at once; raise the first error after all calls have ended."""
         work = list(items)
         if len(work) < 2:
             return [call(item) for item in work]
         try:
-            futures = [self.crew.submit(call, item) for item in work]
+            futures = [self.pool.submit(call, item) for item in work]
         except RuntimeError:  # no thread can be started any more: the interpreter is shutting down
             return [call(item) for item in work]
         errors = [error for future in futures if (error := future.exception())]
@@ -74,16 +74,21 @@ def open_replica(uri: str, folder: Path) -> Replica:
     for error in address_errors(uri):
         raise PokeflowError(f"{without_password(uri)}: {error}.")
     if has_password(uri):
-        raise PokeflowError(f"{without_password(uri)}: holds a password. Credentials are found where boto3 finds them.")
+        raise PokeflowError(f"{without_password(uri)}: contains a password. Set credentials where boto3 reads them.")
     endpoint, encryption, kms_key = _server()
     # Few attempts, because callers wait for responses, and a failed write is retried later anyway.
     objects = open_bucket(uri, endpoint=endpoint, encryption=encryption, kms_key=kms_key, attempts=6, timeout=15)
-    where = objects.client.meta.endpoint_url  # from whatever configuration it comes
-    name = hashlib.sha256(f"{where} {uri}".encode()).hexdigest()[:16]
+    server_url = objects.client.meta.endpoint_url  # from whatever configuration it comes
+    name = hashlib.sha256(f"{server_url} {uri}".encode()).hexdigest()[:16]
     template = _template(folder)
-    for other in folder.glob(f"{name}-*.db"):
-        if not other.stem.endswith(template.stem) and (left := _count_unpublished(other)):
-            log.warning("%s: holds %d changes by another MLflow; open %s with that one once more", other, left, uri)
+    for other_file in folder.glob(f"{name}-*.db"):
+        if not other_file.stem.endswith(template.stem) and (unpublished := _count_unpublished(other_file)):
+            log.warning(
+                "%s: holds %d unpublished changes of another MLflow version; open %s with that version to publish them",
+                other_file,
+                unpublished,
+                uri,
+            )
     return Replica(uri, objects, _open_copy(folder / f"{name}-{template.stem}.db", template, uri))
 
 
@@ -94,7 +99,7 @@ def _server() -> tuple[str | None, str | None, str | None]:
         extra: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
         return endpoint, extra.get("ServerSideEncryption"), extra.get("SSEKMSKeyId")
     except (ValueError, AttributeError):
-        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: not a JSON object. Fix it or unset it.") from None
+        raise PokeflowError("MLFLOW_S3_UPLOAD_EXTRA_ARGS: is not a JSON object. Correct or unset it.") from None
 
 
 def cache_folder() -> Path:
@@ -107,20 +112,20 @@ def cache_folder() -> Path:
 
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    former, own = home.joinpath(*FORMER), home / "mlflow-s3-store"
-    default = former if former.is_dir() and not own.is_dir() else own
+    former, current = home.joinpath(*FORMER), home / "mlflow-s3-store"
+    default = former if former.is_dir() and not current.is_dir() else current
     folder = Path(value(CACHE) or default).expanduser().absolute()
-    hint = f"Let {variable(CACHE)} name another folder for working copies."
+    hint = f"Set {variable(CACHE)} to another folder for working copies."
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         writable = os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:
         raise PokeflowError(
-            f"{folder}: {error.strerror}. Let {variable(CACHE)} name a folder for working copies."
+            f"{folder}: {error.strerror}. Set {variable(CACHE)} to a folder for working copies."
         ) from error
     if not writable or "?" in str(folder):
-        why = "has a '?' in its path, which SQLite's addresses cannot have" if writable else "cannot be written to"
-        raise PokeflowError(f"{folder}: {why}. {hint}")
+        reason = "has a '?' in its path, which SQLite URIs cannot contain" if writable else "is not writable"
+        raise PokeflowError(f"{folder}: {reason}. {hint}")
     return folder
 
 
@@ -165,11 +170,13 @@ def _open_copy(file: Path, template: Path, uri: str) -> WorkingCopy:
                 part = file.with_name(file.name + ending)
                 if part.exists():
                     part.replace(file.with_name(aside + ending))
-            log.warning("%s: is damaged (%s); it is kept as %s, and begun anew from the bucket", file, error, aside)
+            log.warning("%s: is damaged (%s); it is kept as %s and rebuilt from the bucket", file, error, aside)
             return WorkingCopy(file, template, uri)
 
 
 def _require_damage(file: Path, error: sqlite3.DatabaseError) -> None:
     """Raise a PokeflowError unless the file itself is damaged: a locked or unwritable file is sound."""
     if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        raise PokeflowError(f"{file}: {error}. Nothing in it is lost: remove the cause and try again.") from error
+        raise PokeflowError(
+            f"{file}: {error}. Nothing in it is lost. Try again, or remove what blocks the file."
+        ) from error

@@ -12,18 +12,20 @@ def read_rows(database: sqlite3.Connection, table: Table, identity: str) -> dict
     """Read the rows of a unit in one table, by key."""
     columns = ", ".join(f'"{column}"' for column in table.columns)
     cursor = database.execute(f'SELECT {columns} FROM "{table.name}" WHERE {table.where}', ids(identity))
-    places = [table.columns.index(column) for column in table.key]
-    return {tuple(row[i] for i in places): dict(zip(table.columns, row, strict=True)) for row in cursor}
+    key_positions = [table.columns.index(column) for column in table.key]
+    return {tuple(row[i] for i in key_positions): dict(zip(table.columns, row, strict=True)) for row in cursor}
 
 
-def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Row], wanted: Mapping[Any, Row]) -> None:
-    """Write the differences between the rows ``here`` and the rows ``wanted``."""
-    gone = [key for key in here if key not in wanted]
-    if gone:
-        where = " AND ".join(f'"{column}" IS ?' for column in table.key)
-        database.executemany(f'DELETE FROM "{table.name}" WHERE {where}', gone)
-    changed = [row for key, row in wanted.items() if here.get(key) != row]
-    for columns, rows in _by_columns(table, changed).items():
+def write_rows(
+    database: sqlite3.Connection, table: Table, current: Mapping[Any, Row], target: Mapping[Any, Row]
+) -> None:
+    """Write the differences between the rows ``current`` and the rows ``target``."""
+    removed_keys = [key for key in current if key not in target]
+    if removed_keys:
+        condition = " AND ".join(f'"{column}" IS ?' for column in table.key)
+        database.executemany(f'DELETE FROM "{table.name}" WHERE {condition}', removed_keys)
+    changed_rows = [row for key, row in target.items() if current.get(key) != row]
+    for columns, rows in _by_columns(table, changed_rows).items():
         names = ", ".join(f'"{c}"' for c in columns)
         marks = ", ".join("?" * len(columns))
         updates = ", ".join(f'"{c}" = excluded."{c}"' for c in columns if c not in table.key)
@@ -35,10 +37,10 @@ def write_rows(database: sqlite3.Connection, table: Table, here: Mapping[Any, Ro
 
 def _by_columns(table: Table, rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
     """Group rows by the columns that they have: rows of another version of MLflow may lack some, or have more."""
-    by_columns: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        by_columns.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
-    return by_columns
+        groups.setdefault(tuple(c for c in table.columns if c in row), []).append(row)
+    return groups
 
 
 _MARK = """
@@ -59,11 +61,11 @@ def mark(database: sqlite3.Connection, kind: str, ids: str, **names: object) -> 
     database.execute(_MARK.format(ids=ids), {"kind": kind, **names})
 
 
-def redirect_inputs(database: sqlite3.Connection, mine: Document, merged: Document) -> None:
+def redirect_inputs(database: sqlite3.Connection, ours: Document, merged: Document) -> None:
     """Update the inputs of runs if the machine that published a data set first had another id for it."""
-    if not (mine.alive and merged.alive) or mine.head["dataset_uuid"] == merged.head["dataset_uuid"]:
+    if not (ours.alive and merged.alive) or ours.head["dataset_uuid"] == merged.head["dataset_uuid"]:
         return
-    names = {"old": mine.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
+    names = {"old": ours.head["dataset_uuid"], "new": merged.head["dataset_uuid"]}
     database.execute("UPDATE inputs SET source_id = :new WHERE source_type = 'DATASET' AND source_id = :old", names)
     ids = "SELECT DISTINCT destination_id AS id FROM inputs WHERE source_type = 'DATASET' AND source_id = :new"
     mark(database, RUNS, ids, new=names["new"])
@@ -74,12 +76,14 @@ def rename_duplicate(database: sqlite3.Connection, merged: Document) -> None:
     head = merged.head
     names = {"name": head["name"], "own": head["experiment_id"], "workspace": head["workspace"]}
     sql = "SELECT experiment_id FROM experiments WHERE name = :name AND workspace = :workspace"
-    other = database.execute(f"{sql} AND experiment_id <> :own", names).fetchone()
-    if other is None:
+    duplicate = database.execute(f"{sql} AND experiment_id <> :own", names).fetchone()
+    if duplicate is None:
         return
-    later = max(other[0], head["experiment_id"])
+    later = max(duplicate[0], head["experiment_id"])
     if later == head["experiment_id"]:
         head["name"] = f"{head['name']} ~{later}"
     else:
-        database.execute("UPDATE experiments SET name = name || ' ~' || experiment_id WHERE experiment_id = ?", other)
+        database.execute(
+            "UPDATE experiments SET name = name || ' ~' || experiment_id WHERE experiment_id = ?", duplicate
+        )
     mark(database, EXPERIMENTS, "SELECT :later AS id", later=later)

@@ -94,17 +94,19 @@ class Schema:
 def read(database: sqlite3.Connection) -> Schema:
     """Read the schema of an MLflow database."""
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-    reflected = {name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")}
+    raw_tables = {
+        name: _Raw(database, name) for name in names if name not in LOCAL and not name.startswith("pokeflow_")
+    }
     order = {
-        name: {ref.to for ref in raw.references if ref.to in reflected} - {name} for name, raw in reflected.items()
+        name: {ref.to for ref in raw.references if ref.to in raw_tables} - {name} for name, raw in raw_tables.items()
     }
     # A run's rows refer to data sets, although no foreign key declares it.
     order.get(RUNS, set()).add(DATASETS)
-    sorted_names = [name for name in TopologicalSorter(order).static_order() if name in reflected]
+    sorted_names = [name for name in TopologicalSorter(order).static_order() if name in raw_tables]
     tables: dict[str, Table] = {}
     for name in sorted_names:
-        if reflected[name].key:
-            tables[name] = _table(reflected[name], tables)
+        if raw_tables[name].key:
+            tables[name] = _table(raw_tables[name], tables)
     return Schema(tables)
 
 
@@ -145,7 +147,7 @@ def _types(declared: str) -> tuple[type, ...]:
     return ()
 
 
-def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
+def _table(raw: _Raw, known_tables: Mapping[str, Table]) -> Table:
     if raw.name in _ODD:
         head, owner, where = _ODD[raw.name]
         link = tuple(c for c in ("run_uuid", "model_id", "trace_id", "dataset_id") if f"{c} = :id" == where)
@@ -153,10 +155,10 @@ def _table(raw: _Raw, known: Mapping[str, Table]) -> Table:
         return Table(raw.name, raw.columns, raw.key, head, link, owner, where, raw.types)
     for reference in raw.references:
         # A row whose key contains another row's key is part of that row's unit. Experiments only group units.
-        if reference.to in known and reference.to != EXPERIMENTS and set(reference.columns) <= set(raw.key):
-            parent = known[reference.to]
-            theirs = dict(zip(reference.theirs, reference.columns, strict=True))
-            link = tuple(theirs.get(column, column) for column in (parent.link or parent.key))
+        if reference.to in known_tables and reference.to != EXPERIMENTS and set(reference.columns) <= set(raw.key):
+            parent = known_tables[reference.to]
+            own_columns = dict(zip(reference.theirs, reference.columns, strict=True))
+            link = tuple(own_columns.get(column, column) for column in (parent.link or parent.key))
             if set(link) <= set(raw.columns):
                 return _part(raw, parent.head, link)
     return _part(raw, raw.name, raw.key)

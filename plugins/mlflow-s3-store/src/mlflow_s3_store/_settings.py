@@ -33,5 +33,5 @@ def seconds(name: str, default: float) -> float:
             return number
     except ValueError:
         pass
-    log.warning("%s: %r is no number of seconds; %g it is", variable(name), text, default)
+    log.warning("%s: %r is not a valid number of seconds; using %g", variable(name), text, default)
     return default

@@ -47,7 +47,7 @@ PRIVATE = ("_search_datasets", "_get_deleted_runs", "_get_deleted_logged_models"
 
 def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a method of a store: refresh the data that it needs before, and publish its changes after the call."""
-    signature, look = inspect.signature(method), refresher_for(name)
+    signature, refresh_data = inspect.signature(method), refresher_for(name)
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -62,20 +62,20 @@ def _synchronize(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             sync.nest(+1)
             bound = signature.bind(self, *args, **kwargs)
-            look(sync, bound.arguments)
+            refresh_data(sync, bound.arguments)
             try:
-                answer = method(self, *args, **kwargs)
+                result = method(self, *args, **kwargs)
             except MlflowException as error:
                 if error.error_code != _MISSING:
                     raise
                 sync.refresh_all()  # another machine may have created it since
-                answer = method(self, *args, **kwargs)
-            ended = name == "update_run_info" and bound.arguments.get("end_time")
-            if name in AT_ONCE or ended:
+                result = method(self, *args, **kwargs)
+            is_ended = name == "update_run_info" and bound.arguments.get("end_time")
+            if name in AT_ONCE or is_ended:
                 sync.flusher.flush_soon()
         finally:
             sync.nest(-1)
-        return answer
+        return result
 
     return call
 
@@ -138,8 +138,8 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
         with self._open(store_uri) as database:
             # A server that proxies artifacts would keep them on its own disk; in the bucket all clients find them.
-            proxied = (artifact_uri or "").startswith("mlflow-artifacts:")
-            super().__init__(database, self._uri if proxied or not artifact_uri else artifact_uri)
+            is_proxied = (artifact_uri or "").startswith("mlflow-artifacts:")
+            super().__init__(database, self._uri if is_proxied or not artifact_uri else artifact_uri)
 
     def _get_artifact_location(self, experiment_id: Any) -> str:
         return f"{self.synchronizer.replica.uri}/{'Default' if str(experiment_id) == '0' else experiment_id}"
@@ -165,28 +165,28 @@ class S3TrackingStore(_OnWorkingCopy, SqlTracking):
         }
         replica = self.synchronizer.replica
         try:
-            experiment_id = None
+            document = None
             if not replica.copy.has_experiment(name):
                 labels = {tag.key: tag.value for tag in tags or ()}
-                experiment_id = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
-            if experiment_id is None:
+                document = publish.claim_experiment(replica, head, labels, self.artifact_root_uri.rstrip("/"))
+            if document is None:
                 refresh.refresh(replica, EXPERIMENTS)
         except PokeflowError as error:
             raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
-        if experiment_id is None:
+        if document is None:
             raise MlflowException(f"Experiment(name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
-        return experiment_id.id
+        return document.id
 
     def create_run(self, experiment_id: str, *args: Any, **kwargs: Any) -> Any:
         """Create a run; its artifacts are stored in its folder, unless the experiment has its own artifact location."""
         run = super().create_run(experiment_id, *args, **kwargs)
-        known = self.synchronizer.replica.copy.last_seen(EXPERIMENTS, str(experiment_id))
-        folder, _, rest = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
-        home = f"{self.synchronizer.replica.uri}/{known.place.home if known else 'Default'}"
+        snapshot = self.synchronizer.replica.copy.last_seen(EXPERIMENTS, str(experiment_id))
+        folder, _, suffix = run.info.artifact_uri.rpartition(f"/{run.info.run_id}")
+        home = f"{self.synchronizer.replica.uri}/{snapshot.path.home if snapshot else 'Default'}"
         if folder != home:
             return run
         with self.ManagedSessionMaker(read_only=False) as session:
-            session.get(SqlRun, run.info.run_id).artifact_uri = f"{folder}/run_{quote(run.info.run_id)}{rest}"
+            session.get(SqlRun, run.info.run_id).artifact_uri = f"{folder}/run_{quote(run.info.run_id)}{suffix}"
         return self.get_run(run.info.run_id)
 
 
@@ -207,7 +207,7 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         model = super().create_registered_model(name, *args, **kwargs)
         if not self._publish(name):
             self.delete_registered_model(name)
-            raise self._unavailable(f"registered model {name!r} is not made")
+            raise self._unavailable(f"registered model {name!r} was not created")
         if self.get_registered_model(name).creation_timestamp != model.creation_timestamp:
             raise MlflowException(f"Registered Model (name={name}) already exists.", RESOURCE_ALREADY_EXISTS)
         return model
@@ -225,14 +225,16 @@ class S3RegistryStore(_OnWorkingCopy, SqlRegistry):
         number = self.synchronizer.replica.copy.version_of(name, version.creation_timestamp, source, version.run_id)
         if not published:
             self.delete_model_version(name, str(number or version.version))
-            raise self._unavailable(f"no version of {name!r} is made")
+            raise self._unavailable(f"no version of {name!r} was created")
         return self.get_model_version(name, str(number)) if number and number != int(version.version) else version
 
     def _publish(self, name: str) -> bool:
         return self.synchronizer.flusher.publish_now(REGISTERED, SEPARATOR.join((self._get_active_workspace(), name)))
 
-    def _unavailable(self, what: str) -> MlflowException:
-        return MlflowException(f"{self._uri}: the bucket cannot be written to now, so {what}.", TEMPORARILY_UNAVAILABLE)
+    def _unavailable(self, consequence: str) -> MlflowException:
+        return MlflowException(
+            f"{self._uri}: the bucket is not writable at the moment, so {consequence}.", TEMPORARILY_UNAVAILABLE
+        )
 
 
 for _store in (S3TrackingStore, S3RegistryStore):

@@ -19,7 +19,7 @@ from mlflow_s3_store._settings import FRESH_SECONDS, seconds
 from pokeflow.errors import PokeflowError
 
 log = logging.getLogger(__package__)
-AWAY = 60.0
+PAUSE = 60.0
 """Seconds without refreshes after the bucket did not respond."""
 MOST = 10_000
 """Largest number of items whose freshness is remembered."""
@@ -33,7 +33,7 @@ class Synchronizer:
         self.flusher = Flusher(replica)
         self._until: dict[object, float] = {}
         self._locks: dict[object, Any] = {}
-        self._one, self._away = threading.Lock(), 0.0
+        self._lock, self._paused_until = threading.Lock(), 0.0
         self._depth = threading.local()
         self._seconds = seconds(FRESH_SECONDS, 2)
 
@@ -42,39 +42,39 @@ class Synchronizer:
         self._depth.value = getattr(self._depth, "value", 0) + change
         return int(self._depth.value)
 
-    def ensure_fresh(self, what: object, look: Callable[[], object]) -> None:
+    def ensure_fresh(self, item: object, refresh_item: Callable[[], object]) -> None:
         """Refresh an item unless it is still fresh; log a warning if the bucket is unreachable.
 
         An item that takes long to refresh counts as fresh for ten times as long.
 
         Args:
-            what: the key under which the item's freshness is remembered.
-            look: the function that refreshes the item.
+            item: the key under which the item's freshness is remembered.
+            refresh_item: the function that refreshes the item.
 
         Raises:
             MlflowException: the bucket is unreachable, and the working copy is empty.
 
         """
-        with self._one:
-            lock = self._locks.setdefault(what, threading.RLock())
+        with self._lock:
+            lock = self._locks.setdefault(item, threading.RLock())
         with lock:
             began = time.monotonic()
-            if began < max(self._until.get(what, 0.0), self._away):
+            if began < max(self._until.get(item, 0.0), self._paused_until):
                 return
             try:
-                look()
+                refresh_item()
             except PokeflowError as error:
                 if self.replica.copy.is_empty():
                     raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
-                log.warning("answered from the working copy, for the bucket cannot be asked: %s", error)
-                self._away = time.monotonic() + AWAY
+                log.warning("the bucket is unreachable; using the working copy: %s", error)
+                self._paused_until = time.monotonic() + PAUSE
             now = time.monotonic()
             # With a setting of 0 seconds the item is never fresh.
-            self._until[what] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
+            self._until[item] = now + (self._seconds and max(self._seconds, SHARE * (now - began)))
         if len(self._until) > MOST:
-            with self._one:
+            with self._lock:
                 self._until = {key: until for key, until in self._until.items() if until > now}
-                self._locks = {key: each for key, each in self._locks.items() if key in self._until}
+                self._locks = {key: lock for key, lock in self._locks.items() if key in self._until}
 
     def synchronize(self) -> None:
         """Publish local changes, and expire the freshness of all items."""
@@ -93,9 +93,9 @@ class Synchronizer:
         """Bring the units of a kind in some experiments up to date."""
         self.refresh_experiments()
         for identity in dict.fromkeys(map(str, experiments)):
-            known = self.replica.copy.last_seen(EXPERIMENTS, identity)
-            if known:
-                home = known.place.home
+            snapshot = self.replica.copy.last_seen(EXPERIMENTS, identity)
+            if snapshot:
+                home = snapshot.path.home
                 self.ensure_fresh((kind, home), functools.partial(refresh.refresh, self.replica, kind, home))
 
     def refresh_unit(self, kind: str, identity: str) -> None:
@@ -107,27 +107,27 @@ class Synchronizer:
         self.ensure_fresh("rest", lambda: refresh.refresh_rest(self.replica))
 
 
-Given = Mapping[str, Any]
-Look = Callable[[Synchronizer, Given], None]
+Arguments = Mapping[str, Any]
+Refresher = Callable[[Synchronizer, Arguments], None]
 
 
-def _nothing(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_nothing(sync: Synchronizer, arguments: Arguments) -> None:
     """Refresh no data: a write needs none, and if the store misses its subject, everything is refreshed."""
 
 
-def _list(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_experiments(sync: Synchronizer, arguments: Arguments) -> None:
     sync.refresh_experiments()
 
 
-def _rest(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_rest(sync: Synchronizer, arguments: Arguments) -> None:
     sync.refresh_rest()
 
 
-def _registry(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_registry(sync: Synchronizer, arguments: Arguments) -> None:
     sync.ensure_fresh(REGISTERED, lambda: refresh.refresh(sync.replica, REGISTERED))
 
 
-def _run(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_run(sync: Synchronizer, arguments: Arguments) -> None:
     run = str(arguments["run_id"])
     sync.refresh_unit(RUNS, run)
     experiment = sync.replica.copy.experiment_of(RUNS, run)
@@ -135,52 +135,56 @@ def _run(sync: Synchronizer, arguments: Given) -> None:
         sync.refresh_units(DATASETS, [experiment])
 
 
-def _history(sync: Synchronizer, arguments: Given) -> None:
+def _refresh_history(sync: Synchronizer, arguments: Arguments) -> None:
     metric = arguments.get("metric_key")
     for run in (*(arguments.get("run_ids") or ()), *filter(None, [arguments.get("run_id")])):
         sync.refresh_unit(RUNS, run)
-        sync.ensure_fresh((RUNS, run, metric), _histories(sync, run, [metric] if metric else None))
+        sync.ensure_fresh((RUNS, run, metric), _histories_refresher(sync, run, [metric] if metric else None))
 
 
-def _in_experiments(*kinds: str) -> Look:
+def _refresher_in_experiments(*kinds: str) -> Refresher:
     """Return a function that refreshes units of some kinds in the experiments of a call, by default in all."""
 
-    def look(sync: Synchronizer, arguments: Given) -> None:
-        one = arguments.get("experiment_id")
-        named = arguments.get("experiment_ids") or arguments.get("locations") or ([one] if one is not None else None)
+    def refresh_units(sync: Synchronizer, arguments: Arguments) -> None:
+        experiment = arguments.get("experiment_id")
+        experiments = (
+            arguments.get("experiment_ids")
+            or arguments.get("locations")
+            or ([experiment] if experiment is not None else None)
+        )
         sync.refresh_experiments()
         for kind in kinds:
-            sync.refresh_units(kind, named or sync.replica.copy.experiments())
+            sync.refresh_units(kind, experiments or sync.replica.copy.experiments())
 
-    return look
+    return refresh_units
 
 
-def _by_id(kind: str, name: str) -> Look:
-    def look(sync: Synchronizer, arguments: Given) -> None:
+def _refresher_by_id(kind: str, name: str) -> Refresher:
+    def refresh_unit(sync: Synchronizer, arguments: Arguments) -> None:
         sync.refresh_unit(kind, str(arguments[name]))
 
-    return look
+    return refresh_unit
 
 
-_LOOKS: Mapping[str, Look] = {
-    **dict.fromkeys(("get_run", "update_run_info", "delete_run", "restore_run"), _run),
-    "search_runs": _in_experiments(DATASETS, RUNS),
-    "_get_deleted_runs": _in_experiments(RUNS),
-    "_search_datasets": _in_experiments(DATASETS),
-    "get_logged_model": _by_id(MODELS, "model_id"),
-    "search_logged_models": _in_experiments(MODELS),
-    "_get_deleted_logged_models": _in_experiments(MODELS),
-    **dict.fromkeys(("get_trace", "get_trace_info", "get_assessment"), _by_id(TRACES, "trace_id")),
+_REFRESHERS: Mapping[str, Refresher] = {
+    **dict.fromkeys(("get_run", "update_run_info", "delete_run", "restore_run"), _refresh_run),
+    "search_runs": _refresher_in_experiments(DATASETS, RUNS),
+    "_get_deleted_runs": _refresher_in_experiments(RUNS),
+    "_search_datasets": _refresher_in_experiments(DATASETS),
+    "get_logged_model": _refresher_by_id(MODELS, "model_id"),
+    "search_logged_models": _refresher_in_experiments(MODELS),
+    "_get_deleted_logged_models": _refresher_in_experiments(MODELS),
+    **dict.fromkeys(("get_trace", "get_trace_info", "get_assessment"), _refresher_by_id(TRACES, "trace_id")),
     **dict.fromkeys(
         ("search_traces", "delete_traces", "query_trace_metrics", "find_completed_sessions", "batch_get_traces",
          "batch_get_trace_infos", "calculate_trace_filter_correlation", "archive_traces"),
-        _in_experiments(TRACES),
+        _refresher_in_experiments(TRACES),
     ),
-    **dict.fromkeys(("delete_experiment", "restore_experiment"), _in_experiments(RUNS, MODELS)),
+    **dict.fromkeys(("delete_experiment", "restore_experiment"), _refresher_in_experiments(RUNS, MODELS)),
     **dict.fromkeys(
         ("get_experiment", "get_experiment_by_name", "search_experiments", "rename_experiment", "create_run",
          "create_experiment", "filter_active_experiment_ids"),
-        _list,
+        _refresh_experiments,
     ),
 }  # fmt: skip
 _WRITES = (
@@ -190,18 +194,18 @@ _WRITES = (
 _REGISTRY = ("registered_model", "model_version", "latest_versions", "model_versions")
 
 
-def refresher_for(name: str) -> Look:
+def refresher_for(name: str) -> Refresher:
     """Return the function that refreshes the data a store's method needs, by the method's name."""
-    if name in _LOOKS:
-        return _LOOKS[name]
+    if name in _REFRESHERS:
+        return _REFRESHERS[name]
     if any(word in name for word in _REGISTRY):
-        return _registry
+        return _refresh_registry
     if "metric_history" in name or name == "get_max_step_for_metric":
-        return _history
-    return _nothing if name.startswith(_WRITES) else _rest
+        return _refresh_history
+    return _refresh_nothing if name.startswith(_WRITES) else _refresh_rest
 
 
-def _histories(sync: Synchronizer, run: str, metrics: list[str] | None) -> Callable[[], None]:
+def _histories_refresher(sync: Synchronizer, run: str, metrics: list[str] | None) -> Callable[[], None]:
     return lambda: refresh.histories(sync.replica, run, metrics)
 
 

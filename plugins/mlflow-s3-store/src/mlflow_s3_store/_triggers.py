@@ -56,17 +56,17 @@ def _trigger_sql(table: Table, event: str, row: str) -> str:
 
 def install(database: sqlite3.Connection, schema: Schema) -> None:
     """Create missing tables and triggers, also for new tables of MLflow, and replace triggers of an earlier version."""
-    triggers = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall())
-    wanted = {_trigger(table, *on): _trigger_sql(table, *on) for table in schema.tables.values() for on in _EVENTS}
-    wanted["pokeflow_latest"] = _LATEST
-    wanted = {name: sql.strip() for name, sql in wanted.items()}
-    if all(triggers.get(name) == sql for name, sql in wanted.items()):
+    installed = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall())
+    triggers = {_trigger(table, *on): _trigger_sql(table, *on) for table in schema.tables.values() for on in _EVENTS}
+    triggers["pokeflow_latest"] = _LATEST
+    triggers = {name: sql.strip() for name, sql in triggers.items()}
+    if all(installed.get(name) == sql for name, sql in triggers.items()):
         return
     database.execute("BEGIN IMMEDIATE")
     for statement in filter(str.strip, _TABLES.split(";\n")):
         database.execute(statement)
-    for name, sql in wanted.items():
-        if triggers.get(name) != sql:
+    for name, sql in triggers.items():
+        if installed.get(name) != sql:
             database.execute(f'DROP TRIGGER IF EXISTS "{name}"')
             database.execute(sql)
     database.execute("COMMIT")

@@ -39,7 +39,7 @@ class Mark(NamedTuple):
 class RemoteSnapshot:
     """Last known state of a unit in the bucket: its location, the ETag of its document and the document itself."""
 
-    place: UnitPath
+    path: UnitPath
     etag: str
     body: bytes
 
@@ -64,22 +64,22 @@ class WorkingCopy:
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)  # the first process creates it; the others use its file
             draft.unlink()
-        self._mine, self._generation = threading.local(), 0
+        self._local, self._generation = threading.local(), 0
         self._open: list[sqlite3.Connection] = []
         forks.close_before_fork(self.close)
-        with self._connected() as database:
+        with self._connect() as database:
             self.schema: Schema = schemas.read(database)
             triggers.install(database, self.schema)
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connect(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection of this thread."""
-        if getattr(self._mine, "generation", None) != self._generation:
-            mine = sqlite3.connect(self.file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            mine.execute("PRAGMA synchronous = NORMAL")
-            self._mine.connection, self._mine.generation = mine, self._generation
-            self._open.append(mine)
-        yield self._mine.connection
+        if getattr(self._local, "generation", None) != self._generation:
+            connection = sqlite3.connect(self.file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._local.connection, self._local.generation = connection, self._generation
+            self._open.append(connection)
+        yield self._local.connection
 
     def close(self) -> None:
         """Close the connections of all threads, none of which may be in use; the next use opens a new one."""
@@ -90,7 +90,7 @@ class WorkingCopy:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection in a read transaction, so that several queries see one state of the database."""
-        with self._connected() as database:
+        with self._connect() as database:
             database.execute("BEGIN")
             try:
                 yield database
@@ -100,7 +100,7 @@ class WorkingCopy:
     @contextmanager
     def importing(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection in a transaction whose changes are not marked, because they come from the bucket."""
-        with self._connected() as database:
+        with self._connect() as database:
             database.execute("BEGIN IMMEDIATE")
             try:
                 database.execute("UPDATE pokeflow_state SET importing = 1")
@@ -114,12 +114,12 @@ class WorkingCopy:
 
     def marks(self) -> list[Mark]:
         """Return the marks of all changes that are not in the bucket yet."""
-        with self._connected() as database:
+        with self._connect() as database:
             return [Mark(*row) for row in database.execute("SELECT kind, id, part, moment FROM pokeflow_marks")]
 
     def is_clean(self) -> bool:
         """Return whether all changes are in the bucket."""
-        with self._connected() as database:
+        with self._connect() as database:
             return database.execute("SELECT 1 FROM pokeflow_marks LIMIT 1").fetchone() is None
 
     def unmark(self, database: sqlite3.Connection, marks: Iterable[Mark]) -> None:
@@ -129,7 +129,7 @@ class WorkingCopy:
 
     def last_seen(self, kind: str, identity: str) -> RemoteSnapshot | None:
         """Return the last known state of a unit in the bucket, or None."""
-        with self._connected() as database:
+        with self._connect() as database:
             sql = "SELECT kind, folder, name, etag, body FROM pokeflow_units WHERE kind = ? AND id = ?"
             row = database.execute(sql, (kind, identity)).fetchone()
         return RemoteSnapshot(UnitPath(*row[:3]), row[3], row[4]) if row else None
@@ -164,34 +164,34 @@ class WorkingCopy:
             database.execute("DELETE FROM pokeflow_units WHERE kind = ? AND id = ?", (kind, identity))
             database.execute("DELETE FROM pokeflow_histories WHERE run = ?", (identity,))
 
-    def remember(self, database: sqlite3.Connection, document: Document, known: RemoteSnapshot) -> None:
+    def remember(self, database: sqlite3.Connection, document: Document, snapshot: RemoteSnapshot) -> None:
         """Store the last known state of a unit in the bucket."""
-        row = (document.kind, document.id, known.place.folder, known.place.name, known.etag, known.body)
+        row = (document.kind, document.id, snapshot.path.folder, snapshot.path.name, snapshot.etag, snapshot.body)
         database.execute("INSERT OR REPLACE INTO pokeflow_units VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def indexes(self, prefix: str) -> dict[str, str]:
         """Return the last known ETags of the indexes below a prefix, by key."""
-        with self._connected() as database:
+        with self._connect() as database:
             sql = "SELECT key, etag FROM pokeflow_seen WHERE key >= ? AND key < ?"
             return dict(database.execute(sql, (prefix, f"{prefix}\U0010ffff")).fetchall())
 
     def forget_index(self, key: str) -> None:
         """Forget an index that was removed from the bucket."""
-        with self._connected() as database:
+        with self._connect() as database:
             database.execute("DELETE FROM pokeflow_seen WHERE key = ?", (key,))
 
-    def etags(self, places: Iterable[UnitPath]) -> dict[UnitPath, str]:
+    def etags(self, paths: Iterable[UnitPath]) -> dict[UnitPath, str]:
         """Return the last known ETags of the documents at some locations."""
         sql = "SELECT etag FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
-        with self._connected() as database:
-            rows = ((p, database.execute(sql, (p.kind, p.folder, p.name)).fetchone()) for p in places)
-            return {key: row[0] for key, row in rows if row}
+        with self._connect() as database:
+            rows = ((p, database.execute(sql, (p.kind, p.folder, p.name)).fetchone()) for p in paths)
+            return {path: row[0] for path, row in rows if row}
 
-    def id_at(self, where: UnitPath) -> str | None:
+    def id_at(self, path: UnitPath) -> str | None:
         """Return the id of the unit that was last known at a location, or None."""
         sql = "SELECT id FROM pokeflow_units WHERE kind = ? AND folder = ? AND name = ?"
-        with self._connected() as database:
-            row = database.execute(sql, (where.kind, where.folder, where.name)).fetchone()
+        with self._connect() as database:
+            row = database.execute(sql, (path.kind, path.folder, path.name)).fetchone()
         return str(row[0]) if row else None
 
     def remember_indexes(self, database: sqlite3.Connection, indexes: Mapping[str, str]) -> None:
@@ -201,16 +201,16 @@ class WorkingCopy:
     def document(self, kind: str, identity: str, database: sqlite3.Connection | None = None) -> Document:
         """Return the local state of a unit; a document without rows if it does not exist."""
         if database is None:
-            with self.reading() as own:
-                return self.document(kind, identity, own)
+            with self.reading() as connection:
+                return self.document(kind, identity, connection)
         rows: Rows = {}
         for table in self.schema.unit(kind):
             if table.name != METRICS:
                 rows[table.name] = read_rows(database, table, identity)
-        built = Document(kind, identity, rows)
-        if not built.alive:
-            built.rows = {}
-        return built
+        local_state = Document(kind, identity, rows)
+        if not local_state.alive:
+            local_state.rows = {}
+        return local_state
 
     def points(self, run: str, key: str) -> list[Point]:
         """Return the local history of a metric, in the order of step, time and value."""
@@ -219,7 +219,7 @@ class WorkingCopy:
             "SELECT timestamp, value, step, is_nan FROM metrics"
             " WHERE run_uuid = ? AND key = ? AND step >= -9223372036854775808 ORDER BY 3, 1, 2, 4"
         )
-        with self._connected() as database:
+        with self._connect() as database:
             return database.execute(sql, (run, key)).fetchall()
 
     def add_points(self, database: sqlite3.Connection, run: str, key: str, points: Sequence[Point]) -> None:
@@ -232,7 +232,7 @@ class WorkingCopy:
 
     def histories(self, run: str) -> dict[str, tuple[str, int]]:
         """Return the last known ETag and number of points of each history in the bucket, by metric."""
-        with self._connected() as database:
+        with self._connect() as database:
             sql = "SELECT key, etag, points FROM pokeflow_histories WHERE run = ?"
             return {key: (etag, points) for key, etag, points in database.execute(sql, (run,))}
 
@@ -241,26 +241,26 @@ class WorkingCopy:
         database.execute("INSERT OR REPLACE INTO pokeflow_histories VALUES (?, ?, ?, ?)", (run, key, etag, points))
 
     def merge_remote(
-        self, database: sqlite3.Connection, base: Document | None, theirs: Document, known: RemoteSnapshot
+        self, database: sqlite3.Connection, base: Document | None, theirs: Document, snapshot: RemoteSnapshot
     ) -> tuple[tuple[str, Any], ...]:
         """Merge a unit's changes in the bucket since ``base`` into the database; changes made here meanwhile stay.
 
         Without a ``base`` there were none here. Returns table and key of the rows that conflict with theirs and lost.
         """
-        mine = self.document(theirs.kind, theirs.id, database)
-        merged = merge(base, mine, theirs, self.schema) if base else MergeResult(theirs)
+        ours = self.document(theirs.kind, theirs.id, database)
+        merged = merge(base, ours, theirs, self.schema) if base else MergeResult(theirs)
         if theirs.kind == DATASETS:
-            redirect_inputs(database, mine, merged.document)
+            redirect_inputs(database, ours, merged.document)
         if theirs.kind == EXPERIMENTS and merged.document.alive:
             rename_duplicate(database, merged.document)
         for table in self.schema.unit(theirs.kind):
             if table.name != METRICS:
-                here, wanted = mine.rows.get(table.name, {}), merged.document.rows.get(table.name, {})
-                write_rows(database, table, here, wanted)
-        if mine.alive and not merged.document.alive and theirs.kind == RUNS:
+                current, target = ours.rows.get(table.name, {}), merged.document.rows.get(table.name, {})
+                write_rows(database, table, current, target)
+        if ours.alive and not merged.document.alive and theirs.kind == RUNS:
             database.execute("DELETE FROM metrics WHERE run_uuid = ?", (theirs.id,))
             database.execute("DELETE FROM pokeflow_histories WHERE run = ?", (theirs.id,))
-        self.remember(database, theirs, known)
+        self.remember(database, theirs, snapshot)
         return merged.refused
 
     def experiment_of(self, kind: str, identity: str) -> str | None:
@@ -268,29 +268,29 @@ class WorkingCopy:
         table = self.schema.tables[kind]
         if "experiment_id" not in table.columns:
             return None
-        with self._connected() as database:
+        with self._connect() as database:
             row = database.execute(f'SELECT experiment_id FROM "{kind}" WHERE {table.where}', ids(identity)).fetchone()
         return str(row[0]) if row else None
 
     def is_empty(self) -> bool:
         """Return whether no unit was ever read from the bucket and none was changed here."""
-        with self._connected() as database:
+        with self._connect() as database:
             sql = "SELECT 1 FROM pokeflow_units UNION ALL SELECT 1 FROM pokeflow_marks LIMIT 1"
             return database.execute(sql).fetchone() is None
 
     def has_experiment(self, name: str) -> bool:
         """Return whether an experiment of this name, even a deleted one, is known here."""
-        with self._connected() as database:
+        with self._connect() as database:
             return database.execute("SELECT 1 FROM experiments WHERE name = ?", (name,)).fetchone() is not None
 
     def version_of(self, name: str, created: int, source: str, run: str | None) -> int | None:
         """Return the number of the model version created from a source at a time (ms since 1970), or None."""
         sql = "SELECT version FROM model_versions WHERE name = ? AND creation_time = ? AND source = ? AND run_id IS ?"
-        with self._connected() as database:
+        with self._connect() as database:
             row = database.execute(f"{sql} ORDER BY version DESC", (name, created, source, run)).fetchone()
         return int(row[0]) if row else None
 
     def experiments(self) -> list[str]:
         """Return the ids of all experiments that are known here."""
-        with self._connected() as database:
+        with self._connect() as database:
             return [str(number) for (number,) in database.execute(f"SELECT experiment_id FROM {EXPERIMENTS}")]

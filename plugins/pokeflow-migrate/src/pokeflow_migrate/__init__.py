@@ -8,6 +8,6 @@ from pokeflow import Command, hookimpl
 @hookimpl
 def pokeflow_commands() -> Iterable[Command]:
     """Return the command ``pokeflow migrate``."""
-    where = "pokeflow_migrate.commands.migrate"
-    summary = "bring existing assets into the project's tree, as a plan in YAML says"
-    return [Command("migrate", summary, f"{where}:run", f"{where}:arguments")]
+    module = "pokeflow_migrate.commands.migrate"
+    summary = "migrate existing assets to the project's tree according to a plan in YAML"
+    return [Command("migrate", summary, f"{module}:run", f"{module}:arguments")]

@@ -118,7 +118,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class MigratedExperiments:
     """Result of migrating one entry; ``counts`` maps each kind of object to its number in source and target."""
 
     source: str
@@ -148,32 +148,32 @@ def entries(
     """
     if not plan.mlflow:
         return
-    open_migration = _find(faults)
+    open_migration = _load_open_migration(faults)
     if open_migration is None:
         return
     if tracking.get(URI) is None:
-        faults.append(Fault(NAME, "the configuration names no tracking store to bring them into. Say tracking=…"))
+        faults.append(Fault(NAME, "no tracking store is configured for the experiments. Set tracking=…"))
         return
     for i, runs in enumerate(plan.mlflow):
-        where = f"{NAME}[{i}]"
+        location = f"{NAME}[{i}]"
         migration = _open(open_migration, runs, base, tracking)
-        migrations = _check(migration, where)
-        names = {"source": f"{where}.from", "destination": f"tracking.{URI}"}
-        faults += [Fault(names.get(key, f"{where}.{key}"), message) for key, message in migrations]
-        if not migrations:
+        errors = _check(migration, location)
+        names = {"source": f"{location}.from", "destination": f"tracking.{URI}"}
+        faults += [Fault(names.get(key, f"{location}.{key}"), message) for key, message in errors]
+        if not errors:
             yield Entry(migration, dry_run)
 
 
-def _find(faults: list[Fault]) -> OpenMigration | None:
+def _load_open_migration(faults: list[Fault]) -> OpenMigration | None:
     installed = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     entry = installed.get(NAME)
     if entry is None:
-        faults.append(unknown(NAME, "plugin that brings experiments of", NAME, installed, "Install pokeflow-mlflow."))
+        faults.append(unknown(NAME, "plugin that migrates experiments of", NAME, installed, "Install pokeflow-mlflow."))
         return None
     try:
         open_migration: OpenMigration = entry.load()
     except (ImportError, AttributeError) as error:
-        raise PokeflowError(f"{entry.value}, which brings experiments, cannot be loaded: {error}.") from error
+        raise PokeflowError(f"{entry.value}, which migrates experiments, cannot be loaded: {error}.") from error
     return open_migration
 
 
@@ -191,20 +191,20 @@ def _open(open_migration: OpenMigration, runs: Runs, base: Path, tracking: Mappi
     )
 
 
-def _check(migration: Migration, where: str) -> list[tuple[str, str]]:
+def _check(migration: Migration, location: str) -> list[tuple[str, str]]:
     try:
         return list(migration.check())
     except ConfigError:
         raise
     except PokeflowError as error:
-        raise ConfigError([Fault(f"{where}.from", str(error))]) from error
+        raise ConfigError([Fault(f"{location}.from", str(error))]) from error
 
 
-def bring(entry: Entry, folder: Path | None) -> Brought:
+def migrate_entry(entry: Entry, folder: Path | None) -> MigratedExperiments:
     """Migrate an entry, with temporary files in ``folder``, or in a new temporary folder if it is None."""
-    with _work(folder) as work:
+    with _temporary_folder(folder) as work:
         report = entry.migration.run(work, dry_run=entry.dry_run)
-    return Brought(
+    return MigratedExperiments(
         source=report.source,
         target=report.target,
         rows=tuple(
@@ -212,12 +212,12 @@ def bring(entry: Entry, folder: Path | None) -> Brought:
         ),
         counts=dict(report.counts),
         left=tuple(report.left),
-        problems=tuple(Fault(where, text) for where, text in report.problems),
+        problems=tuple(Fault(location, text) for location, text in report.problems),
     )
 
 
 @contextmanager
-def _work(folder: Path | None) -> Iterator[Path]:
+def _temporary_folder(folder: Path | None) -> Iterator[Path]:
     if folder is None:
         with TemporaryDirectory(prefix="pokeflow-") as temporary:
             yield Path(temporary)

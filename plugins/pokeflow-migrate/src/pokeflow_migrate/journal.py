@@ -44,7 +44,7 @@ class Journal:
     _out: BinaryIO | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, done: JournalEntry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         """Append a line without buffering, so that it survives a kill of this process."""
         with self._lock:
             if self._out is None:
@@ -53,8 +53,8 @@ class Journal:
                 # End a line that was truncated by a kill, so that the new one begins on a line of its own.
                 if self._out.tell():
                     self._out.write(b"\n")
-            self._out.write(msgspec.json.encode(done) + b"\n")
-            self.known[done.target] = done
+            self._out.write(msgspec.json.encode(entry) + b"\n")
+            self.known[entry.target] = entry
 
     def close(self) -> None:
         """Close the file."""
@@ -70,10 +70,10 @@ def read(folder: Path) -> Journal:
         with journal.file.open("rb") as lines:
             for line in lines:
                 try:
-                    done = _decoder.decode(line)
+                    entry = _decoder.decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     continue
-                journal.known[done.target] = done
+                journal.known[entry.target] = entry
     except FileNotFoundError:
         pass
     return journal

@@ -12,7 +12,7 @@ from pokeflow.objects import NotFoundError, ObjectStore, require_key
 from pokeflow.project import Tree
 from pokeflow.project.links import Link, encode
 from pokeflow_migrate import patterns, sources
-from pokeflow_migrate.plan import KEPT, Copy, Figures, LinkRule, Plan
+from pokeflow_migrate.plan import RESERVED, Copy, Figures, LinkRule, Plan
 from pokeflow_migrate.references import References
 
 FIGURES = 200
@@ -55,69 +55,69 @@ class Moves:
 
 
 def moves(
-    plan: Plan, opened: Mapping[str, ObjectStore], tree: Tree, references: References, faults: list[Fault]
+    plan: Plan, stores: Mapping[str, ObjectStore], tree: Tree, references: References, faults: list[Fault]
 ) -> Moves:
     """List the sources and map every file to its target.
 
     Args:
         plan: Plan of the migration.
-        opened: Sources by name; those that could not be opened are missing, as their faults are known already.
+        stores: Sources by name; those that could not be opened are missing, as their faults are known already.
         tree: Tree of the project.
         references: Old and new paths; filled here.
         faults: List to which faults are added.
 
     """
-    planned = Moves()
-    for name, objects in opened.items():
+    expanded = Moves()
+    for name, objects in stores.items():
         rules = [(i, rule) for i, rule in enumerate(plan.copy) if rule.source == name]
-        _copies(name, objects, rules, sources.inside(objects, tree), planned, references, faults)
+        _copies(name, objects, rules, sources.inside(objects, tree), expanded, references, faults)
     for folder, link in plan.links.items():
-        if link.source in opened:
-            planned.links += _link(folder, link, opened[link.source], faults)
-            references.stays(link.source, f"{link.prefix.rstrip('/')}/" if link.prefix else "")
+        if link.source in stores:
+            expanded.links += _link(folder, link, stores[link.source], faults)
+            references.add_unmoved(link.source, f"{link.prefix.rstrip('/')}/" if link.prefix else "")
     for old, new in plan.rewrite.also.items():
-        references.also(old, new)
-    _choose_rewritten(plan, planned)
-    planned.items.sort(key=lambda item: (item.target, item.source, item.key))
-    planned.figures = {name: dict(model.metrics) for name, model in plan.models.items()}
+        references.add_prefix(old, new)
+    _mark_for_rewrite(plan, expanded)
+    expanded.items.sort(key=lambda item: (item.target, item.source, item.key))
+    expanded.figures = {name: dict(model.metrics) for name, model in plan.models.items()}
     for name, model in plan.models.items():
-        if model.metrics_from and model.metrics_from.source in opened:
-            where = f"models.{name}.metrics_from"
-            planned.figures[name] = _figures(where, model.metrics_from, opened, faults) | planned.figures[name]
-    faults += _collisions(planned)
-    return planned
+        if model.metrics_from and model.metrics_from.source in stores:
+            location = f"models.{name}.metrics_from"
+            expanded.figures[name] = _figures(location, model.metrics_from, stores, faults) | expanded.figures[name]
+    faults += _collisions(expanded)
+    return expanded
 
 
 def _copies(
     name: str,
     objects: ObjectStore,
     rules: list[tuple[int, Copy]],
-    own: str | None,
-    planned: Moves,
+    tree_prefix: str | None,
+    expanded: Moves,
     references: References,
     faults: list[Fault],
 ) -> None:
     """Map the files of a source by all of its rules, from one listing; files of the tree itself are skipped."""
-    taken: Counter[int] = Counter()
-    for prefix in _apart(patterns.literal_prefix(rule.match) for _, rule in rules):
+    match_counts: Counter[int] = Counter()
+    for prefix in _without_nested(patterns.literal_prefix(rule.match) for _, rule in rules):
         for entry in sources.list_source(objects, prefix):
-            if own is not None and entry.key.startswith(own):
+            if tree_prefix is not None and entry.key.startswith(tree_prefix):
                 continue
-            is_taken = False
+            is_matched = False
             for i, rule in rules:
                 if patterns.matches(rule.match, entry.key) and not _excluded(rule, entry.key):
-                    taken[i], is_taken = taken[i] + 1, True
-                    if taken[i] == 1 or rule.to.endswith("/"):
+                    match_counts[i], is_matched = match_counts[i] + 1, True
+                    if match_counts[i] == 1 or rule.to.endswith("/"):
                         target = (
                             rule.to if not rule.to.endswith("/") else rule.to + patterns.below(rule.match, entry.key)
                         )
-                        planned.items.append(Item(name, entry.key, target, entry.size, entry.etag))
-                        seen = patterns.literal_prefix(rule.match) if patterns.is_wild(rule.match) else None
-                        references.file(name, entry.key, target, seen)
-            if not is_taken:
-                references.stays(name, entry.key)
+                        expanded.items.append(Item(name, entry.key, target, entry.size, entry.etag))
+                        common_prefix = patterns.literal_prefix(rule.match) if patterns.is_wild(rule.match) else None
+                        references.add_file(name, entry.key, target, common_prefix)
+            if not is_matched:
+                references.add_unmoved(name, entry.key)
     for i, rule in rules:
-        if not taken[i] and not rule.optional:
+        if not match_counts[i] and not rule.optional:
             faults.append(
                 Fault(
                     f"copy[{i}].match",
@@ -125,29 +125,31 @@ def _copies(
                     f"optional: true.{_nearest(objects, rule.match)}",
                 )
             )
-        elif not taken[i]:
-            planned.left.append((f"{objects.uri}/{rule.match}", "nothing lies there, and it is optional"))
-        if taken[i] > 1 and not rule.to.endswith("/"):
+        elif not match_counts[i]:
+            expanded.left.append((f"{objects.uri}/{rule.match}", "no file matches, and the rule is optional"))
+        if match_counts[i] > 1 and not rule.to.endswith("/"):
             faults.append(
                 Fault(
-                    f"copy[{i}].to", f"{rule.match!r} finds {taken[i]:,} files, and {rule.to} is one. End it with '/'."
+                    f"copy[{i}].to",
+                    f"{rule.match!r} matches {match_counts[i]:,} files, but {rule.to} is a single file. End it "
+                    "with '/'.",
                 )
             )
-    wild = _apart(patterns.literal_prefix(rule.match) for _, rule in rules if patterns.is_wild(rule.match))
-    planned.left += sources.hidden(objects, wild)
+    wild = _without_nested(patterns.literal_prefix(rule.match) for _, rule in rules if patterns.is_wild(rule.match))
+    expanded.left += sources.hidden(objects, wild)
 
 
 def _excluded(rule: Copy, key: str) -> bool:
     return any(patterns.matches(pattern, key) for pattern in rule.exclude)
 
 
-def _apart(prefixes: Iterable[str]) -> list[str]:
+def _without_nested(prefixes: Iterable[str]) -> list[str]:
     """Return the prefixes that do not begin with another one, so that nothing is listed twice."""
-    apart: list[str] = []
+    outermost: list[str] = []
     for prefix in sorted(set(prefixes)):
-        if not apart or not prefix.startswith(apart[-1]):
-            apart.append(prefix)
-    return apart
+        if not outermost or not prefix.startswith(outermost[-1]):
+            outermost.append(prefix)
+    return outermost
 
 
 def _nearest(objects: ObjectStore, match: str) -> str:
@@ -161,7 +163,7 @@ def _nearest(objects: ObjectStore, match: str) -> str:
             names.append(entry.key)
         if names or not folder:
             near = difflib.get_close_matches(match, names, n=1, cutoff=0.5) or names[:3]
-            return f" There is {', '.join(map(repr, near))}." if near else " Nothing at all lies there."
+            return f" There is {', '.join(map(repr, near))}." if near else " The source is empty."
         folder = folder.rpartition("/")[0]
 
 
@@ -171,7 +173,7 @@ def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]
     for entry in objects.list(prefix):
         files, size = files + 1, size + entry.size
     if not files and not link.optional:
-        message = f"nothing lies at {objects.uri}/{prefix}.{_nearest(objects, prefix)}"
+        message = f"there are no files below {objects.uri}/{prefix}.{_nearest(objects, prefix)}"
         faults.append(Fault(f"links.{folder}", f"{message} Correct it, or set optional: true."))
     if files:
         to = (objects.with_prefix(prefix.rstrip("/")).uri if prefix else objects.uri) + "/"
@@ -184,79 +186,81 @@ def _link(folder: str, link: LinkRule, objects: ObjectStore, faults: list[Fault]
         yield LinkFile(f"{folder.rstrip('/')}/link.json", to, data, files, size)
 
 
-def _choose_rewritten(plan: Plan, planned: Moves) -> None:
+def _mark_for_rewrite(plan: Plan, expanded: Moves) -> None:
     limit = plan.rewrite.limit_mb * 1_000_000
-    for i, item in enumerate(planned.items):
-        wanted = any(patterns.matches(pattern, item.target) for pattern in plan.rewrite.match)
-        if wanted and item.size > limit:
-            planned.left.append(
+    for i, item in enumerate(expanded.items):
+        is_rewritten = any(patterns.matches(pattern, item.target) for pattern in plan.rewrite.match)
+        if is_rewritten and item.size > limit:
+            expanded.left.append(
                 (item.target, f"larger than {plan.rewrite.limit_mb} MB: copied, paths in it not rewritten")
             )
-            wanted = False
-        if wanted != item.rewrite:
-            planned.items[i] = Item(item.source, item.key, item.target, item.size, item.etag, wanted)
+            is_rewritten = False
+        if is_rewritten != item.rewrite:
+            expanded.items[i] = Item(item.source, item.key, item.target, item.size, item.etag, is_rewritten)
 
 
-def _collisions(planned: Moves) -> Iterator[Fault]:
+def _collisions(expanded: Moves) -> Iterator[Fault]:
     """Yield faults for impossible targets: two files for one path, a file in place of a folder, invalid keys."""
     by_target: defaultdict[str, list[str]] = defaultdict(list)
-    for item in planned.items:
+    for item in expanded.items:
         by_target[item.target].append(f"{item.source}:{item.key}")
-    for link in planned.links:
+    for link in expanded.links:
         by_target[link.target].append(f"the link to {link.to}")
     yield from few(
-        (Fault(target, f"two things belong here: {' and '.join(map(repr, origins[:3]))}. Give one another place."))
+        (Fault(target, f"several sources have this target: {' and '.join(map(repr, origins[:3]))}. Change one."))
         for target, origins in by_target.items()
         if len(origins) > 1
     )
-    yield from few(fault for target, origins in by_target.items() if (fault := _wrong(target, origins[0])))
+    yield from few(fault for target, origins in by_target.items() if (fault := _target_fault(target, origins[0])))
     folders = {target[:i] for target in by_target for i, sign in enumerate(target) if sign == "/"}
     yield from few(
-        Fault(target, f"is a file ({by_target[target][0]!r}), and other files belong below it.")
+        Fault(target, f"is the target of a file ({by_target[target][0]!r}) and the folder of other targets.")
         for target in sorted(folders & set(by_target))
     )
 
 
-def _wrong(target: str, origin: str) -> Fault | None:
+def _target_fault(target: str, origin: str) -> Fault | None:
     try:
         require_key(target)
     except PokeflowError as error:
-        return Fault(origin, f"cannot be placed: {error} Exclude it, or rename it where it lies.")
-    if target.casefold().startswith(KEPT):
-        return Fault(origin, f"would lie at {target!r}, and {KEPT} is written from receipts alone.")
+        return Fault(origin, f"has no valid target: {error} Exclude it, or rename it in the source.")
+    if target.casefold().startswith(RESERVED):
+        return Fault(
+            origin, f"has the target {target!r}, but {RESERVED} is generated from receipts. Choose another target."
+        )
     return None
 
 
 def few(faults: Iterable[Fault]) -> Iterator[Fault]:
     """Yield the first ``SHOWN`` faults of one kind, and one with the number of the others."""
-    more = 0
+    remaining = 0
     for i, fault in enumerate(faults):
         if i < SHOWN:
             yield fault
         else:
-            more += 1
-    if more:
-        yield Fault("…", f"and {more:,} more like these.")
+            remaining += 1
+    if remaining:
+        yield Fault("…", f"and {remaining:,} more like these.")
 
 
-def _figures(where: str, at: Figures, opened: Mapping[str, ObjectStore], faults: list[Fault]) -> dict[str, float]:
+def _figures(location: str, file: Figures, stores: Mapping[str, ObjectStore], faults: list[Fault]) -> dict[str, float]:
     """Read the numbers of a JSON file, with nested ones named ``outer.inner``; add problems to ``faults``."""
-    objects = opened[at.source]
+    objects = stores[file.source]
     try:
-        entry = objects.stat(at.file)
+        entry = objects.stat(file.file)
         if entry is None or entry.size > 1 << 20:
-            what = "there is no such file" if entry is None else f"{entry.size:,} bytes are no list of figures"
-            raise NotFoundError(f"{what}.{_nearest(objects, at.file) if entry is None else ''}")
-        numbers = dict(_numbers(json.loads(objects.read(at.file)[0]), ""))
+            reason = "the file does not exist" if entry is None else f"{entry.size:,} bytes are too many for figures"
+            raise NotFoundError(f"{reason}.{_nearest(objects, file.file) if entry is None else ''}")
+        figures = dict(_numbers(json.loads(objects.read(file.file)[0]), ""))
     except (PokeflowError, ValueError, RecursionError) as error:
-        faults.append(Fault(where, f"{objects.uri}/{at.file}: {error}"))
+        faults.append(Fault(location, f"{objects.uri}/{file.file}: {error}"))
         return {}
-    if not numbers or len(numbers) > FIGURES:
+    if not figures or len(figures) > FIGURES:
         faults.append(
-            Fault(where, f"{objects.uri}/{at.file} holds {len(numbers):,} figures; 1 to {FIGURES} are expected.")
+            Fault(location, f"{objects.uri}/{file.file} holds {len(figures):,} figures; 1 to {FIGURES} are expected.")
         )
         return {}
-    return numbers
+    return figures
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:

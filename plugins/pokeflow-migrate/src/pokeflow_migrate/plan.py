@@ -14,7 +14,7 @@ from pokeflow.objects import require_key
 
 LARGEST = 1 << 20
 """Maximum size of a plan in bytes, which is written by hand."""
-KEPT = "metadata/"
+RESERVED = "metadata/"
 """Folder of the tree that is written from receipts alone."""
 
 
@@ -132,12 +132,14 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
     """YAML loader for plain data; a duplicate key is an error instead of silently replacing the first value."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
+        keys = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                what = f"{key.value!r} is given twice" if isinstance(key, yaml.ScalarNode) else "a key must be text"
-                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-            seen.add(key.value)
+            if not isinstance(key, yaml.ScalarNode) or key.value in keys:
+                problem = (
+                    f"{key.value!r} is a duplicate key" if isinstance(key, yaml.ScalarNode) else "a key must be text"
+                )
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.add(key.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return mapping
 
@@ -147,8 +149,8 @@ def load(file: Path) -> Plan:
     faults: list[Fault] = []
     data = _read(file)
     if isinstance(data, dict) and isinstance(data.get("sources"), dict):
-        items = data["sources"].items()
-        data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in items}
+        source_items = data["sources"].items()
+        data["sources"] = {name: {"at": at} if isinstance(at, str) else at for name, at in source_items}
     if isinstance(data, dict) and isinstance(data.get("mlflow"), list):
         data["mlflow"] = [_with_at(runs) for runs in data["mlflow"]]
     plan = schema.parse(Plan, data, "", faults)
@@ -168,40 +170,48 @@ def _with_at(runs: Any) -> Any:
 
 def _read(file: Path) -> Any:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(LARGEST + 1)
+        with file.open("rb") as stream:
+            data = stream.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError([Fault(str(file), f"cannot be read: {error.strerror or error}.")]) from error
     if len(data) > LARGEST:
-        raise ConfigError([Fault(str(file), f"larger than {LARGEST:,} bytes: no plan.")])
+        raise ConfigError([Fault(str(file), f"larger than {LARGEST:,} bytes, which is too large for a plan.")])
     depth = 0
     for sign in data:
         depth = depth + 1 if sign in b"[{" else max(0, depth - 1) if sign in b"]}" else depth
         if depth > DEPTH:
-            raise ConfigError([Fault(str(file), f"nested more than {DEPTH} deep: no plan.")])
+            raise ConfigError(
+                [Fault(str(file), f"nested more than {DEPTH} levels deep, which is too deep for a plan.")]
+            )
     try:
         # Aliases could expand a small file to a huge plan.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
-            raise ConfigError([Fault(str(file), "YAML aliases (*name) are not taken here. Write it out.")])
+            raise ConfigError(
+                [Fault(str(file), "YAML aliases (*name) are not allowed in a plan. Write the value out.")]
+            )
         return yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise ConfigError([Fault(where, f"no valid YAML: {getattr(error, 'problem', None) or error}.")]) from error
+        location = f"{file}:{mark.line + 1}" if mark else str(file)
+        raise ConfigError([Fault(location, f"invalid YAML: {getattr(error, 'problem', None) or error}.")]) from error
 
 
 def _faults(plan: Plan) -> Iterator[Fault]:
     if not _is_key(plan.name) or "/" in plan.name:
-        yield Fault("name", f"{plan.name!r} names a receipt: one part of a path, without '/'.")
+        yield Fault(
+            "name",
+            f"{plan.name!r} is not a valid name. Use one part of a path, without '/', because it names a receipt.",
+        )
     if not (plan.copy or plan.links or plan.mlflow):
-        yield Fault("", "nothing to do. Give copy, links or mlflow.")
+        yield Fault("", "nothing to do. Add copy, links or mlflow.")
     yield from _sources(plan)
     for i, rule in enumerate(plan.copy):
         yield from _target(f"copy[{i}].to", rule.to)
-        for where, pattern in ((f"copy[{i}].match", rule.match), *((f"copy[{i}].exclude", p) for p in rule.exclude)):
+        for location, pattern in ((f"copy[{i}].match", rule.match), *((f"copy[{i}].exclude", p) for p in rule.exclude)):
             if not _is_key(pattern.removesuffix("/")) or pattern.endswith("/"):
                 yield Fault(
-                    where, f"{pattern!r} is no path or pattern of files below a source; a folder's end in '/**'."
+                    location,
+                    f"{pattern!r} is not a path or pattern of files below a source. For a folder, end it with '/**'.",
                 )
     for folder in plan.links:
         yield from _target(f"links.{folder}", folder)
@@ -212,41 +222,44 @@ def _faults(plan: Plan) -> Iterator[Fault]:
 
 
 def _sources(plan: Plan) -> Iterator[Fault]:
-    named: Iterable[tuple[str, str, str]] = [
+    uses: Iterable[tuple[str, str, str]] = [
         *((f"copy[{i}]", rule.source, "") for i, rule in enumerate(plan.copy)),
         *((f"links.{name}", link.source, link.prefix) for name, link in plan.links.items()),
         *((f"models.{n}.metrics_from", m.metrics_from.source, "") for n, m in plan.models.items() if m.metrics_from),
     ]
-    for where, name, prefix in named:
+    for location, name, prefix in uses:
         if name not in plan.sources:
-            yield unknown(f"{where}.source", "source", name, plan.sources)
+            yield unknown(f"{location}.source", "source", name, plan.sources)
         if prefix and not _is_key(prefix.removesuffix("/")):
-            yield Fault(f"{where}.prefix", f"{prefix!r} is no folder below a source.")
+            yield Fault(f"{location}.prefix", f"{prefix!r} is not a folder below a source.")
 
 
 def _models(plan: Plan) -> Iterator[Fault]:
     for name, model in plan.models.items():
-        where = f"models.{name}"
-        for field_, part in ((where, name), (f"{where}.version", model.version)):
+        location = f"models.{name}"
+        for field_, part in ((location, name), (f"{location}.version", model.version)):
             if not _is_key(part) or "/" in part or ":" in part:
                 yield Fault(field_, f"{part!r} must be one part of a path, without '/' and ':'.")
         if model.at is not None:
-            yield from _target(f"{where}.at", model.at)
+            yield from _target(f"{location}.at", model.at)
         for i, parent in enumerate(model.parents):
-            of, _, version = parent.rpartition(":")
-            if not of or not version:
-                yield Fault(f"{where}.parents[{i}]", f"{parent!r} is not <model>:<version>.")
+            parent_name, _, version = parent.rpartition(":")
+            if not parent_name or not version:
+                yield Fault(f"{location}.parents[{i}]", f"{parent!r} is not <model>:<version>.")
             elif parent == f"{name}:{model.version}":
-                yield Fault(f"{where}.parents[{i}]", "a version is not its own parent.")
+                yield Fault(f"{location}.parents[{i}]", "a version cannot be its own parent.")
         if model.metrics_from and not _is_key(model.metrics_from.file):
-            yield Fault(f"{where}.metrics_from.file", f"{model.metrics_from.file!r} is no file below a source.")
+            yield Fault(f"{location}.metrics_from.file", f"{model.metrics_from.file!r} is not a file below a source.")
 
 
-def _target(where: str, path: str) -> Iterator[Fault]:
+def _target(location: str, path: str) -> Iterator[Fault]:
     if not _is_key(path.removesuffix("/")):
-        yield Fault(where, f"{path!r} is no path below a project: relative, without '..', '\\' or empty parts.")
-    elif f"{path}/".casefold().startswith(KEPT):
-        yield Fault(where, f"{KEPT} is written from receipts alone. Choose another path.")
+        yield Fault(
+            location,
+            f"{path!r} is not a path below the project. Use a relative path without '..', '\\' or empty parts.",
+        )
+    elif f"{path}/".casefold().startswith(RESERVED):
+        yield Fault(location, f"{RESERVED} is generated from receipts. Choose another path.")
 
 
 def _is_key(path: str) -> bool:

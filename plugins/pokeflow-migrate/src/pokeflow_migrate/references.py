@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from pokeflow.objects import Folder, ObjectStore
 
-Place = tuple[str, str]
+Location = tuple[str, str]
 """Name of a source and a key in it: ending in ``/`` for a folder, empty for the source itself."""
 LONGEST = 4096
 """Maximum number of characters of a path; S3 allows keys of 1,024 bytes."""
@@ -25,54 +25,54 @@ class References:
         self, sources: Mapping[str, ObjectStore], tree: ObjectStore, style: Literal["uri", "relative"]
     ) -> None:
         self._sources, self._tree, self._style = sources, tree, style
-        self._files: dict[Place, str] = {}
-        self._folders: dict[Place, str | None] = {}
-        self._left: set[Place] = set()
-        self._roots: dict[str, Place | str] = {}
+        self._files: dict[Location, str] = {}
+        self._folders: dict[Location, str | None] = {}
+        self._unmoved: set[Location] = set()
+        self._roots: dict[str, Location | str] = {}
         for name, objects in sources.items():
             for root in forms(objects):
                 self._roots.setdefault(root, (name, ""))
         self._pattern: re.Pattern[str] | None = None
         self._end = re.compile(f"[{_END}]")
 
-    def file(self, source: str, key: str, target: str, seen: str | None) -> None:
+    def add_file(self, source: str, key: str, target: str, common_prefix: str | None) -> None:
         """Add a file that moves to ``target``, and its folders if they move as a whole.
 
         Args:
             source: Name of the source.
             key: Key in the source.
             target: Path in the tree.
-            seen: Common prefix of all keys that the rule covers; None if it covers this file only.
+            common_prefix: Common prefix of all keys that the rule covers; None if it covers this file only.
 
         """
         self._files.setdefault((source, key), target)
-        while seen is not None:
+        while common_prefix is not None:
             key, _, name = key.rpartition("/")
             target, _, new = target.rpartition("/")
             old = f"{key}/" if key else ""
-            if name != new or not target or not old.startswith(seen):
+            if name != new or not target or not old.startswith(common_prefix):
                 return
-            location = (source, old)
+            folder = (source, old)
             # A folder whose files move to two different folders has no new path.
-            if self._folders.setdefault(location, f"{target}/") != f"{target}/":
-                self._folders[location] = None
+            if self._folders.setdefault(folder, f"{target}/") != f"{target}/":
+                self._folders[folder] = None
             if not old:
                 return
 
-    def stays(self, source: str, key: str) -> None:
+    def add_unmoved(self, source: str, key: str) -> None:
         """Add a file, or a folder ending in ``/``, that is not moved."""
-        self._left.add((source, key))
+        self._unmoved.add((source, key))
         folder = key.rstrip("/")
         while folder:
             folder = folder.rpartition("/")[0]
-            location = (source, f"{folder}/" if folder else "")
-            if location in self._left:
+            above = (source, f"{folder}/" if folder else "")
+            if above in self._unmoved:
                 return
-            self._left.add(location)
+            self._unmoved.add(above)
 
-    def also(self, old: str, new: str) -> None:
+    def add_prefix(self, old: str, new: str) -> None:
         """Add another old prefix, and the location in a source, or any other prefix, that replaces it."""
-        self._roots.setdefault(old.rstrip("/"), self._place(new) or new)
+        self._roots.setdefault(old.rstrip("/"), self._resolve(new) or new)
 
     @property
     def prefixes(self) -> Iterable[str]:
@@ -93,32 +93,32 @@ class References:
         """
         if not any(root in text for root in self._roots):
             return text, 0, 0
-        if whole and (new := self._new(text, exactly=self._end.search(text) is not None)) is not None:
+        if whole and (new := self._replacement(text, exactly=self._end.search(text) is not None)) is not None:
             return new, 1, 0
-        done = left = 0
+        replaced = remaining = 0
 
-        def one(match: re.Match[str]) -> str:
-            nonlocal done, left
-            text, is_known = match[0], False
+        def replace_match(match: re.Match[str]) -> str:
+            nonlocal replaced, remaining
+            candidate, is_known = match[0], False
             # A path may be followed directly by punctuation.
-            for path in dict.fromkeys((text, text.rstrip(".:!?`*"))):
-                new = self._new(path)
+            for path in dict.fromkeys((candidate, candidate.rstrip(".:!?`*"))):
+                new = self._replacement(path)
                 if new is not None and not any(sign in new for sign in refuse):
-                    done += 1
-                    return new + text[len(path) :]
-                is_known = is_known or self._root(path) is not None
-            left += is_known
-            return text
+                    replaced += 1
+                    return new + candidate[len(path) :]
+                is_known = is_known or self._split_root(path) is not None
+            remaining += is_known
+            return candidate
 
-        return self._finder().sub(one, text), done, left
+        return self._compile().sub(replace_match, text), replaced, remaining
 
-    def _finder(self) -> re.Pattern[str]:
+    def _compile(self) -> re.Pattern[str]:
         if self._pattern is None:
             roots = "|".join(re.escape(root) for root in sorted(self._roots, key=len, reverse=True))
             self._pattern = re.compile(rf"(?<![\w/.~:-])(?:{roots})(?![^/{_END}.:!?`*])[^{_END}]*")
         return self._pattern
 
-    def _root(self, text: str) -> tuple[str, str] | None:
+    def _split_root(self, text: str) -> tuple[str, str] | None:
         """Split a text into its longest old prefix and the rest, which is empty or begins with a slash; or None."""
         end = len(text) if len(text) <= LONGEST else 0
         while end > 0:
@@ -127,43 +127,43 @@ class References:
             end = text.rfind("/", 0, end)
         return None
 
-    def _place(self, text: str, depth: int = 0) -> Place | None:
-        known_root = self._root(text)
-        if known_root is None or depth > 1:
+    def _resolve(self, text: str, depth: int = 0) -> Location | None:
+        split = self._split_root(text)
+        if split is None or depth > 1:
             return None
-        root, rest = known_root
-        to = self._roots[root]
-        if isinstance(to, str):
-            return self._place(_joined(to, rest), depth + 1)
-        rest = unquote(rest) if root.startswith("file:") else rest
-        return to[0], to[1] + rest if to[1] else rest.lstrip("/")
+        root, suffix = split
+        new = self._roots[root]
+        if isinstance(new, str):
+            return self._resolve(_join(new, suffix), depth + 1)
+        suffix = unquote(suffix) if root.startswith("file:") else suffix
+        return new[0], new[1] + suffix if new[1] else suffix.lstrip("/")
 
-    def _new(self, text: str, *, exactly: bool = False) -> str | None:
+    def _replacement(self, text: str, *, exactly: bool = False) -> str | None:
         """Return the replacement of a whole path, or None; ``exactly``: ignore folders above that are known."""
-        root = self._root(text)
-        if root is None:
+        split = self._split_root(text)
+        if split is None:
             return None
-        location = self._place(text)
+        location = self._resolve(text)
         if location is None:
-            to = self._roots[root[0]]
-            return _joined(to, root[1]) if isinstance(to, str) and not exactly else None
+            new = self._roots[split[0]]
+            return _join(new, split[1]) if isinstance(new, str) and not exactly else None
         target = self._target(location, exactly=exactly)
-        return None if target is None else self._written(target, root[0])
+        return None if target is None else self._format_target(target, split[0])
 
-    def _target(self, location: Place, *, exactly: bool) -> str | None:
+    def _target(self, location: Location, *, exactly: bool) -> str | None:
         source, key = location
-        if location in self._files or (location in self._left and not _is_folder(key)):
+        if location in self._files or (location in self._unmoved and not _is_folder(key)):
             return self._files.get(location)
-        for folder, rest in _upwards(key):
-            known = (source, folder)
-            if exactly and rest not in ("", "."):
+        for folder, suffix in _upwards(key):
+            ancestor = (source, folder)
+            if exactly and suffix not in ("", "."):
                 break
-            if known in self._left or known in self._folders:
-                target = None if known in self._left else self._folders[known]
-                return None if target is None else target.rstrip("/") if rest == "." else target + rest
+            if ancestor in self._unmoved or ancestor in self._folders:
+                target = None if ancestor in self._unmoved else self._folders[ancestor]
+                return None if target is None else target.rstrip("/") if suffix == "." else target + suffix
         return None
 
-    def _written(self, target: str, root: str) -> str:
+    def _format_target(self, target: str, root: str) -> str:
         if self._style == "relative":
             return target
         if isinstance(self._tree, Folder) and not root.startswith(("file:", "s3")):
@@ -188,8 +188,8 @@ def _is_folder(key: str) -> bool:
     return not key or key.endswith("/")
 
 
-def _joined(prefix: str, rest: str) -> str:
-    return prefix.rstrip("/") + rest if rest else prefix
+def _join(prefix: str, suffix: str) -> str:
+    return prefix.rstrip("/") + suffix if suffix else prefix
 
 
 def forms(objects: ObjectStore) -> list[str]:

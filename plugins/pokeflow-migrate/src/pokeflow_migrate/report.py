@@ -36,11 +36,11 @@ class Row:
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
     """Return the sums of files, bytes, and replaced and remaining old paths, by action."""
-    counters: dict[str, Counter[str]] = {}
+    sums_by_action: dict[str, Counter[str]] = {}
     for row in rows:
-        of = counters.setdefault(row.done, Counter())
-        of.update(files=1, size=row.size, replacements=row.replacements, references_left=row.references_left)
-    return {done: dict(counts) for done, counts in sorted(counters.items())}
+        sums = sums_by_action.setdefault(row.done, Counter())
+        sums.update(files=1, size=row.size, replacements=row.replacements, references_left=row.references_left)
+    return {action: dict(counts) for action, counts in sorted(sums_by_action.items())}
 
 
 def write(file: Path, rows: Iterable[Row], summary: Mapping[str, Any]) -> tuple[Path, Path]:

@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9/_.][\w/.@%+=~-]*(?::[\w/.@%+=~-]+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class RewriteResult:
     """New bytes of a file, the number of replaced paths and of old paths left, and a note if it was not rewritten."""
 
     data: bytes
@@ -28,7 +28,7 @@ class Rewritten:
     note: str = ""
 
 
-def rewrite(data: bytes, name: str, references: References) -> Rewritten:
+def rewrite(data: bytes, name: str, references: References) -> RewriteResult:
     """Replace the old paths in a file.
 
     A file for which this cannot be done safely is returned unchanged, with a note.
@@ -42,49 +42,49 @@ def rewrite(data: bytes, name: str, references: References) -> Rewritten:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        return Rewritten(data, note=f"copied as it is: not UTF-8 ({error.reason} at byte {error.start:,})")
+        return RewriteResult(data, note=f"copied unchanged: not UTF-8 ({error.reason} at byte {error.start:,})")
     is_escaped = "\\" in text
     if not is_escaped and not any(prefix in text for prefix in references.prefixes):
-        return Rewritten(data)
+        return RewriteResult(data)
     edit = _EDITORS.get(name.rpartition(".")[2].lower(), _edit_text)
-    counts = _Counts(references)
+    replacer = _Replacer(references)
     try:
-        new = edit(text, counts)
+        new = edit(text, replacer)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(getattr(error, "problem", None) or error).splitlines()[0][:120]
-        return Rewritten(data, note=f"copied as it is: {reason}")
-    if not counts.done:
-        return Rewritten(data, left=counts.left)
-    return Rewritten(new.encode(), counts.done, counts.left)
+        return RewriteResult(data, note=f"copied unchanged: {reason}")
+    if not replacer.replaced:
+        return RewriteResult(data, left=replacer.remaining)
+    return RewriteResult(new.encode(), replacer.replaced, replacer.remaining)
 
 
-class _Counts:
+class _Replacer:
     """Function object that replaces paths in texts and counts the replacements."""
 
     def __init__(self, references: References) -> None:
-        self.references, self.done, self.left = references, 0, 0
+        self.references, self.replaced, self.remaining = references, 0, 0
 
     def __call__(self, text: str, *, whole: bool = False, refuse: str = "") -> str:
-        new, done, left = self.references.replace_paths(text, whole=whole, refuse=refuse)
-        self.done, self.left = self.done + done, self.left + left
+        new, replaced, remaining = self.references.replace_paths(text, whole=whole, refuse=refuse)
+        self.replaced, self.remaining = self.replaced + replaced, self.remaining + remaining
         return new
 
 
-def _edit_text(text: str, replace: _Counts) -> str:
+def _edit_text(text: str, replace: _Replacer) -> str:
     return replace(text)
 
 
-def _edit_table(text: str, replace: _Counts) -> str:
+def _edit_table(text: str, replace: _Replacer) -> str:
     """Replace paths in CSV or TSV text, except by paths that would need quotes, as the field may have none."""
     return replace(text, refuse='",;\t')
 
 
-def _edit_json(text: str, replace: _Counts) -> str:
+def _edit_json(text: str, replace: _Replacer) -> str:
     _require_json(text.removeprefix("\ufeff"))
     return _edit_json_texts(text, replace)
 
 
-def _edit_json_lines(text: str, replace: _Counts) -> str:
+def _edit_json_lines(text: str, replace: _Replacer) -> str:
     for line in text.removeprefix("\ufeff").split("\n"):
         if line.strip():
             _require_json(line)
@@ -98,18 +98,18 @@ def _require_json(text: str) -> None:
         raise ValueError(f"not valid JSON ({error})") from error
 
 
-def _edit_json_texts(text: str, replace: _Counts) -> str:
-    def one(match: re.Match[str]) -> str:
+def _edit_json_texts(text: str, replace: _Replacer) -> str:
+    def replace_text(match: re.Match[str]) -> str:
         if _AFTER_KEY.match(text, match.end()):
             return match[0]
         value = json.loads(match[0], strict=False)
         new = replace(value, whole=True)
         return match[0] if new == value else json.dumps(new, ensure_ascii=match[0].isascii())
 
-    return _JSON_TEXT.sub(one, text)
+    return _JSON_TEXT.sub(replace_text, text)
 
 
-def _edit_yaml(text: str, replace: _Counts) -> str:
+def _edit_yaml(text: str, replace: _Replacer) -> str:
     """Replace paths in the scalar values of YAML text, without constructing objects.
 
     The new text is compared with the old one event by event; raises ValueError if anything else has changed.
@@ -117,26 +117,26 @@ def _edit_yaml(text: str, replace: _Counts) -> str:
     bom = "\ufeff" if text.startswith("\ufeff") else ""
     body = text[len(bom) :]
     out, end = [], 0
-    wanted: dict[int, str] = {}
+    expected: dict[int, str] = {}
     for number, (event, is_value) in enumerate(_events(body)):
         if not isinstance(event, yaml.ScalarEvent) or not is_value:
             continue
         raw = body[event.start_mark.index : event.end_mark.index]
-        before = replace.done
+        before = replace.replaced
         in_place = event.style in ("|", ">") or event.anchor or event.tag
         new = replace(event.value, whole=not in_place)
-        if replace.done == before:
+        if replace.replaced == before:
             continue
         if in_place:
-            written = replace.references.replace_paths(raw)[0]
+            replacement = replace.references.replace_paths(raw)[0]
         else:
-            written = new if not event.style and _PLAIN.fullmatch(new) else json.dumps(new, ensure_ascii=False)
-        out += [body[end : event.start_mark.index], written]
-        end, wanted[number] = event.end_mark.index, new
+            replacement = new if not event.style and _PLAIN.fullmatch(new) else json.dumps(new, ensure_ascii=False)
+        out += [body[end : event.start_mark.index], replacement]
+        end, expected[number] = event.end_mark.index, new
     out.append(body[end:])
     new_text = "".join(out)
-    if wanted and not _is_same(body, new_text, wanted):
-        raise ValueError("its paths cannot be replaced without changing what else the YAML says")
+    if expected and not _is_same(body, new_text, expected):
+        raise ValueError("its paths cannot be replaced without changing other parts of the YAML")
     return bom + new_text
 
 
@@ -156,15 +156,15 @@ def _events(text: str) -> Iterator[tuple[Any, bool]]:
         if is_start:
             stack.append(["map" if isinstance(event, yaml.MappingStartEvent) else "list", 0])
             if len(stack) > DEEPEST:
-                raise ValueError(f"YAML of more than {DEEPEST} levels")
+                raise ValueError(f"YAML with more than {DEEPEST} levels")
 
 
-def _is_same(old: str, new: str, wanted: dict[int, str]) -> bool:
-    """Return whether two YAML texts are equal except for the ``wanted`` scalars, by number of their event."""
+def _is_same(old: str, new: str, expected: dict[int, str]) -> bool:
+    """Return whether two YAML texts are equal except for the ``expected`` scalars, by number of their event."""
     pairs = zip(_events(old), _events(new), strict=True)
     try:
         for number, ((before, _), (after, _)) in enumerate(pairs):
-            value = wanted.get(number, getattr(before, "value", None))
+            value = expected.get(number, getattr(before, "value", None))
             if type(before) is not type(after) or getattr(after, "value", None) != value:
                 return False
             if any(getattr(before, name, None) != getattr(after, name, None) for name in ("anchor", "tag")):
@@ -174,7 +174,7 @@ def _is_same(old: str, new: str, wanted: dict[int, str]) -> bool:
     return True
 
 
-_EDITORS: dict[str, Callable[[str, _Counts], str]] = {
+_EDITORS: dict[str, Callable[[str, _Replacer], str]] = {
     "json": _edit_json,
     "ipynb": _edit_json,
     "jsonl": _edit_json_lines,

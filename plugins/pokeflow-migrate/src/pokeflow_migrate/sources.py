@@ -15,19 +15,19 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
     """Open each source of a plan in ``folder`` and return them by name; invalid ones are added to ``faults``."""
     stores: dict[str, ObjectStore] = {}
     for name, source in plan.sources.items():
-        where = f"sources.{name}"
+        location = f"sources.{name}"
         try:
             objects = _open_source(source, folder, tree)
         except ConfigError as error:
-            faults += [Fault(where, str(fault)) for fault in error.faults]
+            faults += [Fault(location, str(fault)) for fault in error.faults]
             continue
         except PokeflowError as error:
-            faults.append(Fault(where, str(error)))
+            faults.append(Fault(location, str(error)))
             continue
         if isinstance(objects, Folder) and not objects.root.is_dir():
-            faults.append(Fault(where, f"no folder {objects.root}."))
+            faults.append(Fault(location, f"the folder {objects.root} does not exist."))
         elif f"{objects.uri}/".startswith(f"{tree.objects.uri}/"):
-            faults.append(Fault(where, f"{objects.uri} lies in the project's own tree."))
+            faults.append(Fault(location, f"{objects.uri} is in the project's own tree. Choose another source."))
         else:
             stores[name] = objects
     return stores
@@ -36,7 +36,7 @@ def open_sources(plan: Plan, folder: Path, tree: Tree, faults: list[Fault]) -> d
 def _open_source(source: Source, folder: Path, tree: Tree) -> ObjectStore:
     if not source.at.startswith("s3://"):
         if not source.at.strip():
-            raise ConfigError([Fault("at", "no place.")])
+            raise ConfigError([Fault("at", "must not be empty.")])
         is_uri = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source.at)
         return open_uri(source.at if is_uri else str(folder / Path(source.at).expanduser()))
     return open_related(tree.objects, source.at, endpoint=source.endpoint, region=source.region)
@@ -44,8 +44,8 @@ def _open_source(source: Source, folder: Path, tree: Tree) -> ObjectStore:
 
 def inside(source: ObjectStore, tree: Tree) -> str | None:
     """Return the prefix of a source that contains the tree itself, or None if the tree is not in the source."""
-    own = f"{source.uri}/"
-    return f"{tree.objects.uri.removeprefix(own)}/" if f"{tree.objects.uri}/".startswith(own) else None
+    prefix = f"{source.uri}/"
+    return f"{tree.objects.uri.removeprefix(prefix)}/" if f"{tree.objects.uri}/".startswith(prefix) else None
 
 
 def list_source(source: ObjectStore, prefix: str) -> Iterator[ObjectInfo]:
@@ -64,11 +64,11 @@ def hidden(source: ObjectStore, prefixes: Iterable[str]) -> Iterator[tuple[str, 
                 path = Path(folder) / name
                 below = path.relative_to(start).as_posix()
                 is_folder = name in folders
-                why = _why_hidden(path, below, is_folder=is_folder)
-                if why and is_folder:
+                reason = _why_hidden(path, below, is_folder=is_folder)
+                if reason and is_folder:
                     folders.remove(name)
-                if why and (below.startswith(prefix) or (is_folder and prefix.startswith(f"{below}/"))):
-                    yield str(path), why
+                if reason and (below.startswith(prefix) or (is_folder and prefix.startswith(f"{below}/"))):
+                    yield str(path), reason
             folders[:] = [name for name in folders if name.casefold() != OWN]
 
 
@@ -76,8 +76,8 @@ def _why_hidden(path: Path, below: str, *, is_folder: bool) -> str | None:
     if path.is_symlink():
         return "a link, which is not followed"
     if not is_folder and not path.is_file():
-        return "no file"
-    return None if _is_key(below) else "its name has what no key can have"
+        return "not a regular file"
+    return None if _is_key(below) else "its name is not a valid key"
 
 
 def _is_key(path: str) -> bool:

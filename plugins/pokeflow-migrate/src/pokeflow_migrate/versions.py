@@ -9,11 +9,11 @@ from graphlib import CycleError, TopologicalSorter
 from pokeflow.errors import Fault, unknown
 from pokeflow.project import PublishedFile, Receipt, Tree, receipts
 from pokeflow.project.inventory import LINK
-from pokeflow_migrate.experiments import Brought
+from pokeflow_migrate.experiments import MigratedExperiments
 from pokeflow_migrate.journal import JournalEntry
 from pokeflow_migrate.mapping import LinkFile, Moves
 from pokeflow_migrate.plan import Model, Plan
-from pokeflow_migrate.survey import Around
+from pokeflow_migrate.survey import Context
 
 RECEIPTS = "migrations"
 
@@ -27,33 +27,40 @@ def folders(name: str, model: Model, tree: Tree) -> tuple[str, ...]:
     """Return the folders of a version: from the plan, else the layout, else ``models/<model>/<version>/``."""
     if model.at is not None:
         return (f"{model.at.rstrip('/')}/",)
-    result = []
+    names = []
     for leaf in tree.leaves:
         parts = leaf.path.split("/")
         if leaf.model == name and leaf.fixed and leaf.version in parts:
-            result.append("/".join([*parts[: parts.index(leaf.version)], model.version, ""]))
-    return tuple(dict.fromkeys(result)) or (f"models/{name}/{model.version}/",)
+            names.append("/".join([*parts[: parts.index(leaf.version)], model.version, ""]))
+    return tuple(dict.fromkeys(names)) or (f"models/{name}/{model.version}/",)
 
 
-def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Iterator[Fault]:
+def check(plan: Plan, moves: Moves, tree: Tree, known_receipts: Iterable[Receipt]) -> Iterator[Fault]:
     """Yield the faults of the versions declared in the plan."""
-    published = {receipt.unit: receipt for receipt in known}
+    published = {receipt.unit: receipt for receipt in known_receipts}
     models = {*plan.models, *tree.about.models, *(r.model for r in published.values() if r.model)}
     for name, model in plan.models.items():
-        where = f"models.{name}"
-        places = folders(name, model, tree)
-        if not any(item.target.startswith(places) for item in moves.items):
-            yield Fault(where, f"nothing of the plan lies in {' or '.join(places)}. Copy its files there, or say at: …")
+        location = f"models.{name}"
+        locations = folders(name, model, tree)
+        if not any(item.target.startswith(locations) for item in moves.items):
+            yield Fault(
+                location,
+                f"no file of the plan has a target in {' or '.join(locations)}. Copy its files there or set 'at'.",
+            )
         old = published.get(receipts.unit(name, model.version))
         if old is not None and old.origin is None:
-            yield Fault(f"{where}.version", f"{name} {model.version} is published already, by its records. It stays.")
+            yield Fault(
+                f"{location}.version",
+                f"{name} {model.version} is already published from its records, which stay unchanged. Choose "
+                "another version.",
+            )
         for i, parent in enumerate(model.parents):
             if parent.rpartition(":")[0] not in models:
-                yield unknown(f"{where}.parents[{i}]", "model", parent.rpartition(":")[0], models)
+                yield unknown(f"{location}.parents[{i}]", "model", parent.rpartition(":")[0], models)
         try:
             json.dumps(model.facts, allow_nan=False)
         except (ValueError, TypeError) as error:
-            yield Fault(f"{where}.facts", f"must be plain data: {error}. Put dates in quotes.")
+            yield Fault(f"{location}.facts", f"must be plain data: {error}. Put dates in quotes.")
     parents = {f"{name}:{model.version}": model.parents for name, model in plan.models.items()}
     try:
         TopologicalSorter(parents).prepare()
@@ -62,35 +69,44 @@ def check(plan: Plan, moves: Moves, tree: Tree, known: Iterable[Receipt]) -> Ite
 
 
 def build_receipts(
-    plan: Plan, around: Around, moves: Moves, done: Iterable[JournalEntry], experiments: Sequence[Brought] = ()
+    plan: Plan,
+    context: Context,
+    moves: Moves,
+    entries: Iterable[JournalEntry],
+    experiments: Sequence[MigratedExperiments] = (),
 ) -> Iterator[Receipt]:
     """Yield the receipts of the versions, and last that of the migration, whose existence marks it as complete."""
-    places = {name: folders(name, model, around.tree) for name, model in plan.models.items()}
-    fixed = tuple(folder for of_model in places.values() for folder in of_model)
+    folders_by_model = {name: folders(name, model, context.tree) for name, model in plan.models.items()}
+    fixed = tuple(folder for model_folders in folders_by_model.values() for folder in model_folders)
     files = [
-        PublishedFile(d.target, d.size, d.sha256, d.origin, bool(fixed) and d.target.startswith(fixed)) for d in done
+        PublishedFile(d.target, d.size, d.sha256, d.origin, bool(fixed) and d.target.startswith(fixed)) for d in entries
     ]
     files += [_link(link) for link in moves.links]
     files.sort(key=lambda file: file.path)
     for name, model in plan.models.items():
-        own = tuple(file for file in files if file.path.startswith(places[name]) and file.source != LINK)
+        model_files = tuple(
+            file for file in files if file.path.startswith(folders_by_model[name]) and file.source != LINK
+        )
         yield Receipt(
             unit=receipts.unit(name, model.version),
-            files=own,
+            files=model_files,
             model=name,
             version=model.version,
             type=model.type,
             parents=model.parents,
-            origin=_shared([file.source for file in own]) or unit(plan),
-            facts=_facts(plan, model, moves.figures.get(name, {}), around),
+            origin=_common_folder([file.source for file in model_files]) or unit(plan),
+            facts=_facts(plan, model, moves.figures.get(name, {}), context),
         )
-    sources = {name: objects.uri for name, objects in around.sources.items()}
-    counts = [{what: list(pair) for what, pair in one.counts.items()} for one in experiments]
-    runs = [{"from": one.source, "to": one.target, "counts": n} for one, n in zip(experiments, counts, strict=True)]
+    sources = {name: objects.uri for name, objects in context.sources.items()}
+    counts = [{kind: list(pair) for kind, pair in migration.counts.items()} for migration in experiments]
+    runs = [
+        {"from": migration.source, "to": migration.target, "counts": n}
+        for migration, n in zip(experiments, counts, strict=True)
+    ]
     yield Receipt(
         unit=unit(plan),
         files=tuple(files),
-        origin=", ".join(sorted({*sources.values(), *(one.source for one in experiments)})),
+        origin=", ".join(sorted({*sources.values(), *(migration.source for migration in experiments)})),
         facts={
             "sources": sources,
             "links": {link.target: link.to for link in moves.links},
@@ -104,16 +120,21 @@ def _link(link: LinkFile) -> PublishedFile:
     return PublishedFile(link.target, len(link.data), hashlib.sha256(link.data).hexdigest(), LINK, fixed=False)
 
 
-def _facts(plan: Plan, model: Model, figures: Mapping[str, float], around: Around) -> dict[str, object]:
+def _facts(plan: Plan, model: Model, figures: Mapping[str, float], context: Context) -> dict[str, object]:
     """Return the declared facts and figures, with a ``migrated`` entry that marks them as not from a record."""
-    source = "the plan"
+    figures_source = "the plan"
     if model.metrics_from:
-        source = f"{around.sources[model.metrics_from.source].uri}/{model.metrics_from.file}"
-    marked = {"by": unit(plan), "metrics": dict(figures), "metrics_from": source, "facts": sorted(model.facts)}
-    return {**figures, **model.facts, "migrated": marked}
+        figures_source = f"{context.sources[model.metrics_from.source].uri}/{model.metrics_from.file}"
+    migrated = {
+        "by": unit(plan),
+        "metrics": dict(figures),
+        "metrics_from": figures_source,
+        "facts": sorted(model.facts),
+    }
+    return {**figures, **model.facts, "migrated": migrated}
 
 
-def _shared(origins: list[str]) -> str:
+def _common_folder(origins: list[str]) -> str:
     """Return the common folder of all origins; empty if they have none."""
     schemes = {origin.partition("://")[0] for origin in origins}
     if len(schemes) != 1:

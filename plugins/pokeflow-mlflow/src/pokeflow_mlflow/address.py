@@ -22,29 +22,32 @@ def faults(uri: str) -> Iterator[str]:
     """Yield the errors of a store's URI, one sentence each."""
     scheme, separator, _ = uri.partition(":")
     if scheme == "file" or not separator:
-        yield f"{uri!r} is a folder; MLflow is giving up its file store. Use sqlite:///<folder>/mlflow.db"
+        yield f"{uri!r} is a folder, but MLflow has deprecated its file store. Use sqlite:///<folder>/mlflow.db"
     elif scheme == "arn":
         yield from _arn_faults(uri)
     elif scheme == "s3":
         yield from _s3_faults(uri)
     elif scheme not in _schemes():
-        hint = "A package that adds a tracking store to MLflow may bring it."
+        hint = "Other tracking stores need their MLflow plugin installed."
         yield unknown("", "MLflow store with scheme", scheme, _schemes(), hint).message
     elif scheme == "sqlite":
         path = _sqlite_path(uri)
         if not path or path.startswith((":memory:", "file:")):
             yield f"{uri!r} names no file; use sqlite:///relative/mlflow.db or sqlite:////absolute/mlflow.db"
         elif "://" in path:
-            yield f"{uri!r}: a SQLite database needs a local folder. Give the address of an MLflow server instead"
+            yield f"{uri!r}: a SQLite database needs a local folder. Use the URL of an MLflow server instead"
     elif scheme in ("http", "https") and not urlsplit(uri).hostname:
         yield f"{redact(uri)!r} names no host"
     if _USER_INFO.search(uri):
-        yield "holds a password, which records would keep; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        yield (
+            "contains a password, which would be stored in records; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
 
 
 def _arn_faults(uri: str) -> Iterator[str]:
     if not _ARN.fullmatch(uri):
-        yield f"{uri!r} is no MLflow of SageMaker's. Give {_ARN_FORM}, as the console shows it"
+        yield f"{uri!r} is not the ARN of SageMaker's managed MLflow. Use {_ARN_FORM}, as the console shows it"
     elif "arn" not in _schemes():
         yield (
             "SageMaker's managed MLflow needs the package sagemaker-mlflow, which is not installed. "

@@ -69,7 +69,7 @@ def send(
         params: the parameters of the stage.
 
     """
-    sent, linked = sort(record, folder, params)
+    uploads, links_to_list = sort(record, folder, params)
     if note.config:
         client.log_text(run_id, as_yaml(note.config), "config.yaml")
     client.log_text(run_id, as_json(record), RECORD)
@@ -78,23 +78,23 @@ def send(
         "digest": record.digest,
         "folder": str(folder.absolute()),
         "uri": uri,
-        "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in linked],
+        "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in links_to_list],
     }
     client.log_text(run_id, json.dumps(links, indent=2, ensure_ascii=False) + "\n", "links.json")
-    with progress.bar(f"tracking {record.task}", sum(each.size for each in sent) or 1) as advance:
-        for each in sent:
-            _put(client, run_id, each)
-            advance(each.size, text=each.name)
+    with progress.bar(f"tracking {record.task}", sum(upload.size for upload in uploads) or 1) as advance:
+        for upload in uploads:
+            _put(client, run_id, upload)
+            advance(upload.size, text=upload.name)
 
 
 def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload], list[Link]]:
     """Return the files to upload, and the files to list in links.json."""
-    sent: list[Upload] = []
-    linked: list[Link] = []
+    uploads: list[Upload] = []
+    links: list[Link] = []
     largest = params.file_mb * 1e6
     for file in record.files:
-        source = folder / file.path
-        if not source.is_file():
+        local_path = folder / file.path
+        if not local_path.is_file():
             continue  # it exists only in a bucket, or was deleted; the record lists it
         name = None
         if record.makes_model and file.path.endswith(".npy") and file.path != calibration.FILE:
@@ -104,49 +104,49 @@ def sort(record: Record, folder: Path, params: TrackParams) -> tuple[list[Upload
             # Under files/, so that no file of a backend can replace record.json.
             name = f"files/{file.path}"
         if name:
-            sent.append(Upload(source, name, file.size))
+            uploads.append(Upload(local_path, name, file.size))
         else:
-            linked.append(Link(file.path, file.size, file.sha256))
+            links.append(Link(file.path, file.size, file.sha256))
     if (folder / LOG).is_file():
-        sent.append(Upload(folder / LOG, LOG, (folder / LOG).stat().st_size))
-    for path in _below(folder / TELEMETRY):
+        uploads.append(Upload(folder / LOG, LOG, (folder / LOG).stat().st_size))
+    for path in _files_below(folder / TELEMETRY):
         size, inside = path.stat().st_size, path.relative_to(folder).as_posix()
         if inside.startswith(f"{TENSORBOARD}/") and (size <= largest or params.log_artifacts):
-            sent.append(Upload(path, inside.removeprefix(f"{TELEMETRY}/"), size))
+            uploads.append(Upload(path, inside.removeprefix(f"{TELEMETRY}/"), size))
         else:
-            linked.append(Link(inside, size, sha256(path)))
-    return sent, linked
+            links.append(Link(inside, size, sha256(path)))
+    return uploads, links
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
-def _put(client: "MlflowClient", run_id: str, each: Upload) -> None:
-    inside = each.name.rpartition("/")[0] or None
-    if not each.name.endswith(TEXT):
-        client.log_artifact(run_id, str(each.file), inside)
+def _put(client: "MlflowClient", run_id: str, upload: Upload) -> None:
+    artifact_folder = upload.name.rpartition("/")[0] or None
+    if not upload.name.endswith(TEXT):
+        client.log_artifact(run_id, str(upload.file), artifact_folder)
         return
-    text = each.file.read_text(encoding="utf-8", errors="surrogateescape")
-    redacted = without_secrets(each.file.suffix, text)
-    if each.name == LOG and len(redacted) > TEXT_BYTES:
-        cut = f"… the last {TEXT_BYTES:,} of {len(redacted):,} characters; the whole lies in {each.file}\n"
+    text = upload.file.read_text(encoding="utf-8", errors="surrogateescape")
+    redacted = without_secrets(upload.file.suffix, text)
+    if upload.name == LOG and len(redacted) > TEXT_BYTES:
+        cut = f"… the last {TEXT_BYTES:,} of {len(redacted):,} characters; the full log is {upload.file}\n"
         redacted = cut + redacted[-TEXT_BYTES:]
     if redacted == text:
-        client.log_artifact(run_id, str(each.file), inside)
+        client.log_artifact(run_id, str(upload.file), artifact_folder)
         return
     with tempfile.TemporaryDirectory() as draft:
-        file = Path(draft) / each.file.name
+        file = Path(draft) / upload.file.name
         file.write_text(redacted, encoding="utf-8", errors="surrogateescape")
-        client.log_artifact(run_id, str(file), inside)
+        client.log_artifact(run_id, str(file), artifact_folder)
 
 
 def without_secrets(suffix: str, text: str) -> str:
     """Return a text file's content without secrets: values of secret keys in JSON and YAML, and credentials in URIs."""
     if suffix == ".json":
-        return _without(text)
+        return _redact_json(text)
     if suffix == ".jsonl":
-        return "".join(map(_without, text.splitlines(keepends=True)))
+        return "".join(map(_redact_json, text.splitlines(keepends=True)))
     if suffix in (".yaml", ".yml"):
         import yaml
 
@@ -158,19 +158,19 @@ def without_secrets(suffix: str, text: str) -> str:
     return str(clean(text))
 
 
-def _without(text: str) -> str:
+def _redact_json(text: str) -> str:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return str(clean(text))
-    cleaned = clean(data)
+    redacted = clean(data)
     # NaN is not equal to itself, so the data are compared as text.
-    if _dumped(cleaned) == _dumped(data):
+    if _dump(redacted) == _dump(data):
         return text
-    return _dumped(cleaned) + ("\n" if text.endswith("\n") else "")
+    return _dump(redacted) + ("\n" if text.endswith("\n") else "")
 
 
-def _dumped(data: Any) -> str:
+def _dump(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False)
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_SECONDS = 600
-ANSWER_SECONDS = 10
+RESPONSE_SECONDS = 10
 """Seconds a server may take for its first response before it counts as unreachable."""
 # MLflow reads these when it is imported. Variables that are already set keep their values.
 _SETTINGS = {
@@ -65,7 +65,9 @@ class Connection:
                 if existing is None:
                     raise error from None
         if existing.lifecycle_stage != "active":
-            raise PokeflowError(f"MLflow: experiment {name!r} was deleted. Restore it there, or name another one.")
+            raise PokeflowError(
+                f"MLflow: experiment {name!r} was deleted. Restore it in MLflow, or choose another name."
+            )
         return str(existing.experiment_id)
 
     def _artifacts(self, name: str) -> str | None:
@@ -83,7 +85,7 @@ def connect(
 
     A missing SQLite file is created, with its folder. A lock file next to it admits one process at a time: MLflow's
     schema migrations must not run at the same time, and SQLite fails if two transactions both go from reading to
-    writing. A server must respond within ``ANSWER_SECONDS``.
+    writing. A server must respond within ``RESPONSE_SECONDS``.
 
     Args:
         uri: the tracking store.
@@ -110,25 +112,25 @@ def connect(
     try:
         with ExitStack() as locks:
             # All processes take the locks in the same order, or two of them could wait for each other.
-            for each in sorted(files):
-                each.parent.mkdir(parents=True, exist_ok=True)
-                locks.enter_context(FileLock(f"{each}.lock", timeout=LOCK_SECONDS))
-                if not each.exists():
-                    log.info("making the MLflow database %s", each)
-            locks.enter_context(_named(uri))
-            _require_answer(uri)
-            client = MlflowClient(tracking_uri=_resolved(uri), registry_uri=_resolved(registry_uri or uri))
+            for path in sorted(files):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(FileLock(f"{path}.lock", timeout=LOCK_SECONDS))
+                if not path.exists():
+                    log.info("creating the MLflow database %s", path)
+            locks.enter_context(_with_tracking_uri(uri))
+            _require_response(uri)
+            client = MlflowClient(tracking_uri=_resolve(uri), registry_uri=_resolve(registry_uri or uri))
             yield Connection(client, file.parent if file else None)
     except Timeout as error:
-        raise PokeflowError(f"{error.lock_file}: another process has held it for {LOCK_SECONDS} s.") from None
-    except _reported() as error:
+        raise PokeflowError(f"{error.lock_file}: another process has held the lock for {LOCK_SECONDS} s.") from None
+    except _store_errors() as error:
         # Not chained: the original message may contain the URI with its password.
-        what = redact(str(error)).partition("\n")[0]
-        raise PokeflowError(f"MLflow at {redact(uri)}: {what} ({type(error).__name__})") from None
+        message = redact(str(error)).partition("\n")[0]
+        raise PokeflowError(f"MLflow at {redact(uri)}: {message} ({type(error).__name__})") from None
 
 
 @contextmanager
-def _named(uri: str) -> Iterator[None]:
+def _with_tracking_uri(uri: str) -> Iterator[None]:
     """Set the process-wide tracking URI while a server of SageMaker is used.
 
     SageMaker's plugin signs requests for the server of this URI. Other stores need no such setting.
@@ -147,7 +149,7 @@ def _named(uri: str) -> Iterator[None]:
             os.environ[_VARIABLE] = before
 
 
-def _require_answer(uri: str) -> None:
+def _require_response(uri: str) -> None:
     """Raise a PokeflowError if a server is unreachable.
 
     Unlike all other requests, this one is sent only once and with a short timeout, so that the error comes at once.
@@ -159,29 +161,29 @@ def _require_answer(uri: str) -> None:
     from mlflow.utils.rest_utils import http_request
 
     creds = get_default_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow's own
-    once = {"timeout": ANSWER_SECONDS, "max_retries": 0, "raise_on_status": False}
+    once = {"timeout": RESPONSE_SECONDS, "max_retries": 0, "raise_on_status": False}
     try:
         # Any response is enough, even a refusal: later requests report errors in more detail.
         http_request(creds, "/health", "GET", **once)  # type: ignore[no-untyped-call]  # MLflow's own
     except MlflowException as error:
-        raise PokeflowError(f"MLflow at {redact(uri)}: no answer ({redact(str(error))}).") from None
+        raise PokeflowError(f"MLflow at {redact(uri)}: no response ({redact(str(error))}).") from None
 
 
-def _reported() -> tuple[type[Exception], ...]:
+def _store_errors() -> tuple[type[Exception], ...]:
     """Return the exception types of MLflow, its database and, if it is loaded, AWS's SDK."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    known: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
+    types: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
     if "boto3" not in sys.modules:
-        return known
+        return types
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
-    return (*known, Boto3Error, BotoCoreError, ClientError)
+    return (*types, Boto3Error, BotoCoreError, ClientError)
 
 
-def _resolved(uri: str) -> str:
+def _resolve(uri: str) -> str:
     """Return the URI with the absolute path of a SQLite file, so that it stays valid in another current folder."""
     file = database(uri)
     if file is None:

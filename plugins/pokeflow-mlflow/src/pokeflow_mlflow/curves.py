@@ -46,7 +46,7 @@ class Curves:
         steps: all rows of the training steps, by step.
         history: the rows of the epochs.
         system: the samples of the machine's load to log, each with its number.
-        drawn: the training steps to log.
+        logged_steps: the training steps to log.
         thinned: by file of which only some rows are logged, their number: "100 of 2,000 rows".
 
     """
@@ -55,87 +55,89 @@ class Curves:
     steps: Mapping[int, Row]
     history: Sequence[Row]
     system: Sequence[tuple[int, Row]]
-    drawn: frozenset[int]
+    logged_steps: frozenset[int]
     thinned: Mapping[str, str]
 
     def points(self) -> Iterator[Point]:
         """Yield all points, always in the same order."""
-        yield from self._training()
-        yield from self._epochs()
+        yield from self._training_points()
+        yield from self._epoch_points()
         for sample, row in self.system:
             for name, value in _figures(row):
                 yield Point(key(name), value, int(row["time"]), sample)
-        yield from self._final()
+        yield from self._final_points()
 
-    def _training(self) -> Iterator[Point]:
+    def _training_points(self) -> Iterator[Point]:
         for step, row in self.steps.items():
-            if step in self.drawn:
+            if step in self.logged_steps:
                 for name, value in _figures(row):
-                    yield Point(_trained(name), value, int(row["time"]), step)
+                    yield Point(_training_name(name), value, int(row["time"]), step)
 
-    def _epochs(self) -> Iterator[Point]:
-        taken = {_trained(name) for row in self.steps.values() for name, _ in _figures(row)}
-        for at, row, time in self._dated():
+    def _epoch_points(self) -> Iterator[Point]:
+        step_names = {_training_name(name) for row in self.steps.values() for name, _ in _figures(row)}
+        for step, row, time in self._epochs_with_time():
             if {"step", "epoch"} <= row.keys():
-                yield Point("epoch", float(row["epoch"]), time, at)
+                yield Point("epoch", float(row["epoch"]), time, step)
             for name, value in _figures(row):
-                yield Point(key(f"{name}_epoch") if key(name) in taken else key(name), value, time, at)
+                yield Point(key(f"{name}_epoch") if key(name) in step_names else key(name), value, time, step)
 
-    def _dated(self) -> Iterator[tuple[int, Row, int]]:
+    def _epochs_with_time(self) -> Iterator[tuple[int, Row, int]]:
         """Yield (step, row, milliseconds since 1970) for every epoch.
 
         The time is that of the first training step at or after the epoch's step. If there is no such step, it is the
         epoch's share of the task's duration.
         """
         begin, end = milliseconds(self.record.started), milliseconds(self.record.finished)
-        known = sorted(self.steps)
+        steps = sorted(self.steps)
         for i, row in enumerate(self.history, start=1):
-            at = int(row.get("step", row.get("epoch", i)))
-            index = bisect_left(known, at)
-            if index < len(known):
-                yield at, row, int(self.steps[known[index]]["time"])
+            step = int(row.get("step", row.get("epoch", i)))
+            position = bisect_left(steps, step)
+            if position < len(steps):
+                yield step, row, int(self.steps[steps[position]]["time"])
             else:
-                yield at, row, begin + (end - begin) * i // (len(self.history) + 1)
+                yield step, row, begin + (end - begin) * i // (len(self.history) + 1)
 
-    def _final(self) -> Iterator[Point]:
+    def _final_points(self) -> Iterator[Point]:
         record, end = self.record, milliseconds(self.record.finished)
-        rows = list(self._dated())
-        last, last_figures = (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
+        rows = list(self._epochs_with_time())
+        last_step, last_figures = (
+            (rows[-1][0], dict(_figures(rows[-1][1]))) if rows else (max(self.steps, default=0), {})
+        )
         for name, figure in {"seconds": record.seconds, "cost_usd": record.cost_usd, **record.metrics}.items():
             # A figure that the last epoch has with the same value is the same measurement.
             if figure is not None and last_figures.get(name) != float(figure):
-                yield Point(key(name), float(figure), end, last)
+                yield Point(key(name), float(figure), end, last_step)
 
 
-def read(record: Record, folder: Path, most: int | None = None) -> Curves:
-    """Read the curves of a finished task; of steps and system samples at most ``most`` rows each, spread evenly."""
+def read(record: Record, folder: Path, limit: int | None = None) -> Curves:
+    """Read the curves of a finished task; of steps and system samples at most ``limit`` rows each, spread evenly."""
     # After a resume a step may appear again: the last row is the one that training continued from.
     steps = {int(row["step"]): row for row in _rows(folder / STEPS, "step", "time")}
     steps = dict(sorted(steps.items()))
     system = list(enumerate(_rows(folder / SYSTEM, "time")))
     thinned = {
-        name: f"{most:,} of {len(rows):,} rows"
+        name: f"{limit:,} of {len(rows):,} rows"
         for name, rows in (("steps", steps), ("system", system))
-        if most and len(rows) > most
+        if limit and len(rows) > limit
     }
     return Curves(
         record,
         steps,
         list(_rows(folder / HISTORY)),
-        _some(system, most),
-        frozenset(_some(list(steps), most)),
+        _thin(system, limit),
+        frozenset(_thin(list(steps), limit)),
         thinned,
     )
 
 
-def _some(items: Sequence[Item], most: int | None) -> Sequence[Item]:
-    """Return at most ``most`` items, spread evenly and including the last one; without ``most`` return all."""
-    if not most or len(items) <= most:
+def _thin(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+    """Return at most ``limit`` items, spread evenly and including the last one; without ``limit`` return all."""
+    if not limit or len(items) <= limit:
         return items
-    return [items[(i + 1) * len(items) // most - 1] for i in range(most)]
+    return [items[(i + 1) * len(items) // limit - 1] for i in range(limit)]
 
 
-def _rows(file: Path, *needed: str) -> Iterator[Row]:
+def _rows(file: Path, *required: str) -> Iterator[Row]:
     """Yield the lines that are objects with valid positions; skip others, such as a line cut off by a kill."""
     if not file.is_file():
         return
@@ -143,10 +145,10 @@ def _rows(file: Path, *needed: str) -> Iterator[Row]:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-                for axis in {*needed, *({"step", "epoch"} & row.keys())}:
+                for axis in {*required, *({"step", "epoch"} & row.keys())}:
                     float(int(row[axis]))  # raises unless it is a whole number that MLflow can hold
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                log.warning("%s: line %d is no row of figures; left out", file, number)
+                log.warning("%s: line %d is not a row of figures; skipped", file, number)
             else:
                 yield row
 
@@ -158,7 +160,7 @@ def _figures(row: Row) -> Iterator[tuple[str, float]]:
                 yield name, float(value)
 
 
-def _trained(name: str) -> str:
+def _training_name(name: str) -> str:
     return key(name if name == "lr" or name.startswith("train_") else f"train_{name}")
 
 

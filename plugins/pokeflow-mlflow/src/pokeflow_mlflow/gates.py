@@ -43,28 +43,28 @@ def settle(client: "MlflowClient", name: str, version: int, alias: str, passed: 
     """
     from mlflow.exceptions import MlflowException
 
-    mine, faults = bool(passed), 0
+    is_settling, failures = bool(passed), 0
     while True:
         holder = int(client.get_registered_model(name).aliases.get(alias, NONE))
         # Another process may evaluate another version at the same time, so the alias is read again until it is right.
-        if mine:
-            right = max(holder, _newest(client, name))
+        if is_settling:
+            target = max(holder, _newest(client, name))
         elif passed is False and holder == version:
-            right, mine = _newest(client, name), True
+            target, is_settling = _newest(client, name), True
         else:
             return holder == version
-        if right == holder:
+        if target == holder:
             return holder == version
         try:
-            _give(client, name, alias, right)
+            _set_alias(client, name, alias, target)
         except MlflowException:
             # If two processes set the alias at the same moment, MLflow refuses the second one.
-            faults += 1
-            if faults == TRIES:
+            failures += 1
+            if failures == TRIES:
                 raise
 
 
-def _give(client: "MlflowClient", name: str, alias: str, version: int) -> None:
+def _set_alias(client: "MlflowClient", name: str, alias: str, version: int) -> None:
     if version == NONE:
         client.delete_registered_model_alias(name, alias)
     else:
@@ -72,5 +72,5 @@ def _give(client: "MlflowClient", name: str, alias: str, version: int) -> None:
 
 
 def _newest(client: "MlflowClient", name: str) -> int:
-    passed: list[Any] = client.search_model_versions(f"name = '{name}' and tags.`{TAG}` = '{PASSED}'")
-    return max((int(version.version) for version in passed), default=NONE)
+    versions: list[Any] = client.search_model_versions(f"name = '{name}' and tags.`{TAG}` = '{PASSED}'")
+    return max((int(version.version) for version in versions), default=NONE)

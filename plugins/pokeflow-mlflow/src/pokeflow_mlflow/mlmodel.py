@@ -17,7 +17,7 @@ NEEDS = ("numpy", "onnxruntime", "pandas", "pillow", "pokeflow", "pokeflow-mlflo
 """Packages that loading the model requires in addition to MLflow."""
 
 
-def files(model_id: str, location: str, run_id: str | None, producer: Record, *, answers: str) -> dict[str, str]:
+def files(model_id: str, location: str, run_id: str | None, record: Record, *, output: str) -> dict[str, str]:
     """Return the files that MLflow needs in addition to the network, by name; ``MLmodel``, which declares it, is last.
 
     They are written without MLflow's own code, which needs pandas. YAML is written as its subset JSON.
@@ -26,8 +26,8 @@ def files(model_id: str, location: str, run_id: str | None, producer: Record, *,
         model_id: the id of the logged model.
         location: the artifact URI of the logged model.
         run_id: the run that produced the model, or None.
-        producer: the record of the task that produced the model.
-        answers: the default output of ``predict``: ``matches`` or ``embedding``.
+        record: the record of the task that produced the model.
+        output: the default output of ``predict``: ``matches`` or ``embedding``.
 
     """
     needs = requirements()
@@ -39,11 +39,11 @@ def files(model_id: str, location: str, run_id: str | None, producer: Record, *,
         "requirements.txt": "".join(f"{line}\n" for line in needs),
         "conda.yaml": _json({"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": conda}),
         "python_env.yaml": _json({"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}),
-        "MLmodel": _json(_about(model_id, location, run_id, producer, answers=answers)),
+        "MLmodel": _json(_describe_model(model_id, location, run_id, record, output=output)),
     }
 
 
-def _about(model_id: str, location: str, run_id: str | None, producer: Record, *, answers: str) -> dict[str, Any]:
+def _describe_model(model_id: str, location: str, run_id: str | None, record: Record, *, output: str) -> dict[str, Any]:
     import mlflow
 
     flavor = {
@@ -51,14 +51,14 @@ def _about(model_id: str, location: str, run_id: str | None, producer: Record, *
         "python_version": platform.python_version(),
         "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
     }
-    about = {
+    metadata = {
         "artifact_path": location,
         "flavors": {"python_function": flavor},
         "mlflow_version": mlflow.__version__,
         "model_id": model_id,
         "run_id": run_id,
-        "utc_time_created": producer.finished,
-        "signature": signature(answers),
+        "utc_time_created": record.finished,
+        "signature": signature(output),
         # The model validates pictures itself: MLflow's schema has no type that covers both arrays and files.
         "is_signature_from_type_hint": True,
         "saved_input_example_info": {
@@ -67,15 +67,15 @@ def _about(model_id: str, location: str, run_id: str | None, producer: Record, *
             "serving_input_path": "serving_input_example.json",
         },
         "metadata": {
-            "pokeflow.digest": producer.digest,
-            "pokeflow.content": producer.content,
-            "pokeflow.model": producer.model,
+            "pokeflow.digest": record.digest,
+            "pokeflow.content": record.content,
+            "pokeflow.model": record.model,
         },
     }
-    return {key: value for key, value in about.items() if value is not None}
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
-def signature(answers: str) -> dict[str, str]:
+def signature(output: str) -> dict[str, str]:
     """Return the signature as MLflow writes it: a picture in, its matches out, or without a gallery its embedding."""
     texts = {name: {"type": "string", "required": True} for name in CARD}
     match = {"type": "object", "properties": {**texts, "score": {"type": "double", "required": True}}}
@@ -83,11 +83,11 @@ def signature(answers: str) -> dict[str, str]:
     embedding = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, -1]}}
     return {
         "inputs": json.dumps([{"type": "binary", "name": NAME, "required": True}]),
-        "outputs": json.dumps([matches if answers == MATCHES else embedding]),
+        "outputs": json.dumps([matches if output == MATCHES else embedding]),
         "params": json.dumps(
             [
                 {"name": "top", "default": TOP, "shape": None, "type": "long"},
-                {"name": "output", "default": answers, "shape": None, "type": "string"},
+                {"name": "output", "default": output, "shape": None, "type": "string"},
             ]
         ),
     }
@@ -95,12 +95,12 @@ def signature(answers: str) -> dict[str, str]:
 
 def requirements() -> list[str]:
     """Return the packages that loading the model requires, each pinned to the version installed here, if any."""
-    mlflow = "mlflow" if _installed("mlflow") else "mlflow-skinny"
-    versions = {name: _installed(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
+    mlflow = "mlflow" if _installed_version("mlflow") else "mlflow-skinny"
+    versions = {name: _installed_version(name.partition("[")[0]) for name in (mlflow, *NEEDS)}
     return [f"{name}=={number}" if number else name for name, number in versions.items()]
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

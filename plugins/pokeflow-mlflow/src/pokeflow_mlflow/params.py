@@ -71,14 +71,14 @@ def check_track(params: TrackParams) -> Iterable[tuple[str, str]]:
     """Yield (parameter, error) for every invalid parameter of the stage track."""
     yield from (("uri", fault) for fault in faults(params.uri))
     if not params.project:
-        yield "project", "is empty; it names the experiment of what has none of its own"
+        yield "project", "is empty; set the experiment of all runs that 'experiments' does not assign"
     yield from ((f"experiments.{model}", "is empty") for model, name in params.experiments.items() if not name)
     if not params.file_mb >= 0:
         yield "file_mb", f"{params.file_mb} is below 0"
     if params.rows is not None and params.rows < 1:
-        yield "rows", f"{params.rows} is below 1; null draws them all"
+        yield "rows", f"{params.rows} is below 1; use null to log all rows"
     if params.endpoint is not None and not is_server(params.endpoint):
-        yield "endpoint", "is no address of a server: http://host:port or https://host, credentials are found elsewhere"
+        yield "endpoint", "is not the URL of a server: use http://host:port or https://host, without credentials"
 
 
 def check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
@@ -89,5 +89,9 @@ def check_register(params: RegisterParams) -> Iterable[tuple[str, str]]:
         yield "experiment", "is empty"
     # MLflow's rules for aliases; it reserves "latest" and names like v1.
     if not re.fullmatch(r"(?!(latest|[vV]\d+)$)[\w-]{1,255}", params.alias):
-        yield "alias", f"{params.alias!r} is no alias: letters, digits, '_', '-'; and not 'latest' or 'v1'"
+        yield (
+            "alias",
+            f"{params.alias!r} is not a valid alias: use letters, digits, '_' and '-', but not 'latest' or "
+            "a name like 'v1'",
+        )
     yield from ((f"gates.{name}", fault) for name, fault in gate_faults(params.gates))

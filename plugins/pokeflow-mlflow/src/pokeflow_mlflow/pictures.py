@@ -38,32 +38,34 @@ def _items(model_input: Any) -> list[Any]:
     import numpy as np
 
     if isinstance(model_input, Mapping):
-        return _items(_only(model_input, list(model_input)))
+        return _items(_single_entry(model_input, list(model_input)))
     if hasattr(model_input, "columns"):  # a data frame
-        return _items(_only(model_input, list(model_input.columns)))
+        return _items(_single_entry(model_input, list(model_input.columns)))
     if isinstance(model_input, np.ndarray) and model_input.dtype.kind not in "OSU":
-        return _of_array(model_input)
+        return _split_array(model_input)
     if hasattr(model_input, "tolist"):  # an array of encoded files or of arrays, or a column of a data frame
         model_input = model_input.tolist()
     if isinstance(model_input, str | bytes | bytearray) or _depth(model_input) == 3:
         return [model_input]
     if not isinstance(model_input, list | tuple):
-        what = type(model_input).__name__
-        raise PokeflowError(f"a {what} holds no pictures. Give an array, bytes, base64, or a list of such.")
-    return [_only(item, list(item)) if isinstance(item, Mapping) else item for item in model_input]
+        type_name = type(model_input).__name__
+        raise PokeflowError(f"a {type_name} is not a picture. Send an array, bytes, base64, or a list of these.")
+    return [_single_entry(item, list(item)) if isinstance(item, Mapping) else item for item in model_input]
 
 
-def _of_array(array: "np.ndarray") -> list["np.ndarray"]:
+def _split_array(array: "np.ndarray") -> list["np.ndarray"]:
     if array.ndim not in (3, 4):
-        raise PokeflowError(f"pictures are of shape {array.shape}. Give H×W×3, or N×H×W×3.")
+        raise PokeflowError(f"pictures have the shape {array.shape}. Send H×W×3, or N×H×W×3.")
     return [array] if array.ndim == 3 else list(array)
 
 
-def _only(frame: Any, names: list[Any]) -> Any:
+def _single_entry(mapping: Any, names: list[Any]) -> Any:
     """Return the entry with the name of the signature, or the only entry; raise a PokeflowError for anything else."""
     if NAME not in names and len(names) != 1:
-        raise PokeflowError(f"no {NAME!r} among {', '.join(map(repr, names[:12])) or 'nothing'}. Name it so.")
-    return frame[NAME if NAME in names else names[0]]
+        raise PokeflowError(
+            f"no {NAME!r} among {', '.join(map(repr, names[:12])) or 'nothing'}. Rename the column or key."
+        )
+    return mapping[NAME if NAME in names else names[0]]
 
 
 def _depth(nested: Any) -> int:
@@ -89,7 +91,7 @@ def _from_base64(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
-        raise PokeflowError(f"{name}: a text must be a JPEG or PNG in base64. A path is not read.") from None
+        raise PokeflowError(f"{name}: text must be a JPEG or PNG in base64. Paths are not read.") from None
 
 
 def _pixels(item: Any, name: str) -> "np.ndarray":
@@ -98,13 +100,13 @@ def _pixels(item: Any, name: str) -> "np.ndarray":
     try:
         array = np.asarray(item)
     except ValueError:
-        raise PokeflowError(f"{name}: its rows are not of one length.") from None
+        raise PokeflowError(f"{name}: its rows differ in length.") from None
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise PokeflowError(f"{name}: of shape {array.shape}. Give H×W×3, red, green and blue.")
+        raise PokeflowError(f"{name}: has the shape {array.shape}. Send H×W×3, red, green and blue.")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
         raise PokeflowError(f"{name}: {array.shape[1]}×{array.shape[0]} pixels, the limit is {MAX_PIXELS:,} in all.")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
-        raise PokeflowError(f"{name}: {array.dtype} from {array.min()} to {array.max()}. Give uint8, 0 to 255.")
+        raise PokeflowError(f"{name}: {array.dtype} from {array.min()} to {array.max()}. Send uint8, 0 to 255.")
     return array.astype(np.uint8)

@@ -50,15 +50,15 @@ def read_note(folder: Path) -> Note:
     except FileNotFoundError:
         return Note()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        log.warning("%s does not tell how the task was made: %s", file, str(error).partition("\n")[0])
+        log.warning("%s: the provenance of the task cannot be read: %s", file, str(error).partition("\n")[0])
         return Note()
 
 
 def bucket_uri(record: Record, folder: Path) -> str | None:
     """Return the task's URI in a bucket; None if this execution of it is not known to have been uploaded."""
     try:
-        shared = json.loads((folder / SHARED_MARK).read_bytes())
-        where = str(shared["where"]) if shared["started"] == record.started else ""
+        mark = json.loads((folder / SHARED_MARK).read_bytes())
+        store_uri = str(mark["where"]) if mark["started"] == record.started else ""
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return f"{where}/{record.path}" if where else None
+    return f"{store_uri}/{record.path}" if store_uri else None

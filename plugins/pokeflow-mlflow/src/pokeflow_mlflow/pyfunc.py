@@ -26,13 +26,14 @@ class PythonModel:
     def __init__(self, folder: Path) -> None:
         gallery = folder if (folder / index.FILE).is_file() else None
         try:
-            self._recognizer = open_recognizer(folder, _opened, gallery=gallery)
+            self._recognizer = open_recognizer(folder, _open_onnx_network, gallery=gallery)
         except MismatchError as error:
-            said = {
-                "preprocessing": f"{index.FILE} is of preprocessing {error.found}, the network of {error.expected}.",
-                "dim": f"the network gives {error.expected} values, {index.FILE} has {error.found}.",
+            messages = {
+                "preprocessing": f"{index.FILE} was built with preprocessing {error.found}, but the network has "
+                f"{error.expected}.",
+                "dim": f"the network returns {error.expected} values, but {index.FILE} has {error.found}.",
             }
-            raise PokeflowError(f"{folder}: {said[error.part]} Register it again.") from error
+            raise PokeflowError(f"{folder}: {messages[error.part]} Register it again.") from error
 
     def predict(
         self, model_input: Any, params: Mapping[str, Any] | None = None
@@ -55,7 +56,7 @@ class PythonModel:
         from mlflow.exceptions import MlflowException
 
         try:
-            top, output = self._asked(params or {})
+            top, output = self._parse_params(params or {})
             embeddings = self._recognizer.embed(pictures(model_input))
         except PokeflowError as error:
             # MLflow's server turns this exception into a response with status 400 and the message.
@@ -65,18 +66,21 @@ class PythonModel:
         results = (self._recognizer.search(embedding, top) for embedding in embeddings)
         return [{MATCHES: [asdict(match) for match in matches]} for matches in results]
 
-    def _asked(self, params: Mapping[str, Any]) -> tuple[int, str]:
+    def _parse_params(self, params: Mapping[str, Any]) -> tuple[int, str]:
         top, output = params.get("top", TOP), params.get("output", MATCHES if self._recognizer.gallery else EMBEDDING)
         if output not in (MATCHES, EMBEDDING):
-            raise PokeflowError(str(unknown("output", "answer", output, (MATCHES, EMBEDDING))))
+            raise PokeflowError(str(unknown("output", "output", output, (MATCHES, EMBEDDING))))
         if output == MATCHES and self._recognizer.gallery is None:
-            raise PokeflowError("output: registered without a benchmark, whose gallery is searched. Ask for embedding.")
+            raise PokeflowError(
+                "output: the model was registered without a benchmark and has no gallery to search. Request "
+                "'embedding'."
+            )
         if not 1 <= top <= MOST:
             raise PokeflowError(f"top: {top} is not between 1 and {MOST}")
         return int(top), output
 
 
-def _opened(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
+def _open_onnx_network(folder: Path, spec: Preprocessing, threads: int) -> OnnxNetwork:
     import onnxruntime
 
     return open_network(onnxruntime, folder, spec, threads)

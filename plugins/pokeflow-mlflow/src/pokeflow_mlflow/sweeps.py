@@ -58,24 +58,24 @@ def reconcile(client: "MlflowClient", experiment: str, trial: Trial, note: Note,
         except MlflowException as error:
             # Another process has just deleted the run to write to.
             log.debug("sweep %s: %s", trial.sweep, error)
-    log.warning("sweep %s: others change it all the time; its next trial settles it", trial.sweep)
+    log.warning("sweep %s: other processes keep changing it; its next trial will update the parent run", trial.sweep)
 
 
 def _is_reconciled(client: "MlflowClient", experiment: str, trial: Trial) -> bool:
     """Correct parents, children and the parent's end; return whether only the end had to be corrected, if anything."""
-    kept, *others = _parents(client, experiment, trial.sweep)
+    parent_run, *duplicates = _parents(client, experiment, trial.sweep)
     children = _all(client, experiment, f"tags.`{SWEEP}` = '{trial.sweep}' and tags.`{KIND}` != 'sweep'")
-    astray = [child for child in children if child.data.tags.get(PARENT) != kept.info.run_id]
-    for child in astray:
-        client.set_tag(child.info.run_id, PARENT, kept.info.run_id)
-    for other in others:
-        client.delete_run(other.info.run_id)
+    misplaced = [child for child in children if child.data.tags.get(PARENT) != parent_run.info.run_id]
+    for child in misplaced:
+        client.set_tag(child.info.run_id, PARENT, parent_run.info.run_id)
+    for duplicate in duplicates:
+        client.delete_run(duplicate.info.run_id)
     ends = [child.info.end_time for child in children]
     if None in ends:
-        client.update_run(kept.info.run_id, "RUNNING")
-    elif ends and (kept.info.status != "FINISHED" or kept.info.end_time != max(ends)):
-        client.set_terminated(kept.info.run_id, "FINISHED", max(ends))
-    return not astray and not others
+        client.update_run(parent_run.info.run_id, "RUNNING")
+    elif ends and (parent_run.info.status != "FINISHED" or parent_run.info.end_time != max(ends)):
+        client.set_terminated(parent_run.info.run_id, "FINISHED", max(ends))
+    return not misplaced and not duplicates
 
 
 def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
@@ -84,11 +84,11 @@ def _parents(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def _all(client: "MlflowClient", experiment: str, where: str) -> list[Any]:
+def _all(client: "MlflowClient", experiment: str, query: str) -> list[Any]:
     runs: list[Any] = []
     token = None
     while True:
-        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
         runs += page
         token = page.token
         if not token:

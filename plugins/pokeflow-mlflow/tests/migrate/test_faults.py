@@ -25,8 +25,8 @@ def faults(tmp_path: Path, source: str, uri: str = "sqlite:///new.db", **more: A
 
 
 SOURCES = [
-    ("nowhere", "there is no folder {0}/nowhere"), ("sqlite:///no.db", "there is no file {0}/no.db"),
-    ("sqlit:///x.db", "no experiments behind the scheme 'sqlit'. Did you mean 'sqlite'?"),
+    ("nowhere", "the folder {0}/nowhere does not exist"), ("sqlite:///no.db", "the file {0}/no.db does not exist"),
+    ("sqlit:///x.db", "no source of experiments with scheme 'sqlit'. Did you mean 'sqlite'?"),
     ("https://", "names no host"), ("", "is empty"), ("gs://bucket/x", "Known: file, http, https, s3, sqlite"),
 ]  # fmt: skip
 
@@ -38,7 +38,9 @@ def test_a_source_that_is_none_is_told(tmp_path: Path, source: str, fault: str) 
 
 def test_an_experiment_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, old: Path) -> None:
     found = faults(tmp_path, "mlruns", experiments={"7": "x", "students": "y", "1": ""})
-    assert found["experiments.7"] == ("no experiment there with id or name '7'. Known: 1 (teacher-runs), 2 (students).")
+    assert found["experiments.7"] == (
+        "no experiment in the source with id or name '7'. Known: 1 (teacher-runs), 2 (students)."
+    )
     assert found["experiments.1"] == "is empty"
     assert "experiments.students" not in found
 
@@ -49,10 +51,10 @@ def test_a_folder_and_a_database_of_something_else_are_told(tmp_path: Path) -> N
     with pytest.raises(PokeflowError, match="not an MLflow file store"):
         faults(tmp_path, "photos")
     (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one" * 20)
-    with pytest.raises(PokeflowError, match="no SQLite database"):
+    with pytest.raises(PokeflowError, match="not a SQLite database"):
         faults(tmp_path, "sqlite:///text.db")
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE cards (id)").connection.close()
-    with pytest.raises(PokeflowError, match="no MLflow database"):
+    with pytest.raises(PokeflowError, match="not an MLflow database"):
         faults(tmp_path, "sqlite:///other.db")
 
 
@@ -64,18 +66,18 @@ def test_a_server_that_is_away_is_told_at_once(tmp_path: Path, old: Path, bring:
 
 
 HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
-    ("a description that is no YAML", lambda run: (run / "meta.yaml").write_text("a: [b"), "no valid YAML"),
+    ("a description that is no YAML", lambda run: (run / "meta.yaml").write_text("a: [b"), "invalid YAML"),
     ("one that would run code", lambda run: (run / "meta.yaml").write_text("a: !!python/object/apply:os.system [ls]"),
-     "no valid YAML"),
-    ("one that is no mapping", lambda run: (run / "meta.yaml").write_text("- a"), "holds no mapping"),
+     "invalid YAML"),
+    ("one that is no mapping", lambda run: (run / "meta.yaml").write_text("- a"), "is not a mapping"),
     ("one that grows", lambda run: (run / "meta.yaml").write_text("a: &a [x]\nb: *a\n"), "YAML aliases"),
-    ("one of brackets", lambda run: (run / "meta.yaml").write_text("[" * 100_000), "nested more than 20 deep"),
+    ("one of brackets", lambda run: (run / "meta.yaml").write_text("[" * 100_000), "nested more than 20 levels deep"),
     ("a huge one", lambda run: (run / "meta.yaml").write_bytes(b"a: " + b"x" * (1 << 20)), "at most 1,048,576"),
     ("a parameter that is no text", lambda run: (run / "params/lr").write_bytes(b"\xff\xfe"), "not UTF-8"),
     ("a huge tag", lambda run: (run / "tags/t").write_bytes(b"x" * 2_000_000), "at most 1,048,576"),
     ("a tag longer than MLflow's", lambda run: (run / "tags/t").write_text("x" * 9000), "tag 't' is"),
     ("a torn line of a metric", lambda run: (run / "metrics/loss").write_text("1768000000000 0.5 0\n17680"),
-     "line 2 is no point of a metric"),
+     "line 2 is not a point of a metric"),
 ]  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def test_artifacts_outside_of_the_source_are_read_only_where_the_plan_says_so(
     told = bring("old/mlruns", uri)
     [(where, why)] = told["problems"]
     assert "run b2 of teacher-runs" in where
-    assert "outside of what is migrated" in why
+    assert "outside of the source" in why
     assert "key" not in json.dumps(told["rows"])
     granted = bring("old/mlruns", uri, artifacts={place.format(tmp_path): "secret"})
     assert granted["problems"] == []
@@ -159,10 +161,10 @@ def test_artifacts_of_a_database_that_were_moved_are_asked_for(
     client.log_text(run, "x", "a/x.txt")
     (tmp_path / "old/artifacts").rename(tmp_path / "moved")
     told = bring("sqlite:///old/mlflow.db", uri)
-    assert [why.partition(",")[0] for _, why in told["left"]] == ["there is no such folder"]
+    assert [why.partition(",")[0] for _, why in told["left"]] == ["the folder does not exist"]
     moved = {f"{tmp_path}/old/artifacts": "moved", f"file://{tmp_path}/old/artifacts": "moved"}
     assert faults(tmp_path, source, artifacts={"s3://x": "no"}) == {
-        "artifacts.s3://x": f"there is no folder {tmp_path}/no"
+        "artifacts.s3://x": f"the folder {tmp_path}/no does not exist"
     }
     assert bring("sqlite:///old/mlflow.db", uri, artifacts=moved)["left"] == []
     [brought] = mlruns.told(uri)["runs"]

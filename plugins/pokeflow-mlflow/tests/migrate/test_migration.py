@@ -92,7 +92,7 @@ def test_a_moved_folder_of_an_old_mlflow_comes_whole(tmp_path: Path, uri: str, b
     assert first["artifacts"] == {"model/weights.bin": mlruns.hashlib.sha256(b"weights of 2/a1").hexdigest()}
     [version] = there["registry"]["card"]["versions"]
     assert version[2:4] == ["Production", "1-a1"]
-    assert any("it is version 1 there" in row["note"] for row in told["rows"])
+    assert any("it is version 1 in the target" in row["note"] for row in told["rows"])
 
 
 def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind(
@@ -106,7 +106,7 @@ def test_experiments_are_left_out_by_id_or_name_and_what_needs_them_stays_behind
     assert left["experiment teachers"] == "left out by the plan"
     assert sum("its parent" in what for what in left) == 1
     assert sum("its logged model" in what for what in left) == 1
-    assert sum("version" in what and "was not brought" in why for what, why in left.items()) == 2
+    assert sum("version" in what and "was not copied" in why for what, why in left.items()) == 2
 
 
 def test_a_dry_run_counts_and_makes_no_database(tmp_path: Path, old_runs: Path, bring: Bring) -> None:
@@ -134,9 +134,9 @@ def test_what_people_changed_there_since_stays(old_runs: Path, uri: str, bring: 
     assert client.get_run(run.info.run_id).data.tags["quality"] == "excellent"
     assert str(client.get_model_version_by_alias("card-net", "champion").version) == "1"
     notes = " ".join(row["note"] for row in again["rows"])
-    assert "tag 'quality' is 'excellent' there, and 'good' in the source" in notes
-    assert "1 more metric points there" in notes
-    assert "it stands for version 1 there, which stays" in dict(again["left"]).values()
+    assert "tag 'quality' is 'excellent' in the target, but 'good' in the source" in notes
+    assert "1 more metric points in the target" in notes
+    assert "it is set to version 1 in the target, which is kept" in dict(again["left"]).values()
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_what_is_lost_there_is_brought_again_and_what_was_falsified_is_told(
     told = bring(str(old_runs), uri)
     [(where, what)] = told["problems"]
     assert where.endswith(" of teachers")
-    assert what == "param 'optim/lr' is '0.002' there, and '0.001' in the source"
+    assert what == "param 'optim/lr' is '0.002' in the target, but '0.001' in the source"
     assert done(told) == ["model there already", "run failed", "run there already", "version there already"]
     assert told["counts"]["metric points"][0] == told["counts"]["metric points"][1]
     assert list((database.parent / "mlartifacts").rglob("read me.txt"))
@@ -209,9 +209,9 @@ def test_the_command_counts_both_sides_and_a_difference_exits_with_1(tmp_path: P
     (old / "1/a1/params/lr").write_text("0.5")
     again = pokeflow()
     assert again.returncode == 1
-    assert "run a1 of teacher-runs: param 'lr' is '0.001' there, and '0.5' in the source" in again.stdout
+    assert "run a1 of teacher-runs: param 'lr' is '0.001' in the target, but '0.5' in the source" in again.stdout
     assert "no receipt was written" in again.stdout
     (tmp_path / "plan.yaml").write_text("name: old\nmlflow:\n  - {from: mlruns, experiments: {'7': teachers}}\n")
     wrong = pokeflow()
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "mlflow[0].experiments.7: no experiment there with id or name '7'. Known: 1 (teacher-runs)" in wrong.stderr
+    assert "mlflow[0].experiments.7: no experiment in the source with id or name '7'. Known: 1 (teacher-runs)" in wrong.stderr

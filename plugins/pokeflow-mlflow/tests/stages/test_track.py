@@ -149,7 +149,7 @@ def test_a_line_that_is_no_row_is_left_out_and_told(track_it, made, uri, caplog)
 
     assert [step for step, _, _ in curve(uri, the_run(uri), "loss")] == [1, 2]
     assert [r.message.partition(": ")[2] for r in caplog.records if r.name == "pokeflow_mlflow.curves"] == [
-        f"line {n} is no row of figures; left out" for n in (2, 3, 5)
+        f"line {n} is not a row of figures; skipped" for n in (2, 3, 5)
     ]
 
 

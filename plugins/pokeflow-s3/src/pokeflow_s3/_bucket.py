@@ -76,12 +76,12 @@ class Bucket(Location):
         for last in (False,) * download.RESUMES + (True,):
             chunks: list[bytes] = []
             try:
-                response = download.stream(self, key, chunks.append)
+                headers = download.stream(self, key, chunks.append)
                 break
             except download.ObjectReplacedError:
                 if last:
                     raise
-        return b"".join(chunks), etag_of(response)
+        return b"".join(chunks), etag_of(headers)
 
     def write(self, key: str, data: bytes, *, match: str | None) -> str:
         """Write bytes under a key and return the new ETag."""
@@ -102,18 +102,18 @@ class Bucket(Location):
             PreconditionError: The key holds another object than ``match`` requires.
 
         """
-        request = self.request_args(key)
+        target = self.request_args(key)
         with open_for_upload(source) as file:
             size = os.fstat(file.fileno()).st_size
             if size > upload.WHOLE:
-                told_once = iter((advance,))
+                callbacks = iter((advance,))
 
                 def send() -> str:
                     file.seek(0)
-                    upload.upload(self, file, size, request, sha256, condition(match), next(told_once, None))
+                    upload.upload(self, file, size, target, sha256, condition(match), next(callbacks, None))
                     return ""
 
-                self._insist(send, key, size, sha256)
+                self._retry_conditional(send, key, size, sha256)
                 return
             data = file.read(upload.WHOLE + 1)
         digest = hashlib.sha256(data)
@@ -134,11 +134,11 @@ class Bucket(Location):
 
         """
         with atomic_target(target) as draft:
-            arrived, recorded = download.download(self, key, draft, advance)
-            wanted = sha256 or recorded
-            if wanted not in (None, arrived):
-                raise integrity_error(self.uri_of(key), str(wanted), arrived)
-        return arrived
+            actual, recorded = download.download(self, key, draft, advance)
+            expected = sha256 or recorded
+            if expected not in (None, actual):
+                raise integrity_error(self.uri_of(key), str(expected), actual)
+        return actual
 
     def copy(
         self, source: ObjectStore, source_key: str, key: str, *, match: str | None, advance: Advance | None = None
@@ -151,7 +151,7 @@ class Bucket(Location):
         if isinstance(source, Bucket) and self.copies_on_server(source):
             condition_args = condition(match)
             with suppress(UnsupportedError):
-                return self._insist(
+                return self._retry_conditional(
                     lambda: upload.copy(self, source, source_key, key, match, condition_args, advance), key, None, None
                 )
         if isinstance(source, Folder):
@@ -182,11 +182,11 @@ class Bucket(Location):
             "Metadata": {"sha256": digest.hexdigest()},
         }
         name, put = self.uri_of(key), self.client.put_object
-        return self._insist(
+        return self._retry_conditional(
             lambda: etag_of(ask(put, name, Body=data, **parameters)), key, len(data), digest.hexdigest()
         )
 
-    def _insist(self, write: Callable[[], str], key: str, size: int | None, sha256: str | None) -> str:
+    def _retry_conditional(self, write: Callable[[], str], key: str, size: int | None, sha256: str | None) -> str:
         """Run a conditional write, with retries; if its condition fails, check whether an earlier attempt succeeded."""
         for attempt in range(5):
             try:
@@ -195,10 +195,10 @@ class Bucket(Location):
                 # The object to replace has been deleted. For a copy, the missing object is the source.
                 if size is None or sha256 is None or isinstance(error, UploadNotFoundError):
                     raise
-                raise PreconditionError(f"{self.uri_of(key)}: is gone.") from None
+                raise PreconditionError(f"{self.uri_of(key)}: has been deleted.") from None
             except PreconditionError as error:
-                known = size is not None and sha256 is not None
-                if known and (etag := download.etag_if_same(self, key, size, sha256)):  # type: ignore[arg-type]
+                is_checkable = size is not None and sha256 is not None
+                if is_checkable and (etag := download.etag_if_same(self, key, size, sha256)):  # type: ignore[arg-type]
                     return etag
                 if not isinstance(error, ContentionError) or attempt == 4:
                     raise

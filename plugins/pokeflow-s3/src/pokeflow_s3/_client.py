@@ -39,7 +39,7 @@ class Connection:
     """
 
     server: Server
-    crew: DaemonPool
+    pool: DaemonPool
     parts: threading.BoundedSemaphore
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _client: Any = None
@@ -58,11 +58,11 @@ def connection_to(server: Server) -> Connection:
     """Return the connection to a server, the same one for all callers with the same AWS variables."""
     aws = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
     # One connection per process, as sockets must not be shared with a fork.
-    return _connected(server, aws, os.getpid())
+    return _open_connection(server, aws, os.getpid())
 
 
 @functools.lru_cache(maxsize=8)
-def _connected(server: Server, _aws: tuple[tuple[str, str], ...], _process: int) -> Connection:
+def _open_connection(server: Server, _aws: tuple[tuple[str, str], ...], _process: int) -> Connection:
     size = max(1, server.connections)
     return Connection(server, DaemonPool(size, "s3"), threading.BoundedSemaphore(size))
 
@@ -71,16 +71,16 @@ def _client(server: Server) -> Any:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     try:
-        return _made(server)
+        return _create_client(server)
     except ProfileNotFound:
         raise  # reported with the URI of the request that needs it
     except (BotoCoreError, ValueError) as error:
-        said = str(error).rstrip(".")
-        message = f"AWS's settings: {said}. Correct it in AWS's variables (AWS_…), its files, or store.region."
+        reason = str(error).rstrip(".")
+        message = f"AWS's settings: {reason}. Correct AWS's variables (AWS_…), its configuration files or store.region."
         raise PokeflowError(message) from error
 
 
-def _made(server: Server) -> Any:
+def _create_client(server: Server) -> Any:
     import botocore
     from botocore.config import Config
     from botocore.session import Session
@@ -115,7 +115,9 @@ def _made(server: Server) -> Any:
     except ValueError as error:
         if not endpoint or "endpoint" not in str(error):
             raise
-        raise PokeflowError(f"{server.endpoint or endpoint!r} is no endpoint: it begins with https://.") from error
+        raise PokeflowError(
+            f"{server.endpoint or endpoint!r} is not a valid endpoint. Use a URL such as https://host."
+        ) from error
     client.meta.events.register("before-call.s3", _send_at_once)
     return client
 

@@ -37,16 +37,16 @@ def stream(bucket: Location, key: str, take: Callable[[bytes], None]) -> dict[st
         NotFoundError: The object does not exist.
 
     """
-    request, name = bucket.request_args(key), bucket.uri_of(key)
-    response: dict[str, Any] = ask(bucket.client.get_object, name, **request)
-    _pour(bucket, request, name, response, 0, response["ContentLength"], response["ETag"], take)
+    target, name = bucket.request_args(key), bucket.uri_of(key)
+    response: dict[str, Any] = ask(bucket.client.get_object, name, **target)
+    _stream_range(bucket, target, name, response, 0, response["ContentLength"], response["ETag"], take)
     return response
 
 
 def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -> tuple[str, str | None]:
     """Download an object to a file; return the checksum of the file and the one stored with the object, if any."""
-    request, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
-    response = _first(client, request, name)
+    target, name, client = bucket.request_args(key), bucket.uri_of(key), bucket.client
+    response = _request_first_part(client, target, name)
     first = response["ContentLength"]
     size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else first
     digest = hashlib.sha256()
@@ -58,28 +58,28 @@ def download(bucket: Location, key: str, draft: Path, advance: Advance | None) -
             if advance is not None:
                 advance(len(chunk))
 
-        _pour(bucket, request, name, response, 0, first, response["ETag"], take)
+        _stream_range(bucket, target, name, response, 0, first, response["ETag"], take)
     if first < size:
-        _rest(bucket, request, name, draft, digest, first, size, response["ETag"], advance)
+        _fetch_remaining_parts(bucket, target, name, draft, digest, first, size, response["ETag"], advance)
     return digest.hexdigest(), recorded_checksum(response)
 
 
-def _first(client: Any, request: dict[str, str], name: str) -> dict[str, Any]:
+def _request_first_part(client: Any, target: dict[str, str], name: str) -> dict[str, Any]:
     """Return the response with the first part of an object, which also states the size of the whole."""
     from botocore.exceptions import ClientError
 
     with translate_errors(name):
         try:
-            return dict(client.get_object(**request, Range=f"bytes=0-{PART - 1}"))
+            return dict(client.get_object(**target, Range=f"bytes=0-{PART - 1}"))
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") != 416:
                 raise
-        return dict(client.get_object(**request))  # an empty object has no byte range
+        return dict(client.get_object(**target))  # an empty object has no byte range
 
 
-def _rest(
+def _fetch_remaining_parts(
     bucket: Location,
-    request: dict[str, str],
+    target: dict[str, str],
     name: str,
     draft: Path,
     digest: Any,
@@ -92,17 +92,17 @@ def _rest(
         # Each thread opens the file itself, so that a cancelled download need not wait for the threads.
         with name_file_in_errors(draft.parent), draft.open("r+b") as out:
             out.seek(start)
-            _pour(bucket, request, name, None, start, stop, etag, out.write)
+            _stream_range(bucket, target, name, None, start, stop, etag, out.write)
 
     ranges = [(start, min(start + PART, size)) for start in range(first, size, PART)]
-    futures = [bucket.connection.crew.submit(fetch, *one) for one in ranges]
+    futures = [bucket.connection.pool.submit(fetch, *bounds) for bounds in ranges]
     try:
-        with draft.open("rb") as written:
-            written.seek(first)
+        with draft.open("rb") as draft_file:
+            draft_file.seek(first)
             for future, (start, stop) in zip(futures, ranges, strict=True):
                 wait_for_result(future)
-                for at in range(start, stop, CHUNK):
-                    digest.update(written.read(min(CHUNK, stop - at)))
+                for position in range(start, stop, CHUNK):
+                    digest.update(draft_file.read(min(CHUNK, stop - position)))
                 if advance is not None:
                     advance(stop - start)
     finally:
@@ -110,11 +110,11 @@ def _rest(
             future.cancel()
 
 
-def _pour(
+def _stream_range(
     bucket: Location,
-    request: dict[str, str],
+    target: dict[str, str],
     name: str,
-    answer: dict[str, Any] | None,
+    response: dict[str, Any] | None,
     start: int,
     stop: int,
     etag: str,
@@ -124,9 +124,9 @@ def _pour(
 
     Args:
         bucket: Location of the object.
-        request: Bucket and key, as request arguments.
+        target: Bucket and key, as request arguments.
         name: URI of the object, for messages.
-        answer: Response whose body begins at ``start``, or None to request one.
+        response: Response whose body begins at ``start``, or None to request one.
         start: First byte.
         stop: Byte after the last one.
         etag: ETag that the object must still have when reading is resumed.
@@ -139,13 +139,13 @@ def _pour(
     from botocore.exceptions import BotoCoreError
     from urllib3.exceptions import HTTPError
 
-    resumed = 0
+    attempts = 0
     while True:
         try:
-            if answer is None:
+            if response is None:
                 range_args = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
-                answer = ask(bucket.client.get_object, name, **request, **range_args)
-            body = answer["Body"]
+                response = ask(bucket.client.get_object, name, **target, **range_args)
+            body = response["Body"]
             try:
                 while start < stop and (chunk := body.read(CHUNK)):
                     start += len(chunk)
@@ -154,15 +154,15 @@ def _pour(
                 body.close()
             if start >= stop:
                 return
-            raise HTTPError("the answer was too short")
+            raise HTTPError("the response was too short")
         except (BotoCoreError, HTTPError) as error:
-            resumed += 1
-            if resumed > RESUMES:
+            attempts += 1
+            if attempts > RESUMES:
                 with translate_errors(name):
                     raise
-            log.debug("%s: cut at byte %d (%s), going on from there", name, start, error)
-            time.sleep(0.05 * 2**resumed)
-            answer = None
+            log.debug("%s: the connection was cut at byte %d (%s); resuming there", name, start, error)
+            time.sleep(0.05 * 2**attempts)
+            response = None
         except PreconditionError as error:
             raise ObjectReplacedError(f"{name}: was replaced while it was read. Run it again.") from error
 

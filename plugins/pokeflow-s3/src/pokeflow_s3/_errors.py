@@ -23,13 +23,13 @@ class UnsupportedError(PokeflowError):
 
 
 _NEEDS = {
-    "HeadObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied. This answer has no "
-    "text: a wrong secret key, expired credentials or a wrong clock look the same",
-    "GetObject": "s3:GetObject, and s3:ListBucket to tell what is missing from what is denied",
+    "HeadObject": "s3:GetObject, and s3:ListBucket to distinguish missing objects from denied ones. The answer to this "
+    "request has no text: a wrong secret key, expired credentials or a wrong clock look the same",
+    "GetObject": "s3:GetObject, and s3:ListBucket to distinguish missing objects from denied ones",
     "ListObjectsV2": "s3:ListBucket",
     "DeleteObject": "s3:DeleteObject",
-    "CopyObject": "s3:PutObject there and s3:GetObject on the source",
-    "UploadPartCopy": "s3:PutObject there and s3:GetObject on the source",
+    "CopyObject": "s3:PutObject on the target and s3:GetObject on the source",
+    "UploadPartCopy": "s3:PutObject on the target and s3:GetObject on the source",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
 }
 _KINDS: dict[str, type[PokeflowError]] = {
@@ -43,24 +43,26 @@ _KINDS: dict[str, type[PokeflowError]] = {
     ),
 }
 _CODES = {
-    "there is no such object.": ("NoSuchKey", "404", "NotFound"),
-    "the upload is not known to the server (any more). Run it again.": ("NoSuchUpload",),
-    "something else lies there than was expected: another writer was first.": ("PreconditionFailed", "412"),
-    "another writer was at it in the same moment.": ("ConditionalRequestConflict", "OperationAborted"),
-    "what arrived is not what its checksum says: the way there changes bytes.": (
+    "the object does not exist.": ("NoSuchKey", "404", "NotFound"),
+    "the server does not know the upload (any more). Run it again.": ("NoSuchUpload",),
+    "the object is not in the expected state, because another writer was first.": ("PreconditionFailed", "412"),
+    "another writer changed it at the same moment.": ("ConditionalRequestConflict", "OperationAborted"),
+    "the received bytes do not match their checksum: they were damaged in transit.": (
         "BadDigest",
         "InvalidDigest",
         "XAmzContentSHA256Mismatch",
         "XAmzContentChecksumMismatch",
     ),
-    "there is no such bucket. Create it, or correct its name.": ("NoSuchBucket",),
-    "S3 does not allow this name of a bucket.": ("InvalidBucketName",),
+    "the bucket does not exist. Create it or correct its name.": ("NoSuchBucket",),
+    "S3 does not allow this bucket name.": ("InvalidBucketName",),
     f"the credentials have expired. Renew them. {WHERE}": EXPIRED,
-    f"the credentials are not known to the server. {WHERE}": UNKNOWN,
-    f"the server does not accept the signature: the secret key is another one. {WHERE}": ("SignatureDoesNotMatch",),
+    f"the server does not know the credentials. {WHERE}": UNKNOWN,
+    f"the server rejects the signature: the secret key does not match the access key. {WHERE}": (
+        "SignatureDoesNotMatch",
+    ),
     "this machine's clock is wrong by more than 15 minutes. Set it.": ("RequestTimeTooSkewed", "RequestInTheFuture"),
-    "the server is too busy, or out of order; it was asked {attempts} times. Run it again later.": BUSY,
-    "the server cannot do that.": ("NotImplemented",),
+    "the server is too busy or out of order (attempts: {attempts}). Run it again later.": BUSY,
+    "the server does not support this operation.": ("NotImplemented",),
     "the object is archived. Restore it first.": ("InvalidObjectState",),
     "the key is too long.": ("KeyTooLongError",),
 }
@@ -93,14 +95,14 @@ def translate_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _answered(error, uri) from error
+        raise _response_error(error, uri) from error
     except (BotoCoreError, HTTPError, ResponseParserError) as error:
-        raise _unanswered(error, uri) from error
+        raise _connection_error(error, uri) from error
 
 
-def _answered(error: Any, uri: str) -> PokeflowError:
-    said, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    code, operation = str(said.get("Code", "")), error.operation_name
+def _response_error(error: Any, uri: str) -> PokeflowError:
+    details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code, operation = str(details.get("Code", "")), error.operation_name
     bucket = "/".join(uri.split("/")[:3])
     headers = meta.get("HTTPHeaders", {})
     if code in _SENTENCES and code != "NoSuchBucket":
@@ -108,10 +110,10 @@ def _answered(error: Any, uri: str) -> PokeflowError:
         return _KINDS.get(code, PokeflowError)(f"{uri}: {sentence}")
     if code == "NoSuchBucket":
         return PokeflowError(f"{bucket}: {_SENTENCES[code]}")
-    region = headers.get("x-amz-bucket-region") or said.get("Region")
+    region = headers.get("x-amz-bucket-region") or details.get("Region")
     if code in _REGION and region:
-        return PokeflowError(f"{bucket}: it lies in region {region}, and another one was asked. Set the region.")
-    message = _clean(str(said.get("Message") or ""))
+        return PokeflowError(f"{bucket}: is in region {region}, but another region is configured. Set the region.")
+    message = _clean(str(details.get("Message") or ""))
     if code.startswith("KMS.") or (code == "AccessDenied" and "kms" in message.lower()):
         needs = "kms:GenerateDataKey to write and kms:Decrypt to read"
         return PokeflowError(f"{uri}: the KMS key cannot be used ({message}). Needed on the key: {needs}.")
@@ -121,9 +123,9 @@ def _answered(error: Any, uri: str) -> PokeflowError:
     return PokeflowError(f"{uri}: the server refused {operation}: {code or 'no code'}. {message}".rstrip())
 
 
-def _unanswered(error: Exception, uri: str) -> PokeflowError:
+def _connection_error(error: Exception, uri: str) -> PokeflowError:
     if type(error).__name__ == "ParamValidationError":
-        return PokeflowError(f"{uri}: S3 does not allow this name of a bucket.")
+        return PokeflowError(f"{uri}: S3 does not allow this bucket name.")
     return PokeflowError(f"{uri}: {explain(error)}")
 
 

@@ -46,8 +46,8 @@ class Location:
     @property
     def encryption_args(self) -> dict[str, str]:
         """Request arguments for the encryption of every new object."""
-        arguments = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key}
-        return {name: value for name, value in arguments.items() if value}
+        options = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key}
+        return {name: value for name, value in options.items() if value}
 
     def uri_of(self, key: str) -> str:
         """Return the URI of an object, for messages."""
@@ -55,12 +55,12 @@ class Location:
 
     def request_args(self, key: str) -> dict[str, str]:
         """Return the bucket and the full key as request arguments; raise a PokeflowError if the key is invalid."""
-        whole = self.prefix + require_key(key)
+        full_key = self.prefix + require_key(key)
         try:
-            whole.encode()
+            full_key.encode()
         except UnicodeEncodeError:
-            raise PokeflowError(f"{key!r} is no text: S3 holds no such key. Rename the file.") from None
-        return {"Bucket": self.bucket, "Key": whole}
+            raise PokeflowError(f"{key!r} is not valid Unicode and cannot be an S3 key. Rename the file.") from None
+        return {"Bucket": self.bucket, "Key": full_key}
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return the properties of an object, or None if it does not exist."""

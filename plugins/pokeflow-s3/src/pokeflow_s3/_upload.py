@@ -42,7 +42,7 @@ def upload(
     bucket: Location,
     file: BinaryIO,
     size: int,
-    request: dict[str, str],
+    target: dict[str, str],
     sha256: str,
     condition: dict[str, str],
     advance: Advance | None,
@@ -53,7 +53,7 @@ def upload(
         bucket: Location of the object.
         file: Open file, positioned at its beginning.
         size: Size of the file in bytes.
-        request: Bucket and key, as request arguments.
+        target: Bucket and key, as request arguments.
         sha256: Expected checksum of the file, hex.
         condition: Request arguments for the condition of the write.
         advance: Called with the size of each finished part.
@@ -63,15 +63,17 @@ def upload(
         PreconditionError: The condition of the write is not met.
 
     """
-    name, client = f"s3://{request['Bucket']}/{request['Key']}", bucket.client
-    more = {**bucket.encryption_args, "Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "CRC32"}
-    with _upload(bucket, request, more) as (begun, futures):
+    name, client = f"s3://{target['Bucket']}/{target['Key']}", bucket.client
+    options = {**bucket.encryption_args, "Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "CRC32"}
+    with _upload(bucket, target, options) as (upload_args, futures):
 
         def send(number: int, data: bytes) -> dict[str, Any]:
             # CRC32 protects the transfer and takes a third of the time; the SHA-256 of the whole is compared below.
             checksum = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-            answer = ask(client.upload_part, name, **begun, PartNumber=number, Body=data, ChecksumCRC32=checksum)
-            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": checksum}
+            response = ask(
+                client.upload_part, name, **upload_args, PartNumber=number, Body=data, ChecksumCRC32=checksum
+            )
+            return {"PartNumber": number, "ETag": response["ETag"], "ChecksumCRC32": checksum}
 
         parts: list[dict[str, Any]] = []
         sizes: deque[int] = deque()
@@ -88,7 +90,7 @@ def upload(
                 raise_if_cancelled()
             try:
                 data = file.read(min(step, size - start))
-                future = connection.crew.submit(send, number, data)
+                future = connection.pool.submit(send, number, data)
             except BaseException:
                 connection.parts.release()
                 raise
@@ -103,14 +105,16 @@ def upload(
             settle()
         if digest.hexdigest() != sha256:
             raise integrity_error(str(getattr(file, "name", name)), sha256, digest.hexdigest())
-        complete(bucket, begun, parts, {**condition, "MpuObjectSize": size})
+        complete(bucket, upload_args, parts, {**condition, "MpuObjectSize": size})
 
 
-def complete(bucket: Location, begun: dict[str, str], parts: list[dict[str, Any]], more: dict[str, Any]) -> None:
+def complete(
+    bucket: Location, upload_args: dict[str, str], parts: list[dict[str, Any]], options: dict[str, Any]
+) -> None:
     """Complete a multipart upload; raise PreconditionError if the upload is unknown or its condition is not met."""
-    name = f"s3://{begun['Bucket']}/{begun['Key']}"
+    name = f"s3://{upload_args['Bucket']}/{upload_args['Key']}"
     try:
-        ask(bucket.client.complete_multipart_upload, name, **begun, MultipartUpload={"Parts": parts}, **more)
+        ask(bucket.client.complete_multipart_upload, name, **upload_args, MultipartUpload={"Parts": parts}, **options)
     except UploadNotFoundError as error:
         # Report it as a failed condition: the writer then checks whether an attempt succeeded whose response was lost.
         raise PreconditionError(str(error)) from error
@@ -147,80 +151,100 @@ def copy(
 
     """
     client, name = bucket.client, bucket.uri_of(key)
-    head = ask(client.head_object, source.uri_of(source_key), **source.request_args(source_key), ChecksumMode="ENABLED")
-    size, etag, noted = head["ContentLength"], head["ETag"], recorded_checksum(head)
+    response = ask(
+        client.head_object, source.uri_of(source_key), **source.request_args(source_key), ChecksumMode="ENABLED"
+    )
+    size, etag, source_sha256 = response["ContentLength"], response["ETag"], recorded_checksum(response)
     origin = {"CopySource": source.request_args(source_key), "CopySourceIfMatch": etag}
-    arrived: str | None = None
+    copy_sha256: str | None = None
     try:
         _require(bucket, key, match)
         if size <= COPY_WHOLE:
-            arguments = {
+            request = {
                 **bucket.request_args(key),
                 **bucket.encryption_args,
                 **origin,
                 **condition,
                 "ChecksumAlgorithm": "SHA256",
             }
-            arrived = recorded_checksum(ask(client.copy_object, name, **arguments).get("CopyObjectResult", {}))
+            copy_sha256 = recorded_checksum(ask(client.copy_object, name, **request).get("CopyObjectResult", {}))
         else:
-            _copy_parts(bucket, bucket.request_args(key), head, origin, condition)
+            _copy_parts(bucket, bucket.request_args(key), response, origin, condition)
     except PreconditionError:
         now = source.stat(source_key)
         if now is None or now.etag != etag.strip('"'):
             raise PokeflowError(
                 f"{source.uri_of(source_key)}: was replaced while it was copied. Run it again."
             ) from None
-        noted = noted or sha256_of(source, source_key)
-        if etag_if_same(bucket, key, size, noted) is None:
+        source_sha256 = source_sha256 or sha256_of(source, source_key)
+        if etag_if_same(bucket, key, size, source_sha256) is None:
             raise
     if advance is not None:
         advance(size)
-    if arrived is None:
-        there = bucket.stat(key)
-        if there is None:
-            raise NotFoundError(f"{name}: was removed while it was copied.")
-        arrived = noted if noted and (there.size, there.sha256) == (size, noted) else sha256_of(bucket, key)
-    if noted not in (None, arrived):
-        raise integrity_error(name, str(noted), arrived)
-    return arrived
+    if copy_sha256 is None:
+        existing = bucket.stat(key)
+        if existing is None:
+            raise NotFoundError(f"{name}: was deleted while it was copied.")
+        copy_sha256 = (
+            source_sha256
+            if source_sha256 and (existing.size, existing.sha256) == (size, source_sha256)
+            else sha256_of(bucket, key)
+        )
+    if source_sha256 not in (None, copy_sha256):
+        raise integrity_error(name, str(source_sha256), copy_sha256)
+    return copy_sha256
 
 
 def _require(bucket: Location, key: str, match: str | None) -> None:
     if match is None:
         return
-    there = bucket.stat(key)
-    if (there.etag if there else ABSENT) != match:
+    existing = bucket.stat(key)
+    if (existing.etag if existing else ABSENT) != match:
         raise PreconditionError(
-            f"{bucket.uri_of(key)}: something else lies there than was expected: another writer was first."
+            f"{bucket.uri_of(key)}: the object is not in the expected state, because another writer was first."
         )
 
 
-_KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
+_COPIED_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Metadata",
+)
 
 
 def _copy_parts(
-    bucket: Location, request: dict[str, str], head: dict[str, Any], origin: dict[str, Any], condition: dict[str, str]
+    bucket: Location,
+    target: dict[str, str],
+    source_headers: dict[str, Any],
+    origin: dict[str, Any],
+    condition: dict[str, str],
 ) -> None:
-    size, name, client = head["ContentLength"], f"s3://{request['Bucket']}/{request['Key']}", bucket.client
-    more = {**bucket.encryption_args, **{kept: head[kept] for kept in _KEPT if kept in head}}
-    with _upload(bucket, request, more) as (begun, futures):
+    size, name, client = source_headers["ContentLength"], f"s3://{target['Bucket']}/{target['Key']}", bucket.client
+    options = {
+        **bucket.encryption_args,
+        **{header: source_headers[header] for header in _COPIED_HEADERS if header in source_headers},
+    }
+    with _upload(bucket, target, options) as (upload_args, futures):
 
         def send(number: int, start: int, stop: int) -> dict[str, Any]:
-            arguments = {**begun, **origin, "PartNumber": number, "CopySourceRange": f"bytes={start}-{stop - 1}"}
-            answer = ask(client.upload_part_copy, name, **arguments).get("CopyPartResult", {})
-            if "ETag" not in answer:
+            request = {**upload_args, **origin, "PartNumber": number, "CopySourceRange": f"bytes={start}-{stop - 1}"}
+            response = ask(client.upload_part_copy, name, **request).get("CopyPartResult", {})
+            if "ETag" not in response:
                 raise UnsupportedError(f"{name}: the server does not copy parts.")
-            return {"PartNumber": number, "ETag": answer["ETag"]}
+            return {"PartNumber": number, "ETag": response["ETag"]}
 
         step = _part_size(size, COPY_PART)
         for number, start in enumerate(range(0, size, step), 1):
-            futures.append(bucket.connection.crew.submit(send, number, start, min(start + step, size)))
-        complete(bucket, begun, [wait_for_result(future) for future in futures], condition)
+            futures.append(bucket.connection.pool.submit(send, number, start, min(start + step, size)))
+        complete(bucket, upload_args, [wait_for_result(future) for future in futures], condition)
 
 
 @contextmanager
 def _upload(
-    bucket: Location, request: dict[str, str], more: dict[str, Any]
+    bucket: Location, target: dict[str, str], options: dict[str, Any]
 ) -> Iterator[tuple[dict[str, str], list[Future[Any]]]]:
     """Begin a multipart upload, and abort it if anything fails, because abandoned parts cost money.
 
@@ -228,11 +252,11 @@ def _upload(
         The request arguments that identify the upload, and the list to which the caller adds the futures of its parts.
 
     """
-    name, client = f"s3://{request['Bucket']}/{request['Key']}", bucket.client
-    created = ask(client.create_multipart_upload, name, **request, **more)
-    begun, futures = {**request, "UploadId": created["UploadId"]}, list[Future[Any]]()
+    name, client = f"s3://{target['Bucket']}/{target['Key']}", bucket.client
+    created = ask(client.create_multipart_upload, name, **target, **options)
+    upload_args, futures = {**target, "UploadId": created["UploadId"]}, list[Future[Any]]()
     try:
-        yield begun, futures
+        yield upload_args, futures
     except BaseException:
         for future in futures:
             future.cancel()
@@ -240,9 +264,9 @@ def _upload(
         wait(futures, timeout=1)
         with suppress(NotFoundError):
             try:
-                ask(client.abort_multipart_upload, name, **begun)
+                ask(client.abort_multipart_upload, name, **upload_args)
             except PokeflowError as error:
-                log.warning("an upload in parts could not be given up: %s", error)
+                log.warning("a multipart upload could not be aborted: %s", error)
         raise
 
 

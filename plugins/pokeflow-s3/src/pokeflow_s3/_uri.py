@@ -38,7 +38,7 @@ def open_bucket(
     """
     name, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
     if not uri.startswith("s3://") or not _BUCKET.fullmatch(name) or ".." in name:
-        raise uri_error(uri, f"{name!r} is no name of a bucket (3 to 63 of a-z, 0-9, '-', '.')")
+        raise uri_error(uri, f"{name!r} is not a valid bucket name (3 to 63 characters: a-z, 0-9, '-', '.')")
     if prefix:
         require_key(prefix)
     server = Server(endpoint, region, connections, attempts, timeout)

@@ -2,7 +2,7 @@
 
 import re
 
-WHERE = "Credentials are looked for in the environment, AWS's configuration files and the machine's role."
+WHERE = "Credentials are read from the environment, AWS's configuration files and the machine's role."
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 UNKNOWN = (
     *("InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "UnrecognizedClientException"),
@@ -16,15 +16,15 @@ BUSY = (
 )
 _SENTENCES = {
     "NoCredentialsError": f"no credentials. {WHERE}",
-    "PartialCredentialsError": f"half of the credentials is missing. {WHERE}",
+    "PartialCredentialsError": f"the credentials are incomplete. {WHERE}",
     "ProfileNotFound": "AWS_PROFILE names a profile that is not in AWS's configuration files.",
     "NoRegionError": "no region is set.",
-    "EndpointConnectionError": "nothing answers at {host}. Is the network up, and the region or endpoint right?",
-    "ConnectTimeoutError": "nothing answers at {host}. Is the network up, and the region or endpoint right?",
-    "ProxyConnectionError": "the proxy does not answer.",
-    "SSLError": "{host} shows no certificate that this machine trusts.",
-    "ReadTimeoutError": "the server stopped answering. Run it again.",
-    "ResponseParserError": "what answers at {host} does not speak AWS's protocol. Is the endpoint right?",
+    "EndpointConnectionError": "{host} does not respond. Check the network, the region and the endpoint.",
+    "ConnectTimeoutError": "{host} does not respond. Check the network, the region and the endpoint.",
+    "ProxyConnectionError": "the proxy does not respond.",
+    "SSLError": "this machine does not trust the certificate of {host}.",
+    "ReadTimeoutError": "the server stopped responding. Run it again.",
+    "ResponseParserError": "the response of {host} does not follow AWS's protocol. Check the endpoint.",
 }
 
 

@@ -58,12 +58,12 @@ def test_every_refusal_has_a_kind_and_says_what_to_do(code, message, kind, sente
     ("error", "sentence"),
     [
         (exceptions.NoCredentialsError(), "no credentials"),
-        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "half of the credentials is missing"),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "the credentials are incomplete"),
         (
             exceptions.EndpointConnectionError(endpoint_url="https://x"),
-            "nothing answers at https://x. Is the",
+            "https://x does not respond. Check the network",
         ),
-        (exceptions.ReadTimeoutError(endpoint_url="https://x"), "the server stopped answering"),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), "the server stopped responding"),
         (exceptions.ConnectionClosedError(endpoint_url="https://x"), "the connection was cut"),
         (exceptions.UnauthorizedSSOTokenError(), "no valid credentials (UnauthorizedSSOTokenError)"),
         (exceptions.ParamValidationError(report="Missing x"), "the request is malformed"),

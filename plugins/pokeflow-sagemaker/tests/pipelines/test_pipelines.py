@@ -271,7 +271,7 @@ def test_a_wrong_name_or_no_bucket_publishes_nothing(cloud, tmp_path):
 
 def test_who_has_no_bucket_any_more_is_told_before_anything_is_written(run, cloud, tmp_path):
     cloud.vanish()
-    with pytest.raises(PokeflowError, match="there is no such bucket"):
+    with pytest.raises(PokeflowError, match="the bucket does not exist"):
         run("teacher_pipeline")
     assert not list(tmp_path.rglob("record.json"))
 

@@ -25,83 +25,85 @@ class Differences:
     """Differences between two entities, one sentence each: losses, and changes made since."""
 
     lost: list[str] = field(default_factory=list)
-    since: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
-    def compare_value(self, what: str, wanted: Any, there: Any) -> None:
+    def compare_value(self, label: str, expected: Any, actual: Any) -> None:
         """Compare a value that must not change; skip a value that the source does not know."""
-        if wanted not in (None, "") and wanted != there:
-            self.lost.append(f"{what} is {_short(there)} there, and {_short(wanted)} in the source")
+        if expected not in (None, "") and expected != actual:
+            self.lost.append(f"{label} is {_short(actual)} in the target, but {_short(expected)} in the source")
 
-    def free(self, what: str, wanted: Any, there: Any, *, half: bool) -> None:
+    def compare_editable(self, label: str, expected: Any, actual: Any, *, half: bool) -> None:
         """Compare a value that people may change.
 
         A difference is a loss if the entity is half copied or the target has no value.
         """
-        if wanted not in (None, "") and wanted != there:
-            (self.lost if half or there in (None, "") else self.since).append(
-                f"{what} is {_short(there)} there, and {_short(wanted)} in the source"
+        if expected not in (None, "") and expected != actual:
+            (self.lost if half or actual in (None, "") else self.changed).append(
+                f"{label} is {_short(actual)} in the target, but {_short(expected)} in the source"
             )
 
-    def pairs(self, what: str, wanted: Mapping[str, Any], there: Mapping[str, Any], *, half: bool = True) -> None:
+    def compare_pairs(
+        self, label: str, expected: Mapping[str, Any], actual: Mapping[str, Any], *, half: bool = True
+    ) -> None:
         """Compare named values; with ``half`` False people may have changed them."""
-        for key, value in wanted.items():
-            if key not in there:
-                self.lost.append(f"{what} {key!r} is missing")
-            elif there[key] != value:
-                self.free(f"{what} {key!r}", value, there[key], half=half)
+        for key, value in expected.items():
+            if key not in actual:
+                self.lost.append(f"{label} {key!r} is missing")
+            elif actual[key] != value:
+                self.compare_editable(f"{label} {key!r}", value, actual[key], half=half)
 
-    def members(self, what: str, wanted: Set[Any], there: Set[Any]) -> None:
+    def compare_members(self, label: str, expected: Set[Any], actual: Set[Any]) -> None:
         """Compare two sets; members that are missing in the target are lost."""
-        if gone := wanted - there:
-            first = _short(min(gone, key=repr))
-            self.lost.append(f"{what}: {len(gone):,} of {len(wanted):,} are missing, such as {first}")
+        if missing := expected - actual:
+            first = _short(min(missing, key=repr))
+            self.lost.append(f"{label}: {len(missing):,} of {len(expected):,} are missing, such as {first}")
 
 
 def runs(
-    wanted: Run, there: Run, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
+    expected: Run, actual: Run, files: Mapping[str, int], actual_files: Mapping[str, int], *, half: bool
 ) -> Differences:
     """Compare a run as it should be with the run as it is."""
     differences = Differences()
-    differences.free("name", wanted.name, there.name, half=half)
-    differences.free("status", wanted.status, there.status, half=half)
-    differences.compare_value("start", wanted.start, there.start)
-    differences.free("end", wanted.end, there.end, half=half)
-    differences.compare_value("user", wanted.user, there.user)
-    differences.pairs("param", wanted.params, there.params)
-    differences.pairs("tag", wanted.tags, there.tags, half=half)
-    for key, points in wanted.points.items():
-        differences.members(f"points of metric {key!r}", points, there.points.get(key, frozenset()))
-    differences.members("data sets", wanted.datasets, there.datasets)
-    differences.members("models read", wanted.inputs, there.inputs)
-    differences.members("models made", wanted.outputs, there.outputs)
-    differences.pairs("size of artifact", files, files_there)
+    differences.compare_editable("name", expected.name, actual.name, half=half)
+    differences.compare_editable("status", expected.status, actual.status, half=half)
+    differences.compare_value("start", expected.start, actual.start)
+    differences.compare_editable("end", expected.end, actual.end, half=half)
+    differences.compare_value("user", expected.user, actual.user)
+    differences.compare_pairs("param", expected.params, actual.params)
+    differences.compare_pairs("tag", expected.tags, actual.tags, half=half)
+    for key, points in expected.points.items():
+        differences.compare_members(f"points of metric {key!r}", points, actual.points.get(key, frozenset()))
+    differences.compare_members("data sets", expected.datasets, actual.datasets)
+    differences.compare_members("models read", expected.inputs, actual.inputs)
+    differences.compare_members("models produced", expected.outputs, actual.outputs)
+    differences.compare_pairs("size of artifact", files, actual_files)
     return differences
 
 
 def models(
-    wanted: Model, there: Model, files: Mapping[str, int], files_there: Mapping[str, int], *, half: bool
+    expected: Model, actual: Model, files: Mapping[str, int], actual_files: Mapping[str, int], *, half: bool
 ) -> Differences:
     """Compare a logged model as it should be with the model as it is."""
     differences = Differences()
-    differences.compare_value("name", wanted.name, there.name)
-    differences.compare_value("run", wanted.run, there.run)
-    differences.compare_value("type", wanted.type, there.type)
-    differences.free("status", wanted.status, there.status, half=half)
-    differences.pairs("param", wanted.params, there.params)
-    differences.pairs("tag", wanted.tags, there.tags, half=half)
-    differences.members("figures", wanted.scores, there.scores)
-    differences.pairs("size of artifact", files, files_there)
+    differences.compare_value("name", expected.name, actual.name)
+    differences.compare_value("run", expected.run, actual.run)
+    differences.compare_value("type", expected.type, actual.type)
+    differences.compare_editable("status", expected.status, actual.status, half=half)
+    differences.compare_pairs("param", expected.params, actual.params)
+    differences.compare_pairs("tag", expected.tags, actual.tags, half=half)
+    differences.compare_members("figures", expected.scores, actual.scores)
+    differences.compare_pairs("size of artifact", files, actual_files)
     return differences
 
 
-def versions(wanted: Version, there: Version) -> Differences:
+def versions(expected: Version, actual: Version) -> Differences:
     """Compare a version as it should be with the version as it is."""
     differences = Differences()
-    differences.compare_value("source", wanted.source, there.source)
-    differences.compare_value("run", wanted.run, there.run)
-    differences.free("description", wanted.description, there.description, half=False)
-    differences.free("stage", wanted.stage, there.stage, half=False)
-    differences.pairs("tag", wanted.tags, there.tags, half=False)
+    differences.compare_value("source", expected.source, actual.source)
+    differences.compare_value("run", expected.run, actual.run)
+    differences.compare_editable("description", expected.description, actual.description, half=False)
+    differences.compare_editable("stage", expected.stage, actual.stage, half=False)
+    differences.compare_pairs("tag", expected.tags, actual.tags, half=False)
     return differences
 
 
@@ -110,12 +112,12 @@ def count_run(run: Run, files: Mapping[str, int], like: Run) -> Counter[str]:
 
     Tags that a store adds are counted if ``like``, the run of the source, has them too.
     """
-    own = {key for key in run.tags if key.startswith(OWN) or (key in BY_STORE and key not in like.tags)}
+    added = {key for key in run.tags if key.startswith(OWN) or (key in BY_STORE and key not in like.tags)}
     return Counter(
         {
             "runs": 1,
             "params": len(run.params),
-            "tags": len(run.tags.keys() - own),
+            "tags": len(run.tags.keys() - added),
             "metrics": len(run.points),
             "metric points": sum(map(len, run.points.values())),
             "data sets": len(run.datasets),
@@ -139,9 +141,11 @@ def count_model(model: Model, files: Mapping[str, int]) -> Counter[str]:
     )
 
 
-def extras(of: Counter[str], there: Counter[str]) -> Iterator[str]:
+def extras(source: Counter[str], target: Counter[str]) -> Iterator[str]:
     """Yield a sentence for every count that is higher in the target: these were added there since."""
-    yield from (f"{there[key] - of[key]:,} more {key} there" for key in there if there[key] > of[key])
+    yield from (
+        f"{target[key] - source[key]:,} more {key} in the target" for key in target if target[key] > source[key]
+    )
 
 
 def _short(value: Any) -> str:

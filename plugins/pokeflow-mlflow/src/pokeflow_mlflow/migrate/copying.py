@@ -38,14 +38,14 @@ class Relocation:
 
     def relocate(self, uri: str) -> str | None:
         """Return the new URI of something among the artifacts; None if ``uri`` is not among them."""
-        own = self.old.rstrip("/")
-        if own and f"{uri}/".startswith(f"{own}/"):
-            return f"{self.new.rstrip('/')}{uri[len(own) :]}"
+        old_root = self.old.rstrip("/")
+        if old_root and f"{uri}/".startswith(f"{old_root}/"):
+            return f"{self.new.rstrip('/')}{uri[len(old_root) :]}"
         # The same folder may be written as a path or as a URI, and a store may have been moved since.
-        _, separator, rest = uri.partition(f"/{self.old_id}/artifacts")
-        return f"{self.new.rstrip('/')}{rest}" if separator and rest[:1] in ("", "/") else None
+        _, separator, suffix = uri.partition(f"/{self.old_id}/artifacts")
+        return f"{self.new.rstrip('/')}{suffix}" if separator and suffix[:1] in ("", "/") else None
 
-    def is_surely(self, uri: str) -> bool:
+    def contains(self, uri: str) -> bool:
         """Return whether a URI is among these artifacts, not those of the same id in another experiment."""
         return f"{uri}/".startswith(f"{self.old.rstrip('/')}/") or f"/{self.experiment}/{self.old_id}/" in uri
 
@@ -64,7 +64,7 @@ class Copier:
         experiments: ids of experiments in the target, by their ids in the source.
         runs: ids of runs in the target, by experiment and id in the source.
         models: ids of logged models in the target, by their ids in the source.
-        places: the locations of copied runs and logged models, by experiment and id in the source.
+        locations: the locations of copied runs and logged models, by experiment and id in the source.
 
     """
 
@@ -77,44 +77,44 @@ class Copier:
     experiments: dict[str, str] = field(default_factory=dict)
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
-    places: dict[tuple[str, str], Relocation] = field(default_factory=dict)
+    locations: dict[tuple[str, str], Relocation] = field(default_factory=dict)
 
     def begin(self, experiment: Experiment, name: str) -> list[str]:
         """Create the experiment and its runs, still empty, unless they exist; return the ids of the source's runs."""
         client = self.connection.client
-        there = self.experiments[experiment.id] = self.connection.experiment(name)
-        known = self.target.client.get_experiment(there).tags
+        experiment_id = self.experiments[experiment.id] = self.connection.experiment(name)
+        existing_tags = self.target.client.get_experiment(experiment_id).tags
         for key, value in experiment.tags.items():
-            if key not in known:
-                client.set_experiment_tag(there, key, value)
-            elif known[key] != value:
+            if key not in existing_tags:
+                client.set_experiment_tag(experiment_id, key, value)
+            elif existing_tags[key] != value:
                 self.report.left.append(
-                    (f"tag {key!r} of experiment {name}", "it has another value there, which stays")
+                    (f"tag {key!r} of experiment {name}", "the target has another value, which is kept")
                 )
         ids = self.source.runs(experiment)
-        run_ids = self._known_runs(experiment, there)
+        new_ids = self._known_runs(experiment, experiment_id)
         for old in ids:
-            if old not in run_ids:
+            if old not in new_ids:
                 with self.reporting(f"{self.name}: run {old}"):
-                    run_ids[old] = self._create(experiment, old, there)
-        self.runs |= {(experiment.id, old): new for old, new in run_ids.items()}
+                    new_ids[old] = self._create(experiment, old, experiment_id)
+        self.runs |= {(experiment.id, old): new for old, new in new_ids.items()}
         return ids
 
-    def _known_runs(self, experiment: Experiment, there: str) -> dict[str, str]:
-        run_ids: dict[str, str] = {}
-        for run in self.target.runs_with_tag(there, FROM, self.name):
+    def _known_runs(self, experiment: Experiment, experiment_id: str) -> dict[str, str]:
+        new_ids: dict[str, str] = {}
+        for run in self.target.runs_with_tag(experiment_id, FROM, self.name):
             if run.data.tags.get(EXPERIMENT) == experiment.id and (old := run.data.tags.get(ID)):
-                if old in run_ids:
+                if old in new_ids:
                     self.report.problem(
-                        f"{self.name}: run {old}", f"is there twice: {run_ids[old]} and {run.info.run_id}."
+                        f"{self.name}: run {old}", f"exists twice in the target: {new_ids[old]} and {run.info.run_id}."
                     )
-                run_ids.setdefault(old, run.info.run_id)
-        return run_ids
+                new_ids.setdefault(old, run.info.run_id)
+        return new_ids
 
-    def _create(self, experiment: Experiment, old: str, there: str) -> str:
+    def _create(self, experiment: Experiment, old: str, experiment_id: str) -> str:
         run = self.source.run(experiment, old)
         tags = self._identity(experiment.id, old, run.tags) | ({"mlflow.user": run.user} if run.user else {})
-        created = self.connection.client.create_run(there, run.start, tags, run.name or old)
+        created = self.connection.client.create_run(experiment_id, run.start, tags, run.name or old)
         return str(created.info.run_id)
 
     def _identity(self, experiment: str, old: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -124,18 +124,23 @@ class Copier:
 
     def begin_models(self, experiment: Experiment) -> list[Model]:
         """Create the logged models, still without files, unless they exist; return the source's models."""
-        there = self.experiments[experiment.id]
+        experiment_id = self.experiments[experiment.id]
         models = self.source.models(experiment)
-        for model in self.target.models(Experiment(there, "")):
+        for model in self.target.models(Experiment(experiment_id, "")):
             if (model.tags.get(FROM), model.tags.get(EXPERIMENT)) == (self.name, experiment.id):
                 self.models[model.tags.get(ID, "")] = model.id
         for model in models:
             if model.id not in self.models:
                 with self.reporting(f"{self.name}: model {model.id}"):
-                    wanted = self.expected_model(model)
-                    tags = {**wanted.tags, **self._identity(experiment.id, model.id, model.tags)}
+                    expected = self.expected_model(model)
+                    tags = {**expected.tags, **self._identity(experiment.id, model.id, model.tags)}
                     created = self.connection.client.create_logged_model(
-                        there, model.name or None, wanted.run or None, tags, dict(wanted.params), model.type or None
+                        experiment_id,
+                        model.name or None,
+                        expected.run or None,
+                        tags,
+                        dict(expected.params),
+                        model.type or None,
                     )
                     self.models[model.id] = created.model_id
         return models
@@ -144,12 +149,14 @@ class Copier:
         """Return a run's id in the target, first of this experiment, then of any; "" if the run was not copied."""
         if (experiment, old) in self.runs:
             return self.runs[experiment, old]
-        return next((new for (_, known), new in self.runs.items() if known == old), "")
+        return next((new for (_, source_id), new in self.runs.items() if source_id == old), "")
 
     def locate(self, old: str, uri: str) -> Relocation | None:
         """Return the location of the run or model with this id; of several, the one that contains ``uri``."""
-        uris = [location for (_, known), location in self.places.items() if known == old]
-        return next((location for location in uris if location.is_surely(uri)), uris[0] if uris else None)
+        candidates = [location for (_, source_id), location in self.locations.items() if source_id == old]
+        return next(
+            (location for location in candidates if location.contains(uri)), candidates[0] if candidates else None
+        )
 
     def expected_run(self, run: Run) -> Run:
         """Return a run as it should be in the target: references to other runs and to models have the ids there."""
@@ -177,65 +184,69 @@ class Copier:
 
     def fill_run(self, experiment: Experiment, old: str, new: str) -> None:
         """Copy everything that a run lacks, read it back and compare."""
-        client, where = self.connection.client, f"run {old} of {experiment.name}"
-        with self.reporting(f"{self.name}: {where}"):
+        client, label = self.connection.client, f"run {old} of {experiment.name}"
+        with self.reporting(f"{self.name}: {label}"):
             source = self.source.run(experiment, old)
-            wanted, files = self.expected_run(source), source.files.sizes()
-            self._report_links(where, source)
-            there = self.target.run(experiment, new)
-            self.places[experiment.id, old] = Relocation(experiment.id, old, source.place, new, there.place)
-            half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
-            differences = compare.runs(wanted, there, files, files_there, half=half)
+            expected, files = self.expected_run(source), source.files.sizes()
+            self._report_links(label, source)
+            actual = self.target.run(experiment, new)
+            self.locations[experiment.id, old] = Relocation(
+                experiment.id, old, source.artifact_uri, new, actual.artifact_uri
+            )
+            half, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
+            differences = compare.runs(expected, actual, files, actual_files, half=half)
             if half or differences.lost:
-                writing.write_run(client, wanted, there, half=half)
-                sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
+                writing.write_run(client, expected, actual, half=half)
+                sides = writing.Side(source.files, files), writing.Side(actual.files, actual_files)
                 writing.send(*sides, partial(client.log_artifact, new), self.work, half=half)
-                writing.end(client, wanted, there)
-                there = self.target.run(experiment, new)
-                files_there = there.files.sizes()
-                differences = compare.runs(wanted, there, files, files_there, half=half)
+                writing.end(client, expected, actual)
+                actual = self.target.run(experiment, new)
+                actual_files = actual.files.sizes()
+                differences = compare.runs(expected, actual, files, actual_files, half=half)
                 if half and not differences.lost:
                     client.set_tag(new, STATE, COMPLETE)
-            counts = compare.count_run(source, files, source), compare.count_run(there, files_there, source)
-            self._done(where, f"{experiment.name}/{new}", "run", differences, counts, half=half)
+            counts = compare.count_run(source, files, source), compare.count_run(actual, actual_files, source)
+            self._report_entity(label, f"{experiment.name}/{new}", "run", differences, counts, half=half)
 
     def fill_model(self, experiment: Experiment, source: Model) -> None:
         """Copy everything that a logged model lacks, read it back and compare."""
-        client, new, where = self.connection.client, self.models[source.id], f"model {source.id} of {experiment.name}"
-        with self.reporting(f"{self.name}: {where}"):
-            wanted, files = self.expected_model(source), source.files.sizes()
-            if source.run and not wanted.run:
-                self.report.left.append((f"{where}: the run {source.run} that made it", "it was not brought"))
-            if dropped := len(source.scores) - len(wanted.scores):
-                self.report.left.append((f"{where}: {dropped:,} figures", "they belong to runs that were not brought"))
-            there = self.target.model(client.get_logged_model(new))
-            self.places[experiment.id, source.id] = Relocation(experiment.id, source.id, source.place, new, there.place)
-            half, files_there = there.tags.get(STATE) != COMPLETE, there.files.sizes()
-            differences = compare.models(wanted, there, files, files_there, half=half)
+        client, new, label = self.connection.client, self.models[source.id], f"model {source.id} of {experiment.name}"
+        with self.reporting(f"{self.name}: {label}"):
+            expected, files = self.expected_model(source), source.files.sizes()
+            if source.run and not expected.run:
+                self.report.left.append((f"{label}: the run {source.run} that produced it", "it was not copied"))
+            if dropped := len(source.scores) - len(expected.scores):
+                self.report.left.append((f"{label}: {dropped:,} figures", "they belong to runs that were not copied"))
+            actual = self.target.model(client.get_logged_model(new))
+            self.locations[experiment.id, source.id] = Relocation(
+                experiment.id, source.id, source.artifact_uri, new, actual.artifact_uri
+            )
+            half, actual_files = actual.tags.get(STATE) != COMPLETE, actual.files.sizes()
+            differences = compare.models(expected, actual, files, actual_files, half=half)
             if half or differences.lost:
-                writing.write_model(client, wanted, there)
-                sides = writing.Side(source.files, files), writing.Side(there.files, files_there)
+                writing.write_model(client, expected, actual)
+                sides = writing.Side(source.files, files), writing.Side(actual.files, actual_files)
                 writing.send(*sides, partial(client.log_model_artifact, new), self.work, half=half)
-                if (end := wanted.status) in ("READY", "FAILED") and there.status != end:
+                if (end := expected.status) in ("READY", "FAILED") and actual.status != end:
                     client.finalize_logged_model(new, "READY" if end == "READY" else "FAILED")
-                there = self.target.model(client.get_logged_model(new))
-                files_there = there.files.sizes()
-                differences = compare.models(wanted, there, files, files_there, half=half)
+                actual = self.target.model(client.get_logged_model(new))
+                actual_files = actual.files.sizes()
+                differences = compare.models(expected, actual, files, actual_files, half=half)
                 if half and not differences.lost:
                     client.set_logged_model_tags(new, {STATE: COMPLETE})
-            counts = compare.count_model(source, files), compare.count_model(there, files_there)
-            self._done(where, f"{experiment.name}/{new}", "model", differences, counts, half=half)
+            counts = compare.count_model(source, files), compare.count_model(actual, actual_files)
+            self._report_entity(label, f"{experiment.name}/{new}", "model", differences, counts, half=half)
 
-    def _report_links(self, where: str, run: Run) -> None:
+    def _report_links(self, label: str, run: Run) -> None:
         parent = run.tags.get(PARENT)
         if parent and not self.run_id(run.experiment, parent):
-            self.report.left.append((f"{where}: its parent {parent}", "it was not brought; the tag keeps its old id"))
+            self.report.left.append((f"{label}: its parent {parent}", "it was not copied; the tag keeps its old id"))
         for old in sorted({*run.inputs, *(old for old, _ in run.outputs)} - self.models.keys()):
-            self.report.left.append((f"{where}: its logged model {old}", "it was not brought"))
+            self.report.left.append((f"{label}: its logged model {old}", "it was not copied"))
 
-    def _done(
+    def _report_entity(
         self,
-        where: str,
+        label: str,
         target: str,
         kind: str,
         differences: Differences,
@@ -244,18 +255,20 @@ class Copier:
         half: bool,
     ) -> None:
         self.report.count(*counts)
-        self.report.problems += [(f"{self.name}: {where}", text) for text in differences.lost]
-        done = "failed" if differences.lost else "copied" if half else "there already"
-        note = "; ".join([*differences.lost, *differences.since, *compare.extras(*counts)])
-        sized = counts[0]["artifact bytes"]
+        self.report.problems += [(f"{self.name}: {label}", text) for text in differences.lost]
+        action = "failed" if differences.lost else "copied" if half else "there already"
+        note = "; ".join([*differences.lost, *differences.changed, *compare.extras(*counts)])
+        artifact_bytes = counts[0]["artifact bytes"]
         verified = ", ".join(
-            f"{n:,} {what}" for what, n in counts[1].items() if n and not what.endswith(("runs", "models"))
+            f"{n:,} {counted}" for counted, n in counts[1].items() if n and not counted.endswith(("runs", "models"))
         )
-        row = Row(f"{self.name}#{where}", f"{self.target.uri}#{target}", sized, f"{kind} {done}", verified, note)
+        row = Row(
+            f"{self.name}#{label}", f"{self.target.uri}#{target}", artifact_bytes, f"{kind} {action}", verified, note
+        )
         self.report.rows.append(row)
 
     @contextmanager
-    def reporting(self, where: str) -> Iterator[None]:
+    def reporting(self, label: str) -> Iterator[None]:
         """Report an error of one entity under its name, and continue with the others.
 
         Raises:
@@ -269,8 +282,8 @@ class Copier:
             yield
         except (PokeflowError, MlflowException) as error:
             if isinstance(error, MlflowException):
-                self.source.require_answer()
-                self.target.require_answer()
-            self.report.problem(where, str(error).partition("\n")[0])
+                self.source.require_response()
+                self.target.require_response()
+            self.report.problem(label, str(error).partition("\n")[0])
             if len(self.report.problems) >= PROBLEMS:
                 raise

@@ -66,7 +66,7 @@ class Run:
         points: the history of every metric.
         inputs: ids of the logged models that it read.
         outputs: ids of the logged models that it produced, each with the step.
-        place: its artifact URI in the store.
+        artifact_uri: its artifact URI in the store.
         files: its artifacts.
 
     """
@@ -84,13 +84,13 @@ class Run:
     datasets: frozenset[Dataset]
     inputs: frozenset[str]
     outputs: frozenset[tuple[str, int]]
-    place: str
+    artifact_uri: str
     files: Files
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A logged model; ``run`` is the id of the run that produced it, ``place`` its artifact URI in the store."""
+    """A logged model; ``run`` is the id of the run that produced it, ``artifact_uri`` its artifact URI in the store."""
 
     id: str
     experiment: str
@@ -101,7 +101,7 @@ class Model:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     scores: frozenset[Score]
-    place: str
+    artifact_uri: str
     files: Files
 
 
@@ -140,7 +140,7 @@ class Reading(Protocol):
         """The URI of the store."""
         ...
 
-    def require_answer(self) -> None:
+    def require_response(self) -> None:
         """Raise a PokeflowError if the store is unreachable."""
         ...
 

@@ -102,71 +102,75 @@ class RemoteFiles:
 class NoFiles:
     """Artifacts that cannot be reached, and the reason; it is not even known whether there are any."""
 
-    why: str
+    reason: str
 
     def sizes(self) -> dict[str, int]:
         """Raise a PokeflowError with the reason."""
-        raise PokeflowError(self.why)
+        raise PokeflowError(self.reason)
 
     def fetch(self, path: str, folder: Path) -> Path:
         """Raise a PokeflowError with the reason."""
-        raise PokeflowError(self.why)
+        raise PokeflowError(self.reason)
 
     def sha256(self, path: str) -> str | None:
         """Raise a PokeflowError with the reason."""
-        raise PokeflowError(self.why)
+        raise PokeflowError(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ArtifactResolver:
     """Resolution of a store's artifact URIs to the artifacts.
 
-    Folders of this machine are read only below ``roots`` and below the new beginnings in ``moved``: a store that comes
+    Folders of this machine are read only below ``roots`` and the values of ``new_prefixes``: a store that comes
     from outside could name any file.
 
     Attributes:
         tracking_uri: the URI of the store.
         base: the folder that relative paths refer to.
-        moved: new beginnings of artifact URIs, by their old beginnings.
+        new_prefixes: new beginnings of artifact URIs, by their old beginnings.
         roots: the folders that may be read; None for a trusted store, which may name any folder.
 
     """
 
     tracking_uri: str
     base: Path
-    moved: Mapping[str, str]
+    new_prefixes: Mapping[str, str]
     roots: Sequence[Path] | None = None
 
     def files(self, uri: str) -> Files:
         """Return the artifacts at a URI."""
-        uri = self._now(uri)
+        uri = self._current_uri(uri)
         folder = local(uri, self.base)
         if folder is not None:
-            allowed = self.roots is None or any(folder.is_relative_to(root.resolve()) for root in self._allowed())
-            return StoredFiles(Folder(folder)) if allowed else NoFiles(self._outside(uri))
+            is_allowed = self.roots is None or any(
+                folder.is_relative_to(root.resolve()) for root in self._readable_folders()
+            )
+            return StoredFiles(Folder(folder)) if is_allowed else NoFiles(self._outside_message(uri))
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):
-            return NoFiles(f"the artifacts at {uri} were served. Say where they lie: artifacts: {{{_root(uri)}: …}}.")
+            return NoFiles(
+                f"the artifacts at {uri} are behind a server. Set their location: artifacts: {{{_root(uri)}: …}}."
+            )
         return RemoteFiles(uri, self.tracking_uri)
 
     def is_gone(self, uri: str) -> bool:
         """Return whether even the experiment's folder of these artifacts is missing: it may have been moved."""
-        folder = local(self._now(uri), self.base)
+        folder = local(self._current_uri(uri), self.base)
         return self.roots is not None and folder is not None and not folder.parent.parent.exists()
 
-    def _now(self, uri: str) -> str:
-        for old, new in sorted(self.moved.items(), key=lambda pair: -len(pair[0])):
+    def _current_uri(self, uri: str) -> str:
+        for old, new in sorted(self.new_prefixes.items(), key=lambda pair: -len(pair[0])):
             if uri == old or uri.startswith(old.rstrip("/") + "/"):
                 return f"{new.rstrip('/')}/{uri[len(old) :].lstrip('/')}"
         return uri
 
-    def _allowed(self) -> Iterator[Path]:
+    def _readable_folders(self) -> Iterator[Path]:
         yield from self.roots or ()
-        yield from (folder for new in self.moved.values() if (folder := local(new, self.base)) is not None)
+        yield from (folder for new in self.new_prefixes.values() if (folder := local(new, self.base)) is not None)
 
-    def _outside(self, uri: str) -> str:
+    def _outside_message(self, uri: str) -> str:
         return (
-            f"the artifacts lie at {redact(uri)}, outside of what is migrated. If they are meant, say so: artifacts: "
-            f"{{{redact(uri)}: {redact(uri)}}}; if they were moved, say where to."
+            f"the artifacts at {redact(uri)} are outside of the source. To migrate them anyway, set artifacts: "
+            f"{{{redact(uri)}: {redact(uri)}}}; if they were moved, map to the new location."
         )
 
 
@@ -189,5 +193,5 @@ def _root(uri: str) -> str:
 
 def checksum(file: Path) -> str:
     """Return the SHA-256 of a local file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

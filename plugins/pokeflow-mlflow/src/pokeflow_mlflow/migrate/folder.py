@@ -31,7 +31,7 @@ from pokeflow_mlflow.migrate.entities import (
     Version,
     point,
 )  # fmt: skip
-from pokeflow_mlflow.migrate.files import Files, Places, StoredFiles
+from pokeflow_mlflow.migrate.files import ArtifactResolver, Files, StoredFiles
 from pokeflow_mlflow.migrate.store import DELETED
 
 META, TRASH, MODELS, TRACES = "meta.yaml", ".trash", "models", "traces"
@@ -50,7 +50,7 @@ class Mlruns:
     """An ``mlruns`` folder, which is listed only once."""
 
     objects: ObjectStore
-    places: Places
+    resolver: ArtifactResolver
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     _entries: dict[str, ObjectInfo] = field(default_factory=dict)
@@ -71,12 +71,12 @@ class Mlruns:
         """The keys of all files in the folder, sorted."""
         return self._keys
 
-    def require_answer(self) -> None:
+    def require_response(self) -> None:
         """Do nothing: the folder has already been listed."""
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments that are not deleted."""
-        result = []
+        active = []
         for name in self._folders(""):
             if name == TRASH:
                 self.left += [(f"experiment {number}", DELETED) for number in self._folders(f"{TRASH}/")]
@@ -85,12 +85,12 @@ class Mlruns:
                     self.left.append((f"experiment {meta.get('name', name)}", DELETED))
                 else:
                     tags = self._values(f"{name}/tags/")
-                    result.append(Experiment(name, _text(meta, "name") or f"experiment-{name}", tags))
-        return result
+                    active.append(Experiment(name, _text(meta, "name") or f"experiment-{name}", tags))
+        return active
 
     def runs(self, experiment: Experiment) -> list[str]:
         """Return the ids of the runs that are not deleted, which are the names of their folders."""
-        result = []
+        run_ids = []
         for name in self._folders(f"{experiment.id}/"):
             if name in ("tags", "datasets", TRACES, MODELS):
                 continue
@@ -98,8 +98,8 @@ class Mlruns:
             if meta is not None and meta.get("lifecycle_stage", "active") != "active":
                 self.left.append((f"run {name} of {experiment.name}", DELETED))
             elif meta is not None:
-                result.append(name)
-        return result
+                run_ids.append(name)
+        return run_ids
 
     def run(self, experiment: Experiment, name: str) -> Run:
         """Return a run with all of its metric histories."""
@@ -122,14 +122,14 @@ class Mlruns:
             datasets=frozenset(self._datasets(experiment, inputs)),
             inputs=frozenset(_text(i, "source_id") for i in inputs if i.get("source_type") == "MODEL"),
             outputs=frozenset((_text(o, "destination_id"), _number(o, "step") or 0) for o in outputs),
-            place=_text(meta, "artifact_uri"),
+            artifact_uri=_text(meta, "artifact_uri"),
             files=self._files(f"{base}artifacts/", _text(meta, "artifact_uri")),
         )
 
     def models(self, experiment: Experiment) -> list[Model]:
         """Return the logged models that are not deleted."""
         base = f"{experiment.id}/{MODELS}/"
-        result = []
+        active = []
         for name in self._folders(base):
             meta = self._meta_or_none(f"{base}{name}/")
             if meta is None or meta.get("lifecycle_stage", "active") != "active":
@@ -145,11 +145,11 @@ class Mlruns:
                 params=self._values(f"{base}{name}/params/"),
                 tags=self._values(f"{base}{name}/tags/"),
                 scores=frozenset(self._scores(f"{base}{name}/metrics/")),
-                place=_text(meta, "artifact_location"),
+                artifact_uri=_text(meta, "artifact_location"),
                 files=self._files(f"{base}{name}/artifacts/", _text(meta, "artifact_location")),
             )
-            result.append(model)
-        return result
+            active.append(model)
+        return active
 
     def registered_models(self) -> Iterator[RegisteredModel]:
         """Yield the registered models, without the prompts that MLflow keeps among them."""
@@ -161,8 +161,8 @@ class Mlruns:
             if "mlflow.prompt.is_prompt" in tags:
                 self.left.append((f"prompt {name}", "prompts are not migrated"))
                 continue
-            said = self._values(f"{base}aliases/").items()
-            aliases = {alias: int(to) for alias, to in said if to.strip().isdecimal()}
+            alias_files = self._values(f"{base}aliases/").items()
+            aliases = {alias: int(number) for alias, number in alias_files if number.strip().isdecimal()}
             versions = sorted(self._versions(base), key=lambda version: version.number)
             yield RegisteredModel(
                 _text(meta, "name") or name, _text(meta, "description"), tags, aliases, tuple(versions)
@@ -175,9 +175,11 @@ class Mlruns:
                 continue
             if meta.get("current_stage") == "Deleted_Internal":
                 continue
-            source, run, model, about = (_text(meta, key) for key in ("source", "run_id", "model_id", "description"))
+            source, run, model, description = (
+                _text(meta, key) for key in ("source", "run_id", "model_id", "description")
+            )
             tags, stage = self._values(f"{base}{folder}/tags/"), _text(meta, "current_stage") or "None"
-            yield Version(int(number), source, run, model, about, stage, tags)
+            yield Version(int(number), source, run, model, description, stage, tags)
 
     def traces(self, experiment: Experiment) -> int:
         """Return the number of traces of an experiment."""
@@ -186,18 +188,18 @@ class Mlruns:
     def _files(self, prefix: str, uri: str) -> Files:
         """Return the artifacts in the folder, else those at ``uri``, which is outdated if the folder was moved."""
         is_own = not uri or uri.rstrip("/").endswith(f"/{prefix.rstrip('/')}")
-        return StoredFiles(self.objects, prefix) if is_own or self._below(prefix) else self.places.files(uri)
+        return StoredFiles(self.objects, prefix) if is_own or self._below(prefix) else self.resolver.files(uri)
 
     def _datasets(self, experiment: Experiment, inputs: list[dict[str, Any]]) -> Iterator[Dataset]:
-        for item in inputs:
-            if item.get("source_type") != "DATASET":
+        for entry in inputs:
+            if entry.get("source_type") != "DATASET":
                 continue
-            meta = self._meta(f"{experiment.id}/datasets/{_part(_text(item, 'source_id'))}/{META}")
+            meta = self._meta(f"{experiment.id}/datasets/{_part(_text(entry, 'source_id'))}/{META}")
             name, digest, kind, source = (_text(meta, key) for key in ("name", "digest", "source_type", "source"))
-            tags = item.get("tags")
-            marks = sorted((str(k), str(v)) for k, v in tags.items()) if isinstance(tags, dict) else ()
-            about = (_text(meta, "schema"), _text(meta, "profile"))
-            yield Dataset(name, digest, kind, source, *about, tuple(marks))
+            tags = entry.get("tags")
+            sorted_tags = sorted((str(k), str(v)) for k, v in tags.items()) if isinstance(tags, dict) else ()
+            details = (_text(meta, "schema"), _text(meta, "profile"))
+            yield Dataset(name, digest, kind, source, *details, tuple(sorted_tags))
 
     def _histories(self, prefix: str) -> Iterator[tuple[str, set[Point]]]:
         for key in self._below(prefix):
@@ -206,17 +208,17 @@ class Mlruns:
                 try:
                     points.add(point(int(words[0]), int(words[2]) if len(words) > 2 else 0, float(words[1])))
                 except (ValueError, IndexError, OverflowError):
-                    self.problems.append((f"{self.uri}/{key}", f"line {line} is no point of a metric; it is left."))
+                    self.problems.append((f"{self.uri}/{key}", f"line {line} is not a point of a metric; skipped."))
             yield key[len(prefix) :], points
 
     def _scores(self, prefix: str) -> Iterator[Score]:
         for key in self._below(prefix):
             for line, words in self._rows(key):
                 try:
-                    of = point(int(words[0]), int(words[2]), float(words[1]))
-                    yield Score(words[3], key[len(prefix) :], of, *(words[4:6] if len(words) > 5 else ()))
+                    score_point = point(int(words[0]), int(words[2]), float(words[1]))
+                    yield Score(words[3], key[len(prefix) :], score_point, *(words[4:6] if len(words) > 5 else ()))
                 except (ValueError, IndexError, OverflowError):
-                    self.problems.append((f"{self.uri}/{key}", f"line {line} is no point of a metric; it is left."))
+                    self.problems.append((f"{self.uri}/{key}", f"line {line} is not a point of a metric; skipped."))
 
     def _rows(self, key: str) -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(self._read(key, METRIC).split("\n"), start=1):
@@ -251,24 +253,24 @@ class Mlruns:
         for sign in text:
             depth = depth + 1 if sign in "[{" else max(0, depth - 1) if sign in "]}" else depth
             if depth > DEPTH:
-                raise PokeflowError(f"{key}: nested more than {DEPTH} deep: not MLflow's.")
+                raise PokeflowError(f"{key}: nested more than {DEPTH} levels deep, which MLflow does not write.")
         try:
             # With aliases a small file could expand to a huge one.
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
                 raise PokeflowError(f"{key}: has YAML aliases, which MLflow does not write.")
             data = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise PokeflowError(f"{key}: no valid YAML: {getattr(error, 'problem', None) or error}.") from None
+            raise PokeflowError(f"{key}: invalid YAML: {getattr(error, 'problem', None) or error}.") from None
         if not isinstance(data, dict):
-            raise PokeflowError(f"{key}: holds no mapping.")
+            raise PokeflowError(f"{key}: is not a mapping.")
         return data
 
     def _read(self, key: str, limit: int) -> str:
         entry = self._entries.get(key)
         if entry is None:
-            raise PokeflowError(f"{key}: there is no such file.")
+            raise PokeflowError(f"{key}: the file does not exist.")
         if entry.size > limit:
-            raise PokeflowError(f"{key}: {entry.size:,} bytes; at most {limit:,} are taken.")
+            raise PokeflowError(f"{key}: {entry.size:,} bytes; at most {limit:,} are accepted.")
         try:
             return self.objects.read(key)[0].decode()
         except UnicodeDecodeError:
@@ -281,13 +283,13 @@ class Mlruns:
 
     def _folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly below a prefix."""
-        folders, at, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
-        while at < end and self._keys[at].startswith(prefix):
-            name, slash, _ = self._keys[at][len(prefix) :].partition("/")
+        names, position, end = [], bisect.bisect_left(self._keys, prefix), len(self._keys)
+        while position < end and self._keys[position].startswith(prefix):
+            name, slash, _ = self._keys[position][len(prefix) :].partition("/")
             if slash:
-                folders.append(name)
-            at = bisect.bisect_left(self._keys, f"{prefix}{name}0", at) if slash else at + 1
-        return folders
+                names.append(name)
+            position = bisect.bisect_left(self._keys, f"{prefix}{name}0", position) if slash else position + 1
+        return names
 
 
 def _text(meta: Mapping[str, Any], key: str) -> str:
@@ -303,7 +305,7 @@ def _number(meta: Mapping[str, Any], key: str) -> int | None:
 def _part(name: str) -> str:
     """Return a name that is one part of a path; raise a PokeflowError for any other."""
     if "/" in name or name in ("", ".", ".."):
-        raise PokeflowError(f"{name!r} is no name of a folder.")
+        raise PokeflowError(f"{name!r} is not a valid folder name.")
     return name
 
 

@@ -13,7 +13,7 @@ from pokeflow_mlflow.connection import Connection, connect
 from pokeflow_mlflow.migrate import compare, registry, sources
 from pokeflow_mlflow.migrate.copying import FROM, ID, Copier
 from pokeflow_mlflow.migrate.entities import Experiment, Reading
-from pokeflow_mlflow.migrate.files import Places, local
+from pokeflow_mlflow.migrate.files import ArtifactResolver, local
 from pokeflow_mlflow.migrate.report import Report, Row
 from pokeflow_mlflow.migrate.store import Store
 
@@ -51,8 +51,8 @@ class Migration:
     @property
     def reader(self) -> sources.Source:
         """The source, ready to be opened."""
-        moved = {old: str(local(new, self.base) or new) for old, new in self.artifacts.items()}
-        return sources.Source(self.source, self.base, moved, self.source_endpoint, self.source_region)
+        new_prefixes = {old: str(local(new, self.base) or new) for old, new in self.artifacts.items()}
+        return sources.Source(self.source, self.base, new_prefixes, self.source_endpoint, self.source_region)
 
     @property
     def target(self) -> str:
@@ -79,19 +79,19 @@ class Migration:
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         report = Report(self.reader.uri, self.target)
         with tempfile.TemporaryDirectory(dir=work) as folder, self.reader.open(Path(folder)) as reading:
-            chosen = _chosen(self, reading)
+            experiments = _choose_experiments(self, reading)
             if dry_run:
-                _dry(self, reading, chosen, report)
+                _report_dry_run(self, reading, experiments, report)
             else:
                 with connect(self.destination, endpoint=self.endpoint, region=self.region) as connection:
-                    _bring(self, reading, chosen, connection, Path(folder), report)
+                    _copy_all(self, reading, experiments, connection, Path(folder), report)
         # A store may read, and report, the same entity more than once.
         report.left = list(dict.fromkeys(report.left + reading.left))
         report.problems = list(dict.fromkeys(report.problems + reading.problems))
         return report
 
 
-def _chosen(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
+def _choose_experiments(migration: Migration, reading: Reading) -> list[tuple[Experiment, str]]:
     """Return the experiments to copy, each with its name in the target."""
     chosen = []
     for experiment in reading.experiments():
@@ -103,21 +103,21 @@ def _chosen(migration: Migration, reading: Reading) -> list[tuple[Experiment, st
     return chosen
 
 
-def _bring(
+def _copy_all(
     migration: Migration,
     reading: Reading,
-    chosen: list[tuple[Experiment, str]],
+    experiments: list[tuple[Experiment, str]],
     connection: Connection,
     work: Path,
     report: Report,
 ) -> None:
-    target = Store(migration.target, connection.client, Places(migration.destination, Path.cwd(), {}))
+    target = Store(migration.target, connection.client, ArtifactResolver(migration.destination, Path.cwd(), {}))
     copier = Copier(migration.reader.uri, reading, target, connection, work, report)
-    runs = {experiment.id: copier.begin(experiment, name) for experiment, name in chosen}
-    models = {experiment.id: copier.begin_models(experiment) for experiment, _ in chosen}
-    total = sum(len(runs[experiment.id]) + len(models[experiment.id]) for experiment, _ in chosen)
+    runs = {experiment.id: copier.begin(experiment, name) for experiment, name in experiments}
+    models = {experiment.id: copier.begin_models(experiment) for experiment, _ in experiments}
+    total = sum(len(runs[experiment.id]) + len(models[experiment.id]) for experiment, _ in experiments)
     with progress.bar("migrating runs", total or 1) as advance:
-        for experiment, name in chosen:
+        for experiment, name in experiments:
             for run_id in runs[experiment.id]:
                 if (experiment.id, run_id) in copier.runs:
                     copier.fill_run(experiment, run_id, copier.runs[experiment.id, run_id])
@@ -127,19 +127,21 @@ def _bring(
                     copier.fill_model(experiment, model)
                 advance(1, text=name)
     for registered in reading.registered_models():
-        registry.bring(copier, registered)
-    for experiment, name in chosen:
-        there = target.client.get_experiment_by_name(name)
-        report.count(Counter(experiments=1), Counter(experiments=int(there is not None)))
+        registry.copy_registered_model(copier, registered)
+    for experiment, name in experiments:
+        target_experiment = target.client.get_experiment_by_name(name)
+        report.count(Counter(experiments=1), Counter(experiments=int(target_experiment is not None)))
         _report_traces(experiment, reading, report)
     _publish(connection, target.uri, report)
 
 
-def _publish(connection: Connection, to: str, report: Report) -> None:
+def _publish(connection: Connection, target_uri: str, report: Report) -> None:
     """Publish the changes of a store with a working copy to its bucket; report a problem if that fails."""
     synchronizer = getattr(connection.client._tracking_client.store, "synchronizer", None)
     if synchronizer is not None and not synchronizer.flusher.flush():
-        report.problem(to, "not everything is in the bucket yet. Run it again when the bucket answers.")
+        report.problem(
+            target_uri, "some changes are not in the bucket yet. Run the migration again when the bucket is reachable."
+        )
 
 
 def _report_traces(experiment: Experiment, reading: Reading, report: Report) -> None:
@@ -147,32 +149,39 @@ def _report_traces(experiment: Experiment, reading: Reading, report: Report) -> 
         report.left.append((f"{count:,} traces of {experiment.name}", "traces are not migrated"))
 
 
-def _dry(migration: Migration, reading: Reading, chosen: list[tuple[Experiment, str]], report: Report) -> None:
+def _report_dry_run(
+    migration: Migration, reading: Reading, experiments: list[tuple[Experiment, str]], report: Report
+) -> None:
     """Report what a run would copy; a destination database that does not exist is not created."""
-    file, to, own = database(migration.destination), migration.target, migration.reader.uri
-    known: set[tuple[str, str]] = set()
+    file, target_uri, source_uri = database(migration.destination), migration.target, migration.reader.uri
+    known_runs: set[tuple[str, str]] = set()
     if file is None or file.is_file():
         with connect(migration.destination, endpoint=migration.endpoint, region=migration.region) as connection:
-            target = Store(to, connection.client, Places(migration.destination, Path.cwd(), {}))
-            for experiment, name in chosen:
-                if there := connection.client.get_experiment_by_name(name):
-                    existing = target.runs_with_tag(there.experiment_id, FROM, own)
-                    known |= {(experiment.id, run.data.tags.get(ID, "")) for run in existing}
-    for experiment, name in chosen:
+            target = Store(target_uri, connection.client, ArtifactResolver(migration.destination, Path.cwd(), {}))
+            for experiment, name in experiments:
+                if target_experiment := connection.client.get_experiment_by_name(name):
+                    target_runs = target.runs_with_tag(target_experiment.experiment_id, FROM, source_uri)
+                    known_runs |= {(experiment.id, run.data.tags.get(ID, "")) for run in target_runs}
+    for experiment, name in experiments:
         report.in_source["experiments"] += 1
         _report_traces(experiment, reading, report)
         for run_id in reading.runs(experiment):
             try:
-                of = reading.run(experiment, run_id)
-                sizes = of.files.sizes()
+                source_run = reading.run(experiment, run_id)
+                sizes = source_run.files.sizes()
             except PokeflowError as error:
-                report.problem(f"{own}: run {run_id} of {experiment.name}", str(error))
+                report.problem(f"{source_uri}: run {run_id} of {experiment.name}", str(error))
                 continue
-            is_there = (experiment.id, run_id) in known
-            report.count(compare.count_run(of, sizes, of), Counter({"runs": int(is_there)}))
-            done = "run there already" if is_there else "run to copy"
+            exists = (experiment.id, run_id) in known_runs
+            report.count(compare.count_run(source_run, sizes, source_run), Counter({"runs": int(exists)}))
+            action = "run there already" if exists else "run to copy"
             report.rows.append(
-                Row(f"{own}#run {run_id} of {experiment.name}", f"{to}#{name}", sum(sizes.values()), done)
+                Row(
+                    f"{source_uri}#run {run_id} of {experiment.name}",
+                    f"{target_uri}#{name}",
+                    sum(sizes.values()),
+                    action,
+                )
             )
         for model in reading.models(experiment):
             report.count(compare.count_model(model, model.files.sizes()), Counter())

@@ -44,13 +44,13 @@ class Report:
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
         """The counts in the source and in the target, by kind."""
-        return {what: (self.in_source[what], self.in_target[what]) for what in {**self.in_source, **self.in_target}}
+        return {kind: (self.in_source[kind], self.in_target[kind]) for kind in {**self.in_source, **self.in_target}}
 
     def count(self, source: Counter[str], target: Counter[str]) -> None:
         """Add counts of the source and of the target."""
         self.in_source.update(source)
         self.in_target.update(target)
 
-    def problem(self, where: str, text: str) -> None:
+    def problem(self, entity: str, text: str) -> None:
         """Add an entity that could not be copied, and the reason without credentials."""
-        self.problems.append((where, redact(text)))
+        self.problems.append((entity, redact(text)))

@@ -14,11 +14,11 @@ from pokeflow.objects import Folder, open_uri
 from pokeflow_mlflow import address
 from pokeflow_mlflow.connection import connect
 from pokeflow_mlflow.migrate.entities import Reading
-from pokeflow_mlflow.migrate.files import Places, local
+from pokeflow_mlflow.migrate.files import ArtifactResolver, local
 from pokeflow_mlflow.migrate.folder import META, Mlruns
 from pokeflow_mlflow.migrate.store import Store
 
-KNOWN = ("file", "sqlite", "http", "https", "s3")
+SCHEMES = ("file", "sqlite", "http", "https", "s3")
 
 
 def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -32,18 +32,18 @@ def faults(source: "Source", experiments: Iterable[str]) -> Iterator[tuple[str, 
         PokeflowError: the source cannot be read.
 
     """
-    for old, new in source.moved.items():
+    for old, new in source.new_prefixes.items():
         if (folder := local(new, source.base)) is not None and not folder.is_dir():
-            yield f"artifacts.{old}", f"there is no folder {folder}"
+            yield f"artifacts.{old}", f"the folder {folder} does not exist"
     if fault := source.fault():
         yield "source", fault
         return
     with TemporaryDirectory(prefix="pokeflow-") as work, source.open(Path(work)) as reading:
-        known = reading.experiments()
+        known_experiments = reading.experiments()
         for key in experiments:
-            if not any(key in (experiment.id, experiment.name) for experiment in known):
-                names = [f"{experiment.id} ({experiment.name})" for experiment in known]
-                yield f"experiments.{key}", unknown("", "experiment there with id or name", key, names).message
+            if not any(key in (experiment.id, experiment.name) for experiment in known_experiments):
+                names = [f"{experiment.id} ({experiment.name})" for experiment in known_experiments]
+                yield f"experiments.{key}", unknown("", "experiment in the source with id or name", key, names).message
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Source:
     Attributes:
         at: a URI or a folder.
         base: the folder that relative paths refer to.
-        moved: new beginnings of artifact URIs, by their old beginnings.
+        new_prefixes: new beginnings of artifact URIs, by their old beginnings.
         endpoint: the endpoint of the S3 server, if it is not AWS's.
         region: the region of the S3 server.
 
@@ -61,7 +61,7 @@ class Source:
 
     at: str
     base: Path
-    moved: Mapping[str, str]
+    new_prefixes: Mapping[str, str]
     endpoint: str | None = None
     region: str | None = None
 
@@ -78,14 +78,14 @@ class Source:
         scheme, separator, _ = self.at.partition(":")
         if not self.at.strip():
             return "is empty; a folder, sqlite:///…, http(s)://… or s3://… is expected"
-        if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and scheme not in KNOWN:
-            return unknown("", "experiments behind the scheme", scheme, KNOWN).message
+        if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and scheme not in SCHEMES:
+            return unknown("", "source of experiments with scheme", scheme, SCHEMES).message
         if scheme in ("sqlite", "http", "https"):
             return next(address.faults(self.at), None) or (
-                f"there is no file {self._file()}" if scheme == "sqlite" and not self._file().is_file() else None
+                f"the file {self._file()} does not exist" if scheme == "sqlite" and not self._file().is_file() else None
             )
         folder = local(self.at, self.base)
-        return f"there is no folder {folder}" if folder is not None and not folder.is_dir() else None
+        return f"the folder {folder} does not exist" if folder is not None and not folder.is_dir() else None
 
     def _file(self) -> Path:
         return (self.base / self.at.removeprefix("sqlite:///").partition("?")[0]).resolve()
@@ -94,20 +94,22 @@ class Source:
     def open(self, work: Path) -> Iterator[Reading]:
         """Yield the store for reading; copies that reading needs are written to ``work``."""
         if self.at.startswith("sqlite:"):
-            with self._client(self._copied(work), (self._file().parent,)) as store:
+            with self._client(self._copy_database(work), (self._file().parent,)) as store:
                 yield store
-        elif self.at.startswith("s3:") and (bucket := self._bucket()) is not None:
-            yield bucket
+        elif self.at.startswith("s3:") and (mlruns := self._bucket()) is not None:
+            yield mlruns
         elif self.at.startswith(("http:", "https:", "s3:")):
             with self._client(self.at, ()) as store:
                 yield store
         else:
             folder = Path(local(self.at, self.base) or "")
             inner = folder / "mlruns"
-            places = Places("", folder, self.moved, (folder,))
-            yield _sound(Mlruns(Folder(inner if _has_none(folder) and inner.is_dir() else folder), places))
+            resolver = ArtifactResolver("", folder, self.new_prefixes, (folder,))
+            yield _require_mlruns(
+                Mlruns(Folder(inner if _has_no_experiments(folder) and inner.is_dir() else folder), resolver)
+            )
 
-    def _copied(self, work: Path) -> str:
+    def _copy_database(self, work: Path) -> str:
         """Copy a SQLite file to ``work``, and return the URI of the copy.
 
         The copy can be upgraded to the schema of this MLflow, so that an old file itself is not changed.
@@ -124,38 +126,38 @@ class Source:
                 old.backup(new)
                 tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             except sqlite3.DatabaseError as error:
-                raise PokeflowError(f"{file}: no SQLite database: {error}.") from None
+                raise PokeflowError(f"{file}: not a SQLite database: {error}.") from None
         if not {"experiments", "runs"} <= tables:
-            raise PokeflowError(f"{file}: no MLflow database: it has no experiments.")
+            raise PokeflowError(f"{file}: not an MLflow database: it has no table of experiments.")
         return f"sqlite:///{copy}"
 
     @contextmanager
     def _client(self, uri: str, roots: tuple[Path, ...]) -> Iterator[Store]:
         with connect(uri, endpoint=self.endpoint, region=self.region) as connection:
             if uri.startswith("sqlite:"):
-                _bring_up_to_date(uri)
+                _upgrade_schema(uri)
             base = roots[0] if roots else self.base
-            yield Store(self.uri, connection.client, Places(uri, base, self.moved, roots))
+            yield Store(self.uri, connection.client, ArtifactResolver(uri, base, self.new_prefixes, roots))
 
     def _bucket(self) -> Mlruns | None:
         """Return the ``mlruns`` folder at an ``s3://`` URI; None for a store of mlflow-s3-store, which has an index."""
         objects = open_uri(self.at, endpoint=self.endpoint, region=self.region)
         if next(objects.list(".index/"), None) is not None:
             return None
-        return _sound(Mlruns(objects, Places("", Path("/"), self.moved, ())))
+        return _require_mlruns(Mlruns(objects, ArtifactResolver("", Path("/"), self.new_prefixes, ())))
 
 
-def _sound(mlruns: Mlruns) -> Mlruns:
+def _require_mlruns(mlruns: Mlruns) -> Mlruns:
     if not any(key.count("/") == 1 and key.endswith(f"/{META}") for key in mlruns.keys):
-        raise PokeflowError(f"{mlruns.uri}: not an MLflow file store: no */{META} describes an experiment.")
+        raise PokeflowError(f"{mlruns.uri}: not an MLflow file store: it has no experiment (*/{META}).")
     return mlruns
 
 
-def _has_none(folder: Path) -> bool:
+def _has_no_experiments(folder: Path) -> bool:
     return not any(folder.glob(f"*/{META}"))
 
 
-def _bring_up_to_date(uri: str) -> None:
+def _upgrade_schema(uri: str) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
     from sqlalchemy import create_engine

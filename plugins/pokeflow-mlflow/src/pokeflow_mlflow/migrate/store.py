@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pokeflow import PokeflowError
 from pokeflow_mlflow.address import redact
 from pokeflow_mlflow.migrate.entities import Dataset, Experiment, Model, RegisteredModel, Run, Score, Version, point
-from pokeflow_mlflow.migrate.files import Files, Places
+from pokeflow_mlflow.migrate.files import ArtifactResolver, Files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,15 +17,15 @@ DELETED = "deleted in MLflow"
 
 @dataclass(slots=True)
 class Store:
-    """A store that is read through its client; ``places`` resolves artifact URIs."""
+    """A store that is read through its client; ``resolver`` resolves artifact URIs."""
 
     uri: str
     client: "MlflowClient"
-    places: Places
+    resolver: ArtifactResolver
     left: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def require_answer(self) -> None:
+    def require_response(self) -> None:
         """Raise a PokeflowError if the store is unreachable."""
         from mlflow.exceptions import MlflowException
 
@@ -38,34 +38,34 @@ class Store:
         """Return the experiments that are not deleted."""
         from mlflow.entities import ViewType
 
-        result = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
-        self.left += [(f"experiment {e.name}", DELETED) for e in result if e.lifecycle_stage != "active"]
-        active = [e for e in result if e.lifecycle_stage == "active"]
+        all_experiments = list(pages(lambda token: self.client.search_experiments(ViewType.ALL, page_token=token)))
+        self.left += [(f"experiment {e.name}", DELETED) for e in all_experiments if e.lifecycle_stage != "active"]
+        active = [e for e in all_experiments if e.lifecycle_stage == "active"]
         return [Experiment(str(e.experiment_id), e.name, dict(e.tags)) for e in active]
 
     def runs(self, experiment: Experiment) -> list[str]:
         """Return the ids of the runs that are not deleted, the oldest first."""
-        deleted = list(self._search(experiment.id, "", deleted=True))
-        gone = [r for r in deleted if r.info.lifecycle_stage != "active"]
-        self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in gone]
-        return [r.info.run_id for r in deleted if r.info.lifecycle_stage == "active"]
+        all_runs = list(self._search(experiment.id, "", with_deleted=True))
+        deleted_runs = [r for r in all_runs if r.info.lifecycle_stage != "active"]
+        self.left += [(f"run {r.info.run_id} of {experiment.name}", DELETED) for r in deleted_runs]
+        return [r.info.run_id for r in all_runs if r.info.lifecycle_stage == "active"]
 
     def runs_with_tag(self, experiment_id: str, key: str, value: str) -> Iterator[Any]:
         """Yield MLflow's runs of an experiment that have a tag with this value and are not deleted."""
-        return self._search(experiment_id, f"tags.`{key}` = '{value}'", deleted=False)
+        return self._search(experiment_id, f"tags.`{key}` = '{value}'", with_deleted=False)
 
-    def _search(self, experiment_id: str, where: str, *, deleted: bool) -> Iterator[Any]:
+    def _search(self, experiment_id: str, query: str, *, with_deleted: bool) -> Iterator[Any]:
         from mlflow.entities import ViewType
 
-        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+        view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
         order = ["attributes.start_time ASC"]
         search = self.client.search_runs
-        return pages(lambda token: search([experiment_id], where, view, 1000, order, page_token=token))
+        return pages(lambda token: search([experiment_id], query, view, 1000, order, page_token=token))
 
     def run(self, experiment: Experiment, run_id: str) -> Run:
         """Return a run with all of its metric histories."""
-        entity = self.client.get_run(run_id)
-        info, data, inputs, outputs = entity.info, entity.data, entity.inputs, entity.outputs
+        mlflow_run = self.client.get_run(run_id)
+        info, data, inputs, outputs = mlflow_run.info, mlflow_run.data, mlflow_run.inputs, mlflow_run.outputs
         histories = {key: self.client.get_metric_history(run_id, key) for key in data.metrics}
         return Run(
             id=run_id,
@@ -81,7 +81,7 @@ class Store:
             datasets=frozenset(_dataset(i) for i in (inputs.dataset_inputs if inputs else ())),
             inputs=frozenset(i.model_id for i in ((inputs.model_inputs if inputs else None) or ())),
             outputs=frozenset((o.model_id, o.step) for o in ((outputs.model_outputs if outputs else None) or ())),
-            place=info.artifact_uri or "",
+            artifact_uri=info.artifact_uri or "",
             files=self._files(info.artifact_uri or ""),
         )
 
@@ -108,23 +108,25 @@ class Store:
                 )
                 for m in logged_model.metrics or ()
             ),
-            place=logged_model.artifact_location or "",
+            artifact_uri=logged_model.artifact_location or "",
             files=self._files(logged_model.artifact_location or ""),
         )  # fmt: skip
 
     def _files(self, uri: str) -> Files:
-        if self.places.is_gone(uri):
-            why = "there is no such folder, so nothing came from it. If it was moved, say artifacts: {old: new}"
-            self.left.append((redact(uri), why))
-        return self.places.files(uri)
+        if self.resolver.is_gone(uri):
+            reason = (
+                "the folder does not exist, so nothing was copied from it. If it was moved, set artifacts: {old: new}"
+            )
+            self.left.append((redact(uri), reason))
+        return self.resolver.files(uri)
 
     def registered_models(self) -> Iterator[RegisteredModel]:
         """Yield the registered models, without the prompts that MLflow keeps among them."""
         search = self.client.search_registered_models
         prompts = list(pages(lambda token: search("tags.`mlflow.prompt.is_prompt` = 'true'", page_token=token)))
-        self.left += [(f"prompt {prompt.name}", "prompts are not migrated") for prompt in prompts]
-        for prompt in pages(lambda token: search(page_token=token)):
-            yield self._registered(prompt.name)
+        self.left += [(f"prompt {model.name}", "prompts are not migrated") for model in prompts]
+        for model in pages(lambda token: search(page_token=token)):
+            yield self._registered(model.name)
 
     def registered_model(self, name: str) -> RegisteredModel | None:
         """Return the registered model of a name, or None if it does not exist."""
@@ -138,19 +140,19 @@ class Store:
             raise
 
     def _registered(self, name: str) -> RegisteredModel:
-        registered = self.client.get_registered_model(name)
+        model = self.client.get_registered_model(name)
         return RegisteredModel(
-            name=registered.name,
-            description=registered.description or "",
-            tags=dict(registered.tags),
-            aliases={alias: int(version) for alias, version in dict(registered.aliases).items()},
+            name=model.name,
+            description=model.description or "",
+            tags=dict(model.tags),
+            aliases={alias: int(version) for alias, version in dict(model.aliases).items()},
             versions=tuple(sorted(self._versions(name), key=lambda version: version.number)),
         )
 
     def _versions(self, name: str) -> Iterator[Version]:
-        quoted = name.replace("'", "''")
+        escaped_name = name.replace("'", "''")
         search = self.client.search_model_versions
-        for version in pages(lambda token: search(f"name = '{quoted}'", page_token=token)):
+        for version in pages(lambda token: search(f"name = '{escaped_name}'", page_token=token)):
             yield Version(
                 number=int(version.version),
                 source=version.source or "",
@@ -179,9 +181,9 @@ def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 def _dataset(dataset_input: Any) -> Dataset:
-    of = dataset_input.dataset
+    dataset = dataset_input.dataset
     tags: Iterable[Any] = dataset_input.tags or ()
     return Dataset(
-        of.name, of.digest, of.source_type, of.source, of.schema or "", of.profile or "",
+        dataset.name, dataset.digest, dataset.source_type, dataset.source, dataset.schema or "", dataset.profile or "",
         tuple(sorted((tag.key, tag.value) for tag in tags)),
     )  # fmt: skip

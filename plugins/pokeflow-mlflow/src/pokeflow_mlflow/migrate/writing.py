@@ -28,72 +28,72 @@ class Side:
     sizes: Mapping[str, int]
 
 
-def write_run(client: "MlflowClient", wanted: Run, there: Run, *, half: bool) -> None:
+def write_run(client: "MlflowClient", expected: Run, actual: Run, *, half: bool) -> None:
     """Write the parameters, tags, histories, data sets and links to logged models that a run lacks.
 
     Args:
         client: the client of the target.
-        wanted: the run as it should be.
-        there: the run as it is.
+        expected: the run as it should be.
+        actual: the run as it is.
         half: the run is half copied, so tags with another value are overwritten.
 
     """
     from mlflow import entities
 
-    new = there.id
-    params = [entities.Param(key, value) for key, value in wanted.params.items() if key not in there.params]
+    new = actual.id
+    params = [entities.Param(key, value) for key, value in expected.params.items() if key not in actual.params]
     for chunk in _chunks(params, PAIRS):
         client.log_batch(new, params=chunk)
-    tags = {k: v for k, v in wanted.tags.items() if k not in there.tags or (half and there.tags[k] != v)}
-    for few in _chunks([entities.RunTag(*pair) for pair in tags.items()], PAIRS):
-        client.log_batch(new, tags=few)
+    tags = {k: v for k, v in expected.tags.items() if k not in actual.tags or (half and actual.tags[k] != v)}
+    for chunk_of_tags in _chunks([entities.RunTag(*pair) for pair in tags.items()], PAIRS):
+        client.log_batch(new, tags=chunk_of_tags)
     missing = [
         entities.Metric(key, float(point.value), point.time, point.step)
-        for key, points in wanted.points.items()
-        for point in sorted(points - there.points.get(key, frozenset()))
+        for key, points in expected.points.items()
+        for point in sorted(points - actual.points.get(key, frozenset()))
     ]
     for points in _chunks(missing, POINTS):
         client.log_batch(new, metrics=points)
-    for data in sorted(wanted.datasets - there.datasets):
-        about = (data.name, data.digest, data.source_type, data.source, data.schema or None, data.profile or None)
-        marks = [entities.InputTag(*pair) for pair in data.tags]
-        client.log_inputs(new, [entities.DatasetInput(entities.Dataset(*about), marks)])
-    if inputs := wanted.inputs - there.inputs:
+    for data in sorted(expected.datasets - actual.datasets):
+        details = (data.name, data.digest, data.source_type, data.source, data.schema or None, data.profile or None)
+        data_tags = [entities.InputTag(*pair) for pair in data.tags]
+        client.log_inputs(new, [entities.DatasetInput(entities.Dataset(*details), data_tags)])
+    if inputs := expected.inputs - actual.inputs:
         client.log_inputs(new, models=[entities.LoggedModelInput(model) for model in sorted(inputs)])
-    if outputs := wanted.outputs - there.outputs:
+    if outputs := expected.outputs - actual.outputs:
         client.log_outputs(new, [entities.LoggedModelOutput(model, step) for model, step in sorted(outputs)])
 
 
-def write_model(client: "MlflowClient", wanted: Model, there: Model) -> None:
+def write_model(client: "MlflowClient", expected: Model, actual: Model) -> None:
     """Write the parameters, tags and figures that a logged model lacks; the runs of the figures have these already."""
     from mlflow.entities import Metric
 
-    if params := {key: value for key, value in wanted.params.items() if key not in there.params}:
-        client.log_model_params(there.id, params)
-    if tags := {key: value for key, value in wanted.tags.items() if key not in there.tags}:
-        client.set_logged_model_tags(there.id, tags)
-    for score in sorted(wanted.scores - there.scores):
+    if params := {key: value for key, value in expected.params.items() if key not in actual.params}:
+        client.log_model_params(actual.id, params)
+    if tags := {key: value for key, value in expected.tags.items() if key not in actual.tags}:
+        client.set_logged_model_tags(actual.id, tags)
+    for score in sorted(expected.scores - actual.scores):
         point = score.point
-        about = (there.id, score.dataset or None, score.digest or None, score.run)
-        client.log_batch(score.run, [Metric(score.key, float(point.value), point.time, point.step, *about)])
+        details = (actual.id, score.dataset or None, score.digest or None, score.run)
+        client.log_batch(score.run, [Metric(score.key, float(point.value), point.time, point.step, *details)])
 
 
-def end(client: "MlflowClient", wanted: Run, there: Run) -> None:
+def end(client: "MlflowClient", expected: Run, actual: Run) -> None:
     """Set the status and end of the source's run, if the target's run is still open."""
-    if there.status not in OPEN or wanted.status == there.status:
+    if actual.status not in OPEN or expected.status == actual.status:
         return
-    if wanted.end is not None and wanted.status not in OPEN:
-        client.set_terminated(there.id, wanted.status, wanted.end)
+    if expected.end is not None and expected.status not in OPEN:
+        client.set_terminated(actual.id, expected.status, expected.end)
     else:
-        client.update_run(there.id, wanted.status)
+        client.update_run(actual.id, expected.status)
 
 
-def send(source: Side, there: Side, put: Callable[[str, str | None], None], work: Path, *, half: bool) -> None:
+def send(source: Side, target: Side, put: Callable[[str, str | None], None], work: Path, *, half: bool) -> None:
     """Upload the artifacts that are missing, and compare checksums where these are cheap to read.
 
     Args:
         source: the artifacts to upload.
-        there: the artifacts in the target.
+        target: the artifacts in the target.
         put: uploads a local file to an artifact folder.
         work: a folder for downloads.
         half: the entity is half copied, so artifacts that differ are uploaded again.
@@ -103,21 +103,21 @@ def send(source: Side, there: Side, put: Callable[[str, str | None], None], work
 
     """
     for path, size in source.sizes.items():
-        if path in there.sizes and not half:
+        if path in target.sizes and not half:
             continue
-        if there.sizes.get(path) == size and _may_be_same(source.files.sha256(path), there.files.sha256(path)):
+        if target.sizes.get(path) == size and _may_be_same(source.files.sha256(path), target.files.sha256(path)):
             continue
         with tempfile.TemporaryDirectory(dir=work) as folder:
             file = source.files.fetch(path, Path(folder))
-            sent = checksum(file)
+            source_sha256 = checksum(file)
             put(str(file), posixpath.dirname(path) or None)
-        if (arrived := there.files.sha256(path)) not in (None, sent):
-            message = f"artifact {path} is sha256 {sent[:12]}…, and {str(arrived)[:12]}… arrived"
-            raise PokeflowError(f"{message}: it changed while it was copied, or was damaged. Run it again.")
+        if (target_sha256 := target.files.sha256(path)) not in (None, source_sha256):
+            message = f"artifact {path} is sha256 {source_sha256[:12]}…, but the copy is {str(target_sha256)[:12]}…"
+            raise PokeflowError(f"{message}: it changed while it was copied, or the copy was damaged. Run it again.")
 
 
-def _may_be_same(one: str | None, other: str | None) -> bool:
-    return one is None or other is None or one == other
+def _may_be_same(first: str | None, second: str | None) -> bool:
+    return first is None or second is None or first == second
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

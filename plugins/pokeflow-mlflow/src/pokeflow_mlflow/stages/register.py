@@ -42,15 +42,15 @@ def run(task: Task) -> Result:
 
     """
     params: RegisterParams = task.params
-    model_input, benchmark = task.inputs[0], _benchmark(task)
-    measured = benchmark.record if benchmark else None
-    verdicts = evaluate(params.gates, model_input.record, measured)
-    tags = {**tags_of(task, model_input.record, measured), **gates.tags_of(verdicts)}
-    description = describe(params, task, model_input.record, measured)
+    model, benchmark = task.inputs[0], _benchmark(task)
+    benchmark_record = benchmark.record if benchmark else None
+    verdicts = evaluate(params.gates, model.record, benchmark_record)
+    tags = {**tags_of(task, model.record, benchmark_record), **gates.tags_of(verdicts)}
+    description = describe(params, task, model.record, benchmark_record)
     with connect(params.uri, params.registry_uri, endpoint=params.endpoint, region=params.region) as connection:
         client = connection.client
         version = _find(client, task.model, tags) or _create(connection, task, tags, description)
-        _bring_up_to_date(client, version, tags, description)
+        _update_version(client, version, tags, description)
         has_alias = gates.settle(client, task.model, int(version.version), params.alias, all_passed(verdicts))
     for name, verdict in verdicts.items():
         log.log(logging.INFO if verdict.passed else logging.WARNING, "gate %s %s", name, verdict)
@@ -71,24 +71,24 @@ def _benchmark(task: Task) -> Input | None:
     return next((item for item in task.inputs if item.record.stage == BENCHMARK), None)
 
 
-def tags_of(task: Task, producer: Record, benchmark: Record | None) -> dict[str, str]:
+def tags_of(task: Task, record: Record, benchmark: Record | None) -> dict[str, str]:
     """Return the tags that identify a version, and the figures of its benchmark.
 
     ``pokeflow.record`` and ``pokeflow.made`` are paths of records below any store's root: the record of this
     registration, which names the version, and the record of the task that produced the model.
     """
-    parents = [name.partition(":")[2] for name in producer.parents]
+    parents = [name.partition(":")[2] for name in record.parents]
     tags: dict[str, Any] = {
-        "pokeflow.digest": producer.digest,
+        "pokeflow.digest": record.digest,
         "version": task.version,
         "type": task.type,
         "pokeflow.parent": parents[0] if parents else None,
-        "pokeflow.parents": json.dumps(dict(producer.inputs)),
-        "pokeflow.content": producer.content,
-        "pokeflow.task": producer.task,
+        "pokeflow.parents": json.dumps(dict(record.inputs)),
+        "pokeflow.content": record.content,
+        "pokeflow.task": record.task,
         "pokeflow.record": f"{task.path}/{RECORD}",
-        "pokeflow.made": f"{producer.path}/{RECORD}",
-        "pokeflow.answers": answers(task),
+        "pokeflow.made": f"{record.path}/{RECORD}",
+        "pokeflow.answers": default_output(task),
     }
     if benchmark:
         tags |= {f"pokeflow.metric.{name}": value for name, value in benchmark.metrics.items()}
@@ -96,36 +96,34 @@ def tags_of(task: Task, producer: Record, benchmark: Record | None) -> dict[str,
     return {key: redact(str(value)) for key, value in tags.items() if value not in (None, "")}
 
 
-def answers(task: Task) -> str | None:
+def default_output(task: Task) -> str | None:
     """Return the default output of the registered model's ``predict``.
 
     It is ``matches``, without a gallery ``embedding``, and without an ONNX network None.
     """
-    sent = {file.path for _, file in _files(task)}
-    return None if NETWORK not in sent else MATCHES if index.FILE in sent else EMBEDDING
+    paths = {file.path for _, file in _files(task)}
+    return None if NETWORK not in paths else MATCHES if index.FILE in paths else EMBEDDING
 
 
 def _files(task: Task) -> list[tuple[Path, File]]:
     """Return the files to upload, each with its folder: the model, and the gallery that its benchmark wrote."""
-    model_input, benchmark = task.inputs[0], _benchmark(task)
-    measured = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
-    gallery = [(folder, file) for folder, file in measured if file.path == index.FILE]
+    model, benchmark = task.inputs[0], _benchmark(task)
+    benchmark_files = [(benchmark.folder, file) for file in benchmark.record.files] if benchmark else []
+    gallery = [(folder, file) for folder, file in benchmark_files if file.path == index.FILE]
     # A compiled model has a gallery of its own; the benchmark's gallery replaces it, because that one was measured.
-    pairs = [
-        (model_input.folder, file) for file in model_input.record.files if not (gallery and file.path == index.FILE)
-    ] + gallery
-    return [(folder, f) for folder, f in pairs if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
+    files = [(model.folder, file) for file in model.record.files if not (gallery and file.path == index.FILE)] + gallery
+    return [(folder, f) for folder, f in files if not any(fnmatch(f.path, pattern) for pattern in task.params.without)]
 
 
-def describe(params: RegisterParams, task: Task, producer: Record, benchmark: Record | None) -> str:
+def describe(params: RegisterParams, task: Task, record: Record, benchmark: Record | None) -> str:
     """Return the description for people: ``params.description``, and a sentence built only from the records."""
-    facts = producer.facts
+    facts = record.facts
     parts = [
         f"{task.type} {task.version or ''}".strip(),
         str(facts.get("architecture", "")),
         f"{facts['parameters']:,} parameters" if isinstance(facts.get("parameters"), int) else "",
         f"embeddings of {facts['embedding_dim']}" if "embedding_dim" in facts else "",
-        f"made by {producer.stage} with {producer.backend}",
+        f"made by {record.stage} with {record.backend}",
         *(
             f"{name} {value:.4g}"
             for name, value in (benchmark.metrics if benchmark else {}).items()
@@ -137,13 +135,13 @@ def describe(params: RegisterParams, task: Task, producer: Record, benchmark: Re
 
 
 def _find(client: "MlflowClient", name: str, tags: dict[str, str]) -> Any:
-    where = f"name = '{name}' and tags.`pokeflow.digest` = '{tags['pokeflow.digest']}'"
-    alike = ("version", "pokeflow.content", "pokeflow.answers")
-    same = [v for v in client.search_model_versions(where) if all(v.tags.get(k) == tags.get(k) for k in alike)]
-    return min(same, key=lambda v: int(v.version), default=None)
+    query = f"name = '{name}' and tags.`pokeflow.digest` = '{tags['pokeflow.digest']}'"
+    keys = ("version", "pokeflow.content", "pokeflow.answers")
+    versions = [v for v in client.search_model_versions(query) if all(v.tags.get(k) == tags.get(k) for k in keys)]
+    return min(versions, key=lambda v: int(v.version), default=None)
 
 
-def _bring_up_to_date(client: "MlflowClient", version: Any, tags: dict[str, str], description: str) -> None:
+def _update_version(client: "MlflowClient", version: Any, tags: dict[str, str], description: str) -> None:
     for key, value in tags.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(version.name, version.version, key, value)
@@ -167,25 +165,27 @@ def _create(connection: Connection, task: Task, tags: dict[str, str], descriptio
             raise
     # A server accepts the source only together with the id. Every other registry is MLflow's SQL one or derived from
     # it, and would look the id up in the process-wide store instead of this one; there the run is enough.
-    served = (params.registry_uri or params.uri).startswith(("http:", "https:", "arn:"))
+    is_served = (params.registry_uri or params.uri).startswith(("http:", "https:", "arn:"))
     version = client.create_model_version(
         task.model,
         model.artifact_location,
         run_id=model.source_run_id,
         tags=tags,
         description=description,
-        model_id=model.model_id if served else None,
+        model_id=model.model_id if is_served else None,
     )
-    _point_back(client, model, version)
+    _link_version(client, model, version)
     return version
 
 
-def _point_back(client: "MlflowClient", model: Any, version: Any) -> None:
+def _link_version(client: "MlflowClient", model: Any, version: Any) -> None:
     """Add the version to the logged model's tag, so that its page links there, as MLflow's own registration does."""
-    listed = json.loads(client.get_logged_model(model.model_id).tags.get(VERSIONS, "[]"))
-    mine = {"name": version.name, "version": version.version}
-    if not any(str(entry.get("version")) == str(version.version) for entry in listed if entry["name"] == version.name):
-        client.set_logged_model_tags(model.model_id, {VERSIONS: json.dumps([*listed, mine])})
+    listed_versions = json.loads(client.get_logged_model(model.model_id).tags.get(VERSIONS, "[]"))
+    new_entry = {"name": version.name, "version": version.version}
+    if not any(
+        str(entry.get("version")) == str(version.version) for entry in listed_versions if entry["name"] == version.name
+    ):
+        client.set_logged_model_tags(model.model_id, {VERSIONS: json.dumps([*listed_versions, new_entry])})
 
 
 def _logged_model(connection: Connection, task: Task) -> Any:
@@ -195,18 +195,22 @@ def _logged_model(connection: Connection, task: Task) -> Any:
     """
     from mlflow.entities import LoggedModelStatus
 
-    client, params, producer = connection.client, task.params, task.inputs[0].record
+    client, params, record = connection.client, task.params, task.inputs[0].record
     # Another execution of the same task may produce other bytes: these are another model.
-    kept = {"pokeflow.digest": producer.digest, "pokeflow.content": producer.content, "pokeflow.answers": answers(task)}
-    tags = {key: value for key, value in kept.items() if value}
+    all_tags = {
+        "pokeflow.digest": record.digest,
+        "pokeflow.content": record.content,
+        "pokeflow.answers": default_output(task),
+    }
+    tags = {key: value for key, value in all_tags.items() if value}
     home = connection.experiment(params.experiment)
     experiments = [str(e.experiment_id) for e in _experiments(client)]
-    where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    logged_models = client.search_logged_models(experiments, where)
-    model = next((m for m in logged_models if m.tags.get("pokeflow.answers") == kept["pokeflow.answers"]), None)
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    models = client.search_logged_models(experiments, query)
+    model = next((m for m in models if m.tags.get("pokeflow.answers") == all_tags["pokeflow.answers"]), None)
     if model is None:
-        by_making = f"tags.`pokeflow.digest` = '{producer.digest}' and attributes.status = 'FINISHED'"
-        run = next(iter(client.search_runs(experiments, by_making, max_results=1)), None)
+        run_query = f"tags.`pokeflow.digest` = '{record.digest}' and attributes.status = 'FINISHED'"
+        run = next(iter(client.search_runs(experiments, run_query, max_results=1)), None)
         model = client.create_logged_model(
             run.info.experiment_id if run else home,
             name=task.model,
@@ -215,7 +219,7 @@ def _logged_model(connection: Connection, task: Task) -> Any:
             model_type=task.type,
         )
     if model.status != LoggedModelStatus.READY:
-        _send(client, model, task)
+        _upload_files(client, model, task)
         _list_with_run(client, model)
         model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return model
@@ -241,17 +245,17 @@ def _experiments(client: "MlflowClient") -> Iterator[Any]:
             return
 
 
-def _send(client: "MlflowClient", model: Any, task: Task) -> None:
+def _upload_files(client: "MlflowClient", model: Any, task: Task) -> None:
     def put(file: str, inside: str) -> None:
         client.log_model_artifact(model.model_id, file, inside or None)
 
-    label, sent = f"registering {task.model}", _files(task)
-    for folder in dict.fromkeys(folder for folder, _ in sent):
-        upload(label, folder, [file for where, file in sent if where == folder], put)
-    if gives := answers(task):
-        producer = task.inputs[0].record
+    label, files = f"registering {task.model}", _files(task)
+    for folder in dict.fromkeys(folder for folder, _ in files):
+        upload(label, folder, [file for file_folder, file in files if file_folder == folder], put)
+    if output := default_output(task):
+        record = task.inputs[0].record
         with tempfile.TemporaryDirectory() as scratch:
-            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, producer, answers=gives)
+            texts = mlmodel.files(model.model_id, model.artifact_location, model.source_run_id, record, output=output)
             for name, text in texts.items():
                 (Path(scratch) / name).write_text(text, encoding="utf-8")
                 put(str(Path(scratch) / name), "")

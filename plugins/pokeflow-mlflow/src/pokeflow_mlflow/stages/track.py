@@ -40,12 +40,12 @@ def run(task: Task) -> Result:
     note = provenance.read_note(folder)
     with connect(params.uri, endpoint=params.endpoint, region=params.region) as connection:
         client, experiment = connection.client, connection.experiment(name)
-        existing = _find(client, experiment, record)
-        if existing is None:
-            existing = _create(client, experiment, record, note)
-        run_id = str(existing.info.run_id)
-        if existing.info.status != "FINISHED":
-            _fill(client, existing, record, folder, note, params)
+        mlflow_run = _find(client, experiment, record)
+        if mlflow_run is None:
+            mlflow_run = _create(client, experiment, record, note)
+        run_id = str(mlflow_run.info.run_id)
+        if mlflow_run.info.status != "FINISHED":
+            _log_run(client, mlflow_run, record, folder, note, params)
             client.set_terminated(run_id, "FINISHED", milliseconds(record.finished))
         if note.trial:
             sweeps.reconcile(client, experiment, note.trial, note, record)
@@ -54,13 +54,13 @@ def run(task: Task) -> Result:
 
 def _find(client: "MlflowClient", experiment: str, record: Record) -> Any:
     """Find the run of this record; if a lost response led to duplicates, keep the most complete and delete the rest."""
-    where = f"tags.`pokeflow.digest` = '{record.digest}' and tags.`pokeflow.started` = '{record.started}'"
+    query = f"tags.`pokeflow.digest` = '{record.digest}' and tags.`pokeflow.started` = '{record.started}'"
     runs = sorted(
-        client.search_runs([experiment], where),
+        client.search_runs([experiment], query),
         key=lambda run: (run.info.status != "FINISHED", -int(run.data.tags.get(SENT, 0)), run.info.run_id),
     )
-    for other in runs[1:]:
-        client.delete_run(other.info.run_id)
+    for duplicate in runs[1:]:
+        client.delete_run(duplicate.info.run_id)
     return runs[0] if runs else None
 
 
@@ -72,26 +72,28 @@ def _create(client: "MlflowClient", experiment: str, record: Record, note: prove
     return client.create_run(experiment, milliseconds(record.started), tags, run_name=record.task)
 
 
-def _fill(
-    client: "MlflowClient", existing: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
+def _log_run(
+    client: "MlflowClient", mlflow_run: Any, record: Record, folder: Path, note: provenance.Note, params: TrackParams
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    run_id, uri = existing.info.run_id, provenance.bucket_uri(record, folder)
-    drawn = curves.read(record, folder, params.rows)
-    tags = tags_of(record, folder, uri, note) | {f"pokeflow.thinned.{file}": of for file, of in drawn.thinned.items()}
-    for some in _chunks(flatten(record.params).items(), PAIRS):
-        client.log_batch(run_id, params=[Param(*pair) for pair in some])
-    for some in _chunks(tags.items(), PAIRS):
-        client.log_batch(run_id, tags=[RunTag(*pair) for pair in some])
-    sent = int(existing.data.tags.get(SENT, 0))
-    for points in _chunks(islice(drawn.points(), sent, None), METRICS):
-        sent += len(points)
-        client.log_batch(run_id, metrics=[Metric(*point) for point in points], tags=[RunTag(SENT, str(sent))])
+    run_id, uri = mlflow_run.info.run_id, provenance.bucket_uri(record, folder)
+    task_curves = curves.read(record, folder, params.rows)
+    tags = tags_of(record, folder, uri, note) | {
+        f"pokeflow.thinned.{file}": of for file, of in task_curves.thinned.items()
+    }
+    for chunk in _chunks(flatten(record.params).items(), PAIRS):
+        client.log_batch(run_id, params=[Param(*pair) for pair in chunk])
+    for chunk in _chunks(tags.items(), PAIRS):
+        client.log_batch(run_id, tags=[RunTag(*pair) for pair in chunk])
+    sent_points = int(mlflow_run.data.tags.get(SENT, 0))
+    for points in _chunks(islice(task_curves.points(), sent_points, None), METRICS):
+        sent_points += len(points)
+        client.log_batch(run_id, metrics=[Metric(*point) for point in points], tags=[RunTag(SENT, str(sent_points))])
     artifacts.send(client, run_id, record, folder, uri, note, params)
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
