@@ -214,4 +214,7 @@ def test_the_command_counts_both_sides_and_a_difference_exits_with_1(tmp_path: P
     (tmp_path / "plan.yaml").write_text("name: old\nmlflow:\n  - {from: mlruns, experiments: {'7': teachers}}\n")
     wrong = pokeflow()
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "mlflow[0].experiments.7: no experiment in the source with id or name '7'. Known: 1 (teacher-runs)" in wrong.stderr
+    assert (
+        "mlflow[0].experiments.7: no experiment in the source with id or name '7'. Known: 1 (teacher-runs)"
+        in wrong.stderr
+    )

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.report or (not args.dry_run and (outcome.changed or outcome.problems or not default.exists())):
         rows = [*outcome.rows, *(row for migrated in outcome.experiments for row in migrated.rows)]
         report.write(report_file, rows, _summary(outcome))
-    print(_format_outcome(outcome))  # noqa: T201
+    print(_format_outcome(outcome))
     if args.report or not args.dry_run:
-        print(f"report: {report_file}")  # noqa: T201
+        print(f"report: {report_file}")
     return int(bool(outcome.problems))
 
 
