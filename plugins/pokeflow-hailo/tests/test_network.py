@@ -120,7 +120,10 @@ def test_the_chip_is_given_back_at_the_end_and_after_a_failure(here, monkeypatch
 
 def test_a_chip_that_another_process_has_is_told_and_free_once_that_ends(here):
     folder = here.compiled().folder
-    with here.held(), pytest.raises(PokeflowError, match=r"another program has the chip\. Stop it; a service of"):
+    with (
+        here.held(),
+        pytest.raises(PokeflowError, match=r"another program uses the chip\. Stop it; it may be the service of"),
+    ):
         network.open_network(folder, SPEC, 1)
     network.open_network(folder, SPEC, 1).close()
 

@@ -93,7 +93,7 @@ def test_what_fails_on_the_way_is_told_in_a_sentence(chip_flow, fails, says):
 def test_a_chip_that_another_process_has_identifies_itself_and_computes_nothing(chip_flow):
     data = draw_dataset()
     with chip_flow.opened() as found:
-        with chip_flow.held(), pytest.raises(PokeflowError, match="another program has the chip"):
+        with chip_flow.held(), pytest.raises(PokeflowError, match="another program uses the chip"):
             found.embed(data.references, range(4), SPEC, "gallery")
         assert found.embed(data.references, range(4), SPEC, "gallery").shape == (4, 32)
 
